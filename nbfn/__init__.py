@@ -1,0 +1,1 @@
+"""nbfn: Functions for notebooks."""

@@ -1,0 +1,172 @@
+"""Settings and places on disk: one table, read from ``NBFN_*`` variables, then ``nbfn.toml`` in the home, then the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import stat
+import tempfile
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nbfn.exception import InvalidError
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
+
+
+def _as_bool(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(text)
+
+
+_PARSE = {"str": str, "float": float, "int": int, "bool": _as_bool}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, with its default.
+
+    Examples:
+        >>> Settings(connect_timeout=5.0).connect_timeout
+        5.0
+    """
+
+    connect_timeout: float = _setting(30.0, "Seconds to wait for a hub before giving up.")
+    idle_exit: float = _setting(900.0, "Seconds an embedded hub with nothing to do stays.")
+    client_grace: float = _setting(30.0, "Seconds a lost client's calls are kept before they are cancelled.")
+    hub_grace: float = _setting(10.0, "Seconds workers wait for a lost hub before they exit.")
+    lease: float = _setting(10.0, "Seconds a silent worker keeps its inputs before they are given away.")
+    kill_grace: float = _setting(5.0, "Seconds between asking an input to stop and killing its worker.")
+    blank_workers: int = _setting(2, "Workers kept ready for any function, per Python environment in use.")
+    max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
+    retention: float = _setting(7 * 86400.0, "Seconds the results of spawned calls are kept.")
+    progress: bool = _setting(True, "Whether a map shows its progress.")
+
+    @classmethod
+    def load(cls, **given: Any) -> Settings:
+        """Read the settings.
+
+        Args:
+            **given: Values that win over the environment and the file.
+
+        Raises:
+            InvalidError: If a key is unknown or a value cannot be read.
+        """
+        kinds = {f.name: str(f.type) for f in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for where, name, value in (*_from_file(home() / "nbfn.toml"), *_from_environment(kinds)):
+            if name not in kinds:
+                known = ", ".join(sorted(kinds))
+                raise InvalidError(f"Unknown setting {name!r} in {where}. Known settings: {known}.")
+            try:
+                values[name] = _PARSE[kinds[name]](value if isinstance(value, str) else str(value))
+            except ValueError:
+                raise InvalidError(f"Setting {name!r} in {where} is {value!r}; it needs a {kinds[name]}.") from None
+        return cls(**(values | given))
+
+
+def _from_file(path: Path) -> list[tuple[str, str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        return [(str(path), name, value) for name, value in tomllib.loads(path.read_text("utf-8")).items()]
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidError(f"{path} is not valid TOML: {error}.") from None
+
+
+def _from_environment(kinds: dict[str, str]) -> list[tuple[str, str, Any]]:
+    named = ((name, f"NBFN_{name.upper()}") for name in kinds)
+    return [(variable, name, os.environ[variable]) for name, variable in named if variable in os.environ]
+
+
+# --- places --------------------------------------------------------------------------------------
+
+
+def home() -> Path:
+    """Return ``NBFN_HOME``: the database, connection file, logs and kept payloads of one hub."""
+    if given := os.environ.get("NBFN_HOME"):
+        return Path(given).expanduser().absolute()
+    import platformdirs  # only needed when nothing is given
+
+    return Path(platformdirs.user_data_dir("nbfn", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one hub keeps things. All directories are 0700 and checked."""
+
+    home: Path
+    runtime: Path
+    shm: Path
+
+    @classmethod
+    def of(cls, base: Path | None = None) -> Places:
+        """Return the places that belong to a home, without touching the disk."""
+        base = base or home()
+        short = hashlib.sha256(str(base).encode()).hexdigest()[:8]
+        given = os.environ.get("XDG_RUNTIME_DIR")
+        memory = Path("/dev/shm")  # noqa: S108 - checked below: owner, mode, no link
+        temporary = Path(tempfile.gettempdir())
+        mine = f"nbfn-{os.getuid()}-{short}"
+        return cls(
+            home=base,
+            runtime=Path(given) / "nbfn" / short if given else temporary / mine,
+            shm=(memory if memory.is_dir() else temporary / "nbfn-shm") / mine,
+        )
+
+    def create(self) -> Places:
+        """Make the directories.
+
+        Raises:
+            InvalidError: If one exists and belongs to somebody else, is a link, or is open to others.
+        """
+        for path in (self.home, self.runtime, self.shm, self.blobs, self.logs):
+            _private_directory(path)
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        """The hub's ZeroMQ address on this machine."""
+        return f"ipc://{self.runtime / 'hub.sock'}"
+
+    @property
+    def connection_file(self) -> Path:
+        """What a running hub says of itself: endpoint, pid, epoch, protocol."""
+        return self.home / "hub.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked (flock) by the hub as long as it lives."""
+        return self.home / "hub.lock"
+
+    @property
+    def database(self) -> Path:
+        """The hub's SQLite file."""
+        return self.home / "nbfn.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Kept payloads too large for the database."""
+        return self.home / "blobs"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the hub and stderr of workers."""
+        return self.home / "logs"
+
+
+def _private_directory(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise InvalidError(f"{path} is a link or belongs to somebody else. Remove it, or set NBFN_HOME elsewhere.")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        path.chmod(0o700)

@@ -1,0 +1,66 @@
+"""Small value types that the public API hands out; no behaviour, no I/O."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class InputStatus(enum.IntEnum):
+    """Where one input stands (the numbers are Modal's; RUNNING and INTERNAL_FAILURE are ours)."""
+
+    PENDING = 0
+    """Accepted and waiting for a worker."""
+    SUCCESS = 1
+    """Its function returned; the payload is the return value."""
+    FAILURE = 2
+    """Its function raised; the payload is the exception."""
+    INIT_FAILURE = 3
+    """Its function could not be loaded in a worker, so the body never ran."""
+    TERMINATED = 4
+    """Cancelled; no result will come."""
+    TIMEOUT = 5
+    """Its function ran longer than the Function's ``timeout``."""
+    INTERNAL_FAILURE = 6
+    """Its worker died under it, or was lost too often."""
+    RUNNING = 7
+    """Leased to a worker."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the input has its one outcome."""
+        return self not in (InputStatus.PENDING, InputStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionStats:
+    """What `Function.get_current_stats` returns.
+
+    Attributes:
+        backlog: Inputs queued and not yet taken by a worker.
+        num_total_runners: Live workers of the Function's pool, warm ones included.
+        num_running_inputs: Inputs that workers have taken.
+        input_headroom: How many more inputs could start at once.
+    """
+
+    backlog: int
+    num_total_runners: int
+    num_running_inputs: int = 0
+    input_headroom: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionAutoscalerSettings:
+    """What `Function.update_autoscaler` returns: the settings now in force.
+
+    Attributes:
+        min_containers: Workers kept when idle.
+        max_containers: Most workers the pool may have.
+        buffer_containers: Extra idle workers while the pool is active.
+        scaledown_window: Seconds an idle worker is kept.
+    """
+
+    min_containers: int
+    max_containers: int
+    buffer_containers: int
+    scaledown_window: float

@@ -1,0 +1,1 @@
+"""What two processes must agree on: messages, frames, payloads, sockets. No policy."""

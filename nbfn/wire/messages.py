@@ -1,0 +1,703 @@
+"""The one table of messages: who says what to whom.
+
+Rules: a message is frozen and made of plain data; user bytes are opaque `Payload`s that the hub never opens; an input is named
+by (call, index) between client and hub and by its *lease* (one number per grant, never used again) between hub and worker, so a
+late word about an older grant names nothing. Fields are only ever added at the end, with a default, so that the two hellos and
+`Refused` can be read across versions of the protocol.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from typing import Any
+
+from msgspec import Struct
+
+#: Raised by one whenever two versions could not understand each other.
+PROTOCOL = 1
+
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+#: Characters after the prefix of an id: 22 base62 characters hold 131 bits.
+ID_LENGTH = 22
+ID_PATTERN = r"^(ap|fu|cs|fc|in|wk|cl)-[0-9A-Za-z]{22}$"
+
+
+def new_id(prefix: str) -> str:
+    """Return a fresh random id, for example ``fc-`` and 22 base62 characters."""
+    return f"{prefix}-{base62(secrets.randbits(130))}"
+
+
+def base62(number: int) -> str:
+    """Return a number as 22 base62 characters (modulo 62**22)."""
+    digits = []
+    for _ in range(ID_LENGTH):
+        number, rest = divmod(number, 62)
+        digits.append(_ALPHABET[rest])
+    return "".join(reversed(digits))
+
+
+def input_id(call: str, index: int) -> str:
+    """Return the public id of input ``index`` of a call; the same every time, so none is stored."""
+    number = 0
+    for character in call[3:]:
+        number = number * 62 + _ALPHABET.index(character)
+    return f"in-{base62(number + index + 1)}"
+
+
+# --- data that messages carry -------------------------------------------------------------------
+
+
+class Data(Struct, frozen=True, array_like=True, gc=False):
+    """Base of the parts of a message: sent as arrays, never tracked by the cycle collector."""
+
+
+class Segment(Data):
+    """A file of bytes beside the wire: ``place`` is "shm" (gone with its call) or "blob" (kept by the store)."""
+
+    place: str
+    name: str
+    size: int
+
+
+class Payload(Data):
+    """One pickled value, opaque to the hub.
+
+    ``data`` is the pickle stream, unless ``spilled``: then the first segment holds the stream. Further segments are its
+    out-of-band buffers, in order.
+    """
+
+    data: bytes
+    segments: tuple[Segment, ...] = ()
+    spilled: bool = False
+
+
+class Environment(Data):
+    """Where code must run so that its pickles and imports fit."""
+
+    executable: str
+    sys_path: tuple[str, ...]
+    cwd: str
+    python: str  # "3.11"
+    cloudpickle: str
+
+
+class RetryPolicy(Data):
+    """Modal's ``Retries`` in seconds: the n-th delay is initial * coefficient**(n-1), at most max_delay."""
+
+    max_retries: int = 0
+    backoff_coefficient: float = 1.0
+    initial_delay: float = 1.0
+    max_delay: float = 60.0
+
+
+class PoolSettings(Data):
+    """How many workers a Function keeps; None in an update means "as it is", in a definition "the default"."""
+
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+
+
+class Definition(Data):
+    """One version of a Function: what it is called, what a worker must load, how it must be run."""
+
+    name: str
+    payload: Payload
+    digest: str  # same digest, same version
+    environment: Environment
+    is_generator: bool = False
+    is_async: bool = False
+    timeout: float = 300.0
+    retries: RetryPolicy = RetryPolicy()
+    pool: PoolSettings = PoolSettings()
+    signature: str = ""
+    doc: str = ""
+    source: str = ""
+    filename: str = ""
+
+
+class FunctionInfo(Data):
+    """What a client learns of a registered Function."""
+
+    id: str
+    app_id: str
+    app: str
+    name: str
+    version: int
+    deployed: bool
+    is_generator: bool
+    is_async: bool
+    signature: str
+    doc: str
+    environment: Environment
+    timeout: float
+    pool: PoolSettings
+    created: bool = True  # False: the same bytes were registered before, nothing changed
+
+
+class NewInput(Data):
+    """One set of arguments, on its way in."""
+
+    index: int
+    payload: Payload
+
+
+class Fault(Data):
+    """A failure that the hub itself has to tell: a code of `nbfn.exception`, a sentence, attributes."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Output(Data):
+    """The one outcome of an input. ``payload`` is the value or the exception; ``fault`` stands in when no worker could make one."""
+
+    index: int
+    status: int
+    payload: Payload | None = None
+    fault: Fault | None = None
+    duration: float = 0.0
+    worker: str = ""
+    attempt: int = 1
+
+
+class LeasedInput(Data):
+    """One input, granted to one worker under one lease number."""
+
+    lease: int
+    call: str
+    index: int
+    attempt: int
+    payload: Payload
+
+
+class Result(Data):
+    """What a worker says of a leased input that ended."""
+
+    lease: int
+    status: int
+    payload: Payload | None
+    duration: float
+
+
+# --- messages -----------------------------------------------------------------------------------
+
+
+class Message(Struct, frozen=True, array_like=True, gc=False, tag=True):
+    """Base of everything that is sent; the class name is its kind on the wire."""
+
+
+# Client and worker to hub, first word on every connection.
+
+
+class ClientHello(Message):
+    """Client to hub. ``peer`` is stable across reconnects of one process."""
+
+    protocol: int
+    peer: str
+    nbfn: str
+    cloudpickle: str
+    python: str
+    pid: int
+    host: str
+    environment: Environment | None = None  # given by clients that will register functions: a fork server is readied for it
+    name: str = ""  # the notebook's or script's name, for people
+
+
+class WorkerHello(Message):
+    """Worker to hub. ``running`` and ``holding`` are leases: at work or queued here, and finished but not yet confirmed."""
+
+    protocol: int
+    peer: str
+    nbfn: str
+    cloudpickle: str
+    python: str
+    pid: int
+    host: str
+    executable: str
+    function: str = ""  # empty: a blank worker
+    version: int = 0
+    running: tuple[tuple[int, str, int, int], ...] = ()  # (lease, call, index, attempt)
+
+
+class Welcome(Message):
+    """Hub to peer: the connection is good. A new ``epoch`` means a new hub process."""
+
+    protocol: int
+    epoch: int
+    nbfn: str
+    pid: int
+
+
+class Refused(Message):
+    """Hub to peer: the connection is not good, and why. Nothing else will be read from it."""
+
+    code: str
+    message: str
+
+
+# Client to hub.
+
+
+class Register(Message):
+    """Make or update a Function of an App. ``app_id`` is the client's own for an ephemeral App, empty for a deployed one."""
+
+    request: int
+    app: str
+    definition: Definition
+    app_id: str = ""
+    environment_name: str = ""
+
+
+class Lookup(Message):
+    """Find a deployed Function by App and name."""
+
+    request: int
+    app: str
+    name: str
+    environment_name: str = ""
+
+
+class LookupId(Message):
+    """Find any Function by its id."""
+
+    request: int
+    function: str
+
+
+class PutCall(Message):
+    """Begin a call, mostly with all its inputs (``closed``). Resending it is harmless.
+
+    A ``durable`` call is stored and answered by `Accepted` after the commit; any other lives as long as its client.
+    """
+
+    call: str
+    function: str
+    version: int
+    kind: str  # remote, map, spawn, generator
+    inputs: tuple[NewInput, ...] = ()
+    closed: bool = True
+    durable: bool = False
+    resent: bool = False
+    parent: str = ""  # input id of the caller, when called from inside a worker
+
+
+class PutInputs(Message):
+    """More inputs of an open call; ``closed`` says that these were the last."""
+
+    call: str
+    inputs: tuple[NewInput, ...]
+    closed: bool = False
+    resent: bool = False
+
+
+class Cancel(Message):
+    """Cancel a call, or some inputs of it."""
+
+    request: int
+    call: str
+    indices: tuple[int, ...] | None = None
+
+
+class Watch(Message):
+    """Send me this call's state (`CallInfo`), its outputs so far and those to come."""
+
+    request: int
+    call: str
+
+
+class Release(Message):
+    """I need nothing more of this call: what is queued is cancelled unless the call is durable, outputs are no longer sent to me."""
+
+    call: str
+
+
+class TakeItems(Message):
+    """The consumer of a generator input is ready for items up to (not including) number ``upto``."""
+
+    call: str
+    index: int
+    upto: int
+
+
+class SetAutoscaler(Message):
+    """Override a Function's pool settings; what is None stays."""
+
+    request: int
+    function: str
+    settings: PoolSettings
+
+
+class GetStats(Message):
+    """Ask for a Function's counters."""
+
+    request: int
+    function: str
+
+
+class GetOverview(Message):
+    """Ask for all that a sidebar shows."""
+
+    request: int
+
+
+class WatchOverview(Message):
+    """Tell me (`Changed`) when the overview changes."""
+
+
+class StopHub(Message):
+    """Drain and end the hub."""
+
+    request: int
+
+
+# Hub to client.
+
+
+class Done(Message):
+    """A request was carried out and has no other answer."""
+
+    request: int
+
+
+class Failed(Message):
+    """A request was refused: a code of `nbfn.exception` and a sentence."""
+
+    request: int
+    code: str
+    message: str
+
+
+class Registered(Message):
+    """Answer to `Register`, `Lookup` and `LookupId`."""
+
+    request: int
+    info: FunctionInfo
+
+
+class Accepted(Message):
+    """A durable call is on disk."""
+
+    call: str
+
+
+class CallRefused(Message):
+    """A `PutCall` could not be taken; it ends with this error."""
+
+    call: str
+    code: str
+    message: str
+
+
+class Window(Message):
+    """The client may have this many inputs of the call sent and not yet consumed."""
+
+    call: str
+    size: int
+
+
+class Outputs(Message):
+    """Outcomes of inputs, each final."""
+
+    call: str
+    outputs: tuple[Output, ...]
+
+
+class Items(Message):
+    """Values that a generator input yielded, from number ``start`` on."""
+
+    call: str
+    index: int
+    start: int
+    payloads: tuple[Payload, ...]
+
+
+class Emission(Message):
+    """What remote code wrote: ``channel`` is stdout, stderr (``data`` is UTF-8) or display, clear, update (``data`` is JSON)."""
+
+    call: str
+    index: int
+    attempt: int
+    channel: str
+    data: bytes
+    worker: str = ""
+
+
+class Progress(Message):
+    """Where a call stands, at most ten times a second while it changes."""
+
+    call: str
+    queued: int
+    running: int
+    retrying: int
+    workers: int
+    starting: int
+    waiting_for: str = ""
+
+
+class CallInfo(Message):
+    """Answer to `Watch`."""
+
+    request: int
+    call: str
+    function: str
+    kind: str
+    num_inputs: int
+    closed: bool
+    name: str = ""
+
+
+class AutoscalerSet(Message):
+    """Answer to `SetAutoscaler`: what is in force now."""
+
+    request: int
+    settings: PoolSettings
+
+
+class Stats(Message):
+    """Answer to `GetStats`."""
+
+    request: int
+    backlog: int
+    workers: int
+    running: int
+    headroom: int
+
+
+class FunctionRow(Struct, frozen=True, gc=False):
+    """One Function in an `Overview`."""
+
+    id: str
+    app: str
+    name: str
+    version: int
+    kind: str
+    deployed: bool
+    state: str  # idle, busy, starting, failing
+    backlog: int
+    running: int
+    workers: int
+    starting: int
+    min_containers: int
+    max_containers: int
+    buffer_containers: int
+    scaledown_window: float
+    p50: float | None = None
+    waiting_for: str | None = None
+
+
+class CallRow(Struct, frozen=True, gc=False):
+    """One call in an `Overview`."""
+
+    id: str
+    function: str
+    app: str
+    kind: str
+    status: str  # running, success, failure, terminated
+    total: int | None
+    done: int
+    failed: int
+    running: int
+    age: float
+
+
+class WorkerRow(Struct, frozen=True, gc=False):
+    """One worker in an `Overview`."""
+
+    id: str
+    function: str | None
+    app: str | None
+    state: str  # starting, blank, idle, busy, draining, lost
+    pid: int
+    age: float
+    memory: int | None = None
+
+
+class HubRow(Struct, frozen=True, gc=False):
+    """The hub itself in an `Overview`."""
+
+    pid: int
+    version: str
+    epoch: int
+    uptime: float
+    home: str
+    cpus: float
+
+
+class Overview(Message):
+    """Answer to `GetOverview`."""
+
+    request: int
+    revision: int
+    hub: HubRow
+    functions: tuple[FunctionRow, ...]
+    calls: tuple[CallRow, ...]
+    workers: tuple[WorkerRow, ...]
+
+
+class Changed(Message):
+    """The overview changed; ask again if you show it."""
+
+    revision: int
+
+
+# Hub to worker.
+
+
+class Bind(Message):
+    """Become this Function version: load it, then say `Bound`."""
+
+    function: str
+    version: int
+    definition: Definition
+
+
+class Run(Message):
+    """Run these inputs, in order. ``confirm``: results up to that sequence number are safe and may be forgotten."""
+
+    inputs: tuple[LeasedInput, ...]
+    confirm: int = 0
+
+
+class Confirm(Message):
+    """Results up to this sequence number are safe and may be forgotten."""
+
+    upto: int
+
+
+class CancelInput(Message):
+    """Stop this input if it runs, drop it if it waits; answer with its `Result` (TERMINATED) either way."""
+
+    lease: int
+
+
+class Recall(Message):
+    """Give back what you have not begun, except the first ``keep`` of it, as `Returned`."""
+
+    keep: int = 0
+
+
+class ItemsTaken(Message):
+    """The consumer wants items of this generator input up to number ``upto``."""
+
+    lease: int
+    upto: int
+
+
+class Drain(Message):
+    """Finish what runs, give back the rest, say `Goodbye` and exit."""
+
+
+# Worker to hub.
+
+
+class Bound(Message):
+    """The Function is loaded; inputs are welcome."""
+
+    function: str
+    version: int
+
+
+class BindFailed(Message):
+    """The Function could not be loaded; ``payload`` is the exception."""
+
+    function: str
+    version: int
+    payload: Payload
+    text: str
+
+
+class Results(Message):
+    """Inputs that ended. Kept by the worker, and sent again after a reconnect, until ``seq`` is confirmed."""
+
+    seq: int
+    results: tuple[Result, ...]
+
+
+class Yielded(Message):
+    """Values that a generator input yielded, from number ``start`` on."""
+
+    lease: int
+    start: int
+    payloads: tuple[Payload, ...]
+
+
+class Emitted(Message):
+    """What user code wrote while this lease ran; see `Emission`."""
+
+    lease: int
+    channel: str
+    data: bytes
+
+
+class Returned(Message):
+    """Leases given back, never begun."""
+
+    leases: tuple[int, ...]
+
+
+class Goodbye(Message):
+    """The worker exits in good order."""
+
+
+#: Who may say what to the hub; anything else from that role is refused.
+FROM_CLIENT: tuple[type[Message], ...] = (
+    ClientHello,
+    Register,
+    Lookup,
+    LookupId,
+    PutCall,
+    PutInputs,
+    Cancel,
+    Watch,
+    Release,
+    TakeItems,
+    SetAutoscaler,
+    GetStats,
+    GetOverview,
+    WatchOverview,
+    StopHub,
+)
+FROM_WORKER: tuple[type[Message], ...] = (
+    WorkerHello,
+    Bound,
+    BindFailed,
+    Results,
+    Yielded,
+    Emitted,
+    Returned,
+    Goodbye,
+)
+TO_CLIENT: tuple[type[Message], ...] = (
+    Welcome,
+    Refused,
+    Done,
+    Failed,
+    Registered,
+    Accepted,
+    CallRefused,
+    Window,
+    Outputs,
+    Items,
+    Emission,
+    Progress,
+    CallInfo,
+    AutoscalerSet,
+    Stats,
+    Overview,
+    Changed,
+)
+TO_WORKER: tuple[type[Message], ...] = (
+    Welcome,
+    Refused,
+    Bind,
+    Run,
+    Confirm,
+    CancelInput,
+    Recall,
+    ItemsTaken,
+    Drain,
+)

@@ -1,0 +1,174 @@
+"""Values to `Payload`s and back. The only place that pickles; the hub never calls it.
+
+Large parts travel beside the wire: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes and more goes to a file in the
+0700 shared-memory directory and is mapped at the other end, copy-on-write, so that the receiver may change what it got as it
+may with any copy. Who makes a segment names it after itself, so that it can be swept when its maker is gone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from nbfn.config import Places
+from nbfn.exception import DeserializationError, SerializationError
+from nbfn.wire.messages import Payload, Segment
+
+#: Bytes from which on a buffer travels as a file instead of inside the message. Below it four more copies in cache cost less
+#: than making, mapping and unlinking a file (about 60 microseconds).
+SEGMENT_MIN = 256 * 1024
+
+#: Types whose instances plain pickle gets right without looking at them.
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
+
+
+class Carrier:
+    """Where this process's segments live.
+
+    Args:
+        places: Of the hub that this process talks to.
+        owner: This process's peer id; the prefix of the names of its segments.
+    """
+
+    def __init__(self, places: Places, owner: str) -> None:
+        self._directories = {"shm": places.shm, "blob": places.blobs}
+        self._owner = owner
+        self._numbers = itertools.count()
+
+    def dump(self, value: Any) -> Payload:
+        """Pickle a value.
+
+        Raises:
+            SerializationError: If it cannot be pickled; the message names the type that refused.
+        """
+        buffers: list[pickle.PickleBuffer] = []
+
+        def keep(buffer: pickle.PickleBuffer) -> bool:
+            with buffer.raw() as raw:
+                if raw.nbytes < SEGMENT_MIN:
+                    return True  # in-band
+            buffers.append(buffer)
+            return False
+
+        try:
+            data = cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
+        except Exception as error:
+            raise SerializationError(_why(value, error)) from error
+        segments = [self._write(buffer.raw()) for buffer in buffers]
+        if len(data) < SEGMENT_MIN:
+            return Payload(data, tuple(segments))
+        return Payload(b"", (self._write(memoryview(data)), *segments), spilled=True)
+
+    def dump_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+        """Pickle the arguments of one input; plain small ones take a short way round cloudpickle."""
+        if not kwargs and all(type(a) in _PLAIN for a in args):
+            data = pickle.dumps((args, kwargs), protocol=5)
+            if len(data) < SEGMENT_MIN:
+                return Payload(data)
+        return self.dump((args, kwargs))
+
+    def dump_result(self, value: Any) -> Payload:
+        """Pickle what a function returned; plain small values take a short way round cloudpickle."""
+        if type(value) in _PLAIN:
+            data = pickle.dumps(value, protocol=5)
+            if len(data) < SEGMENT_MIN:
+                return Payload(data)
+        return self.dump(value)
+
+    def load(self, payload: Payload) -> Any:
+        """Rebuild a value.
+
+        Raises:
+            DeserializationError: If it cannot be rebuilt here; says what is missing.
+        """
+        try:
+            if not payload.segments:
+                return pickle.loads(payload.data)  # noqa: S301 - the point of the product; see promises 2.1
+            buffers: list[Any] = [self._map(segment) for segment in payload.segments]
+            stream = buffers.pop(0) if payload.spilled else payload.data
+            return pickle.loads(stream, buffers=buffers)  # noqa: S301
+        except Exception as error:
+            raise DeserializationError(_why_not_loaded(error)) from error
+
+    def discard(self, payload: Payload | None) -> None:
+        """Unlink a payload's shared-memory segments; mapped ones stay readable to who has them."""
+        for segment in payload.segments if payload is not None else ():
+            if segment.place == "shm":
+                self._path(segment).unlink(missing_ok=True)
+
+    def _write(self, raw: memoryview) -> Segment:
+        name = f"{self._owner}.{next(self._numbers)}"
+        descriptor = os.open(
+            self._directories["shm"] / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            rest = raw.cast("B") if raw.format != "B" or raw.ndim != 1 else raw
+            size = rest.nbytes
+            while rest.nbytes:
+                rest = rest[os.write(descriptor, rest) :]
+        except OSError as error:
+            os.unlink(self._directories["shm"] / name)
+            raise SerializationError(f"No room for {raw.nbytes} bytes in shared memory: {error}.") from error
+        finally:
+            os.close(descriptor)
+        return Segment("shm", name, size)
+
+    def _path(self, segment: Segment) -> Path:
+        if "/" in segment.name or segment.name.startswith(".") or segment.place not in self._directories:
+            raise DeserializationError(f"{segment.name!r} is not the name of a segment.")
+        return self._directories[segment.place] / segment.name
+
+    def _map(self, segment: Segment) -> mmap.mmap:
+        descriptor = os.open(self._path(segment), os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            return mmap.mmap(descriptor, segment.size, access=mmap.ACCESS_COPY)
+        finally:
+            os.close(descriptor)
+
+
+def _why(value: Any, error: Exception) -> str:
+    culprit = _find_unpicklable(value)
+    name = f"{type(culprit).__module__}.{type(culprit).__qualname__}".removeprefix("builtins.")
+    return f"Cannot pickle an object of type {name}: {error}"
+
+
+def _find_unpicklable(value: Any, depth: int = 6) -> Any:
+    """Follow containers and attributes to the innermost object that does not pickle."""
+    if depth:
+        for part in _parts(value):
+            try:
+                cloudpickle.dumps(part)
+            except Exception:  # noqa: BLE001 - whatever it raises, this is the part that does not pickle
+                return _find_unpicklable(part, depth - 1)
+    return value
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    if isinstance(value, types.FunctionType):
+        names = value.__code__.co_names
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        return cells + [value.__globals__[name] for name in names if name in value.__globals__]
+    return list(getattr(value, "__dict__", {}).values()) if not isinstance(value, (type, types.ModuleType)) else []
+
+
+def _why_not_loaded(error: Exception) -> str:
+    here = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"A value needs the module {error.name!r}, which is not installed here ({sys.executable})."
+    if isinstance(error, AttributeError):
+        return f"A value needs a name that is not there ({error}); the two ends may have different library versions."
+    if isinstance(error, FileNotFoundError):
+        return "A value's shared memory is gone: its call has ended."
+    return f"A value could not be rebuilt under {here}: {type(error).__name__}: {error}"

@@ -1,0 +1,265 @@
+"""ZeroMQ, and its in-memory twin: how messages get from one process to another. Knows nothing of what they mean.
+
+A peer owns a `Link`; the hub owns a `Router`. `pair()` gives two ends of the same shape without sockets, for tests. A link that
+loses the hub begins anew with a fresh socket, so nothing half-sent survives: its owner says hello again and resends what is not
+confirmed. Heartbeats are ZMTP's own, answered by libzmq's I/O thread even while user code holds the GIL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import queue
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from nbfn.wire import frames
+from nbfn.wire.frames import BadFrame
+from nbfn.wire.messages import Message
+
+#: Milliseconds between ZMTP heartbeats, and without an answer until the connection is given up (promises F9: 3 s).
+HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT = 1000, 3000
+#: Messages taken at once before the owner may do something else.
+DRAIN = 512
+
+Decoder = msgspec.msgpack.Decoder[Message]
+
+
+class Change(enum.Enum):
+    """What can happen to a connection."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Connection(Protocol):
+    """One peer's end of the way to the hub. All but `wake` belong to one thread."""
+
+    def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
+        """Return what arrived; an empty list after ``timeout`` seconds, or when woken."""
+
+    def send(self, message: Message) -> None:
+        """Send without blocking; while the hub is away the message is dropped, the owner resends after `Change.UP`."""
+
+    def wake(self) -> None:
+        """Make `wait` return soon. Safe from any thread, and from signal handlers."""
+
+    def close(self, linger: float = 0.0) -> None:
+        """End the connection, giving what was sent ``linger`` seconds to leave."""
+
+
+class Link:
+    """A `Connection` over ZeroMQ.
+
+    Args:
+        endpoint: The hub's address.
+        decoder: `frames.TO_CLIENT` or `frames.TO_WORKER`.
+    """
+
+    def __init__(self, endpoint: str, decoder: Decoder) -> None:
+        self._endpoint = endpoint
+        self._decoder = decoder
+        self._context = zmq.Context()
+        self._context.setsockopt(zmq.MAX_SOCKETS, 64)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.up = False
+        self._open()
+
+    def _open(self) -> None:
+        self._socket = _tuned(self._context.socket(zmq.DEALER))
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 10)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._socket.connect(self._endpoint)
+        self._poller = zmq.Poller()
+        for source in (self._socket, self._monitor, self._wake):
+            self._poller.register(source, zmq.POLLIN)
+
+    def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
+        """See `Connection.wait`."""
+        ready = dict(self._poller.poll(None if timeout is None else max(0, timeout * 1000)))
+        arrived: list[Message | Change | BadFrame] = []
+        if self._wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+        if self._monitor in ready and Change.UP in (changes := self._changes()):
+            self.up = True
+            arrived.append(Change.UP)
+        else:
+            changes = [] if self._monitor not in ready else changes
+        if self._socket in ready:
+            arrived.extend(self._receive())
+        if Change.DOWN in changes:
+            arrived.append(Change.DOWN)
+            self.up = False
+            self._close_socket(0)
+            self._open()
+        return arrived
+
+    def _changes(self) -> list[Change]:
+        found = []
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+            found.append(Change.UP if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else Change.DOWN)
+        return found
+
+    def _receive(self) -> Iterator[Message | BadFrame]:
+        for _ in range(DRAIN):
+            try:
+                yield frames.decode(self._socket.recv(zmq.NOBLOCK), self._decoder)
+            except zmq.Again:
+                return
+
+    def send(self, message: Message) -> None:
+        """See `Connection.send`."""
+        if self.up:
+            self._socket.send(frames.encode(message), zmq.NOBLOCK)
+
+    def wake(self) -> None:
+        """See `Connection.wake`."""
+        os.eventfd_write(self._wake, 1)
+
+    def close(self, linger: float = 0.0) -> None:
+        """See `Connection.close`."""
+        self._close_socket(linger)
+        self._context.term()
+        os.close(self._wake)
+
+    def _close_socket(self, linger: float) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(int(linger * 1000))
+
+
+class Router:
+    """The hub's one socket: receives from all peers, sends to one, notices who is gone.
+
+    Args:
+        endpoint: Address to listen on. The caller holds the hub's lock; a stale socket file is replaced.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self._context = zmq.Context()
+        self._socket = _tuned(self._context.socket(zmq.ROUTER))
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._peer_of: dict[int, bytes] = {}  # connection's file descriptor -> peer
+        self._fd_of: dict[bytes, int] = {}
+        self._gone: list[bytes] = []
+        self._socket.bind(endpoint)
+        self.sources = (self._socket, self._monitor)
+
+    def lost(self) -> list[bytes]:
+        """Return the peers whose connections ended since the last call."""
+        while self._monitor.poll(0):
+            descriptor = int(recv_monitor_message(self._monitor, zmq.NOBLOCK)["value"])
+            peer = self._peer_of.pop(descriptor, None)
+            if peer is not None:
+                self._fd_of.pop(peer, None)
+                self._gone.append(peer)
+        gone, self._gone = self._gone, []
+        return gone
+
+    def receive(self, most: int = DRAIN) -> Iterator[tuple[bytes, Message | BadFrame]]:
+        """Yield (peer, message) for what has arrived, ``most`` at a time."""
+        for _ in range(most):
+            try:
+                peer_frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            body: list[bytes] = []
+            while self._socket.getsockopt(zmq.RCVMORE):
+                body.append(self._socket.recv())
+            peer = peer_frame.bytes
+            if peer not in self._fd_of:
+                self._remember(peer, int(peer_frame.get(zmq.SRCFD)))  # type: ignore[call-overload]
+            if len(body) != 1:
+                yield peer, BadFrame(f"{len(body)} frames where one belongs.")
+            else:
+                yield peer, frames.decode(body[0], frames.TO_HUB)
+
+    def _remember(self, peer: bytes, descriptor: int) -> None:
+        self._gone.extend(self.lost())  # so that an older connection's end is not taken for this one's
+        self._peer_of[descriptor] = peer
+        self._fd_of[peer] = descriptor
+
+    def send(self, peer: bytes, message: Message) -> bool:
+        """Send to one peer; False when it is gone."""
+        try:
+            self._socket.send_multipart((peer, frames.encode(message)), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return False
+            raise
+        return True
+
+    def close(self, linger: float = 1.0) -> None:
+        """Stop listening; what was sent has ``linger`` seconds to leave."""
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(int(linger * 1000))
+        self._context.term()
+
+
+def _tuned(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """No high-water mark (credits bound what is sent), ZMTP heartbeats, a limit on what a peer may send."""
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, frames.MAX_FRAME)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_INTERVAL)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT)
+    return socket
+
+
+class Pipe:
+    """One end of an in-memory pair; frames are really encoded and decoded on the way."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._inbox: queue.SimpleQueue[bytes | Change | None] = queue.SimpleQueue()
+        self._other: Pipe | None = None
+
+    def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
+        """See `Connection.wait`."""
+        arrived: list[Message | Change | BadFrame] = []
+        with contextlib.suppress(queue.Empty):
+            item = self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
+            while item is not None:
+                arrived.append(item if isinstance(item, Change) else frames.decode(item, self._decoder))
+                item = self._inbox.get_nowait()
+        return arrived
+
+    def send(self, message: Message) -> None:
+        """See `Connection.send`."""
+        if self._other is not None:
+            self._other._inbox.put(frames.encode(message))
+
+    def wake(self) -> None:
+        """See `Connection.wake`."""
+        self._inbox.put(None)
+
+    def close(self, linger: float = 0.0) -> None:  # noqa: ARG002 - nothing lingers in memory
+        """See `Connection.close`."""
+        if self._other is not None:
+            self._other._inbox.put(Change.DOWN)
+            self._other._other = None
+            self._other = None
+
+
+def pair(here: Decoder = frames.TO_CLIENT, there: Decoder = frames.TO_HUB) -> tuple[Pipe, Pipe]:
+    """Return two connected in-memory ends: what one sends, the other's `wait` returns."""
+    left, right = Pipe(here), Pipe(there)
+    left._other, right._other = right, left
+    for end in (left, right):
+        end._inbox.put(Change.UP)
+    return left, right
