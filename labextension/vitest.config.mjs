@@ -22,7 +22,14 @@ export default defineConfig({
     include: ['src/**/__tests__/*.spec.{ts,tsx}'],
     // Lab's packages are ES modules that do not say so: let vite transform them.
     server: {
-      deps: { inline: [/@jupyterlab\//, /@lumino\//, /@jupyter\//, /@jupyter-widgets\//] }
+      deps: {
+        inline: [
+          /@jupyterlab\//,
+          /@lumino\//,
+          /@jupyter\//,
+          /@jupyter-widgets\//
+        ]
+      }
     }
   }
 });

@@ -1,0 +1,70 @@
+/** A server that answers from memory, and the golden example that pytest reads as well. */
+import golden from '../../../tests/contract/overview.json';
+
+import type { IApi, IFunctionRow, IOverview, IOverviewReply } from '../tokens';
+
+export const SQUARE = 'fu-0000000000000000000001';
+export const EMBED_CALL = 'fc-0000000000000000000001';
+
+export class FakeApi implements IApi {
+  reply: IOverviewReply = structuredClone(golden) as IOverviewReply;
+  readonly warm: [string, number][] = [];
+  readonly cancelled: string[] = [];
+  fetches = 0;
+  /** When set, every request that changes something is refused with it. */
+  refusal: string | null = null;
+  /** When set, the server does not answer at all. */
+  isDown = false;
+
+  get overviewOf(): IOverview {
+    if (!this.reply.overview) {
+      throw new Error('this fake has no hub');
+    }
+    return this.reply.overview;
+  }
+
+  get square(): IFunctionRow {
+    const row = this.overviewOf.functions.find(each => each.id === SQUARE);
+    if (!row) {
+      throw new Error('the golden example has lost its square');
+    }
+    return row;
+  }
+
+  overview(): Promise<IOverviewReply> {
+    this.fetches += 1;
+    return this.isDown
+      ? Promise.reject(new Error('The Jupyter server does not answer.'))
+      : Promise.resolve(structuredClone(this.reply));
+  }
+
+  setWarm(functionId: string, warm: number): Promise<void> {
+    this.warm.push([functionId, warm]);
+    return this._change(() => {
+      this.square.min_containers = warm;
+    });
+  }
+
+  cancelCall(callId: string): Promise<void> {
+    this.cancelled.push(callId);
+    return this._change(() => {
+      this.overviewOf.calls = this.overviewOf.calls.filter(
+        call => call.id !== callId
+      );
+    });
+  }
+
+  startHub(): Promise<void> {
+    return this._change(() => {
+      this.reply = structuredClone(golden) as IOverviewReply;
+    });
+  }
+
+  private _change(apply: () => void): Promise<void> {
+    if (this.refusal !== null) {
+      return Promise.reject(new Error(this.refusal));
+    }
+    apply();
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,63 @@
+import { ServerConnection } from '@jupyterlab/services';
+import { describe, expect, it } from 'vitest';
+
+import golden from '../../../tests/contract/overview.json';
+import { Api } from '../api';
+
+const ID = 'fu-0000000000000000000001';
+
+/** Settings whose fetch gives one fixed answer and notes what was asked. */
+function answering(status: number, body: string, asked: Request[] = []) {
+  return ServerConnection.makeSettings({
+    baseUrl: 'http://localhost/base/',
+    token: '',
+    fetch: (input: RequestInfo | URL, init?: RequestInit) => {
+      asked.push(new Request(input, init));
+      return Promise.resolve(new Response(body, { status }));
+    }
+  });
+}
+
+describe('the api', () => {
+  it('passes the golden overview on as it is', async () => {
+    const asked: Request[] = [];
+    const api = new Api(answering(200, JSON.stringify(golden), asked));
+    expect(await api.overview()).toEqual(golden);
+    expect(asked[0].url).toContain('http://localhost/base/nbfn/api/overview');
+  });
+
+  it('puts a warm number', async () => {
+    const asked: Request[] = [];
+    await new Api(answering(200, '{}', asked)).setWarm(ID, 2);
+    expect(asked[0].method).toBe('PUT');
+    expect(asked[0].url).toContain(`/nbfn/api/functions/${ID}/autoscaler`);
+    expect(await asked[0].json()).toEqual({ min_containers: 2 });
+  });
+
+  it.each([
+    [400, '{"message": "warm is above max."}', 'warm is above max.'],
+    [404, '{"message": "No call has that id."}', 'No call has that id.'],
+    [404, '{"message": "Not Found"}', /server extension is missing/],
+    [403, '<html>', /log in again/],
+    [500, '', /status 500/]
+  ])('makes a sentence of %i %s', async (status, body, sentence) => {
+    await expect(
+      new Api(answering(status, body)).setWarm(ID, 1)
+    ).rejects.toThrow(sentence);
+  });
+
+  it('refuses an overview that it does not know', async () => {
+    await expect(
+      new Api(answering(200, '{"hello": 1}')).overview()
+    ).rejects.toThrow(/Reload the page/);
+  });
+
+  it('says so when the server is gone', async () => {
+    const settings = ServerConnection.makeSettings({
+      fetch: () => Promise.reject(new TypeError('no network'))
+    });
+    await expect(new Api(settings).startHub()).rejects.toThrow(
+      'The Jupyter server does not answer.'
+    );
+  });
+});

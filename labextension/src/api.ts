@@ -1,0 +1,57 @@
+/** The server extension's routes as methods. */
+import type { ServerConnection } from '@jupyterlab/services';
+
+import { request, RequestError } from './request';
+import type { IApi, IOverviewReply } from './tokens';
+
+export class Api implements IApi {
+  constructor(settings: ServerConnection.ISettings) {
+    this._settings = settings;
+  }
+
+  async overview(): Promise<IOverviewReply> {
+    const reply = await request(this._settings, 'overview');
+    if (!isOverviewReply(reply)) {
+      throw new RequestError(
+        'The nbfn server extension gave an answer that this page does not know. Reload the page.',
+        null
+      );
+    }
+    return reply;
+  }
+
+  async setWarm(functionId: string, warm: number): Promise<void> {
+    await request(this._settings, `functions/${functionId}/autoscaler`, {
+      method: 'PUT',
+      body: JSON.stringify({ min_containers: warm })
+    });
+  }
+
+  async cancelCall(callId: string): Promise<void> {
+    await request(this._settings, `calls/${callId}/cancel`, { method: 'POST' });
+  }
+
+  async startHub(): Promise<void> {
+    await request(this._settings, 'hub/start', { method: 'POST' });
+  }
+
+  private readonly _settings: ServerConnection.ISettings;
+}
+
+/** The outline only: server and page are of one wheel. */
+function isOverviewReply(value: unknown): value is IOverviewReply {
+  if (typeof value !== 'object' || value === null) {
+    return false;
+  }
+  const reply = value as Partial<IOverviewReply>;
+  const overview = reply.overview;
+  return (
+    typeof reply.connection === 'string' &&
+    typeof reply.message === 'string' &&
+    (overview === null ||
+      (typeof overview === 'object' &&
+        Array.isArray(overview.functions) &&
+        Array.isArray(overview.calls) &&
+        Array.isArray(overview.workers)))
+  );
+}

@@ -1,0 +1,34 @@
+/** One sentence about something that did not work, next to what it is about. */
+import type { TranslationBundle } from '@jupyterlab/translation';
+import React from 'react';
+
+import type { Model } from './model';
+
+interface IBannerProps {
+  model: Model;
+  subject: string;
+  trans: TranslationBundle;
+}
+
+export function Banner({
+  model,
+  subject,
+  trans
+}: IBannerProps): React.JSX.Element | null {
+  const problem = model.problem(subject);
+  if (!problem) {
+    return null;
+  }
+  return (
+    <div className="jp-nbfn-banner" role="alert">
+      <span>{problem.message}</span>
+      <button
+        className="jp-nbfn-plain"
+        aria-label={trans.__('Dismiss')}
+        onClick={() => model.dismiss(subject)}
+      >
+        ×
+      </button>
+    </div>
+  );
+}

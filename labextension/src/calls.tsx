@@ -1,0 +1,135 @@
+/** The Running calls section: how far each is, and Cancel, which does not go through the kernel. */
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
+import React from 'react';
+
+import { Banner } from './banner';
+import { duration } from './format';
+import type { Model } from './model';
+import type { ICallRow } from './tokens';
+
+interface ISectionProps {
+  model: Model;
+  trans: TranslationBundle;
+}
+
+export class CallsSection extends ReactWidget {
+  constructor(model: Model, trans: TranslationBundle) {
+    super();
+    this._model = model;
+    this._trans = trans;
+    this.addClass('jp-nbfn-section');
+    this.title.label = trans.__('Running calls');
+  }
+
+  protected override render(): React.JSX.Element {
+    return (
+      <UseSignal signal={this._model.stateChanged}>
+        {() => <CallList model={this._model} trans={this._trans} />}
+      </UseSignal>
+    );
+  }
+
+  private readonly _model: Model;
+  private readonly _trans: TranslationBundle;
+}
+
+export function CallList({
+  model,
+  trans
+}: ISectionProps): React.JSX.Element | null {
+  if (!model.overview) {
+    return null;
+  }
+  const calls = model.runningCalls;
+  if (calls.length === 0) {
+    return <p className="jp-nbfn-empty">{trans.__('Nothing is running.')}</p>;
+  }
+  return (
+    <ul
+      className={model.isStale ? 'jp-nbfn-calls jp-mod-stale' : 'jp-nbfn-calls'}
+      aria-label={trans.__('Running calls')}
+    >
+      {calls.map(call => (
+        <CallItem key={call.id} call={call} model={model} trans={trans} />
+      ))}
+    </ul>
+  );
+}
+
+interface ICallItemProps extends ISectionProps {
+  call: ICallRow;
+}
+
+function CallItem({ call, model, trans }: ICallItemProps): React.JSX.Element {
+  const name = `${call.function}.${call.kind}`;
+  const cancelling = model.isCancelling(call.id);
+  return (
+    <li className="jp-nbfn-call" data-call={call.id}>
+      <div className="jp-nbfn-row">
+        <span
+          className="jp-nbfn-name"
+          title={`${call.app}/${name} · ${call.id}`}
+        >
+          {name}
+        </span>
+        <span className="jp-nbfn-spacer" />
+        <button
+          className="jp-nbfn-button"
+          aria-label={trans.__('Cancel %1', name)}
+          disabled={model.isStale || cancelling}
+          onClick={() => void model.cancel(call.id)}
+        >
+          {cancelling ? trans.__('Cancelling…') : trans.__('Cancel')}
+        </button>
+      </div>
+      <Bar call={call} name={name} trans={trans} />
+      <div className="jp-nbfn-facts">
+        <span>{progress(call)}</span>
+        <span>{trans.__('running %1', call.running)}</span>
+        {call.failed > 0 && (
+          <span className="jp-nbfn-failed">
+            {trans.__('▲ failed %1', call.failed)}
+          </span>
+        )}
+        <span>{duration(call.age)}</span>
+      </div>
+      <Banner model={model} subject={call.id} trans={trans} />
+    </li>
+  );
+}
+
+function Bar(props: {
+  call: ICallRow;
+  name: string;
+  trans: TranslationBundle;
+}): React.JSX.Element {
+  const { call, name, trans } = props;
+  const share = call.total ? Math.min(1, call.done / call.total) : 0;
+  const failed = call.total ? Math.min(share, call.failed / call.total) : 0;
+  return (
+    <div
+      className="jp-nbfn-bar"
+      role="progressbar"
+      aria-label={trans.__('Progress of %1', name)}
+      aria-valuemin={0}
+      aria-valuemax={call.total ?? undefined}
+      aria-valuenow={call.done}
+      aria-valuetext={progress(call)}
+    >
+      <div
+        className="jp-nbfn-barDone"
+        style={{ width: `${(share - failed) * 100}%` }}
+      />
+      <div
+        className="jp-nbfn-barFailed"
+        style={{ width: `${failed * 100}%` }}
+      />
+    </div>
+  );
+}
+
+/** The total of a generator is not known until it has been read to its end. */
+function progress(call: ICallRow): string {
+  return `${call.done} / ${call.total ?? '?'}`;
+}

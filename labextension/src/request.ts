@@ -1,0 +1,60 @@
+/** One request to the server extension; every failure becomes a sentence. */
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+/** A request that did not succeed; `message` can be shown as it is. */
+export class RequestError extends Error {
+  constructor(
+    message: string,
+    readonly status: number | null
+  ) {
+    super(message);
+    this.name = 'RequestError';
+  }
+}
+
+/** Send a request below /nbfn/api/ and return the parsed JSON. */
+export async function request(
+  settings: ServerConnection.ISettings,
+  path: string,
+  init: RequestInit = {}
+): Promise<unknown> {
+  const url = URLExt.join(settings.baseUrl, 'nbfn', 'api', path);
+  let response: Response;
+  try {
+    response = await ServerConnection.makeRequest(url, init, settings);
+  } catch {
+    throw new RequestError('The Jupyter server does not answer.', null);
+  }
+  const text = await response.text();
+  const data = parse(text);
+  if (!response.ok) {
+    throw new RequestError(explain(response.status, data), response.status);
+  }
+  return data;
+}
+
+function parse(text: string): unknown {
+  try {
+    return text ? (JSON.parse(text) as unknown) : null;
+  } catch {
+    return null;
+  }
+}
+
+function explain(status: number, data: unknown): string {
+  if (typeof data === 'object' && data !== null && 'message' in data) {
+    const { message } = data;
+    // "Not Found" is what Jupyter Server says when it has no such route.
+    if (typeof message === 'string' && message && message !== 'Not Found') {
+      return message;
+    }
+  }
+  if (status === 404) {
+    return 'The nbfn server extension is missing. Install nbfn in the environment of the Jupyter server and restart it.';
+  }
+  if (status === 403) {
+    return 'The Jupyter server refused the request. Reload the page to log in again.';
+  }
+  return `The Jupyter server answered with status ${status}.`;
+}

@@ -1,0 +1,84 @@
+/**
+ * The JSON of the server extension's routes, field by field as nbfn/lab/routes.py sends it.
+ * tests/contract/overview.json is the example that both sides are tested with.
+ */
+
+/** How the Jupyter server stands to the nbfn hub. */
+export type Connection = 'running' | 'absent' | 'unreachable';
+
+export type FunctionState = 'idle' | 'busy' | 'starting' | 'failing';
+
+export interface IHubRow {
+  pid: number;
+  version: string;
+  epoch: number;
+  uptime: number;
+  home: string;
+  cpus: number;
+}
+
+export interface IFunctionRow {
+  id: string;
+  app: string;
+  name: string;
+  version: number;
+  kind: string;
+  deployed: boolean;
+  state: FunctionState;
+  backlog: number;
+  running: number;
+  workers: number;
+  starting: number;
+  min_containers: number;
+  max_containers: number;
+  buffer_containers: number;
+  scaledown_window: number;
+  p50: number | null;
+  waiting_for: string | null;
+}
+
+export interface ICallRow {
+  id: string;
+  function: string;
+  app: string;
+  kind: string;
+  status: string;
+  total: number | null;
+  done: number;
+  failed: number;
+  running: number;
+  age: number;
+}
+
+export interface IWorkerRow {
+  id: string;
+  function: string | null;
+  app: string | null;
+  state: string;
+  pid: number;
+  age: number;
+  memory: number | null;
+}
+
+export interface IOverview {
+  hub: IHubRow;
+  revision: number;
+  functions: IFunctionRow[];
+  calls: ICallRow[];
+  workers: IWorkerRow[];
+}
+
+/** Answer of GET /nbfn/api/overview. */
+export interface IOverviewReply {
+  connection: Connection;
+  message: string;
+  overview: IOverview | null;
+}
+
+/** What the model needs of the server; the tests give it a small fake. */
+export interface IApi {
+  overview(): Promise<IOverviewReply>;
+  setWarm(functionId: string, warm: number): Promise<void>;
+  cancelCall(callId: string): Promise<void>;
+  startHub(): Promise<void>;
+}
