@@ -1,0 +1,39 @@
+"""What user code may ask about where it runs. Knows no messages: the worker says which input is current."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+
+_current: ContextVar[tuple[str, int] | None] = ContextVar("nbfn_current_input", default=None)
+_name_input: Callable[[str, int], str] | None = None
+
+#: Called by the worker with (call id, index) before each input, and with None after the last.
+set_current = _current.set
+
+
+def enter_worker(name_input: Callable[[str, int], str]) -> None:
+    """Tell this module that it is in a worker.
+
+    Args:
+        name_input: Makes the public id of an input from its call's id and its index.
+    """
+    global _name_input  # noqa: PLW0603 - a fact about the process
+    _name_input = name_input
+
+
+def is_local() -> bool:
+    """Whether this code runs outside a worker: in the notebook or script itself."""
+    return _name_input is None
+
+
+def current_input_id() -> str | None:
+    """Return the id (``in-...``) of the input being run, or None outside an input."""
+    current = _current.get()
+    return _name_input(*current) if current and _name_input else None
+
+
+def current_function_call_id() -> str | None:
+    """Return the id (``fc-...``) of the call that the input being run belongs to, or None."""
+    current = _current.get()
+    return current[0] if current else None

@@ -1,0 +1,1 @@
+"""Where worker processes come from: one file for each kind of place. Knows nothing of calls."""

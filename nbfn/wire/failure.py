@@ -1,0 +1,343 @@
+"""Exceptions across the wire: type, attributes, chain, traceback and the lines of cells; their text always beside it.
+
+Neither function raises: what cannot be carried is replaced by an nbfn error that says so and holds the text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import pickle
+import traceback
+from collections.abc import Collection
+from types import TracebackType
+from typing import Any
+
+from tblib import Code, Frame, Traceback
+
+from nbfn.exception import ExecutionError, RemoteError, SerializationError
+from nbfn.wire.messages import Payload
+from nbfn.wire.payload import Carrier
+
+#: Frames kept of a traceback, half from either end.
+MAX_FRAMES = 200
+#: Exceptions kept of a chain, members of groups included.
+MAX_CHAIN = 50
+#: Characters kept of the formatted text, half from either end.
+MAX_TEXT = 100_000
+#: Characters of source text that travel, all cells together.
+MAX_SOURCES = 2_000_000
+
+_Entry = tuple[str, str, int, str, str]  # filename, function, line, module, __file__
+_Node = dict[str, Any]
+
+
+def dump_exception(
+    carrier: Carrier, error: BaseException, *, hide: Collection[str] = ()
+) -> Payload:
+    """Pack an exception, with all that hangs on it.
+
+    Args:
+        carrier: Of this process.
+        error: As caught.
+        hide: Names of modules whose frames are dropped from the start of each traceback.
+
+    Returns:
+        What `load_exception` takes.
+    """
+    text = ""
+    try:
+        text = format_exception(error, hide=hide)
+        return carrier.dump(_Packer(carrier, frozenset(hide)).pack(error, text))
+    except Exception as problem:  # noqa: BLE001 - the failure to tell of a failure must not hide it
+        node = {"kind": "remote", "message": f"{_name(error)} (not packed: {_safe(problem)})"}
+        return Payload(pickle.dumps({"text": text, "nodes": [node], "sources": {}}, protocol=5))
+
+
+def load_exception(carrier: Carrier, payload: Payload) -> BaseException:
+    """Rebuild what `dump_exception` packed; gives an `ExecutionError` where that cannot be done.
+
+    Args:
+        carrier: Of this process.
+        payload: Of a failed input.
+
+    Returns:
+        The exception, with its remote traceback, not raised.
+    """
+    try:
+        packed = carrier.load(payload)
+        _register(packed["sources"])
+        return _Unpacker(carrier, packed).unpack()
+    except Exception as problem:  # noqa: BLE001 - whatever a peer sent
+        return ExecutionError(f"The exception of the input could not be read: {_safe(problem)}")
+
+
+def exception_text(carrier: Carrier, payload: Payload) -> str:
+    """Return the formatted remote traceback alone; no user type is rebuilt for it."""
+    try:
+        return str(carrier.load(payload)["text"])
+    except Exception as problem:  # noqa: BLE001 - whatever a peer sent
+        return f"(no text: {_safe(problem)})"
+
+
+def format_exception(error: BaseException, *, hide: Collection[str] = ()) -> str:
+    """Format as Python does, without the leading frames of the modules in ``hide``; never raises."""
+    try:
+        report = traceback.TracebackException.from_exception(error, compact=True)
+        _strip(report, error, frozenset(hide))
+        text = "".join(report.format())
+    except Exception as problem:  # noqa: BLE001 - a __str__ or __notes__ of the user's may do anything
+        text = f"{_name(error)} (not formatted: {_safe(problem)})"
+    half = MAX_TEXT // 2
+    return text if len(text) <= MAX_TEXT else f"{text[:half]}\n... cut ...\n{text[-half:]}"
+
+
+def _strip(
+    report: traceback.TracebackException, error: BaseException, hide: frozenset[str]
+) -> None:
+    """Drop leading hidden frames all along the chain, whose shape the report mirrors."""
+    pending: list[tuple[traceback.TracebackException | None, BaseException | None]]
+    pending = [(report, error)]
+    seen: set[int] = set()
+    while pending:
+        summary, source = pending.pop()
+        if summary is None or source is None or id(summary) in seen:
+            continue
+        seen.add(id(summary))
+        hidden = _leading(source.__traceback__, hide)
+        del summary.stack[:hidden]
+        pending += [(summary.__cause__, source.__cause__), (summary.__context__, source.__context__)]
+        if isinstance(source, BaseExceptionGroup) and summary.exceptions:
+            pending += list(zip(summary.exceptions, source.exceptions, strict=False))
+
+
+def _leading(tb: TracebackType | None, hide: frozenset[str]) -> int:
+    count = 0
+    while tb is not None and tb.tb_frame.f_globals.get("__name__") in hide:
+        count, tb = count + 1, tb.tb_next
+    return count
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+
+
+def _safe(value: object) -> str:
+    try:
+        text = f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else repr(value)
+    except Exception:  # noqa: BLE001 - a __repr__ of the user's may do anything
+        text = f"<{type(value).__name__}>"
+    return text[:2000]
+
+
+# --- packing -------------------------------------------------------------------------------------
+
+
+class _Packer:
+    """Lays out an exception graph as a flat list of nodes that name each other by number."""
+
+    def __init__(self, carrier: Carrier, hide: frozenset[str]) -> None:
+        self._carrier = carrier
+        self._hide = hide
+        self._nodes: list[_Node] = []
+        self._number: dict[int, int] = {}
+        self._pending: list[tuple[int, BaseException]] = []
+        self._sources: dict[str, str] = {}
+
+    def pack(self, error: BaseException, text: str) -> dict[str, Any]:
+        self._add(error)
+        while self._pending:
+            number, found = self._pending.pop()
+            self._nodes[number] = self._node(found)
+        return {"text": text, "nodes": self._nodes, "sources": self._sources}
+
+    def _add(self, error: BaseException | None) -> int | None:
+        if error is None:
+            return None
+        if id(error) not in self._number:
+            if len(self._nodes) >= MAX_CHAIN:
+                return None
+            self._number[id(error)] = len(self._nodes)
+            self._pending.append((len(self._nodes), error))
+            self._nodes.append({})
+        return self._number[id(error)]
+
+    def _node(self, error: BaseException) -> _Node:
+        node = self._body(error)
+        node["traceback"] = self._frames(error.__traceback__)
+        node["cause"] = self._add(error.__cause__)
+        node["context"] = self._add(error.__context__)
+        node["suppress"] = error.__suppress_context__
+        node["text"] = format_exception(error, hide=self._hide) if self._number[id(error)] else ""
+        notes = getattr(error, "__notes__", None)
+        node["notes"] = [str(note) for note in notes] if isinstance(notes, list) else []
+        return node
+
+    def _body(self, error: BaseException) -> _Node:
+        shown = f"{_name(error)}: {_safe_str(error)}".removesuffix(": ")
+        if isinstance(error, BaseExceptionGroup):
+            members = [self._add(member) for member in error.exceptions]
+            body = {"kind": "group", "message": error.message, "members": members, "shown": shown}
+            with contextlib.suppress(Exception):
+                body["pickle"] = self._carrier.dump((type(error), _state(error)))
+            return body
+        if not isinstance(error, Exception):
+            return {"kind": "remote", "message": f"The function raised {shown}"}
+        try:
+            # Type and args beside the recipe: an __init__ that does not take `args` is common.
+            recipe = (type(error), error.args, _state(error), error.__reduce_ex__(4)[:2])
+            return {"kind": "error", "pickle": self._carrier.dump(recipe), "shown": shown}
+        except Exception as problem:  # noqa: BLE001 - whatever user types raise when pickled
+            return {
+                "kind": "unpicklable",
+                "message": f"Failed to serialize exception {_safe(error)}: {_safe_str(problem)}",
+            }
+
+    def _frames(self, tb: TracebackType | None) -> list[_Entry]:
+        for _ in range(_leading(tb, self._hide)):
+            assert tb is not None
+            tb = tb.tb_next
+        entries: list[_Entry] = []
+        while tb is not None:
+            code, names = tb.tb_frame.f_code, tb.tb_frame.f_globals
+            module, file = str(names.get("__name__", "?")), str(names.get("__file__", ""))
+            entries.append((code.co_filename, code.co_name, tb.tb_lineno, module, file))
+            tb = tb.tb_next
+        if len(entries) > MAX_FRAMES:
+            entries[MAX_FRAMES // 2 : -MAX_FRAMES // 2] = []
+        for filename in {entry[0] for entry in entries}:
+            self._keep_source(filename)
+        return entries
+
+    def _keep_source(self, filename: str) -> None:
+        """Keep a notebook cell's text; a real file is read where the traceback is shown, if there."""
+        if filename in self._sources or os.path.exists(filename):  # noqa: PTH110 - not always a path
+            return
+        text = "".join(linecache.getlines(filename))
+        if text and len(text) + sum(map(len, self._sources.values())) <= MAX_SOURCES:
+            self._sources[filename] = text
+
+
+def _state(error: BaseException) -> dict[str, Any]:
+    return {key: value for key, value in vars(error).items() if key != "__notes__"}
+
+
+def _safe_str(error: BaseException) -> str:
+    try:
+        return str(error)[:2000]
+    except Exception:  # noqa: BLE001 - a __str__ of the user's may do anything
+        return "<no text>"
+
+
+# --- unpacking -----------------------------------------------------------------------------------
+
+
+class _Unpacker:
+    """Builds the nodes first, members of groups before their group, then ties them together."""
+
+    def __init__(self, carrier: Carrier, packed: dict[str, Any]) -> None:
+        self._carrier = carrier
+        self._nodes: list[_Node] = packed["nodes"]
+        self._text: str = packed["text"]
+        self._built: dict[int, BaseException] = {}
+
+    def unpack(self) -> BaseException:
+        for number in reversed(range(len(self._nodes))):
+            self._build(number, ())
+        for number, node in enumerate(self._nodes):
+            error = self._built[number]
+            error.__traceback__ = _as_traceback(node.get("traceback", ()))
+            error.__cause__ = self._linked(node.get("cause"))
+            error.__context__ = self._linked(node.get("context"))
+            error.__suppress_context__ = bool(node.get("suppress", False))
+            for note in node.get("notes", ()):
+                error.add_note(note)
+        return self._built[0]
+
+    def _linked(self, number: int | None) -> BaseException | None:
+        return None if number is None else self._built[number]
+
+    def _build(self, number: int, within: tuple[int, ...]) -> BaseException:
+        if number in self._built:
+            return self._built[number]
+        node = self._nodes[number]
+        error: BaseException
+        if node["kind"] == "group":
+            members = node["members"]
+            parts = [self._build(m, (*within, number)) for m in members if m not in (None, *within)]
+            error = self._group(node, parts)
+        elif node["kind"] == "error":
+            error = self._error(node, node.get("text") or self._text)
+        else:
+            kind = SerializationError if node["kind"] == "unpicklable" else RemoteError
+            error = _with_text(kind(node["message"]), node.get("text") or self._text)
+        self._built[number] = error
+        return error
+
+    def _error(self, node: _Node, text: str) -> BaseException:
+        try:
+            kind, args, state, recipe = self._carrier.load(node["pickle"])
+            return _rebuild(kind, args, state, recipe)
+        except Exception as problem:  # noqa: BLE001 - whatever user types raise when rebuilt
+            message = f"{node['shown']} (this exception cannot be rebuilt here: {_safe_str(problem)})"
+            return _with_text(ExecutionError(message), text)
+
+    def _group(self, node: _Node, parts: list[BaseException]) -> BaseException:
+        if not parts:
+            return RemoteError(node["shown"])
+        try:
+            kind, state = self._carrier.load(node["pickle"])
+            group = kind(node["message"], parts)
+            group.__dict__.update(state)
+            if isinstance(group, BaseExceptionGroup):
+                return group
+        except Exception:  # noqa: BLE001, S110 - a plain group tells the same
+            pass
+        return BaseExceptionGroup(node["message"], parts)
+
+
+def _rebuild(
+    kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any], recipe: Any
+) -> BaseException:
+    try:
+        error = recipe[0](*recipe[1])
+        if type(error) is not kind:
+            raise TypeError(kind)
+    except Exception:  # noqa: BLE001 - an __init__ with other parameters than `args`
+        error = kind.__new__(kind, *args)
+        if not isinstance(error, BaseException):
+            raise
+        error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def _with_text(error: Exception, text: str) -> Exception:
+    if text:
+        error.add_note(f"\nRemote traceback:\n{text}")
+    return error
+
+
+def _as_traceback(entries: Collection[_Entry]) -> TracebackType | None:
+    """Let tblib make real traceback objects; its own dict form nests as deep as the traceback."""
+    top: Traceback | None = None
+    for filename, name, line, module, file in reversed(list(entries)):
+        frame = object.__new__(Frame)
+        code = object.__new__(Code)
+        code.co_filename, code.co_name = filename, name
+        frame.f_code, frame.f_lineno, frame.f_locals = code, line, {}
+        frame.f_globals = {"__name__": module, **({"__file__": file} if file else {})}
+        link = object.__new__(Traceback)
+        link.tb_frame, link.tb_lineno, link.tb_next = frame, line, top
+        top = link
+    result: TracebackType | None = top.as_traceback() if top is not None else None
+    return result
+
+
+def _register(sources: dict[str, str]) -> None:
+    """Give `linecache` the cells it does not have; without mtime, so that it never drops them."""
+    for filename, text in sources.items():
+        if not linecache.getlines(filename):
+            linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
