@@ -1,0 +1,9 @@
+"""``python -m nbfn_kernel``: a worker from nothing, where no fork server makes one."""
+
+from __future__ import annotations
+
+from nbfn_kernel import worker
+
+if __name__ == "__main__":
+    worker.preload()
+    worker.main()

@@ -1,0 +1,373 @@
+"""The link's thread: the worker's end of the conversation with the hub. It never runs user code and never unpickles.
+
+Results are kept until the hub confirms them and sent again after a reconnect; an input that comes twice is run once.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from nbfn.types import InputStatus
+from nbfn.wire import messages
+from nbfn.wire.frames import BadFrame
+from nbfn.wire.messages import BindFailed, Bound, Emitted, LeasedInput, Payload, Result, Results, Yielded
+from nbfn.wire.socket import Change, Connection
+
+from nbfn_kernel.outbox import Item, Outbox, Text
+from nbfn_kernel.runner import ITEM_WINDOW, Runner
+from nbfn_kernel.streams import Spill
+
+#: Seconds that results, items and text wait for company.
+GATHER, GATHER_FIRST = 0.005, 0.001
+#: Most results, and about most bytes, in one message.
+MAX_RESULTS, MAX_BYTES = 256, 1024 * 1024
+#: Seconds between looks at what C code and subprocesses wrote, and at the timeout, while an input runs.
+LOOK = 0.1
+#: Seconds the hub has for the last confirmations.
+LAST_WORDS = 2.0
+
+logger = logging.getLogger("nbfn.worker")
+_T = TypeVar("_T")
+
+
+class Line:
+    """Speaks with the hub for one worker.
+
+    Args:
+        link: To the hub; belongs to the thread that calls `run`.
+        runner: Runs the inputs, on the main thread.
+        outbox: What user code's threads have to say.
+        hub_grace: Seconds without a hub after which the worker ends.
+        versions: Of nbfn and cloudpickle, for the hello.
+    """
+
+    def __init__(
+        self,
+        link: Connection,
+        runner: Runner,
+        outbox: Outbox,
+        hub_grace: float,
+        versions: Mapping[str, str],
+    ) -> None:
+        self._link = link
+        self._runner = runner
+        self._outbox = outbox
+        self._hub_grace = hub_grace
+        self._versions = versions
+        self._spill = Spill()
+        self._function, self._version, self._timeout = "", 0, math.inf
+        self._known: dict[int, tuple[int, str, int, int]] = {}  # leases until they are confirmed
+        self._unfinished = 0  # of the known ones
+        self._kept: OrderedDict[int, tuple[Result, ...]] = OrderedDict()  # unconfirmed, by number
+        self._items: dict[int, tuple[int, deque[Payload]]] = {}  # not known to be taken, by lease
+        self._bound: Bound | BindFailed | None = None
+        self._number = 0
+        self._due = math.inf  # when the outbox is to be sent
+        self._sent = 0.0  # when it was
+        self._last_lease = 0
+        self._overdue = 0  # the lease that was told of its timeout
+        self._deadline = time.monotonic() + hub_grace  # to have a hub
+        self._asked_to_end = False
+        self._closing = False
+        self._closed = False
+        self._handlers = {
+            messages.Run: self._run,
+            messages.Confirm: self._confirm,
+            messages.Bind: self._bind,
+            messages.CancelInput: self._cancel,
+            messages.Recall: self._recall,
+            messages.ItemsTaken: self._items_taken,
+            messages.Drain: self._drain,
+            messages.Welcome: self._welcome,
+            messages.Refused: self._refused,
+        }
+
+    def finish(self) -> None:
+        """Say what is left to say, and goodbye; called when the main thread has stopped."""
+        self._closing = True
+        self._outbox.hurry()
+
+    def run(self) -> None:
+        """Be the link's thread."""
+        try:
+            while not self._closed:
+                self._turn()
+        except BaseException:
+            logger.exception("The link's thread failed; the worker ends.")
+            os._exit(70)
+        self._link.close(linger=LAST_WORDS)
+
+    def _turn(self) -> None:
+        for arrived in self._link.wait(self._wait_for(time.monotonic())):
+            if isinstance(arrived, Change):
+                self._changed(arrived)
+            elif isinstance(arrived, BadFrame):
+                logger.warning("From the hub: %s", arrived.reason)
+            else:
+                self._handlers[type(arrived)](arrived)  # type: ignore[operator]
+        now = time.monotonic()
+        if self._outbox.urgent or now >= self._due:
+            self._send_outbox(now)
+        elif self._outbox.entries and self._due == math.inf:
+            self._due = max(self._sent + GATHER, now + GATHER_FIRST)
+        if self._unfinished:
+            self._check_timeout(now)
+        if self._closing:
+            self._say_goodbye()
+        elif now >= self._deadline:
+            self._give_up(now)
+
+    def _wait_for(self, now: float) -> float | None:
+        until = min(self._due, self._deadline)
+        if self._unfinished:
+            until = min(until, now + LOOK)
+            if runs := self._runner.current:
+                over = self._runner.started + self._timeout
+                until = min(until, over if runs != self._overdue else math.inf)
+        if until == math.inf:
+            return None
+        return max(0.0, math.ceil((until - now) * 1000) / 1000)  # whole milliseconds, never too few
+
+    # --- the connection ---
+
+    def _changed(self, change: Change) -> None:
+        if change is Change.DOWN:
+            self._deadline = min(self._deadline, time.monotonic() + self._hub_grace)
+            return
+        self._link.send(
+            messages.WorkerHello(
+                protocol=messages.PROTOCOL,
+                peer=os.environ["NBFN_WORKER"],
+                nbfn=self._versions.get("nbfn", "0"),
+                cloudpickle=self._versions.get("cloudpickle", "0"),
+                python=f"{sys.version_info.major}.{sys.version_info.minor}",
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                executable=sys.executable,
+                function=self._function,
+                version=self._version,
+                running=tuple(self._known.values()),
+            )
+        )
+        if self._bound is not None:
+            self._link.send(self._bound)
+        for lease, (start, payloads) in self._items.items():
+            self._link.send(Yielded(lease, start, tuple(payloads)))
+        for number, results in self._kept.items():
+            self._link.send(Results(number, results))
+
+    def _welcome(self, _welcome: messages.Welcome) -> None:
+        self._deadline = math.inf
+
+    def _refused(self, refused: messages.Refused) -> None:
+        logger.warning("The hub refused this worker: %s", refused.message)
+        self._kept.clear()
+        self._stop_everything()
+
+    def _give_up(self, now: float) -> None:
+        """No hub for too long: stop what runs; when that takes more than a second, without asking."""
+        if self._asked_to_end:
+            os._exit(0)
+        self._deadline = now + 1.0
+        self._kept.clear()
+        self._stop_everything()
+
+    def _stop_everything(self) -> None:
+        self._asked_to_end = True
+        self._deadline = min(self._deadline, time.monotonic() + 1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # --- what the hub says ---
+
+    def _bind(self, bind: messages.Bind) -> None:
+        self._function, self._version = bind.function, bind.version
+        self._timeout = bind.definition.timeout or math.inf
+        self._runner.notice(bind)
+
+    def _run(self, run: messages.Run) -> None:
+        known, fresh = self._known, []
+        for entry in run.inputs:
+            if entry.lease not in known:
+                known[entry.lease] = (entry.lease, entry.call, entry.index, entry.attempt)
+                fresh.append(entry)
+        self._unfinished += len(fresh)
+        if len(fresh) > 1:  # their results are gathered; a single one hurries by itself
+            self._due = min(self._due, time.monotonic() + GATHER)
+            self._outbox.watched = True
+        self._runner.todo.extend(fresh)
+        self._runner.notice()
+        if run.confirm:
+            self._forget(run.confirm)
+
+    def _confirm(self, confirm: messages.Confirm) -> None:
+        self._forget(confirm.upto)
+
+    def _forget(self, upto: int) -> None:
+        kept, known = self._kept, self._known
+        while kept and next(iter(kept)) <= upto:
+            for result in kept.popitem(last=False)[1]:
+                known.pop(result.lease, None)
+                self._items.pop(result.lease, None)
+
+    def _cancel(self, cancel: messages.CancelInput) -> None:
+        lease = cancel.lease
+        for entry in tuple(self._runner.todo):
+            if entry.lease == lease and self._take_back(entry):
+                self._outbox.entries.append(Result(lease, int(InputStatus.TERMINATED), None, 0.0))
+                self._outbox.urgent = True
+                return
+        if lease in self._known:  # running, about to, or already answered: then nothing is armed
+            self._runner.interrupt(lease, "cancel")
+
+    def _take_back(self, entry: LeasedInput) -> bool:
+        """Take an input from the queue; False when the main thread was faster."""
+        try:
+            self._runner.todo.remove(entry)
+        except ValueError:
+            return False
+        return True
+
+    def _recall(self, recall: messages.Recall) -> None:
+        self._link.send(messages.Returned(self._give_back(recall.keep)))
+
+    def _give_back(self, keep: int) -> tuple[int, ...]:
+        returned: list[int] = []
+        todo = self._runner.todo
+        while len(todo) > keep:
+            try:
+                entry = todo.pop()
+            except IndexError:
+                break
+            returned.append(entry.lease)
+            del self._known[entry.lease]
+        self._unfinished -= len(returned)
+        return tuple(reversed(returned))
+
+    def _items_taken(self, taken: messages.ItemsTaken) -> None:
+        if taken.lease in self._known:
+            self._runner.grant(taken.lease, taken.upto)
+            if taken.lease in self._items:
+                start, payloads = self._items[taken.lease]
+                while payloads and start < taken.upto - ITEM_WINDOW:
+                    payloads.popleft()
+                    start += 1
+                self._items[taken.lease] = (start, payloads)
+
+    def _drain(self, _drain: messages.Drain) -> None:
+        self._runner.stopping = True
+        self._runner.notice()
+
+    def _check_timeout(self, now: float) -> None:
+        lease, started = self._runner.current, self._runner.started
+        if not lease or lease != self._runner.current:
+            return
+        if now >= started + self._timeout and lease != self._overdue:
+            self._overdue = lease
+            self._runner.interrupt(lease, "timeout")
+        if now >= self._sent + LOOK:
+            self._send_spill(lease)
+            self._sent = now
+
+    # --- what the worker says ---
+
+    def _send_outbox(self, now: float) -> None:
+        """Send all there is: text in order and joined, then what user code's descriptors got, then results."""
+        outbox = self._outbox
+        outbox.urgent, self._due, self._sent = False, math.inf, now
+        results: list[Result] = []
+        texts: list[str] = []
+        where: tuple[int, str] = (0, "")
+        gathered: dict[int, list[Item]] = {}
+        for _ in range(len(outbox.entries)):
+            entry = outbox.entries.popleft()
+            if type(entry) is Result:
+                results.append(entry)
+            elif type(entry) is Text:
+                if (entry.lease, entry.channel) != where:
+                    self._send_text(where, texts)
+                    where, texts = (entry.lease, entry.channel), []
+                texts.append(entry.text)
+            elif type(entry) is Item:
+                gathered.setdefault(entry.lease, []).append(entry)
+            else:
+                self._send_text(where, texts)
+                texts = []
+                if isinstance(entry, (Bound, BindFailed)):
+                    self._bound = entry
+                self._link.send(entry)  # type: ignore[arg-type]
+        self._send_text(where, texts)
+        for lease, items in gathered.items():
+            self._send_items(lease, items)
+        if results:
+            self._send_spill(results[0].lease)
+            self._send_results(results)
+        outbox.watched = bool(self._runner.todo or outbox.entries)
+        if outbox.watched or outbox.entries:
+            outbox.watched, self._due = True, now + GATHER
+
+    def _send_text(self, where: tuple[int, str], texts: list[str]) -> None:
+        data = "".join(texts).encode("utf-8", "backslashreplace")
+        for start in range(0, len(data), MAX_BYTES):
+            self._link.send(Emitted(*where, data[start : start + MAX_BYTES]))
+
+    def _send_spill(self, lease: int) -> None:
+        for channel, text in self._spill.take():
+            self._send_text((lease, channel), [text])
+
+    def _send_items(self, lease: int, items: list[Item]) -> None:
+        start, kept = self._items.setdefault(lease, (items[0].number, deque()))
+        kept.extend(item.payload for item in items)
+        for part in _parts(items, lambda item: len(item.payload.data)):
+            self._link.send(Yielded(lease, part[0].number, tuple(item.payload for item in part)))
+
+    def _send_results(self, results: list[Result]) -> None:
+        self._unfinished -= len(results)
+        _fault("die_before_ack")
+        for part in _parts(results, lambda r: len(r.payload.data) if r.payload else 0):
+            self._number += 1
+            self._kept[self._number] = part
+            self._link.send(Results(self._number, part))
+
+    def _say_goodbye(self) -> None:
+        if not self._asked_to_end:
+            self._asked_to_end = True
+            if returned := self._give_back(0):
+                self._link.send(messages.Returned(returned))
+            self._send_outbox(time.monotonic())
+            self._link.send(messages.Goodbye())
+            self._deadline = time.monotonic() + LAST_WORDS
+        if not self._kept or time.monotonic() >= self._deadline:
+            self._closed = True
+
+
+def _parts(entries: list[_T], size: Callable[[_T], int]) -> Iterator[tuple[_T, ...]]:
+    """Cut a list where a message would get too long or too large."""
+    part: list[_T] = []
+    total = 0
+    for entry in entries:
+        part.append(entry)
+        total += size(entry)
+        if len(part) >= MAX_RESULTS or total >= MAX_BYTES:
+            yield tuple(part)
+            part, total = [], 0
+    if part:
+        yield tuple(part)
+
+
+def _fault(name: str) -> None:
+    """Die here when a test asks for it; ``name:path`` does so once, and leaves the file as a mark."""
+    wanted, _, mark = os.environ.get("NBFN_FAULT", "").partition(":")
+    if wanted == name and not (mark and Path(mark).exists()):
+        if mark:
+            Path(mark).touch()
+        os._exit(86)

@@ -1,0 +1,84 @@
+"""Becoming a Function: the environment it needs, the callable, and how to run each of the four kinds of it."""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import importlib
+import linecache
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nbfn.exception import DeserializationError, InvalidError
+from nbfn.wire.messages import Definition, Environment
+from nbfn.wire.payload import Carrier
+
+#: Values that no check for forgotten generators need look at.
+PLAIN = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple})
+_SUSPENDED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+
+
+def enter(environment: Environment) -> None:
+    """Make this process look like the one where the Function was defined: path and directory."""
+    rest = [entry for entry in sys.path if entry not in environment.sys_path]
+    sys.path[:] = [*environment.sys_path, *rest]
+    with contextlib.suppress(OSError):
+        os.chdir(environment.cwd)
+    importlib.invalidate_caches()
+
+
+def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
+    """Enter the Function's environment and rebuild its callable.
+
+    Raises:
+        DeserializationError: If it cannot be rebuilt, or is not callable.
+    """
+    enter(definition.environment)
+    _remember_source(definition)
+    function = carrier.load(definition.payload)
+    if not callable(function):
+        raise DeserializationError(
+            f"{definition.name!r} is an object of type {type(function).__name__}, not a function."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _remember_source(definition: Definition) -> None:
+    """Let tracebacks show a cell's lines; its file exists in the notebook's memory only."""
+    name, text = definition.filename, definition.source
+    if name and text and not Path(name).exists():
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+
+
+def check_value(definition: Definition, value: object) -> None:
+    """Refuse a generator or coroutine that a plain function returned.
+
+    Raises:
+        InvalidError: Says how to declare it.
+    """
+    if isinstance(value, types.CoroutineType):
+        value.close()
+    if isinstance(value, _SUSPENDED):
+        kind = type(value).__name__.replace("_", " ")
+        hint = "Await it in an async def" if kind == "coroutine" else "Pass is_generator=True"
+        raise InvalidError(
+            f"{definition.name!r} returned a {kind}, which cannot be sent. {hint}, or return its values in a list."
+        )
+
+
+def iterate(definition: Definition, value: object) -> collections.abc.Iterator[Any]:
+    """Return the iterator of what a generator Function returned.
+
+    Raises:
+        InvalidError: If it cannot be iterated over.
+    """
+    if isinstance(value, collections.abc.Iterable):
+        return iter(value)
+    raise InvalidError(
+        f"{definition.name!r} is a generator Function and returned {type(value).__name__}, "
+        "which cannot be iterated over."
+    )

@@ -1,0 +1,300 @@
+"""The main thread: runs user code, one input after the other, with no event loop running around plain functions.
+
+How an input is stopped: the link's thread writes the lease to `wanted` and sends this thread SIGUSR1; the handler raises
+`InputCancellation` only while that very lease is `armed`, which it is from just before the user's code to just after it. So
+it never hits the runner's own lines, nor the next input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from types import FrameType
+from typing import Any
+
+from nbfn.context import set_current
+from nbfn.exception import FunctionTimeoutError, InputCancellation
+from nbfn.types import InputStatus
+from nbfn.wire.failure import dump_exception, format_exception
+from nbfn.wire.messages import Bind, BindFailed, Bound, Definition, LeasedInput, Payload, Result
+from nbfn.wire.payload import Carrier
+
+from nbfn_kernel import objects
+from nbfn_kernel.outbox import Item, Outbox
+from nbfn_kernel.shell import flush_figures
+
+#: Items of a generator that may be on their way before the consumer has asked for any.
+ITEM_WINDOW = 64
+#: Modules whose frames are no business of the user's.
+HIDDEN = frozenset({
+    "asyncio.base_events", "nbfn.wire.payload", "nbfn_kernel.objects", "nbfn_kernel.runner",
+})  # fmt: skip
+
+SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
+TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
+
+_Outcome = tuple[int, Payload | None]
+
+
+class Runner:
+    """Runs inputs on the thread that makes it.
+
+    Args:
+        carrier: Of this process.
+        outbox: Takes results, items and the answer to a Bind.
+        cell: Eight bytes shared with the fork server: the lease that runs.
+
+    Attributes:
+        todo: Inputs waiting, filled by the link's thread.
+        current: The lease that runs, or 0.
+        started: When it began, by `time.monotonic`.
+        stopping: No further input is to be begun.
+    """
+
+    def __init__(self, carrier: Carrier, outbox: Outbox, cell: Any) -> None:
+        self.todo: deque[LeasedInput] = deque()
+        self.current = 0
+        self.started = 0.0
+        self.stopping = False
+        self._carrier = carrier
+        self._outbox = outbox
+        self._cell = cell
+        self._commands: queue.SimpleQueue[Bind | None] = queue.SimpleQueue()
+        self._function: Callable[..., Any] | None = None
+        self._definition: Definition | None = None
+        self._armed = 0  # the lease whose user code runs now
+        self._wanted = 0  # the lease to stop
+        self._reason = ""  # why: cancel, timeout, exit
+        self._stopped = 0  # the last lease that was stopped
+        self._task: asyncio.Task[Any] | None = None
+        self._loops = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._credit: dict[int, int] = {}
+        self._credit_came: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._credit_event: asyncio.Event | None = None
+        self._thread = threading.get_ident()
+
+    # --- called by the link's thread ---
+
+    def notice(self, command: Bind | None = None) -> None:
+        """Wake the main thread: for a Bind, or for what is in `todo` or `stopping`."""
+        self._commands.put(command)
+
+    def interrupt(self, lease: int, reason: str) -> None:
+        """Stop the user code of this lease, if it runs or is about to."""
+        if lease == self._stopped:
+            return  # once is enough, and the first reason counts
+        self._reason, self._wanted = reason, lease
+        signal.pthread_kill(self._thread, signal.SIGUSR1)
+
+    def grant(self, lease: int, upto: int) -> None:
+        """Let a generator input go on up to item number ``upto``."""
+        if upto > self._credit.get(lease, ITEM_WINDOW):
+            self._credit[lease] = upto
+            self._credit_came.put(None)
+            if (event := self._credit_event) is not None:
+                self._loops.get_loop().call_soon_threadsafe(event.set)
+
+    # --- signals, on the main thread ---
+
+    def take_signals(self) -> None:
+        """Install the handlers: SIGUSR1 stops an input, SIGTERM the worker, SIGINT is the user's own."""
+        signal.signal(signal.SIGUSR1, self._on_stop)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def _on_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._armed and self._armed == self._wanted:
+            self._stop_armed()
+
+    def _stop_armed(self) -> None:
+        self._stopped, self._armed = self._armed, 0
+        if self._task is not None:
+            self._loops.get_loop().call_soon_threadsafe(self._task.cancel)
+            return
+        raise InputCancellation(_SAID[self._reason])
+
+    def _on_terminate(self, _signal: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+        self._commands.put(None)
+        if self.current:
+            self._reason, self._wanted = "exit", self.current
+            if self._armed:
+                self._stop_armed()
+
+    def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._armed:
+            raise KeyboardInterrupt
+
+    # --- the main thread's work ---
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        while not self.stopping:
+            command = self._commands.get()
+            if command is not None:
+                self._bind(command)
+            if self.todo and self._function is not None:
+                self._run_queue(self._function)
+
+    def _bind(self, bind: Bind) -> None:
+        self._definition = definition = bind.definition
+        try:
+            self._function = self._adapted(objects.load(self._carrier, definition), definition)
+        except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
+            payload = dump_exception(self._carrier, error, hide=HIDDEN)
+            text = format_exception(error, hide=HIDDEN)
+            self._outbox.put(BindFailed(bind.function, bind.version, payload, text))
+        else:
+            self._outbox.put(Bound(bind.function, bind.version))
+        self._outbox.hurry()
+
+    def _adapted(
+        self, function: Callable[..., Any], definition: Definition
+    ) -> Callable[..., Any]:
+        """Give all four kinds of function one shape: arguments in, value to send out."""
+        if definition.is_generator:
+            take = self._take_async if definition.is_async else self._take
+            return lambda *args, **kwargs: take(definition, function(*args, **kwargs))
+        if definition.is_async:
+            return lambda *args, **kwargs: self._await(function(*args, **kwargs))
+        return function
+
+    def _run_queue(self, function: Callable[..., Any]) -> None:  # noqa: PLR0915 - the hot loop, one piece on purpose
+        todo, outbox, cell = self.todo, self._outbox, self._cell
+        load, dump, clock = self._carrier.load, self._carrier.dump_result, time.monotonic
+        append, popleft, definition = outbox.entries.append, todo.popleft, self._definition
+        assert definition is not None
+        plain, check = objects.PLAIN, objects.check_value
+        answer: Payload | None
+        while not self.stopping:
+            try:
+                entry = popleft()
+            except IndexError:
+                break
+            lease = entry.lease
+            set_current((entry.call, entry.index))
+            self.started = began = clock()
+            self.current = cell[0] = lease
+            try:
+                try:
+                    self._armed = lease
+                    if self._wanted == lease:
+                        self._stop_armed()
+                    args, kwargs = load(entry.payload)
+                    value = function(*args, **kwargs)
+                    self._armed = 0
+                    if type(value) not in plain:
+                        check(definition, value)
+                    status, answer = SUCCESS, dump(value)
+                except BaseException as error:  # noqa: BLE001 - user code may raise anything
+                    self._armed = 0
+                    status, answer = self._failed(error, lease)
+            except InputCancellation as error:  # it came while another exception was on its way
+                self._armed = 0
+                status, answer = self._failed(error, lease)
+            if self._stopped == lease:
+                if self._reason == "exit":
+                    break  # without a result: the hub gives the input to another worker
+                if status == SUCCESS:
+                    status, answer = self._failed(None, lease)
+            flush_figures()
+            if not todo:
+                self.current = cell[0] = 0
+                append(Result(lease, status, answer, clock() - began))
+                outbox.hurry()
+            else:
+                append(Result(lease, status, answer, clock() - began))
+                if not outbox.watched:
+                    outbox.watched = True
+                    outbox.wake()
+        self.current = cell[0] = 0
+        set_current(None)
+
+    def _failed(self, error: BaseException | None, lease: int) -> _Outcome:
+        """Return the outcome of an input that raised, or that was stopped and did not care."""
+        if self._stopped != lease:
+            assert error is not None
+            return FAILURE, dump_exception(self._carrier, error, hide=HIDDEN)
+        if self._reason != "timeout":
+            return TERMINATED, None
+        definition = self._definition
+        assert definition is not None
+        late = FunctionTimeoutError(
+            f"{definition.name!r} ran longer than its timeout of {definition.timeout:g} s."
+        )
+        late.__traceback__ = error.__traceback__ if error is not None else None
+        return TIMEOUT, dump_exception(self._carrier, late, hide=HIDDEN)
+
+    # --- async functions and generators ---
+
+    def _await(self, awaitable: Any) -> Any:
+        """Run one coroutine to its end on the worker's loop, which runs at no other time."""
+        if not asyncio.iscoroutine(awaitable):
+            if not hasattr(awaitable, "__await__"):
+                return awaitable
+            awaitable = _awaiting(awaitable)
+        loop = self._loops.get_loop()
+        task = loop.create_task(awaitable)
+        self._task = task
+        try:
+            return loop.run_until_complete(task)
+        finally:
+            self._task = None
+
+    def _take(self, definition: Definition, returned: object) -> int:
+        """Send what a generator yields, as far as there is credit; return how many."""
+        lease, count = self.current, 0
+        iterator = objects.iterate(definition, returned)
+        try:
+            for value in iterator:
+                payload = self._carrier.dump_result(value)
+                while count >= self._credit.get(lease, ITEM_WINDOW):
+                    self._credit_came.get()
+                self._outbox.put(Item(lease, count, payload))
+                count += 1
+        finally:
+            self._credit.pop(lease, None)
+            if (close := getattr(iterator, "close", None)) is not None:
+                close()
+        return count
+
+    def _take_async(self, definition: Definition, returned: Any) -> int:
+        if not hasattr(returned, "__aiter__"):
+            return self._take(definition, returned)
+        count: int = self._await(self._take_all(returned, self.current))
+        return count
+
+    async def _take_all(self, generator: AsyncIterator[Any], lease: int) -> int:
+        count = 0
+        self._credit_event = event = asyncio.Event()
+        try:
+            async for value in generator:
+                payload = self._carrier.dump_result(value)
+                while count >= self._credit.get(lease, ITEM_WINDOW):
+                    event.clear()
+                    if count >= self._credit.get(lease, ITEM_WINDOW):
+                        await event.wait()
+                self._outbox.put(Item(lease, count, payload))
+                count += 1
+        finally:
+            self._credit_event = None
+            self._credit.pop(lease, None)
+            if (close := getattr(generator, "aclose", None)) is not None:
+                await close()
+        return count
+
+
+async def _awaiting(awaitable: Any) -> Any:
+    return await awaitable
+
+
+_SAID = {
+    "cancel": "This input was cancelled.",
+    "timeout": "This input ran longer than its timeout.",
+    "exit": "The worker is shutting down.",
+}

@@ -1,0 +1,159 @@
+"""What user code writes: print and friends through `Stream`, what C code and subprocesses write to 1 and 2 through `Spill`."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from nbfn_kernel.outbox import Outbox, Text
+
+#: Characters of one input's output that are sent; the rest is dropped, with a line that says so.
+MAX_TEXT = 16 * 1024 * 1024
+#: Characters after which waiting text is sent at once.
+HURRY = 8 * 1024
+#: Bytes of a log file from which on it is cut.
+MAX_LOG = 8 * 1024 * 1024
+#: Bytes of a log file forwarded at a time.
+CHUNK = 256 * 1024
+
+
+class Stream(io.TextIOBase):
+    """Stands in for ``sys.stdout`` or ``sys.stderr``: text goes out under the lease that runs.
+
+    Args:
+        channel: "stdout" or "stderr".
+        descriptor: The real one, for who asks by `fileno`, and for text outside any input.
+        outbox: Where it goes.
+        lease: Returns the lease that runs, or 0.
+    """
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(
+        self, channel: str, descriptor: int, outbox: Outbox, lease: Callable[[], int]
+    ) -> None:
+        super().__init__()
+        self._channel = channel
+        self._descriptor = descriptor
+        self._outbox = outbox
+        self._lease = lease
+        self._counted = 0  # the lease that `_count` is of
+        self._count = 0
+        self._waiting = 0
+        self.buffer = _Bytes(self)
+
+    @property
+    def name(self) -> str:
+        """What Python calls it."""
+        return f"<{self._channel}>"
+
+    def writable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def isatty(self) -> bool:
+        """See `io.IOBase`."""
+        return False
+
+    def fileno(self) -> int:
+        """Return the real descriptor, as a subprocess needs it."""
+        return self._descriptor
+
+    def write(self, text: str) -> int:
+        """See `io.TextIOBase`."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        lease = self._lease()
+        if not lease:
+            os.write(self._descriptor, text.encode("utf-8", self.errors))
+        elif text and self._admit(lease, len(text)):
+            self._outbox.put(Text(lease, self._channel, text))
+            self._waiting += len(text)
+            if self._waiting >= HURRY:
+                self._waiting = 0
+                self._outbox.hurry()
+        return len(text)
+
+    def _admit(self, lease: int, size: int) -> bool:
+        if lease != self._counted:
+            self._counted, self._count = lease, 0
+        before, self._count = self._count, self._count + size
+        if self._count <= MAX_TEXT:
+            return True
+        if before <= MAX_TEXT:
+            limit = MAX_TEXT // 2**20
+            note = f"\n[nbfn: {self._channel} of this input is cut here, at {limit} MiB]\n"
+            self._outbox.put(Text(lease, self._channel, note))
+        return False
+
+    def flush(self) -> None:
+        """Do nothing: text is on its way within milliseconds."""
+
+
+class _Bytes(io.RawIOBase):
+    """``sys.stdout.buffer``: bytes are taken for UTF-8."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, data: Any) -> int:
+        raw = bytes(data)
+        self._stream.write(raw.decode("utf-8", "replace"))
+        return len(raw)
+
+
+def install(outbox: Outbox, lease: Callable[[], int]) -> None:
+    """Replace ``sys.stdout`` and ``sys.stderr``; ``sys.__stdout__`` stays what it was."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    sys.stdout = Stream("stdout", 1, outbox, lease)
+    sys.stderr = Stream("stderr", 2, outbox, lease)
+
+
+class Spill:
+    """Reads what was written to descriptors 1 and 2 themselves, where these are log files of ours."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[int, int] = {}
+        for descriptor in (1, 2):
+            with contextlib.suppress(OSError):
+                found = os.fstat(descriptor)
+                os.pread(descriptor, 0, 0)  # fails when it is open for writing only
+                if stat.S_ISREG(found.st_mode):
+                    self._offsets[descriptor] = found.st_size
+        self._flush_c = ctypes.CDLL(None).fflush if self._offsets else None
+
+    def take(self) -> list[tuple[str, str]]:
+        """Return the new text as (channel, text), and keep the files small."""
+        if self._flush_c is None:
+            return []
+        self._flush_c(None)  # C's own buffers: a file is not flushed line by line
+        found = []
+        for descriptor, offset in self._offsets.items():
+            size = os.fstat(descriptor).st_size
+            if size < offset:
+                offset = 0
+            if size > offset:
+                data = os.pread(descriptor, min(size - offset, CHUNK), offset)
+                found.append(("stdout" if descriptor == 1 else "stderr", data.decode("utf-8", "replace")))
+                offset = size
+            if size > MAX_LOG:
+                os.ftruncate(descriptor, 0)
+                offset = 0
+            self._offsets[descriptor] = offset
+        return found

@@ -1,0 +1,88 @@
+"""A worker process: the main thread runs inputs (`runner`), a second one owns the link to the hub (`Line`)."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from nbfn.config import Places, Settings
+from nbfn.context import enter_worker
+from nbfn.wire import frames
+from nbfn.wire.messages import Emitted, input_id
+from nbfn.wire.payload import Carrier
+from nbfn.wire.socket import Link
+
+from nbfn_kernel import shell, streams
+from nbfn_kernel.line import Line
+from nbfn_kernel.outbox import Outbox, Text
+from nbfn_kernel.runner import Runner
+
+#: Seconds the last messages have to leave.
+LINGER = 5.0
+#: Bytes of the largest display that is sent.
+MAX_DISPLAY = 12 * 1024 * 1024
+
+_versions: dict[str, str] = {}
+
+
+def preload() -> None:
+    """Do what every worker needs once: a fork server calls it before it forks. No thread, no socket."""
+    for name in ("nbfn", "cloudpickle"):
+        try:
+            _versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            _versions[name] = "0"
+    shell.create()
+
+
+def main(cell: Any = None) -> None:
+    """Be a worker until the hub, a signal or the loss of the hub ends it.
+
+    Args:
+        cell: Something like a memoryview of one 64-bit number, shared with the fork server.
+    """
+    logging.getLogger("nbfn").addHandler(logging.StreamHandler(sys.__stderr__))
+    worker = os.environ["NBFN_WORKER"]
+    places = Places.of()
+    os.environ.update(
+        MODAL_TASK_ID=worker, MODAL_IS_REMOTE="1", MPLBACKEND="module://matplotlib_inline.backend_inline"
+    )
+    link = Link(os.environ.get("NBFN_HUB", places.endpoint), frames.TO_WORKER)
+    outbox = Outbox(link.wake)
+    runner = Runner(Carrier(places, worker), outbox, [0] if cell is None else cell)
+    line = Line(link, runner, outbox, Settings.load().hub_grace, _versions)
+    thread = threading.Thread(target=line.run, name="nbfn-link", daemon=True)
+    _dress(runner, outbox)
+    runner.take_signals()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
+    thread.start()  # it inherits the mask, so signals come to this thread, in its system calls too
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
+    runner.run()
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    line.finish()
+    thread.join(2 * LINGER)
+    with contextlib.suppress(Exception):
+        logging.shutdown()
+
+
+def _dress(runner: Runner, outbox: Outbox) -> None:
+    """Make prints, displays and the context those of the input that runs."""
+
+    def emit(channel: str, data: bytes) -> None:
+        lease = runner.current
+        if lease and len(data) <= MAX_DISPLAY:
+            outbox.put(Emitted(lease, channel, data))
+        elif lease:
+            size = len(data) // 2**20
+            outbox.put(Text(lease, "stderr", f"[nbfn: a display of {size} MiB is too large to send]\n"))
+
+    enter_worker(input_id)
+    shell.connect(emit)
+    streams.install(outbox, lambda: runner.current)
