@@ -1,4 +1,6 @@
-"""Settings and places on disk: one table, read from ``NBFN_*`` variables, then ``nbfn.toml`` in the home, then the defaults."""
+"""Settings and places on disk: one table, read from ``NBFN_*`` variables, then ``nbfn.toml`` in
+the home, then the defaults.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +43,19 @@ class Settings:
 
     connect_timeout: float = _setting(30.0, "Seconds to wait for a hub before giving up.")
     idle_exit: float = _setting(900.0, "Seconds an embedded hub with nothing to do stays.")
-    client_grace: float = _setting(30.0, "Seconds a lost client's calls are kept before they are cancelled.")
+    client_grace: float = _setting(
+        30.0, "Seconds a lost client's calls are kept before they are cancelled."
+    )
     hub_grace: float = _setting(10.0, "Seconds workers wait for a lost hub before they exit.")
-    lease: float = _setting(10.0, "Seconds a silent worker keeps its inputs before they are given away.")
-    kill_grace: float = _setting(5.0, "Seconds between asking an input to stop and killing its worker.")
-    blank_workers: int = _setting(2, "Workers kept ready for any function, per Python environment in use.")
+    lease: float = _setting(
+        10.0, "Seconds a silent worker keeps its inputs before they are given away."
+    )
+    kill_grace: float = _setting(
+        5.0, "Seconds between asking an input to stop and killing its worker."
+    )
+    blank_workers: int = _setting(
+        2, "Workers kept ready for any function, per Python environment in use."
+    )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
     retention: float = _setting(7 * 86400.0, "Seconds the results of spawned calls are kept.")
     progress: bool = _setting(True, "Whether a map shows its progress.")
@@ -69,7 +79,9 @@ class Settings:
             try:
                 values[name] = _PARSE[kinds[name]](value if isinstance(value, str) else str(value))
             except ValueError:
-                raise InvalidError(f"Setting {name!r} in {where} is {value!r}; it needs a {kinds[name]}.") from None
+                raise InvalidError(
+                    f"Setting {name!r} in {where} is {value!r}; it needs a {kinds[name]}."
+                ) from None
         return cls(**(values | given))
 
 
@@ -77,14 +89,19 @@ def _from_file(path: Path) -> list[tuple[str, str, Any]]:
     if not path.is_file():
         return []
     try:
-        return [(str(path), name, value) for name, value in tomllib.loads(path.read_text("utf-8")).items()]
+        return [
+            (str(path), name, value)
+            for name, value in tomllib.loads(path.read_text("utf-8")).items()
+        ]
     except tomllib.TOMLDecodeError as error:
         raise InvalidError(f"{path} is not valid TOML: {error}.") from None
 
 
 def _from_environment(kinds: dict[str, str]) -> list[tuple[str, str, Any]]:
     named = ((name, f"NBFN_{name.upper()}") for name in kinds)
-    return [(variable, name, os.environ[variable]) for name, variable in named if variable in os.environ]
+    return [
+        (variable, name, os.environ[variable]) for name, variable in named if variable in os.environ
+    ]
 
 
 # --- places --------------------------------------------------------------------------------------
@@ -126,7 +143,8 @@ class Places:
         """Make the directories.
 
         Raises:
-            InvalidError: If one exists and belongs to somebody else, is a link, or is open to others.
+            InvalidError: If one exists and belongs to somebody else, is a link, or is open to
+                others.
         """
         for path in (self.home, self.runtime, self.shm, self.blobs, self.logs):
             _private_directory(path)
@@ -166,7 +184,13 @@ class Places:
 def _private_directory(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
-    if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise InvalidError(f"{path} is a link or belongs to somebody else. Remove it, or set NBFN_HOME elsewhere.")
+    if (
+        stat.S_ISLNK(found.st_mode)
+        or not stat.S_ISDIR(found.st_mode)
+        or found.st_uid != os.getuid()
+    ):
+        raise InvalidError(
+            f"{path} is a link or belongs to somebody else. Remove it, or set NBFN_HOME elsewhere."
+        )
     if stat.S_IMODE(found.st_mode) & 0o077:
         path.chmod(0o700)

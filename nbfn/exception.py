@@ -13,12 +13,12 @@ Exception
     ├ TimeoutError              timeout            (not the builtin)
     │  ├ FunctionTimeoutError   function_timeout   the body ran longer than `timeout`
     │  └ OutputExpiredError     output_expired     the result was kept long enough
-    ├ RemoteError               remote             it went wrong at the worker, without a type we have
-    ├ ServiceError              service            the hub or the way to it
-    │  ├ ConnectionError        connection         no hub answers (not the builtin)
-    │  └ VersionError           version            the two ends do not fit together
-    ├ ResourceExhaustedError    resource_exhausted a limit was reached; try again later
-    └ InternalFailure           internal_failure   the worker was lost, not your code's fault
+    ├ RemoteError               remote             it went wrong at the worker, without a type we
+    have ├ ServiceError              service            the hub or the way to it │  ├
+    ConnectionError        connection         no hub answers (not the builtin) │  └ VersionError
+    version            the two ends do not fit together ├ ResourceExhaustedError
+    resource_exhausted a limit was reached; try again later └ InternalFailure
+    internal_failure   the worker was lost, not your code's fault
        └ WorkerCrashed          worker_crashed     the worker died while running the input
 BaseException
  └ InputCancellation            cancelled          raised inside an input that is cancelled
@@ -149,7 +149,7 @@ class WorkerCrashed(InternalFailure):
     stderr: str = ""
 
 
-class InputCancellation(BaseException):  # noqa: N818 - Modal's name
+class InputCancellation(BaseException):
     """Raised in user code, on the main thread, when its input is cancelled."""
 
     code: ClassVar[str] = "cancelled"

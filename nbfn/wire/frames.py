@@ -1,4 +1,6 @@
-"""Messages to bytes and back: one frame, msgpack, with a limit on its size. Bad bytes are a value, not an exception."""
+"""Messages to bytes and back: one frame, msgpack, with a limit on its size. Bad bytes are a
+value, not an exception.
+"""
 
 from __future__ import annotations
 
@@ -39,17 +41,23 @@ def encode(message: Message) -> bytes:
     """
     frame = _encoder.encode(message)
     if len(frame) > MAX_FRAME:
-        raise ValueError(f"{type(message).__name__} of {len(frame)} bytes is over the limit of {MAX_FRAME}.")
+        raise ValueError(
+            f"{type(message).__name__} of {len(frame)} bytes is over the limit of {MAX_FRAME}."
+        )
     return frame
 
 
 def decode(frame: bytes, decoder: msgspec.msgpack.Decoder[Message]) -> Message | BadFrame:
-    """Return the message in a frame, or why there is none; never raises for what a peer can send."""
+    """Return the message in a frame, or why there is none; never raises for what a peer can
+    send.
+    """
     if len(frame) > MAX_FRAME:
         return BadFrame(f"A frame of {len(frame)} bytes is over the limit of {MAX_FRAME}.")
     try:
         return decoder.decode(frame)
-    except ValueError as error:  # msgspec's errors are ValueErrors; bad UTF-8 is a plain UnicodeDecodeError
+    except (
+        ValueError
+    ) as error:  # msgspec's errors are ValueErrors; bad UTF-8 is a plain UnicodeDecodeError
         return BadFrame(f"Not a message: {error}")
     except RecursionError:
         return BadFrame("Not a message: nested too deeply")

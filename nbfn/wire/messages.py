@@ -1,8 +1,9 @@
 """The one table of messages: who says what to whom.
 
-Rules: a message is frozen and made of plain data; user bytes are opaque `Payload`s that the hub never opens; an input is named
-by (call, index) between client and hub and by its *lease* (one number per grant, never used again) between hub and worker, so a
-late word about an older grant names nothing. Fields are only ever added at the end, with a default, so that the two hellos and
+Rules: a message is frozen and made of plain data; user bytes are opaque `Payload`s that the hub
+never opens; an input is named by (call, index) between client and hub and by its *lease* (one
+number per grant, never used again) between hub and worker, so a late word about an older grant
+names nothing. Fields are only ever added at the end, with a default, so that the two hellos and
 `Refused` can be read across versions of the protocol.
 """
 
@@ -53,7 +54,9 @@ class Data(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Segment(Data):
-    """A file of bytes beside the wire: ``place`` is "shm" (gone with its call) or "blob" (kept by the store)."""
+    """A file of bytes beside the wire: ``place`` is "shm" (gone with its call) or "blob" (kept
+    by the store).
+    """
 
     place: str
     name: str
@@ -63,8 +66,8 @@ class Segment(Data):
 class Payload(Data):
     """One pickled value, opaque to the hub.
 
-    ``data`` is the pickle stream, unless ``spilled``: then the first segment holds the stream. Further segments are its
-    out-of-band buffers, in order.
+    ``data`` is the pickle stream, unless ``spilled``: then the first segment holds the stream.
+    Further segments are its out-of-band buffers, in order.
     """
 
     data: bytes
@@ -83,7 +86,9 @@ class Environment(Data):
 
 
 class RetryPolicy(Data):
-    """Modal's ``Retries`` in seconds: the n-th delay is initial * coefficient**(n-1), at most max_delay."""
+    """Modal's ``Retries`` in seconds: the n-th delay is initial * coefficient**(n-1), at most
+    max_delay.
+    """
 
     max_retries: int = 0
     backoff_coefficient: float = 1.0
@@ -92,7 +97,9 @@ class RetryPolicy(Data):
 
 
 class PoolSettings(Data):
-    """How many workers a Function keeps; None in an update means "as it is", in a definition "the default"."""
+    """How many workers a Function keeps; None in an update means "as it is", in a definition
+    "the default".
+    """
 
     min_containers: int | None = None
     max_containers: int | None = None
@@ -145,7 +152,9 @@ class NewInput(Data):
 
 
 class Fault(Data):
-    """A failure that the hub itself has to tell: a code of `nbfn.exception`, a sentence, attributes."""
+    """A failure that the hub itself has to tell: a code of `nbfn.exception`, a sentence,
+    attributes.
+    """
 
     code: str
     message: str
@@ -153,7 +162,9 @@ class Fault(Data):
 
 
 class Output(Data):
-    """The one outcome of an input. ``payload`` is the value or the exception; ``fault`` stands in when no worker could make one."""
+    """The one outcome of an input. ``payload`` is the value or the exception; ``fault`` stands
+    in when no worker could make one.
+    """
 
     index: int
     status: int
@@ -172,6 +183,9 @@ class LeasedInput(Data):
     index: int
     attempt: int
     payload: Payload
+    durable: bool = (
+        False  # dump its result with ``keep=True``: it must outlive this machine's memory
+    )
 
 
 class Result(Data):
@@ -203,12 +217,16 @@ class ClientHello(Message):
     python: str
     pid: int
     host: str
-    environment: Environment | None = None  # given by clients that will register functions: a fork server is readied for it
+    environment: Environment | None = (
+        None  # given by clients that will register functions: a fork server is readied for it
+    )
     name: str = ""  # the notebook's or script's name, for people
 
 
 class WorkerHello(Message):
-    """Worker to hub. ``running`` and ``holding`` are leases: at work or queued here, and finished but not yet confirmed."""
+    """Worker to hub. ``running`` and ``holding`` are leases: at work or queued here, and
+    finished but not yet confirmed.
+    """
 
     protocol: int
     peer: str
@@ -243,7 +261,9 @@ class Refused(Message):
 
 
 class Register(Message):
-    """Make or update a Function of an App. ``app_id`` is the client's own for an ephemeral App, empty for a deployed one."""
+    """Make or update a Function of an App. ``app_id`` is the client's own for an ephemeral App,
+    empty for a deployed one.
+    """
 
     request: int
     app: str
@@ -271,7 +291,8 @@ class LookupId(Message):
 class PutCall(Message):
     """Begin a call, mostly with all its inputs (``closed``). Resending it is harmless.
 
-    A ``durable`` call is stored and answered by `Accepted` after the commit; any other lives as long as its client.
+    A ``durable`` call is stored and answered by `Accepted` after the commit; any other lives as
+    long as its client.
     """
 
     call: str
@@ -310,13 +331,17 @@ class Watch(Message):
 
 
 class Release(Message):
-    """I need nothing more of this call: what is queued is cancelled unless the call is durable, outputs are no longer sent to me."""
+    """I need nothing more of this call: what is queued is cancelled unless the call is durable,
+    outputs are no longer sent to me.
+    """
 
     call: str
 
 
 class TakeItems(Message):
-    """The consumer of a generator input is ready for items up to (not including) number ``upto``."""
+    """The consumer of a generator input is ready for items up to (not including) number
+    ``upto``.
+    """
 
     call: str
     index: int
@@ -416,7 +441,9 @@ class Items(Message):
 
 
 class Emission(Message):
-    """What remote code wrote: ``channel`` is stdout, stderr (``data`` is UTF-8) or display, clear, update (``data`` is JSON)."""
+    """What remote code wrote: ``channel`` is stdout, stderr (``data`` is UTF-8) or display,
+    clear, update (``data`` is JSON).
+    """
 
     call: str
     index: int
@@ -556,7 +583,9 @@ class Bind(Message):
 
 
 class Run(Message):
-    """Run these inputs, in order. ``confirm``: results up to that sequence number are safe and may be forgotten."""
+    """Run these inputs, in order. ``confirm``: results up to that sequence number are safe and
+    may be forgotten.
+    """
 
     inputs: tuple[LeasedInput, ...]
     confirm: int = 0
@@ -569,7 +598,9 @@ class Confirm(Message):
 
 
 class CancelInput(Message):
-    """Stop this input if it runs, drop it if it waits; answer with its `Result` (TERMINATED) either way."""
+    """Stop this input if it runs, drop it if it waits; answer with its `Result` (TERMINATED)
+    either way.
+    """
 
     lease: int
 
@@ -611,7 +642,9 @@ class BindFailed(Message):
 
 
 class Results(Message):
-    """Inputs that ended. Kept by the worker, and sent again after a reconnect, until ``seq`` is confirmed."""
+    """Inputs that ended. Kept by the worker, and sent again after a reconnect, until ``seq`` is
+    confirmed.
+    """
 
     seq: int
     results: tuple[Result, ...]

@@ -1,8 +1,9 @@
 """Values to `Payload`s and back. The only place that pickles; the hub never calls it.
 
-Large parts travel beside the wire: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes and more goes to a file in the
-0700 shared-memory directory and is mapped at the other end, copy-on-write, so that the receiver may change what it got as it
-may with any copy. Who makes a segment names it after itself, so that it can be swept when its maker is gone.
+Large parts travel beside the wire: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes
+and more goes to a file in the 0700 shared-memory directory and is mapped at the other end,
+copy-on-write, so that the receiver may change what it got as it may with any copy. Who makes a
+segment names it after itself, so that it can be swept when its maker is gone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from nbfn.config import Places
 from nbfn.exception import DeserializationError, SerializationError
 from nbfn.wire.messages import Payload, Segment
 
-#: Bytes from which on a buffer travels as a file instead of inside the message. Below it four more copies in cache cost less
+#: Bytes from which on a buffer travels as a file instead of inside the message. Below it four
+#: more copies in cache cost less
 #: than making, mapping and unlinking a file (about 60 microseconds).
 SEGMENT_MIN = 256 * 1024
 
@@ -43,45 +45,59 @@ class Carrier:
         self._owner = owner
         self._numbers = itertools.count()
 
-    def dump(self, value: Any) -> Payload:
+    def dump(self, value: Any, *, keep: bool = False) -> Payload:
         """Pickle a value.
+
+        Args:
+            value: Anything cloudpickle takes.
+            keep: Write large parts to the hub's disk and sync them, for what must outlive
+                processes: definitions, the
+                inputs of durable calls and their results. The hub deletes them; their maker does
+                not.
 
         Raises:
             SerializationError: If it cannot be pickled; the message names the type that refused.
         """
         buffers: list[pickle.PickleBuffer] = []
 
-        def keep(buffer: pickle.PickleBuffer) -> bool:
+        def in_band(buffer: pickle.PickleBuffer) -> bool:
             with buffer.raw() as raw:
                 if raw.nbytes < SEGMENT_MIN:
-                    return True  # in-band
+                    return True
             buffers.append(buffer)
             return False
 
         try:
-            data = cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
+            data = cloudpickle.dumps(value, protocol=5, buffer_callback=in_band)
         except Exception as error:
             raise SerializationError(_why(value, error)) from error
-        segments = [self._write(buffer.raw()) for buffer in buffers]
+        place = "blob" if keep else "shm"
+        segments = [self._write(place, buffer.raw()) for buffer in buffers]
         if len(data) < SEGMENT_MIN:
             return Payload(data, tuple(segments))
-        return Payload(b"", (self._write(memoryview(data)), *segments), spilled=True)
+        return Payload(b"", (self._write(place, memoryview(data)), *segments), spilled=True)
 
-    def dump_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
-        """Pickle the arguments of one input; plain small ones take a short way round cloudpickle."""
+    def dump_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, keep: bool = False
+    ) -> Payload:
+        """Pickle the arguments of one input; plain small ones take a short way round
+        cloudpickle.
+        """
         if not kwargs and all(type(a) in _PLAIN for a in args):
             data = pickle.dumps((args, kwargs), protocol=5)
             if len(data) < SEGMENT_MIN:
                 return Payload(data)
-        return self.dump((args, kwargs))
+        return self.dump((args, kwargs), keep=keep)
 
-    def dump_result(self, value: Any) -> Payload:
-        """Pickle what a function returned; plain small values take a short way round cloudpickle."""
+    def dump_result(self, value: Any, *, keep: bool = False) -> Payload:
+        """Pickle what a function returned; plain small values take a short way round
+        cloudpickle.
+        """
         if type(value) in _PLAIN:
             data = pickle.dumps(value, protocol=5)
             if len(data) < SEGMENT_MIN:
                 return Payload(data)
-        return self.dump(value)
+        return self.dump(value, keep=keep)
 
     def load(self, payload: Payload) -> Any:
         """Rebuild a value.
@@ -91,10 +107,10 @@ class Carrier:
         """
         try:
             if not payload.segments:
-                return pickle.loads(payload.data)  # noqa: S301 - the point of the product; see promises 2.1
+                return pickle.loads(payload.data)
             buffers: list[Any] = [self._map(segment) for segment in payload.segments]
             stream = buffers.pop(0) if payload.spilled else payload.data
-            return pickle.loads(stream, buffers=buffers)  # noqa: S301
+            return pickle.loads(stream, buffers=buffers)
         except Exception as error:
             raise DeserializationError(_why_not_loaded(error)) from error
 
@@ -104,25 +120,40 @@ class Carrier:
             if segment.place == "shm":
                 self._path(segment).unlink(missing_ok=True)
 
-    def _write(self, raw: memoryview) -> Segment:
+    def sweep(self, owner: str) -> None:
+        """Unlink all shared-memory segments that a peer left behind."""
+        for path in self._directories["shm"].glob(f"{owner}.*"):
+            path.unlink(missing_ok=True)
+
+    def _write(self, place: str, raw: memoryview) -> Segment:
         name = f"{self._owner}.{next(self._numbers)}"
-        descriptor = os.open(
-            self._directories["shm"] / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600
-        )
+        directory = self._directories[place]
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+        descriptor = os.open(directory / name, flags, 0o600)
         try:
             rest = raw.cast("B") if raw.format != "B" or raw.ndim != 1 else raw
             size = rest.nbytes
             while rest.nbytes:
                 rest = rest[os.write(descriptor, rest) :]
+            if place == "blob":
+                os.fsync(descriptor)
         except OSError as error:
-            os.unlink(self._directories["shm"] / name)
-            raise SerializationError(f"No room for {raw.nbytes} bytes in shared memory: {error}.") from error
+            (directory / name).unlink()
+            raise SerializationError(
+                f"No room for {raw.nbytes} bytes in {directory}: {error}."
+            ) from error
         finally:
             os.close(descriptor)
-        return Segment("shm", name, size)
+        if place == "blob":
+            _sync_directory(directory)
+        return Segment(place, name, size)
 
     def _path(self, segment: Segment) -> Path:
-        if "/" in segment.name or segment.name.startswith(".") or segment.place not in self._directories:
+        if (
+            "/" in segment.name
+            or segment.name.startswith(".")
+            or segment.place not in self._directories
+        ):
             raise DeserializationError(f"{segment.name!r} is not the name of a segment.")
         return self._directories[segment.place] / segment.name
 
@@ -132,6 +163,14 @@ class Carrier:
             return mmap.mmap(descriptor, segment.size, access=mmap.ACCESS_COPY)
         finally:
             os.close(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _why(value: Any, error: Exception) -> str:
@@ -160,7 +199,11 @@ def _parts(value: Any) -> list[Any]:
         names = value.__code__.co_names
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         return cells + [value.__globals__[name] for name in names if name in value.__globals__]
-    return list(getattr(value, "__dict__", {}).values()) if not isinstance(value, (type, types.ModuleType)) else []
+    return (
+        list(getattr(value, "__dict__", {}).values())
+        if not isinstance(value, (type, types.ModuleType))
+        else []
+    )
 
 
 def _why_not_loaded(error: Exception) -> str:

@@ -1,8 +1,10 @@
-"""ZeroMQ, and its in-memory twin: how messages get from one process to another. Knows nothing of what they mean.
+"""ZeroMQ, and its in-memory twin: how messages get from one process to another. Knows nothing of
+what they mean.
 
-A peer owns a `Link`; the hub owns a `Router`. `pair()` gives two ends of the same shape without sockets, for tests. A link that
-loses the hub begins anew with a fresh socket, so nothing half-sent survives: its owner says hello again and resends what is not
-confirmed. Heartbeats are ZMTP's own, answered by libzmq's I/O thread even while user code holds the GIL.
+A peer owns a `Link`; the hub owns a `Router`. `pair()` gives two ends of the same shape without
+sockets, for tests. A link that loses the hub begins anew with a fresh socket, so nothing half-sent
+survives: its owner says hello again and resends what is not confirmed. Heartbeats are ZMTP's own,
+answered by libzmq's I/O thread even while user code holds the GIL.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from nbfn.wire import frames
 from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message
 
-#: Milliseconds between ZMTP heartbeats, and without an answer until the connection is given up (promises F9: 3 s).
+#: Milliseconds between ZMTP heartbeats, and without an answer until the connection is given up
+#: (promises F9: 3 s).
 HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT = 1000, 3000
 #: Messages taken at once before the owner may do something else.
 DRAIN = 512
@@ -44,7 +47,9 @@ class Connection(Protocol):
         """Return what arrived; an empty list after ``timeout`` seconds, or when woken."""
 
     def send(self, message: Message) -> None:
-        """Send without blocking; while the hub is away the message is dropped, the owner resends after `Change.UP`."""
+        """Send without blocking; while the hub is away the message is dropped, the owner resends
+        after `Change.UP`.
+        """
 
     def wake(self) -> None:
         """Make `wait` return soon. Safe from any thread, and from signal handlers."""
@@ -74,7 +79,9 @@ class Link:
         self._socket = _tuned(self._context.socket(zmq.DEALER))
         self._socket.setsockopt(zmq.RECONNECT_IVL, 10)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
         self._socket.connect(self._endpoint)
         self._poller = zmq.Poller()
         for source in (self._socket, self._monitor, self._wake):
@@ -140,7 +147,8 @@ class Router:
     """The hub's one socket: receives from all peers, sends to one, notices who is gone.
 
     Args:
-        endpoint: Address to listen on. The caller holds the hub's lock; a stale socket file is replaced.
+        endpoint: Address to listen on. The caller holds the hub's lock; a stale socket file is
+            replaced.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -185,7 +193,9 @@ class Router:
                 yield peer, frames.decode(body[0], frames.TO_HUB)
 
     def _remember(self, peer: bytes, descriptor: int) -> None:
-        self._gone.extend(self.lost())  # so that an older connection's end is not taken for this one's
+        self._gone.extend(
+            self.lost()
+        )  # so that an older connection's end is not taken for this one's
         self._peer_of[descriptor] = peer
         self._fd_of[peer] = descriptor
 
@@ -210,7 +220,9 @@ class Router:
 
 
 def _tuned(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """No high-water mark (credits bound what is sent), ZMTP heartbeats, a limit on what a peer may send."""
+    """No high-water mark (credits bound what is sent), ZMTP heartbeats, a limit on what a peer
+    may send.
+    """
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.LINGER, 0)
@@ -235,7 +247,9 @@ class Pipe:
         with contextlib.suppress(queue.Empty):
             item = self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
             while item is not None:
-                arrived.append(item if isinstance(item, Change) else frames.decode(item, self._decoder))
+                arrived.append(
+                    item if isinstance(item, Change) else frames.decode(item, self._decoder)
+                )
                 item = self._inbox.get_nowait()
         return arrived
 
@@ -248,7 +262,7 @@ class Pipe:
         """See `Connection.wake`."""
         self._inbox.put(None)
 
-    def close(self, linger: float = 0.0) -> None:  # noqa: ARG002 - nothing lingers in memory
+    def close(self, linger: float = 0.0) -> None:
         """See `Connection.close`."""
         if self._other is not None:
             self._other._inbox.put(Change.DOWN)

@@ -1,0 +1,128 @@
+"""``python -m nbfn.hub``: one hub for one ``NBFN_HOME``. The lock decides which of two that
+start at once stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import gc
+import importlib.metadata
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from nbfn.config import Places, Settings
+from nbfn.hub.broker import Broker
+from nbfn.hub.pool import WorkerProcesses
+from nbfn.hub.state import State
+from nbfn.hub.store import Store
+from nbfn.hub.tables import Limits
+from nbfn.launch import base
+from nbfn.wire import messages as m
+from nbfn.wire.payload import Carrier
+from nbfn.wire.socket import Router
+
+_log = logging.getLogger("nbfn.hub")
+
+
+def main() -> int:
+    """Run a hub; return 0 also when another one is already there."""
+    parser = argparse.ArgumentParser(prog="python -m nbfn.hub", description=__doc__)
+    parser.add_argument(
+        "--embedded", action="store_true", help="end when nobody has needed it for a while"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    places = Places.of().create()
+    lock = os.open(places.lock_file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not arguments.embedded:
+            print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 0
+    settings = Settings.load()
+    broker, store, router, processes = _assemble(places, settings, embedded=arguments.embedded)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _end(broker))
+    try:
+        broker.run()
+    finally:
+        places.connection_file.unlink(missing_ok=True)
+        store.close()
+        router.close()
+        processes.close()
+    return 0
+
+
+def _end(broker: Broker) -> None:
+    broker.ending = True
+    broker.wake()
+
+
+def _assemble(
+    places: Places, settings: Settings, *, embedded: bool
+) -> tuple[Broker, Store, Router, WorkerProcesses]:
+    epoch = int(time.time())
+    store = Store(places.database, places.blobs, settings.retention)
+    launcher = _launcher(places, settings)
+    cores = launcher.capacity().cpu
+    limits = Limits(
+        cores=max(1, int(cores)),
+        max_workers=settings.max_workers or 8 * max(1, int(cores)),
+        blank_workers=settings.blank_workers,
+        client_grace=settings.client_grace,
+        lease=settings.lease,
+        kill_grace=settings.kill_grace,
+    )
+    state = State(m.new_id, epoch=epoch, limits=limits)
+    for record in store.load_functions():
+        state.tables.registry.restore(record)
+    router = Router(places.endpoint)
+    version = importlib.metadata.version("nbfn")
+    about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)
+    processes = WorkerProcesses(launcher)
+    carrier = Carrier(places, "hub")
+    broker = Broker(
+        state, router, store, processes, carrier, about, settings.idle_exit if embedded else None
+    )
+    broker.restore(store.load_unfinished())
+    _publish(places, about)
+    # What exists now lives as long as the hub; the cycle collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    return broker, store, router, processes
+
+
+def _launcher(places: Places, settings: Settings) -> base.Launcher:
+    (entry,) = importlib.metadata.entry_points(group="nbfn.launchers", name="local")
+    launcher: base.Launcher = entry.load()(places, settings, places.endpoint)
+    return launcher
+
+
+def _publish(places: Places, about: m.HubRow) -> None:
+    """Write the connection file, whole or not at all, readable by its owner only."""
+    said = {
+        "endpoint": places.endpoint,
+        "pid": about.pid,
+        "epoch": about.epoch,
+        "protocol": m.PROTOCOL,
+        "version": about.version,
+    }
+    temporary = Path(f"{places.connection_file}.{about.pid}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(said, file)
+    temporary.replace(places.connection_file)
+    _log.info("nbfn hub %s for %s, pid %d", about.version, places.home, about.pid)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,348 @@
+"""The hub's loop: sockets, processes and the store on one side, the state machine on the other;
+only carries, never decides.
+
+One turn: wait; hand everything that arrived to `State.handle` as events; carry out the effects.
+What a turn saves goes to the store's writer thread together with the effects that may only be seen
+once it is on disk; all others are carried out at once, so a call that is not durable never waits
+for a disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from nbfn.hub import events, speech
+from nbfn.hub.events import Effect, Event
+from nbfn.hub.overview import calls, counters, functions, workers
+from nbfn.hub.pool import WorkerProcesses, memory_of
+from nbfn.hub.state import State
+from nbfn.hub.store import Store, StoredCall
+from nbfn.wire import messages as m
+from nbfn.wire.frames import BadFrame
+from nbfn.wire.messages import Message
+from nbfn.wire.payload import Carrier
+from nbfn.wire.socket import Router
+
+_log = logging.getLogger("nbfn.hub")
+
+#: Frames that make no sense until a peer is no longer listened to.
+STRIKES = 3
+#: Seconds between looks whether an embedded hub is still needed.
+IDLE_CHECK = 1.0
+#: Seconds the workers have to end when the hub is stopped.
+STOP_GRACE = 5.0
+
+
+@dataclass(slots=True)
+class Peer:
+    """Who is at the other end of a connection."""
+
+    role: str  # client or worker
+    id: str
+
+
+class Broker:
+    """One hub process.
+
+    Args:
+        state: The state machine, with what was restored already in it.
+        router: The socket.
+        store: The database, not started yet.
+        processes: The worker processes.
+        carrier: Frees shared memory.
+        about: What the hub says of itself; ``uptime`` is filled in.
+        idle_exit: Seconds without a reason to stay until the hub ends by itself; None for never.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        router: Router,
+        store: Store,
+        processes: WorkerProcesses,
+        carrier: Carrier,
+        about: m.HubRow,
+        idle_exit: float | None,
+    ) -> None:
+        self._state = state
+        self._router = router
+        self._store = store
+        self._processes = processes
+        self._carrier = carrier
+        self._about = about
+        self._idle_exit = idle_exit
+        self._started = self._needed_at = self._idle_checked = time.monotonic()
+        self._peers: dict[bytes, Peer] = {}
+        self._routes: dict[str, bytes] = {}  # peer id -> connection
+        self._strikes: dict[bytes, int] = {}
+        self._watchers: set[str] = set()  # clients that watch the overview
+        self._saves: list[Effect] = []
+        self._held: list[Effect] = []
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.ending = False
+        self._actions = self._action_table()
+
+    def restore(self, found: Sequence[events.CallRestored]) -> None:
+        """Take up the durable calls of the hub before this one."""
+        for call in found:
+            self._handle(call)
+
+    # --- the loop ---
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        self._store.start(self.wake)
+        poller = zmq.Poller()
+        for source in (*self._router.sources, self._wake, *self._processes.sources()):
+            poller.register(source, zmq.POLLIN)
+        while not self.ending:
+            ready = dict(poller.poll(self._timeout() * 1000))
+            if self._wake in ready:
+                os.eventfd_read(self._wake)
+            self._turn()
+        self._stop_workers()
+
+    def wake(self) -> None:
+        """Have the loop take a turn; safe from any thread and from signal handlers."""
+        os.eventfd_write(self._wake, 1)
+
+    def _timeout(self) -> float:
+        deadline = self._state.next_deadline()
+        left = IDLE_CHECK if deadline is None else deadline - time.monotonic()
+        return min(max(left, 0.0), IDLE_CHECK)
+
+    def _turn(self) -> None:
+        for connection in self._router.lost():
+            self._lost(connection)
+        for connection, message in self._router.receive():
+            self._received(connection, message)
+        for event in self._processes.events():
+            self._handle(event)
+        for word in self._store.finished():
+            if isinstance(word, StoredCall):
+                self._answer_watch(word)
+            else:
+                self._perform(word)
+        now = time.monotonic()
+        if (deadline := self._state.next_deadline()) is not None and deadline <= now:
+            self._handle(events.Tick())
+        if self._saves or self._held:
+            self._store.submit(self._saves, self._held)
+            self._saves, self._held = [], []
+        if self._idle_exit is not None and now - self._idle_checked >= IDLE_CHECK:
+            self._check_idle(now, self._idle_exit)
+
+    def _check_idle(self, now: float, limit: float) -> None:
+        self._idle_checked = now
+        if self._state.needed():
+            self._needed_at = now
+        elif now - self._needed_at >= limit:
+            _log.info("nobody has needed this hub for %.0f s; ending", limit)
+            self.ending = True
+
+    def _handle(self, event: Event) -> None:
+        for effect in self._state.handle(event, time.monotonic()):
+            kind = type(effect)
+            if kind in _SAVES:
+                self._saves.append(effect)
+            elif effect.after_commit:
+                self._held.append(effect)
+            else:
+                self._perform(effect)
+
+    def _stop_workers(self) -> None:
+        self._processes.stop_all(STOP_GRACE)
+        until = time.monotonic() + STOP_GRACE + 1.0
+        poller = zmq.Poller()
+        for source in self._processes.sources():
+            poller.register(source, zmq.POLLIN)
+        while self._processes.alive() and time.monotonic() < until:
+            poller.poll(50)
+            for event in self._processes.events():
+                self._state.handle(event, time.monotonic())
+
+    # --- what arrives ---
+
+    def _lost(self, connection: bytes) -> None:
+        self._strikes.pop(connection, None)
+        peer = self._peers.pop(connection, None)
+        if peer is None or self._routes.get(peer.id) != connection:
+            return  # never said hello, or is back on another connection
+        del self._routes[peer.id]
+        self._watchers.discard(peer.id)
+        self._handle(
+            events.ClientLost(peer.id) if peer.role == "client" else events.WorkerLost(peer.id)
+        )
+
+    def _received(self, connection: bytes, message: Message | BadFrame) -> None:
+        peer = self._peers.get(connection)
+        if isinstance(message, m.ClientHello | m.WorkerHello):
+            self._hello(connection, message)
+        elif (
+            peer is None or isinstance(message, BadFrame) or type(message) not in _ROLES[peer.role]
+        ):
+            self._strike(connection, message)
+        elif isinstance(message, m.StopHub):
+            self._router.send(connection, m.Done(message.request))
+            self.ending = True
+        elif isinstance(message, m.WatchOverview):
+            self._watchers.add(peer.id)
+        elif isinstance(message, m.GetOverview):
+            self._router.send(connection, self._overview(message.request))
+        elif isinstance(message, m.GetStats):
+            self._router.send(connection, self._stats(message))
+        elif isinstance(message, m.Lookup | m.LookupId):
+            self._router.send(connection, self._looked_up(message))
+        else:
+            self._handle(speech.heard(peer.id, message))
+
+    def _strike(self, connection: bytes, message: Message | BadFrame) -> None:
+        """Something that this peer may not say: told a few times, then no longer listened to."""
+        strikes = self._strikes[connection] = self._strikes.get(connection, 0) + 1
+        if strikes > STRIKES:
+            return
+        what = (
+            message.reason
+            if isinstance(message, BadFrame)
+            else f"{type(message).__name__} is not for you to say."
+        )
+        _log.warning("refused a message: %s", what)
+        self._router.send(connection, m.Refused("invalid", what))
+
+    def _hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
+        if hello.protocol != m.PROTOCOL:
+            side = "the hub" if hello.protocol > m.PROTOCOL else "this side"
+            message = f"Protocol {hello.protocol} here, {m.PROTOCOL} at the hub (nbfn {self._about.version}). Upgrade nbfn on {side}."
+            self._router.send(connection, m.Refused("version", message))
+            return
+        role = "client" if isinstance(hello, m.ClientHello) else "worker"
+        self._peers[connection] = Peer(role, hello.peer)
+        self._routes[hello.peer] = connection
+        about = self._about
+        self._router.send(connection, m.Welcome(m.PROTOCOL, about.epoch, about.version, about.pid))
+        self._handle(speech.heard(hello.peer, hello))
+        if isinstance(hello, m.ClientHello) and hello.environment is not None:
+            self._processes.ready(hello.environment.executable)
+
+    # --- what is asked ---
+
+    def _looked_up(self, message: m.Lookup | m.LookupId) -> Message:
+        registry = self._state.tables.registry
+        if isinstance(message, m.LookupId):
+            found = (
+                registry.functions.get(message.function)
+                or f"No function has the id {message.function!r}."
+            )
+        else:
+            found = registry.find(message.app, message.name, message.environment_name)
+        if isinstance(found, str):
+            return m.Failed(message.request, "not_found", found)
+        return m.Registered(message.request, speech.info(found, found.latest, created=False))
+
+    def _stats(self, message: m.GetStats) -> Message:
+        tables = self._state.tables
+        record = tables.registry.functions.get(message.function)
+        if record is None:
+            return m.Failed(
+                message.request, "not_found", f"No function has the id {message.function!r}."
+            )
+        now = counters(tables, record)
+        return m.Stats(message.request, now.backlog, now.workers, now.running, now.headroom)
+
+    def _overview(self, request: int) -> m.Overview:
+        tables = self._state.tables
+        tables.now = time.monotonic()
+        rows = workers(tables)
+        return m.Overview(
+            request,
+            tables.revision,
+            speech.replace(self._about, uptime=round(tables.now - self._started, 1)),
+            tuple(m.FunctionRow(**row) for row in functions(tables)),
+            tuple(m.CallRow(**row) for row in calls(tables)),
+            tuple(m.WorkerRow(**row, memory=memory_of(row["pid"])) for row in rows),
+        )
+
+    def _answer_watch(self, stored: StoredCall) -> None:
+        watch = stored.watch
+        call = self._state.tables.calls.get(watch.call)
+        if stored.function:
+            name = self._name_of(stored.function)
+            info = m.CallInfo(
+                watch.request,
+                watch.call,
+                stored.function,
+                stored.kind,
+                stored.total,
+                closed=True,
+                name=name,
+            )
+            self._send(watch.client, info)
+            if stored.outcomes:
+                self._send(watch.client, speech.outputs(watch.call, stored.outcomes))
+        elif call is not None:
+            function = call.pool.record
+            self._send(
+                watch.client,
+                m.CallInfo(
+                    watch.request,
+                    call.id,
+                    function.id,
+                    call.kind,
+                    call.total,
+                    call.closed,
+                    function.name,
+                ),
+            )
+        else:
+            text = f"No call has the id {watch.call!r}; only spawned calls are kept, and for the retention time."
+            self._send(watch.client, m.Failed(watch.request, "not_found", text))
+
+    def _name_of(self, function: str) -> str:
+        record = self._state.tables.registry.functions.get(function)
+        return record.name if record is not None else ""
+
+    # --- what is done ---
+
+    def _send(self, peer_id: str, message: Message) -> None:
+        connection = self._routes.get(peer_id)
+        if connection is not None:
+            self._router.send(connection, message)
+
+    def _perform(self, effect: Effect) -> None:
+        action = self._actions.get(type(effect))
+        if action is not None:
+            action(effect)
+        else:
+            to, message = speech.said(effect)
+            self._send(to, message)
+
+    def _action_table(self) -> dict[type[Effect], Callable[..., None]]:
+        return {
+            events.StartWorker: self._processes.start,
+            events.StopWorker: self._processes.stop,
+            events.Discard: lambda effect: self._carrier.discard(effect.payload),
+            events.DiscardClient: lambda effect: self._carrier.sweep(effect.client),
+            events.OverviewChanged: self._tell_watchers,
+        }
+
+    def _tell_watchers(self, effect: events.OverviewChanged) -> None:
+        for client in list(self._watchers):
+            self._send(client, m.Changed(effect.revision))
+
+
+_SAVES = frozenset(
+    {
+        events.SaveFunction,
+        events.SaveSettings,
+        events.SaveCall,
+        events.SaveOutcomes,
+        events.LoadCall,
+    }
+)
+_ROLES = {"client": frozenset(m.FROM_CLIENT), "worker": frozenset(m.FROM_WORKER)}

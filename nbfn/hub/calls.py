@@ -1,0 +1,269 @@
+"""What clients ask for: calls begun, fed, cancelled, released, watched; clients that come and
+go; outcomes handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbfn.hub import leases
+from nbfn.hub.events import (
+    Accept,
+    Answer,
+    CallCancelled,
+    CallPut,
+    CallReleased,
+    CallRestored,
+    CallWatched,
+    CancelLease,
+    ClientJoined,
+    ClientLost,
+    Deliver,
+    DiscardClient,
+    InputsPut,
+    ItemsWanted,
+    LoadCall,
+    Payload,
+    RefuseCall,
+    SaveCall,
+    StopWorker,
+    WantItems,
+)
+from nbfn.hub.fleet import pool_of, release_blanks
+from nbfn.hub.tables import Call, Client, Input, Tables
+from nbfn.types import InputStatus
+
+#: Seconds after a hub's start during which inputs from before wait for the worker that may still
+#: be at them.
+ADOPTION = 1.5
+#: Seconds unused blank workers stay after the last client of their Python left.
+BLANKS_LINGER = 60.0
+
+
+def client_joined(t: Tables, event: ClientJoined) -> None:
+    """A client is here: ready its Python, so that its first call finds a worker."""
+    client = t.clients.get(event.client)
+    if client is None:
+        client = t.clients[event.client] = Client(event.client, event.name, event.executable)
+    client.connected = True
+    if event.executable:
+        t.blanks.setdefault(event.executable, {})
+        t.supply_due = True
+    t.changed()
+
+
+def client_lost(t: Tables, event: ClientLost) -> None:
+    """A client's connection ended; its calls wait for it a while."""
+    client = t.clients.get(event.client)
+    if client is not None and client.connected:
+        client.connected = False
+        t.after(t.limits.client_grace, _client_gone, client)
+        t.changed()
+
+
+def _client_gone(t: Tables, client: Client) -> None:
+    if client.connected or t.clients.get(client.id) is not client:
+        return
+    del t.clients[client.id]
+    for call_id in list(client.calls):
+        call = t.calls.get(call_id)
+        if call is not None:
+            _release(t, call)
+    t.emit(DiscardClient(client.id))
+    for pool in list(t.pools.values()):
+        # What an ephemeral App registered lives as long as its process; durable calls still finish.
+        if pool.record.owner == client.id:
+            pool.retired = True
+            t.touch(pool)
+    if client.executable:
+        t.after(BLANKS_LINGER, release_blanks, client.executable)
+    t.changed()
+
+
+def call_put(t: Tables, event: CallPut) -> None:
+    """Begin a call; telling of it again changes nothing but repeats what the client may have
+    missed.
+    """
+    call = t.calls.get(event.call) or _ended(t, event)
+    if call is not None:
+        if event.durable and not call.released:
+            t.emit(Accept(event.client, call.id))
+        put_inputs(t, call, event.inputs, closed=event.closed, resent=True)
+        return
+    record = t.registry.functions.get(event.function)
+    version = event.version or (record.latest if record else 0)
+    if record is None or version not in record.versions:
+        message = "The function is not known to this hub (any more). Register it again, or look it up by name."
+        t.emit(RefuseCall(event.client, event.call, "not_found", message))
+        return
+    pool = pool_of(t, record, version)
+    call = Call(event.call, event.client, pool, event.kind, t.now)
+    call.durable = event.durable
+    t.calls[call.id] = call
+    client = t.clients.get(event.client)
+    if client is not None:
+        client.calls.add(call.id)
+    if call.durable:
+        t.emit(SaveCall(call.id, record.id, version, call.kind, event.inputs))
+        t.emit(Accept(event.client, call.id))
+    put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
+    t.changed()
+
+
+def _ended(t: Tables, event: CallPut) -> Call | None:
+    client = t.clients.get(event.client)
+    if client is None or not event.resent:
+        return None
+    return next((call for call in client.ended if call.id == event.call), None)
+
+
+def inputs_put(t: Tables, event: InputsPut) -> None:
+    """Add inputs to an open call; for a call that is gone they are dropped, its client has been
+    told.
+    """
+    call = t.calls.get(event.call)
+    if call is not None:
+        if call.durable:
+            t.emit(SaveCall(call.id, *call.pool.key, call.kind, event.inputs))
+        put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
+
+
+def put_inputs(
+    t: Tables,
+    call: Call,
+    inputs: Sequence[tuple[int, Payload]],
+    *,
+    closed: bool,
+    resent: bool,
+) -> None:
+    """Queue inputs; of those that are told again only the unknown ones."""
+    if resent:
+        inputs = _unknown(t, call, inputs)
+    new = [Input(call, index, payload) for index, payload in inputs]
+    for item in new:
+        call.inputs[item.index] = item
+    if new:
+        call.total = max(call.total, call.total + len(new))
+    call.closed = call.closed or closed
+    if call.cancelled:
+        leases.finish(t, call, [leases.terminated(item) for item in new])
+    elif resent and t.born is not None and t.now - t.born < ADOPTION:
+        t.after(ADOPTION, _queue_unclaimed, new)
+        leases.claim(t, new)
+    else:
+        call.pool.turns.extend(call, new)
+        t.touch(call.pool)
+    leases.end_if_done(t, call)
+    leases.tell_progress(t, call)
+
+
+def _unknown(
+    t: Tables, call: Call, inputs: Sequence[tuple[int, Payload]]
+) -> list[tuple[int, Payload]]:
+    """Repeat the outcomes that the client asks about again; return the inputs that never
+    arrived.
+    """
+    seen = {outcome.index: outcome for outcome in call.recent}
+    again = [seen[index] for index, _ in inputs if index in seen]
+    if again:
+        t.emit(Deliver(call.client, call.id, again))
+    return [
+        (i, p) for i, p in inputs if i not in call.inputs and i not in seen and not call.released
+    ]
+
+
+def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
+    for item in items:
+        waiting = item.status is InputStatus.PENDING and item.call.inputs.get(item.index) is item
+        if waiting and not item.call.cancelled:
+            item.call.pool.turns.push(item)
+            t.touch(item.call.pool)
+
+
+def call_restored(t: Tables, event: CallRestored) -> None:
+    """Take up a durable call of the hub before this one."""
+    record = t.registry.functions[event.function]
+    call = Call(event.call, "", pool_of(t, record, event.version), event.kind, t.now)
+    call.durable = call.closed = True
+    call.total, call.done, call.failed = event.total - len(event.inputs), event.done, event.failed
+    t.calls[call.id] = call
+    put_inputs(t, call, event.inputs, closed=True, resent=True)
+
+
+def call_cancelled(t: Tables, event: CallCancelled) -> None:
+    """Cancel a call or some of its inputs; harmless for what has ended."""
+    call = t.calls.get(event.call)
+    if call is not None:
+        cancel(t, call, event.indices)
+    if event.request:
+        t.emit(Answer(event.client, event.request, "done"))
+
+
+def cancel(t: Tables, call: Call, indices: Sequence[int] | None = None) -> None:
+    """Drop what waits, stop what runs."""
+    if indices is None:
+        call.cancelled = call.closed = True
+        items = list(call.inputs.values())
+        call.pool.turns.drop(call)
+    else:
+        items = [call.inputs[i] for i in indices if i in call.inputs]
+    ended = []
+    for item in items:
+        if item.worker is not None:
+            _stop_running(t, item)
+        else:
+            if indices is not None:
+                call.pool.turns.remove(item)
+            ended.append(leases.terminated(item))
+    leases.finish(t, call, ended)
+    t.touch(call.pool)
+    t.changed()
+
+
+def _stop_running(t: Tables, item: Input) -> None:
+    if not item.cancelled and item.worker is not None:
+        item.cancelled = True
+        t.emit(CancelLease(item.worker.id, item.lease))
+        t.after(t.limits.kill_grace, _kill_if_still, (item, item.lease))
+
+
+def _kill_if_still(t: Tables, what: tuple[Input, int]) -> None:
+    item, lease = what
+    if item.lease == lease and item.worker is not None and not item.worker.stopping:
+        item.worker.stopping = True
+        t.emit(StopWorker(item.worker.id, t.limits.kill_grace))
+
+
+def call_released(t: Tables, event: CallReleased) -> None:
+    """The caller is done with a call."""
+    call = t.calls.get(event.call)
+    if call is not None and call.client == event.client:
+        _release(t, call)
+
+
+def _release(t: Tables, call: Call) -> None:
+    call.watchers.discard(call.client)
+    if call.durable:
+        return
+    call.released = True
+    if call.ended:
+        leases.end_if_done(t, call)
+    else:
+        cancel(t, call)
+
+
+def call_watched(t: Tables, event: CallWatched) -> None:
+    """Tell a client of a call from now on; the store adds what was before."""
+    call = t.calls.get(event.call)
+    if call is not None:
+        call.watchers.add(event.client)
+        leases.tell_progress(t, call)
+    t.emit(LoadCall(event.client, event.request, event.call))
+
+
+def items_wanted(t: Tables, event: ItemsWanted) -> None:
+    """Pass on that a generator's consumer is ready for more."""
+    call = t.calls.get(event.call)
+    item = call.inputs.get(event.index) if call is not None else None
+    if item is not None and item.worker is not None:
+        t.emit(WantItems(item.worker.id, item.lease, event.upto))

@@ -1,0 +1,556 @@
+"""Inputs and the workers that have them: granted, finished, retried, given back, fenced.
+
+Rule 1: an input has a lease exactly while it is in one worker's table; whatever arrives under
+another number is dropped.
+Rule 2: an input gets one outcome; `finish` is the only way to it.
+Rule 3: what a user's code does wrong counts against ``retries``, a worker lost around an input
+against `MAX_LOSSES`, a worker that died under it against `CRASH_BUDGET` (promises P4, P5).
+"""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Iterable, Sequence
+
+from nbfn.hub import schedule
+from nbfn.hub.events import (
+    ConfirmResults,
+    Deliver,
+    DeliverEmission,
+    DeliverItems,
+    Discard,
+    EmissionArrived,
+    Grant,
+    GrantWindow,
+    ItemsArrived,
+    LeasesReturned,
+    Outcome,
+    RecallLeases,
+    ResultsArrived,
+    RunInputs,
+    SaveOutcomes,
+    StopWorker,
+    TellProgress,
+    WorkerExited,
+)
+from nbfn.hub.tables import TELL_EVERY, Call, Input, Pool, Tables, Worker
+from nbfn.types import InputStatus
+
+#: Times an input is run again because its worker was lost for reasons outside of it (Modal's
+#: number).
+MAX_LOSSES = 8
+#: Times an input is run again after a worker died under it.
+CRASH_BUDGET = 1
+#: Seconds without a word from a worker with several inputs, while others are idle, until it is
+#: asked to give some back.
+RECALL_AFTER = 0.05
+#: Seconds until a worker is told that its results are safe, when no inputs go to it that could
+#: carry the word.
+CONFIRM_AFTER = 0.2
+
+_PENDING, _RUNNING, _SUCCESS = InputStatus.PENDING, InputStatus.RUNNING, int(InputStatus.SUCCESS)
+_RETRIED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
+
+
+# --- handing out ---------------------------------------------------------------------------------
+
+
+def dispatch(t: Tables, pool: Pool) -> None:
+    """Give waiting inputs to workers with room."""
+    while pool.solo and (worker := _fresh(pool)):
+        worker.solo = True
+        _lease(t, worker, [pool.solo.popleft()])
+    turns = pool.turns
+    if turns.count and pool.ready:
+        batch = schedule.batch_size(pool.mean, turns.count, len(pool.workers) + pool.short)
+        while turns.count and pool.ready:
+            # Idle ones first, the latest used of them (its caches are warm; the
+            # others may be given up).
+            worker = next(reversed((pool.idle or pool.ready).values()))
+            room = schedule.room(len(worker.leases), pool.mean, batch)
+            if room:
+                _lease(t, worker, list(turns.take(room)))
+            pool.ready.pop(worker.id, None)
+    elif pool.idle and pool.leased > pool.busy and not pool.recall_due:
+        pool.recall_due = True
+        t.after(RECALL_AFTER, _recall, pool)
+
+
+def _fresh(pool: Pool) -> Worker | None:
+    return next((worker for worker in pool.idle.values() if worker.ran == 0), None)
+
+
+def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
+    pool = items[0].call.pool
+    grants = []
+    if not worker.leases:
+        pool.idle.pop(worker.id, None)
+        pool.busy += 1
+        worker.moved = t.now
+        worker.state = "busy"
+    for item in items:
+        item.lease = lease = t.new_lease()
+        item.worker = worker
+        item.status = _RUNNING
+        item.attempt += 1
+        call = item.call
+        call.running += 1
+        worker.leases[lease] = item
+        grants.append(Grant(lease, call.id, item.index, item.attempt, item.payload, call.durable))
+    pool.leased += len(items)
+    worker.ran += len(items)
+    worker.confirm_due = False
+    if worker.solo:
+        pool.ready.pop(worker.id, None)
+    t.emit(RunInputs(worker.id, grants, worker.confirmed))
+    if not worker.watched:
+        worker.watched = True
+        t.after(_limit(t, pool), _check_overdue, worker)
+    for call in {id(item.call): item.call for item in items}.values():
+        tell_progress(t, call)
+
+
+def _limit(t: Tables, pool: Pool) -> float:
+    return pool.definition.timeout + 2 * t.limits.kill_grace
+
+
+def _check_overdue(t: Tables, worker: Worker) -> None:
+    """The worker ends inputs that are over their time itself; this is for one that can't (stuck
+    in C code).
+    """
+    worker.watched = False
+    if worker.pool is None or not worker.leases or worker.stopping:
+        return
+    left = worker.moved + _limit(t, worker.pool) - t.now
+    if left > 0:
+        worker.watched = True
+        t.after(left, _check_overdue, worker)
+    else:
+        worker.stopping = worker.overdue = True
+        t.emit(StopWorker(worker.id, t.limits.kill_grace))
+
+
+def _recall(t: Tables, pool: Pool) -> None:
+    """Some workers are idle while others sit on inputs: have the stuck ones give back what they
+    have not begun.
+    """
+    pool.recall_due = False
+    if pool.turns.count or not pool.idle:
+        return
+    for worker in pool.workers.values():
+        if len(worker.leases) > 1 and not worker.stopping and t.now - worker.moved >= RECALL_AFTER:
+            t.emit(RecallLeases(worker.id, 1))
+    if pool.leased > pool.busy:
+        pool.recall_due = True
+        t.after(RECALL_AFTER, _recall, pool)
+
+
+# --- coming back ---------------------------------------------------------------------------------
+
+
+def results_arrived(t: Tables, event: ResultsArrived) -> None:
+    """Take a worker's results: outcomes for their callers, or another try."""
+    worker = t.workers.get(event.worker)
+    if worker is None or worker.pool is None:
+        for _, _, payload, _ in event.results:
+            t.emit(Discard(payload))
+        return
+    pool = worker.pool
+    ended: dict[Call, list[Outcome]] = {}
+    spent = count = 0.0
+    for lease, status, payload, duration in event.results:
+        item = worker.leases.get(lease)
+        if item is None:
+            t.emit(Discard(payload))  # fenced: somebody else answers for that input
+            continue
+        spent += duration
+        count += 1
+        _detach(item)
+        outcome = _judge(t, item, status, payload, duration, worker)
+        if outcome is not None:
+            ended.setdefault(item.call, []).append(outcome)
+    if count:
+        pool.mean = schedule.smoothed(pool.mean, spent / count)
+        pool.durations.append(spent / count)
+    worker.moved = t.now
+    durable = False
+    for call, outcomes in ended.items():
+        durable = durable or call.durable
+        finish(t, call, outcomes)
+    _confirm(t, worker, event.seq, durable=durable)
+    freed(t, worker)
+
+
+def _judge(
+    t: Tables, item: Input, status: int, payload: object, duration: float, worker: Worker
+) -> Outcome | None:
+    """Return the outcome of an input that a worker ended, or None when it is to be tried again."""
+    call = item.call
+    if status == _SUCCESS:
+        return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
+    if item.cancelled or call.cancelled:
+        t.emit(Discard(payload))
+        return terminated(item)
+    if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
+        requeue(t, item)
+        return None
+    retries = call.pool.definition.retries
+    if status in _RETRIED and item.failures < retries.max_retries:
+        delay = retries.initial_delay * retries.backoff_coefficient**item.failures
+        item.failures += 1
+        call.retrying += 1
+        t.emit(Discard(payload))
+        t.after(min(delay, retries.max_delay), _try_again, item)
+        return None
+    return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
+
+
+def _try_again(t: Tables, item: Input) -> None:
+    item.call.retrying -= 1
+    if item.call.inputs.get(item.index) is item and item.worker is None:
+        requeue(t, item)
+
+
+def _detach(item: Input) -> None:
+    worker = item.worker
+    if worker is not None:
+        worker.leases.pop(item.lease, None)
+        item.call.pool.leased -= 1
+        item.call.running -= 1
+    item.worker = None
+    item.lease = 0
+    item.status = _PENDING
+
+
+def requeue(t: Tables, item: Input) -> None:
+    """Put an input that no worker has back into its queue, in front; a cancelled one ends."""
+    call = item.call
+    if item.cancelled or call.cancelled:
+        finish(t, call, [terminated(item)])
+    elif item.crashes:
+        call.pool.solo.append(item)
+    else:
+        call.pool.turns.push(item, front=True)
+    t.touch(call.pool)
+
+
+def freed(t: Tables, worker: Worker) -> None:
+    """Note that a worker has fewer inputs than before."""
+    pool = worker.pool
+    if pool is None or worker.state not in ("busy", "idle"):
+        return
+    if not worker.leases:
+        if worker.state == "busy":
+            pool.busy -= 1
+            worker.state = "idle"
+        worker.solo = False
+        worker.idle_since = t.now
+        pool.idle[worker.id] = worker
+    if not worker.solo and not worker.stopping:
+        pool.ready[worker.id] = worker
+    t.touch(pool)
+
+
+def _confirm(t: Tables, worker: Worker, seq: int, *, durable: bool) -> None:
+    worker.durable = worker.durable or durable
+    if worker.durable:
+        t.emit(ConfirmResults(worker.id, seq, after_commit=True))
+        return
+    worker.confirmed = seq
+    if not worker.confirm_due:
+        worker.confirm_due = True
+        t.after(CONFIRM_AFTER, _confirm_now, worker)
+
+
+def _confirm_now(t: Tables, worker: Worker) -> None:
+    if worker.confirm_due:
+        worker.confirm_due = False
+        t.emit(ConfirmResults(worker.id, worker.confirmed))
+
+
+def leases_returned(t: Tables, event: LeasesReturned) -> None:
+    """Take back what a worker never began; that was no attempt."""
+    worker = t.workers.get(event.worker)
+    if worker is not None:
+        give_back(t, worker, event.leases)
+        freed(t, worker)
+
+
+def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
+    """Requeue inputs that a worker has not begun, in their old order."""
+    for lease in reversed(leases):
+        item = worker.leases.get(lease)
+        if item is not None:
+            item.attempt -= 1
+            _detach(item)
+            requeue(t, item)
+
+
+def items_arrived(t: Tables, event: ItemsArrived) -> None:
+    """Pass on what a generator yielded."""
+    item = _leased(t, event.worker, event.lease)
+    if item is None:
+        for payload in event.payloads:
+            t.emit(Discard(payload))
+    else:
+        call = item.call
+        t.emit(DeliverItems(call.client, call.id, item.index, event.start, event.payloads))
+
+
+def emission_arrived(t: Tables, event: EmissionArrived) -> None:
+    """Pass on what user code wrote, to whoever listens."""
+    item = _leased(t, event.worker, event.lease)
+    if item is not None:
+        for client in _listeners(t, item.call):
+            t.emit(
+                DeliverEmission(
+                    client,
+                    item.call.id,
+                    item.index,
+                    item.attempt,
+                    event.channel,
+                    event.data,
+                    event.worker,
+                )
+            )
+
+
+def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:
+    worker = t.workers.get(worker_id)
+    return worker.leases.get(lease) if worker is not None else None
+
+
+# --- lost workers --------------------------------------------------------------------------------
+
+
+def lose_all(t: Tables, worker: Worker, *, count: bool = True) -> None:
+    """Take a worker's inputs away from it, for reasons that are not theirs."""
+    for item in reversed(list(worker.leases.values())):
+        _detach(item)
+        _lost(t, item, count=count)
+
+
+def _lost(t: Tables, item: Input, *, count: bool) -> None:
+    item.losses += count
+    if item.losses <= MAX_LOSSES:
+        requeue(t, item)
+        return
+    name = item.call.pool.record.name
+    fault = (
+        "internal_failure",
+        f"Input {item.index} of {name!r} lost its worker {item.losses} times.",
+        {},
+    )
+    finish(t, item.call, [Outcome(item.index, int(InputStatus.INTERNAL_FAILURE), fault=fault)])
+
+
+def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
+    """A worker process died: find the input it died under; the others go back without penalty."""
+    culprit = worker.leases.get(event.running) if event.running else None
+    if culprit is None and event.running is None and worker.leases:
+        culprit = next(
+            iter(worker.leases.values())
+        )  # a launcher that cannot tell: inputs run in order
+    if culprit is not None:
+        _detach(culprit)
+        _blame(t, culprit, worker, event)
+    lose_all(t, worker, count=culprit is None)
+
+
+def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
+    if item.cancelled or item.call.cancelled:
+        finish(t, item.call, [terminated(item)])
+    elif worker.overdue:
+        limit = item.call.pool.definition.timeout
+        message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
+        fault = ("function_timeout", message, {})
+        outcome = Outcome(
+            item.index, int(InputStatus.TIMEOUT), None, fault, limit, worker.id, item.attempt
+        )
+        finish(t, item.call, [outcome])
+    elif worker.stopping:
+        _lost(t, item, count=True)
+    else:
+        item.crashes += 1
+        if item.crashes <= CRASH_BUDGET:
+            requeue(t, item)
+            return
+        fault = ("worker_crashed", crash_message(item.call.pool, event), crash_details(event))
+        status = int(InputStatus.INTERNAL_FAILURE)
+        finish(
+            t, item.call, [Outcome(item.index, status, None, fault, 0.0, worker.id, item.attempt)]
+        )
+
+
+def crash_message(pool: Pool, event: WorkerExited) -> str:
+    """Return the sentence about a worker that died."""
+    how = f"exit code {event.exit_code}" if event.signal is None else _signal_name(event.signal)
+    peak = f", peak memory {event.memory_peak / 2**20:.0f} MB" if event.memory_peak else ""
+    tail = f"\nThe last lines it wrote to stderr:\n{event.stderr}" if event.stderr else ""
+    return (
+        f"The worker process died while running {pool.record.name!r} ({how}{peak}); "
+        f"a second try alone on a fresh worker ended the same way.{tail}"
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        name = signals.Signals(number).name
+    except ValueError:
+        name = "unknown"
+    hint = ", likely out of memory" if name == "SIGKILL" else ""
+    return f"killed by signal {number}, {name}{hint}"
+
+
+def crash_details(event: WorkerExited) -> dict[str, object]:
+    """Return the attributes of `WorkerCrashed`."""
+    return {
+        "exit_code": event.exit_code,
+        "signal": event.signal,
+        "memory_peak": event.memory_peak,
+        "stderr": event.stderr,
+    }
+
+
+# --- adoption after a hub's restart --------------------------------------------------------------
+
+
+def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]]) -> None:
+    """Take over what a worker had under the hub before this one, as far as the inputs are known."""
+    for lease, call_id, index, attempt in running:
+        if lease in worker.leases:
+            continue
+        call = t.calls.get(call_id)
+        item = call.inputs.get(index) if call is not None else None
+        if item is not None and item.worker is None and not item.crashes:
+            item.call.pool.turns.remove(item)
+            _take_over(item, worker, lease, attempt)
+        elif item is None:
+            t.claims[call_id, index] = (worker, lease, attempt)
+    t.after(60.0, _forget_claims, worker)
+
+
+def claim(t: Tables, items: Iterable[Input]) -> None:
+    """Bind inputs that are told again to the workers that are still at them."""
+    for item in items:
+        found = t.claims.pop((item.call.id, item.index), None)
+        if found is not None and found[0].id in t.workers:
+            _take_over(item, *found)
+
+
+def _take_over(item: Input, worker: Worker, lease: int, attempt: int) -> None:
+    pool = item.call.pool
+    if worker.pool is not pool:
+        return
+    if not worker.leases:
+        pool.idle.pop(worker.id, None)
+        pool.busy += 1
+        worker.state = "busy"
+    pool.ready.pop(worker.id, None)
+    item.worker, item.lease, item.attempt, item.status = worker, lease, attempt, _RUNNING
+    worker.leases[lease] = item
+    worker.ran += 1
+    pool.leased += 1
+    item.call.running += 1
+
+
+def _forget_claims(t: Tables, worker: Worker) -> None:
+    for key in [key for key, claimed in t.claims.items() if claimed[0] is worker]:
+        del t.claims[key]
+
+
+# --- outcomes ------------------------------------------------------------------------------------
+
+
+def terminated(item: Input) -> Outcome:
+    """Return the outcome of a cancelled input."""
+    fault = ("remote", f"This call of {item.call.pool.record.name!r} was cancelled.", {})
+    return Outcome(
+        item.index, int(InputStatus.TERMINATED), fault=fault, attempt=max(item.attempt, 1)
+    )
+
+
+def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes of a call's inputs, once each, and hand them over."""
+    new = [outcome for outcome in outcomes if call.inputs.pop(outcome.index, None) is not None]
+    if not new:
+        return
+    call.done += len(new)
+    call.failed += sum(outcome.status != _SUCCESS for outcome in new)
+    if call.durable:
+        t.emit(SaveOutcomes(call.id, new))
+    else:
+        call.recent.extend(new)
+    for client in _listeners(t, call):
+        t.emit(Deliver(client, call.id, new, after_commit=call.durable))
+    if call.released and not call.durable:
+        for outcome in new:
+            t.emit(Discard(outcome.payload))
+    _widen(t, call)
+    tell_progress(t, call)
+    end_if_done(t, call)
+
+
+def _widen(t: Tables, call: Call) -> None:
+    if not call.closed:
+        size = schedule.window(call.pool.mean, len(call.pool.workers))
+        if size >= 2 * call.window:
+            call.window = size
+            t.emit(GrantWindow(call.client, call.id, size))
+
+
+def end_if_done(t: Tables, call: Call) -> None:
+    """Drop a call that has all its outcomes."""
+    if not call.ended or t.calls.get(call.id) is not call:
+        return
+    del t.calls[call.id]
+    client = t.clients.get(call.client)
+    if client is not None:
+        client.calls.discard(call.id)
+        if not call.durable and not call.released:
+            client.ended.append(call)
+    t.history.append((call, t.now))
+    t.touch(call.pool)
+    t.changed()
+
+
+def _listeners(t: Tables, call: Call) -> list[str]:
+    names = set(call.watchers)
+    if not call.released:
+        names.add(call.client)
+    return sorted(name for name in names if name in t.clients and t.clients[name].connected)
+
+
+def tell_progress(t: Tables, call: Call) -> None:
+    """Tell the callers of maps and generators where their call stands, at most every
+    `TELL_EVERY` seconds.
+    """
+    if call.kind == "remote" or call.tell_due or call.ended:
+        return
+    if t.now - call.told >= TELL_EVERY:
+        _tell(t, call)
+    else:
+        call.tell_due = True
+        t.after(TELL_EVERY, _tell, call)
+
+
+def _tell(t: Tables, call: Call) -> None:
+    call.tell_due = False
+    if t.calls.get(call.id) is not call:
+        return
+    call.told = t.now
+    pool = call.pool
+    queued = len(call.inputs) - call.running - call.retrying
+    for client in _listeners(t, call):
+        t.emit(
+            TellProgress(
+                client,
+                call.id,
+                queued,
+                call.running,
+                call.retrying,
+                len(pool.workers) - len(pool.binding),
+                pool.starting,
+                pool.waiting_for,
+            )
+        )

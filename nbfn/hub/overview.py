@@ -1,0 +1,124 @@
+"""What a sidebar shows, read from the tables: rows of Functions, calls and workers, and one
+Function's counters.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from nbfn.hub import fleet
+from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.tables import Call, Pool, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """A Function's load now."""
+
+    backlog: int
+    workers: int
+    running: int
+    headroom: int
+
+
+def counters(t: Tables, record: FunctionRecord) -> Counters:
+    """Return the counters of all versions of a Function together."""
+    pools = _pools(t, record)
+    newest = fleet.settings_of(t, record, record.latest)
+    workers = sum(len(pool.workers) for pool in pools)
+    running = sum(pool.leased for pool in pools)
+    return Counters(
+        backlog=sum(pool.backlog for pool in pools),
+        workers=workers,
+        running=running,
+        headroom=max(0, newest.max_containers - running),
+    )
+
+
+def functions(t: Tables) -> list[dict[str, Any]]:
+    """Return a row for each Function that is deployed, or whose process is there."""
+    shown = [
+        record
+        for record in t.registry.functions.values()
+        if record.deployed or (record.owner in t.clients and t.clients[record.owner].connected)
+    ]
+    return [_function(t, record) for record in sorted(shown, key=lambda r: (r.app, r.name))]
+
+
+def _pools(t: Tables, record: FunctionRecord) -> list[Pool]:
+    found = (t.pools.get((record.id, version)) for version in record.versions)
+    return [pool for pool in found if pool is not None]
+
+
+def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
+    now = counters(t, record)
+    settings = fleet.settings_of(t, record, record.latest)
+    pool = t.pools.get((record.id, record.latest))
+    starting = pool.starting if pool else 0
+    durations = list(pool.durations) if pool else []
+    failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
+    state = "failing" if failing else "busy" if now.running else "starting" if starting else "idle"
+    return {
+        "id": record.id,
+        "app": record.app,
+        "name": record.name,
+        "version": record.latest,
+        "kind": "generator" if record.definition.is_generator else "function",
+        "deployed": record.deployed,
+        "state": state,
+        "backlog": now.backlog,
+        "running": now.running,
+        "workers": now.workers,
+        "starting": starting,
+        "min_containers": settings.min_containers,
+        "max_containers": settings.max_containers,
+        "buffer_containers": settings.buffer_containers,
+        "scaledown_window": settings.scaledown_window,
+        "p50": statistics.median(durations) if durations else None,
+        "waiting_for": (pool.waiting_for or None) if pool else None,
+    }
+
+
+def calls(t: Tables) -> list[dict[str, Any]]:
+    """Return running calls, oldest first, then ended ones, newest first."""
+    running = [_call(call, "running", t.now - call.created) for call in t.calls.values()]
+    ended = [
+        _call(call, _ending(call), ended - call.created) for call, ended in reversed(t.history)
+    ]
+    return running + ended
+
+
+def _ending(call: Call) -> str:
+    return "terminated" if call.cancelled else "failure" if call.failed else "success"
+
+
+def _call(call: Call, status: str, age: float) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "function": call.pool.record.name,
+        "app": call.pool.record.app,
+        "kind": call.kind,
+        "status": status,
+        "total": call.total if call.closed else None,
+        "done": call.done,
+        "failed": call.failed,
+        "running": call.running,
+        "age": round(max(age, 0.0), 3),
+    }
+
+
+def workers(t: Tables) -> list[dict[str, Any]]:
+    """Return a row for each worker process."""
+    return [
+        {
+            "id": worker.id,
+            "function": worker.pool.record.name if worker.pool else None,
+            "app": worker.pool.record.app if worker.pool else None,
+            "state": "starting" if worker.state == "binding" else worker.state,
+            "pid": worker.pid,
+            "age": round(t.now - worker.joined, 3),
+        }
+        for worker in t.workers.values()
+    ]

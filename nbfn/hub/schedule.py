@@ -1,0 +1,135 @@
+"""Which input goes next, and how many at once. Pure data structures; every operation is O(1) or
+O(log n) in inputs and workers.
+
+Within a pool the calls take turns, so a million-input map does not starve a single call; within a
+call inputs keep their order. A batch is sized from the measured duration of the function so that it
+is about `BATCH_SECONDS` of work, and never more than its fair share of what is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbfn.hub.tables import Call, Input
+
+#: Seconds of work handed to a worker at once: long against a message (0.2 ms), short against a
+#: human.
+BATCH_SECONDS = 0.020
+#: Most inputs in one message, whatever their duration.
+BATCH_MAX = 1024
+#: Weight of the newest measurement in the running mean of durations.
+SMOOTHING = 0.3
+#: Inputs a client may have under way at least, and at most.
+WINDOW_MIN, WINDOW_MAX = 1000, 8192
+
+
+class Turns:
+    """The pending inputs of one pool: a queue for each call, taken in turns; retried inputs go
+    to the front of theirs.
+    """
+
+    __slots__ = ("_calls", "count")
+
+    def __init__(self) -> None:
+        self._calls: deque[Call] = deque()
+        self.count = 0
+
+    def push(self, item: Input, *, front: bool = False) -> None:
+        """Queue an input."""
+        call = item.call
+        if not call.queue:
+            # A call that comes back with a returned or retried input waits for its
+            # turn like any other.
+            self._calls.append(call)
+        if front:
+            call.queue.appendleft(item)
+        else:
+            call.queue.append(item)
+        self.count += 1
+
+    def extend(self, call: Call, items: list[Input]) -> None:
+        """Queue new inputs of one call."""
+        if items:
+            if not call.queue:
+                self._calls.append(call)
+            call.queue.extend(items)
+            self.count += len(items)
+
+    def take(self, most: int) -> Iterator[Input]:
+        """Yield up to ``most`` inputs; the calls that have any share them evenly."""
+        while most > 0 and self._calls:
+            share = max(1, most // len(self._calls))
+            call = self._calls.popleft()
+            for _ in range(min(share, len(call.queue))):
+                self.count -= 1
+                most -= 1
+                yield call.queue.popleft()
+            if call.queue:
+                self._calls.append(call)
+
+    def drop(self, call: Call) -> list[Input]:
+        """Remove and return all that a call has queued here."""
+        dropped = list(call.queue)
+        call.queue.clear()
+        self.count -= len(dropped)
+        if dropped:
+            self._calls.remove(call)
+        return dropped
+
+    def remove(self, item: Input) -> bool:
+        """Remove one input; O(length of its call's queue)."""
+        try:
+            item.call.queue.remove(item)
+        except ValueError:
+            return False
+        self.count -= 1
+        if not item.call.queue:
+            self._calls.remove(item.call)
+        return True
+
+
+def batch_size(duration: float | None, pending: int, workers: int) -> int:
+    """Return how many inputs a worker should be handed at once.
+
+    Args:
+        duration: Mean seconds of one input, None when nothing has been measured.
+        pending: Inputs waiting in the pool.
+        workers: Workers of the pool, those starting included.
+
+    Examples:
+        >>> batch_size(None, 1000, 2), batch_size(1e-6, 100_000, 2), batch_size(1e-6, 10, 2),
+        batch_size(5.0, 10, 2) (1, 1024, 3, 1)
+    """
+    if duration is None:
+        return 1
+    fitting = int(BATCH_SECONDS / max(duration, 1e-7))
+    fair = math.ceil(pending / (2 * max(workers, 1)))
+    return max(1, min(fitting, fair, BATCH_MAX))
+
+
+def room(leased: int, duration: float | None, batch: int) -> int:
+    """Return how many more inputs a worker with ``leased`` ones should get.
+
+    A function slower than a batch is handed out one by one, so that nothing waits behind it; a
+    faster one is kept one batch ahead.
+    """
+    if duration is None or duration > BATCH_SECONDS:
+        return max(0, 1 - leased)
+    return batch if leased <= batch else 0
+
+
+def smoothed(old: float | None, new: float) -> float:
+    """Return the running mean of durations after one more measurement."""
+    return new if old is None else old + SMOOTHING * (new - old)
+
+
+def window(duration: float | None, workers: int) -> int:
+    """Return how many inputs of a call may be under way: a few times what the pool can hold."""
+    if duration is None:
+        return WINDOW_MIN
+    held = min(BATCH_MAX, int(BATCH_SECONDS / max(duration, 1e-7))) * max(workers, 1)
+    return max(WINDOW_MIN, min(4 * held, WINDOW_MAX))

@@ -1,0 +1,189 @@
+"""Between the wire's messages and the state machine's events and effects: one table each way, no
+decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from nbfn.hub import events
+from nbfn.hub.events import Effect, Event, Outcome
+from nbfn.hub.registry import FunctionRecord
+from nbfn.wire import messages as m
+from nbfn.wire.messages import Message
+
+replace = msgspec.structs.replace
+
+
+def heard(peer: str, message: Message) -> Event:
+    """Return the event that a peer's message is."""
+    return _HEARD[type(message)](peer, message)
+
+
+def _pairs(inputs: Sequence[m.NewInput]) -> list[tuple[int, m.Payload]]:
+    return [(item.index, item.payload) for item in inputs]
+
+
+def _client_hello(peer: str, x: m.ClientHello) -> Event:
+    return events.ClientJoined(peer, x.name, x.environment.executable if x.environment else "")
+
+
+def _worker_hello(peer: str, x: m.WorkerHello) -> Event:
+    return events.WorkerJoined(peer, x.pid, x.executable, x.function, x.version, x.running)
+
+
+def _register(peer: str, x: m.Register) -> Event:
+    return events.FunctionPut(peer, x.request, x.app, x.app_id, x.environment_name, x.definition)
+
+
+def _put_call(peer: str, x: m.PutCall) -> Event:
+    return events.CallPut(
+        peer,
+        x.call,
+        x.function,
+        x.version,
+        x.kind,
+        _pairs(x.inputs),
+        x.closed,
+        x.durable,
+        x.resent,
+        x.parent,
+    )
+
+
+def _put_inputs(peer: str, x: m.PutInputs) -> Event:
+    return events.InputsPut(peer, x.call, _pairs(x.inputs), x.closed, x.resent)
+
+
+def _set_autoscaler(peer: str, x: m.SetAutoscaler) -> Event:
+    s = x.settings
+    return events.SettingsPut(
+        peer,
+        x.request,
+        x.function,
+        s.min_containers,
+        s.max_containers,
+        s.buffer_containers,
+        s.scaledown_window,
+    )
+
+
+def _results(peer: str, x: m.Results) -> Event:
+    return events.ResultsArrived(
+        peer, x.seq, [(r.lease, r.status, r.payload, r.duration) for r in x.results]
+    )
+
+
+_HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
+    m.ClientHello: _client_hello,
+    m.WorkerHello: _worker_hello,
+    m.Register: _register,
+    m.PutCall: _put_call,
+    m.PutInputs: _put_inputs,
+    m.Cancel: lambda peer, x: events.CallCancelled(peer, x.request, x.call, x.indices),
+    m.Release: lambda peer, x: events.CallReleased(peer, x.call),
+    m.Watch: lambda peer, x: events.CallWatched(peer, x.request, x.call),
+    m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
+    m.SetAutoscaler: _set_autoscaler,
+    m.Bound: lambda peer, x: events.WorkerBound(peer),
+    m.BindFailed: lambda peer, x: events.WorkerBroken(peer, x.payload, x.text),
+    m.Results: _results,
+    m.Yielded: lambda peer, x: events.ItemsArrived(peer, x.lease, x.start, x.payloads),
+    m.Emitted: lambda peer, x: events.EmissionArrived(peer, x.lease, x.channel, x.data),
+    m.Returned: lambda peer, x: events.LeasesReturned(peer, x.leases),
+    m.Goodbye: lambda peer, x: events.WorkerLeft(peer),
+}
+
+
+def said(effect: Effect) -> tuple[str, Message]:
+    """Return to whom an effect speaks, and the message."""
+    return _SAID[type(effect)](effect)
+
+
+def outputs(call: str, outcomes: Sequence[Outcome]) -> m.Outputs:
+    """Return the message that carries outcomes."""
+    return m.Outputs(call, tuple(_output(o) for o in outcomes))
+
+
+def _output(o: Outcome) -> m.Output:
+    fault = m.Fault(*o.fault) if o.fault is not None else None
+    return m.Output(o.index, o.status, o.payload, fault, o.duration, o.worker, o.attempt)
+
+
+def _run(x: events.RunInputs) -> tuple[str, Message]:
+    leased = tuple(
+        m.LeasedInput(g.lease, g.call, g.index, g.attempt, g.payload, g.durable) for g in x.grants
+    )
+    return x.worker, m.Run(leased, x.confirm)
+
+
+def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionInfo:
+    """Return what a client learns of a Function."""
+    definition: Any = record.versions[version]
+    return m.FunctionInfo(
+        id=record.id,
+        app_id=record.app_id,
+        app=record.app,
+        name=record.name,
+        version=version,
+        deployed=record.deployed,
+        is_generator=definition.is_generator,
+        is_async=definition.is_async,
+        signature=definition.signature,
+        doc=definition.doc,
+        environment=definition.environment,
+        timeout=definition.timeout,
+        pool=definition.pool,
+        created=created,
+    )
+
+
+def _answer(x: events.Answer) -> tuple[str, Message]:
+    if x.what == "registered":
+        record, version, created = x.value
+        return x.client, m.Registered(x.request, info(record, version, created=created))
+    if x.what == "settings":
+        s = x.value
+        pool = m.PoolSettings(
+            s.min_containers, s.max_containers, s.buffer_containers, s.scaledown_window
+        )
+        return x.client, m.AutoscalerSet(x.request, pool)
+    return x.client, m.Done(x.request)
+
+
+def _progress(x: events.TellProgress) -> tuple[str, Message]:
+    return x.client, m.Progress(
+        x.call, x.queued, x.running, x.retrying, x.workers, x.starting, x.waiting_for
+    )
+
+
+def _items(x: events.DeliverItems) -> tuple[str, Message]:
+    return x.client, m.Items(x.call, x.index, x.start, tuple(x.payloads))
+
+
+def _emission(x: events.DeliverEmission) -> tuple[str, Message]:
+    return x.client, m.Emission(x.call, x.index, x.attempt, x.channel, x.data, x.worker)
+
+
+_SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
+    events.DrainWorker: lambda x: (x.worker, m.Drain()),
+    events.RefuseWorker: lambda x: (x.worker, m.Refused("conflict", x.reason)),
+    events.BindWorker: lambda x: (x.worker, m.Bind(x.function, x.version, x.definition)),
+    events.RunInputs: _run,
+    events.ConfirmResults: lambda x: (x.worker, m.Confirm(x.upto)),
+    events.CancelLease: lambda x: (x.worker, m.CancelInput(x.lease)),
+    events.RecallLeases: lambda x: (x.worker, m.Recall(x.keep)),
+    events.WantItems: lambda x: (x.worker, m.ItemsTaken(x.lease, x.upto)),
+    events.Deliver: lambda x: (x.client, outputs(x.call, x.outcomes)),
+    events.DeliverItems: _items,
+    events.DeliverEmission: _emission,
+    events.Accept: lambda x: (x.client, m.Accepted(x.call)),
+    events.RefuseCall: lambda x: (x.client, m.CallRefused(x.call, x.code, x.message)),
+    events.GrantWindow: lambda x: (x.client, m.Window(x.call, x.size)),
+    events.TellProgress: _progress,
+    events.Answer: _answer,
+    events.Refuse: lambda x: (x.client, m.Failed(x.request, x.code, x.message)),
+}

@@ -1,0 +1,157 @@
+"""The hub's state machine: ``handle(event, now) -> effects``.
+
+Rule 1: nothing here or below (`calls`, `leases`, `fleet`, `tables`, `registry`, `schedule`,
+`scale`) reads a clock, owns a socket or starts a process; time is an argument. Rule 2: payloads are
+opaque. Rule 3: after each event every pool that it touched is looked at once more: waiting inputs
+go to workers with room, and the pool takes the size that its load asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nbfn.hub import calls, events, fleet, leases
+from nbfn.hub.events import Answer, Effect, Event, Refuse, SaveFunction, SaveSettings
+from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.tables import Limits, Tables
+
+_HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
+    events.ClientJoined: calls.client_joined,
+    events.ClientLost: calls.client_lost,
+    events.CallPut: calls.call_put,
+    events.InputsPut: calls.inputs_put,
+    events.CallCancelled: calls.call_cancelled,
+    events.CallReleased: calls.call_released,
+    events.CallWatched: calls.call_watched,
+    events.CallRestored: calls.call_restored,
+    events.ItemsWanted: calls.items_wanted,
+    events.ResultsArrived: leases.results_arrived,
+    events.LeasesReturned: leases.leases_returned,
+    events.ItemsArrived: leases.items_arrived,
+    events.EmissionArrived: leases.emission_arrived,
+    events.WorkerJoined: fleet.worker_joined,
+    events.WorkerBound: fleet.worker_bound,
+    events.WorkerBroken: fleet.worker_broken,
+    events.WorkerLost: fleet.worker_lost,
+    events.WorkerLeft: fleet.worker_left,
+    events.WorkerExited: fleet.worker_exited,
+    events.WorkerNotStarted: fleet.worker_not_started,
+    events.Tick: lambda t, event: None,
+}
+
+
+class State:
+    """All that the hub knows, and the one way to change it.
+
+    Args:
+        new_id: Makes ids from a prefix.
+        epoch: A number that is larger for each later hub process (its start, in seconds).
+        limits: The settings that matter here.
+    """
+
+    def __init__(
+        self, new_id: Callable[[str], str], *, epoch: int = 1, limits: Limits | None = None
+    ) -> None:
+        self.tables = Tables(new_id, epoch, limits or Limits())
+        self._handlers = _HANDLERS | {
+            events.FunctionPut: _function_put,
+            events.SettingsPut: _settings_put,
+        }
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event.
+
+        Args:
+            event: What happened.
+            now: Seconds on a clock that never goes back.
+
+        Returns:
+            What must be done about it, in order.
+        """
+        t = self.tables
+        t.now = now
+        if t.born is None:
+            t.born = now
+        self._handlers[type(event)](t, event)
+        t.run_timers()
+        while t.dirty or t.supply_due:
+            while t.dirty:
+                _, pool = t.dirty.popitem()
+                leases.dispatch(t, pool)
+                fleet.resize(t, pool)
+            if t.supply_due:
+                fleet.supply(t)
+        effects, t.effects = t.effects, []
+        return effects
+
+    def next_deadline(self) -> float | None:
+        """Return when `Tick` is due next, or None."""
+        return self.tables.next_timer()
+
+    def needed(self) -> bool:
+        """Whether an embedded hub has a reason to stay: a client, a warm pool, or work."""
+        t = self.tables
+        return (
+            bool(t.calls)
+            or any(client.connected for client in t.clients.values())
+            or any(p.settings.min_containers and not p.retired for p in t.pools.values())
+        )
+
+
+def _function_put(t: Tables, event: events.FunctionPut) -> None:
+    """Register a version; a new one takes the place of the older ones' pools."""
+    record, created = t.registry.put(
+        event.app, event.app_id, event.environment_name, event.definition, event.client
+    )
+    if created:
+        t.emit(SaveFunction(record, record.latest))
+        fleet.retire_others(t, record)
+        t.changed()
+    pool = fleet.pool_of(t, record, record.latest)
+    t.touch(pool)
+    value = (record, record.latest, created)
+    t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
+
+
+def _settings_put(t: Tables, event: events.SettingsPut) -> None:
+    """Override pool settings, if they make sense together."""
+    record = t.registry.functions.get(event.function)
+    if record is None:
+        message = f"No function has the id {event.function!r}."
+        t.emit(Refuse(event.client, event.request, "not_found", message))
+        return
+    names = ("min_containers", "max_containers", "buffer_containers", "scaledown_window")
+    given = {name: getattr(event, name) for name in names if getattr(event, name) is not None}
+    before = dict(record.overrides)
+    record.overrides.update(given)
+    settings = fleet.settings_of(t, record, record.latest)
+    if problem := _problem(t, record, settings):
+        record.overrides = before
+        t.emit(Refuse(event.client, event.request, "invalid", problem))
+        return
+    pool = fleet.pool_of(t, record, record.latest)
+    pool.settings = settings
+    t.touch(pool)
+    t.emit(SaveSettings(record.id, dict(record.overrides)))
+    t.emit(Answer(event.client, event.request, "settings", settings, after_commit=True))
+    t.changed()
+
+
+def _problem(t: Tables, record: FunctionRecord, settings: Any) -> str:
+    least, most = settings.min_containers, settings.max_containers
+    name = record.name
+    if least < 0 or settings.buffer_containers < 0:
+        return f"{name!r} cannot keep {min(least, settings.buffer_containers)} workers; give 0 or more."
+    if most < 1:
+        return f"max_containers of {name!r} is {most}; it must be 1 or more."
+    if least > most:
+        return f"min_containers ({least}) of {name!r} is over its max_containers ({most})."
+    if settings.scaledown_window <= 0:
+        return f"scaledown_window of {name!r} must be > 0 seconds."
+    if least > t.limits.max_workers:
+        return (
+            f"min_containers ({least}) of {name!r} is over this machine's limit of "
+            f"{t.limits.max_workers} workers (setting max_workers)."
+        )
+    return ""

@@ -1,0 +1,331 @@
+"""The durable facts, in SQLite: Functions and versions, overrides, spawned calls with their inputs
+and outcomes.
+
+One writer thread owns the connection. The broker hands it what one turn of its loop saved, together
+with the words that may only be said once that is on disk; the thread commits all that has gathered
+in one transaction (group commit: one fdatasync for many turns) and hands the words back. Source of
+the figures behind this: promises.md 1.2.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nbfn.exception import VersionError
+from nbfn.hub.events import (
+    CallRestored,
+    Effect,
+    LoadCall,
+    Outcome,
+    SaveCall,
+    SaveFunction,
+    SaveOutcomes,
+    SaveSettings,
+)
+from nbfn.hub.registry import FunctionRecord
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Definition, Payload
+
+_log = logging.getLogger("nbfn.hub")
+
+#: Raised with each change of the tables below; `_MIGRATIONS[n]` leads from n to n + 1.
+SCHEMA = 1
+_MIGRATIONS = (
+    """
+    CREATE TABLE functions (id TEXT PRIMARY KEY, record BLOB NOT NULL, latest INTEGER NOT NULL);
+    CREATE TABLE versions (function TEXT NOT NULL, version INTEGER NOT NULL, definition BLOB NOT
+    NULL,
+        created REAL NOT NULL, PRIMARY KEY (function, version)) WITHOUT ROWID;
+    CREATE TABLE overrides (function TEXT PRIMARY KEY, settings BLOB NOT NULL);
+    CREATE TABLE calls (id TEXT PRIMARY KEY, function TEXT NOT NULL, version INTEGER NOT NULL, kind
+    TEXT NOT NULL,
+        created REAL NOT NULL, total INTEGER NOT NULL);
+    CREATE TABLE inputs (call TEXT NOT NULL, number INTEGER NOT NULL, payload BLOB NOT NULL,
+        PRIMARY KEY (call, number)) WITHOUT ROWID;
+    CREATE TABLE outcomes (call TEXT NOT NULL, number INTEGER NOT NULL, outcome BLOB NOT NULL,
+        PRIMARY KEY (call, number)) WITHOUT ROWID;
+    CREATE INDEX calls_created ON calls (created);
+    """,
+)
+
+#: Most turns in one transaction.
+GROUP = 2000
+
+_payload = msgspec.msgpack.Decoder(Payload)
+_definition = msgspec.msgpack.Decoder(Definition)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Outcome(msgspec.Struct, array_like=True):
+    """An `Outcome` as a row."""
+
+    index: int
+    status: int
+    payload: Payload | None
+    fault: tuple[str, str, dict[str, Any]] | None
+    duration: float
+    worker: str
+    attempt: int
+
+
+_outcome = msgspec.msgpack.Decoder(_Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A durable call as the store has it; the answer to a `LoadCall`."""
+
+    watch: LoadCall
+    function: str = ""
+    kind: str = ""
+    total: int = 0
+    outcomes: Sequence[Outcome] = ()
+    expired: bool = False
+
+
+class Store:
+    """The database of one hub.
+
+    Args:
+        path: The file.
+        blobs: Directory of payload parts kept beside it.
+        retention: Seconds that calls and their outcomes are kept.
+
+    Raises:
+        VersionError: If a later nbfn wrote the file.
+    """
+
+    def __init__(self, path: Path, blobs: Path, retention: float) -> None:
+        self._blobs = blobs
+        self._retention = retention
+        self._path = path
+        self._connection = _open(path)
+        self._queue: queue.SimpleQueue[tuple[Sequence[Effect], Sequence[Effect]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._done: queue.SimpleQueue[Effect | StoredCall] = queue.SimpleQueue()
+        self._wake: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="nbfn-store", daemon=True)
+
+    # --- before the writer thread starts ---
+
+    def load_functions(self) -> list[FunctionRecord]:
+        """Return all Functions with their versions and overrides."""
+        records: dict[str, FunctionRecord] = {}
+        for row in self._connection.execute("SELECT record, latest FROM functions"):
+            record = FunctionRecord(**msgspec.msgpack.decode(row[0]), latest=row[1])
+            records[record.id] = record
+        for function, version, blob in self._connection.execute(
+            "SELECT function, version, definition FROM versions ORDER BY version"
+        ):
+            records[function].versions[version] = _definition.decode(blob)
+        for function, blob in self._connection.execute("SELECT function, settings FROM overrides"):
+            if function in records:
+                records[function].overrides = msgspec.msgpack.decode(blob)
+        return [record for record in records.values() if record.latest in record.versions]
+
+    def load_unfinished(self) -> list[CallRestored]:
+        """Return the durable calls that still have inputs to run."""
+        inputs: dict[str, list[tuple[int, Payload]]] = {}
+        for call, number, blob in self._connection.execute(
+            "SELECT call, number, payload FROM inputs ORDER BY call, number"
+        ):
+            inputs.setdefault(call, []).append((number, _payload.decode(blob)))
+        found = []
+        for call, waiting in inputs.items():
+            row = self._connection.execute(
+                "SELECT function, version, kind, total FROM calls WHERE id = ?", (call,)
+            ).fetchone()
+            outcomes = self._outcomes(call)
+            failed = sum(outcome.status != InputStatus.SUCCESS for outcome in outcomes)
+            found.append(CallRestored(call, *row[:3], waiting, row[3], len(outcomes), failed))
+        return found
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Start the writer; ``wake`` is called, from its thread, when `finished` has something."""
+        self._wake = wake
+        self._thread.start()
+
+    # --- from the broker's thread ---
+
+    def submit(self, saves: Sequence[Effect], then: Sequence[Effect]) -> None:
+        """Save, and hand back ``then`` by `finished` once it is on disk; all in the order of
+        submission.
+        """
+        self._queue.put((saves, then))
+
+    def finished(self) -> list[Effect | StoredCall]:
+        """Return what may be said now."""
+        ready = []
+        while not self._done.empty():
+            ready.append(self._done.get_nowait())
+        return ready
+
+    def close(self) -> None:
+        """Save what was submitted and end."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        self._connection.close()
+
+    # --- the writer thread ---
+
+    def _run(self) -> None:
+        self._expire()
+        while (turn := self._queue.get()) is not None:
+            gathered = [turn]
+            while len(gathered) < GROUP and not self._queue.empty():
+                following = self._queue.get_nowait()
+                if following is None:
+                    self._commit(gathered)
+                    return
+                gathered.append(following)
+            self._commit(gathered)
+
+    def _commit(self, gathered: list[tuple[Sequence[Effect], Sequence[Effect]]]) -> None:
+        saves = [save for turn, _ in gathered for save in turn if not isinstance(save, LoadCall)]
+        spent = self._save_all(saves) if saves else []
+        for payload in spent:
+            self._delete_blobs(payload)
+        for turn, then in gathered:
+            for save in turn:
+                if isinstance(save, LoadCall):
+                    self._done.put(self._load_call(save))
+            for effect in then:
+                self._done.put(effect)
+        self._wake()
+
+    def _save_all(self, saves: Sequence[Effect]) -> list[Payload]:
+        """Commit, again and again while the disk refuses: nothing that waits for it is said
+        meanwhile, nothing is lost.
+        """
+        pause = 0.1
+        while True:
+            spent: list[Payload] = []
+            try:
+                with self._connection:
+                    for save in saves:
+                        self._save(save, spent)
+                return spent
+            except sqlite3.OperationalError as error:
+                _log.error("%s cannot be written (%s); trying again", self._path, error)
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
+
+    def _save(self, save: Effect, spent: list[Payload]) -> None:
+        execute = self._connection.execute
+        match save:
+            case SaveFunction():
+                self._save_function(save)
+            case SaveSettings():
+                execute(
+                    "INSERT OR REPLACE INTO overrides VALUES (?, ?)",
+                    (save.function, _encode(save.settings)),
+                )
+            case SaveCall():
+                count = len(save.inputs)
+                execute(
+                    "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + ?",
+                    (save.call, save.function, save.version, save.kind, time.time(), count, count),
+                )
+                rows = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
+                self._connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", rows)
+            case SaveOutcomes():
+                for outcome in save.outcomes:
+                    self._save_outcome(save.call, outcome, spent)
+
+    def _save_function(self, save: SaveFunction) -> None:
+        record: FunctionRecord = save.record
+        names = ("id", "app", "app_id", "environment_name", "deployed", "name", "owner")
+        row = _encode({name: getattr(record, name) for name in names})
+        execute = self._connection.execute
+        execute("INSERT OR REPLACE INTO functions VALUES (?, ?, ?)", (record.id, row, save.version))
+        execute(
+            "INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?)",
+            (record.id, save.version, _encode(record.versions[save.version]), time.time()),
+        )
+        execute("DELETE FROM overrides WHERE function = ?", (record.id,))
+
+    def _save_outcome(self, call: str, outcome: Outcome, spent: list[Payload]) -> None:
+        key = (call, outcome.index)
+        row = self._connection.execute(
+            "SELECT payload FROM inputs WHERE call = ? AND number = ?", key
+        ).fetchone()
+        if row is not None:
+            spent.append(_payload.decode(row[0]))
+        self._connection.execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
+        fields = (outcome.index, outcome.status, outcome.payload, outcome.fault, outcome.duration)
+        blob = _encode(_Outcome(*fields, outcome.worker, outcome.attempt))
+        self._connection.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", (*key, blob))
+
+    def _load_call(self, watch: LoadCall) -> StoredCall:
+        row = self._connection.execute(
+            "SELECT function, kind, total FROM calls WHERE id = ?", (watch.call,)
+        ).fetchone()
+        if row is None:
+            return StoredCall(watch)
+        return StoredCall(watch, *row, outcomes=self._outcomes(watch.call))
+
+    def _outcomes(self, call: str) -> list[Outcome]:
+        rows = self._connection.execute(
+            "SELECT outcome FROM outcomes WHERE call = ? ORDER BY number", (call,)
+        )
+        decoded = (_outcome.decode(row[0]) for row in rows)
+        return [
+            Outcome(o.index, o.status, o.payload, o.fault, o.duration, o.worker, o.attempt)
+            for o in decoded
+        ]
+
+    def _expire(self) -> None:
+        """Drop calls over their retention that have ended, with what they kept on disk."""
+        old = time.time() - self._retention
+        calls = [
+            row[0]
+            for row in self._connection.execute(
+                "SELECT id FROM calls WHERE created < ? AND id NOT IN (SELECT call FROM inputs)",
+                (old,),
+            )
+        ]
+        with self._connection:
+            for call in calls:
+                for outcome in self._outcomes(call):
+                    self._delete_blobs(outcome.payload)
+                self._connection.execute("DELETE FROM outcomes WHERE call = ?", (call,))
+                self._connection.execute("DELETE FROM calls WHERE id = ?", (call,))
+        if calls:
+            _log.info("%d calls are over their retention and were dropped", len(calls))
+
+    def _delete_blobs(self, payload: Payload | None) -> None:
+        for segment in payload.segments if payload is not None else ():
+            if segment.place == "blob":
+                (self._blobs / Path(segment.name).name).unlink(missing_ok=True)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(path, check_same_thread=False)
+    # EXCLUSIVE: a second hub on the same file is refused even where flock does not work, and
+    # no -shm file is needed.
+    for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA:
+        connection.close()
+        raise VersionError(
+            f"{path} was written by a later nbfn (schema {found}, this one knows {SCHEMA}). Upgrade nbfn here."
+        )
+    for version in range(found, SCHEMA):
+        connection.executescript(
+            f"BEGIN; {_MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT;"
+        )
+    return connection

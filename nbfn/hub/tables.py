@@ -1,0 +1,343 @@
+"""What the state machine knows: calls and their inputs, pools and their workers, timers, and the
+effects of the turn.
+
+The tables hold; they do not decide. `calls`, `leases` and `fleet` change them, `state` calls those,
+`overview` reads.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from nbfn.hub import scale, schedule
+from nbfn.hub.events import DefinitionLike, Effect, Outcome, OverviewChanged, Payload
+from nbfn.hub.registry import FunctionRecord, Registry
+from nbfn.types import InputStatus
+
+#: Finished calls kept for the sidebar.
+HISTORY = 50
+#: Ended calls kept for each client, in case its connection broke before their outcomes arrived.
+ENDED_KEPT = 256
+#: Seconds between two words to a watcher about the same thing.
+TELL_EVERY = 0.1
+
+
+class Input:
+    """One set of arguments and what became of it so far. It has a lease exactly while a worker
+    has it.
+    """
+
+    __slots__ = (
+        "attempt",
+        "call",
+        "cancelled",
+        "crashes",
+        "failures",
+        "index",
+        "lease",
+        "losses",
+        "payload",
+        "status",
+        "worker",
+    )
+
+    def __init__(self, call: Call, index: int, payload: Payload) -> None:
+        self.call = call
+        self.index = index
+        self.payload = payload
+        self.status = InputStatus.PENDING
+        self.lease = 0
+        self.worker: Worker | None = None
+        self.attempt = 0  # times it was handed to a worker that began it, as the user counts
+        self.failures = 0  # of the user's code: limited by `retries`
+        self.losses = 0  # of workers around it: limited by MAX_LOSSES
+        self.crashes = 0  # of workers under it: limited by CRASH_BUDGET
+        self.cancelled = False
+
+
+class Call:
+    """One `remote`, `map`, `spawn` or generator call; holds its unfinished inputs only."""
+
+    __slots__ = (
+        "cancelled",
+        "client",
+        "closed",
+        "created",
+        "done",
+        "durable",
+        "failed",
+        "id",
+        "inputs",
+        "kind",
+        "pool",
+        "queue",
+        "recent",
+        "released",
+        "retrying",
+        "running",
+        "tell_due",
+        "told",
+        "total",
+        "watchers",
+        "window",
+    )
+
+    def __init__(self, id: str, client: str, pool: Pool, kind: str, now: float) -> None:  # noqa: A002 - its id
+        self.id = id
+        self.client = client
+        self.pool = pool
+        self.kind = kind
+        self.created = now
+        self.durable = False
+        self.closed = False
+        self.cancelled = False
+        self.released = False
+        self.inputs: dict[int, Input] = {}
+        self.queue: deque[Input] = deque()
+        #: Outcomes a client that lost its connection may not have seen. It never has more
+        #: inputs unanswered than its window.
+        self.recent: deque[Outcome] = deque(maxlen=schedule.WINDOW_MAX)
+        self.watchers: set[str] = set()
+        self.total = self.done = self.failed = self.running = self.retrying = 0
+        self.window = schedule.WINDOW_MIN
+        self.told = -1.0
+        self.tell_due = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether no outcome is missing and no input can come."""
+        return self.closed and not self.inputs
+
+
+class Worker:
+    """One worker process as the hub sees it."""
+
+    __slots__ = (
+        "confirm_due",
+        "confirmed",
+        "durable",
+        "executable",
+        "id",
+        "idle_since",
+        "idle_watched",
+        "joined",
+        "leases",
+        "moved",
+        "overdue",
+        "pid",
+        "pool",
+        "ran",
+        "solo",
+        "state",
+        "stopping",
+        "watched",
+    )
+
+    def __init__(self, id: str, executable: str, now: float) -> None:  # noqa: A002 - its id
+        self.id = id
+        self.executable = executable
+        self.pid = 0
+        self.state = "starting"  # starting, blank, binding, idle, busy, draining, lost
+        self.pool: Pool | None = None
+        self.leases: dict[int, Input] = {}
+        self.joined = now
+        self.idle_since = now
+        self.moved = now  # when it last began or finished something
+        self.ran = 0
+        self.confirmed = 0  # results up to here are safe ...
+        self.confirm_due = False  # ... and it will be told with its next inputs, or by a timer
+        self.durable = False  # had results of durable calls: confirmations wait for commits
+        self.solo = (
+            False  # runs an input that crashed a worker before: nothing else may be beside it
+        )
+        self.stopping = False  # the hub ordered its end
+        self.overdue = False  # ... because its input ran over the time limit
+        self.watched = False  # a time-limit timer is set
+        self.idle_watched = False  # a scale-down timer is set
+
+
+class Pool:
+    """The workers of one Function version."""
+
+    __slots__ = (
+        "binding",
+        "busy",
+        "definition",
+        "durations",
+        "executable",
+        "idle",
+        "key",
+        "leased",
+        "mean",
+        "ready",
+        "recall_due",
+        "record",
+        "retired",
+        "settings",
+        "short",
+        "solo",
+        "start_failures",
+        "turns",
+        "waiting_for",
+        "workers",
+    )
+
+    def __init__(self, record: FunctionRecord, version: int, settings: scale.Settings) -> None:
+        self.record = record
+        self.key = (record.id, version)
+        self.definition: DefinitionLike = record.versions[version]
+        self.executable = self.definition.environment.executable
+        self.settings = settings
+        self.workers: dict[str, Worker] = {}
+        self.ready: dict[str, Worker] = {}  # loaded, with room for more inputs
+        self.idle: dict[str, Worker] = {}  # loaded, without any input; least recently used first
+        self.binding: dict[str, Worker] = {}  # loading the function
+        self.short = 0  # workers wanted and not to be had yet
+        self.busy = 0  # workers with inputs
+        self.leased = 0  # inputs that workers have
+        self.turns = schedule.Turns()
+        self.solo: deque[Input] = deque()
+        self.mean: float | None = None
+        self.durations: deque[float] = deque(maxlen=101)
+        self.start_failures = 0
+        self.retired = False  # a newer version took its place
+        self.recall_due = False
+        self.waiting_for = ""
+
+    @property
+    def backlog(self) -> int:
+        """Inputs that wait."""
+        return self.turns.count + len(self.solo)
+
+    @property
+    def starting(self) -> int:
+        """Workers on their way: loading the function, or not there yet."""
+        return len(self.binding) + self.short
+
+
+class Client:
+    """One connected process, or one that may come back."""
+
+    __slots__ = ("calls", "connected", "ended", "executable", "id", "name")
+
+    def __init__(self, id: str, name: str, executable: str) -> None:  # noqa: A002 - its id
+        self.id = id
+        self.name = name
+        self.executable = executable
+        self.connected = True
+        self.calls: set[str] = set()
+        self.ended: deque[Call] = deque(maxlen=ENDED_KEPT)  # whose last words may have been lost
+
+
+class Limits:
+    """The numbers of `nbfn.config.Settings` that the state machine uses, and the size of the
+    machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        cores: int = 2,
+        max_workers: int = 16,
+        blank_workers: int = 2,
+        client_grace: float = 30.0,
+        lease: float = 10.0,
+        kill_grace: float = 5.0,
+    ) -> None:
+        self.cores = cores
+        self.max_workers = max_workers
+        self.blank_workers = blank_workers
+        self.client_grace = client_grace
+        self.lease = lease
+        self.kill_grace = kill_grace
+
+
+Callback = Callable[["Tables", Any], None]
+
+
+class Tables:
+    """Everything the hub knows, the current time, and the effects of this turn."""
+
+    def __init__(self, new_id: Callable[[str], str], epoch: int, limits: Limits) -> None:
+        self.new_id = new_id
+        self.limits = limits
+        self.now = 0.0
+        self.born: float | None = None
+        self.effects: list[Effect] = []
+        self.registry = Registry(new_id)
+        self.clients: dict[str, Client] = {}
+        self.calls: dict[str, Call] = {}
+        self.pools: dict[tuple[str, int], Pool] = {}
+        self.workers: dict[str, Worker] = {}
+        self.blanks: dict[
+            str, dict[str, Worker]
+        ] = {}  # executable -> blank workers, longest waiting first
+        self.starting: dict[str, dict[str, Worker]] = {}  # executable -> not yet joined
+        self.fenced: deque[str] = deque(maxlen=1000)  # given up: their word no longer counts
+        self.short: dict[tuple[str, int], Pool] = {}  # pools that want workers
+        self.start_backoff: dict[
+            str, tuple[int, float]
+        ] = {}  # executable -> (failures in a row, not before)
+        self.history: deque[tuple[Call, float]] = deque(maxlen=HISTORY)
+        #: (call, index) -> (worker, lease, attempt): work that a worker had under the hub
+        #: before this one.
+        self.claims: dict[tuple[str, int], tuple[Worker, int, int]] = {}
+        self.dirty: dict[tuple[str, int], Pool] = {}
+        self.supply_due = False  # somebody should look whether workers must be started
+        self.revision = 0
+        self._changed_told = -1.0
+        self._changed_due = False
+        # Never the same number again, also after a restart within the same second: leases
+        # fence across epochs.
+        self._last_lease = epoch << 30
+        self._timers: list[tuple[float, int, Callback, Any]] = []
+        self._timer_count = 0
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect to this turn."""
+        self.effects.append(effect)
+
+    def touch(self, pool: Pool) -> None:
+        """Have the pool's queue and size looked at before this turn ends."""
+        self.dirty[pool.key] = pool
+
+    def new_lease(self) -> int:
+        """Return a lease number that was never used."""
+        self._last_lease += 1
+        return self._last_lease
+
+    def after(self, delay: float, callback: Callback, what: Any) -> None:
+        """Call ``callback(tables, what)`` once, ``delay`` seconds from now."""
+        self._timer_count += 1
+        heapq.heappush(self._timers, (self.now + delay, self._timer_count, callback, what))
+
+    def next_timer(self) -> float | None:
+        """Return when the next timer is due."""
+        return self._timers[0][0] if self._timers else None
+
+    def run_timers(self) -> None:
+        """Run the timers that are due."""
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, callback, what = heapq.heappop(self._timers)
+            callback(self, what)
+
+    def changed(self) -> None:
+        """Note that the overview changed; watchers hear of it at most every `TELL_EVERY`
+        seconds.
+        """
+        self.revision += 1
+        if self._changed_due:
+            return
+        if self.now - self._changed_told >= TELL_EVERY:
+            self._tell_changed(None)
+        else:
+            self._changed_due = True
+            self.after(TELL_EVERY, Tables._tell_changed, None)
+
+    def _tell_changed(self, _: None) -> None:
+        self._changed_due = False
+        self._changed_told = self.now
+        self.emit(OverviewChanged(self.revision))
