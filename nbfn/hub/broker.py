@@ -102,7 +102,7 @@ class Broker:
         for source in (*self._router.sources, self._wake, *self._processes.sources()):
             poller.register(source, zmq.POLLIN)
         while not self.ending:
-            ready = dict(poller.poll(self._timeout() * 1000))
+            ready = dict(poller.poll(int(self._timeout() * 1000) + 1))
             if self._wake in ready:
                 os.eventfd_read(self._wake)
             self._turn()
@@ -218,7 +218,10 @@ class Broker:
     def _hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
         if hello.protocol != m.PROTOCOL:
             side = "the hub" if hello.protocol > m.PROTOCOL else "this side"
-            message = f"Protocol {hello.protocol} here, {m.PROTOCOL} at the hub (nbfn {self._about.version}). Upgrade nbfn on {side}."
+            message = (
+                f"Protocol {hello.protocol} here, {m.PROTOCOL} at the hub (nbfn {self._about.version}). "
+                f"Upgrade nbfn on {side}."
+            )
             self._router.send(connection, m.Refused("version", message))
             return
         role = "client" if isinstance(hello, m.ClientHello) else "worker"

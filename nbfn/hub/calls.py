@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import leases
+from nbfn.hub import adoption, outcomes
 from nbfn.hub.events import (
     Accept,
     Answer,
@@ -146,15 +146,15 @@ def put_inputs(
         call.total = max(call.total, call.total + len(new))
     call.closed = call.closed or closed
     if call.cancelled:
-        leases.finish(t, call, [leases.terminated(item) for item in new])
+        outcomes.finish(t, call, [outcomes.terminated(item) for item in new])
     elif resent and t.born is not None and t.now - t.born < ADOPTION:
         t.after(ADOPTION, _queue_unclaimed, new)
-        leases.claim(t, new)
+        adoption.claim(t, new)
     else:
         call.pool.turns.extend(call, new)
         t.touch(call.pool)
-    leases.end_if_done(t, call)
-    leases.tell_progress(t, call)
+    outcomes.end_if_done(t, call)
+    outcomes.tell_progress(t, call)
 
 
 def _unknown(
@@ -214,8 +214,8 @@ def cancel(t: Tables, call: Call, indices: Sequence[int] | None = None) -> None:
         else:
             if indices is not None:
                 call.pool.turns.remove(item)
-            ended.append(leases.terminated(item))
-    leases.finish(t, call, ended)
+            ended.append(outcomes.terminated(item))
+    outcomes.finish(t, call, ended)
     t.touch(call.pool)
     t.changed()
 
@@ -247,7 +247,7 @@ def _release(t: Tables, call: Call) -> None:
         return
     call.released = True
     if call.ended:
-        leases.end_if_done(t, call)
+        outcomes.end_if_done(t, call)
     else:
         cancel(t, call)
 
@@ -257,7 +257,7 @@ def call_watched(t: Tables, event: CallWatched) -> None:
     call = t.calls.get(event.call)
     if call is not None:
         call.watchers.add(event.client)
-        leases.tell_progress(t, call)
+        outcomes.tell_progress(t, call)
     t.emit(LoadCall(event.client, event.request, event.call))
 
 

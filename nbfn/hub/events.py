@@ -5,6 +5,8 @@ events and carry out effects. An effect whose ``after_commit`` is true must not 
 before everything saved in the same turn is on disk.
 """
 
+# ruff: noqa: D102 - the properties of the protocols say by their names what they are
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,38 +17,57 @@ from typing import Any, Protocol
 class RetryLike(Protocol):
     """The retry policy of a definition."""
 
-    max_retries: int
-    backoff_coefficient: float
-    initial_delay: float
-    max_delay: float
+    @property
+    def max_retries(self) -> int: ...
+    @property
+    def backoff_coefficient(self) -> float: ...
+    @property
+    def initial_delay(self) -> float: ...
+    @property
+    def max_delay(self) -> float: ...
 
 
 class PoolLike(Protocol):
     """The pool settings of a definition, each possibly unset."""
 
-    min_containers: int | None
-    max_containers: int | None
-    buffer_containers: int | None
-    scaledown_window: float | None
+    @property
+    def min_containers(self) -> int | None: ...
+    @property
+    def max_containers(self) -> int | None: ...
+    @property
+    def buffer_containers(self) -> int | None: ...
+    @property
+    def scaledown_window(self) -> float | None: ...
 
 
 class EnvironmentLike(Protocol):
     """The environment of a definition."""
 
-    executable: str
+    @property
+    def executable(self) -> str: ...
 
 
 class DefinitionLike(Protocol):
     """What the state machine reads of a definition; the rest of it is opaque."""
 
-    name: str
-    digest: str
-    is_generator: bool
-    timeout: float
-    retries: RetryLike
-    pool: PoolLike
-    environment: EnvironmentLike
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def is_generator(self) -> bool: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def retries(self) -> RetryLike: ...
+    @property
+    def pool(self) -> PoolLike: ...
+    @property
+    def environment(self) -> EnvironmentLike: ...
 
+
+#: A failure that the hub itself tells: code, sentence, attributes of the error.
+Fault = tuple[str, str, dict[str, Any]]
 
 #: User bytes; never looked into.
 Payload = Any
@@ -302,7 +323,7 @@ class Outcome:
     index: int
     status: int
     payload: Payload = None
-    fault: tuple[str, str, dict[str, Any]] | None = None
+    fault: Fault | None = None
     duration: float = 0.0
     worker: str = ""
     attempt: int = 1

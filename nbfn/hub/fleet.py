@@ -8,10 +8,11 @@ beyond their pool's warm number are given up, the least recently used first.
 
 from __future__ import annotations
 
-from nbfn.hub import leases, scale
+from nbfn.hub import adoption, leases, outcomes, scale
 from nbfn.hub.events import (
     BindWorker,
     DrainWorker,
+    Fault,
     Outcome,
     RefuseWorker,
     StartWorker,
@@ -286,7 +287,7 @@ def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
         worker.ran = 1
         pool.workers[worker.id] = worker
         pool.idle[worker.id] = worker
-        leases.adopt(t, worker, event.running)
+        adoption.adopt(t, worker, event.running)
         leases.freed(t, worker)
     return worker
 
@@ -345,11 +346,11 @@ def _fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
     for call in [call for call in t.calls.values() if call.pool is pool]:
         pool.turns.drop(call)
         waiting = [item for item in call.inputs.values() if item.worker is None]
-        outcomes = [
+        failed = [
             Outcome(item.index, how.status, how.payload, how.fault, 0.0, how.worker, 1)
             for item in waiting
         ]
-        leases.finish(t, call, outcomes)
+        outcomes.finish(t, call, failed)
     pool.solo.clear()
 
 
@@ -396,7 +397,7 @@ def worker_exited(t: Tables, event: WorkerExited) -> None:
         if pool.start_failures >= START_FAILURES:
             pool.start_failures = 0
             message = leases.crash_message(pool, event).replace("while running", "while loading")
-            fault = ("worker_crashed", message, leases.crash_details(event))
+            fault: Fault = ("worker_crashed", message, leases.crash_details(event))
             _fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
     leases.crashed(t, worker, event)
 
@@ -417,7 +418,7 @@ def _start_failed(t: Tables, worker: Worker) -> None:
     if failures >= START_FAILURES:
         message = f"No worker starts under {worker.executable}. See the hub's log."
         for pool in [pool for pool in t.short.values() if pool.executable == worker.executable]:
-            fault = ("internal_failure", message, {})
+            fault: Fault = ("internal_failure", message, {})
             _fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
             t.touch(pool)
 

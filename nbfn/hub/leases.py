@@ -2,7 +2,7 @@
 
 Rule 1: an input has a lease exactly while it is in one worker's table; whatever arrives under
 another number is dropped.
-Rule 2: an input gets one outcome; `finish` is the only way to it.
+Rule 2: an input gets one outcome; `outcomes.finish` is the only way to it.
 Rule 3: what a user's code does wrong counts against ``retries``, a worker lost around an input
 against `MAX_LOSSES`, a worker that died under it against `CRASH_BUDGET` (promises P4, P5).
 """
@@ -10,30 +10,27 @@ against `MAX_LOSSES`, a worker that died under it against `CRASH_BUDGET` (promis
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from nbfn.hub import schedule
+from nbfn.hub import outcomes, schedule
 from nbfn.hub.events import (
     ConfirmResults,
-    Deliver,
     DeliverEmission,
     DeliverItems,
     Discard,
     EmissionArrived,
+    Fault,
     Grant,
-    GrantWindow,
     ItemsArrived,
     LeasesReturned,
     Outcome,
     RecallLeases,
     ResultsArrived,
     RunInputs,
-    SaveOutcomes,
     StopWorker,
-    TellProgress,
     WorkerExited,
 )
-from nbfn.hub.tables import TELL_EVERY, Call, Input, Pool, Tables, Worker
+from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
 from nbfn.types import InputStatus
 
 #: Times an input is run again because its worker was lost for reasons outside of it (Modal's
@@ -107,7 +104,7 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)
     for call in {id(item.call): item.call for item in items}.values():
-        tell_progress(t, call)
+        outcomes.tell_progress(t, call)
 
 
 def _limit(t: Tables, pool: Pool) -> float:
@@ -174,9 +171,9 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
         pool.durations.append(spent / count)
     worker.moved = t.now
     durable = False
-    for call, outcomes in ended.items():
+    for call, found in ended.items():
         durable = durable or call.durable
-        finish(t, call, outcomes)
+        outcomes.finish(t, call, found)
     _confirm(t, worker, event.seq, durable=durable)
     freed(t, worker)
 
@@ -190,7 +187,7 @@ def _judge(
         return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
     if item.cancelled or call.cancelled:
         t.emit(Discard(payload))
-        return terminated(item)
+        return outcomes.terminated(item)
     if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
         requeue(t, item)
         return None
@@ -226,7 +223,7 @@ def requeue(t: Tables, item: Input) -> None:
     """Put an input that no worker has back into its queue, in front; a cancelled one ends."""
     call = item.call
     if item.cancelled or call.cancelled:
-        finish(t, call, [terminated(item)])
+        outcomes.finish(t, call, [outcomes.terminated(item)])
     elif item.crashes:
         call.pool.solo.append(item)
     else:
@@ -301,7 +298,7 @@ def emission_arrived(t: Tables, event: EmissionArrived) -> None:
     """Pass on what user code wrote, to whoever listens."""
     item = _leased(t, event.worker, event.lease)
     if item is not None:
-        for client in _listeners(t, item.call):
+        for client in outcomes.listeners(t, item.call):
             t.emit(
                 DeliverEmission(
                     client,
@@ -336,12 +333,14 @@ def _lost(t: Tables, item: Input, *, count: bool) -> None:
         requeue(t, item)
         return
     name = item.call.pool.record.name
-    fault = (
+    fault: Fault = (
         "internal_failure",
         f"Input {item.index} of {name!r} lost its worker {item.losses} times.",
         {},
     )
-    finish(t, item.call, [Outcome(item.index, int(InputStatus.INTERNAL_FAILURE), fault=fault)])
+    outcomes.finish(
+        t, item.call, [Outcome(item.index, int(InputStatus.INTERNAL_FAILURE), fault=fault)]
+    )
 
 
 def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
@@ -359,15 +358,15 @@ def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
 
 def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
     if item.cancelled or item.call.cancelled:
-        finish(t, item.call, [terminated(item)])
+        outcomes.finish(t, item.call, [outcomes.terminated(item)])
     elif worker.overdue:
         limit = item.call.pool.definition.timeout
         message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
-        fault = ("function_timeout", message, {})
+        fault: Fault = ("function_timeout", message, {})
         outcome = Outcome(
             item.index, int(InputStatus.TIMEOUT), None, fault, limit, worker.id, item.attempt
         )
-        finish(t, item.call, [outcome])
+        outcomes.finish(t, item.call, [outcome])
     elif worker.stopping:
         _lost(t, item, count=True)
     else:
@@ -375,9 +374,13 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
         if item.crashes <= CRASH_BUDGET:
             requeue(t, item)
             return
-        fault = ("worker_crashed", crash_message(item.call.pool, event), crash_details(event))
+        fault = (
+            "worker_crashed",
+            crash_message(item.call.pool, event),
+            crash_details(event),
+        )
         status = int(InputStatus.INTERNAL_FAILURE)
-        finish(
+        outcomes.finish(
             t, item.call, [Outcome(item.index, status, None, fault, 0.0, worker.id, item.attempt)]
         )
 
@@ -410,147 +413,3 @@ def crash_details(event: WorkerExited) -> dict[str, object]:
         "memory_peak": event.memory_peak,
         "stderr": event.stderr,
     }
-
-
-# --- adoption after a hub's restart --------------------------------------------------------------
-
-
-def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]]) -> None:
-    """Take over what a worker had under the hub before this one, as far as the inputs are known."""
-    for lease, call_id, index, attempt in running:
-        if lease in worker.leases:
-            continue
-        call = t.calls.get(call_id)
-        item = call.inputs.get(index) if call is not None else None
-        if item is not None and item.worker is None and not item.crashes:
-            item.call.pool.turns.remove(item)
-            _take_over(item, worker, lease, attempt)
-        elif item is None:
-            t.claims[call_id, index] = (worker, lease, attempt)
-    t.after(60.0, _forget_claims, worker)
-
-
-def claim(t: Tables, items: Iterable[Input]) -> None:
-    """Bind inputs that are told again to the workers that are still at them."""
-    for item in items:
-        found = t.claims.pop((item.call.id, item.index), None)
-        if found is not None and found[0].id in t.workers:
-            _take_over(item, *found)
-
-
-def _take_over(item: Input, worker: Worker, lease: int, attempt: int) -> None:
-    pool = item.call.pool
-    if worker.pool is not pool:
-        return
-    if not worker.leases:
-        pool.idle.pop(worker.id, None)
-        pool.busy += 1
-        worker.state = "busy"
-    pool.ready.pop(worker.id, None)
-    item.worker, item.lease, item.attempt, item.status = worker, lease, attempt, _RUNNING
-    worker.leases[lease] = item
-    worker.ran += 1
-    pool.leased += 1
-    item.call.running += 1
-
-
-def _forget_claims(t: Tables, worker: Worker) -> None:
-    for key in [key for key, claimed in t.claims.items() if claimed[0] is worker]:
-        del t.claims[key]
-
-
-# --- outcomes ------------------------------------------------------------------------------------
-
-
-def terminated(item: Input) -> Outcome:
-    """Return the outcome of a cancelled input."""
-    fault = ("remote", f"This call of {item.call.pool.record.name!r} was cancelled.", {})
-    return Outcome(
-        item.index, int(InputStatus.TERMINATED), fault=fault, attempt=max(item.attempt, 1)
-    )
-
-
-def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
-    """Record outcomes of a call's inputs, once each, and hand them over."""
-    new = [outcome for outcome in outcomes if call.inputs.pop(outcome.index, None) is not None]
-    if not new:
-        return
-    call.done += len(new)
-    call.failed += sum(outcome.status != _SUCCESS for outcome in new)
-    if call.durable:
-        t.emit(SaveOutcomes(call.id, new))
-    else:
-        call.recent.extend(new)
-    for client in _listeners(t, call):
-        t.emit(Deliver(client, call.id, new, after_commit=call.durable))
-    if call.released and not call.durable:
-        for outcome in new:
-            t.emit(Discard(outcome.payload))
-    _widen(t, call)
-    tell_progress(t, call)
-    end_if_done(t, call)
-
-
-def _widen(t: Tables, call: Call) -> None:
-    if not call.closed:
-        size = schedule.window(call.pool.mean, len(call.pool.workers))
-        if size >= 2 * call.window:
-            call.window = size
-            t.emit(GrantWindow(call.client, call.id, size))
-
-
-def end_if_done(t: Tables, call: Call) -> None:
-    """Drop a call that has all its outcomes."""
-    if not call.ended or t.calls.get(call.id) is not call:
-        return
-    del t.calls[call.id]
-    client = t.clients.get(call.client)
-    if client is not None:
-        client.calls.discard(call.id)
-        if not call.durable and not call.released:
-            client.ended.append(call)
-    t.history.append((call, t.now))
-    t.touch(call.pool)
-    t.changed()
-
-
-def _listeners(t: Tables, call: Call) -> list[str]:
-    names = set(call.watchers)
-    if not call.released:
-        names.add(call.client)
-    return sorted(name for name in names if name in t.clients and t.clients[name].connected)
-
-
-def tell_progress(t: Tables, call: Call) -> None:
-    """Tell the callers of maps and generators where their call stands, at most every
-    `TELL_EVERY` seconds.
-    """
-    if call.kind == "remote" or call.tell_due or call.ended:
-        return
-    if t.now - call.told >= TELL_EVERY:
-        _tell(t, call)
-    else:
-        call.tell_due = True
-        t.after(TELL_EVERY, _tell, call)
-
-
-def _tell(t: Tables, call: Call) -> None:
-    call.tell_due = False
-    if t.calls.get(call.id) is not call:
-        return
-    call.told = t.now
-    pool = call.pool
-    queued = len(call.inputs) - call.running - call.retrying
-    for client in _listeners(t, call):
-        t.emit(
-            TellProgress(
-                client,
-                call.id,
-                queued,
-                call.running,
-                call.retrying,
-                len(pool.workers) - len(pool.binding),
-                pool.starting,
-                pool.waiting_for,
-            )
-        )

@@ -90,7 +90,6 @@ class StoredCall:
     kind: str = ""
     total: int = 0
     outcomes: Sequence[Outcome] = ()
-    expired: bool = False
 
 
 class Store:
@@ -148,7 +147,10 @@ class Store:
             ).fetchone()
             outcomes = self._outcomes(call)
             failed = sum(outcome.status != InputStatus.SUCCESS for outcome in outcomes)
-            found.append(CallRestored(call, *row[:3], waiting, row[3], len(outcomes), failed))
+            function, version, kind, total = row
+            found.append(
+                CallRestored(call, function, version, kind, waiting, total, len(outcomes), failed)
+            )
         return found
 
     def start(self, wake: Callable[[], None]) -> None:
@@ -274,7 +276,8 @@ class Store:
         ).fetchone()
         if row is None:
             return StoredCall(watch)
-        return StoredCall(watch, *row, outcomes=self._outcomes(watch.call))
+        function, kind, total = row
+        return StoredCall(watch, function, kind, total, self._outcomes(watch.call))
 
     def _outcomes(self, call: str) -> list[Outcome]:
         rows = self._connection.execute(

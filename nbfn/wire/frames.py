@@ -24,7 +24,7 @@ class BadFrame(msgspec.Struct, frozen=True):
 
 
 def _decoder(kinds: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Message]:
-    return msgspec.msgpack.Decoder(Union[kinds])  # type: ignore[arg-type]  # noqa: UP007 - built at run time
+    return msgspec.msgpack.Decoder(Union[kinds])  # noqa: UP007 - built at run time
 
 
 #: One decoder for each direction: what may not be said there does not decode.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import math
 import os
 import queue
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ class Link:
 
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
         """See `Connection.wait`."""
-        ready = dict(self._poller.poll(None if timeout is None else max(0, timeout * 1000)))
+        ready = dict(self._poller.poll(None if timeout is None else max(0, math.ceil(timeout * 1000))))
         arrived: list[Message | Change | BadFrame] = []
         if self._wake in ready:
             with contextlib.suppress(BlockingIOError):
@@ -186,7 +187,7 @@ class Router:
                 body.append(self._socket.recv())
             peer = peer_frame.bytes
             if peer not in self._fd_of:
-                self._remember(peer, int(peer_frame.get(zmq.SRCFD)))  # type: ignore[call-overload]
+                self._remember(peer, int(peer_frame.get(zmq.SRCFD)))
             if len(body) != 1:
                 yield peer, BadFrame(f"{len(body)} frames where one belongs.")
             else:

@@ -1,0 +1,115 @@
+"""Outcomes: each input gets one, here and nowhere else, and whoever listens is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbfn.hub import schedule
+from nbfn.hub.events import (
+    Deliver,
+    Discard,
+    Fault,
+    GrantWindow,
+    Outcome,
+    SaveOutcomes,
+    TellProgress,
+)
+from nbfn.hub.tables import TELL_EVERY, Call, Input, Tables
+from nbfn.types import InputStatus
+
+_SUCCESS = int(InputStatus.SUCCESS)
+
+
+def terminated(item: Input) -> Outcome:
+    """Return the outcome of a cancelled input."""
+    fault: Fault = ("remote", f"This call of {item.call.pool.record.name!r} was cancelled.", {})
+    return Outcome(
+        item.index, int(InputStatus.TERMINATED), fault=fault, attempt=max(item.attempt, 1)
+    )
+
+
+def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes of a call's inputs, once each, and hand them over."""
+    new = [outcome for outcome in outcomes if call.inputs.pop(outcome.index, None) is not None]
+    if not new:
+        return
+    call.done += len(new)
+    call.failed += sum(outcome.status != _SUCCESS for outcome in new)
+    if call.durable:
+        t.emit(SaveOutcomes(call.id, new))
+    else:
+        call.recent.extend(new)
+    for client in listeners(t, call):
+        t.emit(Deliver(client, call.id, new, after_commit=call.durable))
+    if call.released and not call.durable:
+        for outcome in new:
+            t.emit(Discard(outcome.payload))
+    _widen(t, call)
+    tell_progress(t, call)
+    end_if_done(t, call)
+
+
+def _widen(t: Tables, call: Call) -> None:
+    if not call.closed:
+        size = schedule.window(call.pool.mean, len(call.pool.workers))
+        if size >= 2 * call.window:
+            call.window = size
+            t.emit(GrantWindow(call.client, call.id, size))
+
+
+def end_if_done(t: Tables, call: Call) -> None:
+    """Drop a call that has all its outcomes."""
+    if not call.ended or t.calls.get(call.id) is not call:
+        return
+    del t.calls[call.id]
+    client = t.clients.get(call.client)
+    if client is not None:
+        client.calls.discard(call.id)
+        if not call.durable and not call.released:
+            client.ended.append(call)
+    t.history.append((call, t.now))
+    t.touch(call.pool)
+    t.changed()
+
+
+def listeners(t: Tables, call: Call) -> list[str]:
+    """Return the connected clients that want to hear of a call."""
+    names = set(call.watchers)
+    if not call.released:
+        names.add(call.client)
+    return sorted(name for name in names if name in t.clients and t.clients[name].connected)
+
+
+def tell_progress(t: Tables, call: Call) -> None:
+    """Tell the callers of maps and generators where their call stands, at most every
+    `TELL_EVERY` seconds.
+    """
+    if call.kind == "remote" or call.tell_due or call.ended:
+        return
+    if t.now - call.told >= TELL_EVERY:
+        _tell(t, call)
+    else:
+        call.tell_due = True
+        t.after(TELL_EVERY, _tell, call)
+
+
+def _tell(t: Tables, call: Call) -> None:
+    call.tell_due = False
+    if t.calls.get(call.id) is not call:
+        return
+    call.told = t.now
+    pool = call.pool
+    queued = len(call.inputs) - call.running - call.retrying
+    for client in listeners(t, call):
+        t.emit(
+            TellProgress(
+                client,
+                call.id,
+                queued,
+                call.running,
+                call.retrying,
+                len(pool.workers) - len(pool.binding),
+                pool.starting,
+                pool.waiting_for,
+            )
+        )
