@@ -74,6 +74,7 @@ function CallItem({ call, model, trans }: ICallItemProps): React.JSX.Element {
           {name}
         </span>
         <span className="jp-nbfn-spacer" />
+        <span className="jp-nbfn-age">{duration(call.age)}</span>
         <button
           className="jp-nbfn-button"
           aria-label={trans.__('Cancel %1', name)}
@@ -92,7 +93,6 @@ function CallItem({ call, model, trans }: ICallItemProps): React.JSX.Element {
             {trans.__('▲ failed %1', call.failed)}
           </span>
         )}
-        <span>{duration(call.age)}</span>
       </div>
       <Banner model={model} subject={call.id} trans={trans} />
     </li>

@@ -155,24 +155,27 @@ function FunctionItem({
         </span>
         <span className="jp-nbfn-version">{`v${row.version}`}</span>
         <span className="jp-nbfn-spacer" />
-        <span className="jp-nbfn-label" aria-hidden="true">
-          {trans.__('warm')}
+        <span className="jp-nbfn-state" data-state={row.state}>
+          <span className="jp-nbfn-stateIcon" aria-hidden="true">
+            {STATE_ICONS[row.state]}
+          </span>{' '}
+          {word}
         </span>
-        <Stepper
-          value={model.warm(row)}
-          max={row.max_containers}
-          label={trans.__('Warm workers of %1', row.name)}
-          disabled={model.isStale}
-          trans={trans}
-          onChange={value => model.setWarm(row.id, value)}
-        />
       </div>
       <div className="jp-nbfn-facts">
-        <span className="jp-nbfn-state" data-state={row.state}>
-          <span aria-hidden="true">{STATE_ICONS[row.state]}</span> {word}
+        <span className="jp-nbfn-warm">
+          <span aria-hidden="true">{trans.__('warm')}</span>
+          <Stepper
+            value={model.warm(row)}
+            max={row.max_containers}
+            label={trans.__('Warm workers of %1', row.name)}
+            disabled={model.isStale}
+            trans={trans}
+            onChange={value => model.setWarm(row.id, value)}
+          />
         </span>
-        <span>{trans.__('backlog %1', row.backlog)}</span>
         <span>{workers(row, trans)}</span>
+        <span>{trans.__('backlog %1', row.backlog)}</span>
         <span>{trans.__('running %1', row.running)}</span>
         {row.p50 !== null && (
           <span>{trans.__('p50 %1', duration(row.p50))}</span>

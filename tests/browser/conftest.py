@@ -1,0 +1,259 @@
+"""JupyterLab in a real browser: one server and one browser for all tests, one page for each.
+
+Notebooks are written to disk and opened, never typed. Every test leaves a screenshot in
+tests/artifacts/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+
+#: Milliseconds that anything in the page may take.
+PATIENCE = 30_000
+TOKEN = "nbfn-browser-tests"
+ROOT = Path(__file__).parents[2]
+ARTIFACTS = ROOT / "tests" / "artifacts"
+
+KERNEL_READY = """async () => {
+  const panel = jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  return panel.sessionContext.session?.kernel?.connectionStatus === 'connected';
+}"""
+
+
+@dataclass
+class Lab:
+    """A JupyterLab server with an NBFN_HOME of its own."""
+
+    url: str
+    work: Path
+    environment: dict[str, str]
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the server as its own page would; None when the answer has no body."""
+        request = urllib.request.Request(
+            f"{self.url}/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"token {TOKEN}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return json.loads(reply.read() or b"null")
+
+    def overview(self) -> Any:
+        """What the sidebar would be told."""
+        return self.request("GET", "nbfn/api/overview")
+
+    def run_python(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run a script beside the notebooks, as another client of the same hub."""
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=self.work,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+
+
+@pytest.fixture(scope="package")
+def lab() -> Iterator[Lab]:
+    base = Path(tempfile.mkdtemp(prefix="nb-", dir="/tmp"))  # short: socket paths have a limit
+    work = base / "work"
+    work.mkdir()
+    environment = _environment(base)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    ARTIFACTS.mkdir(exist_ok=True)
+    with (ARTIFACTS / "jupyterlab.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser"),
+                *(f"--port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"),
+                *(f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={work}"),
+                "--LabApp.expose_app_in_browser=True",
+            ],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        lab = Lab(url, work, environment)
+        _wait_until(lambda: _answers(lab, process), "JupyterLab answers")
+        yield lab
+    finally:
+        _stop(process)
+        _stop_hub(base / "home")
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _environment(base: Path) -> dict[str, str]:
+    """The environment of a user who has never used Jupyter or nbfn."""
+    dialog = base / "config/lab/user-settings/@jupyterlab/apputils-extension"
+    dialog.mkdir(parents=True)
+    (dialog / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
+    places = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "run",
+        "IPYTHONDIR": "ipython",
+        "NBFN_HOME": "home",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NBFN_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept | {name: str(base / place) for name, place in places.items()}
+
+
+def _answers(lab: Lab, process: subprocess.Popen[bytes]) -> bool:
+    if process.poll() is not None:
+        pytest.fail(f"JupyterLab has stopped: see {ARTIFACTS / 'jupyterlab.log'}")
+    try:
+        lab.request("GET", "api/status")
+    except urllib.error.URLError:
+        return False
+    return True
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+
+
+def _stop_hub(home: Path) -> None:
+    """End the hub of this home, and with it its workers."""
+    try:
+        pid = json.loads((home / "hub.json").read_text("utf-8"))["pid"]
+        hub = psutil.Process(pid)
+        hub.terminate()
+        hub.wait(10)
+    except psutil.TimeoutExpired:
+        hub.kill()
+    except (OSError, KeyError, ValueError, psutil.NoSuchProcess):
+        pass
+
+
+def _wait_until(holds: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (value := holds()):
+        if time.monotonic() > end:
+            pytest.fail(f"Waited {seconds:.0f} s in vain until {what}.")
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture(scope="package")
+def wait_until() -> Callable[..., Any]:
+    """Poll ``wait_until(predicate, what)`` and return its first true value."""
+    return _wait_until
+
+
+@pytest.fixture(scope="package")
+def browser_context() -> Iterator[BrowserContext]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    assert executable, "The browser tests need Chromium; 'make chromium' installs it."
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(PATIENCE)
+        yield context
+        browser.close()
+
+
+@pytest.fixture
+def page(lab: Lab, browser_context: BrowserContext, request: Any) -> Iterator[Page]:
+    """A page of one's own; its sessions end with the test, its last sight is kept."""
+    page = browser_context.new_page()
+    yield page
+    try:
+        page.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
+    finally:
+        page.close()
+        for session in lab.request("GET", "api/sessions"):
+            lab.request("DELETE", f"api/sessions/{session['id']}")
+
+
+@pytest.fixture
+def open_lab(lab: Lab, page: Page) -> Callable[[], Page]:
+    """``open_lab()`` shows JupyterLab with nothing open but the launcher."""
+
+    def open_lab() -> Page:
+        page.goto(f"{lab.url}/lab?token={TOKEN}&reset")
+        page.wait_for_function("() => window.jupyterapp !== undefined")
+        page.evaluate("async () => { await jupyterapp.restored; }")
+        return page
+
+    return open_lab
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, page: Page) -> Callable[..., Page]:
+    """``open_notebook("name.ipynb", *cells)`` opens it, its kernel connected.
+
+    Without cells the file of that name must be in ``lab.work`` already.
+    """
+
+    def open_notebook(name: str, *cells: str, kernel: str = "python3") -> Page:
+        if cells:
+            notebook = nbformat.v4.new_notebook(
+                cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+                metadata={"kernelspec": {"name": kernel, "display_name": kernel}},
+            )
+            nbformat.write(notebook, lab.work / name)
+        page.goto(f"{lab.url}/lab/tree/{name}?token={TOKEN}&reset")
+        page.wait_for_function("() => window.jupyterapp !== undefined")
+        page.wait_for_function("() => jupyterapp.shell.currentWidget?.sessionContext !== undefined")
+        page.wait_for_function(KERNEL_READY)
+        return page
+
+    return open_notebook
+
+
+@pytest.fixture
+def run_all(page: Page) -> Callable[[], None]:
+    """``run_all()`` starts all cells of the open notebook and does not wait for them."""
+
+    def run_all() -> None:
+        page.evaluate("() => { void jupyterapp.commands.execute('notebook:run-all-cells') }")
+
+    return run_all
+
+
+@pytest.fixture
+def open_sidebar(page: Page) -> Callable[[], Any]:
+    """``open_sidebar()`` shows the nbfn panel and returns it."""
+
+    def open_sidebar() -> Any:
+        page.evaluate("() => jupyterapp.shell.activateById('nbfn-sidebar')")
+        return page.locator("#nbfn-sidebar")
+
+    return open_sidebar

@@ -1,0 +1,144 @@
+"""What the panel looks like: the golden overview and its bad days, without a hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from .conftest import ARTIFACTS
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "contract" / "overview.json").read_text("utf-8"))
+
+
+class Server:
+    """Answers the page's requests in place of the server extension."""
+
+    def __init__(self) -> None:
+        self.reply: dict[str, Any] | None = deepcopy(GOLDEN)
+        self.refusal: str | None = None
+
+    def answer(self, route: Route) -> None:
+        if self.reply is None:
+            route.abort()
+        elif route.request.method == "GET":
+            route.fulfill(json=self.reply)
+        elif self.refusal is not None:
+            route.fulfill(status=400, json={"message": self.refusal})
+        else:
+            route.fulfill(json={})
+
+
+@pytest.fixture
+def server(page: Page) -> Server:
+    server = Server()
+    page.route("**/nbfn/api/**", server.answer)
+    return server
+
+
+@pytest.fixture
+def panel(server: Server, open_lab: Callable[[], Page], open_sidebar: Callable[[], Any]) -> Any:
+    open_lab()
+    return open_sidebar()
+
+
+def use_theme(page: Page, name: str) -> None:
+    page.evaluate(
+        "name => jupyterapp.commands.execute('apputils:change-theme', { theme: name })", name
+    )
+    light = "true" if "Light" in name else "false"
+    expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
+
+
+def refresh(page: Page, panel: Any) -> None:
+    """Make it look again, as an event would."""
+    page.evaluate("() => jupyterapp.shell.collapseLeft()")
+    page.evaluate("() => jupyterapp.shell.activateById('nbfn-sidebar')")
+
+
+def sight(panel: Any, name: str) -> None:
+    panel.screenshot(path=ARTIFACTS / f"panel-{name}.png")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_busy(page: Page, panel: Any, theme: str) -> None:
+    use_theme(page, theme)
+    expect(panel.get_by_role("treeitem", name="embed, busy")).to_contain_text("backlog 331")
+    expect(panel.get_by_role("spinbutton", name="Warm workers of square")).to_have_value("1")
+    expect(panel.get_by_role("progressbar")).to_have_attribute("aria-valuetext", "612 / 1000")
+    sight(panel, f"busy-{theme.split()[-1].lower()}")
+    use_theme(page, "JupyterLab Light")
+
+
+def test_a_long_name_fits_the_narrowest_panel(page: Page, panel: Any, server: Server) -> None:
+    assert server.reply is not None
+    server.reply["overview"]["functions"][0]["name"] = "a_function_with_quite_a_long_name"
+    server.reply["overview"]["functions"][0]["state"] = "failing"
+    refresh(page, panel)
+    panel.get_by_role("treeitem", name="a_function_with").wait_for()
+    expect(panel.get_by_role("button", name="One warm worker more").first).to_be_in_viewport()
+    assert panel.evaluate("node => node.scrollWidth <= node.clientWidth")
+    sight(panel, "narrow")
+
+
+def test_empty(page: Page, panel: Any, server: Server) -> None:
+    assert server.reply is not None
+    server.reply["overview"] |= {"functions": [], "calls": []}
+    refresh(page, panel)
+    expect(panel.get_by_text("above a def and run the cell.")).to_be_visible()
+    sight(panel, "empty")
+
+
+def test_no_hub(page: Page, panel: Any, server: Server) -> None:
+    server.reply = {"connection": "absent", "message": "nbfn is not running.", "overview": None}
+    page.reload()
+    page.wait_for_function("() => window.jupyterapp !== undefined")
+    page.evaluate("async () => { await jupyterapp.restored; }")
+    page.evaluate("() => jupyterapp.shell.activateById('nbfn-sidebar')")
+    expect(panel.get_by_text("nbfn is not running.")).to_be_visible()
+    expect(panel.get_by_role("tree")).to_have_count(0)
+    sight(panel, "absent")
+    server.reply = deepcopy(GOLDEN)
+    panel.get_by_role("button", name="Start").click()
+    expect(panel.get_by_text("Hub running")).to_be_visible()
+
+
+def test_server_gone(page: Page, panel: Any, server: Server) -> None:
+    expect(panel.get_by_text("Hub running")).to_be_visible()
+    server.reply = None
+    refresh(page, panel)
+    expect(panel.get_by_role("alert")).to_contain_text("The Jupyter server does not answer.")
+    expect(panel.get_by_text("as of ")).to_be_visible()
+    expect(panel.get_by_role("spinbutton").first).to_be_disabled()
+    sight(panel, "unreachable")
+    server.reply = deepcopy(GOLDEN)
+    panel.get_by_role("button", name="Retry now").click()
+    expect(panel.get_by_text("Hub running")).to_be_visible()
+
+
+def test_refused(page: Page, panel: Any, server: Server) -> None:
+    server.refusal = "min_containers 2 is above what this machine can hold (1)."
+    row = panel.get_by_role("treeitem", name="square, idle")
+    row.get_by_role("button", name="One warm worker more").click()
+    expect(row.get_by_role("alert")).to_contain_text(server.refusal)
+    expect(row.get_by_role("spinbutton")).to_have_value("1")
+    sight(panel, "refused")
+
+
+def test_the_keyboard_reaches_everything(page: Page, panel: Any) -> None:
+    panel.get_by_role("treeitem", name="churn").focus()
+    page.keyboard.press("ArrowDown")
+    expect(panel.get_by_role("treeitem", name="embed, busy")).to_be_focused()
+    page.keyboard.press("End")
+    expect(panel.get_by_role("treeitem", name="square, idle")).to_be_focused()
+    page.keyboard.press("Enter")
+    stepper = panel.get_by_role("spinbutton", name="Warm workers of square")
+    expect(stepper).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(stepper).to_have_value("2")
+    page.keyboard.press("Escape")
