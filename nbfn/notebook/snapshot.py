@@ -1,0 +1,150 @@
+"""A tally as text and as static HTML: the twin of the widget, and what stays when it is gone.
+
+Everything that users made (names, messages, log lines) is escaped here.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from .tally import Tally
+
+#: Log lines that stay in a saved notebook.
+KEPT_LINES = 50
+
+_MARKS = {"done": "✓", "failed": "✗", "cancelled": "■"}
+_MUTED = "color:var(--jp-ui-font-color2,#616161)"
+_BOX = (
+    "font-family:var(--jp-ui-font-family,sans-serif);font-size:var(--jp-ui-font-size1,13px);"
+    "color:var(--jp-ui-font-color1,inherit);border:1px solid var(--jp-border-color2,#ccc);"
+    "border-radius:3px;padding:6px 10px;max-width:820px"
+)
+_PRE = (
+    "margin:4px 0;max-height:16em;overflow:auto;font-family:var(--jp-code-font-family,monospace);"
+    "font-size:var(--jp-code-font-size,12px);color:var(--jp-content-font-color1,inherit);"
+    "background:transparent"
+)
+_COLOURS = {
+    "done": "var(--jp-success-color1,#2e7d32)",
+    "failed": "var(--jp-error-color1,#c62828)",
+    "cancelled": "var(--jp-warn-color1,#e65100)",
+}
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as people read them.
+
+    Examples:
+        >>> clock(4.23), clock(72), clock(3723)
+        ('4.2 s', '1:12', '1:02:03')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def short(call: str) -> str:
+    """Return the start of an id, enough to tell calls apart."""
+    return call[:7]
+
+
+def rate_text(rate: float | None) -> str:
+    """Return a speed such as ``14.2 items/s``, or ""."""
+    if rate is None:
+        return ""
+    return f"{rate:,.0f} items/s" if rate >= 100 else f"{rate:.1f} items/s"
+
+
+def line(tally: Tally, now: float) -> str:
+    """Return the map in one line of plain text."""
+    if tally.ended is not None:
+        return _last_line(tally, now)
+    title = f"{tally.name} v{tally.version}" if tally.version else tally.name
+    total = "?" if tally.total is None else f"{tally.total:,}"
+    parts = [title, tally.state, f"{tally.done:,} / {total}"]
+    parts += [f"{tally.failed:,} failed"] if tally.failed else []
+    parts += [rate_text(tally.rate(now)), clock(tally.elapsed(now))]
+    left = tally.left(now)
+    parts += [f"left about {clock(left)}"] if left is not None else []
+    parts += [tally.waiting_for]
+    return " · ".join(part for part in parts if part)
+
+
+def _last_line(tally: Tally, now: float) -> str:
+    ok = f"{tally.done - tally.failed:,} ok"
+    counts = f"{ok}, {tally.failed:,} failed" if tally.failed else ok
+    missing = (tally.total or 0) - tally.done
+    counts += f", {missing:,} not run" if tally.state != "done" and missing > 0 else ""
+    workers = f"{tally.most_workers} worker{'s' if tally.most_workers != 1 else ''}"
+    parts = [
+        f"{_MARKS.get(tally.state, '•')} {tally.name}.map",
+        tally.state if tally.state != "done" else "",
+        counts,
+        clock(tally.elapsed(now)),
+        workers if tally.most_workers else "",
+        short(tally.call),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def text(tally: Tally, now: float, *, logged: bool = False) -> str:
+    """Return the finished map as plain text: its line, its errors and, if asked for, its last print."""
+    found = [line(tally, now)]
+    for group in tally.groups.values():
+        at = f" ({group.where})" if group.where else ""
+        found.append(f"  {group.kind}: {_cut(group.message)}{at} · {group.count}×")
+    if tally.lines and logged:
+        found.append(f"  {tally.lines:,} lines printed, the last: {tally.log[-1]}")
+    return "\n".join(found)
+
+
+def html(tally: Tally, now: float) -> str:
+    """Return the finished map as static HTML, without scripts."""
+    colour = _COLOURS.get(tally.state, "inherit")
+    mark, _, rest = line(tally, now).partition(" ")
+    body = [f'<div><b style="color:{colour}">{escape(mark)}</b> {escape(rest)}</div>']
+    if tally.total and tally.state != "done":
+        body.append(_bar(tally, colour))
+    if tally.groups:
+        rows = "".join(
+            f"<tr><td style='text-align:right'>{g.count:,}×</td>"
+            f"<td style='text-align:left'>{escape(_cut(f'{g.kind}: {g.message}'))}</td>"
+            f"<td style='text-align:left;{_MUTED}'>{escape(g.where)}</td></tr>"
+            for g in tally.groups.values()
+        )
+        count = len(tally.groups)
+        label = f"Errors ({tally.failed:,} in {count} group{'s' if count > 1 else ''})"
+        body.append(f"<details><summary>{label}</summary><table>{rows}</table></details>")
+    if tally.lines:
+        kept = list(tally.log)[-KEPT_LINES:]
+        more = tally.lines - len(kept)
+        head = f"… {more:,} earlier lines\n" if more else ""
+        label = f"Logs ({tally.lines:,} line{'s' if tally.lines != 1 else ''})"
+        log = escape(head + "\n".join(kept))
+        body.append(f'<details><summary>{label}</summary><pre style="{_PRE}">{log}</pre></details>')
+    return f'<div class="jp-nbfn-snapshot" style="{_BOX}">{"".join(body)}</div>'
+
+
+def _bar(tally: Tally, colour: str) -> str:
+    share = 100 * tally.done / (tally.total or 1)
+    return (
+        '<div style="height:6px;margin:4px 0;background:var(--jp-layout-color3,#ddd)">'
+        f'<div style="height:6px;width:{share:.1f}%;background:{colour}"></div></div>'
+    )
+
+
+def _cut(message: str, width: int = 300) -> str:
+    message = re.sub(r"\s+", " ", message)
+    return message if len(message) <= width else f"{message[: width - 1]}…"
+
+
+def log_text(tally: Tally, most: int = 20) -> str:
+    """Return what a map printed, for places without a widget: all of it, or the count and the end."""
+    if tally.lines <= most:
+        return "".join(f"{row}\n" for row in tally.log)
+    last = list(tally.log)[-most // 2 :]
+    rows = "".join(f"{row}\n" for row in last)
+    return f"… {tally.lines - len(last):,} lines printed before these:\n{rows}"

@@ -1,0 +1,183 @@
+"""What a map has come to: exact counters, a byte an input, groups of errors, the last log lines.
+
+Pure: told what happened and when, it reads no clock and shows nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+
+#: Most cells of the heat strip; above, one cell stands for several inputs.
+STRIP = 2000
+#: Log lines kept for the widget, and the most characters of one.
+LOG_LINES, LOG_WIDTH = 200, 400
+#: Groups of errors kept; more kinds than that are counted as "other errors".
+GROUPS = 50
+#: Values of a strip byte: the worse, the larger, so that a bin shows its worst input.
+WAITING, DONE, FAILED = 0, 1, 2
+#: Outputs to see before "left about" is worth saying.
+ENOUGH = 5
+#: Seconds without an output after which nothing is promised any more.
+STALLED = 10.0
+
+_VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(slots=True)
+class ErrorGroup:
+    """Errors of one type, one message shape and one line of the user's code."""
+
+    kind: str
+    message: str
+    where: str
+    count: int = 0
+    first: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """The state of one map.
+
+    Attributes:
+        began: When the call began, on the clock of all other times here.
+        ended: When it ended, or None.
+        state: One word, or two, for people.
+    """
+
+    name: str
+    app: str
+    version: int
+    call: str
+    began: float
+    total: int | None = None
+    state: str = "preparing"
+    done: int = 0
+    failed: int = 0
+    queued: int = 0
+    running: int = 0
+    retrying: int = 0
+    workers: int = 0
+    starting: int = 0
+    most_workers: int = 0
+    waiting_for: str = ""
+    ended: float | None = None
+    error: str = ""
+    lines: int = 0
+    revision: int = 0
+    groups: dict[tuple[str, str, str], ErrorGroup] = field(default_factory=dict)
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    _partial: dict[int, str] = field(default_factory=dict)
+    _states: bytearray = field(default_factory=bytearray)
+    _rate: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=40))
+
+    # --- what happened ---
+
+    def counted(self, done: int, failed: int, total: int | None, now: float) -> None:
+        """Take the exact counters: ``done`` are all that ended, ``failed`` those of them that failed."""
+        self.done, self.failed = done, failed
+        self.total = total if total is not None else self.total
+        if not self._rate or now - self._rate[-1][0] >= 0.25:
+            self._rate.append((now, done))
+        self._settle()
+
+    def outcome(self, index: int, failed: bool) -> None:
+        """Colour one input of the strip."""
+        if index >= len(self._states):
+            self._states.extend(bytes(index + 1 - len(self._states)))
+        self._states[index] = FAILED if failed else DONE
+
+    def fault(self, kind: str, message: str, where: str, index: int) -> None:
+        """Add one failed input to its group."""
+        key = (kind, _VARYING.sub("…", message), where)
+        if key not in self.groups and len(self.groups) >= GROUPS:
+            key = ("other errors", "", "")
+        group = self.groups.get(key)
+        if group is None:
+            group = ErrorGroup(key[0], message if key[0] == kind else "", key[2], 0, index)
+            self.groups[key] = group
+        group.count += 1
+        self.revision += 1
+
+    def placed(
+        self, *, queued: int, running: int, retrying: int, workers: int, starting: int, why: str
+    ) -> None:
+        """Take what the hub says of the inputs that have no outcome yet."""
+        self.queued, self.running, self.retrying = queued, running, retrying
+        self.workers, self.starting, self.waiting_for = workers, starting, why
+        self.most_workers = max(self.most_workers, workers)
+        self._settle()
+
+    def printed(self, text: str, index: int = 0) -> None:
+        """Take what remote code wrote while it worked on one input."""
+        *whole, rest = (self._partial.pop(index, "") + text).split("\n")
+        if rest:
+            self._partial[index] = rest[-LOG_WIDTH:]
+        for line in whole:
+            self.lines += 1
+            # A carriage return rewrites the line, as a progress bar does: the last writing counts.
+            shown = _ANSI.sub("", line.rstrip("\r").rpartition("\r")[2])
+            self.log.append(shown if len(shown) <= LOG_WIDTH else f"{shown[: LOG_WIDTH - 1]}…")
+
+    def finish(self, state: str, error: str, now: float) -> None:
+        """End the map with its last word."""
+        for index in list(self._partial):
+            self.printed("\n", index)
+        self.state, self.error, self.ended = state, error, now
+        self.queued = self.running = self.retrying = 0
+
+    def _settle(self) -> None:
+        if self.ended is not None:
+            return
+        if self.running or self.done:
+            self.state = "running"
+        elif self.starting:
+            self.state = "starting workers"
+        elif self.queued:
+            self.state = "queued"
+
+    # --- what it comes to ---
+
+    def elapsed(self, now: float) -> float:
+        """Return the seconds it has taken so far, or took."""
+        return max(0.0, (now if self.ended is None else self.ended) - self.began)
+
+    def rate(self, now: float) -> float | None:
+        """Return inputs per second: over the last ten seconds, or over all when it ended."""
+        if self.ended is not None:
+            return self.done / self.elapsed(now) if self.done and self.elapsed(now) else None
+        recent = [(t, n) for t, n in self._rate if now - t <= 10.0]
+        if len(recent) < 2:
+            return None
+        (t0, n0), (t1, n1) = recent[0], recent[-1]
+        return (n1 - n0) / (t1 - t0) if t1 > t0 else None
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds it may still take, or None when nothing can be said."""
+        rate = self.rate(now)
+        if self.total is None or self.done < ENOUGH or not rate or self.ended is not None:
+            return None
+        last = self._rate[-1]
+        if now - last[0] > STALLED:
+            return None
+        return max(0.0, (self.total - self.done) / rate)
+
+    def strip(self) -> bytes:
+        """Return a byte an input; above `STRIP` inputs a byte a bin, its worst input deciding.
+
+        In a bin 1 to 100 is the share that is done in percent, and 255 says that one failed.
+        """
+        count = max(self.total or 0, len(self._states))
+        states = bytes(self._states)
+        if count <= STRIP:
+            values = {WAITING: 0, DONE: 100, FAILED: 255}
+            return bytes(values[s] for s in states.ljust(count, b"\0"))
+        cells = bytearray(STRIP)
+        for i in range(STRIP):
+            low, high = i * count // STRIP, (i + 1) * count // STRIP
+            piece = states[low:high]
+            share = 100 * (len(piece) - piece.count(WAITING)) // (high - low)
+            cells[i] = 255 if FAILED in piece else share
+        return bytes(cells)

@@ -1,0 +1,111 @@
+"""The map widget: what the page is told, and its Cancel button. Imported when a first map is slow."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import traitlets
+
+from .snapshot import short
+from .tally import Tally
+
+log = logging.getLogger("nbfn.client")
+
+_HERE = pathlib.Path(__file__).parent
+#: Bytes of log, and error groups, that travel to the page; once a second at most.
+LOG_BYTES, SHOWN_GROUPS = 8_000, 20
+
+
+def keep_on_its_subshell(comm: Any) -> None:
+    """Let messages of this comm be handled while a cell blocks.
+
+    ipykernel 7.4 hands them to the loop that last published on the comm; for a widget that a cell
+    made this is the main one, which the cell holds. The front end's own choice, a subshell, is free.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda _data, default: default
+
+
+class MapProgress(anywidget.AnyWidget):
+    """Shows a `Tally`; calls ``cancel`` when its button is pressed."""
+
+    _esm = _HERE / "progress.js"
+    _css = _HERE / "progress.css"
+    view = traitlets.Dict().tag(sync=True)
+    strip = traitlets.Bytes(b"").tag(sync=True)
+    errors = traitlets.List().tag(sync=True)
+    log = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, tally: Tally, now: float, cancel: Callable[[], None]) -> None:
+        super().__init__(view=view_of(tally, now), strip=tally.strip())
+        self._cancel = cancel
+        self._slow_update = 0.0
+        self.on_msg(self._said)
+        keep_on_its_subshell(self.comm)
+
+    def _said(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        # On the subshell's thread, while the cell waits: short, no output, nothing that blocks.
+        if isinstance(content, dict) and content.get("type") == "cancel":
+            self._cancel()
+
+    def show(self, tally: Tally, now: float) -> None:
+        """Send what changed since the last time."""
+        changes: dict[str, Any] = {"view": view_of(tally, now), "strip": tally.strip()}
+        if now - self._slow_update >= 1.0:
+            self._slow_update = now
+            changes |= {"errors": errors_of(tally), "log": log_of(tally)}
+        changed = {name: value for name, value in changes.items() if value != getattr(self, name)}
+        if changed:
+            with self.hold_sync():  # one message for all of them
+                for name, value in changed.items():
+                    setattr(self, name, value)
+
+
+def view_of(tally: Tally, now: float) -> dict[str, Any]:
+    """Return the counters and words of a tally as the page wants them."""
+    rate, left = tally.rate(now), tally.left(now)
+    return {
+        "name": f"{tally.name} v{tally.version}" if tally.version else tally.name,
+        "app": tally.app,
+        "call": short(tally.call),
+        "state": tally.state,
+        "done": tally.done,
+        "failed": tally.failed,
+        "total": tally.total,
+        "queued": tally.queued,
+        "running": tally.running,
+        "retrying": tally.retrying,
+        "workers": tally.workers,
+        "starting": tally.starting,
+        "why": tally.waiting_for,
+        "rate": None if rate is None else round(rate, 1),
+        "elapsed": int(tally.elapsed(now)),
+        "left": None if left is None else round(left),
+        "lines": tally.lines,
+        "ended": tally.ended is not None,
+    }
+
+
+def errors_of(tally: Tally) -> list[dict[str, Any]]:
+    """Return the largest groups of errors."""
+    groups = sorted(tally.groups.values(), key=lambda g: -g.count)[:SHOWN_GROUPS]
+    return [
+        {"kind": g.kind, "message": g.message[:200], "where": g.where, "count": g.count}
+        for g in groups
+    ]
+
+
+def log_of(tally: Tally) -> str:
+    """Return the last lines of the log, as many as fit in one update."""
+    kept: list[str] = []
+    size = 0
+    for line in reversed(tally.log):
+        size += len(line.encode("utf-8", "replace")) + 1
+        if size > LOG_BYTES:
+            break
+        kept.append(line)
+    return "\n".join(reversed(kept))

@@ -1,0 +1,88 @@
+"""The pure parts of the widget's script, run by node, and that script and Python fit together."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nbfn.notebook
+from nbfn.notebook.tally import Tally
+from nbfn.notebook.widget import LOG_BYTES, errors_of, log_of, view_of
+
+HERE = Path(nbfn.notebook.__file__).parent
+SCRIPT = HERE / "progress.js"
+
+
+def evaluate(expression: str) -> Any:
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    # node would take the bare .js for CommonJS, so it goes in as text.
+    source = SCRIPT.read_text().replace("export default { render };", "")
+    program = source.replace("export function", "function") + (
+        f"\nconst page = {{ clock, lines, grid }};console.log(JSON.stringify({expression}))"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    tally = Tally("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
+    tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
+    for second in range(1, 44):
+        tally.counted(int(14.2 * second), 7, 1000, float(second))
+    return view_of(tally, 43.0) | changes
+
+
+def test_the_lines_of_the_widget() -> None:
+    said = evaluate(f"page.lines({json.dumps(view())})")
+    assert said == {
+        "done": "610 / 1,000",
+        "counts": "failed 7 · retrying 2 · queued 331 · running 8",
+        "pace": "14.2 items/s · 0:43 · left about 0:27 · workers 8 (+2 starting)",
+        "value": "610 of 1,000 done, 7 failed",
+    }
+
+
+def test_what_is_not_known_yet() -> None:
+    unknown = view(total=None, left=None, rate=None, starting=0)
+    said = evaluate(f"page.lines({json.dumps(unknown)})")
+    assert said["done"] == "610 / ?"
+    assert said["pace"] == "0:43 · left about — · workers 8"
+
+
+@pytest.mark.parametrize("count", [1, 10, 500, 2000])
+def test_the_strip_fits(count: int) -> None:
+    grid = evaluate(f"page.grid({count}, 800)")
+    assert grid["columns"] * grid["size"] <= 800
+    assert grid["rows"] * grid["columns"] >= count
+    assert grid["rows"] * grid["size"] <= 72
+
+
+def test_the_script_makes_no_html_of_strings() -> None:
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", SCRIPT.read_text())
+
+
+def test_the_styles_use_the_themes_colours_and_respect_reduced_motion() -> None:
+    css = (HERE / "progress.css").read_text()
+    bare = re.sub(r"var\([^()]*\)", "", css)
+    assert not re.search(r"#[0-9a-f]{3,6}\b|rgb\(", bare)
+    assert "prefers-reduced-motion" in css
+
+
+def test_an_update_stays_small() -> None:
+    tally = Tally("f", "a", 1, "fc-1", began=0.0, total=1_000_000)
+    for index in range(5000):
+        tally.fault("E" * 10, "m" * 1000, f"line {index}", index)
+        tally.printed("x" * 1000 + "\n")
+    fast = len(json.dumps(view_of(tally, 1.0))) + len(tally.strip())
+    slow = len(json.dumps(errors_of(tally))) + len(json.dumps(log_of(tally)))
+    assert len(log_of(tally)) <= LOG_BYTES
+    assert 4 * fast + slow < 64_000

@@ -1,0 +1,163 @@
+"""What calls show, without a kernel: sinks and boards with a place that only writes down."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nbfn.notebook import progress
+from nbfn.observe import CallView
+from nbfn.wire.messages import Emission, Progress
+
+
+class Paper:
+    """A place that remembers."""
+
+    notebook = True
+    widgets = False
+    cell = ""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.emitted: list[tuple[str, bytes]] = []
+        self.published: list[dict[str, Any]] = []
+
+    def run(self, action: Callable[..., Any], *args: Any) -> Any:
+        return action(*args)
+
+    def write(self, channel: str, text: str) -> None:
+        self.text += text
+
+    def publish(self, data: dict[str, Any], **kwargs: Any) -> None:
+        self.published.append(data)
+
+    def emit(self, channel: str, data: bytes) -> None:
+        self.emitted.append((channel, data))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
+    paper = Paper()
+    monkeypatch.setattr(progress, "Place", lambda: paper)
+    return paper
+
+
+def call(kind: str = "map", total: int | None = 100, name: str = "embed") -> CallView:
+    return CallView("fc-7f3k", name, 4, "churn", kind, total, time.time(), lambda: None)
+
+
+def said(text: str, channel: str = "stdout", index: int = 0) -> Emission:
+    return Emission("fc-7f3k", index, 1, channel, text.encode())
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def started(view: CallView, clock: Clock | None = None, **options: Any) -> Any:
+    return progress.NotebookObserver(now=clock or Clock(), **options).call_started(view)
+
+
+def test_a_single_call_prints_as_it_comes(paper: Paper) -> None:
+    sink = started(call("remote"))
+    sink.emission(said("hello\n"))
+    assert paper.emitted == [("stdout", b"hello\n")]
+
+
+def test_a_short_map_shows_its_prints_and_no_progress(paper: Paper) -> None:
+    sink = started(call())
+    sink.emission(said("hello\n"))
+    sink.outputs(100, 0, 100)
+    assert paper.text == ""
+    sink.finished("success", None)
+    assert paper.text == "hello\n"
+
+
+def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
+    clock = Clock()
+    sink = started(call(total=1000), clock)
+    clock.now += 1.0
+    until(lambda: "embed v4" in paper.text)
+    for done in range(0, 1001, 100):
+        clock.now += 1.0
+        sink.outputs(done, 0, 1000)
+        until(lambda: sink.board._tenth == done // 100)  # noqa: B023
+    sink.emission(said("one\n" * 50))
+    sink.finished("success", None)
+    lines = paper.text.splitlines()
+    assert len([line for line in lines if " / 1,000" in line]) == 11
+    assert "… 40 lines printed before these:" in lines
+    assert lines[-1] == "✓ embed.map · 1,000 ok · 0:12 · fc-7f3k"
+
+
+def test_a_map_can_be_quiet(paper: Paper) -> None:
+    clock = Clock()
+    observer = progress.NotebookObserver(now=clock)
+    observer.quiet.add(("churn", "embed"))
+    sink = observer.call_started(call())
+    assert isinstance(sink, progress.MapSink)
+    assert observer._running == []
+    assert progress.NotebookObserver(progress=False)._running == []
+
+
+def test_the_strip_is_exact_in_the_order_of_ending(paper: Paper) -> None:
+    sink = started(call(total=5))
+    sink.outputs(2, 0, 5)
+    sink.outputs(4, 1, 5)
+    assert list(sink.tally.strip()) == [100, 100, 100, 255, 0]
+
+
+def test_why_nothing_moves(paper: Paper) -> None:
+    sink = started(call())
+    sink.progress(Progress("fc-7f3k", 100, 0, 0, 0, 2, "max 8 reached"))
+    assert (sink.tally.state, sink.tally.waiting_for) == ("starting workers", "max 8 reached")
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [("success", "done"), ("failure", "failed"), ("terminated", "cancelled")]
+)
+def test_the_words_of_the_end(paper: Paper, status: str, state: str) -> None:
+    sink = started(call())
+    sink.finished(status, ValueError("bad") if status == "failure" else None)
+    assert sink.tally.state == state
+    assert bool(sink.tally.groups) == (status == "failure")
+
+
+def test_displays_of_a_map_are_bounded(paper: Paper) -> None:
+    sink = started(call())
+    for _ in range(100):
+        sink.emission(said("{}", "display"))
+    sink.emission(said("{}", "clear"))
+    assert len(paper.emitted) == progress.SHOWN_DISPLAYS
+    assert sink.tally.lines == 80
+
+
+def test_settling_waits_for_the_last_word(paper: Paper) -> None:
+    observer = progress.NotebookObserver()
+    sink: Any = observer.call_started(call())
+    sink.outputs(100, 0, 100)
+    threading.Timer(0.05, sink.finished, ("success", None)).start()
+    observer.settle()
+    assert sink.ended.is_set()
+
+
+def test_an_observer_that_fails_harms_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("no shell")
+
+    monkeypatch.setattr(progress, "Place", broken)
+    assert progress.NotebookObserver().call_started(call()) is None

@@ -1,0 +1,140 @@
+"""The counters, groups, log and strip of a map, and how they read."""
+
+from __future__ import annotations
+
+from nbfn.notebook import snapshot
+from nbfn.notebook.tally import STRIP, Tally
+
+
+def made(total: int | None = 10) -> Tally:
+    return Tally("embed", "churn", 4, "fc-7f3kAAAA", began=100.0, total=total)
+
+
+def test_a_running_map_in_one_line() -> None:
+    tally = made(1000)
+    tally.placed(queued=900, running=8, retrying=2, workers=8, starting=2, why="")
+    for second in range(1, 11):
+        tally.counted(10 * second, 0, 1000, 100.0 + second)
+    assert tally.state == "running"
+    assert snapshot.line(tally, 110.0) == (
+        "embed v4 · running · 100 / 1,000 · 10.0 items/s · 0:10 · left about 1:30"
+    )
+
+
+def test_nothing_is_promised_too_early_or_when_nothing_moves() -> None:
+    tally = made(1000)
+    tally.counted(2, 0, 1000, 101.0)
+    tally.counted(4, 0, 1000, 102.0)
+    assert tally.left(102.0) is None
+    tally.counted(6, 0, 1000, 103.0)
+    assert tally.left(103.0) is not None
+    assert tally.left(120.0) is None
+
+
+def test_the_states_before_the_first_output() -> None:
+    tally = made()
+    assert tally.state == "preparing"
+    tally.placed(queued=10, running=0, retrying=0, workers=0, starting=0, why="max 8 reached")
+    assert tally.state == "queued"
+    assert "max 8 reached" in snapshot.line(tally, 101.0)
+    tally.placed(queued=10, running=0, retrying=0, workers=0, starting=3, why="")
+    assert tally.state == "starting workers"
+
+
+def test_the_end_of_a_map() -> None:
+    tally = made(1000)
+    tally.placed(queued=0, running=8, retrying=0, workers=8, starting=0, why="")
+    tally.counted(1000, 7, 1000, 170.0)
+    tally.finish("done", "", 172.0)
+    assert snapshot.line(tally, 999.0) == (
+        "✓ embed.map · 993 ok, 7 failed · 1:12 · 8 workers · fc-7f3k"
+    )
+
+
+def test_a_cancelled_map_says_what_did_not_run() -> None:
+    tally = made(10)
+    tally.counted(4, 0, 10, 101.0)
+    tally.finish("cancelled", "", 102.0)
+    assert (
+        snapshot.line(tally, 102.0) == "■ embed.map · cancelled · 4 ok, 6 not run · 2.0 s · fc-7f3k"
+    )
+
+
+def test_an_unknown_total() -> None:
+    tally = made(None)
+    tally.counted(3, 0, None, 101.0)
+    assert "3 / ?" in snapshot.line(tally, 101.0)
+
+
+def test_errors_are_grouped_by_type_shape_and_line() -> None:
+    tally = made()
+    for index in range(5):
+        tally.fault("ValueError", f"bad shape {index}", "Cell In[12], line 4", index)
+    tally.fault("ValueError", "bad shape 1", "Cell In[12], line 9", 5)
+    tally.fault("KeyError", "'a'", "Cell In[12], line 4", 6)
+    assert [(g.kind, g.count) for g in tally.groups.values()] == [
+        ("ValueError", 5),
+        ("ValueError", 1),
+        ("KeyError", 1),
+    ]
+
+
+def test_kinds_of_errors_are_bounded() -> None:
+    tally = made()
+    for index in range(500):
+        tally.fault("ValueError", "same", f"line {index}", index)
+    assert len(tally.groups) == 51
+    assert sum(g.count for g in tally.groups.values()) == 500
+
+
+def test_the_log_keeps_whole_lines_and_the_last_of_them() -> None:
+    tally = made()
+    tally.printed("one\ntw", 0)
+    tally.printed("other\n", 1)
+    tally.printed("o\n", 0)
+    assert list(tally.log) == ["one", "other", "two"]
+    tally.printed(" 10%\r 50%\r100%\n\x1b[31mred\x1b[0m\n", 0)
+    assert list(tally.log)[3:] == ["100%", "red"]
+    tally.printed("x" * 10_000 + "\n" + "y\n" * 10_000)
+    assert len(tally.log) == 200
+    assert tally.lines == 10_006
+
+
+def test_what_is_half_written_is_in_the_log_at_the_end() -> None:
+    tally = made()
+    tally.printed("no newline")
+    tally.finish("done", "", 101.0)
+    assert list(tally.log) == ["no newline"]
+
+
+def test_few_log_lines_are_all_shown_and_of_many_the_last() -> None:
+    tally = made()
+    tally.printed("a\nb\n")
+    assert snapshot.log_text(tally) == "a\nb\n"
+    tally.printed("c\n" * 98)
+    text = snapshot.log_text(tally)
+    assert text.startswith("… 90 lines printed before these:\nc\n")
+    assert text.count("\n") == 11
+
+
+def test_a_byte_an_input_and_bins_above() -> None:
+    tally = made(4)
+    tally.outcome(0, failed=False)
+    tally.outcome(2, failed=True)
+    assert list(tally.strip()) == [100, 0, 255, 0]
+    large = made(4 * STRIP)
+    large.outcome(0, failed=False)
+    large.outcome(5, failed=True)
+    assert list(large.strip()[:3]) == [25, 255, 0]
+    assert len(large.strip()) == STRIP
+
+
+def test_html_escapes_what_users_made() -> None:
+    tally = Tally("<b>", "<i>", 1, "fc-<", began=0.0, total=1)
+    tally.fault("<E>", "<script>", "<where>", 0)
+    tally.printed("<script>alert(1)</script>\n")
+    tally.finish("failed", "<script>", 1.0)
+    shown = snapshot.html(tally, 1.0)
+    assert "<script" not in shown
+    assert "<E>" not in shown
+    assert "&lt;script&gt;alert" in shown
