@@ -1,0 +1,130 @@
+"""What Linux tells about processes, and a few wishes it grants them. Elsewhere the lists are empty."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_PROC = Path("/proc")
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
+
+#: What `ps` calls the two kinds of process; also how they are told from what they started.
+FORK_SERVER, WORKER = "nbfn-forkserver", "nbfn-worker"
+#: Lines of a worker's stderr that are told when it ends.
+TAIL_LINES, TAIL_BYTES = 20, 8192
+
+
+class Process(NamedTuple):
+    """One line of the process table."""
+
+    pid: int
+    parent: int
+    name: str
+    state: str
+
+
+def processes() -> dict[int, Process]:
+    """Return all processes that can be seen, by pid."""
+    found = {}
+    for pid in _pids():
+        with contextlib.suppress(OSError, ValueError):
+            text = (_PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
+            name, _, rest = text.partition("(")[2].rpartition(")")
+            state, parent = rest.split()[:2]
+            found[pid] = Process(pid, int(parent), name, state)
+    return found
+
+
+def _pids() -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(_PROC):  # noqa: PTH208 - names are all that is needed
+            if entry.isdigit():
+                yield int(entry)
+
+
+def with_variable(name: str, value: str | None = None) -> dict[int, str]:
+    """Return the processes that were started with this environment variable, with its value."""
+    found = {}
+    mark = f"\0{name}=".encode()
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            environment = b"\0" + (_PROC / str(pid) / "environ").read_bytes()
+            at = environment.find(mark)
+            if at >= 0:
+                there = environment[at + len(mark) :].split(b"\0", 1)[0].decode("utf-8", "replace")
+                if value is None or there == value:
+                    found[pid] = there
+    return found
+
+
+def kill(*pids: int) -> None:
+    """SIGKILL what is still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL a process and its process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    kill(pid)
+
+
+def kill_marked(name: str, value: str) -> None:
+    """SIGKILL all that was started with this variable, and what they start meanwhile."""
+    for _ in range(10):
+        found = with_variable(name, value)
+        found.pop(os.getpid(), None)
+        if not found:
+            return
+        kill(*found)
+
+
+def die_with_parent(parent: int) -> bool:
+    """Ask to be killed when the parent ends; False when it has ended already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
+
+
+def take_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that none escapes."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """Set the name that `ps` and `top` show; 15 characters at most."""
+    _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()))
+
+
+def _prctl(option: int, value: object) -> None:
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def tail(path: Path) -> str:
+    """Return the last lines of a text file; empty when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-TAIL_LINES:])
+
+
+def is_locked(path: Path) -> bool:
+    """Whether anybody holds a flock on a file. Looks without touching the lock, which others may be trying for."""
+    try:
+        inode = path.stat().st_ino
+        lines = (_PROC / "locks").read_text().splitlines()
+    except OSError:
+        return False
+    # 1: FLOCK  ADVISORY  WRITE 1234 08:01:131100 0 EOF
+    fields = (line.split() for line in lines)
+    return any(f[1] == "FLOCK" and f[5].rpartition(":")[2] == str(inode) for f in fields if len(f) > 5)
