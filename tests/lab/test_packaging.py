@@ -1,0 +1,75 @@
+"""What the wheel promises, and that the lock files name versions and no places."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
+
+import nbfn
+from nbfn.lab import _jupyter_server_extension_points
+from nbfn.lab.events import SCHEMA_ID
+
+ROOT = Path(__file__).parents[2]
+
+
+def read_json(name: str) -> Any:
+    return json.loads((ROOT / name).read_text("utf-8"))
+
+
+def test_one_version_everywhere() -> None:
+    number = read_json("package.json")["version"]
+    assert version("nbfn") == nbfn.__version__ == number
+    assert read_json("package-lock.json")["version"] == number
+
+
+def test_constraints_are_names_and_versions_only() -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    assert lines == sorted(set(lines))
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[\w.]+", line)] == []
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = {
+        re.split(r"[\[<>=~! ]", requirement)[0].replace("_", "-").lower()
+        for requirement in [*project["dependencies"], *(one for extra in extras for one in extra)]
+    }
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pinned = {line.split("==")[0] for line in lines}
+    assert wanted - pinned == set()
+
+
+def test_the_npm_lock_names_no_place() -> None:
+    packages = read_json("package-lock.json")["packages"].values()
+    assert [
+        package for package in packages if "resolved" in package and not package.get("link")
+    ] == []
+
+
+def test_the_names_that_others_find_us_by() -> None:
+    assert "nbfn" in {entry.name for entry in entry_points(group="console_scripts")}
+    assert "local" in {entry.name for entry in entry_points(group="nbfn.launchers")}
+    config = read_json("labextension/etc/nbfn.json")["ServerApp"]["jpserver_extensions"]
+    assert config == {"nbfn.lab": True}
+    [point] = _jupyter_server_extension_points()
+    assert point["app"].name == "nbfn"
+
+
+def test_the_kernel_is_found_with_its_logos() -> None:
+    spec = KernelSpecManager().get_kernel_spec("nbfn")
+    assert spec.display_name == "Python 3 (nbfn)"
+    assert spec.argv[1:3] == ["-m", "nbfn_kernel.notebook"]
+    found = {path.name for path in Path(spec.resource_dir).iterdir()}
+    assert {"logo-svg.svg", "logo-32x32.png", "logo-64x64.png"} <= found
+
+
+def test_page_and_server_mean_the_same_event() -> None:
+    source = (ROOT / "labextension/src/events.ts").read_text("utf-8")
+    assert f"'{SCHEMA_ID}'" in source
