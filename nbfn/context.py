@@ -1,4 +1,4 @@
-"""What user code may ask about where it runs. Knows no messages: the worker says which input is current."""
+"""What user code may ask about where it runs. The worker says which input is current."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def enter_worker(name_input: Callable[[str, int], str]) -> None:
     Args:
         name_input: Makes the public id of an input from its call's id and its index.
     """
-    global _name_input  # noqa: PLW0603 - a fact about the process
+    global _name_input
     _name_input = name_input
 
 

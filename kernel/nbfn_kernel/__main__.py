@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn_kernel import worker
+from nbfn_kernel.worker import main, preload
 
 if __name__ == "__main__":
-    worker.preload()
-    worker.main()
+    preload()
+    main()

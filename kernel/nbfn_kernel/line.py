@@ -1,6 +1,7 @@
-"""The link's thread: the worker's end of the conversation with the hub. It never runs user code and never unpickles.
+"""The link's thread: the worker's end of the conversation with the hub.
 
-Results are kept until the hub confirms them and sent again after a reconnect; an input that comes twice is run once.
+It never runs user code and never unpickles. Results are kept until the hub confirms them and sent
+again after a reconnect; an input that comes twice is run once.
 """
 
 from __future__ import annotations
@@ -20,9 +21,17 @@ from typing import TypeVar
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.frames import BadFrame
-from nbfn.wire.messages import BindFailed, Bound, Emitted, LeasedInput, Payload, Result, Results, Yielded
+from nbfn.wire.messages import (
+    BindFailed,
+    Bound,
+    Emitted,
+    LeasedInput,
+    Payload,
+    Result,
+    Results,
+    Yielded,
+)
 from nbfn.wire.socket import Change, Connection
-
 from nbfn_kernel.outbox import Item, Outbox, Text
 from nbfn_kernel.runner import ITEM_WINDOW, Runner
 from nbfn_kernel.streams import Spill
@@ -31,7 +40,7 @@ from nbfn_kernel.streams import Spill
 GATHER, GATHER_FIRST = 0.005, 0.001
 #: Most results, and about most bytes, in one message.
 MAX_RESULTS, MAX_BYTES = 256, 1024 * 1024
-#: Seconds between looks at what C code and subprocesses wrote, and at the timeout, while an input runs.
+#: Seconds between looks at what C code and subprocesses wrote, while an input runs.
 LOOK = 0.1
 #: Seconds the hub has for the last confirmations.
 LAST_WORDS = 2.0
@@ -175,7 +184,7 @@ class Line:
         self._stop_everything()
 
     def _give_up(self, now: float) -> None:
-        """No hub for too long: stop what runs; when that takes more than a second, without asking."""
+        """No hub for too long: stop what runs; if that takes over a second, without asking."""
         if self._asked_to_end:
             os._exit(0)
         self._deadline = now + 1.0
@@ -281,7 +290,7 @@ class Line:
     # --- what the worker says ---
 
     def _send_outbox(self, now: float) -> None:
-        """Send all there is: text in order and joined, then what user code's descriptors got, then results."""
+        """Send all there is: text joined, then what descriptors 1 and 2 got, then results."""
         outbox = self._outbox
         outbox.urgent, self._due, self._sent = False, math.inf, now
         results: list[Result] = []
@@ -325,7 +334,7 @@ class Line:
             self._send_text((lease, channel), [text])
 
     def _send_items(self, lease: int, items: list[Item]) -> None:
-        start, kept = self._items.setdefault(lease, (items[0].number, deque()))
+        _, kept = self._items.setdefault(lease, (items[0].number, deque()))
         kept.extend(item.payload for item in items)
         for part in _parts(items, lambda item: len(item.payload.data)):
             self._link.send(Yielded(lease, part[0].number, tuple(item.payload for item in part)))
@@ -365,7 +374,7 @@ def _parts(entries: list[_T], size: Callable[[_T], int]) -> Iterator[tuple[_T, .
 
 
 def _fault(name: str) -> None:
-    """Die here when a test asks for it; ``name:path`` does so once, and leaves the file as a mark."""
+    """Die here if a test asks for it; ``name:path`` does so once, and leaves that file as a mark."""
     wanted, _, mark = os.environ.get("NBFN_FAULT", "").partition(":")
     if wanted == name and not (mark and Path(mark).exists()):
         if mark:

@@ -1,4 +1,4 @@
-"""Becoming a Function: the environment it needs, the callable, and how to run each of the four kinds of it."""
+"""Becoming a Function: the environment it needs, its callable, and what that may return."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def check_value(definition: Definition, value: object) -> None:
         kind = type(value).__name__.replace("_", " ")
         hint = "Await it in an async def" if kind == "coroutine" else "Pass is_generator=True"
         raise InvalidError(
-            f"{definition.name!r} returned a {kind}, which cannot be sent. {hint}, or return its values in a list."
+            f"{definition.name!r} returned a {kind}, which cannot be sent. "
+            f"{hint}, or return its values in a list."
         )
 
 

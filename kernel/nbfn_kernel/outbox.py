@@ -1,4 +1,4 @@
-"""What the main thread, and threads of user code, have to say to the hub, in order, until the link's thread takes it."""
+"""What the main thread and user code have to say to the hub, until the link's thread takes it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The main thread: runs user code, one input after the other, with no event loop running around plain functions.
+"""The main thread: runs user code, one input after the other, with no event loop around it.
 
-How an input is stopped: the link's thread writes the lease to `wanted` and sends this thread SIGUSR1; the handler raises
-`InputCancellation` only while that very lease is `armed`, which it is from just before the user's code to just after it. So
-it never hits the runner's own lines, nor the next input.
+How an input is stopped: the link's thread writes the lease to `wanted` and sends this thread
+SIGUSR1; the handler raises `InputCancellation` only while that very lease is `armed`, which it is
+from just before the user's code to just after it. So it never hits the runner's own lines, nor the
+next input.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 from nbfn.context import set_current
@@ -23,7 +24,6 @@ from nbfn.types import InputStatus
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, Definition, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
-
 from nbfn_kernel import objects
 from nbfn_kernel.outbox import Item, Outbox
 from nbfn_kernel.shell import flush_figures
@@ -32,7 +32,8 @@ from nbfn_kernel.shell import flush_figures
 ITEM_WINDOW = 64
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
-    "asyncio.base_events", "nbfn.wire.payload", "nbfn_kernel.objects", "nbfn_kernel.runner",
+    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.objects",
+    "nbfn_kernel.runner",
 })  # fmt: skip
 
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
@@ -102,7 +103,7 @@ class Runner:
     # --- signals, on the main thread ---
 
     def take_signals(self) -> None:
-        """Install the handlers: SIGUSR1 stops an input, SIGTERM the worker, SIGINT is the user's own."""
+        """Install the handlers: SIGUSR1 stops an input, SIGTERM the worker, SIGINT is the user's."""
         signal.signal(signal.SIGUSR1, self._on_stop)
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGINT, self._on_interrupt)
@@ -153,9 +154,7 @@ class Runner:
             self._outbox.put(Bound(bind.function, bind.version))
         self._outbox.hurry()
 
-    def _adapted(
-        self, function: Callable[..., Any], definition: Definition
-    ) -> Callable[..., Any]:
+    def _adapted(self, function: Callable[..., Any], definition: Definition) -> Callable[..., Any]:
         """Give all four kinds of function one shape: arguments in, value to send out."""
         if definition.is_generator:
             take = self._take_async if definition.is_async else self._take
@@ -164,7 +163,8 @@ class Runner:
             return lambda *args, **kwargs: self._await(function(*args, **kwargs))
         return function
 
-    def _run_queue(self, function: Callable[..., Any]) -> None:  # noqa: PLR0915 - the hot loop, one piece on purpose
+    def _run_queue(self, function: Callable[..., Any]) -> None:
+        # The hot loop: one piece, and everything hoisted, on purpose.
         todo, outbox, cell = self.todo, self._outbox, self._cell
         load, dump, clock = self._carrier.load, self._carrier.dump_result, time.monotonic
         append, popleft, definition = outbox.entries.append, todo.popleft, self._definition
@@ -227,7 +227,7 @@ class Runner:
         late = FunctionTimeoutError(
             f"{definition.name!r} ran longer than its timeout of {definition.timeout:g} s."
         )
-        late.__traceback__ = error.__traceback__ if error is not None else None
+        late.__traceback__ = _without_handler(error.__traceback__ if error else None)
         return TIMEOUT, dump_exception(self._carrier, late, hide=HIDDEN)
 
     # --- async functions and generators ---
@@ -287,6 +287,17 @@ class Runner:
             if (close := getattr(generator, "aclose", None)) is not None:
                 await close()
         return count
+
+
+def _without_handler(tb: TracebackType | None) -> TracebackType | None:
+    """Cut a traceback where user code was stopped, before the frames of the signal handler."""
+    last = tb
+    while last is not None and last.tb_next is not None:
+        if last.tb_next.tb_frame.f_code is Runner._on_stop.__code__:
+            last.tb_next = None
+            break
+        last = last.tb_next
+    return tb
 
 
 async def _awaiting(awaitable: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An IPython shell without a terminal or history, so that `display`, figures and `get_ipython()` work in a worker."""
+"""An IPython shell without terminal or history: `display`, figures, `get_ipython()` in a worker."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class WorkerDisplayPublisher(DisplayPublisher):
         self,
         data: dict[str, Any],
         metadata: dict[str, Any] | None = None,
+        source: object = None,
         *,
         transient: dict[str, Any] | None = None,
         update: bool = False,
@@ -66,7 +67,7 @@ class WorkerShell(InteractiveShell):
 
 
 def create() -> WorkerShell:
-    """Make this process's shell. Opens no file, starts no thread: a fork server does it once for all."""
+    """Make this process's shell. Opens no file, starts no thread: a fork server may do it."""
     config = Config()
     config.HistoryManager.enabled = False
     config.HistoryManager.hist_file = ":memory:"
@@ -80,8 +81,9 @@ def create() -> WorkerShell:
 
 def connect(emit: Emit) -> None:
     """Let the shell's displays go out."""
-    shell = WorkerShell.instance() if WorkerShell.initialized() else create()
-    shell.display_pub.emit = emit
+    publisher = (WorkerShell.instance() if WorkerShell.initialized() else create()).display_pub
+    assert isinstance(publisher, WorkerDisplayPublisher)
+    publisher.emit = emit
 
 
 def flush_figures() -> None:

@@ -1,4 +1,4 @@
-"""What user code writes: print and friends through `Stream`, what C code and subprocesses write to 1 and 2 through `Spill`."""
+"""What user code writes: `print` goes through `Stream`, C code and subprocesses through `Spill`."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def install(outbox: Outbox, lease: Callable[[], int]) -> None:
 
 
 class Spill:
-    """Reads what was written to descriptors 1 and 2 themselves, where these are log files of ours."""
+    """Reads what was written to descriptors 1 and 2 themselves, if these are log files of ours."""
 
     def __init__(self) -> None:
         self._offsets: dict[int, int] = {}
@@ -150,7 +150,8 @@ class Spill:
                 offset = 0
             if size > offset:
                 data = os.pread(descriptor, min(size - offset, CHUNK), offset)
-                found.append(("stdout" if descriptor == 1 else "stderr", data.decode("utf-8", "replace")))
+                channel = "stdout" if descriptor == 1 else "stderr"
+                found.append((channel, data.decode("utf-8", "replace")))
                 offset = size
             if size > MAX_LOG:
                 os.ftruncate(descriptor, 0)

@@ -1,4 +1,4 @@
-"""A worker process: the main thread runs inputs (`runner`), a second one owns the link to the hub (`Line`)."""
+"""A worker process: the main thread runs inputs (`Runner`), a second one has the link (`Line`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from nbfn.wire import frames
 from nbfn.wire.messages import Emitted, input_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
-
 from nbfn_kernel import shell, streams
 from nbfn_kernel.line import Line
 from nbfn_kernel.outbox import Outbox, Text
@@ -32,7 +31,7 @@ _versions: dict[str, str] = {}
 
 
 def preload() -> None:
-    """Do what every worker needs once: a fork server calls it before it forks. No thread, no socket."""
+    """Do what every worker needs, before a fork server forks: no thread, no socket."""
     for name in ("nbfn", "cloudpickle"):
         try:
             _versions[name] = importlib.metadata.version(name)
@@ -51,7 +50,9 @@ def main(cell: Any = None) -> None:
     worker = os.environ["NBFN_WORKER"]
     places = Places.of()
     os.environ.update(
-        MODAL_TASK_ID=worker, MODAL_IS_REMOTE="1", MPLBACKEND="module://matplotlib_inline.backend_inline"
+        MODAL_TASK_ID=worker,
+        MODAL_IS_REMOTE="1",
+        MPLBACKEND="module://matplotlib_inline.backend_inline",
     )
     link = Link(os.environ.get("NBFN_HUB", places.endpoint), frames.TO_WORKER)
     outbox = Outbox(link.wake)
@@ -80,8 +81,8 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
         if lease and len(data) <= MAX_DISPLAY:
             outbox.put(Emitted(lease, channel, data))
         elif lease:
-            size = len(data) // 2**20
-            outbox.put(Text(lease, "stderr", f"[nbfn: a display of {size} MiB is too large to send]\n"))
+            note = f"[nbfn: a display of {len(data) // 2**20} MiB is too large to send]\n"
+            outbox.put(Text(lease, "stderr", note))
 
     enter_worker(input_id)
     shell.connect(emit)

@@ -1,6 +1,7 @@
 """What every launcher is: five methods and two ways to wait, all of which return at once.
 
-A launcher starts and ends worker processes and says why they ended. Whether a worker is well is the hub's own business.
+A launcher starts and ends worker processes and says why they ended. Whether a worker is well is
+the hub's own business.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Launcher(Protocol):
         """Return what happened since the last time; each worker ends in one `Exit` or `Failed`."""
 
     def stop(self, ref: Ref, grace: float) -> None:
-        """Ask a worker to end (SIGTERM), and kill it with all that it started ``grace`` seconds later."""
+        """Ask a worker to end; ``grace`` seconds later kill it, with all that it started."""
 
     def list(self) -> Sequence[Ref]:
         """Return all that it holds for this hub, also what an earlier hub process started."""
@@ -117,7 +118,7 @@ class Launcher(Protocol):
         """Return what it can hold in all."""
 
     def sources(self) -> Sequence[int]:
-        """Return file descriptors that become readable when `poll` has something; always the same ones."""
+        """Return descriptors, always the same, that become readable when `poll` has something."""
 
     def ready(self, executable: str) -> None:
         """Prepare to start workers of this Python soon."""

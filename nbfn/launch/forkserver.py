@@ -1,8 +1,8 @@
 """The fork server: one process per Python environment that has imported what workers need; a worker is a fork of it.
 
-It starts no thread and opens no ZeroMQ context, so forking is safe. It is the parent and, when they lose theirs, the foster
-parent of all that its workers start, so it can tell why each worker ended and leave nothing behind. Workers die with it.
-When the hub goes it stays until the last worker is gone; they end by themselves, or are killed when no hub comes back.
+It starts no thread and opens no ZeroMQ context, so forking is safe. It is the parent of its workers and the foster parent
+of all that these start and leave, so it can tell why each worker ended and leave nothing behind. Workers die with it. When
+the hub goes it stays until the last worker is gone; they end by themselves, or are killed when no hub comes back.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 from nbfn.config import Places, Settings
 from nbfn.launch import processes
 
-#: The module whose `preload` runs here and whose `main` runs in each worker; imported by name, it is no part of this package.
+#: Its `preload` runs here, its `main` in each worker. Imported by name: it is no part of this package.
 ENTRY = "nbfn_kernel.worker"
 #: Seconds between looks for a hub once the control channel is closed.
 LOOK = 0.5
@@ -139,7 +139,9 @@ class ForkServer:
             try:
                 return self._start(order)
             except OSError as error:
-                self._tell({"failed": order["worker"], "reason": f"No process could be made: {error}."})
+                self._tell(
+                    {"failed": order["worker"], "reason": f"No process could be made: {error}."}
+                )
         elif order["do"] == "stop":
             for child in self._children.values():
                 if child.worker == order["worker"]:

@@ -1,23 +1,19 @@
 """Workers on this machine: forks of one fork server per Python environment.
 
-Where there is no `fork`, and for a `WorkerSpec` with its own command line, a worker is a plain subprocess: slower to start, and
-nobody knows which lease it ran when it died.
+Where there is no `fork`, and for a `WorkerSpec` with its own command line, a worker is a plain subprocess (`plain`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,13 +22,14 @@ import psutil
 from nbfn.config import Places, Settings
 from nbfn.launch import processes
 from nbfn.launch.base import Capacity, Exit, Failed, Ref, Report, Started, WorkerSpec
+from nbfn.launch.plain import Plain, python_path
 
 #: Logs of workers that did not end well are kept; the oldest above this number go.
 MAX_LOGS = 100
 #: Marks all that descends from one fork server, so that it can be found when the server is gone.
 MARK = "NBFN_FORKSERVER"
 
-_Source = TypeVar("_Source", "_Server", "_Plain")
+_Source = TypeVar("_Source", "_Server", "Plain")
 
 
 class LocalLauncher:
@@ -50,8 +47,8 @@ class LocalLauncher:
         self._endpoint = hub_endpoint
         self._epoll = select.epoll()
         self._servers: dict[str, _Server] = {}  # by executable
-        self._by_descriptor: dict[int, _Server | _Plain] = {}
-        self._where: dict[str, _Server | _Plain] = {}  # by worker
+        self._by_descriptor: dict[int, _Server | Plain] = {}
+        self._where: dict[str, _Server | Plain] = {}  # by worker
         self._reports: list[Report] = []
         _prune(places.logs)
         _kill_leftovers(places.home)
@@ -62,8 +59,10 @@ class LocalLauncher:
             return Ref(spec.worker, self._where[spec.worker].pid(spec.worker))
         try:
             if spec.argv or not hasattr(os, "fork"):
-                self._where[spec.worker] = self._watch(_Plain.start(spec, self._environment()))
-                self._reports.append(Started(spec.worker, self._where[spec.worker].pid(spec.worker)))
+                self._where[spec.worker] = self._watch(Plain.start(spec, self._environment()))
+                self._reports.append(
+                    Started(spec.worker, self._where[spec.worker].pid(spec.worker))
+                )
             else:
                 server = self._server(spec.executable)
                 self._where[spec.worker] = server
@@ -86,7 +85,7 @@ class LocalLauncher:
             if source is not None and source.handle(self._reports):
                 self._unwatch(descriptor, source)
         for source in self._where.values():
-            if isinstance(source, _Plain):
+            if isinstance(source, Plain):
                 source.look_at_clock(time.monotonic())
         for report in (reports := self._reports):
             if isinstance(report, Exit | Failed):
@@ -102,7 +101,7 @@ class LocalLauncher:
         if source is not None:
             source.stop(ref.worker, grace)
 
-    def list(self) -> list[Ref]:
+    def list(self) -> Sequence[Ref]:
         """See `Launcher.list`."""
         for ref in _find_workers(self._places.logs):
             if ref.worker not in self._where:
@@ -115,7 +114,7 @@ class LocalLauncher:
 
         return Capacity(cpu=float(cpu_count()), memory=int(psutil.virtual_memory().total))
 
-    def sources(self) -> list[int]:
+    def sources(self) -> Sequence[int]:
         """See `Launcher.sources`: one epoll descriptor that stands for all."""
         return [self._epoll.fileno()]
 
@@ -144,7 +143,7 @@ class LocalLauncher:
         self._epoll.register(source.descriptor, select.EPOLLIN)
         return source
 
-    def _unwatch(self, descriptor: int, source: _Server | _Plain) -> None:
+    def _unwatch(self, descriptor: int, source: _Server | Plain) -> None:
         with contextlib.suppress(OSError):
             self._epoll.unregister(descriptor)
         del self._by_descriptor[descriptor]
@@ -152,10 +151,10 @@ class LocalLauncher:
         if isinstance(source, _Server) and self._servers.get(source.executable) is source:
             del self._servers[source.executable]
 
-    def _adopt(self, ref: Ref) -> _Plain | None:
+    def _adopt(self, ref: Ref) -> Plain | None:
         """Watch a worker that an earlier hub's fork server started."""
         try:
-            plain = _Plain(ref.worker, os.pidfd_open(ref.pid), ref.pid)
+            plain = Plain(ref.worker, os.pidfd_open(ref.pid), ref.pid)
         except OSError:
             return None
         self._where[ref.worker] = self._watch(plain)
@@ -186,7 +185,7 @@ class _Server:
                 stdout=file,
                 stderr=file,
                 cwd="/",
-                env={**environment, MARK: self._mark, **_python_path(executable, environment)},
+                env={**environment, MARK: self._mark, **python_path(executable, environment)},
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
@@ -271,96 +270,6 @@ class _Server:
             self._process.returncode = 0
         else:
             self._log.unlink(missing_ok=True)
-
-
-class _Plain:
-    """A worker without a fork server of ours: a subprocess, or one taken over from an earlier hub process."""
-
-    def __init__(
-        self,
-        worker: str,
-        descriptor: int,
-        pid: int,
-        process: subprocess.Popen[bytes] | None = None,
-    ) -> None:
-        self.worker = worker
-        self.descriptor = descriptor
-        self._pid = pid
-        self._process = process
-        self._ordered = False
-        self._kill_at = float("inf")
-
-    @classmethod
-    def start(cls, spec: WorkerSpec, environment: Mapping[str, str]) -> _Plain:
-        process = subprocess.Popen(
-            spec.argv or (spec.executable, "-m", "nbfn_kernel"),
-            stdin=subprocess.DEVNULL,
-            cwd=spec.cwd if spec.cwd and Path(spec.cwd).is_dir() else "/",
-            env={
-                **environment,
-                **_python_path(spec.executable, environment),
-                **spec.environment,
-                "NBFN_WORKER": spec.worker,
-            },
-            start_new_session=True,
-        )
-        return cls(spec.worker, os.pidfd_open(process.pid), process.pid, process)
-
-    def pid(self, _worker: str) -> int:
-        return self._pid
-
-    def stop(self, _worker: str, grace: float) -> None:
-        self._ordered = True
-        self._kill_at = min(self._kill_at, time.monotonic() + grace)
-        with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(self.descriptor, signal.SIGTERM)
-
-    def look_at_clock(self, now: float) -> None:
-        if now >= self._kill_at:
-            self._kill_at = float("inf")
-            with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
-
-    def handle(self, reports: list[Report]) -> bool:
-        """The process has ended."""
-        code, memory = None, None
-        if self._process is not None:
-            _, status, usage = os.wait4(self._pid, 0)
-            code = self._process.returncode = os.waitstatus_to_exitcode(status)
-            memory = usage.ru_maxrss * 1024
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, signal.SIGKILL)
-            processes.kill_marked("NBFN_WORKER", self.worker)
-        reports.append(
-            Exit(
-                self.worker,
-                exit_code=code if code is not None and code >= 0 else None,
-                signal=-code if code is not None and code < 0 else None,
-                memory_peak=memory,
-                ordered=self._ordered,
-            )
-        )
-        return True
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-        if self._process is not None and self._process.returncode is None:
-            self._process.returncode = 0  # it lives on; nobody here will wait for it
-
-
-def _python_path(executable: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Let another Python find a development install of nbfn; an installed one it must have itself."""
-    if executable == sys.executable:
-        return {}
-    found = []
-    for name in ("nbfn", "nbfn_kernel"):
-        spec = importlib.util.find_spec(name)
-        where = Path(spec.origin).parent.parent if spec is not None and spec.origin else None
-        if where is not None and where.name not in {"site-packages", "dist-packages"}:
-            found.append(str(where))
-    if given := environment.get("PYTHONPATH"):
-        found.append(given)
-    return {"PYTHONPATH": os.pathsep.join(found)} if found else {}
 
 
 def _find_workers(logs: Path) -> list[Ref]:

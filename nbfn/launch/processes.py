@@ -127,4 +127,6 @@ def is_locked(path: Path) -> bool:
         return False
     # 1: FLOCK  ADVISORY  WRITE 1234 08:01:131100 0 EOF
     fields = (line.split() for line in lines)
-    return any(f[1] == "FLOCK" and f[5].rpartition(":")[2] == str(inode) for f in fields if len(f) > 5)
+    return any(
+        f[1] == "FLOCK" and f[5].rpartition(":")[2] == str(inode) for f in fields if len(f) > 5
+    )

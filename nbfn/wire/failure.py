@@ -1,20 +1,20 @@
-"""Exceptions across the wire: type, attributes, chain, traceback and the lines of cells; their text always beside it.
+"""Exceptions across the wire: type, attributes, chain, traceback, the lines of cells; and as text.
 
-Neither function raises: what cannot be carried is replaced by an nbfn error that says so and holds the text.
+Nothing here raises: what cannot be carried is replaced by an nbfn error that says so and holds the
+text. Tracebacks come back as real traceback objects, without the variables of their frames.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import linecache
 import os
 import pickle
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Any
-
-from tblib import Code, Frame, Traceback
 
 from nbfn.exception import ExecutionError, RemoteError, SerializationError
 from nbfn.wire.messages import Payload
@@ -29,7 +29,8 @@ MAX_TEXT = 100_000
 #: Characters of source text that travel, all cells together.
 MAX_SOURCES = 2_000_000
 
-_Entry = tuple[str, str, int, str, str]  # filename, function, line, module, __file__
+#: What is told of a frame: file, function, (line, end line, column, end column), module, its file.
+_Entry = tuple[str, str, tuple[int | None, ...], str, str]
 _Node = dict[str, Any]
 
 
@@ -107,7 +108,10 @@ def _strip(
         seen.add(id(summary))
         hidden = _leading(source.__traceback__, hide)
         del summary.stack[:hidden]
-        pending += [(summary.__cause__, source.__cause__), (summary.__context__, source.__context__)]
+        pending += [
+            (summary.__cause__, source.__cause__),
+            (summary.__context__, source.__context__),
+        ]
         if isinstance(source, BaseExceptionGroup) and summary.exceptions:
             pending += list(zip(summary.exceptions, source.exceptions, strict=False))
 
@@ -126,7 +130,9 @@ def _name(error: BaseException) -> str:
 
 def _safe(value: object) -> str:
     try:
-        text = f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else repr(value)
+        text = (
+            f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else repr(value)
+        )
     except Exception:  # noqa: BLE001 - a __repr__ of the user's may do anything
         text = f"<{type(value).__name__}>"
     return text[:2000]
@@ -179,7 +185,12 @@ class _Packer:
         shown = f"{_name(error)}: {_safe_str(error)}".removesuffix(": ")
         if isinstance(error, BaseExceptionGroup):
             members = [self._add(member) for member in error.exceptions]
-            body = {"kind": "group", "message": error.message, "members": members, "shown": shown}
+            body: _Node = {
+                "kind": "group",
+                "message": error.message,
+                "members": members,
+                "shown": shown,
+            }
             with contextlib.suppress(Exception):
                 body["pickle"] = self._carrier.dump((type(error), _state(error)))
             return body
@@ -203,7 +214,7 @@ class _Packer:
         while tb is not None:
             code, names = tb.tb_frame.f_code, tb.tb_frame.f_globals
             module, file = str(names.get("__name__", "?")), str(names.get("__file__", ""))
-            entries.append((code.co_filename, code.co_name, tb.tb_lineno, module, file))
+            entries.append((code.co_filename, code.co_name, _position(tb), module, file))
             tb = tb.tb_next
         if len(entries) > MAX_FRAMES:
             entries[MAX_FRAMES // 2 : -MAX_FRAMES // 2] = []
@@ -281,7 +292,9 @@ class _Unpacker:
             kind, args, state, recipe = self._carrier.load(node["pickle"])
             return _rebuild(kind, args, state, recipe)
         except Exception as problem:  # noqa: BLE001 - whatever user types raise when rebuilt
-            message = f"{node['shown']} (this exception cannot be rebuilt here: {_safe_str(problem)})"
+            message = (
+                f"{node['shown']} (this exception cannot be rebuilt here: {_safe_str(problem)})"
+            )
             return _with_text(ExecutionError(message), text)
 
     def _group(self, node: _Node, parts: list[BaseException]) -> BaseException:
@@ -305,7 +318,7 @@ def _rebuild(
         error = recipe[0](*recipe[1])
         if type(error) is not kind:
             raise TypeError(kind)
-    except Exception:  # noqa: BLE001 - an __init__ with other parameters than `args`
+    except Exception:
         error = kind.__new__(kind, *args)
         if not isinstance(error, BaseException):
             raise
@@ -320,20 +333,58 @@ def _with_text(error: Exception, text: str) -> Exception:
     return error
 
 
-def _as_traceback(entries: Collection[_Entry]) -> TracebackType | None:
-    """Let tblib make real traceback objects; its own dict form nests as deep as the traceback."""
-    top: Traceback | None = None
-    for filename, name, line, module, file in reversed(list(entries)):
-        frame = object.__new__(Frame)
-        code = object.__new__(Code)
-        code.co_filename, code.co_name = filename, name
-        frame.f_code, frame.f_lineno, frame.f_locals = code, line, {}
-        frame.f_globals = {"__name__": module, **({"__file__": file} if file else {})}
-        link = object.__new__(Traceback)
-        link.tb_frame, link.tb_lineno, link.tb_next = frame, line, top
-        top = link
-    result: TracebackType | None = top.as_traceback() if top is not None else None
+def _as_traceback(entries: Sequence[_Entry]) -> TracebackType | None:
+    """Make real traceback objects: each frame is that of a stub which raises at the told place."""
+    result: TracebackType | None = None
+    for filename, name, position, module, file in reversed(entries):
+        code = _STUB.replace(
+            co_filename=filename,
+            co_name=name,
+            co_qualname=name,
+            co_firstlineno=position[0] or 1,
+            co_linetable=_line_table(len(_STUB.co_code) // 2, position),
+        )
+        names = {"__name__": module, **({"__file__": file} if file else {})}
+        try:
+            exec(code, names)  # noqa: S102 - our own stub
+        except ZeroDivisionError as raised:
+            top = raised.__traceback__
+            assert top is not None
+            assert top.tb_next is not None
+            frame, last = top.tb_next.tb_frame, top.tb_next.tb_lasti
+            result = TracebackType(result, frame, last, position[0] or 1)
     return result
+
+
+_STUB = compile("1 / 0", "<stub>", "exec")
+
+
+def _position(tb: TracebackType) -> tuple[int | None, ...]:
+    found = next(itertools.islice(tb.tb_frame.f_code.co_positions(), tb.tb_lasti // 2, None), ())
+    return (tb.tb_lineno, *found[1:]) if len(found) == 4 else (tb.tb_lineno, None, None, None)
+
+
+def _line_table(units: int, position: tuple[int | None, ...]) -> bytes:
+    """Say of every instruction that it stands at this place (CPython's Objects/locations.md)."""
+    line, end_line, column, end_column = position
+    if line is None or end_line is None or column is None or end_column is None or end_line < line:
+        kind, rest = 13, b"\0"  # no columns
+    else:
+        numbers = (end_line - line, column + 1, end_column + 1)
+        kind, rest = 14, b"\0" + b"".join(_varint(number) for number in numbers)
+    table = b""
+    while units > 0:
+        table += bytes([0x80 | kind << 3 | min(units, 8) - 1]) + rest
+        units -= 8
+    return table
+
+
+def _varint(number: int) -> bytes:
+    data = []
+    while number >= 64:
+        data.append(64 | number & 63)
+        number >>= 6
+    return bytes([*data, number])
 
 
 def _register(sources: dict[str, str]) -> None:
