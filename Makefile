@@ -55,7 +55,7 @@ $(NODE): package-lock.json .npmrc
 	@touch $@
 
 $(BUILD): $(TYPESCRIPT) package.json labextension/tsconfig.json $(NODE) | $(DEPS)
-	npm run --silent build:prod --loglevel=error
+	npm run --silent build:prod
 	@touch $@
 
 # The editable install copies the built panel, so it follows every build.
@@ -108,10 +108,10 @@ lint: $(INSTALL)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
-	npm run --silent lint --loglevel=error
+	npm run --silent lint
 
 vitest: $(NODE)
-	npm test --silent --loglevel=error
+	npm test --silent
 
 # pytest comes last: its closing line is the result. PYTEST_ARGS is added.
 test: $(INSTALL) chromium lint vitest check-wheel
