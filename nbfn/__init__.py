@@ -1,1 +1,83 @@
-"""nbfn: Functions for notebooks."""
+"""nbfn: Functions for notebooks. ``import nbfn as modal`` runs Modal programs.
+
+A list of names, each loaded when it is first used: the hub, the workers and every notebook import this.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbfn import exception
+    from nbfn.app import App
+    from nbfn.call import FunctionCall
+    from nbfn.client import Client
+    from nbfn.context import current_function_call_id, current_input_id, is_local
+    from nbfn.exception import Error
+    from nbfn.function import Function
+    from nbfn.options import Retries
+    from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputStatus
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "Client",
+    "Error",
+    "Function",
+    "FunctionAutoscalerSettings",
+    "FunctionCall",
+    "FunctionStats",
+    "InputStatus",
+    "Retries",
+    "__version__",
+    "current_function_call_id",
+    "current_input_id",
+    "exception",
+    "is_local",
+]
+
+_HOMES = {
+    "App": "app",
+    "Client": "client",
+    "Error": "exception",
+    "Function": "function",
+    "FunctionAutoscalerSettings": "types",
+    "FunctionCall": "call",
+    "FunctionStats": "types",
+    "InputStatus": "types",
+    "Retries": "options",
+    "current_function_call_id": "context",
+    "current_input_id": "context",
+    "is_local": "context",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "exception":
+        return importlib.import_module("nbfn.exception")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nbfn' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"nbfn.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Set up the magics: what ``%load_ext nbfn`` calls."""
+    importlib.import_module("nbfn.notebook.magics").load_ipython_extension(ipython)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "_labextension", "dest": "nbfn"}]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    from nbfn.lab.extension import NbfnApp
+
+    return [{"module": "nbfn.lab.extension", "app": NbfnApp}]

@@ -1,0 +1,736 @@
+"""`Function`: the handle of one registered callable; every way to call it and to manage its pool."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+
+import msgspec
+
+from nbfn import capture, context, exception
+from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
+from nbfn.capture import Snapshot
+from nbfn.client import Client, this_environment
+from nbfn.exception import ExecutionError, InvalidError, SerializationError
+from nbfn.mapping import Inputs, MapResult, each
+from nbfn.options import Options, check_name, check_pool, check_setting
+from nbfn.sync import Blocking, Stream, blocking, run, streaming, wait
+from nbfn.types import FunctionAutoscalerSettings, FunctionStats
+from nbfn.wire import messages
+from nbfn.wire.messages import (
+    Definition,
+    FunctionInfo,
+    Message,
+    Payload,
+    PoolSettings,
+    RetryPolicy,
+    new_id,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Home:
+    """Where the Functions of one App are registered; shared by the App and all of them."""
+
+    name: str = ""
+    ephemeral_id: str = field(default_factory=lambda: new_id("ap"))
+    environment_name: str = ""
+    deployed_name: str = ""
+    app_id: str | None = None
+
+    def register(self, number: int, definition: Definition) -> Message:
+        """Return the message that registers a definition here."""
+        if self.deployed_name:
+            return messages.Register(
+                number, self.deployed_name, definition, "", self.environment_name
+            )
+        return messages.Register(
+            number, self.name, definition, self.ephemeral_id, self.environment_name
+        )
+
+
+@dataclass(slots=True)
+class Live:
+    """What is known of a Function that the hub knows.
+
+    ``version`` is what its calls ask for: that of a local definition, 0 (the newest) of one found by name.
+    """
+
+    client: Client
+    epoch: int
+    info: FunctionInfo
+    version: int
+    snapshot: Snapshot | None = None
+    modules: list[ModuleType] = field(default_factory=list)
+    raw: Callable[..., Any] | None = None
+
+    def current(self) -> bool:
+        """Return whether it still holds: the same hub, and no captured name rebound."""
+        return (
+            self.client.epoch == self.epoch
+            and not self.client.closed
+            and (self.snapshot is None or self.snapshot.current())
+        )
+
+    def pickle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Payload:
+        """Pickle the arguments of one input.
+
+        Raises:
+            SerializationError: If one cannot be; names it.
+        """
+        __tracebackhide__ = True
+        try:
+            if not self.modules:
+                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            with capture.carrying(self.modules):
+                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+        except SerializationError as error:
+            if isinstance(error.__cause__, InvalidError):
+                raise error.__cause__ from None
+            raise self._explained(args, kwargs, error) from error.__cause__
+
+    def _explained(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: SerializationError
+    ) -> SerializationError:
+        for name, value in _named(self.raw, args, kwargs):
+            try:
+                self.client.carrier.discard(self.client.carrier.dump(value))
+            except SerializationError as why:
+                what = _innermost(str(why)) or capture.type_name(value)
+                return SerializationError(
+                    f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). "
+                    "Open it inside the function, or pass what is needed to open it."
+                )
+        return error
+
+
+def _named(
+    raw: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterable[tuple[str, Any]]:
+    names: list[str] = []
+    if raw is not None:
+        try:
+            names = [
+                p.name
+                for p in inspect.signature(raw).parameters.values()
+                if p.kind not in (p.VAR_KEYWORD,)
+            ]
+        except (ValueError, TypeError):
+            names = []
+    for number, value in enumerate(args):
+        yield (names[number] if number < len(names) else f"number {number + 1}"), value
+    yield from kwargs.items()
+
+
+def _innermost(sentence: str) -> str:
+    """Return the type that the carrier's sentence names."""
+    start = "Cannot pickle an object of type "
+    return sentence.removeprefix(start).partition(":")[0] if sentence.startswith(start) else ""
+
+
+def _parent() -> str:
+    return context.current_input_id() or ""
+
+
+async def _lookup(
+    app_name: str,
+    name: str,
+    namespace: Any = None,
+    client: Client | None = None,
+    environment_name: str | None = None,
+) -> Function[..., Any]:
+    found: Function[..., Any] = Function.from_name(
+        app_name, name, environment_name=environment_name
+    )
+    await found._live()
+    return found
+
+
+class Function(Generic[P, R]):
+    """A callable that runs on the workers of its pool.
+
+    Made by ``@app.function()`` or found by `from_name`; its methods register it by themselves when they first need to.
+
+    Examples:
+        >>> app = App()  # doctest: +SKIP
+        >>> @app.function()  # doctest: +SKIP
+        ... def square(x):
+        ...     return x * x
+        >>> square.remote(3), list(square.map(range(4)))  # doctest: +SKIP
+        (9, [0, 1, 4, 9])
+    """
+
+    __module__ = "nbfn"
+
+    #: Finds a deployed Function at once; `from_name` is the newer way.
+    lookup: ClassVar = Blocking(_lookup)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise InvalidError(
+            "A Function is made by @app.function() or Function.from_name(...), not by Function(...)."
+        )
+
+    def __class_getitem__(cls, parameters: Any) -> Any:  # Modal's has a third parameter
+        if isinstance(parameters, tuple) and len(parameters) > 2:
+            parameters = parameters[:2]
+        return super().__class_getitem__(parameters)  # type: ignore[misc]
+
+    @classmethod
+    def _make(cls, name: str) -> Self:
+        self = cls.__new__(cls)
+        self._name = name
+        self._raw: Callable[..., Any] | None = None
+        self._options = Options()
+        self._home = Home()
+        self._find: Callable[[int], Message] | None = None
+        self._shown = f"Function({name!r})"
+        self._state: Live | None = None
+        self._registering = False
+        self._version = 0
+        return self
+
+    @classmethod
+    def _local(cls, raw: Callable[..., Any], name: str, options: Options, home: Home) -> Self:
+        self = cls._make(name)
+        self._raw, self._options, self._home = raw, options, home
+        self.__doc__ = raw.__doc__
+        self.__name__ = name
+        self.__wrapped__ = raw
+        app = f"App({home.name!r})" if home.name else "App()"
+        self._shown = f"<Function {name!r} of {app}>"
+        return self
+
+    @classmethod
+    def from_name(
+        cls,
+        app_name: str,
+        name: str,
+        namespace: Any = None,
+        environment_name: str | None = None,
+        *,
+        version: int | None = None,
+        client: Client | None = None,
+    ) -> Function[..., Any]:
+        """Refer to a Function of a deployed App, or of a ``%%remote`` cell in any notebook; nothing is asked before its first use.
+
+        Args:
+            app_name: The App's name.
+            name: The Function's name in it.
+            namespace: Accepted for Modal programs, without meaning.
+            environment_name: The environment it was deployed in; "main" when not given.
+            version: Stay with this version; the newest one when not given.
+            client: Accepted for Modal programs; this process's client is used.
+
+        Raises:
+            InvalidError: If a name cannot be one.
+
+        Examples:
+            >>> Function.from_name("demo", "square")
+            Function.from_name('demo', 'square')
+        """
+        check_name("The app's name", app_name)
+        check_name("The function's name", name)
+        if "." in name:
+            raise InvalidError(
+                f"Function name {name!r} has a '.'; a method is reached through its class."
+            )
+        self: Function[..., Any] = cls._make(name)
+        environment = environment_name or ""
+        self._find = lambda number: messages.Lookup(number, app_name, name, environment)
+        self._version = version or 0
+        shown = f", environment_name={environment_name!r}" if environment_name else ""
+        shown += f", version={version}" if version else ""
+        self._shown = f"Function.from_name({app_name!r}, {name!r}{shown})"
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: say where it should run."""
+        raise TypeError(
+            f"'Function' object is not callable. Use {self._name}.remote(...) to run it on a worker, "
+            f"or {self._name}.local(...) to run it here."
+        )
+
+    # --- becoming live ---------------------------------------------------------------------------
+
+    async def _live(self) -> Live:
+        """Return what the hub knows of this Function, registering or looking it up if need be."""
+        __tracebackhide__ = True
+        state = self._state
+        if state is not None and state.current():
+            return state
+        client = await Client.attach.raw()
+        if self._raw is not None:
+            self._state = await self._register(client, self._raw)
+        else:
+            self._state = await self._look_up(client)
+        return self._state
+
+    async def _look_up(self, client: Client) -> Live:
+        __tracebackhide__ = True
+        assert self._find is not None
+        answer: messages.Registered = await client.request(self._find)
+        info, ours = answer.info, this_environment().python
+        if info.environment.python != ours:
+            raise exception.VersionError(
+                f"Function {info.name!r} runs under Python {info.environment.python}, this is Python {ours}. "
+                f"Call it from a notebook with Python {info.environment.python}, or deploy it again from this one."
+            )
+        return Live(client, client.epoch, info, self._version)
+
+    async def _register(self, client: Client, raw: Callable[..., Any]) -> Live:
+        __tracebackhide__ = True
+        snapshot = Snapshot(raw)
+        await self._register_others(snapshot)
+        self._registering = True
+        try:
+            payload, modules = capture.dump(self._name, raw, snapshot)
+        finally:
+            self._registering = False
+        definition = self._define(raw, payload)
+        register: messages.Register | None = None
+
+        def make(number: int) -> Message:
+            nonlocal register
+            register = self._home.register(number, definition)  # type: ignore[assignment]
+            return register  # type: ignore[return-value]
+
+        answer: messages.Registered = await client.request(make)
+        info = answer.info
+        self._home.app_id = info.app_id
+        client.remember(info.id, register)
+        modules = [module for module in modules if module.__name__.encode() in payload]
+        return Live(client, client.epoch, info, info.version, snapshot, modules, raw)
+
+    async def _register_others(self, snapshot: Snapshot) -> None:
+        """Register the Functions that this one calls, so that they travel as ids; those of a cycle travel by name."""
+        self._registering = True
+        try:
+            for _, kind, value in snapshot.found:
+                if kind == "Function" and value is not self and not value._registering:
+                    await value._live()
+        finally:
+            self._registering = False
+
+    def _define(self, raw: Callable[..., Any], payload: bytes) -> Definition:
+        options, environment = self._options, this_environment()
+        retries = options.retries
+        definition = Definition(
+            name=self._name,
+            payload=Payload(payload),
+            digest="",
+            environment=environment,
+            is_generator=self._generates,
+            is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
+            timeout=options.timeout,
+            retries=RetryPolicy()
+            if retries is None
+            else RetryPolicy(
+                retries.max_retries,
+                retries.backoff_coefficient,
+                retries.initial_delay,
+                retries.max_delay,
+            ),
+            pool=PoolSettings(
+                options.min_containers,
+                options.max_containers,
+                options.buffer_containers,
+                options.scaledown_window,
+            ),
+            signature=_signature(raw),
+            doc=inspect.getdoc(raw) or "",
+            source=_source(raw),
+            filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
+        )
+        digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
+        return msgspec.structs.replace(definition, digest=digest)
+
+    async def _deploy(self) -> None:
+        """Register it where its App is now, unless it is there."""
+        home, state = self._home, self._state
+        if (
+            state is None
+            or not state.current()
+            or not state.info.deployed
+            or state.info.app != home.deployed_name
+        ):
+            self._state = None
+            await self._live()
+
+    @property
+    def _generates(self) -> bool:
+        if self._options.is_generator is not None:
+            return self._options.is_generator
+        return inspect.isgeneratorfunction(self._raw) or inspect.isasyncgenfunction(self._raw)
+
+    @blocking
+    async def hydrate(self, client: Client | None = None) -> Self:
+        """Learn from the hub what this Function is (registering it if it is local) and return it.
+
+        Args:
+            client: Accepted for Modal programs; this process's client is used.
+
+        Raises:
+            NotFoundError: If it was looked up by a name that is not deployed.
+            ConnectionError: If no hub answers.
+        """
+        __tracebackhide__ = True
+        await self._live()
+        return self
+
+    @property
+    def is_hydrated(self) -> bool:
+        """Whether the hub's id of it is known."""
+        return self._state is not None
+
+    @property
+    def object_id(self) -> str:
+        """The Function's id (``fu-...``).
+
+        Raises:
+            AttributeError: If it is not known yet; `hydrate` first.
+        """
+        if self._state is None:
+            raise AttributeError(f"{self!r} has no id yet: call it, or its hydrate(), first.")
+        return self._state.info.id
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it yields, so that `remote_gen` calls it. Asks the hub for one found by name."""
+        return self._generates if self._raw is not None else run(self._live()).info.is_generator
+
+    @property
+    def web_url(self) -> str | None:
+        """The URL of a web endpoint; None, since this Function is none."""
+        return None
+
+    def get_web_url(self) -> str | None:
+        """Return the URL of a web endpoint; None, since this Function is none."""
+        return None
+
+    # --- calling ---------------------------------------------------------------------------------
+
+    @blocking
+    async def remote(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it on a worker with these arguments and return its result.
+
+        Raises:
+            InvalidError: If it is a generator; use `remote_gen`.
+            SerializationError: If an argument cannot be pickled; nothing was sent then.
+            Exception: What the function raised, with its remote traceback.
+        """
+        __tracebackhide__ = True
+        live = await self._live()
+        if live.info.is_generator:
+            raise InvalidError(
+                "A generator Function cannot be called with .remote(...). Use .remote_gen(...) instead."
+            )
+        call = SingleCall(
+            live.client, live.info, "remote", live.pickle(args, kwargs), live.version, _parent()
+        )
+        live.client.open(call)
+        return await call.result()  # type: ignore[no-any-return]
+
+    @streaming
+    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]:
+        """Run a generator on a worker and iterate over what it yields, while it runs.
+
+        The call begins when the result is iterated. Leaving the loop early cancels it, so that its ``finally`` runs.
+
+        Raises:
+            InvalidError: At the first item, if the function is not a generator; use `remote`.
+            Exception: After the items before it, what the function raised.
+        """
+        return _Items(self, args, kwargs)
+
+    @blocking
+    async def spawn(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        """Begin a call and return its handle once it is stored: it survives this process and the hub.
+
+        Raises:
+            InvalidError: If it is a generator.
+            SerializationError: If an argument cannot be pickled; nothing was sent then.
+        """
+        __tracebackhide__ = True
+        live = await self._live()
+        if live.info.is_generator:
+            raise InvalidError("Cannot spawn a generator Function. Use .remote_gen(...) instead.")
+        call = DurableCall(
+            live.client,
+            live.info,
+            payload=live.pickle(args, kwargs),
+            version=live.version,
+            parent=_parent(),
+        )
+        live.client.open(call)
+        await wait(call.accepted)
+        return FunctionCall._make(call.id, live.info.name)
+
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it here, in this thread, as if it had never been decorated.
+
+        Raises:
+            ExecutionError: If its definition is elsewhere (it was found by name).
+        """
+        __tracebackhide__ = True
+        return self.get_raw_f()(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def get_raw_f(self) -> Callable[..., Any]:
+        """Return the very object that was decorated.
+
+        Raises:
+            ExecutionError: If its definition is elsewhere (it was found by name).
+        """
+        if self._raw is None:
+            raise ExecutionError(
+                f"{self!r} has no definition in this process. Call it with .remote(...) instead."
+            )
+        return self._raw
+
+    @streaming
+    def map(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: Mapping[str, Any] = {},
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> Stream[R]:
+        """Run it for each set of arguments, in parallel, and iterate over the results.
+
+        Nothing happens before the result is iterated. Inputs are pulled on a helper thread, a bounded way ahead of what was taken;
+        leaving the loop early cancels the rest.
+
+        Args:
+            *input_iterators: One iterable for each argument; the shortest ends it.
+            kwargs: Keyword arguments, the same for every input.
+            order_outputs: Whether results come in the order of the inputs, not as they are ready.
+            return_exceptions: Whether an exception takes the place of its result instead of being raised.
+            wrap_returned_exceptions: Accepted for Modal programs; exceptions are returned as they are.
+
+        Raises:
+            InvalidError: At the first result, if it is a generator.
+            Exception: The first failure to arrive.
+        """
+        return self._map("map", Inputs(input_iterators), kwargs, order_outputs, return_exceptions)
+
+    @streaming
+    def starmap(
+        self,
+        input_iterator: Iterable[Iterable[Any]],
+        kwargs: Mapping[str, Any] = {},
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> Stream[R]:
+        """Run it for each sequence of arguments; otherwise as `map`.
+
+        Raises:
+            TypeError: If an input is not iterable.
+        """
+        return self._map(
+            "starmap", Inputs((input_iterator,), spread=True), kwargs, order_outputs, return_exceptions
+        )
+
+    @blocking
+    async def for_each(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: Mapping[str, Any] = {},
+        ignore_exceptions: bool = False,
+    ) -> None:
+        """Run it for each set of arguments, for what it does, and return when all are done.
+
+        Args:
+            *input_iterators: One iterable for each argument; the shortest ends it.
+            kwargs: Keyword arguments, the same for every input.
+            ignore_exceptions: Whether failing inputs are passed over.
+
+        Raises:
+            Exception: The first failure to arrive, unless ignored.
+        """
+        __tracebackhide__ = True
+        results: MapResult[Any] = self._map(
+            "for_each", Inputs(input_iterators), kwargs, False, ignore_exceptions
+        )
+        results.keep_values = False
+        await each(results)
+
+    def _map(
+        self,
+        way: str,
+        inputs: Inputs,
+        kwargs: Mapping[str, Any],
+        order_outputs: bool,
+        return_exceptions: bool,
+    ) -> MapResult[Any]:
+        async def begin() -> Live:
+            live = await self._live()
+            if live.info.is_generator:
+                raise InvalidError(
+                    f"A generator Function cannot be called with .{way}(...). Use .remote_gen(...)."
+                )
+            return live
+
+        return MapResult(
+            way,
+            begin,
+            inputs,
+            dict(kwargs),
+            ordered=order_outputs,
+            returning=return_exceptions,
+            parent=_parent(),
+        )
+
+    # --- its pool --------------------------------------------------------------------------------
+
+    @blocking
+    async def keep_warm(self, warm_pool_size: int) -> None:
+        """Keep at least this many workers ready, also when nothing is called.
+
+        Args:
+            warm_pool_size: Workers; 0 lets the pool go to none.
+
+        Raises:
+            InvalidError: If it is negative or above the Function's ``max_containers``.
+        """
+        __tracebackhide__ = True
+        await self._override(min_containers=warm_pool_size)
+
+    @blocking
+    async def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+    ) -> FunctionAutoscalerSettings:
+        """Change how many workers the pool keeps; what is not given stays as it is.
+
+        Args:
+            min_containers: Workers kept when idle.
+            max_containers: Most workers.
+            buffer_containers: Extra idle workers while the pool is active.
+            scaledown_window: Seconds an idle worker is kept.
+
+        Returns:
+            All four, as they are now.
+
+        Raises:
+            InvalidError: If the numbers do not fit together.
+        """
+        __tracebackhide__ = True
+        check_pool(min_containers, max_containers)
+        return await self._override(
+            min_containers=min_containers,
+            max_containers=max_containers,
+            buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window,
+        )
+
+    async def _override(self, **settings: Any) -> FunctionAutoscalerSettings:
+        __tracebackhide__ = True
+        given = {
+            name: check_setting(name, value)
+            for name, value in settings.items()
+            if value is not None
+        }
+        live = await self._live()
+        return await Client.set_autoscaler.raw(live.client, live.info.id, **given)
+
+    @blocking
+    async def get_current_stats(self) -> FunctionStats:
+        """Return how many inputs wait and how many workers there are, as the hub sees it now.
+
+        Raises:
+            NotFoundError: If it was looked up by a name that is not deployed.
+        """
+        __tracebackhide__ = True
+        live = await self._live()
+        stats: messages.Stats = await live.client.request(
+            lambda number: messages.GetStats(number, live.info.id)
+        )
+        return FunctionStats(stats.backlog, stats.workers, stats.running, stats.headroom)
+
+    # --- looks -----------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return self._shown
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._state is not None:
+            return _from_id, (self._state.info.id, self._name, self._version)
+        if self._registering:  # it refers to itself: it is found by name when it runs
+            home = self._home
+            return _from_home, (
+                home.deployed_name or home.ephemeral_id,
+                self._name,
+                home.environment_name,
+            )
+        raise InvalidError(
+            f"{self!r} cannot be sent before the hub knows it. Call its hydrate() first, or call it once."
+        )
+
+
+def _from_id(function_id: str, name: str, version: int) -> Function[..., Any]:
+    self: Function[..., Any] = Function._make(name)
+    self._find = lambda number: messages.LookupId(number, function_id)
+    self._version = version
+    self._shown = f"<Function {name!r} {function_id}>"
+    return self
+
+
+def _from_home(app: str, name: str, environment_name: str) -> Function[..., Any]:
+    self: Function[..., Any] = Function._make(name)
+    self._find = lambda number: messages.Lookup(number, app, name, environment_name)
+    return self
+
+
+class _Items(Stream[Any]):
+    """What `Function.remote_gen` returns."""
+
+    def __init__(
+        self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+        self._call: GeneratorCall | None = None
+
+    async def _more(self) -> list[Any]:
+        __tracebackhide__ = True
+        if self._call is None:
+            live = await self._function._live()
+            if not live.info.is_generator:
+                raise InvalidError(
+                    "This Function is not a generator: call it with .remote(...) instead."
+                )
+            payload = live.pickle(self._args, self._kwargs)
+            self._call = GeneratorCall(live.client, live.info, payload, live.version, _parent())
+            live.client.open(self._call)
+        return await self._call.take()
+
+    def _stop(self) -> None:
+        if self._call is not None:
+            self._call.abandon()
+
+
+def _signature(raw: Callable[..., Any]) -> str:
+    try:
+        return str(inspect.signature(raw))
+    except (ValueError, TypeError):
+        return "(...)"
+
+
+def _source(raw: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(raw)
+    except (OSError, TypeError, IndentationError, SyntaxError):
+        return ""

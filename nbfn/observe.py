@@ -1,0 +1,111 @@
+"""Where what happens during a call goes: prints and displays of remote code, progress, the end.
+
+The notebook layer registers an `Observer`; without one, output is written to this process's own stdout and stderr. Nothing here
+knows widgets, and the calls know nothing of observers but this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from nbfn.wire.messages import Emission, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call, as an observer sees it.
+
+    Attributes:
+        id: The call's id.
+        function: The Function's name.
+        version: Its version.
+        app: Its App's name, empty for an unnamed one.
+        kind: remote, map, spawn or generator.
+        total: Inputs there will be, or None while that is not known.
+        created: When the call began, in `time.time` seconds.
+        cancel: Cancels the call; safe from any thread, does not block.
+    """
+
+    id: str
+    function: str
+    version: int
+    app: str
+    kind: str
+    total: int | None
+    created: float
+    cancel: Callable[[], None]
+
+
+class CallSink(Protocol):
+    """What hears of one call. Every method is called from the client's thread and must not block."""
+
+    def emission(self, e: Emission) -> None:
+        """Take what remote code wrote; comes before the result of the input that wrote it."""
+
+    def progress(self, p: Progress) -> None:
+        """Take where the call stands at the hub."""
+
+    def outputs(self, done: int, failed: int, total: int | None) -> None:
+        """Take how many inputs have ended, how many of them failed, and how many there are (None: not known yet)."""
+
+    def finished(self, status: str, error: BaseException | None) -> None:
+        """Take the end: success, failure or terminated."""
+
+
+class Observer(Protocol):
+    """What is told of every call that begins."""
+
+    def call_started(self, call: CallView) -> CallSink | None:
+        """Choose the sink of a call, or None for the default one. Called on the thread that makes the call."""
+
+
+class TextSink:
+    """Writes what remote code wrote to this process's stdout and stderr; displays as their plain text."""
+
+    def emission(self, e: Emission) -> None:
+        """See `CallSink.emission`."""
+        stream = sys.stderr if e.channel == "stderr" else sys.stdout
+        text = _plain_text(e)
+        if text and stream is not None:
+            stream.write(text)
+            stream.flush()
+
+    def progress(self, p: Progress) -> None:
+        """See `CallSink.progress`."""
+
+    def outputs(self, done: int, failed: int, total: int | None) -> None:
+        """See `CallSink.outputs`."""
+
+    def finished(self, status: str, error: BaseException | None) -> None:
+        """See `CallSink.finished`."""
+
+
+def _plain_text(e: Emission) -> str:
+    text = e.data.decode("utf-8", "replace")
+    if e.channel in ("stdout", "stderr"):
+        return text
+    with contextlib.suppress(ValueError, AttributeError, TypeError):
+        plain = json.loads(text).get("data", {}).get("text/plain", "")
+        return f"{plain}\n" if plain else ""
+    return ""
+
+
+_observer: Observer | None = None
+
+
+def set_observer(observer: Observer | None) -> None:
+    """Tell this observer of every call from now on; None goes back to plain output."""
+    global _observer
+    _observer = observer
+
+
+def begin(call: CallView) -> CallSink:
+    """Return the sink of a call that begins now."""
+    sink = _observer.call_started(call) if _observer is not None else None
+    return sink if sink is not None else TextSink()

@@ -1,0 +1,280 @@
+"""One body for the blocking and the async form of an operation.
+
+An operation is written once, as a coroutine that awaits nothing but `wait(future)`. The blocking form steps that coroutine by
+hand on the caller's own thread, so it needs no event loop, works inside a running one and hears Ctrl-C; ``.aio`` steps the same
+coroutine from the caller's asyncio loop. Nothing here knows what is being waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import concurrent.futures
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+S = TypeVar("S")
+Q = ParamSpec("Q")
+T = TypeVar("T")
+
+
+class wait(Generic[T]):  # noqa: N801 - reads as a verb: ``await wait(future)``
+    """Await a `concurrent.futures.Future`.
+
+    Args:
+        future: What to wait for. It may have other waiters: none of them cancels it.
+        timeout: Seconds after which the builtin ``TimeoutError`` is raised.
+    """
+
+    __slots__ = ("future", "timeout")
+
+    def __init__(self, future: concurrent.futures.Future[T], timeout: float | None = None) -> None:
+        self.future = future
+        self.timeout = timeout
+
+    def __await__(self) -> Generator[wait[T], None, T]:
+        __tracebackhide__ = True
+        if not self.future.done():
+            yield self
+            if not self.future.done():
+                raise builtins.TimeoutError
+        return self.future.result()
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on this thread, blocking; an interrupt is raised inside it first."""
+    __tracebackhide__ = True
+    try:
+        waiting = coroutine.send(None)
+        while True:
+            try:
+                _block(waiting)
+            except BaseException as interrupt:  # noqa: BLE001 - KeyboardInterrupt above all
+                waiting = coroutine.throw(interrupt)
+            else:
+                waiting = coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _block(waiting: wait[Any]) -> None:
+    __tracebackhide__ = True
+    try:
+        waiting.future.exception(waiting.timeout)
+    except (builtins.TimeoutError, concurrent.futures.CancelledError):
+        pass  # `wait` looks at the future itself
+
+
+async def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end from an asyncio loop; a cancellation is raised inside it first."""
+    __tracebackhide__ = True
+    try:
+        waiting = coroutine.send(None)
+        while True:
+            try:
+                await _arrival(waiting)
+            except BaseException as interrupt:  # noqa: BLE001 - CancelledError above all
+                waiting = coroutine.throw(interrupt)
+            else:
+                waiting = coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def _arrival(waiting: wait[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    arrived = loop.create_future()
+
+    def tell(_: object) -> None:
+        try:
+            loop.call_soon_threadsafe(lambda: arrived.done() or arrived.set_result(None))
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits any more
+
+    waiting.future.add_done_callback(tell)
+    await asyncio.wait([arrived], timeout=waiting.timeout)
+
+
+class Blocking(Generic[Q, T]):
+    """A callable that blocks; its ``aio`` does the same without blocking the running event loop."""
+
+    def __init__(self, function: Callable[Q, Coroutine[Any, Any, T]]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """Do it and return when it is done."""
+        __tracebackhide__ = True
+        return run(self._function(*args, **kwargs))
+
+    async def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """Do it, awaited."""
+        __tracebackhide__ = True
+        return await drive(self._function(*args, **kwargs))
+
+    @property
+    def raw(self) -> Callable[Q, Coroutine[Any, Any, T]]:
+        """The coroutine function itself, for use inside another operation."""
+        return self._function
+
+    def __getattr__(self, name: str) -> Any:  # __doc__, __name__, __wrapped__: look like the method
+        return getattr(self._function, name)
+
+    def __repr__(self) -> str:
+        return f"<blocking {self._function!r}>"
+
+
+class blocking(Generic[S, Q, T]):  # noqa: N801 - a decorator
+    """Make an ``async def`` method a blocking one with an ``.aio`` twin, on instances and on the class.
+
+    Examples:
+        >>> class Clock:
+        ...     @blocking
+        ...     async def tick(self, times: int) -> str:
+        ...         return "tick" * times
+        >>> Clock().tick(2)
+        'ticktick'
+    """
+
+    def __init__(self, method: Callable[Concatenate[S, Q], Coroutine[Any, Any, T]]) -> None:
+        self._method = method
+        functools.update_wrapper(self, method)  # type: ignore[arg-type]
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Blocking[Concatenate[S, Q], T]: ...
+    @overload
+    def __get__(self, instance: S, owner: type) -> Blocking[Q, T]: ...
+    def __get__(self, instance: S | None, owner: type) -> Any:
+        if instance is None:
+            return Blocking(self._method)
+        return Blocking(self._method.__get__(instance, owner))
+
+
+class Streaming(Generic[Q, T]):
+    """A callable whose result can be iterated with ``for`` and with ``async for``; ``aio`` is the same callable."""
+
+    def __init__(self, function: Callable[Q, T]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """Return the lazy result."""
+        return self._function(*args, **kwargs)
+
+    def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """Return the lazy result, for ``async for``."""
+        return self._function(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def __repr__(self) -> str:
+        return f"<streaming {self._function!r}>"
+
+
+class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
+    """Give a method that returns a `Stream` an ``.aio`` twin."""
+
+    def __init__(self, method: Callable[Concatenate[S, Q], T]) -> None:
+        self._method = method
+        functools.update_wrapper(self, method)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Streaming[Concatenate[S, Q], T]: ...
+    @overload
+    def __get__(self, instance: S, owner: type) -> Streaming[Q, T]: ...
+    def __get__(self, instance: S | None, owner: type) -> Any:
+        if instance is None:
+            return Streaming(self._method)
+        return Streaming(self._method.__get__(instance, owner))
+
+
+class Stream(Generic[T]):
+    """Values that come in batches, for ``for``, ``next()`` and ``async for``; single use.
+
+    A subclass says where a batch comes from (`_more`) and how to give up (`_stop`). Leaving a loop over it early closes it.
+    """
+
+    _batch: Iterator[T] = iter(())
+    _ended = False
+
+    async def _more(self) -> list[T]:
+        """Return the next values, at least one; raise StopAsyncIteration at the end."""
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        """Give up: called once, by an early close. Must not block."""
+
+    def __iter__(self) -> Iterator[T]:
+        __tracebackhide__ = True
+        try:
+            yield from self._batch
+            while self._refill():
+                yield from self._batch
+        finally:
+            self.close()
+
+    def __next__(self) -> T:
+        __tracebackhide__ = True
+        while True:
+            for value in self._batch:
+                return value
+            if not self._refill():
+                raise StopIteration
+
+    def _refill(self) -> bool:
+        __tracebackhide__ = True
+        if self._ended:
+            return False
+        try:
+            self._batch = iter(run(self._more()))
+        except StopAsyncIteration:
+            self._ended = True
+            return False
+        except BaseException:
+            self.close()
+            raise
+        return True
+
+    async def _refill_aio(self) -> bool:
+        __tracebackhide__ = True
+        if self._ended:
+            return False
+        try:
+            self._batch = iter(await drive(self._more()))
+        except StopAsyncIteration:
+            self._ended = True
+            return False
+        except BaseException:
+            self.close()
+            raise
+        return True
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        __tracebackhide__ = True
+        try:
+            for value in self._batch:
+                yield value
+            while await self._refill_aio():
+                for value in self._batch:
+                    yield value
+        finally:
+            self.close()
+
+    async def __anext__(self) -> T:
+        __tracebackhide__ = True
+        while True:
+            for value in self._batch:
+                return value
+            if not await self._refill_aio():
+                raise StopAsyncIteration
+
+    def close(self) -> None:
+        """End it: nothing more comes out, and what was under way for it is cancelled."""
+        if not self._ended:
+            self._ended = True
+            self._stop()
+        self._batch = iter(())
+
+    async def aclose(self) -> None:
+        """End it, as `close`."""
+        self.close()
