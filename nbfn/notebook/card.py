@@ -25,6 +25,7 @@ class Card:
     Attributes:
         created: False when the same code was registered before.
         captures: The captured names as people read them; see `captures`.
+        rehearsed: How large it would be, when it was not registered.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Card:
     warm: int
     captures: tuple[str, ...]
     signature: str = ""
-    doc: str = ""
+    rehearsed: str = ""
 
     def line(self) -> str:
         """Return the card as plain text.
@@ -45,6 +46,8 @@ class Card:
             >>> Card("embed", "churn", 4, False, 0, ()).line()
             '✓ embed unchanged, v4 · app churn'
         """
+        if self.rehearsed:
+            return f"○ {self.name} would be registered, {self.rehearsed}{self._rest()}"
         title = f"{self.name} v{self.version}" if self.created else f"{self.name} unchanged"
         return f"✓ {title}{self._rest()}"
 
@@ -58,10 +61,11 @@ class Card:
     def html(self) -> str:
         """Return the card as one row of HTML."""
         title = f"v{self.version}" if self.created else "unchanged"
+        title = f"would be registered, {self.rehearsed}" if self.rehearsed else title
         return (
             '<div style="font-family:var(--jp-ui-font-family,sans-serif);'
             'font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,inherit)">'
-            '<span style="color:var(--jp-success-color1,#2e7d32)">✓</span> '
+            '<span style="color:var(--jp-success-color1,#2e7d32)">{"○" if self.rehearsed else "✓"}</span> '
             f'<code style="background:none">{escape(self.name)}{escape(self.signature)}</code> '
             f'<b>{title}</b><span style="color:var(--jp-ui-font-color2,#616161)">'
             f"{escape(self._rest())}</span></div>"

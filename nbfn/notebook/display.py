@@ -26,7 +26,7 @@ class Place:
     """The output area of the cell (or the terminal) that is running now."""
 
     def __init__(self) -> None:
-        shell: Any = get_ipython()  # type: ignore[no-untyped-call]
+        shell: Any = get_ipython()
         # Whatever stands in for them now (%%capture, redirect_stdout) gets the output.
         self._streams: dict[str, TextIO] = {"stdout": sys.stdout, "stderr": sys.stderr}
         self._publisher = getattr(shell, "display_pub", None)
@@ -56,7 +56,8 @@ class Place:
         kernel = self._kernel
         if kernel is None:
             return
-        for target in (*self._streams.values(), self._publisher):
+        targets: list[Any] = [*self._streams.values(), self._publisher]
+        for target in targets:
             if hasattr(target, "set_thread_parent"):
                 target.set_thread_parent({"header": target.parent_header})
         parent = kernel.get_parent()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-_ATTRIBUTE = "_nbfn_get_records"
+_HERE = str(Path(__file__).parent)
 
 
 def install(shell: Any) -> None:
@@ -13,31 +15,61 @@ def install(shell: Any) -> None:
     IPython hides frames that carry ``__tracebackhide__``, but says so in a line for each gap. Only
     nbfn's are taken out here; those of others are shown or hidden as ever.
     """
-    formatter = shell.InteractiveTB
-    if not hasattr(formatter, "get_records") or _ATTRIBUTE in formatter.__dict__:
-        return
-    original = formatter.get_records
-
-    def get_records(*args: Any, **kwargs: Any) -> Any:
-        records = original(*args, **kwargs)
-        kept = [record for record in records if not is_ours(getattr(record, "frame", None))]
-        return kept or records
-
-    formatter.__dict__[_ATTRIBUTE] = original
-    formatter.get_records = get_records
+    _wrap(shell.InteractiveTB, "get_records", _without_ours)
+    _wrap(shell.SyntaxTB, "structured_traceback", _without_magic)
 
 
 def uninstall(shell: Any) -> None:
     """Undo `install`."""
-    formatter = shell.InteractiveTB
-    if formatter.__dict__.pop(_ATTRIBUTE, None) is not None:
-        del formatter.get_records
+    for formatter, name in (
+        (shell.InteractiveTB, "get_records"),
+        (shell.SyntaxTB, "structured_traceback"),
+    ):
+        if hasattr(formatter.__dict__.get(name), "nbfn"):
+            delattr(formatter, name)
+
+
+def _wrap(formatter: Any, name: str, around: Callable[..., Any]) -> None:
+    original = getattr(formatter, name, None)
+    if original is None or name in formatter.__dict__:  # somebody has changed it: leave it alone
+        return
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return around(original, *args, **kwargs)
+
+    wrapped.nbfn = True  # type: ignore[attr-defined]
+    setattr(formatter, name, wrapped)
+
+
+def _without_ours(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    records = original(*args, **kwargs)
+    frames = [getattr(record, "frame", None) for record in records]
+    # What led to the body of a %%remote cell is the magic's own business.
+    magic = max((n for n, frame in enumerate(frames) if _is_magic(frame)), default=-1)
+    kept = [r for n, r in enumerate(records) if n > magic and not is_ours(frames[n])]
+    return kept or records
+
+
+def _without_magic(
+    original: Callable[..., Any], kind: Any, error: Any, summary: Any, *args: Any, **kwargs: Any
+) -> Any:
+    entries = summary if isinstance(summary, list) else []
+    if any(str(getattr(entry, "filename", "")).startswith(_HERE) for entry in entries):
+        summary = []
+    return original(kind, error, summary, *args, **kwargs)
 
 
 def is_ours(frame: Any) -> bool:
     """Whether a frame is nbfn's and asks to be hidden."""
     if frame is None:
         return False
-    module = str(frame.f_globals.get("__name__", ""))
-    ours = module.partition(".")[0] in ("nbfn", "nbfn_kernel")
+    ours = _module(frame).partition(".")[0] in ("nbfn", "nbfn_kernel")
     return ours and bool(frame.f_locals.get("__tracebackhide__"))
+
+
+def _is_magic(frame: Any) -> bool:
+    return frame is not None and _module(frame).startswith(f"{__package__}.") and is_ours(frame)
+
+
+def _module(frame: Any) -> str:
+    return str(frame.f_globals.get("__name__", ""))

@@ -34,8 +34,6 @@ SHOWN_DISPLAYS = 20
 #: Seconds the end of a cell waits for the last word of a map that it ran.
 LAST_WORD = 1.0
 
-_STATES = {"success": "done", "failure": "failed", "terminated": "cancelled"}
-
 
 class Board(Protocol):
     """One way to show a map: a widget, lines, or one line."""
@@ -45,6 +43,9 @@ class Board(Protocol):
 
     def end(self, tally: Tally, now: float) -> None:
         """Show the end, once."""
+
+    def amend(self, tally: Tally, now: float) -> None:
+        """Show the errors, which came to be known after the end."""
 
 
 class PrintSink:
@@ -75,7 +76,9 @@ class MapSink:
             call.function, call.app, call.version, call.id, began=now(), total=call.total
         )
         self.place = place
-        self.cancel = call.cancel
+        self._cancel = call.cancel
+        self._cancelled = False
+        self.late = False  # errors came to be known after the end
         self.board: Board | None = None
         self.ended = threading.Event()
         self._now = now
@@ -120,25 +123,43 @@ class MapSink:
             self.tally.counted(done, failed, total, self._now())
 
     def failed(self, index: int, error: BaseException) -> None:
-        """Add one input's error to its group."""
+        """Add one input's error to its group. Called by whoever unpacks the outcomes."""
         with self.lock:
             self.tally.fault(type(error).__name__, str(error), where(error), index)
+            self.late = self.ended.is_set()
+
+    def cancel(self) -> None:
+        """Cancel the call; called by the page, on the thread of its messages."""
+        self._cancelled = True
+        self._cancel()
 
     def finished(self, status: str, error: BaseException | None) -> None:
         """Show the last word, before whoever waits for the map goes on."""
         with self.lock:
             if error is not None and not self.tally.groups and status == "failure":
-                self.failed(0, error)
-            text = f"{type(error).__name__}: {error}" if error is not None else ""
-            self.tally.finish(_STATES.get(status, status), text, self._now())
-            board, self.board = self.board, None
+                self.tally.fault(type(error).__name__, str(error), where(error), 0)
+            self.tally.finish(self._last_state(status), "", self._now())
         try:
-            if board is not None:
-                self.place.run(board.end, self.tally, self._now())
+            if self.board is not None:
+                self.place.run(self.board.end, self.tally, self._now())
             elif self.tally.lines:
                 self.place.write("stdout", snapshot.log_text(self.tally))
         finally:
             self.ended.set()
+
+    def _last_state(self, status: str) -> str:
+        if self._cancelled or status == "terminated":
+            return "cancelled"
+        complete = self.tally.total is not None and self.tally.done >= self.tally.total
+        # A map that returns its exceptions has done its work although some of it failed.
+        return "done" if status == "success" or (complete and self.tally.done > 1) else "failed"
+
+    def amend(self) -> None:
+        """Show errors that came to be known after the end."""
+        with self.lock:
+            late, self.late = self.late, False
+        if late and self.board is not None:
+            self.place.run(self.board.amend, self.tally, self._now())
 
 
 def where(error: BaseException) -> str:
@@ -153,7 +174,7 @@ def where(error: BaseException) -> str:
         trace = trace.tb_next
     if found is None:
         return ""
-    shell: Any = get_ipython()  # type: ignore[no-untyped-call]
+    shell: Any = get_ipython()
     named = shell.compile.format_code_name(found[0]) if shell is not None else None
     place = " ".join(named) if named else found[0].rpartition("/")[2]
     return f"{place}, line {found[1]}"
@@ -182,11 +203,15 @@ class WidgetBoard:
 
     def end(self, tally: Tally, now: float) -> None:
         """Replace the widget by a snapshot."""
+        self.amend(tally, now)
+        self._widget.layout.close()
+        self._widget.close()
+
+    def amend(self, tally: Tally, now: float) -> None:
+        """Replace what is shown by a new snapshot."""
         text = snapshot.text(tally, now, logged=True)
         data = {"text/plain": text, "text/html": snapshot.html(tally, now)}
         self._place.publish(data, transient={"display_id": self._shown}, update=True)
-        self._widget.layout.close()
-        self._widget.close()
 
 
 class LinesBoard:
@@ -211,6 +236,10 @@ class LinesBoard:
         self._place.write("stdout", snapshot.log_text(tally))
         self._place.write("stdout", f"{snapshot.text(tally, now)}\n")
 
+    def amend(self, tally: Tally, now: float) -> None:
+        """Write the errors."""
+        self._place.write("stdout", f"{snapshot.errors(tally)}\n")
+
 
 class TerminalBoard:
     """One line, rewritten in place."""
@@ -231,6 +260,10 @@ class TerminalBoard:
         """Leave the last line and the errors."""
         self.show(tally, now)
         self._place.write("stdout", f"\r\x1b[2K{snapshot.text(tally, now)}\n")
+
+    def amend(self, tally: Tally, now: float) -> None:
+        """Write the errors."""
+        self._place.write("stdout", f"{snapshot.errors(tally)}\n")
 
 
 def board_for(sink: MapSink, now: float) -> Board:
@@ -281,11 +314,17 @@ class NotebookObserver:
         failed = getattr(result, "error_in_exec", None) is not None
         deadline = self._now() + LAST_WORD
         cell = Place().cell
-        for sink in self._living():
+        for sink in self._running_in(cell):
             total = sink.tally.total
-            over = failed or (total is not None and sink.tally.done >= total)
-            if sink.place.cell == cell and over:
+            if failed or (total is not None and sink.tally.done >= total):
                 sink.ended.wait(max(0.0, deadline - self._now()))
+            sink.amend()
+        with self._wake:
+            self._running = [sink for sink in self._running if not sink.ended.is_set()]
+
+    def _running_in(self, cell: str) -> list[MapSink]:
+        with self._wake:
+            return [sink for sink in self._running if sink.place.cell == cell]
 
     def _watch(self, sink: MapSink) -> None:
         with self._wake:
@@ -297,19 +336,18 @@ class NotebookObserver:
                 self._ticker.start()
             self._wake.notify()
 
-    def _living(self) -> list[MapSink]:
-        with self._wake:
-            self._running = [s for s in self._running if not s.ended.is_set()]
-            return list(self._running)
-
     def _tick(self) -> None:
         while True:
             with self._wake:
-                while not self._running:
+                while not self._unfinished():
                     self._wake.wait()
-            for sink in self._living():
+                sinks = self._unfinished()
+            for sink in sinks:
                 self._show(sink)
             time.sleep(INTERVAL)
+
+    def _unfinished(self) -> list[MapSink]:
+        return [sink for sink in self._running if not sink.ended.is_set()]
 
     def _show(self, sink: MapSink) -> None:
         now = self._now()
@@ -333,3 +371,5 @@ class _Nothing:
     def show(self, tally: Tally, now: float) -> None: ...
 
     def end(self, tally: Tally, now: float) -> None: ...
+
+    def amend(self, tally: Tally, now: float) -> None: ...

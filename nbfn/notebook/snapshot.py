@@ -74,10 +74,13 @@ def line(tally: Tally, now: float) -> str:
 
 
 def _last_line(tally: Tally, now: float) -> str:
-    ok = f"{tally.done - tally.failed:,} ok"
-    counts = f"{ok}, {tally.failed:,} failed" if tally.failed else ok
-    missing = (tally.total or 0) - tally.done
-    counts += f", {missing:,} not run" if tally.state != "done" and missing > 0 else ""
+    ok = tally.done - tally.failed
+    counts = f"{ok:,} ok"
+    if tally.state == "cancelled":
+        # What was cancelled counts as failed at the hub, and means nothing to the user.
+        counts += f", {tally.total - ok:,} not done" if tally.total is not None else ""
+    elif tally.failed:
+        counts += f", {tally.failed:,} failed"
     workers = f"{tally.most_workers} worker{'s' if tally.most_workers != 1 else ''}"
     parts = [
         f"{_MARKS.get(tally.state, '•')} {tally.name}.map",
@@ -93,12 +96,19 @@ def _last_line(tally: Tally, now: float) -> str:
 def text(tally: Tally, now: float, *, logged: bool = False) -> str:
     """Return the finished map as plain text: its line, its errors and, if asked for, its last print."""
     found = [line(tally, now)]
-    for group in tally.groups.values():
-        at = f" ({group.where})" if group.where else ""
-        found.append(f"  {group.kind}: {_cut(group.message)}{at} · {group.count}×")
+    if tally.groups:
+        found.append(errors(tally))
     if tally.lines and logged:
         found.append(f"  {tally.lines:,} lines printed, the last: {tally.log[-1]}")
     return "\n".join(found)
+
+
+def errors(tally: Tally) -> str:
+    """Return the groups of errors, a line each."""
+    return "\n".join(
+        f"  {g.kind}: {_cut(g.message)}{f' ({g.where})' if g.where else ''} · {g.count:,}×"
+        for g in tally.groups.values()
+    )
 
 
 def html(tally: Tally, now: float) -> str:

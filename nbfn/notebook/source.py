@@ -1,11 +1,16 @@
-"""The text of the cell that a magic is in, under the name that IPython gives it.
+"""The text of the cell that a magic is in, under a name that IPython shows as that cell.
 
 Code compiled with this name shows the user's own lines in tracebacks, as ``Cell In[12], line 4``.
+The name is made of the text alone, not of the kernel's process as ipykernel's names are: the same
+cell has the same bytes, and so the same version, also after a restart of the kernel.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
+import linecache
+import re
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -16,11 +21,13 @@ class CellSource:
     """Where a magic's body stands.
 
     Attributes:
-        filename: What IPython calls the cell.
+        filename: What tracebacks call the part that becomes Functions.
+        here: What they call the part that runs here: IPython's own name of the cell.
         first_line: The line of the cell where the body begins.
     """
 
     filename: str
+    here: str
     first_line: int
 
 
@@ -33,17 +40,24 @@ def locate(shell: Any, magic: str, line: str, body: str) -> CellSource:
         line: See there.
         body: See there.
     """
+    wanted = body.rstrip()
+    fallback = f"%%{magic} {line}\n{body}"
     whole = next(
-        (
-            text
-            for text in _candidates(shell)
-            if text.rstrip().endswith(body.rstrip()) and body.strip()
-        ),
-        f"%%{magic} {line}\n{body}",
+        (t for t in _candidates(shell) if wanted and t.rstrip().endswith(wanted)), fallback
     )
-    above = whole.rstrip()[: len(whole.rstrip()) - len(body.rstrip())].count("\n")
-    filename = shell.compile.cache(whole, shell.execution_count, raw_code=whole)
-    return CellSource(filename, above + 1)
+    above = whole.rstrip()[: len(whole.rstrip()) - len(wanted)].count("\n")
+    remote = re.split(r"^%local[ \t]*$", body, maxsplit=1, flags=re.MULTILINE)[0].rstrip()
+    # What the magic's line says is no part of the code.
+    text = "\n" * (above - 1) + f"%%{magic}\n{remote}\n"
+    name = f"<cell {hashlib.sha256(text.encode()).hexdigest()[:10]}>"
+    numbers = getattr(shell.compile, "_filename_map", {})
+    here = shell.compile.get_code_name(whole, whole, shell.execution_count - 1)
+    number = numbers.get(here, shell.execution_count - 1)
+    for file, content in ((name, text), (here, whole)):
+        # As `CachingCompiler.cache` does, which knows names of its own making only.
+        linecache.cache[file] = (len(content), None, content.splitlines(keepends=True), file)
+        numbers[file] = number
+    return CellSource(name, here, above + 1)
 
 
 def _candidates(shell: Any) -> list[str]:
@@ -59,7 +73,7 @@ def _candidates(shell: Any) -> list[str]:
 def code_of(tree: ast.Module | ast.Expression, filename: str) -> CodeType:
     """Compile a tree of a cell, without this package's own ``__future__`` flags."""
     mode = "eval" if isinstance(tree, ast.Expression) else "exec"
-    return compile(tree, filename, mode, dont_inherit=True)  # type: ignore[no-any-return,call-overload]
+    return compile(tree, filename, mode, dont_inherit=True)
 
 
 def run_here(shell: Any, text: str, source: CellSource, first_line: int) -> Any:
@@ -68,9 +82,9 @@ def run_here(shell: Any, text: str, source: CellSource, first_line: int) -> Any:
     blank = len(text) - len(text.lstrip("\n"))
     plain = shell.transform_cell(text)  # magics and `!commands` are welcome here
     lines = "\n" * (first_line - 1 + blank)
-    tree = shell.transform_ast(ast.parse(lines + plain, source.filename))
+    tree = shell.transform_ast(ast.parse(lines + plain, source.here))
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(code_of(tree, source.filename), shell.user_ns)  # noqa: S102 - the user's own cell
+    exec(code_of(tree, source.here), shell.user_ns)  # noqa: S102 - the user's own cell
     if last is None:
         return None
-    return eval(code_of(ast.Expression(last.value), source.filename), shell.user_ns)  # noqa: S307
+    return eval(code_of(ast.Expression(last.value), source.here), shell.user_ns)  # noqa: S307

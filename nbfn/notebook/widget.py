@@ -37,7 +37,7 @@ class MapProgress(anywidget.AnyWidget):
     _css = _HERE / "progress.css"
     view = traitlets.Dict().tag(sync=True)
     strip = traitlets.Bytes(b"").tag(sync=True)
-    errors = traitlets.List().tag(sync=True)
+    errors: Any = traitlets.List().tag(sync=True)
     log = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, tally: Tally, now: float, cancel: Callable[[], None]) -> None:

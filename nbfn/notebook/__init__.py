@@ -1,0 +1,55 @@
+"""nbfn in IPython: ``%load_ext nbfn``, ``%%remote``, output under the right cell, progress of maps.
+
+IPython, ipywidgets and anywidget are known here and nowhere else in nbfn.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+log = logging.getLogger("nbfn.client")
+
+
+def load(shell: Any) -> None:
+    """Set nbfn up in an IPython shell; a second time replaces the first.
+
+    Args:
+        shell: The running `InteractiveShell`.
+    """
+    from nbfn import observe
+    from nbfn.config import Settings
+
+    from . import completion, frames
+    from .magics import RemoteMagics
+    from .progress import NotebookObserver
+
+    unload(shell)
+    observer = NotebookObserver(progress=Settings.load().progress)
+    observe.set_observer(observer)
+    shell.register_magics(RemoteMagics(shell, observer))
+    shell.events.register("post_run_cell", observer.settle)
+    completion.install(shell)
+    frames.install(shell)
+    shell._nbfn_observer = observer
+
+
+def unload(shell: Any) -> None:
+    """Take out of an IPython shell what `load` put in; magics stay known, as IPython has it."""
+    observer = shell.__dict__.pop("_nbfn_observer", None)
+    if observer is None:
+        return
+    from nbfn import observe
+
+    from . import completion, frames
+
+    observe.set_observer(None)
+    for undo in (
+        lambda: shell.events.unregister("post_run_cell", observer.settle),
+        lambda: completion.uninstall(shell),
+        lambda: frames.uninstall(shell),
+    ):
+        try:
+            undo()
+        except (ValueError, AttributeError):  # somebody else removed it already
+            log.debug("nbfn was partly unloaded before", exc_info=True)

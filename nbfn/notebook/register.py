@@ -1,0 +1,173 @@
+"""From a function cell to deployed Functions, bound in the notebook; all of a cell or nothing."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from types import FunctionType
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from nbfn import capture
+from nbfn.app import App
+from nbfn.function import Function
+
+from . import card, source
+from .cells import FunctionCell, cleaned_name
+
+#: The magic's short options and what `App.function` calls them.
+_OPTIONS = {
+    "warm": "min_containers",
+    "max": "max_containers",
+    "buffer": "buffer_containers",
+    "idle": "scaledown_window",
+    "timeout": "timeout",
+    "retries": "retries",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the magic's line asks for.
+
+    Attributes:
+        app: The App to register in.
+        rename: The name of the cell's only Function, or "".
+        options: For `App.function`.
+    """
+
+    app: str
+    rename: str
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, line: argparse.Namespace, cell: FunctionCell) -> Wanted:
+        """Read it off the parsed line.
+
+        Raises:
+            UsageError: If it does not fit the cell.
+        """
+        given = {
+            theirs: value
+            for ours, theirs in _OPTIONS.items()
+            if (value := getattr(line, ours)) is not None
+        }
+        if line.name and len(cell.public) != 1:
+            names = ", ".join(cell.public + cell.decorated)
+            raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
+        if (given or line.app) and not cell.public:
+            raise UsageError("Options of an @app.function(...) go into its brackets.")
+        return cls(line.app or default_app_name(), line.name or "", given)
+
+
+def default_app_name() -> str:
+    """Return the notebook's file name without its suffix, or ``notebook`` where it is not known."""
+    stem = PurePath(os.environ.get("JPY_SESSION_NAME", "")).stem
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")[:64] or "notebook"
+
+
+class Registrar:
+    """Registers cells of one notebook.
+
+    Args:
+        shell: The IPython shell, whose namespace the functions see and are bound in.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+
+    def register(
+        self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
+    ) -> list[card.Card]:
+        """Execute a cell's definitions, deploy them and bind their names.
+
+        Raises:
+            nbfn.exception.Error: If one cannot be registered; the names are as they were then.
+        """
+        __tracebackhide__ = True
+        names = self._shell.user_ns
+        bound = (*cell.public, *cell.decorated, *cell.helpers)
+        with _restored_on_error(names, bound):
+            exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
+            app = App(wanted.app)
+            for name in cell.public:
+                raw = _named(names[name])
+                names[name] = app.function(name=wanted.rename or name, **wanted.options)(raw)
+            if cell.public:
+                app.deploy()
+            for expression in cell.apps:
+                _app_called(expression, names).deploy()
+        made = [names[name] for name in cell.public + cell.decorated]
+        return [_card(f) for f in made if isinstance(f, Function)]
+
+    def rehearse(
+        self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
+    ) -> list[card.Card]:
+        """Return the cards that `register` would show, and change nothing."""
+        __tracebackhide__ = True
+        names = dict(self._shell.user_ns)
+        exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
+        cards = []
+        for name in cell.public + cell.decorated:
+            found = names[name]
+            raw = found.get_raw_f() if isinstance(found, Function) else _named(found)
+            data, _ = capture.dump(name, raw, capture.Snapshot(raw))
+            shown = wanted.rename if name in cell.public and wanted.rename else name
+            size = card.size_text(len(data))
+            cards.append(card.Card(shown, wanted.app, 0, True, 0, _captures(raw), rehearsed=size))
+        return cards
+
+
+def _named(raw: Any) -> Any:
+    # A def that is enclosed for the sake of recursion is not to look like it.
+    if isinstance(raw, FunctionType):
+        raw.__qualname__ = cleaned_name(raw.__qualname__)
+        if hasattr(raw.__code__, "co_qualname"):
+            raw.__code__ = raw.__code__.replace(co_qualname=raw.__qualname__)
+    return raw
+
+
+def _app_called(expression: str, names: dict[str, Any]) -> App:
+    found = eval(expression, names)  # noqa: S307 - the user's own decorator, read again
+    if not isinstance(found, App):
+        raise UsageError(f"@{expression}.function(...) is not of an nbfn.App, so it is not known.")
+    return found
+
+
+@contextlib.contextmanager
+def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Iterator[None]:
+    before = {name: names[name] for name in touched if name in names}
+    try:
+        yield
+    except BaseException:
+        for name in touched:
+            names.pop(name, None)
+        names.update(before)
+        raise
+
+
+def _card(function: Function[..., Any]) -> card.Card:
+    function.hydrate()  # nothing to do after a deploy, but the hub may have gone since
+    state = function._state
+    assert state is not None
+    info, raw = state.info, function.get_raw_f()
+    return card.Card(
+        info.name,
+        info.app,
+        info.version,
+        info.created,
+        info.pool.min_containers or 0,
+        _captures(raw),
+        info.signature,
+    )
+
+
+def _captures(raw: Callable[..., Any]) -> tuple[str, ...]:
+    values = {name: value for name, _, value in capture.Snapshot(raw).found if value is not raw}
+    return card.captures([c for c in capture.report(raw) if c.name in values], values)
