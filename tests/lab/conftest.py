@@ -109,4 +109,4 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
 
 @pytest.fixture
 def jp_server_config() -> dict[str, Any]:
-    return {"ServerApp": {"jpserver_extensions": {"nbfn.lab": True}}}
+    return {"ServerApp": {"jpserver_extensions": {"nbfn": True}}}

@@ -12,7 +12,7 @@ from typing import Any
 from jupyter_client.kernelspec import KernelSpecManager
 
 import nbfn
-from nbfn.lab import _jupyter_server_extension_points
+from nbfn import _jupyter_server_extension_points
 from nbfn.lab.events import SCHEMA_ID
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_the_names_that_others_find_us_by() -> None:
     assert "nbfn" in {entry.name for entry in entry_points(group="console_scripts")}
     assert "local" in {entry.name for entry in entry_points(group="nbfn.launchers")}
     config = read_json("labextension/etc/nbfn.json")["ServerApp"]["jpserver_extensions"]
-    assert config == {"nbfn.lab": True}
+    assert config == {"nbfn": True}
     [point] = _jupyter_server_extension_points()
     assert point["app"].name == "nbfn"
 
