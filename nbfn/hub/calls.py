@@ -143,7 +143,7 @@ def put_inputs(
     for item in new:
         call.inputs[item.index] = item
     if new:
-        call.total = max(call.total, call.total + len(new))
+        call.total += len(new)
     call.closed = call.closed or closed
     if call.cancelled:
         outcomes.finish(t, call, [outcomes.terminated(item) for item in new])
@@ -160,16 +160,15 @@ def put_inputs(
 def _unknown(
     t: Tables, call: Call, inputs: Sequence[tuple[int, Payload]]
 ) -> list[tuple[int, Payload]]:
-    """Repeat the outcomes that the client asks about again; return the inputs that never
-    arrived.
+    """Repeat the outcomes that the client asks about again; return the inputs that never arrived.
+
+    Indices are sent in order, so what is new has an index that no input had yet.
     """
-    seen = {outcome.index: outcome for outcome in call.recent}
-    again = [seen[index] for index, _ in inputs if index in seen]
+    asked = {index for index, _ in inputs}
+    again = [outcome for outcome in call.recent if outcome.index in asked]
     if again:
         t.emit(Deliver(call.client, call.id, again))
-    return [
-        (i, p) for i, p in inputs if i not in call.inputs and i not in seen and not call.released
-    ]
+    return [] if call.released else [(i, p) for i, p in inputs if i >= call.total]
 
 
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
@@ -212,7 +211,9 @@ def cancel(t: Tables, call: Call, indices: Sequence[int] | None = None) -> None:
         if item.worker is not None:
             _stop_running(t, item)
         else:
-            if indices is not None:
+            if item.crashes and item in call.pool.solo:
+                call.pool.solo.remove(item)
+            elif indices is not None:
                 call.pool.turns.remove(item)
             ended.append(outcomes.terminated(item))
     outcomes.finish(t, call, ended)

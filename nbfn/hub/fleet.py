@@ -119,7 +119,7 @@ def _room_for_solo(t: Tables, pool: Pool, want: int, settings: scale.Settings) -
     """An input that crashed a worker waits for a fresh one: give up a used one where the pool is
     full.
     """
-    fresh = pool.starting or any(worker.ran == 0 for worker in pool.idle.values())
+    fresh = pool.binding or any(worker.ran == 0 for worker in pool.idle.values())
     if fresh:
         return want
     if len(pool.workers) >= settings.max_containers and pool.idle:
@@ -271,6 +271,8 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
             t.touch(pool)
     elif worker.state == "lost":
         _back(t, worker, event)
+    elif worker.state == "draining":
+        t.emit(DrainWorker(worker.id))
     t.changed()
 
 
@@ -359,8 +361,8 @@ def worker_lost(t: Tables, event: WorkerLost) -> None:
     out.
     """
     worker = t.workers.get(event.worker)
-    if worker is None or worker.state == "lost":
-        return
+    if worker is None or worker.state in ("lost", "draining"):
+        return  # one that was told to go has a timer of its own
     _out_of_service(t, worker)
     worker.state = "lost"
     t.after(t.limits.lease, _lease_over, worker)

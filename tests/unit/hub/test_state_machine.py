@@ -1,0 +1,150 @@
+"""Any order of events whatever: no input lost, none with two workers, no pool above its max, one outcome each."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from nbfn.hub import events as e
+from nbfn.types import InputStatus
+from tests.unit.hub.world import FAILURE, SUCCESS, World
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Clients, workers and time in any order; then peace, in which everything must end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.accepted: set[tuple[str, int]] = set()
+        self.calls = 0
+        self.versions = 0
+        self.fs = [
+            self.world.register("f", max_containers=2, retries=1),
+            self.world.register("g", max_containers=3, min_containers=1),
+        ]
+
+    def _pick(self, names: list[str], data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(sorted(names)))
+
+    @rule(which=st.integers(0, 1), count=st.integers(1, 30), durable=st.booleans())
+    def begin_a_call(self, which: int, count: int, durable: bool) -> None:
+        self.calls += 1
+        name = self.world.call(f"fc-{self.calls}", self.fs[which], count, durable=durable)
+        self.accepted |= {(name, index) for index in range(count)}
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def tell_of_a_call_again(self, data: st.DataObject) -> None:
+        name, _ = data.draw(st.sampled_from(sorted(self.accepted)))
+        call = self.world.state.tables.calls.get(name)
+        if call is not None:
+            inputs = [(i, f"{name}:{i}") for n, i in sorted(self.accepted) if n == name]
+            put = e.CallPut("cl-1", name, call.pool.record.id, 0, "map", inputs, True, call.durable, True)
+            self.world.put(put)
+
+    @precondition(lambda self: self.world.state.tables.calls)
+    @rule(data=st.data(), some=st.booleans())
+    def cancel(self, data: st.DataObject, some: bool) -> None:
+        name = self._pick(list(self.world.state.tables.calls), data)
+        indices = [i for n, i in sorted(self.accepted) if n == name][::2] if some else None
+        self.world.put(e.CallCancelled("cl-1", 0, name, indices))
+
+    @precondition(lambda self: self.world.to_start)
+    @rule(data=st.data())
+    def start_worker(self, data: st.DataObject) -> None:
+        self.world.start(self._pick(self.world.to_start, data))
+
+    @precondition(lambda self: self.world.to_start)
+    @rule(data=st.data())
+    def fail_to_start(self, data: st.DataObject) -> None:
+        worker = self._pick(self.world.to_start, data)
+        self.world.to_start.remove(worker)
+        self.world.put(e.WorkerNotStarted(worker, "no room"))
+
+    @precondition(lambda self: self.world.to_bind)
+    @rule(data=st.data())
+    def load_function(self, data: st.DataObject) -> None:
+        self.world.bind(self._pick(self.world.to_bind, data))
+
+    @precondition(lambda self: self.world.to_stop)
+    @rule(data=st.data())
+    def stop_worker(self, data: st.DataObject) -> None:
+        self.world.stop(self._pick(self.world.to_stop, data))
+
+    @precondition(lambda self: self.world.busy())
+    @rule(data=st.data(), status=st.sampled_from([SUCCESS, SUCCESS, FAILURE]), fast=st.booleans())
+    def finish_input(self, data: st.DataObject, status: int, fast: bool) -> None:
+        worker = self._pick([w.name for w in self.world.busy()], data)
+        self.world.finish(worker, status, 1e-5 if fast else 1.0)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data(), signal=st.sampled_from([9, 11, None]))
+    def kill_worker(self, data: st.DataObject, signal: int | None) -> None:
+        worker = self._pick(list(self.world.workers), data)
+        self.world.exit(worker, signal=signal, exit_code=None if signal else 3)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data())
+    def lose_worker(self, data: st.DataObject) -> None:
+        fake = self.world.workers[self._pick(list(self.world.workers), data)]
+        if fake.connected:
+            fake.connected = False
+            self.world.put(e.WorkerLost(fake.name))
+
+    @precondition(lambda self: any(not w.connected for w in self.world.workers.values()))
+    @rule(data=st.data())
+    def worker_comes_back(self, data: st.DataObject) -> None:
+        lost = [w.name for w in self.world.workers.values() if not w.connected]
+        self.world.hello(self._pick(lost, data))
+
+    @precondition(lambda self: any(len(w.queue) > 1 for w in self.world.workers.values()))
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        fake = self.world.workers[
+            self._pick([w.name for w in self.world.workers.values() if len(w.queue) > 1], data)
+        ]
+        fake.queue, back = fake.queue[:1], fake.queue[1:]
+        self.world.put(e.LeasesReturned(fake.name, [grant.lease for grant in back]))
+
+    @rule(which=st.integers(0, 1), least=st.integers(0, 3), most=st.integers(1, 4))
+    def change_settings(self, which: int, least: int, most: int) -> None:
+        # Never under what is there: a pool above a *lowered* max shrinks as its workers become idle.
+        pools = [p for p in self.world.state.tables.pools.values() if p.record.id == self.fs[which]]
+        most = max([most, *(len(pool.workers) for pool in pools)])
+        self.world.put(e.SettingsPut("cl-1", 2, self.fs[which], min(least, most), most))
+
+    @rule()
+    def new_version(self) -> None:
+        self.versions += 1
+        self.world.register("f", digest=f"again {self.versions}", max_containers=2)
+
+    @rule(seconds=st.sampled_from([0.05, 1.0, 6.0, 70.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.wait(seconds)
+
+    @invariant()
+    def tables_agree(self) -> None:
+        self.world.check()
+
+    def teardown(self) -> None:
+        for fake in list(self.world.workers.values()):
+            if not fake.connected:
+                self.world.exit(fake.name, signal=9)
+        self.world.settle()
+        assert set(self.world.outcomes) == self.accepted
+        for (call, index), outcome in self.world.outcomes.items():
+            if outcome.status == InputStatus.SUCCESS:
+                assert outcome.payload == f"{call}:{index}"
+
+
+AnyOrder.TestCase.settings = settings(
+    max_examples=150,
+    stateful_step_count=60,
+    deadline=None,
+    # Without shrinking a failure is shown in seconds; add Phase.shrink to read one at leisure.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestAnyOrder = AnyOrder.TestCase

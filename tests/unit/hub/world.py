@@ -1,0 +1,227 @@
+"""A world for the state machine: workers that start, load, run, crash and get lost; clients that count what they are told.
+
+It carries out effects the way processes would, without any process, and keeps its own account of who runs what.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+from nbfn.hub import events as e
+from nbfn.hub.state import State
+from nbfn.hub.tables import Limits
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Definition, Environment, Payload, PoolSettings, RetryPolicy
+
+PYTHON = "/usr/bin/python"
+SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
+
+
+def definition(
+    name: str = "f", digest: str = "1", retries: int = 0, timeout: float = 300.0, **pool: float
+) -> Definition:
+    """Return a definition as small as can be."""
+    return Definition(
+        name,
+        Payload(b""),
+        digest,
+        Environment(PYTHON, (), "/", "3.11", "3"),
+        timeout=timeout,
+        retries=RetryPolicy(max_retries=retries),
+        pool=PoolSettings(**pool),
+    )
+
+
+class FakeWorker:
+    """A worker process: what it has been told and not yet answered."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.function = ""
+        self.version = 0
+        self.queue: list[e.Grant] = []
+        self.seq = 0
+        self.connected = False
+        self.draining = False
+
+
+class World:
+    """Effects carried out, outcomes counted, time in hand."""
+
+    def __init__(self, **limits: float) -> None:
+        ids = itertools.count()
+        self.state = State(
+            lambda prefix: f"{prefix}-{next(ids):022d}",
+            limits=Limits(**({"cores": 2, "max_workers": 6} | limits)),
+        )
+        self.now = 100.0
+        self.workers: dict[str, FakeWorker] = {}
+        self.to_start: list[str] = []
+        self.to_bind: list[str] = []
+        self.to_stop: list[str] = []
+        self.runs: Counter[tuple[str, int]] = Counter()
+        self.outcomes: dict[tuple[str, int], e.Outcome] = {}
+        self.told: list[e.Effect] = []
+        self.functions: dict[str, str] = {}
+        self.put(e.ClientJoined("cl-1", executable=PYTHON))
+
+    # --- events in, effects out ---
+
+    def put(self, event: e.Event) -> list[e.Effect]:
+        """Hand an event to the state machine and carry out what it asks for."""
+        effects = self.state.handle(event, self.now)
+        for effect in effects:
+            self._perform(effect)
+        self.told.extend(effects)
+        return effects
+
+    def _perform(self, effect: e.Effect) -> None:
+        match effect:
+            case e.StartWorker():
+                self.to_start.append(effect.worker)
+            case e.BindWorker():
+                worker = self.workers[effect.worker]
+                worker.function, worker.version = effect.function, effect.version
+                self.to_bind.append(effect.worker)
+            case e.RunInputs():
+                worker = self.workers.get(effect.worker)
+                if worker is not None and worker.connected:
+                    worker.queue.extend(effect.grants)
+            case e.CancelLease():
+                self._cancel(effect)
+            case e.DrainWorker() | e.StopWorker():
+                self.to_stop.append(effect.worker)
+            case e.Deliver():
+                for outcome in effect.outcomes:
+                    key = (effect.call, outcome.index)
+                    assert self.outcomes.get(key, outcome) == outcome, f"a second outcome for {key}"
+                    self.outcomes[key] = outcome
+            case e.Answer(what="registered"):
+                record, _, _ = effect.value
+                self.functions[record.name] = record.id
+
+    def _cancel(self, effect: e.CancelLease) -> None:
+        worker = self.workers.get(effect.worker)
+        if worker is not None:
+            kept = [grant for grant in worker.queue if grant.lease != effect.lease]
+            if len(kept) < len(worker.queue):
+                worker.queue = kept
+                self.results(worker, [(effect.lease, int(InputStatus.TERMINATED), None, 0.0)])
+
+    # --- what processes do ---
+
+    def start(self, worker: str) -> None:
+        """A worker process comes up and says hello."""
+        self.to_start.remove(worker)
+        self.workers[worker] = FakeWorker(worker)
+        self.hello(worker)
+
+    def hello(self, worker: str) -> None:
+        """A worker says hello, for the first time or again."""
+        fake = self.workers[worker]
+        fake.connected = True
+        running = [(g.lease, g.call, g.index, g.attempt) for g in fake.queue]
+        self.put(e.WorkerJoined(worker, 1, PYTHON, fake.function, fake.version, running))
+
+    def bind(self, worker: str) -> None:
+        """A worker has loaded its function."""
+        self.to_bind.remove(worker)
+        if worker in self.workers and self.workers[worker].connected:
+            self.put(e.WorkerBound(worker))
+
+    def stop(self, worker: str) -> None:
+        """A worker that was told to goes."""
+        self.to_stop.remove(worker)
+        self.exit(worker, exit_code=0)
+
+    def finish(self, worker: str, status: int = SUCCESS, duration: float = 0.01) -> None:
+        """A worker ends its first input."""
+        fake = self.workers[worker]
+        grant = fake.queue.pop(0)
+        self.runs[grant.call, grant.index] += 1
+        self.results(fake, [(grant.lease, status, f"{grant.call}:{grant.index}", duration)])
+
+    def results(self, fake: FakeWorker, results: list[tuple[int, int, object, float]]) -> None:
+        """A worker reports."""
+        fake.seq += 1
+        self.put(e.ResultsArrived(fake.name, fake.seq, results))
+
+    def exit(self, worker: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
+        """A worker process ends, in the middle of its first input if it has one."""
+        fake = self.workers.pop(worker, None)
+        if fake is not None:
+            running = fake.queue[0].lease if fake.queue else 0
+            self.put(e.WorkerExited(worker, exit_code, signal, running))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; timers fire on the way."""
+        until = self.now + seconds
+        while (due := self.state.next_deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.put(e.Tick())
+        self.now = until
+        self.put(e.Tick())
+
+    def settle(self, steps: int = 10_000) -> None:
+        """Let healthy processes do all there is to do."""
+        for _ in range(steps):
+            busy = [w for w in self.workers.values() if w.connected and w.queue]
+            if self.to_start:
+                self.start(self.to_start[0])
+            elif self.to_stop:
+                self.stop(self.to_stop[0])
+            elif self.to_bind:
+                self.bind(self.to_bind[0])
+            elif busy:
+                self.finish(busy[0].name)
+            elif self.state.tables.calls:
+                self.wait(5.0)
+            else:
+                return
+        raise AssertionError(f"still at work: {self.state.tables.calls}")
+
+    # --- what tests ask for ---
+
+    def register(self, *args: object, **kwargs: object) -> str:
+        """Register a function; return its id."""
+        made = definition(*args, **kwargs)  # type: ignore[arg-type]
+        self.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", made))
+        return self.functions[made.name]
+
+    def call(self, name: str, function: str, count: int, *, kind: str = "map", durable: bool = False) -> str:
+        """Begin a call with inputs 0..count-1, all at once."""
+        inputs = [(index, f"{name}:{index}") for index in range(count)]
+        self.put(e.CallPut("cl-1", name, function, 0, kind, inputs, closed=True, durable=durable))
+        return name
+
+    def up(self, count: int | None = None) -> None:
+        """Bring up and load workers that were asked for."""
+        for worker in list(self.to_start)[:count]:
+            self.start(worker)
+        for worker in list(self.to_bind):
+            self.bind(worker)
+
+    def busy(self) -> list[FakeWorker]:
+        """Return the workers that have inputs."""
+        return [worker for worker in self.workers.values() if worker.queue]
+
+    def check(self) -> None:
+        """Hold the tables against each other and against this world's own account."""
+        tables = self.state.tables
+        held: Counter[int] = Counter()
+        for pool in tables.pools.values():
+            assert len(pool.workers) <= max(pool.settings.max_containers, pool.settings.min_containers)
+            assert pool.leased == sum(len(w.leases) for w in pool.workers.values())
+            assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
+            assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
+        for worker in tables.workers.values():
+            for lease, item in worker.leases.items():
+                held[id(item)] += 1
+                assert item.worker is worker
+                assert item.lease == lease
+        assert all(count == 1 for count in held.values()), "an input with two workers"
+        for call in tables.calls.values():
+            waiting = [item for item in call.inputs.values() if item.worker is None]
+            assert call.running == len(call.inputs) - len(waiting)
+            assert call.done + len(call.inputs) == call.total
