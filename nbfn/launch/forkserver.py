@@ -1,8 +1,9 @@
 """The fork server: one process per Python environment that has imported what workers need; a worker is a fork of it.
 
-It starts no thread and opens no ZeroMQ context, so forking is safe. It is the parent of its workers and the foster parent
-of all that these start and leave, so it can tell why each worker ended and leave nothing behind. Workers die with it. When
-the hub goes it stays until the last worker is gone; they end by themselves, or are killed when no hub comes back.
+It starts no thread and opens no ZeroMQ context, so forking is safe. It is the parent of its workers and the foster
+parent of all that these start and leave, so it can tell why each worker ended and leave nothing behind. Workers die
+with it. When the hub goes it stays until its last worker is gone; they end by themselves, or are killed when no hub
+comes back.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class Plain:
 
     @classmethod
     def start(cls, spec: WorkerSpec, environment: Mapping[str, str]) -> Plain:
+        """Start a worker as `Launcher.submit` does."""
         process = subprocess.Popen(
             spec.argv or (spec.executable, "-m", "nbfn_kernel"),
             stdin=subprocess.DEVNULL,
@@ -53,15 +54,18 @@ class Plain:
         return cls(spec.worker, os.pidfd_open(process.pid), process.pid, process)
 
     def pid(self, _worker: str) -> int:
+        """Return its pid."""
         return self._pid
 
     def stop(self, _worker: str, grace: float) -> None:
+        """See `Launcher.stop`."""
         self._ordered = True
         self._kill_at = min(self._kill_at, time.monotonic() + grace)
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self.descriptor, signal.SIGTERM)
 
     def look_at_clock(self, now: float) -> None:
+        """Kill it when its grace is over."""
         if now >= self._kill_at:
             self._kill_at = float("inf")
             with contextlib.suppress(OSError):
@@ -89,6 +93,7 @@ class Plain:
         return True
 
     def close(self) -> None:
+        """Let go of it; it lives on."""
         os.close(self.descriptor)
         if self._process is not None and self._process.returncode is None:
             self._process.returncode = 0  # it lives on; nobody here will wait for it
