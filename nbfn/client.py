@@ -565,6 +565,11 @@ _making = threading.Lock()
 _inherited: list[Client] = []
 
 
+def current() -> Client | None:
+    """Return this process's client if there is one, connected or not."""
+    return _client
+
+
 def _default(*, start: bool) -> Client:
     global _client
     with _making:

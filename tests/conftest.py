@@ -1,0 +1,88 @@
+"""What all tests share: a home of their own for a hub, and the proof that nothing is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nbfn import client, discovery
+from nbfn.config import Places
+
+#: Seconds that processes have to end after their hub was stopped.
+GONE_WITHIN = 15.0
+
+
+def wait_until(condition: Callable[[], object], within: float = 10.0) -> None:
+    """Return when a condition holds; fail when it does not in time."""
+    ends = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"not so within {within} s")
+        time.sleep(0.005)
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """Return the command lines of the processes that have this home."""
+    mark = f"NBFN_HOME={home}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+def stop_hub(places: Places) -> None:
+    """End the hub of these places, if one runs."""
+    if discovery.is_running(places):
+        stopper = client.Client(start=False)
+        try:
+            stopper.stop_hub()
+        finally:
+            stopper.close()
+        wait_until(lambda: not discovery.is_running(places), GONE_WITHIN)
+    discovery.reap()
+
+
+@contextlib.contextmanager
+def a_home() -> Iterator[Path]:
+    """Have an ``NBFN_HOME`` of one's own; at the end nothing may be left of it."""
+    base = Path(tempfile.mkdtemp(prefix="nb-", dir="/tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NBFN_HOME", str(base))
+        patch.delenv("NBFN_HUB", raising=False)
+        places = Places.of()
+        try:
+            yield base
+        finally:
+            if (mine := client.current()) is not None:
+                mine.close()
+            try:
+                stop_hub(places)
+                wait_until(lambda: not processes_of(base), GONE_WITHIN)
+            finally:
+                left = processes_of(base)
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                segments = [path.name for path in places.shm.iterdir()] if places.shm.is_dir() else []
+                for path in (base, places.runtime, places.shm):
+                    shutil.rmtree(path, ignore_errors=True)
+            assert not left, f"processes left behind: {left}"
+            assert not segments, f"shared memory left behind: {segments}"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home of the test's own; its hub, if one is started, is stopped at the end and leaves no process."""
+    with a_home() as base:
+        yield base

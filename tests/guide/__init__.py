@@ -1,0 +1,1 @@
+"""How nbfn is used, one idea a test, on real processes."""
