@@ -1,0 +1,159 @@
+"""Beginning a call now and fetching its result later, from here or elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import nbfn
+from nbfn.config import Places
+from nbfn.discovery import is_running, read_connection_file
+from tests.conftest import wait_until
+
+app = nbfn.App()
+
+
+@app.function()
+def double(x: int) -> int:
+    return 2 * x
+
+
+@app.function()
+def wait_for(path: str) -> str:
+    while not os.path.exists(path):  # noqa: PTH110
+        time.sleep(0.005)
+    return Path(path).read_text()
+
+
+@app.function()
+def fail(text: str) -> None:
+    raise KeyError(text)
+
+
+def test_spawn_returns_at_once_and_get_waits(tmp_path: Path) -> None:
+    call = wait_for.spawn(str(tmp_path / "go"))
+    with pytest.raises(TimeoutError):
+        call.get(timeout=0.05)
+    (tmp_path / "go").write_text("done")
+    assert call.get(timeout=10) == "done"
+
+
+def test_get_can_be_repeated() -> None:
+    call = double.spawn(21)
+    assert [call.get(), call.get(), call.get(0)] == [42, 42, 42]
+
+
+def test_get_with_timeout_0_only_looks(tmp_path: Path) -> None:
+    call = wait_for.spawn(str(tmp_path / "never"))
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        call.get(0)
+    assert time.monotonic() - started < 1
+    call.cancel()
+
+
+def test_a_call_is_found_by_its_id() -> None:
+    call = double.spawn(4)
+    assert call.object_id.startswith("fc-")
+    assert nbfn.FunctionCall.from_id(call.object_id).get() == 8
+
+
+def test_a_call_is_found_from_another_process() -> None:
+    call = double.spawn(5)
+    code = f"import nbfn; print(nbfn.FunctionCall.from_id({call.object_id!r}).get(timeout=20))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert found.stdout == "10\n"
+
+
+def test_a_handle_can_be_sent_along() -> None:
+    call = double.spawn(6)
+    assert pickle.loads(pickle.dumps(call)).get() == 12
+
+    @app.function()
+    def fetch(call: nbfn.FunctionCall[int]) -> int:
+        return call.get()
+
+    assert fetch.remote(call) == 12
+
+
+def test_an_unknown_call() -> None:
+    unknown = nbfn.FunctionCall.from_id("fc-" + "0" * 22)  # asks nothing yet
+    with pytest.raises(nbfn.exception.NotFoundError):
+        unknown.get()
+    with pytest.raises(nbfn.exception.InvalidError, match="not the id of a call"):
+        nbfn.FunctionCall.from_id("42")
+
+
+def test_a_failed_call_raises_each_time_the_same_way() -> None:
+    call = fail.spawn("missing")
+    depths = []
+    for _ in range(3):
+        with pytest.raises(KeyError, match="missing") as caught:
+            call.get()
+        depths.append(len(caught.traceback))
+    assert len(set(depths)) == 1
+
+
+def test_cancel(tmp_path: Path) -> None:
+    call = wait_for.spawn(str(tmp_path / "never"))
+    call.cancel()
+    with pytest.raises(nbfn.exception.RemoteError):
+        call.get(timeout=10)
+
+
+def test_cancelling_a_finished_call_changes_nothing() -> None:
+    call = double.spawn(7)
+    assert call.get() == 14
+    call.cancel()
+    assert nbfn.FunctionCall.from_id(call.object_id).get() == 14
+
+
+def test_num_inputs() -> None:
+    assert double.spawn(1).num_inputs() == 1
+
+
+def test_aio_and_await() -> None:
+    async def main() -> list[int]:
+        call = await double.spawn.aio(8)
+        return [await call, await call.get.aio(timeout=5)]
+
+    assert asyncio.run(main()) == [16, 16]
+
+
+def test_several_wait_for_the_same_call(tmp_path: Path) -> None:
+    call = wait_for.spawn(str(tmp_path / "go"))
+    results: list[str] = []
+    threads = [threading.Thread(target=lambda: results.append(call.get(timeout=20))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    (tmp_path / "go").write_text("!")
+    for thread in threads:
+        thread.join()
+    assert results == ["!"] * 4
+
+
+def test_prints_of_a_spawned_call_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    @app.function()
+    def greet() -> None:
+        print("from afar")
+
+    greet.spawn().get()
+    assert "from afar" in capfd.readouterr().out
+
+
+def test_a_spawned_call_survives_the_hub(tmp_path: Path) -> None:
+    call = wait_for.spawn(str(tmp_path / "go"))
+    places = Places.of()
+    os.kill(int(str(read_connection_file(places)["pid"])), signal.SIGKILL)
+    wait_until(lambda: not is_running(places))
+    (tmp_path / "go").write_text("still here")
+    assert call.get(timeout=20) == "still here"
