@@ -23,7 +23,7 @@ from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 from nbfn.exception import InvalidError, SerializationError
 
 from . import card, cells, source
-from .register import Registrar, Wanted
+from .register import Registrar, Wanted, default_app_name
 
 if TYPE_CHECKING:
     from .progress import NotebookObserver
@@ -66,7 +66,8 @@ class RemoteMagics(Magics):
         __tracebackhide__ = True
         with _one_line_errors():
             options = parsed(RemoteMagics.remote.parser, line)
-            where = source.locate(self.shell, "remote", line, cell)
+            app = options.app or default_app_name()
+            where = source.locate(self.shell, "remote", line, cell, label=app)
             found = cells.parse(cell, first_line=where.first_line, filename=where.filename)
             wanted = Wanted.of(options, found)
             if options.dry_run:

@@ -155,6 +155,6 @@ def log_text(tally: Tally, most: int = 20) -> str:
     """Return what a map printed, for places without a widget: all of it, or the count and the end."""
     if tally.lines <= most:
         return "".join(f"{row}\n" for row in tally.log)
-    last = list(tally.log)[-most // 2 :]
+    last = list(tally.log)[-5:]
     rows = "".join(f"{row}\n" for row in last)
     return f"… {tally.lines - len(last):,} lines printed before these:\n{rows}"

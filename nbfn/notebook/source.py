@@ -31,7 +31,7 @@ class CellSource:
     first_line: int
 
 
-def locate(shell: Any, magic: str, line: str, body: str) -> CellSource:
+def locate(shell: Any, magic: str, line: str, body: str, *, label: str) -> CellSource:
     """Find the cell that holds a magic's body and make its text known to tracebacks.
 
     Args:
@@ -39,6 +39,7 @@ def locate(shell: Any, magic: str, line: str, body: str) -> CellSource:
         magic: The magic's name, its line and what stands below it.
         line: See there.
         body: See there.
+        label: Whose cell it is, for tracebacks in other notebooks.
     """
     wanted = body.rstrip()
     fallback = f"%%{magic} {line}\n{body}"
@@ -49,7 +50,7 @@ def locate(shell: Any, magic: str, line: str, body: str) -> CellSource:
     remote = re.split(r"^%local[ \t]*$", body, maxsplit=1, flags=re.MULTILINE)[0].rstrip()
     # What the magic's line says is no part of the code.
     text = "\n" * (above - 1) + f"%%{magic}\n{remote}\n"
-    name = f"<cell {hashlib.sha256(text.encode()).hexdigest()[:10]}>"
+    name = f"<cell of {label} {hashlib.sha256(text.encode()).hexdigest()[:8]}>"
     numbers = getattr(shell.compile, "_filename_map", {})
     here = shell.compile.get_code_name(whole, whole, shell.execution_count - 1)
     number = numbers.get(here, shell.execution_count - 1)

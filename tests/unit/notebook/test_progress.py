@@ -100,7 +100,7 @@ def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
     sink.finished("success", None)
     lines = paper.text.splitlines()
     assert len([line for line in lines if " / 1,000" in line]) == 11
-    assert "… 40 lines printed before these:" in lines
+    assert "… 45 lines printed before these:" in lines
     assert lines[-1] == "✓ embed.map · 1,000 ok · 0:12 · fc-7f3k"
 
 

@@ -56,7 +56,7 @@ def test_a_cancelled_map_says_what_did_not_run() -> None:
     tally.counted(4, 0, 10, 101.0)
     tally.finish("cancelled", "", 102.0)
     assert (
-        snapshot.line(tally, 102.0) == "■ embed.map · cancelled · 4 ok, 6 not run · 2.0 s · fc-7f3k"
+        snapshot.line(tally, 102.0) == "■ embed.map · cancelled · 4 ok, 6 not done · 2.0 s · fc-7f3k"
     )
 
 
@@ -113,8 +113,8 @@ def test_few_log_lines_are_all_shown_and_of_many_the_last() -> None:
     assert snapshot.log_text(tally) == "a\nb\n"
     tally.printed("c\n" * 98)
     text = snapshot.log_text(tally)
-    assert text.startswith("… 90 lines printed before these:\nc\n")
-    assert text.count("\n") == 11
+    assert text.startswith("… 95 lines printed before these:\nc\n")
+    assert text.count("\n") == 6
 
 
 def test_a_byte_an_input_and_bins_above() -> None:

@@ -1,0 +1,125 @@
+"""Real kernels, driven by nbclient as papermill and nbconvert do it, with a hub of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+from nbclient import NotebookClient
+from traitlets.config import Config
+
+#: ipc, so that no port is open; the way a kernel warns about otherwise.
+IPC = Config({"KernelManager": {"transport": "ipc"}})
+
+
+@pytest.fixture(scope="package")
+def environment() -> Iterator[dict[str, str]]:
+    """What a kernel is started with: a home of its own, and no page that shows widgets."""
+    base = Path(tempfile.mkdtemp(prefix="nb-", dir="/tmp"))  # short: socket paths have a limit
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("NBFN_", "JPY_", "VSCODE_"))}
+    kept |= {"NBFN_HOME": str(base / "home"), "IPYTHONDIR": str(base / "ipython")}
+    yield kept
+    _stop_hub(base / "home")
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def _stop_hub(home: Path) -> None:
+    try:
+        hub = psutil.Process(json.loads((home / "hub.json").read_text("utf-8"))["pid"])
+        hub.terminate()
+        hub.wait(10)
+    except psutil.TimeoutExpired:
+        hub.kill()
+    except (OSError, KeyError, ValueError, psutil.NoSuchProcess):
+        pass
+
+
+class Ran:
+    """The outputs of one cell."""
+
+    def __init__(self, cell: Any) -> None:
+        self.outputs = cell.outputs
+
+    @property
+    def text(self) -> str:
+        """What it printed to stdout."""
+        return "".join(
+            o.text for o in self.outputs if o.output_type == "stream" and o.name == "stdout"
+        )
+
+    @property
+    def stderr(self) -> str:
+        """What it printed to stderr."""
+        return "".join(
+            o.text for o in self.outputs if o.output_type == "stream" and o.name == "stderr"
+        )
+
+    @property
+    def result(self) -> str:
+        """Its Out[n] as text."""
+        return next(
+            (o.data["text/plain"] for o in self.outputs if o.output_type == "execute_result"), ""
+        )
+
+    @property
+    def shown(self) -> list[Any]:
+        """Its displays, as MIME bundles."""
+        return [o.data for o in self.outputs if o.output_type == "display_data"]
+
+    @property
+    def error(self) -> str:
+        """Its traceback, without colours."""
+        text = "\n".join(
+            line for o in self.outputs if o.output_type == "error" for line in o.traceback
+        )
+        return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Callable[..., list[Ran]]:
+    """``run(*cells)`` executes them in one new kernel, ``%load_ext nbfn`` first; errors do not stop it."""
+
+    def run(*cells: str, **more: str) -> list[Ran]:
+        texts = ["%load_ext nbfn", *cells]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(t) for t in texts])
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            timeout=60,
+            allow_errors=True,
+            shutdown_kernel="immediate",
+            config=IPC,
+        )
+        client.execute(env=environment | more)
+        return [Ran(cell) for cell in notebook.cells[1:]]
+
+    return run
+
+
+@pytest.fixture(scope="package")
+def one_kernel(environment: dict[str, str]) -> Iterator[Callable[..., list[Ran]]]:
+    """The same for tests that leave nothing behind: all in one kernel, which saves its start."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%load_ext nbfn")])
+    client = NotebookClient(
+        notebook, kernel_name="python3", timeout=60, allow_errors=True, config=IPC
+    )
+    with client.setup_kernel(env=environment):
+        client.execute_cell(notebook.cells[0], 0)
+
+        def run(*cells: str) -> list[Ran]:
+            first = len(notebook.cells)
+            notebook.cells.extend(nbformat.v4.new_code_cell(text) for text in cells)
+            for number in range(first, len(notebook.cells)):
+                client.execute_cell(notebook.cells[number], number)
+            return [Ran(cell) for cell in notebook.cells[first:]]
+
+        yield run
