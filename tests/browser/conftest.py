@@ -24,7 +24,9 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from nbfn.config import Places
 
 #: Milliseconds that anything in the page may take.
 PATIENCE = 30_000
@@ -106,6 +108,9 @@ def lab() -> Iterator[Lab]:
     finally:
         _stop(process)
         _stop_hub(base / "home")
+        places = Places.of(base / "home")
+        for left in (places.runtime, places.shm):
+            shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(base, ignore_errors=True)
 
 
@@ -191,8 +196,14 @@ def browser_context() -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(lab: Lab, browser_context: BrowserContext, request: Any) -> Iterator[Page]:
-    """A page of one's own; its sessions end with the test, its last sight is kept."""
+    """A page of one's own; its sessions end with the test, its last sight is kept.
+
+    An error in the browser's console fails the test: Lab swallows those of an extension.
+    """
     page = browser_context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if _is_error(message) else None)
     yield page
     try:
         page.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
@@ -200,6 +211,12 @@ def page(lab: Lab, browser_context: BrowserContext, request: Any) -> Iterator[Pa
         page.close()
         for session in lab.request("GET", "api/sessions"):
             lab.request("DELETE", f"api/sessions/{session['id']}")
+    assert errors == []
+
+
+def _is_error(message: ConsoleMessage) -> bool:
+    """A request that fails is the page's own matter; it shows what it makes of it."""
+    return message.type == "error" and "Failed to load resource" not in message.text
 
 
 @pytest.fixture

@@ -53,6 +53,8 @@ def use_theme(page: Page, name: str) -> None:
     )
     light = "true" if "Light" in name else "false"
     expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
+    # Lab takes its splash away twice, with an error, when the theme changes again meanwhile.
+    expect(page.locator("#jupyterlab-splash")).to_have_count(0)
 
 
 def refresh(page: Page, panel: Any) -> None:
@@ -84,6 +86,12 @@ def test_a_long_name_fits_the_narrowest_panel(page: Page, panel: Any, server: Se
     expect(panel.get_by_role("button", name="One warm worker more").first).to_be_in_viewport()
     assert panel.evaluate("node => node.scrollWidth <= node.clientWidth")
     sight(panel, "narrow")
+
+
+def test_the_tab_has_its_icon(page: Page, panel: Any) -> None:
+    tab = page.locator(".jp-SideBar.jp-mod-left .lm-TabBar-tab[data-id=nbfn-sidebar]")
+    expect(tab).to_have_attribute("title", "nbfn: functions and calls")
+    expect(tab.locator("svg[data-icon='nbfn:nbfn']")).to_be_visible()
 
 
 def test_empty(page: Page, panel: Any, server: Server) -> None:
