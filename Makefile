@@ -22,6 +22,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 DEPS := $(VENV)/.nbfn-deps
+BENCH := $(VENV)/.nbfn-bench
 INSTALL := $(VENV)/.nbfn-install
 NODE := node_modules/.nbfn-node
 BUILD := labextension/lib/.nbfn-build
@@ -45,7 +46,12 @@ $(UV): | constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 
 $(DEPS): pyproject.toml constraints.txt | $(UV)
-	$(UV) pip install --quiet -r pyproject.toml --all-extras -c constraints.txt
+	$(UV) pip install --quiet -r pyproject.toml --extra test --extra lint --extra demo -c constraints.txt
+	@touch $@
+
+# Apart, because ipyparallel brings a panel of its own into JupyterLab.
+$(BENCH): pyproject.toml constraints.txt | $(DEPS)
+	$(UV) pip install --quiet -r pyproject.toml --extra bench -c constraints.txt
 	@touch $@
 
 $(NODE): package-lock.json .npmrc
@@ -97,7 +103,7 @@ lab: $(INSTALL)
 demo: $(INSTALL)
 	$(BIN)/python notebooks/demo.py
 
-bench: $(INSTALL)
+bench: $(INSTALL) $(BENCH)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 # --- check it ------------------------------------------------------------------------------------
