@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 import pytest
 from nbclient import NotebookClient
 from traitlets.config import Config
+
+from tests.conftest import a_home
 
 #: ipc, so that no port is open; the way a kernel warns about otherwise.
 IPC = Config({"KernelManager": {"transport": "ipc"}})
@@ -24,23 +21,9 @@ IPC = Config({"KernelManager": {"transport": "ipc"}})
 @pytest.fixture(scope="package")
 def environment() -> Iterator[dict[str, str]]:
     """What a kernel is started with: a home of its own, and no page that shows widgets."""
-    base = Path(tempfile.mkdtemp(prefix="nb-", dir="/tmp"))  # short: socket paths have a limit
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("NBFN_", "JPY_", "VSCODE_"))}
-    kept |= {"NBFN_HOME": str(base / "home"), "IPYTHONDIR": str(base / "ipython")}
-    yield kept
-    _stop_hub(base / "home")
-    shutil.rmtree(base, ignore_errors=True)
-
-
-def _stop_hub(home: Path) -> None:
-    try:
-        hub = psutil.Process(json.loads((home / "hub.json").read_text("utf-8"))["pid"])
-        hub.terminate()
-        hub.wait(10)
-    except psutil.TimeoutExpired:
-        hub.kill()
-    except (OSError, KeyError, ValueError, psutil.NoSuchProcess):
-        pass
+    with a_home() as home:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_"))}
+        yield kept | {"NBFN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
 
 class Ran:
