@@ -194,33 +194,36 @@ class ForkServer:
     def _kill_strays(self) -> None:
         """End children that are not workers: what workers that ended have left behind."""
         me = os.getpid()
-        for _ in range(50):
+        for _ in range(10):
             table = processes.processes().values()
             strays = [p.pid for p in table if p.parent == me and p.pid not in self._children]
             if not strays:
                 return
             processes.kill(*strays)
-            for pid in strays:  # their own children come to us as soon as they are gone
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
+            # Their own children come to us as soon as they are gone. One that the kernel holds back is left for later.
+            deadline = time.monotonic() + 0.2
+            while strays and time.monotonic() < deadline:
+                strays = [pid for pid in strays if not _is_over(pid)]
+                time.sleep(0.001)
 
     def _report(self, child: _Child, status: int, memory: int) -> None:
         logs = [self._places.logs / f"{child.worker}.{end}" for end in ("out", "err")]
         code = os.waitstatus_to_exitcode(status)
         lease = int.from_bytes(child.cell[:8], sys.byteorder)
         child.cell.close()
+        last_words = processes.tail(logs[1])
+        if child.ordered or code == 0:
+            for log in logs:
+                log.unlink(missing_ok=True)
         self._tell({
             "exit": child.worker,
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
             "running_lease": lease,
             "memory_peak": memory,
-            "stderr_tail": processes.tail(logs[1]),
+            "stderr_tail": last_words,
             "ordered": child.ordered,
         })  # fmt: skip
-        if child.ordered or code == 0:
-            for log in logs:
-                log.unlink(missing_ok=True)
 
     def _look_at_clock(self, now: float) -> None:
         for child in self._children.values():
@@ -233,6 +236,13 @@ class ForkServer:
             elif now >= self._unheard_since + self._patience:
                 for child in self._children.values():
                     processes.kill_group(child.pid)
+
+
+def _is_over(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 def _become(birth: _Birth) -> NoReturn:
@@ -251,7 +261,7 @@ def _become(birth: _Birth) -> NoReturn:
         os.environ.update(order["environment"])
         with contextlib.suppress(OSError):
             os.chdir(order["cwd"])
-        faulthandler.enable()
+        faulthandler.enable(all_threads=False)  # the other thread would fill the tail that is told
         importlib.import_module(ENTRY).main(memoryview(birth.cell).cast("Q"))
         code = 0
     except BaseException:  # noqa: BLE001 - nothing may unwind into the server's frames

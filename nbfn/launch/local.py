@@ -178,15 +178,23 @@ class _Server:
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         self.descriptor = self._socket.fileno()
-        with theirs, log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [executable, "-m", "nbfn.launch.forkserver", str(theirs.fileno())],
+        try:
+            with theirs:
+                self._process = self._started(theirs.fileno(), environment)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def _started(self, control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [self.executable, "-m", "nbfn.launch.forkserver", str(control)],
                 stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
+                stdout=log,
+                stderr=log,
                 cwd="/",
-                env={**environment, MARK: self._mark, **python_path(executable, environment)},
-                pass_fds=(theirs.fileno(),),
+                env={**environment, MARK: self._mark, **python_path(self.executable, environment)},
+                pass_fds=(control,),
                 start_new_session=True,
             )
 

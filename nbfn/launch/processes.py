@@ -108,14 +108,18 @@ def _prctl(option: int, value: object) -> None:
 
 
 def tail(path: Path) -> str:
-    """Return the last lines of a text file; empty when it cannot be read."""
+    """Return the last lines of a text file, or the first ones of faulthandler's; empty when it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-TAIL_LINES:])
+    lines = text.splitlines()
+    crash = max(
+        (n for n, line in enumerate(lines) if line.startswith("Fatal Python error")), default=None
+    )
+    return "\n".join(lines[-TAIL_LINES:] if crash is None else lines[crash:][:TAIL_LINES])
 
 
 def is_locked(path: Path) -> bool:
