@@ -1,10 +1,17 @@
-"""What workers were at when the hub before this one ended: their leases stay good."""
+"""What workers were at when the hub before this one ended: their leases stay good.
+
+A worker says at its hello what it has; the client whose input it is may tell of the input only
+later. Until then the worker's claim is kept, and the result as well when that is faster than the
+client.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbfn.hub.tables import Input, Tables, Worker
+from nbfn.hub import leases
+from nbfn.hub.events import ResultsArrived
+from nbfn.hub.tables import Claim, Input, Tables, Worker
 from nbfn.types import InputStatus
 
 #: Seconds that a worker's claim on an input waits for the client that will tell of the input again.
@@ -18,20 +25,28 @@ def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]
             continue
         call = t.calls.get(call_id)
         item = call.inputs.get(index) if call is not None else None
-        if item is not None and item.worker is None and not item.crashes:
+        if item is None:
+            claim = Claim(worker, lease, attempt, (call_id, index))
+            t.claims[claim.input] = t.claimed[lease] = claim
+        elif item.worker is None and not item.crashes:
             item.call.pool.turns.remove(item)
             _take_over(item, worker, lease, attempt)
-        elif item is None:
-            t.claims[call_id, index] = (worker, lease, attempt)
     t.after(CLAIM_KEPT, _forget_claims, worker)
 
 
-def claim(t: Tables, items: Iterable[Input]) -> None:
-    """Bind inputs that are told again to the workers that are still at them."""
+def settle_claims(t: Tables, items: Iterable[Input]) -> None:
+    """Give inputs that are told again to the workers that are still at them, or their results if
+    they are done.
+    """
     for item in items:
-        found = t.claims.pop((item.call.id, item.index), None)
-        if found is not None and found[0].id in t.workers:
-            _take_over(item, *found)
+        claim = t.claims.pop((item.call.id, item.index), None)
+        if claim is None:
+            continue
+        t.claimed.pop(claim.lease, None)
+        if claim.worker.id in t.workers:
+            _take_over(item, claim.worker, claim.lease, claim.attempt)
+            if claim.result is not None:
+                leases.results_arrived(t, ResultsArrived(claim.worker.id, 0, [claim.result]))
 
 
 def _take_over(item: Input, worker: Worker, lease: int, attempt: int) -> None:
@@ -43,7 +58,8 @@ def _take_over(item: Input, worker: Worker, lease: int, attempt: int) -> None:
         pool.busy += 1
         worker.state = "busy"
     pool.ready.pop(worker.id, None)
-    item.worker, item.lease, item.attempt, item.status = worker, lease, attempt, InputStatus.RUNNING
+    item.worker, item.lease, item.attempt = worker, lease, attempt
+    item.status = InputStatus.RUNNING
     worker.leases[lease] = item
     worker.ran += 1
     pool.leased += 1
@@ -51,5 +67,6 @@ def _take_over(item: Input, worker: Worker, lease: int, attempt: int) -> None:
 
 
 def _forget_claims(t: Tables, worker: Worker) -> None:
-    for key in [key for key, claimed in t.claims.items() if claimed[0] is worker]:
-        del t.claims[key]
+    for claim in [claim for claim in t.claims.values() if claim.worker is worker]:
+        t.claims.pop(claim.input, None)
+        t.claimed.pop(claim.lease, None)

@@ -143,13 +143,14 @@ def put_inputs(
     for item in new:
         call.inputs[item.index] = item
     if new:
-        call.total += len(new)
+        call.next_index = max(call.next_index, new[-1].index + 1)
+    call.total += len(new)
     call.closed = call.closed or closed
     if call.cancelled:
         outcomes.finish(t, call, [outcomes.terminated(item) for item in new])
     elif resent and t.born is not None and t.now - t.born < ADOPTION:
         t.after(ADOPTION, _queue_unclaimed, new)
-        adoption.claim(t, new)
+        adoption.settle_claims(t, new)
     else:
         call.pool.turns.extend(call, new)
         t.touch(call.pool)
@@ -168,7 +169,7 @@ def _unknown(
     again = [outcome for outcome in call.recent if outcome.index in asked]
     if again:
         t.emit(Deliver(call.client, call.id, again))
-    return [] if call.released else [(i, p) for i, p in inputs if i >= call.total]
+    return [] if call.released else [(i, p) for i, p in inputs if i >= call.next_index]
 
 
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
@@ -184,7 +185,8 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     record = t.registry.functions[event.function]
     call = Call(event.call, "", pool_of(t, record, event.version), event.kind, t.now)
     call.durable = call.closed = True
-    call.total, call.done, call.failed = event.total - len(event.inputs), event.done, event.failed
+    call.done, call.failed = event.done, event.failed
+    call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
     t.calls[call.id] = call
     put_inputs(t, call, event.inputs, closed=True, resent=True)
 

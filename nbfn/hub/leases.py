@@ -158,7 +158,11 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     for lease, status, payload, duration in event.results:
         item = worker.leases.get(lease)
         if item is None:
-            t.emit(Discard(payload))  # fenced: somebody else answers for that input
+            claim = t.claimed.get(lease)
+            if claim is None:
+                t.emit(Discard(payload))  # fenced: somebody else answers for that input
+            else:
+                claim.result = (lease, status, payload, duration)
             continue
         spent += duration
         count += 1
@@ -174,7 +178,8 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     for call, found in ended.items():
         durable = durable or call.durable
         outcomes.finish(t, call, found)
-    _confirm(t, worker, event.seq, durable=durable)
+    if event.seq:
+        _confirm(t, worker, event.seq, durable=durable)
     freed(t, worker)
 
 

@@ -72,6 +72,7 @@ class Call:
         "id",
         "inputs",
         "kind",
+        "next_index",
         "pool",
         "queue",
         "recent",
@@ -93,6 +94,7 @@ class Call:
         self.created = now
         self.durable = False
         self.closed = False
+        self.next_index = 0  # inputs come in order: a lower index has been here
         self.cancelled = False
         self.released = False
         self.inputs: dict[int, Input] = {}
@@ -255,6 +257,19 @@ class Limits:
         self.kill_grace = kill_grace
 
 
+class Claim:
+    """What a worker said it has, of an input that no client has told of since the hub began."""
+
+    __slots__ = ("attempt", "input", "lease", "result", "worker")
+
+    def __init__(self, worker: Worker, lease: int, attempt: int, input: tuple[str, int]) -> None:  # noqa: A002
+        self.worker = worker
+        self.lease = lease
+        self.attempt = attempt
+        self.input = input
+        self.result: tuple[int, int, Payload, float] | None = None
+
+
 Callback = Callable[["Tables", Any], None]
 
 
@@ -282,9 +297,9 @@ class Tables:
             str, tuple[int, float]
         ] = {}  # executable -> (failures in a row, not before)
         self.history: deque[tuple[Call, float]] = deque(maxlen=HISTORY)
-        #: (call, index) -> (worker, lease, attempt): work that a worker had under the hub
-        #: before this one.
-        self.claims: dict[tuple[str, int], tuple[Worker, int, int]] = {}
+        #: (call, index), and lease -> what a worker had under the hub before this one.
+        self.claims: dict[tuple[str, int], Claim] = {}
+        self.claimed: dict[int, Claim] = {}
         self.dirty: dict[tuple[str, int], Pool] = {}
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0
