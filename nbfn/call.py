@@ -20,8 +20,6 @@ T = TypeVar("T")
 
 #: Items of a generator that may be under way before the consumer has taken them; workers begin with as many.
 READ_AHEAD = 64
-#: Seconds that a look for a result that is there already may take.
-LOOK = 0.25
 
 
 def result_of(call: OpenCall, output: Output) -> Any:
@@ -382,10 +380,9 @@ class FunctionCall(Generic[R]):
             raise exception.InvalidError(
                 f"Call {self._id} has {watching.num_inputs} inputs; there is no index {index}."
             )
-        # The hub says what it has right behind its answer, so "only look" needs a moment.
-        output = await call.output(
-            index, LOOK if timeout is not None and timeout < LOOK else timeout
-        )
+        if timeout == 0:  # only look: what the hub has comes right behind its first answer, so before its second
+            await call.watch()
+        output = await call.output(index, timeout)
         if output.payload is None or not output.payload.segments:
             self._kept = output
         return result_of(call, output)  # type: ignore[no-any-return]

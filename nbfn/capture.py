@@ -163,7 +163,7 @@ def _kind(value: Any, otherwise: str) -> str:
         return "class"
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
         return "function"
-    if type(value).__module__ == "nbfn.function":
+    if (type(value).__module__, type(value).__name__) == ("nbfn", "Function"):
         return "Function"
     return otherwise
 

@@ -53,6 +53,11 @@ def stop_hub(places: Places) -> None:
     discovery.reap()
 
 
+def _close_client() -> None:
+    if (mine := client.current()) is not None:
+        mine.close()
+
+
 @contextlib.contextmanager
 def a_home() -> Iterator[Path]:
     """Have an ``NBFN_HOME`` of one's own; at the end nothing may be left of it."""
@@ -61,11 +66,11 @@ def a_home() -> Iterator[Path]:
         patch.setenv("NBFN_HOME", str(base))
         patch.delenv("NBFN_HUB", raising=False)
         places = Places.of()
+        _close_client()  # of another home
         try:
             yield base
         finally:
-            if (mine := client.current()) is not None:
-                mine.close()
+            _close_client()
             try:
                 stop_hub(places)
                 wait_until(lambda: not processes_of(base), GONE_WITHIN)

@@ -179,7 +179,16 @@ class World:
                 self.wait(5.0)
             else:
                 return
-        raise AssertionError(f"still at work: {self.state.tables.calls}")
+        raise AssertionError(f"still at work: {self._describe()}")
+
+    def _describe(self) -> str:
+        tables = self.state.tables
+        pools = [
+            (p.key, p.settings, p.backlog, p.leased, p.short, {w.id: w.state for w in p.workers.values()})
+            for p in tables.pools.values()
+        ]
+        rest = (tables.blanks, tables.starting, tables.start_backoff, list(tables.short))
+        return f"{pools} {rest} now {self.now} worlds {list(self.workers)} {self.to_bind}"
 
     # --- what tests ask for ---
 

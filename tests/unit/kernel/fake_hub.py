@@ -196,4 +196,5 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[FakeH
             hub.launcher.stop(ref, 0)
         hub.until(lambda: hub.launcher.poll() is not None and not hub.launcher.list())
         hub.close()
-        shutil.rmtree(home, ignore_errors=True)
+        for path in (home, hub.places.shm):
+            shutil.rmtree(path, ignore_errors=True)

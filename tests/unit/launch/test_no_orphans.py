@@ -159,7 +159,8 @@ def hub_process(
 def home() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="nbfn-", dir="/tmp"))
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    for used in (path, Places.of(path).shm):
+        shutil.rmtree(used, ignore_errors=True)
 
 
 @pytest.mark.parametrize("busy", [False, True])

@@ -46,6 +46,8 @@ def test_html_of_a_card_escapes_and_says_the_same() -> None:
     assert shown["text/plain"] == "✓ f v2 · app a · captures s='<b>' (9 B)"
     assert "<b>'" not in shown["text/html"]
     assert "&lt;b&gt;" in shown["text/html"]
+    assert not {"{", "}"} & set(shown["text/html"])
+    assert ">✓</span>" in shown["text/html"]
 
 
 def test_sizes() -> None:

@@ -1,0 +1,142 @@
+"""The hub comes by itself, goes by itself, and may be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import nbfn
+from nbfn import cli, client
+from nbfn.client import Client
+from nbfn.config import Places
+from nbfn.discovery import is_running, read_connection_file
+from tests.conftest import wait_until
+
+app = nbfn.App()
+
+
+@app.function()
+def square(x: int) -> int:
+    return x * x
+
+
+@app.function()
+def wait_for(path: Path) -> str:
+    while not path.exists():
+        time.sleep(0.005)
+    return path.read_text()
+
+
+def hub_pid() -> int:
+    return int(str(read_connection_file(Places.of())["pid"]))
+
+
+def kill_hub() -> None:
+    os.kill(hub_pid(), signal.SIGKILL)
+    wait_until(lambda: not is_running(Places.of()))
+
+
+def test_the_first_call_starts_it_and_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["hub", "status"]) == 1
+    assert square.remote(3) == 9
+    assert cli.main(["hub", "status"]) == 0
+    said = capsys.readouterr().out
+    assert f"pid {hub_pid()}" in said
+    assert "square v1" in said
+
+
+def test_two_that_start_one_at_the_same_time_end_with_one(home: Path) -> None:
+    code = "import nbfn; print(nbfn.Client.attach().overview().hub.pid)"
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    pids = {process.communicate(timeout=60)[0] for process in both}
+    assert pids == {f"{hub_pid()}\n"}
+
+
+def test_after_a_kill_the_next_call_starts_another() -> None:
+    assert square.remote(2) == 4
+    kill_hub()
+    assert square.remote(3) == 9
+
+
+def test_a_call_under_way_survives_a_kill(tmp_path: Path) -> None:
+    results: list[str] = []
+    thread = threading.Thread(target=lambda: results.append(wait_for.remote(tmp_path / "go")))
+    thread.start()
+    wait_until(lambda: wait_for.is_hydrated and wait_for.get_current_stats().num_running_inputs == 1)
+    kill_hub()
+    (tmp_path / "go").write_text("here")
+    thread.join(20)
+    assert results == ["here"]
+
+
+def test_a_map_under_way_survives_a_kill() -> None:
+    results = square.map(range(20_000))
+    got = [next(results) for _ in range(500)]
+    kill_hub()
+    got += list(results)
+    assert got == [i * i for i in range(20_000)]
+
+
+def test_nothing_is_started_for_who_does_not_want_it(home: Path) -> None:
+    started = time.monotonic()
+    watcher = Client(start=False)
+    with pytest.raises(nbfn.exception.ConnectionError, match="Start one with 'nbfn hub start'"):
+        watcher.overview()
+    assert time.monotonic() - started < 2
+    watcher.close()
+
+
+def test_a_hub_that_never_answers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBFN_CONNECT_TIMEOUT", "0.3")
+    lost = Client(f"ipc://{home}/nobody.sock")
+    with pytest.raises(nbfn.exception.ConnectionError, match=r"No nbfn hub at ipc://.*nobody.sock \(waited 0 s\)"):
+        lost.overview()
+    lost.close()
+
+
+def test_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    assert square.remote(2) == 4
+    assert cli.main(["hub", "stop"]) == 0
+    assert not is_running(Places.of())
+    assert cli.main(["hub", "stop"]) == 0  # there is none: nothing to do
+    assert "No hub runs" in capsys.readouterr().out
+    assert square.remote(2) == 4  # and back again
+
+
+def test_watching(home: Path) -> None:
+    revisions: list[int] = []
+    lost = threading.Event()
+    watcher = Client()
+    watcher.watch(revisions.append)
+    watcher.on_lost(lost.set)
+    assert watcher.overview().functions == ()
+    assert square.remote(3) == 9
+    wait_until(lambda: revisions)
+    kill_hub()
+    assert lost.wait(5)
+    before = len(revisions)
+    assert square.remote(4) == 16
+    wait_until(lambda: len(revisions) > before)
+    watcher.close()
+
+
+def test_a_forked_child_has_a_client_of_its_own() -> None:
+    assert square.remote(2) == 4
+    mine = client.current()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            assert client.current() is None
+            os._exit(square.remote(3))
+        finally:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert client.current() is mine
+    assert square.remote(3) == 9
