@@ -62,10 +62,11 @@ class Card:
         """Return the card as one row of HTML."""
         title = f"v{self.version}" if self.created else "unchanged"
         title = f"would be registered, {self.rehearsed}" if self.rehearsed else title
+        mark = "○" if self.rehearsed else "✓"
         return (
             '<div style="font-family:var(--jp-ui-font-family,sans-serif);'
             'font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,inherit)">'
-            '<span style="color:var(--jp-success-color1,#2e7d32)">{"○" if self.rehearsed else "✓"}</span> '
+            f'<span style="color:var(--jp-success-color1,#2e7d32)">{mark}</span> '
             f'<code style="background:none">{escape(self.name)}{escape(self.signature)}</code> '
             f'<b>{title}</b><span style="color:var(--jp-ui-font-color2,#616161)">'
             f"{escape(self._rest())}</span></div>"

@@ -46,7 +46,12 @@ def _without_ours(original: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     frames = [getattr(record, "frame", None) for record in records]
     # What led to the body of a %%remote cell is the magic's own business.
     magic = max((n for n, frame in enumerate(frames) if _is_magic(frame)), default=-1)
-    kept = [r for n, r in enumerate(records) if n > magic and not is_ours(frames[n])]
+    hidden = [is_ours(frame) for frame in frames]
+    for n, frame in enumerate(frames):
+        # nbfn waits by futures, which hand on what they were told.
+        if n and hidden[n - 1] and _module(frame).startswith("concurrent.futures"):
+            hidden[n] = True
+    kept = [r for n, r in enumerate(records) if n > magic and not hidden[n]]
     return kept or records
 
 
@@ -72,4 +77,4 @@ def _is_magic(frame: Any) -> bool:
 
 
 def _module(frame: Any) -> str:
-    return str(frame.f_globals.get("__name__", ""))
+    return str(frame.f_globals.get("__name__", "")) if frame is not None else ""

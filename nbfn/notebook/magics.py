@@ -20,7 +20,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
-from nbfn.exception import InvalidError, SerializationError
+from nbfn.exception import Error
 
 from . import card, cells, source
 from .register import Registrar, Wanted, default_app_name
@@ -136,5 +136,5 @@ def _one_line_errors() -> Iterator[None]:
     """Say what is wrong with the cell in one line, without a traceback."""
     try:
         yield
-    except (cells.CellError, InvalidError, SerializationError) as error:
+    except (cells.CellError, Error) as error:
         raise UsageError(str(error)) from None

@@ -64,7 +64,9 @@ function colours(node) {
 }
 
 function paint(canvas, bytes) {
-  const width = canvas.parentElement.clientWidth || 600;
+  const box = getComputedStyle(canvas.parentElement);
+  const padding = parseFloat(box.paddingLeft) + parseFloat(box.paddingRight) || 0;
+  const width = canvas.parentElement.clientWidth - padding || 600;
   const { columns, rows, size } = grid(bytes.length, width);
   const scale = window.devicePixelRatio || 1;
   canvas.width = columns * size * scale;
@@ -165,6 +167,7 @@ function show(parts, view) {
   const share = (n) => `${view.total ? (100 * n) / view.total : 0}%`;
   parts.fill.style.width = share(view.done - view.failed);
   parts.bad.style.width = share(view.failed);
+  parts.bar.classList.toggle("jp-nbfn-map-unknown", view.total === null);
   parts.bar.setAttribute("aria-label", `${view.name} map`);
   parts.bar.setAttribute("aria-valuetext", said.value);
   if (view.total === null) parts.bar.removeAttribute("aria-valuenow");

@@ -106,7 +106,8 @@ class Tally:
     ) -> None:
         """Take what the hub says of the inputs that have no outcome yet."""
         self.queued, self.running, self.retrying = queued, running, retrying
-        self.workers, self.starting, self.waiting_for = workers, starting, why
+        # Reasons are for a map that stands still: "max 8 reached" is no news while 8 work.
+        self.workers, self.starting, self.waiting_for = workers, starting, "" if running else why
         self.most_workers = max(self.most_workers, workers)
         self._settle()
 
