@@ -171,7 +171,8 @@ class Line:
         if self._bound is not None:
             self._link.send(self._bound)
         for lease, (start, payloads) in self._items.items():
-            self._link.send(Yielded(lease, start, tuple(payloads)))
+            items = [Item(lease, start + n, payload) for n, payload in enumerate(payloads)]
+            self._send_yielded(lease, items)
         for number, results in self._kept.items():
             self._link.send(Results(number, results))
 
@@ -336,6 +337,9 @@ class Line:
     def _send_items(self, lease: int, items: list[Item]) -> None:
         _, kept = self._items.setdefault(lease, (items[0].number, deque()))
         kept.extend(item.payload for item in items)
+        self._send_yielded(lease, items)
+
+    def _send_yielded(self, lease: int, items: list[Item]) -> None:
         for part in _parts(items, lambda item: len(item.payload.data)):
             self._link.send(Yielded(lease, part[0].number, tuple(item.payload for item in part)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import io
@@ -19,8 +20,8 @@ MAX_TEXT = 16 * 1024 * 1024
 HURRY = 8 * 1024
 #: Bytes of a log file from which on it is cut.
 MAX_LOG = 8 * 1024 * 1024
-#: Bytes of a log file forwarded at a time.
-CHUNK = 256 * 1024
+#: Bytes of a log file forwarded at a time; what is more is passed over.
+CHUNK = 4 * 1024 * 1024
 
 
 class Stream(io.TextIOBase):
@@ -130,6 +131,8 @@ class Spill:
 
     def __init__(self) -> None:
         self._offsets: dict[int, int] = {}
+        # One for each, since a character may come in two halves.
+        self._decoders = {n: codecs.getincrementaldecoder("utf-8")("replace") for n in (1, 2)}
         for descriptor in (1, 2):
             with contextlib.suppress(OSError):
                 found = os.fstat(descriptor)
@@ -149,9 +152,10 @@ class Spill:
             if size < offset:
                 offset = 0
             if size > offset:
-                data = os.pread(descriptor, min(size - offset, CHUNK), offset)
-                channel = "stdout" if descriptor == 1 else "stderr"
-                found.append((channel, data.decode("utf-8", "replace")))
+                text = self._decoders[descriptor].decode(os.pread(descriptor, CHUNK, offset))
+                if size - offset > CHUNK:
+                    text += f"\n[nbfn: {size - offset - CHUNK} bytes are passed over here]\n"
+                found.append(("stdout" if descriptor == 1 else "stderr", text))
                 offset = size
             if size > MAX_LOG:
                 os.ftruncate(descriptor, 0)

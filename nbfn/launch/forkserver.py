@@ -257,6 +257,11 @@ def _become(birth: _Birth) -> NoReturn:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         _rewire(birth)
+        with contextlib.suppress(
+            OSError
+        ):  # short of memory, the kernel takes a worker, not the hub or the notebook
+            Path("/proc/self/oom_score_adj").write_text("500")
+        sys.argv[:] = [""]
         order = birth.order
         os.environ.update(order["environment"])
         with contextlib.suppress(OSError):

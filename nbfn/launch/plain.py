@@ -40,7 +40,7 @@ class Plain:
     def start(cls, spec: WorkerSpec, environment: Mapping[str, str]) -> Plain:
         """Start a worker as `Launcher.submit` does."""
         process = subprocess.Popen(
-            spec.argv or (spec.executable, "-m", "nbfn_kernel"),
+            spec.argv or (spec.executable, "-P", "-m", "nbfn_kernel"),
             stdin=subprocess.DEVNULL,
             cwd=spec.cwd if spec.cwd and Path(spec.cwd).is_dir() else "/",
             env={
