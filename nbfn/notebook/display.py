@@ -45,6 +45,11 @@ class Place:
         return self._kernel is not None
 
     @property
+    def rewritable(self) -> bool:
+        """Whether a line can be written over, as in a terminal."""
+        return not self.notebook and self._streams["stdout"].isatty()
+
+    @property
     def widgets(self) -> bool:
         """Whether somebody is there who can see a widget and press its buttons."""
         present = any(name in os.environ for name in _FRONT_ENDS)

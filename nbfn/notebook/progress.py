@@ -272,7 +272,8 @@ def board_for(sink: MapSink, now: float) -> Board:
     if place.widgets:
         with contextlib.suppress(ImportError):  # no anywidget: text will do
             return WidgetBoard(tally, place, now, sink.cancel)
-    return LinesBoard(tally, place, now) if place.notebook else TerminalBoard(tally, place, now)
+    kind = TerminalBoard if place.rewritable else LinesBoard
+    return kind(tally, place, now)
 
 
 # --- who is told of calls -----------------------------------------------------------------------

@@ -139,7 +139,8 @@ def html(tally: Tally, now: float) -> str:
 
 
 def _bar(tally: Tally, colour: str) -> str:
-    share = 100 * tally.done / (tally.total or 1)
+    good = tally.done - tally.failed if tally.state == "cancelled" else tally.done
+    share = 100 * good / (tally.total or 1)
     return (
         '<div style="height:6px;margin:4px 0;background:var(--jp-layout-color3,#ddd)">'
         f'<div style="height:6px;width:{share:.1f}%;background:{colour}"></div></div>'

@@ -72,7 +72,7 @@ def test_the_quickstart(
     run_all()
 
     expect(cell(page, 1)).to_contain_text("app quickstart · captures")
-    expect(cell(page, 2)).to_contain_text("decoder.py: ")  # a print of a worker
+    expect(cell(page, 2)).to_contain_text("decoder: ")  # a print of a worker
     progress = cell(page, 3).get_by_role("progressbar")
     expect(progress).to_be_visible()
     look(page, "quickstart-running", progress)
@@ -123,7 +123,7 @@ def test_cancel_works_while_the_cell_blocks(
     look(page, "map-running-dark", progress)
     cancel = cell(page, 2).get_by_role("button", name="Cancel")
     cancel.click()
-    expect(progress).to_have_count(0, timeout=5_000)
+    expect(progress).to_have_count(0, timeout=3_000)
     expect(cell(page, 2).locator(".jp-nbfn-snapshot")).to_contain_text("cancelled")
     look(page, "map-cancelled-dark", cell(page, 2))
     theme("JupyterLab Light")

@@ -19,6 +19,7 @@ class Paper:
 
     notebook = True
     widgets = False
+    rewritable = False
     cell = ""
 
     def __init__(self) -> None:
@@ -102,6 +103,18 @@ def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
     assert len([line for line in lines if " / 1,000" in line]) == 11
     assert "… 45 lines printed before these:" in lines
     assert lines[-1] == "✓ embed.map · 1,000 ok · 0:12 · fc-7f3k"
+
+
+def test_a_terminal_has_one_line_below_the_prints(paper: Paper) -> None:
+    paper.rewritable = True
+    clock = Clock()
+    sink = started(call(), clock)
+    clock.now += 1.0
+    until(lambda: "preparing" in paper.text)
+    sink.emission(said("one\n"))
+    until(lambda: "\r\x1b[2Kone\nembed v4 · preparing" in paper.text)
+    sink.finished("success", None)
+    assert paper.text.endswith("\r\x1b[2K✓ embed.map · 0 ok · 1.0 s · fc-7f3k\n")
 
 
 def test_a_map_can_be_quiet(paper: Paper) -> None:

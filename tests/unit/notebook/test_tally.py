@@ -56,7 +56,8 @@ def test_a_cancelled_map_says_what_did_not_run() -> None:
     tally.counted(4, 0, 10, 101.0)
     tally.finish("cancelled", "", 102.0)
     assert (
-        snapshot.line(tally, 102.0) == "■ embed.map · cancelled · 4 ok, 6 not done · 2.0 s · fc-7f3k"
+        snapshot.line(tally, 102.0)
+        == "■ embed.map · cancelled · 4 ok, 6 not done · 2.0 s · fc-7f3k"
     )
 
 
