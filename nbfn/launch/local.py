@@ -311,6 +311,9 @@ def _kill_leftovers(home: Path) -> None:
 
 def _prune(logs: Path) -> None:
     with contextlib.suppress(OSError):
-        found = sorted(logs.glob("wk-*.*"), key=lambda path: path.stat().st_mtime)
-        for path in found[:-MAX_LOGS]:
+        found = sorted(logs.glob("wk-*.*"), key=lambda path: path.stat().st_mtime)[:-MAX_LOGS]
+        for path in (
+            *found,
+            *(log for log in logs.glob("forkserver-*.log") if not log.stat().st_size),
+        ):
             path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 FORK_SERVER, WORKER = "nbfn-forkserver", "nbfn-worker"
 #: Lines of a worker's stderr that are told when it ends.
 TAIL_LINES, TAIL_BYTES = 20, 8192
+#: From such a line on, faulthandler's list of frames is about the worker itself, not about user code.
+OWN_FRAMES = "nbfn_kernel/runner.py"
 
 
 class Process(NamedTuple):
@@ -119,7 +122,10 @@ def tail(path: Path) -> str:
     crash = max(
         (n for n, line in enumerate(lines) if line.startswith("Fatal Python error")), default=None
     )
-    return "\n".join(lines[-TAIL_LINES:] if crash is None else lines[crash:][:TAIL_LINES])
+    if crash is None:
+        return "\n".join(lines[-TAIL_LINES:])
+    told = itertools.takewhile(lambda line: OWN_FRAMES not in line, lines[crash:])
+    return "\n".join(itertools.islice(told, TAIL_LINES))
 
 
 def is_locked(path: Path) -> bool:

@@ -36,7 +36,7 @@ def test_a_crash_is_told_with_lease_memory_and_last_words(hub: FakeHub) -> None:
     assert report.running_lease == entry.lease
     assert (report.memory_peak or 0) > 80 * 2**20
     assert "Segmentation fault" in report.stderr_tail
-    assert len(report.stderr_tail.splitlines()) <= 20
+    assert report.stderr_tail.endswith("in f")
 
 
 def test_a_worker_that_dies_idle_ran_nothing(hub: FakeHub) -> None:
