@@ -7,11 +7,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from nbfn.client import Client
+from nbfn.definition import Home
 from nbfn.exception import InvalidError
-from nbfn.function import Function, Home
+from nbfn.function import Function
 from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, Retries, check_name
 from nbfn.sync import blocking
 
@@ -178,13 +179,14 @@ class App:
         tag: str = "",
         client: Client | None = None,
         strategy: str = "rolling",
-    ) -> Self:
+    ) -> App:
         """Register all Functions of the App under its name, so that any notebook finds them by `Function.from_name`.
 
         Args:
             name: The name to deploy under; the App's own when not given.
             environment_name: The environment; "main" when not given.
-            tag, client, strategy: Accepted for Modal programs; a redeploy lets running calls finish on the old version.
+            tag, client, strategy: Accepted for Modal programs; running calls always finish on the
+                version they began with.
 
         Returns:
             The App.
@@ -228,9 +230,10 @@ def _name_of(raw: Any, options: Options) -> str:
     parts = getattr(raw, "__qualname__", "").split(".")
     if len(parts) > 1 and parts[-2] != "<locals>" and not inspect.ismethod(raw):
         raise InvalidError(
-            f"@app.function() cannot decorate method {'.'.join(parts[-2:])!r}; decorate a function outside of the class."
+            f"@app.function() cannot decorate method {'.'.join(parts[-2:])!r}; "
+            "decorate a function outside of the class."
         )
-    name = options.name or getattr(raw, "__name__", "")
+    name = options.name or str(getattr(raw, "__name__", ""))
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidError(
             f"{name or raw!r} cannot be a Function's name; give one: @app.function(name='...')."

@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar
 
 from nbfn import exception
-from nbfn.client import Client, OpenCall, settle
+from nbfn.client import Client
+from nbfn.session import OpenCall, Session, settle
 from nbfn.sync import blocking, wait
 from nbfn.types import InputStatus
 from nbfn.wire import failure, messages
@@ -69,7 +70,7 @@ class SingleCall(OpenCall):
 
     def __init__(
         self,
-        client: Client,
+        client: Session,
         function: FunctionInfo,
         kind: str,
         payload: Payload,
@@ -165,7 +166,7 @@ class GeneratorCall(SingleCall):
             settle(news)
 
     async def take(self) -> list[Any]:
-        """Return the items that came since the last time, at least one; at the end raise StopAsyncIteration or the error."""
+        """Return the new items, at least one; at the end raise StopAsyncIteration or the error."""
         __tracebackhide__ = True
         while not self._items:
             if self.outcome.done():
@@ -196,7 +197,7 @@ class DurableCall(OpenCall):
 
     def __init__(
         self,
-        client: Client,
+        client: Session,
         function: FunctionInfo,
         *,
         payload: Payload | None = None,
@@ -293,7 +294,7 @@ class DurableCall(OpenCall):
             self._waiters = [pair for pair in self._waiters if pair[1] is not future]
 
 
-def _tracked(client: Client, handle: FunctionCall[Any]) -> DurableCall:
+def _tracked(client: Session, handle: FunctionCall[Any]) -> DurableCall:
     known = client.tracked(handle.object_id)
     if isinstance(known, DurableCall):
         return known
@@ -318,6 +319,10 @@ class FunctionCall(Generic[R]):
 
     __module__ = "nbfn"
 
+    _id: str
+    _name: str
+    _kept: Output | None  # the outcome, once it is known and small
+
     def __init__(self) -> None:
         raise exception.InvalidError(
             "A FunctionCall comes from Function.spawn(...) or FunctionCall.from_id(...)."
@@ -328,7 +333,7 @@ class FunctionCall(Generic[R]):
         self = cls.__new__(cls)
         self._id = call_id
         self._name = name
-        self._kept: Output | None = None
+        self._kept = None
         return self
 
     @classmethod
@@ -342,9 +347,7 @@ class FunctionCall(Generic[R]):
         Raises:
             InvalidError: If it is not the id of a call.
         """
-        if not isinstance(function_call_id, str) or not re.fullmatch(
-            r"fc-[0-9A-Za-z]{22}", function_call_id
-        ):
+        if not re.fullmatch(r"fc-[0-9A-Za-z]{22}", str(function_call_id)):
             raise exception.InvalidError(
                 f"{function_call_id!r} is not the id of a call. Use the object_id of a FunctionCall ('fc-...')."
             )
@@ -380,7 +383,9 @@ class FunctionCall(Generic[R]):
             raise exception.InvalidError(
                 f"Call {self._id} has {watching.num_inputs} inputs; there is no index {index}."
             )
-        if timeout == 0:  # only look: what the hub has comes right behind its first answer, so before its second
+        if (
+            timeout == 0
+        ):  # only look: what the hub has comes right behind its first answer, so before its second
             await call.watch()
         output = await call.output(index, timeout)
         if output.payload is None or not output.payload.segments:

@@ -1,8 +1,9 @@
 """What a function takes along: the globals, closures and defaults it refers to, through helper functions too.
 
-Answers three questions: what is it (`report`), was a name rebound since (`Snapshot.current`, a few microseconds, before each
-call), and how does it become bytes (`dump`). Modules that are installed travel by name; code that lives under the working
-directory travels by value, so that a worker needs no file and an edited helper makes a new version.
+Answers three questions: what is it (`report`), was a name rebound since (`Snapshot.current`, a few
+microseconds, before each call), and how does it become bytes (`dump`). Modules that are installed
+travel by name; code that lives under the working directory travels by value, so that a worker needs
+no file and an edited helper makes a new version.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ import cloudpickle
 
 from nbfn.exception import InvalidError, SerializationError
 
-#: Bytes of a function with all it captures above which there is a warning, and above which it is refused. The larger one leaves
-#: room for the rest of the message in a frame of 16 MiB.
+#: Bytes of a function with all it captures above which there is a warning, and above which it is
+#: refused. The larger one leaves room for the rest of the message in a frame of 16 MiB.
 WARN_ABOVE = 256 * 1024
 REFUSE_ABOVE = 16 * 1024 * 1024 - 256 * 1024
 
@@ -232,7 +233,8 @@ _registered: dict[str, int] = {}
 def carrying(modules: Iterable[types.ModuleType]) -> Iterator[None]:
     """Have cloudpickle take these modules' functions and classes by value, as long as the block lasts.
 
-    Arguments of a call are pickled in the same way as its Function was, so that a class is the same class on both ways.
+    Arguments of a call are pickled in the same way as its Function was, so that a class is the same
+    class on both ways.
     """
     held = [module for module in modules if sys.modules.get(module.__name__) is module]
     already = cloudpickle.list_registry_pickle_by_value()
@@ -280,7 +282,7 @@ def dump(
         data = _dumps(function, modules)
     except InvalidError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - user types raise anything when pickled
         try:  # a local module may hold what cannot be pickled (a lock, say); the worker imports it then
             data = _dumps(function, [])
             modules = []

@@ -25,14 +25,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     parser = argparse.ArgumentParser(prog="nbfn", description="Functions for notebooks.")
-    hub = parser.add_subparsers(dest="command", required=True).add_parser("hub", help="the process that runs Functions")
+    hub = parser.add_subparsers(dest="command", required=True).add_parser(
+        "hub", help="the process that runs Functions"
+    )
     verbs = hub.add_subparsers(dest="verb", required=True)
     start = verbs.add_parser("start", help="run the hub here until it is stopped")
-    start.add_argument("--embedded", action="store_true", help="exit when another runs already, and after idling")
+    start.add_argument(
+        "--embedded", action="store_true", help="exit when another runs already, and after idling"
+    )
     verbs.add_parser("stop", help="drain and end the hub")
-    verbs.add_parser("status", help="say whether a hub runs and what it does; exit code 1 when none does")
+    verbs.add_parser(
+        "status", help="say whether a hub runs and what it does; exit code 1 when none does"
+    )
     given = parser.parse_args(argv)
-    verb = {"start": lambda: _start(embedded=given.embedded), "stop": _stop, "status": _status}[given.verb]
+    verb = {"start": lambda: _start(embedded=given.embedded), "stop": _stop, "status": _status}[
+        given.verb
+    ]
     try:
         return verb()
     except Error as error:
@@ -46,7 +54,7 @@ def _start(*, embedded: bool) -> int:
     """Become the hub: the same process goes on as ``python -m nbfn.hub``, so a supervisor sees one pid."""
     arguments = [sys.executable, "-m", "nbfn.hub", *(["--embedded"] if embedded else [])]
     sys.stdout.flush()
-    os.execv(sys.executable, arguments)
+    os.execv(sys.executable, arguments)  # noqa: S606 - argv, no shell
 
 
 def _running() -> bool:
@@ -72,7 +80,9 @@ def _stop() -> int:
     ends = time.monotonic() + STOP_WITHIN
     while is_running(Places.of()):
         if time.monotonic() > ends:
-            print(f"The hub has not ended within {STOP_WITHIN:.0f} s; see {Places.of().logs / 'hub.log'}.")
+            print(
+                f"The hub has not ended within {STOP_WITHIN:.0f} s; see {Places.of().logs / 'hub.log'}."
+            )
             return 1
         time.sleep(0.02)
     print("The hub has ended.")
@@ -105,6 +115,10 @@ def _status() -> int:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
+    return (
+        f"{hours} h {minutes} min"
+        if hours
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )

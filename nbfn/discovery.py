@@ -1,7 +1,8 @@
 """Finding the hub of a home, and starting the embedded one when there is none.
 
-A hub holds a lock on ``hub.lock`` for as long as it lives, so "is there a hub?" has one answer that a ``kill -9`` cannot falsify.
-Its address is in ``hub.json``. Two clients that start one at once end with one: the second finds the lock taken and exits.
+A hub holds a lock on ``hub.lock`` for as long as it lives, so "is there a hub?" has one answer that
+a ``kill -9`` cannot falsify. Its address is in ``hub.json``. Two clients that start one at once end
+with one: the second finds the lock taken and exits.
 """
 
 from __future__ import annotations

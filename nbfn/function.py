@@ -2,137 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
+import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
-
-import msgspec
 
 from nbfn import capture, context, exception
 from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
 from nbfn.capture import Snapshot
-from nbfn.client import Client, this_environment
-from nbfn.exception import ExecutionError, InvalidError, SerializationError
+from nbfn.client import Client
+from nbfn.definition import Home, Live, define, generates
+from nbfn.exception import ExecutionError, InvalidError
 from nbfn.mapping import Inputs, MapResult, each
 from nbfn.options import Options, check_name, check_pool, check_setting
+from nbfn.session import this_environment
 from nbfn.sync import Blocking, Stream, blocking, run, streaming, wait
 from nbfn.types import FunctionAutoscalerSettings, FunctionStats
 from nbfn.wire import messages
-from nbfn.wire.messages import (
-    Definition,
-    FunctionInfo,
-    Message,
-    Payload,
-    PoolSettings,
-    RetryPolicy,
-    new_id,
-)
+from nbfn.wire.messages import Message
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(slots=True)
-class Home:
-    """Where the Functions of one App are registered; shared by the App and all of them."""
-
-    name: str = ""
-    ephemeral_id: str = field(default_factory=lambda: new_id("ap"))
-    environment_name: str = ""
-    deployed_name: str = ""
-    app_id: str | None = None
-
-    def register(self, number: int, definition: Definition) -> Message:
-        """Return the message that registers a definition here."""
-        if self.deployed_name:
-            return messages.Register(
-                number, self.deployed_name, definition, "", self.environment_name
-            )
-        return messages.Register(
-            number, self.name, definition, self.ephemeral_id, self.environment_name
-        )
-
-
-@dataclass(slots=True)
-class Live:
-    """What is known of a Function that the hub knows.
-
-    ``version`` is what its calls ask for: that of a local definition, 0 (the newest) of one found by name.
-    """
-
-    client: Client
-    epoch: int
-    info: FunctionInfo
-    version: int
-    snapshot: Snapshot | None = None
-    modules: list[ModuleType] = field(default_factory=list)
-    raw: Callable[..., Any] | None = None
-
-    def current(self) -> bool:
-        """Return whether it still holds: the same hub, and no captured name rebound."""
-        return (
-            self.client.epoch == self.epoch
-            and not self.client.closed
-            and (self.snapshot is None or self.snapshot.current())
-        )
-
-    def pickle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Payload:
-        """Pickle the arguments of one input.
-
-        Raises:
-            SerializationError: If one cannot be; names it.
-        """
-        __tracebackhide__ = True
-        try:
-            if not self.modules:
-                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
-            with capture.carrying(self.modules):
-                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
-        except SerializationError as error:
-            if isinstance(error.__cause__, InvalidError):
-                raise error.__cause__ from None
-            raise self._explained(args, kwargs, error) from error.__cause__
-
-    def _explained(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: SerializationError
-    ) -> SerializationError:
-        for name, value in _named(self.raw, args, kwargs):
-            try:
-                self.client.carrier.discard(self.client.carrier.dump(value))
-            except SerializationError as why:
-                what = _innermost(str(why)) or capture.type_name(value)
-                return SerializationError(
-                    f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). "
-                    "Open it inside the function, or pass what is needed to open it."
-                )
-        return error
-
-
-def _named(
-    raw: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Iterable[tuple[str, Any]]:
-    names: list[str] = []
-    if raw is not None:
-        try:
-            names = [
-                p.name
-                for p in inspect.signature(raw).parameters.values()
-                if p.kind not in (p.VAR_KEYWORD,)
-            ]
-        except (ValueError, TypeError):
-            names = []
-    for number, value in enumerate(args):
-        yield (names[number] if number < len(names) else f"number {number + 1}"), value
-    yield from kwargs.items()
-
-
-def _innermost(sentence: str) -> str:
-    """Return the type that the carrier's sentence names."""
-    start = "Cannot pickle an object of type "
-    return sentence.removeprefix(start).partition(":")[0] if sentence.startswith(start) else ""
 
 
 def _parent() -> str:
@@ -156,7 +45,8 @@ async def _lookup(
 class Function(Generic[P, R]):
     """A callable that runs on the workers of its pool.
 
-    Made by ``@app.function()`` or found by `from_name`; its methods register it by themselves when they first need to.
+    Made by ``@app.function()`` or found by `from_name`; its methods register it by themselves when
+    they first need to.
 
     Examples:
         >>> app = App()  # doctest: +SKIP
@@ -168,6 +58,18 @@ class Function(Generic[P, R]):
     """
 
     __module__ = "nbfn"
+
+    _name: str
+    _raw: Callable[..., Any] | None  # None: its definition is elsewhere
+    _options: Options
+    _home: Home
+    _find: Callable[[int], Message] | None  # asks the hub for it, when the definition is elsewhere
+    _shown: str
+    _state: Live | None
+    _registering: bool
+    _version: int  # asked for by handles found by name; 0 for the newest
+    __name__: str
+    __wrapped__: Callable[..., Any]
 
     #: Finds a deployed Function at once; `from_name` is the newer way.
     lookup: ClassVar = Blocking(_lookup)
@@ -186,12 +88,12 @@ class Function(Generic[P, R]):
     def _make(cls, name: str) -> Self:
         self = cls.__new__(cls)
         self._name = name
-        self._raw: Callable[..., Any] | None = None
+        self._raw = None
         self._options = Options()
         self._home = Home()
-        self._find: Callable[[int], Message] | None = None
+        self._find = None
         self._shown = f"Function({name!r})"
-        self._state: Live | None = None
+        self._state = None
         self._registering = False
         self._version = 0
         return self
@@ -218,7 +120,7 @@ class Function(Generic[P, R]):
         version: int | None = None,
         client: Client | None = None,
     ) -> Function[..., Any]:
-        """Refer to a Function of a deployed App, or of a ``%%remote`` cell in any notebook; nothing is asked before its first use.
+        """Refer to a Function of a deployed App or of a ``%%remote`` cell; asks nothing before its first use.
 
         Args:
             app_name: The App's name.
@@ -250,7 +152,7 @@ class Function(Generic[P, R]):
         self._shown = f"Function.from_name({app_name!r}, {name!r}{shown})"
         return self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Refuse: say where it should run."""
         raise TypeError(
             f"'Function' object is not callable. Use {self._name}.remote(...) to run it on a worker, "
@@ -264,6 +166,9 @@ class Function(Generic[P, R]):
         __tracebackhide__ = True
         state = self._state
         if state is not None and state.current():
+            for other in state.others:
+                if not other._registering and (other._state is None or not other._state.current()):
+                    await other._live()
             return state
         client = await Client.attach.raw()
         if self._raw is not None:
@@ -279,8 +184,9 @@ class Function(Generic[P, R]):
         info, ours = answer.info, this_environment().python
         if info.environment.python != ours:
             raise exception.VersionError(
-                f"Function {info.name!r} runs under Python {info.environment.python}, this is Python {ours}. "
-                f"Call it from a notebook with Python {info.environment.python}, or deploy it again from this one."
+                f"Function {info.name!r} runs under Python {info.environment.python}, "
+                f"this is Python {ours}. Call it from a notebook with Python "
+                f"{info.environment.python}, or deploy it again from this one."
             )
         return Live(client, client.epoch, info, self._version)
 
@@ -293,23 +199,20 @@ class Function(Generic[P, R]):
             payload, modules = capture.dump(self._name, raw, snapshot)
         finally:
             self._registering = False
-        definition = self._define(raw, payload)
-        register: messages.Register | None = None
-
-        def make(number: int) -> Message:
-            nonlocal register
-            register = self._home.register(number, definition)  # type: ignore[assignment]
-            return register  # type: ignore[return-value]
-
-        answer: messages.Registered = await client.request(make)
+        definition = define(self._name, raw, payload, self._options)
+        register = functools.partial(self._home.register, definition=definition)
+        answer: messages.Registered = await client.request(register)
         info = answer.info
         self._home.app_id = info.app_id
-        client.remember(info.id, register)
+        client.remember(info.id, register(0))
         modules = [module for module in modules if module.__name__.encode() in payload]
-        return Live(client, client.epoch, info, info.version, snapshot, modules, raw)
+        others = [
+            value for _, kind, value in snapshot.found if kind == "Function" and value is not self
+        ]
+        return Live(client, client.epoch, info, info.version, snapshot, modules, others, raw)
 
     async def _register_others(self, snapshot: Snapshot) -> None:
-        """Register the Functions that this one calls, so that they travel as ids; those of a cycle travel by name."""
+        """Register the Functions this one calls: they travel as ids, those of a cycle by name."""
         self._registering = True
         try:
             for _, kind, value in snapshot.found:
@@ -317,39 +220,6 @@ class Function(Generic[P, R]):
                     await value._live()
         finally:
             self._registering = False
-
-    def _define(self, raw: Callable[..., Any], payload: bytes) -> Definition:
-        options, environment = self._options, this_environment()
-        retries = options.retries
-        definition = Definition(
-            name=self._name,
-            payload=Payload(payload),
-            digest="",
-            environment=environment,
-            is_generator=self._generates,
-            is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
-            timeout=options.timeout,
-            retries=RetryPolicy()
-            if retries is None
-            else RetryPolicy(
-                retries.max_retries,
-                retries.backoff_coefficient,
-                retries.initial_delay,
-                retries.max_delay,
-            ),
-            pool=PoolSettings(
-                options.min_containers,
-                options.max_containers,
-                options.buffer_containers,
-                options.scaledown_window,
-            ),
-            signature=_signature(raw),
-            doc=inspect.getdoc(raw) or "",
-            source=_source(raw),
-            filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
-        )
-        digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
-        return msgspec.structs.replace(definition, digest=digest)
 
     async def _deploy(self) -> None:
         """Register it where its App is now, unless it is there."""
@@ -363,14 +233,8 @@ class Function(Generic[P, R]):
             self._state = None
             await self._live()
 
-    @property
-    def _generates(self) -> bool:
-        if self._options.is_generator is not None:
-            return self._options.is_generator
-        return inspect.isgeneratorfunction(self._raw) or inspect.isasyncgenfunction(self._raw)
-
     @blocking
-    async def hydrate(self, client: Client | None = None) -> Self:
+    async def hydrate(self, client: Client | None = None) -> Function[P, R]:
         """Learn from the hub what this Function is (registering it if it is local) and return it.
 
         Args:
@@ -403,7 +267,11 @@ class Function(Generic[P, R]):
     @property
     def is_generator(self) -> bool:
         """Whether it yields, so that `remote_gen` calls it. Asks the hub for one found by name."""
-        return self._generates if self._raw is not None else run(self._live()).info.is_generator
+        return (
+            generates(self._raw, self._options)
+            if self._raw is not None
+            else run(self._live()).info.is_generator
+        )
 
     @property
     def web_url(self) -> str | None:
@@ -417,7 +285,7 @@ class Function(Generic[P, R]):
     # --- calling ---------------------------------------------------------------------------------
 
     @blocking
-    async def remote(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it on a worker with these arguments and return its result.
 
         Raises:
@@ -438,10 +306,11 @@ class Function(Generic[P, R]):
         return await call.result()  # type: ignore[no-any-return]
 
     @streaming
-    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]:
+    def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]:
         """Run a generator on a worker and iterate over what it yields, while it runs.
 
-        The call begins when the result is iterated. Leaving the loop early cancels it, so that its ``finally`` runs.
+        The call begins when the result is iterated. Leaving the loop early cancels it, so that its
+        ``finally`` runs.
 
         Raises:
             InvalidError: At the first item, if the function is not a generator; use `remote`.
@@ -450,7 +319,7 @@ class Function(Generic[P, R]):
         return _Items(self, args, kwargs)
 
     @blocking
-    async def spawn(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+    async def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         """Begin a call and return its handle once it is stored: it survives this process and the hub.
 
         Raises:
@@ -472,7 +341,7 @@ class Function(Generic[P, R]):
         await wait(call.accepted)
         return FunctionCall._make(call.id, live.info.name)
 
-    def local(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here, in this thread, as if it had never been decorated.
 
         Raises:
@@ -504,8 +373,8 @@ class Function(Generic[P, R]):
     ) -> Stream[R]:
         """Run it for each set of arguments, in parallel, and iterate over the results.
 
-        Nothing happens before the result is iterated. Inputs are pulled on a helper thread, a bounded way ahead of what was taken;
-        leaving the loop early cancels the rest.
+        Nothing happens before the result is iterated. Inputs are pulled on a helper thread, a
+        bounded way ahead of what was taken; leaving the loop early cancels the rest.
 
         Args:
             *input_iterators: One iterable for each argument; the shortest ends it.
@@ -535,7 +404,11 @@ class Function(Generic[P, R]):
             TypeError: If an input is not iterable.
         """
         return self._map(
-            "starmap", Inputs((input_iterator,), spread=True), kwargs, order_outputs, return_exceptions
+            "starmap",
+            Inputs((input_iterator,), spread=True),
+            kwargs,
+            order_outputs,
+            return_exceptions,
         )
 
     @blocking
@@ -720,17 +593,3 @@ class _Items(Stream[Any]):
     def _stop(self) -> None:
         if self._call is not None:
             self._call.abandon()
-
-
-def _signature(raw: Callable[..., Any]) -> str:
-    try:
-        return str(inspect.signature(raw))
-    except (ValueError, TypeError):
-        return "(...)"
-
-
-def _source(raw: Callable[..., Any]) -> str:
-    try:
-        return inspect.getsource(raw)
-    except (OSError, TypeError, IndentationError, SyntaxError):
-        return ""

@@ -1,8 +1,9 @@
 """`map`, `starmap`, `for_each`: many inputs of one call, under way at once, with bounded memory.
 
-Three threads meet in a `MapCall`: a helper pulls the caller's iterables and pickles, the client's thread sends and receives, the
-consumer unpickles and puts in order. Inputs sent and not yet consumed never exceed the window that the hub grants, so an endless
-iterable is pulled only so far; the helper waits then, and a slow iterable holds up nothing but itself.
+Three threads meet in a `MapCall`: a helper pulls the caller's iterables and pickles, the client's
+thread sends and receives, the consumer unpickles and puts in order. Inputs sent and not yet
+consumed never exceed the window that the hub grants, so an endless iterable is pulled only so far;
+the helper waits then, and a slow iterable holds up nothing but itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from nbfn import exception
 from nbfn.call import outcome_name, result_of
-from nbfn.client import Client, OpenCall, guarded, settle
+from nbfn.session import OpenCall, Session, guarded, settle
 from nbfn.sync import Stream, wait
 from nbfn.types import InputStatus
 from nbfn.wire import messages
@@ -41,12 +42,19 @@ class LiveFunction(Protocol):
     """What a map needs of a Function that the hub knows."""
 
     @property
-    def client(self) -> Client: ...
+    def client(self) -> Session:
+        """The way to its hub."""
+
     @property
-    def info(self) -> FunctionInfo: ...
+    def info(self) -> FunctionInfo:
+        """What the hub said of it."""
+
     @property
-    def version(self) -> int: ...
-    def pickle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Payload: ...
+    def version(self) -> int:
+        """The version to call; 0 for the newest."""
+
+    def pickle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Payload:
+        """Pickle the arguments of one input."""
 
 
 class Inputs:
@@ -70,7 +78,9 @@ class Inputs:
         """Let generators among them run their ``finally``."""
         for iterable in self._iterables:
             close = getattr(iterable, "close", None)
-            if close is not None and hasattr(iterable, "__next__"):  # a generator, or another map's results
+            if close is not None and hasattr(
+                iterable, "__next__"
+            ):  # a generator, or another map's results
                 guarded(close)
 
 
@@ -126,22 +136,23 @@ class MapCall(OpenCall):
                 if self.stopped:
                     break
                 self._put(NewInput(self._sent, self._live.pickle(args, self._kwargs)))
-                if self._sent - self._consumed >= self._window:  # before the next one is pulled
-                    self._await_credit()
-                    if self.stopped:
-                        break
-        except BaseException as error:  # noqa: BLE001 - whatever the caller's iterable raises, the consumer gets
+                # Before the next one is pulled: it is not asked for until it may be sent.
+                if self._sent - self._consumed >= self._window and not self._await_credit():
+                    break
+        except BaseException as error:  # noqa: BLE001 - the caller's iterable's own
             self._end_with(error)
         else:
             self._finish_input()
         finally:
             self._source.close()
 
-    def _await_credit(self) -> None:
+    def _await_credit(self) -> bool:
+        """Wait until another input may be sent; False when none is wanted any more."""
         with self._credit:
             self._credit.wait_for(
                 lambda: self._sent - self._consumed < self._window or self.stopped
             )
+        return not self.stopped
 
     def _put(self, item: NewInput) -> None:
         self._sent += 1
@@ -295,7 +306,8 @@ class MapCall(OpenCall):
                     raise self._trouble
                 if self._complete():
                     break
-                self._news = news = Future()
+                news: Future[None] = Future()
+                self._news = news
             await wait(news)
         self.end("failure" if self.failed else "success")
         return []

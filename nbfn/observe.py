@@ -1,7 +1,7 @@
 """Where what happens during a call goes: prints and displays of remote code, progress, the end.
 
-The notebook layer registers an `Observer`; without one, output is written to this process's own stdout and stderr. Nothing here
-knows widgets, and the calls know nothing of observers but this.
+The notebook layer registers an `Observer`; without one, output is written to this process's own
+stdout and stderr. Nothing here knows widgets, and the calls know nothing of observers but this.
 """
 
 from __future__ import annotations

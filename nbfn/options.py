@@ -1,7 +1,7 @@
 """The options of a Function: read, checked and made plain. No I/O.
 
-Modal's names of both generations are understood, without a word; names that only mean something in Modal's cloud are accepted and
-said, once, to have no effect here.
+Modal's names of both generations are understood, without a word; names that only mean something in
+Modal's cloud are accepted and said, once, to have no effect here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One body for the blocking and the async form of an operation.
 
-An operation is written once, as a coroutine that awaits nothing but `wait(future)`. The blocking form steps that coroutine by
-hand on the caller's own thread, so it needs no event loop, works inside a running one and hears Ctrl-C; ``.aio`` steps the same
-coroutine from the caller's asyncio loop. Nothing here knows what is being waited for.
+An operation is written once, as a coroutine that awaits nothing but `wait(future)`. The blocking
+form steps that coroutine by hand on the caller's own thread, so it needs no event loop, works
+inside a running one and hears Ctrl-C; ``.aio`` steps the same coroutine from the caller's asyncio
+loop. Nothing here knows what is being waited for.
 """
 
 from __future__ import annotations
@@ -86,9 +87,13 @@ async def _arrival(waiting: wait[Any]) -> None:
     loop = asyncio.get_running_loop()
     arrived = loop.create_future()
 
+    def resolve() -> None:
+        if not arrived.done():
+            arrived.set_result(None)
+
     def tell(_: object) -> None:
         try:
-            loop.call_soon_threadsafe(lambda: arrived.done() or arrived.set_result(None))
+            loop.call_soon_threadsafe(resolve)
         except RuntimeError:
             pass  # the loop was closed: nobody waits any more
 
@@ -176,7 +181,7 @@ class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
 
     def __init__(self, method: Callable[Concatenate[S, Q], T]) -> None:
         self._method = method
-        functools.update_wrapper(self, method)
+        functools.update_wrapper(self, method)  # type: ignore[arg-type]
 
     @overload
     def __get__(self, instance: None, owner: type) -> Streaming[Concatenate[S, Q], T]: ...
@@ -191,7 +196,8 @@ class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
 class Stream(Generic[T]):
     """Values that come in batches, for ``for``, ``next()`` and ``async for``; single use.
 
-    A subclass says where a batch comes from (`_more`) and how to give up (`_stop`). Leaving a loop over it early closes it.
+    A subclass says where a batch comes from (`_more`) and how to give up (`_stop`). Leaving a loop
+    over it early closes it.
     """
 
     _batch: Iterator[T] = iter(())

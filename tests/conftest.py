@@ -37,7 +37,9 @@ def processes_of(home: Path) -> dict[int, str]:
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = (
+                        (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    )
     return found
 
 
@@ -79,7 +81,9 @@ def a_home() -> Iterator[Path]:
                 for pid in left:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-                segments = [path.name for path in places.shm.iterdir()] if places.shm.is_dir() else []
+                segments = (
+                    [path.name for path in places.shm.iterdir()] if places.shm.is_dir() else []
+                )
                 for path in (base, places.runtime, places.shm):
                     shutil.rmtree(path, ignore_errors=True)
             assert not left, f"processes left behind: {left}"

@@ -37,7 +37,9 @@ def test_a_deployed_function_is_found_by_name() -> None:
 
 def test_from_another_process() -> None:
     code = "import nbfn; print(nbfn.Function.from_name('demo', 'cube').remote(4))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
     assert done.stdout == "64\n"
 
 
@@ -114,7 +116,9 @@ def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
     from nbfn import function
 
     here = function.this_environment()
-    monkeypatch.setattr(function, "this_environment", lambda: msgspec.structs.replace(here, python="3.99"))
+    monkeypatch.setattr(
+        function, "this_environment", lambda: msgspec.structs.replace(here, python="3.99")
+    )
     with pytest.raises(VersionError, match=r"runs under Python 3\.\d+, this is Python 3\.99"):
         nbfn.Function.from_name("demo", "cube").remote(1)
 

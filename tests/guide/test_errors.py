@@ -83,7 +83,10 @@ def test_a_function_that_captures_too_much_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setitem(globals(), "TABLE", bytes(20_000_000))
     with pytest.raises(exception.InvalidError) as caught:
         size.remote()
-    assert "Function 'size' captures 'TABLE' (20.0 MB, bytes); pass it as an argument instead." in str(caught.value)
+    assert (
+        "Function 'size' captures 'TABLE' (20.0 MB, bytes); pass it as an argument instead."
+        in str(caught.value)
+    )
 
 
 def test_a_function_that_captures_much_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +106,9 @@ def test_a_captured_value_that_cannot_be_pickled_is_named() -> None:
     def use() -> bool:
         return connection.locked()
 
-    with pytest.raises(exception.SerializationError, match=r"'use' uses 'connection' \(_thread.lock\)"):
+    with pytest.raises(
+        exception.SerializationError, match=r"'use' uses 'connection' \(_thread.lock\)"
+    ):
         use.remote()
 
 

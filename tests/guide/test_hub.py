@@ -54,7 +54,10 @@ def test_the_first_call_starts_it_and_it_says_so(capsys: pytest.CaptureFixture[s
 
 def test_two_that_start_one_at_the_same_time_end_with_one(home: Path) -> None:
     code = "import nbfn; print(nbfn.Client.attach().overview().hub.pid)"
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     pids = {process.communicate(timeout=60)[0] for process in both}
     assert pids == {f"{hub_pid()}\n"}
 
@@ -69,7 +72,9 @@ def test_a_call_under_way_survives_a_kill(tmp_path: Path) -> None:
     results: list[str] = []
     thread = threading.Thread(target=lambda: results.append(wait_for.remote(tmp_path / "go")))
     thread.start()
-    wait_until(lambda: wait_for.is_hydrated and wait_for.get_current_stats().num_running_inputs == 1)
+    wait_until(
+        lambda: wait_for.is_hydrated and wait_for.get_current_stats().num_running_inputs == 1
+    )
     kill_hub()
     (tmp_path / "go").write_text("here")
     thread.join(20)
@@ -96,7 +101,9 @@ def test_nothing_is_started_for_who_does_not_want_it(home: Path) -> None:
 def test_a_hub_that_never_answers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NBFN_CONNECT_TIMEOUT", "0.3")
     lost = Client(f"ipc://{home}/nobody.sock")
-    with pytest.raises(nbfn.exception.ConnectionError, match=r"No nbfn hub at ipc://.*nobody.sock \(waited 0 s\)"):
+    with pytest.raises(
+        nbfn.exception.ConnectionError, match=r"No nbfn hub at ipc://.*nobody.sock \(waited 0 s\)"
+    ):
         lost.overview()
     lost.close()
 

@@ -134,7 +134,9 @@ def test_a_class_from_here_is_the_same_class_there_and_back() -> None:
 
 def test_threads_may_call_at_once() -> None:
     results: list[int] = []
-    threads = [threading.Thread(target=lambda i=i: results.append(square.remote(i))) for i in range(8)]
+    threads = [
+        threading.Thread(target=lambda i=i: results.append(square.remote(i))) for i in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -70,7 +70,9 @@ def test_a_call_is_found_by_its_id() -> None:
 def test_a_call_is_found_from_another_process() -> None:
     call = double.spawn(5)
     code = f"import nbfn; print(nbfn.FunctionCall.from_id({call.object_id!r}).get(timeout=20))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
     assert found.stdout == "10\n"
 
 
@@ -132,7 +134,9 @@ def test_aio_and_await() -> None:
 def test_several_wait_for_the_same_call(tmp_path: Path) -> None:
     call = wait_for.spawn(str(tmp_path / "go"))
     results: list[str] = []
-    threads = [threading.Thread(target=lambda: results.append(call.get(timeout=20))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: results.append(call.get(timeout=20))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     (tmp_path / "go").write_text("!")

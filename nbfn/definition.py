@@ -1,0 +1,192 @@
+"""From a Python function to what the hub registers, and what is known of it afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from nbfn import capture
+from nbfn.capture import Snapshot
+from nbfn.client import Client
+from nbfn.exception import InvalidError, SerializationError
+from nbfn.options import Options
+from nbfn.session import this_environment
+from nbfn.wire import messages
+from nbfn.wire.messages import (
+    Definition,
+    FunctionInfo,
+    Message,
+    Payload,
+    PoolSettings,
+    RetryPolicy,
+    new_id,
+)
+
+
+@dataclass(slots=True)
+class Home:
+    """Where the Functions of one App are registered; shared by the App and all of them."""
+
+    name: str = ""
+    ephemeral_id: str = field(default_factory=lambda: new_id("ap"))
+    environment_name: str = ""
+    deployed_name: str = ""
+    app_id: str | None = None
+
+    def register(self, number: int, definition: Definition) -> Message:
+        """Return the message that registers a definition here."""
+        if self.deployed_name:
+            return messages.Register(
+                number, self.deployed_name, definition, "", self.environment_name
+            )
+        return messages.Register(
+            number, self.name, definition, self.ephemeral_id, self.environment_name
+        )
+
+
+@dataclass(slots=True)
+class Live:
+    """What is known of a Function that the hub knows.
+
+    ``version`` is what its calls ask for: that of a local definition, 0 (the newest) of one found by name.
+    """
+
+    client: Client
+    epoch: int
+    info: FunctionInfo
+    version: int
+    snapshot: Snapshot | None = None
+    modules: list[ModuleType] = field(default_factory=list)
+    others: list[Any] = field(default_factory=list)  # Functions that it calls
+    raw: Callable[..., Any] | None = None
+
+    def current(self) -> bool:
+        """Return whether it still holds: the same hub, and no captured name rebound."""
+        return (
+            self.client.epoch == self.epoch
+            and not self.client.closed
+            and (self.snapshot is None or self.snapshot.current())
+        )
+
+    def pickle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Payload:
+        """Pickle the arguments of one input.
+
+        Raises:
+            SerializationError: If one cannot be; names it.
+        """
+        __tracebackhide__ = True
+        try:
+            if not self.modules:
+                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            with capture.carrying(self.modules):
+                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+        except SerializationError as error:
+            if isinstance(error.__cause__, InvalidError):
+                raise error.__cause__ from None
+            raise self._explained(args, kwargs, error) from error.__cause__
+
+    def _explained(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: SerializationError
+    ) -> SerializationError:
+        for name, value in _named(self.raw, args, kwargs):
+            try:
+                self.client.carrier.discard(self.client.carrier.dump(value))
+            except SerializationError as why:
+                what = _innermost(str(why)) or capture.type_name(value)
+                return SerializationError(
+                    f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). "
+                    "Open it inside the function, or pass what is needed to open it."
+                )
+        return error
+
+
+def _named(
+    raw: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterable[tuple[str, Any]]:
+    names: list[str] = []
+    if raw is not None:
+        try:
+            names = [
+                p.name
+                for p in inspect.signature(raw).parameters.values()
+                if p.kind not in (p.VAR_KEYWORD,)
+            ]
+        except (ValueError, TypeError):
+            names = []
+    for number, value in enumerate(args):
+        yield (names[number] if number < len(names) else f"number {number + 1}"), value
+    yield from kwargs.items()
+
+
+def _innermost(sentence: str) -> str:
+    """Return the type that the carrier's sentence names."""
+    start = "Cannot pickle an object of type "
+    return sentence.removeprefix(start).partition(":")[0] if sentence.startswith(start) else ""
+
+
+def define(name: str, raw: Callable[..., Any], payload: bytes, options: Options) -> Definition:
+    """Return what the hub is told of a function; the same bytes and options give the same digest.
+
+    Args:
+        name: What it is called in its App.
+        raw: The function itself.
+        payload: Its pickle.
+        options: Of its decorator.
+    """
+    retries = options.retries
+    definition = Definition(
+        name=name,
+        payload=Payload(payload),
+        digest="",
+        environment=this_environment(),
+        is_generator=generates(raw, options),
+        is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
+        timeout=options.timeout,
+        retries=RetryPolicy()
+        if retries is None
+        else RetryPolicy(
+            retries.max_retries,
+            retries.backoff_coefficient,
+            retries.initial_delay,
+            retries.max_delay,
+        ),
+        pool=PoolSettings(
+            options.min_containers,
+            options.max_containers,
+            options.buffer_containers,
+            options.scaledown_window,
+        ),
+        signature=_signature(raw),
+        doc=inspect.getdoc(raw) or "",
+        source=_source(raw),
+        filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
+    )
+    digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
+    return msgspec.structs.replace(definition, digest=digest)
+
+
+def generates(raw: Callable[..., Any] | None, options: Options) -> bool:
+    """Return whether a function yields: what its decorator says, else what its ``def`` shows."""
+    if options.is_generator is not None:
+        return options.is_generator
+    return inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
+
+
+def _signature(raw: Callable[..., Any]) -> str:
+    try:
+        return str(inspect.signature(raw))
+    except (ValueError, TypeError):
+        return "(...)"
+
+
+def _source(raw: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(raw)
+    except (OSError, TypeError, IndentationError, SyntaxError):
+        return ""

@@ -1,0 +1,489 @@
+"""One connection to the hub, and the thread that owns it; other threads hand it messages.
+
+What must survive a lost hub is kept in two tables, open calls and unanswered requests; after a
+reconnect both are said again, and ids make that harmless. Every wait ends: if no hub comes back
+within ``connect_timeout``, all of it fails with ConnectionError.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import itertools
+import logging
+import os
+import platform
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import nbfn
+from nbfn import discovery, exception, observe
+from nbfn.config import Places, Settings
+from nbfn.discovery import Finder
+from nbfn.sync import wait
+from nbfn.wire import frames, messages
+from nbfn.wire.frames import BadFrame
+from nbfn.wire.messages import FunctionInfo, Message, new_id
+from nbfn.wire.payload import Carrier
+from nbfn.wire.socket import Change, Link
+
+logger = logging.getLogger("nbfn.client")
+
+#: Seconds what was sent last has to leave when the client closes.
+LINGER = 0.5
+
+
+class OpenCall:
+    """One call that this process made or watches. All ``receive`` and ``fail`` happen on the client's thread.
+
+    Args:
+        client: The client it is made through.
+        function: What is called.
+        kind: remote, map, spawn or generator.
+        version: The version to call; 0 for the newest.
+        call_id: Of a call that exists; a new id when not given.
+        total: Inputs there will be, None while that is not known.
+    """
+
+    #: Whether somebody waits for it, so that a lost hub must be found again.
+    waiting = True
+    #: The hub (its epoch) that did not know the Function and was told again.
+    reopened = 0
+
+    def __init__(
+        self,
+        client: Session,
+        function: FunctionInfo,
+        kind: str,
+        *,
+        version: int,
+        total: int | None = 1,
+        call_id: str = "",
+    ) -> None:
+        self.client = client
+        self.function = function
+        self.kind = kind
+        self.version = version
+        self.id = call_id or new_id("fc")
+        self.total = total
+        self.done = self.failed = 0
+        view = observe.CallView(
+            self.id,
+            function.name,
+            function.version,
+            function.app,
+            kind,
+            total,
+            time.time(),
+            self.cancel,
+        )
+        self.sink = observe.begin(view)
+
+    def opening(self, *, resent: bool) -> Iterable[Message]:
+        """Return what tells the hub of the call, with everything that has no outcome yet."""
+        raise NotImplementedError
+
+    def receive(self, message: Message) -> None:
+        """Take what the hub says of this call."""
+        raise NotImplementedError
+
+    def fail(self, error: exception.Error) -> None:
+        """End: the hub refused the call, or is gone."""
+        raise NotImplementedError
+
+    def count(self, done: int, failed: int) -> None:
+        """Note that inputs ended, and tell the sink."""
+        self.done += done
+        self.failed += failed
+        guarded(self.sink.outputs, self.done, self.failed, self.total)
+
+    def end(self, status: str, error: BaseException | None = None) -> None:
+        """Let go of the call, here and at the hub; a second time does nothing."""
+        if self.client.forget(self):
+            self.waiting = False
+            guarded(self.sink.finished, status, error)
+
+    def cancel(self) -> None:
+        """Cancel all its inputs; their outcomes still arrive."""
+        self.client.send(messages.Cancel(0, self.id))
+
+
+def guarded(function: Callable[..., object], *args: object) -> None:
+    """Call somebody else's code on the client's thread; an error of it is logged and harms nothing here."""
+    try:
+        function(*args)
+    except Exception:
+        logger.exception("An observer of nbfn failed")
+
+
+@functools.cache
+def _cloudpickle_version() -> str:
+    return importlib.metadata.version("cloudpickle")
+
+
+def this_environment() -> messages.Environment:
+    """Return where this process's code can run."""
+    cwd = str(Path.cwd())
+    return messages.Environment(
+        executable=sys.executable,
+        sys_path=tuple(entry or cwd for entry in sys.path),
+        cwd=cwd,
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        cloudpickle=_cloudpickle_version(),
+    )
+
+
+def _own_name() -> str:
+    if notebook := os.environ.get("JPY_SESSION_NAME"):
+        return Path(notebook).name
+    return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+
+
+def settle(
+    future: Future[Any], value: object = None, *, error: BaseException | None = None
+) -> None:
+    """Resolve a future unless it is resolved."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+class Session:
+    """The way to the hub.
+
+    Args:
+        hub: The hub's endpoint; when not given, ``NBFN_HUB`` or the home's hub.
+        start: Whether to start the embedded hub when none runs.
+    """
+
+    def __init__(self, hub: str | None = None, *, start: bool = True) -> None:
+        self.peer = new_id("cl")
+        self.settings = Settings.load()
+        self.places = Places.of().create()
+        self.carrier = Carrier(self.places, self.peer)
+        self.epoch = 0
+        self._finder = Finder(self.places, hub, may_start=start)
+        self._state = "down"  # down, greeting (hello sent), ready
+        self._since: float | None = None  # when the wait for a hub began
+        self._looked = 0.0
+        self._refused = False  # the hub reads nothing more from this connection
+        self._numbers = itertools.count(1)
+        self._calls: dict[str, OpenCall] = {}
+        self._requests: dict[int, tuple[Message, Future[Message]]] = {}
+        self._registrations: dict[str, Message] = {}
+        self._awaiting: list[Future[None]] = []
+        self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
+        self._watchers: list[Callable[[int], None]] = []
+        self._lost: list[Callable[[], None]] = []
+        self._closing = False
+        self._woken = (
+            threading.Lock()
+        )  # guards the link against being replaced while another thread wakes it
+        self._endpoint = self._finder.endpoint
+        self._link = Link(self._endpoint, frames.TO_CLIENT)
+        self._thread = threading.Thread(target=self._main, name="nbfn-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be used."""
+        return self._closing
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub answers right now."""
+        return self._state == "ready"
+
+    async def ready(self) -> None:
+        """Wait until the hub has said welcome."""
+        __tracebackhide__ = True
+        if self._state == "ready":
+            return
+        welcome: Future[None] = Future()
+        self._awaiting.append(welcome)
+        self._wake()
+        await wait(welcome)
+
+    async def request(self, make: Callable[[int], Message]) -> Any:
+        """Ask the hub and return its answer.
+
+        Raises:
+            Error: The one the hub names, or ConnectionError.
+        """
+        __tracebackhide__ = True
+        if threading.current_thread() is self._thread:
+            raise exception.ExecutionError(
+                "An observer must not call the hub and wait: it would wait for itself."
+            )
+        number = next(self._numbers)
+        answer: Future[Message] = Future()
+        message = make(number)
+        self._requests[number] = (message, answer)
+        self.send(message)
+        try:
+            return await wait(answer)
+        finally:
+            self._requests.pop(number, None)
+
+    def open(self, call: OpenCall) -> None:
+        """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
+        self._calls[call.id] = call
+        self.send(lambda: call.opening(resent=False))
+
+    def track(self, call: OpenCall) -> OpenCall:
+        """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
+        return self._calls.setdefault(call.id, call)
+
+    def tracked(self, call_id: str) -> OpenCall | None:
+        """Return the open call of an id, if there is one."""
+        return self._calls.get(call_id)
+
+    def remember(self, function_id: str, register: Message) -> None:
+        """Keep what registered a Function, for a hub that has lost it."""
+        self._registrations[function_id] = register
+
+    def forget(self, call: OpenCall) -> bool:
+        """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
+        if self._calls.pop(call.id, None) is None:
+            return False
+        self.send(messages.Release(call.id))
+        return True
+
+    def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
+        """Send a message, or what a function returns on the client's thread. Any thread; does not block."""
+        self._outbox.append(message)
+        if threading.current_thread() is not self._thread:
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._woken:
+            if not self._closing:
+                self._link.wake()
+
+    def watch(self, callback: Callable[[int], None]) -> None:
+        """Call ``callback(revision)``, on the client's thread, whenever the overview has changed."""
+        self._watchers.append(callback)
+        self.send(messages.WatchOverview())
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()``, on the client's thread, whenever the hub is lost."""
+        self._lost.append(callback)
+
+    def close(self) -> None:
+        """Give up all open calls and end the connection."""
+        with self._woken:
+            if self._closing:
+                return
+            self._closing = True
+            self._link.wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            while not self._closing:
+                for arrived in self._link.wait(
+                    None if self._since is None else discovery.LOOK_EVERY
+                ):
+                    self._receive(arrived)
+                self._seek(time.monotonic())
+                self._flush()
+            self._say_goodbye()
+        except Exception:
+            logger.exception("The nbfn client failed")
+            self._closing = True
+        self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
+        self._link.close(LINGER)
+
+    def _say_goodbye(self) -> None:
+        for call_id in list(self._calls):
+            self._outbox.append(messages.Release(call_id))
+        self._flush()
+
+    def _receive(self, arrived: Message | Change | BadFrame) -> None:
+        if isinstance(
+            arrived, messages.Outputs | messages.Items | messages.Window | messages.Accepted
+        ):
+            if (call := self._calls.get(arrived.call)) is not None:
+                call.receive(arrived)
+        elif isinstance(arrived, messages.Emission | messages.Progress):
+            if (call := self._calls.get(arrived.call)) is not None:
+                tell = (
+                    call.sink.emission
+                    if isinstance(arrived, messages.Emission)
+                    else call.sink.progress
+                )
+                guarded(tell, arrived)
+        elif isinstance(arrived, Change):
+            self._connected() if arrived is Change.UP else self._disconnected()
+        elif isinstance(arrived, BadFrame):
+            logger.warning("The hub sent what cannot be read: %s", arrived.reason)
+        else:
+            self._receive_rare(arrived)
+
+    def _receive_rare(self, arrived: Message) -> None:
+        if isinstance(arrived, messages.Welcome):
+            self._welcomed(arrived)
+        elif isinstance(arrived, messages.Refused):
+            self._state, self._refused = "down", True
+            self._give_up(exception.from_fault(arrived.code, arrived.message))
+        elif isinstance(arrived, messages.CallRefused):
+            if (call := self._calls.get(arrived.call)) is not None:
+                self._refused_call(call, exception.from_fault(arrived.code, arrived.message))
+        elif isinstance(arrived, messages.Changed):
+            for callback in self._watchers:
+                guarded(callback, arrived.revision)
+        elif (number := getattr(arrived, "request", 0)) in self._requests:
+            answer = self._requests[number][1]
+            if isinstance(arrived, messages.Failed):
+                settle(answer, error=exception.from_fault(arrived.code, arrived.message))
+            else:
+                settle(answer, arrived)
+
+    def _refused_call(self, call: OpenCall, error: exception.Error) -> None:
+        """End a call; if a new hub does not know its (private) Function, register that again first."""
+        register = self._registrations.get(call.function.id)
+        if (
+            not isinstance(error, exception.NotFoundError)
+            or register is None
+            or call.reopened == self.epoch
+        ):
+            call.fail(error)
+            return
+        call.reopened = self.epoch
+        number, answer = next(self._numbers), Future[Message]()
+        self._requests[number] = (msgspec.structs.replace(register, request=number), answer)
+        answer.add_done_callback(lambda done: self._reopen(call, number, done))
+        self.send(self._requests[number][0])
+
+    def _reopen(self, call: OpenCall, number: int, done: Future[Message]) -> None:
+        self._requests.pop(number, None)
+        if isinstance(error := done.exception(), exception.Error):
+            call.fail(error)
+            return
+        info = done.result().info  # type: ignore[attr-defined]
+        self.remember(info.id, self._registrations[call.function.id])
+        call.function, call.version = info, info.version
+        self.send(lambda: call.opening(resent=True))
+
+    def _connected(self) -> None:
+        self._state = "greeting"
+        environment = this_environment()
+        self._link.send(
+            messages.ClientHello(
+                protocol=messages.PROTOCOL,
+                peer=self.peer,
+                nbfn=nbfn.__version__,
+                cloudpickle=environment.cloudpickle,
+                python=environment.python,
+                pid=os.getpid(),
+                host=platform.node(),
+                environment=environment,
+                name=_own_name(),
+            )
+        )
+
+    def _welcomed(self, welcome: messages.Welcome) -> None:
+        known, self.epoch = self.epoch, welcome.epoch
+        self._state, self._since = "ready", None
+        self._finder.again()
+        logger.info(
+            "%s connected to the hub (pid %d, epoch %d)", self.peer, welcome.pid, welcome.epoch
+        )
+        if known:  # whatever waits to leave is said again below, but for last words
+            last = [
+                m for m in list(self._outbox) if isinstance(m, messages.Release | messages.Cancel)
+            ]
+            self._outbox.clear()
+            self._outbox.extend(last)
+            for message, _ in list(self._requests.values()):
+                self._outbox.append(message)
+            for call in list(self._calls.values()):
+                self._outbox.extend(call.opening(resent=True))
+            if self._watchers:
+                self._outbox.append(messages.WatchOverview())
+        awaiting, self._awaiting = self._awaiting, []
+        for future in awaiting:
+            settle(future, None)
+
+    def _disconnected(self) -> None:
+        was, self._state = self._state, "down"
+        self._looked = 0.0
+        if was == "ready":
+            logger.info("%s lost the hub", self.peer)
+            for callback in self._lost:
+                guarded(callback)
+
+    def _wanted(self) -> bool:
+        return bool(self._awaiting or self._requests) or any(
+            c.waiting for c in list(self._calls.values())
+        )
+
+    def _seek(self, now: float) -> None:
+        """While there is no hub and something waits for one: look for it, start it, or give up in the end."""
+        if self._state == "ready":
+            return
+        if not self._wanted():
+            self._since = None
+            return
+        if self._since is None:
+            self._since, self._looked = now, 0.0
+            if self._refused:
+                self._go_to(self._finder.endpoint)
+        waited = now - self._since
+        if waited > self.settings.connect_timeout:
+            self._give_up(self._no_hub(waited))
+        elif now - self._looked >= discovery.LOOK_EVERY:
+            self._looked = now
+            if not self._finder.look():
+                self._give_up(self._no_hub(waited))
+            elif self._state == "down" and self._finder.endpoint != self._endpoint:
+                self._go_to(self._finder.endpoint)
+
+    def _go_to(self, endpoint: str) -> None:
+        with self._woken:
+            self._link.close()
+            self._endpoint, self._refused = endpoint, False
+            self._link = Link(endpoint, frames.TO_CLIENT)
+
+    def _no_hub(self, waited: float) -> exception.ConnectionError:
+        why = f" {self._finder.reason}" if self._finder.reason else ""
+        return exception.ConnectionError(
+            f"No nbfn hub at {self._endpoint} (waited {waited:.0f} s).{why} {self._finder.hint}"
+        )
+
+    def _give_up(self, error: exception.Error) -> None:
+        """Fail everything that waits."""
+        self._since = None
+        self._finder.again()
+        awaiting, self._awaiting = self._awaiting, []
+        waiting: list[Future[Any]] = [
+            *awaiting,
+            *(answer for _, answer in list(self._requests.values())),
+        ]
+        for future in waiting:
+            settle(future, error=type(error)(*error.args))
+        for call in list(self._calls.values()):
+            call.fail(type(error)(*error.args))
+        self._outbox.clear()
+
+    def _flush(self) -> None:
+        if self._state != "ready":
+            return
+        while self._outbox:
+            item = self._outbox.popleft()
+            for message in (item,) if isinstance(item, Message) else item():
+                self._link.send(message)
