@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,21 @@ TIMEOUT = 300
 def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
     """Run a notebook in a kernel of this Python; return it with its outputs and the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        timeout=TIMEOUT,
-        resources={"metadata": {"path": str(path.parent)}},
-        shutdown_kernel="immediate",
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # as safe as the user's own files
-    )
-    began = time.perf_counter()
     # Kernels of a Jupyter server have this variable; one that this script starts has no page.
     environment = {k: v for k, v in os.environ.items() if k != "JPY_SESSION_NAME"}
-    client.execute(env=environment)
-    return notebook, time.perf_counter() - began
+    with tempfile.TemporaryDirectory(prefix="nbfn-demo-") as sockets:
+        transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}  # no port that others can reach
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            timeout=TIMEOUT,
+            resources={"metadata": {"path": str(path.parent)}},
+            shutdown_kernel="immediate",
+            config=Config({"KernelManager": transport}),
+        )
+        began = time.perf_counter()
+        client.execute(env=environment)
+        return notebook, time.perf_counter() - began
 
 
 def findings(notebook: nbformat.NotebookNode) -> list[str]:

@@ -95,7 +95,8 @@ def load_ipython_extension(shell: Any) -> None:
     """Do ``%load_ext nbfn``."""
     from . import load
 
-    load(shell)
+    with _one_line_errors():  # a setting that cannot be read, say
+        load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:

@@ -6,16 +6,15 @@ most, as a widget, as lines of text or as one rewritten line. A call never waits
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from . import snapshot
+from .boards import Board, Nothing, board_for
 from .display import Place
 from .tally import Tally
 
@@ -33,19 +32,6 @@ INTERVAL = 0.25
 SHOWN_DISPLAYS = 20
 #: Seconds the end of a cell waits for the last word of a map that it ran.
 LAST_WORD = 1.0
-
-
-class Board(Protocol):
-    """One way to show a map: a widget, lines, or one line."""
-
-    def show(self, tally: Tally, now: float) -> None:
-        """Show how far it is."""
-
-    def end(self, tally: Tally, now: float) -> None:
-        """Show the end, once."""
-
-    def amend(self, tally: Tally, now: float) -> None:
-        """Show the errors, which came to be known after the end."""
 
 
 class PrintSink:
@@ -115,11 +101,8 @@ class MapSink:
             )
 
     def outputs(self, done: int, failed: int, total: int | None) -> None:
-        """Take the exact counters. Inputs colour the strip in the order in which they end."""
+        """Take the exact counters."""
         with self.lock:
-            fresh_failed = failed - self.tally.failed
-            for index in range(self.tally.done, done):
-                self.tally.outcome(index, failed=index >= done - fresh_failed)
             self.tally.counted(done, failed, total, self._now())
 
     def failed(self, index: int, error: BaseException) -> None:
@@ -178,105 +161,6 @@ def where(error: BaseException) -> str:
     named = shell.compile.format_code_name(found[0]) if shell is not None else None
     place = " ".join(named) if named else found[0].rpartition("/")[2]
     return f"{place}, line {found[1]}"
-
-
-# --- three ways to show a map -------------------------------------------------------------------
-
-
-class WidgetBoard:
-    """A live widget that becomes static HTML at the end, so that a saved notebook has no dead one."""
-
-    def __init__(self, tally: Tally, place: Place, now: float, cancel: Callable[[], None]) -> None:
-        from .widget import MapProgress  # a tenth of a second, only for those who see it
-
-        self._place = place
-        self._shown = uuid.uuid4().hex
-        self._widget = MapProgress(tally, now, cancel)
-        bundle = self._widget._repr_mimebundle_()
-        data = dict(bundle[0]) if bundle else {}
-        data["text/plain"] = snapshot.line(tally, now)
-        place.publish(data, transient={"display_id": self._shown})
-
-    def show(self, tally: Tally, now: float) -> None:
-        """Send what changed."""
-        self._widget.show(tally, now)
-
-    def end(self, tally: Tally, now: float) -> None:
-        """Replace the widget by a snapshot."""
-        self.amend(tally, now)
-        self._widget.layout.close()
-        self._widget.close()
-
-    def amend(self, tally: Tally, now: float) -> None:
-        """Replace what is shown by a new snapshot."""
-        text = snapshot.text(tally, now, logged=True)
-        data = {"text/plain": text, "text/html": snapshot.html(tally, now)}
-        self._place.publish(data, transient={"display_id": self._shown}, update=True)
-
-
-class LinesBoard:
-    """Lines for papermill and nbconvert: one now, one every ten percent, one at the end."""
-
-    def __init__(self, tally: Tally, place: Place, now: float) -> None:
-        self._place = place
-        self._tenth = self._reached(tally)
-        place.write("stdout", f"{snapshot.line(tally, now)}\n")
-
-    def _reached(self, tally: Tally) -> int:
-        return 10 * tally.done // tally.total if tally.total else 0
-
-    def show(self, tally: Tally, now: float) -> None:
-        """Write a line when another tenth is done."""
-        if (reached := self._reached(tally)) > self._tenth:
-            self._tenth = reached
-            self._place.write("stdout", f"{snapshot.line(tally, now)}\n")
-
-    def end(self, tally: Tally, now: float) -> None:
-        """Write what was printed, the last line and the errors."""
-        self._place.write("stdout", snapshot.log_text(tally))
-        self._place.write("stdout", f"{snapshot.text(tally, now)}\n")
-
-    def amend(self, tally: Tally, now: float) -> None:
-        """Write the errors."""
-        self._place.write("stdout", f"{snapshot.errors(tally)}\n")
-
-
-class TerminalBoard:
-    """One line, rewritten in place."""
-
-    def __init__(self, tally: Tally, place: Place, now: float) -> None:
-        self._place = place
-        self._lines = 0
-        self.show(tally, now)
-
-    def show(self, tally: Tally, now: float) -> None:
-        """Write new log lines, then the line again below them."""
-        fresh = min(tally.lines - self._lines, len(tally.log))
-        above = "".join(f"{row}\n" for row in list(tally.log)[len(tally.log) - fresh :])
-        self._lines = tally.lines
-        self._place.write("stdout", f"\r\x1b[2K{above}{snapshot.line(tally, now)[:120]}")
-
-    def end(self, tally: Tally, now: float) -> None:
-        """Leave the last line and the errors."""
-        self.show(tally, now)
-        self._place.write("stdout", f"\r\x1b[2K{snapshot.text(tally, now)}\n")
-
-    def amend(self, tally: Tally, now: float) -> None:
-        """Write the errors."""
-        self._place.write("stdout", f"{snapshot.errors(tally)}\n")
-
-
-def board_for(sink: MapSink, now: float) -> Board:
-    """Return the richest form that the place of the call can show."""
-    tally, place = sink.tally, sink.place
-    if place.widgets:
-        with contextlib.suppress(ImportError):  # no anywidget: text will do
-            return WidgetBoard(tally, place, now, sink.cancel)
-    kind = TerminalBoard if place.rewritable else LinesBoard
-    return kind(tally, place, now)
-
-
-# --- who is told of calls -----------------------------------------------------------------------
 
 
 class NotebookObserver:
@@ -361,16 +245,11 @@ class NotebookObserver:
             if sink.tally.ended is not None:
                 return
             if sink.board is None:
-                sink.board = sink.place.run(board_for, sink, now) or _Nothing()
+                sink.board = self._board_for(sink, now)
             else:
                 sink.place.run(sink.board.show, sink.tally, now)
 
-
-class _Nothing:
-    """Stands where a board could not be made; tried once, not four times a second."""
-
-    def show(self, tally: Tally, now: float) -> None: ...
-
-    def end(self, tally: Tally, now: float) -> None: ...
-
-    def amend(self, tally: Tally, now: float) -> None: ...
+    @staticmethod
+    def _board_for(sink: MapSink, now: float) -> Board:
+        made: Board | None = sink.place.run(board_for, sink.tally, sink.place, now, sink.cancel)
+        return made or Nothing()  # tried once, not four times a second

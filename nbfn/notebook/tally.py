@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 STRIP = 2000
 #: Log lines kept for the widget, and the most characters of one.
 LOG_LINES, LOG_WIDTH = 200, 400
+#: Inputs whose last line is remembered unfinished.
+PARTIAL_LINES = 1000
 #: Groups of errors kept; more kinds than that are counted as "other errors".
 GROUPS = 50
 #: Values of a strip byte: the worse, the larger, so that a bin shows its worst input.
@@ -77,17 +79,14 @@ class Tally:
 
     def counted(self, done: int, failed: int, total: int | None, now: float) -> None:
         """Take the exact counters: ``done`` are all that ended, ``failed`` those of them that failed."""
+        bad = max(0, failed - self.failed)
+        # Which inputs ended is not told, only how many: the strip is in the order of ending.
+        self._states += bytes((DONE,)) * (done - self.done - bad) + bytes((FAILED,)) * bad
         self.done, self.failed = done, failed
         self.total = total if total is not None else self.total
         if not self._rate or now - self._rate[-1][0] >= 0.25:
             self._rate.append((now, done))
         self._settle()
-
-    def outcome(self, index: int, failed: bool) -> None:
-        """Colour one input of the strip."""
-        if index >= len(self._states):
-            self._states.extend(bytes(index + 1 - len(self._states)))
-        self._states[index] = FAILED if failed else DONE
 
     def fault(self, kind: str, message: str, where: str, index: int) -> None:
         """Add one failed input to its group."""
@@ -116,6 +115,8 @@ class Tally:
         *whole, rest = (self._partial.pop(index, "") + text).split("\n")
         if rest:
             self._partial[index] = rest[-LOG_WIDTH:]
+            if len(self._partial) > PARTIAL_LINES:
+                whole.append(self._partial.pop(next(iter(self._partial))))
         for line in whole:
             self.lines += 1
             # A carriage return rewrites the line, as a progress bar does: the last writing counts.

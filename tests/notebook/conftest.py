@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -14,8 +16,10 @@ from traitlets.config import Config
 
 from tests.conftest import a_home
 
-#: ipc, so that no port is open; the way a kernel warns about otherwise.
-IPC = Config({"KernelManager": {"transport": "ipc"}})
+
+def _config(folder: Path) -> Config:
+    """Sockets in a folder: no port is open, which a kernel would warn about."""
+    return Config({"KernelManager": {"transport": "ipc", "ip": str(folder / "kernel")}})
 
 
 @pytest.fixture(scope="package")
@@ -24,6 +28,13 @@ def environment() -> Iterator[dict[str, str]]:
     with a_home() as home:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_"))}
         yield kept | {"NBFN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """A short path for a kernel's sockets: theirs have a limit."""
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 class Ran:
@@ -68,7 +79,7 @@ class Ran:
 
 
 @pytest.fixture
-def run(environment: dict[str, str]) -> Callable[..., list[Ran]]:
+def run(environment: dict[str, str], sockets: Path) -> Callable[..., list[Ran]]:
     """``run(*cells)`` executes them in one new kernel, ``%load_ext nbfn`` first; errors do not stop it."""
 
     def run(*cells: str, **more: str) -> list[Ran]:
@@ -80,7 +91,7 @@ def run(environment: dict[str, str]) -> Callable[..., list[Ran]]:
             timeout=60,
             allow_errors=True,
             shutdown_kernel="immediate",
-            config=IPC,
+            config=_config(sockets),
         )
         client.execute(env=environment | more)
         return [Ran(cell) for cell in notebook.cells[1:]]
@@ -93,7 +104,11 @@ def one_kernel(environment: dict[str, str]) -> Iterator[Callable[..., list[Ran]]
     """The same for tests that leave nothing behind: all in one kernel, which saves its start."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%load_ext nbfn")])
     client = NotebookClient(
-        notebook, kernel_name="python3", timeout=60, allow_errors=True, config=IPC
+        notebook,
+        kernel_name="python3",
+        timeout=60,
+        allow_errors=True,
+        config=_config(Path(environment["NBFN_HOME"])),
     )
     with client.setup_kernel(env=environment):
         client.execute_cell(notebook.cells[0], 0)

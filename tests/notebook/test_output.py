@@ -7,6 +7,7 @@ import json
 import queue
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,8 +137,8 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(environment: dict[str, str]) -> Iterator[Kernel]:
-    manager = KernelManager(kernel_name="python3", transport="ipc")
+def kernel(environment: dict[str, str], sockets: Path) -> Iterator[Kernel]:
+    manager = KernelManager(kernel_name="python3", transport="ipc", ip=str(sockets / "kernel"))
     manager.start_kernel(env=environment)
     client = manager.client()
     client.start_channels()

@@ -120,14 +120,23 @@ def test_few_log_lines_are_all_shown_and_of_many_the_last() -> None:
 
 def test_a_byte_an_input_and_bins_above() -> None:
     tally = made(4)
-    tally.outcome(0, failed=False)
-    tally.outcome(2, failed=True)
-    assert list(tally.strip()) == [100, 0, 255, 0]
+    tally.counted(1, 0, 4, 101.0)
+    tally.counted(3, 1, 4, 102.0)
+    assert list(tally.strip()) == [100, 100, 255, 0]
     large = made(4 * STRIP)
-    large.outcome(0, failed=False)
-    large.outcome(5, failed=True)
-    assert list(large.strip()[:3]) == [25, 255, 0]
+    large.counted(5, 0, 4 * STRIP, 101.0)
+    large.counted(9, 1, 4 * STRIP, 102.0)
+    assert list(large.strip()[:4]) == [100, 100, 255, 0]
     assert len(large.strip()) == STRIP
+
+
+def test_lines_that_never_end_are_bounded() -> None:
+    tally = made()
+    for index in range(5000):
+        tally.printed(".", index)
+    tally.finish("done", "", 101.0)
+    assert tally.lines == 5000
+    assert len(tally.log) == 200
 
 
 def test_html_escapes_what_users_made() -> None:
