@@ -27,6 +27,7 @@ from nbfn.wire.messages import (
     RetryPolicy,
     new_id,
 )
+from nbfn.wire.payload import Carrier
 
 
 @dataclass(slots=True)
@@ -74,18 +75,21 @@ class Live:
             and (self.snapshot is None or self.snapshot.current())
         )
 
-    def pickle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Payload:
-        """Pickle the arguments of one input.
+    def pickle(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
+    ) -> Payload:
+        """Pickle the arguments of one input, to disk where they must outlive this process.
 
         Raises:
             SerializationError: If one cannot be; names it.
         """
         __tracebackhide__ = True
+        carrier = self.client.carrier.durable if durable else self.client.carrier
         try:
             if not self.modules:
-                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+                return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
             with capture.carrying(self.modules):
-                return self.client.carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+                return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
         except SerializationError as error:
             if isinstance(error.__cause__, InvalidError):
                 raise error.__cause__ from None
@@ -130,7 +134,9 @@ def _innermost(sentence: str) -> str:
     return sentence.removeprefix(start).partition(":")[0] if sentence.startswith(start) else ""
 
 
-def define(name: str, raw: Callable[..., Any], payload: bytes, options: Options) -> Definition:
+def define(
+    name: str, raw: Callable[..., Any], payload: bytes, options: Options, carrier: Carrier
+) -> Definition:
     """Return what the hub is told of a function; the same bytes and options give the same digest.
 
     Args:
@@ -138,6 +144,7 @@ def define(name: str, raw: Callable[..., Any], payload: bytes, options: Options)
         raw: The function itself.
         payload: Its pickle.
         options: Of its decorator.
+        carrier: Takes the pickle, beside the message when it is large.
     """
     retries = options.retries
     definition = Definition(
@@ -168,7 +175,7 @@ def define(name: str, raw: Callable[..., Any], payload: bytes, options: Options)
         filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
-    return msgspec.structs.replace(definition, digest=digest)
+    return msgspec.structs.replace(definition, digest=digest, payload=carrier.wrap(payload))
 
 
 def generates(raw: Callable[..., Any] | None, options: Options) -> bool:

@@ -199,7 +199,7 @@ class Function(Generic[P, R]):
             payload, modules = capture.dump(self._name, raw, snapshot)
         finally:
             self._registering = False
-        definition = define(self._name, raw, payload, self._options)
+        definition = define(self._name, raw, payload, self._options, client.carrier.durable)
         register = functools.partial(self._home.register, definition=definition)
         answer: messages.Registered = await client.request(register)
         info = answer.info
@@ -333,7 +333,7 @@ class Function(Generic[P, R]):
         call = DurableCall(
             live.client,
             live.info,
-            payload=live.pickle(args, kwargs),
+            payload=live.pickle(args, kwargs, durable=True),
             version=live.version,
             parent=_parent(),
         )

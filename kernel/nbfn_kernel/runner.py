@@ -166,7 +166,12 @@ class Runner:
     def _run_queue(self, function: Callable[..., Any]) -> None:
         # The hot loop: one piece, and everything hoisted, on purpose.
         todo, outbox, cell = self.todo, self._outbox, self._cell
-        load, dump, clock = self._carrier.load, self._carrier.dump_result, time.monotonic
+        clock = time.monotonic
+        load, dump, keep = (
+            self._carrier.load,
+            self._carrier.dump_result,
+            self._carrier.durable.dump_result,
+        )
         append, popleft, definition = outbox.entries.append, todo.popleft, self._definition
         assert definition is not None
         plain, check = objects.PLAIN, objects.check_value
@@ -190,18 +195,18 @@ class Runner:
                     self._armed = 0
                     if type(value) not in plain:
                         check(definition, value)
-                    status, answer = SUCCESS, dump(value)
+                    status, answer = SUCCESS, keep(value) if entry.durable else dump(value)
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
                     self._armed = 0
-                    status, answer = self._failed(error, lease)
+                    status, answer = self._failed(error, entry)
             except InputCancellation as error:  # it came while another exception was on its way
                 self._armed = 0
-                status, answer = self._failed(error, lease)
+                status, answer = self._failed(error, entry)
             if self._stopped == lease:
                 if self._reason == "exit":
                     break  # without a result: the hub gives the input to another worker
                 if status == SUCCESS:
-                    status, answer = self._failed(None, lease)
+                    status, answer = self._failed(None, entry)
             flush_figures()
             if not todo:
                 self.current = cell[0] = 0
@@ -215,11 +220,12 @@ class Runner:
         self.current = cell[0] = 0
         set_current(None)
 
-    def _failed(self, error: BaseException | None, lease: int) -> _Outcome:
+    def _failed(self, error: BaseException | None, entry: LeasedInput) -> _Outcome:
         """Return the outcome of an input that raised, or that was stopped and did not care."""
-        if self._stopped != lease:
+        carrier = self._carrier.durable if entry.durable else self._carrier
+        if self._stopped != entry.lease:
             assert error is not None
-            return FAILURE, dump_exception(self._carrier, error, hide=HIDDEN)
+            return FAILURE, dump_exception(carrier, error, hide=HIDDEN)
         if self._reason != "timeout":
             return TERMINATED, None
         definition = self._definition
@@ -228,7 +234,7 @@ class Runner:
             f"{definition.name!r} ran longer than its timeout of {definition.timeout:g} s."
         )
         late.__traceback__ = _without_handler(error.__traceback__ if error else None)
-        return TIMEOUT, dump_exception(self._carrier, late, hide=HIDDEN)
+        return TIMEOUT, dump_exception(carrier, late, hide=HIDDEN)
 
     # --- async functions and generators ---
 

@@ -102,11 +102,13 @@ class Broker:
         for source in (*self._router.sources, self._wake, *self._processes.sources()):
             poller.register(source, zmq.POLLIN)
         while not self.ending:
-            ready = dict(poller.poll(int(self._timeout() * 1000) + 1))
-            if self._wake in ready:
-                os.eventfd_read(self._wake)
+            self._wait(poller)
             self._turn()
-        self._stop_workers()
+        self._stop_workers(poller)
+
+    def _wait(self, poller: zmq.Poller) -> None:
+        if self._wake in dict(poller.poll(int(self._timeout() * 1000) + 1)):
+            os.eventfd_read(self._wake)
 
     def wake(self) -> None:
         """Have the loop take a turn; safe from any thread and from signal handlers."""
@@ -156,16 +158,14 @@ class Broker:
             else:
                 self._perform(effect)
 
-    def _stop_workers(self) -> None:
+    def _stop_workers(self, poller: zmq.Poller) -> None:
+        """Have the workers end, listening to their last words."""
+        self._state.tables.closing = True
         self._processes.stop_all(STOP_GRACE)
         until = time.monotonic() + STOP_GRACE + 1.0
-        poller = zmq.Poller()
-        for source in self._processes.sources():
-            poller.register(source, zmq.POLLIN)
         while self._processes.alive() and time.monotonic() < until:
-            poller.poll(50)
-            for event in self._processes.events():
-                self._state.handle(event, time.monotonic())
+            self._wait(poller)
+            self._turn()
 
     # --- what arrives ---
 

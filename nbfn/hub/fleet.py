@@ -169,6 +169,8 @@ def _idle_again(t: Tables, worker: Worker) -> None:
 def supply(t: Tables) -> None:
     """Start as many blank workers as pools lack, and as should stand by."""
     t.supply_due = False
+    if t.closing:
+        return
     short: dict[str, int] = {}
     for pool in t.short.values():
         short[pool.executable] = short.get(pool.executable, 0) + pool.short
@@ -210,22 +212,34 @@ def _check_started(t: Tables, worker: Worker) -> None:
 
 
 def _reclaim(t: Tables, count: int) -> None:
-    """Give up idle workers beyond their pools' warm numbers, the least recently used first."""
-    idle = [
-        worker
-        for pool in t.pools.values()
-        if not pool.short
-        for worker in list(pool.idle.values())[
-            : max(0, len(pool.workers) - pool.settings.min_containers)
-        ]
-    ]
-    for worker in sorted(idle, key=lambda worker: worker.idle_since)[:count]:
+    """Give up idle workers beyond their pools' warm numbers, the least recently used first.
+
+    Where that gives none and a pool with work has no worker at all, a warm one goes: a promise to be
+    quick is worth less than somebody's call.
+    """
+    pools = [pool for pool in t.pools.values() if not pool.short]
+    spare = [w for pool in pools for w in list(pool.idle.values())[: _surplus(pool)]]
+    if not spare and _starving(t):
+        spare = [worker for pool in t.pools.values() for worker in pool.idle.values()]
+        count = 1
+    for worker in sorted(spare, key=lambda worker: worker.idle_since)[:count]:
         stop(t, worker)
+
+
+def _surplus(pool: Pool) -> int:
+    return max(0, len(pool.workers) - pool.settings.min_containers)
+
+
+def _starving(t: Tables) -> list[Pool]:
+    return [pool for pool in t.short.values() if pool.backlog and not pool.workers]
 
 
 def _bind_blank(t: Tables, pool: Pool) -> bool:
     blanks = t.blanks.get(pool.executable)
-    if not blanks or _bound(t) >= t.limits.max_workers:
+    room = t.limits.max_workers - _bound(t)
+    if not pool.backlog:
+        room -= len(_starving(t))  # warming up waits for those who have work and nobody to do it
+    if not blanks or room <= 0:
         return False
     worker = blanks.pop(next(iter(blanks)))
     worker.pool = pool
@@ -381,6 +395,7 @@ def worker_left(t: Tables, event: WorkerLeft) -> None:
     """A worker said goodbye in good order."""
     worker = t.workers.get(event.worker)
     if worker is not None:
+        leases.confirm_now(t, worker)  # it waits for the word
         _gone(t, worker)
         leases.lose_all(t, worker, count=False)
 

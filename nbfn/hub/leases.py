@@ -164,8 +164,9 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
             else:
                 claim.result = (lease, status, payload, duration)
             continue
-        spent += duration
-        count += 1
+        if status != InputStatus.TERMINATED:
+            spent += duration
+            count += 1
         _detach(item)
         outcome = _judge(t, item, status, payload, duration, worker)
         if outcome is not None:
@@ -261,10 +262,11 @@ def _confirm(t: Tables, worker: Worker, seq: int, *, durable: bool) -> None:
     worker.confirmed = seq
     if not worker.confirm_due:
         worker.confirm_due = True
-        t.after(CONFIRM_AFTER, _confirm_now, worker)
+        t.after(CONFIRM_AFTER, confirm_now, worker)
 
 
-def _confirm_now(t: Tables, worker: Worker) -> None:
+def confirm_now(t: Tables, worker: Worker) -> None:
+    """Tell a worker which results are safe, if that is still to be said."""
     if worker.confirm_due:
         worker.confirm_due = False
         t.emit(ConfirmResults(worker.id, worker.confirmed))

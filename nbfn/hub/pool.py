@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import psutil
 
 from nbfn.hub.events import Event, StartWorker, StopWorker, WorkerExited, WorkerNotStarted
-from nbfn.launch.base import Exit, Failed, Launcher, Ref, WorkerSpec
+from nbfn.launch.base import Exit, Failed, Launcher, WorkerSpec
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -20,7 +20,7 @@ class WorkerProcesses:
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._refs: dict[str, Ref] = {}
+        self._refs = {ref.worker: ref for ref in launcher.list()}  # of a hub before this one
 
     def sources(self) -> Sequence[int]:
         """Return file descriptors to poll; `events` has something when one is readable."""

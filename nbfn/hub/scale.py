@@ -45,10 +45,10 @@ def useful(load: Load, cores: int) -> int:
     if not load.backlog:
         return load.busy_workers
     if load.duration is None:
-        # Nothing measured: as many as there are cores, then see.
-        more = min(load.backlog, max(cores - load.busy_workers, 1 if load.busy_workers == 0 else 0))
+        more = min(load.backlog, cores - load.busy_workers)  # as many as there are cores, then see
     else:
         more = min(load.backlog, math.ceil(load.backlog * load.duration / WORTH_A_WORKER))
+    more = max(more, 0 if load.busy_workers else 1)  # however little it is, somebody has to do it
     return load.busy_workers + more
 
 

@@ -58,6 +58,8 @@ _MIGRATIONS = (
     """,
 )
 
+#: Seconds that the maker of a kept payload part has to tell of it.
+BLOB_GRACE = 3600.0
 #: Most turns in one transaction.
 GROUP = 2000
 
@@ -305,8 +307,33 @@ class Store:
                     self._delete_blobs(outcome.payload)
                 self._connection.execute("DELETE FROM outcomes WHERE call = ?", (call,))
                 self._connection.execute("DELETE FROM calls WHERE id = ?", (call,))
+        self._sweep_blobs()
         if calls:
             _log.info("%d calls are over their retention and were dropped", len(calls))
+
+    def _sweep_blobs(self) -> None:
+        """Delete kept payload parts that no row names: their maker was killed before it could say so."""
+        execute = self._connection.execute
+        named = {
+            segment.name
+            for payload in (
+                *(
+                    _definition.decode(row[0]).payload
+                    for row in execute("SELECT definition FROM versions")
+                ),
+                *(_payload.decode(row[0]) for row in execute("SELECT payload FROM inputs")),
+                *(
+                    _outcome.decode(row[0]).payload
+                    for row in execute("SELECT outcome FROM outcomes")
+                ),
+            )
+            if payload is not None
+            for segment in payload.segments
+        }
+        old = time.time() - BLOB_GRACE
+        for path in self._blobs.iterdir():
+            if path.name not in named and path.stat().st_mtime < old:
+                path.unlink(missing_ok=True)
 
     def _delete_blobs(self, payload: Payload | None) -> None:
         for segment in payload.segments if payload is not None else ():

@@ -301,6 +301,7 @@ class Tables:
         self.claims: dict[tuple[str, int], Claim] = {}
         self.claimed: dict[int, Claim] = {}
         self.dirty: dict[tuple[str, int], Pool] = {}
+        self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0
         self._changed_told = -1.0

@@ -183,9 +183,7 @@ class LeasedInput(Data):
     index: int
     attempt: int
     payload: Payload
-    durable: bool = (
-        False  # dump its result with ``keep=True``: it must outlive this machine's memory
-    )
+    durable: bool = False  # its result goes to disk: it must outlive processes
 
 
 class Result(Data):

@@ -8,6 +8,8 @@ segment names it after itself, so that it can be swept when its maker is gone.
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import mmap
 import os
@@ -44,16 +46,20 @@ class Carrier:
         self._directories = {"shm": places.shm, "blob": places.blobs}
         self._owner = owner
         self._numbers = itertools.count()
+        self._place = "shm"
 
-    def dump(self, value: Any, *, keep: bool = False) -> Payload:
+    @functools.cached_property
+    def durable(self) -> Carrier:
+        """The carrier for what must outlive processes: definitions, inputs of durable calls, their results.
+
+        Its large parts are written to the hub's disk and synced; the hub deletes them, their maker does not.
+        """
+        other = copy.copy(self)
+        other._place = "blob"
+        return other
+
+    def dump(self, value: Any) -> Payload:
         """Pickle a value.
-
-        Args:
-            value: Anything cloudpickle takes.
-            keep: Write large parts to the hub's disk and sync them, for what must outlive
-                processes: definitions, the
-                inputs of durable calls and their results. The hub deletes them; their maker does
-                not.
 
         Raises:
             SerializationError: If it cannot be pickled; the message names the type that refused.
@@ -71,15 +77,15 @@ class Carrier:
             data = cloudpickle.dumps(value, protocol=5, buffer_callback=in_band)
         except Exception as error:
             raise SerializationError(_why(value, error)) from error
-        place = "blob" if keep else "shm"
-        segments = [self._write(place, buffer.raw()) for buffer in buffers]
-        if len(data) < SEGMENT_MIN:
-            return Payload(data, tuple(segments))
-        return Payload(b"", (self._write(place, memoryview(data)), *segments), spilled=True)
+        return self.wrap(data, tuple(self._write(buffer.raw()) for buffer in buffers))
 
-    def dump_arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, keep: bool = False
-    ) -> Payload:
+    def wrap(self, data: bytes, segments: tuple[Segment, ...] = ()) -> Payload:
+        """Return the payload of a pickle stream that was made elsewhere."""
+        if len(data) < SEGMENT_MIN:
+            return Payload(data, segments)
+        return Payload(b"", (self._write(memoryview(data)), *segments), spilled=True)
+
+    def dump_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
         """Pickle the arguments of one input; plain small ones take a short way round
         cloudpickle.
         """
@@ -87,9 +93,9 @@ class Carrier:
             data = pickle.dumps((args, kwargs), protocol=5)
             if len(data) < SEGMENT_MIN:
                 return Payload(data)
-        return self.dump((args, kwargs), keep=keep)
+        return self.dump((args, kwargs))
 
-    def dump_result(self, value: Any, *, keep: bool = False) -> Payload:
+    def dump_result(self, value: Any) -> Payload:
         """Pickle what a function returned; plain small values take a short way round
         cloudpickle.
         """
@@ -97,7 +103,7 @@ class Carrier:
             data = pickle.dumps(value, protocol=5)
             if len(data) < SEGMENT_MIN:
                 return Payload(data)
-        return self.dump(value, keep=keep)
+        return self.dump(value)
 
     def load(self, payload: Payload) -> Any:
         """Rebuild a value.
@@ -125,7 +131,8 @@ class Carrier:
         for path in self._directories["shm"].glob(f"{owner}.*"):
             path.unlink(missing_ok=True)
 
-    def _write(self, place: str, raw: memoryview) -> Segment:
+    def _write(self, raw: memoryview) -> Segment:
+        place = self._place
         name = f"{self._owner}.{next(self._numbers)}"
         directory = self._directories[place]
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW

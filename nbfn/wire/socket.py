@@ -90,7 +90,9 @@ class Link:
 
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
         """See `Connection.wait`."""
-        ready = dict(self._poller.poll(None if timeout is None else max(0, math.ceil(timeout * 1000))))
+        ready = dict(
+            self._poller.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
+        )
         arrived: list[Message | Change | BadFrame] = []
         if self._wake in ready:
             with contextlib.suppress(BlockingIOError):

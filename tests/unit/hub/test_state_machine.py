@@ -41,7 +41,9 @@ class AnyOrder(RuleBasedStateMachine):
         call = self.world.state.tables.calls.get(name)
         if call is not None:
             inputs = [(i, f"{name}:{i}") for n, i in sorted(self.accepted) if n == name]
-            put = e.CallPut("cl-1", name, call.pool.record.id, 0, "map", inputs, True, call.durable, True)
+            put = e.CallPut(
+                "cl-1", name, call.pool.record.id, 0, "map", inputs, True, call.durable, True
+            )
             self.world.put(put)
 
     @precondition(lambda self: self.world.state.tables.calls)

@@ -1,4 +1,4 @@
-"""A world for the state machine: workers that start, load, run, crash and get lost; clients that count what they are told.
+"""A world for the state machine: workers that start, load, run, crash; clients that count.
 
 It carries out effects the way processes would, without any process, and keeps its own account of who runs what.
 """
@@ -184,7 +184,14 @@ class World:
     def _describe(self) -> str:
         tables = self.state.tables
         pools = [
-            (p.key, p.settings, p.backlog, p.leased, p.short, {w.id: w.state for w in p.workers.values()})
+            (
+                p.key,
+                p.settings,
+                p.backlog,
+                p.leased,
+                p.short,
+                {w.id: w.state for w in p.workers.values()},
+            )
             for p in tables.pools.values()
         ]
         rest = (tables.blanks, tables.starting, tables.start_backoff, list(tables.short))
@@ -198,7 +205,9 @@ class World:
         self.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", made))
         return self.functions[made.name]
 
-    def call(self, name: str, function: str, count: int, *, kind: str = "map", durable: bool = False) -> str:
+    def call(
+        self, name: str, function: str, count: int, *, kind: str = "map", durable: bool = False
+    ) -> str:
         """Begin a call with inputs 0..count-1, all at once."""
         inputs = [(index, f"{name}:{index}") for index in range(count)]
         self.put(e.CallPut("cl-1", name, function, 0, kind, inputs, closed=True, durable=durable))
@@ -220,7 +229,9 @@ class World:
         tables = self.state.tables
         held: Counter[int] = Counter()
         for pool in tables.pools.values():
-            assert len(pool.workers) <= max(pool.settings.max_containers, pool.settings.min_containers)
+            assert len(pool.workers) <= max(
+                pool.settings.max_containers, pool.settings.min_containers
+            )
             assert pool.leased == sum(len(w.leases) for w in pool.workers.values())
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
