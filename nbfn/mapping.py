@@ -180,19 +180,16 @@ class MapCall(OpenCall):
     def _flush(self) -> Iterable[Message]:
         self._flush_due = False  # before looking: what is added from here on asks again
         while self._outgoing and not self.stopped:
-            yield self._message(tuple(self._batch(self._outgoing)), resent=False)
-        if self._exhausted and not self._told_closed and not self.stopped:
-            yield self._message((), resent=False)
+            exhausted = self._exhausted  # before looking whether anything is left
+            batch = tuple(_batch(self._outgoing))
+            yield self._message(batch, closed=exhausted and not self._outgoing)
+        if self._exhausted and not self._outgoing and not self._told_closed and not self.stopped:
+            yield self._message((), closed=True)
 
-    def _batch(self, queue: deque[NewInput]) -> Iterator[NewInput]:
-        count = size = 0
-        while queue and count < BATCH_INPUTS and size < BATCH_BYTES:
-            item = queue.popleft()
-            count, size = count + 1, size + len(item.payload.data)
-            yield item
-
-    def _message(self, items: tuple[NewInput, ...], *, resent: bool) -> Message:
-        closed = self._told_closed = self._exhausted and not self._outgoing
+    def _message(
+        self, items: tuple[NewInput, ...], *, closed: bool, resent: bool = False
+    ) -> Message:
+        self._told_closed = closed
         if self._announced:
             return messages.PutInputs(self.id, items, closed=closed, resent=resent)
         self._announced = True
@@ -212,15 +209,16 @@ class MapCall(OpenCall):
         if not self._announced:
             yield from self._flush()
             return
+        self._flush_due = (
+            False  # a request to send went down with the hub; before looking, as above
+        )
         self._announced = False
         self._outgoing.clear()
+        exhausted = self._exhausted
         again = deque(list(self._unsettled.values()))
         while True:
-            batch = tuple(self._batch(again))
-            message = self._message(batch, resent=resent)
-            if again and getattr(message, "closed", False):
-                message = _open_again(message)
-            yield message
+            batch = tuple(_batch(again))
+            yield self._message(batch, closed=exhausted and not again, resent=resent)
             if not again:
                 return
 
@@ -313,10 +311,13 @@ class MapCall(OpenCall):
         return []
 
 
-def _open_again(message: Message) -> Message:
-    import msgspec  # only after a reconnect in the middle of a large map
-
-    return msgspec.structs.replace(message, closed=False)
+def _batch(queue: deque[NewInput]) -> Iterator[NewInput]:
+    """Take as many inputs as fit into one message."""
+    count = size = 0
+    while queue and count < BATCH_INPUTS and size < BATCH_BYTES:
+        item = queue.popleft()
+        count, size = count + 1, size + len(item.payload.data)
+        yield item
 
 
 class MapResult(Stream[T]):
