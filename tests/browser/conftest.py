@@ -34,6 +34,10 @@ TOKEN = "nbfn-browser-tests"
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "tests" / "artifacts"
 
+#: What the console calls errors and is none: a request that fails is the page's own matter, and
+#: after a reload the widgets of a running cell speak to a page that does not know them.
+NO_ERRORS = ("Failed to load resource", "Comm not found for comm id")
+
 KERNEL_READY = """async () => {
   const panel = jupyterapp.shell.currentWidget;
   await panel.context.ready;
@@ -215,8 +219,7 @@ def page(lab: Lab, browser_context: BrowserContext, request: Any) -> Iterator[Pa
 
 
 def _is_error(message: ConsoleMessage) -> bool:
-    """A request that fails is the page's own matter; it shows what it makes of it."""
-    return message.type == "error" and "Failed to load resource" not in message.text
+    return message.type == "error" and not any(text in message.text for text in NO_ERRORS)
 
 
 @pytest.fixture
