@@ -1,0 +1,148 @@
+"""What is on disk is there again, in order and once."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from nbfn.exception import VersionError
+from nbfn.hub import events as e
+from nbfn.hub.registry import Registry
+from nbfn.hub.store import Store, StoredCall
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Payload
+from tests.unit.hub.world import definition
+
+WEEK = 7 * 86400.0
+
+
+class Opened:
+    """A store at work."""
+
+    def __init__(self, path: Path, retention: float = WEEK) -> None:
+        (path / "blobs").mkdir(exist_ok=True)
+        self.store = Store(path / "nbfn.db", path / "blobs", retention)
+        self.functions = self.store.load_functions()
+        self.unfinished = self.store.load_unfinished()
+        self._done = threading.Event()
+        self.store.start(self._done.set)
+
+    def save(self, *saves: e.Effect, then: tuple[e.Effect, ...] = ()) -> list[object]:
+        self._done.clear()
+        self.store.submit(saves, then)
+        assert self._done.wait(10)
+        return list(self.store.finished())
+
+
+def call(name: str = "fc-1", count: int = 3) -> e.SaveCall:
+    return e.SaveCall(name, "fu-1", 1, "spawn", [(n, Payload(b"in %d" % n)) for n in range(count)])
+
+
+def outcome(index: int, status: InputStatus = InputStatus.SUCCESS) -> e.Outcome:
+    return e.Outcome(index, int(status), Payload(b"out"), None, 0.5, "wk-1", 2)
+
+
+def watch(opened: Opened, name: str = "fc-1") -> StoredCall:
+    (found,) = opened.save(e.LoadCall("cl-1", 1, name))
+    assert isinstance(found, StoredCall)
+    return found
+
+
+def test_words_that_wait_for_the_disk_come_after_it_and_in_order(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    words = tuple(e.Accept("cl-1", f"fc-{n}") for n in range(5))
+    assert opened.save(call(), then=words) == list(words)
+    with sqlite3.connect(f"file:{tmp_path / 'nbfn.db'}?mode=ro", uri=True, timeout=0.1) as reader:
+        with pytest.raises(sqlite3.OperationalError):  # held exclusively
+            reader.execute("SELECT * FROM calls")
+    opened.store.close()
+
+
+def test_functions_versions_and_overrides_come_back(tmp_path: Path) -> None:
+    registry = Registry(lambda prefix: f"{prefix}-1")
+    record, _ = registry.put("demo", "", "", definition(), "cl-1")
+    opened = Opened(tmp_path)
+    opened.save(e.SaveFunction(record, 1))
+    registry.put("demo", "", "", definition(digest="2"), "cl-1")
+    opened.save(e.SaveFunction(record, 2), e.SaveSettings(record.id, {"min_containers": 2}))
+    opened.store.close()
+    record.overrides = {"min_containers": 2}
+    again = Opened(tmp_path)
+    assert again.functions == [record]
+    again.store.close()
+
+
+def test_a_call_comes_back_with_what_it_still_has_to_do(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    opened.save(call(), e.SaveOutcomes("fc-1", [outcome(1), outcome(2, InputStatus.FAILURE)]))
+    opened.store.close()
+    again = Opened(tmp_path)
+    (found,) = again.unfinished
+    assert found == e.CallRestored("fc-1", "fu-1", 1, "spawn", [(0, Payload(b"in 0"))], 3, 2, 1)
+    stored = watch(again)
+    assert [o.index for o in stored.outcomes] == [1, 2]
+    assert stored.outcomes[0] == outcome(1)
+    again.store.close()
+
+
+def test_an_outcome_is_recorded_once(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    opened.save(call(), e.SaveOutcomes("fc-1", [outcome(0)]))
+    opened.save(e.SaveOutcomes("fc-1", [outcome(0, InputStatus.FAILURE)]))
+    assert [o.status for o in watch(opened).outcomes] == [InputStatus.SUCCESS]
+    opened.store.close()
+
+
+def test_an_unknown_call_is_told_as_such(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    assert watch(opened, "fc-unknown").function == ""
+    opened.store.close()
+
+
+def test_calls_over_their_retention_go_unless_they_still_run(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    opened.save(call("fc-done", 1), e.SaveOutcomes("fc-done", [outcome(0)]), call("fc-waits", 1))
+    opened.store.close()
+    again = Opened(tmp_path, retention=-1.0)
+    assert watch(again, "fc-done").function == ""
+    assert watch(again, "fc-waits").function == "fu-1"
+    again.store.close()
+
+
+def test_a_later_database_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    Opened(tmp_path).store.close()
+    with sqlite3.connect(tmp_path / "nbfn.db") as later:
+        later.execute("PRAGMA user_version = 99")
+    later.close()
+    with pytest.raises(
+        VersionError, match=r"written by a later nbfn \(schema 99, .*Upgrade nbfn here"
+    ):
+        Store(tmp_path / "nbfn.db", tmp_path, WEEK)
+
+
+def test_a_disk_that_refuses_for_a_while_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened(tmp_path)
+    refusals = iter([sqlite3.OperationalError("database or disk is full")] * 2)
+    save = opened.store._save
+
+    def full_twice(*args: object) -> None:
+        for refusal in refusals:
+            raise refusal
+        save(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(opened.store, "_save", full_twice)
+    word = e.Accept("cl-1", "fc-1")
+    assert opened.save(call(), then=(word,)) == [word]
+    assert watch(opened).total == 3
+    opened.store.close()
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    assert (tmp_path / "nbfn.db").stat().st_mode & 0o077 == 0
+    opened.store.close()
