@@ -15,6 +15,7 @@ from nbfn.sync import blocking, wait
 from nbfn.types import InputStatus
 from nbfn.wire import failure, messages
 from nbfn.wire.messages import FunctionInfo, Message, Output, Payload
+from nbfn.wire.payload import Carrier
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -23,38 +24,40 @@ T = TypeVar("T")
 READ_AHEAD = 64
 
 
-def result_of(call: OpenCall, output: Output) -> Any:
-    """Return the value of an outcome, or raise its error. Runs on the caller's thread."""
+def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
+    """Return the value of an outcome, or raise its error. Runs on the caller's thread.
+
+    Args:
+        carrier: Of this process.
+        output: The outcome.
+        name: The Function's name, for notes and messages.
+        call_id: The call's id, likewise.
+    """
     __tracebackhide__ = True
     if output.status != InputStatus.SUCCESS:
-        raise error_of(call, output)
+        raise _error_of(carrier, output, name, call_id)
     if output.payload is None:
         return None
     try:
-        return call.client.carrier.load(output.payload)
+        return carrier.load(output.payload)
     finally:
-        call.client.carrier.discard(output.payload)
+        carrier.discard(output.payload)
 
 
-def error_of(call: OpenCall, output: Output) -> BaseException:
+def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> BaseException:
     """Return the error of a failed outcome, with a note that says where and when it happened."""
     error: BaseException
     if output.fault is not None:
-        error = exception.from_fault(output.fault.code, output.fault.message, output.fault.details)
+        fault = output.fault
+        error = exception.from_fault(fault.code, fault.message, fault.details)
     elif output.payload is not None:
-        try:
-            error = failure.load_exception(call.client.carrier, output.payload)
-        except exception.Error as why:
-            error = why
-        finally:
-            call.client.carrier.discard(output.payload)
+        error = failure.load_exception(carrier, output.payload)
+        carrier.discard(output.payload)
     else:
-        error = exception.RemoteError(
-            f"An input of {call.function.name!r} ended without a result ({call.id})."
-        )
+        error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
     if output.worker:
         times = f", attempt {output.attempt}" if output.attempt > 1 else ""
-        error.add_note(f"{call.function.name} ran on {output.worker[:8]}…{times} ({call.id})")
+        error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({call_id})")
     return error
 
 
@@ -125,7 +128,7 @@ class SingleCall(OpenCall):
         except BaseException:
             self.abandon()
             raise
-        return result_of(self, output)
+        return result_of(self.client.carrier, output, self.function.name, self.id)
 
 
 class GeneratorCall(SingleCall):
@@ -170,7 +173,8 @@ class GeneratorCall(SingleCall):
         __tracebackhide__ = True
         while not self._items:
             if self.outcome.done():
-                result_of(self, self.outcome.result())
+                output = self.outcome.result()
+                result_of(self.client.carrier, output, self.function.name, self.id)
                 raise StopAsyncIteration
             self._news = Future()
             if not self._items and not self.outcome.done():
@@ -375,7 +379,7 @@ class FunctionCall(Generic[R]):
         __tracebackhide__ = True
         client = await Client.attach.raw()
         if self._kept is not None and self._kept.index == index:
-            return result_of(_tracked(client, self), self._kept)  # type: ignore[no-any-return]
+            return result_of(client.carrier, self._kept, self._name, self._id)  # type: ignore[no-any-return]
         call = client.track(_tracked(client, self))
         assert isinstance(call, DurableCall)
         watching = await call.watch()
@@ -390,7 +394,7 @@ class FunctionCall(Generic[R]):
         output = await call.output(index, timeout)
         if output.payload is None or not output.payload.segments:
             self._kept = output
-        return result_of(call, output)  # type: ignore[no-any-return]
+        return result_of(client.carrier, output, self._name, self._id)  # type: ignore[no-any-return]
 
     @blocking
     async def cancel(self, terminate_containers: bool = False) -> None:

@@ -123,6 +123,7 @@ def _after_fork() -> None:
     _making = threading.Lock()
     if _client is not None:
         _client._closing = True
+        _client._woken = threading.Lock()  # another thread may have held it
         _inherited.append(_client)
         _client = None
     discovery.forget()

@@ -117,7 +117,8 @@ class MapCall(OpenCall):
         self._trouble: BaseException | None = (
             None  # raised by the input iterable, or of the connection
         )
-        self.stopped = False
+        self.stopped = False  # nothing more is wanted
+        self._cancelled = False  # somebody cancelled it; the consumer is told by the outcomes
         super().__init__(live.client, live.info, "map", version=live.version, total=None)
 
     def start(self) -> None:
@@ -133,7 +134,7 @@ class MapCall(OpenCall):
     def _feed(self) -> None:
         try:
             for args in self._source:
-                if self.stopped:
+                if self.stopped or self._cancelled:
                     break
                 self._put(NewInput(self._sent, self._live.pickle(args, self._kwargs)))
                 # Before the next one is pulled: it is not asked for until it may be sent.
@@ -150,9 +151,11 @@ class MapCall(OpenCall):
         """Wait until another input may be sent; False when none is wanted any more."""
         with self._credit:
             self._credit.wait_for(
-                lambda: self._sent - self._consumed < self._window or self.stopped
+                lambda: (
+                    self._sent - self._consumed < self._window or self.stopped or self._cancelled
+                )
             )
-        return not self.stopped
+        return not (self.stopped or self._cancelled)
 
     def _put(self, item: NewInput) -> None:
         self._sent += 1
@@ -185,6 +188,8 @@ class MapCall(OpenCall):
             yield self._message(batch, closed=exhausted and not self._outgoing)
         if self._exhausted and not self._outgoing and not self._told_closed and not self.stopped:
             yield self._message((), closed=True)
+        if self._cancelled and self._announced:  # perhaps before the hub knew the call
+            yield messages.Cancel(0, self.id)
 
     def _message(
         self, items: tuple[NewInput, ...], *, closed: bool, resent: bool = False
@@ -274,15 +279,30 @@ class MapCall(OpenCall):
         with self._credit:
             self._credit.notify_all()
         if self._announced:
-            self.cancel()
+            super().cancel()
         self.end(status, error)
         for item in list(self._unsettled.values()):
             self.client.carrier.discard(item.payload)
+
+    def cancel(self) -> None:
+        """See `OpenCall.cancel`; no more inputs are pulled either."""
+        self._cancelled = True
+        with self._credit:
+            self._credit.notify_all()
+        super().cancel()
 
     def abandon(self) -> None:
         """Give up: the consumer wants nothing more."""
         if not self.stopped:
             self._withdraw("terminated")
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        self.discard(arrived)
+
+    def discard(self, outputs: Iterable[Output]) -> None:
+        """Free the shared memory of outcomes that nobody will look at."""
+        for output in outputs:
+            self.client.carrier.discard(output.payload)
 
     # --- consumer's thread -----------------------------------------------------------------------
 
@@ -391,12 +411,13 @@ class MapResult(Stream[T]):
         """Unpack outcomes and put those that are due in order."""
         __tracebackhide__ = True
         ready, early = self._ready, self._early
-        for output in arrived:
+        for place, output in enumerate(arrived):
             try:
                 value = self._unpack(call, output)
             except Exception as error:  # noqa: BLE001 - the user's, to be returned or raised
                 if not self._returning:
                     self._error = error
+                    call.discard(arrived[place + 1 :])
                     return
                 value = error
             if not self._ordered:
@@ -414,7 +435,7 @@ class MapResult(Stream[T]):
         __tracebackhide__ = True
         payload = output.payload
         if output.status != _SUCCESS or payload is None or payload.segments:
-            return result_of(call, output)
+            return result_of(call.client.carrier, output, call.function.name, call.id)
         return call.client.carrier.load(payload) if self.keep_values else None
 
     def _stop(self) -> None:

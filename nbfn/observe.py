@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from nbfn.wire.messages import Emission, Progress
+
+logger = logging.getLogger("nbfn.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +110,10 @@ def set_observer(observer: Observer | None) -> None:
 
 def begin(call: CallView) -> CallSink:
     """Return the sink of a call that begins now."""
-    sink = _observer.call_started(call) if _observer is not None else None
+    sink = None
+    if _observer is not None:
+        try:
+            sink = _observer.call_started(call)
+        except Exception:
+            logger.exception("An observer of nbfn failed")
     return sink if sink is not None else TextSink()

@@ -40,6 +40,15 @@ logger = logging.getLogger("nbfn.client")
 #: Seconds what was sent last has to leave when the client closes.
 LINGER = 0.5
 
+_ABOUT_CALLS = (
+    messages.Outputs,
+    messages.Items,
+    messages.Window,
+    messages.Accepted,
+    messages.Emission,
+    messages.Progress,
+)
+
 
 class OpenCall:
     """One call that this process made or watches. All ``receive`` and ``fail`` happen on the client's thread.
@@ -109,7 +118,7 @@ class OpenCall:
         """Let go of the call, here and at the hub; a second time does nothing."""
         if self.client.forget(self):
             self.waiting = False
-            guarded(self.sink.finished, status, error)
+            self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
 
     def cancel(self) -> None:
         """Cancel all its inputs; their outcomes still arrive."""
@@ -184,6 +193,7 @@ class Session:
         self._registrations: dict[str, Message] = {}
         self._awaiting: list[Future[None]] = []
         self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
+        self._tasks: deque[Callable[[], object]] = deque()
         self._watchers: list[Callable[[int], None]] = []
         self._lost: list[Callable[[], None]] = []
         self._closing = False
@@ -266,6 +276,14 @@ class Session:
         if threading.current_thread() is not self._thread:
             self._wake()
 
+    def run_soon(self, task: Callable[[], object]) -> None:
+        """Run something on the client's thread; at once when this is it."""
+        if threading.current_thread() is self._thread:
+            task()
+        else:
+            self._tasks.append(task)
+            self._wake()
+
     def _wake(self) -> None:
         with self._woken:
             if not self._closing:
@@ -301,12 +319,18 @@ class Session:
                     self._receive(arrived)
                 self._seek(time.monotonic())
                 self._flush()
+                self._run_tasks()
             self._say_goodbye()
         except Exception:
             logger.exception("The nbfn client failed")
             self._closing = True
         self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
+        self._run_tasks()
         self._link.close(LINGER)
+
+    def _run_tasks(self) -> None:
+        while self._tasks:
+            self._tasks.popleft()()
 
     def _say_goodbye(self) -> None:
         for call_id in list(self._calls):
@@ -314,25 +338,30 @@ class Session:
         self._flush()
 
     def _receive(self, arrived: Message | Change | BadFrame) -> None:
-        if isinstance(
-            arrived, messages.Outputs | messages.Items | messages.Window | messages.Accepted
-        ):
-            if (call := self._calls.get(arrived.call)) is not None:
+        if isinstance(arrived, _ABOUT_CALLS):
+            if (call := self._calls.get(arrived.call)) is None:
+                self._discard(arrived)
+            elif isinstance(arrived, messages.Emission):
+                guarded(call.sink.emission, arrived)
+            elif isinstance(arrived, messages.Progress):
+                guarded(call.sink.progress, arrived)
+            else:
                 call.receive(arrived)
-        elif isinstance(arrived, messages.Emission | messages.Progress):
-            if (call := self._calls.get(arrived.call)) is not None:
-                tell = (
-                    call.sink.emission
-                    if isinstance(arrived, messages.Emission)
-                    else call.sink.progress
-                )
-                guarded(tell, arrived)
         elif isinstance(arrived, Change):
             self._connected() if arrived is Change.UP else self._disconnected()
         elif isinstance(arrived, BadFrame):
             logger.warning("The hub sent what cannot be read: %s", arrived.reason)
         else:
             self._receive_rare(arrived)
+
+    def _discard(self, arrived: Message) -> None:
+        """Free the shared memory of what came too late for a call that was given up."""
+        if isinstance(arrived, messages.Outputs):
+            for output in arrived.outputs:
+                self.carrier.discard(output.payload)
+        elif isinstance(arrived, messages.Items):
+            for payload in arrived.payloads:
+                self.carrier.discard(payload)
 
     def _receive_rare(self, arrived: Message) -> None:
         if isinstance(arrived, messages.Welcome):
@@ -486,4 +515,13 @@ class Session:
         while self._outbox:
             item = self._outbox.popleft()
             for message in (item,) if isinstance(item, Message) else item():
-                self._link.send(message)
+                try:
+                    self._link.send(message)
+                except ValueError as error:  # over the limit of a frame
+                    self._not_sent(message, exception.InvalidError(str(error)))
+
+    def _not_sent(self, message: Message, error: exception.Error) -> None:
+        if (call := self._calls.get(getattr(message, "call", ""))) is not None:
+            call.fail(error)
+        elif (number := getattr(message, "request", 0)) in self._requests:
+            settle(self._requests[number][1], error=error)
