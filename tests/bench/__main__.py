@@ -24,8 +24,12 @@ MARK = "row:"
 def main() -> int:
     """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--with-ray", action="store_true", help="compare with Ray too, if it is installed")
+    parser.add_argument(
+        "--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES)
+    )
+    parser.add_argument(
+        "--with-ray", action="store_true", help="compare with Ray too, if it is installed"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, smaller sizes")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -55,7 +59,9 @@ def _run(names: list[str], options: Options) -> int:
             break
         print(f"{time.monotonic() - began:.0f} s", flush=True)
     print(f"\n\n{table.render(rows)}")
-    print(f"\n{sum(row.holds is True for row in rows)} budgets hold, {sum(row.holds is False for row in rows)} do not.")
+    print(
+        f"\n{sum(row.holds is True for row in rows)} budgets hold, {sum(row.holds is False for row in rows)} do not."
+    )
     return code
 
 
@@ -68,11 +74,13 @@ def _rows_of(name: str, options: Options) -> list[table.Row]:
     except KeyboardInterrupt:  # it hears of it too, and cleans up
         process.communicate()
         raise
-    rows = [table.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
+    rows = [
+        table.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)
+    ]
     if process.returncode:
         last = (err.strip().splitlines() or ["no word"])[-1]
         print(err, file=sys.stderr)
-        rows.append(table.Row(name, f"failed: {last}"))
+        rows.append(table.Row(f"{name} failed: {last[:80]}", "-"))
     return rows
 
 

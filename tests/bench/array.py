@@ -31,14 +31,23 @@ def measure(options: Options) -> Iterator[Row]:
         copy = found.pop(f"copy into {how} memory")
         against, budget = copy + noop, f"≤ {BUDGET} × (copy into {how} memory + no-op)"
         peer = f"copy into {how} memory {seconds(copy)} + no-op {seconds(noop)}"
-        yield Row(what, seconds(ours) if what else "", peer, times(ours / against), budget, ours <= BUDGET * against)
+        yield Row(
+            what,
+            seconds(ours) if what else "",
+            peer,
+            times(ours / against),
+            budget,
+            ours <= BUDGET * against,
+        )
         what = ""
     for name, theirs in found.items():
         yield Row("", "", f"{name} {seconds(theirs)}", f"{times(theirs / ours)} faster")
     yield from peers.no_ray(options)
 
 
-def _contenders(options: Options, stack: contextlib.ExitStack, array: np.ndarray) -> dict[str, Action]:
+def _contenders(
+    options: Options, stack: contextlib.ExitStack, array: np.ndarray
+) -> dict[str, Action]:
     executor = stack.enter_context(peers.loky())
     engines = stack.enter_context(peers.ipyparallel())
     ray = stack.enter_context(peers.ray(options))

@@ -17,7 +17,9 @@ def once(action: Action) -> float:
     return time.perf_counter() - began
 
 
-def in_turns(contenders: Mapping[str, Action], *, rounds: int, each: int = 1) -> dict[str, list[float]]:
+def in_turns(
+    contenders: Mapping[str, Action], *, rounds: int, each: int = 1
+) -> dict[str, list[float]]:
     """Return for each contender the seconds of its runs.
 
     Args:

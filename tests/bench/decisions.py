@@ -143,7 +143,9 @@ def _grown(what: str, costs: tuple[float, float], sizes: tuple[int, int]) -> Row
     """Return a row: the cost at both sizes, against the growth of a logarithm, doubled for caches and noise."""
     growth, allowed = costs[1] / costs[0], 2 * math.log(sizes[1]) / math.log(sizes[0])
     shown = " → ".join(seconds(cost) for cost in costs)
-    return Row(what, shown, "", times(growth), f"grows ≤ {times(allowed)} (log n)", growth <= allowed)
+    return Row(
+        what, shown, "", times(growth), f"grows ≤ {times(allowed)} (log n)", growth <= allowed
+    )
 
 
 def _start(workers: int) -> float:

@@ -25,16 +25,34 @@ def square(x):
 
 assert square.remote(3) == 9
 """
-_CELLS = ("%load_ext nbfn", "%%remote\ndef square(x):\n    return x * x", "assert square.remote(3) == 9")
+_CELLS = (
+    "%load_ext nbfn",
+    "%%remote\ndef square(x):\n    return x * x",
+    "assert square.remote(3) == 9",
+)
 
 
 def measure(options: Options) -> Iterator[Row]:
     """Yield both."""
     count = options.count(3, 1)
     script = min(_script() for _ in range(count))
-    yield Row("import nbfn to first result, fresh script (interpreter included)", seconds(script), "", "", "≤ 3 s", script <= BUDGET)
+    yield Row(
+        "import nbfn to first result, fresh script (interpreter included)",
+        seconds(script),
+        "",
+        "",
+        "≤ 3 s",
+        script <= BUDGET,
+    )
     kernel = min(_kernel() for _ in range(count))
-    yield Row("%load_ext to first %%remote result, fresh kernel", seconds(kernel), "", "", "≤ 3 s", kernel <= BUDGET)
+    yield Row(
+        "%load_ext to first %%remote result, fresh kernel",
+        seconds(kernel),
+        "",
+        "",
+        "≤ 3 s",
+        kernel <= BUDGET,
+    )
 
 
 def _script() -> float:

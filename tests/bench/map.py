@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from loky import ProcessPoolExecutor
+
 from tests.bench import functions, peers
 from tests.bench.clock import in_turns
 from tests.bench.home import home, register
@@ -69,5 +71,5 @@ def _contenders(options: Options, stack: contextlib.ExitStack) -> dict[str, Cont
     return found
 
 
-def _chunked(executor: peers.ProcessPoolExecutor, chunk: int) -> Callable[[range], object]:
+def _chunked(executor: ProcessPoolExecutor, chunk: int) -> Callable[[range], object]:
     return lambda xs: list(executor.map(functions.same, xs, chunksize=chunk))

@@ -21,24 +21,29 @@ def measure(options: Options) -> Iterator[Row]:
     found = _ours()
     theirs = {"loky": _loky(), "ipyparallel": _ipyparallel()}
     blank = found.pop("blank worker")
+    what = f"PSS of a blank worker (of {WORKERS})"
+    yield Row(what, megabytes(blank), "", "", "≤ 25 MB", blank <= BUDGET)
     for name, their in theirs.items():
-        what = f"PSS of a blank worker (of {WORKERS})"
-        yield Row(what, megabytes(blank), f"{name} {megabytes(their)}", times(blank / their), "≤ 25 MB", blank <= BUDGET)
+        yield Row("", "", f"{name} {megabytes(their)}", f"{times(their / blank)} smaller")
     for name, ours in found.items():
         budget = "≤ 25 MB" if "worker" in name else ""
-        yield Row(f"PSS of {name}", megabytes(ours), "", "", budget, ours <= BUDGET if budget else None)
+        yield Row(
+            f"PSS of {name}", megabytes(ours), "", "", budget, ours <= BUDGET if budget else None
+        )
 
 
 def _show(_: int) -> int:
     from IPython.display import HTML, display
 
-    display(HTML("<b>here</b>"))
+    display(HTML("<b>here</b>"))  # type: ignore[no-untyped-call]
     return 0
 
 
 def _workers(state: str, functions: tuple[str, ...] = ("",)) -> list[int]:
     rows = overview().workers
-    return [w.pid for w in rows if w.state == state and (state == "blank" or w.function in functions)]
+    return [
+        w.pid for w in rows if w.state == state and (state == "blank" or w.function in functions)
+    ]
 
 
 def _mean(pids: list[int]) -> float:

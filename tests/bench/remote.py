@@ -18,15 +18,31 @@ def measure(options: Options) -> Iterator[Row]:
     """Yield the median against each peer's."""
     with contextlib.ExitStack() as stack:
         contenders = _contenders(options, stack)
-        found = medians(in_turns(contenders, rounds=options.count(20, 4), each=options.count(100, 50)))
+        found = medians(
+            in_turns(contenders, rounds=options.count(20, 4), each=options.count(100, 50))
+        )
     ours = found["nbfn"]
     for name, theirs in found.items():
         if name == "loky":
-            yield Row(WHAT, seconds(ours), f"loky {seconds(theirs)}", times(ours / theirs), "≤ 2 × loky", ours <= 2 * theirs)
+            yield Row(
+                WHAT,
+                seconds(ours),
+                f"loky {seconds(theirs)}",
+                times(ours / theirs),
+                "≤ 2 × loky",
+                ours <= 2 * theirs,
+            )
         elif name != "nbfn":
             least = 3 if name == "Ray" else 8
             ratio = f"{times(theirs / ours)} faster"
-            yield Row("", "", f"{name} {seconds(theirs)}", ratio, f"≥ {least} × faster", theirs >= least * ours)
+            yield Row(
+                "",
+                "",
+                f"{name} {seconds(theirs)}",
+                ratio,
+                f"≥ {least} × faster",
+                theirs >= least * ours,
+            )
     yield from peers.no_ray(options)
 
 

@@ -23,16 +23,27 @@ def measure(options: Options) -> Iterator[Row]:
     with home():
         ours = register(functions.nothing)
         ours.remote(1)
-        single = in_turns({"spawn": lambda: ours.spawn(1)}, rounds=1, each=options.count(300, 50))["spawn"]
+        single = in_turns({"spawn": lambda: ours.spawn(1)}, rounds=1, each=options.count(300, 50))[
+            "spawn"
+        ]
         ours.spawn(1).get(timeout=60)
         alone = _rate(ours, count, 1)
         together = _rate(ours, count, THREADS)
     median, slow = statistics.median(single), statistics.quantiles(single, n=20)[-1]
-    yield Row("spawn(), stored before it returns, median", seconds(median), "", "", "≤ 20 ms", median <= BUDGET)
+    yield Row(
+        "spawn(), stored before it returns, median",
+        seconds(median),
+        "",
+        "",
+        "≤ 20 ms",
+        median <= BUDGET,
+    )
     yield Row("… 95th percentile", seconds(slow))
     yield Row("spawns a second, one after the other", rate(alone))
     target = "≥ 2,000/s (for spawn_map)"
-    yield Row(f"spawns a second, {THREADS} threads", rate(together), "", "", target, together >= RATE)
+    yield Row(
+        f"spawns a second, {THREADS} threads", rate(together), "", "", target, together >= RATE
+    )
 
 
 def _rate(ours: object, count: int, threads: int) -> float:

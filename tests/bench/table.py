@@ -41,7 +41,9 @@ def render(rows: Iterable[Row]) -> str:
     lines = [_HEADER, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
     lines.insert(1, tuple("-" * width for width in widths))
-    shown = ("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    shown = (
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
     return "\n".join(shown)
 
 
@@ -55,7 +57,11 @@ def seconds(value: float) -> str:
     """Return a duration with three digits."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if value * factor >= 1:
-            return f"{value * factor:.3g} {unit}" if value * factor < 100 else f"{value * factor:.0f} {unit}"
+            return (
+                f"{value * factor:.3g} {unit}"
+                if value * factor < 100
+                else f"{value * factor:.0f} {unit}"
+            )
     return f"{value * 1e9:.0f} ns"
 
 
