@@ -10,6 +10,7 @@ import os
 import stat
 import tempfile
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def _as_bool(text: str) -> bool:
     raise ValueError(text)
 
 
-_PARSE = {"str": str, "float": float, "int": int, "bool": _as_bool}
+_PARSE: dict[str, Callable[[str], Any]] = {"str": str, "float": float, "int": int, "bool": _as_bool}
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def main() -> int:
     settings = Settings.load()
     broker, store, router, processes = _assemble(places, settings, embedded=arguments.embedded)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _end(broker))
+        signal.signal(number, lambda *_: broker.end())
     try:
         broker.run()
     finally:
@@ -60,11 +60,6 @@ def main() -> int:
         router.close()
         processes.close()
     return 0
-
-
-def _end(broker: Broker) -> None:
-    broker.ending = True
-    broker.wake()
 
 
 def _assemble(

@@ -10,12 +10,9 @@ for a disk.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import zmq
 
 from nbfn.hub import events, speech
 from nbfn.hub.events import Effect, Event
@@ -84,7 +81,6 @@ class Broker:
         self._watchers: set[str] = set()  # clients that watch the overview
         self._saves: list[Effect] = []
         self._held: list[Effect] = []
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.ending = False
         self._actions = self._action_table()
 
@@ -97,22 +93,17 @@ class Broker:
 
     def run(self) -> None:
         """Serve until stopped."""
-        self._store.start(self.wake)
-        poller = zmq.Poller()
-        for source in (*self._router.sources, self._wake, *self._processes.sources()):
-            poller.register(source, zmq.POLLIN)
+        self._store.start(self._router.wake)
+        self._router.watch(*self._processes.sources())
         while not self.ending:
-            self._wait(poller)
+            self._router.wait(self._timeout())
             self._turn()
-        self._stop_workers(poller)
+        self._stop_workers()
 
-    def _wait(self, poller: zmq.Poller) -> None:
-        if self._wake in dict(poller.poll(int(self._timeout() * 1000) + 1)):
-            os.eventfd_read(self._wake)
-
-    def wake(self) -> None:
-        """Have the loop take a turn; safe from any thread and from signal handlers."""
-        os.eventfd_write(self._wake, 1)
+    def end(self) -> None:
+        """Have the hub end; safe from signal handlers."""
+        self.ending = True
+        self._router.wake()
 
     def _timeout(self) -> float:
         deadline = self._state.next_deadline()
@@ -158,13 +149,13 @@ class Broker:
             else:
                 self._perform(effect)
 
-    def _stop_workers(self, poller: zmq.Poller) -> None:
+    def _stop_workers(self) -> None:
         """Have the workers end, listening to their last words."""
         self._state.tables.closing = True
         self._processes.stop_all(STOP_GRACE)
         until = time.monotonic() + STOP_GRACE + 1.0
         while self._processes.alive() and time.monotonic() < until:
-            self._wait(poller)
+            self._router.wait(0.05)
             self._turn()
 
     # --- what arrives ---

@@ -164,7 +164,23 @@ class Router:
         self._fd_of: dict[bytes, int] = {}
         self._gone: list[bytes] = []
         self._socket.bind(endpoint)
-        self.sources = (self._socket, self._monitor)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poller = zmq.Poller()
+        self.watch(self._socket, self._monitor, self._wake)
+
+    def watch(self, *sources: zmq.Socket[bytes] | int) -> None:
+        """Have `wait` end also when one of these file descriptors is readable."""
+        for source in sources:
+            self._poller.register(source, zmq.POLLIN)
+
+    def wait(self, timeout: float) -> None:
+        """Return when there is something to receive, a peer is lost, or after ``timeout`` seconds."""
+        if self._wake in dict(self._poller.poll(math.ceil(max(0.0, timeout) * 1000))):
+            os.eventfd_read(self._wake)
+
+    def wake(self) -> None:
+        """Make `wait` return soon. Safe from any thread, and from signal handlers."""
+        os.eventfd_write(self._wake, 1)
 
     def lost(self) -> list[bytes]:
         """Return the peers whose connections ended since the last call."""
@@ -220,6 +236,7 @@ class Router:
         self._monitor.close(0)
         self._socket.close(int(linger * 1000))
         self._context.term()
+        os.close(self._wake)
 
 
 def _tuned(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:

@@ -43,7 +43,7 @@ class ZeroMq:
     def hear(self) -> list[object]:
         ends = time.monotonic() + 5
         while time.monotonic() < ends:
-            self._router.sources[0].poll(100)
+            self._router.wait(0.1)
             if found := list(self._router.receive()):
                 self._who = found[0][0]
                 return [message for _, message in found]
@@ -128,14 +128,14 @@ def test_a_link_finds_the_next_hub_and_a_router_notices_lost_peers(tmp_path: Pat
     router = Router(endpoint)
     until(link, lambda x: x is Change.UP)
     link.send(GetOverview(2))
-    router.sources[0].poll(5000)
+    router.wait(5)
     ((peer, message),) = router.receive()
     assert message == GetOverview(2)
     link.close()
     ends = time.monotonic() + 5
     lost: list[bytes] = []
     while not lost and time.monotonic() < ends:
-        router.sources[1].poll(100)
+        router.wait(0.1)
         lost = router.lost()
     assert lost == [peer]
     assert not router.send(peer, Done(1))

@@ -55,9 +55,10 @@ def test_words_that_wait_for_the_disk_come_after_it_and_in_order(tmp_path: Path)
     opened = Opened(tmp_path)
     words = tuple(e.Accept("cl-1", f"fc-{n}") for n in range(5))
     assert opened.save(call(), then=words) == list(words)
-    with sqlite3.connect(f"file:{tmp_path / 'nbfn.db'}?mode=ro", uri=True, timeout=0.1) as reader:
-        with pytest.raises(sqlite3.OperationalError):  # held exclusively
-            reader.execute("SELECT * FROM calls")
+    reader = sqlite3.connect(f"file:{tmp_path / 'nbfn.db'}?mode=ro", uri=True, timeout=0.1)
+    with pytest.raises(sqlite3.OperationalError):  # held exclusively
+        reader.execute("SELECT * FROM calls")
+    reader.close()
     opened.store.close()
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-import zmq
 
 from nbfn.config import Places, Settings
 from nbfn.launch.base import Report, WorkerSpec
@@ -63,9 +62,7 @@ class FakeHub:
 
     def open(self, endpoint: str) -> None:
         self.router = Router(endpoint)
-        self._poller = zmq.Poller()
-        for source in (*self.router.sources, *self.launcher.sources()):
-            self._poller.register(source, zmq.POLLIN)
+        self.router.watch(*self.launcher.sources())
 
     def until(self, check: Callable[[], T | None], patience: float = PATIENCE) -> T:
         deadline = time.monotonic() + patience
@@ -73,7 +70,7 @@ class FakeHub:
             assert time.monotonic() < deadline, (
                 f"not in {patience} s; seen: {self.seen[-5:]} {self.reports[-5:]}"
             )
-            self._poller.poll(20)
+            self.router.wait(0.02)
             self.reports += self.launcher.poll()
             self.router.lost()
             for peer, message in self.router.receive():
