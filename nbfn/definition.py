@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import linecache
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -193,7 +195,6 @@ def _signature(raw: Callable[..., Any]) -> str:
 
 
 def _source(raw: Callable[..., Any]) -> str:
-    try:
-        return inspect.getsource(raw)
-    except (OSError, TypeError, IndentationError, SyntaxError):
-        return ""
+    """Return the text of the whole cell or file, where no other process could read it."""
+    filename = getattr(getattr(raw, "__code__", None), "co_filename", "")
+    return "" if Path(filename).is_file() else "".join(linecache.getlines(filename))

@@ -154,6 +154,7 @@ class Function(Generic[P, R]):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Refuse: say where it should run."""
+        __tracebackhide__ = True
         raise TypeError(
             f"'Function' object is not callable. Use {self._name}.remote(...) to run it on a worker, "
             f"or {self._name}.local(...) to run it here."

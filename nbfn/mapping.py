@@ -74,6 +74,14 @@ class Inputs:
             return map(tuple, self._iterables[0])
         return zip(*self._iterables, strict=False)
 
+    def __len__(self) -> int:
+        """Return how many there will be.
+
+        Raises:
+            TypeError: If one of the iterables does not know its length.
+        """
+        return min((len(iterable) for iterable in self._iterables), default=0)  # type: ignore[arg-type]
+
     def close(self) -> None:
         """Let generators among them run their ``finally``."""
         for iterable in self._iterables:
@@ -119,7 +127,11 @@ class MapCall(OpenCall):
         )
         self.stopped = False  # nothing more is wanted
         self._cancelled = False  # somebody cancelled it; the consumer is told by the outcomes
-        super().__init__(live.client, live.info, "map", version=live.version, total=None)
+        try:
+            total = len(inputs)
+        except Exception:  # noqa: BLE001 - a generator; or a __len__ of the user's that raises
+            total = None
+        super().__init__(live.client, live.info, "map", version=live.version, total=total)
 
     def start(self) -> None:
         """Begin to pull inputs."""
@@ -207,6 +219,7 @@ class MapCall(OpenCall):
             closed=closed,
             resent=resent,
             parent=self._parent,
+            total=self.total,
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
@@ -415,6 +428,7 @@ class MapResult(Stream[T]):
             try:
                 value = self._unpack(call, output)
             except Exception as error:  # noqa: BLE001 - the user's, to be returned or raised
+                guarded(call.sink.failed, output.index, error)
                 if not self._returning:
                     self._error = error
                     call.discard(arrived[place + 1 :])

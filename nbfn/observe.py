@@ -57,6 +57,9 @@ class CallSink(Protocol):
     def outputs(self, done: int, failed: int, total: int | None) -> None:
         """Take how many inputs have ended, how many of them failed, and how many there are (None: not known yet)."""
 
+    def failed(self, index: int, error: BaseException) -> None:
+        """Take the error of one input of a map. Called on the consumer's thread, when it is unpacked."""
+
     def finished(self, status: str, error: BaseException | None) -> None:
         """Take the end: success, failure or terminated."""
 
@@ -84,6 +87,9 @@ class TextSink:
 
     def outputs(self, done: int, failed: int, total: int | None) -> None:
         """See `CallSink.outputs`."""
+
+    def failed(self, index: int, error: BaseException) -> None:
+        """See `CallSink.failed`."""
 
     def finished(self, status: str, error: BaseException | None) -> None:
         """See `CallSink.finished`."""

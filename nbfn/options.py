@@ -97,6 +97,8 @@ class Retries:
         3
     """
 
+    __module__ = "nbfn"
+
     max_retries: int
     backoff_coefficient: float
     initial_delay: float

@@ -106,6 +106,7 @@ class Blocking(Generic[Q, T]):
 
     def __init__(self, function: Callable[Q, Coroutine[Any, Any, T]]) -> None:
         self._function = function
+        self.__doc__ = function.__doc__
 
     def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Do it and return when it is done."""
@@ -122,7 +123,7 @@ class Blocking(Generic[Q, T]):
         """The coroutine function itself, for use inside another operation."""
         return self._function
 
-    def __getattr__(self, name: str) -> Any:  # __doc__, __name__, __wrapped__: look like the method
+    def __getattr__(self, name: str) -> Any:  # __name__ and the like: look like the method
         return getattr(self._function, name)
 
     def __repr__(self) -> str:
@@ -160,6 +161,7 @@ class Streaming(Generic[Q, T]):
 
     def __init__(self, function: Callable[Q, T]) -> None:
         self._function = function
+        self.__doc__ = function.__doc__
 
     def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Return the lazy result."""
