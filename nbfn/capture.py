@@ -12,6 +12,7 @@ import contextlib
 import dis
 import functools
 import io
+import os
 import pickle
 import sys
 import sysconfig
@@ -192,37 +193,36 @@ def by_value(thing: Any) -> bool:
 
 
 def is_local(module: types.ModuleType) -> bool:
-    """Return whether a module is the user's own: its file lies under the working directory and is not installed."""
-    name, file = module.__name__, getattr(module, "__file__", None)
-    if name.partition(".")[0] in _OURS or not isinstance(file, str):
-        return False
-    try:
-        return _lies_under(file, str(Path.cwd()))
-    except OSError:
-        return False  # the working directory is gone
-
-
-@functools.lru_cache(maxsize=4096)
-def _lies_under(file: str, folder: str) -> bool:
-    path = Path(file)
-    if not path.is_relative_to(folder):
-        return False
-    installed = (
-        sysconfig.get_path(which) for which in ("stdlib", "platstdlib", "purelib", "platlib")
-    )
-    return (
-        not any(path.is_relative_to(where) for where in installed)
-        and "site-packages" not in path.parts
-    )
+    """Return whether a module is the user's own: under the working directory and not installed."""
+    return _is_under(module, _working_directory())
 
 
 def local_modules() -> list[types.ModuleType]:
     """Return the imported modules that travel by value."""
-    return [
-        m
-        for name, m in list(sys.modules.items())
-        if name != "__main__" and type(m) is types.ModuleType and is_local(m)
-    ]
+    folder = _working_directory()
+    return [module for module in list(sys.modules.values()) if _is_under(module, folder)]
+
+
+def _working_directory() -> str:
+    try:
+        return os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - before each registration
+    except OSError:
+        return "\0"  # it is gone: nothing lies there
+
+
+def _is_under(module: Any, folder: str) -> bool:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or not file.startswith(folder):
+        return False
+    name = module.__name__
+    return name != "__main__" and name.partition(".")[0] not in _OURS and not _is_installed(file)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_installed(file: str) -> bool:
+    places = (sysconfig.get_path(which) for which in ("stdlib", "platstdlib", "purelib", "platlib"))
+    path = Path(file)
+    return "site-packages" in path.parts or any(path.is_relative_to(place) for place in places)
 
 
 _registering = threading.Lock()

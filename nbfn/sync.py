@@ -40,6 +40,8 @@ class wait(Generic[T]):  # noqa: N801 - reads as a verb: ``await wait(future)``
             yield self
             if not self.future.done():
                 raise builtins.TimeoutError
+        if (error := self.future.exception()) is not None:
+            raise error  # here, so that no frame of concurrent.futures is in the traceback
         return self.future.result()
 
 

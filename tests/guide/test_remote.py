@@ -110,7 +110,7 @@ def test_a_function_can_call_another() -> None:
 
 
 def test_a_function_can_call_itself() -> None:
-    @app.function()
+    @app.function(max_containers=4)  # each waits for the next
     def factorial(n: int) -> int:
         return 1 if n == 0 else n * factorial.remote(n - 1)
 
