@@ -122,9 +122,7 @@ class MapCall(OpenCall):
         self._lock = threading.Lock()
         self._arrived: list[Output] = []
         self._news: Future[None] | None = None
-        self._trouble: BaseException | None = (
-            None  # raised by the input iterable, or of the connection
-        )
+        self._trouble: BaseException | None = None  # of the input iterable, or the connection
         self.stopped = False  # nothing more is wanted
         self._cancelled = False  # somebody cancelled it; the consumer is told by the outcomes
         try:

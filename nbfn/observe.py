@@ -46,7 +46,7 @@ class CallView:
 
 
 class CallSink(Protocol):
-    """What hears of one call. Every method is called from the client's thread and must not block."""
+    """What hears of one call. All but `failed` is called from the client's thread; nothing may block."""
 
     def emission(self, e: Emission) -> None:
         """Take what remote code wrote; comes before the result of the input that wrote it."""
