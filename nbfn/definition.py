@@ -31,6 +31,9 @@ from nbfn.wire.messages import (
 )
 from nbfn.wire.payload import Carrier
 
+#: Types whose values hold no code, so that none of it needs to travel by value.
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+
 
 @dataclass(slots=True)
 class Home:
@@ -88,7 +91,7 @@ class Live:
         __tracebackhide__ = True
         carrier = self.client.carrier.durable if durable else self.client.carrier
         try:
-            if not self.modules:
+            if not self.modules or (not kwargs and all(type(a) in _PLAIN for a in args)):
                 return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
             with capture.carrying(self.modules):
                 return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]

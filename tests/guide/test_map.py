@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -217,3 +218,45 @@ def test_what_cannot_be_pickled_is_named_before_anything_is_sent() -> None:
         nbfn.exception.SerializationError, match=r"'x' of 'square' \(_thread.lock\)"
     ):
         list(square.map([threading.Lock()]))
+
+
+def test_an_interrupt_cancels_a_map(tmp_path: Path) -> None:
+    @app.function(max_containers=1)
+    def long(path: Path) -> None:
+        path.joinpath("started").touch()
+        try:
+            time.sleep(30)
+        finally:
+            path.joinpath("ended").touch()
+
+    def interrupt() -> None:
+        wait_until((tmp_path / "started").exists)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(long.map([tmp_path] * 3))
+    thread.join()
+    wait_until((tmp_path / "ended").exists)
+
+
+def test_an_async_timeout_cancels_a_call(tmp_path: Path) -> None:
+    @app.function()
+    def forever(path: Path) -> None:
+        path.joinpath("started").touch()
+        try:
+            time.sleep(30)
+        finally:
+            path.joinpath("ended").touch()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(forever.remote.aio(tmp_path))
+        while not (tmp_path / "started").exists():
+            await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    wait_until((tmp_path / "ended").exists)
