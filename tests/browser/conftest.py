@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
@@ -81,6 +80,17 @@ class Lab:
             check=True,
         )
 
+    def stop_hub(self) -> None:
+        """End the hub and its workers; nothing happens when there is none."""
+        subprocess.run(
+            [sys.executable, "-m", "nbfn", "hub", "stop"],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+
 
 @pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
@@ -105,13 +115,13 @@ def lab() -> Iterator[Lab]:
             stdout=log,
             stderr=log,
         )
+    lab = Lab(url, work, environment)
     try:
-        lab = Lab(url, work, environment)
         _wait_until(lambda: _answers(lab, process), "JupyterLab answers")
         yield lab
     finally:
         _stop(process)
-        _stop_hub(base / "home")
+        lab.stop_hub()
         places = Places.of(base / "home")
         for left in (places.runtime, places.shm):
             shutil.rmtree(left, ignore_errors=True)
@@ -152,19 +162,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(5)
-
-
-def _stop_hub(home: Path) -> None:
-    """End the hub of this home, and with it its workers."""
-    try:
-        pid = json.loads((home / "hub.json").read_text("utf-8"))["pid"]
-        hub = psutil.Process(pid)
-        hub.terminate()
-        hub.wait(10)
-    except psutil.TimeoutExpired:
-        hub.kill()
-    except (OSError, KeyError, ValueError, psutil.NoSuchProcess):
-        pass
 
 
 def _wait_until(holds: Callable[[], Any], what: str, seconds: float = 60) -> Any:

@@ -34,13 +34,17 @@ def panel(open_lab: Callable[[], Page], open_sidebar: Callable[[], Any]) -> Any:
     return open_sidebar()
 
 
-def test_a_hub_is_started_and_found(lab: Lab, panel: Any) -> None:
+def test_a_hub_is_started_and_found(
+    lab: Lab, open_lab: Callable[[], Page], open_sidebar: Callable[[], Any]
+) -> None:
     """Looking starts none, the button does, and one that is killed is seen to be gone."""
+    lab.stop_hub()
+    open_lab()
+    panel = open_sidebar()
     expect(panel.get_by_text("nbfn is not running.")).to_be_visible()
-    assert not (lab.work.parent / "home" / "hub.json").exists()
+    assert lab.overview()["connection"] == "absent"
     panel.get_by_role("button", name="Start").click()
     expect(panel.get_by_text("Hub running")).to_be_visible()
-    expect(panel.get_by_text("above a def and run the cell.")).to_be_visible()
 
     os.kill(lab.overview()["overview"]["hub"]["pid"], signal.SIGKILL)
     expect(panel.get_by_text("Hub not running")).to_be_visible()
