@@ -7,6 +7,7 @@ with one: the second finds the lock taken and exits.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import json
@@ -76,10 +77,14 @@ def reap() -> None:
 
 
 def forget() -> None:
-    """Forget started hubs without waiting for them: in a forked child they are somebody else's children."""
+    """Forget started hubs without waiting for them; those of a forked child are not its own."""
     for process in _started:
         process.returncode = 0
     _started.clear()
+
+
+# The embedded hub outlives who started it, on purpose: nothing is to be said of it at the end.
+atexit.register(forget)
 
 
 class Finder:

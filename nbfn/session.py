@@ -422,6 +422,7 @@ class Session:
                 host=platform.node(),
                 environment=environment,
                 name=_own_name(),
+                worker=os.environ.get("NBFN_WORKER", ""),
             )
         )
 

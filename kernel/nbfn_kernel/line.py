@@ -247,13 +247,13 @@ class Line:
             return False
         return True
 
-    def _recall(self, recall: messages.Recall) -> None:
-        self._link.send(messages.Returned(self._give_back(recall.keep)))
+    def _recall(self, _: messages.Recall) -> None:
+        self._link.send(messages.Returned(self._give_back()))
 
-    def _give_back(self, keep: int) -> tuple[int, ...]:
+    def _give_back(self) -> tuple[int, ...]:
         returned: list[int] = []
         todo = self._runner.todo
-        while len(todo) > keep:
+        while todo:
             try:
                 entry = todo.pop()
             except IndexError:
@@ -354,7 +354,7 @@ class Line:
     def _say_goodbye(self) -> None:
         if not self._asked_to_end:
             self._asked_to_end = True
-            if returned := self._give_back(0):
+            if returned := self._give_back():
                 self._link.send(messages.Returned(returned))
             self._send_outbox(time.monotonic())
             self._link.send(messages.Goodbye())

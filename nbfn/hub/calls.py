@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import adoption, outcomes
+from nbfn.hub import adoption, fleet, lending, outcomes
 from nbfn.hub.events import (
     Accept,
     Answer,
@@ -29,7 +29,6 @@ from nbfn.hub.events import (
     StopWorker,
     WantItems,
 )
-from nbfn.hub.fleet import pool_of, release_blanks
 from nbfn.hub.tables import Call, Client, Input, Tables
 from nbfn.types import InputStatus
 
@@ -44,7 +43,9 @@ def client_joined(t: Tables, event: ClientJoined) -> None:
     """A client is here: ready its Python, so that its first call finds a worker."""
     client = t.clients.get(event.client)
     if client is None:
-        client = t.clients[event.client] = Client(event.client, event.name, event.executable)
+        client = t.clients[event.client] = Client(
+            event.client, event.name, event.executable, event.worker
+        )
     client.connected = True
     if event.executable:
         t.blanks.setdefault(event.executable, {})
@@ -76,7 +77,7 @@ def _client_gone(t: Tables, client: Client) -> None:
             pool.retired = True
             t.touch(pool)
     if client.executable:
-        t.after(BLANKS_LINGER, release_blanks, client.executable)
+        t.after(BLANKS_LINGER, fleet.release_blanks, client.executable)
     t.changed()
 
 
@@ -96,13 +97,16 @@ def call_put(t: Tables, event: CallPut) -> None:
         message = "The function is not known to this hub (any more). Register it again, or look it up by name."
         t.emit(RefuseCall(event.client, event.call, "not_found", message))
         return
-    pool = pool_of(t, record, version)
+    pool = fleet.pool_of(t, record, version)
     call = Call(event.call, event.client, pool, event.kind, t.now)
     call.durable = event.durable
+    call.expected = event.expected
     t.calls[call.id] = call
     client = t.clients.get(event.client)
     if client is not None:
         client.calls.add(call.id)
+        if not call.durable:
+            lending.lend(t, client, 1)
     if call.durable:
         t.emit(SaveCall(call.id, record.id, version, call.kind, event.inputs))
         t.emit(Accept(event.client, call.id))
@@ -183,7 +187,7 @@ def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
 def call_restored(t: Tables, event: CallRestored) -> None:
     """Take up a durable call of the hub before this one."""
     record = t.registry.functions[event.function]
-    call = Call(event.call, "", pool_of(t, record, event.version), event.kind, t.now)
+    call = Call(event.call, "", fleet.pool_of(t, record, event.version), event.kind, t.now)
     call.durable = call.closed = True
     call.done, call.failed = event.done, event.failed
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below

@@ -101,6 +101,7 @@ class ClientJoined(Event):
     client: str
     name: str = ""
     executable: str = ""
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class CallPut(Event):
     closed: bool
     durable: bool = False
     resent: bool = False
-    parent: str = ""
+    expected: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,7 +414,6 @@ class RecallLeases(Effect):
     """Ask a worker to give back what it has not begun."""
 
     worker: str
-    keep: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ beyond their pool's warm number are given up, the least recently used first.
 
 from __future__ import annotations
 
-from nbfn.hub import adoption, leases, outcomes, scale
+import dataclasses
+
+from nbfn.hub import adoption, leases, lending, outcomes, scale
 from nbfn.hub.events import (
     BindWorker,
     DrainWorker,
@@ -86,8 +88,9 @@ def resize(t: Tables, pool: Pool) -> None:
     settings = pool.settings
     if pool.retired:
         settings = scale.Settings(0, settings.max_containers, 0, 0.0)
-    load = scale.Load(pool.backlog, pool.leased, pool.busy, pool.mean)
-    want = scale.wanted(load, settings, t.limits.cores)
+    load = scale.Load(pool.backlog, pool.leased, pool.busy, _duration(t, pool))
+    most = settings.max_containers + pool.lent
+    want = scale.wanted(load, dataclasses.replace(settings, max_containers=most), t.limits.cores)
     have = len(pool.workers)
     if pool.solo:
         want = _room_for_solo(t, pool, max(want, have), settings)
@@ -99,6 +102,25 @@ def resize(t: Tables, pool: Pool) -> None:
         _shrink(t, pool, want, settings)
     if pool.retired and not pool.workers and not pool.backlog and not _called(t, pool):
         t.pools.pop(pool.key, None)
+
+
+def _duration(t: Tables, pool: Pool) -> float | None:
+    """Return the usual seconds of an input; those that run now may show that it is longer than was measured."""
+    if not pool.busy:
+        return pool.mean
+    silent = t.now - pool.moved
+    if pool.backlog and not pool.look_due:
+        pool.look_due = True
+        t.after(max(scale.WORTH_A_WORKER, silent), _look_again, pool)
+    if silent < scale.WORTH_A_WORKER:
+        return pool.mean
+    return max(silent, pool.mean or 0.0)
+
+
+def _look_again(t: Tables, pool: Pool) -> None:
+    pool.look_due = False
+    if pool.backlog:
+        t.touch(pool)
 
 
 def _note_short(t: Tables, pool: Pool, missing: int) -> None:
@@ -122,9 +144,10 @@ def _room_for_solo(t: Tables, pool: Pool, want: int, settings: scale.Settings) -
     fresh = pool.binding or any(worker.ran == 0 for worker in pool.idle.values())
     if fresh:
         return want
-    if len(pool.workers) >= settings.max_containers and pool.idle:
+    most = settings.max_containers + pool.lent
+    if len(pool.workers) >= most and pool.idle:
         stop(t, next(iter(pool.idle.values())))
-    return min(len(pool.workers) + 1, settings.max_containers)
+    return min(len(pool.workers) + 1, most)
 
 
 def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) -> None:
@@ -132,9 +155,9 @@ def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) 
     pool.waiting_for = ""
     if not load.backlog:
         return
-    if pool.short and _bound(t) >= t.limits.max_workers:
+    if pool.short and lending.room(t) <= 0:
         pool.waiting_for = f"this machine's limit of {t.limits.max_workers} workers is reached"
-    elif len(pool.workers) >= settings.max_containers:
+    elif len(pool.workers) - pool.lent >= settings.max_containers:
         pool.waiting_for = f"max {settings.max_containers} reached"
     elif pool.executable in t.start_backoff:
         pool.waiting_for = "workers do not start (see the hub's log); trying again"
@@ -148,7 +171,10 @@ def _shrink(t: Tables, pool: Pool, want: int, settings: scale.Settings) -> None:
     for worker in list(pool.idle.values()):
         if surplus <= 0:
             return
-        left = worker.idle_since + settings.scaledown_window - t.now
+        over = (
+            len(pool.workers) - pool.lent > settings.max_containers
+        )  # it stood in for one that waited
+        left = 0.0 if over else worker.idle_since + settings.scaledown_window - t.now
         if left <= 0:
             stop(t, worker)
             surplus -= 1
@@ -174,7 +200,7 @@ def supply(t: Tables) -> None:
     short: dict[str, int] = {}
     for pool in t.short.values():
         short[pool.executable] = short.get(pool.executable, 0) + pool.short
-    room = t.limits.max_workers - _bound(t)
+    room = lending.room(t)
     missing = sum(short.values())
     if missing > room:
         _reclaim(t, missing - max(room, 0))
@@ -183,10 +209,6 @@ def supply(t: Tables) -> None:
         spare = t.limits.blank_workers if _in_use(t, executable) else 0
         have = len(t.blanks.get(executable, ())) + len(t.starting.get(executable, ()))
         _start(t, executable, needed + spare - have)
-
-
-def _bound(t: Tables) -> int:
-    return sum(len(pool.workers) for pool in t.pools.values())
 
 
 def _in_use(t: Tables, executable: str) -> bool:
@@ -219,11 +241,27 @@ def _reclaim(t: Tables, count: int) -> None:
     """
     pools = [pool for pool in t.pools.values() if not pool.short]
     spare = [w for pool in pools for w in list(pool.idle.values())[: _surplus(pool)]]
-    if not spare and _starving(t):
+    if not spare and (starving := _starving(t)):
         spare = [worker for pool in t.pools.values() for worker in pool.idle.values()]
         count = 1
+        if not spare:
+            _refuse_nesting(t, starving)
     for worker in sorted(spare, key=lambda worker: worker.idle_since)[:count]:
         stop(t, worker)
+
+
+def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
+    """All workers wait for calls that wait for a worker: it has to end somewhere, and with a reason."""
+    workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
+    if all(worker.lent for worker in workers):
+        message = (
+            f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "
+            "Nest calls less deeply, or raise the setting max_workers."
+        )
+        fault: Fault = ("resource_exhausted", message, {})
+        for pool in starving:
+            _fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+            t.touch(pool)
 
 
 def _surplus(pool: Pool) -> int:
@@ -231,12 +269,12 @@ def _surplus(pool: Pool) -> int:
 
 
 def _starving(t: Tables) -> list[Pool]:
-    return [pool for pool in t.short.values() if pool.backlog and not pool.workers]
+    return [pool for pool in t.short.values() if pool.backlog and len(pool.workers) <= pool.lent]
 
 
 def _bind_blank(t: Tables, pool: Pool) -> bool:
     blanks = t.blanks.get(pool.executable)
-    room = t.limits.max_workers - _bound(t)
+    room = lending.room(t)
     if not pool.backlog:
         room -= len(_starving(t))  # warming up waits for those who have work and nobody to do it
     if not blanks or room <= 0:
@@ -481,6 +519,8 @@ def _out_of_service(t: Tables, worker: Worker) -> None:
 def _gone(t: Tables, worker: Worker) -> None:
     _out_of_service(t, worker)
     worker.state = "gone"
+    if worker.lent and worker.pool is not None:
+        worker.pool.lent -= 1
     t.supply_due = True
     t.workers.pop(worker.id, None)
     if worker.pool is not None:

@@ -60,7 +60,8 @@ def dispatch(t: Tables, pool: Pool) -> None:
     turns = pool.turns
     if turns.count and pool.ready:
         batch = schedule.batch_size(pool.mean, turns.count, len(pool.workers) + pool.short)
-        while turns.count and pool.ready:
+        most = pool.settings.max_containers + pool.lent
+        while turns.count and pool.ready and (pool.busy < most or not pool.idle):
             # Idle ones first, the latest used of them (its caches are warm; the
             # others may be given up).
             worker = next(reversed((pool.idle or pool.ready).values()))
@@ -84,6 +85,8 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
         pool.idle.pop(worker.id, None)
         pool.busy += 1
         worker.moved = t.now
+        if pool.busy == 1:
+            pool.moved = t.now
         worker.state = "busy"
     for item in items:
         item.lease = lease = t.new_lease()
@@ -136,7 +139,7 @@ def _recall(t: Tables, pool: Pool) -> None:
         return
     for worker in pool.workers.values():
         if len(worker.leases) > 1 and not worker.stopping and t.now - worker.moved >= RECALL_AFTER:
-            t.emit(RecallLeases(worker.id, 1))
+            t.emit(RecallLeases(worker.id))
     if pool.leased > pool.busy:
         pool.recall_due = True
         t.after(RECALL_AFTER, _recall, pool)
@@ -174,7 +177,7 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     if count:
         pool.mean = schedule.smoothed(pool.mean, spent / count)
         pool.durations.append(spent / count)
-    worker.moved = t.now
+    worker.moved = pool.moved = t.now
     durable = False
     for call, found in ended.items():
         durable = durable or call.durable
@@ -249,7 +252,7 @@ def freed(t: Tables, worker: Worker) -> None:
         worker.solo = False
         worker.idle_since = t.now
         pool.idle[worker.id] = worker
-    if not worker.solo and not worker.stopping:
+    if not worker.solo and not worker.stopping and not worker.lent:
         pool.ready[worker.id] = worker
     t.touch(pool)
 

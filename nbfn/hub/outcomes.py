@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import schedule
+from nbfn.hub import lending, schedule
 from nbfn.hub.events import (
     Deliver,
     Discard,
@@ -65,6 +65,8 @@ def end_if_done(t: Tables, call: Call) -> None:
     client = t.clients.get(call.client)
     if client is not None:
         client.calls.discard(call.id)
+        if not call.durable:
+            lending.lend(t, client, -1)
         if not call.durable and not call.released:
             client.ended.append(call)
     t.history.append((call, t.now))

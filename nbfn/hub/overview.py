@@ -101,7 +101,7 @@ def _call(call: Call, status: str, age: float) -> dict[str, Any]:
         "app": call.pool.record.app,
         "kind": call.kind,
         "status": status,
-        "total": call.total if call.closed else None,
+        "total": call.total if call.closed else call.expected,
         "done": call.done,
         "failed": call.failed,
         "running": call.running,

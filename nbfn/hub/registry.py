@@ -93,7 +93,13 @@ class Registry:
             self._deployed[record.environment_name, record.app] = record.app_id
 
     def find(self, app: str, name: str, environment_name: str = "") -> FunctionRecord | str:
-        """Return a deployed Function, or the sentence that says what is there instead."""
+        """Return a deployed Function, or the sentence that says what is there instead.
+
+        An App's id serves as its name, also an ephemeral App's: Functions that call each other name
+        each other so, and an id cannot be guessed.
+        """
+        if (app, name) in self._by_name:
+            return self._by_name[app, name]
         environment_name = environment_name or DEFAULT_ENVIRONMENT
         where = (
             ""

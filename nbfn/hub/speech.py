@@ -28,7 +28,8 @@ def _pairs(inputs: Sequence[m.NewInput]) -> list[tuple[int, m.Payload]]:
 
 
 def _client_hello(peer: str, x: m.ClientHello) -> Event:
-    return events.ClientJoined(peer, x.name, x.environment.executable if x.environment else "")
+    executable = x.environment.executable if x.environment else ""
+    return events.ClientJoined(peer, x.name, executable, x.worker)
 
 
 def _worker_hello(peer: str, x: m.WorkerHello) -> Event:
@@ -50,7 +51,7 @@ def _put_call(peer: str, x: m.PutCall) -> Event:
         x.closed,
         x.durable,
         x.resent,
-        x.parent,
+        x.total,
     )
 
 
@@ -175,7 +176,7 @@ _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
     events.RunInputs: _run,
     events.ConfirmResults: lambda x: (x.worker, m.Confirm(x.upto)),
     events.CancelLease: lambda x: (x.worker, m.CancelInput(x.lease)),
-    events.RecallLeases: lambda x: (x.worker, m.Recall(x.keep)),
+    events.RecallLeases: lambda x: (x.worker, m.Recall()),
     events.WantItems: lambda x: (x.worker, m.ItemsTaken(x.lease, x.upto)),
     events.Deliver: lambda x: (x.client, outputs(x.call, x.outcomes)),
     events.DeliverItems: _items,

@@ -68,6 +68,7 @@ class Call:
         "created",
         "done",
         "durable",
+        "expected",
         "failed",
         "id",
         "inputs",
@@ -104,6 +105,7 @@ class Call:
         self.recent: deque[Outcome] = deque(maxlen=schedule.WINDOW_MAX)
         self.watchers: set[str] = set()
         self.total = self.done = self.failed = self.running = self.retrying = 0
+        self.expected: int | None = None  # inputs there will be, if the client knows
         self.window = schedule.WINDOW_MIN
         self.told = -1.0
         self.tell_due = False
@@ -127,6 +129,7 @@ class Worker:
         "idle_watched",
         "joined",
         "leases",
+        "lent",
         "moved",
         "overdue",
         "pid",
@@ -157,6 +160,7 @@ class Worker:
         )
         self.stopping = False  # the hub ordered its end
         self.overdue = False  # ... because its input ran over the time limit
+        self.lent = 0  # calls that its input made and waits for
         self.watched = False  # a time-limit timer is set
         self.idle_watched = False  # a scale-down timer is set
 
@@ -173,7 +177,10 @@ class Pool:
         "idle",
         "key",
         "leased",
+        "lent",
+        "look_due",
         "mean",
+        "moved",
         "ready",
         "recall_due",
         "record",
@@ -200,6 +207,9 @@ class Pool:
         self.short = 0  # workers wanted and not to be had yet
         self.busy = 0  # workers with inputs
         self.leased = 0  # inputs that workers have
+        self.lent = 0  # workers whose input waits for other calls: their slots are free meanwhile
+        self.moved = 0.0  # when one of its workers last began or finished something
+        self.look_due = False  # a timer looks again whether the inputs at work are slow
         self.turns = schedule.Turns()
         self.solo: deque[Input] = deque()
         self.mean: float | None = None
@@ -223,10 +233,11 @@ class Pool:
 class Client:
     """One connected process, or one that may come back."""
 
-    __slots__ = ("calls", "connected", "ended", "executable", "id", "name")
+    __slots__ = ("calls", "connected", "ended", "executable", "id", "name", "worker")
 
-    def __init__(self, id: str, name: str, executable: str) -> None:  # noqa: A002 - its id
+    def __init__(self, id: str, name: str, executable: str, worker: str) -> None:  # noqa: A002 - its id
         self.id = id
+        self.worker = worker  # the worker whose user code it is, if it is one's
         self.name = name
         self.executable = executable
         self.connected = True

@@ -50,6 +50,9 @@ class PrintSink:
     def outputs(self, done: int, failed: int, total: int | None) -> None:
         """Nothing."""
 
+    def failed(self, index: int, error: BaseException) -> None:
+        """See `CallSink.failed`; the error itself reaches the caller."""
+
     def finished(self, status: str, error: BaseException | None) -> None:
         """Nothing: the caller gets the error."""
 

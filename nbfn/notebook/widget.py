@@ -49,7 +49,7 @@ class MapProgress(anywidget.AnyWidget):
 
     def _said(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         # On the subshell's thread, while the cell waits: short, no output, nothing that blocks.
-        if isinstance(content, dict) and content.get("type") == "cancel":
+        if content.get("type") == "cancel":
             self._cancel()
 
     def show(self, tally: Tally, now: float) -> None:

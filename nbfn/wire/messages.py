@@ -219,6 +219,9 @@ class ClientHello(Message):
         None  # given by clients that will register functions: a fork server is readied for it
     )
     name: str = ""  # the notebook's or script's name, for people
+    worker: str = (
+        ""  # the worker that runs this client, if one does: it lends its slot while it waits
+    )
 
 
 class WorkerHello(Message):
@@ -302,6 +305,7 @@ class PutCall(Message):
     durable: bool = False
     resent: bool = False
     parent: str = ""  # input id of the caller, when called from inside a worker
+    total: int | None = None  # inputs there will be, where the caller knows
 
 
 class PutInputs(Message):
@@ -604,9 +608,7 @@ class CancelInput(Message):
 
 
 class Recall(Message):
-    """Give back what you have not begun, except the first ``keep`` of it, as `Returned`."""
-
-    keep: int = 0
+    """Give back what you have not begun, as `Returned`."""
 
 
 class ItemsTaken(Message):

@@ -86,7 +86,6 @@ def test_another_notebook_calls_it_by_name_and_sees_its_lines(run: Run) -> None:
     assert ":5, in halve" in failed.error
 
 
-@pytest.mark.xfail(reason="the hub keeps the def's text only, not where it stands", strict=False)
 def test_another_notebook_sees_the_source_line(run: Run) -> None:
     run("%%remote --app lines\n\ndef third(x):\n    return x / (x - 2)\n")
     (failed,) = run("import nbfn\nnbfn.Function.from_name('lines', 'third').remote(2)")

@@ -48,6 +48,11 @@ def test_only_deployed_apps_are_found_by_name(registry: Registry) -> None:
     assert registry.find("demo", "public") is deployed
 
 
+def test_who_knows_an_apps_id_finds_its_functions(registry: Registry) -> None:
+    private = put(registry, "private", app_id="ap-mine")
+    assert registry.find("ap-mine", "private") is private
+
+
 def test_an_ephemeral_app_of_the_same_name_is_another_one(registry: Registry) -> None:
     assert put(registry).id != put(registry, app_id="ap-mine").id
 

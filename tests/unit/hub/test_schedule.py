@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nbfn.hub import events as e
 from nbfn.hub import schedule
-from tests.unit.hub.world import World
+from tests.unit.hub.world import PYTHON, World
 
 durations = st.one_of(st.none(), st.floats(0, 1e4))
 
@@ -79,4 +79,42 @@ def test_a_batch_that_is_stuck_behind_a_slow_input_is_shared() -> None:
             world.finish(worker.name, duration=1e-4)
     world.told.clear()
     world.wait(1.0)
-    assert e.RecallLeases(stuck.name, 1) in world.told
+    assert e.RecallLeases(stuck.name) in world.told
+
+
+def test_a_waiting_input_lends_its_slot_and_has_nobody_wait_behind_it() -> None:
+    world = World()
+    function = world.register("f", max_containers=1)
+    world.call("fc-outer", function, 1, kind="remote")
+    world.up()
+    outer = world.busy()[0].name
+    world.put(e.ClientJoined("cl-inner", executable=PYTHON, worker=outer))
+    world.put(e.CallPut("cl-inner", "fc-inner", function, 0, "remote", [(0, "x")], closed=True))
+    world.up()
+    (inner,) = [worker for worker in world.busy() if worker.name != outer]
+    world.finish(inner.name, duration=1.0)
+    assert ("fc-inner", 0) in world.outcomes
+    world.call("fc-next", function, 1, kind="remote")
+    assert not world.workers[inner.name].queue, "the slot is no longer lent"
+    world.finish(outer, duration=2.0)
+    world.settle()
+    assert set(world.outcomes) == {("fc-outer", 0), ("fc-inner", 0), ("fc-next", 0)}
+
+
+def test_nesting_without_end_is_refused_with_a_reason() -> None:
+    world = World(max_workers=1)
+    function = world.register("f", max_containers=1)
+    world.call("fc-0", function, 1, kind="remote")
+    for depth in range(1, 10):
+        world.up()
+        world.up()
+        busy = {worker.name for worker in world.busy()}
+        lending = {client.worker for client in world.state.tables.clients.values()}
+        if not busy - lending:
+            break
+        client = f"cl-inner-{depth}"
+        world.put(e.ClientJoined(client, executable=PYTHON, worker=(busy - lending).pop()))
+        inputs = [(0, "x")]
+        world.put(e.CallPut(client, f"fc-{depth}", function, 0, "remote", inputs, closed=True))
+    refused = [outcome for outcome in world.outcomes.values() if outcome.fault is not None]
+    assert [outcome.fault[0] for outcome in refused if outcome.fault] == ["resource_exhausted"]

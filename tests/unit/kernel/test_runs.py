@@ -305,9 +305,9 @@ def test_recall_gives_back_what_has_not_begun(hub: FakeHub, worker: str) -> None
     hub.bind(worker, "import time\ndef f(x):\n    print('on')\n    time.sleep(x)")
     inputs = hub.run(worker, (0.4,), (0,), (0,), (0,))
     hub.until(hub.text)
-    hub.send(worker, Recall(1))
-    assert hub.next(Returned).leases == tuple(e.lease for e in inputs[2:])
-    assert [r.lease for r in hub.results(2)] == [e.lease for e in inputs[:2]]
+    hub.send(worker, Recall())
+    assert hub.next(Returned).leases == tuple(e.lease for e in inputs[1:])
+    assert [r.lease for r in hub.results(1)] == [inputs[0].lease]
 
 
 def test_confirmed_results_are_forgotten(hub: FakeHub, worker: str) -> None:
