@@ -8,8 +8,6 @@ beyond their pool's warm number are given up, the least recently used first.
 
 from __future__ import annotations
 
-import dataclasses
-
 from nbfn.hub import adoption, leases, lending, outcomes, scale
 from nbfn.hub.events import (
     BindWorker,
@@ -88,9 +86,9 @@ def resize(t: Tables, pool: Pool) -> None:
     settings = pool.settings
     if pool.retired:
         settings = scale.Settings(0, settings.max_containers, 0, 0.0)
-    load = scale.Load(pool.backlog, pool.leased, pool.busy, _duration(t, pool))
-    most = settings.max_containers + pool.lent
-    want = scale.wanted(load, dataclasses.replace(settings, max_containers=most), t.limits.cores)
+    # Those that lend their slots count as not there: as many others may take their place.
+    load = scale.Load(pool.backlog, pool.leased, pool.busy - pool.lent, _duration(t, pool))
+    want = scale.wanted(load, settings, t.limits.cores) + pool.lent
     have = len(pool.workers)
     if pool.solo:
         want = _room_for_solo(t, pool, max(want, have), settings)
