@@ -90,11 +90,14 @@ class State:
         return self.tables.next_timer()
 
     def needed(self) -> bool:
-        """Whether an embedded hub has a reason to stay: a client, a warm pool, or work."""
+        """Whether an embedded hub has a reason to stay: a client, a warm pool, or work.
+
+        A client that only looks on (JupyterLab's panel names no Python) is no reason.
+        """
         t = self.tables
         return (
             bool(t.calls)
-            or any(client.connected for client in t.clients.values())
+            or any(client.connected and client.executable for client in t.clients.values())
             or any(p.settings.min_containers and not p.retired for p in t.pools.values())
         )
 
