@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, smaller sizes")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     options = Options(quick=given.quick, with_ray=given.with_ray)
     if given.here:
         _measure(given.only[0], options)
@@ -40,9 +43,19 @@ def main() -> int:
     return _run(given.only, options)
 
 
+def _interrupt(*_: object) -> None:
+    """Be interrupted once; what comes then is left to clean up in peace."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _measure(name: str, options: Options) -> None:
-    for row in importlib.import_module(f"tests.bench.{name}").measure(options):
-        print(f"{MARK}{row.dumps()}", flush=True)
+    try:
+        for row in importlib.import_module(f"tests.bench.{name}").measure(options):
+            print(f"{MARK}{row.dumps()}", flush=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _run(names: list[str], options: Options) -> int:
@@ -71,7 +84,8 @@ def _rows_of(name: str, options: Options) -> list[table.Row]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         out, err = process.communicate()
-    except KeyboardInterrupt:  # it hears of it too, and cleans up
+    except KeyboardInterrupt:
+        process.terminate()  # from a terminal it has heard already; then this is passed over
         process.communicate()
         raise
     rows = [

@@ -11,7 +11,7 @@ from tests.bench import functions, peers
 from tests.bench.clock import Action, in_turns, medians
 from tests.bench.home import home, register
 from tests.bench.options import Options
-from tests.bench.table import Row, seconds, times
+from tests.bench.table import Row, faster, seconds, times
 
 BYTES = 100_000_000
 #: Of one copy and a no-op call.
@@ -41,7 +41,7 @@ def measure(options: Options) -> Iterator[Row]:
         )
         what = ""
     for name, theirs in found.items():
-        yield Row("", "", f"{name} {seconds(theirs)}", f"{times(theirs / ours)} faster")
+        yield Row("", "", f"{name} {seconds(theirs)}", faster(theirs, ours))
     yield from peers.no_ray(options)
 
 

@@ -61,7 +61,7 @@ def _contenders(options: Options, stack: contextlib.ExitStack) -> dict[str, Cont
     found = {
         "nbfn": Contender(lambda xs: list(ours.map(xs)), many),
         "loky, its default": Contender(lambda xs: list(executor.map(functions.same, xs)), few),
-        "ipyparallel": Contender(lambda xs: list(view.map_sync(functions.same, xs)), few // 5),
+        "ipyparallel": Contender(lambda xs: list(view.map_sync(functions.same, xs)), few // 20),
     }
     for chunk in CHUNKS:
         found[f"loky, chunksize {chunk:,}"] = Contender(_chunked(executor, chunk), many)

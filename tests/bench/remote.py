@@ -9,7 +9,7 @@ from tests.bench import functions, peers
 from tests.bench.clock import Action, in_turns, medians
 from tests.bench.home import home, register
 from tests.bench.options import Options
-from tests.bench.table import Row, seconds, times
+from tests.bench.table import Row, faster, seconds, times
 
 WHAT = "warm remote() of a no-op, median"
 
@@ -34,7 +34,7 @@ def measure(options: Options) -> Iterator[Row]:
             )
         elif name != "nbfn":
             least = 3 if name == "Ray" else 8
-            ratio = f"{times(theirs / ours)} faster"
+            ratio = faster(theirs, ours)
             yield Row(
                 "",
                 "",

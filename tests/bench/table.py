@@ -75,6 +75,11 @@ def megabytes(value: float) -> str:
     return f"{value / 1e6:.1f} MB"
 
 
+def faster(theirs: float, ours: float) -> str:
+    """Return how much faster ours is, or how much slower."""
+    return f"{times(theirs / ours)} faster" if theirs >= ours else f"{times(ours / theirs)} slower"
+
+
 def times(value: float) -> str:
     """Return a ratio."""
     return f"{value:.2f} ×" if value < 10 else f"{value:.0f} ×"

@@ -17,7 +17,7 @@ from tests.bench import functions, peers
 from tests.bench.clock import once, wait_until
 from tests.bench.home import await_blanks, home, register
 from tests.bench.options import Options
-from tests.bench.table import Row, seconds, times
+from tests.bench.table import Row, faster, seconds
 
 BLANK, FORK, NOTHING = 0.020, 0.100, 1.5
 
@@ -42,7 +42,7 @@ def measure(options: Options) -> Iterator[Row]:
     yield Row(what, seconds(nothing), "", "", "≤ 1.5 s", nothing <= NOTHING)
     for name, peer in PEERS.items():
         took = min(_first_of(peer) for _ in range(few))
-        yield Row("", "", f"{name} {seconds(took)}", f"{times(took / nothing)} faster")
+        yield Row("", "", f"{name} {seconds(took)}", faster(took, nothing))
     yield Row(f"hub start alone, best of {few}", seconds(min(_hub_start() for _ in range(few))))
 
 
