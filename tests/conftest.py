@@ -75,9 +75,14 @@ def a_home() -> Iterator[Path]:
             _close_client()
             try:
                 stop_hub(places)
-                wait_until(lambda: not processes_of(base), GONE_WITHIN)
+                with contextlib.suppress(AssertionError):  # told below, with names
+                    wait_until(lambda: not processes_of(base), GONE_WITHIN)
             finally:
                 left = processes_of(base)
+                logs = {
+                    path.name: path.read_text("utf-8", "replace")[-2000:]
+                    for path in places.logs.glob("hub*")
+                }
                 for pid in left:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -86,7 +91,7 @@ def a_home() -> Iterator[Path]:
                 )
                 for path in (base, places.runtime, places.shm):
                     shutil.rmtree(path, ignore_errors=True)
-            assert not left, f"processes left behind: {left}"
+            assert not left, f"processes left behind: {left}, logs: {logs}"
             assert not segments, f"shared memory left behind: {segments}"
 
 

@@ -18,7 +18,7 @@ def module_hub() -> Iterator[FakeHub]:
 
 @pytest.fixture
 def hub(module_hub: FakeHub) -> FakeHub:
-    module_hub.seen.clear()
+    module_hub.begin_test()
     return module_hub
 
 

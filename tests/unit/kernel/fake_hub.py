@@ -55,6 +55,7 @@ class FakeHub:
         self.seen: list[Message] = []
         self.reports: list[Report] = []
         self.peers: dict[str, bytes] = {}  # by worker
+        self.earlier: set[str] = set()  # workers of tests that are over: still alive, and not heard
         self.hellos: list[WorkerHello] = []
         self.epoch = 1
         self.leases = 0
@@ -81,9 +82,14 @@ class FakeHub:
                     self.send(
                         message.peer, Welcome(messages.PROTOCOL, self.epoch, "0", os.getpid())
                     )
-                else:
+                elif not any(self.peers[worker] == peer for worker in self.earlier):
                     self.seen.append(message)
         return found
+
+    def begin_test(self) -> None:
+        """Forget what was said, and hear no more of who said it."""
+        self.seen.clear()
+        self.earlier.update(self.peers)
 
     def start(self, worker: str, **spec: Any) -> WorkerHello:
         self.launcher.submit(WorkerSpec(worker, sys.executable, **spec))
