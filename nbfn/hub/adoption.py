@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nbfn.hub import leases
-from nbfn.hub.events import ResultsArrived
+from nbfn.hub.events import (
+    ResultsArrived,
+)
 from nbfn.hub.tables import Claim, Input, Tables, Worker
 from nbfn.types import InputStatus
 

@@ -14,8 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbfn.hub import events, speech
-from nbfn.hub.events import Effect, Event
+from nbfn.hub import effects, events, speech
+from nbfn.hub.effects import (
+    Effect,
+)
+from nbfn.hub.events import (
+    Event,
+)
 from nbfn.hub.overview import calls, counters, functions, workers
 from nbfn.hub.pool import WorkerProcesses, memory_of
 from nbfn.hub.state import State
@@ -318,25 +323,25 @@ class Broker:
 
     def _action_table(self) -> dict[type[Effect], Callable[..., None]]:
         return {
-            events.StartWorker: self._processes.start,
-            events.StopWorker: self._processes.stop,
-            events.Discard: lambda effect: self._carrier.discard(effect.payload),
-            events.DiscardClient: lambda effect: self._carrier.sweep(effect.client),
-            events.OverviewChanged: self._tell_watchers,
+            effects.StartWorker: self._processes.start,
+            effects.StopWorker: self._processes.stop,
+            effects.Discard: lambda effect: self._carrier.discard(effect.payload),
+            effects.DiscardClient: lambda effect: self._carrier.sweep(effect.client),
+            effects.OverviewChanged: self._tell_watchers,
         }
 
-    def _tell_watchers(self, effect: events.OverviewChanged) -> None:
+    def _tell_watchers(self, effect: effects.OverviewChanged) -> None:
         for client in list(self._watchers):
             self._send(client, m.Changed(effect.revision))
 
 
 _SAVES = frozenset(
     {
-        events.SaveFunction,
-        events.SaveSettings,
-        events.SaveCall,
-        events.SaveOutcomes,
-        events.LoadCall,
+        effects.SaveFunction,
+        effects.SaveSettings,
+        effects.SaveCall,
+        effects.SaveOutcomes,
+        effects.LoadCall,
     }
 )
 _ROLES = {"client": frozenset(m.FROM_CLIENT), "worker": frozenset(m.FROM_WORKER)}

@@ -6,28 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import adoption, fleet, lending, outcomes
-from nbfn.hub.events import (
+from nbfn.hub import adoption, lending, outcomes, sizing, supply
+from nbfn.hub.effects import (
     Accept,
     Answer,
+    CancelLease,
+    Deliver,
+    DiscardClient,
+    LoadCall,
+    RefuseCall,
+    SaveCall,
+    StopWorker,
+    WantItems,
+)
+from nbfn.hub.events import (
     CallCancelled,
     CallPut,
     CallReleased,
     CallRestored,
     CallWatched,
-    CancelLease,
     ClientJoined,
     ClientLost,
-    Deliver,
-    DiscardClient,
     InputsPut,
     ItemsWanted,
-    LoadCall,
     Payload,
-    RefuseCall,
-    SaveCall,
-    StopWorker,
-    WantItems,
 )
 from nbfn.hub.tables import Call, Client, Input, Tables
 from nbfn.types import InputStatus
@@ -77,7 +79,7 @@ def _client_gone(t: Tables, client: Client) -> None:
             pool.retired = True
             t.touch(pool)
     if client.executable:
-        t.after(BLANKS_LINGER, fleet.release_blanks, client.executable)
+        t.after(BLANKS_LINGER, supply.release_blanks, client.executable)
     t.changed()
 
 
@@ -97,7 +99,7 @@ def call_put(t: Tables, event: CallPut) -> None:
         message = "The function is not known to this hub (any more). Register it again, or look it up by name."
         t.emit(RefuseCall(event.client, event.call, "not_found", message))
         return
-    pool = fleet.pool_of(t, record, version)
+    pool = sizing.pool_of(t, record, version)
     call = Call(event.call, event.client, pool, event.kind, t.now)
     call.durable = event.durable
     call.expected = event.expected
@@ -187,7 +189,7 @@ def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
 def call_restored(t: Tables, event: CallRestored) -> None:
     """Take up a durable call of the hub before this one."""
     record = t.registry.functions[event.function]
-    call = Call(event.call, "", fleet.pool_of(t, record, event.version), event.kind, t.now)
+    call = Call(event.call, "", sizing.pool_of(t, record, event.version), event.kind, t.now)
     call.durable = call.closed = True
     call.done, call.failed = event.done, event.failed
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below

@@ -1,43 +1,37 @@
-"""Inputs and the workers that have them: granted, finished, retried, given back, fenced.
+"""Inputs and the workers that have them: granted, finished, retried, given back.
 
 Rule 1: an input has a lease exactly while it is in one worker's table; whatever arrives under
 another number is dropped.
 Rule 2: an input gets one outcome; `outcomes.finish` is the only way to it.
-Rule 3: what a user's code does wrong counts against ``retries``, a worker lost around an input
-against `MAX_LOSSES`, a worker that died under it against `CRASH_BUDGET` (promises P4, P5).
+Rule 3: what a user's code does wrong counts against ``retries``; what its worker does is for
+`losses`.
 """
 
 from __future__ import annotations
 
-import signal as signals
 from collections.abc import Sequence
 
 from nbfn.hub import outcomes, schedule
-from nbfn.hub.events import (
+from nbfn.hub.effects import (
     ConfirmResults,
     DeliverEmission,
     DeliverItems,
     Discard,
-    EmissionArrived,
-    Fault,
     Grant,
-    ItemsArrived,
-    LeasesReturned,
     Outcome,
     RecallLeases,
-    ResultsArrived,
     RunInputs,
     StopWorker,
-    WorkerExited,
+)
+from nbfn.hub.events import (
+    EmissionArrived,
+    ItemsArrived,
+    LeasesReturned,
+    ResultsArrived,
 )
 from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
 from nbfn.types import InputStatus
 
-#: Times an input is run again because its worker was lost for reasons outside of it (Modal's
-#: number).
-MAX_LOSSES = 8
-#: Times an input is run again after a worker died under it.
-CRASH_BUDGET = 1
 #: Seconds without a word from a worker with several inputs, while others are idle, until it is
 #: asked to give some back.
 RECALL_AFTER = 0.05
@@ -170,7 +164,7 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
         if status != InputStatus.TERMINATED:
             spent += duration
             count += 1
-        _detach(item)
+        detach(item)
         outcome = _judge(t, item, status, payload, duration, worker)
         if outcome is not None:
             ended.setdefault(item.call, []).append(outcome)
@@ -217,7 +211,8 @@ def _try_again(t: Tables, item: Input) -> None:
         requeue(t, item)
 
 
-def _detach(item: Input) -> None:
+def detach(item: Input) -> None:
+    """Take an input from its worker; the caller says what becomes of it."""
     worker = item.worker
     if worker is not None:
         worker.leases.pop(item.lease, None)
@@ -289,7 +284,7 @@ def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
         item = worker.leases.get(lease)
         if item is not None:
             item.attempt -= 1
-            _detach(item)
+            detach(item)
             requeue(t, item)
 
 
@@ -325,101 +320,3 @@ def emission_arrived(t: Tables, event: EmissionArrived) -> None:
 def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:
     worker = t.workers.get(worker_id)
     return worker.leases.get(lease) if worker is not None else None
-
-
-# --- lost workers --------------------------------------------------------------------------------
-
-
-def lose_all(t: Tables, worker: Worker, *, count: bool = True) -> None:
-    """Take a worker's inputs away from it, for reasons that are not theirs."""
-    for item in reversed(list(worker.leases.values())):
-        _detach(item)
-        _lost(t, item, count=count)
-
-
-def _lost(t: Tables, item: Input, *, count: bool) -> None:
-    item.losses += count
-    if item.losses <= MAX_LOSSES:
-        requeue(t, item)
-        return
-    name = item.call.pool.record.name
-    fault: Fault = (
-        "internal_failure",
-        f"Input {item.index} of {name!r} lost its worker {item.losses} times.",
-        {},
-    )
-    outcomes.finish(
-        t, item.call, [Outcome(item.index, int(InputStatus.INTERNAL_FAILURE), fault=fault)]
-    )
-
-
-def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
-    """A worker process died: find the input it died under; the others go back without penalty."""
-    culprit = worker.leases.get(event.running) if event.running else None
-    if culprit is None and event.running is None and worker.leases:
-        culprit = next(
-            iter(worker.leases.values())
-        )  # a launcher that cannot tell: inputs run in order
-    if culprit is not None:
-        _detach(culprit)
-        _blame(t, culprit, worker, event)
-    lose_all(t, worker, count=culprit is None)
-
-
-def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
-    if item.cancelled or item.call.cancelled:
-        outcomes.finish(t, item.call, [outcomes.terminated(item)])
-    elif worker.overdue:
-        limit = item.call.pool.definition.timeout
-        message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
-        fault: Fault = ("function_timeout", message, {})
-        outcome = Outcome(
-            item.index, int(InputStatus.TIMEOUT), None, fault, limit, worker.id, item.attempt
-        )
-        outcomes.finish(t, item.call, [outcome])
-    elif worker.stopping:
-        _lost(t, item, count=True)
-    else:
-        item.crashes += 1
-        if item.crashes <= CRASH_BUDGET:
-            requeue(t, item)
-            return
-        fault = (
-            "worker_crashed",
-            crash_message(item.call.pool, event),
-            crash_details(event),
-        )
-        status = int(InputStatus.INTERNAL_FAILURE)
-        outcomes.finish(
-            t, item.call, [Outcome(item.index, status, None, fault, 0.0, worker.id, item.attempt)]
-        )
-
-
-def crash_message(pool: Pool, event: WorkerExited) -> str:
-    """Return the sentence about a worker that died."""
-    how = f"exit code {event.exit_code}" if event.signal is None else _signal_name(event.signal)
-    peak = f", peak memory {event.memory_peak / 2**20:.0f} MB" if event.memory_peak else ""
-    tail = f"\nThe last lines it wrote to stderr:\n{event.stderr}" if event.stderr else ""
-    return (
-        f"The worker process died while running {pool.record.name!r} ({how}{peak}); "
-        f"a second try alone on a fresh worker ended the same way.{tail}"
-    )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        name = signals.Signals(number).name
-    except ValueError:
-        name = "unknown"
-    hint = ", likely out of memory" if name == "SIGKILL" else ""
-    return f"killed by signal {number}, {name}{hint}"
-
-
-def crash_details(event: WorkerExited) -> dict[str, object]:
-    """Return the attributes of `WorkerCrashed`."""
-    return {
-        "exit_code": event.exit_code,
-        "signal": event.signal,
-        "memory_peak": event.memory_peak,
-        "stderr": event.stderr,
-    }

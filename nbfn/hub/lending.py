@@ -7,7 +7,9 @@ one worker more than its max for each that lends; how far that goes is bounded b
 
 from __future__ import annotations
 
-from nbfn.hub.events import RecallLeases
+from nbfn.hub.effects import (
+    RecallLeases,
+)
 from nbfn.hub.tables import Client, Tables
 
 #: Workers there may be in all, as a multiple of the machine's limit, when most of them only wait

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub import lending, schedule
-from nbfn.hub.events import (
+from nbfn.hub.effects import (
     Deliver,
     Discard,
     Fault,

@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn.hub import fleet
+from nbfn.hub import sizing
 from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Call, Pool, Tables
 
@@ -26,7 +26,7 @@ class Counters:
 def counters(t: Tables, record: FunctionRecord) -> Counters:
     """Return the counters of all versions of a Function together."""
     pools = _pools(t, record)
-    newest = fleet.settings_of(t, record, record.latest)
+    newest = sizing.settings_of(t, record, record.latest)
     workers = sum(len(pool.workers) for pool in pools)
     running = sum(pool.leased for pool in pools)
     return Counters(
@@ -54,7 +54,7 @@ def _pools(t: Tables, record: FunctionRecord) -> list[Pool]:
 
 def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
     now = counters(t, record)
-    settings = fleet.settings_of(t, record, record.latest)
+    settings = sizing.settings_of(t, record, record.latest)
     pool = t.pools.get((record.id, record.latest))
     starting = pool.starting if pool else 0
     durations = list(pool.durations) if pool else []

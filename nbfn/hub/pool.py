@@ -9,7 +9,15 @@ from collections.abc import Sequence
 
 import psutil
 
-from nbfn.hub.events import Event, StartWorker, StopWorker, WorkerExited, WorkerNotStarted
+from nbfn.hub.effects import (
+    StartWorker,
+    StopWorker,
+)
+from nbfn.hub.events import (
+    Event,
+    WorkerExited,
+    WorkerNotStarted,
+)
 from nbfn.launch.base import Exit, Failed, Launcher, WorkerSpec
 
 _log = logging.getLogger("nbfn.hub")

@@ -12,7 +12,9 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nbfn.hub.events import DefinitionLike
+from nbfn.hub.events import (
+    DefinitionLike,
+)
 
 #: The environment of those who name none.
 DEFAULT_ENVIRONMENT = "main"

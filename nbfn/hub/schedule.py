@@ -11,10 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nbfn.hub.tables import Call, Input
+from typing import Any, Generic, Protocol, TypeVar
 
 #: Seconds of work handed to a worker at once: long against a message (0.2 ms), short against a
 #: human.
@@ -27,7 +24,23 @@ SMOOTHING = 0.3
 WINDOW_MIN, WINDOW_MAX = 1000, 8192
 
 
-class Turns:
+class Asking(Protocol):
+    """A call, as far as turns go: it has a queue of its own."""
+
+    queue: deque[Any]
+
+
+class Waiting(Protocol):
+    """An input, as far as turns go: it belongs to a call."""
+
+    call: Any
+
+
+C = TypeVar("C", bound=Asking)
+I = TypeVar("I", bound=Waiting)  # noqa: E741 - an input
+
+
+class Turns(Generic[C, I]):
     """The pending inputs of one pool: a queue for each call, taken in turns; retried inputs go
     to the front of theirs.
     """
@@ -35,10 +48,10 @@ class Turns:
     __slots__ = ("_calls", "count")
 
     def __init__(self) -> None:
-        self._calls: deque[Call] = deque()
+        self._calls: deque[C] = deque()
         self.count = 0
 
-    def push(self, item: Input, *, front: bool = False) -> None:
+    def push(self, item: I, *, front: bool = False) -> None:
         """Queue an input."""
         call = item.call
         if not call.queue:
@@ -51,7 +64,7 @@ class Turns:
             call.queue.append(item)
         self.count += 1
 
-    def extend(self, call: Call, items: list[Input]) -> None:
+    def extend(self, call: C, items: list[I]) -> None:
         """Queue new inputs of one call."""
         if items:
             if not call.queue:
@@ -59,7 +72,7 @@ class Turns:
             call.queue.extend(items)
             self.count += len(items)
 
-    def take(self, most: int) -> Iterator[Input]:
+    def take(self, most: int) -> Iterator[I]:
         """Yield up to ``most`` inputs; the calls that have any share them evenly."""
         while most > 0 and self._calls:
             share = max(1, most // len(self._calls))
@@ -71,7 +84,7 @@ class Turns:
             if call.queue:
                 self._calls.append(call)
 
-    def drop(self, call: Call) -> list[Input]:
+    def drop(self, call: C) -> list[I]:
         """Remove and return all that a call has queued here."""
         dropped = list(call.queue)
         call.queue.clear()
@@ -80,7 +93,7 @@ class Turns:
             self._calls.remove(call)
         return dropped
 
-    def remove(self, item: Input) -> bool:
+    def remove(self, item: I) -> bool:
         """Remove one input; O(length of its call's queue)."""
         try:
             item.call.queue.remove(item)

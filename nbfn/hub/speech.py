@@ -9,8 +9,14 @@ from typing import Any
 
 import msgspec
 
-from nbfn.hub import events
-from nbfn.hub.events import Effect, Event, Outcome
+from nbfn.hub import effects, events
+from nbfn.hub.effects import (
+    Effect,
+    Outcome,
+)
+from nbfn.hub.events import (
+    Event,
+)
 from nbfn.hub.registry import FunctionRecord
 from nbfn.wire import messages as m
 from nbfn.wire.messages import Message
@@ -114,7 +120,7 @@ def _output(o: Outcome) -> m.Output:
     return m.Output(o.index, o.status, o.payload, fault, o.duration, o.worker, o.attempt)
 
 
-def _run(x: events.RunInputs) -> tuple[str, Message]:
+def _run(x: effects.RunInputs) -> tuple[str, Message]:
     leased = tuple(
         m.LeasedInput(g.lease, g.call, g.index, g.attempt, g.payload, g.durable) for g in x.grants
     )
@@ -142,7 +148,7 @@ def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionIn
     )
 
 
-def _answer(x: events.Answer) -> tuple[str, Message]:
+def _answer(x: effects.Answer) -> tuple[str, Message]:
     if x.what == "registered":
         record, version, created = x.value
         return x.client, m.Registered(x.request, info(record, version, created=created))
@@ -155,36 +161,36 @@ def _answer(x: events.Answer) -> tuple[str, Message]:
     return x.client, m.Done(x.request)
 
 
-def _progress(x: events.TellProgress) -> tuple[str, Message]:
+def _progress(x: effects.TellProgress) -> tuple[str, Message]:
     return x.client, m.Progress(
         x.call, x.queued, x.running, x.retrying, x.workers, x.starting, x.waiting_for
     )
 
 
-def _items(x: events.DeliverItems) -> tuple[str, Message]:
+def _items(x: effects.DeliverItems) -> tuple[str, Message]:
     return x.client, m.Items(x.call, x.index, x.start, tuple(x.payloads))
 
 
-def _emission(x: events.DeliverEmission) -> tuple[str, Message]:
+def _emission(x: effects.DeliverEmission) -> tuple[str, Message]:
     return x.client, m.Emission(x.call, x.index, x.attempt, x.channel, x.data, x.worker)
 
 
 _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
-    events.DrainWorker: lambda x: (x.worker, m.Drain()),
-    events.RefuseWorker: lambda x: (x.worker, m.Refused("conflict", x.reason)),
-    events.BindWorker: lambda x: (x.worker, m.Bind(x.function, x.version, x.definition)),
-    events.RunInputs: _run,
-    events.ConfirmResults: lambda x: (x.worker, m.Confirm(x.upto)),
-    events.CancelLease: lambda x: (x.worker, m.CancelInput(x.lease)),
-    events.RecallLeases: lambda x: (x.worker, m.Recall()),
-    events.WantItems: lambda x: (x.worker, m.ItemsTaken(x.lease, x.upto)),
-    events.Deliver: lambda x: (x.client, outputs(x.call, x.outcomes)),
-    events.DeliverItems: _items,
-    events.DeliverEmission: _emission,
-    events.Accept: lambda x: (x.client, m.Accepted(x.call)),
-    events.RefuseCall: lambda x: (x.client, m.CallRefused(x.call, x.code, x.message)),
-    events.GrantWindow: lambda x: (x.client, m.Window(x.call, x.size)),
-    events.TellProgress: _progress,
-    events.Answer: _answer,
-    events.Refuse: lambda x: (x.client, m.Failed(x.request, x.code, x.message)),
+    effects.DrainWorker: lambda x: (x.worker, m.Drain()),
+    effects.RefuseWorker: lambda x: (x.worker, m.Refused("conflict", x.reason)),
+    effects.BindWorker: lambda x: (x.worker, m.Bind(x.function, x.version, x.definition)),
+    effects.RunInputs: _run,
+    effects.ConfirmResults: lambda x: (x.worker, m.Confirm(x.upto)),
+    effects.CancelLease: lambda x: (x.worker, m.CancelInput(x.lease)),
+    effects.RecallLeases: lambda x: (x.worker, m.Recall()),
+    effects.WantItems: lambda x: (x.worker, m.ItemsTaken(x.lease, x.upto)),
+    effects.Deliver: lambda x: (x.client, outputs(x.call, x.outcomes)),
+    effects.DeliverItems: _items,
+    effects.DeliverEmission: _emission,
+    effects.Accept: lambda x: (x.client, m.Accepted(x.call)),
+    effects.RefuseCall: lambda x: (x.client, m.CallRefused(x.call, x.code, x.message)),
+    effects.GrantWindow: lambda x: (x.client, m.Window(x.call, x.size)),
+    effects.TellProgress: _progress,
+    effects.Answer: _answer,
+    effects.Refuse: lambda x: (x.client, m.Failed(x.request, x.code, x.message)),
 }

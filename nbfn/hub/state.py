@@ -11,8 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.hub import calls, events, fleet, leases
-from nbfn.hub.events import Answer, Effect, Event, Refuse, SaveFunction, SaveSettings
+from nbfn.hub import calls, events, fleet, leases, sizing, supply
+from nbfn.hub.effects import (
+    Answer,
+    Effect,
+    Refuse,
+    SaveFunction,
+    SaveSettings,
+)
+from nbfn.hub.events import (
+    Event,
+)
 from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Limits, Tables
 
@@ -36,7 +45,7 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.WorkerLost: fleet.worker_lost,
     events.WorkerLeft: fleet.worker_left,
     events.WorkerExited: fleet.worker_exited,
-    events.WorkerNotStarted: fleet.worker_not_started,
+    events.WorkerNotStarted: supply.worker_not_started,
     events.Tick: lambda t, event: None,
 }
 
@@ -79,9 +88,9 @@ class State:
             while t.dirty:
                 _, pool = t.dirty.popitem()
                 leases.dispatch(t, pool)
-                fleet.resize(t, pool)
+                sizing.resize(t, pool)
             if t.supply_due:
-                fleet.supply(t)
+                supply.supply(t)
         effects, t.effects = t.effects, []
         return effects
 
@@ -109,9 +118,9 @@ def _function_put(t: Tables, event: events.FunctionPut) -> None:
     )
     if created:
         t.emit(SaveFunction(record, record.latest))
-        fleet.retire_others(t, record)
+        sizing.retire_others(t, record)
         t.changed()
-    pool = fleet.pool_of(t, record, record.latest)
+    pool = sizing.pool_of(t, record, record.latest)
     t.touch(pool)
     value = (record, record.latest, created)
     t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
@@ -128,12 +137,12 @@ def _settings_put(t: Tables, event: events.SettingsPut) -> None:
     given = {name: getattr(event, name) for name in names if getattr(event, name) is not None}
     before = dict(record.overrides)
     record.overrides.update(given)
-    settings = fleet.settings_of(t, record, record.latest)
+    settings = sizing.settings_of(t, record, record.latest)
     if problem := _problem(t, record, settings):
         record.overrides = before
         t.emit(Refuse(event.client, event.request, "invalid", problem))
         return
-    pool = fleet.pool_of(t, record, record.latest)
+    pool = sizing.pool_of(t, record, record.latest)
     pool.settings = settings
     t.touch(pool)
     t.emit(SaveSettings(record.id, dict(record.overrides)))

@@ -22,8 +22,7 @@ from typing import Any
 import msgspec
 
 from nbfn.exception import VersionError
-from nbfn.hub.events import (
-    CallRestored,
+from nbfn.hub.effects import (
     Effect,
     LoadCall,
     Outcome,
@@ -31,6 +30,9 @@ from nbfn.hub.events import (
     SaveFunction,
     SaveOutcomes,
     SaveSettings,
+)
+from nbfn.hub.events import (
+    CallRestored,
 )
 from nbfn.hub.registry import FunctionRecord
 from nbfn.types import InputStatus

@@ -13,7 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 from nbfn.hub import scale, schedule
-from nbfn.hub.events import DefinitionLike, Effect, Outcome, OverviewChanged, Payload
+from nbfn.hub.effects import (
+    Effect,
+    Outcome,
+    OverviewChanged,
+)
+from nbfn.hub.events import (
+    DefinitionLike,
+    Payload,
+)
 from nbfn.hub.registry import FunctionRecord, Registry
 from nbfn.types import InputStatus
 
@@ -210,7 +218,7 @@ class Pool:
         self.lent = 0  # workers whose input waits for other calls: their slots are free meanwhile
         self.moved = 0.0  # when one of its workers last began or finished something
         self.look_due = False  # a timer looks again whether the inputs at work are slow
-        self.turns = schedule.Turns()
+        self.turns: schedule.Turns[Call, Input] = schedule.Turns()
         self.solo: deque[Input] = deque()
         self.mean: float | None = None
         self.durations: deque[float] = deque(maxlen=101)

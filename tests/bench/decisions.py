@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
+from nbfn.hub import effects as fx
 from nbfn.hub import events as e
 from nbfn.hub.state import State
 from nbfn.hub.tables import Limits
@@ -80,12 +81,12 @@ class Fleet:
         effects = self.state.handle(event, self.now)
         took = time.perf_counter() - began
         for effect in effects:
-            if isinstance(effect, e.RunInputs):
+            if isinstance(effect, fx.RunInputs):
                 self.leases[effect.worker].extend(grant.lease for grant in effect.grants)
                 self._busy[effect.worker] = None
-            elif isinstance(effect, e.StartWorker):
+            elif isinstance(effect, fx.StartWorker):
                 self.starting.append(effect.worker)
-            elif isinstance(effect, e.BindWorker):
+            elif isinstance(effect, fx.BindWorker):
                 self.leases[effect.worker] = deque()
                 self.binding.append(effect.worker)
         return took

@@ -7,6 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbfn.hub import effects as fx
 from nbfn.hub import events as e
 from nbfn.hub import schedule
 from tests.unit.hub.world import PYTHON, World
@@ -79,7 +80,7 @@ def test_a_batch_that_is_stuck_behind_a_slow_input_is_shared() -> None:
             world.finish(worker.name, duration=1e-4)
     world.told.clear()
     world.wait(1.0)
-    assert e.RecallLeases(stuck.name) in world.told
+    assert fx.RecallLeases(stuck.name) in world.told
 
 
 def test_a_waiting_input_lends_its_slot_and_has_nobody_wait_behind_it() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nbfn.exception import VersionError
+from nbfn.hub import effects as fx
 from nbfn.hub import events as e
 from nbfn.hub.registry import Registry
 from nbfn.hub.store import Store, StoredCall
@@ -30,30 +31,30 @@ class Opened:
         self._done = threading.Event()
         self.store.start(self._done.set)
 
-    def save(self, *saves: e.Effect, then: tuple[e.Effect, ...] = ()) -> list[object]:
+    def save(self, *saves: fx.Effect, then: tuple[fx.Effect, ...] = ()) -> list[object]:
         self._done.clear()
         self.store.submit(saves, then)
         assert self._done.wait(10)
         return list(self.store.finished())
 
 
-def call(name: str = "fc-1", count: int = 3) -> e.SaveCall:
-    return e.SaveCall(name, "fu-1", 1, "spawn", [(n, Payload(b"in %d" % n)) for n in range(count)])
+def call(name: str = "fc-1", count: int = 3) -> fx.SaveCall:
+    return fx.SaveCall(name, "fu-1", 1, "spawn", [(n, Payload(b"in %d" % n)) for n in range(count)])
 
 
-def outcome(index: int, status: InputStatus = InputStatus.SUCCESS) -> e.Outcome:
-    return e.Outcome(index, int(status), Payload(b"out"), None, 0.5, "wk-1", 2)
+def outcome(index: int, status: InputStatus = InputStatus.SUCCESS) -> fx.Outcome:
+    return fx.Outcome(index, int(status), Payload(b"out"), None, 0.5, "wk-1", 2)
 
 
 def watch(opened: Opened, name: str = "fc-1") -> StoredCall:
-    (found,) = opened.save(e.LoadCall("cl-1", 1, name))
+    (found,) = opened.save(fx.LoadCall("cl-1", 1, name))
     assert isinstance(found, StoredCall)
     return found
 
 
 def test_words_that_wait_for_the_disk_come_after_it_and_in_order(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
-    words = tuple(e.Accept("cl-1", f"fc-{n}") for n in range(5))
+    words = tuple(fx.Accept("cl-1", f"fc-{n}") for n in range(5))
     assert opened.save(call(), then=words) == list(words)
     reader = sqlite3.connect(f"file:{tmp_path / 'nbfn.db'}?mode=ro", uri=True, timeout=0.1)
     with pytest.raises(sqlite3.OperationalError):  # held exclusively
@@ -66,9 +67,9 @@ def test_functions_versions_and_overrides_come_back(tmp_path: Path) -> None:
     registry = Registry(lambda prefix: f"{prefix}-1")
     record, _ = registry.put("demo", "", "", definition(), "cl-1")
     opened = Opened(tmp_path)
-    opened.save(e.SaveFunction(record, 1))
+    opened.save(fx.SaveFunction(record, 1))
     registry.put("demo", "", "", definition(digest="2"), "cl-1")
-    opened.save(e.SaveFunction(record, 2), e.SaveSettings(record.id, {"min_containers": 2}))
+    opened.save(fx.SaveFunction(record, 2), fx.SaveSettings(record.id, {"min_containers": 2}))
     opened.store.close()
     record.overrides = {"min_containers": 2}
     again = Opened(tmp_path)
@@ -78,7 +79,7 @@ def test_functions_versions_and_overrides_come_back(tmp_path: Path) -> None:
 
 def test_a_call_comes_back_with_what_it_still_has_to_do(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
-    opened.save(call(), e.SaveOutcomes("fc-1", [outcome(1), outcome(2, InputStatus.FAILURE)]))
+    opened.save(call(), fx.SaveOutcomes("fc-1", [outcome(1), outcome(2, InputStatus.FAILURE)]))
     opened.store.close()
     again = Opened(tmp_path)
     (found,) = again.unfinished
@@ -91,8 +92,8 @@ def test_a_call_comes_back_with_what_it_still_has_to_do(tmp_path: Path) -> None:
 
 def test_an_outcome_is_recorded_once(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
-    opened.save(call(), e.SaveOutcomes("fc-1", [outcome(0)]))
-    opened.save(e.SaveOutcomes("fc-1", [outcome(0, InputStatus.FAILURE)]))
+    opened.save(call(), fx.SaveOutcomes("fc-1", [outcome(0)]))
+    opened.save(fx.SaveOutcomes("fc-1", [outcome(0, InputStatus.FAILURE)]))
     assert [o.status for o in watch(opened).outcomes] == [InputStatus.SUCCESS]
     opened.store.close()
 
@@ -105,7 +106,7 @@ def test_an_unknown_call_is_told_as_such(tmp_path: Path) -> None:
 
 def test_calls_over_their_retention_go_unless_they_still_run(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
-    opened.save(call("fc-done", 1), e.SaveOutcomes("fc-done", [outcome(0)]), call("fc-waits", 1))
+    opened.save(call("fc-done", 1), fx.SaveOutcomes("fc-done", [outcome(0)]), call("fc-waits", 1))
     opened.store.close()
     again = Opened(tmp_path, retention=-1.0)
     assert watch(again, "fc-done").function == ""
@@ -137,7 +138,7 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(
         save(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(opened.store, "_save", full_twice)
-    word = e.Accept("cl-1", "fc-1")
+    word = fx.Accept("cl-1", "fc-1")
     assert opened.save(call(), then=(word,)) == [word]
     assert watch(opened).total == 3
     opened.store.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+from nbfn.hub import effects as fx
 from nbfn.hub import events as e
 from nbfn.hub.state import State
 from nbfn.hub.tables import Limits
@@ -40,7 +41,7 @@ class FakeWorker:
         self.name = name
         self.function = ""
         self.version = 0
-        self.queue: list[e.Grant] = []
+        self.queue: list[fx.Grant] = []
         self.seq = 0
         self.connected = False
         self.draining = False
@@ -61,14 +62,14 @@ class World:
         self.to_bind: list[str] = []
         self.to_stop: list[str] = []
         self.runs: Counter[tuple[str, int]] = Counter()
-        self.outcomes: dict[tuple[str, int], e.Outcome] = {}
-        self.told: list[e.Effect] = []
+        self.outcomes: dict[tuple[str, int], fx.Outcome] = {}
+        self.told: list[fx.Effect] = []
         self.functions: dict[str, str] = {}
         self.put(e.ClientJoined("cl-1", executable=PYTHON))
 
     # --- events in, effects out ---
 
-    def put(self, event: e.Event) -> list[e.Effect]:
+    def put(self, event: e.Event) -> list[fx.Effect]:
         """Hand an event to the state machine and carry out what it asks for."""
         effects = self.state.handle(event, self.now)
         for effect in effects:
@@ -76,32 +77,32 @@ class World:
         self.told.extend(effects)
         return effects
 
-    def _perform(self, effect: e.Effect) -> None:
+    def _perform(self, effect: fx.Effect) -> None:
         match effect:
-            case e.StartWorker():
+            case fx.StartWorker():
                 self.to_start.append(effect.worker)
-            case e.BindWorker():
+            case fx.BindWorker():
                 worker = self.workers[effect.worker]
                 worker.function, worker.version = effect.function, effect.version
                 self.to_bind.append(effect.worker)
-            case e.RunInputs():
+            case fx.RunInputs():
                 worker = self.workers.get(effect.worker)
                 if worker is not None and worker.connected:
                     worker.queue.extend(effect.grants)
-            case e.CancelLease():
+            case fx.CancelLease():
                 self._cancel(effect)
-            case e.DrainWorker() | e.StopWorker():
+            case fx.DrainWorker() | fx.StopWorker():
                 self.to_stop.append(effect.worker)
-            case e.Deliver():
+            case fx.Deliver():
                 for outcome in effect.outcomes:
                     key = (effect.call, outcome.index)
                     assert self.outcomes.get(key, outcome) == outcome, f"a second outcome for {key}"
                     self.outcomes[key] = outcome
-            case e.Answer(what="registered"):
+            case fx.Answer(what="registered"):
                 record, _, _ = effect.value
                 self.functions[record.name] = record.id
 
-    def _cancel(self, effect: e.CancelLease) -> None:
+    def _cancel(self, effect: fx.CancelLease) -> None:
         worker = self.workers.get(effect.worker)
         if worker is not None:
             kept = [grant for grant in worker.queue if grant.lease != effect.lease]

@@ -1,0 +1,68 @@
+"""Workers on their way out, told to go or gone, and what waited for one that never came."""
+
+from __future__ import annotations
+
+from nbfn.hub import outcomes
+from nbfn.hub.effects import DrainWorker, Outcome, StopWorker
+from nbfn.hub.tables import Pool, Tables, Worker
+
+
+def stop(t: Tables, worker: Worker) -> None:
+    """Have a worker finish and exit; kill it when it does not."""
+    if worker.stopping:
+        return
+    worker.stopping = True
+    out_of_service(t, worker)
+    if worker.pool is not None:
+        worker.pool.workers.pop(worker.id, None)
+        t.touch(worker.pool)
+    worker.state = "draining"
+    t.emit(DrainWorker(worker.id))
+    t.after(2 * t.limits.kill_grace, _stop_harder, worker)
+    t.changed()
+
+
+def _stop_harder(t: Tables, worker: Worker) -> None:
+    if t.workers.get(worker.id) is worker:
+        t.emit(StopWorker(worker.id, t.limits.kill_grace))
+
+
+def out_of_service(t: Tables, worker: Worker) -> None:
+    """Take a worker off all lists from which work is handed out; it keeps what it has."""
+    t.blanks.get(worker.executable, {}).pop(worker.id, None)
+    t.starting.get(worker.executable, {}).pop(worker.id, None)
+    pool = worker.pool
+    if pool is not None:
+        if worker.state == "busy":
+            pool.busy -= 1
+        for table in (pool.idle, pool.ready, pool.binding):
+            table.pop(worker.id, None)
+
+
+def gone(t: Tables, worker: Worker) -> None:
+    """Forget a worker; the caller sees to its inputs."""
+    out_of_service(t, worker)
+    worker.state = "gone"
+    if worker.lent and worker.pool is not None:
+        worker.pool.lent -= 1
+    t.supply_due = True
+    t.workers.pop(worker.id, None)
+    if worker.pool is not None:
+        worker.pool.workers.pop(worker.id, None)
+        t.touch(worker.pool)
+    for pool in t.short.values():
+        t.touch(pool)
+    t.changed()
+
+
+def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
+    """End all that waits for a worker of a pool: there will be none."""
+    for call in [call for call in t.calls.values() if call.pool is pool]:
+        pool.turns.drop(call)
+        waiting = [item for item in call.inputs.values() if item.worker is None]
+        failed = [
+            Outcome(item.index, how.status, how.payload, how.fault, 0.0, how.worker, 1)
+            for item in waiting
+        ]
+        outcomes.finish(t, call, failed)
+    pool.solo.clear()

@@ -1,0 +1,294 @@
+"""What must be done, as plain data: the other end of `events`.
+
+An effect whose ``after_commit`` is true must not be seen outside before everything saved in the same turn is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nbfn.hub.events import DefinitionLike, Payload
+
+#: A failure that the hub itself tells: code, sentence, attributes of the error.
+Fault = tuple[str, str, dict[str, Any]]
+
+
+class Effect:
+    """Base of effects."""
+
+    __slots__ = ()
+    after_commit = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one input ended; exactly one for each input."""
+
+    index: int
+    status: int
+    payload: Payload = None
+    fault: Fault | None = None
+    duration: float = 0.0
+    worker: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One input, leased to a worker."""
+
+    lease: int
+    call: str
+    index: int
+    attempt: int
+    payload: Payload
+    durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker(Effect):
+    """Start a blank worker process."""
+
+    worker: str
+    executable: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker(Effect):
+    """End a worker process: SIGTERM, and SIGKILL of its tree after ``grace`` seconds."""
+
+    worker: str
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorker(Effect):
+    """Ask a worker to finish and exit."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseWorker(Effect):
+    """Tell a worker that it is not wanted any more."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BindWorker(Effect):
+    """Tell a blank worker which Function it becomes."""
+
+    worker: str
+    function: str
+    version: int
+    definition: DefinitionLike
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs(Effect):
+    """Hand leased inputs to a worker."""
+
+    worker: str
+    grants: Sequence[Grant]
+    confirm: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmResults(Effect):
+    """Tell a worker which results are safe."""
+
+    worker: str
+    upto: int
+    after_commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelLease(Effect):
+    """Tell a worker to stop one input."""
+
+    worker: str
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecallLeases(Effect):
+    """Ask a worker to give back what it has not begun."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantItems(Effect):
+    """Tell a worker that a generator's consumer is ready for more."""
+
+    worker: str
+    lease: int
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver(Effect):
+    """Tell a client outcomes of a call."""
+
+    client: str
+    call: str
+    outcomes: Sequence[Outcome]
+    after_commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverItems(Effect):
+    """Tell a client what a generator yielded."""
+
+    client: str
+    call: str
+    index: int
+    start: int
+    payloads: Sequence[Payload]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverEmission(Effect):
+    """Tell a client what user code wrote."""
+
+    client: str
+    call: str
+    index: int
+    attempt: int
+    channel: str
+    data: bytes
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(Effect):
+    """Tell a client that its durable call is on disk."""
+
+    client: str
+    call: str
+    after_commit: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseCall(Effect):
+    """Tell a client that its call cannot be taken."""
+
+    client: str
+    call: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantWindow(Effect):
+    """Tell a client how many inputs of a call may be under way."""
+
+    client: str
+    call: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellProgress(Effect):
+    """Tell a client where its call stands."""
+
+    client: str
+    call: str
+    queued: int
+    running: int
+    retrying: int
+    workers: int
+    starting: int
+    waiting_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Effect):
+    """Answer a client's request: ``what`` is done, registered, settings or call; ``value``
+    belongs to it.
+    """
+
+    client: str
+    request: int
+    what: str
+    value: Any = None
+    after_commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Effect):
+    """Refuse a client's request."""
+
+    client: str
+    request: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard(Effect):
+    """Free a payload's shared memory: nobody will read it."""
+
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardClient(Effect):
+    """Free all shared memory that a client left behind."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewChanged(Effect):
+    """Whoever watches the overview should look again."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFunction(Effect):
+    """Store a Function version; ``record`` is the registry's own."""
+
+    record: Any
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSettings(Effect):
+    """Store a Function's overridden pool settings."""
+
+    function: str
+    settings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCall(Effect):
+    """Store a durable call, or more inputs of it."""
+
+    call: str
+    function: str
+    version: int
+    kind: str
+    inputs: Sequence[tuple[int, Payload]]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOutcomes(Effect):
+    """Store outcomes of a durable call."""
+
+    call: str
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCall(Effect):
+    """Answer a watch from the store: the call and its outcomes so far."""
+
+    client: str
+    request: int
+    call: str

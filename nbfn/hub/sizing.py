@@ -1,0 +1,157 @@
+"""Pools and how large they should be: made for a Function version, grown and shrunk with their
+load.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub import departures, lending, scale, supply
+from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.tables import Pool, Tables, Worker
+
+
+def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
+    """Return the pool of a Function version, made if need be."""
+    pool = t.pools.get((record.id, version))
+    if pool is None:
+        pool = Pool(record, version, settings_of(t, record, version))
+        pool.retired = version != record.latest
+        t.pools[pool.key] = pool
+        t.touch(pool)
+    return pool
+
+
+def settings_of(t: Tables, record: FunctionRecord, version: int) -> scale.Settings:
+    """Return a pool's settings: overridden, else the definition's own, else the defaults."""
+    own = record.versions[version].pool
+    given = {
+        "min_containers": own.min_containers,
+        "max_containers": own.max_containers,
+        "buffer_containers": own.buffer_containers,
+        "scaledown_window": own.scaledown_window,
+    } | record.overrides
+    least = int(given["min_containers"] or 0)
+    most = given["max_containers"]
+    window = given["scaledown_window"]
+    return scale.Settings(
+        least,
+        int(most) if most is not None else max(t.limits.cores, least),
+        int(given["buffer_containers"] or 0),
+        float(window) if window is not None else scale.DEFAULT_WINDOW,
+    )
+
+
+def retire_others(t: Tables, record: FunctionRecord) -> None:
+    """Let the pools of a Function's older versions finish and go."""
+    for version in record.versions:
+        pool = t.pools.get((record.id, version))
+        if pool is not None and version != record.latest:
+            pool.retired = True
+            t.touch(pool)
+
+
+def resize(t: Tables, pool: Pool) -> None:
+    """Bring a pool to its wanted size, as far as workers are to be had."""
+    settings = pool.settings
+    if pool.retired:
+        settings = scale.Settings(0, settings.max_containers, 0, 0.0)
+    # Those that lend their slots count as not there: as many others may take their place.
+    load = scale.Load(pool.backlog, pool.leased, pool.busy - pool.lent, _duration(t, pool))
+    want = scale.wanted(load, settings, t.limits.cores) + pool.lent
+    have = len(pool.workers)
+    if pool.solo:
+        want = _room_for_solo(t, pool, max(want, have), settings)
+    while have < want and supply.bind_blank(t, pool):
+        have += 1
+    _note_short(t, pool, max(0, want - have))
+    _explain(t, pool, load, settings)
+    if have > want and pool.idle:
+        _shrink(t, pool, want, settings)
+    if pool.retired and not pool.workers and not pool.backlog and not _called(t, pool):
+        t.pools.pop(pool.key, None)
+
+
+def _duration(t: Tables, pool: Pool) -> float | None:
+    """Return the usual seconds of an input; those that run now may show that it is longer than
+    was measured.
+    """
+    if not pool.busy:
+        return pool.mean
+    silent = t.now - pool.moved
+    if pool.backlog and not pool.look_due:
+        pool.look_due = True
+        t.after(max(scale.WORTH_A_WORKER, silent), _look_again, pool)
+    if silent < scale.WORTH_A_WORKER:
+        return pool.mean
+    return max(silent, pool.mean or 0.0)
+
+
+def _look_again(t: Tables, pool: Pool) -> None:
+    pool.look_due = False
+    if pool.backlog:
+        t.touch(pool)
+
+
+def _note_short(t: Tables, pool: Pool, missing: int) -> None:
+    if missing != pool.short:
+        pool.short = missing
+        t.supply_due = True
+    if missing:
+        t.short[pool.key] = pool
+    else:
+        t.short.pop(pool.key, None)
+
+
+def _called(t: Tables, pool: Pool) -> bool:
+    return any(call.pool is pool for call in t.calls.values())
+
+
+def _room_for_solo(t: Tables, pool: Pool, want: int, settings: scale.Settings) -> int:
+    """An input that crashed a worker waits for a fresh one: give up a used one where the pool is
+    full.
+    """
+    fresh = pool.binding or any(worker.ran == 0 for worker in pool.idle.values())
+    if fresh:
+        return want
+    most = settings.max_containers + pool.lent
+    if len(pool.workers) >= most and pool.idle:
+        departures.stop(t, next(iter(pool.idle.values())))
+    return min(len(pool.workers) + 1, most)
+
+
+def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) -> None:
+    """Keep the sentence that says why inputs wait."""
+    pool.waiting_for = ""
+    if not load.backlog:
+        return
+    if pool.short and lending.room(t) <= 0:
+        pool.waiting_for = f"this machine's limit of {t.limits.max_workers} workers is reached"
+    elif len(pool.workers) - pool.lent >= settings.max_containers:
+        pool.waiting_for = f"max {settings.max_containers} reached"
+    elif pool.executable in t.start_backoff:
+        pool.waiting_for = "workers do not start (see the hub's log); trying again"
+
+
+def _shrink(t: Tables, pool: Pool, want: int, settings: scale.Settings) -> None:
+    """Stop idle workers beyond ``want`` that have been idle for the window; look again when the
+    next one will have been.
+    """
+    surplus = len(pool.workers) - want
+    for worker in list(pool.idle.values()):
+        if surplus <= 0:
+            return
+        over = (
+            len(pool.workers) - pool.lent > settings.max_containers
+        )  # it stood in for one that waited
+        left = 0.0 if over else worker.idle_since + settings.scaledown_window - t.now
+        if left <= 0:
+            departures.stop(t, worker)
+            surplus -= 1
+        elif not worker.idle_watched:
+            worker.idle_watched = True
+            t.after(left, _idle_again, worker)
+
+
+def _idle_again(t: Tables, worker: Worker) -> None:
+    worker.idle_watched = False
+    if worker.pool is not None:
+        t.touch(worker.pool)

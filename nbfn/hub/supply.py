@@ -1,0 +1,160 @@
+"""Where workers come from: started blank, kept standing by, bound to a pool that lacks one, taken
+back from those that idle.
+
+A worker starts blank, in one Python; binding makes it one Function version's for the rest of its
+life. Blank ones stand by for each Python that a client uses. When the machine is full, idle workers
+beyond their pool's warm number are given up, the least recently used first.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub import departures, lending
+from nbfn.hub.effects import BindWorker, Fault, Outcome, StartWorker, StopWorker
+from nbfn.hub.events import WorkerNotStarted
+from nbfn.hub.tables import Pool, Tables, Worker
+from nbfn.types import InputStatus
+
+#: Workers in a row that do not come up until what waits for one fails.
+START_FAILURES = 3
+#: Seconds before a Python whose workers do not start is tried again: doubled from the first to
+#: the last.
+BACKOFF_FIRST, BACKOFF_LAST = 1.0, 60.0
+#: Seconds a started process has to say hello.
+START_TIMEOUT = 60.0
+
+
+def supply(t: Tables) -> None:
+    """Start as many blank workers as pools lack, and as should stand by."""
+    t.supply_due = False
+    if t.closing:
+        return
+    short: dict[str, int] = {}
+    for pool in t.short.values():
+        short[pool.executable] = short.get(pool.executable, 0) + pool.short
+    room = lending.room(t)
+    missing = sum(short.values())
+    if missing > room:
+        _reclaim(t, missing - max(room, 0))
+    for executable in t.blanks.keys() | short.keys():
+        needed = min(short.get(executable, 0), max(room, 0))
+        spare = t.limits.blank_workers if _in_use(t, executable) else 0
+        have = len(t.blanks.get(executable, ())) + len(t.starting.get(executable, ()))
+        _start(t, executable, needed + spare - have)
+
+
+def _in_use(t: Tables, executable: str) -> bool:
+    return any(c.connected and c.executable == executable for c in t.clients.values())
+
+
+def _start(t: Tables, executable: str, count: int) -> None:
+    failures, not_before = t.start_backoff.get(executable, (0, 0.0))
+    if count <= 0 or (failures and t.now < not_before):
+        return
+    for _ in range(1 if failures else count):
+        worker = Worker(t.new_id("wk"), executable, t.now)
+        t.workers[worker.id] = worker
+        t.starting.setdefault(executable, {})[worker.id] = worker
+        t.emit(StartWorker(worker.id, executable))
+        t.after(START_TIMEOUT, _check_started, worker)
+
+
+def _check_started(t: Tables, worker: Worker) -> None:
+    if worker.state == "starting" and worker.id in t.workers:
+        t.emit(StopWorker(worker.id, 0.0))
+        worker_not_started(t, WorkerNotStarted(worker.id, f"no hello within {START_TIMEOUT:g} s"))
+
+
+def worker_not_started(t: Tables, event: WorkerNotStarted) -> None:
+    """A worker process could not be started."""
+    worker = t.workers.get(event.worker)
+    if worker is not None:
+        departures.gone(t, worker)
+        start_failed(t, worker)
+
+
+def start_failed(t: Tables, worker: Worker) -> None:
+    """Wait longer with each failure; after a few, tell those who wait."""
+    failures = t.start_backoff.get(worker.executable, (0, 0.0))[0] + 1
+    delay = min(BACKOFF_FIRST * 2 ** (failures - 1), BACKOFF_LAST)
+    t.start_backoff[worker.executable] = (failures, t.now + delay)
+    t.after(delay, _start_again, worker.executable)
+    if failures >= START_FAILURES:
+        message = f"No worker starts under {worker.executable}. See the hub's log."
+        for pool in [pool for pool in t.short.values() if pool.executable == worker.executable]:
+            fault: Fault = ("internal_failure", message, {})
+            departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
+            t.touch(pool)
+
+
+def _start_again(t: Tables, executable: str) -> None:
+    t.supply_due = True
+    for pool in t.short.values():
+        if pool.executable == executable:
+            t.touch(pool)
+
+
+def _reclaim(t: Tables, count: int) -> None:
+    """Give up idle workers beyond their pools' warm numbers, the least recently used first.
+
+    Where that gives none and a pool with work has no worker at all, a warm one goes: a promise to
+    be quick is worth less than somebody's call.
+    """
+    pools = [pool for pool in t.pools.values() if not pool.short]
+    spare = [w for pool in pools for w in list(pool.idle.values())[: _surplus(pool)]]
+    if not spare and (starving := _starving(t)):
+        spare = [worker for pool in t.pools.values() for worker in pool.idle.values()]
+        count = 1
+        if not spare:
+            _refuse_nesting(t, starving)
+    for worker in sorted(spare, key=lambda worker: worker.idle_since)[:count]:
+        departures.stop(t, worker)
+
+
+def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
+    """All workers wait for calls that wait for a worker: it has to end somewhere, and with a
+    reason.
+    """
+    workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
+    if all(worker.lent for worker in workers):
+        message = (
+            f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "
+            "Nest calls less deeply, or raise the setting max_workers."
+        )
+        fault: Fault = ("resource_exhausted", message, {})
+        for pool in starving:
+            departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+            t.touch(pool)
+
+
+def _surplus(pool: Pool) -> int:
+    return max(0, len(pool.workers) - pool.settings.min_containers)
+
+
+def _starving(t: Tables) -> list[Pool]:
+    return [pool for pool in t.short.values() if pool.backlog and len(pool.workers) <= pool.lent]
+
+
+def bind_blank(t: Tables, pool: Pool) -> bool:
+    """Give a pool a blank worker, if there is one and the machine has room."""
+    blanks = t.blanks.get(pool.executable)
+    room = lending.room(t)
+    if not pool.backlog:
+        room -= len(_starving(t))  # warming up waits for those who have work and nobody to do it
+    if not blanks or room <= 0:
+        return False
+    worker = blanks.pop(next(iter(blanks)))
+    worker.pool = pool
+    worker.state = "binding"
+    pool.workers[worker.id] = worker
+    pool.binding[worker.id] = worker
+    t.emit(BindWorker(worker.id, *pool.key, pool.definition))
+    t.supply_due = True
+    t.changed()
+    return True
+
+
+def release_blanks(t: Tables, executable: str) -> None:
+    """Stop the blank workers of a Python that nobody uses any more."""
+    if not _in_use(t, executable):
+        for worker in list(t.blanks.pop(executable, {}).values()):
+            departures.stop(t, worker)
