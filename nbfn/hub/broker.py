@@ -37,6 +37,8 @@ _log = logging.getLogger("nbfn.hub")
 STRIKES = 3
 #: Seconds between looks whether an embedded hub is still needed.
 IDLE_CHECK = 1.0
+#: Seconds an embedded hub waits for its first client; who started it may have found another hub, or be gone.
+UNVISITED_EXIT = 30.0
 #: Seconds the workers have to end when the hub is stopped.
 STOP_GRACE = 5.0
 
@@ -83,6 +85,7 @@ class Broker:
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[str, bytes] = {}  # peer id -> connection
         self._strikes: dict[bytes, int] = {}
+        self._visited = False
         self._watchers: set[str] = set()  # clients that watch the overview
         self._saves: list[Effect] = []
         self._held: list[Effect] = []
@@ -138,6 +141,8 @@ class Broker:
 
     def _check_idle(self, now: float, limit: float) -> None:
         self._idle_checked = now
+        if not self._visited:
+            limit = min(limit, UNVISITED_EXIT)
         if self._state.needed():
             self._needed_at = now
         elif now - self._needed_at >= limit:
@@ -226,6 +231,7 @@ class Broker:
         about = self._about
         self._router.send(connection, m.Welcome(m.PROTOCOL, about.epoch, about.version, about.pid))
         self._handle(speech.heard(hello.peer, hello))
+        self._visited = self._visited or role == "client"
         if isinstance(hello, m.ClientHello) and hello.environment is not None:
             self._processes.ready(hello.environment.executable)
 
