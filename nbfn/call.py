@@ -101,10 +101,11 @@ class SingleCall(OpenCall):
         """See `OpenCall.receive`."""
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
-            self.client.carrier.discard(self._input.payload)
             self.count(1, output.status != InputStatus.SUCCESS)
             self.end(outcome_name(output.status))
             settle(self.outcome, output)
+            # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.
+            self.client.carrier.discard(self._input.payload)
 
     def fail(self, error: exception.Error) -> None:
         """See `OpenCall.fail`."""
