@@ -248,19 +248,23 @@ class MapCall(OpenCall):
                 self._credit.notify_all()
 
     def _take(self, outputs: tuple[Output, ...]) -> None:
-        new, failed = [], 0
-        for output in outputs:
-            item = self._unsettled.pop(output.index, None)
-            if item is None:
-                continue  # told twice
-            if item.payload.segments:
-                self.client.carrier.discard(item.payload)
-            failed += output.status != _SUCCESS
-            new.append(output)
-        self.count(len(new), failed)
-        with self._lock:
+        new: list[Output] = []
+        spent: list[Payload] = []
+        with (
+            self._lock
+        ):  # at one stroke: who finds nothing unsettled has to find the last outcome as well
+            for output in outputs:
+                item = self._unsettled.pop(output.index, None)
+                if item is not None:  # else it was told twice
+                    spent.append(item.payload)
+                    new.append(output)
             self._arrived.extend(new)
             complete = self._complete()
+        failed = sum(output.status != _SUCCESS for output in new)
+        for payload in spent:
+            if payload.segments:
+                self.client.carrier.discard(payload)
+        self.count(len(new), failed)
         if complete:
             self.end("failure" if self.failed else "success")
         elif failed and self._fail_fast:

@@ -194,6 +194,37 @@ def test_a_map_goes_on_where_it_was(hub: FakeHub, double: Function[[int], int]) 
         second.close()
 
 
+def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without_it(
+    hub: FakeHub, double: Function[[int], int]
+) -> None:
+    arriving, ended = threading.Event(), threading.Event()
+
+    class Sink(observe.TextSink):
+        def outputs(self, done: int, failed: int, total: int | None) -> None:
+            if done == 2:  # on the client's thread, in the middle of taking it
+                arriving.set()
+                ended.wait(1)
+
+    class Observer:
+        def call_started(self, call: observe.CallView) -> Sink:
+            return Sink()
+
+    observe.set_observer(Observer())
+    try:
+        results = iter(double.map([1, 2]))
+        first = Background(next, results)
+        put = hub.expect(m.PutCall)
+        hub.answer(put.call, "first")
+        assert first.join() == "first"
+        hub.answer(put.call, "last", start=1)
+        assert arriving.wait(5)
+        rest = Background(list, results)
+        assert rest.join() == ["last"]
+    finally:
+        ended.set()
+        observe.set_observer(None)
+
+
 def test_the_window_is_kept(hub: FakeHub, double: Function[[int], int]) -> None:
     pulled: list[int] = []
     results = double.map(pulled.append(i) or i for i in range(10_000))  # type: ignore[func-returns-value]
