@@ -102,7 +102,7 @@ class SingleCall(OpenCall):
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
             self.count(1, output.status != InputStatus.SUCCESS)
-            self.end(outcome_name(output.status))
+            self.end(outcome_name(output.status), settled=True)
             settle(self.outcome, output)
             # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.
             self.client.carrier.discard(self._input.payload)

@@ -114,9 +114,17 @@ class OpenCall:
         self.failed += failed
         guarded(self.sink.outputs, self.done, self.failed, self.total)
 
-    def end(self, status: str, error: BaseException | None = None) -> None:
-        """Let go of the call, here and at the hub; a second time does nothing."""
-        if self.client.forget(self):
+    def end(
+        self, status: str, error: BaseException | None = None, *, settled: bool = False
+    ) -> None:
+        """Let go of the call, here and at the hub; a second time does nothing.
+
+        Args:
+            status: success, failure or terminated.
+            error: What ended it, when that was no outcome.
+            settled: Whether every outcome is here, so that the hub has let go by itself.
+        """
+        if self.client.forget(self, settled=settled):
             self.waiting = False
             self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
 
@@ -263,11 +271,12 @@ class Session:
         """Keep what registered a Function, for a hub that has lost it."""
         self._registrations[function_id] = register
 
-    def forget(self, call: OpenCall) -> bool:
+    def forget(self, call: OpenCall, *, settled: bool) -> bool:
         """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
         if self._calls.pop(call.id, None) is None:
             return False
-        self.send(messages.Release(call.id))
+        if not settled:
+            self.send(messages.Release(call.id))
         return True
 
     def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:

@@ -37,6 +37,8 @@ _log = logging.getLogger("nbfn.hub")
 STRIKES = 3
 #: Seconds between looks whether an embedded hub is still needed.
 IDLE_CHECK = 1.0
+#: Seconds between two looks at the launcher when it says nothing; it has kill timers of its own.
+PROCESSES_ASKED = 0.5
 #: Seconds an embedded hub waits for its first client; who started it may have found another hub, or be gone.
 UNVISITED_EXIT = 30.0
 #: Seconds the workers have to end when the hub is stopped.
@@ -86,6 +88,7 @@ class Broker:
         self._routes: dict[str, bytes] = {}  # peer id -> connection
         self._strikes: dict[bytes, int] = {}
         self._visited = False
+        self._processes_asked = 0.0
         self._watchers: set[str] = set()  # clients that watch the overview
         self._saves: list[Effect] = []
         self._held: list[Effect] = []
@@ -104,8 +107,7 @@ class Broker:
         self._store.start(self._router.wake)
         self._router.watch(*self._processes.sources())
         while not self.ending:
-            self._router.wait(self._timeout())
-            self._turn()
+            self._turn(self._router.wait(self._timeout()))
         self._stop_workers()
 
     def end(self) -> None:
@@ -118,13 +120,16 @@ class Broker:
         left = IDLE_CHECK if deadline is None else deadline - time.monotonic()
         return min(max(left, 0.0), IDLE_CHECK)
 
-    def _turn(self) -> None:
+    def _turn(self, processes_spoke: bool) -> None:
+        now = time.monotonic()
         for connection in self._router.lost():
             self._lost(connection)
         for connection, message in self._router.receive():
             self._received(connection, message)
-        for event in self._processes.events():
-            self._handle(event)
+        if processes_spoke or now - self._processes_asked >= PROCESSES_ASKED:
+            self._processes_asked = now
+            for event in self._processes.events():
+                self._handle(event)
         for word in self._store.finished():
             if isinstance(word, StoredCall):
                 self._answer_watch(word)
@@ -165,8 +170,7 @@ class Broker:
         self._processes.stop_all(STOP_GRACE)
         until = time.monotonic() + STOP_GRACE + 1.0
         while self._processes.alive() and time.monotonic() < until:
-            self._router.wait(0.05)
-            self._turn()
+            self._turn(self._router.wait(0.05))
 
     # --- what arrives ---
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from nbfn.hub.events import DefinitionLike, Payload
 
 #: A failure that the hub itself tells: code, sentence, attributes of the error.
@@ -22,8 +24,8 @@ class Effect:
     after_commit = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+# Made once for each input: a Struct takes a tenth of the time that a frozen dataclass takes.
+class Outcome(Struct, frozen=True, gc=False):
     """How one input ended; exactly one for each input."""
 
     index: int
@@ -35,8 +37,7 @@ class Outcome:
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True, gc=False):
     """One input, leased to a worker."""
 
     lease: int

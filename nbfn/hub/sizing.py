@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from nbfn.hub import departures, lending, scale, supply
 from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.tables import Pool, Tables, Worker
+from nbfn.hub.tables import Pool, Tables
 
 
 def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
@@ -132,26 +132,23 @@ def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) 
 
 
 def _shrink(t: Tables, pool: Pool, want: int, settings: scale.Settings) -> None:
-    """Stop idle workers beyond ``want`` that have been idle for the window; look again when the
-    next one will have been.
+    """Stop idle workers beyond ``want`` that have been idle for the window, longest idle first.
+
+    They became idle in the order in which they stand, so the first one that may stay ends the search.
     """
-    surplus = len(pool.workers) - want
-    for worker in list(pool.idle.values()):
-        if surplus <= 0:
-            return
-        over = (
-            len(pool.workers) - pool.lent > settings.max_containers
-        )  # it stood in for one that waited
+    for _ in range(min(len(pool.workers) - want, len(pool.idle))):
+        worker = next(iter(pool.idle.values()))
+        # One that stood in for a worker that waited goes at once.
+        over = len(pool.workers) - pool.lent > settings.max_containers
         left = 0.0 if over else worker.idle_since + settings.scaledown_window - t.now
-        if left <= 0:
-            departures.stop(t, worker)
-            surplus -= 1
-        elif not worker.idle_watched:
-            worker.idle_watched = True
-            t.after(left, _idle_again, worker)
+        if left > 0:
+            if not pool.shrink_due:
+                pool.shrink_due = True
+                t.after(left, _shrink_again, pool)
+            return
+        departures.stop(t, worker)
 
 
-def _idle_again(t: Tables, worker: Worker) -> None:
-    worker.idle_watched = False
-    if worker.pool is not None:
-        t.touch(worker.pool)
+def _shrink_again(t: Tables, pool: Pool) -> None:
+    pool.shrink_due = False
+    t.touch(pool)

@@ -134,7 +134,6 @@ class Worker:
         "executable",
         "id",
         "idle_since",
-        "idle_watched",
         "joined",
         "leases",
         "lent",
@@ -170,7 +169,6 @@ class Worker:
         self.overdue = False  # ... because its input ran over the time limit
         self.lent = 0  # calls that its input made and waits for
         self.watched = False  # a time-limit timer is set
-        self.idle_watched = False  # a scale-down timer is set
 
 
 class Pool:
@@ -195,6 +193,7 @@ class Pool:
         "retired",
         "settings",
         "short",
+        "shrink_due",
         "solo",
         "start_failures",
         "turns",
@@ -225,6 +224,9 @@ class Pool:
         self.start_failures = 0
         self.retired = False  # a newer version took its place
         self.recall_due = False
+        self.shrink_due = (
+            False  # a timer will look whether idle workers have been so for long enough
+        )
         self.waiting_for = ""
 
     @property
