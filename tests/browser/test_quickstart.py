@@ -64,18 +64,22 @@ def test_the_quickstart(
     lab: Any,
     open_notebook: Callable[..., Page],
     run_all: Callable[[], None],
+    open_sidebar: Callable[[], Any],
     theme: Callable[[str], None],
 ) -> None:
     for name in ("quickstart.ipynb", "from_name.ipynb"):
         shutil.copy(NOTEBOOKS / name, lab.work / name)
     page = open_notebook("quickstart.ipynb")
+    panel = open_sidebar()
     run_all()
 
     expect(cell(page, 1)).to_contain_text("app quickstart · captures")
     expect(cell(page, 2)).to_contain_text("decoder: ")  # a print of a worker
     progress = cell(page, 3).get_by_role("progressbar")
     expect(progress).to_be_visible()
-    look(page, "quickstart-running", progress)
+    expect(panel).to_contain_text("measure.map")
+    expect(cell(page, 3)).to_contain_text("Logs")
+    look(page, "quickstart-running", progress)  # the README's picture
     snapshot = cell(page, 3).locator(".jp-nbfn-snapshot")
     expect(snapshot).to_contain_text("measure.map", timeout=LONG)
     expect(progress).to_have_count(0)
