@@ -32,7 +32,7 @@ def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]
             t.claims[claim.input] = t.claimed[lease] = claim
         elif item.worker is None and not item.crashes:
             item.call.pool.turns.remove(item)
-            _take_over(item, worker, lease, attempt)
+            _take_over(t, item, worker, lease, attempt)
     t.after(CLAIM_KEPT, _forget_claims, worker)
 
 
@@ -46,12 +46,12 @@ def settle_claims(t: Tables, items: Iterable[Input]) -> None:
             continue
         t.claimed.pop(claim.lease, None)
         if claim.worker.id in t.workers:
-            _take_over(item, claim.worker, claim.lease, claim.attempt)
+            _take_over(t, item, claim.worker, claim.lease, claim.attempt)
             if claim.result is not None:
                 leases.results_arrived(t, ResultsArrived(claim.worker.id, 0, [claim.result]))
 
 
-def _take_over(item: Input, worker: Worker, lease: int, attempt: int) -> None:
+def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int) -> None:
     pool = item.call.pool
     if worker.pool is not pool:
         return
@@ -60,6 +60,7 @@ def _take_over(item: Input, worker: Worker, lease: int, attempt: int) -> None:
         pool.busy += 1
         worker.state = "busy"
     pool.ready.pop(worker.id, None)
+    t.unclaimed.discard(item)
     item.worker, item.lease, item.attempt = worker, lease, attempt
     item.status = InputStatus.RUNNING
     worker.leases[lease] = item

@@ -32,7 +32,6 @@ from nbfn.hub.events import (
     Payload,
 )
 from nbfn.hub.tables import Call, Client, Input, Tables
-from nbfn.types import InputStatus
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.
@@ -91,7 +90,10 @@ def call_put(t: Tables, event: CallPut) -> None:
     if call is not None:
         if event.durable and not call.released:
             t.emit(Accept(event.client, call.id))
-        put_inputs(t, call, event.inputs, closed=event.closed, resent=True)
+        _add(t, call, event.inputs, closed=event.closed, resent=True)
+        return
+    if event.durable and event.call in t.ended_spawns:
+        t.emit(Accept(event.client, event.call))
         return
     record = t.registry.functions.get(event.function)
     version = event.version or (record.latest if record else 0)
@@ -129,9 +131,18 @@ def inputs_put(t: Tables, event: InputsPut) -> None:
     """
     call = t.calls.get(event.call)
     if call is not None:
-        if call.durable:
-            t.emit(SaveCall(call.id, *call.pool.key, call.kind, event.inputs))
-        put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
+        _add(t, call, event.inputs, closed=event.closed, resent=event.resent)
+
+
+def _add(
+    t: Tables, call: Call, inputs: Sequence[tuple[int, Payload]], *, closed: bool, resent: bool
+) -> None:
+    """Add inputs to a call that is known; of those that are told again only the unknown ones."""
+    if resent:
+        inputs = _unknown(t, call, inputs)
+    if call.durable and inputs:
+        t.emit(SaveCall(call.id, *call.pool.key, call.kind, inputs))
+    put_inputs(t, call, inputs, closed=closed, resent=resent)
 
 
 def put_inputs(
@@ -142,9 +153,7 @@ def put_inputs(
     closed: bool,
     resent: bool,
 ) -> None:
-    """Queue inputs; of those that are told again only the unknown ones."""
-    if resent:
-        inputs = _unknown(t, call, inputs)
+    """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
     new = [Input(call, index, payload) for index, payload in inputs]
     for item in new:
         call.inputs[item.index] = item
@@ -155,6 +164,7 @@ def put_inputs(
     if call.cancelled:
         outcomes.finish(t, call, [outcomes.terminated(item) for item in new])
     elif resent and t.born is not None and t.now - t.born < ADOPTION:
+        t.unclaimed.update(new)
         t.after(ADOPTION, _queue_unclaimed, new)
         adoption.settle_claims(t, new)
     else:
@@ -180,10 +190,10 @@ def _unknown(
 
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
     for item in items:
-        waiting = item.status is InputStatus.PENDING and item.call.inputs.get(item.index) is item
-        if waiting and not item.call.cancelled:
+        if item in t.unclaimed and item.call.inputs.get(item.index) is item:
             item.call.pool.turns.push(item)
             t.touch(item.call.pool)
+    t.unclaimed.difference_update(items)
 
 
 def call_restored(t: Tables, event: CallRestored) -> None:
@@ -195,6 +205,7 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
     t.calls[call.id] = call
     put_inputs(t, call, event.inputs, closed=True, resent=True)
+    call.next_index = max(call.next_index, event.total)  # those with an outcome have been here, too
 
 
 def call_cancelled(t: Tables, event: CallCancelled) -> None:

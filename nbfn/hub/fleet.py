@@ -23,7 +23,7 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
     """A worker said hello: new, back after a broken connection, or left over from the hub
     before.
     """
-    worker = t.workers.get(event.worker)
+    worker = known = t.workers.get(event.worker)
     if event.worker in t.fenced:
         t.emit(RefuseWorker(event.worker, "superseded"))
         return
@@ -44,6 +44,9 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
         _back(t, worker, event)
     elif worker.state == "draining":
         t.emit(DrainWorker(worker.id))
+    elif known is not None:  # on a new connection, before anybody noticed the end of the old one
+        departures.out_of_service(t, worker)
+        _back(t, worker, event)
     t.changed()
 
 
@@ -123,13 +126,15 @@ def worker_lost(t: Tables, event: WorkerLost) -> None:
     if worker is None or worker.state in ("lost", "draining"):
         return  # one that was told to go has a timer of its own
     departures.out_of_service(t, worker)
-    worker.state = "lost"
-    t.after(t.limits.lease, _lease_over, worker)
+    worker.state, worker.lost_since = "lost", t.now
+    t.after(t.limits.lease, _lease_over, (worker, t.now))
     t.changed()
 
 
-def _lease_over(t: Tables, worker: Worker) -> None:
-    if worker.state == "lost" and t.workers.get(worker.id) is worker:
+def _lease_over(t: Tables, what: tuple[Worker, float]) -> None:
+    worker, since = what  # it may have been back and lost again meanwhile
+    lost = worker.state == "lost" and worker.lost_since == since
+    if lost and t.workers.get(worker.id) is worker:
         departures.gone(t, worker)
         losses.lose_all(t, worker)
         t.fenced.append(worker.id)

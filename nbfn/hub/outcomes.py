@@ -63,6 +63,8 @@ def end_if_done(t: Tables, call: Call) -> None:
         return
     del t.calls[call.id]
     client = t.clients.get(call.client)
+    if call.durable:
+        t.note_ended(call.id)
     if client is not None:
         client.calls.discard(call.id)
         if not call.durable:

@@ -29,6 +29,8 @@ from nbfn.types import InputStatus
 HISTORY = 50
 #: Ended calls kept for each client, in case its connection broke before their outcomes arrived.
 ENDED_KEPT = 256
+#: Ids of ended durable calls that are known, in case the word that one was accepted was lost.
+SPAWNS_KEPT = 10_000
 #: Seconds between two words to a watcher about the same thing.
 TELL_EVERY = 0.1
 
@@ -137,6 +139,7 @@ class Worker:
         "joined",
         "leases",
         "lent",
+        "lost_since",
         "moved",
         "overdue",
         "pid",
@@ -158,6 +161,7 @@ class Worker:
         self.joined = now
         self.idle_since = now
         self.moved = now  # when it last began or finished something
+        self.lost_since = now  # while it is lost: when its connection ended
         self.ran = 0
         self.confirmed = 0  # results up to here are safe ...
         self.confirm_due = False  # ... and it will be told with its next inputs, or by a timer
@@ -321,6 +325,10 @@ class Tables:
         #: (call, index), and lease -> what a worker had under the hub before this one.
         self.claims: dict[tuple[str, int], Claim] = {}
         self.claimed: dict[int, Claim] = {}
+        #: Inputs told by a client or the disk that wait for a worker which may still be at them.
+        self.unclaimed: set[Input] = set()
+        #: Durable calls that have ended, the latest `SPAWNS_KEPT`: told again, they do not run again.
+        self.ended_spawns: dict[str, None] = {}
         self.dirty: dict[tuple[str, int], Pool] = {}
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
@@ -345,6 +353,12 @@ class Tables:
         """Return a lease number that was never used."""
         self._last_lease += 1
         return self._last_lease
+
+    def note_ended(self, spawn: str) -> None:
+        """Remember that a durable call has ended."""
+        self.ended_spawns[spawn] = None
+        if len(self.ended_spawns) > SPAWNS_KEPT:
+            del self.ended_spawns[next(iter(self.ended_spawns))]
 
     def after(self, delay: float, callback: Callback, what: Any) -> None:
         """Call ``callback(tables, what)`` once, ``delay`` seconds from now."""

@@ -11,7 +11,7 @@ from collections import Counter
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
 from nbfn.hub.state import State
-from nbfn.hub.tables import Limits
+from nbfn.hub.tables import Limits, Pool
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Definition, Environment, Payload, PoolSettings, RetryPolicy
 
@@ -225,14 +225,16 @@ class World:
         """Return the workers that have inputs."""
         return [worker for worker in self.workers.values() if worker.queue]
 
+    def most(self, pool: Pool) -> float:
+        """Return how many workers a pool may have."""
+        return max(pool.settings.max_containers, pool.settings.min_containers)
+
     def check(self) -> None:
         """Hold the tables against each other and against this world's own account."""
         tables = self.state.tables
         held: Counter[int] = Counter()
         for pool in tables.pools.values():
-            assert len(pool.workers) <= max(
-                pool.settings.max_containers, pool.settings.min_containers
-            )
+            assert len(pool.workers) <= self.most(pool)
             assert pool.leased == sum(len(w.leases) for w in pool.workers.values())
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}

@@ -1,0 +1,183 @@
+"""A world in which words come twice, late or to a hub that is new: what a network, a stopped process and a
+`kill -9` of the hub do to them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from nbfn.hub import effects as fx
+from nbfn.hub import events as e
+from nbfn.hub.state import State
+from nbfn.hub.tables import Pool
+from tests.unit.hub.world import PYTHON, FakeWorker, World
+
+
+class NoisyWorld(World):
+    """A `World` whose client and workers keep what is not confirmed and say it again, and that has a disk."""
+
+    def __init__(self, **limits: float) -> None:
+        self.epoch = 1
+        self.disk: dict[str, dict[int, object]] = {}  # durable calls: their inputs without outcome
+        self.saved: dict[str, tuple[fx.SaveCall, int, int]] = {}  # ... with total and done
+        self.given: dict[str, e.CallPut] = {}  # what the client called
+        self.unaccepted: set[str] = set()  # spawned, and not told yet that it is safe
+        self.finished: dict[
+            str, list[tuple[int, int, object, float]]
+        ] = {}  # by worker, unconfirmed
+        self.said: list[e.Event] = []  # words that a network may say again
+        self.lost: Counter[tuple[str, int]] = Counter()  # words lost, workers killed, by input
+        self.deaf = False  # the client hears nothing: its connection is down
+        super().__init__(**limits)
+
+    def _perform(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.SaveCall():
+                self.disk.setdefault(effect.call, {}).update(effect.inputs)
+                _, total, done = self.saved.get(effect.call, (effect, 0, 0))
+                self.saved[effect.call] = (effect, total + len(effect.inputs), done)
+            case fx.SaveOutcomes():
+                saved, total, done = self.saved[effect.call]
+                for outcome in effect.outcomes:
+                    self.disk[effect.call].pop(outcome.index, None)
+                    self.outcomes.setdefault((effect.call, outcome.index), outcome)
+                self.saved[effect.call] = (saved, total, done + len(effect.outcomes))
+                return
+            case fx.Accept() if not self.deaf:
+                self.unaccepted.discard(effect.call)
+            case fx.Deliver() if self.deaf:
+                return
+            case fx.ConfirmResults():
+                self._confirm(effect.worker)
+            case fx.RunInputs():
+                super()._perform(effect)
+                self._take_once(effect.worker)
+                return
+        super()._perform(effect)
+
+    def _confirm(self, worker: str) -> None:
+        fake = self.workers.get(worker)
+        if fake is not None and fake.connected:
+            self.finished.pop(worker, None)
+
+    def _take_once(self, worker: str) -> None:
+        """Do as the worker's line does: an input that comes twice is run once."""
+        fake = self.workers.get(worker)
+        if fake is not None:
+            leases = [grant.lease for grant in fake.queue]
+            assert len(leases) == len(set(leases)), "one lease for two inputs"
+            done = {lease for lease, *_ in self.finished.get(worker, ())}
+            assert not done & set(leases), "a lease was given out again"
+
+    def results(self, fake: FakeWorker, results: list[tuple[int, int, object, float]]) -> None:
+        """See `World.results`; kept, and lost on the way when the connection is down."""
+        self.finished.setdefault(fake.name, []).extend(results)
+        fake.seq += 1
+        if fake.connected:
+            event = e.ResultsArrived(fake.name, fake.seq, results)
+            self.said.append(event)
+            self.put(event)
+
+    def hello(self, worker: str) -> None:
+        """See `World.hello`; says again what is not confirmed."""
+        fake = self.workers[worker]
+        fake.connected = True
+        kept = self.finished.get(worker, [])
+        places = {grant.lease: grant for grant in getattr(fake, "taken", [])}
+        running = [(g.lease, g.call, g.index, g.attempt) for g in fake.queue]
+        running += [
+            (g.lease, g.call, g.index, g.attempt)
+            for g in (places.get(lease) for lease, *_ in kept)
+            if g is not None
+        ]
+        event = e.WorkerJoined(worker, 1, PYTHON, fake.function, fake.version, running)
+        self.put(event)
+        if kept and worker in self.workers:
+            self.put(e.ResultsArrived(worker, fake.seq, list(kept)))
+
+    def finish(self, worker: str, status: int = 0, duration: float = 0.01) -> None:
+        """See `World.finish`."""
+        fake = self.workers[worker]
+        fake.taken = [*getattr(fake, "taken", []), fake.queue[0]]  # type: ignore[attr-defined]
+        super().finish(worker, status or 1, duration)
+
+    def exit(self, worker: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
+        """See `World.exit`; counted for the inputs that go with it."""
+        fake = self.workers.get(worker)
+        if fake is not None:
+            for grant in fake.queue:
+                self.lost[grant.call, grant.index] += 1
+            for lease, *_ in self.finished.pop(worker, []):
+                for grant in getattr(fake, "taken", []):
+                    self.lost[grant.call, grant.index] += grant.lease == lease
+        super().exit(worker, exit_code=exit_code, signal=signal)
+
+    def restart(self) -> None:
+        """The hub is killed; a new one reads the disk. Nobody has said hello to it yet."""
+        ids = self.state.tables.new_id
+        registry = self.state.tables.registry
+        self.epoch += 1
+        self.state = State(ids, epoch=self.epoch, limits=self.state.tables.limits)
+        for record in registry.functions.values():
+            self.state.tables.registry.restore(record)
+        for call, inputs in self.disk.items():
+            if not inputs:
+                self.state.tables.note_ended(call)
+        self.to_start.clear()
+        self.to_stop.clear()
+        self.deaf = True
+        for fake in self.workers.values():
+            fake.connected = False
+        for call, inputs in self.disk.items():
+            save, total, done = self.saved[call]
+            if inputs:
+                self.put(
+                    e.CallRestored(
+                        call,
+                        save.function,
+                        save.version,
+                        save.kind,
+                        sorted(inputs.items()),
+                        total,
+                        done,
+                        0,
+                    )
+                )
+
+    def most(self, pool: Pool) -> float:
+        """See `World.most`; those of an earlier hub may come when others have been started for them."""
+        return super().most(pool) if self.epoch == 1 else float("inf")
+
+    def client_back(self) -> None:
+        """The client is there again, and repeats what has no outcome yet."""
+        self.deaf = False
+        self.put(e.ClientJoined("cl-1", executable=PYTHON))
+        for call, put in self.given.items():
+            if put.durable and call not in self.unaccepted:
+                continue
+            inputs = [pair for pair in put.inputs if (call, pair[0]) not in self.outcomes]
+            if put.durable:
+                inputs = list(put.inputs)
+            if inputs:
+                again = e.CallPut(
+                    "cl-1",
+                    call,
+                    put.function,
+                    put.version,
+                    put.kind,
+                    inputs,
+                    True,
+                    put.durable,
+                    True,
+                )
+                self.put(again)
+
+    def give(self, name: str, function: str, count: int, *, durable: bool) -> None:
+        """Begin a call, and keep it until it has its outcomes."""
+        inputs = [(index, f"{name}:{index}") for index in range(count)]
+        put = e.CallPut("cl-1", name, function, 0, "map", inputs, closed=True, durable=durable)
+        self.given[name] = put
+        if durable:
+            self.unaccepted.add(name)
+        if not self.deaf:
+            self.put(put)

@@ -1,0 +1,148 @@
+"""Words that come twice, late or to a new hub change nothing: one outcome each, nothing lost, and nothing runs
+again without a reason (promises P2, P3, P4, P10; faults F13, F15, F20, F30).
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from nbfn.hub import events as e
+from nbfn.types import InputStatus
+from tests.unit.hub.noise import NoisyWorld
+from tests.unit.hub.world import FAILURE, SUCCESS
+
+
+class Noise(RuleBasedStateMachine):
+    """A network, a disk and three processes that break, in any order; then peace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = NoisyWorld()
+        self.accepted: set[tuple[str, int]] = set()
+        self.calls = 0
+        self.fs = [
+            self.world.register("f", max_containers=2, retries=1),
+            self.world.register("g", max_containers=3, min_containers=1),
+        ]
+
+    def _pick(self, names: list[str], data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(sorted(names)))
+
+    @rule(which=st.integers(0, 1), count=st.integers(1, 12), durable=st.booleans())
+    def begin_a_call(self, which: int, count: int, durable: bool) -> None:
+        self.calls += 1
+        name = f"fc-{self.calls}"
+        self.accepted |= {(name, index) for index in range(count)}
+        self.world.give(name, self.fs[which], count, durable=durable)
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def the_word_that_a_spawn_is_safe_is_lost(self, data: st.DataObject) -> None:
+        spawned = [name for name, put in self.world.given.items() if put.durable]
+        if spawned:
+            self.world.unaccepted.add(self._pick(spawned, data))
+
+    @rule(steps=st.integers(1, 12))
+    def work_goes_on(self, steps: int) -> None:
+        world = self.world
+        for _ in range(steps):
+            busy = [w for w in world.workers.values() if w.connected and w.queue]
+            if world.to_start:
+                world.start(world.to_start[0])
+            elif world.to_bind:
+                world.bind(world.to_bind[0])
+            elif busy:
+                world.finish(busy[0].name)
+
+    @rule()
+    def kill_the_hub(self) -> None:
+        self.world.restart()
+
+    @rule()
+    def cut_the_client_off(self) -> None:
+        self.world.deaf = True
+
+    @rule()
+    def the_client_is_back(self) -> None:
+        self.world.client_back()
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data())
+    def cut_a_worker_off(self, data: st.DataObject) -> None:
+        fake = self.world.workers[self._pick(list(self.world.workers), data)]
+        if fake.connected:
+            fake.connected = False
+            self.world.put(e.WorkerLost(fake.name))
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data())
+    def the_end_of_a_worker_s_connection_is_not_noticed(self, data: st.DataObject) -> None:
+        self.world.workers[self._pick(list(self.world.workers), data)].connected = False
+
+    @precondition(lambda self: any(not w.connected for w in self.world.workers.values()))
+    @rule(data=st.data())
+    def a_worker_is_back(self, data: st.DataObject) -> None:
+        lost = [w.name for w in self.world.workers.values() if not w.connected]
+        self.world.hello(self._pick(lost, data))
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data(), signal=st.sampled_from([9, None]))
+    def kill_a_worker(self, data: st.DataObject, signal: int | None) -> None:
+        worker = self._pick(list(self.world.workers), data)
+        self.world.exit(worker, signal=signal, exit_code=None if signal else 3)
+
+    @precondition(lambda self: self.world.said)
+    @rule(data=st.data())
+    def a_word_comes_again(self, data: st.DataObject) -> None:
+        self.world.put(data.draw(st.sampled_from(self.world.said)))
+
+    @precondition(lambda self: self.world.to_start)
+    @rule(data=st.data())
+    def start_worker(self, data: st.DataObject) -> None:
+        self.world.start(self._pick(self.world.to_start, data))
+
+    @precondition(lambda self: self.world.to_bind)
+    @rule(data=st.data())
+    def load_function(self, data: st.DataObject) -> None:
+        self.world.bind(self._pick(self.world.to_bind, data))
+
+    @precondition(lambda self: self.world.busy())
+    @rule(data=st.data(), status=st.sampled_from([SUCCESS, SUCCESS, FAILURE]), fast=st.booleans())
+    def finish_input(self, data: st.DataObject, status: int, fast: bool) -> None:
+        worker = self._pick([w.name for w in self.world.busy()], data)
+        self.world.finish(worker, status, 1e-5 if fast else 1.0)
+
+    @rule(seconds=st.sampled_from([0.05, 0.05, 1.0, 2.0, 12.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.wait(seconds)
+
+    @invariant()
+    def tables_agree(self) -> None:
+        self.world.check()
+
+    def teardown(self) -> None:
+        world = self.world
+        for fake in list(world.workers.values()):
+            if not fake.connected:
+                world.exit(fake.name, signal=9)
+        world.client_back()
+        world.settle()
+        assert set(world.outcomes) == self.accepted
+        for (call, index), outcome in world.outcomes.items():
+            if outcome.status == InputStatus.SUCCESS:
+                assert outcome.payload == f"{call}:{index}"
+        for key, runs in world.runs.items():
+            # Once, once more for a failure (retries), once for each time that what was done was lost.
+            assert runs <= 2 + world.lost[key], f"{key} ran {runs} times"
+
+
+Noise.TestCase.settings = settings(
+    max_examples=200,
+    stateful_step_count=50,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestNoise = Noise.TestCase

@@ -1,0 +1,122 @@
+"""Single cases of what `test_noise` tries at random: each was a fault once."""
+
+from __future__ import annotations
+
+from nbfn.hub import events as e
+from tests.unit.hub.noise import NoisyWorld
+
+
+def _at_work(world: NoisyWorld, count: int = 1, *, durable: bool = False) -> str:
+    """Begin a call and have a worker run its first input; return the worker."""
+    function = world.register("f", max_containers=1)
+    world.up()
+    world.give("fc-1", function, count, durable=durable)
+    world.up()
+    (busy,) = world.busy()
+    return busy.name
+
+
+def test_an_adopted_input_that_is_lost_again_at_once_is_queued_once() -> None:
+    world = NoisyWorld()
+    worker = _at_work(world, durable=True)
+    world.restart()
+    world.hello(worker)
+    world.exit(worker, signal=9)
+    world.wait(2.0)
+    assert world.state.tables.calls["fc-1"].pool.backlog == 1
+    world.client_back()
+    world.settle()
+    assert world.runs["fc-1", 0] == 1
+
+
+def test_a_worker_that_is_back_before_its_loss_was_noticed_gets_again_what_never_reached_it() -> (
+    None
+):
+    world = NoisyWorld()
+    worker = _at_work(world)
+    world.finish(worker)
+    world.workers[worker].connected = False
+    world.give("fc-2", world.functions["f"], 1, durable=False)
+    assert not world.workers[worker].queue
+    world.hello(worker)
+    world.check()
+    world.settle()
+    assert len(world.outcomes) == 2
+
+
+def test_a_lease_is_as_long_the_second_time() -> None:
+    world = NoisyWorld()
+    worker = _at_work(world)
+    for seconds in (6.0, 6.0):
+        world.workers[worker].connected = False
+        world.put(e.WorkerLost(worker))
+        world.wait(seconds)
+        world.hello(worker)
+    world.settle()
+    assert world.outcomes["fc-1", 0].attempt == 1
+
+
+def test_a_binding_that_never_arrived_is_said_again() -> None:
+    world = NoisyWorld()
+    function = world.register("f", max_containers=1)
+    world.give("fc-1", function, 1, durable=False)
+    world.start(world.to_start[0])
+    (worker,) = world.to_bind
+    world.to_bind.clear()
+    world.workers[worker].function = ""
+    world.workers[worker].connected = False
+    world.hello(worker)
+    world.settle()
+    assert len(world.outcomes) == 1
+
+
+def test_a_spawned_call_that_is_told_again_after_its_end_does_not_run_again() -> None:
+    world = NoisyWorld()
+    worker = _at_work(world, durable=True)
+    world.unaccepted.add("fc-1")  # the word that it is safe was lost
+    world.finish(worker)
+    world.client_back()
+    world.settle()
+    assert world.runs["fc-1", 0] == 1
+    assert not world.unaccepted
+
+
+def test_nor_after_a_new_hub_began() -> None:
+    world = NoisyWorld()
+    worker = _at_work(world, 3, durable=True)
+    world.unaccepted.add("fc-1")
+    for _ in range(3):
+        world.finish(worker)
+    world.restart()
+    world.client_back()
+    world.settle()
+    assert max(world.runs.values()) == 1
+    assert not world.unaccepted
+
+
+def test_nor_that_part_of_it_that_has_its_outcome() -> None:
+    world = NoisyWorld()
+    function = world.register("f", max_containers=2)
+    world.give("fc-1", function, 2, durable=True)
+    world.unaccepted.add("fc-1")
+    world.up()
+    first, second = sorted(world.busy(), key=lambda fake: fake.queue[0].index)
+    world.finish(second.name)
+    world.restart()
+    world.exit(first.name, signal=9)
+    world.client_back()
+    world.settle()
+    assert max(world.runs.values()) == 1
+    assert world.state.tables.calls == {}
+
+
+def test_a_worker_may_say_hello_twice() -> None:
+    world = NoisyWorld()
+    worker = _at_work(world, 2)
+    fake = world.workers[worker]
+    running = [(g.lease, g.call, g.index, g.attempt) for g in fake.queue]
+    for _ in range(2):
+        world.put(e.WorkerJoined(worker, 1, "/usr/bin/python", fake.function, 1, running))
+        world.check()
+    world.settle()
+    assert set(world.runs.values()) == {1}
