@@ -36,6 +36,8 @@ REFUSE_ABOVE = 16 * 1024 * 1024 - 256 * 1024
 _MISSING = object()
 _GLOBAL_OPS = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
 _OURS = ("nbfn", "nbfn_kernel")
+_Cached = functools._lru_cache_wrapper
+_WITH_CODE = (types.FunctionType, types.MethodType, type, _Cached)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Snapshot:
         ):
             return
         self.found.append((name, _kind(value, kind), value))
-        if isinstance(value, types.FunctionType | types.MethodType | type) and by_value(value):
+        if isinstance(value, _WITH_CODE) and by_value(value):
             self._walk(value, seen)
 
 
@@ -136,6 +138,8 @@ def _plain(thing: Any) -> Any:
         return thing.__func__
     if isinstance(thing, property):
         return thing.fget
+    if isinstance(thing, _Cached):
+        return thing.__wrapped__
     return getattr(thing, "__wrapped__", thing) if isinstance(thing, functools.partial) else thing
 
 
@@ -163,7 +167,7 @@ def _kind(value: Any, otherwise: str) -> str:
         return "module"
     if isinstance(value, type):
         return "class"
-    if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType | _Cached):
         return "function"
     if (type(value).__module__, type(value).__name__) == ("nbfn", "Function"):
         return "Function"
@@ -303,10 +307,25 @@ def dump(
     return data, modules
 
 
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Takes along what `functools.cache` was put on, which cloudpickle takes for importable."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        """See `pickle.Pickler.reducer_override`."""
+        if isinstance(thing, _Cached) and by_value(thing):
+            return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
+        return super().reducer_override(thing)
+
+
+def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
+    """Put an empty cache on a function, in the worker."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
 def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:
     stream = io.BytesIO()
     with carrying(modules):
-        cloudpickle.Pickler(stream, protocol=5).dump(value)
+        _Pickler(stream, protocol=5).dump(value)
     return stream.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 
@@ -56,6 +57,26 @@ def test_it_uses_globals_and_helpers_as_they_are_now(monkeypatch: pytest.MonkeyP
     assert shifted.remote(1) == 101
     monkeypatch.setitem(globals(), "OFFSET", 1000)
     assert shifted.remote(1) == 1001
+
+
+def test_a_helper_with_a_cache_travels_and_its_globals_are_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @functools.cache
+    def fib(n: int) -> int:
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    @functools.lru_cache(maxsize=5)
+    def cached_shift(x: int) -> int:
+        return x + OFFSET
+
+    @app.function()
+    def both(n: int) -> tuple[int, int, int | None]:
+        return fib(n), cached_shift(n), cached_shift.cache_info().maxsize
+
+    assert both.remote(30) == (832040, 130, 5)
+    monkeypatch.setitem(globals(), "OFFSET", 200)
+    assert both.remote(30) == (832040, 230, 5)
 
 
 def test_an_async_function_is_awaited_on_the_worker() -> None:
