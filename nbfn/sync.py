@@ -11,7 +11,10 @@ from __future__ import annotations
 import asyncio
 import builtins
 import concurrent.futures
+import contextlib
 import functools
+import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -100,7 +103,38 @@ async def _arrival(waiting: wait[Any]) -> None:
             pass  # the loop was closed: nobody waits any more
 
     waiting.future.add_done_callback(tell)
-    await asyncio.wait([arrived], timeout=waiting.timeout)
+    with _hearing(loop):
+        await asyncio.wait([arrived], timeout=waiting.timeout)
+
+
+#: Seconds between two looks of a main thread's loop while something of ours is awaited on it.
+PULSE = 0.25
+
+_awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
+_beating: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def _hearing(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have a loop hear an interrupt: ipykernel's handler cancels the cell's task without waking it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled elsewhere
+        return
+    _awaiting[loop] = _awaiting.get(loop, 0) + 1
+    if loop not in _beating:
+        _beating.add(loop)
+        loop.call_later(PULSE, _beat, loop)
+    try:
+        yield
+    finally:
+        _awaiting[loop] -= 1
+
+
+def _beat(loop: asyncio.AbstractEventLoop) -> None:
+    if _awaiting.get(loop):
+        loop.call_later(PULSE, _beat, loop)
+    else:
+        _beating.discard(loop)
 
 
 class Blocking(Generic[Q, T]):

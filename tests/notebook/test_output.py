@@ -182,3 +182,16 @@ def test_an_interrupt_cancels_the_map_and_ends_the_cell(kernel: Kernel) -> None:
     assert "■ nap.map · cancelled · " in kernel.text(mapped)
     after = kernel.execute("nap.remote(1); print('goes on')")
     assert kernel.text(after) == "goes on\n"
+
+
+def test_an_interrupt_ends_an_awaited_call(kernel: Kernel) -> None:
+    kernel.execute(
+        "%%remote --app output\nimport time\ndef nap(x):\n    print('asleep')\n    time.sleep(x)"
+    )
+    awaited = kernel.execute("await nap.remote.aio(60)", wait=False)
+    kernel.until(lambda: "asleep" in kernel.text(awaited))
+    kernel.manager.interrupt_kernel()
+    began = time.monotonic()
+    kernel.until(lambda: kernel.ended(awaited))
+    assert time.monotonic() - began < 3
+    assert kernel.errors(awaited) == ["CancelledError"]
