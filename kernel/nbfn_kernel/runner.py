@@ -9,14 +9,16 @@ next input.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from nbfn.context import set_current
 from nbfn.exception import FunctionTimeoutError, InputCancellation
@@ -108,6 +110,16 @@ class Runner:
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGINT, self._on_interrupt)
 
+    def disown(self) -> None:
+        """Make a child that user code forked an ordinary process: it neither answers nor is asked."""
+        self.current = self._armed = 0
+        for number, handler in (
+            (signal.SIGUSR1, signal.SIG_DFL),
+            (signal.SIGTERM, signal.SIG_DFL),
+            (signal.SIGINT, signal.default_int_handler),
+        ):
+            signal.signal(number, handler)
+
     def _on_stop(self, _signal: int, _frame: FrameType | None) -> None:
         if self._armed and self._armed == self._wanted:
             self._stop_armed()
@@ -176,6 +188,8 @@ class Runner:
         assert definition is not None
         plain, check = objects.PLAIN, objects.check_value
         answer: Payload | None
+        args: Any
+        kwargs: Any
         while not self.stopping:
             try:
                 entry = popleft()
@@ -193,15 +207,20 @@ class Runner:
                     args, kwargs = load(entry.payload)
                     value = function(*args, **kwargs)
                     self._armed = 0
+                    if not self.current:
+                        _end_child(None)
                     if type(value) not in plain:
                         check(definition, value)
                     status, answer = SUCCESS, keep(value) if entry.durable else dump(value)
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
                     self._armed = 0
+                    if not self.current:
+                        _end_child(error)
                     status, answer = self._failed(error, entry)
             except InputCancellation as error:  # it came while another exception was on its way
                 self._armed = 0
                 status, answer = self._failed(error, entry)
+            args = kwargs = value = None  # before the answer: the caller may need their memory
             if self._stopped == lease:
                 if self._reason == "exit":
                     break  # without a result: the hub gives the input to another worker
@@ -293,6 +312,17 @@ class Runner:
             if (close := getattr(generator, "aclose", None)) is not None:
                 await close()
         return count
+
+
+def _end_child(error: BaseException | None) -> NoReturn:
+    """End a forked child that came back from the user's code, as the end of a program would."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        sys.stderr.write(format_exception(error, hide=HIDDEN))
+        code = 1
+    os._exit(code & 0xFF)
 
 
 def _without_handler(tb: TracebackType | None) -> TracebackType | None:

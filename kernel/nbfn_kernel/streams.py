@@ -147,8 +147,12 @@ class Spill:
             return []
         self._flush_c(None)  # C's own buffers: a file is not flushed line by line
         found = []
-        for descriptor, offset in self._offsets.items():
-            size = os.fstat(descriptor).st_size
+        for descriptor, offset in list(self._offsets.items()):
+            try:
+                size = os.fstat(descriptor).st_size
+            except OSError:  # user code closed it
+                del self._offsets[descriptor]
+                continue
             if size < offset:
                 offset = 0
             if size > offset:

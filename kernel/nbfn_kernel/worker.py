@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from typing import Any
 
 from nbfn.config import Places, Settings
@@ -37,7 +38,9 @@ def preload() -> None:
             _versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             _versions[name] = "0"
-    shell.create()
+    with warnings.catch_warnings():  # those of other people's packages, which may be errors here
+        warnings.simplefilter("ignore")
+        shell.create()
 
 
 def main(cell: Any = None) -> None:
@@ -61,6 +64,7 @@ def main(cell: Any = None) -> None:
     thread = threading.Thread(target=line.run, name="nbfn-link", daemon=True)
     _dress(runner, outbox)
     runner.take_signals()
+    os.register_at_fork(after_in_child=runner.disown)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
     thread.start()  # it inherits the mask, so signals come to this thread, in its system calls too
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})

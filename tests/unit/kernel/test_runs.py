@@ -108,6 +108,26 @@ def test_a_worker_survives_what_would_end_a_program(hub: FakeHub, worker: str, b
     assert hub.call(worker, False) == "alive"
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [("return 1", 0), ("sys.exit(3)", 3), ("1 / 0", 1), ("os._exit(4)", 4), ("time.sleep(60)", 15)],
+)
+def test_a_child_that_user_code_forks_ends_as_a_program_does(
+    hub: FakeHub, worker: str, body: str, code: int
+) -> None:
+    hub.bind(
+        worker,
+        "import os, signal, sys, time\ndef f(kill):\n    here, there = os.pipe()\n"
+        "    child = os.fork()\n    if not child:\n"
+        f"        print('child', flush=True)\n        os.write(there, b'!')\n        {body}\n"
+        "    os.read(here, 1)\n    if kill: os.kill(child, signal.SIGTERM)\n"
+        "    status = os.waitpid(child, 0)[1]\n    return status >> 8 or status",
+    )
+    assert hub.call(worker, code == 15) == code
+    assert hub.text() == "child\n"
+    assert ("ZeroDivisionError" in hub.text("stderr")) == (code == 1)
+
+
 def test_what_cannot_be_pickled_is_named(hub: FakeHub, worker: str) -> None:
     hub.bind(worker, "import threading\ndef f(): return {'a': threading.Lock()}")
     with pytest.raises(SerializationError, match="lock"):

@@ -60,6 +60,13 @@ def test_a_subprocess_is_heard_while_it_runs(hub: FakeHub, worker: str) -> None:
     assert not any(isinstance(m, Results) for m in hub.seen)
 
 
+def test_closed_descriptors_end_no_worker(hub: FakeHub, worker: str) -> None:
+    hub.bind(worker, "import os\ndef f(n):\n    os.close(n)\n    print('closed', n)")
+    hub.call(worker, 1)
+    hub.call(worker, 2)
+    assert hub.text() == "closed 1\nclosed 2\n"
+
+
 def test_a_flood_is_cut_with_one_line(hub: FakeHub, worker: str) -> None:
     hub.bind(worker, "def f():\n    for _ in range(40): print('x' * 2**20)\n    print('late')")
     hub.call(worker)
