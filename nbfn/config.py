@@ -17,6 +17,9 @@ from typing import Any
 
 from nbfn.exception import InvalidError
 
+#: Bytes of a directory's path that leave room for a socket's name: together at most 107, on macOS 103.
+LONGEST_RUNTIME = 80
+
 
 def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})
@@ -134,9 +137,12 @@ class Places:
         memory = Path("/dev/shm")  # noqa: S108 - checked below: owner, mode, no link
         temporary = Path(tempfile.gettempdir())
         mine = f"nbfn-{os.getuid()}-{short}"
+        runtime = Path(given) / "nbfn" / short if given else temporary / mine
+        if len(os.fsencode(runtime)) > LONGEST_RUNTIME:
+            runtime = Path("/tmp") / mine  # noqa: S108 - checked as the others are
         return cls(
             home=base,
-            runtime=Path(given) / "nbfn" / short if given else temporary / mine,
+            runtime=runtime,
             shm=(memory if memory.is_dir() else temporary / "nbfn-shm") / mine,
         )
 
@@ -183,7 +189,13 @@ class Places:
 
 
 def _private_directory(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidError(
+            f"Cannot make the directory {path}: {error.strerror}. "
+            "Set NBFN_HOME to one that you may write to."
+        ) from None
     found = path.lstat()
     if (
         stat.S_ISLNK(found.st_mode)

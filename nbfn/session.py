@@ -148,7 +148,10 @@ def _cloudpickle_version() -> str:
 
 def this_environment() -> messages.Environment:
     """Return where this process's code can run."""
-    cwd = str(Path.cwd())
+    try:
+        cwd = str(Path.cwd())
+    except OSError:  # it was deleted: workers stay where they are
+        cwd = ""
     return messages.Environment(
         executable=sys.executable,
         sys_path=tuple(entry or cwd for entry in sys.path),

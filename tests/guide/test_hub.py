@@ -62,6 +62,51 @@ def test_two_that_start_one_at_the_same_time_end_with_one(home: Path) -> None:
     assert pids == {f"{hub_pid()}\n"}
 
 
+PROGRAM = """
+import nbfn
+app = nbfn.App()
+@app.function()
+def double(x):
+    return 2 * x
+print(double.remote(21))
+"""
+
+
+@pytest.mark.parametrize(
+    "setting", [{"PYTHONWARNINGS": "error"}, {"TMPDIR": "long"}, {"TMPDIR": "/no/such/place"}]
+)
+def test_it_starts_in_odd_surroundings(home: Path, tmp_path: Path, setting: dict[str, str]) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    added = {name: value.replace("long", str(long)) for name, value in setting.items()}
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"} | added,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout == "42\n", ran.stderr
+
+
+def test_a_program_whose_directory_was_deleted_may_call(home: Path, tmp_path: Path) -> None:
+    script = f"import os\nos.chdir({str(tmp_path)!r})\nos.rmdir({str(tmp_path)!r})\n{PROGRAM}"
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.stdout == "42\n", ran.stderr
+
+
+def test_a_home_that_cannot_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NBFN_HOME", str(tmp_path / "file"))
+    with pytest.raises(nbfn.exception.InvalidError, match=r"Cannot make .*file: .* Set NBFN_HOME"):
+        Client()
+
+
 def test_after_a_kill_the_next_call_starts_another() -> None:
     assert square.remote(2) == 4
     kill_hub()
