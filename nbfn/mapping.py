@@ -70,6 +70,7 @@ class Inputs:
         self._spread = spread
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        __tracebackhide__ = True
         if self._spread:
             return map(tuple, self._iterables[0])
         return zip(*self._iterables, strict=False)
@@ -142,6 +143,7 @@ class MapCall(OpenCall):
     # --- helper thread ---------------------------------------------------------------------------
 
     def _feed(self) -> None:
+        __tracebackhide__ = True
         try:
             for args in self._source:
                 if self.stopped or self._cancelled:

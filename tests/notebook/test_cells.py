@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,36 @@ def test_an_error_shows_the_users_lines_and_nothing_of_nbfn(run: Run) -> None:
     assert "hidden" not in failed.error
     assert "nbfn/" not in failed.error
     assert failed.error.splitlines()[-1].startswith("load ran on wk-")
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("groups.remote()", "| ValueError: a"),
+        ("compiles.remote()", "SyntaxError: invalid syntax"),
+        ("nbfn.App().function(name='large')(lambda: huge).remote()", "captures 'huge'"),
+        ("nbfn.App().function(name='locked')(lambda: lock).remote()", "uses 'lock'"),
+        ("compiles.remote(lock)", "Cannot pickle argument"),
+        ("list(compiles.map(5))", "'int' object is not iterable"),
+        ("list(counts.map([1]))", "A generator Function"),
+        ("nbfn.FunctionCall.from_id('x')", "is not the id of a call"),
+        ("nbfn.App().function(tiemout=1)", "Did you mean 'timeout'?"),
+        ("compiles.keep_warm(-1)", "min_containers is -1"),
+    ],
+)
+def test_errors_show_the_users_own_lines_only(one_kernel: Run, cell: str, says: str) -> None:
+    *_, failed = one_kernel(
+        "%%remote --quiet --app lines\n"
+        "def groups(): raise ExceptionGroup('several', [ValueError('a')])\n"
+        "def compiles(): compile('x = = 1', 'text', 'exec')\n"
+        "def counts(): yield 1\n",
+        "import threading, nbfn\nlock = threading.Lock()\nhuge = bytes(20_000_000)",
+        cell,
+    )
+    said = failed.error + failed.stderr  # IPython has Python print groups
+    assert says in said
+    assert cell in said
+    assert not re.search(r"/nbfn/|cloudpickle/|concurrent/|threading\.py", said)
 
 
 @pytest.mark.parametrize(

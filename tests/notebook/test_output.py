@@ -179,6 +179,7 @@ def test_an_interrupt_cancels_the_map_and_ends_the_cell(kernel: Kernel) -> None:
     kernel.until(lambda: kernel.ended(mapped))
     assert time.monotonic() - began < 3
     assert kernel.errors(mapped) == ["KeyboardInterrupt"]
+    assert "threading.py" not in str(kernel.said[mapped])
     assert "■ nap.map · cancelled · " in kernel.text(mapped)
     after = kernel.execute("nap.remote(1); print('goes on')")
     assert kernel.text(after) == "goes on\n"
