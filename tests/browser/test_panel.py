@@ -47,16 +47,6 @@ def panel(server: Server, open_lab: Callable[[], Page], open_sidebar: Callable[[
     return open_sidebar()
 
 
-def use_theme(page: Page, name: str) -> None:
-    page.evaluate(
-        "name => jupyterapp.commands.execute('apputils:change-theme', { theme: name })", name
-    )
-    light = "true" if "Light" in name else "false"
-    expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
-    # Lab takes its splash away twice, with an error, when the theme changes again meanwhile.
-    expect(page.locator("#jupyterlab-splash")).to_have_count(0)
-
-
 def refresh(page: Page, panel: Any) -> None:
     """Make it look again, as an event would."""
     page.evaluate("() => jupyterapp.shell.collapseLeft()")
@@ -68,13 +58,12 @@ def sight(panel: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_busy(page: Page, panel: Any, theme: str) -> None:
-    use_theme(page, theme)
+def test_busy(panel: Any, use_theme: Callable[[str], None], theme: str) -> None:
+    use_theme(theme)
     expect(panel.get_by_role("treeitem", name="embed, busy")).to_contain_text("backlog 331")
     expect(panel.get_by_role("spinbutton", name="Warm workers of square")).to_have_value("1")
     expect(panel.get_by_role("progressbar")).to_have_attribute("aria-valuetext", "612 / 1000")
     sight(panel, f"busy-{theme.split()[-1].lower()}")
-    use_theme(page, "JupyterLab Light")
 
 
 def test_a_long_name_fits_the_narrowest_panel(page: Page, panel: Any, server: Server) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from .conftest import ARTIFACTS
@@ -45,27 +44,12 @@ def look(page: Page, name: str, at: Locator) -> None:
     page.screenshot(path=ARTIFACTS / f"{name}.png")
 
 
-@pytest.fixture
-def theme(page: Page) -> Iterator[Callable[[str], None]]:
-    def use(name: str) -> None:
-        page.evaluate(
-            "name => jupyterapp.commands.execute('apputils:change-theme', { theme: name })", name
-        )
-        light = "true" if "Light" in name else "false"
-        expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
-        # Lab takes its splash away twice, with an error, when the theme changes again meanwhile.
-        expect(page.locator("#jupyterlab-splash")).to_have_count(0)
-
-    yield use
-    use("JupyterLab Light")
-
-
 def test_the_quickstart(
     lab: Any,
     open_notebook: Callable[..., Page],
     run_all: Callable[[], None],
     open_sidebar: Callable[[], Any],
-    theme: Callable[[str], None],
+    use_theme: Callable[[str], None],
 ) -> None:
     for name in ("quickstart.ipynb", "from_name.ipynb"):
         shutil.copy(NOTEBOOKS / name, lab.work / name)
@@ -95,7 +79,7 @@ def test_the_quickstart(
     snapshot.locator("summary").last.click()
     look(page, "quickstart-plot", cell(page, 7))
     look(page, "quickstart-error", cell(page, 9))
-    theme("JupyterLab Dark")
+    use_theme("JupyterLab Dark")
     look(page, "quickstart-map-dark", snapshot)
     look(page, "quickstart-error-dark", cell(page, 9))
 
@@ -103,7 +87,7 @@ def test_the_quickstart(
 def test_cancel_works_while_the_cell_blocks(
     open_notebook: Callable[..., Page],
     run_all: Callable[[], None],
-    theme: Callable[[str], None],
+    use_theme: Callable[[str], None],
 ) -> None:
     page = open_notebook(
         "cancel.ipynb",
@@ -123,12 +107,12 @@ def test_cancel_works_while_the_cell_blocks(
     cell(page, 2).locator("summary", has_text="Logs").click()
     expect(cell(page, 2)).to_contain_text("at 10")
     look(page, "map-running", progress)
-    theme("JupyterLab Dark")
+    use_theme("JupyterLab Dark")
     look(page, "map-running-dark", progress)
     cancel = cell(page, 2).get_by_role("button", name="Cancel")
     cancel.click()
     expect(progress).to_have_count(0, timeout=3_000)
     expect(cell(page, 2).locator(".jp-nbfn-snapshot")).to_contain_text("cancelled")
     look(page, "map-cancelled-dark", cell(page, 2))
-    theme("JupyterLab Light")
+    use_theme("JupyterLab Light")
     look(page, "map-cancelled", cell(page, 2))
