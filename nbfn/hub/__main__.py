@@ -19,13 +19,17 @@ from pathlib import Path
 from nbfn.config import Places, Settings
 from nbfn.hub.broker import Broker
 from nbfn.hub.pool import WorkerProcesses
+from nbfn.hub.segments import Segments
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
-from nbfn.hub.tables import Limits
+from nbfn.hub.tables import SPAWNS_KEPT, Limits
 from nbfn.launch import base
 from nbfn.wire import messages as m
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Router
+
+#: No epoch is as high as this: leases, 2**30 for each, are signed 64-bit numbers.
+LAST_EPOCH = (1 << 33) - 2
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -49,7 +53,9 @@ def main() -> int:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
     settings = Settings.load()
-    broker, store, router, processes = _assemble(places, settings, embedded=arguments.embedded)
+    broker, store, router, processes = _assemble(
+        places, settings, _next_epoch(lock), embedded=arguments.embedded
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: broker.end())
     try:
@@ -63,9 +69,8 @@ def main() -> int:
 
 
 def _assemble(
-    places: Places, settings: Settings, *, embedded: bool
+    places: Places, settings: Settings, epoch: int, *, embedded: bool
 ) -> tuple[Broker, Store, Router, WorkerProcesses]:
-    epoch = int(time.time())
     store = Store(places.database, places.blobs, settings.retention)
     launcher = _launcher(places, settings)
     cores = launcher.capacity().cpu
@@ -80,13 +85,22 @@ def _assemble(
     state = State(m.new_id, epoch=epoch, limits=limits)
     for record in store.load_functions():
         state.tables.registry.restore(record)
+    for spawn in store.load_ended(SPAWNS_KEPT):
+        state.tables.note_ended(spawn)
     router = Router(places.endpoint)
     version = importlib.metadata.version("nbfn")
     about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)
     processes = WorkerProcesses(launcher)
     carrier = Carrier(places, "hub")
     broker = Broker(
-        state, router, store, processes, carrier, about, settings.idle_exit if embedded else None
+        state,
+        router,
+        store,
+        processes,
+        carrier,
+        Segments(places.shm),
+        about,
+        settings.idle_exit if embedded else None,
     )
     broker.restore(store.load_unfinished())
     _publish(places, about)
@@ -94,6 +108,18 @@ def _assemble(
     gc.collect()
     gc.freeze()
     return broker, store, router, processes
+
+
+def _next_epoch(lock: int) -> int:
+    """Return a number above that of each hub before, for a restart within a second and for a clock set back.
+
+    Leases are counted from it, and a worker would take a number that comes again for one it knows.
+    """
+    before = os.pread(lock, 32, 0).strip()
+    last = int(before) if before.isdigit() else 0
+    epoch = max(int(time.time()), last + 1 if last < LAST_EPOCH else 0)
+    os.pwrite(lock, b"%d\n" % epoch, 0)
+    return epoch
 
 
 def _launcher(places: Places, settings: Settings) -> base.Launcher:

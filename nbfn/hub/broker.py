@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nbfn.hub import effects, events, speech
+from nbfn.hub.clock import Clock
 from nbfn.hub.effects import (
     Effect,
 )
@@ -23,6 +24,7 @@ from nbfn.hub.events import (
 )
 from nbfn.hub.overview import calls, counters, functions, workers
 from nbfn.hub.pool import WorkerProcesses, memory_of
+from nbfn.hub.segments import Segments
 from nbfn.hub.state import State
 from nbfn.hub.store import Store, StoredCall
 from nbfn.wire import messages as m
@@ -62,6 +64,7 @@ class Broker:
         store: The database, not started yet.
         processes: The worker processes.
         carrier: Frees shared memory.
+        segments: Knows what of it nobody will come for.
         about: What the hub says of itself; ``uptime`` is filled in.
         idle_exit: Seconds without a reason to stay until the hub ends by itself; None for never.
     """
@@ -73,6 +76,7 @@ class Broker:
         store: Store,
         processes: WorkerProcesses,
         carrier: Carrier,
+        segments: Segments,
         about: m.HubRow,
         idle_exit: float | None,
     ) -> None:
@@ -83,7 +87,9 @@ class Broker:
         self._carrier = carrier
         self._about = about
         self._idle_exit = idle_exit
-        self._started = self._needed_at = self._idle_checked = time.monotonic()
+        self._segments = segments
+        self._now = Clock().now
+        self._started = self._needed_at = self._idle_checked = self._now()
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[str, bytes] = {}  # peer id -> connection
         self._strikes: dict[bytes, int] = {}
@@ -117,11 +123,11 @@ class Broker:
 
     def _timeout(self) -> float:
         deadline = self._state.next_deadline()
-        left = IDLE_CHECK if deadline is None else deadline - time.monotonic()
+        left = IDLE_CHECK if deadline is None else deadline - self._now()
         return min(max(left, 0.0), IDLE_CHECK)
 
     def _turn(self, processes_spoke: bool) -> None:
-        now = time.monotonic()
+        now = self._now()
         for connection in self._router.lost():
             self._lost(connection)
         for connection, message in self._router.receive():
@@ -130,12 +136,14 @@ class Broker:
             self._processes_asked = now
             for event in self._processes.events():
                 self._handle(event)
+                if isinstance(event, events.WorkerExited):
+                    self._segments.worker_ended(event.worker)
         for word in self._store.finished():
             if isinstance(word, StoredCall):
                 self._answer_watch(word)
             else:
                 self._perform(word)
-        now = time.monotonic()
+        now = self._now()
         if (deadline := self._state.next_deadline()) is not None and deadline <= now:
             self._handle(events.Tick())
         if self._saves or self._held:
@@ -155,7 +163,7 @@ class Broker:
             self.ending = True
 
     def _handle(self, event: Event) -> None:
-        for effect in self._state.handle(event, time.monotonic()):
+        for effect in self._state.handle(event, self._now()):
             kind = type(effect)
             if kind in _SAVES:
                 self._saves.append(effect)
@@ -169,8 +177,16 @@ class Broker:
         self._state.tables.closing = True
         self._processes.stop_all(STOP_GRACE)
         until = time.monotonic() + STOP_GRACE + 1.0
+        self._turn(
+            self._router.wait(0.05)
+        )  # clients that ended together with the hub's work are heard
         while self._processes.alive() and time.monotonic() < until:
             self._turn(self._router.wait(0.05))
+        clients = self._state.tables.clients.values()
+        if (
+            sum(client.connected or bool(client.calls) for client in clients) <= 1
+        ):  # who asked for the end
+            self._segments.nobody_left(self._state.tables.clients)
 
     # --- what arrives ---
 
@@ -186,6 +202,8 @@ class Broker:
         )
 
     def _received(self, connection: bytes, message: Message | BadFrame) -> None:
+        if self._strikes and self._strikes.get(connection, 0) >= STRIKES:
+            return
         peer = self._peers.get(connection)
         if isinstance(message, m.ClientHello | m.WorkerHello):
             self._hello(connection, message)
@@ -205,13 +223,15 @@ class Broker:
         elif isinstance(message, m.Lookup | m.LookupId):
             self._router.send(connection, self._looked_up(message))
         else:
+            if isinstance(message, m.Results):
+                self._segments.handed_over(peer.id, [result.payload for result in message.results])
+            elif isinstance(message, m.Yielded):
+                self._segments.handed_over(peer.id, message.payloads)
             self._handle(speech.heard(peer.id, message))
 
     def _strike(self, connection: bytes, message: Message | BadFrame) -> None:
         """Something that this peer may not say: told a few times, then no longer listened to."""
         strikes = self._strikes[connection] = self._strikes.get(connection, 0) + 1
-        if strikes > STRIKES:
-            return
         what = (
             message.reason
             if isinstance(message, BadFrame)
@@ -219,6 +239,10 @@ class Broker:
         )
         _log.warning("refused a message: %s", what)
         self._router.send(connection, m.Refused("invalid", what))
+        if strikes >= STRIKES:
+            _log.warning("a peer is no longer listened to")
+            self._lost(connection)
+            self._strikes[connection] = strikes
 
     def _hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
         if hello.protocol != m.PROTOCOL:
@@ -234,6 +258,8 @@ class Broker:
         self._routes[hello.peer] = connection
         about = self._about
         self._router.send(connection, m.Welcome(m.PROTOCOL, about.epoch, about.version, about.pid))
+        if role == "worker":
+            self._segments.met(hello.peer)
         self._handle(speech.heard(hello.peer, hello))
         self._visited = self._visited or role == "client"
         if isinstance(hello, m.ClientHello) and hello.environment is not None:
@@ -266,7 +292,7 @@ class Broker:
 
     def _overview(self, request: int) -> m.Overview:
         tables = self._state.tables
-        tables.now = time.monotonic()
+        tables.now = self._now()
         rows = workers(tables)
         return m.Overview(
             request,
@@ -336,9 +362,15 @@ class Broker:
             effects.StartWorker: self._processes.start,
             effects.StopWorker: self._processes.stop,
             effects.Discard: lambda effect: self._carrier.discard(effect.payload),
-            effects.DiscardClient: lambda effect: self._carrier.sweep(effect.client),
+            effects.DiscardClient: self._forget_client,
             effects.OverviewChanged: self._tell_watchers,
         }
+
+    def _forget_client(self, effect: effects.DiscardClient) -> None:
+        self._segments.client_gone(effect.client)
+        tables = self._state.tables
+        if not tables.clients:
+            self._segments.nobody_left(tables.workers)
 
     def _tell_watchers(self, effect: effects.OverviewChanged) -> None:
         for client in list(self._watchers):

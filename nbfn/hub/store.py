@@ -157,6 +157,14 @@ class Store:
             )
         return found
 
+    def load_ended(self, most: int) -> list[str]:
+        """Return the latest durable calls that have all their outcomes, the oldest of them first."""
+        rows = self._connection.execute(
+            "SELECT id FROM calls WHERE id NOT IN (SELECT call FROM inputs) ORDER BY created DESC LIMIT ?",
+            (most,),
+        )
+        return [row[0] for row in rows][::-1]
+
     def start(self, wake: Callable[[], None]) -> None:
         """Start the writer; ``wake`` is called, from its thread, when `finished` has something."""
         self._wake = wake

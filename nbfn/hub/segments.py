@@ -1,0 +1,66 @@
+"""Whose the shared memory is that workers fill: theirs until the hub has their word of it, the caller's from then on.
+
+What a worker had not told of when it died nobody can ask for, so it is freed then. What was handed over is
+freed by whoever takes it; when nobody is left who could, the hub does that as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from nbfn.wire.messages import Payload
+
+#: Seconds from which on a segment of a client that this hub never met is taken for forgotten.
+FORGOTTEN = 120.0
+
+
+class Segments:
+    """The account of one hub.
+
+    Args:
+        directory: Where the segments are; their names begin with their maker's id and a dot.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._handed_over: dict[str, set[str]] = {}  # by worker
+
+    def met(self, worker: str) -> None:
+        """A worker is here; what it made before may have been handed to the hub before this one."""
+        if worker not in self._handed_over:
+            self._handed_over[worker] = {path.name for path in self._of(worker)}
+
+    def handed_over(self, worker: str, payloads: Iterable[Payload | None]) -> None:
+        """A worker told of these."""
+        for payload in payloads:
+            if payload is not None and payload.segments:
+                names = {segment.name for segment in payload.segments}
+                self._handed_over.setdefault(worker, set()).update(names)
+
+    def worker_ended(self, worker: str) -> None:
+        """Free what a worker never told of."""
+        known = self._handed_over.pop(worker, None)
+        if known is not None:
+            for path in self._of(worker):
+                if path.name not in known:
+                    path.unlink(missing_ok=True)
+
+    def client_gone(self, client: str) -> None:
+        """Free what a client made; nobody else needs it."""
+        for path in self._of(client):
+            path.unlink(missing_ok=True)
+
+    def nobody_left(self, here: Collection[str]) -> None:
+        """Free all that belongs to workers and clients that are not here: nobody can come for it."""
+        for path in self._directory.iterdir():
+            owner = path.name.partition(".")[0]
+            if owner not in here:
+                with contextlib.suppress(FileNotFoundError):
+                    if owner.startswith("wk-") or time.time() - path.stat().st_mtime > FORGOTTEN:
+                        path.unlink()
+
+    def _of(self, owner: str) -> list[Path]:
+        return list(self._directory.glob(f"{owner}.*"))
