@@ -1,0 +1,1 @@
+"""A seeded run in which processes are killed and stopped at random while calls are made."""
