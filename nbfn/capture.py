@@ -95,7 +95,11 @@ class Snapshot:
         if isinstance(thing, type):
             for part in list(vars(thing).values()):
                 part = _plain(part)
-                if isinstance(part, types.FunctionType) and by_value(part):
+                if (
+                    isinstance(part, types.FunctionType)
+                    and by_value(part)
+                    and not _is_generated(part)
+                ):
                     self._walk(part, seen)
         elif isinstance(thing, types.FunctionType):
             self._walk_function(thing, seen)
@@ -141,6 +145,12 @@ def _plain(thing: Any) -> Any:
     if isinstance(thing, _Cached):
         return thing.__wrapped__
     return getattr(thing, "__wrapped__", thing) if isinstance(thing, functools.partial) else thing
+
+
+def _is_generated(method: types.FunctionType) -> bool:
+    """Whether a dataclass or a named tuple made it: what it refers to is theirs."""
+    home = str(method.__globals__.get("__name__", ""))
+    return home in ("dataclasses", "reprlib") or home.startswith("namedtuple_")
 
 
 def _content(cell: types.CellType) -> Any:
@@ -302,9 +312,21 @@ def dump(
             f"Function {name!r} takes {_megabytes(len(data))} along to each worker: {large or 'its own code'}. "
             "Pass what is large as an argument instead.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=_users_level(),
         )
     return data, modules
+
+
+def _users_level() -> int:
+    """Return the stacklevel that makes a warning of our caller one of the user's own line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and _root(frame) in (*_OURS, "IPython"):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _root(frame: types.FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

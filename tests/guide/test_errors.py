@@ -95,8 +95,9 @@ def test_a_function_that_captures_much_is_warned_about(monkeypatch: pytest.Monke
         return len(TABLE)
 
     monkeypatch.setitem(globals(), "TABLE", bytes(500_000))
-    with pytest.warns(UserWarning, match=r"'TABLE' \(0.5 MB, bytes\)"):
+    with pytest.warns(UserWarning, match=r"'TABLE' \(0.5 MB, bytes\)") as warned:
         assert size_too.remote() == 500_000
+    assert warned[0].filename == __file__
 
 
 def test_a_captured_value_that_cannot_be_pickled_is_named() -> None:

@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 import pytest
@@ -50,6 +51,25 @@ def test_the_report_names_what_is_referred_to_through_helpers_too() -> None:
     assert found["TABLE"].size > 1000
     assert found["math"].size == 0
     assert found["THRESHOLD"].type == "int"
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class Pair(NamedTuple):
+    a: int
+
+
+def test_the_report_names_nothing_of_what_made_a_class() -> None:
+    def uses_classes() -> tuple[Point, Pair]:
+        return Point(1), Pair(2)
+
+    assert [(c.name, c.kind) for c in report(uses_classes)] == [
+        ("Point", "class"),
+        ("Pair", "class"),
+    ]
 
 
 def test_closures_are_found() -> None:
