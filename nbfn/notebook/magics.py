@@ -116,10 +116,13 @@ def parsed(parser: Any, line: str) -> argparse.Namespace:
     for word in arg_split(line):
         name = word.partition("=")[0]
         if name.startswith("--") and not any(option.startswith(name) for option in known):
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"Options are {', '.join(known)}."
+            near = difflib.get_close_matches(name[2:], [option[2:] for option in known], 1)
+            hint = f"Did you mean --{near[0]}?" if near else f"Options are {', '.join(known)}."
             raise UsageError(f"%%remote has no option {name}. {hint}")
     options: argparse.Namespace = parser.parse_argstring(line)
+    for name in ("name", "app"):
+        if (value := getattr(options, name)) and value[0] == value[-1] in "'\"":
+            setattr(options, name, value[1:-1])  # IPython leaves quotes where they are
     least = {"warm": 0, "max": 1, "buffer": 0, "retries": 0}
     for name, bound in least.items():
         value = getattr(options, name)

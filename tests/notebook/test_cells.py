@@ -141,6 +141,8 @@ def test_errors_show_the_users_own_lines_only(one_kernel: Run, cell: str, says: 
     [
         ("%%remote --warm -1\ndef f(): ...", "--warm is -1; it must be 0 or more."),
         ("%%remote --wram 1\ndef f(): ...", "has no option --wram. Did you mean --warm?"),
+        ("%%remote --gpu 1\ndef f(): ...", "has no option --gpu. Options are --app,"),
+        ("%%remote --app 'a b'\ndef f(): ...", "The app's name 'a b' is not a name"),
         ("%%remote a b\ndef f(): ...", "unrecognized arguments: b"),
         (
             "%%remote --warm 4 --max 2\ndef f(): ...",
