@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -295,6 +296,11 @@ class DurableCall(OpenCall):
             return known
         try:
             return await wait(future, timeout)
+        except builtins.TimeoutError:
+            name = f" of {self.function.name!r}" if self.function.name else ""
+            raise builtins.TimeoutError(
+                f"Call {self.id}{name} was not ready after {timeout:g} s; it goes on."
+            ) from None
         finally:
             self._waiters = [pair for pair in self._waiters if pair[1] is not future]
 

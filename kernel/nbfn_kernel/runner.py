@@ -21,7 +21,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from nbfn.context import set_current
-from nbfn.exception import FunctionTimeoutError, InputCancellation
+from nbfn.exception import FunctionTimeoutError, InputCancellation, SerializationError
 from nbfn.types import InputStatus
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, Definition, LeasedInput, Payload, Result
@@ -213,6 +213,8 @@ class Runner:
                         check(definition, value)
                     status, answer = SUCCESS, keep(value) if entry.durable else dump(value)
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
+                    if not self._armed and isinstance(error, SerializationError):
+                        error = self._unsendable(error)
                     self._armed = 0
                     if not self.current:
                         _end_child(error)
@@ -238,6 +240,19 @@ class Runner:
                     outbox.wake()
         self.current = cell[0] = 0
         set_current(None)
+
+    def _unsendable(self, error: SerializationError) -> SerializationError:
+        """Return the error of an input whose result cannot be pickled."""
+        assert self._definition is not None
+        before, named, after = str(error).partition("Cannot pickle an object of type ")
+        if before or not named:
+            return error  # no room, say
+        told = SerializationError(
+            f"The result of {self._definition.name!r} holds an object of type {after.partition(':')[0]}, "
+            "which cannot be pickled. Return what it was made of instead."
+        )
+        told.__cause__ = error.__cause__
+        return told
 
     def _failed(self, error: BaseException | None, entry: LeasedInput) -> _Outcome:
         """Return the outcome of an input that raised, or that was stopped and did not care."""

@@ -55,7 +55,7 @@ def test_get_can_be_repeated() -> None:
 def test_get_with_timeout_0_only_looks(tmp_path: Path) -> None:
     call = wait_for.spawn(str(tmp_path / "never"))
     started = time.monotonic()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match="of 'wait_for' was not ready after 0 s; it goes on"):
         call.get(0)
     assert time.monotonic() - started < 1
     call.cancel()

@@ -130,7 +130,8 @@ def test_a_child_that_user_code_forks_ends_as_a_program_does(
 
 def test_what_cannot_be_pickled_is_named(hub: FakeHub, worker: str) -> None:
     hub.bind(worker, "import threading\ndef f(): return {'a': threading.Lock()}")
-    with pytest.raises(SerializationError, match="lock"):
+    said = "The result of 'f' holds an object of type _thread.lock, which cannot be pickled."
+    with pytest.raises(SerializationError, match=said):
         hub.call(worker)
 
 
