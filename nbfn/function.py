@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
@@ -166,17 +167,36 @@ class Function(Generic[P, R]):
         """Return what the hub knows of this Function, registering or looking it up if need be."""
         __tracebackhide__ = True
         state = self._state
-        if state is not None and state.current():
-            for other in state.others:
-                if not other._registering and (other._state is None or not other._state.current()):
-                    await other._live()
-            return state
-        client = await Client.attach.raw()
-        if self._raw is not None:
-            self._state = await self._register(client, self._raw)
-        else:
-            self._state = await self._look_up(client)
-        return self._state
+        if state is None or not state.current():
+            client = await Client.attach.raw()
+            if self._raw is None:
+                self._state = await self._look_up(client)
+                return self._state
+            if state is None or (state := await self._found_again(client, state)) is None:
+                self._state = await self._register(client, self._raw)
+                return self._state
+            self._state = state
+        for other in state.others:
+            if not other._registering and (other._state is None or not other._state.current()):
+                await other._live()
+        return state
+
+    async def _found_again(self, client: Client, state: Live) -> Live | None:
+        """Return what is known, for a hub that came back and has the very version still.
+
+        To call a deployed Function must not deploy it again: another notebook may have redefined it.
+        """
+        __tracebackhide__ = True
+        info = state.info
+        if not info.deployed or state.snapshot is None or not state.snapshot.current():
+            return None
+        try:
+            answer = await client.request(lambda number: messages.LookupId(number, info.id))
+        except exception.NotFoundError:
+            return None
+        if answer.info.version < state.version:
+            return None
+        return dataclasses.replace(state, client=client, epoch=client.epoch)
 
     async def _look_up(self, client: Client) -> Live:
         __tracebackhide__ = True

@@ -113,6 +113,24 @@ def test_after_a_kill_the_next_call_starts_another() -> None:
     assert square.remote(3) == 9
 
 
+def test_a_call_after_a_restart_does_not_deploy_an_older_version_again() -> None:
+    def deployed(number: int) -> nbfn.Function[[], int]:
+        shared = nbfn.App("shared")
+
+        @shared.function()
+        def which() -> int:
+            return number
+
+        shared.deploy()
+        return which
+
+    old, new = deployed(1), deployed(2)
+    kill_hub()
+    assert old.remote() == 1
+    assert nbfn.Function.from_name("shared", "which").remote() == 2
+    assert (old.remote(), new.remote()) == (1, 2)
+
+
 def test_a_call_under_way_survives_a_kill(tmp_path: Path) -> None:
     results: list[str] = []
     thread = threading.Thread(target=lambda: results.append(wait_for.remote(tmp_path / "go")))
