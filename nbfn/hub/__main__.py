@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from nbfn.config import Places, Settings
+from nbfn.exception import Error
 from nbfn.hub.broker import Broker
 from nbfn.hub.pool import WorkerProcesses
 from nbfn.hub.segments import Segments
@@ -44,17 +45,25 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    try:
+        return _serve(embedded=arguments.embedded)
+    except Error as error:  # one sentence that says what to do; it is also what a client is told
+        print(error, file=sys.stderr)  # noqa: T201 - a command's answer
+        return 1
+
+
+def _serve(*, embedded: bool) -> int:
     places = Places.of().create()
     lock = os.open(places.lock_file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        if not arguments.embedded:
+        if not embedded:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
     settings = Settings.load()
     broker, store, router, processes = _assemble(
-        places, settings, _next_epoch(lock), embedded=arguments.embedded
+        places, settings, _next_epoch(lock), embedded=embedded
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: broker.end())

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn.exception import VersionError
+from nbfn.exception import ServiceError, VersionError
 from nbfn.hub.effects import (
     Effect,
     LoadCall,
@@ -106,13 +106,20 @@ class Store:
 
     Raises:
         VersionError: If a later nbfn wrote the file.
+        ServiceError: If it cannot be read.
     """
 
     def __init__(self, path: Path, blobs: Path, retention: float) -> None:
         self._blobs = blobs
         self._retention = retention
         self._path = path
-        self._connection = _open(path)
+        try:
+            self._connection = _open(path)
+        except sqlite3.DatabaseError as error:
+            raise ServiceError(
+                f"{path} cannot be read ({error}). Move it away, with what is named {path.name}-*, and a new one "
+                "is made; what was deployed and spawned is in the old one."
+            ) from error
         self._queue: queue.SimpleQueue[tuple[Sequence[Effect], Sequence[Effect]] | None] = (
             queue.SimpleQueue()
         )
@@ -358,6 +365,9 @@ def _open(path: Path) -> sqlite3.Connection:
     # no -shm file is needed.
     for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
+    if (health := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        connection.close()
+        raise sqlite3.DatabaseError(" ".join(health.split()))
     found = connection.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA:
         connection.close()
