@@ -126,6 +126,7 @@ def test_a_call_after_a_restart_does_not_deploy_an_older_version_again() -> None
 
     old, new = deployed(1), deployed(2)
     kill_hub()
+    assert square.remote(2) == 4  # on the next hub
     assert old.remote() == 1
     assert nbfn.Function.from_name("shared", "which").remote() == 2
     assert (old.remote(), new.remote()) == (1, 2)
