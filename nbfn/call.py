@@ -106,7 +106,7 @@ class SingleCall(OpenCall):
             self.end(outcome_name(output.status), settled=True)
             settle(self.outcome, output)
             # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.
-            self.client.carrier.discard(self._input.payload)
+            self.client.carrier.reclaim(self._input.payload)
 
     def fail(self, error: exception.Error) -> None:
         """See `OpenCall.fail`."""

@@ -265,7 +265,7 @@ class MapCall(OpenCall):
         failed = sum(output.status != _SUCCESS for output in new)
         for payload in spent:
             if payload.segments:
-                self.client.carrier.discard(payload)
+                self.client.carrier.reclaim(payload)
         self.count(len(new), failed)
         if complete:
             self.end("failure" if self.failed else "success")

@@ -325,9 +325,7 @@ class Session:
     def _main(self) -> None:
         try:
             while not self._closing:
-                for arrived in self._link.wait(
-                    None if self._since is None else discovery.LOOK_EVERY
-                ):
+                for arrived in self._link.wait(self._patience()):
                     self._receive(arrived)
                 self._seek(time.monotonic())
                 self._flush()
@@ -338,7 +336,13 @@ class Session:
             self._closing = True
         self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
         self._run_tasks()
+        self.carrier.close()
         self._link.close(LINGER)
+
+    def _patience(self) -> float | None:
+        """Return how long to wait for messages: until the next look for a hub, or memory is due to be freed."""
+        due = self.carrier.tidy(time.monotonic())
+        return due if self._since is None else discovery.LOOK_EVERY
 
     def _run_tasks(self) -> None:
         while self._tasks:

@@ -3,15 +3,14 @@
 Large parts travel beside the wire: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes
 and more goes to a file in the 0700 shared-memory directory and is mapped at the other end,
 copy-on-write, so that the receiver may change what it got as it may with any copy. Who makes a
-segment names it after itself, so that it can be swept when its maker is gone.
+segment names it after itself, so that it can be swept when its maker is gone, and may fill it again
+(`nbfn.wire.segments`).
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-import itertools
-import mmap
 import os
 import pickle
 import sys
@@ -23,6 +22,7 @@ import cloudpickle
 
 from nbfn.config import Places
 from nbfn.exception import DeserializationError, SerializationError
+from nbfn.wire import segments
 from nbfn.wire.messages import Payload, Segment
 
 #: Bytes from which on a buffer travels as a file instead of inside the message. Below it four
@@ -44,8 +44,7 @@ class Carrier:
 
     def __init__(self, places: Places, owner: str) -> None:
         self._directories = {"shm": places.shm, "blob": places.blobs}
-        self._owner = owner
-        self._numbers = itertools.count()
+        self._segments = segments.Segments(places.shm, owner)
         self._place = "shm"
 
     @functools.cached_property
@@ -114,7 +113,10 @@ class Carrier:
         try:
             if not payload.segments:
                 return pickle.loads(payload.data)
-            buffers: list[Any] = [self._map(segment) for segment in payload.segments]
+            buffers: list[Any] = [
+                segments.map_private(self._path(segment), segment.size, hold=segment.place == "shm")
+                for segment in payload.segments
+            ]
             stream = buffers.pop(0) if payload.spilled else payload.data
             return pickle.loads(stream, buffers=buffers)
         except Exception as error:
@@ -124,7 +126,28 @@ class Carrier:
         """Unlink a payload's shared-memory segments; mapped ones stay readable to who has them."""
         for segment in payload.segments if payload is not None else ():
             if segment.place == "shm":
-                self._path(segment).unlink(missing_ok=True)
+                self._segments.discard(self._path(segment).name)
+
+    def reclaim(self, payload: Payload) -> None:
+        """Discard what this process made, keeping large segments for a while, to be filled again.
+
+        Whoever calls this sees to it that `tidy` is called from then on.
+        """
+        for segment in payload.segments:
+            if segment.place == "shm" and not self._segments.keep(self._path(segment).name):
+                self._segments.discard(segment.name)
+
+    def tidy(self, now: float) -> float | None:
+        """Free what was kept long enough, by `time.monotonic`.
+
+        Returns:
+            The seconds until there will be more to free; None when nothing is kept.
+        """
+        return self._segments.tidy(now)
+
+    def close(self) -> None:
+        """Free what is kept."""
+        self._segments.clear()
 
     def sweep(self, owner: str) -> None:
         """Unlink all shared-memory segments that a peer left behind."""
@@ -133,27 +156,23 @@ class Carrier:
 
     def _write(self, raw: memoryview) -> Segment:
         place = self._place
-        name = f"{self._owner}.{next(self._numbers)}"
+        if place == "shm" and (kept := self._segments.refill(raw)) is not None:
+            return Segment(place, kept, raw.nbytes)
         directory = self._directories[place]
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
-        descriptor = os.open(directory / name, flags, 0o600)
-        try:
-            rest = raw.cast("B") if raw.format != "B" or raw.ndim != 1 else raw
-            size = rest.nbytes
-            while rest.nbytes:
-                rest = rest[os.write(descriptor, rest) :]
-            if place == "blob":
-                os.fsync(descriptor)
-        except OSError as error:
-            (directory / name).unlink()
-            raise SerializationError(
-                f"No room for {raw.nbytes} bytes in {directory}: {error}."
-            ) from error
-        finally:
-            os.close(descriptor)
+        while True:
+            name = self._segments.fresh_name()
+            try:
+                _create(directory / name, raw, sync=place == "blob")
+            except OSError as error:
+                if not self._segments.clear():
+                    raise SerializationError(
+                        f"No room for {raw.nbytes} bytes in {directory}: {error}."
+                    ) from error
+            else:
+                break
         if place == "blob":
             _sync_directory(directory)
-        return Segment(place, name, size)
+        return Segment(place, name, raw.nbytes)
 
     def _path(self, segment: Segment) -> Path:
         if (
@@ -164,12 +183,19 @@ class Carrier:
             raise DeserializationError(f"{segment.name!r} is not the name of a segment.")
         return self._directories[segment.place] / segment.name
 
-    def _map(self, segment: Segment) -> mmap.mmap:
-        descriptor = os.open(self._path(segment), os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            return mmap.mmap(descriptor, segment.size, access=mmap.ACCESS_COPY)
-        finally:
-            os.close(descriptor)
+
+def _create(path: Path, raw: memoryview, *, sync: bool) -> None:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        segments.write(descriptor, raw)
+        if sync:
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:
