@@ -190,6 +190,7 @@ class Runner:
         answer: Payload | None
         args: Any
         kwargs: Any
+        value: Any
         while not self.stopping:
             try:
                 entry = popleft()
@@ -222,7 +223,7 @@ class Runner:
             except InputCancellation as error:  # it came while another exception was on its way
                 self._armed = 0
                 status, answer = self._failed(error, entry)
-            args = kwargs = value = None  # before the answer: the caller may need their memory
+            args = kwargs = None  # before the answer: the caller may fill their memory again
             if self._stopped == lease:
                 if self._reason == "exit":
                     break  # without a result: the hub gives the input to another worker
@@ -238,6 +239,7 @@ class Runner:
                 if not outbox.watched:
                     outbox.watched = True
                     outbox.wake()
+            value = None  # after the answer: nobody waits for its memory
         self.current = cell[0] = 0
         set_current(None)
 
