@@ -19,8 +19,8 @@ from pathlib import Path
 from nbfn.config import Places, Settings
 from nbfn.exception import Error
 from nbfn.hub.broker import Broker
+from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.pool import WorkerProcesses
-from nbfn.hub.segments import Segments
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
 from nbfn.hub.tables import SPAWNS_KEPT, Limits
@@ -107,7 +107,7 @@ def _assemble(
         store,
         processes,
         carrier,
-        Segments(places.shm),
+        Leftovers(places.shm),
         about,
         settings.idle_exit if embedded else None,
     )

@@ -22,9 +22,9 @@ from nbfn.hub.effects import (
 from nbfn.hub.events import (
     Event,
 )
+from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.overview import calls, counters, functions, workers
 from nbfn.hub.pool import WorkerProcesses, memory_of
-from nbfn.hub.segments import Segments
 from nbfn.hub.state import State
 from nbfn.hub.store import Store, StoredCall
 from nbfn.wire import messages as m
@@ -64,7 +64,7 @@ class Broker:
         store: The database, not started yet.
         processes: The worker processes.
         carrier: Frees shared memory.
-        segments: Knows what of it nobody will come for.
+        leftovers: Knows what of it nobody will come for.
         about: What the hub says of itself; ``uptime`` is filled in.
         idle_exit: Seconds without a reason to stay until the hub ends by itself; None for never.
     """
@@ -76,7 +76,7 @@ class Broker:
         store: Store,
         processes: WorkerProcesses,
         carrier: Carrier,
-        segments: Segments,
+        leftovers: Leftovers,
         about: m.HubRow,
         idle_exit: float | None,
     ) -> None:
@@ -87,7 +87,7 @@ class Broker:
         self._carrier = carrier
         self._about = about
         self._idle_exit = idle_exit
-        self._segments = segments
+        self._leftovers = leftovers
         self._now = Clock().now
         self._started = self._needed_at = self._idle_checked = self._now()
         self._peers: dict[bytes, Peer] = {}
@@ -137,7 +137,7 @@ class Broker:
             for event in self._processes.events():
                 self._handle(event)
                 if isinstance(event, events.WorkerExited):
-                    self._segments.worker_ended(event.worker)
+                    self._leftovers.worker_ended(event.worker)
         for word in self._store.finished():
             if isinstance(word, StoredCall):
                 self._answer_watch(word)
@@ -186,7 +186,7 @@ class Broker:
         if (
             sum(client.connected or bool(client.calls) for client in clients) <= 1
         ):  # who asked for the end
-            self._segments.nobody_left(self._state.tables.clients)
+            self._leftovers.nobody_left(self._state.tables.clients)
 
     # --- what arrives ---
 
@@ -224,9 +224,9 @@ class Broker:
             self._router.send(connection, self._looked_up(message))
         else:
             if isinstance(message, m.Results):
-                self._segments.handed_over(peer.id, [result.payload for result in message.results])
+                self._leftovers.handed_over(peer.id, [result.payload for result in message.results])
             elif isinstance(message, m.Yielded):
-                self._segments.handed_over(peer.id, message.payloads)
+                self._leftovers.handed_over(peer.id, message.payloads)
             self._handle(speech.heard(peer.id, message))
 
     def _strike(self, connection: bytes, message: Message | BadFrame) -> None:
@@ -259,7 +259,7 @@ class Broker:
         about = self._about
         self._router.send(connection, m.Welcome(m.PROTOCOL, about.epoch, about.version, about.pid))
         if role == "worker":
-            self._segments.met(hello.peer)
+            self._leftovers.met(hello.peer)
         self._handle(speech.heard(hello.peer, hello))
         self._visited = self._visited or role == "client"
         if isinstance(hello, m.ClientHello) and hello.environment is not None:
@@ -367,10 +367,10 @@ class Broker:
         }
 
     def _forget_client(self, effect: effects.DiscardClient) -> None:
-        self._segments.client_gone(effect.client)
+        self._leftovers.client_gone(effect.client)
         tables = self._state.tables
         if not tables.clients:
-            self._segments.nobody_left(tables.workers)
+            self._leftovers.nobody_left(tables.workers)
 
     def _tell_watchers(self, effect: effects.OverviewChanged) -> None:
         for client in list(self._watchers):

@@ -15,9 +15,11 @@ from nbfn.wire.messages import Payload
 
 #: Seconds from which on a segment of a client that this hub never met is taken for forgotten.
 FORGOTTEN = 120.0
+#: Names of a worker's segments after which it is looked which of them still exist.
+MOST_KNOWN = 1000
 
 
-class Segments:
+class Leftovers:
     """The account of one hub.
 
     Args:
@@ -26,7 +28,10 @@ class Segments:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._handed_over: dict[str, set[str]] = {}  # by worker
+        self._handed_over: dict[
+            str, set[str]
+        ] = {}  # by worker; what is freed is forgotten at times
+        self._existed: dict[str, int] = {}  # by worker: how many of them were left the last time
 
     def met(self, worker: str) -> None:
         """A worker is here; what it made before may have been handed to the hub before this one."""
@@ -38,11 +43,16 @@ class Segments:
         for payload in payloads:
             if payload is not None and payload.segments:
                 names = {segment.name for segment in payload.segments}
-                self._handed_over.setdefault(worker, set()).update(names)
+                known = self._handed_over.setdefault(worker, set())
+                known |= names
+                if len(known) > MOST_KNOWN + 2 * self._existed.get(worker, 0):
+                    known.intersection_update(path.name for path in self._of(worker))
+                    self._existed[worker] = len(known)
 
     def worker_ended(self, worker: str) -> None:
         """Free what a worker never told of."""
         known = self._handed_over.pop(worker, None)
+        self._existed.pop(worker, None)
         if known is not None:
             for path in self._of(worker):
                 if path.name not in known:
@@ -63,4 +73,4 @@ class Segments:
                         path.unlink()
 
     def _of(self, owner: str) -> list[Path]:
-        return list(self._directory.glob(f"{owner}.*"))
+        return [path for path in self._directory.iterdir() if path.name.startswith(f"{owner}.")]
