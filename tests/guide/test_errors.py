@@ -158,8 +158,8 @@ def test_a_worker_that_dies_twice_under_an_input(tmp_path: Path) -> None:
 def test_an_interrupt_cancels_the_call(tmp_path: Path) -> None:
     @app.function()
     def long(path: Path) -> None:
-        path.joinpath("started").touch()
         try:
+            path.joinpath("started").touch()
             time.sleep(30)
         finally:
             path.joinpath("ended").touch()

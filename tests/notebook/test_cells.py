@@ -117,7 +117,7 @@ def test_an_error_shows_the_users_lines_and_nothing_of_nbfn(run: Run) -> None:
         ("list(compiles.map(5))", "'int' object is not iterable"),
         ("list(counts.map([1]))", "A generator Function"),
         ("nbfn.FunctionCall.from_id('x')", "is not the id of a call"),
-        ("nbfn.App().function(tiemout=1)", "Did you mean 'timeout'?"),
+        ("nbfn.App().function(retires=1)", "Did you mean 'retries'?"),
         ("compiles.keep_warm(-1)", "min_containers is -1"),
     ],
 )
