@@ -223,8 +223,8 @@ def test_what_cannot_be_pickled_is_named_before_anything_is_sent() -> None:
 def test_an_interrupt_cancels_a_map(tmp_path: Path) -> None:
     @app.function(max_containers=1)
     def long(path: Path) -> None:
-        path.joinpath("started").touch()
         try:
+            path.joinpath("started").touch()
             time.sleep(30)
         finally:
             path.joinpath("ended").touch()
@@ -244,8 +244,8 @@ def test_an_interrupt_cancels_a_map(tmp_path: Path) -> None:
 def test_an_async_timeout_cancels_a_call(tmp_path: Path) -> None:
     @app.function()
     def forever(path: Path) -> None:
-        path.joinpath("started").touch()
         try:
+            path.joinpath("started").touch()
             time.sleep(30)
         finally:
             path.joinpath("ended").touch()
