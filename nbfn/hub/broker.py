@@ -237,7 +237,9 @@ class Broker:
             if isinstance(message, BadFrame)
             else f"{type(message).__name__} is not for you to say."
         )
-        _log.warning("refused a message: %s", what)
+        # A last word on a connection that is already lost is no cause for alarm.
+        known = connection in self._peers or isinstance(message, BadFrame)
+        _log.log(logging.WARNING if known else logging.DEBUG, "refused a message: %s", what)
         self._router.send(connection, m.Refused("invalid", what))
         if strikes >= STRIKES:
             _log.warning("a peer is no longer listened to")

@@ -89,22 +89,28 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
 
 def crash_message(pool: Pool, event: WorkerExited) -> str:
     """Return the sentence about a worker that died."""
-    how = f"exit code {event.exit_code}" if event.signal is None else _signal_name(event.signal)
     peak = f", peak memory {event.memory_peak / 2**20:.0f} MB" if event.memory_peak else ""
     tail = f"\nThe last lines it wrote to stderr:\n{event.stderr}" if event.stderr else ""
     return (
-        f"The worker process died while running {pool.record.name!r} ({how}{peak}); "
+        f"The worker process died while running {pool.record.name!r} ({_how(event)}{peak}); "
         f"a second try alone on a fresh worker ended the same way.{tail}"
     )
 
 
-def _signal_name(number: int) -> str:
+def _how(event: WorkerExited) -> str:
+    if event.signal is None:
+        known = event.exit_code is not None
+        return (
+            f"exit code {event.exit_code}"
+            if known
+            else "nobody saw how: the hub had been restarted"
+        )
     try:
-        name = signals.Signals(number).name
+        name = signals.Signals(event.signal).name
     except ValueError:
         name = "unknown"
-    hint = ", likely out of memory" if name == "SIGKILL" else ""
-    return f"killed by signal {number}, {name}{hint}"
+    hint = ", by somebody or by a system out of memory" if name == "SIGKILL" else ""
+    return f"killed by signal {event.signal}, {name}{hint}"
 
 
 def crash_details(event: WorkerExited) -> dict[str, object]:

@@ -79,7 +79,7 @@ def start_failed(t: Tables, worker: Worker) -> None:
     t.start_backoff[worker.executable] = (failures, t.now + delay)
     t.after(delay, _start_again, worker.executable)
     if failures >= START_FAILURES:
-        message = f"No worker starts under {worker.executable}. See the hub's log."
+        message = f"No worker starts under {worker.executable}. See logs/hub.log in NBFN_HOME."
         for pool in [pool for pool in t.short.values() if pool.executable == worker.executable]:
             fault: Fault = ("internal_failure", message, {})
             departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))

@@ -241,7 +241,9 @@ def test_f18_many_that_start_at_once_find_one_hub(
         racing = [_run(code) for _ in range(6)]
         pids = {process.communicate(timeout=60)[0] for process in racing}
         (pid,) = map(int, pids)
-        if pid in processes_of(home):  # it may have ended by now, with one that came late in its place
+        if pid in processes_of(
+            home
+        ):  # it may have ended by now, with one that came late in its place
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_running(Places.of()))
     wait_until(lambda: not processes_of(home), within=30)
