@@ -32,6 +32,9 @@ from nbfn_kernel.shell import flush_figures
 
 #: Items of a generator that may be on their way before the consumer has asked for any.
 ITEM_WINDOW = 64
+#: Seconds after which an idle main thread looks up. A signal that comes between Python's last look for one and the wait itself
+#: does not end the wait, and its handler would not run.
+SIGNALS_SEEN = 1.0
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
     "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.objects",
@@ -148,7 +151,10 @@ class Runner:
     def run(self) -> None:
         """Work until told to stop."""
         while not self.stopping:
-            command = self._commands.get()
+            try:
+                command = self._commands.get(timeout=SIGNALS_SEEN)
+            except queue.Empty:
+                continue
             if command is not None:
                 self._bind(command)
             if self.todo and self._function is not None:
