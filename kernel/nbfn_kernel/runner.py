@@ -32,8 +32,8 @@ from nbfn_kernel.shell import flush_figures
 
 #: Items of a generator that may be on their way before the consumer has asked for any.
 ITEM_WINDOW = 64
-#: Seconds after which an idle main thread looks up. A signal that comes between Python's last look for one and the wait itself
-#: does not end the wait, and its handler would not run.
+#: Seconds after which an idle main thread looks up. A signal that comes between Python's last look
+#: for one and the wait itself does not end the wait, and its handler would not run.
 SIGNALS_SEEN = 1.0
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
