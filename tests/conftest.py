@@ -16,6 +16,9 @@ import pytest
 from nbfn import client, discovery
 from nbfn.config import Places
 
+# A shell that runs the tests in the background has them ignore SIGINT, and some send it to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 #: Seconds that processes have to end after their hub was stopped.
 GONE_WITHIN = 15.0
 
