@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from nbfn.context import current_function_call_id, current_input_id, is_local
     from nbfn.exception import Error
     from nbfn.function import Function
-    from nbfn.options import Retries
+    from nbfn.marks import batched, concurrent, enter, exit, method
+    from nbfn.retries import Retries
+    from nbfn.schedule import Cron, Period
+    from nbfn.secret import Secret
     from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputStatus
 
 __version__ = "0.1.0"
@@ -24,33 +27,49 @@ __version__ = "0.1.0"
 __all__ = [
     "App",
     "Client",
+    "Cron",
     "Error",
     "Function",
     "FunctionAutoscalerSettings",
     "FunctionCall",
     "FunctionStats",
     "InputStatus",
+    "Period",
     "Retries",
+    "Secret",
     "__version__",
+    "batched",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
+    "enter",
     "exception",
+    "exit",
     "is_local",
+    "method",
 ]
 
 _HOMES = {
     "App": "app",
     "Client": "client",
+    "Cron": "schedule",
     "Error": "exception",
     "Function": "function",
     "FunctionAutoscalerSettings": "types",
     "FunctionCall": "call",
     "FunctionStats": "types",
     "InputStatus": "types",
-    "Retries": "options",
+    "Period": "schedule",
+    "Retries": "retries",
+    "Secret": "secret",
+    "batched": "marks",
+    "concurrent": "marks",
     "current_function_call_id": "context",
     "current_input_id": "context",
+    "enter": "marks",
+    "exit": "marks",
     "is_local": "context",
+    "method": "marks",
 }
 
 

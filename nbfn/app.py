@@ -13,7 +13,9 @@ from nbfn.client import Client
 from nbfn.definition import Home
 from nbfn.exception import InvalidError
 from nbfn.function import Function
-from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, Retries, check_name
+from nbfn.marks import unwrapped
+from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, check_name
+from nbfn.retries import Retries
 from nbfn.sync import blocking
 
 P = ParamSpec("P")
@@ -150,6 +152,8 @@ class App:
         return decorate  # type: ignore[return-value]
 
     def _add(self, raw: Callable[..., Any], options: Options) -> Function[..., Any]:
+        raw, marks = unwrapped(raw)
+        options = marks.applied(options)
         name = _name_of(raw, options)
         generates = inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
         if options.retries is not None and (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import linecache
@@ -18,15 +19,21 @@ from nbfn.capture import Snapshot
 from nbfn.client import Client
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.options import Options
+from nbfn.schedule import Cron
 from nbfn.session import this_environment
 from nbfn.wire import messages
 from nbfn.wire.messages import (
+    Batching,
+    Concurrency,
     Definition,
+    Endpoint,
     FunctionInfo,
     Message,
     Payload,
     PoolSettings,
+    Resources,
     RetryPolicy,
+    Schedule,
     new_id,
 )
 from nbfn.wire.payload import Carrier
@@ -151,7 +158,6 @@ def define(
         options: Of its decorator.
         carrier: Takes the pickle, beside the message when it is large.
     """
-    retries = options.retries
     definition = Definition(
         name=name,
         payload=Payload(payload),
@@ -159,21 +165,9 @@ def define(
         environment=this_environment(),
         is_generator=generates(raw, options),
         is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
-        timeout=options.timeout,
-        retries=RetryPolicy()
-        if retries is None
-        else RetryPolicy(
-            retries.max_retries,
-            retries.backoff_coefficient,
-            retries.initial_delay,
-            retries.max_delay,
-        ),
-        pool=PoolSettings(
-            options.min_containers,
-            options.max_containers,
-            options.buffer_containers,
-            options.scaledown_window,
-        ),
+        **ways_to_run(options),
+        schedule=_schedule(options),
+        module=str(getattr(raw, "__module__", "")),
         signature=_signature(raw),
         doc=inspect.getdoc(raw) or "",
         source=_source(raw),
@@ -181,6 +175,42 @@ def define(
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
     return msgspec.structs.replace(definition, digest=digest, payload=carrier.wrap(payload))
+
+
+def ways_to_run(options: Options) -> dict[str, Any]:
+    """Return the fields of a `Definition` that say how it is run; the same for functions and classes."""
+    inline = {name: value for secret in options.secrets for name, value in secret.values.items()}
+    return {
+        "timeout": options.timeout,
+        "retries": _like(RetryPolicy, options.retries),
+        "pool": _like(PoolSettings, options),
+        "resources": _like(Resources, options.resources),
+        "concurrency": _like(Concurrency, options.concurrency),
+        "batching": _like(Batching, options.batching),
+        "env": inline | dict(options.env),
+        "secrets": tuple(secret.name for secret in options.secrets if secret.name),
+        "single_use": options.single_use,
+        "at_most_once": options.at_most_once,
+        "startup_timeout": options.startup_timeout,
+        "endpoint": None if options.endpoint is None else _like(Endpoint, options.endpoint),
+    }
+
+
+def _like(kind: Callable[..., Any], source: object | None) -> Any:
+    """Return a part of a message with the values of a dataclass that has the same names."""
+    if source is None:
+        return kind()
+    fields = msgspec.structs.fields(kind)  # type: ignore[arg-type]
+    return kind(**{field.name: getattr(source, field.name) for field in fields})
+
+
+def _schedule(options: Options) -> Schedule | None:
+    if options.schedule is None:
+        return None
+    nothing = Payload(Carrier.nothing())
+    if isinstance(options.schedule, Cron):
+        return Schedule(nothing, options.schedule.cron_string, options.schedule.timezone)
+    return Schedule(nothing, **dataclasses.asdict(options.schedule))
 
 
 def generates(raw: Callable[..., Any] | None, options: Options) -> bool:

@@ -7,14 +7,18 @@ Modal's cloud are accepted and said, once, to have no effect here.
 from __future__ import annotations
 
 import difflib
-import numbers
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from nbfn.exception import InvalidError
+from nbfn.resources import Resources
+from nbfn.retries import Retries, is_int, is_number
+from nbfn.schedule import Cron, Period
+from nbfn.secret import Secret
 
 #: What a Function's or App's name may be.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -32,21 +36,14 @@ _RENAMED = {
 }
 
 _HERE = "workers run in this notebook's own Python environment"
-_NO_LIMIT = "workers share this machine without limits of their own"
 #: Options of Modal's cloud, and what happens instead.
 _CLOUD_ONLY = {
     "image": _HERE,
     "include_source": _HERE,
     "mounts": _HERE,
-    "env": "workers inherit the hub's environment variables",
-    "secrets": "workers inherit the hub's environment variables",
-    "cpu": _NO_LIMIT,
-    "memory": _NO_LIMIT,
-    "ephemeral_disk": _NO_LIMIT,
-    "gpu": "workers see the GPUs of this machine",
+    "ephemeral_disk": "workers see this machine's files",
     "volumes": "workers see this machine's files",
     "network_file_systems": "workers see this machine's files",
-    "schedule": "call the function yourself; schedules are not run yet",
     "proxy": "workers use this machine's network",
     "block_network": "workers use this machine's network",
     "i6pn": "workers use this machine's network",
@@ -56,10 +53,6 @@ _CLOUD_ONLY = {
     "nonpreemptible": "workers are never preempted here",
     "enable_memory_snapshot": "workers are forked from a warm process anyway",
     "restrict_modal_access": "workers may call other Functions",
-    "startup_timeout": "a worker has as long as it needs to start",
-    "allow_concurrent_inputs": "a worker runs one input at a time",
-    "max_inputs": "a worker is used again",
-    "single_use_containers": "a worker is used again",
     "experimental_options": "it has no meaning here",
 }
 _OWN = (
@@ -72,66 +65,54 @@ _OWN = (
     "scaledown_window",
     "serialized",
     "is_generator",
+    "cpu",
+    "memory",
+    "gpu",
+    "env",
+    "secrets",
+    "schedule",
+    "startup_timeout",
+    "single_use_containers",
+    "max_inputs",
+    "at_most_once",
+    "allow_concurrent_inputs",
 )
 
 _warned: set[str] = set()
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Retries:
-    """How often and after what delays a failed input runs again.
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """Inputs that one worker runs at once: at most, and what the pool's size aims at."""
 
-    The n-th delay is ``initial_delay * backoff_coefficient ** (n - 1)`` seconds, at most ``max_delay``.
+    max_inputs: int
+    target_inputs: int | None = None
 
-    Args:
-        max_retries: Times a failed input runs again; 2 means up to three attempts.
-        backoff_coefficient: Factor from one delay to the next, 1 to 10.
-        initial_delay: Seconds before the first retry, 0 to 60.
-        max_delay: Most seconds before a retry, 1 to 60.
 
-    Raises:
-        InvalidError: If a number is out of its bounds.
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Inputs that are run as one: at most how many, and seconds that a batch waits to be full."""
 
-    Examples:
-        >>> Retries(max_retries=3, initial_delay=0.5).max_retries
-        3
-    """
+    max_batch_size: int
+    wait: float
 
-    __module__ = "nbfn"
 
-    max_retries: int
-    backoff_coefficient: float
-    initial_delay: float
-    max_delay: float
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How a function answers HTTP; ``kind`` is fastapi, asgi, wsgi or server."""
 
-    def __init__(
-        self,
-        *,
-        max_retries: int,
-        backoff_coefficient: float = 2.0,
-        initial_delay: float = 1.0,
-        max_delay: float = 60.0,
-    ) -> None:
-        if not _is_int(max_retries) or max_retries < 0:
-            raise InvalidError(
-                f"max_retries is {max_retries!r}; it must be a whole number, 0 or more."
-            )
-        for name, value, low, high in (
-            ("backoff_coefficient", backoff_coefficient, 1, 10),
-            ("initial_delay", initial_delay, 0, 60),
-            ("max_delay", max_delay, 1, 60),
-        ):
-            if not _is_number(value) or not low <= value <= high:
-                raise InvalidError(f"{name} is {value!r}; it must be between {low} and {high}.")
-        object.__setattr__(self, "max_retries", int(max_retries))
-        object.__setattr__(self, "backoff_coefficient", float(backoff_coefficient))
-        object.__setattr__(self, "initial_delay", float(initial_delay))
-        object.__setattr__(self, "max_delay", float(max_delay))
+    kind: str
+    method: str = "GET"
+    label: str = ""
+    docs: bool = False
+    requires_proxy_auth: bool = False
+    port: int = 0
+    startup_timeout: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `App.function` was told, checked."""
+    """What `App.function` or `App.cls` was told, checked."""
 
     name: str | None = None
     timeout: float = DEFAULT_TIMEOUT
@@ -142,6 +123,16 @@ class Options:
     scaledown_window: float | None = None
     serialized: bool = False
     is_generator: bool | None = None
+    resources: Resources = field(default_factory=Resources)
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    secrets: tuple[Secret, ...] = ()
+    schedule: Cron | Period | None = None
+    startup_timeout: float | None = None
+    single_use: bool = False
+    at_most_once: bool = False
+    concurrency: Concurrency | None = None
+    batching: Batching | None = None
+    endpoint: Endpoint | None = None
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
@@ -153,18 +144,34 @@ class Options:
         Raises:
             InvalidError: If a name is unknown (the nearest known one is named) or a value does not fit.
         """
+        return cls(**cls.changes(given))
+
+    @classmethod
+    def changes(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Check options given by name and return those that were given, as fields of this class.
+
+        Raises:
+            InvalidError: As `read`.
+        """
         values: dict[str, Any] = {}
         for name, value in given.items():
-            if name in _CLOUD_ONLY:
+            if name in _CLOUD_ONLY or (name.startswith("_experimental_") and name not in _RENAMED):
                 _warn_once(name, value)
             elif (ours := _RENAMED.get(name, name)) not in _OWN:
                 raise InvalidError(_unknown(name))
             elif value is not None or ours == "timeout":
                 values[ours] = value
+        needs = {name: values.pop(name) for name in ("cpu", "memory", "gpu") if name in values}
         values = {name: _CHECKS[name](name, value) for name, value in values.items()}
-        options = cls(**values)
-        check_pool(options.min_containers, options.max_containers)
-        return options
+        if needs:
+            values["resources"] = Resources.read(**needs)
+        for name in ("single_use_containers", "max_inputs"):
+            if name in values:
+                values["single_use"] = values.pop(name) or values.get("single_use", False)
+        if (count := values.pop("allow_concurrent_inputs", None)) is not None:
+            values["concurrency"] = Concurrency(count)
+        check_pool(values.get("min_containers"), values.get("max_containers"))
+        return values
 
 
 def check_name(what: str, value: Any) -> str:
@@ -201,17 +208,9 @@ def check_setting(name: str, value: Any) -> Any:
     return _CHECKS[name](name, value)
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 def _count(least: int) -> Any:
     def check(name: str, value: Any) -> int:
-        if not _is_int(value) or value < least:
+        if not is_int(value) or value < least:
             raise InvalidError(f"{name} is {value!r}; it must be a whole number, {least} or more.")
         return int(value)
 
@@ -219,7 +218,7 @@ def _count(least: int) -> Any:
 
 
 def _timeout(name: str, value: Any) -> float:
-    if not _is_number(value) or not 0 < value <= LONGEST_TIMEOUT:
+    if not is_number(value) or not 0 < value <= LONGEST_TIMEOUT:
         raise InvalidError(
             f"{name} is {value!r}; it must be a number of seconds up to {LONGEST_TIMEOUT:.0f} (a day)."
         )
@@ -227,21 +226,11 @@ def _timeout(name: str, value: Any) -> float:
 
 
 def _window(name: str, value: Any) -> float:
-    if not _is_number(value) or not 0 < value <= LONGEST_WINDOW:
+    if not is_number(value) or not 0 < value <= LONGEST_WINDOW:
         raise InvalidError(
             f"{name} is {value!r}; it must be > 0 and at most {LONGEST_WINDOW:.0f} seconds."
         )
     return float(value)
-
-
-def _retries(name: str, value: Any) -> Retries:
-    if isinstance(value, Retries):
-        return value
-    if not isinstance(value, int) or value < 0:
-        raise InvalidError(
-            f"{name} is {value!r}; it must be a whole number, 0 or more, or nbfn.Retries(...)."
-        )
-    return Retries(max_retries=int(value), backoff_coefficient=1.0, initial_delay=1.0)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -250,16 +239,53 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
+def _single(name: str, value: Any) -> bool:
+    if value != 1 or isinstance(value, bool):
+        raise InvalidError(
+            f"{name} is {value!r}; only 1 is possible: a fresh worker for each input."
+        )
+    return True
+
+
+def _env(name: str, value: Any) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(part, str) for pair in value.items() for part in pair
+    ):
+        raise InvalidError(f"{name} is {value!r}; it must be a dict from strings to strings.")
+    return MappingProxyType(dict(value))
+
+
+def _secrets(name: str, value: Any) -> tuple[Secret, ...]:
+    found = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if wrong := [item for item in found if not isinstance(item, Secret)]:
+        raise InvalidError(f"{name} has {wrong[0]!r}; it must be a list of nbfn.Secret.")
+    return found
+
+
+def _schedule(name: str, value: Any) -> Cron | Period:
+    if not isinstance(value, Cron | Period):
+        raise InvalidError(f"{name} is {value!r}; it must be nbfn.Cron(...) or nbfn.Period(...).")
+    return value
+
+
 _CHECKS: dict[str, Any] = {
     "name": check_name,
     "timeout": _timeout,
-    "retries": _retries,
+    "retries": Retries.read,
     "min_containers": _count(0),
     "max_containers": _count(1),
     "buffer_containers": _count(0),
     "scaledown_window": _window,
     "serialized": _flag,
     "is_generator": _flag,
+    "env": _env,
+    "secrets": _secrets,
+    "schedule": _schedule,
+    "startup_timeout": _timeout,
+    "single_use_containers": _flag,
+    "max_inputs": _single,
+    "at_most_once": _flag,
+    "allow_concurrent_inputs": _count(1),
 }
 
 
@@ -283,5 +309,5 @@ def _warn_once(name: str, value: Any) -> None:
         return
     _warned.add(name)
     warnings.warn(
-        f"Option {name!r} has no effect in nbfn: {_CLOUD_ONLY[name]}.", UserWarning, stacklevel=4
+        f"Option {name!r} has no effect in nbfn: {_CLOUD_ONLY[name]}.", UserWarning, stacklevel=5
     )

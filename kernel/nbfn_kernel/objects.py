@@ -54,7 +54,7 @@ def _remember_source(definition: Definition) -> None:
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
-def check_value(definition: Definition, value: object) -> None:
+def check_value(name: str, value: object) -> None:
     """Refuse a generator or coroutine that a plain function returned.
 
     Raises:
@@ -66,12 +66,12 @@ def check_value(definition: Definition, value: object) -> None:
         kind = type(value).__name__.replace("_", " ")
         hint = "Await it in an async def" if kind == "coroutine" else "Pass is_generator=True"
         raise InvalidError(
-            f"{definition.name!r} returned a {kind}, which cannot be sent. "
+            f"{name!r} returned a {kind}, which cannot be sent. "
             f"{hint}, or return its values in a list."
         )
 
 
-def iterate(definition: Definition, value: object) -> collections.abc.Iterator[Any]:
+def iterate(name: str, value: object) -> collections.abc.Iterator[Any]:
     """Return the iterator of what a generator Function returned.
 
     Raises:
@@ -80,6 +80,6 @@ def iterate(definition: Definition, value: object) -> collections.abc.Iterator[A
     if isinstance(value, collections.abc.Iterable):
         return iter(value)
     raise InvalidError(
-        f"{definition.name!r} is a generator Function and returned {type(value).__name__}, "
+        f"{name!r} is a generator Function and returned {type(value).__name__}, "
         "which cannot be iterated over."
     )

@@ -24,10 +24,11 @@ from nbfn.context import set_current
 from nbfn.exception import FunctionTimeoutError, InputCancellation, SerializationError
 from nbfn.types import InputStatus
 from nbfn.wire.failure import dump_exception, format_exception
-from nbfn.wire.messages import Bind, BindFailed, Bound, Definition, LeasedInput, Payload, Result
+from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import objects
 from nbfn_kernel.outbox import Item, Outbox
+from nbfn_kernel.service import Service, Target
 from nbfn_kernel.shell import flush_figures
 
 #: Items of a generator that may be on their way before the consumer has asked for any.
@@ -71,8 +72,8 @@ class Runner:
         self._outbox = outbox
         self._cell = cell
         self._commands: queue.SimpleQueue[Bind | None] = queue.SimpleQueue()
-        self._function: Callable[..., Any] | None = None
-        self._definition: Definition | None = None
+        self._service: Service | None = None
+        self._functions: dict[str, Callable[..., Any]] = {}  # by method, "" for a Function's own
         self._armed = 0  # the lease whose user code runs now
         self._wanted = 0  # the lease to stop
         self._reason = ""  # why: cancel, timeout, exit
@@ -157,13 +158,15 @@ class Runner:
                 continue
             if command is not None:
                 self._bind(command)
-            if self.todo and self._function is not None:
-                self._run_queue(self._function)
+            if self.todo and self._service is not None:
+                self._run_queue(self._service)
+        if self._service is not None:
+            self._service.close()
 
     def _bind(self, bind: Bind) -> None:
-        self._definition = definition = bind.definition
         try:
-            self._function = self._adapted(objects.load(self._carrier, definition), definition)
+            self._service = service = Service(self._carrier, bind.definition)
+            self._functions = {name: self._adapted(t) for name, t in service.targets.items()}
         except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
             payload = dump_exception(self._carrier, error, hide=HIDDEN)
             text = format_exception(error, hide=HIDDEN)
@@ -172,16 +175,17 @@ class Runner:
             self._outbox.put(Bound(bind.function, bind.version))
         self._outbox.hurry()
 
-    def _adapted(self, function: Callable[..., Any], definition: Definition) -> Callable[..., Any]:
+    def _adapted(self, target: Target) -> Callable[..., Any]:
         """Give all four kinds of function one shape: arguments in, value to send out."""
-        if definition.is_generator:
-            take = self._take_async if definition.is_async else self._take
-            return lambda *args, **kwargs: take(definition, function(*args, **kwargs))
-        if definition.is_async:
+        function = target.function
+        if target.is_generator:
+            take = self._take_async if target.is_async else self._take
+            return lambda *args, **kwargs: take(target.name, function(*args, **kwargs))
+        if target.is_async:
             return lambda *args, **kwargs: self._await(function(*args, **kwargs))
         return function
 
-    def _run_queue(self, function: Callable[..., Any]) -> None:
+    def _run_queue(self, service: Service) -> None:
         # The hot loop: one piece, and everything hoisted, on purpose.
         todo, outbox, cell = self.todo, self._outbox, self._cell
         clock = time.monotonic
@@ -190,8 +194,7 @@ class Runner:
             self._carrier.dump_result,
             self._carrier.durable.dump_result,
         )
-        append, popleft, definition = outbox.entries.append, todo.popleft, self._definition
-        assert definition is not None
+        append, popleft, functions = outbox.entries.append, todo.popleft, self._functions
         plain, check = objects.PLAIN, objects.check_value
         answer: Payload | None
         args: Any
@@ -212,16 +215,16 @@ class Runner:
                     if self._wanted == lease:
                         self._stop_armed()
                     args, kwargs = load(entry.payload)
-                    value = function(*args, **kwargs)
+                    value = functions[entry.method](*args, **kwargs)
                     self._armed = 0
                     if not self.current:
                         _end_child(None)
                     if type(value) not in plain:
-                        check(definition, value)
+                        check(service.targets[entry.method].name, value)
                     status, answer = SUCCESS, keep(value) if entry.durable else dump(value)
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
                     if not self._armed and isinstance(error, SerializationError):
-                        error = self._unsendable(error)
+                        error = _unsendable(service.targets[entry.method].name, error)
                     self._armed = 0
                     if not self.current:
                         _end_child(error)
@@ -249,19 +252,6 @@ class Runner:
         self.current = cell[0] = 0
         set_current(None)
 
-    def _unsendable(self, error: SerializationError) -> SerializationError:
-        """Return the error of an input whose result cannot be pickled."""
-        assert self._definition is not None
-        before, named, after = str(error).partition("Cannot pickle an object of type ")
-        if before or not named:
-            return error  # no room, say
-        told = SerializationError(
-            f"The result of {self._definition.name!r} holds an object of type {after.partition(':')[0]}, "
-            "which cannot be pickled. Return what it was made of instead."
-        )
-        told.__cause__ = error.__cause__
-        return told
-
     def _failed(self, error: BaseException | None, entry: LeasedInput) -> _Outcome:
         """Return the outcome of an input that raised, or that was stopped and did not care."""
         carrier = self._carrier.durable if entry.durable else self._carrier
@@ -270,11 +260,9 @@ class Runner:
             return FAILURE, dump_exception(carrier, error, hide=HIDDEN)
         if self._reason != "timeout":
             return TERMINATED, None
-        definition = self._definition
-        assert definition is not None
-        late = FunctionTimeoutError(
-            f"{definition.name!r} ran longer than its timeout of {definition.timeout:g} s."
-        )
+        assert self._service is not None
+        name, limit = self._service.targets[entry.method].name, self._service.definition.timeout
+        late = FunctionTimeoutError(f"{name!r} ran longer than its timeout of {limit:g} s.")
         late.__traceback__ = _without_handler(error.__traceback__ if error else None)
         return TIMEOUT, dump_exception(carrier, late, hide=HIDDEN)
 
@@ -294,10 +282,10 @@ class Runner:
         finally:
             self._task = None
 
-    def _take(self, definition: Definition, returned: object) -> int:
+    def _take(self, name: str, returned: object) -> int:
         """Send what a generator yields, as far as there is credit; return how many."""
         lease, count = self.current, 0
-        iterator = objects.iterate(definition, returned)
+        iterator = objects.iterate(name, returned)
         try:
             for value in iterator:
                 payload = self._carrier.dump_result(value)
@@ -311,9 +299,9 @@ class Runner:
                 close()
         return count
 
-    def _take_async(self, definition: Definition, returned: Any) -> int:
+    def _take_async(self, name: str, returned: Any) -> int:
         if not hasattr(returned, "__aiter__"):
-            return self._take(definition, returned)
+            return self._take(name, returned)
         count: int = self._await(self._take_all(returned, self.current))
         return count
 
@@ -335,6 +323,19 @@ class Runner:
             if (close := getattr(generator, "aclose", None)) is not None:
                 await close()
         return count
+
+
+def _unsendable(name: str, error: SerializationError) -> SerializationError:
+    """Return the error of an input whose result cannot be pickled."""
+    before, named, after = str(error).partition("Cannot pickle an object of type ")
+    if before or not named:
+        return error  # no room, say
+    told = SerializationError(
+        f"The result of {name!r} holds an object of type {after.partition(':')[0]}, "
+        "which cannot be pickled. Return what it was made of instead."
+    )
+    told.__cause__ = error.__cause__
+    return told
 
 
 def _end_child(error: BaseException | None) -> NoReturn:

@@ -105,6 +105,7 @@ def call_put(t: Tables, event: CallPut) -> None:
     call = Call(event.call, event.client, pool, event.kind, t.now)
     call.durable = event.durable
     call.expected = event.expected
+    call.parent, call.method = event.parent, event.method
     t.calls[call.id] = call
     client = t.clients.get(event.client)
     if client is not None:
@@ -112,7 +113,7 @@ def call_put(t: Tables, event: CallPut) -> None:
         if not call.durable:
             lending.lend(t, client, 1)
     if call.durable:
-        t.emit(SaveCall(call.id, record.id, version, call.kind, event.inputs))
+        t.emit(saved(call, event.inputs))
         t.emit(Accept(event.client, call.id))
     put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
     t.changed()
@@ -141,8 +142,13 @@ def _add(
     if resent:
         inputs = _unknown(t, call, inputs)
     if call.durable and inputs:
-        t.emit(SaveCall(call.id, *call.pool.key, call.kind, inputs))
+        t.emit(saved(call, inputs))
     put_inputs(t, call, inputs, closed=closed, resent=resent)
+
+
+def saved(call: Call, inputs: Sequence[tuple[int, Payload]]) -> SaveCall:
+    """Return what stores a durable call with these inputs of it."""
+    return SaveCall(call.id, *call.pool.key, call.kind, inputs, call.parent, call.method)
 
 
 def put_inputs(
@@ -202,6 +208,7 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     call = Call(event.call, "", sizing.pool_of(t, record, event.version), event.kind, t.now)
     call.durable = call.closed = True
     call.done, call.failed = event.done, event.failed
+    call.parent, call.method = event.parent, event.method
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
     t.calls[call.id] = call
     put_inputs(t, call, event.inputs, closed=True, resent=True)

@@ -46,6 +46,7 @@ class Grant(Struct, frozen=True, gc=False):
     attempt: int
     payload: Payload
     durable: bool = False
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,8 @@ class SaveCall(Effect):
     version: int
     kind: str
     inputs: Sequence[tuple[int, Payload]]
+    parent: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,8 @@ class CallPut(Event):
     durable: bool = False
     resent: bool = False
     expected: int | None = None
+    parent: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,8 @@ class CallRestored(Event):
     total: int
     done: int
     failed: int
+    parent: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

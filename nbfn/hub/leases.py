@@ -90,7 +90,17 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
         call = item.call
         call.running += 1
         worker.leases[lease] = item
-        grants.append(Grant(lease, call.id, item.index, item.attempt, item.payload, call.durable))
+        grants.append(
+            Grant(
+                lease,
+                call.id,
+                item.index,
+                item.attempt,
+                item.payload,
+                call.durable,
+                call.method,
+            )
+        )
     pool.leased += len(items)
     worker.ran += len(items)
     worker.confirm_due = False

@@ -58,6 +58,8 @@ def _put_call(peer: str, x: m.PutCall) -> Event:
         x.durable,
         x.resent,
         x.total,
+        x.parent,
+        x.method,
     )
 
 
@@ -122,7 +124,8 @@ def _output(o: Outcome) -> m.Output:
 
 def _run(x: effects.RunInputs) -> tuple[str, Message]:
     leased = tuple(
-        m.LeasedInput(g.lease, g.call, g.index, g.attempt, g.payload, g.durable) for g in x.grants
+        m.LeasedInput(g.lease, g.call, g.index, g.attempt, g.payload, g.durable, g.method)
+        for g in x.grants
     )
     return x.worker, m.Run(leased, x.confirm)
 
@@ -145,6 +148,12 @@ def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionIn
         timeout=definition.timeout,
         pool=definition.pool,
         created=created,
+        kind=definition.kind,
+        methods=definition.methods,
+        parameters=definition.parameters,
+        endpoint=definition.endpoint,
+        batching=definition.batching,
+        environment_name=record.environment_name,
     )
 
 

@@ -41,7 +41,7 @@ from nbfn.wire.messages import Definition, Payload
 _log = logging.getLogger("nbfn.hub")
 
 #: Raised with each change of the tables below; `_MIGRATIONS[n]` leads from n to n + 1.
-SCHEMA = 1
+SCHEMA = 2
 _MIGRATIONS = (
     """
     CREATE TABLE functions (id TEXT PRIMARY KEY, record BLOB NOT NULL, latest INTEGER NOT NULL);
@@ -57,6 +57,10 @@ _MIGRATIONS = (
     CREATE TABLE outcomes (call TEXT NOT NULL, number INTEGER NOT NULL, outcome BLOB NOT NULL,
         PRIMARY KEY (call, number)) WITHOUT ROWID;
     CREATE INDEX calls_created ON calls (created);
+    """,
+    """
+    ALTER TABLE calls ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+    ALTER TABLE calls ADD COLUMN method TEXT NOT NULL DEFAULT '';
     """,
 )
 
@@ -154,13 +158,25 @@ class Store:
         found = []
         for call, waiting in inputs.items():
             row = self._connection.execute(
-                "SELECT function, version, kind, total FROM calls WHERE id = ?", (call,)
+                "SELECT function, version, kind, total, parent, method FROM calls WHERE id = ?",
+                (call,),
             ).fetchone()
             outcomes = self._outcomes(call)
             failed = sum(outcome.status != InputStatus.SUCCESS for outcome in outcomes)
-            function, version, kind, total = row
+            function, version, kind, total, parent, method = row
             found.append(
-                CallRestored(call, function, version, kind, waiting, total, len(outcomes), failed)
+                CallRestored(
+                    call=call,
+                    function=function,
+                    version=version,
+                    kind=kind,
+                    inputs=waiting,
+                    total=total,
+                    done=len(outcomes),
+                    failed=failed,
+                    parent=parent,
+                    method=method,
+                )
             )
         return found
 
@@ -256,8 +272,12 @@ class Store:
             case SaveCall():
                 count = len(save.inputs)
                 execute(
-                    "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + ?",
-                    (save.call, save.function, save.version, save.kind, time.time(), count, count),
+                    "INSERT INTO calls (id, function, version, kind, created, total, parent, method) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total",
+                    (
+                        *(save.call, save.function, save.version, save.kind, time.time(), count),
+                        *(save.parent, save.method),
+                    ),
                 )
                 rows = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
                 self._connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", rows)

@@ -83,7 +83,9 @@ class Call:
         "id",
         "inputs",
         "kind",
+        "method",
         "next_index",
+        "parent",
         "pool",
         "queue",
         "recent",
@@ -103,6 +105,8 @@ class Call:
         self.pool = pool
         self.kind = kind
         self.created = now
+        self.parent = ""  # the input whose code made it, if one did
+        self.method = ""  # of a class
         self.durable = False
         self.closed = False
         self.next_index = 0  # inputs come in order: a lower index has been here

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 #: Raised by one whenever two versions could not understand each other.
-PROTOCOL = 1
+PROTOCOL = 2
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 #: Characters after the prefix of an id: 22 base62 characters hold 131 bits.
@@ -107,8 +107,86 @@ class PoolSettings(Data):
     scaledown_window: float | None = None
 
 
+class Resources(Data):
+    """What a worker of a Function needs; None and 0 ask for nothing. Memory is in bytes, processors in cores."""
+
+    cpu: float | None = None
+    cpu_limit: float | None = None
+    memory: int | None = None
+    memory_limit: int | None = None  # a worker that holds more is ended
+    gpu: str | None = None  # the kind; "any" for whatever there is
+    gpus: int | None = None  # how many
+
+
+class Concurrency(Data):
+    """How many inputs (of batched Functions: batches) one worker runs at once, and how many it should on average."""
+
+    max_inputs: int | None = None
+    target_inputs: int | None = None
+
+
+class Batching(Data):
+    """Inputs that are gathered and run as one; a batch that is not full leaves after ``wait`` seconds."""
+
+    max_batch_size: int | None = None
+    wait: float | None = None
+
+
+class Schedule(Data):
+    """When the hub calls a Function by itself: a cron line, or a period counted from the deploy.
+
+    ``payload`` is the pickle of no arguments, which the hub cannot make.
+    """
+
+    payload: Payload
+    cron: str = ""
+    timezone: str = "UTC"
+    years: int = 0
+    months: int = 0
+    weeks: int = 0
+    days: int = 0
+    hours: int = 0
+    minutes: int = 0
+    seconds: float = 0.0
+
+
+class Endpoint(Data):
+    """How a Function or method answers HTTP."""
+
+    kind: str  # fastapi, asgi, wsgi, server
+    method: str = "GET"
+    label: str = ""
+    docs: bool = False
+    requires_proxy_auth: bool = False
+    port: int = 0  # of a server that the function starts itself
+    startup_timeout: float = 5.0
+
+
+class Method(Data):
+    """One method of a class, as callers need to know it."""
+
+    name: str
+    is_generator: bool = False
+    is_async: bool = False
+    batching: Batching = Batching()
+    endpoint: Endpoint | None = None
+    signature: str = ""
+    doc: str = ""
+
+
+class Parameter(Data):
+    """One `nbfn.parameter` of a class. ``default`` is its MessagePack, None where one must be given."""
+
+    name: str
+    type: str  # str, int, bytes, bool
+    default: bytes | None = None
+
+
 class Definition(Data):
-    """One version of a Function: what it is called, what a worker must load, how it must be run."""
+    """One version of a Function: what it is called, what a worker must load, how it must be run.
+
+    A class is a Function of kind "cls": its workers hold one object, and a call names one of ``methods``.
+    """
 
     name: str
     payload: Payload
@@ -123,6 +201,21 @@ class Definition(Data):
     doc: str = ""
     source: str = ""
     filename: str = ""
+    kind: str = "function"  # function, cls
+    methods: tuple[Method, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    arguments: Payload | None = None  # of the class's constructor: a variant has them
+    resources: Resources = Resources()
+    concurrency: Concurrency = Concurrency()
+    batching: Batching = Batching()
+    env: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()  # names of stored ones; the hub adds their values for the worker
+    single_use: bool = False  # a fresh worker for each input
+    at_most_once: bool = False  # an input that began never runs again
+    startup_timeout: float | None = None  # seconds to load, enter hooks included
+    schedule: Schedule | None = None
+    endpoint: Endpoint | None = None
+    module: str = ""
 
 
 class FunctionInfo(Data):
@@ -142,6 +235,15 @@ class FunctionInfo(Data):
     timeout: float
     pool: PoolSettings
     created: bool = True  # False: the same bytes were registered before, nothing changed
+    kind: str = "function"
+    methods: tuple[Method, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    endpoint: Endpoint | None = None
+    batching: Batching = Batching()
+    environment_name: str = ""
+    web_url: str = (
+        ""  # where its endpoint answers; of a class: what methods' labels are appended to
+    )
 
 
 class NewInput(Data):
@@ -184,6 +286,7 @@ class LeasedInput(Data):
     attempt: int
     payload: Payload
     durable: bool = False  # its result goes to disk: it must outlive processes
+    method: str = ""  # of a class
 
 
 class Result(Data):
@@ -306,6 +409,7 @@ class PutCall(Message):
     resent: bool = False
     parent: str = ""  # input id of the caller, when called from inside a worker
     total: int | None = None  # inputs there will be, where the caller knows
+    method: str = ""  # which one, when the Function is a class
 
 
 class PutInputs(Message):

@@ -94,6 +94,11 @@ class Carrier:
                 return Payload(data)
         return self.dump((args, kwargs))
 
+    @staticmethod
+    def nothing() -> bytes:
+        """Return the pickle of no arguments."""
+        return pickle.dumps(((), {}), protocol=5)
+
     def dump_result(self, value: Any) -> Payload:
         """Pickle what a function returned; plain small values take a short way round
         cloudpickle.

@@ -1,0 +1,232 @@
+"""What decorators below ``@app.function()`` and inside ``@app.cls()`` classes say of a function.
+
+A mark wraps the function in a `Partial`, which `App.function` and `App.cls` unwrap again. Workers
+know this module too: a class travels with its marks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nbfn.exception import InvalidError
+from nbfn.options import Batching, Concurrency, Endpoint, Options
+from nbfn.retries import is_int, is_number
+
+#: Bounds of a batch: inputs, and milliseconds it may wait.
+LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """All that was said of one function; later marks add to earlier ones."""
+
+    method: bool = False
+    enter: str = ""  # snap, plain
+    exit: bool = False
+    is_generator: bool | None = None
+    batching: Batching | None = None
+    concurrency: Concurrency | None = None
+    endpoint: Endpoint | None = None
+
+    @property
+    def lifecycle(self) -> bool:
+        """Whether it is run by the worker, not called."""
+        return bool(self.enter) or self.exit
+
+    @property
+    def callable(self) -> bool:
+        """Whether it can be called from elsewhere."""
+        return self.method or self.batching is not None or self.endpoint is not None
+
+    def applied(self, options: Options) -> Options:
+        """Return options with these marks added."""
+        said: dict[str, Any] = {
+            "is_generator": self.is_generator,
+            "batching": self.batching,
+            "concurrency": self.concurrency,
+            "endpoint": self.endpoint,
+        }
+        return dataclasses.replace(options, **{k: v for k, v in said.items() if v is not None})
+
+
+class Partial:
+    """A marked function (or class) that no App has taken up yet; inside a class, a method as any other."""
+
+    __module__ = "nbfn"
+
+    def __init__(self, raw: Any, marks: Marks) -> None:
+        self.raw = raw
+        self.marks = marks
+        self.__doc__ = raw.__doc__
+        self.__name__ = getattr(raw, "__name__", "")
+        self.__wrapped__ = raw
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else self.raw.__get__(instance, owner)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: it is not registered."""
+        raise InvalidError(
+            f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
+        )
+
+    def __repr__(self) -> str:
+        return f"<marked {self.__name__!r}, not registered with an App>"
+
+
+def unwrapped(raw: Any) -> tuple[Any, Marks]:
+    """Return a function, or class, without its marks, and the marks."""
+    return (raw.raw, raw.marks) if isinstance(raw, Partial) else (raw, Marks())
+
+
+def mark(what: str, raw: Any, **changes: Any) -> Partial:
+    """Add marks to a function.
+
+    Args:
+        what: The decorator's name, for messages.
+        raw: The function, or what an earlier mark made of it.
+        **changes: Fields of `Marks`.
+
+    Raises:
+        InvalidError: If the marks contradict each other.
+    """
+    raw, before = unwrapped(raw)
+    if type(raw).__module__ == "nbfn":  # a Function or Cls already
+        raise InvalidError(f"Put {what} below @app.function() or @app.cls(), not above.")
+    marks = dataclasses.replace(before, **changes)
+    if marks.lifecycle and (marks.callable or marks.concurrency):
+        raise InvalidError(
+            f"{getattr(raw, '__name__', raw)!r} cannot be both a lifecycle hook (enter, exit) and callable; "
+            "write two methods."
+        )
+    return Partial(raw, marks)
+
+
+def forgotten(what: str, given: tuple[Any, ...]) -> None:
+    """Refuse a positional argument, which is mostly the function that forgotten parentheses give.
+
+    Raises:
+        InvalidError: If there is one.
+    """
+    if not given:
+        return
+    if callable(given[0]):
+        raise InvalidError(f"Did you forget parentheses? Write {what}() above the def.")
+    raise InvalidError(f"The options of {what}(...) are keywords: name them.")
+
+
+def method(
+    *given: Any, is_generator: bool | None = None, keep_warm: Any = None
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a method of an ``@app.cls()`` class callable from elsewhere.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        is_generator: Whether it yields, where that cannot be seen from the ``def``.
+        keep_warm: Modal's former option; it belongs on the class.
+
+    Raises:
+        InvalidError: If the parentheses are missing.
+    """
+    forgotten("@nbfn.method", given)
+    if keep_warm is not None:
+        raise InvalidError("keep_warm belongs on the class: @app.cls(min_containers=...).")
+    return lambda raw: mark("@nbfn.method()", raw, method=True, is_generator=is_generator)
+
+
+def enter(*given: Any, snap: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Have a method run once in each worker before its first input.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        snap: Whether it runs before the hooks without ``snap``, as what Modal snapshots does.
+    """
+    forgotten("@nbfn.enter", given)
+    return lambda raw: mark("@nbfn.enter()", raw, enter="snap" if snap else "plain")
+
+
+def exit(*given: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: A001 - Modal's name
+    """Have a method run once in each worker that ends in good order."""
+    forgotten("@nbfn.exit", given)
+    return lambda raw: mark("@nbfn.exit()", raw, exit=True)
+
+
+def concurrent(
+    *given: Any, max_inputs: int, target_inputs: int | None = None
+) -> Callable[[Any], Any]:
+    """Let each worker run several inputs at once: coroutines as tasks of one event loop, others in threads.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        max_inputs: Inputs that a worker runs at once, at most.
+        target_inputs: Inputs for each worker that the size of the pool aims at; ``max_inputs`` when not given.
+
+    Raises:
+        InvalidError: If a number does not fit.
+    """
+    forgotten("@nbfn.concurrent", given)
+    found = read_concurrency(max_inputs, target_inputs)
+    return lambda raw: mark("@nbfn.concurrent(...)", raw, concurrency=found)
+
+
+def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
+    """Check the two numbers of `concurrent`."""
+    if not is_int(max_inputs) or max_inputs < 1:
+        raise InvalidError(f"max_inputs is {max_inputs!r}; it must be a whole number, 1 or more.")
+    if target_inputs is not None and (not is_int(target_inputs) or target_inputs < 1):
+        raise InvalidError(f"target_inputs is {target_inputs!r}; it must be 1 or more.")
+    if target_inputs is not None and target_inputs > max_inputs:
+        raise InvalidError(
+            f"target_inputs ({target_inputs}) is above max_inputs ({max_inputs}); it must not be."
+        )
+    return Concurrency(int(max_inputs), target_inputs)
+
+
+def batched(
+    *given: Any, max_batch_size: int, wait_ms: float
+) -> Callable[[Callable[..., Any]], Any]:
+    """Gather inputs and run them as one: callers pass single values, the body gets and returns lists.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        max_batch_size: Inputs in one batch, 1 to 1000.
+        wait_ms: Milliseconds that a batch waits to be full, 0 to 600000.
+
+    Raises:
+        InvalidError: If a number does not fit, the function yields, or it has default arguments.
+    """
+    forgotten("@nbfn.batched", given)
+    found = read_batching(max_batch_size, wait_ms)
+
+    def decorate(raw: Callable[..., Any]) -> Any:
+        function, _ = unwrapped(raw)
+        name = getattr(function, "__name__", "it")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidError(f"{name!r} yields; a batched function must return a list.")
+        if not isinstance(function, type) and _has_defaults(function):
+            raise InvalidError(f"{name!r} is batched, so it cannot have default arguments.")
+        return mark("@nbfn.batched(...)", raw, batching=found)
+
+    return decorate
+
+
+def read_batching(max_batch_size: Any, wait_ms: Any) -> Batching:
+    """Check the two numbers of `batched`."""
+    if not is_int(max_batch_size) or not 1 <= max_batch_size <= LARGEST_BATCH:
+        raise InvalidError(
+            f"max_batch_size is {max_batch_size!r}; it must be a whole number from 1 to {LARGEST_BATCH}."
+        )
+    if not is_number(wait_ms) or not 0 <= wait_ms <= LONGEST_WAIT_MS:
+        raise InvalidError(
+            f"wait_ms is {wait_ms!r}; it must be milliseconds from 0 to {LONGEST_WAIT_MS}."
+        )
+    return Batching(int(max_batch_size), float(wait_ms) / 1000)
+
+
+def _has_defaults(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.default is not p.empty for p in parameters)

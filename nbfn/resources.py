@@ -1,0 +1,85 @@
+"""What a worker of a Function needs: processors, memory, GPUs; read from Modal's spellings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from nbfn.exception import InvalidError
+from nbfn.retries import is_int, is_number
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """A request and its limits; None where nothing is asked for.
+
+    Attributes:
+        cpu, cpu_limit: Processors, in cores.
+        memory, memory_limit: Bytes.
+        gpu: The kind of GPU; "any" for whatever there is, several kinds separated by "|".
+        gpus: How many.
+    """
+
+    cpu: float | None = None
+    cpu_limit: float | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    gpu: str | None = None
+    gpus: int | None = None
+
+    @classmethod
+    def read(cls, cpu: Any = None, memory: Any = None, gpu: Any = None) -> Resources:
+        """Check the options ``cpu``, ``memory`` and ``gpu``.
+
+        Args:
+            cpu: Cores, or (request, limit).
+            memory: MiB, or (request, limit).
+            gpu: ``"A100"``, ``"H100:2"``, ``"any"``, or a list of such, the first choice first.
+
+        Raises:
+            InvalidError: If one cannot be such a request.
+        """
+        cores, cores_limit = _pair("cpu", cpu, is_number, "cores")
+        mebibytes, limit = _pair("memory", memory, is_int, "MiB")
+        kind, count = _gpu(gpu)
+        return cls(
+            None if cores is None else float(cores),
+            None if cores_limit is None else float(cores_limit),
+            None if mebibytes is None else int(mebibytes) * MEBIBYTE,
+            None if limit is None else int(limit) * MEBIBYTE,
+            kind,
+            count,
+        )
+
+
+def _pair(name: str, value: Any, fits: Any, unit: str) -> tuple[Any, Any]:
+    """Return request and limit; a single number is both."""
+    if value is None:
+        return None, None
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or not all(fits(part) and part > 0 for part in pair):
+        raise InvalidError(
+            f"{name} is {value!r}; it must be a number of {unit}, or (request, limit) of such."
+        )
+    if pair[1] < pair[0]:
+        raise InvalidError(f"{name} is {value!r}; its limit is below its request.")
+    return pair[0], pair[1]
+
+
+def _gpu(value: Any) -> tuple[str | None, int | None]:
+    if value is None:
+        return None, None
+    choices = value if isinstance(value, list | tuple) else [value]
+    if not choices:
+        raise InvalidError("gpu is an empty list; name a kind, such as 'A100' or 'any'.")
+    kinds, counts = [], []
+    for choice in choices:
+        found = re.fullmatch(r"([A-Za-z][\w.+-]*)(?::(\d+))?", str(choice))
+        if not isinstance(choice, str) or found is None or found[2] == "0":
+            raise InvalidError(f"gpu is {value!r}; it must be like 'A100', 'H100:2' or 'any'.")
+        kinds.append(found[1])
+        counts.append(int(found[2] or 1))
+    return "|".join(kinds), counts[0]
