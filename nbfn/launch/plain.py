@@ -12,11 +12,16 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from nbfn.launch import processes
 from nbfn.launch.base import Exit, Report, WorkerSpec
+
+#: Marks all that descends from one plain worker. Not the worker's id: who chose that may have
+#: chosen the same for a worker of another hub.
+MARK = "NBFN_PLAIN"
 
 
 class Plain:
@@ -28,17 +33,20 @@ class Plain:
         descriptor: int,
         pid: int,
         process: subprocess.Popen[bytes] | None = None,
+        mark: str = "",
     ) -> None:
         self.worker = worker
         self.descriptor = descriptor
         self._pid = pid
         self._process = process
+        self._mark = mark
         self._ordered = False
         self._kill_at = float("inf")
 
     @classmethod
     def start(cls, spec: WorkerSpec, environment: Mapping[str, str]) -> Plain:
         """Start a worker as `Launcher.submit` does."""
+        mark = uuid.uuid4().hex
         process = subprocess.Popen(
             spec.argv or (spec.executable, "-P", "-m", "nbfn_kernel"),
             stdin=subprocess.DEVNULL,
@@ -48,10 +56,11 @@ class Plain:
                 **python_path(spec.executable, environment),
                 **spec.environment,
                 "NBFN_WORKER": spec.worker,
+                MARK: mark,
             },
             start_new_session=True,
         )
-        return cls(spec.worker, os.pidfd_open(process.pid), process.pid, process)
+        return cls(spec.worker, os.pidfd_open(process.pid), process.pid, process, mark)
 
     def pid(self, _worker: str) -> int:
         """Return its pid."""
@@ -80,7 +89,7 @@ class Plain:
             memory = usage.ru_maxrss * 1024
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
-            processes.kill_marked("NBFN_WORKER", self.worker)
+            processes.kill_marked(MARK, self._mark)
         reports.append(
             Exit(
                 self.worker,
