@@ -6,29 +6,60 @@ import inspect
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Never, ParamSpec, Protocol, TypeVar, overload
 
 from nbfn.client import Client
 from nbfn.definition import Home
 from nbfn.exception import InvalidError
 from nbfn.function import Function
-from nbfn.marks import unwrapped
+from nbfn.marks import Partial, unwrapped
 from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, check_name
 from nbfn.retries import Retries
 from nbfn.sync import blocking
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Original = TypeVar("Original")
 
 
 class Decorator(Protocol):
     """What ``@app.function(...)`` is: makes a Function of a ``def`` or an ``async def``."""
 
     @overload
-    def __call__(self, raw: Callable[P, Coroutine[Any, Any, R]], /) -> Function[P, R]: ...
+    def __call__(self, raw: Partial[P, R, Original], /) -> Function[P, R, Original]: ...
+    # One that returns Any fits every overload, so the first takes it.
     @overload
-    def __call__(self, raw: Callable[P, R], /) -> Function[P, R]: ...
+    def __call__(self, raw: Callable[P, Never], /) -> Function[P, Any, Any]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Function[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[P, AsyncGenerator[R, Any]], /
+    ) -> Function[P, R, AsyncGenerator[R, Any]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[P, AsyncIterator[R]], /
+    ) -> Function[P, R, AsyncIterator[R]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[P, Generator[R, Any, Any]], /
+    ) -> Function[P, R, Generator[R, Any, Any]]: ...
+    @overload
+    def __call__(self, raw: Callable[P, Iterator[R]], /) -> Function[P, R, Iterator[R]]: ...
+    @overload
+    def __call__(self, raw: Callable[P, R], /) -> Function[P, R, R]: ...
 
 
 class App:

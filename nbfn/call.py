@@ -348,7 +348,7 @@ class FunctionCall(Generic[R]):
         return self
 
     @classmethod
-    def from_id(cls, function_call_id: str, client: Client | None = None) -> Self:
+    def from_id(cls, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
         """Return the handle of a call made anywhere by you; nothing is asked before its first use.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 from nbfn import capture, context, exception
 from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
@@ -23,6 +23,12 @@ from nbfn.wire.messages import Message
 
 P = ParamSpec("P")
 R = TypeVar("R")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultingTypeVar
+
+    Original = DefaultingTypeVar("Original", default=R)
+else:  # defaults of type variables are for checkers; `typing` has them from Python 3.13 on
+    Original = TypeVar("Original")
 
 
 def _parent() -> str:
@@ -43,7 +49,7 @@ async def _lookup(
     return found
 
 
-class Function(Generic[P, R]):
+class Function(Generic[P, R, Original]):
     """A callable that runs on the workers of its pool.
 
     Made by ``@app.function()`` or found by `from_name`; its methods register it by themselves when
@@ -80,9 +86,9 @@ class Function(Generic[P, R]):
             "A Function is made by @app.function() or Function.from_name(...), not by Function(...)."
         )
 
-    def __class_getitem__(cls, parameters: Any) -> Any:  # Modal's has a third parameter
-        if isinstance(parameters, tuple) and len(parameters) > 2:
-            parameters = parameters[:2]
+    def __class_getitem__(cls, parameters: Any) -> Any:  # the third defaults to the second
+        if isinstance(parameters, tuple) and len(parameters) == 2:
+            parameters = (*parameters, parameters[1])
         return super().__class_getitem__(parameters)  # type: ignore[misc]
 
     @classmethod
@@ -153,13 +159,15 @@ class Function(Generic[P, R]):
         self._shown = f"Function.from_name({app_name!r}, {name!r}{shown})"
         return self
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: say where it should run."""
-        __tracebackhide__ = True
-        raise TypeError(
-            f"'Function' object is not callable. Use {self._name}.remote(...) to run it on a worker, "
-            f"or {self._name}.local(...) to run it here."
-        )
+    if not TYPE_CHECKING:  # a checker says that it cannot be called
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            """Refuse: say where it should run."""
+            __tracebackhide__ = True
+            raise TypeError(
+                f"'Function' object is not callable. Use {self._name}.remote(...) to run it on a worker, "
+                f"or {self._name}.local(...) to run it here."
+            )
 
     # --- becoming live ---------------------------------------------------------------------------
 
@@ -255,7 +263,7 @@ class Function(Generic[P, R]):
             await self._live()
 
     @blocking
-    async def hydrate(self, client: Client | None = None) -> Function[P, R]:
+    async def hydrate(self, client: Client | None = None) -> Function[P, R, Original]:
         """Learn from the hub what this Function is (registering it if it is local) and return it.
 
         Args:
@@ -327,7 +335,7 @@ class Function(Generic[P, R]):
         return await call.result()  # type: ignore[no-any-return]
 
     @streaming
-    def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]:
+    def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
         """Run a generator on a worker and iterate over what it yields, while it runs.
 
         The call begins when the result is iterated. Leaving the loop early cancels it, so that its
@@ -362,7 +370,7 @@ class Function(Generic[P, R]):
         await wait(call.accepted)
         return FunctionCall._make(call.id, live.info.name)
 
-    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Original:
         """Run it here, in this thread, as if it had never been decorated.
 
         Raises:

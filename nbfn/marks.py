@@ -8,13 +8,39 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
 from dataclasses import dataclass
-from typing import Any
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Never,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
 
 from nbfn.exception import InvalidError
 from nbfn.options import Batching, Concurrency, Endpoint, Options
 from nbfn.retries import is_int, is_number
+
+if TYPE_CHECKING:
+    from nbfn.function import Function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Original = TypeVar("Original")
+F = TypeVar("F")
 
 #: Bounds of a batch: inputs, and milliseconds it may wait.
 LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
@@ -53,7 +79,7 @@ class Marks:
         return dataclasses.replace(options, **{k: v for k, v in said.items() if v is not None})
 
 
-class Partial:
+class Partial(Generic[P, R, Original]):
     """A marked function (or class) that no App has taken up yet; inside a class, a method as any other."""
 
     __module__ = "nbfn"
@@ -65,17 +91,68 @@ class Partial:
         self.__name__ = getattr(raw, "__name__", "")
         self.__wrapped__ = raw
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else self.raw.__get__(instance, owner)
+    if TYPE_CHECKING:  # on the objects that an ``@app.cls()`` class makes, it is a Function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: it is not registered."""
-        raise InvalidError(
-            f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
-        )
+        @overload
+        def __get__(self, instance: None, owner: type) -> Self: ...
+        @overload
+        def __get__(self, instance: object, owner: type) -> Function[P, R, Original]: ...
+        def __get__(self, instance: Any, owner: type) -> Any: ...
+
+    else:
+
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            return self if instance is None else self.raw.__get__(instance, owner)
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Refuse: it is not registered."""
+            raise InvalidError(
+                f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
+            )
 
     def __repr__(self) -> str:
         return f"<marked {self.__name__!r}, not registered with an App>"
+
+
+class MethodDecorator(Protocol):
+    """What ``@method()`` is: the method's ``self`` is no parameter of its Function."""
+
+    # One that returns Any fits every overload, so the first takes it.
+    @overload
+    def __call__(self, raw: Callable[Concatenate[Any, P], Never], /) -> Partial[P, Any, Any]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+    ) -> Partial[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], AsyncGenerator[R, Any]], /
+    ) -> Partial[P, R, AsyncGenerator[R, Any]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], AsyncIterator[R]], /
+    ) -> Partial[P, R, AsyncIterator[R]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], Generator[R, Any, Any]], /
+    ) -> Partial[P, R, Generator[R, Any, Any]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], Iterator[R]], /
+    ) -> Partial[P, R, Iterator[R]]: ...
+    @overload
+    def __call__(self, raw: Callable[Concatenate[Any, P], R], /) -> Partial[P, R, R]: ...
+
+
+class BatchDecorator(Protocol):
+    """What ``@batched(...)`` is: callers pass single values and get one, which no parameter list can say."""
+
+    @overload
+    def __call__(
+        self, raw: Callable[..., Coroutine[Any, Any, list[R]]], /
+    ) -> Partial[..., R, Coroutine[Any, Any, list[R]]]: ...
+    @overload
+    def __call__(self, raw: Callable[..., list[R]], /) -> Partial[..., R, list[R]]: ...
 
 
 def unwrapped(raw: Any) -> tuple[Any, Marks]:
@@ -83,7 +160,7 @@ def unwrapped(raw: Any) -> tuple[Any, Marks]:
     return (raw.raw, raw.marks) if isinstance(raw, Partial) else (raw, Marks())
 
 
-def mark(what: str, raw: Any, **changes: Any) -> Partial:
+def mark(what: str, raw: Any, **changes: Any) -> Any:
     """Add marks to a function.
 
     Args:
@@ -119,9 +196,7 @@ def forgotten(what: str, given: tuple[Any, ...]) -> None:
     raise InvalidError(f"The options of {what}(...) are keywords: name them.")
 
 
-def method(
-    *given: Any, is_generator: bool | None = None, keep_warm: Any = None
-) -> Callable[[Callable[..., Any]], Any]:
+def method(*given: Any, is_generator: bool | None = None, keep_warm: Any = None) -> MethodDecorator:
     """Make a method of an ``@app.cls()`` class callable from elsewhere.
 
     Args:
@@ -138,7 +213,7 @@ def method(
     return lambda raw: mark("@nbfn.method()", raw, method=True, is_generator=is_generator)
 
 
-def enter(*given: Any, snap: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
     """Have a method run once in each worker before its first input.
 
     Args:
@@ -149,15 +224,13 @@ def enter(*given: Any, snap: bool = False) -> Callable[[Callable[..., Any]], Any
     return lambda raw: mark("@nbfn.enter()", raw, enter="snap" if snap else "plain")
 
 
-def exit(*given: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: A001 - Modal's name
+def exit(*given: Any) -> Callable[[F], F]:  # noqa: A001 - Modal's name
     """Have a method run once in each worker that ends in good order."""
     forgotten("@nbfn.exit", given)
     return lambda raw: mark("@nbfn.exit()", raw, exit=True)
 
 
-def concurrent(
-    *given: Any, max_inputs: int, target_inputs: int | None = None
-) -> Callable[[Any], Any]:
+def concurrent(*given: Any, max_inputs: int, target_inputs: int | None = None) -> Callable[[F], F]:
     """Let each worker run several inputs at once: coroutines as tasks of one event loop, others in threads.
 
     Args:
@@ -186,9 +259,7 @@ def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
     return Concurrency(int(max_inputs), target_inputs)
 
 
-def batched(
-    *given: Any, max_batch_size: int, wait_ms: float
-) -> Callable[[Callable[..., Any]], Any]:
+def batched(*given: Any, max_batch_size: int, wait_ms: float) -> BatchDecorator:
     """Gather inputs and run them as one: callers pass single values, the body gets and returns lists.
 
     Args:
