@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import linecache
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,13 @@ from typing import Any
 
 import msgspec
 
-from nbfn import capture
-from nbfn.capture import Snapshot
 from nbfn.client import Client
 from nbfn.exception import InvalidError, SerializationError
+from nbfn.modules import carrying, warn_of_changes
 from nbfn.options import Options
 from nbfn.schedule import Cron
 from nbfn.session import this_environment
+from nbfn.snapshot import Snapshot, type_name
 from nbfn.wire import messages
 from nbfn.wire.messages import (
     Batching,
@@ -38,6 +39,8 @@ from nbfn.wire.messages import (
 )
 from nbfn.wire.payload import Carrier
 
+#: Seconds between two looks whether the files of captured modules changed.
+LOOK = 1.0
 #: Types whose values hold no code, so that none of it needs to travel by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
@@ -78,9 +81,13 @@ class Live:
     modules: list[ModuleType] = field(default_factory=list)
     others: list[Any] = field(default_factory=list)  # Functions that it calls
     raw: Callable[..., Any] | None = None
+    looked: float = 0.0  # when its modules' files were looked at
 
     def current(self) -> bool:
         """Return whether it still holds: the same hub, and no captured name rebound."""
+        if self.modules and time.monotonic() - self.looked >= LOOK:
+            self.looked = time.monotonic()
+            warn_of_changes(self.modules)
         return (
             self.client.epoch == self.epoch
             and not self.client.closed
@@ -100,7 +107,7 @@ class Live:
         try:
             if not self.modules or (not kwargs and all(type(a) in _PLAIN for a in args)):
                 return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
-            with capture.carrying(self.modules):
+            with carrying(self.modules):
                 return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
         except SerializationError as error:
             if isinstance(error.__cause__, InvalidError):
@@ -114,7 +121,7 @@ class Live:
             try:
                 self.client.carrier.discard(self.client.carrier.dump(value))
             except SerializationError as why:
-                what = _innermost(str(why)) or capture.type_name(value)
+                what = _innermost(str(why)) or type_name(value)
                 return SerializationError(
                     f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). "
                     "Open it inside the function, or pass what is needed to open it."

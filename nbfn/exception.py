@@ -2,31 +2,51 @@
 
 ```
 Exception
- └ Error                        error
-    ├ InvalidError              invalid            the call is wrong; fix it here
-    │  └ ConflictError          conflict           it collides with something that exists
-    ├ NotFoundError             not_found          no such App, Function or call
-    ├ AuthError                 auth               the hub does not know you
-    ├ ExecutionError            execution          it cannot be done from here
-    ├ SerializationError        serialization      a value cannot be pickled
-    ├ DeserializationError      deserialization    a value cannot be rebuilt at the other end
-    ├ TimeoutError              timeout            (not the builtin)
-    │  ├ FunctionTimeoutError   function_timeout   the body ran longer than `timeout`
-    │  └ OutputExpiredError     output_expired     the result was kept long enough
-    ├ RemoteError               remote             it went wrong at the worker, without a type we
-    have ├ ServiceError              service            the hub or the way to it │  ├
-    ConnectionError        connection         no hub answers (not the builtin) │  └ VersionError
-    version            the two ends do not fit together ├ ResourceExhaustedError
-    resource_exhausted a limit was reached; try again later └ InternalFailure
-    internal_failure   the worker was lost, not your code's fault
-       └ WorkerCrashed          worker_crashed     the worker died while running the input
+ └ Error                           error
+    ├ InvalidError                 invalid             the call is wrong; fix it here
+    │  ├ ConflictError             conflict            it collides with something that exists
+    │  └ LocalFunctionError        local_function      a function that cannot be sent from where it is
+    ├ NotFoundError                not_found           no such App, Function, Secret or call
+    ├ AlreadyExistsError           already_exists      the name is taken
+    ├ AuthError                    auth                the hub does not know you
+    ├ PermissionDeniedError        permission_denied   it knows you, and says no
+    ├ ExecutionError               execution           it cannot be done from here
+    ├ SerializationError           serialization       a value cannot be pickled
+    ├ DeserializationError         deserialization     a value cannot be rebuilt at the other end
+    ├ TimeoutError                 timeout             (not the builtin)
+    │  ├ FunctionTimeoutError      function_timeout    the body ran longer than `timeout`
+    │  └ OutputExpiredError        output_expired      the result was kept long enough
+    ├ RemoteError                  remote              it went wrong at the worker, without a type we have
+    ├ ServiceError                 service             the hub or the way to it
+    │  ├ ConnectionError           connection          no hub answers (not the builtin)
+    │  ├ VersionError              version             the two ends do not fit together
+    │  └ InternalError             internal            a defect of nbfn itself
+    ├ ResourceExhaustedError       resource_exhausted  a limit was reached; try again later
+    ├ RequestSizeError             request_size        one request is larger than can be taken
+    ├ DataLossError                data_loss           what was kept can no longer be read
+    ├ UnimplementedError           unimplemented       nbfn has no such thing
+    ├ ClientClosed                 client_closed       this process's connection was closed
+    ├ LogsFetchError               logs_fetch          logs could not be read
+    └ InternalFailure              internal_failure    the worker was lost, not your code's fault
+       └ WorkerCrashed             worker_crashed      the worker died while running the input
+UserWarning
+ ├ DeprecationError, PendingDeprecationError          an older name; raised for what was removed
+ ├ ServerWarning                                       the hub has something to say
+ └ AsyncUsageWarning                                   a blocking method was called where a loop runs
 BaseException
- └ InputCancellation            cancelled          raised inside an input that is cancelled
+ └ InputCancellation               cancelled           raised inside an input that is cancelled
 ```
+
+Modal's names for what only its cloud has (images, sandboxes, mounts, volumes) are there too, at the end,
+so that programs which catch them can be imported; nbfn raises none of those.
 """
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import threading
 from typing import Any, ClassVar
 
 
@@ -48,16 +68,34 @@ class ConflictError(InvalidError):
     code = "conflict"
 
 
+class LocalFunctionError(InvalidError):
+    """Raised when a function cannot be sent from where it is defined."""
+
+    code = "local_function"
+
+
 class NotFoundError(Error):
-    """Raised when no App, Function or call has that name or id."""
+    """Raised when no App, Function, Secret or call has that name or id."""
 
     code = "not_found"
+
+
+class AlreadyExistsError(Error):
+    """Raised when something is to be made under a name that is taken."""
+
+    code = "already_exists"
 
 
 class AuthError(Error):
     """Raised when the hub refuses to talk to this user."""
 
     code = "auth"
+
+
+class PermissionDeniedError(Error):
+    """Raised when this user may not do that."""
+
+    code = "permission_denied"
 
 
 class ExecutionError(Error):
@@ -120,10 +158,46 @@ class VersionError(ServiceError):
     code = "version"
 
 
+class InternalError(ServiceError):
+    """Raised for a defect of nbfn itself."""
+
+    code = "internal"
+
+
 class ResourceExhaustedError(Error):
     """Raised when a limit is reached; the same call may pass later."""
 
     code = "resource_exhausted"
+
+
+class RequestSizeError(Error):
+    """Raised when one request is larger than can be taken."""
+
+    code = "request_size"
+
+
+class DataLossError(Error):
+    """Raised when what was kept can no longer be read."""
+
+    code = "data_loss"
+
+
+class UnimplementedError(Error):
+    """Raised when nbfn has no such thing."""
+
+    code = "unimplemented"
+
+
+class ClientClosed(Error):
+    """Raised when this process's connection to the hub was closed."""
+
+    code = "client_closed"
+
+
+class LogsFetchError(Error):
+    """Raised when logs could not be read."""
+
+    code = "logs_fetch"
 
 
 class InternalFailure(Error):
@@ -153,6 +227,110 @@ class InputCancellation(BaseException):
     """Raised in user code, on the main thread, when its input is cancelled."""
 
     code: ClassVar[str] = "cancelled"
+
+
+class DeprecationError(UserWarning):
+    """An older name was used; raised where what it named is gone."""
+
+
+class PendingDeprecationError(UserWarning):
+    """A name was used that will become an older one."""
+
+
+class ServerWarning(UserWarning):
+    """The hub has something to say about what was asked."""
+
+
+class AsyncUsageWarning(UserWarning):
+    """A blocking method was called where an event loop runs."""
+
+
+# --- what only Modal's cloud has ---
+
+
+class ImageBuildError(RemoteError):
+    """Modal's: an image could not be built."""
+
+    code = "image_build"
+
+
+class SandboxTimeoutError(TimeoutError):
+    """Modal's: a sandbox ran too long."""
+
+    code = "sandbox_timeout"
+
+
+class SandboxTerminatedError(Error):
+    """Modal's: a sandbox was ended."""
+
+    code = "sandbox_terminated"
+
+
+class ExecTimeoutError(TimeoutError):
+    """Modal's: a command in a sandbox ran too long."""
+
+    code = "exec_timeout"
+
+
+class InteractiveTimeoutError(TimeoutError):
+    """Modal's: nobody came to an interactive session."""
+
+    code = "interactive_timeout"
+
+
+class MountUploadTimeoutError(TimeoutError):
+    """Modal's: files took too long to upload."""
+
+    code = "mount_upload_timeout"
+
+
+class VolumeUploadTimeoutError(TimeoutError):
+    """Modal's: files took too long to upload to a volume."""
+
+    code = "volume_upload_timeout"
+
+
+class WorkspaceManagementError(Error):
+    """Modal's: a workspace could not be changed."""
+
+    code = "workspace_management"
+
+
+#: Seconds between the first word of a simulated preemption and the end of the process.
+PREEMPTION_GRACE = 30.0
+
+
+def simulate_preemption(wait_seconds: float, jitter_seconds: float = 0) -> None:
+    """Have this process interrupted as if its machine were taken away, to try what happens then.
+
+    A worker is told to go (SIGTERM): its exit hooks run, its input runs again elsewhere, without using
+    up ``retries``; 30 seconds later what is left is killed. Outside of a worker it is a KeyboardInterrupt.
+
+    Args:
+        wait_seconds: Until then.
+        jitter_seconds: At most so much later, at random.
+
+    Raises:
+        InvalidError: If the time is not above 0.
+    """
+    if wait_seconds <= 0 or jitter_seconds < 0:
+        raise InvalidError(
+            f"simulate_preemption waits for more than 0 seconds, not {wait_seconds!r} + {jitter_seconds!r}."
+        )
+    worker, process = "MODAL_IS_REMOTE" in os.environ, os.getpid()
+
+    def interrupt() -> None:
+        os.kill(process, signal.SIGTERM if worker else signal.SIGINT)
+        if worker:
+            _later(PREEMPTION_GRACE, lambda: os.kill(process, signal.SIGKILL))
+
+    _later(wait_seconds + random.uniform(0, jitter_seconds), interrupt)  # noqa: S311 - no secret
+
+
+def _later(seconds: float, action: Any) -> None:
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
 
 
 def _by_code(base: type[Error]) -> dict[str, type[Error]]:

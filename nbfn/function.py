@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeV
 
 from nbfn import capture, context, exception
 from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
-from nbfn.capture import Snapshot
 from nbfn.client import Client
 from nbfn.definition import Home, Live, define, generates
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.mapping import Inputs, MapResult, each
 from nbfn.options import Options, check_name, check_pool, check_setting
 from nbfn.session import this_environment
+from nbfn.snapshot import Snapshot
 from nbfn.sync import Blocking, Stream, blocking, run, streaming, wait
 from nbfn.types import FunctionAutoscalerSettings, FunctionStats
 from nbfn.wire import messages

@@ -17,6 +17,7 @@ from IPython.core.error import UsageError
 from nbfn import capture
 from nbfn.app import App
 from nbfn.function import Function
+from nbfn.snapshot import Snapshot
 
 from . import card, source
 from .cells import FunctionCell, cleaned_name
@@ -117,7 +118,7 @@ class Registrar:
         for name in cell.public + cell.decorated:
             found = names[name]
             raw = found.get_raw_f() if isinstance(found, Function) else _named(found)
-            data, _ = capture.dump(name, raw, capture.Snapshot(raw))
+            data, _ = capture.dump(name, raw, Snapshot(raw))
             shown = wanted.rename if name in cell.public and wanted.rename else name
             size = card.size_text(len(data))
             cards.append(card.Card(shown, wanted.app, 0, True, 0, _captures(raw), rehearsed=size))
@@ -169,5 +170,5 @@ def _card(function: Function[..., Any]) -> card.Card:
 
 
 def _captures(raw: Callable[..., Any]) -> tuple[str, ...]:
-    values = {name: value for name, _, value in capture.Snapshot(raw).found if value is not raw}
+    values = {name: value for name, _, value in Snapshot(raw).found if value is not raw}
     return card.captures([c for c in capture.report(raw) if c.name in values], values)

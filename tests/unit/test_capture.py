@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import pickle
 import sys
 import threading
@@ -16,9 +17,10 @@ from typing import Any, NamedTuple
 import cloudpickle
 import pytest
 
-from nbfn import capture
-from nbfn.capture import Snapshot, report
+from nbfn import capture, modules
+from nbfn.capture import report
 from nbfn.exception import InvalidError, SerializationError
+from nbfn.snapshot import Snapshot
 
 THRESHOLD = 3
 TABLE = bytes(1000)
@@ -175,8 +177,10 @@ def local_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
     yield importlib.import_module("our_helpers")
     sys.modules.pop("our_helpers", None)
+    modules._seen.pop("our_helpers", None)
 
 
 def _without_module(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +196,8 @@ def test_a_module_beside_the_notebook_travels_by_value(
     def f(x: int) -> int:
         return twice(x) + local_module.Point.x  # type: ignore[no-any-return]
 
-    data, modules = capture.dump("f", f, Snapshot(f))
-    assert local_module in modules
+    data, taken = capture.dump("f", f, Snapshot(f))
+    assert local_module in taken
     assert cloudpickle.list_registry_pickle_by_value() == set()
     _without_module(monkeypatch)
     assert pickle.loads(data)(3) == 7
@@ -205,14 +209,58 @@ def test_a_module_that_cannot_travel_by_value_travels_by_name(local_module: Any)
     def f(x: int) -> int:
         return local_module.twice(x)  # type: ignore[no-any-return]
 
-    data, modules = capture.dump("f", f, Snapshot(f))
-    assert modules == []
+    data, taken = capture.dump("f", f, Snapshot(f))
+    assert taken == []
     assert pickle.loads(data)(3) == 6
 
 
 def test_installed_modules_travel_by_name() -> None:
-    assert not capture.is_local(
+    assert not modules.is_local(
         sys.modules["json"] if "json" in sys.modules else importlib.import_module("json")
     )
-    assert not capture.is_local(pytest)
-    assert not capture.is_local(capture)
+    assert not modules.is_local(pytest)
+    assert not modules.is_local(capture)
+
+
+def test_what_is_taken_of_a_local_module_is_watched(local_module: Any) -> None:
+    our_helpers = local_module
+    namespace: dict[str, Any] = {"our_helpers": our_helpers}
+    exec("def f(x):\n    return our_helpers.twice(x)\n", namespace)
+    snapshot = Snapshot(namespace["f"])
+    assert snapshot.current()
+    importlib.reload(our_helpers)
+    assert not snapshot.current()
+
+
+def test_what_an_installed_module_does_to_itself_is_not_watched() -> None:
+    assert "dumps" not in {name for _, name, _ in Snapshot(json_of)._names}
+
+
+def _edit(module: Any, text: str) -> None:
+    Path(module.__file__).write_text(text)
+
+
+def test_a_file_that_changed_since_its_import_is_told_once(local_module: Any) -> None:
+    modules.warn_of_changes([local_module])
+    _edit(local_module, "def twice(x):\n    return 3 * x  # better\n")
+    with pytest.warns(UserWarning, match=r"importlib\.reload\(our_helpers\)") as warned:
+        modules.warn_of_changes([local_module])
+    assert str(local_module.__file__) in str(warned[0].message)
+    modules.warn_of_changes([local_module])  # warnings are errors here: it was told
+
+
+def test_a_file_that_changed_before_the_first_look_is_noticed_by_its_functions(
+    local_module: Any,
+) -> None:
+    _edit(local_module, "def twice(x):\n    return x + x + 0\n")
+    with pytest.warns(UserWarning, match="our_helpers"):
+        modules.warn_of_changes([local_module])
+
+
+def test_a_file_that_was_only_touched_or_was_reloaded_is_not_told(local_module: Any) -> None:
+    modules.warn_of_changes([local_module])
+    os.utime(local_module.__file__, (1, 1))
+    modules.warn_of_changes([local_module])
+    _edit(local_module, "def twice(x):\n    return 5 * x\n")
+    importlib.reload(local_module)
+    modules.warn_of_changes([local_module])

@@ -1,0 +1,174 @@
+"""What a function refers to, through helper functions too, and whether a name of it was rebound since."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import types
+from typing import Any
+
+from nbfn.modules import by_value, is_local
+
+_MISSING = object()
+_GLOBAL_OPS = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
+_ATTRIBUTE_OPS = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+Cached = functools._lru_cache_wrapper
+_WITH_CODE = (types.FunctionType, types.MethodType, type, Cached)
+
+
+class Snapshot:
+    """What a function referred to at one moment, by identity."""
+
+    __slots__ = ("_cells", "_functions", "_names", "found")
+
+    def __init__(self, function: Any) -> None:
+        self._names: list[tuple[dict[str, Any], str, Any]] = []
+        self._cells: list[tuple[types.CellType, Any]] = []
+        self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
+        #: (name, kind, value) of everything referred to, each once.
+        self.found: list[tuple[str, str, Any]] = []
+        self._walk(function, set())
+
+    def current(self) -> bool:
+        """Return whether every name still means the same object."""
+        for names, name, value in self._names:
+            if names.get(name, _MISSING) is not value:
+                return False
+        for cell, value in self._cells:
+            if _content(cell) is not value:
+                return False
+        for function, code, defaults, keyword_defaults in self._functions:
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not keyword_defaults
+            ):
+                return False
+        return True
+
+    def _walk(self, thing: Any, seen: set[int]) -> None:
+        if id(thing) in seen:
+            return
+        seen.add(id(thing))
+        thing = _plain(thing)
+        if isinstance(thing, type):
+            for part in list(vars(thing).values()):
+                part = _plain(part)
+                if (
+                    isinstance(part, types.FunctionType)
+                    and by_value(part)
+                    and not _is_generated(part)
+                ):
+                    self._walk(part, seen)
+        elif isinstance(thing, types.FunctionType):
+            self._walk_function(thing, seen)
+
+    def _walk_function(self, function: types.FunctionType, seen: set[int]) -> None:
+        code = function.__code__
+        self._functions.append((function, code, function.__defaults__, function.__kwdefaults__))
+        defaults = function.__defaults__ or ()
+        with_default = code.co_varnames[: code.co_argcount][
+            len(code.co_varnames[: code.co_argcount]) - len(defaults) :
+        ]
+        for name, value in (
+            *zip(with_default, defaults, strict=True),
+            *(function.__kwdefaults__ or {}).items(),
+        ):
+            self._note(name, "default", value, seen)
+        for name, *attributes in global_paths(code):
+            value = function.__globals__.get(name, _MISSING)
+            if not attributes:
+                self._names.append((function.__globals__, name, value))
+                if value is not _MISSING:
+                    self._note(name, "global", value, seen)
+            elif isinstance(value, types.ModuleType):
+                self._watch(value, attributes, seen)
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            value = _content(cell)
+            self._cells.append((cell, value))
+            if value is not _MISSING:
+                self._note(name, "closure", value, seen)
+
+    def _watch(self, module: types.ModuleType, attributes: list[str], seen: set[int]) -> None:
+        """Watch what a body takes from a module of the user's: reloaded, it is the same object with others in it."""
+        value: Any = module
+        for attribute in attributes:
+            if not isinstance(value, types.ModuleType) or not is_local(value):
+                return
+            module, value = value, vars(value).get(attribute, _MISSING)
+        self._names.append((vars(module), attributes[-1], value))
+        if isinstance(value, _WITH_CODE) and by_value(value):
+            self._walk(value, seen)
+
+    def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
+        if (value is not None and id(value) in seen) or any(
+            n == name and v is value for n, _, v in self.found
+        ):
+            return
+        self.found.append((name, _kind(value, kind), value))
+        if isinstance(value, _WITH_CODE) and by_value(value):
+            self._walk(value, seen)
+
+
+def _plain(thing: Any) -> Any:
+    if isinstance(thing, staticmethod | classmethod | types.MethodType):
+        return thing.__func__
+    if isinstance(thing, property):
+        return thing.fget
+    if isinstance(thing, Cached):
+        return thing.__wrapped__
+    return getattr(thing, "__wrapped__", thing) if isinstance(thing, functools.partial) else thing
+
+
+def _is_generated(method: types.FunctionType) -> bool:
+    """Whether a dataclass or a named tuple made it: what it refers to is theirs."""
+    home = str(method.__globals__.get("__name__", ""))
+    return home in ("dataclasses", "reprlib") or home.startswith("namedtuple_")
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+@functools.lru_cache(maxsize=4096)
+def global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
+    """Return the global names that a body uses, functions and classes inside it too, and what it takes of them.
+
+    Of ``pkg.part.f(x) + x`` that is ``("pkg",)``, ``("pkg", "part")`` and ``("pkg", "part", "f")``.
+    """
+    paths: dict[tuple[str, ...], None] = {}
+    path: tuple[str, ...] = ()
+    for step in dis.get_instructions(code):
+        if step.opname in _GLOBAL_OPS:
+            path = (str(step.argval),)
+        elif path and step.opname in _ATTRIBUTE_OPS:
+            path = (*path, str(step.argval))
+        else:
+            path = ()
+            continue
+        paths[path] = None
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            paths |= dict.fromkeys(global_paths(constant))
+    return tuple(paths)
+
+
+def _kind(value: Any, otherwise: str) -> str:
+    if isinstance(value, types.ModuleType):
+        return "module"
+    if isinstance(value, type):
+        return "class"
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType | Cached):
+        return "function"
+    if (type(value).__module__, type(value).__name__) == ("nbfn", "Function"):
+        return "Function"
+    return otherwise
+
+
+def type_name(value: Any) -> str:
+    """Return a value's type as people write it: ``numpy.ndarray``, ``int``."""
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
