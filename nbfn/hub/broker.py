@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from nbfn.hub import effects, events, speech
 from nbfn.hub.clock import Clock
+from nbfn.hub.departures import EXIT_GRACE
 from nbfn.hub.effects import (
     Effect,
 )
@@ -174,9 +175,12 @@ class Broker:
 
     def _stop_workers(self) -> None:
         """Have the workers end, listening to their last words."""
-        self._state.tables.closing = True
-        self._processes.stop_all(STOP_GRACE)
-        until = time.monotonic() + STOP_GRACE + 1.0
+        tables = self._state.tables
+        tables.closing = True
+        hooks = any(pool.definition.exit_hooks for pool in tables.pools.values() if pool.workers)
+        grace = EXIT_GRACE if hooks else STOP_GRACE
+        self._processes.stop_all(grace)
+        until = time.monotonic() + grace + 1.0
         self._turn(
             self._router.wait(0.05)
         )  # clients that ended together with the hub's work are heard
@@ -382,6 +386,7 @@ class Broker:
 _SAVES = frozenset(
     {
         effects.SaveFunction,
+        effects.SaveVariant,
         effects.SaveSettings,
         effects.SaveCall,
         effects.SaveOutcomes,

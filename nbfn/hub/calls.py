@@ -31,6 +31,7 @@ from nbfn.hub.events import (
     ItemsWanted,
     Payload,
 )
+from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Call, Client, Input, Tables
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
@@ -101,6 +102,9 @@ def call_put(t: Tables, event: CallPut) -> None:
         message = "The function is not known to this hub (any more). Register it again, or look it up by name."
         t.emit(RefuseCall(event.client, event.call, "not_found", message))
         return
+    if problem := _no_method(record, version, event.method):
+        t.emit(RefuseCall(event.client, event.call, "not_found", problem))
+        return
     pool = sizing.pool_of(t, record, version)
     call = Call(event.call, event.client, pool, event.kind, t.now)
     call.durable = event.durable
@@ -117,6 +121,18 @@ def call_put(t: Tables, event: CallPut) -> None:
         t.emit(Accept(event.client, call.id))
     put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
     t.changed()
+
+
+def _no_method(record: FunctionRecord, version: int, method: str) -> str:
+    """Return what is wrong with the method that is called; a name may have become another kind of thing."""
+    definition = record.versions[version]
+    if definition.kind != "cls":
+        return f"{record.name!r} is a function; it has no method {method!r}." if method else ""
+    if any(known.name == method for known in definition.methods):
+        return ""
+    names = ", ".join(known.name for known in definition.methods) or "none"
+    what = f"it has no method {method!r}" if method else "call one of its methods"
+    return f"{record.name!r} is a class; {what} (there are: {names})."
 
 
 def _ended(t: Tables, event: CallPut) -> Call | None:

@@ -6,6 +6,9 @@ from nbfn.hub import outcomes
 from nbfn.hub.effects import DrainWorker, Outcome, StopWorker
 from nbfn.hub.tables import Pool, Tables, Worker
 
+#: Seconds that a worker has for the exit hooks of its class.
+EXIT_GRACE = 30.0
+
 
 def stop(t: Tables, worker: Worker) -> None:
     """Have a worker finish and exit; kill it when it does not."""
@@ -18,7 +21,8 @@ def stop(t: Tables, worker: Worker) -> None:
         t.touch(worker.pool)
     worker.state = "draining"
     t.emit(DrainWorker(worker.id))
-    t.after(2 * t.limits.kill_grace, _stop_harder, worker)
+    hooks = worker.pool is not None and worker.pool.definition.exit_hooks
+    t.after(EXIT_GRACE if hooks else 2 * t.limits.kill_grace, _stop_harder, worker)
     t.changed()
 
 

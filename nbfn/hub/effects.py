@@ -261,6 +261,13 @@ class SaveFunction(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class SaveVariant(Effect):
+    """Store a variant of a Function; ``record`` is the registry's own."""
+
+    record: Any
+
+
+@dataclass(frozen=True, slots=True)
 class SaveSettings(Effect):
     """Store a Function's overridden pool settings."""
 

@@ -46,6 +46,13 @@ class EnvironmentLike(Protocol):
     def executable(self) -> str: ...
 
 
+class MethodLike(Protocol):
+    """One method of a class."""
+
+    @property
+    def name(self) -> str: ...
+
+
 class DefinitionLike(Protocol):
     """What the state machine reads of a definition; the rest of it is opaque."""
 
@@ -63,7 +70,20 @@ class DefinitionLike(Protocol):
     def pool(self) -> PoolLike: ...
     @property
     def environment(self) -> EnvironmentLike: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def methods(self) -> Sequence[MethodLike]: ...
+    @property
+    def arguments(self) -> Payload | None: ...
+    @property
+    def takes_arguments(self) -> bool: ...
+    @property
+    def exit_hooks(self) -> bool: ...
 
+
+#: What a variant changes about a definition; `nbfn.variant` lays it over one.
+VariantLike = Any
 
 #: User bytes; never looked into.
 Payload = Any
@@ -110,6 +130,18 @@ class FunctionPut(Event):
     app_id: str
     environment_name: str
     definition: DefinitionLike
+
+
+@dataclass(frozen=True, slots=True)
+class VariantPut(Event):
+    """A client wants a variant of a Function; the same digest is the same variant."""
+
+    client: str
+    request: int
+    function: str
+    variant: VariantLike
+    digest: str
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
     pool = t.pools.get((record.id, record.latest))
     starting = pool.starting if pool else 0
     durations = list(pool.durations) if pool else []
+    definition = record.definition
+    kind = "generator" if definition.is_generator else definition.kind
     failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
     state = "failing" if failing else "busy" if now.running else "starting" if starting else "idle"
     return {
@@ -65,7 +67,7 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
         "app": record.app,
         "name": record.name,
         "version": record.latest,
-        "kind": "generator" if record.definition.is_generator else "function",
+        "kind": kind,
         "deployed": record.deployed,
         "state": state,
         "backlog": now.backlog,
@@ -97,7 +99,7 @@ def _ending(call: Call) -> str:
 def _call(call: Call, status: str, age: float) -> dict[str, Any]:
     return {
         "id": call.id,
-        "function": call.pool.record.name,
+        "function": call.pool.record.name + (f".{call.method}" if call.method else ""),
         "app": call.pool.record.app,
         "kind": call.kind,
         "status": status,

@@ -1,9 +1,10 @@
-"""Names to definitions: Apps, Functions and their versions. Pure: no clock, no I/O; what must be
-kept is reported by the caller.
+"""Names to definitions: Apps, Functions, their versions and variants. Pure: no clock, no I/O; what
+must be kept is reported by the caller.
 
 A deployed App is found by (environment, name); an ephemeral App belongs to one client and is found
 by nobody else. A Function keeps its id as long as its App and name live; other bytes make a new
-version of it.
+version of it. A variant (other options, other parameters of a class) is a Function of its own with
+the versions of another, its base, each changed in the same way; no name leads to it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from dataclasses import dataclass, field
 
 from nbfn.hub.events import (
     DefinitionLike,
+    VariantLike,
 )
+from nbfn.variant import applied
 
 #: The environment of those who name none.
 DEFAULT_ENVIRONMENT = "main"
+#: Characters of a variant's name after its base's: names go into every overview.
+LONGEST_SHOWN = 80
 
 
 @dataclass(slots=True)
@@ -34,6 +39,11 @@ class FunctionRecord:
     versions: dict[int, DefinitionLike] = field(default_factory=dict)
     latest: int = 0
     overrides: dict[str, float] = field(default_factory=dict)
+    base: str = ""  # of a variant: the id of the Function that it is one of
+    variant: VariantLike = None  # of a variant: what it changes
+    digest: str = ""  # of a variant: its identity
+    shown: str = ""  # of a variant: what follows its base's name
+    variants: dict[str, FunctionRecord] = field(default_factory=dict, repr=False)  # by digest
 
     @property
     def definition(self) -> DefinitionLike:
@@ -84,12 +94,29 @@ class Registry:
             return record, False
         record.latest += 1
         record.versions[record.latest] = definition
-        record.overrides.clear()  # a new version begins with the decorator's own settings
+        for changed in (record, *record.variants.values()):
+            changed.overrides.clear()  # a new version begins with the decorator's own settings
+        for variant in record.variants.values():
+            variant.latest = record.latest
+            variant.versions[record.latest] = applied(variant.variant, definition)  # type: ignore[type-var]
+        return record, True
+
+    def bind(
+        self, base: FunctionRecord, variant: VariantLike, digest: str, shown: str
+    ) -> tuple[FunctionRecord, bool]:
+        """Return a variant of a Function, made if need be, and whether it was."""
+        if (known := base.variants.get(digest)) is not None:
+            return known, False
+        record = variant_of(base, self._new_id("fu"), variant, digest, shown)
+        self.restore(record)
         return record, True
 
     def restore(self, record: FunctionRecord) -> None:
-        """Take a record as it is, from the store or new."""
+        """Take a record as it is, from the store or new; a variant comes after its base."""
         self.functions[record.id] = record
+        if record.base:
+            self.functions[record.base].variants[record.digest] = record
+            return
         self._by_name[record.app_id, record.name] = record
         if record.deployed:
             self._deployed[record.environment_name, record.app] = record.app_id
@@ -125,9 +152,39 @@ class Registry:
         return record
 
     def forget(self, record: FunctionRecord) -> None:
-        """Drop a Function."""
+        """Drop a Function and its variants, or a variant."""
+        for variant in record.variants.values():
+            self.functions.pop(variant.id, None)
         self.functions.pop(record.id, None)
-        self._by_name.pop((record.app_id, record.name), None)
+        if record.base:
+            self.functions[record.base].variants.pop(record.digest, None)
+        else:
+            self._by_name.pop((record.app_id, record.name), None)
+
+
+def variant_of(
+    base: FunctionRecord,
+    id: str,  # noqa: A002 - its id
+    variant: VariantLike,
+    digest: str,
+    shown: str,
+) -> FunctionRecord:
+    """Return the record of a variant: each version of its base, changed."""
+    return FunctionRecord(
+        id=id,
+        app=base.app,
+        app_id=base.app_id,
+        environment_name=base.environment_name,
+        deployed=base.deployed,
+        name=base.name + shown[:LONGEST_SHOWN],
+        owner=base.owner,
+        versions={n: applied(variant, version) for n, version in base.versions.items()},  # type: ignore[type-var]
+        latest=base.latest,
+        base=base.id,
+        variant=variant,
+        digest=digest,
+        shown=shown[:LONGEST_SHOWN],
+    )
 
 
 def _instead(name: str, known: list[str]) -> str:

@@ -22,13 +22,17 @@ def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
 
 def settings_of(t: Tables, record: FunctionRecord, version: int) -> scale.Settings:
     """Return a pool's settings: overridden, else the definition's own, else the defaults."""
-    own = record.versions[version].pool
+    definition = record.versions[version]
+    own = definition.pool
     given = {
         "min_containers": own.min_containers,
         "max_containers": own.max_containers,
         "buffer_containers": own.buffer_containers,
         "scaledown_window": own.scaledown_window,
     } | record.overrides
+    if definition.takes_arguments and definition.arguments is None:
+        # Nobody can make an object of this class without arguments, so nothing can be kept warm.
+        given["min_containers"] = given["buffer_containers"] = 0
     least = int(given["min_containers"] or 0)
     most = given["max_containers"]
     window = given["scaledown_window"]
@@ -40,8 +44,10 @@ def settings_of(t: Tables, record: FunctionRecord, version: int) -> scale.Settin
     )
 
 
-def retire_others(t: Tables, record: FunctionRecord) -> None:
-    """Let the pools of a Function's older versions finish and go."""
+def renew(t: Tables, record: FunctionRecord) -> None:
+    """Let the pools of a Function's older versions finish and go; warm up the newest if it asks for that."""
+    if settings_of(t, record, record.latest).min_containers:
+        t.touch(pool_of(t, record, record.latest))
     for version in record.versions:
         pool = t.pools.get((record.id, version))
         if pool is not None and version != record.latest:

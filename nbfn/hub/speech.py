@@ -46,6 +46,10 @@ def _register(peer: str, x: m.Register) -> Event:
     return events.FunctionPut(peer, x.request, x.app, x.app_id, x.environment_name, x.definition)
 
 
+def _bind_variant(peer: str, x: m.BindVariant) -> Event:
+    return events.VariantPut(peer, x.request, x.function, x.variant, x.digest, x.shown)
+
+
 def _put_call(peer: str, x: m.PutCall) -> Event:
     return events.CallPut(
         peer,
@@ -90,6 +94,7 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.ClientHello: _client_hello,
     m.WorkerHello: _worker_hello,
     m.Register: _register,
+    m.BindVariant: _bind_variant,
     m.PutCall: _put_call,
     m.PutInputs: _put_inputs,
     m.Cancel: lambda peer, x: events.CallCancelled(peer, x.request, x.call, x.indices),
@@ -154,6 +159,7 @@ def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionIn
         endpoint=definition.endpoint,
         batching=definition.batching,
         environment_name=record.environment_name,
+        takes_arguments=definition.takes_arguments,
     )
 
 

@@ -18,6 +18,7 @@ from nbfn.hub.effects import (
     Refuse,
     SaveFunction,
     SaveSettings,
+    SaveVariant,
 )
 from nbfn.hub.events import (
     Event,
@@ -65,6 +66,7 @@ class State:
         self.tables = Tables(new_id, epoch, limits or Limits())
         self._handlers = _HANDLERS | {
             events.FunctionPut: _function_put,
+            events.VariantPut: _variant_put,
             events.SettingsPut: _settings_put,
         }
 
@@ -118,10 +120,36 @@ def _function_put(t: Tables, event: events.FunctionPut) -> None:
     )
     if created:
         t.emit(SaveFunction(record, record.latest))
-        sizing.retire_others(t, record)
+        for renewed in (record, *record.variants.values()):
+            sizing.renew(t, renewed)
         t.changed()
     pool = sizing.pool_of(t, record, record.latest)
     t.touch(pool)
+    value = (record, record.latest, created)
+    t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
+
+
+def _variant_put(t: Tables, event: events.VariantPut) -> None:
+    """Make a variant of a Function, or find it."""
+    base = t.registry.functions.get(event.function)
+    if base is None:
+        message = f"No function has the id {event.function!r}."
+        t.emit(Refuse(event.client, event.request, "not_found", message))
+        return
+    if base.base:
+        message = f"{base.name!r} is a variant itself; make one of the Function it was made of."
+        t.emit(Refuse(event.client, event.request, "invalid", message))
+        return
+    record, created = t.registry.bind(base, event.variant, event.digest, event.shown)
+    settings = sizing.settings_of(t, record, record.latest)
+    if created and (problem := _problem(t, record, settings)):
+        t.registry.forget(record)
+        t.emit(Refuse(event.client, event.request, "invalid", problem))
+        return
+    if created:
+        t.emit(SaveVariant(record))
+        sizing.renew(t, record)
+        t.changed()
     value = (record, record.latest, created)
     t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
 

@@ -30,13 +30,14 @@ from nbfn.hub.effects import (
     SaveFunction,
     SaveOutcomes,
     SaveSettings,
+    SaveVariant,
 )
 from nbfn.hub.events import (
     CallRestored,
 )
-from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.registry import FunctionRecord, variant_of
 from nbfn.types import InputStatus
-from nbfn.wire.messages import Definition, Payload
+from nbfn.wire.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -61,6 +62,8 @@ _MIGRATIONS = (
     """
     ALTER TABLE calls ADD COLUMN parent TEXT NOT NULL DEFAULT '';
     ALTER TABLE calls ADD COLUMN method TEXT NOT NULL DEFAULT '';
+    CREATE TABLE variants (id TEXT PRIMARY KEY, base TEXT NOT NULL, variant BLOB NOT NULL,
+        digest TEXT NOT NULL, shown TEXT NOT NULL);
     """,
 )
 
@@ -71,6 +74,7 @@ GROUP = 2000
 
 _payload = msgspec.msgpack.Decoder(Payload)
 _definition = msgspec.msgpack.Decoder(Definition)
+_variant = msgspec.msgpack.Decoder(Variant)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -134,7 +138,7 @@ class Store:
     # --- before the writer thread starts ---
 
     def load_functions(self) -> list[FunctionRecord]:
-        """Return all Functions with their versions and overrides."""
+        """Return all Functions with their versions and overrides; variants come after their bases."""
         records: dict[str, FunctionRecord] = {}
         for row in self._connection.execute("SELECT record, latest FROM functions"):
             record = FunctionRecord(**msgspec.msgpack.decode(row[0]), latest=row[1])
@@ -143,10 +147,19 @@ class Store:
             "SELECT function, version, definition FROM versions ORDER BY version"
         ):
             records[function].versions[version] = _definition.decode(blob)
+        records |= self._load_variants(records)
         for function, blob in self._connection.execute("SELECT function, settings FROM overrides"):
             if function in records:
                 records[function].overrides = msgspec.msgpack.decode(blob)
         return [record for record in records.values() if record.latest in record.versions]
+
+    def _load_variants(self, bases: dict[str, FunctionRecord]) -> dict[str, FunctionRecord]:
+        rows = self._connection.execute("SELECT id, base, variant, digest, shown FROM variants")
+        return {
+            made: variant_of(bases[base], made, _variant.decode(blob), digest, shown)
+            for made, base, blob, digest, shown in rows
+            if base in bases
+        }
 
     def load_unfinished(self) -> list[CallRestored]:
         """Return the durable calls that still have inputs to run."""
@@ -264,6 +277,12 @@ class Store:
         match save:
             case SaveFunction():
                 self._save_function(save)
+            case SaveVariant():
+                made: FunctionRecord = save.record
+                execute(
+                    "INSERT OR REPLACE INTO variants VALUES (?, ?, ?, ?, ?)",
+                    (made.id, made.base, _encode(made.variant), made.digest, made.shown),
+                )
             case SaveSettings():
                 execute(
                     "INSERT OR REPLACE INTO overrides VALUES (?, ?)",
@@ -295,7 +314,11 @@ class Store:
             "INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?)",
             (record.id, save.version, _encode(record.versions[save.version]), time.time()),
         )
-        execute("DELETE FROM overrides WHERE function = ?", (record.id,))
+        execute(
+            "DELETE FROM overrides WHERE function = ? "
+            "OR function IN (SELECT id FROM variants WHERE base = ?)",
+            (record.id, record.id),
+        )
 
     def _save_outcome(self, call: str, outcome: Outcome, spent: list[Payload]) -> None:
         key = (call, outcome.index)

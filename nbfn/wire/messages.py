@@ -216,6 +216,25 @@ class Definition(Data):
     schedule: Schedule | None = None
     endpoint: Endpoint | None = None
     module: str = ""
+    takes_arguments: bool = False  # of a class: only its variants, which have them, get workers
+    exit_hooks: bool = False  # of a class: its workers need time to end
+
+
+class Variant(Data):
+    """What sets a variant of a Function apart, with a pool of its own; None is "as the Function has it".
+
+    Laid over a `Definition` by `nbfn.variant.applied`.
+    """
+
+    timeout: float | None = None
+    retries: RetryPolicy | None = None
+    pool: PoolSettings | None = None
+    resources: Resources | None = None
+    concurrency: Concurrency | None = None
+    batching: Batching | None = None
+    env: dict[str, str] | None = None
+    secrets: tuple[str, ...] | None = None
+    arguments: Payload | None = None
 
 
 class FunctionInfo(Data):
@@ -244,6 +263,8 @@ class FunctionInfo(Data):
     web_url: str = (
         ""  # where its endpoint answers; of a class: what methods' labels are appended to
     )
+    takes_arguments: bool = False
+    method: str = ""  # which one a caller's handle is bound to; the hub leaves it empty
 
 
 class NewInput(Data):
@@ -376,6 +397,16 @@ class Register(Message):
     environment_name: str = ""
 
 
+class BindVariant(Message):
+    """Make a variant of a Function, or find it: the same digest is the same variant."""
+
+    request: int
+    function: str
+    variant: Variant
+    digest: str
+    shown: str = ""  # for people, after the Function's name: "(name='x')"
+
+
 class Lookup(Message):
     """Find a deployed Function by App and name."""
 
@@ -503,7 +534,7 @@ class Failed(Message):
 
 
 class Registered(Message):
-    """Answer to `Register`, `Lookup` and `LookupId`."""
+    """Answer to `Register`, `BindVariant`, `Lookup` and `LookupId`."""
 
     request: int
     info: FunctionInfo
@@ -784,6 +815,7 @@ class Goodbye(Message):
 FROM_CLIENT: tuple[type[Message], ...] = (
     ClientHello,
     Register,
+    BindVariant,
     Lookup,
     LookupId,
     PutCall,

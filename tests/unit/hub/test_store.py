@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ from nbfn.hub import events as e
 from nbfn.hub.registry import Registry
 from nbfn.hub.store import Store, StoredCall
 from nbfn.types import InputStatus
-from nbfn.wire.messages import Payload
+from nbfn.wire.messages import Payload, Variant
 from tests.unit.hub.world import definition
 
 WEEK = 7 * 86400.0
@@ -74,6 +75,27 @@ def test_functions_versions_and_overrides_come_back(tmp_path: Path) -> None:
     record.overrides = {"min_containers": 2}
     again = Opened(tmp_path)
     assert again.functions == [record]
+    again.store.close()
+
+
+def test_variants_come_back_with_the_versions_of_their_base(tmp_path: Path) -> None:
+    ids = itertools.count()
+    registry = Registry(lambda prefix: f"{prefix}-{next(ids)}")
+    record, _ = registry.put("demo", "", "", definition(), "cl-1")
+    variant, _ = registry.bind(record, Variant(timeout=3.0, arguments=Payload(b"x")), "v", "(x=1)")
+    opened = Opened(tmp_path)
+    opened.save(fx.SaveFunction(record, 1), fx.SaveVariant(variant))
+    opened.save(fx.SaveSettings(variant.id, {"min_containers": 2}))
+    registry.put("demo", "", "", definition(digest="2"), "cl-1")
+    opened.save(fx.SaveFunction(record, 2))  # what was overridden goes, for variants too
+    opened.store.close()
+    again = Opened(tmp_path)
+    restored = Registry(lambda _: "never")
+    for found in again.functions:
+        restored.restore(found)
+    assert restored.functions == {record.id: record, variant.id: variant}
+    assert restored.functions[record.id].variants == {"v": variant}
+    assert variant.versions[2].timeout == 3.0
     again.store.close()
 
 

@@ -1,0 +1,36 @@
+"""What a variant changes about a Function, laid over it. Pure: the hub and the handles share it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def applied(changes: msgspec.Struct, before: S) -> S:
+    """Return a definition, or an earlier variant, with what a variant changes.
+
+    What is None stays; a part that is a struct of its own (pool, resources, ...) is merged field by
+    field; anything else is replaced.
+
+    Args:
+        changes: The variant: all its fields are fields of ``before``, too.
+        before: What it is laid over.
+    """
+    given = {name: (getattr(before, name), value) for name, value in _given(changes).items()}
+    return msgspec.structs.replace(
+        before, **{name: _merged(was, value) for name, (was, value) in given.items()}
+    )
+
+
+def _merged(before: Any, value: Any) -> Any:
+    if isinstance(value, msgspec.Struct) and type(before) is type(value):
+        return msgspec.structs.replace(before, **_given(value))
+    return value
+
+
+def _given(changes: msgspec.Struct) -> dict[str, Any]:
+    values = {name: getattr(changes, name) for name in changes.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,219 @@
+"""Variants: Functions with the versions of another, each changed in the same way."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from nbfn.hub import effects as fx
+from nbfn.hub import events as e
+from nbfn.hub.departures import EXIT_GRACE
+from nbfn.hub.registry import FunctionRecord
+from nbfn.variant import applied
+from nbfn.wire.messages import (
+    Definition,
+    Method,
+    Payload,
+    PoolSettings,
+    Resources,
+    RetryPolicy,
+    Variant,
+)
+from tests.unit.hub.world import World, definition
+
+TWO = Variant(pool=PoolSettings(max_containers=2))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def bind(world: World, function: str, variant: Variant, digest: str = "v1") -> FunctionRecord:
+    effects = world.put(e.VariantPut("cl-1", 7, function, variant, digest, "(x=1)"))
+    (answer,) = (x for x in effects if isinstance(x, fx.Answer))
+    record: FunctionRecord = answer.value[0]
+    return record
+
+
+def refused(world: World, event: e.Event) -> str:
+    return next(x.message for x in world.put(event) if isinstance(x, fx.Refuse | fx.RefuseCall))
+
+
+def a_class(digest: str = "1", **changes: object) -> Definition:
+    made = msgspec.structs.replace(definition("C", digest), kind="cls", methods=(Method("m"),))
+    return msgspec.structs.replace(made, **changes)
+
+
+def put_class(world: World, digest: str = "1", **changes: object) -> str:
+    world.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", a_class(digest, **changes)))
+    return world.functions["C"]
+
+
+# --- what is laid over what ---
+
+
+def test_what_is_none_stays_and_parts_are_merged_field_by_field() -> None:
+    base = msgspec.structs.replace(
+        definition(retries=1, min_containers=1, max_containers=9),
+        resources=Resources(cpu=1.0, memory=10),
+        env={"A": "1"},
+    )
+    variant = Variant(
+        pool=PoolSettings(max_containers=2), resources=Resources(memory=20), env={"B": "2"}
+    )
+    made = applied(variant, base)
+    assert made.pool == PoolSettings(min_containers=1, max_containers=2)
+    assert made.resources == Resources(cpu=1.0, memory=20)
+    assert made.env == {"B": "2"}
+    assert made.retries == base.retries
+    assert made.timeout == base.timeout
+
+
+def test_retries_and_arguments_are_replaced_as_a_whole() -> None:
+    policy = RetryPolicy(max_retries=5, backoff_coefficient=1.0)
+    made = applied(Variant(retries=policy, arguments=Payload(b"x")), definition(retries=1))
+    assert made.retries == policy
+    assert made.arguments == Payload(b"x")
+
+
+# --- pools and versions ---
+
+
+def test_a_variant_has_an_id_and_a_pool_of_its_own(world: World) -> None:
+    base = world.register("f", max_containers=5)
+    variant = bind(world, base, TWO)
+    assert variant.id != base
+    assert variant.name == "f(x=1)"
+    world.call("fc-1", variant.id, 2)
+    world.call("fc-2", base, 1)
+    pools = world.state.tables.pools
+    assert pools[variant.id, 1].settings.max_containers == 2
+    assert pools[base, 1].settings.max_containers == 5
+    assert pools[variant.id, 1].backlog + pools[variant.id, 1].leased == 2
+    world.settle()
+    world.check()
+    assert len(world.outcomes) == 3
+
+
+def test_the_same_digest_is_the_same_variant(world: World) -> None:
+    base = world.register("f")
+    first, again = bind(world, base, TWO), bind(world, base, TWO)
+    assert first is again
+    assert bind(world, base, TWO, "v2") is not first
+    assert sum(isinstance(x, fx.SaveVariant) for x in world.told) == 2
+
+
+def test_a_new_version_of_the_base_is_one_of_its_variants(world: World) -> None:
+    base = world.register("f", "1", max_containers=5)
+    variant = bind(world, base, TWO)
+    world.call("fc-1", variant.id, 1)
+    world.register("f", "2", max_containers=7, timeout=9.0)
+    assert (variant.latest, sorted(variant.versions)) == (2, [1, 2])
+    assert variant.versions[2].timeout == 9.0
+    assert variant.versions[2].pool.max_containers == 2
+    assert world.state.tables.pools[variant.id, 1].retired
+    world.call("fc-2", variant.id, 1)
+    world.settle()
+    assert (variant.id, 1) not in world.state.tables.pools
+    assert (variant.id, 2) in world.state.tables.pools
+    assert len(world.outcomes) == 2
+
+
+def test_what_is_kept_warm_for_a_variant_leaves_its_base_alone(world: World) -> None:
+    base = world.register("f")
+    variant = bind(world, base, Variant())
+    world.put(e.SettingsPut("cl-1", 2, variant.id, min_containers=2))
+    tables = world.state.tables
+    assert tables.pools[variant.id, 1].settings.min_containers == 2
+    assert tables.pools[base, 1].settings.min_containers == 0
+    world.register("f", "2")
+    assert variant.overrides == {}
+
+
+def test_a_variant_of_a_warm_function_is_warm_from_the_start_and_in_each_version(
+    world: World,
+) -> None:
+    variant = bind(world, world.register("f", min_containers=1), TWO)
+    world.up()
+    assert len(world.state.tables.pools[variant.id, 1].workers) == 1
+    world.register("f", "2", min_containers=1)
+    world.wait(200)
+    world.up()
+    assert len(world.state.tables.pools[variant.id, 2].workers) == 1
+
+
+def test_a_class_that_takes_arguments_has_no_worker_without(world: World) -> None:
+    base = put_class(world, takes_arguments=True, pool=PoolSettings(min_containers=1))
+    assert not world.state.tables.pools[base, 1].workers
+    variant = bind(world, base, Variant(arguments=Payload(b"x")))
+    world.up()
+    assert world.state.tables.pools[variant.id, 1].settings.min_containers == 1
+    assert len(world.state.tables.pools[variant.id, 1].workers) == 1
+
+
+# --- what is refused ---
+
+
+def test_a_variant_of_what_is_not_there_or_is_a_variant_is_refused(world: World) -> None:
+    assert "No function" in refused(world, e.VariantPut("cl-1", 1, "fu-none", TWO, "v"))
+    variant = bind(world, world.register("f"), TWO)
+    assert "a variant itself" in refused(world, e.VariantPut("cl-1", 1, variant.id, TWO, "v"))
+
+
+def test_a_variant_that_makes_no_sense_is_refused_and_not_kept(world: World) -> None:
+    base = world.register("f", min_containers=3, max_containers=5)
+    said = refused(world, e.VariantPut("cl-1", 1, base, TWO, "v1"))
+    assert "min_containers (3)" in said
+    assert not world.state.tables.registry.functions[base].variants
+    assert list(world.state.tables.registry.functions) == [base]
+
+
+def test_variants_go_with_their_base(world: World) -> None:
+    base = world.register("f")
+    bind(world, base, TWO)
+    registry = world.state.tables.registry
+    registry.forget(registry.functions[base])
+    assert registry.functions == {}
+
+
+# --- methods ---
+
+
+def call(world: World, function: str, method: str) -> e.CallPut:
+    return e.CallPut("cl-1", "fc-9", function, 0, "remote", [(0, "x")], closed=True, method=method)
+
+
+def test_a_call_names_a_method_of_a_class_and_none_of_a_function(world: World) -> None:
+    cls, function = put_class(world), world.register("f")
+    assert "no method 'n' (there are: m)" in refused(world, call(world, cls, "n"))
+    assert "is a class" in refused(world, call(world, cls, ""))
+    assert "is a function" in refused(world, call(world, function, "m"))
+    world.put(call(world, cls, "m"))
+    world.settle()
+    assert world.runs == {("fc-9", 0): 1}
+
+
+def test_a_name_may_become_a_class_and_keeps_its_id(world: World) -> None:
+    before = world.register("C")
+    assert put_class(world, "2") == before
+    assert "is a class" in refused(world, call(world, before, ""))
+
+
+def test_workers_with_exit_hooks_have_longer_to_end(world: World) -> None:
+    base = put_class(world, exit_hooks=True, pool=PoolSettings(scaledown_window=1.0))
+    world.put(call(world, base, "m"))
+    world.up()
+    (worker,) = world.busy()
+    world.finish(worker.name)
+    world.wait(2.0)
+    stops = [x for x in world.told if isinstance(x, fx.DrainWorker)]
+    assert [x.worker for x in stops] == [worker.name]
+
+    def killed() -> bool:
+        return fx.StopWorker(worker.name, 5.0) in world.told
+
+    world.wait(EXIT_GRACE - 3.0)
+    assert not killed()
+    world.wait(3.0)
+    assert killed()
