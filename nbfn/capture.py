@@ -5,7 +5,6 @@ What it refers to is `nbfn.snapshot`'s matter, which code travels by value that 
 
 from __future__ import annotations
 
-import functools
 import io
 import pickle
 import types
@@ -14,11 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import cloudpickle
-
+from nbfn import pickler
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.modules import by_value, carrying, local_modules, users_level
-from nbfn.snapshot import Cached, Snapshot, type_name
+from nbfn.pickler import FunctionPickler
+from nbfn.snapshot import Snapshot, type_name
 
 #: Bytes of a function with all it captures above which there is a warning, and above which it is
 #: refused. The larger one leaves room for the rest of the message in a frame of 16 MiB.
@@ -87,25 +86,10 @@ def dump(
     return data, modules
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Takes along what `functools.cache` was put on, which cloudpickle takes for importable."""
-
-    def reducer_override(self, thing: Any) -> Any:
-        """See `pickle.Pickler.reducer_override`."""
-        if isinstance(thing, Cached) and by_value(thing):
-            return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
-        return super().reducer_override(thing)
-
-
-def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
-    """Put an empty cache on a function, in the worker."""
-    return functools.lru_cache(maxsize, typed)(function)
-
-
 def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:
     stream = io.BytesIO()
     with carrying(modules):
-        _Pickler(stream, protocol=5).dump(value)
+        FunctionPickler(stream, by_value).dump(value)
     return stream.getvalue()
 
 
@@ -174,7 +158,7 @@ def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:
         if kind in ("module", "Function"):
             continue
         try:
-            cloudpickle.dumps(value)
+            pickler.dumps(value)
         except (
             pickle.PicklingError,
             TypeError,

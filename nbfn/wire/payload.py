@@ -18,8 +18,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
+from nbfn import pickler
 from nbfn.config import Places
 from nbfn.exception import DeserializationError, SerializationError
 from nbfn.wire import segments
@@ -73,7 +72,7 @@ class Carrier:
             return False
 
         try:
-            data = cloudpickle.dumps(value, protocol=5, buffer_callback=in_band)
+            data = pickler.dumps(value, in_band)
         except Exception as error:
             raise SerializationError(_why(value, error)) from error
         return self.wrap(data, tuple(self._write(buffer.raw()) for buffer in buffers))
@@ -222,7 +221,7 @@ def _find_unpicklable(value: Any, depth: int = 6) -> Any:
     if depth:
         for part in _parts(value):
             try:
-                cloudpickle.dumps(part)
+                pickler.dumps(part)
             except Exception:  # noqa: BLE001 - whatever it raises, this is the part that does not pickle
                 return _find_unpicklable(part, depth - 1)
     return value
