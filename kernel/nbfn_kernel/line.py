@@ -32,8 +32,9 @@ from nbfn.wire.messages import (
     Yielded,
 )
 from nbfn.wire.socket import Change, Connection
-from nbfn_kernel.outbox import Item, Outbox, Text
-from nbfn_kernel.runner import ITEM_WINDOW, Runner
+from nbfn_kernel import crew
+from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox, Text
+from nbfn_kernel.runner import Runner
 from nbfn_kernel.streams import Spill
 
 #: Seconds that results, items and text wait for company.
@@ -201,7 +202,9 @@ class Line:
 
     def _bind(self, bind: messages.Bind) -> None:
         self._function, self._version = bind.function, bind.version
-        self._timeout = bind.definition.timeout or math.inf
+        # What runs at once has clocks of its own.
+        own_clocks = crew.needed(bind.definition)
+        self._timeout = math.inf if own_clocks else bind.definition.timeout or math.inf
         self._runner.notice(bind)
 
     def _run(self, run: messages.Run) -> None:
@@ -274,12 +277,15 @@ class Line:
                 self._items[taken.lease] = (start, payloads)
 
     def _drain(self, _drain: messages.Drain) -> None:
-        self._runner.stopping = True
-        self._runner.notice()
+        self._runner.drain()
 
     def _check_timeout(self, now: float) -> None:
         lease, started = self._runner.current, self._runner.started
-        if not lease or lease != self._runner.current:
+        if self._runner.crew is not None:
+            lease = self._runner.crew.latest
+        elif lease != self._runner.current:
+            return
+        if not lease:
             return
         if now >= started + self._timeout and lease != self._overdue:
             self._overdue = lease

@@ -1,4 +1,5 @@
-"""The main thread: runs user code, one input after the other, with no event loop around it.
+"""The main thread: runs user code, one input after the other, with no event loop around it; what
+runs at once is left to `crew`.
 
 How an input is stopped: the link's thread writes the lease to `wanted` and sends this thread
 SIGUSR1; the handler raises `InputCancellation` only while that very lease is `armed`, which it is
@@ -9,43 +10,30 @@ next input.
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
 from nbfn.context import set_current
-from nbfn.exception import FunctionTimeoutError, InputCancellation, SerializationError
-from nbfn.types import InputStatus
+from nbfn.exception import InputCancellation, SerializationError
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
-from nbfn_kernel import objects
-from nbfn_kernel.outbox import Item, Outbox
+from nbfn_kernel import answers, crew, objects, streams
+from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, Answer
+from nbfn_kernel.crew import Crew
+from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox
 from nbfn_kernel.service import Service, Target
 from nbfn_kernel.shell import flush_figures
 
-#: Items of a generator that may be on their way before the consumer has asked for any.
-ITEM_WINDOW = 64
 #: Seconds after which an idle main thread looks up. A signal that comes between Python's last look
 #: for one and the wait itself does not end the wait, and its handler would not run.
 SIGNALS_SEEN = 1.0
-#: Modules whose frames are no business of the user's.
-HIDDEN = frozenset({
-    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.objects",
-    "nbfn_kernel.runner",
-})  # fmt: skip
-
-SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
-TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
-
-_Outcome = tuple[int, Payload | None]
 
 
 class Runner:
@@ -61,6 +49,7 @@ class Runner:
         current: The lease that runs, or 0.
         started: When it began, by `time.monotonic`.
         stopping: No further input is to be begun.
+        crew: Runs the inputs instead, where several run at once.
     """
 
     def __init__(self, carrier: Carrier, outbox: Outbox, cell: Any) -> None:
@@ -68,6 +57,7 @@ class Runner:
         self.current = 0
         self.started = 0.0
         self.stopping = False
+        self.crew: Crew | None = None
         self._carrier = carrier
         self._outbox = outbox
         self._cell = cell
@@ -89,10 +79,23 @@ class Runner:
 
     def notice(self, command: Bind | None = None) -> None:
         """Wake the main thread: for a Bind, or for what is in `todo` or `stopping`."""
-        self._commands.put(command)
+        if self.crew is not None:
+            self.crew.look()
+        else:
+            self._commands.put(command)
+
+    def drain(self) -> None:
+        """Begin nothing more, and end after what runs; user code may ask for that as well."""
+        self.stopping = True
+        self._commands.put(None)
+        if self.crew is not None:
+            self.crew.drain()
 
     def interrupt(self, lease: int, reason: str) -> None:
         """Stop the user code of this lease, if it runs or is about to."""
+        if self.crew is not None:
+            self.crew.interrupt(lease, reason)
+            return
         if lease == self._stopped:
             return  # once is enough, and the first reason counts
         self._reason, self._wanted = reason, lease
@@ -100,11 +103,17 @@ class Runner:
 
     def grant(self, lease: int, upto: int) -> None:
         """Let a generator input go on up to item number ``upto``."""
-        if upto > self._credit.get(lease, ITEM_WINDOW):
+        if self.crew is not None:
+            self.crew.grant(lease, upto)
+        elif upto > self._credit.get(lease, ITEM_WINDOW):
             self._credit[lease] = upto
             self._credit_came.put(None)
             if (event := self._credit_event) is not None:
                 self._loops.get_loop().call_soon_threadsafe(event.set)
+
+    def lease(self) -> int:
+        """Return the lease of the input whose code asks, or 0."""
+        return self.current if self.crew is None else self.crew.lease()
 
     # --- signals, on the main thread ---
 
@@ -117,6 +126,8 @@ class Runner:
     def disown(self) -> None:
         """Make a child that user code forked an ordinary process: it neither answers nor is asked."""
         self.current = self._armed = 0
+        if self.crew is not None:
+            self.crew.disown()
         for number, handler in (
             (signal.SIGUSR1, signal.SIG_DFL),
             (signal.SIGTERM, signal.SIG_DFL),
@@ -138,7 +149,9 @@ class Runner:
     def _on_terminate(self, _signal: int, _frame: FrameType | None) -> None:
         self.stopping = True
         self._commands.put(None)
-        if self.current:
+        if self.crew is not None:
+            self.crew.leave()
+        elif self.current:
             self._reason, self._wanted = "exit", self.current
             if self._armed:
                 self._stop_armed()
@@ -158,6 +171,9 @@ class Runner:
                 continue
             if command is not None:
                 self._bind(command)
+            if self.crew is not None:
+                self.crew.serve()
+                break
             if self.todo and self._service is not None:
                 self._run_queue(self._service)
         if self._service is not None:
@@ -167,6 +183,8 @@ class Runner:
         try:
             self._service = service = Service(self._carrier, bind.definition)
             self._functions = {name: self._adapted(t) for name, t in service.targets.items()}
+            if crew.needed(bind.definition):
+                self._become_crew(service)
         except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
             payload = dump_exception(self._carrier, error, hide=HIDDEN)
             text = format_exception(error, hide=HIDDEN)
@@ -174,6 +192,13 @@ class Runner:
         else:
             self._outbox.put(Bound(bind.function, bind.version))
         self._outbox.hurry()
+
+    def _become_crew(self, service: Service) -> None:
+        loop = self._loops.get_loop()
+        self.crew = Crew(service, self._carrier, self._outbox, self.todo, self._cell, loop)
+        streams.install(self._outbox, self.crew.lease, streams.LineStream)
+        if self.stopping:
+            self.crew.drain()
 
     def _adapted(self, target: Target) -> Callable[..., Any]:
         """Give all four kinds of function one shape: arguments in, value to send out."""
@@ -218,16 +243,16 @@ class Runner:
                     value = functions[entry.method](*args, **kwargs)
                     self._armed = 0
                     if not self.current:
-                        _end_child(None)
+                        answers.end_child(None)
                     if type(value) not in plain:
                         check(service.targets[entry.method].name, value)
                     status, answer = SUCCESS, keep(value) if entry.durable else dump(value)
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
                     if not self._armed and isinstance(error, SerializationError):
-                        error = _unsendable(service.targets[entry.method].name, error)
+                        error = answers.unsendable(service.targets[entry.method].name, error)
                     self._armed = 0
                     if not self.current:
-                        _end_child(error)
+                        answers.end_child(error)
                     status, answer = self._failed(error, entry)
             except InputCancellation as error:  # it came while another exception was on its way
                 self._armed = 0
@@ -252,19 +277,20 @@ class Runner:
         self.current = cell[0] = 0
         set_current(None)
 
-    def _failed(self, error: BaseException | None, entry: LeasedInput) -> _Outcome:
+    def _failed(self, error: BaseException | None, entry: LeasedInput) -> Answer:
         """Return the outcome of an input that raised, or that was stopped and did not care."""
         carrier = self._carrier.durable if entry.durable else self._carrier
         if self._stopped != entry.lease:
             assert error is not None
-            return FAILURE, dump_exception(carrier, error, hide=HIDDEN)
+            if isinstance(error, KeyboardInterrupt):
+                answers.die_interrupted(error)
+            return answers.failure(carrier, error)
         if self._reason != "timeout":
             return TERMINATED, None
         assert self._service is not None
         name, limit = self._service.targets[entry.method].name, self._service.definition.timeout
-        late = FunctionTimeoutError(f"{name!r} ran longer than its timeout of {limit:g} s.")
-        late.__traceback__ = _without_handler(error.__traceback__ if error else None)
-        return TIMEOUT, dump_exception(carrier, late, hide=HIDDEN)
+        trace = answers.without(error.__traceback__ if error else None, Runner._on_stop.__code__)
+        return answers.late(carrier, name, limit, trace)
 
     # --- async functions and generators ---
 
@@ -323,41 +349,6 @@ class Runner:
             if (close := getattr(generator, "aclose", None)) is not None:
                 await close()
         return count
-
-
-def _unsendable(name: str, error: SerializationError) -> SerializationError:
-    """Return the error of an input whose result cannot be pickled."""
-    before, named, after = str(error).partition("Cannot pickle an object of type ")
-    if before or not named:
-        return error  # no room, say
-    told = SerializationError(
-        f"The result of {name!r} holds an object of type {after.partition(':')[0]}, "
-        "which cannot be pickled. Return what it was made of instead."
-    )
-    told.__cause__ = error.__cause__
-    return told
-
-
-def _end_child(error: BaseException | None) -> NoReturn:
-    """End a forked child that came back from the user's code, as the end of a program would."""
-    code = 0
-    if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
-    elif error is not None:
-        sys.stderr.write(format_exception(error, hide=HIDDEN))
-        code = 1
-    os._exit(code & 0xFF)
-
-
-def _without_handler(tb: TracebackType | None) -> TracebackType | None:
-    """Cut a traceback where user code was stopped, before the frames of the signal handler."""
-    last = tb
-    while last is not None and last.tb_next is not None:
-        if last.tb_next.tb_frame.f_code is Runner._on_stop.__code__:
-            last.tb_next = None
-            break
-        last = last.tb_next
-    return tb
 
 
 async def _awaiting(awaitable: Any) -> Any:

@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ HURRY = 8 * 1024
 MAX_LOG = 8 * 1024 * 1024
 #: Bytes of a log file forwarded at a time; what is more is passed over.
 CHUNK = 4 * 1024 * 1024
+
+_installed: list[Stream] = []  # what user code may put something else in front of
 
 
 class Stream(io.TextIOBase):
@@ -98,6 +101,53 @@ class Stream(io.TextIOBase):
         """Do nothing: text is on its way within milliseconds."""
 
 
+class LineStream(Stream):
+    """For inputs that run at once: text goes out in whole lines, so that no line is of two inputs."""
+
+    def __init__(
+        self, channel: str, descriptor: int, outbox: Outbox, lease: Callable[[], int]
+    ) -> None:
+        super().__init__(channel, descriptor, outbox, lease)
+        self._held: dict[tuple[int, int], str] = {}  # begun lines, by lease and thread
+        self._counts: dict[int, int] = {}
+
+    def write(self, text: str) -> int:
+        """See `io.TextIOBase`."""
+        lease = self._lease()
+        if not lease or not isinstance(text, str):
+            return super().write(text)
+        key = (lease, threading.get_ident())
+        held = self._held.pop(key, "") + text
+        ends = max(held.rfind("\n"), held.rfind("\r")) + 1
+        if len(held) - ends >= HURRY:
+            ends = len(held)
+        self._send(lease, held[:ends])
+        if ends < len(held):
+            self._held[key] = held[ends:]
+        return len(text)
+
+    def flush(self) -> None:
+        """Send a begun line as far as it goes."""
+        key = (self._lease(), threading.get_ident())
+        self._send(key[0], self._held.pop(key, ""))
+
+    def end(self, lease: int) -> None:
+        """Send what an input that ended left of a line."""
+        for key in [key for key in tuple(self._held) if key[0] == lease]:
+            self._send(lease, self._held.pop(key, ""))
+        self._counts.pop(lease, None)
+
+    def _send(self, lease: int, text: str) -> None:
+        if text and self._admit(lease, len(text)):
+            self._outbox.put(Text(lease, self._channel, text))
+
+    def _admit(self, lease: int, size: int) -> bool:
+        self._counted, self._count = lease, self._counts.get(lease, 0)
+        admitted = super()._admit(lease, size)
+        self._counts[lease] = self._count
+        return admitted
+
+
 class _Bytes(io.RawIOBase):
     """``sys.stdout.buffer``: bytes are taken for UTF-8."""
 
@@ -117,13 +167,20 @@ class _Bytes(io.RawIOBase):
         return len(raw)
 
 
-def install(outbox: Outbox, lease: Callable[[], int]) -> None:
+def install(outbox: Outbox, lease: Callable[[], int], kind: type[Stream] = Stream) -> None:
     """Replace ``sys.stdout`` and ``sys.stderr``; ``sys.__stdout__`` stays what it was."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    sys.stdout = Stream("stdout", 1, outbox, lease)
-    sys.stderr = Stream("stderr", 2, outbox, lease)
+    _installed[:] = [kind("stdout", 1, outbox, lease), kind("stderr", 2, outbox, lease)]
+    sys.stdout, sys.stderr = _installed
+
+
+def end_lines(lease: int) -> None:
+    """Send what an input that ended left of a line."""
+    for stream in _installed:
+        if isinstance(stream, LineStream):
+            stream.end(lease)
 
 
 class Spill:

@@ -81,7 +81,7 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
     """Make prints, displays and the context those of the input that runs."""
 
     def emit(channel: str, data: bytes) -> None:
-        lease = runner.current
+        lease = runner.lease()
         if lease and len(data) <= MAX_DISPLAY:
             outbox.put(Emitted(lease, channel, data))
         elif lease:
@@ -90,4 +90,4 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
 
     enter_worker(input_id)
     shell.connect(emit)
-    streams.install(outbox, lambda: runner.current)
+    streams.install(outbox, runner.lease)

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import itertools
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ FORK_SERVER, WORKER = "nbfn-forkserver", "nbfn-worker"
 #: Lines of a worker's stderr that are told when it ends.
 TAIL_LINES, TAIL_BYTES = 20, 8192
 #: From such a line on, faulthandler's list of frames is about the worker itself, not about user code.
-OWN_FRAMES = "nbfn_kernel/runner.py"
+OWN_FRAMES = re.compile(r"nbfn_kernel/(runner|unit|crew)\.py")
 
 
 class Process(NamedTuple):
@@ -124,7 +125,7 @@ def tail(path: Path) -> str:
     )
     if crash is None:
         return "\n".join(lines[-TAIL_LINES:])
-    told = itertools.takewhile(lambda line: OWN_FRAMES not in line, lines[crash:])
+    told = itertools.takewhile(lambda line: not OWN_FRAMES.search(line), lines[crash:])
     return "\n".join(itertools.islice(told, TAIL_LINES))
 
 

@@ -308,6 +308,9 @@ class LeasedInput(Data):
     payload: Payload
     durable: bool = False  # its result goes to disk: it must outlive processes
     method: str = ""  # of a class
+    batch: int = (
+        0  # the lease of the first one of its batch: neighbours with the same are run as one
+    )
 
 
 class Result(Data):

@@ -15,12 +15,14 @@ from nbfn.exception import (
     RemoteError,
     SerializationError,
 )
+from nbfn.launch.base import Exit
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.failure import load_exception
 from nbfn.wire.messages import (
     BindFailed,
     Bound,
+    Concurrency,
     Confirm,
     ItemsTaken,
     Payload,
@@ -100,12 +102,23 @@ def test_user_exceptions_keep_type_and_cell_lines(hub: FakeHub, worker: str) -> 
     assert "in g" in text
 
 
-@pytest.mark.parametrize("body", ["raise SystemExit(3)", "raise KeyboardInterrupt", "exit()"])
+@pytest.mark.parametrize("body", ["raise SystemExit(3)", "raise GeneratorExit", "exit()"])
 def test_a_worker_survives_what_would_end_a_program(hub: FakeHub, worker: str, body: str) -> None:
     hub.bind(worker, f"def f(stop):\n    if stop: {body}\n    return 'alive'")
     with pytest.raises(RemoteError):
         hub.call(worker, True)
     assert hub.call(worker, False) == "alive"
+
+
+@pytest.mark.parametrize("at_once", [None, 10])
+def test_keyboard_interrupt_ends_the_worker_and_says_so(
+    hub: FakeHub, worker: str, at_once: int | None
+) -> None:
+    hub.bind(worker, "def f(): raise KeyboardInterrupt", concurrency=Concurrency(at_once))
+    (entry,) = hub.run(worker, ())
+    ended = hub.report(worker, Exit)
+    assert (ended.exit_code, ended.running_lease) == (130, entry.lease)
+    assert "KeyboardInterrupt" in ended.stderr_tail
 
 
 @pytest.mark.parametrize(

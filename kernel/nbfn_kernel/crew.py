@@ -1,0 +1,342 @@
+"""Several inputs at once: coroutines are tasks of one event loop, which runs on the main thread; the
+rest runs in threads.
+
+A unit is answered by whoever takes it out of `Crew.running`, so it is answered once. A thread cannot
+be stopped: where that is asked for, its inputs are answered and the worker ends; what else it ran
+goes back to the hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from nbfn.context import set_current
+from nbfn.wire.messages import Definition, LeasedInput, Result
+from nbfn.wire.payload import Carrier
+from nbfn_kernel import answers, objects, streams
+from nbfn_kernel.answers import Answer
+from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox
+from nbfn_kernel.service import Service
+from nbfn_kernel.shell import flush_figures
+from nbfn_kernel.unit import Unit, take
+
+#: Seconds that tasks have to end when the worker is told to go at once.
+LAST_STEPS = 1.0
+
+#: What `Crew.feed` brought for the input that runs.
+inbox: contextvars.ContextVar[asyncio.Queue[Any]] = contextvars.ContextVar("nbfn_inbox")
+_lease: contextvars.ContextVar[int] = contextvars.ContextVar("nbfn_lease", default=0)
+
+
+def needed(definition: Definition) -> bool:
+    """Whether a Function's worker runs inputs at once, or needs a loop that goes on between them."""
+    return (
+        (definition.concurrency.max_inputs or 1) > 1
+        or definition.endpoint is not None
+        or any(method.endpoint is not None for method in definition.methods)
+    )
+
+
+class _Running:
+    """A unit at work."""
+
+    __slots__ = ("began", "context", "credit", "inbox", "more", "reason", "task", "timer", "unit")
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.began = time.monotonic()
+        self.credit = ITEM_WINDOW  # items of a generator that may be sent
+        self.more: Callable[[], None] = lambda: None  # tells the generator that there is more of it
+        self.inbox: asyncio.Queue[Any] = asyncio.Queue()
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.reason = ""  # why it is to stop: cancel, timeout, exit
+        entry = unit.entries[0]
+        self.context = contextvars.copy_context()
+        self.context.run(set_current, (entry.call, entry.index))
+        self.context.run(_lease.set, entry.lease)
+        self.context.run(inbox.set, self.inbox)
+
+
+class Crew:
+    """Runs the inputs of one Service at once.
+
+    Args:
+        service: What the worker became.
+        carrier: Of this process.
+        outbox: Takes results and items.
+        todo: Inputs waiting, filled by the link's thread.
+        cell: Shared with the fork server: not 0 while anything runs.
+        loop: The worker's, not running.
+
+    Attributes:
+        running: What runs, by the lease of its first input.
+        latest: The one begun last, or 0.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        carrier: Carrier,
+        outbox: Outbox,
+        todo: deque[LeasedInput],
+        cell: Any,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.running: dict[int, _Running] = {}
+        self.latest = 0
+        self._service = service
+        self._limit = service.definition.timeout
+        self._carrier = carrier
+        self._outbox = outbox
+        self._todo = todo
+        self._cell = cell
+        self._loop = loop
+        self._hands = _Hands()
+        self._stopping = False
+        self._disowned = False
+        self._over = loop.create_future()
+
+    # --- called by any thread, and by signal handlers ---
+
+    def look(self) -> None:
+        """Begin what waits in ``todo``."""
+        self._loop.call_soon_threadsafe(self._begin_waiting)
+
+    def interrupt(self, lease: int, reason: str) -> None:
+        """Stop an input, if it runs."""
+        self._loop.call_soon_threadsafe(self._stop, lease, reason)
+
+    def grant(self, lease: int, upto: int) -> None:
+        """Let a generator input go on up to item number ``upto``."""
+        self._loop.call_soon_threadsafe(self._grant, lease, upto)
+
+    def feed(self, lease: int, event: object) -> None:
+        """Bring something for an input that runs; its code takes it from `inbox`."""
+        self._loop.call_soon_threadsafe(self._feed, lease, event)
+
+    def drain(self) -> None:
+        """Begin nothing more, and end when all that runs has ended."""
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def leave(self) -> None:
+        """End now: what runs goes to other workers."""
+        self._loop.call_soon_threadsafe(self._leave)
+
+    def lease(self) -> int:
+        """Return the lease of the input whose code asks; in a thread of its own, of the latest one."""
+        mine = _lease.get()
+        return mine if mine in self.running else self.latest
+
+    def disown(self) -> None:
+        """Forget all, in a child that user code forked."""
+        self.running.clear()
+        self.latest = 0
+        self._disowned = True
+
+    # --- on the main thread ---
+
+    def serve(self) -> None:
+        """Work until told to stop."""
+        self._loop.add_signal_handler(signal.SIGTERM, self._leave)
+        self.look()
+        self._loop.run_until_complete(self._over)
+
+    def _begin_waiting(self) -> None:
+        while not self._stopping and (entries := take(self._todo)):
+            self._begin(Unit(entries, self._service.targets[entries[0].method], self._carrier))
+        if self._stopping and not self.running:
+            self._end()
+
+    def _begin(self, unit: Unit) -> None:
+        running = _Running(unit)
+        self.running[unit.lease] = running
+        self.latest = self._cell[0] = unit.lease
+        running.timer = self._loop.call_later(self._limit, self._stop, unit.lease, "timeout")
+        if unit.target.is_async:
+            attend = self._attend(running)
+            running.task = task = self._loop.create_task(attend, context=running.context)
+            task.add_done_callback(lambda _: self._stopped_early(running))
+        else:
+            self._hands.take(lambda: running.context.run(self._work, running))
+
+    def _stopped_early(self, running: _Running) -> None:
+        """Answer for a task that was cancelled before its first step."""
+        if running.unit.lease in self.running:
+            self._answer(running, self._stopped(running, None))
+
+    def _stop(self, lease: int, reason: str) -> None:
+        running = self.running.get(lease) or self._one_with(lease)
+        if running is None or running.reason:
+            return  # once is enough, and the first reason counts
+        running.reason = reason
+        if running.task is not None:
+            running.task.cancel()
+        else:
+            self._answer(running, self._stopped(running, None))
+            self._leave()
+
+    def _one_with(self, lease: int) -> _Running | None:
+        at_work = tuple(self.running.values())
+        return next((r for r in at_work if any(e.lease == lease for e in r.unit.entries)), None)
+
+    def _grant(self, lease: int, upto: int) -> None:
+        running = self.running.get(lease)
+        if running is not None and upto > running.credit:
+            running.credit = upto
+            running.more()
+
+    def _feed(self, lease: int, event: object) -> None:
+        if (running := self.running.get(lease)) is not None:
+            running.inbox.put_nowait(event)
+
+    def _drain(self) -> None:
+        self._stopping = True
+        self._begin_waiting()
+
+    def _leave(self) -> None:
+        self._stopping = True
+        for lease, running in tuple(self.running.items()):
+            if running.task is None:
+                self.running.pop(lease, None)  # its thread talks to the wall from now on
+            elif not running.reason:
+                running.reason = "exit"
+                running.task.cancel()
+        self._loop.call_later(LAST_STEPS, self._end)
+        self._begin_waiting()
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    # --- an input's way ---
+
+    async def _attend(self, running: _Running) -> None:
+        """Be the task of an async unit."""
+        unit = running.unit
+        try:
+            returned = unit.call()
+            if unit.target.is_generator:
+                returned = await self._take_all(running, returned)
+            elif hasattr(returned, "__await__"):
+                returned = await returned
+            found = unit.returned(returned) if not running.reason else self._stopped(running, None)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            found = self._raised(running, error)
+        flush_figures()
+        self._answer(running, found)
+
+    def _work(self, running: _Running) -> None:
+        """Run a sync unit, in a thread."""
+        unit = running.unit
+        try:
+            returned = unit.call()
+            if unit.target.is_generator:
+                returned = self._take(running, returned)
+            if self._disowned:
+                answers.end_child(None)
+            found = unit.returned(returned)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            if self._disowned:
+                answers.end_child(error)
+            found = self._raised(running, error)
+        flush_figures()
+        self._answer(running, found)
+
+    def _raised(self, running: _Running, error: BaseException) -> list[Answer]:
+        if isinstance(error, KeyboardInterrupt):
+            answers.die_interrupted(error)
+        return self._stopped(running, error) if running.reason else running.unit.raised(error)
+
+    def _stopped(self, running: _Running, error: BaseException | None) -> list[Answer]:
+        return running.unit.stopped(running.reason, self._limit, error)
+
+    def _answer(self, running: _Running, found: Sequence[Answer]) -> None:
+        """Send what a unit has to say for itself, unless that was done before."""
+        entries = running.unit.entries
+        streams.end_lines(running.unit.lease)
+        if self.running.pop(running.unit.lease, None) and running.reason != "exit":
+            took = (time.monotonic() - running.began) / len(entries)
+            for entry, (status, payload) in zip(entries, found, strict=True):
+                self._outbox.entries.append(Result(entry.lease, status, payload, took))
+            self._outbox.hurry()
+        self._loop.call_soon_threadsafe(self._answered, running)
+
+    def _answered(self, running: _Running) -> None:
+        assert running.timer is not None
+        running.timer.cancel()
+        self.latest = self._cell[0] = next(reversed(tuple(self.running)), 0)
+        self._begin_waiting()
+
+    # --- generators ---
+
+    def _take(self, running: _Running, returned: object) -> int:
+        """Send what a generator yields, as far as there is credit; return how many."""
+        count = 0
+        came: queue.SimpleQueue[None] = queue.SimpleQueue()
+        running.more = lambda: came.put(None)
+        iterator = objects.iterate(running.unit.target.name, returned)
+        try:
+            for value in iterator:
+                payload = self._carrier.dump_result(value)
+                while count >= running.credit:
+                    came.get()
+                self._outbox.put(Item(running.unit.lease, count, payload))
+                count += 1
+        finally:
+            if (close := getattr(iterator, "close", None)) is not None:
+                close()
+        return count
+
+    async def _take_all(self, running: _Running, returned: Any) -> int:
+        count = 0
+        came = asyncio.Event()
+        running.more = came.set
+        if not hasattr(returned, "__aiter__"):
+            returned = _steps(objects.iterate(running.unit.target.name, returned))
+        try:
+            async for value in returned:
+                payload = self._carrier.dump_result(value)
+                while count >= running.credit:
+                    came.clear()
+                    await came.wait()
+                self._outbox.put(Item(running.unit.lease, count, payload))
+                count += 1
+        finally:
+            if (close := getattr(returned, "aclose", None)) is not None:
+                await close()
+        return count
+
+
+async def _steps(values: Iterator[Any]) -> AsyncIterator[Any]:
+    for value in values:
+        yield value
+
+
+class _Hands:
+    """Threads, made when they are needed and kept."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._free: deque[None] = deque()  # one for each thread that waits, or is about to
+
+    def take(self, job: Callable[[], None]) -> None:
+        """Run something in a thread that has nothing else to do."""
+        self._jobs.put(job)
+        try:
+            self._free.pop()
+        except IndexError:
+            threading.Thread(target=self._work, name="nbfn-input", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+            self._free.append(None)
