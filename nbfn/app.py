@@ -19,7 +19,7 @@ from collections.abc import (
 from typing import Any, Never, ParamSpec, Protocol, TypeVar, overload
 
 from nbfn.client import Client
-from nbfn.definition import Home
+from nbfn.definition import Home, generates
 from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import Partial, unwrapped
@@ -100,7 +100,7 @@ class App:
         Options.read({"image": image, "secrets": secrets, "volumes": volumes})
         self._name = name
         self._tags = dict(tags or {})
-        self._home = Home(name or "")
+        self._home = Home(name or "", app=self)
         self._functions: dict[str, Function[..., Any]] = {}
 
     @property
@@ -186,13 +186,7 @@ class App:
         raw, marks = unwrapped(raw)
         options = marks.applied(options)
         name = _name_of(raw, options)
-        generates = inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
-        if options.retries is not None and (
-            options.is_generator or (generates and options.is_generator is None)
-        ):
-            raise InvalidError(
-                f"Generator function {name!r} cannot have retries: its items were already handed out."
-            )
+        _check_fit(raw, name, options)
         function: Function[..., Any] = Function._local(raw, name, options, self._home)
         before = self._functions.get(name)
         if before is not None and not _is_interactive():
@@ -274,6 +268,36 @@ def _name_of(raw: Any, options: Options) -> str:
             f"{name or raw!r} cannot be a Function's name; give one: @app.function(name='...')."
         )
     return name
+
+
+def _check_fit(raw: Callable[..., Any], name: str, options: Options) -> None:
+    """Refuse options that this function cannot have."""
+    if options.retries is not None and generates(raw, options):
+        raise InvalidError(
+            f"Generator function {name!r} cannot have retries: its items were already handed out."
+        )
+    if options.retries is not None and options.endpoint is not None:
+        raise InvalidError(
+            f"Web function {name!r} cannot have retries: whoever asked decides whether to ask again."
+        )
+    if options.schedule is not None and (needed := _required(raw)):
+        raise InvalidError(
+            f"{name!r} has a schedule, which calls it without arguments, but needs {', '.join(needed)}: "
+            "give each a default."
+        )
+
+
+def _required(raw: Callable[..., Any]) -> list[str]:
+    named = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    try:
+        parameters = inspect.signature(raw).parameters.values()
+    except (TypeError, ValueError):
+        return []  # a builtin that does not say
+    return [repr(p.name) for p in parameters if p.kind in named and p.default is p.empty]
 
 
 def _full_name(raw: Callable[..., Any]) -> str:

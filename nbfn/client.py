@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 
-from nbfn import discovery
+from nbfn import discovery, exception
 from nbfn.session import Session
 from nbfn.sync import Blocking, blocking
 from nbfn.types import FunctionAutoscalerSettings
@@ -16,6 +16,26 @@ from nbfn.wire import messages
 async def _attach(*, start: bool = True) -> Client:
     __tracebackhide__ = True
     client = _default(start=start)
+    await client.ready()
+    return client
+
+
+async def attached(client: Client | None) -> Client:
+    """Return a client that is connected: the given one, or this process's.
+
+    Raises:
+        InvalidError: If it is no `Client`.
+        ConnectionError: If it was closed, or no hub answers.
+    """
+    __tracebackhide__ = True
+    if client is None:
+        return await _attach()
+    if not isinstance(client, Client):
+        raise exception.InvalidError(f"client is {client!r}; it must be an nbfn.Client.")
+    if client.closed:
+        raise exception.ConnectionError(
+            "The given client was closed. Make a new one: nbfn.Client()."
+        )
     await client.ready()
     return client
 

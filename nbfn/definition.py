@@ -54,6 +54,7 @@ class Home:
     environment_name: str = ""
     deployed_name: str = ""
     app_id: str | None = None
+    app: Any = None  # the App itself, which is a layer up
 
     def register(self, number: int, definition: Definition) -> Message:
         """Return the message that registers a definition here."""

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeV
 
 from nbfn import capture, context, exception
 from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
-from nbfn.client import Client
+from nbfn.client import Client, attached
 from nbfn.definition import Home, Live, define, generates
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.mapping import Inputs, MapResult, each
 from nbfn.options import Options, check_name, check_pool, check_setting
+from nbfn.retries import is_int
 from nbfn.session import this_environment
 from nbfn.snapshot import Snapshot
 from nbfn.sync import Blocking, Stream, blocking, run, streaming, wait
-from nbfn.types import FunctionAutoscalerSettings, FunctionStats
+from nbfn.types import FunctionAutoscalerSettings, FunctionOrigin, FunctionStats
 from nbfn.wire import messages
 from nbfn.wire.messages import Message
 
@@ -25,6 +26,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultingTypeVar
+
+    from nbfn.app import App
 
     Original = DefaultingTypeVar("Original", default=R)
 else:  # defaults of type variables are for checkers; `typing` has them from Python 3.13 on
@@ -37,13 +40,16 @@ def _parent() -> str:
 
 async def _lookup(
     app_name: str,
-    name: str,
+    name: str | None = None,
     namespace: Any = None,
     client: Client | None = None,
     environment_name: str | None = None,
+    *,
+    tag: str | None = None,
 ) -> Function[..., Any]:
+    __tracebackhide__ = True
     found: Function[..., Any] = Function.from_name(
-        app_name, name, environment_name=environment_name
+        app_name, name, environment_name=environment_name, client=client, tag=tag
     )
     await found._live()
     return found
@@ -70,7 +76,10 @@ class Function(Generic[P, R, Original]):
     _raw: Callable[..., Any] | None  # None: its definition is elsewhere
     _options: Options
     _home: Home
+    _client: Client | None  # None: this process's
     _find: Callable[[int], Message] | None  # asks the hub for it, when the definition is elsewhere
+    _travelled: bool  # it came here in a pickle
+    _fetched: Callable[..., Any] | None  # its definition, asked of the hub by a worker
     _shown: str
     _state: Live | None
     _registering: bool
@@ -98,7 +107,10 @@ class Function(Generic[P, R, Original]):
         self._raw = None
         self._options = Options()
         self._home = Home()
+        self._client = None
         self._find = None
+        self._travelled = False
+        self._fetched = None
         self._shown = f"Function({name!r})"
         self._state = None
         self._registering = False
@@ -120,12 +132,13 @@ class Function(Generic[P, R, Original]):
     def from_name(
         cls,
         app_name: str,
-        name: str,
+        name: str | None = None,
         namespace: Any = None,
         environment_name: str | None = None,
         *,
         version: int | None = None,
         client: Client | None = None,
+        tag: str | None = None,
     ) -> Function[..., Any]:
         """Refer to a Function of a deployed App or of a ``%%remote`` cell; asks nothing before its first use.
 
@@ -135,24 +148,30 @@ class Function(Generic[P, R, Original]):
             namespace: Accepted for Modal programs, without meaning.
             environment_name: The environment it was deployed in; "main" when not given.
             version: Stay with this version; the newest one when not given.
-            client: Accepted for Modal programs; this process's client is used.
+            client: The connection to use; this process's when not given.
+            tag: The former name of ``name``.
 
         Raises:
-            InvalidError: If a name cannot be one.
+            InvalidError: If a name is missing or cannot be one.
 
         Examples:
             >>> Function.from_name("demo", "square")
             Function.from_name('demo', 'square')
         """
         check_name("The app's name", app_name)
-        check_name("The function's name", name)
+        name = _one_name(name, tag)
         if "." in name:
+            cls_name, _, method = name.partition(".")
             raise InvalidError(
-                f"Function name {name!r} has a '.'; a method is reached through its class."
+                f"{name!r} is no Function but a method of a class: "
+                f"use Cls.from_name({app_name!r}, {cls_name!r})().{method}."
             )
+        if version is not None and (not is_int(version) or version < 1):
+            raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
         self: Function[..., Any] = cls._make(name)
         environment = environment_name or ""
         self._find = lambda number: messages.Lookup(number, app_name, name, environment)
+        self._client = client
         self._version = version or 0
         shown = f", environment_name={environment_name!r}" if environment_name else ""
         shown += f", version={version}" if version else ""
@@ -176,7 +195,7 @@ class Function(Generic[P, R, Original]):
         __tracebackhide__ = True
         state = self._state
         if state is None or not state.current():
-            client = await Client.attach.raw()
+            client = await attached(self._client)
             if self._raw is None:
                 self._state = await self._look_up(client)
                 return self._state
@@ -216,6 +235,11 @@ class Function(Generic[P, R, Original]):
                 f"Function {info.name!r} runs under Python {info.environment.python}, "
                 f"this is Python {ours}. Call it from a notebook with Python "
                 f"{info.environment.python}, or deploy it again from this one."
+            )
+        if self._version > info.version:
+            raise exception.NotFoundError(
+                f"Function {info.name!r} of app {info.app!r} has no version {self._version}; "
+                f"the newest is {info.version}."
             )
         return Live(client, client.epoch, info, self._version)
 
@@ -267,13 +291,15 @@ class Function(Generic[P, R, Original]):
         """Learn from the hub what this Function is (registering it if it is local) and return it.
 
         Args:
-            client: Accepted for Modal programs; this process's client is used.
+            client: The connection that this Function uses from now on; this process's when not given.
 
         Raises:
             NotFoundError: If it was looked up by a name that is not deployed.
             ConnectionError: If no hub answers.
         """
         __tracebackhide__ = True
+        if client is not None and client is not self._client:
+            self._client, self._state = await attached(client), None
         await self._live()
         return self
 
@@ -310,6 +336,43 @@ class Function(Generic[P, R, Original]):
     def get_web_url(self) -> str | None:
         """Return the URL of a web endpoint; None, since this Function is none."""
         return None
+
+    def get_dashboard_url(self) -> None:
+        """Return None: nbfn has no web dashboard; its panel in JupyterLab shows the Function."""
+
+    @property
+    def tag(self) -> str:
+        """Its name in its App."""
+        return self._name
+
+    @property
+    def app(self) -> App:
+        """The App it was made by.
+
+        Raises:
+            ExecutionError: If its definition is elsewhere (it was found by name).
+        """
+        self.get_raw_f()
+        return self._home.app  # type: ignore[no-any-return]
+
+    @property
+    def info(self) -> FunctionOrigin:
+        """Where its definition is.
+
+        Raises:
+            ExecutionError: If that is elsewhere (it was found by name).
+        """
+        return FunctionOrigin.of(self.get_raw_f(), self._name)
+
+    @property
+    def spec(self) -> Options:
+        """What its decorator was told.
+
+        Raises:
+            ExecutionError: If its definition is elsewhere (it was found by name).
+        """
+        self.get_raw_f()
+        return self._options
 
     # --- calling ---------------------------------------------------------------------------------
 
@@ -385,11 +448,24 @@ class Function(Generic[P, R, Original]):
         Raises:
             ExecutionError: If its definition is elsewhere (it was found by name).
         """
-        if self._raw is None:
+        __tracebackhide__ = True
+        if self._raw is not None:
+            return self._raw
+        if self._fetched is None and self._travelled and not context.is_local():
+            self._fetched = run(self._fetch())
+        if self._fetched is None:
             raise ExecutionError(
                 f"{self!r} has no definition in this process. Call it with .remote(...) instead."
             )
-        return self._raw
+        return self._fetched
+
+    async def _fetch(self) -> Callable[..., Any]:
+        """Return the callable of a Function that came to this worker as its id."""
+        live = await self._live()
+        answer: messages.DefinitionTold = await live.client.request(
+            lambda number: messages.GetDefinition(number, live.info.id)
+        )
+        return live.client.carrier.load(answer.definition.payload)  # type: ignore[no-any-return]
 
     @streaming
     def map(
@@ -581,8 +657,15 @@ class Function(Generic[P, R, Original]):
         )
 
 
+def _one_name(name: str | None, tag: str | None) -> str:
+    if (name is None) == (tag is None):
+        raise InvalidError("Function.from_name needs the Function's name, once: (app_name, name).")
+    return check_name("The function's name", name if tag is None else tag)
+
+
 def _from_id(function_id: str, name: str, version: int) -> Function[..., Any]:
     self: Function[..., Any] = Function._make(name)
+    self._travelled = True
     self._find = lambda number: messages.LookupId(number, function_id)
     self._version = version
     self._shown = f"<Function {name!r} {function_id}>"
@@ -591,6 +674,7 @@ def _from_id(function_id: str, name: str, version: int) -> Function[..., Any]:
 
 def _from_home(app: str, name: str, environment_name: str) -> Function[..., Any]:
     self: Function[..., Any] = Function._make(name)
+    self._travelled = True
     self._find = lambda number: messages.Lookup(number, app, name, environment_name)
     return self
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -41,6 +42,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Original = TypeVar("Original")
 F = TypeVar("F")
+
+logger = logging.getLogger("nbfn.client")
 
 #: Bounds of a batch: inputs, and milliseconds it may wait.
 LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
@@ -87,6 +90,7 @@ class Partial(Generic[P, R, Original]):
     def __init__(self, raw: Any, marks: Marks) -> None:
         self.raw = raw
         self.marks = marks
+        self.taken = False  # by an App, or by a mark on top
         self.__doc__ = raw.__doc__
         self.__name__ = getattr(raw, "__name__", "")
         self.__wrapped__ = raw
@@ -108,6 +112,13 @@ class Partial(Generic[P, R, Original]):
             """Refuse: it is not registered."""
             raise InvalidError(
                 f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
+            )
+
+    def __del__(self) -> None:
+        if not self.__dict__.get("taken", True):
+            logger.warning(
+                "%r was marked but never became a Function: put @app.function() or @app.cls() on top.",
+                self.__name__,
             )
 
     def __repr__(self) -> str:
@@ -157,7 +168,10 @@ class BatchDecorator(Protocol):
 
 def unwrapped(raw: Any) -> tuple[Any, Marks]:
     """Return a function, or class, without its marks, and the marks."""
-    return (raw.raw, raw.marks) if isinstance(raw, Partial) else (raw, Marks())
+    if not isinstance(raw, Partial):
+        return raw, Marks()
+    raw.taken = True
+    return raw.raw, raw.marks
 
 
 def mark(what: str, raw: Any, **changes: Any) -> Any:

@@ -54,6 +54,8 @@ _CLOUD_ONLY = {
     "enable_memory_snapshot": "workers are forked from a warm process anyway",
     "restrict_modal_access": "workers may call other Functions",
     "experimental_options": "it has no meaning here",
+    "checkpointing_enabled": "workers are forked from a warm process anyway",
+    "interactive": "a worker can be attached to at any time",
 }
 _OWN = (
     "name",

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import enum
+import inspect
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from nbfn.exception import DeprecationError
 
 
 class InputStatus(enum.IntEnum):
@@ -47,6 +53,39 @@ class FunctionStats:
     num_total_runners: int
     num_running_inputs: int = 0
     input_headroom: int = 0
+
+    @property
+    def num_active_runners(self) -> int:
+        """The former name of `num_total_runners`."""
+        warnings.warn(
+            "FunctionStats.num_active_runners is now num_total_runners.",
+            DeprecationError,
+            stacklevel=2,
+        )
+        return self.num_total_runners
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOrigin:
+    """What `Function.info` returns: where a Function of this process is defined.
+
+    Attributes:
+        raw_f: The object that was decorated.
+        function_name: The Function's name.
+        module_name: The module of the definition.
+        file: The file of the definition, or what stands for one in a notebook.
+    """
+
+    raw_f: Callable[..., Any]
+    function_name: str
+    module_name: str
+    file: str
+
+    @classmethod
+    def of(cls, raw: Callable[..., Any], name: str) -> FunctionOrigin:
+        """Look at a function."""
+        code = getattr(inspect.unwrap(raw), "__code__", None)
+        return cls(raw, name, str(getattr(raw, "__module__", "")), getattr(code, "co_filename", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,8 @@ class Broker:
             self._router.send(connection, self._stats(message))
         elif isinstance(message, m.Lookup | m.LookupId):
             self._router.send(connection, self._looked_up(message))
+        elif isinstance(message, m.GetDefinition):
+            self._router.send(connection, self._definition_of(message))
         else:
             if isinstance(message, m.Results):
                 self._leftovers.handed_over(peer.id, [result.payload for result in message.results])
@@ -286,13 +288,17 @@ class Broker:
             return m.Failed(message.request, "not_found", found)
         return m.Registered(message.request, speech.info(found, found.latest, created=False))
 
+    def _definition_of(self, message: m.GetDefinition) -> Message:
+        record = self._state.tables.registry.functions.get(message.function)
+        if record is None:
+            return _unknown(message.request, message.function)
+        return m.DefinitionTold(message.request, record.definition)  # type: ignore[arg-type]
+
     def _stats(self, message: m.GetStats) -> Message:
         tables = self._state.tables
         record = tables.registry.functions.get(message.function)
         if record is None:
-            return m.Failed(
-                message.request, "not_found", f"No function has the id {message.function!r}."
-            )
+            return _unknown(message.request, message.function)
         now = counters(tables, record)
         return m.Stats(message.request, now.backlog, now.workers, now.running, now.headroom)
 
@@ -393,4 +399,10 @@ _SAVES = frozenset(
         effects.LoadCall,
     }
 )
+
+
+def _unknown(request: int, function: str) -> m.Failed:
+    return m.Failed(request, "not_found", f"No function has the id {function!r}.")
+
+
 _ROLES = {"client": frozenset(m.FROM_CLIENT), "worker": frozenset(m.FROM_WORKER)}

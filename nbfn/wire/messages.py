@@ -426,6 +426,13 @@ class LookupId(Message):
     function: str
 
 
+class GetDefinition(Message):
+    """Tell the newest definition of a Function: a worker runs it itself, by `Function.local`."""
+
+    request: int
+    function: str
+
+
 class PutCall(Message):
     """Begin a call, mostly with all its inputs (``closed``). Resending it is harmless.
 
@@ -541,6 +548,13 @@ class Registered(Message):
 
     request: int
     info: FunctionInfo
+
+
+class DefinitionTold(Message):
+    """Answer to `GetDefinition`."""
+
+    request: int
+    definition: Definition
 
 
 class Accepted(Message):
@@ -821,6 +835,7 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     BindVariant,
     Lookup,
     LookupId,
+    GetDefinition,
     PutCall,
     PutInputs,
     Cancel,
@@ -849,6 +864,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Done,
     Failed,
     Registered,
+    DefinitionTold,
     Accepted,
     CallRefused,
     Window,

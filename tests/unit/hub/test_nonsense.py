@@ -14,7 +14,15 @@ from nbfn.wire import messages as m
 from tests.unit.hub.world import World
 
 #: Not events of the state machine: the broker answers these itself.
-_ASKED = {m.StopHub, m.WatchOverview, m.GetOverview, m.GetStats, m.Lookup, m.LookupId}
+_ASKED = {
+    m.StopHub,
+    m.WatchOverview,
+    m.GetOverview,
+    m.GetStats,
+    m.Lookup,
+    m.LookupId,
+    m.GetDefinition,
+}
 
 
 def _a_world() -> World:
