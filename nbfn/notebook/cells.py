@@ -1,6 +1,6 @@
 """What a ``%%remote`` cell is, read from its syntax tree.
 
-Text in, `FunctionCell` or one clear sentence out. Nothing runs here, and IPython is not known.
+Text in, `FunctionCell`, `ScriptCell` or one clear sentence out. Nothing runs here, and IPython is not known.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from .script import ScriptCell, assigned
 
 #: Attributes that only a Function has: `f.remote` in a body means the Function, `f(...)` the code.
 _LIVE = frozenset(
@@ -54,9 +56,14 @@ class FunctionCell:
     local: str = ""
     local_line: int = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it defines for the notebook."""
+        return self.public + self.decorated
 
-def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> FunctionCell:
-    """Read a cell.
+
+def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> FunctionCell | ScriptCell:
+    """Read a cell: one with defs (or marked classes) is a function cell, any other a script.
 
     Args:
         body: The text below the magic's line.
@@ -64,13 +71,15 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
         filename: What errors name.
 
     Raises:
-        CellError: If it is not a function cell.
+        CellError: If it is neither.
         SyntaxError: If it is not Python.
     """
     remote, local, local_line = _split(body, first_line)
     tree = _tree(remote, first_line, filename)
     kinds = [(statement, _kind(statement)) for statement in tree.body]
     defs = [s for s, kind in kinds if kind == "def" and isinstance(s, _Def)]
+    if kinds and not any(isinstance(s, _Def | ast.ClassDef) for s, _ in kinds):
+        return ScriptCell(tree, assigned(tree), local, local_line)
     _check(kinds, remote, first_line, {s.name for s in defs})
     decorated = {s.name: app for s in defs if (app := _app_of(s))}
     public = [s.name for s in defs if not s.name.startswith("_") and s.name not in decorated]
@@ -172,11 +181,6 @@ def _check(kinds: list[tuple[ast.stmt, str]], text: str, first_line: int, names:
         raise CellError(
             "Classes as remote cells are not supported yet. "
             "Put the work in a def, and call it from there."
-        )
-    if not names:
-        raise CellError(
-            "This cell has no def, and cells that run a script remotely are not supported yet. "
-            "Put the code in a def and call it with .remote(), or run the cell without %%remote."
         )
     for statement, kind in kinds:
         if kind == "other" or (kind == "prelude" and _uses(statement, names)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 from nbfn.exception import Error
 
 from . import card, cells, source
+from .defaults import Defaults
+from .execution import Execution
 from .register import Registrar, Wanted, default_app_name
+from .script import ScriptCell
 
 if TYPE_CHECKING:
     from .progress import NotebookObserver
@@ -41,6 +45,7 @@ class RemoteMagics(Magics):
     def __init__(self, shell: Any, observer: NotebookObserver) -> None:
         super().__init__(shell)
         self.registrar = Registrar(shell)
+        self.defaults = Defaults()
         self._observer = observer
 
     @magic_arguments("%remote")  # IPython puts another % before it
@@ -52,34 +57,106 @@ class RemoteMagics(Magics):
     @argument("--idle", type=float, metavar="S", help="Seconds an idle worker is kept.")
     @argument("--timeout", type=float, metavar="S", help="Seconds one input may run.")
     @argument("--retries", type=int, metavar="N", help="Times a failed input runs again.")
+    @argument("--cpu", type=float, metavar="N", help="Cores each worker needs.")
+    @argument("--memory", metavar="8G", help="Memory each worker needs, and its limit.")
+    @argument("--gpu", metavar="N", help="GPUs each worker needs: a number, or a kind like A100:2.")
+    @argument("--concurrency", type=int, metavar="N", help="Inputs each worker runs at once.")
+    @argument("--env", metavar="ENV", help="Environment to deploy in; default: main.")
+    @argument(
+        "-i",
+        dest="inputs",
+        action="append",
+        default=[],
+        metavar="NAME[=EXPR]",
+        help="Script cells: a value to send along; a parameter of NAME.",
+    )
+    @argument(
+        "-o",
+        dest="outputs",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Script cells: a name to bring back.",
+    )
+    @argument("--no-run", action="store_true", help="Script cells: only make the Function NAME.")
+    @argument("--bg", action="store_true", help="Script cells: return a handle at once.")
+    @argument("--local", action="store_true", help="Run or define it here instead.")
     @argument("--quiet", action="store_true", help="No card, and no progress of maps.")
     @argument("--dry-run", action="store_true", help="Only list what would be shipped.")
     @no_var_expand
     @output_can_be_silenced
     @cell_magic
     def remote(self, line: str, cell: str) -> Any:
-        """Make the defs of this cell Functions that run on the nbfn hub's workers.
+        """Run this cell on the nbfn hub's workers.
 
-        Each public def is registered and deployed at once; helpers (``_name``), imports and
-        constants travel along. Below a line that says ``%local``, code runs here.
+        A cell of defs: each public one becomes a Function, registered and deployed at once;
+        helpers (``_name``), imports and constants travel along. Any other cell is a script: it runs
+        once, remotely, with the ``-i`` values, and its ``-o`` names come back; with a NAME it is a
+        Function as well. Below a line that says ``%local``, code runs here.
         """
         __tracebackhide__ = True
         with _one_line_errors():
-            options = parsed(RemoteMagics.remote.parser, line)
+            options = parsed(RemoteMagics.remote.parser, self.defaults.line(line))
             app = options.app or default_app_name()
             where = source.locate(self.shell, "remote", line, cell, label=app)
             found = cells.parse(cell, first_line=where.first_line, filename=where.filename)
+            check_kind(options, found)
             wanted = Wanted.of(options, found)
+        do = self._define if isinstance(found, cells.FunctionCell) else self._perform
+        if not do(found, where, wanted, options):  # type: ignore[arg-type]
+            return None
+        return source.run_here(self.shell, found.local, where, found.local_line)
+
+    def _define(
+        self,
+        cell: cells.FunctionCell,
+        where: source.CellSource,
+        wanted: Wanted,
+        options: argparse.Namespace,
+    ) -> bool:
+        """Do a function cell; False when nothing below it is to run."""
+        __tracebackhide__ = True
+        if options.local:
+            exec(source.code_of(cell.tree, where.filename), self.registrar.names)  # noqa: S102 - the user's own cell
+            return True
+        with _one_line_errors():
             if options.dry_run:
-                self._show(self.registrar.rehearse(found, where, wanted))
-                return None
-            made = self.registrar.register(found, where, wanted)
+                self._show(self.registrar.rehearse(cell, where, wanted))
+                return False
+            made = self.registrar.register(cell, where, wanted)
+        self._hush(made, quiet=options.quiet)
+        return True
+
+    def _perform(
+        self,
+        cell: ScriptCell,
+        where: source.CellSource,
+        wanted: Wanted,
+        options: argparse.Namespace,
+    ) -> bool:
+        """Do a script cell; False when nothing below it is to run."""
+        __tracebackhide__ = True
+        with _one_line_errors():
+            script = Execution(self.shell, cell, where, wanted, options.inputs, options.outputs)
+            if options.dry_run:
+                self._show([self.registrar.rehearsed(script.name, script.raw, wanted.app)])
+                return False
+            function = None if options.local else script.register()
+        if function is not None and wanted.rename:
+            self._hush([self.registrar.card(function)], quiet=options.quiet)
+        if options.bg and function is not None:
+            display(script.begin(function))
+        elif not options.no_run:
+            script.run(function)
+        return True
+
+    def _hush(self, made: list[card.Card], *, quiet: bool) -> None:
+        """Show the cards, or remember that these Functions are to be quiet."""
         for one in made:
             key = (one.app, one.name)
-            (self._observer.quiet.add if options.quiet else self._observer.quiet.discard)(key)
-        if not options.quiet:
+            (self._observer.quiet.add if quiet else self._observer.quiet.discard)(key)
+        if not quiet:
             self._show(made)
-        return source.run_here(self.shell, found.local, where, found.local_line)
 
     @staticmethod
     def _show(cards: list[card.Card]) -> None:
@@ -123,16 +200,67 @@ def parsed(parser: Any, line: str) -> argparse.Namespace:
     for name in ("name", "app"):
         if (value := getattr(options, name)) and value[0] == value[-1] in "'\"":
             setattr(options, name, value[1:-1])  # IPython leaves quotes where they are
-    least = {"warm": 0, "max": 1, "buffer": 0, "retries": 0}
+    _check_numbers(options)
+    return options
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    least = {"warm": 0, "max": 1, "buffer": 0, "retries": 0, "concurrency": 1}
     for name, bound in least.items():
         value = getattr(options, name)
         if value is not None and value < bound:
             raise UsageError(f"--{name} is {value}; it must be {bound} or more.")
-    for name in ("idle", "timeout"):
+    for name in ("idle", "timeout", "cpu"):
         value = getattr(options, name)
         if value is not None and not value > 0:
-            raise UsageError(f"--{name} is {value:g}; it must be more than 0 seconds.")
-    return options
+            unit = "" if name == "cpu" else " seconds"
+            raise UsageError(f"--{name} is {value:g}; it must be more than 0{unit}.")
+    if options.memory is not None:
+        options.memory = mebibytes(options.memory)
+    if options.gpu is not None:
+        options.gpu = f"any:{options.gpu}" if options.gpu.isdigit() else options.gpu
+
+
+def mebibytes(text: str) -> int:
+    """Return an amount of memory such as ``8G``, ``512M`` or ``2048`` (MiB) in MiB.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT]?)i?B?", text, re.IGNORECASE)
+    amount = (
+        float(found[1]) * {"": 1, "M": 1, "G": 1024, "T": 1024**2}[found[2].upper()] if found else 0
+    )
+    if amount < 1:
+        raise UsageError(f"--memory is {text}; give an amount like 8G or 512M.")
+    return round(amount)
+
+
+def check_kind(options: argparse.Namespace, cell: cells.FunctionCell | ScriptCell) -> None:
+    """Refuse options that do not fit what the cell is.
+
+    Raises:
+        UsageError: Names the option.
+    """
+    if isinstance(cell, cells.FunctionCell):
+        only = {
+            "-i": options.inputs,
+            "-o": options.outputs,
+            "--no-run": options.no_run,
+            "--bg": options.bg,
+        }
+        if wrong := [name for name, value in only.items() if value]:
+            raise UsageError(
+                f"{wrong[0]} is for cells that run; this one defines {', '.join(cell.names)}."
+            )
+    elif options.no_run and not options.name:
+        raise UsageError("--no-run needs a NAME: without one nothing would be left of the cell.")
+    elif options.bg and options.outputs:
+        raise UsageError(
+            "-o needs the end of the run, and --bg does not wait: get() them from the handle."
+        )
+    elif options.bg and options.local:
+        raise UsageError("--bg and --local exclude each other: what runs here, runs now.")
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from nbfn.snapshot import Snapshot
 
 from . import card, source
 from .cells import FunctionCell, cleaned_name
+from .script import ScriptCell
 
 #: The magic's short options and what `App.function` calls them.
 _OPTIONS = {
@@ -30,6 +31,10 @@ _OPTIONS = {
     "idle": "scaledown_window",
     "timeout": "timeout",
     "retries": "retries",
+    "cpu": "cpu",
+    "memory": "memory",
+    "gpu": "gpu",
+    "concurrency": "allow_concurrent_inputs",
 }
 
 
@@ -41,14 +46,16 @@ class Wanted:
         app: The App to register in.
         rename: The name of the cell's only Function, or "".
         options: For `App.function`.
+        environment_name: Where to deploy.
     """
 
     app: str
     rename: str
     options: dict[str, Any]
+    environment_name: str | None = None
 
     @classmethod
-    def of(cls, line: argparse.Namespace, cell: FunctionCell) -> Wanted:
+    def of(cls, line: argparse.Namespace, cell: FunctionCell | ScriptCell) -> Wanted:
         """Read it off the parsed line.
 
         Raises:
@@ -59,12 +66,19 @@ class Wanted:
             for ours, theirs in _OPTIONS.items()
             if (value := getattr(line, ours)) is not None
         }
+        if isinstance(cell, ScriptCell):
+            return cls(line.app or default_app_name(), line.name or "", given, line.env)
         if line.name and len(cell.public) != 1:
             names = ", ".join(cell.public + cell.decorated)
             raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
         if (given or line.app) and not cell.public:
             raise UsageError("Options of an @app.function(...) go into its brackets.")
-        return cls(line.app or default_app_name(), line.name or "", given)
+        return cls(line.app or default_app_name(), line.name or "", given, line.env)
+
+    def deploy(self, app: App) -> None:
+        """Deploy an App where the line says."""
+        __tracebackhide__ = True
+        app.deploy(environment_name=self.environment_name)
 
 
 def default_app_name() -> str:
@@ -83,6 +97,12 @@ class Registrar:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """The notebook's names."""
+        found: dict[str, Any] = self._shell.user_ns
+        return found
+
     def register(
         self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
     ) -> list[card.Card]:
@@ -92,7 +112,7 @@ class Registrar:
             nbfn.exception.Error: If one cannot be registered; the names are as they were then.
         """
         __tracebackhide__ = True
-        names = self._shell.user_ns
+        names = self.names
         bound = (*cell.public, *cell.decorated, *cell.helpers)
         with _restored_on_error(names, bound):
             exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
@@ -101,7 +121,7 @@ class Registrar:
                 raw = _named(names[name])
                 names[name] = app.function(name=wanted.rename or name, **wanted.options)(raw)
             if cell.public:
-                app.deploy()
+                wanted.deploy(app)
             for expression in cell.apps:
                 _app_called(expression, names).deploy()
         made = [names[name] for name in cell.public + cell.decorated]
@@ -112,17 +132,27 @@ class Registrar:
     ) -> list[card.Card]:
         """Return the cards that `register` would show, and change nothing."""
         __tracebackhide__ = True
-        names = dict(self._shell.user_ns)
+        names = dict(self.names)
         exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
         cards = []
         for name in cell.public + cell.decorated:
             found = names[name]
             raw = found.get_raw_f() if isinstance(found, Function) else _named(found)
-            data, _ = capture.dump(name, raw, Snapshot(raw))
             shown = wanted.rename if name in cell.public and wanted.rename else name
-            size = card.size_text(len(data))
-            cards.append(card.Card(shown, wanted.app, 0, True, 0, _captures(raw), rehearsed=size))
+            cards.append(self.rehearsed(shown, raw, wanted.app))
         return cards
+
+    @staticmethod
+    def rehearsed(name: str, raw: Callable[..., Any], app: str) -> card.Card:
+        """Return the card of a function that is not registered."""
+        data, _ = capture.dump(name, raw, Snapshot(raw))
+        size = card.size_text(len(data))
+        return card.Card(name, app, 0, True, 0, _captures(raw), rehearsed=size)
+
+    @staticmethod
+    def card(function: Function[..., Any]) -> card.Card:
+        """Return the card of a registered Function."""
+        return _card(function)
 
 
 def _named(raw: Any) -> Any:

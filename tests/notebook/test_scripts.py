@@ -1,0 +1,93 @@
+"""Script cells in a real kernel: run once remotely, as if the cell ran here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Run = Callable[..., list[Any]]
+
+
+def test_it_behaves_like_a_cell_and_says_where_it_ran(one_kernel: Run) -> None:
+    (cell,) = one_kernel("%%remote\nimport os\nprint('there')\nos.getpid() != 1")
+    said, line = cell.text.splitlines()
+    assert said == "there"
+    assert re.fullmatch(r"ran on wk-\w{6} · \d+\.\d s · peak \d+\.\d MB · fc-\w{6}", line)
+    assert cell.result == "True"
+
+
+def test_a_named_one_becomes_a_function_whose_parameters_are_its_inputs(one_kernel: Run) -> None:
+    _, card, bound, mapped, elsewhere = one_kernel(
+        "df = [1, 2, 3]",
+        "%%remote train -i lr=0.5 -i epochs=2 -i df -o model -o acc --app scripts\n"
+        "best = max(df)\n"
+        "model = [lr * epochs * x for x in df]\n"
+        "acc = sum(model)\n",
+        "model, acc",
+        "[acc for _, acc in train.map([1, 10])]",
+        "import nbfn\nnbfn.Function.from_name('scripts', 'train').remote(lr=2, df=[1])",
+    )
+    assert card.shown[0]["text/plain"] == "✓ train v1 · app scripts"
+    assert card.text.splitlines()[-1] == "`best` stayed remote; add -o best"
+    assert bound.result == "([1.0, 2.0, 3.0], 6.0)"
+    assert mapped.result == "[12, 120]"
+    assert elsewhere.result == "([4], 4)"
+
+
+def test_it_can_be_registered_only_or_run_in_the_background_or_here(one_kernel: Run) -> None:
+    *_, unbound, handle, here, there = one_kernel(
+        "%%remote later -i x=1 -o y --no-run --app scripts\ny = x + 1",
+        "'y' in globals(), later.remote(4)",
+        "%%remote --bg -i x=20\nx + 1\n%local\nx = 'mine'",
+        "%%remote --local -o pid\nimport os\npid = os.getpid()\nx",
+        "import os\npid == os.getpid(), x",
+    )[1:]
+    assert unbound.result == "(False, 5)"
+    assert "FunctionCall fc-" in handle.shown[0]["text/plain"]
+    assert here.result == "'mine'"
+    assert there.result == "(True, 'mine')"
+
+
+def test_what_is_too_large_for_a_default_must_be_given(one_kernel: Run) -> None:
+    *_, total, failed = one_kernel(
+        "import numpy as np\nlarge = np.ones(1_000_000)",
+        "%%remote add_up -i large -o total --app scripts\ntotal = float(large.sum())",
+        "total",
+        "add_up.remote()",
+    )
+    assert total.result == "1000000.0"
+    assert "add_up() needs large: too large to be kept as a default" in failed.error
+
+
+def test_an_error_shows_the_cells_line_and_binds_nothing(one_kernel: Run) -> None:
+    failed, after = one_kernel(
+        "%%remote -i n=0 -o broken\nbroken = 1\n\n1 / n", "'broken' in globals()"
+    )
+    assert "----> 4 1 / n" in failed.error
+    assert "ZeroDivisionError" in failed.error
+    assert "nbfn/" not in failed.error
+    assert after.result == "False"
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%remote -o q\n1", "-o q: the cell does not assign 'q'."),
+        ("%%remote -i missing\n1", "-i missing: name 'missing' is not defined."),
+        ("%%remote -i n=1/0\n1", "-i n=1/0: ZeroDivisionError: division by zero"),
+        ("%%remote -i 3x\n1", "'3x' is not a name"),
+        ("%%remote --no-run\n1", "--no-run needs a NAME"),
+        ("%%remote --bg -o y\ny = 1", "--bg does not wait"),
+        ("%%remote --bg\ndef f(): ...", "--bg is for cells that run; this one defines f."),
+        ("%%remote --memory lots\n1", "--memory is lots; give an amount like 8G or 512M."),
+        ("%%remote\ndef f(): ...\nf()", "Split the cell, or put what runs here below"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(one_kernel: Run, cell: str, says: str) -> None:
+    (failed,) = one_kernel(cell)
+    assert failed.stderr.startswith("UsageError: ")
+    assert says in failed.stderr
+    assert failed.error == ""
