@@ -180,6 +180,7 @@ class Runner:
             self._service.close()
 
     def _bind(self, bind: Bind) -> None:
+        objects.set_variables(bind)
         try:
             self._service = service = Service(self._carrier, bind.definition)
             self._functions = {name: self._adapted(t) for name, t in service.targets.items()}
