@@ -231,6 +231,9 @@ class Definition(Data):
     takes_arguments: bool = False  # of a class: only its variants, which have them, get workers
     exit_hooks: bool = False  # of a class: its workers need time to end
 
+    def __repr__(self) -> str:  # its variables' values are nobody's business
+        return f"<Definition {self.name!r} {self.digest[:8]}>"
+
 
 class Variant(Data):
     """What sets a variant of a Function apart, with a pool of its own; None is "as the Function has it".

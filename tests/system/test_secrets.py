@@ -24,7 +24,7 @@ def leaks(text: bytes) -> list[str]:
 
 def test_values_are_shown_nowhere(home: Path) -> None:
     stored = Secret.objects.create("kept", {"STORED": STORED})
-    app = nbfn.App("discreet", secrets=[stored])
+    app = nbfn.App("quiet-app", secrets=[stored])
 
     @app.function(secrets=[Secret.from_dict({"INLINE": INLINE})], env={"PLAIN": PLAIN})
     def lengths(fail: bool = False) -> list[int]:
@@ -43,7 +43,7 @@ def test_values_are_shown_nowhere(home: Path) -> None:
     )  # all that the sidebar and the CLI are made of
     assert b"lengths" in overview
     assert leaks(overview) == []
-    found = nbfn.Function.from_name("discreet", "lengths").hydrate()
+    found = nbfn.Function.from_name("quiet-app", "lengths").hydrate()
     assert leaks(msgspec.json.encode(found._state.info)) == []  # type: ignore[union-attr]
     assert leaks(repr((app, lengths, found, stored, Secret.objects.list())).encode()) == []
 
