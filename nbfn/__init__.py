@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nbfn.call import FunctionCall
     from nbfn.client import Client
     from nbfn.context import current_function_call_id, current_input_id, is_local
+    from nbfn.endpoint import asgi_app, fastapi_endpoint, web_endpoint, web_server, wsgi_app
     from nbfn.exception import Error
     from nbfn.function import Function
     from nbfn.marks import batched, concurrent, enter, exit, method
@@ -38,6 +39,7 @@ __all__ = [
     "Retries",
     "Secret",
     "__version__",
+    "asgi_app",
     "batched",
     "concurrent",
     "current_function_call_id",
@@ -45,8 +47,12 @@ __all__ = [
     "enter",
     "exception",
     "exit",
+    "fastapi_endpoint",
     "is_local",
     "method",
+    "web_endpoint",
+    "web_server",
+    "wsgi_app",
 ]
 
 _HOMES = {
@@ -62,14 +68,19 @@ _HOMES = {
     "Period": "schedule",
     "Retries": "retries",
     "Secret": "secret",
+    "asgi_app": "endpoint",
     "batched": "marks",
     "concurrent": "marks",
     "current_function_call_id": "context",
     "current_input_id": "context",
     "enter": "marks",
     "exit": "marks",
+    "fastapi_endpoint": "endpoint",
     "is_local": "context",
     "method": "marks",
+    "web_endpoint": "endpoint",
+    "web_server": "endpoint",
+    "wsgi_app": "endpoint",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import sys
 import threading
@@ -19,6 +18,7 @@ from collections.abc import (
 )
 from typing import Any, Never, ParamSpec, Protocol, TypeVar, overload
 
+from nbfn import endpoint
 from nbfn.client import Client
 from nbfn.definition import Home, generates
 from nbfn.exception import InvalidError
@@ -70,8 +70,7 @@ class App:
 
     Args:
         name: Its name; needed for `deploy`.
-        secrets: Environment variables for all its Functions: `Secret`s. A Function's own win over them.
-        tags, image, volumes, include_source: Accepted for Modal programs, without effect here.
+        tags, image, secrets, volumes, include_source: Accepted for Modal programs, without effect here.
 
     Raises:
         InvalidError: If the name cannot be one.
@@ -99,8 +98,7 @@ class App:
     ) -> None:
         if name is not None:
             check_name("The app's name", name)
-        options = Options.read({"image": image, "secrets": secrets or None, "volumes": volumes})
-        self._secrets = options.secrets
+        Options.read({"image": image, "secrets": secrets, "volumes": volumes})
         self._name = name
         self._tags = dict(tags or {})
         self._home = Home(name or "", app=self)
@@ -125,6 +123,11 @@ class App:
     def registered_functions(self) -> dict[str, Function[..., Any]]:
         """Its Functions by name."""
         return dict(self._functions)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """The names of its Functions that are web endpoints."""
+        return [name for name, function in self._functions.items() if function.spec.endpoint]
 
     def function(
         self,
@@ -188,9 +191,9 @@ class App:
     def _add(self, raw: Callable[..., Any], options: Options) -> Function[..., Any]:
         raw, marks = unwrapped(raw)
         options = marks.applied(options)
-        options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = _name_of(raw, options)
         _check_fit(raw, name, options)
+        options = endpoint.checked(name, options)
         function: Function[..., Any] = Function._local(raw, name, options, self._home)
         before = self._functions.get(name)
         if before is not None and not _is_interactive():

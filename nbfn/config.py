@@ -62,6 +62,14 @@ class Settings:
     )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
     retention: float = _setting(7 * 86400.0, "Seconds the results of spawned calls are kept.")
+    web_hosts: str = _setting(
+        "",
+        "Names, by commas, under which web endpoints may be asked for besides this machine's own.",
+    )
+    web_max_body: int = _setting(100 * 2**20, "Most bytes of the body of a web request.")
+    web_redirect: float = _setting(
+        150.0, "Seconds a web request waits for its answer until it is redirected to wait on."
+    )
     progress: bool = _setting(True, "Whether a map shows its progress.")
 
     @classmethod
@@ -181,6 +189,11 @@ class Places:
     def blobs(self) -> Path:
         """Kept payloads too large for the database."""
         return self.home / "blobs"
+
+    @property
+    def web_file(self) -> Path:
+        """Where web endpoints listen, and what may be kept secret about them."""
+        return self.home / "web.json"
 
     @property
     def logs(self) -> Path:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
-from nbfn import capture, context, exception
+from nbfn import capture, context, endpoint, exception
 from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
 from nbfn.client import Client, attached
 from nbfn.definition import Home, Live, define, generates
@@ -330,12 +330,21 @@ class Function(Generic[P, R, Original]):
 
     @property
     def web_url(self) -> str | None:
-        """The URL of a web endpoint; None, since this Function is none."""
-        return None
+        """The URL of a web endpoint, None for other Functions; asks the hub where it is not known yet."""
+        return self.get_web_url()
 
-    def get_web_url(self) -> str | None:
-        """Return the URL of a web endpoint; None, since this Function is none."""
-        return None
+    @blocking
+    async def get_web_url(self) -> str | None:
+        """Return the URL of a web endpoint, None for other Functions.
+
+        Raises:
+            NotFoundError: If it was looked up by a name that is not deployed.
+            ConnectionError: If no hub answers.
+        """
+        __tracebackhide__ = True
+        if self._raw is not None and self._options.endpoint is None:
+            return None
+        return (await self._live()).info.web_url or None
 
     def get_dashboard_url(self) -> None:
         """Return None: nbfn has no web dashboard; its panel in JupyterLab shows the Function."""
@@ -376,6 +385,14 @@ class Function(Generic[P, R, Original]):
 
     # --- calling ---------------------------------------------------------------------------------
 
+    async def _callable(self, way: str) -> Live:
+        """Become live, unless it is a web endpoint: those are asked by HTTP."""
+        __tracebackhide__ = True
+        live = await self._live()
+        if live.info.endpoint is not None:
+            raise endpoint.not_called(live.info.name, live.info.web_url, way)
+        return live
+
     @blocking
     async def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it on a worker with these arguments and return its result.
@@ -386,7 +403,7 @@ class Function(Generic[P, R, Original]):
             Exception: What the function raised, with its remote traceback.
         """
         __tracebackhide__ = True
-        live = await self._live()
+        live = await self._callable("remote")
         if live.info.is_generator:
             raise InvalidError(
                 "A generator Function cannot be called with .remote(...). Use .remote_gen(...) instead."
@@ -419,7 +436,7 @@ class Function(Generic[P, R, Original]):
             SerializationError: If an argument cannot be pickled; nothing was sent then.
         """
         __tracebackhide__ = True
-        live = await self._live()
+        live = await self._callable("spawn")
         if live.info.is_generator:
             raise InvalidError("Cannot spawn a generator Function. Use .remote_gen(...) instead.")
         call = DurableCall(
@@ -549,7 +566,7 @@ class Function(Generic[P, R, Original]):
         return_exceptions: bool,
     ) -> MapResult[Any]:
         async def begin() -> Live:
-            live = await self._live()
+            live = await self._callable(way)
             if live.info.is_generator:
                 raise InvalidError(
                     f"A generator Function cannot be called with .{way}(...). Use .remote_gen(...)."
@@ -693,7 +710,7 @@ class _Items(Stream[Any]):
     async def _more(self) -> list[Any]:
         __tracebackhide__ = True
         if self._call is None:
-            live = await self._function._live()
+            live = await self._function._callable("remote_gen")
             if not live.info.is_generator:
                 raise InvalidError(
                     "This Function is not a generator: call it with .remote(...) instead."

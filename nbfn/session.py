@@ -43,6 +43,7 @@ LINGER = 0.5
 _ABOUT_CALLS = (
     messages.Outputs,
     messages.Items,
+    messages.FeedWanted,
     messages.Window,
     messages.Accepted,
     messages.Emission,
@@ -185,14 +186,19 @@ class Session:
     Args:
         hub: The hub's endpoint; when not given, ``NBFN_HUB`` or the home's hub.
         start: Whether to start the embedded hub when none runs.
+        registers: Whether it will register Functions: a fork server is readied for it, and an embedded
+            hub stays for it.
     """
 
-    def __init__(self, hub: str | None = None, *, start: bool = True) -> None:
+    def __init__(
+        self, hub: str | None = None, *, start: bool = True, registers: bool = True
+    ) -> None:
         self.peer = new_id("cl")
         self.settings = Settings.load()
         self.places = Places.of().create()
         self.carrier = Carrier(self.places, self.peer)
         self.epoch = 0
+        self._registers = registers
         self._finder = Finder(self.places, hub, may_start=start)
         self._state = "down"  # down, greeting (hello sent), ready
         self._since: float | None = None  # when the wait for a hub began
@@ -436,7 +442,7 @@ class Session:
                 python=environment.python,
                 pid=os.getpid(),
                 host=platform.node(),
-                environment=environment,
+                environment=environment if self._registers else None,
                 name=_own_name(),
                 worker=os.environ.get("NBFN_WORKER", ""),
             )

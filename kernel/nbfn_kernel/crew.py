@@ -23,6 +23,7 @@ from nbfn.wire.messages import Definition, LeasedInput, Result
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import answers, objects, streams
 from nbfn_kernel.answers import Answer
+from nbfn_kernel.inbox import Inbox, inbox
 from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox
 from nbfn_kernel.service import Service
 from nbfn_kernel.shell import flush_figures
@@ -31,8 +32,6 @@ from nbfn_kernel.unit import Unit, take
 #: Seconds that tasks have to end when the worker is told to go at once.
 LAST_STEPS = 1.0
 
-#: What `Crew.feed` brought for the input that runs.
-inbox: contextvars.ContextVar[asyncio.Queue[Any]] = contextvars.ContextVar("nbfn_inbox")
 _lease: contextvars.ContextVar[int] = contextvars.ContextVar("nbfn_lease", default=0)
 
 
@@ -50,12 +49,12 @@ class _Running:
 
     __slots__ = ("began", "context", "credit", "inbox", "more", "reason", "task", "timer", "unit")
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, outbox: Outbox) -> None:
         self.unit = unit
         self.began = time.monotonic()
         self.credit = ITEM_WINDOW  # items of a generator that may be sent
         self.more: Callable[[], None] = lambda: None  # tells the generator that there is more of it
-        self.inbox: asyncio.Queue[Any] = asyncio.Queue()
+        self.inbox = Inbox(unit.lease, outbox)
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.reason = ""  # why it is to stop: cancel, timeout, exit
@@ -119,9 +118,9 @@ class Crew:
         """Let a generator input go on up to item number ``upto``."""
         self._loop.call_soon_threadsafe(self._grant, lease, upto)
 
-    def feed(self, lease: int, event: object) -> None:
+    def feed(self, lease: int, data: bytes) -> None:
         """Bring something for an input that runs; its code takes it from `inbox`."""
-        self._loop.call_soon_threadsafe(self._feed, lease, event)
+        self._loop.call_soon_threadsafe(self._feed, lease, data)
 
     def drain(self) -> None:
         """Begin nothing more, and end when all that runs has ended."""
@@ -157,7 +156,7 @@ class Crew:
             self._end()
 
     def _begin(self, unit: Unit) -> None:
-        running = _Running(unit)
+        running = _Running(unit, self._outbox)
         self.running[unit.lease] = running
         self.latest = self._cell[0] = unit.lease
         running.timer = self._loop.call_later(self._limit, self._stop, unit.lease, "timeout")
@@ -194,9 +193,9 @@ class Crew:
             running.credit = upto
             running.more()
 
-    def _feed(self, lease: int, event: object) -> None:
+    def _feed(self, lease: int, data: bytes) -> None:
         if (running := self.running.get(lease)) is not None:
-            running.inbox.put_nowait(event)
+            running.inbox.put(data)
 
     def _drain(self) -> None:
         self._stopping = True

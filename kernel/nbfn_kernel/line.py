@@ -97,6 +97,7 @@ class Line:
             messages.CancelInput: self._cancel,
             messages.Recall: self._recall,
             messages.ItemsTaken: self._items_taken,
+            messages.Fed: self._fed,
             messages.Drain: self._drain,
             messages.Welcome: self._welcome,
             messages.Refused: self._refused,
@@ -275,6 +276,9 @@ class Line:
                     payloads.popleft()
                     start += 1
                 self._items[taken.lease] = (start, payloads)
+
+    def _fed(self, fed: messages.Fed) -> None:
+        self._runner.feed(fed.lease, fed.data)
 
     def _drain(self, _drain: messages.Drain) -> None:
         self._runner.drain()

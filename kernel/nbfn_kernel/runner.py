@@ -111,6 +111,11 @@ class Runner:
             if (event := self._credit_event) is not None:
                 self._loops.get_loop().call_soon_threadsafe(event.set)
 
+    def feed(self, lease: int, data: bytes) -> None:
+        """Bring a piece of what an input reads while it runs."""
+        if self.crew is not None:
+            self.crew.feed(lease, data)
+
     def lease(self) -> int:
         """Return the lease of the input whose code asks, or 0."""
         return self.current if self.crew is None else self.crew.lease()
@@ -177,12 +182,12 @@ class Runner:
             if self.todo and self._service is not None:
                 self._run_queue(self._service)
         if self._service is not None:
-            self._service.close()
+            self._service.close(self._loops.get_loop().run_until_complete)
 
     def _bind(self, bind: Bind) -> None:
-        objects.set_variables(bind)
         try:
             self._service = service = Service(self._carrier, bind.definition)
+            service.start(self._loops.get_loop().run_until_complete)
             self._functions = {name: self._adapted(t) for name, t in service.targets.items()}
             if crew.needed(bind.definition):
                 self._become_crew(service)

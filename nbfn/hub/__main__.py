@@ -24,6 +24,7 @@ from nbfn.hub.pool import WorkerProcesses
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
 from nbfn.hub.tables import SPAWNS_KEPT, Limits
+from nbfn.hub.web import Gateway
 from nbfn.launch import base
 from nbfn.wire import messages as m
 from nbfn.wire.payload import Carrier
@@ -62,7 +63,7 @@ def _serve(*, embedded: bool) -> int:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
     settings = Settings.load()
-    broker, store, router, processes = _assemble(
+    broker, store, router, processes, web = _assemble(
         places, settings, _next_epoch(lock), embedded=embedded
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,12 +75,13 @@ def _serve(*, embedded: bool) -> int:
         store.close()
         router.close()
         processes.close()
+        web.close()
     return 0
 
 
 def _assemble(
     places: Places, settings: Settings, epoch: int, *, embedded: bool
-) -> tuple[Broker, Store, Router, WorkerProcesses]:
+) -> tuple[Broker, Store, Router, WorkerProcesses, Gateway]:
     store = Store(places.database, places.blobs, settings.retention)
     launcher = _launcher(places, settings)
     cores = launcher.capacity().cpu
@@ -94,8 +96,6 @@ def _assemble(
     state = State(m.new_id, epoch=epoch, limits=limits)
     for record in store.load_functions():
         state.tables.registry.restore(record)
-    for secret in store.load_secrets():
-        state.tables.secrets[secret.environment_name, secret.name] = secret
     for spawn in store.load_ended(SPAWNS_KEPT):
         state.tables.note_ended(spawn)
     router = Router(places.endpoint)
@@ -103,6 +103,7 @@ def _assemble(
     about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)
     processes = WorkerProcesses(launcher)
     carrier = Carrier(places, "hub")
+    web = Gateway(places)
     broker = Broker(
         state,
         router,
@@ -110,6 +111,7 @@ def _assemble(
         processes,
         carrier,
         Leftovers(places.shm),
+        web,
         about,
         settings.idle_exit if embedded else None,
     )
@@ -118,7 +120,7 @@ def _assemble(
     # What exists now lives as long as the hub; the cycle collector need not look at it again.
     gc.collect()
     gc.freeze()
-    return broker, store, router, processes
+    return broker, store, router, processes, web
 
 
 def _next_epoch(lock: int) -> int:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbfn.hub import effects, events, speech
+from nbfn.hub import effects, endpoints, events, speech
 from nbfn.hub.clock import Clock
 from nbfn.hub.departures import EXIT_GRACE
 from nbfn.hub.effects import (
@@ -28,6 +28,7 @@ from nbfn.hub.overview import calls, counters, functions, workers
 from nbfn.hub.pool import WorkerProcesses, memory_of
 from nbfn.hub.state import State
 from nbfn.hub.store import Store, StoredCall
+from nbfn.hub.web import Gateway, has_endpoint
 from nbfn.wire import messages as m
 from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message
@@ -66,6 +67,7 @@ class Broker:
         processes: The worker processes.
         carrier: Frees shared memory.
         leftovers: Knows what of it nobody will come for.
+        web: Answers for web endpoints.
         about: What the hub says of itself; ``uptime`` is filled in.
         idle_exit: Seconds without a reason to stay until the hub ends by itself; None for never.
     """
@@ -78,6 +80,7 @@ class Broker:
         processes: WorkerProcesses,
         carrier: Carrier,
         leftovers: Leftovers,
+        web: Gateway,
         about: m.HubRow,
         idle_exit: float | None,
     ) -> None:
@@ -89,6 +92,7 @@ class Broker:
         self._about = about
         self._idle_exit = idle_exit
         self._leftovers = leftovers
+        self._web = web
         self._now = Clock().now
         self._started = self._needed_at = self._idle_checked = self._now()
         self._peers: dict[bytes, Peer] = {}
@@ -106,6 +110,8 @@ class Broker:
         """Take up the durable calls of the hub before this one."""
         for call in found:
             self._handle(call)
+        if endpoints.known(self._state.tables):
+            self._web.open()
 
     # --- the loop ---
 
@@ -150,6 +156,7 @@ class Broker:
         if self._saves or self._held:
             self._store.submit(self._saves, self._held)
             self._saves, self._held = [], []
+        self._web.look()
         if self._idle_exit is not None and now - self._idle_checked >= IDLE_CHECK:
             self._check_idle(now, self._idle_exit)
 
@@ -164,7 +171,7 @@ class Broker:
             self.ending = True
 
     def _handle(self, event: Event) -> None:
-        for effect in self._state.handle(event, self._now(), time.time()):
+        for effect in self._state.handle(event, self._now()):
             kind = type(effect)
             if kind in _SAVES:
                 self._saves.append(effect)
@@ -228,6 +235,10 @@ class Broker:
             self._router.send(connection, self._looked_up(message))
         elif isinstance(message, m.GetDefinition):
             self._router.send(connection, self._definition_of(message))
+        elif isinstance(message, m.LookupEndpoint):
+            self._router.send(connection, self._endpoint(message))
+        elif isinstance(message, m.Register) and (lacking := self._web_lacks(message)):
+            self._router.send(connection, m.Failed(message.request, "execution", lacking))
         else:
             if isinstance(message, m.Results):
                 self._leftovers.handed_over(peer.id, [result.payload for result in message.results])
@@ -286,7 +297,27 @@ class Broker:
             found = registry.find(message.app, message.name, message.environment_name)
         if isinstance(found, str):
             return m.Failed(message.request, "not_found", found)
-        return m.Registered(message.request, speech.info(found, found.latest, created=False))
+        info = self._web.complete(speech.info(found, found.latest, created=False))
+        return m.Registered(message.request, info)
+
+    def _endpoint(self, message: m.LookupEndpoint) -> Message:
+        found = endpoints.find(self._state.tables, message.label)
+        if found is None:
+            text = f"No web endpoint has the label {message.label!r}."
+            return m.Failed(message.request, "not_found", text)
+        record, method = found
+        return m.EndpointFound(
+            message.request, speech.info(record, record.latest, created=False), method
+        )
+
+    def _web_lacks(self, message: m.Register) -> str:
+        """Have the gateway run for what is registered; return why it cannot."""
+        if not has_endpoint(message.definition):
+            return ""
+        if lacking := self._web.missing():
+            return lacking
+        self._web.open()
+        return ""
 
     def _definition_of(self, message: m.GetDefinition) -> Message:
         record = self._state.tables.registry.functions.get(message.function)
@@ -367,6 +398,8 @@ class Broker:
             action(effect)
         else:
             to, message = speech.said(effect)
+            if isinstance(message, m.Registered):
+                message = m.Registered(message.request, self._web.complete(message.info))
             self._send(to, message)
 
     def _action_table(self) -> dict[type[Effect], Callable[..., None]]:
@@ -394,7 +427,6 @@ _SAVES = frozenset(
         effects.SaveFunction,
         effects.SaveVariant,
         effects.SaveSettings,
-        effects.SaveSecret,
         effects.SaveCall,
         effects.SaveOutcomes,
         effects.LoadCall,

@@ -13,6 +13,7 @@ from nbfn.hub.effects import (
     CancelLease,
     Deliver,
     DiscardClient,
+    FeedLease,
     LoadCall,
     RefuseCall,
     SaveCall,
@@ -27,6 +28,7 @@ from nbfn.hub.events import (
     CallWatched,
     ClientJoined,
     ClientLost,
+    InputFed,
     InputsPut,
     ItemsWanted,
     Payload,
@@ -310,3 +312,11 @@ def items_wanted(t: Tables, event: ItemsWanted) -> None:
     item = call.inputs.get(event.index) if call is not None else None
     if item is not None and item.worker is not None:
         t.emit(WantItems(item.worker.id, item.lease, event.upto))
+
+
+def input_fed(t: Tables, event: InputFed) -> None:
+    """Pass on a piece of what an input reads; only a worker that asked for it can be its reader."""
+    call = t.calls.get(event.call)
+    item = call.inputs.get(event.index) if call is not None else None
+    if item is not None and item.worker is not None:
+        t.emit(FeedLease(item.worker.id, item.lease, event.data))

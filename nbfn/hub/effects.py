@@ -5,8 +5,8 @@ An effect whose ``after_commit`` is true must not be seen outside before everyth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
@@ -88,8 +88,6 @@ class BindWorker(Effect):
     function: str
     version: int
     definition: DefinitionLike
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    environment_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +129,26 @@ class WantItems(Effect):
 
     worker: str
     lease: int
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLease(Effect):
+    """Hand a worker one more piece of what its input reads."""
+
+    worker: str
+    lease: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AskFeed(Effect):
+    """Tell a client that its input takes ``upto`` pieces in all."""
+
+    client: str
+    call: str
+    index: int
+    attempt: int
     upto: int
 
 
@@ -212,7 +230,7 @@ class TellProgress(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Effect):
-    """Answer a client's request: ``what`` is done, registered, settings or secrets; ``value``
+    """Answer a client's request: ``what`` is done, registered, settings or call; ``value``
     belongs to it.
     """
 
@@ -275,16 +293,6 @@ class SaveSettings(Effect):
 
     function: str
     settings: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class SaveSecret(Effect):
-    """Store a secret; values None: forget it."""
-
-    name: str
-    environment_name: str
-    values: Mapping[str, str] | None = field(repr=False)
-    created: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

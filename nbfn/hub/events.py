@@ -8,8 +8,8 @@ ones and carry out the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -46,24 +46,20 @@ class EnvironmentLike(Protocol):
     def executable(self) -> str: ...
 
 
+class EndpointLike(Protocol):
+    """How a Function or method answers HTTP."""
+
+    @property
+    def label(self) -> str: ...
+
+
 class MethodLike(Protocol):
     """One method of a class."""
 
     @property
     def name(self) -> str: ...
-
-
-class SecretLike(Protocol):
-    """Environment variables of a definition: at hand, or stored under a name."""
-
     @property
-    def name(self) -> str: ...
-    @property
-    def environment_name(self) -> str: ...
-    @property
-    def required_keys(self) -> tuple[str, ...]: ...
-    @property
-    def values(self) -> Mapping[str, str]: ...
+    def endpoint(self) -> EndpointLike | None: ...
 
 
 class DefinitionLike(Protocol):
@@ -84,10 +80,6 @@ class DefinitionLike(Protocol):
     @property
     def environment(self) -> EnvironmentLike: ...
     @property
-    def env(self) -> Mapping[str, str]: ...
-    @property
-    def secrets(self) -> Sequence[SecretLike]: ...
-    @property
     def kind(self) -> str: ...
     @property
     def methods(self) -> Sequence[MethodLike]: ...
@@ -97,6 +89,8 @@ class DefinitionLike(Protocol):
     def takes_arguments(self) -> bool: ...
     @property
     def exit_hooks(self) -> bool: ...
+    @property
+    def endpoint(self) -> EndpointLike | None: ...
 
 
 #: What a variant changes about a definition; `nbfn.variant` lays it over one.
@@ -175,37 +169,6 @@ class SettingsPut(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class SecretPut(Event):
-    """A client stores environment variables under a name."""
-
-    client: str
-    request: int
-    name: str
-    values: Mapping[str, str] = field(repr=False)
-    environment_name: str = ""
-    overwrite: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SecretDeleted(Event):
-    """A client has the hub forget a secret."""
-
-    client: str
-    request: int
-    name: str
-    environment_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SecretsAsked(Event):
-    """A client asks which secrets an environment has."""
-
-    client: str
-    request: int
-    environment_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class CallPut(Event):
     """A client begins a call (or, ``resent``, tells of it again)."""
 
@@ -268,6 +231,15 @@ class ItemsWanted(Event):
     call: str
     index: int
     upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputFed(Event):
+    """A client has one more piece of what an input reads while it runs."""
+
+    call: str
+    index: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +339,15 @@ class ItemsArrived(Event):
     lease: int
     start: int
     payloads: Sequence[Payload]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedAsked(Event):
+    """An input reads: it takes ``upto`` pieces in all."""
+
+    worker: str
+    lease: int
+    upto: int
 
 
 @dataclass(frozen=True, slots=True)

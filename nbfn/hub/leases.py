@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from nbfn.hub import outcomes, schedule
 from nbfn.hub.effects import (
+    AskFeed,
     ConfirmResults,
     DeliverEmission,
     DeliverItems,
@@ -25,6 +26,7 @@ from nbfn.hub.effects import (
 )
 from nbfn.hub.events import (
     EmissionArrived,
+    FeedAsked,
     ItemsArrived,
     LeasesReturned,
     ResultsArrived,
@@ -307,6 +309,13 @@ def items_arrived(t: Tables, event: ItemsArrived) -> None:
     else:
         call = item.call
         t.emit(DeliverItems(call.client, call.id, item.index, event.start, event.payloads))
+
+
+def feed_asked(t: Tables, event: FeedAsked) -> None:
+    """Pass on that an input is ready for more of what it reads."""
+    item = _leased(t, event.worker, event.lease)
+    if item is not None:
+        t.emit(AskFeed(item.call.client, item.call.id, item.index, item.attempt, event.upto))
 
 
 def emission_arrived(t: Tables, event: EmissionArrived) -> None:

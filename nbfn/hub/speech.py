@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn.hub import effects, events
+from nbfn.hub import effects, endpoints, events
 from nbfn.hub.effects import (
     Effect,
     Outcome,
@@ -101,18 +101,13 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.Release: lambda peer, x: events.CallReleased(peer, x.call),
     m.Watch: lambda peer, x: events.CallWatched(peer, x.request, x.call),
     m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
+    m.FeedInput: lambda peer, x: events.InputFed(x.call, x.index, x.data),
     m.SetAutoscaler: _set_autoscaler,
-    m.PutSecret: lambda peer, x: events.SecretPut(
-        peer, x.request, x.name, x.values, x.environment_name, x.overwrite
-    ),
-    m.DeleteSecret: lambda peer, x: events.SecretDeleted(
-        peer, x.request, x.name, x.environment_name
-    ),
-    m.ListSecrets: lambda peer, x: events.SecretsAsked(peer, x.request, x.environment_name),
     m.Bound: lambda peer, x: events.WorkerBound(peer),
     m.BindFailed: lambda peer, x: events.WorkerBroken(peer, x.payload, x.text),
     m.Results: _results,
     m.Yielded: lambda peer, x: events.ItemsArrived(peer, x.lease, x.start, x.payloads),
+    m.WantFeed: lambda peer, x: events.FeedAsked(peer, x.lease, x.upto),
     m.Emitted: lambda peer, x: events.EmissionArrived(peer, x.lease, x.channel, x.data),
     m.Returned: lambda peer, x: events.LeasesReturned(peer, x.leases),
     m.Goodbye: lambda peer, x: events.WorkerLeft(peer),
@@ -145,6 +140,7 @@ def _run(x: effects.RunInputs) -> tuple[str, Message]:
 def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionInfo:
     """Return what a client learns of a Function."""
     definition: Any = record.versions[version]
+    labels = endpoints.labels_of(record, definition)
     return m.FunctionInfo(
         id=record.id,
         app_id=record.app_id,
@@ -161,13 +157,20 @@ def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionIn
         pool=definition.pool,
         created=created,
         kind=definition.kind,
-        methods=definition.methods,
+        methods=tuple(
+            replace(method, endpoint=_labelled(method.endpoint, labels.get(method.name, "")))
+            for method in definition.methods
+        ),
         parameters=definition.parameters,
-        endpoint=definition.endpoint,
+        endpoint=_labelled(definition.endpoint, labels.get("", "")),
         batching=definition.batching,
         environment_name=record.environment_name,
         takes_arguments=definition.takes_arguments,
     )
+
+
+def _labelled(endpoint: m.Endpoint | None, label: str) -> m.Endpoint | None:
+    return None if endpoint is None else replace(endpoint, label=label)
 
 
 def _answer(x: effects.Answer) -> tuple[str, Message]:
@@ -180,21 +183,7 @@ def _answer(x: effects.Answer) -> tuple[str, Message]:
             s.min_containers, s.max_containers, s.buffer_containers, s.scaledown_window
         )
         return x.client, m.AutoscalerSet(x.request, pool)
-    if x.what == "secrets":
-        rows = tuple(
-            m.SecretRow(r.name, r.environment_name, r.created, tuple(sorted(r.values)))
-            for r in x.value
-        )
-        return x.client, m.Secrets(x.request, rows)
     return x.client, m.Done(x.request)
-
-
-def _bind(x: effects.BindWorker) -> tuple[str, Message]:
-    # The worker gets each variable once, resolved; not where it came from.
-    full: Any = x.definition
-    definition = replace(full, env={}, secrets=())
-    variables = dict(x.variables)
-    return x.worker, m.Bind(x.function, x.version, definition, variables, x.environment_name)
 
 
 def _progress(x: effects.TellProgress) -> tuple[str, Message]:
@@ -214,12 +203,14 @@ def _emission(x: effects.DeliverEmission) -> tuple[str, Message]:
 _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
     effects.DrainWorker: lambda x: (x.worker, m.Drain()),
     effects.RefuseWorker: lambda x: (x.worker, m.Refused("conflict", x.reason)),
-    effects.BindWorker: _bind,
+    effects.BindWorker: lambda x: (x.worker, m.Bind(x.function, x.version, x.definition)),
     effects.RunInputs: _run,
     effects.ConfirmResults: lambda x: (x.worker, m.Confirm(x.upto)),
     effects.CancelLease: lambda x: (x.worker, m.CancelInput(x.lease)),
     effects.RecallLeases: lambda x: (x.worker, m.Recall()),
     effects.WantItems: lambda x: (x.worker, m.ItemsTaken(x.lease, x.upto)),
+    effects.FeedLease: lambda x: (x.worker, m.Fed(x.lease, x.data)),
+    effects.AskFeed: lambda x: (x.client, m.FeedWanted(x.call, x.index, x.attempt, x.upto)),
     effects.Deliver: lambda x: (x.client, outputs(x.call, x.outcomes)),
     effects.DeliverItems: _items,
     effects.DeliverEmission: _emission,

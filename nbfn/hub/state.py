@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.hub import calls, events, fleet, leases, sizing, supply, vault
+from nbfn.hub import calls, endpoints, events, fleet, leases, sizing, supply
 from nbfn.hub.effects import (
     Answer,
     Effect,
@@ -36,9 +36,11 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.CallWatched: calls.call_watched,
     events.CallRestored: calls.call_restored,
     events.ItemsWanted: calls.items_wanted,
+    events.InputFed: calls.input_fed,
     events.ResultsArrived: leases.results_arrived,
     events.LeasesReturned: leases.leases_returned,
     events.ItemsArrived: leases.items_arrived,
+    events.FeedAsked: leases.feed_asked,
     events.EmissionArrived: leases.emission_arrived,
     events.WorkerJoined: fleet.worker_joined,
     events.WorkerBound: fleet.worker_bound,
@@ -47,9 +49,6 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.WorkerLeft: fleet.worker_left,
     events.WorkerExited: fleet.worker_exited,
     events.WorkerNotStarted: supply.worker_not_started,
-    events.SecretPut: vault.secret_put,
-    events.SecretDeleted: vault.secret_deleted,
-    events.SecretsAsked: vault.secrets_asked,
     events.Tick: lambda t, event: None,
 }
 
@@ -73,19 +72,18 @@ class State:
             events.SettingsPut: _settings_put,
         }
 
-    def handle(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
+    def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event.
 
         Args:
             event: What happened.
             now: Seconds on a clock that never goes back.
-            wall: Seconds since 1970, as people's clocks have it; for what is said to people, and schedules.
 
         Returns:
             What must be done about it, in order.
         """
         t = self.tables
-        t.now, t.wall = now, wall
+        t.now = now
         if t.born is None:
             t.born = now
         self._handlers[type(event)](t, event)
@@ -105,7 +103,7 @@ class State:
         return self.tables.next_timer()
 
     def needed(self) -> bool:
-        """Whether an embedded hub has a reason to stay: a client, a warm pool, or work.
+        """Whether an embedded hub has a reason to stay: a client, a warm pool, a URL, or work.
 
         A client that only looks on (JupyterLab's panel names no Python) is no reason.
         """
@@ -114,13 +112,14 @@ class State:
             bool(t.calls)
             or any(client.connected and client.executable for client in t.clients.values())
             or any(p.settings.min_containers and not p.retired for p in t.pools.values())
+            or endpoints.deployed(t)
         )
 
 
 def _function_put(t: Tables, event: events.FunctionPut) -> None:
     """Register a version; a new one takes the place of the older ones' pools."""
-    if problem := vault.missing(t, event.environment_name, event.definition):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
+    if taken := endpoints.collision(t, event):
+        t.emit(Refuse(event.client, event.request, "conflict", taken))
         return
     record, created = t.registry.put(
         event.app, event.app_id, event.environment_name, event.definition, event.client
@@ -149,12 +148,9 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
         return
     record, created = t.registry.bind(base, event.variant, event.digest, event.shown)
     settings = sizing.settings_of(t, record, record.latest)
-    lacking = vault.missing(t, record.environment_name, record.definition)
-    problem = lacking or _problem(t, record, settings)
-    if created and problem:
+    if created and (problem := _problem(t, record, settings)):
         t.registry.forget(record)
-        code = "not_found" if lacking else "invalid"
-        t.emit(Refuse(event.client, event.request, code, problem))
+        t.emit(Refuse(event.client, event.request, "invalid", problem))
         return
     if created:
         t.emit(SaveVariant(record))

@@ -182,18 +182,6 @@ class Parameter(Data):
     default: bytes | None = None
 
 
-class Secret(Data):
-    """Environment variables of a Function: at hand (``values``), or stored under ``name`` in an environment."""
-
-    name: str = ""
-    environment_name: str = ""  # empty: that of the App
-    required_keys: tuple[str, ...] = ()
-    values: dict[str, str] = {}
-
-    def __repr__(self) -> str:
-        return f"Secret({self.name!r}, {sorted(self.values)})"
-
-
 class Definition(Data):
     """One version of a Function: what it is called, what a worker must load, how it must be run.
 
@@ -221,7 +209,7 @@ class Definition(Data):
     concurrency: Concurrency = Concurrency()
     batching: Batching = Batching()
     env: dict[str, str] = {}
-    secrets: tuple[Secret, ...] = ()  # the later wins over the earlier, ``env`` over all of them
+    secrets: tuple[str, ...] = ()  # names of stored ones; the hub adds their values for the worker
     single_use: bool = False  # a fresh worker for each input
     at_most_once: bool = False  # an input that began never runs again
     startup_timeout: float | None = None  # seconds to load, enter hooks included
@@ -230,9 +218,6 @@ class Definition(Data):
     module: str = ""
     takes_arguments: bool = False  # of a class: only its variants, which have them, get workers
     exit_hooks: bool = False  # of a class: its workers need time to end
-
-    def __repr__(self) -> str:  # its variables' values are nobody's business
-        return f"<Definition {self.name!r} {self.digest[:8]}>"
 
 
 class Variant(Data):
@@ -248,12 +233,8 @@ class Variant(Data):
     concurrency: Concurrency | None = None
     batching: Batching | None = None
     env: dict[str, str] | None = None
-    secrets: tuple[Secret, ...] | None = None
+    secrets: tuple[str, ...] | None = None
     arguments: Payload | None = None
-
-    def __repr__(self) -> str:  # as a definition's
-        given = (name for name in self.__struct_fields__ if getattr(self, name) is not None)
-        return f"<Variant {', '.join(given)}>"
 
 
 class FunctionInfo(Data):
@@ -462,7 +443,7 @@ class PutCall(Message):
     call: str
     function: str
     version: int
-    kind: str  # remote, map, spawn, generator
+    kind: str  # remote, map, spawn, generator, web
     inputs: tuple[NewInput, ...] = ()
     closed: bool = True
     durable: bool = False
@@ -514,6 +495,24 @@ class TakeItems(Message):
     upto: int
 
 
+class FeedInput(Message):
+    """One more piece of what an input reads while it runs (a web request's body, a WebSocket's
+    messages), sent only as far as `FeedWanted` allows; without ``data``: nothing more will come, who
+    sent it is gone.
+    """
+
+    call: str
+    index: int
+    data: bytes
+
+
+class LookupEndpoint(Message):
+    """Find what answers under a label; `EndpointFound`."""
+
+    request: int
+    label: str
+
+
 class SetAutoscaler(Message):
     """Override a Function's pool settings; what is None stays."""
 
@@ -537,34 +536,6 @@ class GetOverview(Message):
 
 class WatchOverview(Message):
     """Tell me (`Changed`) when the overview changes."""
-
-
-class PutSecret(Message):
-    """Store environment variables under a name."""
-
-    request: int
-    name: str
-    values: dict[str, str]
-    environment_name: str = ""
-    overwrite: bool = False
-
-    def __repr__(self) -> str:
-        return f"PutSecret({self.request}, {self.name!r}, {sorted(self.values)})"
-
-
-class DeleteSecret(Message):
-    """Forget what is stored under a name."""
-
-    request: int
-    name: str
-    environment_name: str = ""
-
-
-class ListSecrets(Message):
-    """Ask which secrets an environment has."""
-
-    request: int
-    environment_name: str = ""
 
 
 class StopHub(Message):
@@ -641,6 +612,23 @@ class Items(Message):
     payloads: tuple[Payload, ...]
 
 
+class FeedWanted(Message):
+    """An input reads: the client may send ``upto`` pieces (`FeedInput`) in all to this attempt."""
+
+    call: str
+    index: int
+    attempt: int
+    upto: int
+
+
+class EndpointFound(Message):
+    """Answer to `LookupEndpoint`: the Function, or the class and its ``method``."""
+
+    request: int
+    info: FunctionInfo
+    method: str = ""
+
+
 class Emission(Message):
     """What remote code wrote: ``channel`` is stdout, stderr (``data`` is UTF-8) or display,
     clear, update (``data`` is JSON).
@@ -693,22 +681,6 @@ class Stats(Message):
     workers: int
     running: int
     headroom: int
-
-
-class SecretRow(Data):
-    """One stored secret, without its values."""
-
-    name: str
-    environment_name: str
-    created: float
-    keys: tuple[str, ...]
-
-
-class Secrets(Message):
-    """Answer to `ListSecrets`."""
-
-    request: int
-    secrets: tuple[SecretRow, ...]
 
 
 class FunctionRow(Struct, frozen=True, gc=False):
@@ -797,11 +769,6 @@ class Bind(Message):
     function: str
     version: int
     definition: Definition
-    variables: dict[str, str] = {}  # of its secrets and its ``env``, resolved
-    environment_name: str = ""
-
-    def __repr__(self) -> str:
-        return f"Bind({self.function!r}, {self.version}, {sorted(self.variables)})"
 
 
 class Run(Message):
@@ -836,6 +803,13 @@ class ItemsTaken(Message):
 
     lease: int
     upto: int
+
+
+class Fed(Message):
+    """One more piece of what this input reads; see `FeedInput`."""
+
+    lease: int
+    data: bytes
 
 
 class Drain(Message):
@@ -878,6 +852,13 @@ class Yielded(Message):
     payloads: tuple[Payload, ...]
 
 
+class WantFeed(Message):
+    """This input reads: it takes ``upto`` pieces (`Fed`) in all."""
+
+    lease: int
+    upto: int
+
+
 class Emitted(Message):
     """What user code wrote while this lease ran; see `Emission`."""
 
@@ -910,14 +891,13 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     Watch,
     Release,
     TakeItems,
+    FeedInput,
+    LookupEndpoint,
     SetAutoscaler,
     GetStats,
     GetOverview,
     WatchOverview,
     StopHub,
-    PutSecret,
-    DeleteSecret,
-    ListSecrets,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     WorkerHello,
@@ -925,6 +905,7 @@ FROM_WORKER: tuple[type[Message], ...] = (
     BindFailed,
     Results,
     Yielded,
+    WantFeed,
     Emitted,
     Returned,
     Goodbye,
@@ -941,6 +922,8 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Window,
     Outputs,
     Items,
+    FeedWanted,
+    EndpointFound,
     Emission,
     Progress,
     CallInfo,
@@ -948,7 +931,6 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Stats,
     Overview,
     Changed,
-    Secrets,
 )
 TO_WORKER: tuple[type[Message], ...] = (
     Welcome,
@@ -959,5 +941,6 @@ TO_WORKER: tuple[type[Message], ...] = (
     CancelInput,
     Recall,
     ItemsTaken,
+    Fed,
     Drain,
 )

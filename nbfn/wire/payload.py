@@ -100,13 +100,13 @@ class Carrier:
 
     def dump_result(self, value: Any) -> Payload:
         """Pickle what a function returned; plain small values take a short way round
-        cloudpickle.
+        cloudpickle, and what is a payload already goes as it is.
         """
         if type(value) in _PLAIN:
             data = pickle.dumps(value, protocol=5)
             if len(data) < SEGMENT_MIN:
                 return Payload(data)
-        return self.dump(value)
+        return value if type(value) is Payload else self.dump(value)
 
     def load(self, payload: Payload) -> Any:
         """Rebuild a value.

@@ -1,0 +1,41 @@
+"""What comes for an input while it runs: pieces of a web request, as many as its code asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+from nbfn.wire.messages import WantFeed
+from nbfn_kernel.outbox import Outbox
+
+
+class Inbox:
+    """Belongs to one input; used on the worker's loop.
+
+    Args:
+        lease: Of the input.
+        outbox: Takes the word that there is room.
+    """
+
+    __slots__ = ("_lease", "_outbox", "_pieces")
+
+    def __init__(self, lease: int, outbox: Outbox) -> None:
+        self._lease = lease
+        self._outbox = outbox
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def put(self, data: bytes) -> None:
+        """Bring a piece; an empty one says that who sends them is gone."""
+        self._pieces.put_nowait(data)
+
+    async def get(self) -> bytes:
+        """Wait for the next piece."""
+        return await self._pieces.get()
+
+    def want(self, upto: int) -> None:
+        """Say that there is room for ``upto`` pieces in all."""
+        self._outbox.put(WantFeed(self._lease, upto))
+
+
+#: Of the input that runs.
+inbox: ContextVar[Inbox] = ContextVar("nbfn_inbox")

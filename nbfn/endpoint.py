@@ -1,0 +1,293 @@
+"""The decorators that make a function, or a method of a class, answer HTTP.
+
+Nothing here imports a web framework: that happens in the worker, when it loads the function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nbfn.exception import InvalidError
+from nbfn.marks import mark, unwrapped
+from nbfn.options import Endpoint, Options
+from nbfn.retries import is_int, is_number
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
+#: What a label may be: it is part of a URL.
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+_Decorator = Callable[[Callable[..., Any]], Any]
+
+
+def fastapi_endpoint(
+    *given: Any,
+    method: str = "GET",
+    label: str | None = None,
+    custom_domains: Sequence[str] | None = None,
+    docs: bool = False,
+    requires_proxy_auth: bool = False,
+) -> _Decorator:
+    """Make a function a web endpoint: its parameters are read from the request, its result is the answer.
+
+    FastAPI does that, so its annotations, dependencies and responses work.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        method: The HTTP method that it answers; others get a 405.
+        label: Last part of the URL; made of the App's and the function's name when not given.
+        custom_domains: Accepted for Modal programs, without effect here.
+        docs: Whether ``/docs`` shows how to call it.
+        requires_proxy_auth: Whether requests need the headers Modal-Key and Modal-Secret (``proxy_key`` and
+            ``proxy_secret`` in ``web.json`` of `NBFN_HOME`).
+
+    Raises:
+        InvalidError: If an option is wrong, or the function yields.
+
+    Examples:
+        >>> @app.function()  # doctest: +SKIP
+        ... @nbfn.fastapi_endpoint(docs=True)
+        ... def greet(name: str = "world"):
+        ...     return {"hello": name}
+        >>> requests.get(greet.web_url, params={"name": "ada"}).json()  # doctest: +SKIP
+        {'hello': 'ada'}
+    """
+    what = "@nbfn.fastapi_endpoint"
+    _no_positional(what, given)
+    if method not in METHODS:
+        raise InvalidError(f"method is {method!r}; it must be one of {', '.join(METHODS)}.")
+    made = Endpoint(
+        "fastapi", method, _label(label), docs=_flag("docs", docs),
+        requires_proxy_auth=_flag("requires_proxy_auth", requires_proxy_auth),
+    )  # fmt: skip
+    _say_domains(custom_domains)
+
+    def decorate(raw: Callable[..., Any]) -> Any:
+        function = _function(what, raw)
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidError(
+                f"{function.__name__!r} yields, which {what}() cannot send. "
+                "Return fastapi.responses.StreamingResponse(generator()) instead."
+            )
+        return mark(f"{what}()", raw, endpoint=made)
+
+    return decorate
+
+
+def web_endpoint(
+    *given: Any,
+    method: str = "GET",
+    label: str | None = None,
+    custom_domains: Sequence[str] | None = None,
+    docs: bool = False,
+    requires_proxy_auth: bool = False,
+) -> _Decorator:
+    """Do what `fastapi_endpoint` does; its older name."""
+    _no_positional("@nbfn.web_endpoint", given)
+    return fastapi_endpoint(
+        method=method,
+        label=label,
+        custom_domains=custom_domains,
+        docs=docs,
+        requires_proxy_auth=requires_proxy_auth,
+    )
+
+
+def asgi_app(
+    *given: Any,
+    label: str | None = None,
+    custom_domains: Sequence[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> _Decorator:
+    """Serve the ASGI app that a function returns: FastAPI, Starlette and others, WebSockets too.
+
+    The function takes no arguments and is called once in each worker.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        label: Last part of the URL; made of the App's and the function's name when not given.
+        custom_domains: Accepted for Modal programs, without effect here.
+        requires_proxy_auth: As in `fastapi_endpoint`.
+
+    Raises:
+        InvalidError: If the function is async, yields, or takes arguments.
+    """
+    return _factory("asgi", "@nbfn.asgi_app", given, label, custom_domains, requires_proxy_auth)
+
+
+def wsgi_app(
+    *given: Any,
+    label: str | None = None,
+    custom_domains: Sequence[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> _Decorator:
+    """Serve the WSGI app that a function returns: Flask, Django and others; otherwise as `asgi_app`."""
+    return _factory("wsgi", "@nbfn.wsgi_app", given, label, custom_domains, requires_proxy_auth)
+
+
+def web_server(
+    port: int,
+    *given: Any,
+    startup_timeout: float = 5.0,
+    label: str | None = None,
+    custom_domains: Sequence[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> _Decorator:
+    """Pass requests on to a server that a function starts on a port of 127.0.0.1.
+
+    The function takes no arguments, is called once, and returns when it has begun to start the server (in a
+    subprocess or a thread). A port is there once on a machine, so the Function has one worker.
+
+    Args:
+        port: Where that server listens.
+        *given: Nothing; the options are keywords.
+        startup_timeout: Seconds it has until it accepts connections.
+        label: Last part of the URL; made of the App's and the function's name when not given.
+        custom_domains: Accepted for Modal programs, without effect here.
+        requires_proxy_auth: As in `fastapi_endpoint`.
+
+    Raises:
+        InvalidError: If a number does not fit, or the function is async or takes arguments.
+    """
+    what = "@nbfn.web_server"
+    if callable(port):
+        raise InvalidError(f"Did you forget the port? Write {what}(8000) above the def.")
+    _no_positional(what, given)
+    if not is_int(port) or not 0 < port < 65536:
+        raise InvalidError(f"port is {port!r}; it must be a whole number from 1 to 65535.")
+    if not is_number(startup_timeout) or startup_timeout <= 0:
+        raise InvalidError(f"startup_timeout is {startup_timeout!r}; it must be > 0 seconds.")
+    extra = {"port": int(port), "startup_timeout": float(startup_timeout)}
+    return _factory("server", what, given, label, custom_domains, requires_proxy_auth, **extra)
+
+
+def checked(name: str, options: Options) -> Options:
+    """Return the options of a Function that may be a web endpoint, with what that implies.
+
+    Raises:
+        InvalidError: If one makes no sense for a web endpoint.
+    """
+    endpoint = options.endpoint
+    if endpoint is None:
+        return options
+    if options.batching is not None:
+        raise InvalidError(f"{name!r} cannot be both batched and a web endpoint.")
+    if options.schedule is not None:
+        raise InvalidError(f"{name!r} cannot be both scheduled and a web endpoint.")
+    if endpoint.kind != "server":
+        return options
+    if max(options.max_containers or 1, options.min_containers or 1) > 1:
+        warnings.warn(
+            f"{name!r} listens on port {endpoint.port}, which this machine has once: it keeps to one worker.",
+            UserWarning,
+            stacklevel=4,
+        )
+    least = options.min_containers and 1
+    return dataclasses.replace(
+        options, min_containers=least, max_containers=1, buffer_containers=None
+    )
+
+
+def not_called(name: str, url: str | None, how: str) -> InvalidError:
+    """Return what to raise where a web endpoint is called as other Functions are."""
+    where = f"its URL, {url}," if url else "its URL"
+    return InvalidError(
+        f"{name!r} is a web endpoint and cannot be invoked with .{how}(...). "
+        f"Send a request to {where} or run it here with .local(...)."
+    )
+
+
+def _factory(
+    kind: str,
+    what: str,
+    given: tuple[Any, ...],
+    label: str | None,
+    custom_domains: Sequence[str] | None,
+    requires_proxy_auth: bool,
+    **extra: Any,
+) -> _Decorator:
+    """Make the decorator of a function that is called once, without arguments."""
+    _no_positional(what, given)
+    auth = _flag("requires_proxy_auth", requires_proxy_auth)
+    made = Endpoint(kind, label=_label(label), requires_proxy_auth=auth, **extra)
+    _say_domains(custom_domains)
+
+    def decorate(raw: Callable[..., Any]) -> Any:
+        function = _function(what, raw)
+        name = function.__name__
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidError(f"{name!r} is async; what {what}() decorates must be a plain def.")
+        if inspect.isgeneratorfunction(function):
+            raise InvalidError(f"{name!r} yields; what {what}() decorates must return.")
+        if needed := _needed(function):
+            raise InvalidError(
+                f"{name!r} needs the argument {needed[0]!r}, but what {what}() decorates is called without any."
+            )
+        return mark(f"{what}()", raw, endpoint=made)
+
+    return decorate
+
+
+def _needed(function: Callable[..., Any]) -> list[str]:
+    """Return the parameters of a function that must be given, besides a method's own object."""
+    parts = getattr(function, "__qualname__", "").split(".")
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parts) > 1 and parts[-2] != "<locals>":
+        parameters = parameters[1:]
+    return [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+
+
+def _function(what: str, raw: Any) -> Any:
+    function, _ = unwrapped(raw)
+    if isinstance(function, type):
+        raise InvalidError(
+            f"{what}() cannot decorate class {function.__name__!r}; use it on a method of the class."
+        )
+    if type(function).__module__ == "nbfn":
+        raise InvalidError(f"Swap the two decorators: put @app.function() above {what}().")
+    if not callable(function):
+        raise InvalidError(
+            f"{what}() decorates functions, not {type(function).__name__!r} objects."
+        )
+    return function
+
+
+def _no_positional(what: str, given: tuple[Any, ...]) -> None:
+    if not given:
+        return
+    if callable(given[0]):
+        raise InvalidError(f"Did you forget parentheses? Write {what}() above the def.")
+    raise InvalidError(f"The options of {what}(...) are keywords: name them, such as label='...'.")
+
+
+def _label(label: Any) -> str:
+    if label is None:
+        return ""
+    if not isinstance(label, str) or not _LABEL.fullmatch(label):
+        raise InvalidError(
+            f"label is {label!r}; use lower-case letters, digits and '-' inside, at most 63 of them."
+        )
+    return label
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidError(f"{name} is {value!r}; it must be True or False.")
+    return value
+
+
+def _say_domains(custom_domains: Sequence[str] | None) -> None:
+    if custom_domains:
+        warnings.warn(
+            "Option 'custom_domains' has no effect in nbfn: web endpoints answer on this machine.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,100 @@
+"""Labels: the last part of each web endpoint's URL, unique among those that can be reached.
+
+Nothing is kept: who answers under a label is read from the registry, so it is right after a
+restart, a redeploy or a stop without a word about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from nbfn.hub.events import DefinitionLike, FunctionPut
+from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
+from nbfn.hub.tables import Tables
+
+
+def labels_of(record: FunctionRecord, definition: DefinitionLike) -> dict[str, str]:
+    """Return the labels of a definition's endpoints, by method; a Function's own is ""."""
+    return _labels(record.app, record.environment_name, definition, deployed=record.deployed)
+
+
+def find(t: Tables, label: str) -> tuple[FunctionRecord, str] | None:
+    """Return what answers under a label, and its method; of several the latest."""
+    return next(
+        (
+            (record, method)
+            for record in _reachable(t)
+            for method, its in labels_of(record, record.definition).items()
+            if its == label
+        ),
+        None,
+    )
+
+
+def deployed(t: Tables) -> bool:
+    """Return whether a URL was promised that outlives the process that deployed it."""
+    return any(record.deployed and _has_endpoint(record.definition) for record in _reachable(t))
+
+
+def known(t: Tables) -> bool:
+    """Return whether there is any endpoint."""
+    return any(_has_endpoint(record.definition) for record in _reachable(t))
+
+
+def collision(t: Tables, event: FunctionPut) -> str:
+    """Return why a definition cannot be registered: a label of it is somebody else's.
+
+    A process may take over its own labels: a notebook that makes its App anew means the new one.
+    """
+    environment = event.environment_name or DEFAULT_ENVIRONMENT
+    is_deployed = not event.app_id
+    wanted = _labels(event.app, environment, event.definition, deployed=is_deployed)
+    for label in wanted.values():
+        found = find(t, label)
+        if found is None:
+            continue
+        record, method = found
+        named = (record.app, record.environment_name, record.name)
+        if record.deployed and named == (event.app, environment, event.definition.name):
+            continue
+        if not record.deployed and record.owner == event.client:
+            continue
+        theirs = f"{record.name}.{method}" if method else record.name
+        return (
+            f"The label {label!r} of {event.definition.name!r} (app {event.app!r}) is taken by {theirs!r} "
+            f"of app {record.app!r}. Give one of the two another: label='...'."
+        )
+    return ""
+
+
+def _reachable(t: Tables) -> Iterator[FunctionRecord]:
+    for record in reversed(t.registry.functions.values()):
+        if record.base:
+            continue  # a variant answers where its base does
+        owner = t.clients.get(record.owner)
+        if record.deployed or (owner is not None and owner.connected):
+            yield record
+
+
+def _has_endpoint(definition: DefinitionLike) -> bool:
+    return definition.endpoint is not None or any(m.endpoint for m in definition.methods)
+
+
+def _labels(
+    app: str, environment: str, definition: DefinitionLike, *, deployed: bool
+) -> dict[str, str]:
+    found = {"": definition.endpoint} if definition.endpoint is not None else {}
+    found |= {m.name: m.endpoint for m in definition.methods if m.endpoint is not None}
+    return {
+        method: endpoint.label + ("" if deployed else "-dev")
+        if endpoint.label
+        else _default(app, environment, definition.name, method, deployed=deployed)
+        for method, endpoint in found.items()
+    }
+
+
+def _default(app: str, environment: str, name: str, method: str, *, deployed: bool) -> str:
+    parts = [environment if environment != DEFAULT_ENVIRONMENT else "", app, name, method]
+    label = re.sub(r"[^a-z0-9]+", "-", "-".join(part for part in parts if part).lower())
+    return label.strip("-") + ("" if deployed else "-dev")

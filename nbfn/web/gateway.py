@@ -1,0 +1,378 @@
+"""The gateway's ASGI app: lets requests in, makes calls of them, and passes on both ways what ASGI says.
+
+It runs no user code and knows nothing of it but labels; it asks the hub for each request who
+answers, so there is nothing here that could be out of date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+from nbfn import exception
+from nbfn.session import Session
+from nbfn.sync import drive
+from nbfn.web import replies
+from nbfn.web.call import WebCall
+from nbfn.web.guard import Guard, Refusal, Wanted, value_of
+from nbfn.web.replies import Send
+from nbfn.wire import messages, web
+from nbfn.wire.messages import EndpointFound
+from nbfn.wire.web import Event, Request
+
+#: Seconds a body may make no progress.
+BODY_IDLE = 60.0
+#: Seconds an app has to end by itself once it knows that who asked is gone.
+LEAVE_GRACE = 2.0
+#: Seconds that a redirected request's answer waits to be asked for.
+HELD_FOR = 60.0
+#: The query parameter by which it is asked for (Modal's).
+HELD_PARAMETER = "__modal_function_call_id"
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+
+
+class TooLarge(Exception):
+    """The body is over the limit."""
+
+
+class Gone(Exception):
+    """Who asked is not there any more."""
+
+
+class Gateway:
+    """An ASGI app.
+
+    Args:
+        client: The way to the hub.
+        guard: Decides who is let in.
+    """
+
+    def __init__(self, client: Session, guard: Guard) -> None:
+        self._client = client
+        self._guard = guard
+        self._held: dict[str, tuple[WebCall, str]] = {}  # redirected ones, and their root
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket."""
+        if scope["type"] == "websocket":
+            await receive()  # its connect
+        wanted = self._guard.admit(scope)
+        if isinstance(wanted, Refusal):
+            await replies.refuse(scope, send, wanted)
+        elif _is_page_without_slash(scope, wanted):
+            await replies.redirect(send, 307, _location(wanted.root + "/", scope["query_string"]))
+        elif (held := self._take_held(scope, wanted)) is not None:
+            await self._answer(_Http(scope, wanted, receive, send), held)
+        else:
+            await self._serve(scope, wanted, receive, send)
+
+    async def _serve(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> None:
+        try:
+            found = await drive(
+                self._client.request(lambda number: messages.LookupEndpoint(number, wanted.label))
+            )
+        except exception.Error as error:
+            await replies.refuse(scope, send, replies.of_error(error))
+            return
+        if _endpoint(found).requires_proxy_auth and (no := self._guard.authorize(scope["headers"])):
+            await replies.refuse(scope, send, no)
+        elif scope["type"] == "websocket":
+            await self._converse(scope, wanted, found, receive, send)
+        else:
+            await self._begin(_Http(scope, wanted, receive, send), found)
+
+    # --- HTTP ---
+
+    async def _begin(self, http: _Http, found: EndpointFound) -> None:
+        try:
+            body, more = await http.first(self._client.settings.web_max_body)
+        except TooLarge:
+            await replies.refuse(http.scope, http.send, self._too_large())
+        except TimeoutError:
+            await replies.refuse(http.scope, http.send, Refusal(408, "The body did not arrive."))
+        except Gone:
+            pass
+        else:
+            call = self._open(http.scope, http.wanted, found, body, more)
+            await self._answer(http, call)
+
+    def _too_large(self) -> Refusal:
+        limit = self._client.settings.web_max_body
+        return Refusal(413, f"The body is over the limit of {limit} bytes (setting web_max_body).")
+
+    def _open(
+        self,
+        scope: Scope,
+        wanted: Wanted,
+        found: EndpointFound,
+        body: bytes = b"",
+        more: bool = False,
+    ) -> WebCall:
+        call = WebCall(self._client, found, web.pack_request(_request(scope, wanted, body, more)))
+        self._client.open(call)
+        return call
+
+    async def _answer(self, http: _Http, call: WebCall) -> None:
+        """Pass the answer on, while the rest of the body, or the end of the connection, comes in."""
+        reading = asyncio.create_task(http.feed(call))
+        starting = asyncio.create_task(call.started())
+        try:
+            patience = self._client.settings.web_redirect
+            await asyncio.wait({reading, starting}, timeout=patience, return_when="FIRST_COMPLETED")
+            if reading.done() and not starting.done():
+                await self._broken_off(http, call, reading)
+            elif starting.done():
+                await self._pass_on(http, call, reading)
+            elif http.complete:
+                await self._redirect(http, call)
+            else:
+                await self._pass_on(
+                    http, call, reading
+                )  # its body still comes: it cannot be asked again
+        except asyncio.CancelledError:
+            call.abandon()
+            raise
+        finally:
+            for task in (reading, starting):
+                task.cancel()
+            await asyncio.gather(reading, starting, return_exceptions=True)
+
+    async def _broken_off(self, http: _Http, call: WebCall, reading: asyncio.Task[None]) -> None:
+        """The request ended before its answer began: too long a body, or nobody is there."""
+        if isinstance(reading.exception(), TooLarge):
+            call.abandon()
+            await replies.refuse(http.scope, http.send, self._too_large())
+        elif isinstance(reading.exception(), TimeoutError):
+            call.abandon()
+            await replies.refuse(http.scope, http.send, Refusal(408, "The body did not arrive."))
+        else:
+            self._leave(call)
+
+    async def _pass_on(self, http: _Http, call: WebCall, reading: asyncio.Task[None]) -> None:
+        while True:
+            next_ones = asyncio.create_task(call.events())
+            await asyncio.wait({next_ones, reading}, return_when="FIRST_COMPLETED")
+            if not next_ones.done():
+                next_ones.cancel()
+                await asyncio.gather(next_ones, return_exceptions=True)
+                if not http.begun:
+                    await self._broken_off(http, call, reading)
+                elif not http.ended:
+                    self._leave(call)
+                return
+            events = next_ones.result()
+            for event in events:
+                await http.reply(event)
+            if not events:
+                break
+        if not http.begun:
+            await replies.refuse(http.scope, http.send, replies.reason_of(call))
+        # An answer that broke off half-way is left so: the server closes the connection.
+
+    def _leave(self, call: WebCall) -> None:
+        task = asyncio.create_task(call.leave(LEAVE_GRACE))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    # --- answers that take long ---
+
+    async def _redirect(self, http: _Http, call: WebCall) -> None:
+        """Have the client ask again for the answer, before anything on the way takes it for lost."""
+        self._held[call.id] = (call, http.wanted.root)
+        asyncio.get_running_loop().call_later(HELD_FOR, self._expire, call)
+        query = [pair for pair in _query(http.scope) if pair[0] != HELD_PARAMETER]
+        query.append((HELD_PARAMETER, call.id))
+        path = http.wanted.root + http.wanted.rest
+        await replies.redirect(http.send, 303, _location(path, urlencode(query).encode()))
+
+    def _take_held(self, scope: Scope, wanted: Wanted) -> WebCall | None:
+        if HELD_PARAMETER.encode() not in scope["query_string"] or scope.get("method") != "GET":
+            return None
+        call, root = self._held.get(dict(_query(scope)).get(HELD_PARAMETER, ""), (None, ""))
+        if call is None or root != wanted.root:
+            return None
+        del self._held[call.id]
+        return call
+
+    def _expire(self, call: WebCall) -> None:
+        if self._held.pop(call.id, None) is not None:
+            call.abandon()
+
+    # --- WebSocket ---
+
+    async def _converse(
+        self, scope: Scope, wanted: Wanted, found: EndpointFound, receive: Receive, send: Send
+    ) -> None:
+        call = self._open(scope, wanted, found, more=True)
+        loop = asyncio.get_running_loop()
+        reading = asyncio.create_task(_feed_messages(call, receive))
+        reading.add_done_callback(lambda _: loop.call_later(LEAVE_GRACE, call.abandon))
+        state = ""  # then accepted, closed
+        try:
+            while events := await call.events():
+                for event in events:
+                    state = _WS_STATES.get(event["type"], state)
+                    await send(event)
+            if not state:
+                await replies.refuse(scope, send, replies.reason_of(call))
+            elif state == "accepted":
+                bad = replies.reason_of(call)
+                code = replies.INTERNAL_ERROR if bad.status == 500 else replies.TRY_AGAIN_LATER
+                await send({"type": "websocket.close", "code": code, "reason": bad.text[:120]})
+        except OSError:
+            pass  # nobody is there: the app has been told
+        finally:
+            if not reading.done():
+                reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            if state != "closed":
+                await call.leave(LEAVE_GRACE)
+            call.abandon()
+
+
+_WS_STATES = {
+    "websocket.accept": "accepted",
+    "websocket.close": "closed",
+    "websocket.http.response.start": "closed",
+}
+
+
+class _Http:
+    """One HTTP exchange: how far its two halves are."""
+
+    def __init__(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.wanted = wanted
+        self.send = send
+        self.complete = False  # the whole request is here
+        self.begun = False  # the answer's first line went out ...
+        self.ended = False  # ... and its last byte
+        self._receive = receive
+        self._size = 0
+        self._limit = 0
+
+    async def first(self, limit: int) -> tuple[bytes, bool]:
+        """Return how the body begins, and whether there is more.
+
+        Raises:
+            TooLarge: If it is, or says that it will be, over ``limit`` bytes.
+            TimeoutError: If it stops coming.
+            Gone: If the client is.
+        """
+        self._limit = limit
+        length = value_of(self.scope["headers"], b"content-length")
+        if length.isdigit() and int(length) > limit:
+            raise TooLarge
+        body = bytearray()
+        while not self.complete and len(body) < web.FIRST:
+            body += (await self._next())["body"]
+        return bytes(body), not self.complete
+
+    async def feed(self, call: WebCall) -> None:
+        """Send the rest of the body to the app; end when the client is gone.
+
+        Raises:
+            TooLarge, TimeoutError: As `first`.
+        """
+        with contextlib.suppress(Gone):
+            while not self.complete:
+                event = await self._next()
+                await call.feed(web.pack_piece(event))
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+
+    async def _next(self) -> Event:
+        async with asyncio.timeout(BODY_IDLE):
+            event = await self._receive()
+        if event["type"] == "http.disconnect":
+            raise Gone
+        body, more = event.get("body", b""), event.get("more_body", False)
+        self._size += len(body)
+        if self._size > self._limit:
+            raise TooLarge
+        self.complete = not more
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    async def reply(self, event: Event) -> None:
+        """Pass one event of the answer on."""
+        if event["type"] == "http.response.start":
+            self.begun = True
+            event = {**event, "headers": _with_policy(event.get("headers", ()))}
+        elif event["type"] == "http.response.body":
+            self.ended = not event.get("more_body", False)
+        await self.send(event)
+
+
+async def _feed_messages(call: WebCall, receive: Receive) -> None:
+    """Send the app a WebSocket's messages, the last of which says that it was closed."""
+    event: Event = {}
+    while event.get("type") != "websocket.disconnect":
+        event = await receive()
+        await call.feed(web.pack_piece(event))
+
+
+def _with_policy(headers: Any) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers, with one that keeps the token in the URL from other sites."""
+    found = [(bytes(name), bytes(value)) for name, value in headers]
+    if not any(name.lower() == b"referrer-policy" for name, _ in found):
+        found.append((b"referrer-policy", b"same-origin"))
+    return found
+
+
+def _request(scope: Scope, wanted: Wanted, body: bytes, more: bool) -> Request:
+    rest = wanted.rest or "/"
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return Request(
+        scope["type"],
+        scope["http_version"],
+        scope.get("method", "GET"),
+        scope["scheme"],
+        wanted.root + rest,
+        raw if wanted.rest else raw + b"/",
+        wanted.root,
+        scope["query_string"],
+        tuple(_forwarded(scope["headers"])),
+        tuple(scope["client"]) if scope.get("client") else None,
+        tuple(scope["server"]) if scope.get("server") else None,
+        tuple(scope.get("subprotocols", ())),
+        "websocket.http.response" in scope.get("extensions", {}),
+        body,
+        more,
+    )
+
+
+def _forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return a request's headers without those that are the gateway's business."""
+    return [(name, value) for name, value in headers if name not in (b"modal-key", b"modal-secret")]
+
+
+def _endpoint(found: EndpointFound) -> messages.Endpoint:
+    info = found.info
+    endpoint = info.endpoint
+    if found.method:
+        endpoint = next(m.endpoint for m in info.methods if m.name == found.method)
+    assert endpoint is not None
+    return endpoint
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _location(path: str, query: bytes) -> str:
+    return quote(path) + (f"?{query.decode('latin-1')}" if query else "")
+
+
+def _is_page_without_slash(scope: Scope, wanted: Wanted) -> bool:
+    """Whether a browser asks for an app's page by the URL without its last slash: its relative links need that."""
+    return (
+        not wanted.rest
+        and scope.get("method") in ("GET", "HEAD")
+        and b"text/html" in value_of(scope["headers"], b"accept")
+    )

@@ -1,0 +1,72 @@
+"""What the gateway itself answers, for what never reached a worker or came to no good end there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nbfn import exception
+from nbfn.types import InputStatus
+from nbfn.web.call import Torn, WebCall
+from nbfn.web.guard import Refusal
+from nbfn.wire.web import Event
+
+Send = Callable[[Event], Awaitable[None]]
+
+_BY_STATUS = {
+    InputStatus.FAILURE: Refusal(
+        500, "Internal Server Error. The traceback is in the function's logs."
+    ),
+    InputStatus.INIT_FAILURE: Refusal(500, "The function could not be loaded; its logs say why."),
+    InputStatus.TIMEOUT: Refusal(504, "The function ran longer than its timeout."),
+    InputStatus.TERMINATED: Refusal(503, "The request was cancelled."),
+    InputStatus.INTERNAL_FAILURE: Refusal(502, "The worker died while it answered."),
+    InputStatus.SUCCESS: Refusal(500, "The app ended without an answer."),
+}
+#: WebSocket codes for what ends one that was accepted: the function's fault, and all else.
+INTERNAL_ERROR, TRY_AGAIN_LATER = 1011, 1013
+
+
+def reason_of(call: WebCall) -> Refusal:
+    """Return what to say of a call that ended without an answer."""
+    if call.output is not None:
+        return _BY_STATUS.get(InputStatus(call.output.status), _BY_STATUS[InputStatus.FAILURE])
+    if isinstance(call.error, Torn):
+        return _BY_STATUS[InputStatus.INTERNAL_FAILURE]
+    return of_error(call.error)
+
+
+def of_error(error: exception.Error | None) -> Refusal:
+    """Return what to say where the hub could not be asked, or refused."""
+    if isinstance(error, exception.NotFoundError):
+        return Refusal(404, "Not found.")
+    if isinstance(error, exception.InvalidError):
+        return Refusal(422, str(error))
+    return Refusal(503, "The nbfn hub does not answer. Try again.")
+
+
+async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:
+    """Answer in the gateway's own name: with a line of text, or by not accepting a WebSocket."""
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        kind = "websocket.http.response"
+        if kind not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+            return
+    body = f"{why.text}\n".encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    if why.status in (408, 413):
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
+    await send({"type": f"{kind}.start", "status": why.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})
+
+
+async def redirect(send: Send, status: int, location: str) -> None:
+    """Send a client elsewhere on this gateway."""
+    headers = [(b"location", location.encode("latin-1", "replace")), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
