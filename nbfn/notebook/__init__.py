@@ -21,13 +21,16 @@ def load(shell: Any) -> None:
     from nbfn.config import Settings
 
     from . import completion, frames
+    from .desk import Desk
+    from .lines import LineMagics
     from .magics import RemoteMagics
     from .progress import NotebookObserver
 
     unload(shell)
     observer = NotebookObserver(progress=Settings.load().progress)
     observe.set_observer(observer)
-    shell.register_magics(RemoteMagics(shell, observer))
+    cells = RemoteMagics(shell, observer)
+    shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults)))
     shell.events.register("post_run_cell", observer.settle)
     completion.install(shell)
     frames.install(shell)

@@ -1,12 +1,21 @@
-"""Tab completion of a magic's options, which IPython 9 does not do by itself."""
+"""Tab completion of nbfn's magics: options, which IPython 9 does not complete by itself, verbs, names and ids."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-_NAMES = ("%%remote", "%%nbfn")
+from nbfn.call import FunctionCall
+from nbfn.function import Function
+
+from .fn import fn
+from .lines import remote
+from .verbs import Verbs
+
+_CELLS = ("%%remote", "%%nbfn")
+_LINES: dict[str, Verbs] = {"%fn": fn, "%remote": remote}
 
 
 def install(shell: Any) -> None:
@@ -14,7 +23,7 @@ def install(shell: Any) -> None:
 
     @context_matcher()
     def nbfn_options(context: Any) -> dict[str, Any]:
-        found = options(shell, context.full_text, context.cursor_line, context.token)
+        found = list(matches(shell, context.full_text, context.cursor_line, context.token))
         return {
             "completions": [SimpleCompletion(name, type="magic") for name in found],
             "suppress": bool(found),
@@ -30,12 +39,42 @@ def uninstall(shell: Any) -> None:
     matchers[:] = [m for m in matchers if getattr(m, "__name__", "") != "nbfn_options"]
 
 
-def options(shell: Any, text: str, line: int, token: str) -> list[str]:
-    """Return the options that complete ``token`` on the first line of a remote cell."""
-    first = text.split("\n", 1)[0]
-    if line != 0 or not first.startswith(_NAMES) or not token.startswith("-"):
+def matches(shell: Any, text: str, line: int, token: str) -> Iterable[str]:
+    """Return what completes ``token`` at the cursor's line, where that is one of nbfn's magics."""
+    lines = text.split("\n")
+    here = lines[line] if line < len(lines) else ""
+    words = here.split()
+    if not words:
         return []
-    magic = shell.find_cell_magic(first[2:].split(" ", 1)[0])
-    parser = getattr(magic, "parser", None)
+    if line == 0 and words[0] in _CELLS:
+        found = _options_of_cells(shell, words[0]) if token.startswith("-") else []
+    elif words[0] in _LINES:
+        found = _words_of(shell, _LINES[words[0]], [w for w in words[1:] if w != token], token)
+    else:
+        found = []
+    return [name for name in found if name.startswith(token)]
+
+
+def _options_of_cells(shell: Any, magic: str) -> list[str]:
+    parser = getattr(shell.find_cell_magic(magic[2:]), "parser", None)
     names = [s for a in parser._actions for s in a.option_strings] if parser else []
-    return [name for name in names if name.startswith("--") and name.startswith(token)]
+    return [name for name in names if name.startswith("--")]
+
+
+def _words_of(shell: Any, verbs: Verbs, before: list[str], token: str) -> list[str]:
+    """Return what may follow the words that stand there: a verb, an option, a Function or a call."""
+    if not before:
+        return list(verbs.table)
+    if before[0] not in verbs.table:
+        return []
+    actions = verbs.table[before[0]][0]._actions
+    if token.startswith("-"):
+        return [name for action in actions for name in action.option_strings]
+    wanted = [action.dest for action in actions if not action.option_strings]
+    place = len([word for word in before[1:] if not word.startswith("-")])
+    if place >= len(wanted):
+        return []
+    kind = {"f": Function, "id": FunctionCall}.get(wanted[place])
+    if kind is None:
+        return []
+    return sorted(name for name, value in shell.user_ns.items() if isinstance(value, kind))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -21,11 +19,10 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
-from nbfn.exception import Error
-
 from . import card, cells, source
 from .defaults import Defaults
 from .execution import Execution
+from .lines import one_line_errors
 from .register import Registrar, Wanted, default_app_name
 from .script import ScriptCell
 
@@ -45,7 +42,7 @@ class RemoteMagics(Magics):
     def __init__(self, shell: Any, observer: NotebookObserver) -> None:
         super().__init__(shell)
         self.registrar = Registrar(shell)
-        self.defaults = Defaults()
+        self.defaults = Defaults(_check_defaults)
         self._observer = observer
 
     @magic_arguments("%remote")  # IPython puts another % before it
@@ -95,7 +92,7 @@ class RemoteMagics(Magics):
         Function as well. Below a line that says ``%local``, code runs here.
         """
         __tracebackhide__ = True
-        with _one_line_errors():
+        with one_line_errors():
             options = parsed(RemoteMagics.remote.parser, self.defaults.line(line))
             app = options.app or default_app_name()
             where = source.locate(self.shell, "remote", line, cell, label=app)
@@ -119,7 +116,7 @@ class RemoteMagics(Magics):
         if options.local:
             exec(source.code_of(cell.tree, where.filename), self.registrar.names)  # noqa: S102 - the user's own cell
             return True
-        with _one_line_errors():
+        with one_line_errors():
             if options.dry_run:
                 self._show(self.registrar.rehearse(cell, where, wanted))
                 return False
@@ -136,7 +133,7 @@ class RemoteMagics(Magics):
     ) -> bool:
         """Do a script cell; False when nothing below it is to run."""
         __tracebackhide__ = True
-        with _one_line_errors():
+        with one_line_errors():
             script = Execution(self.shell, cell, where, wanted, options.inputs, options.outputs)
             if options.dry_run:
                 self._show([self.registrar.rehearsed(script.name, script.raw, wanted.app)])
@@ -172,7 +169,7 @@ def load_ipython_extension(shell: Any) -> None:
     """Do ``%load_ext nbfn``."""
     from . import load
 
-    with _one_line_errors():  # a setting that cannot be read, say
+    with one_line_errors():  # a setting that cannot be read, say
         load(shell)
 
 
@@ -181,6 +178,13 @@ def unload_ipython_extension(shell: Any) -> None:
     from . import unload
 
     unload(shell)
+
+
+def _check_defaults(words: str) -> None:
+    given = parsed(RemoteMagics.remote.parser, words)
+    for name, value in (("NAME", given.name), ("-i", given.inputs), ("-o", given.outputs)):
+        if value:
+            raise UsageError(f"{name} belongs to one cell, so it cannot be a default.")
 
 
 def parsed(parser: Any, line: str) -> argparse.Namespace:
@@ -261,12 +265,3 @@ def check_kind(options: argparse.Namespace, cell: cells.FunctionCell | ScriptCel
         )
     elif options.bg and options.local:
         raise UsageError("--bg and --local exclude each other: what runs here, runs now.")
-
-
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Say what is wrong with the cell in one line, without a traceback."""
-    try:
-        yield
-    except (cells.CellError, Error) as error:
-        raise UsageError(str(error)) from None

@@ -1,0 +1,86 @@
+"""What a line magic works on: the notebook's names, and the hub behind them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from nbfn.call import FunctionCall
+from nbfn.client import Client
+from nbfn.exception import NotFoundError
+from nbfn.function import Function
+from nbfn.wire.messages import CallRow, FunctionRow, Overview
+
+from .defaults import Defaults
+from .register import default_app_name
+
+
+class Desk:
+    """One notebook's view of the hub.
+
+    Args:
+        shell: The IPython shell.
+        defaults: Of the notebook's remote cells.
+    """
+
+    def __init__(self, shell: Any, defaults: Defaults) -> None:
+        self.shell = shell
+        self.defaults = defaults
+
+    @property
+    def app(self) -> str:
+        """The notebook's own App."""
+        return default_app_name()
+
+    def client(self) -> Client:
+        """Return this process's client, connected."""
+        return Client.attach()
+
+    def overview(self) -> Overview:
+        """Return what the hub shows of itself now."""
+        return self.client().overview()
+
+    def function(self, name: str) -> Function[..., Any]:
+        """Find a Function by what the user calls it: a name of the notebook, ``app/name``, or a name in its App.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        found = self.shell.user_ns.get(name)
+        if isinstance(found, Function):
+            return found
+        app, slash, rest = name.rpartition("/")
+        looked_up = Function.from_name(app if slash else self.app, rest)
+        try:
+            return looked_up.hydrate()
+        except NotFoundError as error:
+            raise UsageError(f"{name!r} is no Function in this notebook. {error}") from None
+
+    def call_id(self, name: str) -> str:
+        """Find the id of a call: itself, its beginning as it is shown, or a name of the notebook.
+
+        Raises:
+            UsageError: If there is none, or several begin so.
+        """
+        found = self.shell.user_ns.get(name)
+        if isinstance(found, FunctionCall):
+            return found.object_id
+        if re.fullmatch(r"fc-[0-9A-Za-z]{22}", name):
+            return name
+        begun = [row.id for row in self.overview().calls if row.id.startswith(name.rstrip("…"))]
+        if name.startswith("fc-") and len(begun) == 1:
+            return begun[0]
+        if len(begun) > 1 and name.startswith("fc-"):
+            raise UsageError(f"{len(begun)} calls begin with {name}; give more of the id.")
+        raise UsageError(f"{name!r} is no call: give its id (fc-…) or a FunctionCall's name.")
+
+    def row(self, function: Function[..., Any]) -> FunctionRow | None:
+        """Return the overview's row of a Function."""
+        return next((r for r in self.overview().functions if r.id == function.object_id), None)
+
+    def calls_of(self, name: str | None) -> list[CallRow]:
+        """Return the calls that the hub remembers, of one Function or all."""
+        short = name.rpartition("/")[2] if name else None
+        return [row for row in self.overview().calls if short in (None, row.function)]

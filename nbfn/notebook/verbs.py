@@ -1,0 +1,89 @@
+"""Line magics with verbs: ``%fn warm f 2``. Each verb is a function with a parser of its own."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+from IPython.utils.process import arg_split  # type: ignore[attr-defined]
+
+#: What a verb does: gets the notebook and its parsed words, returns what the cell shows.
+Action = Callable[[Any, argparse.Namespace], Any]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}. Write: {self.format_usage().strip()}")
+
+
+@dataclass(slots=True)
+class Verbs:
+    """The verbs of one magic.
+
+    Attributes:
+        magic: Its name, as the user writes it.
+        table: The verbs by name.
+    """
+
+    magic: str
+    table: dict[str, tuple[_Parser, Action]] = field(default_factory=dict)
+
+    def verb(self, name: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]) -> Any:
+        """Make a decorator that adds a verb.
+
+        Args:
+            name: The verb.
+            *arguments: What `arg` returned, for each of its words.
+        """
+
+        def decorate(action: Action) -> Action:
+            about = (action.__doc__ or "").strip().splitlines()[0]
+            parser = _Parser(prog=f"{self.magic} {name}", description=about, add_help=False)
+            for names, options in arguments:
+                parser.add_argument(*names, **options)
+            self.table[name] = (parser, action)
+            return action
+
+        return decorate
+
+    def do(self, notebook: Any, line: str) -> Any:
+        """Carry out a line.
+
+        Raises:
+            UsageError: If it has no verb that is known, or the wrong words.
+        """
+        __tracebackhide__ = True
+        name, _, rest = line.strip().partition(" ")
+        if name not in self.table:
+            near = difflib.get_close_matches(name, self.table, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else self.usage()
+            raise UsageError(f"{self.magic} has no {name!r}. {hint}")
+        parser, action = self.table[name]
+        return action(notebook, parser.parse_args([_bare(word) for word in arg_split(rest)]))
+
+    def usage(self) -> str:
+        """Return all verbs in a line."""
+        return f"Write one of: {', '.join(self.table)}."
+
+    def help(self) -> str:
+        """Return what all verbs do, a line each."""
+        return "\n".join(
+            f"{parser.format_usage().removeprefix('usage: ').strip()}\n    {parser.description}"
+            for parser, _ in self.table.values()
+        )
+
+
+def _bare(word: str) -> str:
+    quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
+    return word[1:-1] if quoted else word
+
+
+def arg(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Describe a word of a verb, as `argparse.ArgumentParser.add_argument` takes it."""
+    return names, options

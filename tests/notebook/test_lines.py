@@ -1,0 +1,132 @@
+"""The line magics in a real kernel: ``%remote``, ``%fn``, ``%nbfn from``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Run = Callable[..., list[Any]]
+
+CELL = "%%remote --app lines --warm 1 --max 3\ndef twice(x: int) -> int:\n    'Double it.'\n    return FACTOR * x"
+
+
+@pytest.fixture
+def with_function(one_kernel: Run) -> Run:
+    def run(*cells: str) -> list[Any]:
+        return one_kernel("FACTOR = 2", CELL, *cells)[2:]
+
+    return run
+
+
+def test_remote_shows_the_hub_and_this_notebook(with_function: Run) -> None:
+    _, shown = with_function("call = twice.remote(1)", "%remote")
+    first, workers, here, *_ = shown.text.splitlines()
+    assert re.fullmatch(r"nbfn hub \S+ · up .+ · \d+ cores · /\S+", first)
+    assert workers.startswith("workers ")
+    assert here == "this notebook: app notebook · defaults none"
+
+
+def test_defaults_stand_for_all_cells_and_the_cells_own_options_win(one_kernel: Run) -> None:
+    said, _, bounds, ended, wrong = one_kernel(
+        "%remote defaults --max 5 --app lines",
+        "%%remote --max 4\ndef four(): ...",
+        "r = [r for r in get_ipython().run_line_magic('fn', 'list --app lines') if r['name'] == 'four'][0]\nr['max']",
+        "%remote defaults none",
+        "%remote defaults --wram 1",
+    )
+    assert said.text == "defaults of this notebook's remote cells: --max 5 --app lines\n"
+    assert bounds.result == "4"
+    assert ended.text.endswith("none\n")
+    assert "Did you mean --warm?" in wrong.stderr
+
+
+def test_the_doctor_finds_nothing_wrong(with_function: Run) -> None:
+    (said,) = with_function("%remote doctor")
+    assert all(line.startswith("✓ ") for line in said.text.splitlines())
+    assert "the hub answers" in said.text
+
+
+def test_fn_lists_and_shows(with_function: Run) -> None:
+    listed, shown, calls = with_function(
+        "%fn list --app lines",
+        "%fn show twice",
+        "twice.spawn(3).get(), get_ipython().run_line_magic('fn', 'calls twice')",
+    )
+    assert re.search(r"twice +lines +1 +function", listed.result)
+    assert "twice(x: int) -> int v1 · app lines" in shown.text
+    assert "warm 1 · max 3" in shown.text
+    assert "captures FACTOR=2 (" in shown.text
+    assert "    return FACTOR * x" in shown.text
+    assert "spawn" in calls.result
+
+
+def test_fn_changes_the_pool(with_function: Run) -> None:
+    warm, scaled, stats, far = with_function(
+        "%fn warm twice 2",
+        "%fn scale twice --max 6 --idle 30",
+        "%fn stats lines/twice",
+        "%fn warm twice 9",
+    )
+    assert warm.text == "twice: 2 kept warm\n"
+    assert "max_containers=6" in scaled.result
+    assert "backlog" in stats.result
+    assert "min_containers (9)" in far.stderr
+
+
+def test_fn_finds_calls_again_and_cancels_them(with_function: Run) -> None:
+    _, attached, gone, after = with_function(
+        "call = twice.spawn(21)",
+        "get_ipython().run_line_magic('fn', f'attach {call.object_id}').get()",
+        "%fn cancel call",
+        "%fn cancel fc-nothing",
+    )
+    assert attached.result == "42"
+    assert gone.text.endswith(" cancelled\n")
+    assert "is no call" in after.stderr
+
+
+def test_names_are_bound_by_nbfn_from(with_function: Run) -> None:
+    bound, used, missing, wrong = with_function(
+        "%nbfn from lines import twice as double, twice",
+        "double.remote(4)",
+        "%nbfn from lines import thrice",
+        "%nbfn import twice",
+    )
+    assert bound.text == (
+        "Loaded 'double' from 'twice' of app 'lines'.\nLoaded 'twice' from 'twice' of app 'lines'.\n"
+    )
+    assert used.result == "8"
+    assert "'thrice' is not in app 'lines'" in missing.stderr
+    assert "write  %nbfn from" in wrong.stderr
+
+
+def test_verbs_names_and_options_complete(with_function: Run) -> None:
+    verbs, names, options, hub = with_function(
+        "get_ipython().kernel.do_complete('%fn wa', 6)['matches']",
+        "get_ipython().kernel.do_complete('%fn warm tw', 11)['matches']",
+        "get_ipython().kernel.do_complete('%fn scale twice --b', 19)['matches']",
+        "get_ipython().kernel.do_complete('%remote do', 10)['matches']",
+    )
+    assert verbs.result == "['warm']"
+    assert names.result == "['twice']"
+    assert options.result == "['--buffer']"
+    assert hub.result == "['doctor']"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("%fn wram f 2", "%fn has no 'wram'. Did you mean 'warm'?"),
+        ("%fn warm", "the following arguments are required: f, n. Write: usage: %fn warm f n"),
+        ("%fn warm nothing 2", "'nothing'"),
+        ("%remote konnect x", "Did you mean 'connect'?"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(one_kernel: Run, line: str, says: str) -> None:
+    (failed,) = one_kernel(line)
+    assert failed.stderr.startswith("UsageError: ")
+    assert says in failed.stderr
+    assert failed.error == ""
