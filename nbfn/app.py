@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
 import threading
@@ -70,7 +71,8 @@ class App:
 
     Args:
         name: Its name; needed for `deploy`.
-        tags, image, secrets, volumes, include_source: Accepted for Modal programs, without effect here.
+        secrets: Environment variables for all its Functions: `Secret`s. A Function's own win over them.
+        tags, image, volumes, include_source: Accepted for Modal programs, without effect here.
 
     Raises:
         InvalidError: If the name cannot be one.
@@ -98,7 +100,8 @@ class App:
     ) -> None:
         if name is not None:
             check_name("The app's name", name)
-        Options.read({"image": image, "secrets": secrets, "volumes": volumes})
+        options = Options.read({"image": image, "secrets": secrets or None, "volumes": volumes})
+        self._secrets = options.secrets
         self._name = name
         self._tags = dict(tags or {})
         self._home = Home(name or "", app=self)
@@ -191,6 +194,7 @@ class App:
     def _add(self, raw: Callable[..., Any], options: Options) -> Function[..., Any]:
         raw, marks = unwrapped(raw)
         options = marks.applied(options)
+        options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = _name_of(raw, options)
         _check_fit(raw, name, options)
         options = endpoint.checked(name, options)

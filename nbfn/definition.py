@@ -22,6 +22,7 @@ from nbfn.options import Options
 from nbfn.schedule import Cron
 from nbfn.session import this_environment
 from nbfn.snapshot import Snapshot, type_name
+from nbfn.variables import Variables
 from nbfn.wire import messages
 from nbfn.wire.messages import (
     Batching,
@@ -35,6 +36,7 @@ from nbfn.wire.messages import (
     Resources,
     RetryPolicy,
     Schedule,
+    Secret,
     new_id,
 )
 from nbfn.wire.payload import Carrier
@@ -187,7 +189,6 @@ def define(
 
 def ways_to_run(options: Options) -> dict[str, Any]:
     """Return the fields of a `Definition` that say how it is run; the same for functions and classes."""
-    inline = {name: value for secret in options.secrets for name, value in secret.values.items()}
     return {
         "timeout": options.timeout,
         "retries": _like(RetryPolicy, options.retries),
@@ -195,8 +196,8 @@ def ways_to_run(options: Options) -> dict[str, Any]:
         "resources": _like(Resources, options.resources),
         "concurrency": _like(Concurrency, options.concurrency),
         "batching": _like(Batching, options.batching),
-        "env": inline | dict(options.env),
-        "secrets": tuple(secret.name for secret in options.secrets if secret.name),
+        "env": dict(options.env),
+        "secrets": tuple(_secret(variables) for variables in options.secrets),
         "single_use": options.single_use,
         "at_most_once": options.at_most_once,
         "startup_timeout": options.startup_timeout,
@@ -210,6 +211,10 @@ def _like(kind: Callable[..., Any], source: object | None) -> Any:
         return kind()
     fields = msgspec.structs.fields(kind)  # type: ignore[arg-type]
     return kind(**{field.name: getattr(source, field.name) for field in fields})
+
+
+def _secret(given: Variables) -> Secret:
+    return Secret(given.name, given.environment_name, given.required_keys, dict(given.values))
 
 
 def _schedule(options: Options) -> Schedule | None:

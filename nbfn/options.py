@@ -18,7 +18,7 @@ from nbfn.exception import InvalidError
 from nbfn.resources import Resources
 from nbfn.retries import Retries, is_int, is_number
 from nbfn.schedule import Cron, Period
-from nbfn.secret import Secret
+from nbfn.variables import Variables, check_variables
 
 #: What a Function's or App's name may be.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -127,7 +127,7 @@ class Options:
     is_generator: bool | None = None
     resources: Resources = field(default_factory=Resources)
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    secrets: tuple[Secret, ...] = ()
+    secrets: tuple[Variables, ...] = ()
     schedule: Cron | Period | None = None
     startup_timeout: float | None = None
     single_use: bool = False
@@ -249,17 +249,9 @@ def _single(name: str, value: Any) -> bool:
     return True
 
 
-def _env(name: str, value: Any) -> Mapping[str, str]:
-    if not isinstance(value, Mapping) or not all(
-        isinstance(part, str) for pair in value.items() for part in pair
-    ):
-        raise InvalidError(f"{name} is {value!r}; it must be a dict from strings to strings.")
-    return MappingProxyType(dict(value))
-
-
-def _secrets(name: str, value: Any) -> tuple[Secret, ...]:
+def _secrets(name: str, value: Any) -> tuple[Variables, ...]:
     found = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if wrong := [item for item in found if not isinstance(item, Secret)]:
+    if wrong := [item for item in found if not isinstance(item, Variables)]:
         raise InvalidError(f"{name} has {wrong[0]!r}; it must be a list of nbfn.Secret.")
     return found
 
@@ -280,7 +272,7 @@ _CHECKS: dict[str, Any] = {
     "scaledown_window": _window,
     "serialized": _flag,
     "is_generator": _flag,
-    "env": _env,
+    "env": check_variables,
     "secrets": _secrets,
     "schedule": _schedule,
     "startup_timeout": _timeout,

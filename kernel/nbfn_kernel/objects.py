@@ -8,13 +8,14 @@ import importlib
 import linecache
 import os
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nbfn.exception import DeserializationError, InvalidError
-from nbfn.wire.messages import Definition, Environment
+from nbfn.wire.messages import Bind, Definition, Environment
 from nbfn.wire.payload import Carrier
 
 #: Values that no check for forgotten generators need look at.
@@ -29,6 +30,14 @@ def enter(environment: Environment) -> None:
     with contextlib.suppress(OSError):
         os.chdir(environment.cwd)
     importlib.invalidate_caches()
+
+
+def set_variables(bind: Bind) -> None:
+    """Give this process the Function's environment variables, before any code of the user's."""
+    os.environ.update(bind.variables)
+    os.environ["MODAL_ENVIRONMENT"] = bind.environment_name
+    if "TZ" in bind.variables:
+        time.tzset()
 
 
 def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:

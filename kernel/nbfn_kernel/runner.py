@@ -185,6 +185,7 @@ class Runner:
             self._service.close(self._loops.get_loop().run_until_complete)
 
     def _bind(self, bind: Bind) -> None:
+        objects.set_variables(bind)
         try:
             self._service = service = Service(self._carrier, bind.definition)
             service.start(self._loops.get_loop().run_until_complete)

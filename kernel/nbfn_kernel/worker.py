@@ -55,6 +55,8 @@ def main(cell: Any = None) -> None:
     os.environ.update(
         MODAL_TASK_ID=worker,
         MODAL_IS_REMOTE="1",
+        MODAL_CLOUD_PROVIDER="local",
+        MODAL_REGION="local",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     )
     link = Link(os.environ.get("NBFN_HUB", places.endpoint), frames.TO_WORKER)

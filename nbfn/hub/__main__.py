@@ -96,6 +96,8 @@ def _assemble(
     state = State(m.new_id, epoch=epoch, limits=limits)
     for record in store.load_functions():
         state.tables.registry.restore(record)
+    for secret in store.load_secrets():
+        state.tables.secrets[secret.environment_name, secret.name] = secret
     for spawn in store.load_ended(SPAWNS_KEPT):
         state.tables.note_ended(spawn)
     router = Router(places.endpoint)

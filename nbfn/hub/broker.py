@@ -171,7 +171,7 @@ class Broker:
             self.ending = True
 
     def _handle(self, event: Event) -> None:
-        for effect in self._state.handle(event, self._now()):
+        for effect in self._state.handle(event, self._now(), time.time()):
             kind = type(effect)
             if kind in _SAVES:
                 self._saves.append(effect)
@@ -427,6 +427,7 @@ _SAVES = frozenset(
         effects.SaveFunction,
         effects.SaveVariant,
         effects.SaveSettings,
+        effects.SaveSecret,
         effects.SaveCall,
         effects.SaveOutcomes,
         effects.LoadCall,

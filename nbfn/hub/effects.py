@@ -5,8 +5,8 @@ An effect whose ``after_commit`` is true must not be seen outside before everyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Struct
@@ -88,6 +88,8 @@ class BindWorker(Effect):
     function: str
     version: int
     definition: DefinitionLike
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ class TellProgress(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Effect):
-    """Answer a client's request: ``what`` is done, registered, settings or call; ``value``
+    """Answer a client's request: ``what`` is done, registered, settings or secrets; ``value``
     belongs to it.
     """
 
@@ -293,6 +295,16 @@ class SaveSettings(Effect):
 
     function: str
     settings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSecret(Effect):
+    """Store a secret; values None: forget it."""
+
+    name: str
+    environment_name: str
+    values: Mapping[str, str] | None = field(repr=False)
+    created: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

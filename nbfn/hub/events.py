@@ -8,8 +8,8 @@ ones and carry out the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -62,6 +62,19 @@ class MethodLike(Protocol):
     def endpoint(self) -> EndpointLike | None: ...
 
 
+class SecretLike(Protocol):
+    """Environment variables of a definition: at hand, or stored under a name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def environment_name(self) -> str: ...
+    @property
+    def required_keys(self) -> tuple[str, ...]: ...
+    @property
+    def values(self) -> Mapping[str, str]: ...
+
+
 class DefinitionLike(Protocol):
     """What the state machine reads of a definition; the rest of it is opaque."""
 
@@ -79,6 +92,10 @@ class DefinitionLike(Protocol):
     def pool(self) -> PoolLike: ...
     @property
     def environment(self) -> EnvironmentLike: ...
+    @property
+    def env(self) -> Mapping[str, str]: ...
+    @property
+    def secrets(self) -> Sequence[SecretLike]: ...
     @property
     def kind(self) -> str: ...
     @property
@@ -166,6 +183,37 @@ class SettingsPut(Event):
     max_containers: int | None = None
     buffer_containers: int | None = None
     scaledown_window: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPut(Event):
+    """A client stores environment variables under a name."""
+
+    client: str
+    request: int
+    name: str
+    values: Mapping[str, str] = field(repr=False)
+    environment_name: str = ""
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretDeleted(Event):
+    """A client has the hub forget a secret."""
+
+    client: str
+    request: int
+    name: str
+    environment_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsAsked(Event):
+    """A client asks which secrets an environment has."""
+
+    client: str
+    request: int
+    environment_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

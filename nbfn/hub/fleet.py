@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn.hub import adoption, departures, leases, losses, sizing, supply
-from nbfn.hub.effects import BindWorker, DrainWorker, Fault, Outcome, RefuseWorker, StopWorker
+from nbfn.hub import adoption, departures, leases, losses, sizing, supply, vault
+from nbfn.hub.effects import DrainWorker, Fault, Outcome, RefuseWorker, StopWorker
 from nbfn.hub.events import (
     WorkerBound,
     WorkerBroken,
@@ -81,7 +81,7 @@ def _back(t: Tables, worker: Worker, event: WorkerJoined) -> None:
         worker.state = "binding"
         worker.pool.binding[worker.id] = worker
         worker.pool.workers[worker.id] = worker
-        t.emit(BindWorker(worker.id, *worker.pool.key, worker.pool.definition))
+        vault.bind(t, worker, worker.pool)
     else:
         worker.state = "busy" if worker.leases else "idle"
         worker.pool.busy += bool(worker.leases)

@@ -10,7 +10,7 @@ the versions of another, its base, each changed in the same way; no name leads t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from nbfn.hub.events import (
@@ -49,6 +49,16 @@ class FunctionRecord:
     def definition(self) -> DefinitionLike:
         """The newest version's definition."""
         return self.versions[self.latest]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRecord:
+    """One stored secret."""
+
+    name: str
+    environment_name: str
+    values: Mapping[str, str] = field(repr=False)
+    created: float = 0.0  # seconds since 1970
 
 
 class Registry:

@@ -103,6 +103,13 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
     m.FeedInput: lambda peer, x: events.InputFed(x.call, x.index, x.data),
     m.SetAutoscaler: _set_autoscaler,
+    m.PutSecret: lambda peer, x: events.SecretPut(
+        peer, x.request, x.name, x.values, x.environment_name, x.overwrite
+    ),
+    m.DeleteSecret: lambda peer, x: events.SecretDeleted(
+        peer, x.request, x.name, x.environment_name
+    ),
+    m.ListSecrets: lambda peer, x: events.SecretsAsked(peer, x.request, x.environment_name),
     m.Bound: lambda peer, x: events.WorkerBound(peer),
     m.BindFailed: lambda peer, x: events.WorkerBroken(peer, x.payload, x.text),
     m.Results: _results,
@@ -183,7 +190,21 @@ def _answer(x: effects.Answer) -> tuple[str, Message]:
             s.min_containers, s.max_containers, s.buffer_containers, s.scaledown_window
         )
         return x.client, m.AutoscalerSet(x.request, pool)
+    if x.what == "secrets":
+        rows = tuple(
+            m.SecretRow(r.name, r.environment_name, r.created, tuple(sorted(r.values)))
+            for r in x.value
+        )
+        return x.client, m.Secrets(x.request, rows)
     return x.client, m.Done(x.request)
+
+
+def _bind(x: effects.BindWorker) -> tuple[str, Message]:
+    # The worker gets each variable once, resolved; not where it came from.
+    full: Any = x.definition
+    definition = replace(full, env={}, secrets=())
+    variables = dict(x.variables)
+    return x.worker, m.Bind(x.function, x.version, definition, variables, x.environment_name)
 
 
 def _progress(x: effects.TellProgress) -> tuple[str, Message]:
@@ -203,7 +224,7 @@ def _emission(x: effects.DeliverEmission) -> tuple[str, Message]:
 _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
     effects.DrainWorker: lambda x: (x.worker, m.Drain()),
     effects.RefuseWorker: lambda x: (x.worker, m.Refused("conflict", x.reason)),
-    effects.BindWorker: lambda x: (x.worker, m.Bind(x.function, x.version, x.definition)),
+    effects.BindWorker: _bind,
     effects.RunInputs: _run,
     effects.ConfirmResults: lambda x: (x.worker, m.Confirm(x.upto)),
     effects.CancelLease: lambda x: (x.worker, m.CancelInput(x.lease)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.hub import calls, endpoints, events, fleet, leases, sizing, supply
+from nbfn.hub import calls, endpoints, events, fleet, leases, sizing, supply, vault
 from nbfn.hub.effects import (
     Answer,
     Effect,
@@ -49,6 +49,9 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.WorkerLeft: fleet.worker_left,
     events.WorkerExited: fleet.worker_exited,
     events.WorkerNotStarted: supply.worker_not_started,
+    events.SecretPut: vault.secret_put,
+    events.SecretDeleted: vault.secret_deleted,
+    events.SecretsAsked: vault.secrets_asked,
     events.Tick: lambda t, event: None,
 }
 
@@ -72,18 +75,19 @@ class State:
             events.SettingsPut: _settings_put,
         }
 
-    def handle(self, event: Event, now: float) -> list[Effect]:
+    def handle(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
         """Take one event.
 
         Args:
             event: What happened.
             now: Seconds on a clock that never goes back.
+            wall: Seconds since 1970, as people's clocks have it; for what is said to people, and schedules.
 
         Returns:
             What must be done about it, in order.
         """
         t = self.tables
-        t.now = now
+        t.now, t.wall = now, wall
         if t.born is None:
             t.born = now
         self._handlers[type(event)](t, event)
@@ -118,6 +122,9 @@ class State:
 
 def _function_put(t: Tables, event: events.FunctionPut) -> None:
     """Register a version; a new one takes the place of the older ones' pools."""
+    if problem := vault.missing(t, event.environment_name, event.definition):
+        t.emit(Refuse(event.client, event.request, "not_found", problem))
+        return
     if taken := endpoints.collision(t, event):
         t.emit(Refuse(event.client, event.request, "conflict", taken))
         return
@@ -148,9 +155,12 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
         return
     record, created = t.registry.bind(base, event.variant, event.digest, event.shown)
     settings = sizing.settings_of(t, record, record.latest)
-    if created and (problem := _problem(t, record, settings)):
+    lacking = vault.missing(t, record.environment_name, record.definition)
+    problem = lacking or _problem(t, record, settings)
+    if created and problem:
         t.registry.forget(record)
-        t.emit(Refuse(event.client, event.request, "invalid", problem))
+        code = "not_found" if lacking else "invalid"
+        t.emit(Refuse(event.client, event.request, code, problem))
         return
     if created:
         t.emit(SaveVariant(record))

@@ -29,13 +29,14 @@ from nbfn.hub.effects import (
     SaveCall,
     SaveFunction,
     SaveOutcomes,
+    SaveSecret,
     SaveSettings,
     SaveVariant,
 )
 from nbfn.hub.events import (
     CallRestored,
 )
-from nbfn.hub.registry import FunctionRecord, variant_of
+from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Definition, Payload, Variant
 
@@ -62,6 +63,8 @@ _MIGRATIONS = (
     """
     ALTER TABLE calls ADD COLUMN parent TEXT NOT NULL DEFAULT '';
     ALTER TABLE calls ADD COLUMN method TEXT NOT NULL DEFAULT '';
+    CREATE TABLE secrets (environment TEXT NOT NULL, name TEXT NOT NULL, variables BLOB NOT NULL,
+        created REAL NOT NULL, PRIMARY KEY (environment, name)) WITHOUT ROWID;
     CREATE TABLE variants (id TEXT PRIMARY KEY, base TEXT NOT NULL, variant BLOB NOT NULL,
         digest TEXT NOT NULL, shown TEXT NOT NULL);
     """,
@@ -160,6 +163,11 @@ class Store:
             for made, base, blob, digest, shown in rows
             if base in bases
         }
+
+    def load_secrets(self) -> list[SecretRecord]:
+        """Return all stored secrets."""
+        rows = self._connection.execute("SELECT environment, name, variables, created FROM secrets")
+        return [SecretRecord(n, e, msgspec.msgpack.decode(v), c) for e, n, v, c in rows]
 
     def load_unfinished(self) -> list[CallRestored]:
         """Return the durable calls that still have inputs to run."""
@@ -288,6 +296,8 @@ class Store:
                     "INSERT OR REPLACE INTO overrides VALUES (?, ?)",
                     (save.function, _encode(save.settings)),
                 )
+            case SaveSecret():
+                self._save_secret(save)
             case SaveCall():
                 count = len(save.inputs)
                 execute(
@@ -319,6 +329,13 @@ class Store:
             "OR function IN (SELECT id FROM variants WHERE base = ?)",
             (record.id, record.id),
         )
+
+    def _save_secret(self, save: SaveSecret) -> None:
+        key = (save.environment_name, save.name)
+        self._connection.execute("DELETE FROM secrets WHERE environment = ? AND name = ?", key)
+        if save.values is not None:
+            row = (*key, _encode(dict(save.values)), save.created)
+            self._connection.execute("INSERT INTO secrets VALUES (?, ?, ?, ?)", row)
 
     def _save_outcome(self, call: str, outcome: Outcome, spent: list[Payload]) -> None:
         key = (call, outcome.index)
@@ -406,7 +423,13 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False)
     # EXCLUSIVE: a second hub on the same file is refused even where flock does not work, and
     # no -shm file is needed.
-    for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+    # secure_delete: a secret that was deleted is not left lying in a free page.
+    for pragma in (
+        "locking_mode=EXCLUSIVE",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=FAST",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     if (health := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         connection.close()

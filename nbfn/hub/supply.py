@@ -8,8 +8,8 @@ beyond their pool's warm number are given up, the least recently used first.
 
 from __future__ import annotations
 
-from nbfn.hub import departures, lending
-from nbfn.hub.effects import BindWorker, Fault, Outcome, StartWorker, StopWorker
+from nbfn.hub import departures, lending, vault
+from nbfn.hub.effects import Fault, Outcome, StartWorker, StopWorker
 from nbfn.hub.events import WorkerNotStarted
 from nbfn.hub.tables import Pool, Tables, Worker
 from nbfn.types import InputStatus
@@ -136,6 +136,8 @@ def _starving(t: Tables) -> list[Pool]:
 
 def bind_blank(t: Tables, pool: Pool) -> bool:
     """Give a pool a blank worker, if there is one and the machine has room."""
+    if pool.definition.secrets and _lacks_a_secret(t, pool):
+        return False
     blanks = t.blanks.get(pool.executable)
     room = lending.room(t)
     if not pool.backlog:
@@ -147,10 +149,19 @@ def bind_blank(t: Tables, pool: Pool) -> bool:
     worker.state = "binding"
     pool.workers[worker.id] = worker
     pool.binding[worker.id] = worker
-    t.emit(BindWorker(worker.id, *pool.key, pool.definition))
+    vault.bind(t, worker, pool)
     t.supply_due = True
     t.changed()
     return True
+
+
+def _lacks_a_secret(t: Tables, pool: Pool) -> bool:
+    """Whether a secret was deleted since the Function was registered; then what waits for it fails."""
+    problem = vault.missing(t, pool.record.environment_name, pool.definition)
+    if problem and pool.backlog:
+        fault: Fault = ("not_found", problem, {})
+        departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
+    return bool(problem)
 
 
 def release_blanks(t: Tables, executable: str) -> None:

@@ -22,7 +22,7 @@ from nbfn.hub.events import (
     DefinitionLike,
     Payload,
 )
-from nbfn.hub.registry import FunctionRecord, Registry
+from nbfn.hub.registry import FunctionRecord, Registry, SecretRecord
 from nbfn.types import InputStatus
 
 #: Finished calls kept for the sidebar.
@@ -309,9 +309,11 @@ class Tables:
         self.new_id = new_id
         self.limits = limits
         self.now = 0.0
+        self.wall = 0.0  # people's time: never to be counted on, it can jump
         self.born: float | None = None
         self.effects: list[Effect] = []
         self.registry = Registry(new_id)
+        self.secrets: dict[tuple[str, str], SecretRecord] = {}  # (environment, name)
         self.clients: dict[str, Client] = {}
         self.calls: dict[str, Call] = {}
         self.pools: dict[tuple[str, int], Pool] = {}

@@ -182,6 +182,18 @@ class Parameter(Data):
     default: bytes | None = None
 
 
+class Secret(Data):
+    """Environment variables of a Function: at hand (``values``), or stored under ``name`` in an environment."""
+
+    name: str = ""
+    environment_name: str = ""  # empty: that of the App
+    required_keys: tuple[str, ...] = ()
+    values: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name!r}, {sorted(self.values)})"
+
+
 class Definition(Data):
     """One version of a Function: what it is called, what a worker must load, how it must be run.
 
@@ -209,7 +221,7 @@ class Definition(Data):
     concurrency: Concurrency = Concurrency()
     batching: Batching = Batching()
     env: dict[str, str] = {}
-    secrets: tuple[str, ...] = ()  # names of stored ones; the hub adds their values for the worker
+    secrets: tuple[Secret, ...] = ()  # the later wins over the earlier, ``env`` over all of them
     single_use: bool = False  # a fresh worker for each input
     at_most_once: bool = False  # an input that began never runs again
     startup_timeout: float | None = None  # seconds to load, enter hooks included
@@ -218,6 +230,9 @@ class Definition(Data):
     module: str = ""
     takes_arguments: bool = False  # of a class: only its variants, which have them, get workers
     exit_hooks: bool = False  # of a class: its workers need time to end
+
+    def __repr__(self) -> str:  # its variables' values are nobody's business
+        return f"<Definition {self.name!r} {self.digest[:8]}>"
 
 
 class Variant(Data):
@@ -233,8 +248,12 @@ class Variant(Data):
     concurrency: Concurrency | None = None
     batching: Batching | None = None
     env: dict[str, str] | None = None
-    secrets: tuple[str, ...] | None = None
+    secrets: tuple[Secret, ...] | None = None
     arguments: Payload | None = None
+
+    def __repr__(self) -> str:  # as a definition's
+        given = (name for name in self.__struct_fields__ if getattr(self, name) is not None)
+        return f"<Variant {', '.join(given)}>"
 
 
 class FunctionInfo(Data):
@@ -538,6 +557,34 @@ class WatchOverview(Message):
     """Tell me (`Changed`) when the overview changes."""
 
 
+class PutSecret(Message):
+    """Store environment variables under a name."""
+
+    request: int
+    name: str
+    values: dict[str, str]
+    environment_name: str = ""
+    overwrite: bool = False
+
+    def __repr__(self) -> str:
+        return f"PutSecret({self.request}, {self.name!r}, {sorted(self.values)})"
+
+
+class DeleteSecret(Message):
+    """Forget what is stored under a name."""
+
+    request: int
+    name: str
+    environment_name: str = ""
+
+
+class ListSecrets(Message):
+    """Ask which secrets an environment has."""
+
+    request: int
+    environment_name: str = ""
+
+
 class StopHub(Message):
     """Drain and end the hub."""
 
@@ -683,6 +730,22 @@ class Stats(Message):
     headroom: int
 
 
+class SecretRow(Data):
+    """One stored secret, without its values."""
+
+    name: str
+    environment_name: str
+    created: float
+    keys: tuple[str, ...]
+
+
+class Secrets(Message):
+    """Answer to `ListSecrets`."""
+
+    request: int
+    secrets: tuple[SecretRow, ...]
+
+
 class FunctionRow(Struct, frozen=True, gc=False):
     """One Function in an `Overview`."""
 
@@ -769,6 +832,11 @@ class Bind(Message):
     function: str
     version: int
     definition: Definition
+    variables: dict[str, str] = {}  # of its secrets and its ``env``, resolved
+    environment_name: str = ""
+
+    def __repr__(self) -> str:
+        return f"Bind({self.function!r}, {self.version}, {sorted(self.variables)})"
 
 
 class Run(Message):
@@ -898,6 +966,9 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     GetOverview,
     WatchOverview,
     StopHub,
+    PutSecret,
+    DeleteSecret,
+    ListSecrets,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     WorkerHello,
@@ -931,6 +1002,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Stats,
     Overview,
     Changed,
+    Secrets,
 )
 TO_WORKER: tuple[type[Message], ...] = (
     Welcome,

@@ -86,9 +86,9 @@ def _any(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def _tuple(kind: Any) -> st.SearchStrategy[Any]:
+    if typing.get_origin(kind) is not tuple:  # an optional one
+        kind = next(one for one in typing.get_args(kind) if typing.get_origin(one) is tuple)
     inner = typing.get_args(kind)
-    if not inner:  # of an optional one
-        return st.just(())
     if len(inner) == 2 and inner[1] is Ellipsis:
         return st.lists(_any(inner[0]), max_size=3).map(tuple)
     return st.tuples(*[_any(one) for one in inner])

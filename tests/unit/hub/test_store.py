@@ -12,7 +12,7 @@ import pytest
 from nbfn.exception import VersionError
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
-from nbfn.hub.registry import Registry
+from nbfn.hub.registry import Registry, SecretRecord
 from nbfn.hub.store import Store, StoredCall
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload, Variant
@@ -164,6 +164,16 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(
     assert opened.save(call(), then=(word,)) == [word]
     assert watch(opened).total == 3
     opened.store.close()
+
+
+def test_secrets_come_back_until_they_are_deleted(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    opened.save(fx.SaveSecret("s", "main", {"A": "1"}, 5.0), fx.SaveSecret("t", "main", {}, 6.0))
+    opened.save(fx.SaveSecret("s", "main", {"A": "2"}, 7.0), fx.SaveSecret("t", "main", None))
+    opened.store.close()
+    again = Opened(tmp_path)
+    assert again.store.load_secrets() == [SecretRecord("s", "main", {"A": "2"}, 7.0)]
+    again.store.close()
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Stored secrets, and the environment variables that a Function's workers get of them.
+
+Values leave the hub in one direction only: into a worker that becomes a Function which names them.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub.effects import Answer, BindWorker, Refuse, SaveSecret
+from nbfn.hub.events import DefinitionLike, SecretDeleted, SecretPut, SecretsAsked
+from nbfn.hub.registry import DEFAULT_ENVIRONMENT, SecretRecord
+from nbfn.hub.tables import Pool, Tables, Worker
+
+
+def secret_put(t: Tables, event: SecretPut) -> None:
+    """Store a secret; one of that name stays unless it is to be overwritten."""
+    key = (event.environment_name or DEFAULT_ENVIRONMENT, event.name)
+    if key in t.secrets and not event.overwrite:
+        message = f"There is a secret {event.name!r} already. Delete it, or overwrite it."
+        t.emit(Refuse(event.client, event.request, "already_exists", message))
+        return
+    t.secrets[key] = SecretRecord(event.name, key[0], dict(event.values), t.wall)
+    t.emit(SaveSecret(event.name, key[0], dict(event.values), t.wall))
+    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+
+
+def secret_deleted(t: Tables, event: SecretDeleted) -> None:
+    """Forget a secret; workers keep what they have of it."""
+    key = (event.environment_name or DEFAULT_ENVIRONMENT, event.name)
+    if t.secrets.pop(key, None) is None:
+        message = f"No secret {event.name!r} is stored{_where(key[0])}."
+        t.emit(Refuse(event.client, event.request, "not_found", message))
+        return
+    t.emit(SaveSecret(event.name, key[0], None))
+    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+
+
+def secrets_asked(t: Tables, event: SecretsAsked) -> None:
+    """Tell which secrets there are; what is told holds the values no longer."""
+    wanted = event.environment_name or DEFAULT_ENVIRONMENT
+    found = [record for (environment, _), record in t.secrets.items() if environment == wanted]
+    t.emit(Answer(event.client, event.request, "secrets", found))
+
+
+def missing(t: Tables, environment_name: str, definition: DefinitionLike) -> str:
+    """Return the sentence that says which secret a definition needs and does not have, or nothing."""
+    for secret in definition.secrets:
+        if not secret.name:
+            continue
+        environment = secret.environment_name or environment_name or DEFAULT_ENVIRONMENT
+        record = t.secrets.get((environment, secret.name))
+        needs = f"{definition.name!r} needs secret {secret.name!r}"
+        if record is None:
+            return (
+                f"{needs}, which is not stored{_where(environment)}. "
+                f"Make it: nbfn secret create {secret.name} NAME=-"
+            )
+        if lacking := [key for key in secret.required_keys if key not in record.values]:
+            return f"{needs} with {', '.join(lacking)}, which it does not have."
+    return ""
+
+
+def bind(t: Tables, worker: Worker, pool: Pool) -> None:
+    """Tell a worker what it becomes, with its variables as they are now."""
+    record, definition = pool.record, pool.definition
+    variables: dict[str, str] = {}
+    for secret in definition.secrets:
+        environment = secret.environment_name or record.environment_name
+        stored = t.secrets.get((environment, secret.name)) if secret.name else None
+        variables |= stored.values if stored is not None else secret.values
+    variables |= definition.env
+    t.emit(BindWorker(worker.id, *pool.key, definition, variables, record.environment_name))
+
+
+def _where(environment: str) -> str:
+    return "" if environment == DEFAULT_ENVIRONMENT else f" in the {environment!r} environment"

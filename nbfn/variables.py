@@ -1,0 +1,64 @@
+"""Environment variables of workers: what their names and values may be; values are never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from nbfn.exception import InvalidError
+
+#: Beginnings of names that say where code runs; nobody may set them.
+RESERVED = ("MODAL_", "NBFN_")
+
+
+def check_variables(what: str, given: Any) -> Mapping[str, str]:
+    """Return environment variables that a worker may have.
+
+    Args:
+        what: What they were given as, for messages; these show names, never values.
+        given: The mapping.
+
+    Raises:
+        InvalidError: If it is no dict of strings, or a name cannot be set or is reserved.
+    """
+    if not isinstance(given, Mapping):
+        raise InvalidError(f"{what} is a {type(given).__name__}; it must be a dict of strings.")
+    for name, value in given.items():
+        if not isinstance(name, str):
+            raise InvalidError(f"{what} has the name {name!r}; names are strings.")
+        if not isinstance(value, str):
+            raise InvalidError(
+                f"{what} has a {type(value).__name__} for {name!r}; values are strings."
+            )
+        if not name or "=" in name or "\0" in name + value:
+            raise InvalidError(
+                f"{what} has {name!r}, which cannot be the name of an environment variable."
+                if not name or "=" in name or "\0" in name
+                else f"{what} has a value with a null character for {name!r}."
+            )
+        if name.startswith(RESERVED):
+            raise InvalidError(
+                f"{what} sets {name!r}; names that begin with MODAL_ or NBFN_ are reserved. Choose another."
+            )
+    return MappingProxyType(dict(given))
+
+
+class Variables:
+    """Environment variables for the workers of a Function, at hand or by the name they are stored under.
+
+    Attributes:
+        name: Of what is stored; empty where the values are at hand.
+        environment_name: Where it is stored; empty for the App's own environment.
+        required_keys: Variables that what is stored must have.
+        values: The values at hand.
+    """
+
+    name: str = ""
+    environment_name: str = ""
+    required_keys: tuple[str, ...] = ()
+    values: Mapping[str, str] = MappingProxyType({})
+    _shown: str = ""
+
+    def __repr__(self) -> str:
+        return self._shown

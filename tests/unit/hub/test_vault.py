@@ -1,0 +1,74 @@
+"""Secrets in the state machine: kept by name, resolved where a worker becomes a Function, never said."""
+
+from __future__ import annotations
+
+import msgspec
+
+from nbfn.hub import effects as fx
+from nbfn.hub import events as e
+from nbfn.wire.messages import Secret
+from tests.unit.hub.world import World, definition
+
+
+def put(
+    world: World, name: str = "s", *, overwrite: bool = False, where: str = "", **values: str
+) -> list[fx.Effect]:
+    return world.put(e.SecretPut("cl-1", 1, name, values, where, overwrite))
+
+
+def register(world: World, *secrets: Secret, env: dict[str, str] | None = None) -> list[fx.Effect]:
+    made = msgspec.structs.replace(definition(), secrets=secrets, env=env or {})
+    return world.put(e.FunctionPut("cl-1", 1, "app", "", "", made))
+
+
+def refused(effects: list[fx.Effect]) -> list[str]:
+    return [effect.code for effect in effects if isinstance(effect, fx.Refuse)]
+
+
+def test_a_name_is_taken_until_it_is_overwritten_or_deleted() -> None:
+    world = World()
+    assert refused(put(world, A="1")) == []
+    assert refused(put(world, A="2")) == ["already_exists"]
+    assert refused(put(world, overwrite=True, A="2")) == []
+    assert refused(world.put(e.SecretDeleted("cl-1", 1, "s"))) == []
+    assert refused(world.put(e.SecretDeleted("cl-1", 1, "s"))) == ["not_found"]
+
+
+def test_it_is_on_disk_before_it_is_said_to_be() -> None:
+    effects = put(World(), A="1")
+    (saved,) = (effect for effect in effects if isinstance(effect, fx.SaveSecret))
+    (answer,) = (effect for effect in effects if isinstance(effect, fx.Answer))
+    assert saved.values == {"A": "1"}
+    assert answer.after_commit
+
+
+def test_a_worker_gets_each_variable_from_the_last_that_has_it() -> None:
+    world = World()
+    put(world, A="stored", B="stored", C="stored")
+    register(world, Secret("s"), Secret(values={"B": "inline", "C": "inline"}), env={"C": "env"})
+    world.call("fc-1", world.functions["f"], 1)
+    world.start(world.to_start[0])
+    (bound,) = (effect for effect in world.told if isinstance(effect, fx.BindWorker))
+    assert bound.variables == {"A": "stored", "B": "inline", "C": "env"}
+    assert bound.environment_name == "main"
+
+
+def test_a_secret_of_another_environment_is_another_one() -> None:
+    world = World()
+    put(world, where="staging", A="1")
+    assert refused(register(world, Secret("s"))) == ["not_found"]
+    assert refused(register(world, Secret("s", "staging", ("A",)))) == []
+    assert refused(register(world, Secret("s", "staging", ("B",)))) == ["not_found"]
+
+
+def test_nothing_that_is_printed_or_listed_holds_a_value() -> None:
+    world = World()
+    printed = repr(put(world, A="hush")) + repr(world.put(e.SecretsAsked("cl-1", 1)))
+    printed += repr(e.SecretPut("cl-1", 1, "s", {"A": "hush"}))
+    printed += repr(register(world, Secret("s"), Secret(values={"B": "hush"}), env={"C": "hush"}))
+    world.call("fc-1", world.functions["f"], 1)
+    world.start(world.to_start[0])
+    printed += repr(world.told) + repr(world.state.tables.secrets)
+    assert "BindWorker" in printed
+    at = printed.find("hush")
+    assert at < 0, printed[at - 200 : at + 50]
