@@ -122,11 +122,11 @@ class State:
 
 def _function_put(t: Tables, event: events.FunctionPut) -> None:
     """Register a version; a new one takes the place of the older ones' pools."""
-    if problem := vault.missing(t, event.environment_name, event.definition):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
-        return
     if taken := endpoints.collision(t, event):
         t.emit(Refuse(event.client, event.request, "conflict", taken))
+        return
+    if problem := vault.missing(t, event.environment_name, event.definition):
+        t.emit(Refuse(event.client, event.request, "not_found", problem))
         return
     record, created = t.registry.put(
         event.app, event.app_id, event.environment_name, event.definition, event.client
