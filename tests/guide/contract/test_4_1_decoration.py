@@ -197,7 +197,7 @@ def test_a_batched_function_returns_a_list_and_has_no_defaults(app: modal.App) -
         ({"gpu": []}, "empty list"),
         ({"gpu": 3}, "gpu is 3"),
         ({"max_inputs": 2}, "only 1"),
-        ({"env": {"A": 1}}, "strings to strings"),
+        ({"env": {"A": 1}}, "values are strings"),
         ({"secrets": ["token"]}, "Secret"),
     ],
 )
