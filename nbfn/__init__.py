@@ -9,15 +9,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbfn import exception
+    from nbfn import exception, functions, gpu
     from nbfn.app import App
     from nbfn.call import FunctionCall
     from nbfn.client import Client
+    from nbfn.cloud import (
+        CloudBucketMount,
+        Dict,
+        FilePatternMatcher,
+        Mount,
+        NetworkFileSystem,
+        Proxy,
+        Queue,
+        Sandbox,
+        SandboxSnapshot,
+        SchedulerPlacement,
+        Tunnel,
+        Volume,
+        forward,
+        interact,
+    )
     from nbfn.context import current_function_call_id, current_input_id, is_local
     from nbfn.endpoint import asgi_app, fastapi_endpoint, web_endpoint, web_server, wsgi_app
     from nbfn.exception import Error
     from nbfn.function import Function
-    from nbfn.marks import batched, concurrent, enter, exit, method
+    from nbfn.image import Image
+    from nbfn.marks import batched, build, concurrent, enter, exit, method
     from nbfn.retries import Retries
     from nbfn.schedule import Cron, Period
     from nbfn.secret import Secret
@@ -28,19 +45,33 @@ __version__ = "0.1.0"
 __all__ = [
     "App",
     "Client",
+    "CloudBucketMount",
     "Cron",
+    "Dict",
     "Error",
+    "FilePatternMatcher",
     "Function",
     "FunctionAutoscalerSettings",
     "FunctionCall",
     "FunctionStats",
+    "Image",
     "InputStatus",
+    "Mount",
+    "NetworkFileSystem",
     "Period",
+    "Proxy",
+    "Queue",
     "Retries",
+    "Sandbox",
+    "SandboxSnapshot",
+    "SchedulerPlacement",
     "Secret",
+    "Tunnel",
+    "Volume",
     "__version__",
     "asgi_app",
     "batched",
+    "build",
     "concurrent",
     "current_function_call_id",
     "current_input_id",
@@ -48,6 +79,10 @@ __all__ = [
     "exception",
     "exit",
     "fastapi_endpoint",
+    "forward",
+    "functions",
+    "gpu",
+    "interact",
     "is_local",
     "method",
     "web_endpoint",
@@ -55,27 +90,46 @@ __all__ = [
     "wsgi_app",
 ]
 
+#: Modules that are names of the API themselves.
+_MODULES = ("exception", "functions", "gpu")
+
 _HOMES = {
     "App": "app",
     "Client": "client",
+    "CloudBucketMount": "cloud",
     "Cron": "schedule",
+    "Dict": "cloud",
     "Error": "exception",
+    "FilePatternMatcher": "cloud",
     "Function": "function",
     "FunctionAutoscalerSettings": "types",
     "FunctionCall": "call",
     "FunctionStats": "types",
+    "Image": "image",
     "InputStatus": "types",
+    "Mount": "cloud",
+    "NetworkFileSystem": "cloud",
     "Period": "schedule",
+    "Proxy": "cloud",
+    "Queue": "cloud",
     "Retries": "retries",
+    "Sandbox": "cloud",
+    "SandboxSnapshot": "cloud",
+    "SchedulerPlacement": "cloud",
     "Secret": "secret",
+    "Tunnel": "cloud",
+    "Volume": "cloud",
     "asgi_app": "endpoint",
     "batched": "marks",
+    "build": "marks",
     "concurrent": "marks",
     "current_function_call_id": "context",
     "current_input_id": "context",
     "enter": "marks",
     "exit": "marks",
     "fastapi_endpoint": "endpoint",
+    "forward": "cloud",
+    "interact": "cloud",
     "is_local": "context",
     "method": "marks",
     "web_endpoint": "endpoint",
@@ -85,10 +139,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "exception":
-        return importlib.import_module("nbfn.exception")
+    if name in _MODULES:
+        return importlib.import_module(f"nbfn.{name}")
     if name not in _HOMES:
-        raise AttributeError(f"module 'nbfn' has no attribute {name!r}")
+        hint = "; an App is what it is called today" if name == "Stub" else ""
+        raise AttributeError(f"module 'nbfn' has no attribute {name!r}{hint}")
     value = getattr(importlib.import_module(f"nbfn.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

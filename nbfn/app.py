@@ -71,8 +71,9 @@ class App:
 
     Args:
         name: Its name; needed for `deploy`.
+        image: What its Functions' workers are made of, where they do not say it themselves.
         secrets: Environment variables for all its Functions: `Secret`s. A Function's own win over them.
-        tags, image, volumes, include_source: Accepted for Modal programs, without effect here.
+        tags, volumes, include_source: Accepted for Modal programs, without effect here.
 
     Raises:
         InvalidError: If the name cannot be one.
@@ -103,6 +104,7 @@ class App:
         options = Options.read({"image": image, "secrets": secrets or None, "volumes": volumes})
         self._secrets = options.secrets
         self._name = name
+        self._image = image
         self._tags = dict(tags or {})
         self._home = Home(name or "", app=self)
         self._functions: dict[str, Function[..., Any]] = {}
@@ -182,6 +184,7 @@ class App:
                 "scaledown_window": scaledown_window,
                 "serialized": serialized,
                 "is_generator": is_generator,
+                "image": self._image,
                 **others,
             }
         )

@@ -197,7 +197,10 @@ def ways_to_run(options: Options) -> dict[str, Any]:
         "concurrency": _like(Concurrency, options.concurrency),
         "batching": _like(Batching, options.batching),
         "env": dict(options.env),
-        "secrets": tuple(_secret(variables) for variables in options.secrets),
+        "secrets": (
+            *_image_variables(options),
+            *(_secret(variables) for variables in options.secrets),
+        ),
         "single_use": options.single_use,
         "at_most_once": options.at_most_once,
         "startup_timeout": options.startup_timeout,
@@ -215,6 +218,12 @@ def _like(kind: Callable[..., Any], source: object | None) -> Any:
 
 def _secret(given: Variables) -> Secret:
     return Secret(given.name, given.environment_name, given.required_keys, dict(given.values))
+
+
+def _image_variables(options: Options) -> Iterable[Secret]:
+    """Return the variables of the image, which everything else wins over."""
+    if options.image is not None and options.image.variables:
+        yield Secret("", "", (), dict(options.image.variables))
 
 
 def _schedule(options: Options) -> Schedule | None:

@@ -238,6 +238,12 @@ def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
     return lambda raw: mark("@nbfn.enter()", raw, enter="snap" if snap else "plain")
 
 
+def build(*given: Any, force: bool = False) -> Callable[[F], F]:
+    """Have a method run in each worker before its `enter` hooks: there is no image to be built here."""
+    forgotten("@nbfn.build", given)
+    return lambda raw: mark("@nbfn.build()", raw, enter="snap")
+
+
 def exit(*given: Any) -> Callable[[F], F]:  # noqa: A001 - Modal's name
     """Have a method run once in each worker that ends in good order."""
     forgotten("@nbfn.exit", given)

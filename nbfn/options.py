@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nbfn.exception import InvalidError
+from nbfn.image import Image
 from nbfn.resources import Resources
 from nbfn.retries import Retries, is_int, is_number
 from nbfn.schedule import Cron, Period
@@ -38,7 +39,6 @@ _RENAMED = {
 _HERE = "workers run in this notebook's own Python environment"
 #: Options of Modal's cloud, and what happens instead.
 _CLOUD_ONLY = {
-    "image": _HERE,
     "include_source": _HERE,
     "mounts": _HERE,
     "ephemeral_disk": "workers see this machine's files",
@@ -55,7 +55,7 @@ _CLOUD_ONLY = {
     "restrict_modal_access": "workers may call other Functions",
     "experimental_options": "it has no meaning here",
     "checkpointing_enabled": "workers are forked from a warm process anyway",
-    "interactive": "a worker can be attached to at any time",
+    "interactive": "workers have no terminal",
 }
 _OWN = (
     "name",
@@ -78,6 +78,7 @@ _OWN = (
     "max_inputs",
     "at_most_once",
     "allow_concurrent_inputs",
+    "image",
 )
 
 _warned: set[str] = set()
@@ -128,6 +129,7 @@ class Options:
     resources: Resources = field(default_factory=Resources)
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     secrets: tuple[Variables, ...] = ()
+    image: Image | None = None
     schedule: Cron | Period | None = None
     startup_timeout: float | None = None
     single_use: bool = False
@@ -256,6 +258,20 @@ def _secrets(name: str, value: Any) -> tuple[Variables, ...]:
     return found
 
 
+def _image(name: str, value: Any) -> Image:
+    if not isinstance(value, Image):
+        raise InvalidError(f"{name} is {value!r}; it must be nbfn.Image.debian_slim() or the like.")
+    if value.unmet and str(value.unmet) not in _warned:
+        _warned.add(str(value.unmet))
+        warnings.warn(
+            f"Of option {name!r} this has no effect in nbfn: {'; '.join(value.unmet)}. "
+            f"Instead, {_HERE}, as it is.",
+            UserWarning,
+            stacklevel=7,
+        )
+    return value
+
+
 def _schedule(name: str, value: Any) -> Cron | Period:
     if not isinstance(value, Cron | Period):
         raise InvalidError(f"{name} is {value!r}; it must be nbfn.Cron(...) or nbfn.Period(...).")
@@ -280,6 +296,7 @@ _CHECKS: dict[str, Any] = {
     "max_inputs": _single,
     "at_most_once": _flag,
     "allow_concurrent_inputs": _count(1),
+    "image": _image,
 }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +24,32 @@ def test_all_is_sorted_complete_and_there() -> None:
         _ = nbfn.nothing
 
 
+def test_no_name_is_left_out_of_all() -> None:
+    assert set(nbfn.__all__) == {*nbfn._HOMES, *nbfn._MODULES, "__version__"}
+
+
+def test_checkers_see_the_same_names() -> None:
+    text = Path(nbfn.__file__).read_text("utf-8")
+    checked = text.partition("if TYPE_CHECKING:")[2].partition("__version__ =")[0]
+    seen = {
+        alias.name
+        for node in ast.walk(ast.parse(textwrap.dedent(checked)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen | {"__version__"} == set(nbfn.__all__)
+
+
+def test_a_name_of_the_past_says_what_it_is_called_today() -> None:
+    with pytest.raises(AttributeError, match="'Stub'; an App"):
+        _ = nbfn.Stub
+
+
 def test_public_classes_say_they_are_of_nbfn() -> None:
-    for name in ("App", "Client", "Function", "FunctionCall", "Retries"):
-        assert getattr(nbfn, name).__module__ == "nbfn", name
+    values = {"Error", "FunctionAutoscalerSettings", "FunctionStats", "InputStatus", "Tunnel"}
+    for name in set(nbfn.__all__) - values:
+        if isinstance(value := getattr(nbfn, name), type):
+            assert value.__module__ == "nbfn", name
 
 
 def test_it_can_be_imported_as_modal() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -275,3 +276,16 @@ def test_the_warning_points_at_the_program(app: modal.App, monkeypatch: pytest.M
     with pytest.warns(UserWarning, match="region") as caught:
         app.function(region="us-east")
     assert Path(caught[0].filename) == Path(__file__)
+
+
+def test_the_variables_of_an_image_reach_the_worker_and_everything_else_wins_over_them(
+    app: modal.App,
+) -> None:
+    image = modal.Image.debian_slim().env({"FROM_IMAGE": "1", "COLOR": "image", "SHAPE": "image"})
+    secret = modal.Secret.from_dict({"COLOR": "secret", "SHAPE": "secret"})
+
+    @app.function(image=image, secrets=[secret], env={"SHAPE": "env"})
+    def seen() -> list[str | None]:
+        return [os.environ.get(name) for name in ("FROM_IMAGE", "COLOR", "SHAPE")]
+
+    assert seen.remote() == ["1", "secret", "env"]
