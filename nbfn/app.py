@@ -294,6 +294,10 @@ def _check_fit(raw: Callable[..., Any], name: str, options: Options) -> None:
         raise InvalidError(
             f"Web function {name!r} cannot have retries: whoever asked decides whether to ask again."
         )
+    if options.schedule is not None and generates(raw, options):
+        raise InvalidError(
+            f"{name!r} yields, so it cannot have a schedule: nobody takes its items."
+        )
     if options.schedule is not None and (needed := _required(raw)):
         raise InvalidError(
             f"{name!r} has a schedule, which calls it without arguments, but needs {', '.join(needed)}: "

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import math
+import zoneinfo
 from dataclasses import dataclass
+
+from cronsim import CronSim, CronSimError
+
+from nbfn.exception import InvalidError
+
+_SOME_TIME = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +22,9 @@ class Cron:
     Args:
         cron_string: The five fields.
         timezone: The name of the time zone they are in.
+
+    Raises:
+        InvalidError: If the line is none, or nobody knows that time zone.
 
     Examples:
         >>> Cron("0 9 * * 1", timezone="Europe/Berlin").timezone
@@ -23,10 +36,27 @@ class Cron:
     cron_string: str
     timezone: str = "UTC"
 
+    def __post_init__(self) -> None:
+        if len(str(self.cron_string).split()) != 5:
+            raise InvalidError(
+                f"{self.cron_string!r} is not a crontab line of five fields "
+                "(minute, hour, day of month, month, day of week), such as '0 9 * * 1'."
+            )
+        try:
+            CronSim(str(self.cron_string), _SOME_TIME)
+        except CronSimError as error:
+            raise InvalidError(
+                f"{self.cron_string!r} is not a crontab line: {str(error).rstrip('.')}."
+            ) from None
+        time_zone(self.timezone)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """A time span between two calls, counted from the deploy.
+    """A time span between two calls, counted from the deployment; months and years are the calendar's.
+
+    Raises:
+        InvalidError: If it is no time at all, or a part of it is negative or no number.
 
     Examples:
         >>> Period(hours=6).hours
@@ -42,3 +72,30 @@ class Period:
     hours: int = 0
     minutes: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        parts = dataclasses.asdict(self)
+        for name, value in parts.items():
+            whole = name != "seconds"
+            kinds = int if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+                kind = "whole number" if whole else "number"
+                raise InvalidError(f"Period({name}={value!r}): {name} must be a {kind}.")
+            if value < 0:
+                raise InvalidError(f"Period({name}={value!r}): a period cannot be negative.")
+        if not any(parts.values()):
+            raise InvalidError("Period() is no time at all; give one, such as Period(hours=6).")
+
+
+def time_zone(name: str) -> zoneinfo.ZoneInfo:
+    """Return a time zone.
+
+    Raises:
+        InvalidError: If nobody knows it.
+    """
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise InvalidError(
+            f"Nobody knows the time zone {name!r}. Use a name such as 'Europe/Berlin' or 'UTC'."
+        ) from None

@@ -118,6 +118,7 @@ def _assemble(
         settings.idle_exit if embedded else None,
     )
     broker.restore(store.load_unfinished())
+    state.plan(time.time())
     _publish(places, about)
     # What exists now lives as long as the hub; the cycle collector need not look at it again.
     gc.collect()

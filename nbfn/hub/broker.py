@@ -131,6 +131,7 @@ class Broker:
     def _timeout(self) -> float:
         deadline = self._state.next_deadline()
         left = IDLE_CHECK if deadline is None else deadline - self._now()
+        left = min(left, self._state.next_appointment() - time.time())
         return min(max(left, 0.0), IDLE_CHECK)
 
     def _turn(self, processes_spoke: bool) -> None:
@@ -151,7 +152,10 @@ class Broker:
             else:
                 self._perform(word)
         now = self._now()
-        if (deadline := self._state.next_deadline()) is not None and deadline <= now:
+        deadline = self._state.next_deadline()
+        if (deadline is not None and deadline <= now) or (
+            self._state.next_appointment() <= time.time()
+        ):
             self._handle(events.Tick())
         if self._saves or self._held:
             self._store.submit(self._saves, self._held)
@@ -409,6 +413,7 @@ class Broker:
             effects.Discard: lambda effect: self._carrier.discard(effect.payload),
             effects.DiscardClient: self._forget_client,
             effects.OverviewChanged: self._tell_watchers,
+            effects.Report: lambda effect: _log.warning("%s %s", effect.call, effect.text),
         }
 
     def _forget_client(self, effect: effects.DiscardClient) -> None:

@@ -275,6 +275,15 @@ class OverviewChanged(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Report(Effect):
+    """Note what happened to a call that nobody waits for."""
+
+    function: str
+    call: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SaveFunction(Effect):
     """Store a Function version; ``record`` is the registry's own."""
 

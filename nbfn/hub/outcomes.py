@@ -11,6 +11,7 @@ from nbfn.hub.effects import (
     Fault,
     GrantWindow,
     Outcome,
+    Report,
     SaveOutcomes,
     TellProgress,
 )
@@ -39,6 +40,12 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
         t.emit(SaveOutcomes(call.id, new))
     else:
         call.recent.extend(new)
+    if call.kind == "schedule" and call.failed:
+        text = (
+            f"The scheduled call of {call.pool.record.name!r} failed: "
+            f"FunctionCall.from_id({call.id!r}).get() raises its exception."
+        )
+        t.emit(Report(call.pool.record.id, call.id, text))
     for client in listeners(t, call):
         t.emit(Deliver(client, call.id, new, after_commit=call.durable))
     if call.released and not call.durable:

@@ -11,7 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.hub import calls, endpoints, events, fleet, leases, sizing, supply, vault
+from nbfn.hub import (
+    agenda,
+    calls,
+    endpoints,
+    events,
+    fleet,
+    leases,
+    sizing,
+    supply,
+    timetable,
+    vault,
+)
 from nbfn.hub.effects import (
     Answer,
     Effect,
@@ -56,6 +67,10 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
 }
 
 
+#: After these there may be other Functions that the hub calls by itself.
+_PLANNING: frozenset[type[Event]] = frozenset({events.FunctionPut})
+
+
 class State:
     """All that the hub knows, and the one way to change it.
 
@@ -92,6 +107,9 @@ class State:
             t.born = now
         self._handlers[type(event)](t, event)
         t.run_timers()
+        if type(event) in _PLANNING:
+            agenda.review(t)
+        agenda.run(t)
         while t.dirty or t.supply_due:
             while t.dirty:
                 _, pool = t.dirty.popitem()
@@ -106,14 +124,24 @@ class State:
         """Return when `Tick` is due next, or None."""
         return self.tables.next_timer()
 
+    def next_appointment(self) -> float:
+        """Return when `Tick` is due for a schedule's sake, in people's time."""
+        return self.tables.next_appointment
+
+    def plan(self, wall: float) -> None:
+        """Take up the schedules of what was restored."""
+        self.tables.wall = wall
+        agenda.review(self.tables)
+
     def needed(self) -> bool:
-        """Whether an embedded hub has a reason to stay: a client, a warm pool, a URL, or work.
+        """Whether an embedded hub has a reason to stay: a client, a warm pool, a schedule, a URL, or work.
 
         A client that only looks on (JupyterLab's panel names no Python) is no reason.
         """
         t = self.tables
         return (
             bool(t.calls)
+            or bool(t.agenda)
             or any(client.connected and client.executable for client in t.clients.values())
             or any(p.settings.min_containers and not p.retired for p in t.pools.values())
             or endpoints.deployed(t)
@@ -124,6 +152,10 @@ def _function_put(t: Tables, event: events.FunctionPut) -> None:
     """Register a version; a new one takes the place of the older ones' pools."""
     if taken := endpoints.collision(t, event):
         t.emit(Refuse(event.client, event.request, "conflict", taken))
+        return
+    schedule = event.definition.schedule
+    if schedule is not None and (problem := timetable.problem(schedule)):
+        t.emit(Refuse(event.client, event.request, "invalid", problem))
         return
     if problem := vault.missing(t, event.environment_name, event.definition):
         t.emit(Refuse(event.client, event.request, "not_found", problem))

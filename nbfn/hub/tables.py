@@ -8,6 +8,7 @@ The tables hold; they do not decide. `calls`, `leases` and `fleet` change them, 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from nbfn.hub.effects import (
 from nbfn.hub.events import (
     DefinitionLike,
     Payload,
+    ScheduleLike,
 )
 from nbfn.hub.registry import FunctionRecord, Registry, SecretRecord
 from nbfn.types import InputStatus
@@ -299,6 +301,19 @@ class Claim:
         self.result: tuple[int, int, Payload, float] | None = None
 
 
+class Appointment:
+    """A Function that the hub calls by itself, and when it will."""
+
+    __slots__ = ("anchor", "called", "due", "record", "schedule")
+
+    def __init__(self, record: FunctionRecord, schedule: ScheduleLike, anchor: float) -> None:
+        self.record = record
+        self.schedule = schedule
+        self.anchor = anchor  # what a period is counted from
+        self.due = math.inf
+        self.called = -math.inf  # when it was called last
+
+
 Callback = Callable[["Tables", Any], None]
 
 
@@ -335,6 +350,9 @@ class Tables:
         self.unclaimed: set[Input] = set()
         #: Durable calls that have ended, the latest `SPAWNS_KEPT`: told again, they do not run again.
         self.ended_spawns: dict[str, None] = {}
+        self.agenda: dict[str, Appointment] = {}  # by Function
+        self.next_appointment = math.inf
+        self.wall_before = -math.inf  # people's time when the agenda was looked at
         self.dirty: dict[tuple[str, int], Pool] = {}
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started

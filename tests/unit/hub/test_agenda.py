@@ -1,0 +1,192 @@
+"""Scheduled calls in the state machine: in virtual time, the clocks in hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from nbfn.hub import effects as fx
+from nbfn.hub import events as e
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Payload, Schedule
+from tests.unit.hub.world import FAILURE, World, definition
+
+NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC).timestamp()
+NOTHING = Payload(b"no arguments")
+
+
+class Clocked(World):
+    """A world in which people have clocks."""
+
+    def __init__(self) -> None:
+        self.wall = NINE
+        super().__init__()
+
+    def put(self, event: e.Event) -> list[fx.Effect]:
+        effects = self.state.handle(event, self.now, self.wall)
+        for effect in effects:
+            self._perform(effect)
+        self.told.extend(effects)
+        return effects
+
+    def schedule(self, name: str = "f", digest: str = "1", **when: Any) -> None:
+        made = definition(name, digest)
+        made = msgspec.structs.replace(made, schedule=Schedule(NOTHING, **when))
+        self.put(e.FunctionPut("cl-1", 1, "app", "", "", made))
+
+    def until(self, wall: float) -> int:
+        """Let time pass as the broker does; return how many calls the hub made by itself."""
+        before = len(self.made)
+        while (due := self.state.next_appointment()) <= wall:
+            self.now += max(0.0, due - self.wall)
+            self.wall = max(self.wall, due)
+            self.put(e.Tick())
+        self.now += max(0.0, wall - self.wall)
+        self.wall = wall
+        self.put(e.Tick())
+        return len(self.made) - before
+
+    @property
+    def made(self) -> list[fx.SaveCall]:
+        return [effect for effect in self.told if isinstance(effect, fx.SaveCall)]
+
+
+def test_it_calls_with_no_arguments_and_the_call_is_durable() -> None:
+    world = Clocked()
+    world.schedule(minutes=1)
+    assert world.until(NINE + 59) == 0
+    assert world.until(NINE + 60) == 1
+    (saved,) = world.made
+    assert (saved.kind, list(saved.inputs)) == ("schedule", [(0, NOTHING)])
+    world.settle()
+    assert world.runs[saved.call, 0] == 1
+
+
+def test_a_call_is_seen_in_the_overview() -> None:
+    world = Clocked()
+    world.schedule(minutes=1)
+    world.until(NINE + 60)
+    assert [call.kind for call in world.state.tables.calls.values()] == ["schedule"]
+
+
+def test_the_newest_version_is_called() -> None:
+    world = Clocked()
+    world.schedule(minutes=1)
+    world.until(NINE + 30)
+    world.schedule(digest="2", minutes=1)
+    world.until(NINE + 90)
+    assert [saved.version for saved in world.made] == [2]
+
+
+def test_a_version_without_a_schedule_is_not_called() -> None:
+    world = Clocked()
+    world.schedule(minutes=1)
+    assert world.state.needed()
+    world.put(e.FunctionPut("cl-1", 1, "app", "", "", definition(digest="2")))
+    assert world.until(NINE + 600) == 0
+    assert world.state.next_appointment() > NINE + 1e9
+
+
+def test_one_that_overlaps_is_called_all_the_same() -> None:
+    world = Clocked()
+    world.schedule(seconds=1.0)
+    assert world.until(NINE + 5) == 5
+    assert len(world.state.tables.calls) == 5
+
+
+def test_it_keeps_the_hub() -> None:
+    world = Clocked()
+    world.put(e.ClientLost("cl-1"))
+    world.wait(60.0)
+    assert not world.state.needed()
+    world.schedule(cron="0 9 * * *")
+    assert world.state.needed()
+
+
+def test_a_hub_that_was_down_does_not_make_up_for_it() -> None:
+    before = Clocked()
+    before.schedule(cron="0 9 * * *")
+    record = next(iter(before.state.tables.registry.functions.values()))
+    world = Clocked()
+    world.wall = NINE + 10.0
+    world.state.tables.registry.restore(record)
+    world.state.plan(world.wall)
+    assert world.until(NINE + 86400 - 1) == 0
+    assert world.until(NINE + 86400) == 1
+
+
+def test_what_was_slept_through_is_missed_and_a_little_late_is_not() -> None:
+    world = Clocked()
+    world.schedule(cron="30 9 * * *")
+    world.wall = NINE + 1800 + 3600
+    world.put(e.Tick())
+    assert world.made == []
+    world.wall = NINE + 1800 + 86400 + 30
+    world.put(e.Tick())
+    assert len(world.made) == 1
+
+
+def test_a_clock_that_jumps_ahead_does_not_have_it_called_often() -> None:
+    world = Clocked()
+    world.schedule(seconds=10.0)
+    world.wall = NINE + 86400.0
+    world.put(e.Tick())
+    assert len(world.made) <= 1
+
+
+def test_a_clock_that_is_set_back_a_little_does_not_have_a_line_called_twice() -> None:
+    world = Clocked()
+    world.schedule(cron="30 9 * * *")
+    assert world.until(NINE + 1800) == 1
+    world.wall = NINE + 1700
+    world.put(e.Tick())
+    assert world.until(NINE + 3600) == 0
+
+
+def test_a_clock_that_is_set_back_does_not_stop_a_period() -> None:
+    world = Clocked()
+    world.schedule(seconds=10.0)
+    assert world.until(NINE + 3600) == 360
+    world.wall = NINE + 1000
+    world.put(e.Tick())
+    assert world.until(NINE + 1020) == 2
+
+
+def test_a_failure_is_reported_and_what_it_returns_is_not() -> None:
+    world = Clocked()
+    world.schedule(minutes=1)
+    world.until(NINE + 60)
+    world.up()
+    (worker,) = world.busy()
+    world.finish(worker.name, FAILURE)
+    (report,) = (effect for effect in world.told if isinstance(effect, fx.Report))
+    assert "The scheduled call of 'f' failed" in report.text
+    world.until(NINE + 120)
+    world.up()
+    world.finish(world.busy()[0].name)
+    assert sum(isinstance(effect, fx.Report) for effect in world.told) == 1
+    assert world.outcomes == {}  # nobody is told
+
+
+def test_retries_apply() -> None:
+    world = Clocked()
+    made = definition(retries=1)
+    made = msgspec.structs.replace(made, schedule=Schedule(NOTHING, minutes=1))
+    world.put(e.FunctionPut("cl-1", 1, "app", "", "", made))
+    world.until(NINE + 60)
+    world.up()
+    world.finish(world.busy()[0].name, int(InputStatus.FAILURE))
+    assert not any(isinstance(effect, fx.Report) for effect in world.told)
+    world.wait(1.0)
+    world.up()
+    world.finish(world.busy()[0].name)
+    assert world.runs[world.made[0].call, 0] == 2
+
+
+def test_nonsense_is_refused() -> None:
+    world = Clocked()
+    world.schedule(cron="what?")
+    (refusal,) = (effect for effect in world.told if isinstance(effect, fx.Refuse))
+    assert (refusal.code, world.functions) == ("invalid", {})
