@@ -24,12 +24,13 @@ from nbfn.exception import InputCancellation, SerializationError
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
-from nbfn_kernel import answers, crew, objects, streams
-from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, Answer
+from nbfn_kernel import answers, crew, objects, streams, unit
+from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, TIMEOUT, Answer
 from nbfn_kernel.crew import Crew
 from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox
 from nbfn_kernel.service import Service, Target
 from nbfn_kernel.shell import flush_figures
+from nbfn_kernel.unit import Unit
 
 #: Seconds after which an idle main thread looks up. A signal that comes between Python's last look
 #: for one and the wait itself does not end the wait, and its handler would not run.
@@ -63,7 +64,9 @@ class Runner:
         self._cell = cell
         self._commands: queue.SimpleQueue[Bind | None] = queue.SimpleQueue()
         self._service: Service | None = None
+        self._batched = False
         self._functions: dict[str, Callable[..., Any]] = {}  # by method, "" for a Function's own
+        self._members: frozenset[int] = frozenset()  # leases of the batch that runs
         self._armed = 0  # the lease whose user code runs now
         self._wanted = 0  # the lease to stop
         self._reason = ""  # why: cancel, timeout, exit
@@ -96,6 +99,8 @@ class Runner:
         if self.crew is not None:
             self.crew.interrupt(lease, reason)
             return
+        if lease in self._members:
+            lease = min(self._members)  # what the batch is known by
         if lease == self._stopped:
             return  # once is enough, and the first reason counts
         self._reason, self._wanted = reason, lease
@@ -180,7 +185,10 @@ class Runner:
                 self.crew.serve()
                 break
             if self.todo and self._service is not None:
-                self._run_queue(self._service)
+                if self._batched:
+                    self._run_units(self._service)
+                else:
+                    self._run_queue(self._service)
         if self._service is not None:
             self._service.close(self._loops.get_loop().run_until_complete)
 
@@ -190,6 +198,7 @@ class Runner:
             self._service = service = Service(self._carrier, bind.definition)
             service.start(self._loops.get_loop().run_until_complete)
             self._functions = {name: self._adapted(t) for name, t in service.targets.items()}
+            self._batched = unit.batched(bind.definition)
             if crew.needed(bind.definition):
                 self._become_crew(service)
         except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
@@ -210,12 +219,16 @@ class Runner:
     def _adapted(self, target: Target) -> Callable[..., Any]:
         """Give all four kinds of function one shape: arguments in, value to send out."""
         function = target.function
+        if target.is_generator or target.is_async:
+            return lambda *args, **kwargs: self._settled(target, function(*args, **kwargs))
+        return function
+
+    def _settled(self, target: Target, returned: Any) -> Any:
+        """Return the value to send out for what a target's function returned."""
         if target.is_generator:
             take = self._take_async if target.is_async else self._take
-            return lambda *args, **kwargs: take(target.name, function(*args, **kwargs))
-        if target.is_async:
-            return lambda *args, **kwargs: self._await(function(*args, **kwargs))
-        return function
+            return take(target.name, returned)
+        return self._await(returned) if target.is_async else returned
 
     def _run_queue(self, service: Service) -> None:
         # The hot loop: one piece, and everything hoisted, on purpose.
@@ -283,6 +296,58 @@ class Runner:
             value = None  # after the answer: nobody waits for its memory
         self.current = cell[0] = 0
         set_current(None)
+
+    def _run_units(self, service: Service) -> None:
+        """Run what waits where some of it is batches, one unit after the other."""
+        while not self.stopping and (entries := unit.take(self.todo)):
+            todo = Unit(entries, service.targets[entries[0].method], self._carrier)
+            set_current((entries[0].call, entries[0].index))
+            self.started = began = time.monotonic()
+            self._members = frozenset(entry.lease for entry in entries)
+            self.current = self._cell[0] = todo.lease
+            try:
+                found = self._run_unit(todo)
+            except InputCancellation as error:  # it came while another exception was on its way
+                self._armed = 0
+                found = self._unit_failed(todo, error)
+            if self._stopped == todo.lease:
+                if self._reason == "exit":
+                    break  # without a result: the hub gives the inputs to another worker
+                if found[0][0] not in {TERMINATED, TIMEOUT}:  # it did not care
+                    found = todo.stopped(self._reason, service.definition.timeout, None)
+            flush_figures()
+            self.current = self._cell[0] = 0
+            took = (time.monotonic() - began) / len(entries)
+            for entry, (status, payload) in zip(entries, found, strict=True):
+                self._outbox.entries.append(Result(entry.lease, status, payload, took))
+            self._outbox.hurry()
+        self.current = self._cell[0] = 0
+        set_current(None)
+
+    def _run_unit(self, todo: Unit) -> list[Answer]:
+        try:
+            self._armed = todo.lease
+            if self._wanted in self._members:
+                self._stop_armed()
+            returned = self._settled(todo.target, todo.call())
+            self._armed = 0
+            if not self.current:
+                answers.end_child(None)
+            return todo.returned(returned)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            self._armed = 0
+            if not self.current:
+                answers.end_child(error)
+            return self._unit_failed(todo, error)
+
+    def _unit_failed(self, todo: Unit, error: BaseException) -> list[Answer]:
+        if self._stopped == todo.lease:
+            assert self._service is not None
+            error.__traceback__ = answers.without(error.__traceback__, Runner._on_stop.__code__)
+            return todo.stopped(self._reason, self._service.definition.timeout, error)
+        if isinstance(error, KeyboardInterrupt):
+            answers.die_interrupted(error)
+        return todo.raised(error)
 
     def _failed(self, error: BaseException | None, entry: LeasedInput) -> Answer:
         """Return the outcome of an input that raised, or that was stopped and did not care."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbfn.exception import InvalidError
-from nbfn.wire.messages import LeasedInput
+from nbfn.wire.messages import Definition, LeasedInput
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import answers
 from nbfn_kernel.answers import Answer
@@ -20,6 +20,12 @@ from nbfn_kernel.service import Target
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NAMED = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
+
+
+def batched(definition: Definition) -> bool:
+    """Whether some inputs of a Function come in batches."""
+    gathers = (definition.batching, *(method.batching for method in definition.methods))
+    return any(batching.max_batch_size is not None for batching in gathers)
 
 
 def take(todo: deque[LeasedInput]) -> list[LeasedInput]:

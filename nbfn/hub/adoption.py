@@ -31,7 +31,7 @@ def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]
             claim = Claim(worker, lease, attempt, (call_id, index))
             t.claims[claim.input] = t.claimed[lease] = claim
         elif item.worker is None and not item.crashes:
-            item.call.pool.turns.remove(item)
+            item.call.turns.remove(item)
             _take_over(t, item, worker, lease, attempt)
     t.after(CLAIM_KEPT, _forget_claims, worker)
 
@@ -64,6 +64,7 @@ def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int)
     item.worker, item.lease, item.attempt = worker, lease, attempt
     item.status = InputStatus.RUNNING
     worker.leases[lease] = item
+    item.began = t.now
     worker.ran += 1
     pool.leased += 1
     item.call.running += 1

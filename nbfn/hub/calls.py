@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import adoption, lending, outcomes, sizing, supply
+from nbfn.hub import adoption, leases, lending, outcomes, sizing, supply
 from nbfn.hub.effects import (
     Accept,
     Answer,
@@ -192,7 +192,7 @@ def put_inputs(
         t.after(ADOPTION, _queue_unclaimed, new)
         adoption.settle_claims(t, new)
     else:
-        call.pool.turns.extend(call, new)
+        call.turns.extend(call, new)
         t.touch(call.pool)
     outcomes.end_if_done(t, call)
     outcomes.tell_progress(t, call)
@@ -215,7 +215,7 @@ def _unknown(
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
     for item in items:
         if item in t.unclaimed and item.call.inputs.get(item.index) is item:
-            item.call.pool.turns.push(item)
+            item.call.turns.push(item)
             t.touch(item.call.pool)
     t.unclaimed.difference_update(items)
 
@@ -247,22 +247,34 @@ def cancel(t: Tables, call: Call, indices: Sequence[int] | None = None) -> None:
     if indices is None:
         call.cancelled = call.closed = True
         items = list(call.inputs.values())
-        call.pool.turns.drop(call)
+        call.turns.drop(call)
     else:
         items = [call.inputs[i] for i in indices if i in call.inputs]
     ended = []
     for item in items:
         if item.worker is not None:
-            _stop_running(t, item)
+            if _has_company(item):  # the batch goes on for the others
+                leases.detach(item)
+                ended.append(outcomes.terminated(item))
+            else:
+                _stop_running(t, item)
         else:
             if item.crashes and item in call.pool.solo:
                 call.pool.solo.remove(item)
             elif indices is not None:
-                call.pool.turns.remove(item)
+                call.turns.remove(item)
             ended.append(outcomes.terminated(item))
     outcomes.finish(t, call, ended)
     t.touch(call.pool)
     t.changed()
+
+
+def _has_company(item: Input) -> bool:
+    """Whether an input runs in a batch with others that are not cancelled."""
+    if not item.batch or item.worker is None:
+        return False
+    beside = (other for other in item.worker.leases.values() if other is not item)
+    return any(other.batch == item.batch and not other.cancelled for other in beside)
 
 
 def _stop_running(t: Tables, item: Input) -> None:

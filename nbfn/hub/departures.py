@@ -47,8 +47,10 @@ def gone(t: Tables, worker: Worker) -> None:
     """Forget a worker; the caller sees to its inputs."""
     out_of_service(t, worker)
     worker.state = "gone"
-    if worker.lent and worker.pool is not None:
+    if worker.lending and worker.pool is not None:
         worker.pool.lent -= 1
+        worker.lending = False
+    worker.lent = 0
     t.supply_due = True
     t.workers.pop(worker.id, None)
     if worker.pool is not None:
@@ -62,7 +64,7 @@ def gone(t: Tables, worker: Worker) -> None:
 def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
     """End all that waits for a worker of a pool: there will be none."""
     for call in [call for call in t.calls.values() if call.pool is pool]:
-        pool.turns.drop(call)
+        call.turns.drop(call)
         waiting = [item for item in call.inputs.values() if item.worker is None]
         failed = [
             Outcome(item.index, how.status, how.payload, how.fault, 0.0, how.worker, 1)

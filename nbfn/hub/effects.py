@@ -47,6 +47,7 @@ class Grant(Struct, frozen=True, gc=False):
     payload: Payload
     durable: bool = False
     method: str = ""
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

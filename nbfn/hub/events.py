@@ -53,6 +53,35 @@ class EndpointLike(Protocol):
     def label(self) -> str: ...
 
 
+class ConcurrencyLike(Protocol):
+    """How many inputs a worker runs at once."""
+
+    @property
+    def max_inputs(self) -> int | None: ...
+    @property
+    def target_inputs(self) -> int | None: ...
+
+
+class BatchingLike(Protocol):
+    """How inputs are gathered."""
+
+    @property
+    def max_batch_size(self) -> int | None: ...
+    @property
+    def wait(self) -> float | None: ...
+
+
+class ResourcesLike(Protocol):
+    """What a worker needs."""
+
+    @property
+    def cpu(self) -> float | None: ...
+    @property
+    def memory(self) -> int | None: ...
+    @property
+    def gpus(self) -> int | None: ...
+
+
 class MethodLike(Protocol):
     """One method of a class."""
 
@@ -60,6 +89,8 @@ class MethodLike(Protocol):
     def name(self) -> str: ...
     @property
     def endpoint(self) -> EndpointLike | None: ...
+    @property
+    def batching(self) -> BatchingLike: ...
 
 
 class SecretLike(Protocol):
@@ -135,6 +166,18 @@ class DefinitionLike(Protocol):
     def exit_hooks(self) -> bool: ...
     @property
     def endpoint(self) -> EndpointLike | None: ...
+    @property
+    def resources(self) -> ResourcesLike: ...
+    @property
+    def concurrency(self) -> ConcurrencyLike: ...
+    @property
+    def batching(self) -> BatchingLike: ...
+    @property
+    def single_use(self) -> bool: ...
+    @property
+    def at_most_once(self) -> bool: ...
+    @property
+    def startup_timeout(self) -> float | None: ...
 
 
 #: What a variant changes about a definition; `nbfn.variant` lays it over one.

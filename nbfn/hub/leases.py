@@ -1,4 +1,4 @@
-"""Inputs and the workers that have them: granted, finished, retried, given back.
+"""Inputs that come back from workers: finished, to be retried, given back; `grants` hands them out.
 
 Rule 1: an input has a lease exactly while it is in one worker's table; whatever arrives under
 another number is dropped.
@@ -11,18 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import outcomes, schedule
+from nbfn.hub import lending, outcomes, schedule
 from nbfn.hub.effects import (
     AskFeed,
     ConfirmResults,
     DeliverEmission,
     DeliverItems,
     Discard,
-    Grant,
     Outcome,
-    RecallLeases,
-    RunInputs,
-    StopWorker,
 )
 from nbfn.hub.events import (
     EmissionArrived,
@@ -31,127 +27,15 @@ from nbfn.hub.events import (
     LeasesReturned,
     ResultsArrived,
 )
-from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
+from nbfn.hub.tables import Call, Input, Tables, Worker
 from nbfn.types import InputStatus
 
-#: Seconds without a word from a worker with several inputs, while others are idle, until it is
-#: asked to give some back.
-RECALL_AFTER = 0.05
 #: Seconds until a worker is told that its results are safe, when no inputs go to it that could
 #: carry the word.
 CONFIRM_AFTER = 0.2
 
-_PENDING, _RUNNING, _SUCCESS = InputStatus.PENDING, InputStatus.RUNNING, int(InputStatus.SUCCESS)
+_PENDING, _SUCCESS = InputStatus.PENDING, int(InputStatus.SUCCESS)
 _RETRIED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
-
-
-# --- handing out ---------------------------------------------------------------------------------
-
-
-def dispatch(t: Tables, pool: Pool) -> None:
-    """Give waiting inputs to workers with room."""
-    while pool.solo and (worker := _fresh(pool)):
-        worker.solo = True
-        _lease(t, worker, [pool.solo.popleft()])
-    turns = pool.turns
-    if turns.count and pool.ready:
-        batch = schedule.batch_size(pool.mean, turns.count, len(pool.workers) + pool.short)
-        most = pool.settings.max_containers + pool.lent
-        while turns.count and pool.ready and (pool.busy < most or not pool.idle):
-            # Idle ones first, the latest used of them (its caches are warm; the
-            # others may be given up).
-            worker = next(reversed((pool.idle or pool.ready).values()))
-            room = schedule.room(len(worker.leases), pool.mean, batch)
-            if room:
-                _lease(t, worker, list(turns.take(room)))
-            pool.ready.pop(worker.id, None)
-    elif pool.idle and pool.leased > pool.busy and not pool.recall_due:
-        pool.recall_due = True
-        t.after(RECALL_AFTER, _recall, pool)
-
-
-def _fresh(pool: Pool) -> Worker | None:
-    return next((worker for worker in pool.idle.values() if worker.ran == 0), None)
-
-
-def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
-    pool = items[0].call.pool
-    grants = []
-    if not worker.leases:
-        pool.idle.pop(worker.id, None)
-        pool.busy += 1
-        worker.moved = t.now
-        if pool.busy == 1:
-            pool.moved = t.now
-        worker.state = "busy"
-    for item in items:
-        item.lease = lease = t.new_lease()
-        item.worker = worker
-        item.status = _RUNNING
-        item.attempt += 1
-        call = item.call
-        call.running += 1
-        worker.leases[lease] = item
-        grants.append(
-            Grant(
-                lease,
-                call.id,
-                item.index,
-                item.attempt,
-                item.payload,
-                call.durable,
-                call.method,
-            )
-        )
-    pool.leased += len(items)
-    worker.ran += len(items)
-    worker.confirm_due = False
-    if worker.solo:
-        pool.ready.pop(worker.id, None)
-    t.emit(RunInputs(worker.id, grants, worker.confirmed))
-    if not worker.watched:
-        worker.watched = True
-        t.after(_limit(t, pool), _check_overdue, worker)
-    for call in {id(item.call): item.call for item in items}.values():
-        outcomes.tell_progress(t, call)
-
-
-def _limit(t: Tables, pool: Pool) -> float:
-    return pool.definition.timeout + 2 * t.limits.kill_grace
-
-
-def _check_overdue(t: Tables, worker: Worker) -> None:
-    """The worker ends inputs that are over their time itself; this is for one that can't (stuck
-    in C code).
-    """
-    worker.watched = False
-    if worker.pool is None or not worker.leases or worker.stopping:
-        return
-    left = worker.moved + _limit(t, worker.pool) - t.now
-    if left > 0:
-        worker.watched = True
-        t.after(left, _check_overdue, worker)
-    else:
-        worker.stopping = worker.overdue = True
-        t.emit(StopWorker(worker.id, t.limits.kill_grace))
-
-
-def _recall(t: Tables, pool: Pool) -> None:
-    """Some workers are idle while others sit on inputs: have the stuck ones give back what they
-    have not begun.
-    """
-    pool.recall_due = False
-    if pool.turns.count or not pool.idle:
-        return
-    for worker in pool.workers.values():
-        if len(worker.leases) > 1 and not worker.stopping and t.now - worker.moved >= RECALL_AFTER:
-            t.emit(RecallLeases(worker.id))
-    if pool.leased > pool.busy:
-        pool.recall_due = True
-        t.after(RECALL_AFTER, _recall, pool)
-
-
-# --- coming back ---------------------------------------------------------------------------------
 
 
 def results_arrived(t: Tables, event: ResultsArrived) -> None:
@@ -206,15 +90,22 @@ def _judge(
     if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
         requeue(t, item)
         return None
-    retries = call.pool.definition.retries
-    if status in _RETRIED and item.failures < retries.max_retries:
-        delay = retries.initial_delay * retries.backoff_coefficient**item.failures
-        item.failures += 1
-        call.retrying += 1
+    if status in _RETRIED and retry(t, item):
         t.emit(Discard(payload))
-        t.after(min(delay, retries.max_delay), _try_again, item)
         return None
     return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
+
+
+def retry(t: Tables, item: Input) -> bool:
+    """Have an input run again that its own code failed, if its Function's policy allows."""
+    policy = item.call.pool.definition.retries
+    if item.failures >= policy.max_retries:
+        return False
+    delay = policy.initial_delay * policy.backoff_coefficient**item.failures
+    item.failures += 1
+    item.call.retrying += 1
+    t.after(min(delay, policy.max_delay), _try_again, item)
+    return True
 
 
 def _try_again(t: Tables, item: Input) -> None:
@@ -231,7 +122,7 @@ def detach(item: Input) -> None:
         item.call.pool.leased -= 1
         item.call.running -= 1
     item.worker = None
-    item.lease = 0
+    item.lease = item.batch = 0
     item.status = _PENDING
 
 
@@ -243,7 +134,7 @@ def requeue(t: Tables, item: Input) -> None:
     elif item.crashes:
         call.pool.solo.append(item)
     else:
-        call.pool.turns.push(item, front=True)
+        call.turns.push(item, front=True)
     t.touch(call.pool)
 
 
@@ -259,7 +150,8 @@ def freed(t: Tables, worker: Worker) -> None:
         worker.solo = False
         worker.idle_since = t.now
         pool.idle[worker.id] = worker
-    if not worker.solo and not worker.stopping and not worker.lent:
+    lending.note(t, worker)
+    if pool.admits(worker):
         pool.ready[worker.id] = worker
     t.touch(pool)
 

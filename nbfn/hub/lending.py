@@ -10,7 +10,7 @@ from __future__ import annotations
 from nbfn.hub.effects import (
     RecallLeases,
 )
-from nbfn.hub.tables import Client, Tables
+from nbfn.hub.tables import Client, Pool, Tables, Worker
 
 #: Workers there may be in all, as a multiple of the machine's limit, when most of them only wait
 #: for others.
@@ -22,18 +22,30 @@ def lend(t: Tables, client: Client, calls: int) -> None:
     worker = t.workers.get(client.worker)
     if worker is None:
         return
-    before, worker.lent = worker.lent, max(0, worker.lent + calls)
+    worker.lent = max(0, worker.lent + calls)
+    note(t, worker)
+
+
+def note(t: Tables, worker: Worker) -> None:
+    """Look whether a worker lends its slot: something that it runs waits, and it has no room for more."""
     pool = worker.pool
-    if pool is not None and bool(before) != bool(worker.lent):
-        pool.lent += 1 if worker.lent else -1
-        if worker.lent:
-            pool.ready.pop(worker.id, None)
-            if (
-                len(worker.leases) > 1
-            ):  # what waits behind the one that waits may be what that one waits for
-                t.emit(RecallLeases(worker.id))
-        t.supply_due = True
-        t.touch(pool)
+    if pool is None or worker.lending == (lends := bool(worker.lent) and _full(pool, worker)):
+        return
+    worker.lending = lends
+    pool.lent += 1 if lends else -1
+    if pool.admits(worker):
+        pool.ready[worker.id] = worker
+    else:
+        pool.ready.pop(worker.id, None)
+    if lends and pool.ahead and len(worker.leases) > 1:
+        # What waits behind the one that waits may be what that one waits for.
+        t.emit(RecallLeases(worker.id))
+    t.supply_due = True
+    t.touch(pool)
+
+
+def _full(pool: Pool, worker: Worker) -> bool:
+    return pool.most_at_once == 1 or pool.room(worker) <= 0
 
 
 def room(t: Tables) -> int:

@@ -46,29 +46,43 @@ def _lost(t: Tables, item: Input, *, count: bool) -> None:
 
 
 def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
-    """A worker process died: find the input it died under; the others go back without penalty."""
+    """A worker process died: find the inputs it may have died under; the others go back without penalty."""
+    suspects = _suspects(worker, event)
+    for item in reversed(suspects):
+        leases.detach(item)
+        _blame(t, item, worker, event)
+    lose_all(t, worker, count=not suspects)
+
+
+def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:
+    """Return what a worker may have died of: of several at once nobody can say which, so each is run
+    again alone.
+    """
+    if worker.pool is None or event.running == 0:
+        return []
+    if worker.pool.most_at_once > 1:
+        return list(worker.leases.values())
     culprit = worker.leases.get(event.running) if event.running else None
     if culprit is None and event.running is None and worker.leases:
-        culprit = next(
-            iter(worker.leases.values())
-        )  # a launcher that cannot tell: inputs run in order
-    if culprit is not None:
-        leases.detach(culprit)
-        _blame(t, culprit, worker, event)
-    lose_all(t, worker, count=culprit is None)
+        # A launcher that cannot tell: inputs run in order.
+        culprit = next(iter(worker.leases.values()))
+    if culprit is None:
+        # The first one of a batch may have been cancelled.
+        return [item for item in worker.leases.values() if item.batch]
+    if not culprit.batch:
+        return [culprit]
+    return [item for item in worker.leases.values() if item.batch == culprit.batch]
 
 
 def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
+    limit = item.call.pool.definition.timeout
     if item.cancelled or item.call.cancelled:
         outcomes.finish(t, item.call, [outcomes.terminated(item)])
-    elif worker.overdue:
-        limit = item.call.pool.definition.timeout
-        message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
-        fault: Fault = ("function_timeout", message, {})
-        outcome = Outcome(
-            item.index, int(InputStatus.TIMEOUT), None, fault, limit, worker.id, item.attempt
-        )
-        outcomes.finish(t, item.call, [outcome])
+    elif worker.overdue and t.now >= item.began + limit:
+        if not leases.retry(t, item):
+            message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
+            fault: Fault = ("function_timeout", message, {})
+            _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
     elif worker.stopping:
         _lost(t, item, count=True)
     else:
@@ -76,15 +90,15 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
         if item.crashes <= CRASH_BUDGET:
             leases.requeue(t, item)
             return
-        fault = (
-            "worker_crashed",
-            crash_message(item.call.pool, event),
-            crash_details(event),
-        )
-        status = int(InputStatus.INTERNAL_FAILURE)
-        outcomes.finish(
-            t, item.call, [Outcome(item.index, status, None, fault, 0.0, worker.id, item.attempt)]
-        )
+        fault = ("worker_crashed", crash_message(item.call.pool, event), crash_details(event))
+        _end(t, item, worker, InputStatus.INTERNAL_FAILURE, fault)
+
+
+def _end(
+    t: Tables, item: Input, worker: Worker, status: InputStatus, fault: Fault, took: float = 0.0
+) -> None:
+    outcome = Outcome(item.index, int(status), None, fault, took, worker.id, item.attempt)
+    outcomes.finish(t, item.call, [outcome])
 
 
 def crash_message(pool: Pool, event: WorkerExited) -> str:

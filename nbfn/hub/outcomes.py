@@ -58,7 +58,8 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
 
 def _widen(t: Tables, call: Call) -> None:
     if not call.closed:
-        size = schedule.window(call.pool.mean, len(call.pool.workers))
+        pool = call.pool
+        size = schedule.window(pool.mean, len(pool.workers), pool.per_worker)
         if size >= 2 * call.window:
             call.window = size
             t.emit(GrantWindow(call.client, call.id, size))

@@ -26,14 +26,14 @@ class Counters:
 def counters(t: Tables, record: FunctionRecord) -> Counters:
     """Return the counters of all versions of a Function together."""
     pools = _pools(t, record)
-    newest = sizing.settings_of(t, record, record.latest)
+    places = sizing.pool_of(t, record, record.latest).places
     workers = sum(len(pool.workers) for pool in pools)
     running = sum(pool.leased for pool in pools)
     return Counters(
         backlog=sum(pool.backlog for pool in pools),
         workers=workers,
         running=running,
-        headroom=max(0, newest.max_containers - running),
+        headroom=max(0, places - running),
     )
 
 

@@ -30,26 +30,33 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a pool has to do: inputs waiting, inputs at work, and the usual seconds of one (None:
-    not known yet).
+    """What a pool has to do: inputs waiting, inputs at work, the usual seconds of one (None: not
+    known yet), and how many a worker should have at once.
     """
 
     backlog: int
     running: int
     busy_workers: int
     duration: float | None
+    per_worker: int = 1
 
 
 def useful(load: Load, cores: int) -> int:
     """Return how many workers the load can use, before any limit."""
-    if not load.backlog:
-        return load.busy_workers
-    if load.duration is None:
-        more = min(load.backlog, cores - load.busy_workers)  # as many as there are cores, then see
+    if load.per_worker == 1:
+        waiting = places = load.backlog
+    else:  # those at work may be too many for their workers, and those with room take some that wait
+        waiting = load.backlog + load.running - load.busy_workers * load.per_worker
+        places = math.ceil(waiting / load.per_worker)
+    if places <= 0:
+        more = 0
+    elif load.duration is None:
+        more = min(places, cores - load.busy_workers)  # as many as there are cores, then see
     else:
-        more = min(load.backlog, math.ceil(load.backlog * load.duration / WORTH_A_WORKER))
-    more = max(more, 0 if load.busy_workers else 1)  # however little it is, somebody has to do it
-    return load.busy_workers + more
+        more = min(places, math.ceil(waiting * load.duration / WORTH_A_WORKER))
+    if load.backlog and not load.busy_workers:
+        more = max(more, 1)  # however little it is, somebody has to do it
+    return load.busy_workers + max(more, 0)
 
 
 def wanted(load: Load, settings: Settings, cores: int) -> int:

@@ -105,6 +105,42 @@ class Turns(Generic[C, I]):
         return True
 
 
+class Batches(Turns[C, I]):
+    """Inputs of one batched function, which gather until they are a batch.
+
+    Args:
+        size: Inputs in a full batch.
+        wait: Seconds after which one leaves that is not full.
+    """
+
+    __slots__ = ("look_due", "since", "size", "wait")
+
+    def __init__(self, size: int, wait: float) -> None:
+        super().__init__()
+        self.size = size
+        self.wait = wait
+        self.since = math.inf  # when the oldest that is here came, or an older one
+        self.look_due = False  # a timer looks again
+
+    def look(self, now: float) -> None:
+        """Note the time: of inputs that came since the last look, it is when they came."""
+        if not self.count:
+            self.since = math.inf
+        elif self.since == math.inf:
+            self.since = now
+
+    def due(self, now: float) -> bool:
+        """Whether a batch should leave, if a worker has room for it."""
+        return self.count >= self.size or (self.count > 0 and now >= self.since + self.wait)
+
+    def batch(self) -> list[I]:
+        """Take a batch."""
+        taken = list(self.take(self.size))
+        if not self.count:
+            self.since = math.inf
+        return taken
+
+
 def batch_size(duration: float | None, pending: int, workers: int) -> int:
     """Return how many inputs a worker should be handed at once.
 
@@ -140,9 +176,16 @@ def smoothed(old: float | None, new: float) -> float:
     return new if old is None else old + SMOOTHING * (new - old)
 
 
-def window(duration: float | None, workers: int) -> int:
-    """Return how many inputs of a call may be under way: a few times what the pool can hold."""
+def window(duration: float | None, workers: int, at_once: int = 1) -> int:
+    """Return how many inputs of a call may be under way: a few times what the pool can hold.
+
+    Args:
+        duration: Mean seconds of one input, None when nothing has been measured.
+        workers: Workers of the pool.
+        at_once: Inputs that each of them runs at once.
+    """
     if duration is None:
         return WINDOW_MIN
-    held = min(BATCH_MAX, int(BATCH_SECONDS / max(duration, 1e-7))) * max(workers, 1)
+    ahead = max(at_once, int(BATCH_SECONDS / max(duration, 1e-7)))
+    held = min(BATCH_MAX, ahead) * max(workers, 1)
     return max(WINDOW_MIN, min(4 * held, WINDOW_MAX))

@@ -58,10 +58,15 @@ def renew(t: Tables, record: FunctionRecord) -> None:
 def resize(t: Tables, pool: Pool) -> None:
     """Bring a pool to its wanted size, as far as workers are to be had."""
     settings = pool.settings
+    if pool.definition.single_use:
+        for worker in [worker for worker in pool.idle.values() if worker.ran]:
+            departures.stop(t, worker)
     if pool.retired:
         settings = scale.Settings(0, settings.max_containers, 0, 0.0)
     # Those that lend their slots count as not there: as many others may take their place.
-    load = scale.Load(pool.backlog, pool.leased, pool.busy - pool.lent, _duration(t, pool))
+    load = scale.Load(
+        pool.backlog, pool.leased, pool.busy - pool.lent, _duration(t, pool), pool.per_worker
+    )
     want = scale.wanted(load, settings, t.limits.cores) + pool.lent
     have = len(pool.workers)
     if pool.solo:

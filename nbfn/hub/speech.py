@@ -138,7 +138,7 @@ def _output(o: Outcome) -> m.Output:
 
 def _run(x: effects.RunInputs) -> tuple[str, Message]:
     leased = tuple(
-        m.LeasedInput(g.lease, g.call, g.index, g.attempt, g.payload, g.durable, g.method)
+        m.LeasedInput(g.lease, g.call, g.index, g.attempt, g.payload, g.durable, g.method, g.batch)
         for g in x.grants
     )
     return x.worker, m.Run(leased, x.confirm)

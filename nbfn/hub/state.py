@@ -17,6 +17,7 @@ from nbfn.hub import (
     endpoints,
     events,
     fleet,
+    grants,
     leases,
     sizing,
     supply,
@@ -113,7 +114,7 @@ class State:
         while t.dirty or t.supply_due:
             while t.dirty:
                 _, pool = t.dirty.popitem()
-                leases.dispatch(t, pool)
+                grants.dispatch(t, pool)
                 sizing.resize(t, pool)
             if t.supply_due:
                 supply.supply(t)

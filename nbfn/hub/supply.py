@@ -115,7 +115,7 @@ def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
     reason.
     """
     workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
-    if all(worker.lent for worker in workers):
+    if all(worker.lending for worker in workers):
         message = (
             f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "
             "Nest calls less deeply, or raise the setting max_workers."

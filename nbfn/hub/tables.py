@@ -44,6 +44,8 @@ class Input:
 
     __slots__ = (
         "attempt",
+        "batch",
+        "began",
         "call",
         "cancelled",
         "crashes",
@@ -63,6 +65,8 @@ class Input:
         self.status = InputStatus.PENDING
         self.lease = 0
         self.worker: Worker | None = None
+        self.batch = 0  # the lease of the first one of the batch that it runs in
+        self.began = 0.0  # when a worker got it
         self.attempt = 0  # times it was handed to a worker that began it, as the user counts
         self.failures = 0  # of the user's code: limited by `retries`
         self.losses = 0  # of workers around it: limited by MAX_LOSSES
@@ -127,6 +131,11 @@ class Call:
         self.tell_due = False
 
     @property
+    def turns(self) -> schedule.Turns[Call, Input]:
+        """Where its inputs wait."""
+        return self.pool.batches.get(self.method) or self.pool.turns
+
+    @property
     def ended(self) -> bool:
         """Whether no outcome is missing and no input can come."""
         return self.closed and not self.inputs
@@ -144,6 +153,7 @@ class Worker:
         "idle_since",
         "joined",
         "leases",
+        "lending",
         "lent",
         "lost_since",
         "moved",
@@ -177,7 +187,8 @@ class Worker:
         )
         self.stopping = False  # the hub ordered its end
         self.overdue = False  # ... because its input ran over the time limit
-        self.lent = 0  # calls that its input made and waits for
+        self.lent = 0  # calls that its inputs made and wait for
+        self.lending = False  # it has no room, and some of what it runs only waits
         self.watched = False  # a time-limit timer is set
 
 
@@ -185,6 +196,9 @@ class Pool:
     """The workers of one Function version."""
 
     __slots__ = (
+        "ahead",
+        "aim",
+        "batches",
         "binding",
         "busy",
         "definition",
@@ -196,6 +210,7 @@ class Pool:
         "lent",
         "look_due",
         "mean",
+        "most_at_once",
         "moved",
         "ready",
         "recall_due",
@@ -228,6 +243,19 @@ class Pool:
         self.moved = 0.0  # when one of its workers last began or finished something
         self.look_due = False  # a timer looks again whether the inputs at work are slow
         self.turns: schedule.Turns[Call, Input] = schedule.Turns()
+        #: Batched methods, "" for a Function itself: where their inputs gather.
+        self.batches = _batches_of(self.definition)
+        alone = self.definition.single_use
+        #: Inputs, or batches, that a worker runs at once, and how many it should on average.
+        most, aim = (
+            self.definition.concurrency.max_inputs,
+            self.definition.concurrency.target_inputs,
+        )
+        self.most_at_once = 1 if alone else max(1, most or 1)
+        self.aim = max(1, min(aim or self.most_at_once, self.most_at_once))
+        #: Whether workers get inputs before they have finished those that they have.
+        careful = alone or self.definition.at_most_once
+        self.ahead = self.most_at_once == 1 and not (careful or self.batches)
         self.solo: deque[Input] = deque()
         self.mean: float | None = None
         self.durations: deque[float] = deque(maxlen=101)
@@ -242,12 +270,52 @@ class Pool:
     @property
     def backlog(self) -> int:
         """Inputs that wait."""
-        return self.turns.count + len(self.solo)
+        gathering = sum(turns.count for turns in self.batches.values()) if self.batches else 0
+        return self.turns.count + len(self.solo) + gathering
+
+    @property
+    def per_worker(self) -> int:
+        """Inputs for each worker that its size aims at."""
+        return self.aim * self._batch
+
+    @property
+    def places(self) -> int:
+        """Inputs that all its workers together may run at once."""
+        return self.settings.max_containers * self.most_at_once * self._batch
+
+    @property
+    def _batch(self) -> int:
+        return max((turns.size for turns in self.batches.values()), default=1)
+
+    def room(self, worker: Worker) -> int:
+        """Return how many more inputs, or batches, a worker may run at once."""
+        if self.batches:
+            running = len({item.batch or item.lease for item in worker.leases.values()})
+        else:
+            running = len(worker.leases)
+        return self.most_at_once - running
+
+    def admits(self, worker: Worker) -> bool:
+        """Whether a worker may be given inputs: what `ready` holds."""
+        if worker.solo or worker.stopping or worker.state not in ("idle", "busy"):
+            return False
+        if self.ahead:
+            return not worker.lent
+        return self.room(worker) > 0 and not (self.definition.single_use and worker.ran)
 
     @property
     def starting(self) -> int:
         """Workers on their way: loading the function, or not there yet."""
         return len(self.binding) + self.short
+
+
+def _batches_of(definition: DefinitionLike) -> dict[str, schedule.Batches[Call, Input]]:
+    said = {"": definition.batching} | {m.name: m.batching for m in definition.methods}
+    return {
+        name: schedule.Batches(max(1, batching.max_batch_size), max(0.0, batching.wait or 0.0))
+        for name, batching in said.items()
+        if batching.max_batch_size is not None
+    }
 
 
 class Client:
