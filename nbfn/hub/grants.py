@@ -59,10 +59,10 @@ def _ahead(t: Tables, pool: Pool) -> None:
 
 def _at_once(t: Tables, pool: Pool) -> None:
     turns = pool.turns
+    fair = math.ceil(turns.count / max(1, len(pool.ready)))
     for worker in _with_room(pool):
         if not turns.count:
             break
-        fair = math.ceil(turns.count / len(pool.ready))
         _lease(t, worker, list(turns.take(min(pool.room(worker), fair))))
 
 

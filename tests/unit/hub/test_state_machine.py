@@ -23,12 +23,15 @@ class AnyOrder(RuleBasedStateMachine):
         self.fs = [
             self.world.register("f", max_containers=2, retries=1),
             self.world.register("g", max_containers=3, min_containers=1),
+            self.world.register("at once", at_once=(3, 2), max_containers=2, retries=1),
+            self.world.register("batches", batches=(4, 1.0), at_once=(2, 2), max_containers=2),
+            self.world.register("single", options={"single_use": True}, max_containers=2),
         ]
 
     def _pick(self, names: list[str], data: st.DataObject) -> str:
         return data.draw(st.sampled_from(sorted(names)))
 
-    @rule(which=st.integers(0, 1), count=st.integers(1, 30), durable=st.booleans())
+    @rule(which=st.integers(0, 4), count=st.integers(1, 30), durable=st.booleans())
     def begin_a_call(self, which: int, count: int, durable: bool) -> None:
         self.calls += 1
         name = self.world.call(f"fc-{self.calls}", self.fs[which], count, durable=durable)

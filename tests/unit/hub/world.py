@@ -5,24 +5,41 @@ It carries out effects the way processes would, without any process, and keeps i
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
+from typing import Any
 
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
 from nbfn.hub.state import State
-from nbfn.hub.tables import Limits, Pool
+from nbfn.hub.tables import Limits, Pool, Worker
 from nbfn.types import InputStatus
-from nbfn.wire.messages import Definition, Environment, Payload, PoolSettings, RetryPolicy
+from nbfn.wire.messages import (
+    Batching,
+    Concurrency,
+    Definition,
+    Environment,
+    Payload,
+    PoolSettings,
+    RetryPolicy,
+)
 
 PYTHON = "/usr/bin/python"
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
 
 
 def definition(
-    name: str = "f", digest: str = "1", retries: int = 0, timeout: float = 300.0, **pool: float
+    name: str = "f",
+    digest: str = "1",
+    retries: int = 0,
+    timeout: float = 300.0,
+    at_once: tuple[int, int] | None = None,
+    batches: tuple[int, float] | None = None,
+    options: dict[str, Any] | None = None,
+    **pool: float,
 ) -> Definition:
-    """Return a definition as small as can be."""
+    """Return a definition as small as can be; ``options`` are fields of it."""
     return Definition(
         name,
         Payload(b""),
@@ -31,6 +48,9 @@ def definition(
         timeout=timeout,
         retries=RetryPolicy(max_retries=retries),
         pool=PoolSettings(**pool),
+        concurrency=Concurrency(*at_once) if at_once else Concurrency(),
+        batching=Batching(*batches) if batches else Batching(),
+        **(options or {}),
     )
 
 
@@ -207,11 +227,19 @@ class World:
         return self.functions[made.name]
 
     def call(
-        self, name: str, function: str, count: int, *, kind: str = "map", durable: bool = False
+        self,
+        name: str,
+        function: str,
+        count: int,
+        *,
+        kind: str = "map",
+        durable: bool = False,
+        method: str = "",
     ) -> str:
         """Begin a call with inputs 0..count-1, all at once."""
         inputs = [(index, f"{name}:{index}") for index in range(count)]
-        self.put(e.CallPut("cl-1", name, function, 0, kind, inputs, closed=True, durable=durable))
+        put = e.CallPut("cl-1", name, function, 0, kind, inputs, closed=True, durable=durable)
+        self.put(dataclasses.replace(put, method=method))
         return name
 
     def up(self, count: int | None = None) -> None:
@@ -229,6 +257,19 @@ class World:
         """Return how many workers a pool may have."""
         return max(pool.settings.max_containers, pool.settings.min_containers)
 
+    def _check_room(self, worker: Worker) -> None:
+        """No worker has more than it may run at once, but where inputs go ahead; batches are pure."""
+        pool = worker.pool
+        if pool is None:
+            return
+        assert not worker.leases or pool.ahead or pool.room(worker) >= 0
+        assert not (pool.definition.single_use and worker.ran > 1)
+        sizes = Counter(item.batch for item in worker.leases.values() if item.batch)
+        for batch, size in sizes.items():
+            methods = {i.call.method for i in worker.leases.values() if i.batch == batch}
+            assert len(methods) == 1
+            assert size <= pool.batches[methods.pop()].size
+
     def check(self) -> None:
         """Hold the tables against each other and against this world's own account."""
         tables = self.state.tables
@@ -239,6 +280,7 @@ class World:
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
         for worker in tables.workers.values():
+            self._check_room(worker)
             for lease, item in worker.leases.items():
                 held[id(item)] += 1
                 assert item.worker is worker
