@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nbfn.function import Function
     from nbfn.image import Image
     from nbfn.marks import batched, build, concurrent, enter, exit, method
+    from nbfn.output import enable_output
     from nbfn.retries import Retries
     from nbfn.schedule import Cron, Period
     from nbfn.secret import Secret
@@ -75,6 +76,7 @@ __all__ = [
     "concurrent",
     "current_function_call_id",
     "current_input_id",
+    "enable_output",
     "enter",
     "exception",
     "exit",
@@ -125,6 +127,7 @@ _HOMES = {
     "concurrent": "marks",
     "current_function_call_id": "context",
     "current_input_id": "context",
+    "enable_output": "output",
     "enter": "marks",
     "exit": "marks",
     "fastapi_endpoint": "endpoint",

@@ -17,17 +17,22 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, Never, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Never, ParamSpec, Protocol, Self, TypeVar, overload
 
-from nbfn import endpoint
-from nbfn.client import Client
+from nbfn import deployment, endpoint
+from nbfn.client import Client, attached
+from nbfn.config import default_environment
 from nbfn.definition import Home, generates
+from nbfn.deployment import Member
+from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import Partial, unwrapped
 from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, check_name
 from nbfn.retries import Retries
-from nbfn.sync import blocking
+from nbfn.running import Run
+from nbfn.sync import Blocking, blocking, streaming
+from nbfn.wire import messages
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,16 +69,35 @@ class Decorator(Protocol):
     def __call__(self, raw: Callable[P, R], /) -> Function[P, R, R]: ...
 
 
+async def _lookup(
+    name: str,
+    *,
+    client: Client | None = None,
+    environment_name: str | None = None,
+    create_if_missing: bool = False,
+) -> App:
+    __tracebackhide__ = True
+    where = environment_name or default_environment()
+    check_name("The app's name", name)
+    session = await attached(client)
+    found: messages.AppFound = await session.request(
+        lambda number: messages.FindApp(number, name, where, create_if_missing)
+    )
+    return App._found(found.app)
+
+
 class App:
     """A set of Functions, by name.
 
-    An App lives as long as its process; `deploy` makes its Functions known to other notebooks.
+    Its Functions may be called at once: they are registered in an ephemeral App that lives as long as
+    this process. `run` gives them one with an end; `deploy` makes them known to other notebooks.
 
     Args:
         name: Its name; needed for `deploy`.
         image: What its Functions' workers are made of, where they do not say it themselves.
         secrets: Environment variables for all its Functions: `Secret`s. A Function's own win over them.
-        tags, volumes, include_source: Accepted for Modal programs, without effect here.
+        tags: Words for people and programs; see `set_tags`.
+        volumes, include_source: Accepted for Modal programs, without effect here.
 
     Raises:
         InvalidError: If the name cannot be one.
@@ -104,10 +128,23 @@ class App:
         options = Options.read({"image": image, "secrets": secrets or None, "volumes": volumes})
         self._secrets = options.secrets
         self._name = name
-        self._image = image
         self._tags = dict(tags or {})
         self._home = Home(name or "", app=self)
         self._functions: dict[str, Function[..., Any]] = {}
+        self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        #: Of Functions that are made from now on and name none themselves.
+        self.image: Any = image
+
+    @classmethod
+    def _found(cls, row: messages.AppRow) -> App:
+        self = cls(row.name, tags=row.tags)
+        self._home.deployed_name, self._home.environment_name = row.name, row.environment_name
+        self._home.app_id = row.id
+        return self
+
+    #: ``App.lookup(name, *, client=None, environment_name=None, create_if_missing=False)``: the deployed
+    #: App of a name. Raises NotFoundError if there is none and none is to be made.
+    lookup: ClassVar = Blocking(_lookup)
 
     @property
     def name(self) -> str | None:
@@ -121,8 +158,13 @@ class App:
 
     @property
     def app_id(self) -> str | None:
-        """Its id at the hub, once a Function of it is registered there."""
+        """Its id at the hub: of the run that goes on, else once it was deployed or a Function of it called."""
         return self._home.app_id
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether it runs with ``interactive=True``."""
+        return self._home.interactive
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any]]:
@@ -130,9 +172,18 @@ class App:
         return dict(self._functions)
 
     @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """Its local entrypoints by name."""
+        return dict(self._entrypoints)
+
+    @property
     def registered_web_endpoints(self) -> list[str]:
         """The names of its Functions that are web endpoints."""
         return [name for name, function in self._functions.items() if function.spec.endpoint]
+
+    def _members(self) -> list[Member]:
+        """Return all that is registered with the App, in the order of the source."""
+        return list(self._functions.values())
 
     def function(
         self,
@@ -184,7 +235,7 @@ class App:
                 "scaledown_window": scaledown_window,
                 "serialized": serialized,
                 "is_generator": is_generator,
-                "image": self._image,
+                "image": self.image,
                 **others,
             }
         )
@@ -202,16 +253,105 @@ class App:
         _check_fit(raw, name, options)
         options = endpoint.checked(name, options)
         function: Function[..., Any] = Function._local(raw, name, options, self._home)
-        before = self._functions.get(name)
-        if before is not None and not _is_interactive():
-            old, new = _full_name(before.get_raw_f()), _full_name(raw)
-            warnings.warn(
-                f"Function {name!r} of {self!r} is replaced: it was {old}, now it is {new}.",
-                UserWarning,
-                stacklevel=3,
-            )
+        if (before := self._functions.get(name)) is not None:
+            _warn_replaced(self, name, before, raw)
         self._functions[name] = function
         return function
+
+    def local_entrypoint(
+        self, *forgotten: Any, name: str | None = None
+    ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
+        """Make a decorator for a function that ``nbfn run`` runs here, its arguments read from the command line.
+
+        Args:
+            *forgotten: Nothing; there to tell that the parentheses are missing.
+            name: Another name than the function's own.
+
+        Raises:
+            InvalidError: If the parentheses are missing, or the App has an entrypoint of that name.
+        """
+        if forgotten:
+            raise InvalidError(
+                "Did you forget parentheses? Write @app.local_entrypoint() above the def."
+            )
+
+        def decorate(raw: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            called = name or str(getattr(raw, "__name__", ""))
+            check_name("The entrypoint's name", called)
+            if called in self._entrypoints and not _is_interactive():
+                raise InvalidError(
+                    f"{self!r} has a local entrypoint {called!r} already; give this one another name."
+                )
+            made = LocalEntrypoint(raw, called)
+            self._entrypoints[called] = made
+            return made
+
+        return decorate
+
+    def include(self, other_app: App, /, inherit_tags: bool = True) -> Self:
+        """Take over all Functions of another App: from now on they are this App's.
+
+        Args:
+            other_app: The other one; running or deploying it does no longer register them.
+            inherit_tags: Whether its tags come along, where this one has none of that name.
+
+        Raises:
+            InvalidError: If one of the two is running.
+        """
+        if self._home.running_id or other_app._home.running_id:
+            raise InvalidError(
+                "An App cannot include another, or be included, while it is running."
+            )
+        for name, function in other_app._functions.items():
+            if name in self._functions and self._functions[name] is not function:
+                _warn_replaced(self, name, self._functions[name], function.get_raw_f())
+            function._home, function._state = self._home, None
+            self._functions[name] = function
+        if inherit_tags:
+            self._tags = other_app._tags | self._tags
+        return self
+
+    @streaming
+    def run(
+        self,
+        *,
+        name: str | None = None,
+        client: Client | None = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> Run[App]:
+        """Run the App until the end of the ``with`` block (or ``async with``).
+
+        At the end its running inputs are cancelled, spawned ones too, and its handles lose their ids.
+        A Function that is called after that is registered anew in this process's own ephemeral App,
+        or, if the App was deployed before, is the deployed one again.
+
+        Args:
+            name: What the run is called; the App's name when not given.
+            client: The connection to use; this process's when not given.
+            detach: Whether it goes on after the block, and after this process, until it is stopped.
+            interactive: Whether remote code may open a terminal; needs `enable_output`.
+            environment_name: The environment; the default one when not given.
+
+        Raises:
+            InvalidError: If it is running already, or a worker does this while it loads a function.
+
+        Examples:
+            >>> with app.run():  # doctest: +SKIP
+            ...     square.remote(3)
+        """
+        return Run(
+            self,
+            self._home,
+            self._members,
+            name=name or self._name or "",
+            client=client,
+            environment_name=environment_name,
+            detach=detach,
+            interactive=interactive,
+            tags=self._tags,
+        )
 
     @blocking
     async def deploy(
@@ -223,33 +363,77 @@ class App:
         client: Client | None = None,
         strategy: str = "rolling",
     ) -> App:
-        """Register all Functions of the App under its name, so that any notebook finds them by `Function.from_name`.
+        """Have any notebook find the Functions of the App by its name: `Function.from_name`.
+
+        Its names change all at once, and only if all could be registered; what it had before and has
+        no more is not found any longer. Nothing happens if nothing changed.
 
         Args:
             name: The name to deploy under; the App's own when not given.
-            environment_name: The environment; "main" when not given.
-            tag, client, strategy: Accepted for Modal programs; running calls always finish on the
-                version they began with.
+            environment_name: The environment; the default one when not given.
+            tag: A word for `nbfn app history`.
+            client: The connection to use; this process's when not given.
+            strategy: "rolling": workers finish what they have of the version before. "recreate":
+                they end at once, and new inputs wait for new ones.
 
         Returns:
             The App.
 
         Raises:
             InvalidError: If there is no name.
+            NotFoundError: If there is no such environment.
         """
+        __tracebackhide__ = True
+        await self._deploy(
+            name, environment_name=environment_name, tag=tag, strategy=strategy, client=client
+        )
+        return self
+
+    async def _deploy(self, name: str | None = None, **options: Any) -> messages.AppFound:
         __tracebackhide__ = True
         deployed = name or self._name
         if not deployed:
             raise InvalidError(
                 "An App needs a name to be deployed: App('name') or app.deploy(name='name')."
             )
-        home = self._home
-        home.deployed_name = check_name("The app's name", deployed)
-        if environment_name is not None:
-            home.environment_name = environment_name
-        for function in list(self._functions.values()):
-            await function._deploy()
-        return self
+        return await deployment.deploy(
+            self._home, self._members(), name=deployed, tags=self._tags, **options
+        )
+
+    @blocking
+    async def set_tags(self, tags: Mapping[str, str], *, client: Client | None = None) -> None:
+        """Replace the App's tags, at the hub too if it is there.
+
+        Args:
+            tags: Names and values.
+            client: The connection to use; this process's when not given.
+
+        Raises:
+            InvalidError: If they are not strings.
+        """
+        __tracebackhide__ = True
+        if not all(isinstance(part, str) for pair in tags.items() for part in pair):
+            raise InvalidError(f"tags is {tags!r}; it must be a dict from strings to strings.")
+        self._tags = dict(tags)
+        if (app_id := self._home.app_id) is not None:
+            session = await attached(client)
+            await session.request(lambda number: messages.SetTags(number, app_id, self._tags))
+
+    @blocking
+    async def get_tags(self, *, client: Client | None = None) -> dict[str, str]:
+        """Return the App's tags, as the hub has them if it is there.
+
+        Args:
+            client: The connection to use; this process's when not given.
+        """
+        __tracebackhide__ = True
+        if (app_id := self._home.app_id) is not None:
+            session = await attached(client)
+            found: messages.AppFound = await session.request(
+                lambda number: messages.FindApp(number, app_id)
+            )
+            self._tags = dict(found.app.tags)
+        return dict(self._tags)
 
     def __repr__(self) -> str:
         return f"App({self._name!r})" if self._name else "App()"
@@ -316,6 +500,18 @@ def _required(raw: Callable[..., Any]) -> list[str]:
     except (TypeError, ValueError):
         return []  # a builtin that does not say
     return [repr(p.name) for p in parameters if p.kind in named and p.default is p.empty]
+
+
+def _warn_replaced(
+    app: App, name: str, before: Function[..., Any, Any], raw: Callable[..., Any]
+) -> None:
+    if not _is_interactive():
+        old, new = _full_name(before.get_raw_f()), _full_name(raw)
+        warnings.warn(
+            f"Function {name!r} of {app!r} is replaced: it was {old}, now it is {new}.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _full_name(raw: Callable[..., Any]) -> str:

@@ -6,7 +6,9 @@ import atexit
 import os
 import threading
 
+import nbfn
 from nbfn import discovery, exception
+from nbfn.config import default_environment
 from nbfn.session import Session
 from nbfn.sync import Blocking, blocking
 from nbfn.types import FunctionAutoscalerSettings
@@ -107,6 +109,83 @@ class Client(Session):
             NotFoundError: If there is no such call.
         """
         await self.request(lambda number: messages.Cancel(number, call_id))
+
+    @blocking
+    async def apps(self, environment_name: str = "") -> list[messages.AppRow]:
+        """Return all Apps of an environment, the newest first.
+
+        Raises:
+            NotFoundError: If there is no such environment.
+        """
+        where = environment_name or default_environment()
+        answer: messages.Apps = await self.request(lambda number: messages.GetApps(number, where))
+        return list(answer.apps)
+
+    @blocking
+    async def find_app(self, app: str, environment_name: str = "") -> messages.AppRow:
+        """Return an App by its id, or the deployed one of a name.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        where = environment_name or default_environment()
+        answer: messages.AppFound = await self.request(
+            lambda number: messages.FindApp(number, app, where)
+        )
+        return answer.app
+
+    @blocking
+    async def stop_app(self, app_id: str) -> None:
+        """Cancel an App's calls, let its workers go and free its name; a second time does nothing.
+
+        Raises:
+            NotFoundError: If there is no such App.
+        """
+        await self.request(lambda number: messages.StopApp(number, app_id))
+
+    @blocking
+    async def app_history(self, app_id: str) -> list[messages.DeploymentRow]:
+        """Return an App's deployments, the newest first.
+
+        Raises:
+            NotFoundError: If there is no such App.
+        """
+        answer: messages.History = await self.request(
+            lambda number: messages.GetHistory(number, app_id)
+        )
+        return list(answer.deployments)
+
+    @blocking
+    async def rollback_app(
+        self, app_id: str, version: int = 0, *, strategy: str = "rolling", by: str = ""
+    ) -> messages.AppRow:
+        """Deploy an App as it was, as a new version.
+
+        Args:
+            app_id: The App's id.
+            version: That was once deployed; 0 for the one before the current, -1 for the current one
+                with fresh workers.
+            strategy: rolling or recreate.
+            by: Who does it, for the history.
+
+        Raises:
+            NotFoundError: If there is no such App, or the version is not kept.
+        """
+        answer: messages.AppFound = await self.request(
+            lambda number: messages.Rollback(
+                number, app_id, version, strategy, by, nbfn.__version__
+            )
+        )
+        return answer.app
+
+    @blocking
+    async def stop_worker(self, worker: str, *, graceful: bool = False) -> None:
+        """End a worker; what it runs is run again elsewhere, or, gracefully, finished first.
+
+        Raises:
+            NotFoundError: If there is no such worker.
+        """
+        await self.request(lambda number: messages.StopWorker(number, worker, graceful))
 
     @blocking
     async def stop_hub(self) -> None:

@@ -61,6 +61,9 @@ class Settings:
         2, "Workers kept ready for any function, per Python environment in use."
     )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
+    environment: str = _setting(
+        "", "The environment that Apps are deployed, run and looked up in; empty means main."
+    )
     retention: float = _setting(7 * 86400.0, "Seconds the results of spawned calls are kept.")
     web_hosts: str = _setting(
         "",
@@ -95,6 +98,11 @@ class Settings:
                     f"Setting {name!r} in {where} is {value!r}; it needs a {kinds[name]}."
                 ) from None
         return cls(**(values | given))
+
+
+def default_environment() -> str:
+    """Return the environment of who names none; ``MODAL_ENVIRONMENT`` is heard as well."""
+    return Settings.load().environment or os.environ.get("MODAL_ENVIRONMENT", "")
 
 
 def _from_file(path: Path) -> list[tuple[str, str, Any]]:

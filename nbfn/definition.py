@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import linecache
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 
 from nbfn.client import Client
+from nbfn.config import default_environment
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.modules import carrying, warn_of_changes
 from nbfn.options import Options
@@ -30,7 +32,6 @@ from nbfn.wire.messages import (
     Definition,
     Endpoint,
     FunctionInfo,
-    Message,
     Payload,
     PoolSettings,
     Resources,
@@ -53,20 +54,46 @@ class Home:
 
     name: str = ""
     ephemeral_id: str = field(default_factory=lambda: new_id("ap"))
-    environment_name: str = ""
+    environment_name: str = ""  # empty: the default one of whoever asks
     deployed_name: str = ""
+    running_id: str = ""  # of the `app.run()` that goes on
+    staged: dict[str, int] | None = None  # the versions that the deployment under way has so far
     app_id: str | None = None
     app: Any = None  # the App itself, which is a layer up
+    interactive: bool = False
 
-    def register(self, number: int, definition: Definition) -> Message:
-        """Return the message that registers a definition here."""
-        if self.deployed_name:
-            return messages.Register(
-                number, self.deployed_name, definition, "", self.environment_name
-            )
-        return messages.Register(
-            number, self.name, definition, self.ephemeral_id, self.environment_name
+    @property
+    def environment(self) -> str:
+        """The environment, where need be the default one."""
+        return self.environment_name or default_environment()
+
+    @property
+    def place(self) -> str:
+        """The id or name of the App under which the Functions are found now."""
+        if self.staged is not None:
+            return self.deployed_name
+        return self.running_id or self.deployed_name or self.ephemeral_id
+
+    async def register(self, client: Client, definition: Definition) -> FunctionInfo:
+        """Register a definition here."""
+        __tracebackhide__ = True
+        named = bool(self.deployed_name) and (self.staged is not None or not self.running_id)
+        register = functools.partial(
+            messages.Register,
+            app=self.deployed_name if named else self.name,
+            definition=definition,
+            app_id="" if named else self.place,
+            environment_name=self.environment,
+            staged=self.staged is not None,
         )
+        answer: messages.Registered = await client.request(register)
+        info = answer.info
+        self.app_id = info.app_id
+        if self.staged is not None:
+            self.staged[info.name] = info.version
+        if not named:  # what was deployed is not deployed again only because a hub forgot it
+            client.remember(info.id, register(0))
+        return info
 
 
 @dataclass(slots=True)

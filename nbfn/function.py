@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 from nbfn import capture, context, endpoint, exception
 from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
 from nbfn.client import Client, attached
+from nbfn.config import default_environment
 from nbfn.definition import Home, Live, define, generates
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.mapping import Inputs, MapResult, each
@@ -83,7 +83,7 @@ class Function(Generic[P, R, Original]):
     _shown: str
     _state: Live | None
     _registering: bool
-    _version: int  # asked for by handles found by name; 0 for the newest
+    _deployment: int  # of its App, that a handle found by name stays with; 0 for the newest
     __name__: str
     __wrapped__: Callable[..., Any]
 
@@ -114,7 +114,7 @@ class Function(Generic[P, R, Original]):
         self._shown = f"Function({name!r})"
         self._state = None
         self._registering = False
-        self._version = 0
+        self._deployment = 0
         return self
 
     @classmethod
@@ -147,7 +147,7 @@ class Function(Generic[P, R, Original]):
             name: The Function's name in it.
             namespace: Accepted for Modal programs, without meaning.
             environment_name: The environment it was deployed in; "main" when not given.
-            version: Stay with this version; the newest one when not given.
+            version: Stay with this version of the App (see ``nbfn app history``); the newest when not given.
             client: The connection to use; this process's when not given.
             tag: The former name of ``name``.
 
@@ -170,9 +170,11 @@ class Function(Generic[P, R, Original]):
             raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
         self: Function[..., Any] = cls._make(name)
         environment = environment_name or ""
-        self._find = lambda number: messages.Lookup(number, app_name, name, environment)
+        self._find = lambda number: messages.Lookup(
+            number, app_name, name, environment or default_environment(), self._deployment
+        )
         self._client = client
-        self._version = version or 0
+        self._deployment = version or 0
         shown = f", environment_name={environment_name!r}" if environment_name else ""
         shown += f", version={version}" if version else ""
         self._shown = f"Function.from_name({app_name!r}, {name!r}{shown})"
@@ -218,10 +220,8 @@ class Function(Generic[P, R, Original]):
         if not info.deployed or state.snapshot is None or not state.snapshot.current():
             return None
         try:
-            answer = await client.request(lambda number: messages.LookupId(number, info.id))
+            await client.request(lambda number: messages.LookupId(number, info.id, state.version))
         except exception.NotFoundError:
-            return None
-        if answer.info.version < state.version:
             return None
         return dataclasses.replace(state, client=client, epoch=client.epoch)
 
@@ -236,12 +236,9 @@ class Function(Generic[P, R, Original]):
                 f"this is Python {ours}. Call it from a notebook with Python "
                 f"{info.environment.python}, or deploy it again from this one."
             )
-        if self._version > info.version:
-            raise exception.NotFoundError(
-                f"Function {info.name!r} of app {info.app!r} has no version {self._version}; "
-                f"the newest is {info.version}."
-            )
-        return Live(client, client.epoch, info, self._version)
+        # A call that finds its App stopped and deployed anew looks for its Function once more.
+        client.remember(info.id, self._find(0))
+        return Live(client, client.epoch, info, info.version if self._deployment else 0)
 
     async def _register(self, client: Client, raw: Callable[..., Any]) -> Live:
         __tracebackhide__ = True
@@ -253,11 +250,7 @@ class Function(Generic[P, R, Original]):
         finally:
             self._registering = False
         definition = define(self._name, raw, payload, self._options, client.carrier.durable)
-        register = functools.partial(self._home.register, definition=definition)
-        answer: messages.Registered = await client.request(register)
-        info = answer.info
-        self._home.app_id = info.app_id
-        client.remember(info.id, register(0))
+        info = await self._home.register(client, definition)
         modules = [module for module in modules if module.__name__.encode() in payload]
         others = [
             value for _, kind, value in snapshot.found if kind == "Function" and value is not self
@@ -273,18 +266,6 @@ class Function(Generic[P, R, Original]):
                     await value._live()
         finally:
             self._registering = False
-
-    async def _deploy(self) -> None:
-        """Register it where its App is now, unless it is there."""
-        home, state = self._home, self._state
-        if (
-            state is None
-            or not state.current()
-            or not state.info.deployed
-            or state.info.app != home.deployed_name
-        ):
-            self._state = None
-            await self._live()
 
     @blocking
     async def hydrate(self, client: Client | None = None) -> Function[P, R, Original]:
@@ -661,14 +642,9 @@ class Function(Generic[P, R, Original]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._state is not None:
-            return _from_id, (self._state.info.id, self._name, self._version)
+            return _from_id, (self._state.info.id, self._name, self._deployment)
         if self._registering:  # it refers to itself: it is found by name when it runs
-            home = self._home
-            return _from_home, (
-                home.deployed_name or home.ephemeral_id,
-                self._name,
-                home.environment_name,
-            )
+            return _from_home, (self._home.place, self._name, self._home.environment)
         raise InvalidError(
             f"{self!r} cannot be sent before the hub knows it. Call its hydrate() first, or call it once."
         )
@@ -680,11 +656,11 @@ def _one_name(name: str | None, tag: str | None) -> str:
     return check_name("The function's name", name if tag is None else tag)
 
 
-def _from_id(function_id: str, name: str, version: int) -> Function[..., Any]:
+def _from_id(function_id: str, name: str, deployment: int) -> Function[..., Any]:
     self: Function[..., Any] = Function._make(name)
     self._travelled = True
-    self._find = lambda number: messages.LookupId(number, function_id)
-    self._version = version
+    self._find = lambda number: messages.LookupId(number, function_id, 0, deployment)
+    self._deployment = deployment
     self._shown = f"<Function {name!r} {function_id}>"
     return self
 

@@ -35,7 +35,8 @@ def enter(environment: Environment) -> None:
 def set_variables(bind: Bind) -> None:
     """Give this process the Function's environment variables, before any code of the user's."""
     os.environ.update(bind.variables)
-    os.environ["MODAL_ENVIRONMENT"] = bind.environment_name
+    name = bind.environment_name
+    os.environ.update(NBFN_ENVIRONMENT=name, MODAL_ENVIRONMENT=name)
     if "TZ" in bind.variables:
         time.tzset()
 

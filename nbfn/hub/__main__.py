@@ -94,6 +94,10 @@ def _assemble(
         kill_grace=settings.kill_grace,
     )
     state = State(m.new_id, epoch=epoch, limits=limits)
+    registry = state.tables.registry
+    registry.environments |= store.load_environments()
+    for app in store.load_apps():
+        registry.restore_app(app)
     for record in store.load_functions():
         state.tables.registry.restore(record)
     for secret in store.load_secrets():

@@ -26,8 +26,9 @@ def review(t: Tables) -> None:
     """See which Functions are to be called by themselves; an App came, changed or went."""
     wanted = {}
     for record in t.registry.functions.values():
-        schedule, anchor = record.definition.schedule, _anchor(t, record)
-        if schedule is None or anchor is None:
+        if (anchor := _anchor(t, record)) is None:
+            continue
+        if (schedule := record.definition.schedule) is None:
             continue
         known = t.agenda.get(record.id)
         if known is None or known.schedule != schedule or known.anchor != anchor:
@@ -60,11 +61,13 @@ def run(t: Tables) -> None:
 
 
 def _anchor(t: Tables, record: FunctionRecord) -> float | None:
-    """Return when the App of a scheduled Function was deployed; None when it is not to be called by itself."""
-    if record.base or record.definition.schedule is None or not record.deployed:
+    """Return when a scheduled Function was deployed, or its run began; None when it is not to be called by itself."""
+    app = t.registry.apps[record.app_id]
+    if record.base or not record.live or app.stopped is not None:
         return None
-    known = t.agenda.get(record.id)
-    return known.anchor if known is not None else t.wall
+    if app.deployed or app.scoped:
+        return app.anchors.get(record.name, app.created)
+    return None
 
 
 def _plan(t: Tables, appointment: Appointment) -> None:

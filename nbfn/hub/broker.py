@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbfn.hub import effects, endpoints, events, speech
+from nbfn.hub import effects, endpoints, events, overview, speech
 from nbfn.hub.clock import Clock
 from nbfn.hub.departures import EXIT_GRACE
 from nbfn.hub.effects import (
@@ -24,7 +24,6 @@ from nbfn.hub.events import (
     Event,
 )
 from nbfn.hub.leftovers import Leftovers
-from nbfn.hub.overview import calls, counters, functions, workers
 from nbfn.hub.pool import WorkerProcesses, memory_of
 from nbfn.hub.state import State
 from nbfn.hub.store import Store, StoredCall
@@ -107,7 +106,8 @@ class Broker:
         self._actions = self._action_table()
 
     def restore(self, found: Sequence[events.CallRestored]) -> None:
-        """Take up the durable calls of the hub before this one."""
+        """Take up the Apps and durable calls of the hub before this one."""
+        self._handle(events.AppsRestored())
         for call in found:
             self._handle(call)
         if endpoints.known(self._state.tables):
@@ -243,6 +243,8 @@ class Broker:
             self._router.send(connection, self._endpoint(message))
         elif isinstance(message, m.Register) and (lacking := self._web_lacks(message)):
             self._router.send(connection, m.Failed(message.request, "execution", lacking))
+        elif isinstance(message, m.GetApps | m.GetHistory | m.GetEnvironments):
+            self._router.send(connection, self._listed(message))
         else:
             if isinstance(message, m.Results):
                 self._leftovers.handed_over(peer.id, [result.payload for result in message.results])
@@ -292,17 +294,40 @@ class Broker:
 
     def _looked_up(self, message: m.Lookup | m.LookupId) -> Message:
         registry = self._state.tables.registry
+        version: int | None = 0
         if isinstance(message, m.LookupId):
-            found = (
-                registry.functions.get(message.function)
-                or f"No function has the id {message.function!r}."
-            )
+            record = registry.functions.get(message.function)
+            if record is not None and message.deployment:
+                version = registry.pinned(record, message.deployment)
+            found = registry.by_id(message.function, version or message.version)
+        elif message.deployment:
+            where = (message.app, message.name, message.environment_name)
+            pinned = registry.deployed_as(*where, message.deployment)
+            found, version = pinned if not isinstance(pinned, str) else (pinned, 0)
         else:
             found = registry.find(message.app, message.name, message.environment_name)
+        if version is None:
+            found = f"Version {message.deployment} of the app is not kept."
         if isinstance(found, str):
             return m.Failed(message.request, "not_found", found)
-        info = self._web.complete(speech.info(found, found.latest, created=False))
+        info = self._web.complete(speech.info(found, version or found.latest, created=False))
         return m.Registered(message.request, info)
+
+    def _listed(self, message: m.GetApps | m.GetHistory | m.GetEnvironments) -> Message:
+        tables = self._state.tables
+        if isinstance(message, m.GetEnvironments):
+            found = tuple(m.EnvironmentRow(**row) for row in overview.environments(tables))
+            return m.Environments(message.request, found)
+        if isinstance(message, m.GetApps):
+            if missing := tables.registry.no_environment(message.environment_name):
+                return m.Failed(message.request, "not_found", missing)
+            rows = overview.apps(tables, message.environment_name)
+            return m.Apps(message.request, tuple(m.AppRow(**row) for row in rows))
+        app = tables.registry.apps.get(message.app_id)
+        if app is None:
+            return m.Failed(message.request, "not_found", f"No app has the id {message.app_id!r}.")
+        kept = sorted(app.deployments.values(), key=lambda d: -d.version)
+        return m.History(message.request, tuple(speech.deployment(d) for d in kept))
 
     def _endpoint(self, message: m.LookupEndpoint) -> Message:
         found = endpoints.find(self._state.tables, message.label)
@@ -334,19 +359,19 @@ class Broker:
         record = tables.registry.functions.get(message.function)
         if record is None:
             return _unknown(message.request, message.function)
-        now = counters(tables, record)
+        now = overview.counters(tables, record)
         return m.Stats(message.request, now.backlog, now.workers, now.running, now.headroom)
 
     def _overview(self, request: int) -> m.Overview:
         tables = self._state.tables
         tables.now = self._now()
-        rows = workers(tables)
+        rows = overview.workers(tables)
         return m.Overview(
             request,
             tables.revision,
             speech.replace(self._about, uptime=round(tables.now - self._started, 1)),
-            tuple(m.FunctionRow(**row) for row in functions(tables)),
-            tuple(m.CallRow(**row) for row in calls(tables)),
+            tuple(m.FunctionRow(**row) for row in overview.functions(tables)),
+            tuple(m.CallRow(**row) for row in overview.calls(tables)),
             tuple(m.WorkerRow(**row, memory=memory_of(row["pid"])) for row in rows),
         )
 
@@ -398,7 +423,11 @@ class Broker:
 
     def _perform(self, effect: Effect) -> None:
         action = self._actions.get(type(effect))
-        if action is not None:
+        if isinstance(effect, effects.Answer) and effect.what == "app":
+            app, changed = effect.value
+            row = m.AppRow(**overview.app_row(self._state.tables, app))
+            self._send(effect.client, m.AppFound(effect.request, row, changed))
+        elif action is not None:
             action(effect)
         else:
             to, message = speech.said(effect)
@@ -429,6 +458,9 @@ class Broker:
 
 _SAVES = frozenset(
     {
+        effects.SaveApp,
+        effects.SaveEnvironments,
+        effects.ForgetApp,
         effects.SaveFunction,
         effects.SaveVariant,
         effects.SaveSettings,

@@ -72,14 +72,11 @@ def _client_gone(t: Tables, client: Client) -> None:
     del t.clients[client.id]
     for call_id in list(client.calls):
         call = t.calls.get(call_id)
-        if call is not None:
+        if call is not None and t.registry.apps[call.pool.record.app_id].detached:
+            call.released = True  # nobody hears its outcomes, but it goes on
+        elif call is not None:
             _release(t, call)
     t.emit(DiscardClient(client.id))
-    for pool in list(t.pools.values()):
-        # What an ephemeral App registered lives as long as its process; durable calls still finish.
-        if pool.record.owner == client.id:
-            pool.retired = True
-            t.touch(pool)
     if client.executable:
         t.after(BLANKS_LINGER, supply.release_blanks, client.executable)
     t.changed()
@@ -99,16 +96,21 @@ def call_put(t: Tables, event: CallPut) -> None:
         t.emit(Accept(event.client, event.call))
         return
     record = t.registry.functions.get(event.function)
-    version = event.version or (record.latest if record else 0)
-    if record is None or version not in record.versions:
-        message = "The function is not known to this hub (any more). Register it again, or look it up by name."
-        t.emit(RefuseCall(event.client, event.call, "not_found", message))
+    deployment = event.deployment or _deployment_around(t, event.client, record)
+    version = event.version
+    if record is not None and deployment and not version:
+        version = t.registry.pinned(record, deployment) or 0
+    problem = t.registry.refusal(record, version)
+    if record is None or problem:
+        t.emit(RefuseCall(event.client, event.call, "not_found", problem))
         return
+    version = version or record.latest
     if problem := _no_method(record, version, event.method):
         t.emit(RefuseCall(event.client, event.call, "not_found", problem))
         return
     pool = sizing.pool_of(t, record, version)
     call = Call(event.call, event.client, pool, event.kind, t.now)
+    call.deployment = deployment
     call.durable = event.durable
     call.expected = event.expected
     call.parent, call.method = event.parent, event.method
@@ -135,6 +137,18 @@ def _no_method(record: FunctionRecord, version: int, method: str) -> str:
     names = ", ".join(known.name for known in definition.methods) or "none"
     what = f"it has no method {method!r}" if method else "call one of its methods"
     return f"{record.name!r} is a class; {what} (there are: {names})."
+
+
+def _deployment_around(t: Tables, client: str, record: FunctionRecord | None) -> int:
+    """Return the deployment that code calling from inside a worker stays with, for calls within its App."""
+    caller = t.clients.get(client)
+    worker = t.workers.get(caller.worker) if caller is not None else None
+    if worker is None or record is None:
+        return 0
+    calls = (item.call for item in worker.leases.values())
+    return next(
+        (c.deployment for c in calls if c.deployment and c.pool.record.app_id == record.app_id), 0
+    )
 
 
 def _ended(t: Tables, event: CallPut) -> Call | None:

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from nbfn.hub.events import DefinitionLike, Payload
+from nbfn.hub.records import AppRecord, Deployment
 
 #: A failure that the hub itself tells: code, sentence, attributes of the error.
 Fault = tuple[str, str, dict[str, Any]]
@@ -233,7 +234,7 @@ class TellProgress(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Effect):
-    """Answer a client's request: ``what`` is done, registered, settings or secrets; ``value``
+    """Answer a client's request: ``what`` is done, registered, settings, app or secrets; ``value``
     belongs to it.
     """
 
@@ -286,10 +287,35 @@ class Report(Effect):
 
 @dataclass(frozen=True, slots=True)
 class SaveFunction(Effect):
-    """Store a Function version; ``record`` is the registry's own."""
+    """Store a Function version; ``record`` is the registry's own. ``latest`` is the current one, if not this."""
 
     record: Any
     version: int
+    latest: int | None = None
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SaveApp(Effect):
+    """Store an App, and a deployment of it if that is new; its other deployments stay as they are."""
+
+    record: AppRecord
+    deployment: Deployment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetApp(Effect):
+    """Drop an App with its Functions."""
+
+    app_id: str
+    functions: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEnvironments(Effect):
+    """Store which environments there are, and since when."""
+
+    environments: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

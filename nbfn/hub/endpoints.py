@@ -70,10 +70,11 @@ def collision(t: Tables, event: FunctionPut) -> str:
 
 def _reachable(t: Tables) -> Iterator[FunctionRecord]:
     for record in reversed(t.registry.functions.values()):
-        if record.base:
+        app = t.registry.apps[record.app_id]
+        if record.base or not record.live or app.stopped is not None:
             continue  # a variant answers where its base does
         owner = t.clients.get(record.owner)
-        if record.deployed or (owner is not None and owner.connected):
+        if record.deployed or app.detached or (owner is not None and owner.connected):
             yield record
 
 

@@ -228,6 +228,106 @@ class FunctionPut(Event):
     app_id: str
     environment_name: str
     definition: DefinitionLike
+    staged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppDeployed(Event):
+    """A client makes versions of Functions what its App's names mean."""
+
+    client: str
+    request: int
+    app: str
+    environment_name: str
+    functions: Mapping[str, int]
+    strategy: str = "rolling"
+    partial: bool = False
+    tag: str = ""
+    by: str = ""
+    commit: str = ""
+    nbfn: str = ""
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppRolledBack(Event):
+    """A client wants an App as it was: at a version, before the current one (0), or afresh (-1)."""
+
+    client: str
+    request: int
+    app_id: str
+    version: int
+    strategy: str = "rolling"
+    by: str = ""
+    nbfn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppBegun(Event):
+    """A client begins an ephemeral App with an end."""
+
+    client: str
+    request: int
+    app_id: str
+    name: str
+    environment_name: str
+    detached: bool
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AppStopped(Event):
+    """A client ends an App."""
+
+    client: str
+    request: int
+    app_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppWanted(Event):
+    """A client looks for an App, to be made where it is not there."""
+
+    client: str
+    request: int
+    app: str
+    environment_name: str
+    create: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AppTagged(Event):
+    """A client replaces an App's tags."""
+
+    client: str
+    request: int
+    app_id: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentChanged(Event):
+    """A client creates an environment (no ``name``), deletes it (no ``new_name``) or renames it."""
+
+    client: str
+    request: int
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppsRestored(Event):
+    """All Apps of the hub before this one are in the registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerUnwanted(Event):
+    """A client ends a worker."""
+
+    client: str
+    request: int
+    worker: str
+    graceful: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +402,7 @@ class CallPut(Event):
     expected: int | None = None
     parent: str = ""
     method: str = ""
+    deployment: int = 0
 
 
 @dataclass(frozen=True, slots=True)

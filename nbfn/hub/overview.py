@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbfn.hub import sizing
-from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.records import AppRecord
+from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.tables import Call, Pool, Tables
 
 
@@ -42,9 +43,60 @@ def functions(t: Tables) -> list[dict[str, Any]]:
     shown = [
         record
         for record in t.registry.functions.values()
-        if record.deployed or (record.owner in t.clients and t.clients[record.owner].connected)
+        if record.live and _there(t, t.registry.apps[record.app_id])
     ]
     return [_function(t, record) for record in sorted(shown, key=lambda r: (r.app, r.name))]
+
+
+def _there(t: Tables, app: AppRecord) -> bool:
+    if app.stopped is not None:
+        return False
+    owner = t.clients.get(app.owner)
+    return app.deployed or app.detached or (owner is not None and owner.connected)
+
+
+def apps(t: Tables, environment_name: str) -> list[dict[str, Any]]:
+    """Return a row for each App of an environment, the newest first."""
+    where = environment_name or DEFAULT_ENVIRONMENT
+    found = [app for app in t.registry.apps.values() if app.environment_name == where]
+    return [app_row(t, app) for app in sorted(found, key=lambda app: -app.created)]
+
+
+def app_row(t: Tables, app: AppRecord) -> dict[str, Any]:
+    """Return an App's row."""
+    functions = [f for f in t.registry.functions_of(app) if f.live]
+    return {
+        "id": app.id,
+        "name": app.name,
+        "environment_name": app.environment_name,
+        "state": _app_state(t, app),
+        "version": app.version,
+        "workers": sum(
+            len(pool.workers) for pool in t.pools.values() if pool.record.app_id == app.id
+        ),
+        "created": app.created,
+        "stopped": app.stopped,
+        "tags": app.tags,
+        "functions": tuple(sorted(f.name for f in functions)),
+    }
+
+
+def _app_state(t: Tables, app: AppRecord) -> str:
+    if app.stopped is not None:
+        busy = any(call.pool.record.app_id == app.id for call in t.calls.values())
+        return "stopping" if busy else "stopped"
+    if app.deployed:
+        return "deployed"
+    return "ephemeral (detached)" if app.detached else "ephemeral"
+
+
+def environments(t: Tables) -> list[dict[str, Any]]:
+    """Return a row for each environment."""
+    living = [app.environment_name for app in t.registry.apps.values() if app.stopped is None]
+    return [
+        {"name": name, "created": created, "apps": living.count(name)}
+        for name, created in sorted(t.registry.environments.items())
+    ]
 
 
 def _pools(t: Tables, record: FunctionRecord) -> list[Pool]:

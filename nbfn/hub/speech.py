@@ -17,6 +17,7 @@ from nbfn.hub.effects import (
 from nbfn.hub.events import (
     Event,
 )
+from nbfn.hub.records import Deployment
 from nbfn.hub.registry import FunctionRecord
 from nbfn.wire import messages as m
 from nbfn.wire.messages import Message
@@ -43,7 +44,28 @@ def _worker_hello(peer: str, x: m.WorkerHello) -> Event:
 
 
 def _register(peer: str, x: m.Register) -> Event:
-    return events.FunctionPut(peer, x.request, x.app, x.app_id, x.environment_name, x.definition)
+    return events.FunctionPut(
+        *(peer, x.request, x.app, x.app_id, x.environment_name, x.definition, x.staged)
+    )
+
+
+def _deploy(peer: str, x: m.Deploy) -> Event:
+    return events.AppDeployed(
+        *(peer, x.request, x.app, x.environment_name, x.functions, x.strategy, x.partial, x.tag),
+        *(x.by, x.commit, x.nbfn, x.tags),
+    )
+
+
+def _rollback(peer: str, x: m.Rollback) -> Event:
+    return events.AppRolledBack(
+        *(peer, x.request, x.app_id, x.version, x.strategy, x.by, x.nbfn),
+    )
+
+
+def _run_app(peer: str, x: m.RunApp) -> Event:
+    return events.AppBegun(
+        *(peer, x.request, x.app_id, x.name, x.environment_name, x.detached, x.tags),
+    )
 
 
 def _bind_variant(peer: str, x: m.BindVariant) -> Event:
@@ -64,6 +86,7 @@ def _put_call(peer: str, x: m.PutCall) -> Event:
         x.total,
         x.parent,
         x.method,
+        x.deployment,
     )
 
 
@@ -110,6 +133,14 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
         peer, x.request, x.name, x.environment_name
     ),
     m.ListSecrets: lambda peer, x: events.SecretsAsked(peer, x.request, x.environment_name),
+    m.Deploy: _deploy,
+    m.Rollback: _rollback,
+    m.RunApp: _run_app,
+    m.StopApp: lambda peer, x: events.AppStopped(peer, x.request, x.app_id),
+    m.FindApp: lambda p, x: events.AppWanted(p, x.request, x.app, x.environment_name, x.create),
+    m.SetTags: lambda peer, x: events.AppTagged(peer, x.request, x.app_id, x.tags),
+    m.ChangeEnvironment: lambda p, x: events.EnvironmentChanged(p, x.request, x.name, x.new_name),
+    m.StopWorker: lambda p, x: events.WorkerUnwanted(p, x.request, x.worker, x.graceful),
     m.Bound: lambda peer, x: events.WorkerBound(peer),
     m.BindFailed: lambda peer, x: events.WorkerBroken(peer, x.payload, x.text),
     m.Results: _results,
@@ -178,6 +209,13 @@ def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionIn
 
 def _labelled(endpoint: m.Endpoint | None, label: str) -> m.Endpoint | None:
     return None if endpoint is None else replace(endpoint, label=label)
+
+
+def deployment(made: Deployment) -> m.DeploymentRow:
+    """Return what people are told of a deployment."""
+    return m.DeploymentRow(
+        made.version, made.at, made.client, made.by, made.commit, made.tag, made.functions
+    )
 
 
 def _answer(x: effects.Answer) -> tuple[str, Message]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from nbfn.hub import (
     agenda,
+    apps,
     calls,
     endpoints,
     events,
@@ -21,14 +22,12 @@ from nbfn.hub import (
     leases,
     sizing,
     supply,
-    timetable,
     vault,
 )
 from nbfn.hub.effects import (
     Answer,
     Effect,
     Refuse,
-    SaveFunction,
     SaveSettings,
     SaveVariant,
 )
@@ -39,8 +38,18 @@ from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Limits, Tables
 
 _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
-    events.ClientJoined: calls.client_joined,
-    events.ClientLost: calls.client_lost,
+    events.ClientJoined: apps.client_joined,
+    events.ClientLost: apps.client_lost,
+    events.FunctionPut: apps.function_put,
+    events.AppDeployed: apps.app_deployed,
+    events.AppRolledBack: apps.app_rolled_back,
+    events.AppBegun: apps.app_begun,
+    events.AppStopped: apps.app_stopped,
+    events.AppWanted: apps.app_wanted,
+    events.AppTagged: apps.app_tagged,
+    events.AppsRestored: apps.apps_restored,
+    events.EnvironmentChanged: apps.environment_changed,
+    events.WorkerUnwanted: apps.worker_unwanted,
     events.CallPut: calls.call_put,
     events.InputsPut: calls.inputs_put,
     events.CallCancelled: calls.call_cancelled,
@@ -69,7 +78,10 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
 
 
 #: After these there may be other Functions that the hub calls by itself.
-_PLANNING: frozenset[type[Event]] = frozenset({events.FunctionPut})
+_PLANNING: frozenset[type[Event]] = frozenset({
+    *(events.FunctionPut, events.AppDeployed, events.AppRolledBack, events.AppBegun),
+    *(events.AppStopped, events.EnvironmentChanged),
+})  # fmt: skip
 
 
 class State:
@@ -86,7 +98,6 @@ class State:
     ) -> None:
         self.tables = Tables(new_id, epoch, limits or Limits())
         self._handlers = _HANDLERS | {
-            events.FunctionPut: _function_put,
             events.VariantPut: _variant_put,
             events.SettingsPut: _settings_put,
         }
@@ -149,32 +160,6 @@ class State:
         )
 
 
-def _function_put(t: Tables, event: events.FunctionPut) -> None:
-    """Register a version; a new one takes the place of the older ones' pools."""
-    if taken := endpoints.collision(t, event):
-        t.emit(Refuse(event.client, event.request, "conflict", taken))
-        return
-    schedule = event.definition.schedule
-    if schedule is not None and (problem := timetable.problem(schedule)):
-        t.emit(Refuse(event.client, event.request, "invalid", problem))
-        return
-    if problem := vault.missing(t, event.environment_name, event.definition):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
-        return
-    record, created = t.registry.put(
-        event.app, event.app_id, event.environment_name, event.definition, event.client
-    )
-    if created:
-        t.emit(SaveFunction(record, record.latest))
-        for renewed in (record, *record.variants.values()):
-            sizing.renew(t, renewed)
-        t.changed()
-    pool = sizing.pool_of(t, record, record.latest)
-    t.touch(pool)
-    value = (record, record.latest, created)
-    t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
-
-
 def _variant_put(t: Tables, event: events.VariantPut) -> None:
     """Make a variant of a Function, or find it."""
     base = t.registry.functions.get(event.function)
@@ -187,8 +172,9 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
         t.emit(Refuse(event.client, event.request, "invalid", message))
         return
     record, created = t.registry.bind(base, event.variant, event.digest, event.shown)
-    settings = sizing.settings_of(t, record, record.latest)
-    lacking = vault.missing(t, record.environment_name, record.definition)
+    version = record.latest or max(record.versions)  # of a class that is only staged
+    settings = sizing.settings_of(t, record, version)
+    lacking = vault.missing(t, record.environment_name, record.versions[version])
     problem = lacking or _problem(t, record, settings)
     if created and problem:
         t.registry.forget(record)
@@ -197,9 +183,10 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
         return
     if created:
         t.emit(SaveVariant(record))
-        sizing.renew(t, record)
+        if record.live:
+            sizing.renew(t, record)
         t.changed()
-    value = (record, record.latest, created)
+    value = (record, version, created)
     t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
 
 

@@ -24,9 +24,12 @@ import msgspec
 from nbfn.exception import ServiceError, VersionError
 from nbfn.hub.effects import (
     Effect,
+    ForgetApp,
     LoadCall,
     Outcome,
+    SaveApp,
     SaveCall,
+    SaveEnvironments,
     SaveFunction,
     SaveOutcomes,
     SaveSecret,
@@ -36,6 +39,7 @@ from nbfn.hub.effects import (
 from nbfn.hub.events import (
     CallRestored,
 )
+from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Definition, Payload, Variant
@@ -67,6 +71,11 @@ _MIGRATIONS = (
         created REAL NOT NULL, PRIMARY KEY (environment, name)) WITHOUT ROWID;
     CREATE TABLE variants (id TEXT PRIMARY KEY, base TEXT NOT NULL, variant BLOB NOT NULL,
         digest TEXT NOT NULL, shown TEXT NOT NULL);
+    ALTER TABLE functions ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE apps (id TEXT PRIMARY KEY, record BLOB NOT NULL);
+    CREATE TABLE deployments (app TEXT NOT NULL, version INTEGER NOT NULL, deployment BLOB NOT NULL,
+        PRIMARY KEY (app, version)) WITHOUT ROWID;
+    CREATE TABLE environments (name TEXT PRIMARY KEY, created REAL NOT NULL);
     """,
 )
 
@@ -143,8 +152,9 @@ class Store:
     def load_functions(self) -> list[FunctionRecord]:
         """Return all Functions with their versions and overrides; variants come after their bases."""
         records: dict[str, FunctionRecord] = {}
-        for row in self._connection.execute("SELECT record, latest FROM functions"):
-            record = FunctionRecord(**msgspec.msgpack.decode(row[0]), latest=row[1])
+        for row in self._connection.execute("SELECT record, latest, removed FROM functions"):
+            named = msgspec.msgpack.decode(row[0])
+            record = FunctionRecord(**named, latest=row[1], removed=bool(row[2]))
             records[record.id] = record
         for function, version, blob in self._connection.execute(
             "SELECT function, version, definition FROM versions ORDER BY version"
@@ -154,7 +164,25 @@ class Store:
         for function, blob in self._connection.execute("SELECT function, settings FROM overrides"):
             if function in records:
                 records[function].overrides = msgspec.msgpack.decode(blob)
-        return [record for record in records.values() if record.latest in record.versions]
+        return [record for record in records.values() if record.versions]
+
+    def load_apps(self) -> list[AppRecord]:
+        """Return all Apps with their deployments."""
+        apps = {
+            row[0]: msgspec.msgpack.decode(row[1], type=AppRecord)
+            for row in self._connection.execute("SELECT id, record FROM apps")
+        }
+        rows = self._connection.execute(
+            "SELECT app, version, deployment FROM deployments ORDER BY version"
+        )
+        for app, version, blob in rows:
+            if app in apps:
+                apps[app].deployments[version] = msgspec.msgpack.decode(blob, type=Deployment)
+        return list(apps.values())
+
+    def load_environments(self) -> dict[str, float]:
+        """Return the environments that were made, and when."""
+        return dict(self._connection.execute("SELECT name, created FROM environments").fetchall())
 
     def _load_variants(self, bases: dict[str, FunctionRecord]) -> dict[str, FunctionRecord]:
         rows = self._connection.execute("SELECT id, base, variant, digest, shown FROM variants")
@@ -291,6 +319,14 @@ class Store:
                     "INSERT OR REPLACE INTO variants VALUES (?, ?, ?, ?, ?)",
                     (made.id, made.base, _encode(made.variant), made.digest, made.shown),
                 )
+            case SaveApp():
+                self._save_app(save)
+            case ForgetApp():
+                self._forget_app(save)
+            case SaveEnvironments():
+                execute("DELETE FROM environments")
+                rows = list(save.environments.items())
+                self._connection.executemany("INSERT INTO environments VALUES (?, ?)", rows)
             case SaveSettings():
                 execute(
                     "INSERT OR REPLACE INTO overrides VALUES (?, ?)",
@@ -308,8 +344,8 @@ class Store:
                         *(save.parent, save.method),
                     ),
                 )
-                rows = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
-                self._connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", rows)
+                given = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
+                self._connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", given)
             case SaveOutcomes():
                 for outcome in save.outcomes:
                     self._save_outcome(save.call, outcome, spent)
@@ -319,16 +355,43 @@ class Store:
         names = ("id", "app", "app_id", "environment_name", "deployed", "name", "owner")
         row = _encode({name: getattr(record, name) for name in names})
         execute = self._connection.execute
-        execute("INSERT OR REPLACE INTO functions VALUES (?, ?, ?)", (record.id, row, save.version))
+        latest = save.version if save.latest is None else save.latest
+        execute(
+            "INSERT OR REPLACE INTO functions VALUES (?, ?, ?, ?)",
+            (record.id, row, latest, save.removed),
+        )
         execute(
             "INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?)",
             (record.id, save.version, _encode(record.versions[save.version]), time.time()),
         )
-        execute(
-            "DELETE FROM overrides WHERE function = ? "
-            "OR function IN (SELECT id FROM variants WHERE base = ?)",
-            (record.id, record.id),
-        )
+        if latest == save.version:
+            execute(
+                "DELETE FROM overrides WHERE function = ? "
+                "OR function IN (SELECT id FROM variants WHERE base = ?)",
+                (record.id, record.id),
+            )
+
+    def _save_app(self, save: SaveApp) -> None:
+        app, execute = save.record, self._connection.execute
+        execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (app.id, _encode(app)))
+        if (made := save.deployment) is not None:
+            row = (app.id, made.version, _encode(made))
+            execute("INSERT OR REPLACE INTO deployments VALUES (?, ?, ?)", row)
+            oldest = made.version - HISTORY_KEPT
+            execute("DELETE FROM deployments WHERE app = ? AND version <= ?", (app.id, oldest))
+
+    def _forget_app(self, save: ForgetApp) -> None:
+        execute = self._connection.execute
+        for table, column in (("apps", "id"), ("deployments", "app")):
+            execute(f"DELETE FROM {table} WHERE {column} = ?", (save.app_id,))  # noqa: S608
+        for function in save.functions:
+            for table, column in (
+                ("functions", "id"),
+                ("versions", "function"),
+                ("overrides", "function"),
+                ("variants", "base"),
+            ):
+                execute(f"DELETE FROM {table} WHERE {column} = ?", (function,))  # noqa: S608
 
     def _save_secret(self, save: SaveSecret) -> None:
         key = (save.environment_name, save.name)

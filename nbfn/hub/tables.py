@@ -82,6 +82,7 @@ class Call:
         "client",
         "closed",
         "created",
+        "deployment",
         "done",
         "durable",
         "expected",
@@ -113,6 +114,7 @@ class Call:
         self.created = now
         self.parent = ""  # the input whose code made it, if one did
         self.method = ""  # of a class
+        self.deployment = 0  # of its App, if it is to stay with one
         self.durable = False
         self.closed = False
         self.next_index = 0  # inputs come in order: a lower index has been here

@@ -41,6 +41,17 @@ def secrets_asked(t: Tables, event: SecretsAsked) -> None:
     t.emit(Answer(event.client, event.request, "secrets", found))
 
 
+def move(t: Tables, environment_name: str, new_name: str) -> None:
+    """Take an environment's secrets along when it is renamed, or drop them when it is deleted."""
+    for key in [key for key in t.secrets if key[0] == environment_name]:
+        record = t.secrets.pop(key)
+        t.emit(SaveSecret(record.name, environment_name, None))
+        if new_name:
+            moved = SecretRecord(record.name, new_name, record.values, record.created)
+            t.secrets[new_name, record.name] = moved
+            t.emit(SaveSecret(record.name, new_name, dict(record.values), record.created))
+
+
 def missing(t: Tables, environment_name: str, definition: DefinitionLike) -> str:
     """Return the sentence that says which secret a definition needs and does not have, or nothing."""
     for secret in definition.secrets:

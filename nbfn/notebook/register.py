@@ -18,6 +18,7 @@ from nbfn import capture
 from nbfn.app import App
 from nbfn.function import Function
 from nbfn.snapshot import Snapshot
+from nbfn.sync import run
 
 from . import card, source
 from .cells import FunctionCell, cleaned_name
@@ -78,7 +79,8 @@ class Wanted:
     def deploy(self, app: App) -> None:
         """Deploy an App where the line says."""
         __tracebackhide__ = True
-        app.deploy(environment_name=self.environment_name)
+        # Another cell's Functions of the same App stay.
+        run(app._deploy(environment_name=self.environment_name, partial=True))
 
 
 def default_app_name() -> str:
@@ -120,10 +122,11 @@ class Registrar:
             for name in cell.public:
                 raw = _named(names[name])
                 names[name] = app.function(name=wanted.rename or name, **wanted.options)(raw)
+            # Another cell's Functions of the same App stay.
             if cell.public:
                 wanted.deploy(app)
             for expression in cell.apps:
-                _app_called(expression, names).deploy()
+                run(_app_called(expression, names)._deploy(partial=True))
         made = [names[name] for name in cell.public + cell.decorated]
         return [_card(f) for f in made if isinstance(f, Function)]
 

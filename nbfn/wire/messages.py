@@ -417,6 +417,7 @@ class Register(Message):
     definition: Definition
     app_id: str = ""
     environment_name: str = ""
+    staged: bool = False  # only stored: a `Deploy` that names this version follows
 
 
 class BindVariant(Message):
@@ -430,19 +431,22 @@ class BindVariant(Message):
 
 
 class Lookup(Message):
-    """Find a deployed Function by App and name."""
+    """Find a deployed Function by App and name, or the version that a deployment of the App had."""
 
     request: int
     app: str
     name: str
     environment_name: str = ""
+    deployment: int = 0
 
 
 class LookupId(Message):
-    """Find any Function by its id."""
+    """Find any Function by its id; with a version, whether it has that one still."""
 
     request: int
     function: str
+    version: int = 0
+    deployment: int = 0
 
 
 class GetDefinition(Message):
@@ -470,6 +474,7 @@ class PutCall(Message):
     parent: str = ""  # input id of the caller, when called from inside a worker
     total: int | None = None  # inputs there will be, where the caller knows
     method: str = ""  # which one, when the Function is a class
+    deployment: int = 0  # of the App: what is called from inside stays with it, too
 
 
 class PutInputs(Message):
@@ -589,6 +594,107 @@ class StopHub(Message):
     """Drain and end the hub."""
 
     request: int
+
+
+class Deploy(Message):
+    """Make these versions (by Function name) what the App's names mean from now on.
+
+    Unless ``partial``, what is not named leaves the App.
+    """
+
+    request: int
+    app: str
+    functions: dict[str, int]
+    environment_name: str = ""
+    strategy: str = "rolling"  # rolling, recreate
+    partial: bool = False
+    tag: str = ""
+    by: str = ""
+    commit: str = ""
+    nbfn: str = ""
+    tags: dict[str, str] | None = None
+
+
+class Rollback(Message):
+    """Deploy an App as it was at an earlier version; 0 is the one before the current, -1 the current again."""
+
+    request: int
+    app_id: str
+    version: int = 0
+    strategy: str = "rolling"
+    by: str = ""
+    nbfn: str = ""
+
+
+class RunApp(Message):
+    """Begin an ephemeral App that ends with `StopApp`, or with this client unless ``detached``."""
+
+    request: int
+    app_id: str
+    name: str
+    environment_name: str = ""
+    detached: bool = False
+    tags: dict[str, str] = {}
+
+
+class StopApp(Message):
+    """End an App: its calls are cancelled, its workers go, its name is free."""
+
+    request: int
+    app_id: str
+
+
+class FindApp(Message):
+    """Find an App by its id, or a deployed one by name; made, empty, where wanted."""
+
+    request: int
+    app: str
+    environment_name: str = ""
+    create: bool = False
+
+
+class SetTags(Message):
+    """Replace an App's tags."""
+
+    request: int
+    app_id: str
+    tags: dict[str, str]
+
+
+class GetApps(Message):
+    """Ask for all Apps of an environment, the stopped ones that are remembered included."""
+
+    request: int
+    environment_name: str = ""
+
+
+class GetHistory(Message):
+    """Ask for an App's deployments."""
+
+    request: int
+    app_id: str
+
+
+class GetEnvironments(Message):
+    """Ask for all environments."""
+
+    request: int
+
+
+class ChangeEnvironment(Message):
+    """Create an environment (no ``name``), delete it (no ``new_name``) or rename it."""
+
+    request: int
+    name: str
+    new_name: str
+
+
+class StopWorker(Message):
+    """End a worker; its inputs run elsewhere. Not ``graceful``: at once."""
+
+    request: int
+    worker: str
+    graceful: bool = False
 
 
 # Hub to client.
@@ -744,6 +850,70 @@ class Secrets(Message):
 
     request: int
     secrets: tuple[SecretRow, ...]
+
+
+class AppRow(Data):
+    """One App."""
+
+    id: str
+    name: str
+    environment_name: str
+    state: str  # ephemeral, ephemeral (detached), deployed, stopping, stopped
+    version: int = 0  # of its deployment
+    workers: int = 0
+    created: float = 0.0  # seconds since 1970
+    stopped: float | None = None
+    tags: dict[str, str] = {}
+    functions: tuple[str, ...] = ()
+
+
+class DeploymentRow(Data):
+    """One deployment of an App."""
+
+    version: int
+    at: float  # seconds since 1970
+    client: str  # the nbfn that deployed it
+    by: str
+    commit: str
+    tag: str
+    functions: dict[str, int] = {}
+
+
+class EnvironmentRow(Data):
+    """One environment."""
+
+    name: str
+    created: float
+    apps: int = 0
+
+
+class AppFound(Message):
+    """Answer to `Deploy`, `Rollback`, `RunApp` and `FindApp`; ``changed`` says whether it is another deployment."""
+
+    request: int
+    app: AppRow
+    changed: bool = True
+
+
+class Apps(Message):
+    """Answer to `GetApps`."""
+
+    request: int
+    apps: tuple[AppRow, ...]
+
+
+class History(Message):
+    """Answer to `GetHistory`, the newest first."""
+
+    request: int
+    deployments: tuple[DeploymentRow, ...]
+
+
+class Environments(Message):
+    """Answer to `GetEnvironments`."""
+
+    request: int
+    environments: tuple[EnvironmentRow, ...]
 
 
 class FunctionRow(Struct, frozen=True, gc=False):
@@ -969,6 +1139,17 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     PutSecret,
     DeleteSecret,
     ListSecrets,
+    Deploy,
+    Rollback,
+    RunApp,
+    StopApp,
+    FindApp,
+    SetTags,
+    GetApps,
+    GetHistory,
+    GetEnvironments,
+    ChangeEnvironment,
+    StopWorker,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     WorkerHello,
@@ -1003,6 +1184,10 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Overview,
     Changed,
     Secrets,
+    AppFound,
+    Apps,
+    History,
+    Environments,
 )
 TO_WORKER: tuple[type[Message], ...] = (
     Welcome,

@@ -103,7 +103,7 @@ def test_what_is_not_deployed_is_private() -> None:
 
 
 def test_a_function_travels_as_its_id() -> None:
-    @app.function()
+    @nbfn.App().function()
     def apply(f: object, x: int) -> int:
         return f.remote(x)  # type: ignore[attr-defined, no-any-return]
 

@@ -23,6 +23,9 @@ _ASKED = {
     m.LookupEndpoint,
     m.LookupId,
     m.GetDefinition,
+    m.GetApps,
+    m.GetEnvironments,
+    m.GetHistory,
 }
 
 

@@ -58,6 +58,8 @@ def test_an_ephemeral_app_of_the_same_name_is_another_one(registry: Registry) ->
 
 
 def test_environments_do_not_see_each_other(registry: Registry) -> None:
+    assert "no environment 'staging'" in str(registry.find("demo", "f", "staging"))
+    registry.environments["staging"] = 1.0
     registry.put("demo", "", "staging", definition(), "cl-1")
     assert isinstance(registry.find("demo", "f", "staging"), FunctionRecord)
     assert isinstance(registry.find("demo", "f"), str)

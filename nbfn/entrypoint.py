@@ -1,0 +1,35 @@
+"""`LocalEntrypoint`: a function that ``nbfn run`` runs here, with the App running around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class LocalEntrypoint(Generic[P, R]):
+    """Made by ``@app.local_entrypoint()``; it may be called like the function it is.
+
+    Examples:
+        >>> @app.local_entrypoint()  # doctest: +SKIP
+        ... def main(count: int = 3):
+        ...     print(list(square.map(range(count))))
+    """
+
+    __module__ = "nbfn"
+
+    def __init__(self, raw: Callable[P, R], name: str) -> None:
+        self.name = name
+        self.raw_f = raw
+        self.__doc__ = raw.__doc__
+        self.__name__ = name
+        self.__wrapped__ = raw
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it, here."""
+        return self.raw_f(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<local entrypoint {self.name!r}>"

@@ -1,0 +1,401 @@
+"""An App's life: deployed, deployed again, rolled back, run, stopped, left by its owner; and the
+environments around it.
+
+Rule 1: what an App's names mean changes here (`_make_current`) and in `function_put`, nowhere else.
+Rule 2: a rolling deployment changes what new calls mean; those under way keep their version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from nbfn.hub import calls, departures, endpoints, sizing, timetable, vault
+from nbfn.hub.effects import (
+    Answer,
+    ForgetApp,
+    Refuse,
+    SaveApp,
+    SaveEnvironments,
+    SaveFunction,
+    SaveSettings,
+    StopWorker,
+)
+from nbfn.hub.events import (
+    AppBegun,
+    AppDeployed,
+    AppRolledBack,
+    AppsRestored,
+    AppStopped,
+    AppTagged,
+    AppWanted,
+    ClientJoined,
+    ClientLost,
+    EnvironmentChanged,
+    FunctionPut,
+    WorkerUnwanted,
+)
+from nbfn.hub.records import AppRecord, Deployment
+from nbfn.hub.registry import DEFAULT_ENVIRONMENT, STOPPED_KEPT, FunctionRecord
+from nbfn.hub.tables import Tables
+
+# --- Functions come ------------------------------------------------------------------------------
+
+
+def function_put(t: Tables, event: FunctionPut) -> None:
+    """Register a version; unless it is staged, it takes the place of the older ones' pools."""
+    if problem := _closed(t, event.app_id, event.environment_name):
+        t.emit(Refuse(event.client, event.request, "not_found", problem))
+        return
+    if taken := endpoints.collision(t, event):
+        t.emit(Refuse(event.client, event.request, "conflict", taken))
+        return
+    schedule = event.definition.schedule
+    if schedule is not None and (problem := timetable.problem(schedule)):
+        t.emit(Refuse(event.client, event.request, "invalid", problem))
+        return
+    if lacking := vault.missing(t, event.environment_name, event.definition):
+        t.emit(Refuse(event.client, event.request, "not_found", lacking))
+        return
+    known = set(t.registry.apps)
+    given = (event.app, event.app_id, event.environment_name, event.definition, event.client)
+    if event.staged:
+        record, version, created = t.registry.stage(*given)
+    else:
+        record, created = t.registry.put(*given)
+        version = record.latest
+    app = t.registry.apps[record.app_id]
+    if app.id not in known:
+        app.created = t.wall
+    if created:
+        t.emit(SaveFunction(record, version, record.latest))
+        t.changed()
+    if not event.staged:
+        t.touch(sizing.pool_of(t, record, version))
+        _take_place(t, record)
+        if created and app.deployed:  # a captured name was rebound: that is a deployment, too
+            made = {record.name: version}
+            said = AppDeployed(event.client, 0, app.name, "", made, partial=True)
+            _note(t, app, app_functions(t, app), said)
+    if created or app.id not in known:
+        _save(t, app, deployed=app.deployed and not event.staged)
+    answer = (record, version, created)
+    t.emit(Answer(event.client, event.request, "registered", answer, after_commit=created))
+
+
+def _closed(t: Tables, app_id: str, environment_name: str) -> str:
+    app = t.registry.apps.get(app_id)
+    if app is not None and app.final:
+        name = f"App {app.name!r}" if app.name else f"App {app.id}"
+        return f"{name} was stopped. Run it again, or deploy it."
+    return t.registry.no_environment(environment_name)
+
+
+def app_functions(t: Tables, app: AppRecord) -> dict[str, int]:
+    """Return what an App's names mean now."""
+    return {f.name: f.latest for f in t.registry.functions_of(app) if f.live}
+
+
+def _take_place(t: Tables, record: FunctionRecord) -> None:
+    """Have a Function's current version be the one with a pool to stay, and the others' go."""
+    for renewed in record.family:
+        sizing.renew(t, renewed)
+        if (pool := t.pools.get((renewed.id, renewed.latest))) is not None:
+            pool.retired = False
+            pool.settings = sizing.settings_of(t, renewed, renewed.latest)
+            t.touch(pool)
+
+
+# --- deployments ---------------------------------------------------------------------------------
+
+
+def app_deployed(t: Tables, event: AppDeployed) -> None:
+    """Make versions current; the same ones again change nothing."""
+    if problem := t.registry.no_environment(event.environment_name):
+        t.emit(Refuse(event.client, event.request, "not_found", problem))
+        return
+    app = t.registry.begin("", event.app, event.environment_name, event.client)
+    app.created = app.created or t.wall
+    if event.tags is not None:
+        app.tags = dict(event.tags)
+    before = app_functions(t, app)
+    wanted = {**before, **event.functions} if event.partial else dict(event.functions)
+    named = t.registry.named(app, wanted)
+    if isinstance(named, str):
+        t.emit(Refuse(event.client, event.request, "not_found", named))
+        return
+    changed = wanted != before or not app.version
+    _make_current(t, app, named, wanted, afresh=not event.partial)
+    if changed:
+        _note(t, app, wanted, event)
+        if event.strategy == "recreate":
+            _drain(t, app)
+    _save(t, app, deployed=changed)
+    t.emit(Answer(event.client, event.request, "app", (app, changed), after_commit=True))
+    t.changed()
+
+
+def _make_current(
+    t: Tables,
+    app: AppRecord,
+    named: Mapping[str, FunctionRecord],
+    wanted: Mapping[str, int],
+    *,
+    afresh: bool,
+) -> None:
+    """Let an App's names mean these versions; ``afresh`` also drops what was overridden of unchanged ones."""
+    for record in t.registry.functions_of(app):
+        if record.name not in named and record.live:
+            record.remove()
+            _retire(t, record)
+            t.emit(SaveFunction(record, record.latest, removed=True))
+    for name, record in named.items():
+        same = record.live and record.latest == wanted[name]
+        if not same:
+            record.become(wanted[name])
+            t.emit(SaveFunction(record, record.latest))
+        elif afresh:
+            for overridden in [one for one in record.family if one.overrides]:
+                overridden.overrides.clear()
+                t.emit(SaveSettings(overridden.id, {}))
+        _take_place(t, record)
+
+
+def _save(t: Tables, app: AppRecord, *, deployed: bool = False) -> None:
+    """Have an App stored, and its current deployment with it if that is new."""
+    kept = app.deployments.get(app.version) if deployed else None
+    t.emit(SaveApp(dataclasses.replace(app, tags=dict(app.tags), deployments={}), kept))
+
+
+def _note(t: Tables, app: AppRecord, functions: Mapping[str, int], event: AppDeployed) -> None:
+    said = (event.nbfn, event.by, event.commit, event.tag, dict(functions))
+    app.note(Deployment(app.version + 1, t.wall, *said))
+    app.anchors = {
+        name: t.wall if name in event.functions else app.anchors.get(name, t.wall)
+        for name in functions
+    }
+
+
+def app_rolled_back(t: Tables, event: AppRolledBack) -> None:
+    """Deploy what an earlier deployment had."""
+    app = t.registry.apps.get(event.app_id)
+    if app is None or app.final or not app.deployed:
+        text = f"No app with the id {event.app_id!r} is deployed."
+        t.emit(Refuse(event.client, event.request, "not_found", text))
+        return
+    version = event.version if event.version > 0 else app.version - (event.version == 0)
+    kept = app.deployments.get(version)
+    if kept is None:
+        known = ", ".join(f"v{n}" for n in sorted(app.deployments))
+        text = f"App {app.name!r} has no version {version} to go back to (kept: {known or 'none'})."
+        t.emit(Refuse(event.client, event.request, "not_found", text))
+        return
+    named = t.registry.named(app, kept.functions)
+    if isinstance(named, str):
+        t.emit(Refuse(event.client, event.request, "not_found", named))
+        return
+    _make_current(t, app, named, kept.functions, afresh=True)
+    said = AppDeployed(
+        event.client,
+        event.request,
+        app.name,
+        app.environment_name,
+        kept.functions,
+        tag=kept.tag,
+        by=event.by,
+        commit=kept.commit,
+        nbfn=event.nbfn,
+    )
+    _note(t, app, kept.functions, said)
+    if event.strategy == "recreate" or event.version < 0:
+        _drain(t, app)
+    _save(t, app, deployed=True)
+    t.emit(Answer(event.client, event.request, "app", (app, True), after_commit=True))
+    t.changed()
+
+
+def _drain(t: Tables, app: AppRecord) -> None:
+    """Let all workers of an App finish what they run and go; new inputs wait for others."""
+    for worker in list(t.workers.values()):
+        if worker.pool is not None and worker.pool.record.app_id == app.id:
+            departures.stop(t, worker)
+
+
+def _retire(t: Tables, record: FunctionRecord) -> None:
+    family = {one.id for one in record.family}
+    for pool in t.pools.values():
+        if pool.record.id in family:
+            pool.retired = True
+            t.touch(pool)
+
+
+# --- run and stop --------------------------------------------------------------------------------
+
+
+def app_begun(t: Tables, event: AppBegun) -> None:
+    """Take up an ephemeral App; told again it stays what it is."""
+    if problem := _closed(t, event.app_id, event.environment_name):
+        t.emit(Refuse(event.client, event.request, "not_found", problem))
+        return
+    app = t.registry.begin(event.app_id, event.name, event.environment_name, event.client)
+    app.scoped, app.detached = True, event.detached
+    app.tags = dict(event.tags)
+    app.created = app.created or t.wall
+    _save(t, app)
+    t.emit(Answer(event.client, event.request, "app", (app, True), after_commit=True))
+    t.changed()
+
+
+def app_stopped(t: Tables, event: AppStopped) -> None:
+    """End an App; a second time does nothing."""
+    app = t.registry.apps.get(event.app_id)
+    if app is None:
+        text = f"No app has the id {event.app_id!r}."
+        t.emit(Refuse(event.client, event.request, "not_found", text))
+        return
+    stop(t, app)
+    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+
+
+def stop(t: Tables, app: AppRecord) -> None:
+    """Cancel an App's calls, let its workers go and free its name."""
+    if app.final:
+        return
+    app.stopped, app.final = t.wall, True
+    t.registry.close(app)
+    for call in list(t.calls.values()):
+        if call.pool.record.app_id == app.id:
+            calls.cancel(t, call)
+    for record in t.registry.functions_of(app):
+        _retire(t, record)
+    _save(t, app)
+    _forget_oldest(t)
+    t.changed()
+
+
+def _forget_oldest(t: Tables) -> None:
+    """Bound the Apps that are only remembered; one with calls or workers is not."""
+    busy = {call.pool.record.app_id for call in t.calls.values()}
+    busy |= {pool.record.app_id for pool in t.pools.values()}
+    old = [a for a in t.registry.apps.values() if a.stopped is not None and a.id not in busy]
+    for app in sorted(old, key=lambda app: app.stopped or 0.0)[:-STOPPED_KEPT]:
+        functions = [record.id for record in t.registry.functions_of(app)]
+        t.registry.forget_app(app)
+        t.emit(ForgetApp(app.id, functions))
+
+
+def client_joined(t: Tables, event: ClientJoined) -> None:
+    """A client is here, perhaps again: what it had left lives on."""
+    calls.client_joined(t, event)
+    for app in t.registry.apps.values():
+        if app.owner == event.client and app.stopped is not None and not app.final:
+            app.stopped = None
+            _save(t, app)
+            for record in t.registry.functions_of(app):
+                if (pool := t.pools.get((record.id, record.latest))) is not None:
+                    pool.retired = False
+                    t.touch(pool)
+
+
+def client_lost(t: Tables, event: ClientLost) -> None:
+    """A client's connection ended; what it owns waits as long as its calls do."""
+    calls.client_lost(t, event)
+    t.after(t.limits.client_grace, _owner_gone, event.client)
+
+
+def apps_restored(t: Tables, _: AppsRestored) -> None:
+    """Give the owners of ephemeral Apps their time to come back to this hub."""
+    for owner in {app.owner for app in t.registry.apps.values() if app.owner and not app.final}:
+        t.after(t.limits.client_grace, _owner_gone, owner)
+
+
+def _owner_gone(t: Tables, client: str) -> None:
+    """End what an absent client owns; calls of it that are on disk still finish, unless `scoped`."""
+    if client in t.clients:
+        return
+    for app in list(t.registry.apps.values()):
+        if app.owner != client or app.stopped is not None or app.detached:
+            continue
+        if app.scoped:
+            stop(t, app)
+            continue
+        app.stopped = t.wall
+        _save(t, app)
+        for record in t.registry.functions_of(app):
+            _retire(t, record)
+    _forget_oldest(t)
+    t.changed()
+
+
+# --- what else is asked of Apps, environments and workers ----------------------------------------
+
+
+def app_wanted(t: Tables, event: AppWanted) -> None:
+    """Find an App, or make an empty deployed one."""
+    found = t.registry.app(event.app, event.environment_name)
+    missing = isinstance(found, str)
+    if missing and event.create and not t.registry.no_environment(event.environment_name):
+        found = t.registry.begin("", event.app, event.environment_name, event.client)
+        found.created = t.wall
+        _save(t, found)
+    if isinstance(found, str):
+        t.emit(Refuse(event.client, event.request, "not_found", found))
+    else:
+        t.emit(Answer(event.client, event.request, "app", (found, missing), after_commit=missing))
+
+
+def app_tagged(t: Tables, event: AppTagged) -> None:
+    """Replace an App's tags."""
+    app = t.registry.apps.get(event.app_id)
+    if app is None:
+        text = f"No app has the id {event.app_id!r}."
+        t.emit(Refuse(event.client, event.request, "not_found", text))
+        return
+    app.tags = dict(event.tags)
+    _save(t, app)
+    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+
+
+def environment_changed(t: Tables, event: EnvironmentChanged) -> None:
+    """Create, rename or delete an environment; what is deployed in it goes with it."""
+    environments = t.registry.environments
+    if event.name == DEFAULT_ENVIRONMENT:
+        code, problem = "invalid", f"The environment {event.name!r} always exists."
+    elif event.name and (problem := t.registry.no_environment(event.name)):
+        code = "not_found"
+    else:
+        taken = event.new_name in environments
+        code, problem = "conflict", f"There is an environment {event.new_name!r}." if taken else ""
+    if problem:
+        t.emit(Refuse(event.client, event.request, code, problem))
+        return
+    inside = [app for app in t.registry.apps.values() if app.environment_name == event.name]
+    for app in inside if event.name else ():
+        if event.new_name:
+            t.registry.move(app, event.new_name)
+            _save(t, app)
+            for record in t.registry.functions_of(app):
+                t.emit(SaveFunction(record, max(record.versions), record.latest, record.removed))
+                t.emit(SaveSettings(record.id, dict(record.overrides)))
+        else:
+            stop(t, app)
+    if event.name:
+        vault.move(t, event.name, event.new_name)
+    created = environments.pop(event.name, t.wall)
+    if event.new_name:
+        environments[event.new_name] = created
+    t.emit(SaveEnvironments(dict(environments)))
+    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+
+
+def worker_unwanted(t: Tables, event: WorkerUnwanted) -> None:
+    """End a worker; what it runs is run elsewhere, or, gracefully, finished first."""
+    worker = t.workers.get(event.worker)
+    if worker is None:
+        text = f"No worker has the id {event.worker!r}."
+        t.emit(Refuse(event.client, event.request, "not_found", text))
+        return
+    departures.stop(t, worker)
+    if not event.graceful:
+        t.emit(StopWorker(worker.id, 0.0))
+    t.emit(Answer(event.client, event.request, "done"))

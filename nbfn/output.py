@@ -1,0 +1,77 @@
+"""What runs and deployments say of themselves, to who wants to hear it: nothing without `enable_output`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TextIO
+
+#: Before a step that is done.
+DONE = "✓"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where progress is written.
+
+    Attributes:
+        stream: The file; None for whatever ``sys.stdout`` is at the time.
+        quiet: Whether only interaction is wanted, no lines of progress.
+    """
+
+    stream: TextIO | None = None
+    quiet: bool = False
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        if not self.quiet:
+            stream = self.stream or sys.stdout
+            stream.write(f"{text}\n")
+            stream.flush()
+
+
+_current: ContextVar[Output | None] = ContextVar("nbfn_output", default=None)
+
+
+def enabled() -> bool:
+    """Whether somebody listens."""
+    return _current.get() is not None
+
+
+def say(text: str) -> None:
+    """Write a line of progress, if somebody listens."""
+    if (output := _current.get()) is not None:
+        output.line(text)
+
+
+@contextlib.contextmanager
+def to(output: Output) -> Iterator[None]:
+    """Have progress written there."""
+    token = _current.set(output)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def enable_output(show_progress: bool = True) -> Iterator[None]:
+    """Print how runs and deployments go on. What remote code prints is shown with and without it.
+
+    Args:
+        show_progress: Whether to print steps; without them the output is only enabled for ``interactive=True``.
+
+    Examples:
+        >>> with enable_output():  # doctest: +SKIP
+        ...     with app.run():
+        ...         square.remote(3)
+        ✓ Initialized. App ap-... of 'demo'.
+        ✓ Created objects.
+        9
+        ✓ App completed.
+    """
+    with to(Output(quiet=not show_progress)):
+        yield
