@@ -10,10 +10,10 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from nbfn.exception import InvalidError
-from nbfn.marks import mark, unwrapped
+from nbfn.marks import Partial, mark, unwrapped
 from nbfn.options import Endpoint, Options
 from nbfn.retries import is_int, is_number
 
@@ -21,7 +21,15 @@ METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
 #: What a label may be: it is part of a URL.
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-_Decorator = Callable[[Callable[..., Any]], Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class EndpointDecorator(Protocol):
+    """What the decorators below are: the function stays what it is for `Function.local`."""
+
+    def __call__(self, raw: Callable[P, R], /) -> Partial[P, R, R]:
+        """Mark it."""
 
 
 def fastapi_endpoint(
@@ -31,7 +39,7 @@ def fastapi_endpoint(
     custom_domains: Sequence[str] | None = None,
     docs: bool = False,
     requires_proxy_auth: bool = False,
-) -> _Decorator:
+) -> EndpointDecorator:
     """Make a function a web endpoint: its parameters are read from the request, its result is the answer.
 
     FastAPI does that, so its annotations, dependencies and responses work.
@@ -85,7 +93,7 @@ def web_endpoint(
     custom_domains: Sequence[str] | None = None,
     docs: bool = False,
     requires_proxy_auth: bool = False,
-) -> _Decorator:
+) -> EndpointDecorator:
     """Do what `fastapi_endpoint` does; its older name."""
     _no_positional("@nbfn.web_endpoint", given)
     return fastapi_endpoint(
@@ -102,7 +110,7 @@ def asgi_app(
     label: str | None = None,
     custom_domains: Sequence[str] | None = None,
     requires_proxy_auth: bool = False,
-) -> _Decorator:
+) -> EndpointDecorator:
     """Serve the ASGI app that a function returns: FastAPI, Starlette and others, WebSockets too.
 
     The function takes no arguments and is called once in each worker.
@@ -124,7 +132,7 @@ def wsgi_app(
     label: str | None = None,
     custom_domains: Sequence[str] | None = None,
     requires_proxy_auth: bool = False,
-) -> _Decorator:
+) -> EndpointDecorator:
     """Serve the WSGI app that a function returns: Flask, Django and others; otherwise as `asgi_app`."""
     return _factory("wsgi", "@nbfn.wsgi_app", given, label, custom_domains, requires_proxy_auth)
 
@@ -136,7 +144,7 @@ def web_server(
     label: str | None = None,
     custom_domains: Sequence[str] | None = None,
     requires_proxy_auth: bool = False,
-) -> _Decorator:
+) -> EndpointDecorator:
     """Pass requests on to a server that a function starts on a port of 127.0.0.1.
 
     The function takes no arguments, is called once, and returns when it has begun to start the server (in a
@@ -209,7 +217,7 @@ def _factory(
     custom_domains: Sequence[str] | None,
     requires_proxy_auth: bool,
     **extra: Any,
-) -> _Decorator:
+) -> EndpointDecorator:
     """Make the decorator of a function that is called once, without arguments."""
     _no_positional(what, given)
     auth = _flag("requires_proxy_auth", requires_proxy_auth)

@@ -61,6 +61,19 @@ async def gathered(xs: list[int]) -> list[str]:
     return [str(x) for x in xs]
 
 
+@app.function()
+@nbfn.fastapi_endpoint(method="POST")
+async def endpoint(name: str = "world") -> dict[str, str]:
+    return {"hello": name}
+
+
+@app.function()
+@nbfn.concurrent(max_inputs=10)
+@nbfn.asgi_app()
+def site() -> Callable[..., None]:
+    return print
+
+
 def plain() -> None:
     assert_type(square.remote(3), int)
     assert_type(square.remote(3, unit="m"), int)
@@ -100,6 +113,12 @@ def batches() -> None:
     assert_type(gathered.remote(3), str)
     assert_type(list(gathered.map([1, 2])), list[str])
     _ = assert_type(gathered.local([1, 2]), Coroutine[Any, Any, list[str]])
+
+
+async def endpoints() -> None:
+    assert_type(endpoint.get_web_url(), str | None)
+    assert_type(await endpoint.local("ada"), dict[str, str])
+    assert_type(site.local(), Callable[..., None])
 
 
 async def awaited() -> None:
