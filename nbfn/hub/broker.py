@@ -121,6 +121,7 @@ class Broker:
         self._router.watch(*self._processes.sources())
         while not self.ending:
             self._turn(self._router.wait(self._timeout()))
+        self._web.close()
         self._stop_workers()
 
     def end(self) -> None:

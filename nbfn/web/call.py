@@ -77,6 +77,13 @@ class WebCall(OpenCall):
         self.end("failure", error)
         self._loop.call_soon_threadsafe(self._end, None, error)
 
+    def end(
+        self, status: str, error: BaseException | None = None, *, settled: bool = False
+    ) -> None:
+        """See `OpenCall.end`. A large body's memory is free then."""
+        super().end(status, error, settled=settled)
+        self.client.carrier.discard(self._input.payload)
+
     # --- the loop ---
 
     @property
