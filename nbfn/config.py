@@ -70,6 +70,9 @@ class Settings:
         "Names, by commas, under which web endpoints may be asked for besides this machine's own.",
     )
     web_max_body: int = _setting(100 * 2**20, "Most bytes of the body of a web request.")
+    web_patience: float = _setting(
+        30.0, "Seconds a web client may take over its headers, or pause within a body."
+    )
     web_redirect: float = _setting(
         150.0, "Seconds a web request waits for its answer until it is redirected to wait on."
     )

@@ -110,8 +110,8 @@ class Broker:
         self._handle(events.AppsRestored())
         for call in found:
             self._handle(call)
-        if endpoints.known(self._state.tables):
-            self._web.open()
+        if endpoints.known(self._state.tables) and (problem := self._web.open()):
+            _log.error("web endpoints do not answer: %s", problem)
 
     # --- the loop ---
 
@@ -342,12 +342,7 @@ class Broker:
 
     def _web_lacks(self, message: m.Register) -> str:
         """Have the gateway run for what is registered; return why it cannot."""
-        if not has_endpoint(message.definition):
-            return ""
-        if lacking := self._web.missing():
-            return lacking
-        self._web.open()
-        return ""
+        return self._web.open() if has_endpoint(message.definition) else ""
 
     def _definition_of(self, message: m.GetDefinition) -> Message:
         record = self._state.tables.registry.functions.get(message.function)

@@ -20,6 +20,7 @@ import msgspec
 
 from nbfn.address import Address
 from nbfn.config import Places
+from nbfn.exception import Error
 from nbfn.wire.messages import Definition, FunctionInfo
 
 _log = logging.getLogger("nbfn.hub")
@@ -53,23 +54,28 @@ class Gateway:
         self._deaths = 0
         self._again = 0.0
 
-    @staticmethod
-    def missing() -> str:
-        """Return why there can be no web endpoints here; empty when there can."""
+    def open(self) -> str:
+        """Listen, because there is an endpoint; return why that cannot be, empty when it can."""
         lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        if not lacking:
-            return ""
-        return (
-            f"Web endpoints need {' and '.join(lacking)} in the hub's Python ({sys.executable}). "
-            "Install them there: pip install 'nbfn[web]'."
-        )
+        if lacking:
+            return (
+                f"Web endpoints need {' and '.join(lacking)} in the hub's Python ({sys.executable}). "
+                "Install them there: pip install 'nbfn[web]'."
+            )
+        if self._socket is None:
+            try:
+                self._listen()
+            except (Error, OSError) as error:
+                return str(error)
+        self.look()
+        return ""
 
     def complete(self, info: FunctionInfo) -> FunctionInfo:
         """Return what a client learns of a Function with its URL; of a class, what labels are appended to."""
-        if not has_endpoint(info):
+        if not has_endpoint(info) or not self._base:
             return info
         label = info.endpoint.label if info.endpoint is not None else ""
-        return msgspec.structs.replace(info, web_url=self._open() + label)
+        return msgspec.structs.replace(info, web_url=self._base + label)
 
     def look(self) -> None:
         """Start the gateway if it should run and does not."""
@@ -88,11 +94,6 @@ class Gateway:
         if now >= self._again:
             self._start(self._socket, now)
 
-    def open(self) -> None:
-        """Listen: there is an endpoint."""
-        self._open()
-        self.look()
-
     def close(self) -> None:
         """End the gateway and stop listening."""
         if self._socket is not None:
@@ -107,19 +108,17 @@ class Gateway:
                 process.kill()
                 process.wait()
 
-    def _open(self) -> str:
-        if self._socket is None:
-            path = self._places.web_file
-            kept = Address.load(path)
-            self._socket = _listen(kept.port)
-            port = self._socket.getsockname()[1]
-            if kept.port != port:
-                if kept.port:
-                    _log.warning("port %d is taken: URLs have port %d now", kept.port, port)
-                kept = replace(kept, port=port)
-                kept.save(path)
-            self._base = kept.base
-        return self._base
+    def _listen(self) -> None:
+        path = self._places.web_file
+        kept = Address.load(path)
+        listener = _listening(kept.port)
+        port = listener.getsockname()[1]
+        if kept.port != port:
+            if kept.port:
+                _log.warning("port %d is taken: URLs have port %d now", kept.port, port)
+            kept = replace(kept, port=port)
+            kept.save(path)
+        self._socket, self._base = listener, kept.base
 
     def _start(self, listener: socket.socket, now: float) -> None:
         theirs, self._alive = os.pipe()
@@ -153,7 +152,7 @@ def has_endpoint(what: FunctionInfo | Definition) -> bool:
     return what.endpoint is not None or any(method.endpoint for method in what.methods)
 
 
-def _listen(port: int) -> socket.socket:
+def _listening(port: int) -> socket.socket:
     """Listen on this machine only: at the port that was before, or at any when that is taken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     # Connections of an earlier hub linger; a socket that listens there still forbids it all the same.

@@ -25,13 +25,12 @@ from nbfn.web.gateway import Gateway
 from nbfn.web.guard import Guard
 from nbfn.wire.web import LARGEST
 
-#: Seconds a request's headers may take to arrive.
-HEADERS_WITHIN = 20.0
-
 
 class Protocol(H11Protocol):
     """uvicorn's HTTP, for clients that take their time: it ends connections that ask for nothing."""
 
+    #: Seconds a request's headers may take to arrive.
+    patience = 30.0
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -54,7 +53,7 @@ class Protocol(H11Protocol):
 
     def _expect_headers(self) -> None:
         if self._late is None:
-            self._late = self.loop.call_later(HEADERS_WITHIN, self.transport.close)
+            self._late = self.loop.call_later(self.patience, self.transport.close)
 
     def _forget(self) -> None:
         if self._late is not None:
@@ -67,6 +66,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # below that it logs paths: tokens
     listener, alive = map(int, sys.argv[1:3])
     threading.Thread(target=_end_with, args=(alive,), name="nbfn-alive", daemon=True).start()
     sys.addaudithook(_refuse_unpickling)
@@ -75,6 +75,7 @@ def main() -> None:
 
 async def _serve(listener: socket.socket) -> None:
     client = Session(start=False, registers=False)
+    Protocol.patience = client.settings.web_patience
     guard = Guard(Address.load(Places.of().web_file), client.settings.web_hosts)
     config = uvicorn.Config(
         Gateway(client, guard),

@@ -23,8 +23,6 @@ from nbfn.wire import messages, web
 from nbfn.wire.messages import EndpointFound
 from nbfn.wire.web import Event, Request
 
-#: Seconds a body may make no progress.
-BODY_IDLE = 60.0
 #: Seconds an app has to end by itself once it knows that who asked is gone.
 LEAVE_GRACE = 2.0
 #: Seconds that a redirected request's answer waits to be asked for.
@@ -68,7 +66,7 @@ class Gateway:
         elif _is_page_without_slash(scope, wanted):
             await replies.redirect(send, 307, _location(wanted.root + "/", scope["query_string"]))
         elif (held := self._take_held(scope, wanted)) is not None:
-            await self._answer(_Http(scope, wanted, receive, send), held)
+            await self._answer(self._http(scope, wanted, receive, send), held)
         else:
             await self._serve(scope, wanted, receive, send)
 
@@ -85,13 +83,17 @@ class Gateway:
         elif scope["type"] == "websocket":
             await self._converse(scope, wanted, found, receive, send)
         else:
-            await self._begin(_Http(scope, wanted, receive, send), found)
+            await self._begin(self._http(scope, wanted, receive, send), found)
 
     # --- HTTP ---
 
+    def _http(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> _Http:
+        settings = self._client.settings
+        return _Http(scope, wanted, receive, send, settings.web_max_body, settings.web_patience)
+
     async def _begin(self, http: _Http, found: EndpointFound) -> None:
         try:
-            body, more = await http.first(self._client.settings.web_max_body)
+            body, more = await http.first()
         except TooLarge:
             await replies.refuse(http.scope, http.send, self._too_large())
         except TimeoutError:
@@ -246,7 +248,15 @@ _WS_STATES = {
 class _Http:
     """One HTTP exchange: how far its two halves are."""
 
-    def __init__(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        wanted: Wanted,
+        receive: Receive,
+        send: Send,
+        limit: int,
+        patience: float,
+    ) -> None:
         self.scope = scope
         self.wanted = wanted
         self.send = send
@@ -255,19 +265,19 @@ class _Http:
         self.ended = False  # ... and its last byte
         self._receive = receive
         self._size = 0
-        self._limit = 0
+        self._limit = limit
+        self._patience = patience
 
-    async def first(self, limit: int) -> tuple[bytes, bool]:
+    async def first(self) -> tuple[bytes, bool]:
         """Return how the body begins, and whether there is more.
 
         Raises:
-            TooLarge: If it is, or says that it will be, over ``limit`` bytes.
+            TooLarge: If it is, or says that it will be, over the limit.
             TimeoutError: If it stops coming.
             Gone: If the client is.
         """
-        self._limit = limit
         length = value_of(self.scope["headers"], b"content-length")
-        if length.isdigit() and int(length) > limit:
+        if length.isdigit() and int(length) > self._limit:
             raise TooLarge
         body = bytearray()
         while not self.complete and len(body) < web.FIRST:
@@ -288,7 +298,7 @@ class _Http:
                 pass
 
     async def _next(self) -> Event:
-        async with asyncio.timeout(BODY_IDLE):
+        async with asyncio.timeout(self._patience):
             event = await self._receive()
         if event["type"] == "http.disconnect":
             raise Gone
