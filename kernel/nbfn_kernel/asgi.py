@@ -186,7 +186,7 @@ def _parts(event: Event) -> list[Event]:
 def _scope(request: web.Request, state: dict[str, Any]) -> Scope:
     scope: Scope = {
         "type": request.type,
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": request.http_version,
         "scheme": request.scheme,
         "path": request.path,
