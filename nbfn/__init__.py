@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         forward,
         interact,
     )
+    from nbfn.cls import Cls
     from nbfn.context import current_function_call_id, current_input_id, is_local
     from nbfn.endpoint import asgi_app, fastapi_endpoint, web_endpoint, web_server, wsgi_app
     from nbfn.exception import Error
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nbfn.image import Image
     from nbfn.marks import batched, build, concurrent, enter, exit, method
     from nbfn.output import enable_output
+    from nbfn.parameters import parameter
     from nbfn.retries import Retries
     from nbfn.schedule import Cron, Period
     from nbfn.secret import Secret
@@ -47,6 +49,7 @@ __all__ = [
     "App",
     "Client",
     "CloudBucketMount",
+    "Cls",
     "Cron",
     "Dict",
     "Error",
@@ -87,6 +90,7 @@ __all__ = [
     "interact",
     "is_local",
     "method",
+    "parameter",
     "web_endpoint",
     "web_server",
     "wsgi_app",
@@ -98,6 +102,7 @@ _MODULES = ("exception", "functions", "gpu")
 _HOMES = {
     "App": "app",
     "Client": "client",
+    "Cls": "cls",
     "CloudBucketMount": "cloud",
     "Cron": "schedule",
     "Dict": "cloud",
@@ -135,6 +140,7 @@ _HOMES = {
     "interact": "cloud",
     "is_local": "context",
     "method": "marks",
+    "parameter": "parameters",
     "web_endpoint": "endpoint",
     "web_server": "endpoint",
     "wsgi_app": "endpoint",

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Never, ParamSpec, Protocol, Self, TypeVar, ove
 
 from nbfn import deployment, endpoint
 from nbfn.client import Client, attached
+from nbfn.cls import Cls, check_class
 from nbfn.config import default_environment
 from nbfn.definition import Home, generates
 from nbfn.deployment import Member
@@ -36,6 +37,9 @@ from nbfn.wire import messages
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
+#: Options of a Function that a class does not have.
+_OF_FUNCTIONS = frozenset({"name", "schedule", "is_generator"})
 Original = TypeVar("Original")
 
 
@@ -130,7 +134,7 @@ class App:
         self._name = name
         self._tags = dict(tags or {})
         self._home = Home(name or "", app=self)
-        self._functions: dict[str, Function[..., Any]] = {}
+        self._parts: dict[str, Function[..., Any, Any] | Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         #: Of Functions that are made from now on and name none themselves.
         self.image: Any = image
@@ -169,7 +173,12 @@ class App:
     @property
     def registered_functions(self) -> dict[str, Function[..., Any]]:
         """Its Functions by name."""
-        return dict(self._functions)
+        return {n: part for n, part in self._parts.items() if isinstance(part, Function)}
+
+    @property
+    def registered_classes(self) -> dict[str, Cls]:
+        """Its classes by name."""
+        return {n: part for n, part in self._parts.items() if isinstance(part, Cls)}
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
@@ -179,11 +188,12 @@ class App:
     @property
     def registered_web_endpoints(self) -> list[str]:
         """The names of its Functions that are web endpoints."""
-        return [name for name, function in self._functions.items() if function.spec.endpoint]
+        functions = self.registered_functions.items()
+        return [name for name, function in functions if function.spec.endpoint]
 
     def _members(self) -> list[Member]:
         """Return all that is registered with the App, in the order of the source."""
-        return list(self._functions.values())
+        return list(self._parts.values())
 
     def function(
         self,
@@ -223,7 +233,7 @@ class App:
             ... def fetch(url): ...
         """
         if forgotten:
-            raise InvalidError(_positional(forgotten[0]))
+            raise InvalidError(_positional(forgotten[0], "function"))
         options = Options.read(
             {
                 "name": name,
@@ -253,10 +263,100 @@ class App:
         _check_fit(raw, name, options)
         options = endpoint.checked(name, options)
         function: Function[..., Any] = Function._local(raw, name, options, self._home)
-        if (before := self._functions.get(name)) is not None:
-            _warn_replaced(self, name, before, raw)
-        self._functions[name] = function
+        self._take(name, function, raw)
         return function
+
+    def _take(self, name: str, part: Function[..., Any, Any] | Cls, raw: Any) -> None:
+        """Register something under a name: a Function or a class that has it is replaced."""
+        before = self._parts.pop(name, None)
+        if before is not None and before is not part and not _is_interactive():
+            kind = "Class" if isinstance(before, Cls) else "Function"
+            old, new = _full_name(before._raw), _full_name(raw)
+            warnings.warn(
+                f"{kind} {name!r} of {self!r} is replaced: it was {old}, now it is {new}.",
+                UserWarning,
+                stacklevel=4,
+            )
+        self._parts[name] = part
+
+    def cls(
+        self,
+        *forgotten: Any,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int | Retries | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        serialized: bool = False,
+        enable_memory_snapshot: bool = False,
+        **others: Any,
+    ) -> Callable[[C], C]:
+        """Make a decorator that turns a class into a `Cls` of this App: its objects live on workers.
+
+        Args:
+            *forgotten: Nothing; there to tell that the parentheses are missing.
+            timeout: Seconds a method may run, each attempt.
+            retries: How often a failed input runs again: a number (a second apart) or `Retries`.
+            min_containers: Workers kept when idle, for each set of parameters that was used.
+            max_containers: Most workers, for each set of parameters.
+            buffer_containers: Extra idle workers while the pool is active.
+            scaledown_window: Seconds an idle worker is kept.
+            serialized: Accepted for Modal programs; classes are always sent by value.
+            enable_memory_snapshot: Whether there may be ``@enter(snap=True)`` hooks; they run first.
+            **others: Other options of `function`, but for name, schedule and is_generator.
+
+        Raises:
+            InvalidError: If an option is unknown or wrong, the parentheses are missing, or marks,
+                parameters and constructor of the class do not go together.
+
+        Examples:
+            >>> app = App()
+            >>> @app.cls(max_containers=2)
+            ... class Counter:
+            ...     @nbfn.enter()
+            ...     def begin(self):
+            ...         self.count = 0
+            ...
+            ...     @nbfn.method()
+            ...     def up(self):
+            ...         self.count += 1
+            ...         return self.count
+        """
+        if forgotten:
+            raise InvalidError(_positional(forgotten[0], "cls"))
+        if wrong := sorted(_OF_FUNCTIONS & others.keys()):
+            raise InvalidError(
+                f"@app.cls(...) has no option {wrong[0]!r}; a class has its own name."
+            )
+        options = Options.read(
+            {
+                "timeout": timeout,
+                "retries": retries,
+                "min_containers": min_containers,
+                "max_containers": max_containers,
+                "buffer_containers": buffer_containers,
+                "scaledown_window": scaledown_window,
+                "serialized": serialized,
+                "enable_memory_snapshot": enable_memory_snapshot,
+                **others,
+            }
+        )
+
+        def decorate(raw: Any) -> Any:
+            return self._add_class(raw, options, snapshots=enable_memory_snapshot)
+
+        return decorate
+
+    def _add_class(self, raw: Any, options: Options, *, snapshots: bool) -> Cls:
+        raw, marks = unwrapped(raw)
+        check_class(raw, snapshots=snapshots)
+        options = marks.applied(options)
+        options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
+        name = check_name("The class's name", raw.__name__)
+        made = Cls._local(raw, name, options, self._home)
+        self._take(name, made, raw)
+        return made
 
     def local_entrypoint(
         self, *forgotten: Any, name: str | None = None
@@ -289,7 +389,7 @@ class App:
         return decorate
 
     def include(self, other_app: App, /, inherit_tags: bool = True) -> Self:
-        """Take over all Functions of another App: from now on they are this App's.
+        """Take over all Functions and classes of another App: from now on they are this App's.
 
         Args:
             other_app: The other one; running or deploying it does no longer register them.
@@ -302,11 +402,9 @@ class App:
             raise InvalidError(
                 "An App cannot include another, or be included, while it is running."
             )
-        for name, function in other_app._functions.items():
-            if name in self._functions and self._functions[name] is not function:
-                _warn_replaced(self, name, self._functions[name], function.get_raw_f())
-            function._home, function._state = self._home, None
-            self._functions[name] = function
+        for name, part in other_app._parts.items():
+            self._take(name, part, part._raw)
+            part._move(self._home)
         if inherit_tags:
             self._tags = other_app._tags | self._tags
         return self
@@ -439,26 +537,25 @@ class App:
         return f"App({self._name!r})" if self._name else "App()"
 
 
-def _positional(given: Any) -> str:
-    if callable(given) and not isinstance(given, type) and hasattr(given, "__name__"):
-        return f"Did you forget parentheses? Write @app.function() above {given.__name__!r}."
-    return "The options of @app.function(...) are keywords: name them, such as image=... ."
+def _positional(given: Any, what: str) -> str:
+    if callable(given) and hasattr(given, "__name__"):
+        what = "cls" if isinstance(given, type) else what
+        return f"Did you forget parentheses? Write @app.{what}() above {given.__name__!r}."
+    return f"The options of @app.{what}(...) are keywords: name them, such as image=... ."
 
 
 def _name_of(raw: Any, options: Options) -> str:
     if isinstance(raw, Function):
         raise InvalidError(f"{raw!r} is a Function already; decorate it once.")
     if isinstance(raw, type):
-        raise TypeError(
-            f"@app.function() cannot decorate class {raw.__name__!r}; decorate a function."
-        )
+        raise TypeError(f"@app.function() cannot decorate class {raw.__name__!r}; use @app.cls().")
     if not callable(raw):
         raise TypeError(f"@app.function() decorates functions, not {type(raw).__name__!r} objects.")
     parts = getattr(raw, "__qualname__", "").split(".")
     if len(parts) > 1 and parts[-2] != "<locals>" and not inspect.ismethod(raw):
         raise InvalidError(
             f"@app.function() cannot decorate method {'.'.join(parts[-2:])!r}; "
-            "decorate a function outside of the class."
+            "put @nbfn.method() on it and @app.cls() on the class."
         )
     name = options.name or str(getattr(raw, "__name__", ""))
     if not NAME_PATTERN.fullmatch(name):
@@ -502,19 +599,7 @@ def _required(raw: Callable[..., Any]) -> list[str]:
     return [repr(p.name) for p in parameters if p.kind in named and p.default is p.empty]
 
 
-def _warn_replaced(
-    app: App, name: str, before: Function[..., Any, Any], raw: Callable[..., Any]
-) -> None:
-    if not _is_interactive():
-        old, new = _full_name(before.get_raw_f()), _full_name(raw)
-        warnings.warn(
-            f"Function {name!r} of {app!r} is replaced: it was {old}, now it is {new}.",
-            UserWarning,
-            stacklevel=4,
-        )
-
-
-def _full_name(raw: Callable[..., Any]) -> str:
+def _full_name(raw: Any) -> str:
     return f"{getattr(raw, '__module__', '?')}.{getattr(raw, '__qualname__', '?')}"
 
 

@@ -96,6 +96,7 @@ class SingleCall(OpenCall):
             (self._input,),
             resent=resent,
             parent=self._parent,
+            method=self.function.method,
         )
 
     def receive(self, message: Message) -> None:
@@ -233,6 +234,7 @@ class DurableCall(OpenCall):
             durable=True,
             resent=resent,
             parent=self._parent,
+            method=self.function.method,
         )
 
     def receive(self, message: Message) -> None:

@@ -17,7 +17,7 @@ from nbfn import pickler
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.modules import by_value, carrying, local_modules, users_level
 from nbfn.pickler import FunctionPickler
-from nbfn.snapshot import Snapshot, type_name
+from nbfn.snapshot import HANDLES, Snapshot, type_name
 
 #: Bytes of a function with all it captures above which there is a warning, and above which it is
 #: refused. The larger one leaves room for the rest of the message in a frame of 16 MiB.
@@ -103,7 +103,7 @@ def report(function: Any) -> list[Captured]:
 
 
 def _size(kind: str, value: Any, modules: Iterable[types.ModuleType]) -> int:
-    if kind in ("module", "Function") or (kind in ("function", "class") and not by_value(value)):
+    if kind in ("module", *HANDLES) or (kind in ("function", "class") and not by_value(value)):
         return 0
     quick = _quick_size(value)
     if quick > WARN_ABOVE:
@@ -155,7 +155,7 @@ def _megabytes(size: int) -> str:
 
 def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:
     for captured, kind, value in snapshot.found:
-        if kind in ("module", "Function"):
+        if kind in ("module", *HANDLES):
             continue
         try:
             pickler.dumps(value)

@@ -18,9 +18,12 @@ import msgspec
 
 from nbfn.client import Client
 from nbfn.config import default_environment
-from nbfn.exception import InvalidError, SerializationError
+from nbfn.exception import InvalidError, NotFoundError, SerializationError
+from nbfn.lifecycle import has_exit_hooks, marked, methods
+from nbfn.marks import Partial
 from nbfn.modules import carrying, warn_of_changes
 from nbfn.options import Options
+from nbfn.parameters import parameters_of, takes_arguments
 from nbfn.schedule import Cron
 from nbfn.session import this_environment
 from nbfn.snapshot import Snapshot, type_name
@@ -32,18 +35,23 @@ from nbfn.wire.messages import (
     Definition,
     Endpoint,
     FunctionInfo,
+    Method,
+    Parameter,
     Payload,
     PoolSettings,
     Resources,
     RetryPolicy,
     Schedule,
     Secret,
+    Variant,
     new_id,
 )
 from nbfn.wire.payload import Carrier
 
 #: Seconds between two looks whether the files of captured modules changed.
 LOOK = 1.0
+#: Options that have the same name in a `Variant`.
+_SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets")
 #: Types whose values hold no code, so that none of it needs to travel by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
@@ -112,6 +120,7 @@ class Live:
     others: list[Any] = field(default_factory=list)  # Functions that it calls
     raw: Callable[..., Any] | None = None
     looked: float = 0.0  # when its modules' files were looked at
+    views: dict[str, Live] = field(default_factory=dict)  # of a class: by method
 
     def current(self) -> bool:
         """Return whether it still holds: the same hub, and no captured name rebound."""
@@ -123,6 +132,38 @@ class Live:
             and not self.client.closed
             and (self.snapshot is None or self.snapshot.current())
         )
+
+    def of(self, method: str) -> Live:
+        """Return what callers of one method see; of no method, of a function.
+
+        Raises:
+            NotFoundError: If it is no such thing, or has no such method.
+        """
+        info = self.info
+        if not method and info.kind != "cls":
+            return self
+        view = self.views.get(method)
+        if view is None:
+            found = next((one for one in info.methods if one.name == method), None)
+            if found is None:
+                raise NotFoundError(_no_method(info, method))
+            seen = msgspec.structs.replace(
+                info,
+                name=f"{info.name}.{method}",
+                method=method,
+                is_generator=found.is_generator,
+                is_async=found.is_async,
+                signature=found.signature,
+                doc=found.doc,
+                endpoint=found.endpoint,
+                web_url=info.web_url + found.endpoint.label if found.endpoint else "",
+                batching=found.batching,
+            )
+            raw = methods(self.raw)[method].raw if isinstance(self.raw, type) else None
+            bound = raw.__get__(raw) if raw is not None else None  # its signature has no self
+            view = dataclasses.replace(self, info=seen, raw=bound, views={})
+            self.views[method] = view
+        return view
 
     def pickle(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
@@ -177,6 +218,23 @@ def _named(
     yield from kwargs.items()
 
 
+def not_a_class(info: FunctionInfo) -> str:
+    """Return the sentence about a function that was taken for a class."""
+    return f"Lookup failed for Cls {info.name!r}: it is a function. Use Function.from_name(...)."
+
+
+def _no_method(info: FunctionInfo, method: str) -> str:
+    if info.kind != "cls":
+        return not_a_class(info)
+    names = ", ".join(one.name for one in info.methods) or "none"
+    if not method:
+        return f"{info.name!r} is a class, not a function: use Cls.from_name(...) and a method ({names})."
+    return (
+        f"Class {info.name!r} has no method {method!r} (there are: {names}). Only methods with a mark such as "
+        "@nbfn.method() can be called from elsewhere; attributes of a remote class cannot be read."
+    )
+
+
 def _innermost(sentence: str) -> str:
     """Return the type that the carrier's sentence names."""
     start = "Cannot pickle an object of type "
@@ -212,6 +270,64 @@ def define(
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
     return msgspec.structs.replace(definition, digest=digest, payload=carrier.wrap(payload))
+
+
+def define_class(
+    name: str, raw: type, payload: bytes, options: Options, carrier: Carrier
+) -> Definition:
+    """Return what the hub is told of a class; arguments as of `define`."""
+    parts = methods(raw)
+    batching = next((p.marks.batching for p in parts.values() if p.marks.batching), None)
+    source = next(iter([p.raw for p in marked(raw).values()]), raw)
+    definition = Definition(
+        name=name,
+        payload=Payload(payload),
+        digest="",
+        environment=this_environment(),
+        **ways_to_run(dataclasses.replace(options, batching=batching)),
+        kind="cls",
+        methods=tuple(_method(name, part) for name, part in parts.items()),
+        parameters=tuple(Parameter(one.name, one.type, one.default) for one in parameters_of(raw)),
+        takes_arguments=takes_arguments(raw),
+        exit_hooks=has_exit_hooks(raw),
+        module=str(raw.__module__),
+        signature=_signature(raw),
+        doc=inspect.getdoc(raw) or "",
+        source=_source(source),
+        filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
+    )
+    digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
+    return msgspec.structs.replace(definition, digest=digest, payload=carrier.wrap(payload))
+
+
+def _method(name: str, part: Partial[..., Any, Any]) -> Method:
+    raw, marks = part.raw, part.marks
+    return Method(
+        name=name,
+        is_generator=generates(raw, marks.applied(Options())),
+        is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
+        batching=_like(Batching, marks.batching),
+        endpoint=None if marks.endpoint is None else _like(Endpoint, marks.endpoint),
+        signature=_signature(raw.__get__(raw)),
+        doc=inspect.getdoc(raw) or "",
+    )
+
+
+def variant_of(changes: Mapping[str, Any]) -> Variant:
+    """Return the variant that options make, as `Options.changes` gives them."""
+    said = ways_to_run(Options(**changes))
+    pool = {n: changes[n] for n in PoolSettings.__struct_fields__ if n in changes}
+    given = {name: said[name] for name in _SAME if name in changes}
+    if pool:
+        given["pool"] = PoolSettings(**pool)
+    if "env" in changes:  # in one order: the same variables are the same variant
+        given["env"] = dict(sorted(said["env"].items()))
+    return Variant(**given)
+
+
+def variant_digest(variant: Variant) -> str:
+    """Return what identifies a variant of a Function: the same settings, the same digest."""
+    return hashlib.sha256(msgspec.msgpack.encode(variant)).hexdigest()
 
 
 def ways_to_run(options: Options) -> dict[str, Any]:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
-from nbfn import capture, context, endpoint, exception
+from nbfn import context, endpoint, marks
+from nbfn.autoscaled import Autoscaled
 from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
-from nbfn.client import Client, attached
-from nbfn.config import default_environment
+from nbfn.client import Client
 from nbfn.definition import Home, Live, define, generates
-from nbfn.exception import ExecutionError, InvalidError
+from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.mapping import Inputs, MapResult, each
-from nbfn.options import Options, check_name, check_pool, check_setting
+from nbfn.options import Options, check_name
+from nbfn.origin import Origin, Written, by_name, fetched, travelled, varied, written
 from nbfn.retries import is_int
-from nbfn.session import this_environment
-from nbfn.snapshot import Snapshot
 from nbfn.sync import Blocking, Stream, blocking, run, streaming, wait
-from nbfn.types import FunctionAutoscalerSettings, FunctionOrigin, FunctionStats
-from nbfn.wire import messages
-from nbfn.wire.messages import Message
+from nbfn.types import FunctionOrigin
+from nbfn.varying import Varying
+from nbfn.wire.messages import Variant
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,7 +54,7 @@ async def _lookup(
     return found
 
 
-class Function(Generic[P, R, Original]):
+class Function(Autoscaled, Varying, Generic[P, R, Original]):
     """A callable that runs on the workers of its pool.
 
     Made by ``@app.function()`` or found by `from_name`; its methods register it by themselves when
@@ -73,17 +72,13 @@ class Function(Generic[P, R, Original]):
     __module__ = "nbfn"
 
     _name: str
+    _origin: Origin
+    _method: str  # of a class; empty for a function
+    _object: str  # how the object prints whose method it is
     _raw: Callable[..., Any] | None  # None: its definition is elsewhere
     _options: Options
-    _home: Home
-    _client: Client | None  # None: this process's
-    _find: Callable[[int], Message] | None  # asks the hub for it, when the definition is elsewhere
-    _travelled: bool  # it came here in a pickle
     _fetched: Callable[..., Any] | None  # its definition, asked of the hub by a worker
-    _shown: str
-    _state: Live | None
-    _registering: bool
-    _deployment: int  # of its App, that a handle found by name stays with; 0 for the newest
+    _here: Callable[..., Any] | None  # how a method is run in this process
     __name__: str
     __wrapped__: Callable[..., Any]
 
@@ -101,31 +96,57 @@ class Function(Generic[P, R, Original]):
         return super().__class_getitem__(parameters)  # type: ignore[misc]
 
     @classmethod
-    def _make(cls, name: str) -> Self:
+    def _make(cls, name: str, origin: Origin, method: str = "") -> Self:
         self = cls.__new__(cls)
         self._name = name
-        self._raw = None
+        self._origin = origin
+        self._method = method
+        self._object = ""
+        self._raw = self._fetched = self._here = None
         self._options = Options()
-        self._home = Home()
-        self._client = None
-        self._find = None
-        self._travelled = False
-        self._fetched = None
-        self._shown = f"Function({name!r})"
-        self._state = None
-        self._registering = False
-        self._deployment = 0
         return self
 
     @classmethod
     def _local(cls, raw: Callable[..., Any], name: str, options: Options, home: Home) -> Self:
-        self = cls._make(name)
-        self._raw, self._options, self._home = raw, options, home
-        self.__doc__ = raw.__doc__
-        self.__name__ = name
-        self.__wrapped__ = raw
         app = f"App({home.name!r})" if home.name else "App()"
-        self._shown = f"<Function {name!r} of {app}>"
+        describe = functools.partial(define, name, raw, options=options)
+        origin = Written(raw, name, f"<Function {name!r} of {app}>", home, describe)
+        self = cls._make(name, origin)
+        self._dress(raw, options)
+        return self
+
+    def _dress(self, raw: Callable[..., Any] | None, options: Options) -> None:
+        """Make it look like the function that it was made of, which is in this process."""
+        self._raw, self._options = raw, options
+        if raw is not None:
+            self.__doc__ = raw.__doc__
+            self.__name__ = self._name
+            self.__wrapped__ = raw
+
+    @classmethod
+    def _of_object(
+        cls,
+        origin: Origin,
+        of: str,
+        method: str,
+        raw: Callable[..., Any] | None = None,
+        options: Options | None = None,
+        here: Callable[..., Any] | None = None,
+    ) -> Self:
+        """Return a method of an object.
+
+        Args:
+            origin: The object's.
+            of: How the object prints.
+            method: The method's name.
+            raw: The undecorated function, where it is known.
+            options: What its marks say.
+            here: Runs it in this process.
+        """
+        self = cls._make(method, origin, method)
+        self._object = of
+        self._dress(raw, options or Options())
+        self._here = here
         return self
 
     @classmethod
@@ -158,27 +179,16 @@ class Function(Generic[P, R, Original]):
             >>> Function.from_name("demo", "square")
             Function.from_name('demo', 'square')
         """
-        check_name("The app's name", app_name)
-        name = _one_name(name, tag)
+        name = check_lookup("Function", app_name, name, tag, version)
         if "." in name:
             cls_name, _, method = name.partition(".")
             raise InvalidError(
                 f"{name!r} is no Function but a method of a class: "
                 f"use Cls.from_name({app_name!r}, {cls_name!r})().{method}."
             )
-        if version is not None and (not is_int(version) or version < 1):
-            raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
-        self: Function[..., Any] = cls._make(name)
-        environment = environment_name or ""
-        self._find = lambda number: messages.Lookup(
-            number, app_name, name, environment or default_environment(), self._deployment
-        )
-        self._client = client
-        self._deployment = version or 0
-        shown = f", environment_name={environment_name!r}" if environment_name else ""
-        shown += f", version={version}" if version else ""
-        self._shown = f"Function.from_name({app_name!r}, {name!r}{shown})"
-        return self
+        origin = by_name(app_name, name, environment_name or "", version or 0, "Function")
+        origin.client = client
+        return cls._make(name, origin)
 
     if not TYPE_CHECKING:  # a checker says that it cannot be called
 
@@ -192,80 +202,55 @@ class Function(Generic[P, R, Original]):
 
     # --- becoming live ---------------------------------------------------------------------------
 
+    @property
+    def _state(self) -> Live | None:
+        return self._origin.state
+
+    @_state.setter
+    def _state(self, state: Live | None) -> None:
+        self._origin.state = state
+
+    @property
+    def _client(self) -> Client | None:
+        return self._origin.client
+
+    @_client.setter
+    def _client(self, client: Client | None) -> None:
+        self._origin.client = client
+
+    def _move(self, home: Home) -> None:
+        """Belong to another App from now on."""
+        written(self._origin).move(home)
+
     async def _live(self) -> Live:
         """Return what the hub knows of this Function, registering or looking it up if need be."""
         __tracebackhide__ = True
-        state = self._state
-        if state is None or not state.current():
-            client = await attached(self._client)
-            if self._raw is None:
-                self._state = await self._look_up(client)
-                return self._state
-            if state is None or (state := await self._found_again(client, state)) is None:
-                self._state = await self._register(client, self._raw)
-                return self._state
-            self._state = state
-        for other in state.others:
-            if not other._registering and (other._state is None or not other._state.current()):
-                await other._live()
-        return state
-
-    async def _found_again(self, client: Client, state: Live) -> Live | None:
-        """Return what is known, for a hub that came back and has the very version still.
-
-        To call a deployed Function must not deploy it again: another notebook may have redefined it.
-        """
-        __tracebackhide__ = True
-        info = state.info
-        if not info.deployed or state.snapshot is None or not state.snapshot.current():
-            return None
+        live = await self._origin.live()
         try:
-            await client.request(lambda number: messages.LookupId(number, info.id, state.version))
-        except exception.NotFoundError:
-            return None
-        return dataclasses.replace(state, client=client, epoch=client.epoch)
+            return live.of(self._method)
+        except NotFoundError:  # a name may have become another thing since it was looked up
+            return (await self._origin.again()).of(self._method)
 
-    async def _look_up(self, client: Client) -> Live:
+    async def _pool(self) -> Live:
         __tracebackhide__ = True
-        assert self._find is not None
-        answer: messages.Registered = await client.request(self._find)
-        info, ours = answer.info, this_environment().python
-        if info.environment.python != ours:
-            raise exception.VersionError(
-                f"Function {info.name!r} runs under Python {info.environment.python}, "
-                f"this is Python {ours}. Call it from a notebook with Python "
-                f"{info.environment.python}, or deploy it again from this one."
+        if self._method:
+            raise InvalidError(
+                f"The methods of an object share its workers: call this on {self._object}, "
+                f"not on its method {self._method!r}."
             )
-        # A call that finds its App stopped and deployed anew looks for its Function once more.
-        client.remember(info.id, self._find(0))
-        return Live(client, client.epoch, info, info.version if self._deployment else 0)
+        return await self._live()
 
-    async def _register(self, client: Client, raw: Callable[..., Any]) -> Live:
-        __tracebackhide__ = True
-        snapshot = Snapshot(raw)
-        await self._register_others(snapshot)
-        self._registering = True
-        try:
-            payload, modules = capture.dump(self._name, raw, snapshot)
-        finally:
-            self._registering = False
-        definition = define(self._name, raw, payload, self._options, client.carrier.durable)
-        info = await self._home.register(client, definition)
-        modules = [module for module in modules if module.__name__.encode() in payload]
-        others = [
-            value for _, kind, value in snapshot.found if kind == "Function" and value is not self
-        ]
-        return Live(client, client.epoch, info, info.version, snapshot, modules, others, raw)
-
-    async def _register_others(self, snapshot: Snapshot) -> None:
-        """Register the Functions this one calls: they travel as ids, those of a cycle by name."""
-        self._registering = True
-        try:
-            for _, kind, value in snapshot.found:
-                if kind == "Function" and value is not self and not value._registering:
-                    await value._live()
-        finally:
-            self._registering = False
+    def _varied(self, changes: Variant, shown: str) -> Self:
+        """See `Varying`."""
+        if self._method:
+            raise InvalidError(
+                f"{self!r} is a method: make the variant of its class, Cls.with_options(...)."
+            )
+        if changes.batching is not None and self._raw is not None:
+            marks.check_batched(self._raw)
+        made = self._make(self._name, varied(self._origin, changes, shown))
+        made._dress(self._raw, self._options)
+        return made
 
     @blocking
     async def hydrate(self, client: Client | None = None) -> Function[P, R, Original]:
@@ -279,15 +264,14 @@ class Function(Generic[P, R, Original]):
             ConnectionError: If no hub answers.
         """
         __tracebackhide__ = True
-        if client is not None and client is not self._client:
-            self._client, self._state = await attached(client), None
+        await self._origin.hydrate(client)
         await self._live()
         return self
 
     @property
     def is_hydrated(self) -> bool:
         """Whether the hub's id of it is known."""
-        return self._state is not None
+        return self._origin.state is not None
 
     @property
     def object_id(self) -> str:
@@ -296,9 +280,9 @@ class Function(Generic[P, R, Original]):
         Raises:
             AttributeError: If it is not known yet; `hydrate` first.
         """
-        if self._state is None:
+        if self._origin.state is None:
             raise AttributeError(f"{self!r} has no id yet: call it, or its hydrate(), first.")
-        return self._state.info.id
+        return self._origin.state.info.id
 
     @property
     def is_generator(self) -> bool:
@@ -343,7 +327,7 @@ class Function(Generic[P, R, Original]):
             ExecutionError: If its definition is elsewhere (it was found by name).
         """
         self.get_raw_f()
-        return self._home.app  # type: ignore[no-any-return]
+        return written(self._origin).home.app  # type: ignore[no-any-return]
 
     @property
     def info(self) -> FunctionOrigin:
@@ -438,7 +422,7 @@ class Function(Generic[P, R, Original]):
             ExecutionError: If its definition is elsewhere (it was found by name).
         """
         __tracebackhide__ = True
-        return self.get_raw_f()(*args, **kwargs)  # type: ignore[no-any-return]
+        return (self._here or self.get_raw_f())(*args, **kwargs)  # type: ignore[no-any-return]
 
     def get_raw_f(self) -> Callable[..., Any]:
         """Return the very object that was decorated.
@@ -449,21 +433,13 @@ class Function(Generic[P, R, Original]):
         __tracebackhide__ = True
         if self._raw is not None:
             return self._raw
-        if self._fetched is None and self._travelled and not context.is_local():
-            self._fetched = run(self._fetch())
+        if self._fetched is None and travelled(self._origin) and not context.is_local():
+            self._fetched = run(fetched(self._origin))
         if self._fetched is None:
             raise ExecutionError(
                 f"{self!r} has no definition in this process. Call it with .remote(...) instead."
             )
         return self._fetched
-
-    async def _fetch(self) -> Callable[..., Any]:
-        """Return the callable of a Function that came to this worker as its id."""
-        live = await self._live()
-        answer: messages.DefinitionTold = await live.client.request(
-            lambda number: messages.GetDefinition(number, live.info.id)
-        )
-        return live.client.carrier.load(answer.definition.payload)  # type: ignore[no-any-return]
 
     @streaming
     def map(
@@ -564,112 +540,42 @@ class Function(Generic[P, R, Original]):
             parent=_parent(),
         )
 
-    # --- its pool --------------------------------------------------------------------------------
-
-    @blocking
-    async def keep_warm(self, warm_pool_size: int) -> None:
-        """Keep at least this many workers ready, also when nothing is called.
-
-        Args:
-            warm_pool_size: Workers; 0 lets the pool go to none.
-
-        Raises:
-            InvalidError: If it is negative or above the Function's ``max_containers``.
-        """
-        __tracebackhide__ = True
-        await self._override(min_containers=warm_pool_size)
-
-    @blocking
-    async def update_autoscaler(
-        self,
-        *,
-        min_containers: int | None = None,
-        max_containers: int | None = None,
-        buffer_containers: int | None = None,
-        scaledown_window: float | None = None,
-    ) -> FunctionAutoscalerSettings:
-        """Change how many workers the pool keeps; what is not given stays as it is.
-
-        Args:
-            min_containers: Workers kept when idle.
-            max_containers: Most workers.
-            buffer_containers: Extra idle workers while the pool is active.
-            scaledown_window: Seconds an idle worker is kept.
-
-        Returns:
-            All four, as they are now.
-
-        Raises:
-            InvalidError: If the numbers do not fit together.
-        """
-        __tracebackhide__ = True
-        check_pool(min_containers, max_containers)
-        return await self._override(
-            min_containers=min_containers,
-            max_containers=max_containers,
-            buffer_containers=buffer_containers,
-            scaledown_window=scaledown_window,
-        )
-
-    async def _override(self, **settings: Any) -> FunctionAutoscalerSettings:
-        __tracebackhide__ = True
-        given = {
-            name: check_setting(name, value)
-            for name, value in settings.items()
-            if value is not None
-        }
-        live = await self._live()
-        return await Client.set_autoscaler.raw(live.client, live.info.id, **given)
-
-    @blocking
-    async def get_current_stats(self) -> FunctionStats:
-        """Return how many inputs wait and how many workers there are, as the hub sees it now.
-
-        Raises:
-            NotFoundError: If it was looked up by a name that is not deployed.
-        """
-        __tracebackhide__ = True
-        live = await self._live()
-        stats: messages.Stats = await live.client.request(
-            lambda number: messages.GetStats(number, live.info.id)
-        )
-        return FunctionStats(stats.backlog, stats.workers, stats.running, stats.headroom)
-
     # --- looks -----------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return self._shown
+        return f"{self._object}.{self._method}" if self._method else self._origin.shown
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._state is not None:
-            return _from_id, (self._state.info.id, self._name, self._deployment)
-        if self._registering:  # it refers to itself: it is found by name when it runs
-            return _from_home, (self._home.place, self._name, self._home.environment)
-        raise InvalidError(
-            f"{self!r} cannot be sent before the hub knows it. Call its hydrate() first, or call it once."
-        )
+        return _travelled, (self._name, self._origin, self._object, self._method)
 
 
-def _one_name(name: str | None, tag: str | None) -> str:
+def _travelled(name: str, origin: Origin, of: str, method: str) -> Function[..., Any]:
+    if not method:
+        return Function._make(name, origin)
+    return Function._of_object(origin, of, method)
+
+
+def check_lookup(
+    what: str, app_name: Any, name: str | None, tag: str | None, version: int | None
+) -> str:
+    """Return the name that something is looked up by.
+
+    Args:
+        what: Function or Cls.
+        app_name: The App's name.
+        name: Its own name ...
+        tag: ... or so, as it was called formerly.
+        version: The one to call.
+
+    Raises:
+        InvalidError: If a name is missing or cannot be one, or there can be no such version.
+    """
+    check_name("The app's name", app_name)
     if (name is None) == (tag is None):
-        raise InvalidError("Function.from_name needs the Function's name, once: (app_name, name).")
-    return check_name("The function's name", name if tag is None else tag)
-
-
-def _from_id(function_id: str, name: str, deployment: int) -> Function[..., Any]:
-    self: Function[..., Any] = Function._make(name)
-    self._travelled = True
-    self._find = lambda number: messages.LookupId(number, function_id, 0, deployment)
-    self._deployment = deployment
-    self._shown = f"<Function {name!r} {function_id}>"
-    return self
-
-
-def _from_home(app: str, name: str, environment_name: str) -> Function[..., Any]:
-    self: Function[..., Any] = Function._make(name)
-    self._travelled = True
-    self._find = lambda number: messages.Lookup(number, app, name, environment_name)
-    return self
+        raise InvalidError(f"{what}.from_name needs the {what}'s name, once: (app_name, name).")
+    if version is not None and (not is_int(version) or version < 1):
+        raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
+    return check_name(f"The {what}'s name", name if tag is None else tag)
 
 
 class _Items(Stream[Any]):

@@ -220,6 +220,7 @@ class MapCall(OpenCall):
             resent=resent,
             parent=self._parent,
             total=self.total,
+            method=self.function.method,
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:

@@ -45,6 +45,8 @@ F = TypeVar("F")
 
 logger = logging.getLogger("nbfn.client")
 
+#: Where an object of a class keeps what makes the Functions of its marked methods.
+METHODS = "_nbfn_methods"
 #: Bounds of a batch: inputs, and milliseconds it may wait.
 LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
 
@@ -85,8 +87,6 @@ class Marks:
 class Partial(Generic[P, R, Original]):
     """A marked function (or class) that no App has taken up yet; inside a class, a method as any other."""
 
-    __module__ = "nbfn"
-
     def __init__(self, raw: Any, marks: Marks) -> None:
         self.raw = raw
         self.marks = marks
@@ -94,6 +94,9 @@ class Partial(Generic[P, R, Original]):
         self.__doc__ = raw.__doc__
         self.__name__ = getattr(raw, "__name__", "")
         self.__wrapped__ = raw
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__name__ = name
 
     if TYPE_CHECKING:  # on the objects that an ``@app.cls()`` class makes, it is a Function
 
@@ -106,7 +109,11 @@ class Partial(Generic[P, R, Original]):
     else:
 
         def __get__(self, instance: object, owner: type | None = None) -> Any:
-            return self if instance is None else self.raw.__get__(instance, owner)
+            if instance is None:
+                return self
+            if self.marks.callable:
+                return Bound(self.__name__, self.raw, instance)
+            return self.raw.__get__(instance, owner)
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             """Refuse: it is not registered."""
@@ -123,6 +130,38 @@ class Partial(Generic[P, R, Original]):
 
     def __repr__(self) -> str:
         return f"<marked {self.__name__!r}, not registered with an App>"
+
+
+class Bound:
+    """A marked method of a user's own object, as ``self.method`` gives it inside of another.
+
+    Called, or by `local`, it runs right here; all else, such as `remote`, is its Function's.
+    """
+
+    def __init__(self, name: str, raw: Callable[..., Any], owner: object) -> None:
+        self.__name__ = name
+        self.__func__ = raw
+        self.__self__ = owner
+        self.__doc__ = raw.__doc__
+        self.__wrapped__ = raw.__get__(owner)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it here."""
+        return self.__wrapped__(*args, **kwargs)
+
+    local = __call__
+
+    def __getattr__(self, name: str) -> Any:
+        make = None if name.startswith("__") else getattr(self.__self__, METHODS, None)
+        if make is None:
+            raise AttributeError(
+                f"{self.__name__!r} of {type(self.__self__).__name__!r} has no {name!r} here: "
+                "the object was not made by its @app.cls() class."
+            )
+        return getattr(make(self.__name__), name)
+
+    def __repr__(self) -> str:
+        return f"<method {self.__name__!r} of {self.__self__!r}>"
 
 
 class MethodDecorator(Protocol):
@@ -294,12 +333,7 @@ def batched(*given: Any, max_batch_size: int, wait_ms: float) -> BatchDecorator:
     found = read_batching(max_batch_size, wait_ms)
 
     def decorate(raw: Callable[..., Any]) -> Any:
-        function, _ = unwrapped(raw)
-        name = getattr(function, "__name__", "it")
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise InvalidError(f"{name!r} yields; a batched function must return a list.")
-        if not isinstance(function, type) and _has_defaults(function):
-            raise InvalidError(f"{name!r} is batched, so it cannot have default arguments.")
+        check_batched(unwrapped(raw)[0])
         return mark("@nbfn.batched(...)", raw, batching=found)
 
     return decorate
@@ -316,6 +350,19 @@ def read_batching(max_batch_size: Any, wait_ms: Any) -> Batching:
             f"wait_ms is {wait_ms!r}; it must be milliseconds from 0 to {LONGEST_WAIT_MS}."
         )
     return Batching(int(max_batch_size), float(wait_ms) / 1000)
+
+
+def check_batched(function: Any) -> None:
+    """Refuse a function that cannot be run on batches.
+
+    Raises:
+        InvalidError: If it yields, or has default arguments.
+    """
+    name = getattr(function, "__name__", "it")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidError(f"{name!r} yields; a batched function must return a list.")
+    if not isinstance(function, type) and _has_defaults(function):
+        raise InvalidError(f"{name!r} is batched, so it cannot have default arguments.")
 
 
 def _has_defaults(function: Callable[..., Any]) -> bool:

@@ -415,19 +415,42 @@ class Session:
             call.fail(error)
             return
         call.reopened = self.epoch
+        self._register_again(call, register)
+
+    def _register_again(self, call: OpenCall, register: Message) -> None:
+        """Tell a hub again of a call's Function; of a variant's base first."""
+        base = register.function if isinstance(register, messages.BindVariant) else ""
+        if (of_base := self._registrations.get(base)) is not None:
+
+            def then(info: FunctionInfo) -> None:
+                bind = msgspec.structs.replace(register, function=info.id)
+                self._ask_again(call, bind, lambda variant: self._reopen(call, bind, variant))
+
+            self._ask_again(call, of_base, then)
+        else:
+            self._ask_again(call, register, lambda info: self._reopen(call, register, info))
+
+    def _ask_again(
+        self, call: OpenCall, register: Message, then: Callable[[FunctionInfo], None]
+    ) -> None:
         number, answer = next(self._numbers), Future[Message]()
         self._requests[number] = (msgspec.structs.replace(register, request=number), answer)
-        answer.add_done_callback(lambda done: self._reopen(call, number, done))
+
+        def arrived(done: Future[Message]) -> None:
+            self._requests.pop(number, None)
+            if isinstance(error := done.exception(), exception.Error):
+                call.fail(error)
+            else:
+                then(done.result().info)  # type: ignore[attr-defined]
+
+        answer.add_done_callback(arrived)
         self.send(self._requests[number][0])
 
-    def _reopen(self, call: OpenCall, number: int, done: Future[Message]) -> None:
-        self._requests.pop(number, None)
-        if isinstance(error := done.exception(), exception.Error):
-            call.fail(error)
-            return
-        info = done.result().info  # type: ignore[attr-defined]
-        self.remember(info.id, self._registrations[call.function.id])
-        call.function, call.version = info, info.version
+    def _reopen(self, call: OpenCall, register: Message, info: FunctionInfo) -> None:
+        self.remember(info.id, register)
+        before = call.function
+        call.function = msgspec.structs.replace(info, name=before.name, method=before.method)
+        call.version = info.version
         self.send(lambda: call.opening(resent=True))
 
     def _connected(self) -> None:

@@ -7,7 +7,11 @@ import functools
 import types
 from typing import Any
 
+from nbfn.marks import Partial
 from nbfn.modules import by_value, is_local
+
+#: Types of what travels as an id; an Instance is an object of a Cls.
+HANDLES = frozenset({"Function", "Cls", "Instance"})
 
 _MISSING = object()
 _GLOBAL_OPS = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
@@ -52,16 +56,24 @@ class Snapshot:
         seen.add(id(thing))
         thing = _plain(thing)
         if isinstance(thing, type):
-            for part in list(vars(thing).values()):
-                part = _plain(part)
-                if (
-                    isinstance(part, types.FunctionType)
-                    and by_value(part)
-                    and not _is_generated(part)
-                ):
-                    self._walk(part, seen)
+            self._walk_class(thing, seen)
         elif isinstance(thing, types.FunctionType):
             self._walk_function(thing, seen)
+
+    def _walk_class(self, cls: type, seen: set[int]) -> None:
+        for name, value in list(vars(cls).items()):
+            if name.startswith("__") and not callable(value):
+                continue  # Python's own notes
+            self._names.append((vars(cls), name, value))  # type: ignore[arg-type]
+            part = _plain(value)
+            if isinstance(part, types.FunctionType):
+                if by_value(part) and not _is_generated(part):
+                    self._walk(part, seen)
+            elif _kind(part, "") in HANDLES:
+                self._note(name, "attribute", part, seen)
+        for base in cls.__bases__:
+            if base is not object and by_value(base):
+                self._walk(base, seen)
 
     def _walk_function(self, function: types.FunctionType, seen: set[int]) -> None:
         code = function.__code__
@@ -117,6 +129,8 @@ def _plain(thing: Any) -> Any:
         return thing.fget
     if isinstance(thing, Cached):
         return thing.__wrapped__
+    if isinstance(thing, Partial):
+        return thing.raw
     return getattr(thing, "__wrapped__", thing) if isinstance(thing, functools.partial) else thing
 
 
@@ -163,8 +177,8 @@ def _kind(value: Any, otherwise: str) -> str:
         return "class"
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | Cached):
         return "function"
-    if (type(value).__module__, type(value).__name__) == ("nbfn", "Function"):
-        return "Function"
+    if type(value).__module__ == "nbfn" and type(value).__name__ in HANDLES:
+        return type(value).__name__
     return otherwise
 
 

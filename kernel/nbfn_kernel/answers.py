@@ -20,7 +20,8 @@ TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
     "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.crew",
-    "nbfn_kernel.objects", "nbfn_kernel.runner", "nbfn_kernel.unit", "threading",
+    "nbfn.lifecycle", "nbfn_kernel.objects", "nbfn_kernel.runner", "nbfn_kernel.service",
+    "nbfn_kernel.unit", "threading",
 })  # fmt: skip
 #: What a worker exits with whose user code raised KeyboardInterrupt: as a program that one ends.
 INTERRUPTED = 130

@@ -195,7 +195,7 @@ class Runner:
     def _bind(self, bind: Bind) -> None:
         objects.set_variables(bind)
         try:
-            self._service = service = Service(self._carrier, bind.definition)
+            self._service = service = Service(self._carrier, bind)
             service.start(self._loops.get_loop().run_until_complete)
             self._functions = {name: self._adapted(t) for name, t in service.targets.items()}
             self._batched = unit.batched(bind.definition)

@@ -1,21 +1,30 @@
 """What a worker became: the callables that inputs name, and the object around them.
 
-A Function has one target, under the name ""; a class has one for each method.
+A Function has one target, under the name ""; a class has one for each method, bound to the one object
+that lives as long as the worker: made first, then its enter hooks, inputs, its exit hooks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import functools
+import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn.wire.messages import Definition, Endpoint
+import nbfn
+from nbfn import lifecycle
+from nbfn.exception import DeserializationError
+from nbfn.parameters import decoded
+from nbfn.wire.failure import format_exception
+from nbfn.wire.messages import Bind, Definition, Endpoint
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import objects
+from nbfn_kernel.answers import HIDDEN
 from nbfn_kernel.asgi import Web
 
 #: Runs a coroutine to its end.
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Run = Callable[[Awaitable[Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +42,58 @@ class Service:
 
     Args:
         carrier: Of this process.
-        definition: What the hub was told of it.
+        bind: What the hub said of it.
 
     Raises:
         DeserializationError: If it cannot be rebuilt here.
         Exception: What its code raised when it was loaded.
     """
 
-    def __init__(self, carrier: Carrier, definition: Definition) -> None:
-        self.definition = definition
+    def __init__(self, carrier: Carrier, bind: Bind) -> None:
+        self.definition = definition = bind.definition
         self._webs: list[Web] = []
-        function = objects.load(carrier, definition)
-        self.targets = {"": self._target(definition.name, function, definition.endpoint)}
+        self._thing: Any = None  # the object, of a class
+        loaded = objects.load(carrier, definition)
+        if definition.kind == "cls":
+            self._thing = _made(carrier, definition, loaded)
+            make = functools.partial(_method_here, bind.function, bind.version, definition.name)
+            lifecycle.give_methods(self._thing, make)
+            self.targets = self._methods(type(self._thing))
+        else:
+            self.targets = {
+                "": self._target(
+                    definition.name,
+                    loaded,
+                    definition.endpoint,
+                    is_generator=definition.is_generator,
+                    is_async=definition.is_async,
+                )
+            }
 
-    def _target(self, name: str, function: Callable[..., Any], endpoint: Endpoint | None) -> Target:
+    def _methods(self, cls: type) -> dict[str, Target]:
+        parts = lifecycle.methods(cls)
+        return {
+            method.name: self._target(
+                f"{self.definition.name}.{method.name}",
+                parts[method.name].raw.__get__(self._thing),
+                method.endpoint,
+                is_generator=method.is_generator,
+                is_async=method.is_async,
+            )
+            for method in self.definition.methods
+        }
+
+    def _target(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        endpoint: Endpoint | None,
+        *,
+        is_generator: bool,
+        is_async: bool,
+    ) -> Target:
         if endpoint is None:
-            return Target(name, function, self.definition.is_generator, self.definition.is_async)
+            return Target(name, function, is_generator, is_async)
         served = Web(name, endpoint, function)
         self._webs.append(served)
         return Target(name, served.serve, is_generator=True, is_async=True)
@@ -58,7 +103,13 @@ class Service:
 
         Args:
             run: Runs a coroutine to its end, on the loop that will run those of inputs.
+
+        Raises:
+            Exception: What an enter hook raised.
         """
+        if self._thing is not None:
+            for hook in lifecycle.enter_hooks(self._thing):
+                lifecycle.call(hook, run)
         for served in self._webs:
             run(served.start())
 
@@ -70,3 +121,26 @@ class Service:
         """
         for served in self._webs:
             run(served.stop())
+        if self._thing is None:
+            return
+        for hook in lifecycle.exit_hooks(self._thing):
+            try:
+                lifecycle.call(hook, run)
+            except BaseException as error:  # noqa: BLE001 - the other hooks are to run all the same
+                sys.stderr.write(format_exception(error, hide=HIDDEN))
+
+
+def _made(carrier: Carrier, definition: Definition, cls: Any) -> Any:
+    """Make the object that this worker holds."""
+    if not isinstance(cls, type):
+        raise DeserializationError(f"{definition.name!r} is not a class: {cls!r}.")
+    given = definition.arguments
+    if lifecycle.has_parameters(cls):
+        return lifecycle.made(cls, decoded(given.data) if given is not None else {}, (), {})
+    args, kwargs = carrier.load(given) if given is not None else ((), {})
+    return lifecycle.made(cls, None, args, kwargs)
+
+
+def _method_here(function: str, version: int, name: str, method: str) -> Any:
+    """Return the Function of a method of this worker's object, for ``self.method.remote(...)``."""
+    return nbfn.Cls._method_of_worker(function, version, name, method)

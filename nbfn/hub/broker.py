@@ -297,10 +297,11 @@ class Broker:
         registry = self._state.tables.registry
         version: int | None = 0
         if isinstance(message, m.LookupId):
+            version = message.version
             record = registry.functions.get(message.function)
             if record is not None and message.deployment:
                 version = registry.pinned(record, message.deployment)
-            found = registry.by_id(message.function, version or message.version)
+            found = registry.by_id(message.function, version or 0)
         elif message.deployment:
             where = (message.app, message.name, message.environment_name)
             pinned = registry.deployed_as(*where, message.deployment)

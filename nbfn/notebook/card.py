@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from nbfn.snapshot import HANDLES
+
 if TYPE_CHECKING:
     from nbfn.capture import Captured
 
@@ -101,7 +103,7 @@ def captures(found: Iterable[Captured], values: Mapping[str, Any]) -> tuple[str,
 
 
 def _shown(item: Captured, values: Mapping[str, Any]) -> str:
-    if item.kind in ("module", "class", "Function"):
+    if item.kind in ("module", "class", *HANDLES):
         return item.name
     if item.kind == "function":
         return f"{item.name}()"

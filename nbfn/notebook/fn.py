@@ -56,7 +56,7 @@ def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
 def show_function(desk: Desk, given: argparse.Namespace) -> Any:
     """Show a Function's signature, text, source, captured values and pool."""
     function = desk.function(given.f).hydrate()
-    state = function._state
+    state = function._origin.state
     assert state is not None
     info = state.info
     pool = desk.row(function)

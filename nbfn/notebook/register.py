@@ -188,7 +188,7 @@ def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Itera
 
 def _card(function: Function[..., Any]) -> card.Card:
     function.hydrate()  # nothing to do after a deploy, but the hub may have gone since
-    state = function._state
+    state = function._origin.state
     assert state is not None
     info, raw = state.info, function.get_raw_f()
     return card.Card(

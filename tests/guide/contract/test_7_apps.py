@@ -30,12 +30,10 @@ def an_app(name: str | None, value: int, *more: str) -> nbfn.App:
     """Return an App with a function ``value`` that returns a number, and others that return their names."""
     app = nbfn.App(name)
 
-    @app.function()
+    @app.function(name="value")
     def value_() -> int:
         return value
 
-    app._functions["value"] = app._functions.pop("value_")
-    app._functions["value"]._name = "value"
     for one in more:
         app.function(name=one)(lambda one=one: one)
     return app

@@ -1,0 +1,521 @@
+"""`Cls`: the handle of a registered class, and `Instance`: of one object of it, with workers of its own.
+
+A class is a Function of kind "cls": each of its workers holds one object, and a call names a method.
+What tells objects apart (parameters, or a constructor's arguments) makes them variants of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, ClassVar, Self
+
+from nbfn import context
+from nbfn.autoscaled import Autoscaled
+from nbfn.client import Client
+from nbfn.definition import Home, Live, define_class, not_a_class
+from nbfn.exception import DeprecationError, ExecutionError, InvalidError, NotFoundError
+from nbfn.function import Function, check_lookup
+from nbfn.lifecycle import (
+    enter_hooks,
+    give_methods,
+    has_parameters,
+    is_async,
+    made,
+    marked,
+    methods,
+)
+from nbfn.marks import check_batched, unwrapped
+from nbfn.options import Options
+from nbfn.origin import (
+    Origin,
+    Supplied,
+    Written,
+    by_id,
+    by_name,
+    fetched,
+    supplied,
+    travelled,
+    varied,
+    written,
+)
+from nbfn.parameters import check_names, filled, only_keywords, own_constructor, parameters_of
+from nbfn.sync import Blocking, blocking, run
+from nbfn.varying import Varying
+from nbfn.wire.messages import Variant
+
+
+async def _lookup(
+    app_name: str,
+    name: str | None = None,
+    namespace: Any = None,
+    client: Client | None = None,
+    environment_name: str | None = None,
+    *,
+    tag: str | None = None,
+) -> Cls:
+    __tracebackhide__ = True
+    found = Cls.from_name(app_name, name, environment_name=environment_name, client=client, tag=tag)
+    await found._live()
+    return found
+
+
+class Cls(Varying):
+    """A class whose objects live on workers: calling it gives an `Instance`.
+
+    Made by ``@app.cls()`` or found by `from_name`.
+
+    Examples:
+        >>> @app.cls()  # doctest: +SKIP
+        ... class Model:
+        ...     name: str = nbfn.parameter(default="small")
+        ...
+        ...     @nbfn.enter()
+        ...     def load(self):
+        ...         self.weights = load(self.name)
+        ...
+        ...     @nbfn.method()
+        ...     def predict(self, x):
+        ...         return self.weights @ x
+        >>> Model(name="large").predict.remote(x)  # doctest: +SKIP
+    """
+
+    __module__ = "nbfn"
+
+    _name: str
+    _origin: Origin
+    _raw: type | None  # None: its definition is elsewhere
+    _fetched: type | None  # its definition, asked of the hub by a worker
+
+    #: Finds a deployed class at once; `from_name` is the newer way.
+    lookup: ClassVar = Blocking(_lookup)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise InvalidError("A Cls is made by @app.cls() or Cls.from_name(...), not by Cls(...).")
+
+    @classmethod
+    def _make(cls, name: str, origin: Origin, raw: type | None = None) -> Self:
+        self = cls.__new__(cls)
+        self._name = name
+        self._origin = origin
+        self._raw = raw
+        self._fetched = None
+        if raw is not None:
+            self.__doc__ = raw.__doc__
+        return self
+
+    @classmethod
+    def _local(cls, raw: type, name: str, options: Options, home: Home) -> Self:
+        for base in raw.__mro__:
+            for part in vars(base).values():
+                unwrapped(part)  # an App has taken it up
+        app = f"App({home.name!r})" if home.name else "App()"
+        describe = functools.partial(define_class, name, raw, options=options)
+        return cls._make(name, Written(raw, name, f"<Cls {name!r} of {app}>", home, describe), raw)
+
+    @classmethod
+    def from_name(
+        cls,
+        app_name: str,
+        name: str | None = None,
+        namespace: Any = None,
+        environment_name: str | None = None,
+        *,
+        version: int | None = None,
+        client: Client | None = None,
+        tag: str | None = None,
+    ) -> Self:
+        """Refer to a class of a deployed App; asks nothing before its first use.
+
+        Args:
+            app_name: The App's name.
+            name: The class's name in it.
+            namespace: Accepted for Modal programs, without meaning.
+            environment_name: The environment it was deployed in; "main" when not given.
+            version: Stay with this version of the App (see ``nbfn app history``); the newest when not given.
+            client: The connection to use; this process's when not given.
+            tag: The former name of ``name``.
+
+        Raises:
+            InvalidError: If a name is missing or cannot be one.
+
+        Examples:
+            >>> Cls.from_name("demo", "Model")
+            Cls.from_name('demo', 'Model')
+        """
+        name = check_lookup("Cls", app_name, name, tag, version)
+        origin = by_name(app_name, name, environment_name or "", version or 0, "Cls")
+        origin.client = client
+        return cls._make(name, origin)
+
+    @classmethod
+    def _method_of_worker(
+        cls, function: str, version: int, name: str, method: str
+    ) -> Function[..., Any]:
+        """Return a method of the object that this worker holds, to be run by its pool.
+
+        Args:
+            function: The id that the worker was bound to.
+            version: Its version.
+            name: The class's name.
+            method: The method's.
+        """
+        return _method_of_worker(function, version, name, method)
+
+    async def _live(self) -> Live:
+        __tracebackhide__ = True
+        live = await self._origin.live()
+        if live.info.kind != "cls":
+            live = await self._origin.again()
+        if live.info.kind != "cls":
+            raise NotFoundError(not_a_class(live.info))
+        return live
+
+    @property
+    def _state(self) -> Live | None:
+        return self._origin.state
+
+    @_state.setter
+    def _state(self, state: Live | None) -> None:
+        self._origin.state = state
+
+    @property
+    def _client(self) -> Client | None:
+        return self._origin.client
+
+    @_client.setter
+    def _client(self, client: Client | None) -> None:
+        self._origin.client = client
+
+    def _move(self, home: Home) -> None:
+        """Belong to another App from now on."""
+        written(self._origin).move(home)
+
+    @blocking
+    async def hydrate(self, client: Client | None = None) -> Cls:
+        """Learn from the hub what this class is (registering it if it is local) and return it.
+
+        Args:
+            client: The connection that it uses from now on; this process's when not given.
+
+        Raises:
+            NotFoundError: If it was looked up by a name that is not deployed, or is none of a class.
+            ConnectionError: If no hub answers.
+        """
+        __tracebackhide__ = True
+        await self._origin.hydrate(client)
+        await self._live()
+        return self
+
+    @property
+    def is_hydrated(self) -> bool:
+        """Whether the hub's id of it is known."""
+        return self._origin.state is not None
+
+    @property
+    def object_id(self) -> str:
+        """The class's id (``cs-...``).
+
+        Raises:
+            AttributeError: If it is not known yet; `hydrate` first.
+        """
+        if self._origin.state is None:
+            raise AttributeError(f"{self!r} has no id yet: call its hydrate() first.")
+        return f"cs-{self._origin.state.info.id[3:]}"
+
+    def _varied(self, changes: Variant, shown: str) -> Self:
+        """See `Varying`."""
+        if changes.batching is not None and self._raw is not None:
+            for part in methods(self._raw).values():
+                check_batched(part.raw)
+        return self._make(self._name, varied(self._origin, changes, shown), self._raw)
+
+    def _class(self) -> type:
+        """Return the class itself.
+
+        Raises:
+            ExecutionError: If its definition is elsewhere (it was found by name).
+        """
+        __tracebackhide__ = True
+        if self._raw is not None:
+            return self._raw
+        if self._fetched is None and travelled(self._origin) and not context.is_local():
+            self._fetched = run(fetched(self._origin))
+        if self._fetched is None:
+            raise ExecutionError(
+                f"{self!r} has no definition in this process. Call its methods with .remote(...) instead."
+            )
+        return self._fetched
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Instance:
+        """Return a handle of one object; nothing is run, here or remotely.
+
+        Args:
+            *args: Of the class's own constructor; parameters are keywords.
+            **kwargs: Its parameters, or more of its constructor.
+
+        Raises:
+            InvalidError: If the class has no such parameter.
+            TypeError: If its constructor takes no such arguments.
+        """
+        __tracebackhide__ = True
+        if self._raw is not None:
+            _check_arguments(self._raw, self._name, args, kwargs)
+        return Instance(self, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        raw: type | None = self.__dict__.get("_raw")
+        if raw is None or (name.startswith("__") and name.endswith("__")):
+            shown = self.__dict__.get("_name", "Cls")
+            raise AttributeError(
+                f"Class {shown!r} has no attribute {name!r} here. If it is a method, did you forget to "
+                f"instantiate the class first? Write {shown}().{name}."
+            )
+        if name in methods(raw):
+            return Unbound(self._name, name, methods(raw)[name].raw)
+        return getattr(raw, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        elif self._raw is not None:
+            setattr(self._raw, name, value)
+        else:
+            raise AttributeError(f"{self!r} is elsewhere: its attributes cannot be set.")
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return (self._class(),)
+
+    def __instancecheck__(self, thing: object) -> bool:
+        return isinstance(thing, self._class())
+
+    def __repr__(self) -> str:
+        return self._origin.shown
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Where it refers to itself the class is there anyway, as what this handle is part of.
+        own = self._raw if self._origin.registering else None
+        return _cls_travelled, (self._name, self._origin, own)
+
+
+def _cls_travelled(name: str, origin: Origin, raw: type | None) -> Cls:
+    return Cls._make(name, origin, raw)
+
+
+class Unbound:
+    """A method of a class, without an object: it cannot be called."""
+
+    def __init__(self, cls: str, name: str, raw: Callable[..., Any]) -> None:
+        self._cls = cls
+        self._method = name
+        self.__doc__ = raw.__doc__
+        self.__wrapped__ = raw
+
+    def get_raw_f(self) -> Callable[..., Any]:
+        """Return the undecorated function."""
+        return self.__wrapped__
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{self!r} has no {name!r}: did you forget to instantiate the class first? "
+            f"Write {self._cls}().{self._method}.{name}."
+        )
+
+    def __repr__(self) -> str:
+        return f"{self._cls}.{self._method}"
+
+
+class Instance(Autoscaled):
+    """One object of a class, as `Cls` makes it: its methods are Functions, with one pool of workers."""
+
+    __module__ = "nbfn"
+
+    def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._cls = cls
+        self._supplied = Supplied(args, kwargs)
+        # An object of a class without arguments is what the class's own workers hold.
+        plain = cls._raw is not None and not (parameters_of(cls._raw) or own_constructor(cls._raw))
+        self._origin = cls._origin if plain else supplied(cls._origin, self._supplied)
+        self._functions: dict[str, Function[..., Any]] = {}
+        self._thing: Any = None  # the object itself, made for what runs here
+        self._hooks: list[Callable[[], Any]] = []  # that are still to be run before it does
+        self._making = threading.RLock()
+
+    async def _live(self) -> Live:
+        __tracebackhide__ = True
+        live = await self._origin.live()
+        if live.info.kind != "cls":
+            raise NotFoundError(not_a_class(live.info))
+        return live
+
+    async def _pool(self) -> Live:
+        __tracebackhide__ = True
+        return await self._live()
+
+    def _function(self, name: str) -> Function[..., Any]:
+        """Return the Function of a method."""
+        known = self._functions.get(name)
+        if known is None:
+            part = methods(self._cls._raw).get(name) if self._cls._raw is not None else None
+            known = self._functions[name] = Function._of_object(
+                self._origin,
+                repr(self),
+                name,
+                raw=part.raw if part is not None else None,
+                options=part.marks.applied(Options()) if part is not None else None,
+                here=functools.partial(self._run_here, name),
+            )
+        return known
+
+    def __getattr__(self, name: str) -> Any:
+        dunder = name.startswith("__") and name.endswith("__")
+        if dunder or name.startswith(("_repr_", "_ipython_")) or "_cls" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raw = self._cls._raw
+        if raw is None:
+            if name.startswith("_"):
+                raise AttributeError(
+                    f"{self!r} is elsewhere: its attribute {name!r} cannot be read."
+                )
+            return self._function(name)
+        if name in methods(raw):
+            return self._function(name)
+        return getattr(self._object(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+        elif self._cls._raw is not None:
+            setattr(self._object(), name, value)
+        else:
+            raise AttributeError(f"{self!r} is elsewhere: its attributes cannot be set.")
+
+    def __repr__(self) -> str:
+        shown = repr(self._cls) if self._cls._raw is None else self._cls._name
+        return f"{shown}({self._supplied})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _instance_travelled, (self._cls, self._supplied.args, self._supplied.kwargs)
+
+    # --- in this process -------------------------------------------------------------------------
+
+    def _object(self) -> Any:
+        """Return the object itself, made now if need be; its enter hooks wait for the first method."""
+        __tracebackhide__ = True
+        with self._making:
+            if self._thing is None:
+                cls, given = self._cls._class(), self._supplied
+                name, values = self._cls._name, None
+                if has_parameters(cls):
+                    values = filled(name, parameters_of(cls), given.kwargs)
+                thing = made(cls, values, given.args, given.kwargs)
+                give_methods(thing, self._function)
+                self._hooks = enter_hooks(thing)
+                self._thing = thing
+            return self._thing
+
+    def _run_here(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a method in this process, after the enter hooks that can be run from it."""
+        __tracebackhide__ = True
+        thing = self._object()
+        part = methods(type(thing)).get(name)
+        if part is None:
+            raise NotFoundError(f"Class {self._cls._name!r} has no method {name!r}.")
+        if inspect.iscoroutinefunction(part.raw):
+            return self._awaited(part.raw(thing, *args, **kwargs))
+        if inspect.isasyncgenfunction(part.raw):
+            return self._iterated(part.raw(thing, *args, **kwargs))
+        with self._making:
+            awaited = [hook for hook in self._hooks if is_async(hook)]
+            due = [hook for hook in self._hooks if not is_async(hook)]
+            self._hooks = awaited
+            for hook in due:
+                hook()
+        return part.raw(thing, *args, **kwargs)
+
+    async def _enter(self) -> None:
+        while self._hooks:
+            came = self._hooks.pop(0)()
+            if inspect.isawaitable(came):
+                await came
+
+    async def _awaited(self, running: Awaitable[Any]) -> Any:
+        await self._enter()
+        return await running
+
+    async def _iterated(self, running: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        await self._enter()
+        async for value in running:
+            yield value
+
+
+def _instance_travelled(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Instance:
+    return Instance(cls, args, kwargs)
+
+
+@functools.cache  # one worker has one object, and each Function asks the hub once
+def _method_of_worker(function: str, version: int, name: str, method: str) -> Function[..., Any]:
+    return Function._of_object(by_id(function, name, 0, version), f"{name}()", method)
+
+
+def check_class(raw: Any, *, snapshots: bool) -> None:
+    """Check that a class can be registered.
+
+    Args:
+        raw: What ``@app.cls()`` stands on.
+        snapshots: Whether it said ``enable_memory_snapshot=True``.
+
+    Raises:
+        InvalidError: If its marks, parameters and constructor do not go together.
+        TypeError: If it is no class.
+    """
+    if isinstance(raw, Cls):
+        raise InvalidError(f"{raw!r} is a Cls already; decorate it once.")
+    if not isinstance(raw, type):
+        what = getattr(raw, "__name__", raw)
+        raise TypeError(f"@app.cls() cannot decorate {what!r}; use @app.function() for functions.")
+    name, parts = raw.__name__, marked(raw)
+    if any(part.marks.enter == "snap" for part in parts.values()) and not snapshots:
+        raise InvalidError(
+            f"{name!r} has a hook with snap=True: say @app.cls(enable_memory_snapshot=True)."
+        )
+    for method, part in parts.items():
+        if part.marks.concurrency is not None:
+            raise InvalidError(
+                f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
+            )
+    called = methods(raw)
+    if len(called) > 1 and any(part.marks.batching for part in called.values()):
+        raise InvalidError(
+            f"Class {name!r} has a batched method, so it cannot have other methods "
+            f"({', '.join(called)}): each of its workers runs batches only."
+        )
+    parameters_of(raw)
+    if has_parameters(raw) and raw.__init__ is not object.__init__:  # type: ignore[misc]
+        raise InvalidError(
+            f"Class {name!r} has parameters, so it cannot have a constructor: "
+            "do in an @nbfn.enter() hook what __init__ did."
+        )
+    if own_constructor(raw):
+        warnings.warn(
+            f"Class {name!r} has an __init__ with arguments; Modal has deprecated that in favour of "
+            f"parameters, such as x: str = nbfn.parameter().",
+            DeprecationError,
+            stacklevel=4,
+        )
+
+
+def _check_arguments(raw: type, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse at once what no object can be made of; values are looked at when one is."""
+    __tracebackhide__ = True
+    if has_parameters(raw):
+        if args:
+            raise InvalidError(only_keywords(name))
+        check_names(name, parameters_of(raw), kwargs)
+    elif raw.__init__ is not object.__init__:  # type: ignore[misc]
+        inspect.signature(raw.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+    elif args or kwargs:
+        raise InvalidError(f"Class {name!r} takes no arguments.")

@@ -1,0 +1,467 @@
+"""Where a handle's Function comes from, and how it becomes live: written here, found at the hub, or a
+variant of either.
+
+Handles (`Function`, `Cls`, instances) share origins: all methods of an object have one. An origin
+travels in pickles, as an id or a name, never by value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from nbfn import capture, exception
+from nbfn.client import Client, attached
+from nbfn.config import default_environment
+from nbfn.definition import Home, Live, variant_digest
+from nbfn.exception import InvalidError, SerializationError
+from nbfn.parameters import check_size, encoded, only_keywords
+from nbfn.session import this_environment
+from nbfn.snapshot import HANDLES, Snapshot
+from nbfn.variant import applied
+from nbfn.wire import messages
+from nbfn.wire.messages import Definition, Message, Payload, Variant
+
+#: Variants that an origin remembers to have bound.
+BOUND_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """The arguments of a class's constructor."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def encoded(self, live: Live) -> tuple[Payload | None, str]:
+        """Return what identifies an object made with these, for the worker to make it of, and how it prints.
+
+        Args:
+            live: What is known of the class.
+
+        Raises:
+            InvalidError: If they do not fit its parameters, or are too large.
+            TypeError: If one has another type than its parameter.
+            ValueError: If one cannot be pickled.
+        """
+        info = live.info
+        if info.parameters:
+            if self.args:
+                raise InvalidError(only_keywords(info.name))
+            return Payload(encoded(info.name, info.parameters, self.kwargs)), f"({self})"
+        if not info.takes_arguments:
+            if self.args or self.kwargs:
+                raise InvalidError(f"Class {info.name!r} takes no arguments; got ({self}).")
+            return None, ""
+        try:
+            payload = live.pickle(self.args, self.kwargs)
+        except SerializationError as error:
+            raise ValueError(
+                f"The arguments of {info.name!r} must be picklable: {error}"
+            ) from error.__cause__
+        live.client.carrier.discard(payload)  # nothing as large as that is let through
+        check_size(info.name, len(payload.data) + sum(part.size for part in payload.segments))
+        return payload, f"({self})"
+
+    def __str__(self) -> str:
+        named = (f"{name}={value!r}" for name, value in self.kwargs.items())
+        return ", ".join([*map(repr, self.args), *named])
+
+
+class Origin:
+    """What several handles of one Function share.
+
+    Args:
+        name: The Function's name.
+        shown: How handles of it print.
+
+    Attributes:
+        state: What is known, once the hub was asked.
+        client: The connection to use; None for this process's.
+    """
+
+    def __init__(self, name: str, shown: str) -> None:
+        self.name = name
+        self.shown = shown
+        self.state: Live | None = None
+        self.client: Client | None = None
+        self._registering = False
+        self._bound: OrderedDict[str, str] = OrderedDict()  # digests of variants to their ids ...
+        self._bound_of = ("", 0)  # ... at this id, in this epoch of the hub
+
+    @property
+    def registering(self) -> bool:
+        """Whether its code is being pickled right now: who refers to it then is part of it."""
+        return self._registering
+
+    async def live(self) -> Live:
+        """Return what the hub knows of it, registering or looking it up if need be."""
+        raise NotImplementedError
+
+    async def again(self) -> Live:
+        """Return what the hub knows now: what was found by name may have become something else."""
+        return await self.live()
+
+    async def hydrate(self, client: Client | None) -> None:
+        """Become live, from now on by a certain connection where one is given."""
+        __tracebackhide__ = True
+        if client is not None and client is not self.client:
+            self.client, self.state = await attached(client), None
+        await self.live()
+
+    async def bind(self, live: Live, variant: Variant, shown: str) -> str:
+        """Return the id of a variant of it, from memory or from the hub."""
+        now = (live.info.id, live.epoch)
+        if self._bound_of != now:
+            self._bound.clear()
+            self._bound_of = now
+        digest = variant_digest(variant)
+        known = self._bound.get(digest)
+        if known is None:
+            bind = functools.partial(
+                messages.BindVariant,
+                function=live.info.id,
+                variant=variant,
+                digest=digest,
+                shown=shown,
+            )
+            answer: messages.Registered = await live.client.request(bind)
+            known = self._bound[digest] = answer.info.id
+            live.client.remember(known, bind(0))
+            if len(self._bound) > BOUND_KEPT:
+                self._bound.popitem(last=False)
+        self._bound.move_to_end(digest)
+        return known
+
+
+class Written(Origin):
+    """A function or class of this process, registered where its App is.
+
+    Args:
+        raw: The function or class itself.
+        name: What it is called in its App.
+        shown: How handles of it print.
+        home: Its App's.
+        describe: Makes the definition of ``payload``, its pickle, with a ``carrier`` for that.
+    """
+
+    def __init__(
+        self,
+        raw: Callable[..., Any],
+        name: str,
+        shown: str,
+        home: Home,
+        describe: Callable[..., Definition],
+    ) -> None:
+        super().__init__(name, shown)
+        self.raw = raw
+        self.home = home
+        self._describe = describe
+
+    async def live(self) -> Live:
+        """See `Origin.live`: registers a new version when a captured name was rebound."""
+        __tracebackhide__ = True
+        state = self.state
+        if state is None or not state.current():
+            client = await attached(self.client)
+            if state is None or (state := await self._found_again(client, state)) is None:
+                self.state = await self._register(client)
+                return self.state
+            self.state = state
+        for other in state.others:
+            if not other.registering and (other.state is None or not other.state.current()):
+                await other.live()
+        return state
+
+    def move(self, home: Home) -> None:
+        """Belong to another App from now on."""
+        self.home, self.state = home, None
+
+    async def _found_again(self, client: Client, state: Live) -> Live | None:
+        """Return what is known, for a hub that came back and has the very version still.
+
+        To call a deployed Function must not deploy it again: another notebook may have redefined it.
+        """
+        __tracebackhide__ = True
+        info = state.info
+        if not info.deployed or state.snapshot is None or not state.snapshot.current():
+            return None
+        try:
+            await client.request(lambda number: messages.LookupId(number, info.id, state.version))
+        except exception.NotFoundError:
+            return None
+        return dataclasses.replace(state, client=client, epoch=client.epoch, views={})
+
+    async def _register(self, client: Client) -> Live:
+        __tracebackhide__ = True
+        snapshot = Snapshot(self.raw)
+        found = [value._origin for _, kind, value in snapshot.found if kind in HANDLES]
+        others = [origin for origin in found if origin is not self]
+        await self._register_others(others)
+        self._registering = True
+        try:
+            payload, modules = capture.dump(self.name, self.raw, snapshot)
+        finally:
+            self._registering = False
+        definition = self._describe(payload=payload, carrier=client.carrier.durable)
+        info = await self.home.register(client, definition)
+        modules = [module for module in modules if module.__name__.encode() in payload]
+        return Live(client, client.epoch, info, info.version, snapshot, modules, others, self.raw)
+
+    async def _register_others(self, others: list[Origin]) -> None:
+        """Register what this one calls: they travel as ids, those of a cycle by name."""
+        self._registering = True
+        try:
+            for other in others:
+                if not other.registering:
+                    await other.live()
+        finally:
+            self._registering = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.registering:  # it refers to itself: it is found by name when it runs
+            return _from_home, (self.home.place, self.name, self.home.environment)
+        if self.state is not None:
+            return by_id, (self.state.info.id, self.name, 0)
+        raise InvalidError(
+            f"{self.shown} cannot be sent before the hub knows it. "
+            "Call its hydrate() first, or call it once."
+        )
+
+
+class Elsewhere(Origin):
+    """What the hub has: it was deployed, or travelled here.
+
+    Args:
+        name: Its name.
+        shown: How handles of it print.
+        find: Makes the message that asks for it.
+        pinned: Whether calls stay with the version that was found.
+        travels: How to make it again from plain data.
+
+    Attributes:
+        what: Function or Cls, for messages.
+        travelled: Whether it came here in a pickle.
+    """
+
+    what = "Function"
+    travelled = False
+
+    def __init__(
+        self,
+        name: str,
+        shown: str,
+        find: Callable[[int], Message],
+        travels: tuple[Any, ...],
+        *,
+        pinned: bool,
+    ) -> None:
+        super().__init__(name, shown)
+        self._find = find
+        self._pinned = pinned
+        self._travels = travels
+
+    async def live(self) -> Live:
+        """See `Origin.live`."""
+        __tracebackhide__ = True
+        if self.state is None or not self.state.current():
+            self.state = await self._look_up(await attached(self.client))
+        return self.state
+
+    async def again(self) -> Live:
+        """See `Origin.again`."""
+        __tracebackhide__ = True
+        self.state = None
+        return await self.live()
+
+    async def _look_up(self, client: Client) -> Live:
+        __tracebackhide__ = True
+        try:
+            answer: messages.Registered = await client.request(self._find)
+        except exception.NotFoundError as error:
+            if self.what != "Cls":
+                raise
+            raise exception.NotFoundError(f"Lookup failed for Cls {self.name!r}: {error}") from None
+        info, ours = answer.info, this_environment().python
+        if info.environment.python != ours:
+            raise exception.VersionError(
+                f"Function {info.name!r} runs under Python {info.environment.python}, "
+                f"this is Python {ours}. Call it from a notebook with Python "
+                f"{info.environment.python}, or deploy it again from this one."
+            )
+        # A call that finds its App stopped and deployed anew looks for its Function once more.
+        client.remember(info.id, self._find(0))
+        return Live(client, client.epoch, info, info.version if self._pinned else 0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._travels
+
+
+class Varied(Origin):
+    """A variant of a Function: other options, other arguments of a class; bound when it is first used.
+
+    Args:
+        base: What it is one of; not itself a variant.
+        changes: The other options.
+        shown: What follows the base's name.
+        supplied: Arguments of a class's constructor, if it is one.
+    """
+
+    def __init__(
+        self, base: Origin, changes: Variant, shown: str, supplied: Supplied | None = None
+    ) -> None:
+        self._over: Live | None = None  # the base's state that ours was made of
+        super().__init__(base.name, base.shown + shown)
+        self.base = base
+        self.changes = changes
+        self.suffix = shown
+        self._supplied = supplied
+
+    @property
+    def state(self) -> Live | None:
+        """What is known; nothing where its base is no longer what it was."""
+        return self._state if self._over is not None and self._over is self.base.state else None
+
+    @state.setter
+    def state(self, state: Live | None) -> None:
+        self._state = state
+
+    @property
+    def registering(self) -> bool:
+        """See `Origin.registering`: a variant is as far as its base."""
+        return self.base.registering
+
+    async def live(self) -> Live:
+        """See `Origin.live`."""
+        __tracebackhide__ = True
+        base = await self.base.live()
+        if self._state is None or self._over is not base:
+            self._state = await self._bind(base)
+            self._over = base
+        return self._state
+
+    async def again(self) -> Live:
+        """See `Origin.again`."""
+        __tracebackhide__ = True
+        await self.base.again()
+        return await self.live()
+
+    async def hydrate(self, client: Client | None) -> None:
+        """See `Origin.hydrate`: a variant is where its base is."""
+        __tracebackhide__ = True
+        await self.base.hydrate(client)
+        await self.live()
+
+    async def _bind(self, base: Live) -> Live:
+        __tracebackhide__ = True
+        changes, shown = self.changes, self.suffix
+        if self._supplied is not None:
+            arguments, said = self._supplied.encoded(base)
+            changes = msgspec.structs.replace(changes, arguments=arguments)
+            shown += said
+        if changes == Variant():
+            return base
+        variant = await self.base.bind(base, changes, shown)
+        info = msgspec.structs.replace(base.info, id=variant, name=base.info.name + shown)
+        return dataclasses.replace(base, info=info, views={})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Varied, (self.base, self.changes, self.suffix, self._supplied)
+
+
+def root(origin: Origin) -> Origin:
+    """Return what an origin is a variant of, or itself."""
+    return origin.base if isinstance(origin, Varied) else origin
+
+
+def written(origin: Origin) -> Written:
+    """Return the origin of what was written in this process."""
+    found = root(origin)
+    assert isinstance(found, Written)
+    return found
+
+
+def travelled(origin: Origin) -> bool:
+    """Return whether an origin came here in a pickle."""
+    found = root(origin)
+    return isinstance(found, Elsewhere) and found.travelled
+
+
+def varied(origin: Origin, changes: Variant, shown: str) -> Varied:
+    """Return a variant of an origin, or of what it is a variant of."""
+    if isinstance(origin, Varied):
+        return Varied(origin.base, applied(changes, origin.changes), origin.suffix + shown)
+    return Varied(origin, changes, shown)
+
+
+def supplied(origin: Origin, arguments: Supplied) -> Varied:
+    """Return what makes the objects of a class, or of a variant of it, with these arguments."""
+    if isinstance(origin, Varied):
+        return Varied(origin.base, origin.changes, origin.suffix, arguments)
+    return Varied(origin, Variant(), "", arguments)
+
+
+def by_name(app: str, name: str, environment: str, deployment: int, what: str) -> Elsewhere:
+    """Return what was deployed under a name.
+
+    Args:
+        app: The App's name.
+        name: Its own.
+        environment: The environment; the default one when empty.
+        deployment: Of its App, to stay with; 0 for the newest.
+        what: Function or Cls.
+    """
+    named = f", environment_name={environment!r}" if environment else ""
+    named += f", version={deployment}" if deployment else ""
+    made = Elsewhere(
+        name,
+        f"{what}.from_name({app!r}, {name!r}{named})",
+        lambda number: messages.Lookup(
+            number, app, name, environment or default_environment(), deployment
+        ),
+        (by_name, (app, name, environment, deployment, what)),
+        pinned=bool(deployment),
+    )
+    made.what = what
+    return made
+
+
+async def fetched(origin: Origin) -> Any:
+    """Return the definition of what came to this worker as its id."""
+    live = await origin.live()
+    answer: messages.DefinitionTold = await live.client.request(
+        lambda number: messages.GetDefinition(number, live.info.id)
+    )
+    return live.client.carrier.load(answer.definition.payload)
+
+
+def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> Elsewhere:
+    """Return what came here as its id.
+
+    Args:
+        function_id: The id.
+        name: Its name.
+        deployment: Of its App, to stay with; 0 for the newest ...
+        version: ... or the version of itself.
+    """
+    made = Elsewhere(
+        name,
+        f"<Function {name!r} {function_id}>",
+        lambda number: messages.LookupId(number, function_id, version, deployment),
+        (by_id, (function_id, name, deployment, version)),
+        pinned=bool(deployment or version),
+    )
+    made.travelled = True
+    return made
+
+
+def _from_home(app: str, name: str, environment_name: str) -> Elsewhere:
+    made = by_name(app, name, environment_name, 0, "Function")
+    made.travelled = True
+    return made

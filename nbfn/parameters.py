@@ -1,0 +1,256 @@
+"""`parameter`: what distinguishes the objects of a class, and so the pools that run them.
+
+Read from the class's annotations, checked and encoded by who makes an object, decoded by the worker.
+The encoding is the same for the same values, whatever their order and whether a default was given or
+left out, because it is what a pool is found by.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from nbfn.exception import InvalidError
+
+#: Bytes that an object's parameters, or its constructor's arguments, may take.
+LARGEST_ARGUMENTS = 16 * 1024
+
+_TYPES: dict[str, type] = {"str": str, "int": int, "bytes": bytes, "bool": bool}
+_MISSING: Any = object()
+
+
+class Declared:
+    """One parameter in the body of its class; an object without a value of its own has the default."""
+
+    __module__ = "nbfn"
+
+    def __init__(self, default: Any, *, init: bool) -> None:
+        self.default = default
+        self.init = init
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if self.default is _MISSING:
+            raise AttributeError(
+                f"Parameter {self.name!r} of {type(instance).__name__!r} has no value."
+            )
+        return self.default
+
+    def __repr__(self) -> str:
+        return "parameter()" if self.default is _MISSING else f"parameter(default={self.default!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _declared, (self.name, self.init, *self._defaults())
+
+    def _defaults(self) -> tuple[Any, ...]:
+        return () if self.default is _MISSING else (self.default,)
+
+
+def _declared(name: str, init: bool, default: Any = _MISSING) -> Declared:
+    made = Declared(default, init=init)
+    made.name = name
+    return made
+
+
+def parameter(*, default: Any = _MISSING, init: bool = True) -> Any:
+    """Declare a parameter of an ``@app.cls()`` class, annotated as str, int, bytes or bool.
+
+    Objects with other values have other workers.
+
+    Args:
+        default: Its value when none is given; without one it must be given.
+        init: Whether the constructor takes it; if not, it is only an attribute.
+
+    Examples:
+        >>> class Model:
+        ...     name: str = parameter()
+        ...     size: int = parameter(default=7)
+    """
+    return Declared(default, init=init)
+
+
+class ParameterLike(Protocol):
+    """A parameter as the hub knows it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def type(self) -> str:
+        """str, int, bytes or bool."""
+
+    @property
+    def default(self) -> bytes | None:
+        """Its encoding; None where a value must be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a class's constructor."""
+
+    name: str
+    type: str
+    default: bytes | None
+
+
+def declared(cls: type) -> dict[str, Declared]:
+    """Return what a class and its bases declare, by name, in order."""
+    found: dict[str, Declared] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Declared):
+                found[name] = value
+            else:
+                found.pop(name, None)
+    return found
+
+
+def parameters_of(cls: type) -> tuple[Parameter, ...]:
+    """Return the parameters of a class's constructor.
+
+    Raises:
+        InvalidError: If one has no annotation, an unsupported one, or a default of another type.
+    """
+    found = []
+    for name, one in declared(cls).items():
+        kind = _annotated(cls, name)
+        if one.default is not _MISSING:
+            _check(cls.__name__, name, kind, one.default)
+        if one.init:
+            default = None if one.default is _MISSING else msgspec.msgpack.encode(one.default)
+            found.append(Parameter(name, kind, default))
+    return tuple(found)
+
+
+def takes_arguments(cls: type) -> bool:
+    """Return whether objects of a class may differ: it has parameters, or a constructor with arguments."""
+    return bool(parameters_of(cls)) or own_constructor(cls)
+
+
+def own_constructor(cls: type) -> bool:
+    """Return whether a class has a constructor of its own that takes arguments.
+
+    One that a base from a library brings along and that takes anything is none.
+    """
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return False
+    try:
+        _, *others = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    except (ValueError, TypeError):
+        return False
+    catching = ("VAR_POSITIONAL", "VAR_KEYWORD")
+    named = [one for one in others if one.kind.name not in catching]
+    return bool(named) or (bool(others) and "__init__" in vars(cls))
+
+
+def _annotated(cls: type, name: str) -> str:
+    for base in cls.__mro__:
+        annotations = inspect.get_annotations(base)
+        if name in annotations:
+            kind = annotations[name]
+            if isinstance(kind, str):
+                names = vars(sys.modules.get(base.__module__, sys))
+                kind = _TYPES.get(kind) or names.get(kind, kind)
+            if isinstance(kind, type) and _TYPES.get(kind.__name__) is kind:
+                return kind.__name__
+            shown = getattr(kind, "__name__", kind)
+            raise InvalidError(
+                f"Parameter {name!r} of {cls.__name__!r} is annotated {shown!r}, which is not a supported "
+                "parameter type: use str, int, bytes or bool."
+            )
+    raise InvalidError(
+        f"Parameter {name!r} of {cls.__name__!r} has no type annotation: write "
+        f"{name}: str = nbfn.parameter() (or int, bytes, bool)."
+    )
+
+
+def only_keywords(cls: str) -> str:
+    """Return the sentence about parameters given by position."""
+    return f"The parameters of {cls!r} are keywords: {cls}(name=...)."
+
+
+def check_names(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> None:
+    """Refuse a parameter that a class does not have.
+
+    Raises:
+        InvalidError: Names it, and those there are.
+    """
+    known = [one.name for one in schema]
+    if unknown := [name for name in given if name not in known]:
+        raise InvalidError(
+            f"{cls!r} has no parameter {unknown[0]!r} (there are: {', '.join(known) or 'none'})."
+        )
+
+
+def filled(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of each parameter, checked, those that were not given by default.
+
+    Raises:
+        InvalidError: If one is unknown or missing.
+        TypeError: If one has another type than it was declared with.
+    """
+    check_names(cls, schema, given)
+    values = {}
+    for one in schema:
+        if one.name in given:
+            _check(cls, one.name, one.type, given[one.name])
+            values[one.name] = given[one.name]
+        elif one.default is None:
+            raise InvalidError(f"{cls!r} needs its parameter {one.name!r}: {cls}({one.name}=...).")
+        else:
+            values[one.name] = msgspec.msgpack.decode(one.default)
+    return values
+
+
+def encoded(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> bytes:
+    """Return the bytes that name an object: the same ones for the same values.
+
+    Raises:
+        InvalidError: If one is unknown or missing, or they are too large.
+        TypeError: If one has another type than it was declared with.
+    """
+    values = filled(cls, schema, given)
+    try:
+        data = msgspec.msgpack.encode(dict(sorted(values.items())))
+    except OverflowError as error:
+        raise InvalidError(f"A parameter of {cls!r} is over 64 bits: {error}.") from None
+    check_size(cls, len(data))
+    return data
+
+
+def check_size(cls: str, size: int) -> None:
+    """Refuse arguments of a constructor that are too large.
+
+    Raises:
+        InvalidError: Says how large.
+    """
+    if size > LARGEST_ARGUMENTS:
+        raise InvalidError(
+            f"The arguments that make a {cls!r} take {size} bytes, over the limit of {LARGEST_ARGUMENTS} (16 KiB). "
+            "Pass what is large to a method, or load it in an @nbfn.enter() hook."
+        )
+
+
+def decoded(data: bytes) -> dict[str, Any]:
+    """Return the values that `encoded` took."""
+    values: dict[str, Any] = msgspec.msgpack.decode(data)
+    return values
+
+
+def _check(cls: str, name: str, kind: str, value: Any) -> None:
+    expected = _TYPES[kind]
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise TypeError(
+            f"Parameter {name!r} of {cls!r}: Expected {kind}, got {type(value).__name__}."
+        )
