@@ -15,6 +15,10 @@ from nbfn.exception import UnimplementedError
 from nbfn.sync import blocking
 
 
+class _NoSuchAttribute(UnimplementedError, AttributeError):
+    """An `UnimplementedError` that who only asks whether there is an attribute takes for a no."""
+
+
 class _CloudType(type):
     """Gives the classes below their constructors (``from_name`` and the like), and refuses the rest."""
 
@@ -25,7 +29,7 @@ class _CloudType(type):
             raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
         if name.startswith("from_"):
             return cls
-        raise UnimplementedError(_refusal(cls.__name__, name, cls._instead))
+        raise _NoSuchAttribute(_refusal(cls.__name__, name, cls._instead))
 
 
 class CloudObject(metaclass=_CloudType):
@@ -41,7 +45,7 @@ class CloudObject(metaclass=_CloudType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        raise UnimplementedError(_refusal(type(self).__name__, name, self._instead))
+        raise _NoSuchAttribute(_refusal(type(self).__name__, name, self._instead))
 
     def __repr__(self) -> str:
         shown = [repr(a) for a in self._args] + [f"{k}={v!r}" for k, v in self._kwargs.items()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -263,11 +264,9 @@ def _image(name: str, value: Any) -> Image:
         raise InvalidError(f"{name} is {value!r}; it must be nbfn.Image.debian_slim() or the like.")
     if value.unmet and str(value.unmet) not in _warned:
         _warned.add(str(value.unmet))
-        warnings.warn(
+        _warn(
             f"Of option {name!r} this has no effect in nbfn: {'; '.join(value.unmet)}. "
-            f"Instead, {_HERE}, as it is.",
-            UserWarning,
-            stacklevel=7,
+            f"Instead, {_HERE}, as it is."
         )
     return value
 
@@ -319,6 +318,12 @@ def _warn_once(name: str, value: Any) -> None:
     ):
         return
     _warned.add(name)
-    warnings.warn(
-        f"Option {name!r} has no effect in nbfn: {_CLOUD_ONLY[name]}.", UserWarning, stacklevel=5
-    )
+    _warn(f"Option {name!r} has no effect in nbfn: {_CLOUD_ONLY[name]}.")
+
+
+def _warn(sentence: str) -> None:
+    """Warn at the line of the program that got here, however far up it is."""
+    level, frame = 1, sys._getframe()
+    while (before := frame.f_back) and frame.f_globals.get("__name__", "").startswith("nbfn."):
+        level, frame = level + 1, before
+    warnings.warn(sentence, UserWarning, stacklevel=level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import platform
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ def test_an_option_says_once_which_steps_have_no_effect_and_what_happens_instead
         "pip_install('no-such-package'), not installed here. "
         "Instead, workers run in this notebook's own Python environment, as it is."
     )
+    assert Path(said[0].filename) == Path(__file__)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         modal.App().function(image=image)
