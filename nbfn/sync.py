@@ -13,10 +13,15 @@ import builtins
 import concurrent.futures
 import contextlib
 import functools
+import os
+import sys
 import threading
+import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from nbfn.exception import AsyncUsageWarning
 
 S = TypeVar("S")
 Q = ParamSpec("Q")
@@ -137,6 +142,19 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
         _beating.discard(loop)
 
 
+def _tell_of_the_loop(function: Callable[..., Any]) -> None:
+    """Warn of blocking an event loop; in a notebook's cell, where one always runs, that is what is meant."""
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() and "MODAL_IS_REMOTE" not in os.environ:
+        return
+    name = getattr(function, "__name__", "this")
+    warnings.warn(
+        f".{name}(...) blocks the event loop that runs here: write 'await ….{name}.aio(...)' instead.",
+        AsyncUsageWarning,
+        stacklevel=3,
+    )
+
+
 class Blocking(Generic[Q, T]):
     """A callable that blocks; its ``aio`` does the same without blocking the running event loop."""
 
@@ -147,6 +165,8 @@ class Blocking(Generic[Q, T]):
     def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Do it and return when it is done."""
         __tracebackhide__ = True
+        if asyncio._get_running_loop() is not None:
+            _tell_of_the_loop(self._function)
         return run(self._function(*args, **kwargs))
 
     async def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 import nbfn
+from nbfn.exception import AsyncUsageWarning
 
 app = nbfn.App()
 OFFSET = 100
@@ -110,7 +111,8 @@ def test_the_blocking_form_works_inside_a_running_loop() -> None:
     async def cell() -> int:
         return square.remote(5)
 
-    assert asyncio.run(cell()) == 25
+    with pytest.warns(AsyncUsageWarning, match=r"\.remote\(\.\.\.\) blocks the event loop"):
+        assert asyncio.run(cell()) == 25
 
 
 def test_what_is_printed_there_is_printed_here(capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nbfn.exception import AsyncUsageWarning
 from nbfn.sync import Stream, blocking, run, wait
 
 
@@ -50,7 +51,8 @@ def test_the_blocking_form_works_inside_a_running_loop() -> None:
         resolved_soon(box, 5)
         return box.get()
 
-    assert asyncio.run(main()) == 5
+    with pytest.warns(AsyncUsageWarning, match="blocks the event loop"):
+        assert asyncio.run(main()) == 5
 
 
 def test_both_forms_exist_on_the_class_too() -> None:

@@ -7,15 +7,24 @@ import dataclasses
 import inspect
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nbfn
 import nbfn as modal
-from nbfn.exception import ConnectionError, ExecutionError, InvalidError, NotFoundError
+from nbfn.exception import (
+    AsyncUsageWarning,
+    ConnectionError,
+    ExecutionError,
+    InvalidError,
+    NotFoundError,
+)
 from tests.conftest import wait_until
 
 app = modal.App("contract-1")
@@ -79,11 +88,42 @@ def test_aio_resolves_on_the_class_too() -> None:
     assert list(modal.Function.map.aio(square, [1])) == [1]
 
 
-def test_the_blocking_form_works_from_a_coroutine() -> None:
+def test_the_blocking_form_works_from_a_coroutine_with_a_warning() -> None:
     async def cell() -> tuple[int, list[int]]:
         return square.remote(2), list(square.map([1, 2]))
 
-    assert asyncio.run(cell()) == (4, [1, 4])
+    with pytest.warns(AsyncUsageWarning, match=r"await ….remote.aio") as caught:
+        assert asyncio.run(cell()) == (4, [1, 4])
+    assert Path(caught[0].filename) == Path(__file__)
+
+
+def test_in_a_notebook_where_a_loop_always_runs_there_is_no_such_warning() -> None:
+    code = """
+import asyncio, warnings
+from IPython.core.interactiveshell import InteractiveShell
+import nbfn as modal
+
+shell = InteractiveShell.instance()
+warnings.simplefilter("error")
+
+async def cell():
+    return modal.Function.from_name("contract-1", "square").remote(3)
+
+print(asyncio.run(cell()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "9\n", done.stderr
+
+
+def test_an_async_function_that_blocks_its_workers_loop_is_warned_of(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    @app.function()
+    async def blocks() -> int:
+        return square.remote(3)
+
+    assert blocks.remote() == 9
+    assert "AsyncUsageWarning: .remote(...) blocks the event loop" in capfd.readouterr().err
 
 
 def test_live_generators_hydrate_at_the_first_item() -> None:
