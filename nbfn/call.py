@@ -40,9 +40,24 @@ def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
     if output.payload is None:
         return None
     try:
-        return carrier.load(output.payload)
+        return value_of(carrier, output.payload, name)
     finally:
         carrier.discard(output.payload)
+
+
+def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
+    """Return a value that a Function returned or yielded.
+
+    Raises:
+        ExecutionError: If it cannot be rebuilt in this process.
+    """
+    __tracebackhide__ = True
+    try:
+        return carrier.load(payload)
+    except exception.DeserializationError as error:
+        raise exception.ExecutionError(
+            f"Could not deserialize the result of {name!r} due to an error here: {error}"
+        ) from error.__cause__
 
 
 def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> BaseException:
@@ -192,7 +207,7 @@ class GeneratorCall(SingleCall):
 
     def _load(self, payload: Payload) -> Any:
         try:
-            return self.client.carrier.load(payload)
+            return value_of(self.client.carrier, payload, self.function.name)
         finally:
             self.client.carrier.discard(payload)
 

@@ -238,7 +238,7 @@ def _no_method(info: FunctionInfo, method: str) -> str:
 def _innermost(sentence: str) -> str:
     """Return the type that the carrier's sentence names."""
     start = "Cannot pickle an object of type "
-    return sentence.removeprefix(start).partition(":")[0] if sentence.startswith(start) else ""
+    return sentence.removeprefix(start).partition(": ")[0] if sentence.startswith(start) else ""
 
 
 def define(

@@ -320,7 +320,9 @@ def simulate_preemption(wait_seconds: float, jitter_seconds: float = 0) -> None:
     worker, process = "MODAL_IS_REMOTE" in os.environ, os.getpid()
 
     def interrupt() -> None:
-        os.kill(process, signal.SIGTERM if worker else signal.SIGINT)
+        # To the main thread: one that waits in the system hears no signal that another thread took.
+        main = threading.main_thread().ident or 0
+        signal.pthread_kill(main, signal.SIGTERM if worker else signal.SIGINT)
         if worker:
             _later(PREEMPTION_GRACE, lambda: os.kill(process, signal.SIGKILL))
 

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from nbfn import exception
-from nbfn.call import outcome_name, result_of
+from nbfn.call import outcome_name, result_of, value_of
 from nbfn.session import OpenCall, Session, guarded, settle
 from nbfn.sync import Stream, wait
 from nbfn.types import InputStatus
@@ -455,7 +455,9 @@ class MapResult(Stream[T]):
         payload = output.payload
         if output.status != _SUCCESS or payload is None or payload.segments:
             return result_of(call.client.carrier, output, call.function.name, call.id)
-        return call.client.carrier.load(payload) if self.keep_values else None
+        if not self.keep_values:
+            return None
+        return value_of(call.client.carrier, payload, call.function.name)
 
     def _stop(self) -> None:
         self._touched = True

@@ -17,6 +17,9 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _inner
 
+#: cloudpickle's own version.
+VERSION: str = cloudpickle.__version__
+
 _Cached = functools._lru_cache_wrapper
 #: What stands in a reduced code object for the file, where cloudpickle takes that away.
 _NAMELESS = "<dynamic-code>"

@@ -21,6 +21,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from nbfn import backtrace
 from nbfn.exception import AsyncUsageWarning
 
 S = TypeVar("S")
@@ -167,12 +168,20 @@ class Blocking(Generic[Q, T]):
         __tracebackhide__ = True
         if asyncio._get_running_loop() is not None:
             _tell_of_the_loop(self._function)
-        return run(self._function(*args, **kwargs))
+        try:
+            return run(self._function(*args, **kwargs))
+        except BaseException as error:
+            backtrace.hide(error)
+            raise
 
     async def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Do it, awaited."""
         __tracebackhide__ = True
-        return await drive(self._function(*args, **kwargs))
+        try:
+            return await drive(self._function(*args, **kwargs))
+        except BaseException as error:
+            backtrace.hide(error)
+            raise
 
     @property
     def raw(self) -> Callable[Q, Coroutine[Any, Any, T]]:
@@ -274,6 +283,9 @@ class Stream(Generic[T]):
             yield from self._batch
             while self._refill():
                 yield from self._batch
+        except BaseException as error:
+            backtrace.hide(error)
+            raise
         finally:
             self.close()
 
@@ -282,7 +294,12 @@ class Stream(Generic[T]):
         while True:
             for value in self._batch:
                 return value
-            if not self._refill():
+            try:
+                more = self._refill()
+            except BaseException as error:
+                backtrace.hide(error)
+                raise
+            if not more:
                 raise StopIteration
 
     def _refill(self) -> bool:
@@ -321,6 +338,9 @@ class Stream(Generic[T]):
             while await self._refill_aio():
                 for value in self._batch:
                     yield value
+        except BaseException as error:
+            backtrace.hide(error)
+            raise
         finally:
             self.close()
 
@@ -329,7 +349,12 @@ class Stream(Generic[T]):
         while True:
             for value in self._batch:
                 return value
-            if not await self._refill_aio():
+            try:
+                more = await self._refill_aio()
+            except BaseException as error:
+                backtrace.hide(error)
+                raise
+            if not more:
                 raise StopAsyncIteration
 
     def close(self) -> None:

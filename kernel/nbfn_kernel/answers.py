@@ -62,7 +62,7 @@ def unsendable(name: str, error: SerializationError) -> SerializationError:
     if before or not named:
         return error  # no room, say
     told = SerializationError(
-        f"The result of {name!r} holds an object of type {after.partition(':')[0]}, "
+        f"The result of {name!r} holds an object of type {after.partition(': ')[0]}, "
         "which cannot be pickled. Return what it was made of instead."
     )
     told.__cause__ = error.__cause__

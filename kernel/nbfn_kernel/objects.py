@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import contextlib
-import importlib
+import importlib.metadata
 import linecache
 import os
 import sys
@@ -49,12 +49,32 @@ def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
     """
     enter(definition.environment)
     _remember_source(definition)
-    function = carrier.load(definition.payload)
+    try:
+        function = carrier.load(definition.payload)
+    except DeserializationError as error:
+        raise mismatched(definition, error) from error.__cause__
     if not callable(function):
         raise DeserializationError(
             f"{definition.name!r} is an object of type {type(function).__name__}, not a function."
         )
     return function  # type: ignore[no-any-return]
+
+
+def mismatched(definition: Definition, error: DeserializationError) -> DeserializationError:
+    """Say so when a definition was pickled under another Python or cloudpickle than this one's."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    cloudpickle = importlib.metadata.version("cloudpickle")
+    was, made = definition.environment, []
+    if was.python and was.python != python:
+        made.append(f"Python {was.python} (here: {python})")
+    if was.cloudpickle and was.cloudpickle.partition(".")[0] != cloudpickle.partition(".")[0]:
+        made.append(f"cloudpickle {was.cloudpickle} (here: {cloudpickle})")
+    if not made:
+        return error
+    return DeserializationError(
+        f"{definition.name!r} was registered under {' and '.join(made)}, and cannot be rebuilt. "
+        f"Deploy it again from this environment. {error}"
+    )
 
 
 def _remember_source(definition: Definition) -> None:

@@ -11,12 +11,13 @@ import itertools
 import linecache
 import os
 import pickle
+import sys
 import traceback
 from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Any
 
-from nbfn.exception import ExecutionError, RemoteError, SerializationError
+from nbfn.exception import DeserializationError, ExecutionError, RemoteError, SerializationError
 from nbfn.wire.messages import Payload
 from nbfn.wire.payload import Carrier
 
@@ -28,6 +29,15 @@ MAX_CHAIN = 50
 MAX_TEXT = 100_000
 #: Characters of source text that travel, all cells together.
 MAX_SOURCES = 2_000_000
+
+#: What is in the messages of libraries that look for CUDA and do not find it.
+_NO_CUDA = (
+    "libcuda",
+    "No CUDA GPUs",
+    "not compiled with CUDA",
+    "no NVIDIA driver",
+    "driver version",
+)
 
 #: What is told of a frame: file, function, (line, end line, column, end column), module, its file.
 _Entry = tuple[str, str, tuple[int | None, ...], str, str]
@@ -179,6 +189,8 @@ class _Packer:
         node["text"] = format_exception(error, hide=self._hide) if self._number[id(error)] else ""
         notes = getattr(error, "__notes__", None)
         node["notes"] = [str(note) for note in notes] if isinstance(notes, list) else []
+        if self._number[id(error)] == 0:
+            node["notes"] += [hint for hint in hints(error) if hint not in node["notes"]]
         return node
 
     def _body(self, error: BaseException) -> _Node:
@@ -198,7 +210,13 @@ class _Packer:
             return {"kind": "remote", "message": f"The function raised {shown}"}
         try:
             # Type and args beside the recipe: an __init__ that does not take `args` is common.
-            recipe = (type(error), error.args, _state(error), error.__reduce_ex__(4)[:2])
+            reduced = error.__reduce_ex__(4)
+            state = _state(error)
+            if len(reduced) > 2 and isinstance(
+                reduced[2], dict
+            ):  # what is kept outside of __dict__
+                state |= {k: v for k, v in reduced[2].items() if k != "__notes__"}
+            recipe = (type(error), error.args, state, reduced[:2])
             return {"kind": "error", "pickle": self._carrier.dump(recipe), "shown": shown}
         except Exception as problem:  # noqa: BLE001 - whatever user types raise when pickled
             return {
@@ -229,6 +247,24 @@ class _Packer:
         text = "".join(linecache.getlines(filename))
         if text and len(text) + sum(map(len, self._sources.values())) <= MAX_SOURCES:
             self._sources[filename] = text
+
+
+def hints(error: BaseException) -> list[str]:
+    """Return what to do about errors that are about where code runs, which the error itself does not say."""
+    text, hint = _safe_str(error), ""
+    if isinstance(error, ModuleNotFoundError):
+        hint = (
+            f"Hint: module {error.name!r} was not found in the remote environment ({sys.executable}). "
+            "Install it there, or do without it."
+        )
+    elif isinstance(error, ImportError) and "attempted relative import" in text:
+        hint = (
+            "Hint: code that is sent by value has no package around it. Import by the full name: "
+            "'from package.module import name'."
+        )
+    elif "CUDA" in text and any(sign in text for sign in _NO_CUDA):
+        hint = "Hint: this worker sees no GPU that CUDA can use. Ask for one: @app.function(gpu='any')."
+    return [hint] if hint else []
 
 
 def _state(error: BaseException) -> dict[str, Any]:
@@ -292,10 +328,12 @@ class _Unpacker:
             kind, args, state, recipe = self._carrier.load(node["pickle"])
             return _rebuild(kind, args, state, recipe)
         except Exception as problem:  # noqa: BLE001 - whatever user types raise when rebuilt
-            message = (
-                f"{node['shown']} (this exception cannot be rebuilt here: {_safe_str(problem)})"
+            # A DeserializationError says itself what is missing, and where.
+            why = problem if isinstance(problem, DeserializationError) else _safe(problem)
+            return ExecutionError(
+                f"Could not deserialize the remote exception {node['shown']} due to an error here: {why} "
+                "(The local environment may lack its class.) The remote traceback:\n\n" + text
             )
-            return _with_text(ExecutionError(message), text)
 
     def _group(self, node: _Node, parts: list[BaseException]) -> BaseException:
         if not parts:
@@ -323,7 +361,11 @@ def _rebuild(
         if not isinstance(error, BaseException):
             raise
         error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        try:
+            setattr(error, name, value)
+        except AttributeError:  # a property without a setter
+            error.__dict__[name] = value
     return error
 
 

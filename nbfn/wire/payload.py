@@ -211,44 +211,66 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _why(value: Any, error: Exception) -> str:
-    culprit = _find_unpicklable(value)
+    culprit, path = _find_unpicklable(value)
     name = f"{type(culprit).__module__}.{type(culprit).__qualname__}".removeprefix("builtins.")
-    return f"Cannot pickle an object of type {name}: {error}"
+    where = f" (at {path})" if path else ""
+    return f"Cannot pickle an object of type {name}{where}: {error}"
 
 
-def _find_unpicklable(value: Any, depth: int = 6) -> Any:
-    """Follow containers and attributes to the innermost object that does not pickle."""
+def _find_unpicklable(value: Any, path: str = "", depth: int = 6) -> tuple[Any, str]:
+    """Follow containers and attributes to the innermost object that does not pickle; say how it is reached."""
     if depth:
-        for part in _parts(value):
+        for step, part in _parts(value):
             try:
                 pickler.dumps(part)
             except Exception:  # noqa: BLE001 - whatever it raises, this is the part that does not pickle
-                return _find_unpicklable(part, depth - 1)
-    return value
+                return _find_unpicklable(part, path + step, depth - 1)
+    return value, path
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return list(value)
+        return [(f"[{_short(key)}]", part) for key, part in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [(f"[{index}]", part) for index, part in enumerate(value)]
+    if isinstance(value, (set, frozenset)):
+        return [("{...}", part) for part in value]
     if isinstance(value, types.FunctionType):
-        names = value.__code__.co_names
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return cells + [value.__globals__[name] for name in names if name in value.__globals__]
-    return (
-        list(getattr(value, "__dict__", {}).values())
-        if not isinstance(value, (type, types.ModuleType))
-        else []
-    )
+        names = [*value.__code__.co_names]
+        inner = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        cells = [(f" > {name}", _content(cell)) for name, cell in inner]
+        known = value.__globals__
+        return cells + [(f" > {name}", known[name]) for name in names if name in known]
+    if isinstance(value, (type, types.ModuleType)):
+        return []
+    return [(f".{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # not bound yet
+
+
+def _short(key: object) -> str:
+    return repr(key) if type(key) in _PLAIN and len(str(key)) <= 40 else f"a {type(key).__name__}"
 
 
 def _why_not_loaded(error: Exception) -> str:
-    here = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    place = "remote" if "MODAL_IS_REMOTE" in os.environ else "local"
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    here = f"the {place} environment ({sys.executable})"
     if isinstance(error, ModuleNotFoundError):
-        return f"A value needs the module {error.name!r}, which is not installed here ({sys.executable})."
+        return f"A value needs the module {error.name!r}, which is not installed in {here}."
     if isinstance(error, AttributeError):
-        return f"A value needs a name that is not there ({error}); the two ends may have different library versions."
+        return (
+            f"A value needs a name that is not in {here}: {error}. "
+            "The two ends may have different library versions."
+        )
     if isinstance(error, FileNotFoundError):
         return "A value's shared memory is gone: its call has ended."
-    return f"A value could not be rebuilt under {here}: {type(error).__name__}: {error}"
+    return (
+        f"A value could not be rebuilt in {here}, {python} with cloudpickle {pickler.VERSION}: "
+        f"{type(error).__name__}: {error}"
+    )

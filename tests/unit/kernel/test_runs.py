@@ -143,7 +143,7 @@ def test_a_child_that_user_code_forks_ends_as_a_program_does(
 
 def test_what_cannot_be_pickled_is_named(hub: FakeHub, worker: str) -> None:
     hub.bind(worker, "import threading\ndef f(): return {'a': threading.Lock()}")
-    said = "The result of 'f' holds an object of type _thread.lock, which cannot be pickled."
+    said = "The result of 'f' holds an object of type _thread.lock \\(at \\['a'\\]\\), which cannot"
     with pytest.raises(SerializationError, match=said):
         hub.call(worker)
 

@@ -88,6 +88,7 @@ def test_type_arguments_and_text_are_kept(carrier: Carrier, error: Exception) ->
     assert type(back) is type(error)
     assert (back.args, str(back)) == (error.args, str(error))
     assert vars(back) == vars(error)
+    assert getattr(back, "name", None) == getattr(error, "name", None)
 
 
 def test_attributes_and_notes_are_kept_and_no_note_is_added(carrier: Carrier) -> None:
@@ -215,8 +216,12 @@ def test_a_type_that_is_not_here_keeps_its_text(carrier: Carrier, tmp_path: Path
     )
     back = load_exception(carrier, Payload(bytes.fromhex(done.stdout)))
     assert type(back) is ExecutionError
-    assert "elsewhere.Odd: strange" in str(back)
-    assert "raise Odd" in back.__notes__[0] or "Odd: strange" in back.__notes__[0]
+    said = str(back)
+    assert said.startswith(
+        "Could not deserialize the remote exception elsewhere.Odd: strange due to"
+    )
+    assert "needs the module 'elsewhere', which is not installed in the local environment" in said
+    assert "Traceback (most recent call last)" in said
 
 
 def test_deep_recursion_is_cut_and_carried(carrier: Carrier) -> None:
@@ -240,3 +245,23 @@ def test_long_chains_and_texts_are_cut(carrier: Carrier) -> None:
 def test_nonsense_is_an_error_value(carrier: Carrier, data: bytes) -> None:
     assert isinstance(load_exception(carrier, Payload(data)), ExecutionError)
     assert exception_text(carrier, Payload(data))
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("import not_there_at_all", "'not_there_at_all' was not found in the remote environment"),
+        ("from . import something", "Import by the full name"),
+        (
+            "raise RuntimeError('No CUDA GPUs are available')",
+            "Ask for one: @app.function(gpu='any')",
+        ),
+    ],
+)
+def test_hints_are_notes_and_come_once(carrier: Carrier, source: str, hint: str) -> None:
+    error = raised(source, __package__="")
+    back = there_and_back(carrier, error)
+    (note,) = back.__notes__
+    assert hint in note
+    assert not hasattr(error, "__notes__")  # the user's own object is left alone
+    assert there_and_back(carrier, back).__notes__ == [note]  # the next hop does not add another

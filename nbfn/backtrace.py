@@ -1,0 +1,52 @@
+"""Which frames of a traceback are the user's business: nbfn's own, at its beginning, are not.
+
+``NBFN_TRACEBACK=1`` (or Modal's ``MODAL_TRACEBACK=1``) shows them all.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+
+from nbfn.exception import Error
+
+_OURS = ("nbfn", "nbfn_kernel")
+#: What is said of an error that came out of nbfn itself and is none of those it raises on purpose.
+HIDDEN = "nbfn's own frames are hidden; NBFN_TRACEBACK=1 shows them."
+
+
+def hide(error: BaseException) -> None:
+    """Take nbfn's own frames from the beginning of an error's traceback.
+
+    For the outermost function of nbfn, in ``except BaseException as error: hide(error); raise``: the
+    frames above it, which are the user's, are added as the error goes on its way.
+    """
+    if shown():
+        return
+    trace = error.__traceback__
+    rest = after(trace)
+    if rest is None and _is_unexpected(error) and HIDDEN not in getattr(error, "__notes__", ()):
+        error.add_note(HIDDEN)
+    error.__traceback__ = rest
+
+
+def shown() -> bool:
+    """Whether the user wants to see all frames."""
+    return any(
+        os.environ.get(name, "") not in ("", "0") for name in ("NBFN_TRACEBACK", "MODAL_TRACEBACK")
+    )
+
+
+def after(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from its first frame on that is not nbfn's own."""
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] not in _OURS:
+            break
+        trace = trace.tb_next
+    return trace
+
+
+def _is_unexpected(error: BaseException) -> bool:
+    return isinstance(error, Exception) and not isinstance(
+        error, (Error, TimeoutError, StopIteration, StopAsyncIteration)
+    )

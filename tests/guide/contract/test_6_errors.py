@@ -1,0 +1,429 @@
+"""Section 6: which error is seen when, and what its traceback shows."""
+
+from __future__ import annotations
+
+import asyncio
+import linecache
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nbfn
+from nbfn import exception
+
+app = nbfn.App()
+
+
+def text_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def files_of(error: BaseException) -> list[str]:
+    return [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+
+
+# --- 6.1 the hierarchy ---------------------------------------------------------------------------
+
+HIERARCHY = {
+    "Error": "AlreadyExistsError AuthError InternalError DataLossError NotFoundError PermissionDeniedError "
+    "ResourceExhaustedError ServiceError UnimplementedError InvalidError RemoteError TimeoutError ConnectionError "
+    "VersionError ExecutionError DeserializationError SerializationError RequestSizeError InternalFailure ClientClosed "
+    "LogsFetchError WorkspaceManagementError SandboxTerminatedError",
+    "InvalidError": "ConflictError LocalFunctionError",
+    "RemoteError": "ImageBuildError",
+    "TimeoutError": "FunctionTimeoutError SandboxTimeoutError ExecTimeoutError MountUploadTimeoutError "
+    "VolumeUploadTimeoutError InteractiveTimeoutError OutputExpiredError",
+}
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"), [(p, c) for p, children in HIERARCHY.items() for c in children.split()]
+)
+def test_each_error_is_where_modal_has_it(parent: str, child: str) -> None:
+    assert issubclass(getattr(exception, child), getattr(exception, parent))
+    assert issubclass(getattr(exception, child), nbfn.Error)
+
+
+@pytest.mark.parametrize("name", ["DeprecationError", "ServerWarning", "AsyncUsageWarning"])
+def test_warnings_are_user_warnings(name: str) -> None:
+    assert issubclass(getattr(exception, name), UserWarning)
+
+
+def test_what_has_a_builtins_name_is_none() -> None:
+    assert not issubclass(exception.TimeoutError, TimeoutError)
+    assert not issubclass(exception.ConnectionError, ConnectionError)
+    assert issubclass(exception.InputCancellation, BaseException)
+    assert not issubclass(exception.InputCancellation, Exception)
+
+
+# --- 6.2 when each is seen -----------------------------------------------------------------------
+
+
+class OurError(Exception):
+    def __init__(self, text: str, *, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Unpicklable(Exception):
+    def __init__(self) -> None:
+        super().__init__("holds a lock")
+        self.lock = threading.Lock()
+
+
+@app.function()
+def run(source: str, **names: Any) -> Any:
+    """Run the text of a function's body in the worker."""
+    space = dict(names)
+    body = "".join(f"    {line}\n" for line in source.splitlines())
+    exec(f"def body():\n{body}", space)
+    return space["body"]()
+
+
+def raised(source: str, **names: Any) -> BaseException:
+    with pytest.raises(BaseException) as caught:
+        run.remote(source, **names)
+    return caught.value
+
+
+def test_user_code_raised_it_itself_with_arguments_and_attributes() -> None:
+    error = raised("raise OurError('ours', code=7)", OurError=OurError)
+    assert type(error) is OurError
+    assert (error.args, error.code) == (("ours",), 7)
+
+
+def test_its_chain_its_notes_and_its_attributes_are_kept() -> None:
+    error = raised(
+        "try:\n    {}['a']\nexcept KeyError as first:\n"
+        "    second = ValueError(1)\n    second.detail = [1]\n    second.add_note('look here')\n"
+        "    raise second from first"
+    )
+    assert isinstance(error, ValueError)
+    assert error.detail == [1]  # type: ignore[attr-defined]
+    assert error.__notes__[0] == "look here"
+    assert isinstance(error.__cause__, KeyError)
+    assert error.__cause__ is error.__context__
+    assert "direct cause" in text_of(error)
+
+
+def test_a_group_is_a_group_and_except_star_takes_it_apart() -> None:
+    caught = []
+    try:
+        run.remote("raise ExceptionGroup('two', [ValueError(1), OSError(2, 'x')])")
+    except* ValueError as values:
+        caught.append(values.exceptions[0].args)
+    except* OSError as others:
+        caught.append(others.exceptions[0].args)
+    assert caught == [(1,), (2, "x")]
+
+
+def test_one_that_is_not_picklable_is_a_serialization_error_with_repr_and_reason() -> None:
+    error = raised("raise Unpicklable()", Unpicklable=Unpicklable)
+    assert type(error) is exception.SerializationError
+    assert "Failed to serialize exception Unpicklable: holds a lock" in str(error)
+    assert "cannot pickle '_thread.lock' object" in str(error)
+    assert "in body" in text_of(error)
+
+
+def test_one_whose_class_is_not_here_is_an_execution_error_with_the_remote_traceback(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "only_there.py").write_text(
+        "class Odd(Exception): pass\ndef fail(): raise Odd('strange')\n"
+    )
+    error = raised(
+        "import sys\nsys.path.insert(0, place)\nimport only_there\nonly_there.fail()",
+        place=str(tmp_path),
+    )
+    assert type(error) is exception.ExecutionError
+    assert "Could not deserialize the remote exception only_there.Odd: strange" in str(error)
+    assert "local environment may lack" in str(error)
+    assert "def fail(): raise Odd('strange')" in str(error)
+
+
+def test_a_result_whose_class_is_not_here_is_an_execution_error(tmp_path: Path) -> None:
+    (tmp_path / "made_there.py").write_text("class Thing: pass\n")
+    error = raised(
+        "import sys\nsys.path.insert(0, place)\nimport made_there\nreturn made_there.Thing()",
+        place=str(tmp_path),
+    )
+    assert type(error) is exception.ExecutionError
+    assert "Could not deserialize the result of 'run'" in str(error)
+    assert "needs the module 'made_there', which is not installed in the local environment" in str(
+        error
+    )
+
+
+class RefusesThere:
+    """Unpickles here only."""
+
+    def __reduce__(self) -> Any:
+        return _refuse, (os.getpid(),)
+
+
+def _refuse(home: int) -> str:
+    if os.getpid() != home:
+        raise AttributeError("module 'lib' has no attribute 'New'")
+    return "here"
+
+
+def test_an_argument_that_cannot_be_unpickled_fails_that_input_alone() -> None:
+    results = list(run.map(["return 1", "return 2"], kwargs={}, return_exceptions=True))
+    assert results == [1, 2]
+    error = raised("return 1", thing=RefusesThere())
+    assert type(error) is exception.DeserializationError
+    assert "the remote environment" in str(error)
+    assert "different library versions" in str(error)
+    assert run.remote("return 3") == 3
+
+
+def test_an_argument_that_cannot_be_pickled_is_refused_here_and_nothing_runs(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(
+        exception.SerializationError, match=r"argument 'deep' of 'run' .*_thread.lock"
+    ):
+        run.remote(f"open({str(tmp_path / 'ran')!r}, 'w')", deep={"a": [threading.Lock()]})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_pickled_names_the_object_and_the_way_to_it() -> None:
+    error = raised("import threading\nreturn {'rows': [1, threading.Lock()]}")
+    assert type(error) is exception.SerializationError
+    assert "an object of type _thread.lock (at ['rows'][1])" in str(error)
+
+
+def test_over_its_time_limit_it_is_a_function_timeout_that_says_the_limit() -> None:
+    @app.function(timeout=0.3)
+    def slow() -> None:
+        threading.Event().wait(60)
+
+    with pytest.raises(exception.FunctionTimeoutError, match=r"'slow'.* 0.3 s"):
+        slow.remote()
+
+
+def test_cancelled_it_is_a_remote_error() -> None:
+    call = run.spawn("import time\ntime.sleep(60)")
+    call.cancel()
+    with pytest.raises(exception.RemoteError, match="cancelled"):
+        call.get(timeout=20)
+
+
+def test_of_the_wrong_kind_it_is_an_invalid_error() -> None:
+    @app.function()
+    def many() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(exception.InvalidError, match="remote_gen"):
+        many.remote()
+
+
+def test_a_lookup_of_nothing_is_a_not_found_error() -> None:
+    with pytest.raises(exception.NotFoundError):
+        nbfn.Function.from_name("no-app", "no-function").remote()
+
+
+def test_what_is_too_large_to_be_a_function_is_an_invalid_error() -> None:
+    table = bytes(20_000_000)
+    f = app.function(name="large")(lambda: len(table))
+    with pytest.raises(exception.InvalidError, match=r"'table' \(20.0 MB"):
+        f.remote()
+
+
+def test_a_generator_that_is_not_said_to_be_one_is_an_invalid_error_with_the_flag() -> None:
+    error = raised("return (x for x in [1])")
+    assert type(error) is exception.InvalidError
+    assert "is_generator=True" in str(error)
+
+
+@pytest.mark.parametrize("end", ["SystemExit(3)", "GeneratorExit()"])
+def test_what_would_end_the_notebook_is_a_remote_error(end: str) -> None:
+    error = raised(f"raise {end}")
+    assert type(error) is exception.RemoteError
+    assert end.partition("(")[0] in str(error)
+    returned = list(run.map([f"raise {end}"], return_exceptions=True))
+    assert isinstance(returned[0], exception.RemoteError)
+
+
+# --- 6.3 tracebacks ------------------------------------------------------------------------------
+
+
+@app.function()
+def inner(x: int) -> float:
+    return 1 / x  # the line that fails
+
+
+@app.function()
+def outer(x: int) -> float:
+    return inner.remote(x) + 1  # the line that calls
+
+
+def test_of_a_nested_call_both_hops_are_visible() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        outer.remote(0)
+    shown = text_of(caught.value)
+    assert shown.index("# the line that calls") < shown.index("# the line that fails")
+    notes = [note for note in caught.value.__notes__ if " ran on wk-" in note]
+    assert [note.split()[0] for note in notes] == ["inner", "outer"]
+
+
+def test_no_frame_of_nbfns_own_is_shown() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        outer.remote(0)
+    assert set(files_of(caught.value)) == {__file__}
+
+
+def test_all_frames_are_shown_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODAL_TRACEBACK", "NBFN_TRACEBACK"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "1")
+            with pytest.raises(ZeroDivisionError) as caught:
+                inner.remote(0)
+        assert any(file.endswith("nbfn/call.py") for file in files_of(caught.value))
+
+
+def test_an_error_of_the_call_itself_points_at_the_callers_line() -> None:
+    with pytest.raises(exception.SerializationError) as caught:
+        inner.remote(threading.Lock())  # type: ignore[arg-type]
+    assert set(files_of(caught.value)) == {__file__}
+
+
+def test_the_same_holds_for_maps_generators_spawns_and_await() -> None:
+    @app.function()
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("after one")
+
+    async def awaited() -> None:
+        await inner.remote.aio(0)
+
+    async def looped() -> None:
+        async for _ in inner.map([0]):
+            pass
+
+    ways = [
+        lambda: list(inner.map([0])),
+        lambda: next(inner.map([0])),
+        lambda: list(items.remote_gen()),
+        lambda: inner.spawn(0).get(),
+        lambda: asyncio.run(awaited()),
+        lambda: asyncio.run(looped()),
+    ]
+    for way in ways:
+        with pytest.raises((ZeroDivisionError, ValueError)) as caught:
+            way()
+        ours = Path(nbfn.__file__).parent
+        assert not [file for file in files_of(caught.value) if Path(file).is_relative_to(ours)]
+
+
+def test_fetched_twice_it_does_not_gather_frames() -> None:
+    call = inner.spawn(0)
+    shown = []
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError) as caught:
+            call.get()
+        shown.append(text_of(caught.value))
+    assert shown[0] == shown[1] == shown[2]
+
+
+def cell(source: str, number: int) -> dict[str, Any]:
+    """Run a cell as IPython does: its file is in `linecache` only."""
+    filename = f"<ipython-input-{number}-0123456789ab>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    space: dict[str, Any] = {"__name__": "__main__", "app": app}
+    exec(compile(source, filename, "exec"), space)
+    return space
+
+
+def test_the_cells_own_source_line_is_shown_where_it_failed() -> None:
+    space = cell(
+        "def helper(x):\n    return 1 / x  # in a helper\n\n@app.function()\ndef of_a_cell(x):\n    return helper(x)\n",
+        1,
+    )
+    with pytest.raises(ZeroDivisionError) as caught:
+        space["of_a_cell"].remote(0)
+    assert "return 1 / x  # in a helper" in text_of(caught.value)
+    assert "return helper(x)" in text_of(caught.value)
+
+
+def test_after_a_re_run_it_is_the_line_of_what_ran() -> None:
+    first = cell("@app.function()\ndef rerun(x):\n    return 1 / x  # first\n", 2)
+    call = first["rerun"].spawn(0)
+    with pytest.warns(UserWarning, match="is replaced"):
+        second = cell("@app.function()\ndef rerun(x):\n\n    return 2 / x  # second\n", 3)
+    with pytest.raises(ZeroDivisionError) as caught:
+        second["rerun"].remote(0)
+    assert "# second" in text_of(caught.value)
+    with pytest.raises(ZeroDivisionError) as caught:
+        call.get()
+    assert "# first" in text_of(caught.value)
+
+
+def test_a_module_that_is_not_there_is_hinted_at_with_the_environment() -> None:
+    error = raised("import not_installed_anywhere")
+    assert type(error) is ModuleNotFoundError
+    assert any("remote environment" in note and sys.executable in note for note in error.__notes__)
+
+
+# --- preemption, and faults F25 and F26 ----------------------------------------------------------
+
+
+def test_a_preempted_input_runs_again_without_using_up_retries(tmp_path: Path) -> None:
+    @app.function(retries=0)
+    def preempted(path: Path) -> int:
+        attempt = len(list(path.iterdir()))
+        (path / str(attempt)).touch()
+        if attempt == 0:
+            exception.simulate_preemption(0.05)
+            threading.Event().wait(60)
+        return attempt
+
+    assert preempted.remote(tmp_path) == 1
+
+
+class EndsItsReader:
+    """A value that ends whichever process unpickles it, but the one that it names."""
+
+    def __init__(self, spared: int) -> None:
+        self.spared = spared
+
+    def __reduce__(self) -> Any:
+        return _end, (self.spared,)
+
+
+def _end(spared: int) -> str:
+    if os.getpid() != spared:
+        os._exit(77)
+    return "spared"
+
+
+def test_a_result_that_ends_who_reads_it_harms_neither_hub_nor_others() -> None:
+    call = run.spawn("return EndsItsReader(0)", EndsItsReader=EndsItsReader)
+    program = f"import nbfn; nbfn.FunctionCall.from_id({call.object_id!r}).get()"
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == 77
+    assert run.remote("return 5") == 5
+
+
+def test_a_result_that_raises_when_it_is_read_raises_in_that_get_only() -> None:
+    call = run.spawn("return Refuses()", Refuses=Refuses)
+    for _ in range(2):
+        with pytest.raises(exception.ExecutionError, match="RuntimeError: not today"):
+            call.get()
+    assert run.remote("return 6") == 6
+
+
+class Refuses:
+    def __reduce__(self) -> Any:
+        return _raise, ()
+
+
+def _raise() -> None:
+    raise RuntimeError("not today")

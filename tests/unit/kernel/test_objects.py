@@ -1,0 +1,36 @@
+"""What a worker says when it cannot become a Function."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from nbfn.exception import DeserializationError
+from nbfn.session import this_environment
+from nbfn.wire.messages import Definition, Payload
+from nbfn_kernel import objects
+
+HERE = this_environment()
+BROKEN = DeserializationError("A value could not be rebuilt.")
+
+
+def said(**other: str) -> str:
+    environment = msgspec.structs.replace(HERE, **other)
+    definition = Definition("f", Payload(b""), "", environment)
+    return str(objects.mismatched(definition, BROKEN))
+
+
+def test_another_python_is_named_with_this_one() -> None:
+    told = said(python="3.9")
+    assert f"'f' was registered under Python 3.9 (here: {HERE.python})" in told
+    assert "Deploy it again" in told
+    assert str(BROKEN) in told
+
+
+def test_another_cloudpickle_is_named_with_this_one() -> None:
+    assert f"cloudpickle 1.6 (here: {HERE.cloudpickle})" in said(cloudpickle="1.6")
+
+
+@pytest.mark.parametrize("other", [{}, {"python": "", "cloudpickle": ""}])
+def test_otherwise_it_is_the_error_itself(other: dict[str, str]) -> None:
+    assert said(**other) == str(BROKEN)
