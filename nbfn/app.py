@@ -17,7 +17,17 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, ClassVar, Never, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import (
+    Any,
+    ClassVar,
+    Never,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    overload,
+)
 
 from nbfn import deployment, endpoint
 from nbfn.client import Client, attached
@@ -30,6 +40,7 @@ from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import Partial, unwrapped
 from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, check_name
+from nbfn.parameters import parameter
 from nbfn.retries import Retries
 from nbfn.running import Run
 from nbfn.sync import Blocking, blocking, streaming
@@ -279,6 +290,7 @@ class App:
             )
         self._parts[name] = part
 
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
         self,
         *forgotten: Any,

@@ -8,8 +8,14 @@ from typing import Any, assert_type
 import nbfn
 from nbfn import FunctionCall
 
+app = nbfn.App("typing")
 
+
+@app.cls(max_containers=2)
+@nbfn.concurrent(max_inputs=4)
 class Model:
+    name: str = nbfn.parameter(default="small")
+
     @nbfn.enter()
     def load(self) -> None:
         self.weights = [1.0]

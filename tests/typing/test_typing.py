@@ -15,6 +15,8 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RIGHT, WRONG = ("functions", "methods"), "wrong"
+#: What mypy cannot know: it does not apply what a method, `App.cls`, says of the class that it decorates.
+PYRIGHT_ONLY = "parametrised"
 
 #: File (without suffix) and line of each error.
 Errors = set[tuple[str, int]]
@@ -68,6 +70,10 @@ def errors(request: pytest.FixtureRequest) -> Errors:
 @pytest.mark.parametrize("name", RIGHT)
 def test_each_type_is_as_asserted_and_each_wrong_line_is_refused(errors: Errors, name: str) -> None:
     assert {line for file, line in errors if file == name} == set()
+
+
+def test_parameters_of_a_class_are_those_of_its_constructor(pyright: Errors) -> None:
+    assert {line for file, line in pyright if file == PYRIGHT_ONLY} == set()
 
 
 def test_what_is_wrong_is_told(errors: Errors) -> None:
