@@ -5,9 +5,11 @@ Nothing here imports a web framework: that happens in the worker, when it loads 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import re
+import typing
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -81,6 +83,7 @@ def fastapi_endpoint(
                 f"{function.__name__!r} yields, which {what}() cannot send. "
                 "Return fastapi.responses.StreamingResponse(generator()) instead."
             )
+        _resolve_annotations(function)
         return mark(f"{what}()", raw, endpoint=made)
 
     return decorate
@@ -238,6 +241,18 @@ def _factory(
         return mark(f"{what}()", raw, endpoint=made)
 
     return decorate
+
+
+def _resolve_annotations(function: Any) -> None:
+    """Make annotations that are strings (``from __future__ import annotations``) what they name.
+
+    FastAPI reads parameters by them, in a worker, where names that only annotations use are not known.
+    """
+    annotations = getattr(function, "__annotations__", {})
+    if any(isinstance(value, str) for value in annotations.values()):
+        # One that names what is not defined yet, or is local to a function, is left to FastAPI.
+        with contextlib.suppress(Exception):
+            function.__annotations__ = typing.get_type_hints(function, include_extras=True)
 
 
 def _needed(function: Callable[..., Any]) -> list[str]:

@@ -297,6 +297,49 @@ def test_an_embedded_hub_stays_for_a_url_that_was_deployed(
     assert hub_pid() == pid
 
 
+def test_an_answer_is_never_begun_twice(home: Path, tmp_path: Path) -> None:
+    """The worker dies half-way: its input runs again elsewhere, but who asked must not see that."""
+
+    @app.function()
+    @nbfn.asgi_app()
+    def halfway() -> Any:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            assert scope["type"] == "http"
+            with (tmp_path / "runs").open("a") as file:
+                print(os.getpid(), file=file)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            await asyncio.Event().wait()
+
+        return application
+
+    with httpx.stream("GET", url_of(halfway), timeout=COLD) as answer:
+        parts = answer.iter_raw()
+        assert next(parts) == b"half"
+        os.kill(int((tmp_path / "runs").read_text().split()[0]), signal.SIGKILL)
+        with pytest.raises(httpx.RemoteProtocolError):
+            b"".join(parts)
+    wait_until(lambda: halfway.get_current_stats().num_running_inputs == 0)
+
+
+def test_a_request_whose_worker_dies_before_it_answers_runs_again(
+    home: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+
+    @app.function()
+    @nbfn.fastapi_endpoint(method="POST")
+    async def dies_once(body: str) -> str:
+        with runs.open("a") as file:
+            print(body, file=file)
+        if runs.read_text().count("\n") == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return body
+
+    assert httpx.post(url_of(dies_once), params={"body": "again"}, timeout=COLD).json() == "again"
+    assert runs.read_text() == "again\nagain\n"
+
+
 def test_without_the_extra_the_error_says_what_to_install(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pydantic
 import pytest
 import websockets.exceptions
 import websockets.sync.client
@@ -70,20 +71,20 @@ def test_a_post_reads_its_body() -> None:
     assert httpx.post(url_of(total), json=[1, 2, 3], timeout=COLD).json() == 6
 
 
+class Item(pydantic.BaseModel):
+    name: str
+    price: float = 1.0
+
+
 def test_a_model_of_the_notebooks_own_is_read_from_the_body() -> None:
-    import pydantic
+    @app.function()
+    @nbfn.fastapi_endpoint(method="POST")
+    def price(item: Item) -> Item:  # annotations are strings here
+        item.price *= 2
+        return item
 
-    class Item(pydantic.BaseModel):
-        name: str
-        price: float = 1.0
-
-    def price(item: Item) -> float:
-        return item.price * 2
-
-    price.__annotations__ = {"item": Item, "return": float}
-    function = app.function()(nbfn.fastapi_endpoint(method="POST")(price))
-    answer = httpx.post(url_of(function), json={"name": "pen", "price": 2}, timeout=COLD)
-    assert answer.json() == 4.0
+    answer = httpx.post(url_of(price), json={"name": "pen", "price": 2}, timeout=COLD)
+    assert answer.json() == {"name": "pen", "price": 4.0}
 
 
 def test_another_method_than_its_own_is_405() -> None:
