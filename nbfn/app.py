@@ -38,6 +38,7 @@ from nbfn.deployment import Member
 from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import InvalidError
 from nbfn.function import Function
+from nbfn.lifecycle import methods
 from nbfn.marks import Partial, unwrapped
 from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, check_name
 from nbfn.parameters import parameter
@@ -198,9 +199,13 @@ class App:
 
     @property
     def registered_web_endpoints(self) -> list[str]:
-        """The names of its Functions that are web endpoints."""
+        """The names of its Functions that are web endpoints, those of methods with their class's."""
         functions = self.registered_functions.items()
-        return [name for name, function in functions if function.spec.endpoint]
+        named = [name for name, function in functions if function.spec.endpoint]
+        for name, cls in self.registered_classes.items():
+            parts = methods(cls._class()).items()
+            named += [f"{name}.{method}" for method, part in parts if part.marks.endpoint]
+        return named
 
     def _members(self) -> list[Member]:
         """Return all that is registered with the App, in the order of the source."""
@@ -366,6 +371,8 @@ class App:
         options = marks.applied(options)
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = check_name("The class's name", raw.__name__)
+        endpoints = [part.marks.endpoint for part in methods(raw).values()]
+        options = endpoint.checked_class(name, options, endpoints)
         made = Cls._local(raw, name, options, self._home)
         self._take(name, made, raw)
         return made

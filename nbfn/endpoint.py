@@ -11,7 +11,7 @@ import inspect
 import re
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from nbfn.exception import InvalidError
@@ -189,13 +189,23 @@ def checked(name: str, options: Options) -> Options:
         raise InvalidError(f"{name!r} cannot be both batched and a web endpoint.")
     if options.schedule is not None:
         raise InvalidError(f"{name!r} cannot be both scheduled and a web endpoint.")
-    if endpoint.kind != "server":
+    return _with_room(name, options, [endpoint])
+
+
+def checked_class(name: str, options: Options, endpoints: Iterable[Endpoint | None]) -> Options:
+    """Return the options of a class with what the endpoints of its methods imply."""
+    return _with_room(name, options, [endpoint for endpoint in endpoints if endpoint is not None])
+
+
+def _with_room(name: str, options: Options, endpoints: Sequence[Endpoint]) -> Options:
+    port = next((endpoint.port for endpoint in endpoints if endpoint.kind == "server"), 0)
+    if not port:
         return options
     if max(options.max_containers or 1, options.min_containers or 1) > 1:
         warnings.warn(
-            f"{name!r} listens on port {endpoint.port}, which this machine has once: it keeps to one worker.",
+            f"{name!r} listens on port {port}, which this machine has once: it keeps to one worker.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     least = options.min_containers and 1
     return dataclasses.replace(

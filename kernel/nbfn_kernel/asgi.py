@@ -42,16 +42,23 @@ class Web:
         name: Of the Function or method.
         endpoint: How it answers.
         function: What the user wrote; bound, for a method.
-
-    Raises:
-        ExecutionError: If what it needs is not there.
-        Exception: What the user's code raised.
     """
 
     def __init__(self, name: str, endpoint: Endpoint, function: Callable[..., Any]) -> None:
-        self._app: App = _MAKERS[endpoint.kind](name, endpoint, function)
         self._name = name
+        self._endpoint = endpoint
+        self._function = function
+        self._app: App | None = None
         self._lifespan: _Lifespan | None = None
+
+    def make(self) -> None:
+        """Make the app: call the function, or start the server. On the main thread, with no loop running.
+
+        Raises:
+            ExecutionError: If what it needs is not there.
+            Exception: What the user's code raised.
+        """
+        self._app = _MAKERS[self._endpoint.kind](self._name, self._endpoint, self._function)
 
     async def start(self) -> None:
         """Have the app start up, on the loop that will serve it.
@@ -59,6 +66,7 @@ class Web:
         Raises:
             ExecutionError: If it says that it cannot.
         """
+        assert self._app is not None
         self._lifespan = _Lifespan(self._name, self._app)
         await self._lifespan.start()
 
@@ -71,9 +79,10 @@ class Web:
         """Answer one request: yield what the app sends, in bundles."""
         request = web.unpack_request(data)
         exchange = _Exchange(request)
-        state = self._lifespan.state if self._lifespan is not None else {}
-        scope = _scope(request, state)
-        running = asyncio.create_task(self._run(scope, exchange))
+        assert self._app is not None
+        assert self._lifespan is not None
+        scope = _scope(request, self._lifespan.state)
+        running = asyncio.create_task(_run(self._app, scope, exchange))
         try:
             while events := await exchange.sent():
                 yield web.pack_events(events)
@@ -82,14 +91,15 @@ class Web:
             running.cancel()
             await asyncio.wait([running])
 
-    async def _run(self, scope: Scope, exchange: _Exchange) -> None:
-        try:
-            await self._app(scope, exchange.receive, exchange.send)
-        except Exception:
-            traceback.print_exc()  # nobody else will: who asked only sees a 500
-            raise
-        finally:
-            exchange.finish()
+
+async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:
+    try:
+        await app(scope, exchange.receive, exchange.send)
+    except Exception:
+        traceback.print_exc()  # nobody else will: who asked only sees a 500
+        raise
+    finally:
+        exchange.finish()
 
 
 class _Exchange:

@@ -111,6 +111,7 @@ class Service:
             for hook in lifecycle.enter_hooks(self._thing):
                 lifecycle.call(hook, run)
         for served in self._webs:
+            served.make()
             run(served.start())
 
     def close(self, run: Run) -> None:

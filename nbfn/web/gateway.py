@@ -12,7 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+import msgspec
+
 from nbfn import exception
+from nbfn.definition import variant_digest
+from nbfn.parameters import encoded
 from nbfn.session import Session
 from nbfn.sync import drive
 from nbfn.web import replies
@@ -20,7 +24,7 @@ from nbfn.web.call import WebCall
 from nbfn.web.guard import Guard, Refusal, Wanted, value_of
 from nbfn.web.replies import Send
 from nbfn.wire import messages, web
-from nbfn.wire.messages import EndpointFound
+from nbfn.wire.messages import EndpointFound, Payload, Variant
 from nbfn.wire.web import Event, Request
 
 #: Seconds an app has to end by itself once it knows that who asked is gone.
@@ -29,6 +33,8 @@ LEAVE_GRACE = 2.0
 HELD_FOR = 60.0
 #: The query parameter by which it is asked for (Modal's).
 HELD_PARAMETER = "__modal_function_call_id"
+
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -80,10 +86,34 @@ class Gateway:
             return
         if _endpoint(found).requires_proxy_auth and (no := self._guard.authorize(scope["headers"])):
             await replies.refuse(scope, send, no)
-        elif scope["type"] == "websocket":
+            return
+        if found.info.parameters:
+            try:
+                found = await self._object(found, scope)
+            except (exception.Error, TypeError, ValueError) as error:
+                await replies.refuse(scope, send, replies.of_error(error))
+                return
+        if scope["type"] == "websocket":
             await self._converse(scope, wanted, found, receive, send)
         else:
             await self._begin(self._http(scope, wanted, receive, send), found)
+
+    async def _object(self, found: EndpointFound, scope: Scope) -> EndpointFound:
+        """Return the same of an object of the class, made with what the query says of its parameters."""
+        info = found.info
+        said = dict(_query(scope))
+        given = {p.name: _read(p.type, said[p.name]) for p in info.parameters if p.name in said}
+        arguments = encoded(info.name, info.parameters, given)
+        variant = Variant(arguments=Payload(arguments))
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        answer: messages.Registered = await drive(
+            self._client.request(
+                lambda number: messages.BindVariant(
+                    number, info.id, variant, variant_digest(variant), f"({shown})"
+                )
+            )
+        )
+        return msgspec.structs.replace(found, info=msgspec.structs.replace(info, id=answer.info.id))
 
     # --- HTTP ---
 
@@ -369,6 +399,21 @@ def _endpoint(found: EndpointFound) -> messages.Endpoint:
         endpoint = next(m.endpoint for m in info.methods if m.name == found.method)
     assert endpoint is not None
     return endpoint
+
+
+def _read(kind: str, text: str) -> Any:
+    """Return a parameter of a class that came as text.
+
+    Raises:
+        ValueError: If it is none of that type.
+    """
+    if kind == "int":
+        return int(text)
+    if kind == "bool":
+        if text.lower() not in _BOOLS:
+            raise ValueError(f"{text!r} is neither true nor false.")
+        return _BOOLS[text.lower()]
+    return text.encode() if kind == "bytes" else text
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:

@@ -36,11 +36,11 @@ def reason_of(call: WebCall) -> Refusal:
     return of_error(call.error)
 
 
-def of_error(error: exception.Error | None) -> Refusal:
+def of_error(error: Exception | None) -> Refusal:
     """Return what to say where the hub could not be asked, or refused."""
     if isinstance(error, exception.NotFoundError):
         return Refusal(404, "Not found.")
-    if isinstance(error, exception.InvalidError):
+    if isinstance(error, exception.InvalidError | TypeError | ValueError):
         return Refusal(422, str(error))
     return Refusal(503, "The nbfn hub does not answer. Try again.")
 

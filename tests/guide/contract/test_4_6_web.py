@@ -461,6 +461,87 @@ def test_a_server_keeps_to_one_worker_and_says_so() -> None:
     assert many.spec.max_containers == 1
 
 
+# --- methods ---
+
+
+@app.cls()
+class Model:
+    name: str = nbfn.parameter()
+    size: int = nbfn.parameter(default=1)
+    loud: bool = nbfn.parameter(default=False)
+
+    @nbfn.enter()
+    def load(self) -> None:
+        self.loaded = f"{self.name}:{self.size}:{self.loud}"
+
+    @nbfn.fastapi_endpoint()
+    def predict(self, x: int) -> dict[str, Any]:
+        return {"model": self.loaded, "x": x, "pid": os.getpid()}
+
+    @nbfn.asgi_app(label="models-page")
+    def page(self) -> Any:
+        from starlette.applications import Starlette
+        from starlette.requests import Request
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+
+        made_of = self.loaded  # enter hooks ran before
+
+        async def root(request: Request) -> Any:
+            return PlainTextResponse(made_of)
+
+        return Starlette(routes=[Route("/", root)])
+
+    @nbfn.method()
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def test_a_method_is_an_endpoint_with_a_url_of_its_own() -> None:
+    model = Model(name="a")
+    assert url_of(model.predict).endswith("/site-model-predict-dev")
+    assert url_of(model.page).endswith("/models-page-dev")
+    assert model.pid.get_web_url() is None
+
+
+def test_a_classs_parameters_are_read_from_the_query() -> None:
+    url = url_of(Model(name="a").predict)
+    asked: dict[str, Any] = {"name": "a", "x": 3}
+    assert httpx.get(url, params=asked, timeout=COLD).json()["model"] == "a:1:False"
+    asked |= {"size": 7, "loud": "true"}
+    assert httpx.get(url, params=asked, timeout=COLD).json()["model"] == "a:7:True"
+    page = url_of(Model(name="a").page)
+    assert httpx.get(page, params={"name": "a"}, timeout=COLD).text == "a:1:False"
+
+
+def test_an_object_has_its_workers_whoever_asks() -> None:
+    asked: dict[str, Any] = {"name": "shared", "x": 3}
+    there = httpx.get(url_of(Model(name="shared").predict), params=asked, timeout=COLD).json()
+    assert there["pid"] == Model(name="shared").pid.remote()
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [({}, "'name'"), ({"name": "a", "size": "big"}, "big"), ({"name": "a", "loud": "x"}, "'x'")],
+)
+def test_a_parameter_that_is_missing_or_wrong_is_a_422(query: dict[str, str], said: str) -> None:
+    answer = httpx.get(url_of(Model(name="a").predict), params={"x": "1"} | query, timeout=COLD)
+    assert answer.status_code == 422
+    assert said in answer.text
+
+
+def test_a_web_method_cannot_be_invoked_otherwise_but_runs_locally() -> None:
+    model = Model(name="here")
+    with pytest.raises(InvalidError, match=r"\.remote\(.*models-page-dev|site-model-predict"):
+        model.predict.remote(1)
+    assert model.predict.local(1)["model"] == "here:1:False"
+
+
+def test_registered_web_endpoints_names_methods_with_their_class() -> None:
+    assert {"greet", "site", "Model.predict", "Model.page"} <= set(app.registered_web_endpoints)
+    assert "Model.pid" not in app.registered_web_endpoints
+
+
 # --- URLs -----------------------------------------------------------------------------------------
 
 
