@@ -21,7 +21,12 @@ _LIVE = frozenset(
     }
 )
 #: Marks that make a class a Cls.
-_CLS_MARKS = frozenset({"batched", "cls", "enter", "exit", "method", "parameter"})
+_CLS_MARKS = frozenset(
+    {
+        *("asgi_app", "batched", "cls", "enter", "exit", "fastapi_endpoint", "method", "parameter"),
+        *("web_endpoint", "web_server", "wsgi_app"),
+    }
+)
 _LOCAL_LINE = re.compile(r"^%local[ \t]*$", re.MULTILINE)
 _MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?(%{1,2}\w[\w.]*|!{1,2}\S+|\?{1,2}\w+|\w[\w.]*\?{1,2}$)")
 #: Name of the function that hides around defs which call each other; see `_enclosed`.
@@ -41,15 +46,17 @@ class FunctionCell:
     Attributes:
         tree: What to execute; line numbers are those of the notebook's cell.
         public: The defs to register, in order.
+        classes: The classes to register.
         helpers: Defs and classes that travel along.
-        decorated: Defs that an ``@app.function(...)`` of the cell registers.
-        apps: The expressions before ``.function`` in those decorators, such as ``app``.
+        decorated: What an ``@app.function(...)`` or ``@app.cls(...)`` of the cell registers.
+        apps: The expressions before ``.function`` or ``.cls`` in those decorators, such as ``app``.
         local: What stands below the ``%local`` line, or "".
         local_line: Where that begins in the cell.
     """
 
     tree: ast.Module
     public: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
     decorated: tuple[str, ...] = ()
     apps: tuple[str, ...] = ()
@@ -59,7 +66,7 @@ class FunctionCell:
     @property
     def names(self) -> tuple[str, ...]:
         """What it defines for the notebook."""
-        return self.public + self.decorated
+        return self.public + self.classes + self.decorated
 
 
 def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> FunctionCell | ScriptCell:
@@ -80,14 +87,13 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
     defs = [s for s, kind in kinds if kind == "def" and isinstance(s, _Def)]
     if kinds and not any(isinstance(s, _Def | ast.ClassDef) for s, _ in kinds):
         return ScriptCell(tree, assigned(tree), local, local_line)
-    _check(kinds, remote, first_line, {s.name for s in defs})
-    decorated = {s.name: app for s in defs if (app := _app_of(s))}
+    marked = [s for s, kind in kinds if kind == "cls" and isinstance(s, ast.ClassDef)]
+    _check(kinds, remote, first_line, {s.name for s in (*defs, *marked)})
+    decorated = {s.name: app for s in (*defs, *marked) if (app := _app_of(s))}
     public = [s.name for s in defs if not s.name.startswith("_") and s.name not in decorated]
-    if not public and not decorated:
-        raise CellError(
-            "Every def in this cell begins with an underscore, so there is nothing to register. "
-            "Give the Function a name without one."
-        )
+    classes = [s.name for s in marked if not s.name.startswith("_") and s.name not in decorated]
+    if not public and not decorated and not classes:
+        raise CellError(_nothing_to_register(bool(defs or marked)))
     helpers = [
         s.name
         for s, kind in kinds
@@ -96,6 +102,7 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
     return FunctionCell(
         tree=_enclosed(tree, _called_directly(defs, set(public))),
         public=tuple(dict.fromkeys(public)),
+        classes=tuple(dict.fromkeys(classes)),
         helpers=tuple(h for h in helpers if h not in decorated),
         decorated=tuple(decorated),
         apps=tuple(dict.fromkeys(decorated.values())),
@@ -165,10 +172,11 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _app_of(statement: _Def) -> str:
+def _app_of(statement: _Def | ast.ClassDef) -> str:
+    register = "cls" if isinstance(statement, ast.ClassDef) else "function"
     for decorator in statement.decorator_list:
         node = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if isinstance(node, ast.Attribute) and node.attr == "function":
+        if isinstance(node, ast.Attribute) and node.attr == register:
             return ast.unparse(node.value)
     return ""
 
@@ -176,12 +184,6 @@ def _app_of(statement: _Def) -> str:
 def _check(kinds: list[tuple[ast.stmt, str]], text: str, first_line: int, names: set[str]) -> None:
     if not kinds:
         raise CellError("The cell is empty. Put a def below the %%remote line.")
-    found = {kind for _, kind in kinds}
-    if "cls" in found or ("class" in found and found <= {"class", "prelude"}):
-        raise CellError(
-            "Classes as remote cells are not supported yet. "
-            "Put the work in a def, and call it from there."
-        )
     for statement, kind in kinds:
         if kind == "other" or (kind == "prelude" and _uses(statement, names)):
             line = statement.lineno
@@ -191,6 +193,18 @@ def _check(kinds: list[tuple[ast.stmt, str]], text: str, first_line: int, names:
                 f"Line {line}, `{shown}`, is neither a def nor an import nor a constant. "
                 "Split the cell, or put what runs here below a line that says %local."
             )
+
+
+def _nothing_to_register(named: bool) -> str:
+    if named:
+        return (
+            "Every def in this cell begins with an underscore, so there is nothing to register. "
+            "Give the Function a name without one."
+        )
+    return (
+        "No method of this class can be called remotely, so there is nothing to register. "
+        "Put @nbfn.method() above one, or run the cell without %%remote."
+    )
 
 
 def _uses(node: ast.AST, names: set[str]) -> bool:

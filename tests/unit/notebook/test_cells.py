@@ -47,6 +47,27 @@ def test_several_defs_and_their_helpers() -> None:
     assert cell.helpers == ("Point", "_clean")
 
 
+def test_a_class_with_marks_is_registered_and_a_plain_one_travels_along() -> None:
+    cell = read("""
+        class Point: ...
+        class Model:
+            size: int = nbfn.parameter(default=3)
+            @nbfn.enter()
+            def load(self): ...
+            @nbfn.method()
+            def embed(self, text): return Point()
+        @app.cls(timeout=3)
+        class Own:
+            @nbfn.method()
+            def m(self): ...
+        def f(): ...
+    """)
+    assert cell.names == ("f", "Model", "Own")
+    assert cell.classes == ("Model",)
+    assert cell.helpers == ("Point",)
+    assert (cell.decorated, cell.apps) == (("Own",), ("app",))
+
+
 def test_a_def_under_its_own_app_is_left_to_that_app() -> None:
     cell = read("""
         app = nbfn.App("mine")
@@ -100,8 +121,7 @@ def test_line_numbers_are_those_of_the_cell() -> None:
     ("text", "says"),
     [
         ("", "empty"),
-        ("class C:\n    x = 1", "Classes as remote cells are not supported yet"),
-        ("class C:\n    @nbfn.enter()\n    def e(self): ...\ndef f(): ...", "not supported yet"),
+        ("class C:\n    x = 1", "No method of this class can be called remotely"),
         ("def _hidden(): ...", "underscore"),
         ("def f(): ...\nprint(f)", r"Line 2, `print\(f\)`.*below a line that says %local"),
         ("def f(): ...\nresult = f.remote()", "Line 2"),
