@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -9,12 +10,27 @@ from IPython.core.error import UsageError
 
 from nbfn.call import FunctionCall
 from nbfn.client import Client
+from nbfn.cls import Cls
 from nbfn.exception import NotFoundError
 from nbfn.function import Function
 from nbfn.wire.messages import CallRow, FunctionRow, Overview
 
 from .defaults import Defaults
 from .register import default_app_name
+
+
+def deployed(app: str, name: str, environment: str | None = None) -> Function[..., Any] | Cls:
+    """Look up what is deployed under a name, be it a Function or a class.
+
+    Raises:
+        NotFoundError: If nothing is.
+    """
+    try:
+        return Function.from_name(app, name, environment_name=environment).hydrate()
+    except NotFoundError as error:
+        with contextlib.suppress(NotFoundError):
+            return Cls.from_name(app, name, environment_name=environment).hydrate()
+        raise error from None
 
 
 class Desk:
@@ -48,13 +64,23 @@ class Desk:
         Raises:
             UsageError: If there is none.
         """
-        found = self.shell.user_ns.get(name)
-        if isinstance(found, Function):
-            return found
+        found = self.found(name)
+        if not isinstance(found, Function):
+            raise UsageError(f"{name!r} is a class; its objects and methods have pools of their own.")
+        return found
+
+    def found(self, name: str) -> Function[..., Any] | Cls:
+        """Find a Function or class, likewise.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        known = self.shell.user_ns.get(name)
+        if isinstance(known, Function | Cls):
+            return known
         app, slash, rest = name.rpartition("/")
-        looked_up = Function.from_name(app if slash else self.app, rest)
         try:
-            return looked_up.hydrate()
+            return deployed(app if slash else self.app, rest)
         except NotFoundError as error:
             raise UsageError(f"{name!r} is no Function in this notebook. {error}") from None
 
@@ -76,9 +102,10 @@ class Desk:
             raise UsageError(f"{len(begun)} calls begin with {name}; give more of the id.")
         raise UsageError(f"{name!r} is no call: give its id (fc-…) or a FunctionCall's name.")
 
-    def row(self, function: Function[..., Any]) -> FunctionRow | None:
+    def row(self, function: Function[..., Any] | Cls) -> FunctionRow | None:
         """Return the overview's row of a Function."""
-        return next((r for r in self.overview().functions if r.id == function.object_id), None)
+        own = function.object_id[3:]
+        return next((r for r in self.overview().functions if r.id[3:] == own), None)
 
     def calls_of(self, name: str | None) -> list[CallRow]:
         """Return the calls that the hub remembers, of one Function or all."""

@@ -14,11 +14,10 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from nbfn import client
 from nbfn.exception import Error
-from nbfn.function import Function
 
 from . import doctor
 from .cells import CellError
-from .desk import Desk
+from .desk import Desk, deployed
 from .fn import fn
 from .snapshot import clock
 from .verbs import Verbs, arg
@@ -94,14 +93,10 @@ def bind_names(desk: Desk, line: str) -> None:
         if len(words) not in (1, 3) or (len(words) == 3 and words[1] != "as"):
             raise UsageError(f"%nbfn: {part.strip()!r} is neither a name nor NAME as ALIAS.")
         wanted.append((words[0], words[-1]))
-    made = {alias: _deployed(app, name, environment) for name, alias in wanted}
+    made = {alias: deployed(app, name, environment) for name, alias in wanted}
     desk.shell.user_ns.update(made)
     for name, alias in wanted:
         print(f"Loaded {alias!r} from {name!r} of app {app!r}.")  # noqa: T201 - the cell's own output
-
-
-def _deployed(app: str, name: str, environment: str | None) -> Any:
-    return Function.from_name(app, name, environment_name=environment).hydrate()
 
 
 @magics_class

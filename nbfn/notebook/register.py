@@ -16,7 +16,9 @@ from IPython.core.error import UsageError
 
 from nbfn import capture
 from nbfn.app import App
+from nbfn.cls import Cls
 from nbfn.function import Function
+from nbfn.marks import unwrapped
 from nbfn.snapshot import Snapshot
 from nbfn.sync import run
 
@@ -69,11 +71,13 @@ class Wanted:
         }
         if isinstance(cell, ScriptCell):
             return cls(line.app or default_app_name(), line.name or "", given, line.env)
-        if line.name and len(cell.public) != 1:
-            names = ", ".join(cell.public + cell.decorated)
+        if line.name and (len(cell.public) != 1 or cell.classes):
+            names = ", ".join(cell.names)
             raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
-        if (given or line.app) and not cell.public:
-            raise UsageError("Options of an @app.function(...) go into its brackets.")
+        if (given or line.app) and not cell.public and not cell.classes:
+            raise UsageError(
+                "Options of an @app.function(...) or @app.cls(...) go into its brackets."
+            )
         return cls(line.app or default_app_name(), line.name or "", given, line.env)
 
     def deploy(self, app: App) -> None:
@@ -115,20 +119,21 @@ class Registrar:
         """
         __tracebackhide__ = True
         names = self.names
-        bound = (*cell.public, *cell.decorated, *cell.helpers)
+        bound = (*cell.names, *cell.helpers)
         with _restored_on_error(names, bound):
             exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
             app = App(wanted.app)
             for name in cell.public:
                 raw = _named(names[name])
                 names[name] = app.function(name=wanted.rename or name, **wanted.options)(raw)
-            # Another cell's Functions of the same App stay.
-            if cell.public:
+            for name in cell.classes:
+                names[name] = app.cls(**wanted.options)(names[name])
+            if cell.public or cell.classes:
                 wanted.deploy(app)
-            for expression in cell.apps:
+            for expression in cell.apps:  # another cell's Functions of the same App stay
                 run(_app_called(expression, names)._deploy(partial=True))
-        made = [names[name] for name in cell.public + cell.decorated]
-        return [_card(f) for f in made if isinstance(f, Function)]
+        made = [names[name] for name in cell.names]
+        return [_card(one) for one in made if isinstance(one, Function | Cls)]
 
     def rehearse(
         self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
@@ -138,11 +143,11 @@ class Registrar:
         names = dict(self.names)
         exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
         cards = []
-        for name in cell.public + cell.decorated:
+        for name in cell.names:
             found = names[name]
-            raw = found.get_raw_f() if isinstance(found, Function) else _named(found)
+            raw: Any = found._raw if isinstance(found, Function | Cls) else unwrapped(found)[0]
             shown = wanted.rename if name in cell.public and wanted.rename else name
-            cards.append(self.rehearsed(shown, raw, wanted.app))
+            cards.append(self.rehearsed(shown, _named(raw), wanted.app))
         return cards
 
     @staticmethod
@@ -186,11 +191,12 @@ def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Itera
         raise
 
 
-def _card(function: Function[..., Any]) -> card.Card:
-    function.hydrate()  # nothing to do after a deploy, but the hub may have gone since
-    state = function._origin.state
+def _card(made: Function[..., Any] | Cls) -> card.Card:
+    made.hydrate()  # nothing to do after a deploy, but the hub may have gone since
+    state, raw = made._origin.state, made._raw
     assert state is not None
-    info, raw = state.info, function.get_raw_f()
+    assert raw is not None
+    info = state.info
     return card.Card(
         info.name,
         info.app,

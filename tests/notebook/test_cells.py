@@ -185,3 +185,33 @@ def test_options_complete(one_kernel: Run) -> None:
         "get_ipython().kernel.do_complete('%%remote --t', 12)['matches']",
     )
     assert found.result == "['--timeout']"
+
+
+def test_a_class_cell_makes_a_cls(run: Run) -> None:
+    _, cell, found, changed = run(
+        "import nbfn\nFACTOR = 3",
+        "%%remote --app classes --warm 1\n"
+        "class Model:\n"
+        "    size: int = nbfn.parameter(default=2)\n"
+        "    @nbfn.enter()\n"
+        "    def load(self):\n"
+        "        self.weight = self.size * FACTOR\n"
+        "    @nbfn.method()\n"
+        "    def predict(self, x):\n"
+        "        print('predicting')\n"
+        "        return self.weight * x\n"
+        "%local\n"
+        "Model().predict.remote(1)",
+        "%nbfn from classes import Model as Found\nFound(size=5).predict.remote(1), Model",
+        "FACTOR = 4\nlist(Model(size=1).predict.map([1, 2]))",
+    )
+    assert cell.shown[0]["text/plain"].startswith("✓ Model v1 · app classes · warm 1")
+    assert "FACTOR=3" in cell.shown[0]["text/plain"]
+    assert (cell.text, cell.result) == ("predicting\n", "6")
+    assert found.result == "(15, <Cls 'Model' of App('classes')>)"
+    assert changed.result == "[4, 8]"
+
+
+def test_a_class_without_methods_has_nothing_to_register(one_kernel: Run) -> None:
+    (failed,) = one_kernel("%%remote\nclass Point:\n    x = 1")
+    assert "No method of this class can be called remotely" in failed.stderr
