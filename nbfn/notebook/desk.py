@@ -66,7 +66,9 @@ class Desk:
         """
         found = self.found(name)
         if not isinstance(found, Function):
-            raise UsageError(f"{name!r} is a class; its objects and methods have pools of their own.")
+            raise UsageError(
+                f"{name!r} is a class; its objects and methods have pools of their own."
+            )
         return found
 
     def found(self, name: str) -> Function[..., Any] | Cls:
