@@ -1,340 +1,175 @@
-"""Single calls: `remote`, `spawn` and generators on the wire, and `FunctionCall`, the handle of a spawned call."""
+"""`FunctionCall`: the handle of a spawned call."""
 
 from __future__ import annotations
 
 import builtins
 import re
-from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
 from nbfn.client import Client
-from nbfn.session import OpenCall, Session, settle
-from nbfn.sync import blocking, wait
-from nbfn.types import InputStatus
-from nbfn.wire import failure, messages
-from nbfn.wire.messages import FunctionInfo, Message, Output, Payload
-from nbfn.wire.payload import Carrier
+from nbfn.durable import DurableCall
+from nbfn.outcome import result_of
+from nbfn.session import settle
+from nbfn.sync import Blocking, Stream, blocking, streaming, wait
+from nbfn.types import InputInfo, InputStatus
+from nbfn.wire import messages
+from nbfn.wire.messages import FunctionInfo, Output, input_id
 
 R = TypeVar("R")
-T = TypeVar("T")
 
-#: Items of a generator that may be under way before the consumer has taken them; workers begin with as many.
-READ_AHEAD = 64
+#: Outcomes that `FunctionCall.iter` asks for at once.
+PAGE = 64
 
-
-def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
-    """Return the value of an outcome, or raise its error. Runs on the caller's thread.
-
-    Args:
-        carrier: Of this process.
-        output: The outcome.
-        name: The Function's name, for notes and messages.
-        call_id: The call's id, likewise.
-    """
-    __tracebackhide__ = True
-    if output.status != InputStatus.SUCCESS:
-        raise _error_of(carrier, output, name, call_id)
-    if output.payload is None:
-        return None
-    try:
-        return value_of(carrier, output.payload, name)
-    finally:
-        carrier.discard(output.payload)
+#: Statuses of ours in Modal's words.
+_IN_MODALS_WORDS = {
+    InputStatus.RUNNING: InputStatus.PENDING,
+    InputStatus.INTERNAL_FAILURE: InputStatus.FAILURE,
+}
 
 
-def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
-    """Return a value that a Function returned or yielded.
-
-    Raises:
-        ExecutionError: If it cannot be rebuilt in this process.
-    """
-    __tracebackhide__ = True
-    try:
-        return carrier.load(payload)
-    except exception.DeserializationError as error:
-        raise exception.ExecutionError(
-            f"Could not deserialize the result of {name!r} due to an error here: {error}"
-        ) from error.__cause__
-
-
-def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> BaseException:
-    """Return the error of a failed outcome, with a note that says where and when it happened."""
-    error: BaseException
-    if output.fault is not None:
-        fault = output.fault
-        error = exception.from_fault(fault.code, fault.message, fault.details)
-    elif output.payload is not None:
-        error = failure.load_exception(carrier, output.payload)
-        carrier.discard(output.payload)
-    else:
-        error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
-    if output.worker:
-        times = f", attempt {output.attempt}" if output.attempt > 1 else ""
-        error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({call_id})")
-    return error
-
-
-def outcome_name(status: int) -> str:
-    """Return how an observer is told of an outcome: success, failure or terminated."""
-    if status == InputStatus.SUCCESS:
-        return "success"
-    return "terminated" if status == InputStatus.TERMINATED else "failure"
-
-
-class SingleCall(OpenCall):
-    """A call with one input whose caller waits for the outcome."""
-
-    def __init__(
-        self,
-        client: Session,
-        function: FunctionInfo,
-        kind: str,
-        payload: Payload,
-        version: int,
-        parent: str,
-    ) -> None:
-        self._input = messages.NewInput(0, payload)
-        self._parent = parent
-        self.outcome: Future[Output] = Future()
-        super().__init__(client, function, kind, version=version)
-
-    def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`."""
-        yield messages.PutCall(
-            self.id,
-            self.function.id,
-            self.version,
-            self.kind,
-            (self._input,),
-            resent=resent,
-            parent=self._parent,
-            method=self.function.method,
-        )
-
-    def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
-        if isinstance(message, messages.Outputs):
-            output = message.outputs[0]
-            self.count(1, output.status != InputStatus.SUCCESS)
-            self.end(outcome_name(output.status), settled=True)
-            settle(self.outcome, output)
-            # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.
-            self.client.carrier.reclaim(self._input.payload)
-
-    def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
-        self.client.carrier.discard(self._input.payload)
-        self.end("failure", error)
-        settle(self.outcome, error=error)
-
-    def abandon(self) -> None:
-        """Cancel it: the caller was interrupted."""
-        self.cancel()
-        self.end("terminated")
-        self.client.carrier.discard(self._input.payload)
-
-    async def result(self) -> Any:
-        """Wait for the outcome; an interrupt cancels the call."""
-        __tracebackhide__ = True
-        try:
-            output = await wait(self.outcome)
-        except exception.Error:
-            raise
-        except BaseException:
-            self.abandon()
-            raise
-        return result_of(self.client.carrier, output, self.function.name, self.id)
-
-
-class GeneratorCall(SingleCall):
-    """A call of a generator Function: its items, then its outcome."""
-
-    def __init__(
-        self, client: Client, function: FunctionInfo, payload: Payload, version: int, parent: str
-    ) -> None:
-        self._items: deque[Payload] = deque()
-        self._arrived = 0  # items that came
-        self._taken = 0  # items the consumer has had
-        self._upto = READ_AHEAD
-        self._news: Future[None] | None = None
-        super().__init__(client, function, "generator", payload, version, parent)
-
-    def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`."""
-        yield from super().opening(resent=resent)
-        if resent:
-            yield messages.TakeItems(self.id, 0, self._upto)
-
-    def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
-        if isinstance(message, messages.Items):
-            known = self._arrived - message.start  # said again after a reconnect
-            new = message.payloads[max(0, known) :]
-            self._items.extend(new)
-            self._arrived += len(new)
-        else:
-            super().receive(message)
-        if (news := self._news) is not None:
-            settle(news)
-
-    def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
-        super().fail(error)
-        if (news := self._news) is not None:
-            settle(news)
-
-    async def take(self) -> list[Any]:
-        """Return the new items, at least one; at the end raise StopAsyncIteration or the error."""
-        __tracebackhide__ = True
-        while not self._items:
-            if self.outcome.done():
-                output = self.outcome.result()
-                result_of(self.client.carrier, output, self.function.name, self.id)
-                raise StopAsyncIteration
-            self._news = Future()
-            if not self._items and not self.outcome.done():
-                await wait(self._news)
-            self._news = None
-        payloads = [self._items.popleft() for _ in range(len(self._items))]
-        self._taken += len(payloads)
-        if self._upto - self._taken < READ_AHEAD // 2:
-            self._upto = self._taken + READ_AHEAD
-            self.client.send(messages.TakeItems(self.id, 0, self._upto))
-        return [self._load(payload) for payload in payloads]
-
-    def _load(self, payload: Payload) -> Any:
-        try:
-            return value_of(self.client.carrier, payload, self.function.name)
-        finally:
-            self.client.carrier.discard(payload)
-
-
-class DurableCall(OpenCall):
-    """A spawned call: told to the hub by who spawned it, watched by whoever wants its outcome."""
-
-    waiting = False
-
-    def __init__(
-        self,
-        client: Session,
-        function: FunctionInfo,
-        *,
-        payload: Payload | None = None,
-        version: int = 0,
-        call_id: str = "",
-        parent: str = "",
-    ) -> None:
-        self._input = messages.NewInput(0, payload) if payload is not None else None
-        self._parent = parent
-        self.accepted: Future[None] = Future()
-        self.outputs: dict[int, Output] = {}
-        self._waiters: list[tuple[int, Future[Output]]] = []
-        super().__init__(client, function, "spawn", version=version, call_id=call_id)
-        self.waiting = payload is not None
-
-    def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`."""
-        if self._input is None:
-            yield messages.Watch(0, self.id)
-            return
-        yield messages.PutCall(
-            self.id,
-            self.function.id,
-            self.version,
-            self.kind,
-            (self._input,),
-            durable=True,
-            resent=resent,
-            parent=self._parent,
-            method=self.function.method,
-        )
-
-    def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
-        if isinstance(message, messages.Accepted):
-            self._settled_input()
-            settle(self.accepted)
-        elif isinstance(message, messages.Outputs):
-            new = [output for output in message.outputs if output.index not in self.outputs]
-            self.outputs.update((output.index, output) for output in new)
-            self.count(len(new), sum(output.status != InputStatus.SUCCESS for output in new))
-            waiters, self._waiters = self._waiters, []
-            for index, future in waiters:
-                if (output := self.outputs.get(index)) is not None:
-                    settle(future, output)
-                else:
-                    self._waiters.append((index, future))
-            self.waiting = bool(self._waiters)
-            if self.done >= (self.total or 1):
-                self.end(outcome_name(max(output.status for output in self.outputs.values())))
-
-    def _settled_input(self) -> None:
-        if self._input is not None:
-            self.client.carrier.discard(self._input.payload)
-            self._input = None
-        self.waiting = bool(self._waiters)
-
-    def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
-        self._settled_input()
-        self.end("failure", error)
-        settle(self.accepted, error=error)
-        waiters, self._waiters = self._waiters, []
-        for _, future in waiters:
-            settle(future, error=type(error)(*error.args))
-
-    async def watch(self) -> messages.CallInfo:
-        """Have the hub tell all it knows and will know of this call.
-
-        Raises:
-            NotFoundError: If it knows no such call.
-        """
-        __tracebackhide__ = True
-        try:
-            info: messages.CallInfo = await self.client.request(
-                lambda number: messages.Watch(number, self.id)
-            )
-        except exception.NotFoundError:
-            self.end("failure")
-            raise
-        self.total = info.num_inputs or 1
-        return info
-
-    async def output(self, index: int, timeout: float | None) -> Output:
-        """Wait for the outcome of one input; the builtin TimeoutError after ``timeout`` seconds."""
-        __tracebackhide__ = True
-        future: Future[Output] = Future()
-        self._waiters.append((index, future))
-        self.waiting = True
-        if (known := self.outputs.get(index)) is not None:
-            return known
-        try:
-            return await wait(future, timeout)
-        except builtins.TimeoutError:
-            name = f" of {self.function.name!r}" if self.function.name else ""
-            raise builtins.TimeoutError(
-                f"Call {self.id}{name} was not ready after {timeout:g} s; it goes on."
-            ) from None
-        finally:
-            self._waiters = [pair for pair in self._waiters if pair[1] is not future]
-
-
-def _tracked(client: Session, handle: FunctionCall[Any]) -> DurableCall:
-    known = client.tracked(handle.object_id)
-    if isinstance(known, DurableCall):
-        return known
-    return DurableCall(client, _stranger(handle._name), call_id=handle.object_id)
-
-
-def _stranger(name: str = "") -> FunctionInfo:
+def _stranger(name: str) -> FunctionInfo:
     """Stand in for the Function of a call that is known by its id only."""
     nowhere = messages.Environment("", (), "", "", "")
     return FunctionInfo(
         "", "", "", name, 0, False, False, False, "", "", nowhere, 0.0, messages.PoolSettings()
     )
+
+
+class _Expected:
+    """The outcomes of some inputs of a call, for one who waits for them.
+
+    Args:
+        client: Of this process.
+        handle: The call's.
+        indices: The inputs.
+    """
+
+    def __init__(self, client: Client, handle: FunctionCall[Any], indices: range) -> None:
+        self._client = client
+        self._handle = handle
+        self._indices = indices
+        self._info: messages.CallInfo | None = None
+        while True:
+            known = client.tracked(handle.object_id)
+            if not isinstance(known, DurableCall):
+                known = DurableCall(client, _stranger(handle._name), call_id=handle.object_id)
+            self._call = known
+            self.futures = [known.expect(index) for index in indices]
+            if client.track(known) is known:
+                return
+            known.leave(self.futures)  # it ended just now, and another thread follows it again
+
+    async def ask(self) -> None:
+        """Have the hub tell them, at once or when they come.
+
+        Raises:
+            NotFoundError: If it knows no such call.
+            InvalidError: If there are no such inputs.
+        """
+        __tracebackhide__ = True
+        call, indices = self._call, self._indices
+        self._info = info = await call.watch(indices.start, indices.stop)
+        if indices.start < 0 or (info.closed and indices.stop > info.num_inputs):
+            wrong = indices.start if indices.start < 0 else indices.stop - 1
+            raise exception.InvalidError(
+                f"Call {call.id} has {info.num_inputs} inputs; there is no index {wrong}."
+            )
+        if info.expired:
+            for future in self.futures:
+                gone = f"The results of call {call.id} were kept for their time and are gone (setting retention)."
+                settle(future, error=exception.OutputExpiredError(gone))
+
+    async def result(self, future: Future[Output]) -> Any:
+        """Wait for one of the futures and return its value.
+
+        Raises:
+            Exception: What the function raised.
+        """
+        __tracebackhide__ = True
+        return self._handle._value(self._client, await self.output(future))
+
+    async def output(self, future: Future[Output], timeout: float | None = None) -> Output:
+        """Wait for one of the futures.
+
+        Raises:
+            builtins.TimeoutError: After ``timeout`` seconds.
+        """
+        __tracebackhide__ = True
+        handle = self._handle
+        try:
+            output = await wait(future, timeout)
+        except builtins.TimeoutError:
+            of = f" of {handle._name!r}" if handle._name else ""
+            raise builtins.TimeoutError(
+                f"Call {handle.object_id}{of} was not ready after {timeout:g} s; it goes on."
+            ) from None
+        if output.payload is None or not output.payload.segments:
+            handle._kept = output
+        return output
+
+    def leave(self) -> None:
+        """Wait no more."""
+        self._call.leave(self.futures)
+        if self._info is not None:
+            self._call.settle_down(self._info)
+
+
+async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = False) -> list[Any]:
+    __tracebackhide__ = True
+    for call in function_calls:
+        if not isinstance(call, FunctionCall):
+            raise exception.InvalidError(
+                f"gather takes FunctionCalls, as spawn returns them, not a {type(call).__name__!r}."
+            )
+    if not function_calls:
+        return []
+    client = await Client.attach.raw()
+    expected = [_Expected(client, call, range(1)) for call in function_calls]
+    try:
+        for one in expected:
+            try:
+                await one.ask()
+            except exception.Error as error:
+                settle(one.futures[0], error=error)
+        if not return_exceptions:
+            await _all_or_first_failure([one.futures[0] for one in expected], expected)
+        results = []
+        for one in expected:
+            try:
+                results.append(await one.result(one.futures[0]))
+            except Exception as error:
+                if not return_exceptions:
+                    raise
+                results.append(error)
+        return results
+    finally:
+        for one in expected:
+            one.leave()
+
+
+async def _all_or_first_failure(
+    futures: Sequence[Future[Output]], expected: Sequence[_Expected]
+) -> None:
+    """Wait until all are there; raise the error of the first to fail."""
+    __tracebackhide__ = True
+    news: Future[int | None] = Future()
+    missing = set(range(len(futures)))
+
+    def arrived(place: int, future: Future[Output]) -> None:
+        missing.discard(place)
+        if future.exception() is not None or future.result().status != InputStatus.SUCCESS:
+            settle(news, place)
+        elif not missing:
+            settle(news, None)
+
+    for place, future in enumerate(futures):
+        future.add_done_callback(lambda done, place=place: arrived(place, done))  # type: ignore[misc]
+    failed = await wait(news)
+    if failed is not None:
+        await expected[failed].result(futures[failed])
 
 
 class FunctionCall(Generic[R]):
@@ -349,7 +184,12 @@ class FunctionCall(Generic[R]):
 
     _id: str
     _name: str
-    _kept: Output | None  # the outcome, once it is known and small
+    _kept: Output | None  # an outcome, once it is known and small
+
+    #: ``FunctionCall.gather(*function_calls, return_exceptions=False)``: waits for the first input
+    #: of each and returns the results in this order. The first call to fail raises, the others go
+    #: on; with ``return_exceptions`` an exception takes the place of its result instead.
+    gather: ClassVar = Blocking(_gather)
 
     def __init__(self) -> None:
         raise exception.InvalidError(
@@ -386,6 +226,24 @@ class FunctionCall(Generic[R]):
         """The call's id; `from_id` finds it from any process."""
         return self._id
 
+    @property
+    def is_hydrated(self) -> bool:
+        """Whether its id is known; always so."""
+        return True
+
+    @blocking
+    async def hydrate(self, client: Client | None = None) -> FunctionCall[R]:
+        """Make sure that the hub knows the call, and return it.
+
+        Args:
+            client: Accepted for Modal programs; this process's client is used.
+
+        Raises:
+            NotFoundError: If no such call is known.
+        """
+        await self._info()
+        return self
+
     @blocking
     async def get(self, timeout: float | None = None, *, index: int = 0) -> R:
         """Wait for the result and return it, as often as you like.
@@ -396,42 +254,61 @@ class FunctionCall(Generic[R]):
 
         Raises:
             builtins.TimeoutError: If it was not ready in time; the call goes on.
+            InvalidError: If there is no such input.
             NotFoundError: If no such call is known.
             OutputExpiredError: If the result was kept long enough and is gone.
             Exception: What the function raised.
         """
         __tracebackhide__ = True
         client = await Client.attach.raw()
-        if self._kept is not None and self._kept.index == index:
-            return result_of(client.carrier, self._kept, self._name, self._id)  # type: ignore[no-any-return]
-        call = client.track(_tracked(client, self))
-        assert isinstance(call, DurableCall)
-        watching = await call.watch()
-        if index >= watching.num_inputs > 0 or index < 0:
-            raise exception.InvalidError(
-                f"Call {self._id} has {watching.num_inputs} inputs; there is no index {index}."
-            )
-        if (
-            timeout == 0
-        ):  # only look: what the hub has comes right behind its first answer, so before its second
-            await call.watch()
-        output = await call.output(index, timeout)
-        if output.payload is None or not output.payload.segments:
-            self._kept = output
+        output = self._kept
+        if output is None or output.index != index:
+            expected = _Expected(client, self, range(index, index + 1))
+            try:
+                await expected.ask()
+                output = await expected.output(expected.futures[0], timeout)
+            finally:
+                expected.leave()
+        return self._value(client, output)
+
+    def _value(self, client: Client, output: Output) -> R:
+        __tracebackhide__ = True
         return result_of(client.carrier, output, self._name, self._id)  # type: ignore[no-any-return]
+
+    @streaming
+    def iter(self, *, start: int = 0, end: int | None = None) -> Stream[R]:
+        """Iterate over the results of a call with several inputs, in their order, waiting for those not ready.
+
+        Args:
+            start: The first input's index.
+            end: The index after the last input's; all when not given.
+
+        Raises:
+            ValueError: At the first result, if the call has no such inputs.
+            NotFoundError: Likewise, if no such call is known.
+            OutputExpiredError: Likewise, if its results were kept long enough and are gone.
+            Exception: In the place of its result, what the function raised; this ends it.
+        """
+        return _Results(self, start, end)
 
     @blocking
     async def cancel(self, terminate_containers: bool = False) -> None:
         """Cancel the call: what waits never starts, what runs is interrupted. Does nothing to a finished call.
 
+        Calls that the interrupted code waits for are cancelled with it; those it spawned are not.
+
         Args:
-            terminate_containers: Accepted for Modal programs; a body that does not end is killed anyway.
+            terminate_containers: Kill the workers that run it instead of interrupting them; what
+                else they run is run again elsewhere.
 
         Raises:
             NotFoundError: If no such call is known.
         """
+        __tracebackhide__ = True
         client = await Client.attach.raw()
-        await Client.cancel_call.raw(client, self._id)
+        await client.request(
+            lambda number: messages.Cancel(number, self._id, terminate=terminate_containers)
+        )
 
     @blocking
     async def num_inputs(self) -> int:
@@ -440,11 +317,45 @@ class FunctionCall(Generic[R]):
         Raises:
             NotFoundError: If no such call is known.
         """
+        return (await self._info()).num_inputs
+
+    async def _info(self) -> messages.CallInfo:
+        __tracebackhide__ = True
         client = await Client.attach.raw()
-        info: messages.CallInfo = await client.request(
-            lambda number: messages.Watch(number, self._id)
+        answer: messages.CallInfo = await client.request(
+            lambda number: messages.Watch(number, self._id, 0, 0, follow=False)
         )
-        return info.num_inputs
+        return answer
+
+    @blocking
+    async def get_call_graph(self) -> list[InputInfo]:
+        """Return the inputs of the family that this call belongs to: its roots, each with what its code called.
+
+        Of calls that are neither spawned nor part of a recent family, only what runs is known.
+
+        Raises:
+            NotFoundError: If no such call is known.
+        """
+        __tracebackhide__ = True
+        client = await Client.attach.raw()
+        graph: messages.CallGraph = await client.request(
+            lambda number: messages.GetCallGraph(number, self._id)
+        )
+        roots: list[InputInfo] = []
+        known: dict[str, InputInfo] = {}
+        for relative in graph.inputs:
+            status = InputStatus(relative.status)
+            info = known[f"{relative.call}:{relative.index}"] = InputInfo(
+                input_id(relative.call, relative.index),
+                relative.call,
+                relative.worker,
+                _IN_MODALS_WORDS.get(status, status),
+                relative.function,
+                relative.module,
+            )
+            parent = known.get(relative.parent)
+            (parent.children if parent is not None else roots).append(info)
+        return roots
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.get.aio().__await__()
@@ -454,3 +365,59 @@ class FunctionCall(Generic[R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FunctionCall.from_id, (self._id,)
+
+
+class _Results(Stream[R]):
+    """What `FunctionCall.iter` returns."""
+
+    def __init__(self, handle: FunctionCall[R], start: int, end: int | None) -> None:
+        self._handle = handle
+        self._next, self._end = start, end
+        self._checked = False
+        self._page: _Expected | None = None
+        self._pending: list[Future[Output]] = []
+
+    async def _more(self) -> list[R]:
+        __tracebackhide__ = True
+        client = await Client.attach.raw()
+        if not self._pending:
+            await self._turn_page(client)
+        assert self._page is not None
+        batch = [await self._page.result(self._pending.pop(0))]
+        while self._pending and self._is_plain(self._pending[0]):
+            batch.append(await self._page.result(self._pending.pop(0)))
+        return batch
+
+    @staticmethod
+    def _is_plain(future: Future[Output]) -> bool:
+        """Whether it is here and no failure, which would cost the results before it."""
+        return (
+            future.done()
+            and future.exception() is None
+            and future.result().status == InputStatus.SUCCESS
+        )
+
+    async def _turn_page(self, client: Client) -> None:
+        __tracebackhide__ = True
+        self._stop()
+        if not self._checked:
+            count = (await self._handle._info()).num_inputs
+            end = count if self._end is None else self._end
+            if not 0 <= self._next <= end <= count:
+                raise ValueError(
+                    f"Invalid index range: start={self._next}, end={end}, of a call with {count} inputs."
+                )
+            self._end, self._checked = end, True
+        assert self._end is not None
+        page = range(self._next, min(self._next + PAGE, self._end))
+        if not page:
+            raise StopAsyncIteration
+        self._next = page.stop
+        self._page = _Expected(client, self._handle, page)
+        self._pending = list(self._page.futures)
+        await self._page.ask()
+
+    def _stop(self) -> None:
+        if self._page is not None:
+            self._page.leave()
+            self._page = None

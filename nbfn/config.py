@@ -77,6 +77,9 @@ class Settings:
         150.0, "Seconds a web request waits for its answer until it is redirected to wait on."
     )
     progress: bool = _setting(True, "Whether a map shows its progress.")
+    async_warnings: bool = _setting(
+        True, "Whether a blocking call warns when it holds up an event loop."
+    )
 
     @classmethod
     def load(cls, **given: Any) -> Settings:

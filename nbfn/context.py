@@ -33,6 +33,12 @@ def current_input_id() -> str | None:
     return _name_input(*current) if current and _name_input else None
 
 
+def current_input() -> str:
+    """Return what the hub knows the input being run by: its call's id and its index; empty outside an input."""
+    current = _current.get()
+    return f"{current[0]}:{current[1]}" if current else ""
+
+
 def current_function_call_id() -> str | None:
     """Return the id (``fc-...``) of the call that the input being run belongs to, or None."""
     current = _current.get()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 from nbfn import context, endpoint, marks
 from nbfn.autoscaled import Autoscaled
-from nbfn.call import DurableCall, FunctionCall, GeneratorCall, SingleCall
+from nbfn.call import FunctionCall
 from nbfn.client import Client
 from nbfn.definition import Home, Live, define, generates
+from nbfn.durable import DurableCall
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
-from nbfn.mapping import Inputs, MapResult, each
+from nbfn.inputs import Inputs
+from nbfn.mapping import MapResult, each
 from nbfn.options import Options, check_name
 from nbfn.origin import Origin, Written, by_name, fetched, travelled, varied, written
 from nbfn.retries import is_int
-from nbfn.sync import Blocking, Stream, blocking, run, streaming, wait
+from nbfn.single import GeneratorCall, SingleCall
+from nbfn.sync import Blocking, Stream, blocking, callers_loop, run, streaming
 from nbfn.types import FunctionOrigin
 from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
@@ -31,10 +34,6 @@ if TYPE_CHECKING:
     Original = DefaultingTypeVar("Original", default=R)
 else:  # defaults of type variables are for checkers; `typing` has them from Python 3.13 on
     Original = TypeVar("Original")
-
-
-def _parent() -> str:
-    return context.current_input_id() or ""
 
 
 async def _lookup(
@@ -374,7 +373,12 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
                 "A generator Function cannot be called with .remote(...). Use .remote_gen(...) instead."
             )
         call = SingleCall(
-            live.client, live.info, "remote", live.pickle(args, kwargs), live.version, _parent()
+            live.client,
+            live.info,
+            "remote",
+            live.pickle(args, kwargs),
+            live.version,
+            context.current_input(),
         )
         live.client.open(call)
         return await call.result()  # type: ignore[no-any-return]
@@ -404,15 +408,16 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
         live = await self._callable("spawn")
         if live.info.is_generator:
             raise InvalidError("Cannot spawn a generator Function. Use .remote_gen(...) instead.")
+        payload = live.pickle(args, kwargs, durable=True)
         call = DurableCall(
             live.client,
             live.info,
-            payload=live.pickle(args, kwargs, durable=True),
             version=live.version,
-            parent=_parent(),
+            parent=context.current_input(),
+            total=1,
         )
-        live.client.open(call)
-        await wait(call.accepted)
+        call.put(payload)
+        await call.stored()
         return FunctionCall._make(call.id, live.info.name)
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Original:
@@ -444,7 +449,7 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
     @streaming
     def map(
         self,
-        *input_iterators: Iterable[Any],
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
         kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
@@ -456,7 +461,7 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
         bounded way ahead of what was taken; leaving the loop early cancels the rest.
 
         Args:
-            *input_iterators: One iterable for each argument; the shortest ends it.
+            *input_iterators: One iterable for each argument, plain or async; the shortest ends it.
             kwargs: Keyword arguments, the same for every input.
             order_outputs: Whether results come in the order of the inputs, not as they are ready.
             return_exceptions: Whether an exception takes the place of its result instead of being raised.
@@ -471,7 +476,7 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
     @streaming
     def starmap(
         self,
-        input_iterator: Iterable[Iterable[Any]],
+        input_iterator: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
         kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
@@ -493,7 +498,7 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
     @blocking
     async def for_each(
         self,
-        *input_iterators: Iterable[Any],
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
         kwargs: Mapping[str, Any] = {},
         ignore_exceptions: bool = False,
     ) -> None:
@@ -513,6 +518,48 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
         )
         results.keep_values = False
         await each(results)
+
+    @blocking
+    async def spawn_map(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: Mapping[str, Any] = {},
+    ) -> FunctionCall[R]:
+        """Begin one call with an input for each set of arguments; return its handle once all of them are stored.
+
+        Inputs are stored while they are pulled, so that memory stays bounded. The call survives this
+        process and the hub, as that of `spawn` does.
+
+        Args:
+            *input_iterators: One iterable for each argument; the shortest ends it.
+            kwargs: Keyword arguments, the same for every input.
+
+        Raises:
+            InvalidError: If it is a generator.
+            Exception: What an iterable raised, or the error of an argument that cannot be pickled;
+                what was stored of the call is cancelled then.
+        """
+        __tracebackhide__ = True
+        live = await self._live()
+        if live.info.is_generator:
+            raise InvalidError(
+                "A generator Function cannot be called with .spawn_map(...). Use .remote_gen(...)."
+            )
+        inputs, fixed = Inputs(input_iterators), dict(kwargs)
+        call = DurableCall(
+            live.client,
+            live.info,
+            version=live.version,
+            parent=context.current_input(),
+            total=inputs.known(),
+        )
+        loop = await callers_loop()
+        call.begin(inputs, lambda args: live.pickle(args, fixed, durable=True), loop)
+        await call.stored()
+        return FunctionCall._make(call.id, live.info.name)
+
+    #: Modal's name of `spawn_map` while it was an experiment.
+    experimental_spawn_map = spawn_map
 
     def _map(
         self,
@@ -537,7 +584,7 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
             dict(kwargs),
             ordered=order_outputs,
             returning=return_exceptions,
-            parent=_parent(),
+            parent=context.current_input(),
         )
 
     # --- looks -----------------------------------------------------------------------------------
@@ -581,6 +628,8 @@ def check_lookup(
 class _Items(Stream[Any]):
     """What `Function.remote_gen` returns."""
 
+    _made_by = "Function.remote_gen"
+
     def __init__(
         self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
@@ -598,7 +647,9 @@ class _Items(Stream[Any]):
                     "This Function is not a generator: call it with .remote(...) instead."
                 )
             payload = live.pickle(self._args, self._kwargs)
-            self._call = GeneratorCall(live.client, live.info, payload, live.version, _parent())
+            self._call = GeneratorCall(
+                live.client, live.info, payload, live.version, context.current_input()
+            )
             live.client.open(self._call)
         return await self._call.take()
 

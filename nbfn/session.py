@@ -126,8 +126,12 @@ class OpenCall:
             settled: Whether every outcome is here, so that the hub has let go by itself.
         """
         if self.client.forget(self, settled=settled):
-            self.waiting = False
-            self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
+            self.tell_end(status, error)
+
+    def tell_end(self, status: str, error: BaseException | None = None) -> None:
+        """Tell the sink of the end."""
+        self.waiting = False
+        self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
 
     def cancel(self) -> None:
         """Cancel all its inputs; their outcomes still arrive."""

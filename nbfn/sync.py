@@ -4,6 +4,9 @@ An operation is written once, as a coroutine that awaits nothing but `wait(futur
 form steps that coroutine by hand on the caller's own thread, so it needs no event loop, works
 inside a running one and hears Ctrl-C; ``.aio`` steps the same coroutine from the caller's asyncio
 loop. Nothing here knows what is being waited for.
+
+Blocking forms are welcome in a notebook's cell, whose loop waits for it anyway. In a program's own
+coroutine they hold up everything else, so there they warn (`AsyncUsageWarning`).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import builtins
 import concurrent.futures
 import contextlib
 import functools
-import os
+import logging
 import sys
 import threading
 import warnings
@@ -22,7 +25,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from nbfn import backtrace
+from nbfn.config import Settings
+from nbfn.context import is_local
 from nbfn.exception import AsyncUsageWarning
+
+logger = logging.getLogger("nbfn.client")
 
 S = TypeVar("S")
 Q = ParamSpec("Q")
@@ -54,6 +61,15 @@ class wait(Generic[T]):  # noqa: N801 - reads as a verb: ``await wait(future)``
         return self.future.result()
 
 
+class callers_loop:  # noqa: N801 - reads as a noun: ``await callers_loop()``
+    """Await the event loop that the caller leaves free meanwhile; None in a blocking form."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[callers_loop, Any, asyncio.AbstractEventLoop | None]:
+        return (yield self)  # type: ignore[no-any-return]
+
+
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on this thread, blocking; an interrupt is raised inside it first."""
     __tracebackhide__ = True
@@ -61,7 +77,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         waiting = coroutine.send(None)
         while True:
             try:
-                _block(waiting)
+                if not isinstance(waiting, callers_loop):
+                    _block(waiting)
             except BaseException as interrupt:  # noqa: BLE001 - KeyboardInterrupt above all
                 waiting = coroutine.throw(interrupt)
             else:
@@ -84,6 +101,9 @@ async def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         waiting = coroutine.send(None)
         while True:
+            if isinstance(waiting, callers_loop):
+                waiting = coroutine.send(asyncio.get_running_loop())
+                continue
             try:
                 await _arrival(waiting)
             except BaseException as interrupt:  # noqa: BLE001 - CancelledError above all
@@ -146,11 +166,15 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
 def _tell_of_the_loop(function: Callable[..., Any]) -> None:
     """Warn of blocking an event loop; in a notebook's cell, where one always runs, that is what is meant."""
     ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() and "MODAL_IS_REMOTE" not in os.environ:
+    # A worker has an IPython shell for its displays, and is no notebook.
+    if is_local() and ipython is not None and ipython.get_ipython():
+        return
+    if not Settings.load().async_warnings:
         return
     name = getattr(function, "__name__", "this")
     warnings.warn(
-        f".{name}(...) blocks the event loop that runs here: write 'await ….{name}.aio(...)' instead.",
+        f".{name}(...) blocks the event loop that runs here: write 'await ….{name}.aio(...)' instead "
+        "(NBFN_ASYNC_WARNINGS=0 for no such warnings).",
         AsyncUsageWarning,
         stacklevel=3,
     )
@@ -221,45 +245,6 @@ class blocking(Generic[S, Q, T]):  # noqa: N801 - a decorator
         return Blocking(self._method.__get__(instance, owner))
 
 
-class Streaming(Generic[Q, T]):
-    """A callable whose result can be iterated with ``for`` and with ``async for``; ``aio`` is the same callable."""
-
-    def __init__(self, function: Callable[Q, T]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
-
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
-        """Return the lazy result."""
-        return self._function(*args, **kwargs)
-
-    def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
-        """Return the lazy result, for ``async for``."""
-        return self._function(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._function, name)
-
-    def __repr__(self) -> str:
-        return f"<streaming {self._function!r}>"
-
-
-class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
-    """Give a method that returns a `Stream` an ``.aio`` twin."""
-
-    def __init__(self, method: Callable[Concatenate[S, Q], T]) -> None:
-        self._method = method
-        functools.update_wrapper(self, method)  # type: ignore[arg-type]
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Streaming[Concatenate[S, Q], T]: ...
-    @overload
-    def __get__(self, instance: S, owner: type) -> Streaming[Q, T]: ...
-    def __get__(self, instance: S | None, owner: type) -> Any:
-        if instance is None:
-            return Streaming(self._method)
-        return Streaming(self._method.__get__(instance, owner))
-
-
 class Stream(Generic[T]):
     """Values that come in batches, for ``for``, ``next()`` and ``async for``; single use.
 
@@ -267,6 +252,10 @@ class Stream(Generic[T]):
     over it early closes it.
     """
 
+    #: What made it, for the warning that it was forgotten; empty where that does no harm.
+    _made_by = ""
+    _by_aio = False
+    _touched = False
     _batch: Iterator[T] = iter(())
     _ended = False
 
@@ -304,6 +293,7 @@ class Stream(Generic[T]):
 
     def _refill(self) -> bool:
         __tracebackhide__ = True
+        self._touched = True
         if self._ended:
             return False
         try:
@@ -318,6 +308,7 @@ class Stream(Generic[T]):
 
     async def _refill_aio(self) -> bool:
         __tracebackhide__ = True
+        self._touched = True
         if self._ended:
             return False
         try:
@@ -359,6 +350,7 @@ class Stream(Generic[T]):
 
     def close(self) -> None:
         """End it: nothing more comes out, and what was under way for it is cancelled."""
+        self._touched = True
         if not self._ended:
             self._ended = True
             self._stop()
@@ -367,3 +359,56 @@ class Stream(Generic[T]):
     async def aclose(self) -> None:
         """End it, as `close`."""
         self.close()
+
+    def __del__(self) -> None:
+        if self._touched:
+            self.close()
+        elif self._made_by:
+            logger.warning(
+                "The result of %s%s was not consumed, so the call will never be executed. "
+                "Use a for loop or list(...).",
+                self._made_by,
+                ".aio" if self._by_aio else "",
+            )
+
+
+class Streaming(Generic[Q, T]):
+    """A callable whose result can be iterated with ``for`` and with ``async for``; ``aio`` is the same callable."""
+
+    def __init__(self, function: Callable[Q, T]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """Return the lazy result."""
+        return self._function(*args, **kwargs)
+
+    def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """Return the lazy result, for ``async for``."""
+        made = self._function(*args, **kwargs)
+        if isinstance(made, Stream):
+            made._by_aio = True
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def __repr__(self) -> str:
+        return f"<streaming {self._function!r}>"
+
+
+class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
+    """Give a method that returns a `Stream` an ``.aio`` twin."""
+
+    def __init__(self, method: Callable[Concatenate[S, Q], T]) -> None:
+        self._method = method
+        functools.update_wrapper(self, method)  # type: ignore[arg-type]
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Streaming[Concatenate[S, Q], T]: ...
+    @overload
+    def __get__(self, instance: S, owner: type) -> Streaming[Q, T]: ...
+    def __get__(self, instance: S | None, owner: type) -> Any:
+        if instance is None:
+            return Streaming(self._method)
+        return Streaming(self._method.__get__(instance, owner))

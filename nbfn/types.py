@@ -6,7 +6,7 @@ import enum
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nbfn.exception import DeprecationError
@@ -36,6 +36,30 @@ class InputStatus(enum.IntEnum):
     def final(self) -> bool:
         """Whether the input has its one outcome."""
         return self not in (InputStatus.PENDING, InputStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class InputInfo:
+    """One input in what `FunctionCall.get_call_graph` returns.
+
+    Attributes:
+        input_id: Its id (``in-...``).
+        function_call_id: Its call's id (``fc-...``).
+        task_id: The worker that ran or runs it (``wk-...``), empty while there was none.
+        status: Where it stands, in Modal's terms: one that runs is PENDING, one whose worker died
+            is a FAILURE.
+        function_name: The Function's name.
+        module_name: The module it was defined in.
+        children: The inputs that its code called.
+    """
+
+    input_id: str
+    function_call_id: str
+    task_id: str
+    status: InputStatus
+    function_name: str
+    module_name: str
+    children: list[InputInfo] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

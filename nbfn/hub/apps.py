@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from nbfn.hub import calls, departures, endpoints, sizing, timetable, vault
+from nbfn.hub import cancellation, clients, departures, endpoints, sizing, timetable, vault
 from nbfn.hub.effects import (
     Answer,
     ForgetApp,
@@ -265,7 +265,7 @@ def stop(t: Tables, app: AppRecord) -> None:
     t.registry.close(app)
     for call in list(t.calls.values()):
         if call.pool.record.app_id == app.id:
-            calls.cancel(t, call)
+            cancellation.cancel(t, call)
     for record in t.registry.functions_of(app):
         _retire(t, record)
     _save(t, app)
@@ -286,7 +286,7 @@ def _forget_oldest(t: Tables) -> None:
 
 def client_joined(t: Tables, event: ClientJoined) -> None:
     """A client is here, perhaps again: what it had left lives on."""
-    calls.client_joined(t, event)
+    clients.client_joined(t, event)
     for app in t.registry.apps.values():
         if app.owner == event.client and app.stopped is not None and not app.final:
             app.stopped = None
@@ -299,7 +299,7 @@ def client_joined(t: Tables, event: ClientJoined) -> None:
 
 def client_lost(t: Tables, event: ClientLost) -> None:
     """A client's connection ended; what it owns waits as long as its calls do."""
-    calls.client_lost(t, event)
+    clients.client_lost(t, event)
     t.after(t.limits.client_grace, _owner_gone, event.client)
 
 

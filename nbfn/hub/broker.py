@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbfn.hub import effects, endpoints, events, overview, speech
+from nbfn.hub import effects, endpoints, events, graph, overview, speech
+from nbfn.hub.archive import StoredCall, StoredGraph
 from nbfn.hub.clock import Clock
 from nbfn.hub.departures import EXIT_GRACE
 from nbfn.hub.effects import (
@@ -26,7 +27,7 @@ from nbfn.hub.events import (
 from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.pool import WorkerProcesses, memory_of
 from nbfn.hub.state import State
-from nbfn.hub.store import Store, StoredCall
+from nbfn.hub.store import Store
 from nbfn.hub.web import Gateway, has_endpoint
 from nbfn.wire import messages as m
 from nbfn.wire.frames import BadFrame
@@ -148,8 +149,8 @@ class Broker:
                 if isinstance(event, events.WorkerExited):
                     self._leftovers.worker_ended(event.worker)
         for word in self._store.finished():
-            if isinstance(word, StoredCall):
-                self._answer_watch(word)
+            if isinstance(word, StoredCall | StoredGraph):
+                self._answer_from_disk(word)
             else:
                 self._perform(word)
         now = self._now()
@@ -372,44 +373,77 @@ class Broker:
             tuple(m.WorkerRow(**row, memory=memory_of(row["pid"])) for row in rows),
         )
 
+    def _answer_from_disk(self, stored: StoredCall | StoredGraph) -> None:
+        if isinstance(stored, StoredGraph):
+            self._answer_graph(stored)
+        elif stored.watch.exists:
+            request = stored.watch.request
+            known = (
+                m.Done(request) if stored.function else _unknown_call(request, stored.watch.call)
+            )
+            self._send(stored.watch.client, known)
+        else:
+            self._answer_watch(stored)
+
     def _answer_watch(self, stored: StoredCall) -> None:
         watch = stored.watch
         call = self._state.tables.calls.get(watch.call)
         if stored.function:
-            name = self._name_of(stored.function)
+            for part in speech.parts(stored.outcomes):
+                self._send(watch.client, speech.outputs(watch.call, part))
             info = m.CallInfo(
                 watch.request,
                 watch.call,
                 stored.function,
                 stored.kind,
                 stored.total,
-                closed=True,
-                name=name,
+                stored.closed,
+                self._name_of(stored.function),
+                stored.ended,
+                stored.expired,
             )
             self._send(watch.client, info)
-            if stored.outcomes:
-                self._send(watch.client, speech.outputs(watch.call, stored.outcomes))
         elif call is not None:
             function = call.pool.record
-            self._send(
-                watch.client,
-                m.CallInfo(
-                    watch.request,
-                    call.id,
-                    function.id,
-                    call.kind,
-                    call.total,
-                    call.closed,
-                    function.name,
-                ),
+            info = m.CallInfo(
+                watch.request,
+                call.id,
+                function.id,
+                call.kind,
+                call.total,
+                call.closed,
+                function.name,
             )
+            self._send(watch.client, info)
         else:
-            text = f"No call has the id {watch.call!r}; only spawned calls are kept, and for the retention time."
-            self._send(watch.client, m.Failed(watch.request, "not_found", text))
+            self._send(watch.client, _unknown_call(watch.request, watch.call))
 
-    def _name_of(self, function: str) -> str:
+    def _answer_graph(self, stored: StoredGraph) -> None:
+        wanted, tables = stored.wanted, self._state.tables
+        on_disk = [
+            (
+                *(x.call, x.index, x.parent, x.status),
+                *(self._name_of(x.function, x.method), self._module_of(x.function, x.version)),
+                x.worker,
+            )
+            for x in stored.relatives
+        ]
+        found = graph.rows(tables, wanted.calls, on_disk)
+        if any(row[0] == wanted.call for row in found):
+            answer: Message = m.CallGraph(wanted.request, tuple(m.Relative(*row) for row in found))
+        else:
+            answer = _unknown_call(wanted.request, wanted.call)
+        self._send(wanted.client, answer)
+
+    def _name_of(self, function: str, method: str = "") -> str:
         record = self._state.tables.registry.functions.get(function)
-        return record.name if record is not None else ""
+        name = record.name if record is not None else ""
+        return f"{name}.{method}" if method else name
+
+    def _module_of(self, function: str, version: int) -> str:
+        record = self._state.tables.registry.functions.get(function)
+        definition = record.versions.get(version) if record is not None else None
+        return definition.module if definition is not None else ""
 
     # --- what is done ---
 
@@ -463,10 +497,17 @@ _SAVES = frozenset(
         effects.SaveSettings,
         effects.SaveSecret,
         effects.SaveCall,
+        effects.SaveCancelled,
         effects.SaveOutcomes,
         effects.LoadCall,
+        effects.LoadGraph,
     }
 )
+
+
+def _unknown_call(request: int, call: str) -> m.Failed:
+    text = f"No call has the id {call!r}; only spawned calls are kept, and for the retention time."
+    return m.Failed(request, "not_found", text)
 
 
 def _unknown(request: int, function: str) -> m.Failed:

@@ -1,85 +1,35 @@
-"""What clients ask for: calls begun, fed, cancelled, released, watched; clients that come and
-go; outcomes handed over.
-"""
+"""What clients ask for: calls begun, fed, watched, and taken up again after a restart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import adoption, leases, lending, outcomes, sizing, supply
+from nbfn.hub import adoption, clients, graph, lending, outcomes, sizing
 from nbfn.hub.effects import (
     Accept,
-    Answer,
-    CancelLease,
     Deliver,
-    DiscardClient,
     FeedLease,
     LoadCall,
     RefuseCall,
     SaveCall,
-    StopWorker,
     WantItems,
 )
 from nbfn.hub.events import (
-    CallCancelled,
     CallPut,
-    CallReleased,
     CallRestored,
     CallWatched,
-    ClientJoined,
-    ClientLost,
     InputFed,
     InputsPut,
     ItemsWanted,
     Payload,
 )
+from nbfn.hub.family import Member
 from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.tables import Call, Client, Input, Tables
+from nbfn.hub.tables import Call, Input, Tables
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.
 ADOPTION = 1.5
-#: Seconds unused blank workers stay after the last client of their Python left.
-BLANKS_LINGER = 60.0
-
-
-def client_joined(t: Tables, event: ClientJoined) -> None:
-    """A client is here: ready its Python, so that its first call finds a worker."""
-    client = t.clients.get(event.client)
-    if client is None:
-        client = t.clients[event.client] = Client(
-            event.client, event.name, event.executable, event.worker
-        )
-    client.connected = True
-    if event.executable:
-        t.blanks.setdefault(event.executable, {})
-        t.supply_due = True
-    t.changed()
-
-
-def client_lost(t: Tables, event: ClientLost) -> None:
-    """A client's connection ended; its calls wait for it a while."""
-    client = t.clients.get(event.client)
-    if client is not None and client.connected:
-        client.connected = False
-        t.after(t.limits.client_grace, _client_gone, client)
-        t.changed()
-
-
-def _client_gone(t: Tables, client: Client) -> None:
-    if client.connected or t.clients.get(client.id) is not client:
-        return
-    del t.clients[client.id]
-    for call_id in list(client.calls):
-        call = t.calls.get(call_id)
-        if call is not None and t.registry.apps[call.pool.record.app_id].detached:
-            call.released = True  # nobody hears its outcomes, but it goes on
-        elif call is not None:
-            _release(t, call)
-    t.emit(DiscardClient(client.id))
-    if client.executable:
-        t.after(BLANKS_LINGER, supply.release_blanks, client.executable)
-    t.changed()
 
 
 def call_put(t: Tables, event: CallPut) -> None:
@@ -87,14 +37,21 @@ def call_put(t: Tables, event: CallPut) -> None:
     missed.
     """
     call = t.calls.get(event.call) or _ended(t, event)
+    client = t.clients.get(event.client)
     if call is not None:
-        if event.durable and not call.released:
-            t.emit(Accept(event.client, call.id))
+        if call.durable and not call.client:  # of the hub before this one, and not told to its end
+            call.client = event.client
+            if client is not None:
+                client.calls.add(call.id)
         _add(t, call, event.inputs, closed=event.closed, resent=True)
+        if event.durable and not call.released:
+            t.emit(Accept(event.client, call.id, call.next_index, call.closed))
         return
     if event.durable and event.call in t.ended_spawns:
         t.emit(Accept(event.client, event.call))
         return
+    if client is None and not event.durable:
+        return  # the worker it was made in has ended: nobody waits for it
     record = t.registry.functions.get(event.function)
     deployment = event.deployment or _deployment_around(t, event.client, record)
     version = event.version
@@ -115,16 +72,36 @@ def call_put(t: Tables, event: CallPut) -> None:
     call.expected = event.expected
     call.parent, call.method = event.parent, event.method
     t.calls[call.id] = call
-    client = t.clients.get(event.client)
     if client is not None:
         client.calls.add(call.id)
         if not call.durable:
             lending.lend(t, client, 1)
+    if call.parent:
+        _join_family(t, call)
     if call.durable:
-        t.emit(saved(call, event.inputs))
-        t.emit(Accept(event.client, call.id))
+        t.emit(saved(call, event.inputs, closed=event.closed))
+        t.emit(Accept(event.client, call.id, _after(event.inputs), event.closed))
     put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
     t.changed()
+
+
+def _after(inputs: Sequence[tuple[int, Payload]]) -> int:
+    return inputs[-1][0] + 1 if inputs else 0
+
+
+def _join_family(t: Tables, call: Call) -> None:
+    """Note whose code made a call: it is cancelled with it, and both are in one call graph."""
+    above = t.calls.get(call.parent.partition(":")[0])
+    if above is not None:
+        if not call.durable:
+            above.children = above.children or set()
+            above.children.add(call.id)
+        t.family.add(_member(above))
+    t.family.add(_member(call))
+
+
+def _member(call: Call) -> Member:
+    return Member(call.id, call.parent, graph.name_of(call), call.pool.definition.module)
 
 
 def _no_method(record: FunctionRecord, version: int, method: str) -> str:
@@ -165,6 +142,10 @@ def inputs_put(t: Tables, event: InputsPut) -> None:
     call = t.calls.get(event.call)
     if call is not None:
         _add(t, call, event.inputs, closed=event.closed, resent=event.resent)
+        if call.durable:
+            t.emit(Accept(event.client, call.id, call.next_index, call.closed))
+    elif event.call in t.ended_spawns:
+        t.emit(Accept(event.client, event.call))
 
 
 def _add(
@@ -173,14 +154,16 @@ def _add(
     """Add inputs to a call that is known; of those that are told again only the unknown ones."""
     if resent:
         inputs = _unknown(t, call, inputs)
-    if call.durable and inputs:
-        t.emit(saved(call, inputs))
+    if call.durable and (inputs or (closed and not call.closed)):
+        t.emit(saved(call, inputs, closed=closed))
     put_inputs(t, call, inputs, closed=closed, resent=resent)
 
 
-def saved(call: Call, inputs: Sequence[tuple[int, Payload]]) -> SaveCall:
+def saved(call: Call, inputs: Sequence[tuple[int, Payload]], *, closed: bool) -> SaveCall:
     """Return what stores a durable call with these inputs of it."""
-    return SaveCall(call.id, *call.pool.key, call.kind, inputs, call.parent, call.method)
+    return SaveCall(
+        call.id, *call.pool.key, call.kind, inputs, call.parent, call.method, closed=closed
+    )
 
 
 def put_inputs(
@@ -238,98 +221,32 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     """Take up a durable call of the hub before this one."""
     record = t.registry.functions[event.function]
     call = Call(event.call, "", sizing.pool_of(t, record, event.version), event.kind, t.now)
-    call.durable = call.closed = True
+    call.durable, call.closed, call.cancelled = True, event.closed, event.cancelled
     call.done, call.failed = event.done, event.failed
     call.parent, call.method = event.parent, event.method
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
     t.calls[call.id] = call
-    put_inputs(t, call, event.inputs, closed=True, resent=True)
+    if call.parent:
+        _join_family(t, call)
+    put_inputs(t, call, event.inputs, closed=event.closed, resent=True)
     call.next_index = max(call.next_index, event.total)  # those with an outcome have been here, too
+    if not call.closed:
+        t.after(t.limits.client_grace, _untold, call)
 
 
-def call_cancelled(t: Tables, event: CallCancelled) -> None:
-    """Cancel a call or some of its inputs; harmless for what has ended."""
-    call = t.calls.get(event.call)
-    if call is not None:
-        cancel(t, call, event.indices)
-    if event.request:
-        t.emit(Answer(event.client, event.request, "done"))
-
-
-def cancel(t: Tables, call: Call, indices: Sequence[int] | None = None) -> None:
-    """Drop what waits, stop what runs."""
-    if indices is None:
-        call.cancelled = call.closed = True
-        items = list(call.inputs.values())
-        call.turns.drop(call)
-    else:
-        items = [call.inputs[i] for i in indices if i in call.inputs]
-    ended = []
-    for item in items:
-        if item.worker is not None:
-            if _has_company(item):  # the batch goes on for the others
-                leases.detach(item)
-                ended.append(outcomes.terminated(item))
-            else:
-                _stop_running(t, item)
-        else:
-            if item.crashes and item in call.pool.solo:
-                call.pool.solo.remove(item)
-            elif indices is not None:
-                call.turns.remove(item)
-            ended.append(outcomes.terminated(item))
-    outcomes.finish(t, call, ended)
-    t.touch(call.pool)
-    t.changed()
-
-
-def _has_company(item: Input) -> bool:
-    """Whether an input runs in a batch with others that are not cancelled."""
-    if not item.batch or item.worker is None:
-        return False
-    beside = (other for other in item.worker.leases.values() if other is not item)
-    return any(other.batch == item.batch and not other.cancelled for other in beside)
-
-
-def _stop_running(t: Tables, item: Input) -> None:
-    if not item.cancelled and item.worker is not None:
-        item.cancelled = True
-        t.emit(CancelLease(item.worker.id, item.lease))
-        t.after(t.limits.kill_grace, _kill_if_still, (item, item.lease))
-
-
-def _kill_if_still(t: Tables, what: tuple[Input, int]) -> None:
-    item, lease = what
-    if item.lease == lease and item.worker is not None and not item.worker.stopping:
-        item.worker.stopping = True
-        t.emit(StopWorker(item.worker.id, t.limits.kill_grace))
-
-
-def call_released(t: Tables, event: CallReleased) -> None:
-    """The caller is done with a call."""
-    call = t.calls.get(event.call)
-    if call is not None and call.client == event.client:
-        _release(t, call)
-
-
-def _release(t: Tables, call: Call) -> None:
-    call.watchers.discard(call.client)
-    if call.durable:
-        return
-    call.released = True
-    if call.ended:
-        outcomes.end_if_done(t, call)
-    else:
-        cancel(t, call)
+def _untold(t: Tables, call: Call) -> None:
+    """Nobody has come back to tell the rest of a call."""
+    if not call.closed and not call.client:
+        clients.give_up(t, call)
 
 
 def call_watched(t: Tables, event: CallWatched) -> None:
     """Tell a client of a call from now on; the store adds what was before."""
     call = t.calls.get(event.call)
-    if call is not None:
+    if call is not None and event.follow:
         call.watchers.add(event.client)
         outcomes.tell_progress(t, call)
-    t.emit(LoadCall(event.client, event.request, event.call))
+    t.emit(LoadCall(event.client, event.request, event.call, event.start, event.end))
 
 
 def items_wanted(t: Tables, event: ItemsWanted) -> None:

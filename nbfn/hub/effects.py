@@ -192,10 +192,12 @@ class DeliverEmission(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Accept(Effect):
-    """Tell a client that its durable call is on disk."""
+    """Tell a client that its durable call is on disk: the inputs below ``upto``, or all (``closed``)."""
 
     client: str
     call: str
+    upto: int = 0
+    closed: bool = True
     after_commit: bool = True
 
 
@@ -354,6 +356,14 @@ class SaveCall(Effect):
     inputs: Sequence[tuple[int, Payload]]
     parent: str = ""
     method: str = ""
+    closed: bool = True  # no more will come
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCancelled(Effect):
+    """Store that a durable call was cancelled: no hub may run its inputs again."""
+
+    call: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,8 +376,23 @@ class SaveOutcomes(Effect):
 
 @dataclass(frozen=True, slots=True)
 class LoadCall(Effect):
-    """Answer a watch from the store: the call and its outcomes so far."""
+    """Answer a request from the store: a watch, with outcomes from ``start`` to before ``end``; or
+    (``exists``) whether there is such a call.
+    """
 
     client: str
     request: int
     call: str
+    start: int = 0
+    end: int | None = None
+    exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadGraph(Effect):
+    """Answer a request for a call graph from the store; ``calls`` are those of the family that memory knows."""
+
+    client: str
+    request: int
+    call: str
+    calls: Sequence[str]

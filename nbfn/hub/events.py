@@ -139,6 +139,8 @@ class DefinitionLike(Protocol):
     @property
     def digest(self) -> str: ...
     @property
+    def module(self) -> str: ...
+    @property
     def is_generator(self) -> bool: ...
     @property
     def timeout(self) -> float: ...
@@ -424,6 +426,7 @@ class CallCancelled(Event):
     request: int
     call: str
     indices: Sequence[int] | None = None
+    terminate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,7 +439,19 @@ class CallReleased(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallWatched(Event):
-    """A client wants to hear of a call."""
+    """A client wants to hear of a call: of some inputs what is known, and what is to come if it follows."""
+
+    client: str
+    request: int
+    call: str
+    start: int = 0
+    end: int | None = None
+    follow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GraphWanted(Event):
+    """A client asks who called a call, and whom it called."""
 
     client: str
     request: int
@@ -475,6 +490,8 @@ class CallRestored(Event):
     failed: int
     parent: str = ""
     method: str = ""
+    closed: bool = True
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
         return
     call.done += len(new)
     call.failed += sum(outcome.status != _SUCCESS for outcome in new)
+    if call.id in t.family.members:
+        t.family.settle(call.id, [(o.index, o.status, o.worker) for o in new])
     if call.durable:
         t.emit(SaveOutcomes(call.id, new))
     else:
@@ -73,6 +75,10 @@ def end_if_done(t: Tables, call: Call) -> None:
     client = t.clients.get(call.client)
     if call.durable:
         t.note_ended(call.id)
+    elif call.parent:
+        above = t.calls.get(call.parent.partition(":")[0])
+        if above is not None and above.children:
+            above.children.discard(call.id)
     if client is not None:
         client.calls.discard(call.id)
         if not call.durable:

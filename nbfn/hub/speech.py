@@ -4,7 +4,7 @@ decisions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,9 @@ from nbfn.hub.records import Deployment
 from nbfn.hub.registry import FunctionRecord
 from nbfn.wire import messages as m
 from nbfn.wire.messages import Message
+
+#: Most outcomes, and most bytes of them, in one message.
+MOST_OUTCOMES, MOST_BYTES = 512, 4 * 1024 * 1024
 
 replace = msgspec.structs.replace
 
@@ -120,9 +123,10 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.BindVariant: _bind_variant,
     m.PutCall: _put_call,
     m.PutInputs: _put_inputs,
-    m.Cancel: lambda peer, x: events.CallCancelled(peer, x.request, x.call, x.indices),
+    m.Cancel: lambda peer, x: events.CallCancelled(peer, x.request, x.call, x.indices, x.terminate),
     m.Release: lambda peer, x: events.CallReleased(peer, x.call),
-    m.Watch: lambda peer, x: events.CallWatched(peer, x.request, x.call),
+    m.Watch: lambda peer, x: events.CallWatched(peer, x.request, x.call, x.start, x.end, x.follow),
+    m.GetCallGraph: lambda peer, x: events.GraphWanted(peer, x.request, x.call),
     m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
     m.FeedInput: lambda peer, x: events.InputFed(x.call, x.index, x.data),
     m.SetAutoscaler: _set_autoscaler,
@@ -160,6 +164,20 @@ def said(effect: Effect) -> tuple[str, Message]:
 def outputs(call: str, outcomes: Sequence[Outcome]) -> m.Outputs:
     """Return the message that carries outcomes."""
     return m.Outputs(call, tuple(_output(o) for o in outcomes))
+
+
+def parts(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
+    """Cut outcomes into messages that are not too large."""
+    part: list[Outcome] = []
+    size = 0
+    for outcome in outcomes:
+        part.append(outcome)
+        size += len(outcome.payload.data) if outcome.payload is not None else 0
+        if len(part) >= MOST_OUTCOMES or size >= MOST_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _output(o: Outcome) -> m.Output:
@@ -273,7 +291,7 @@ _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
     effects.Deliver: lambda x: (x.client, outputs(x.call, x.outcomes)),
     effects.DeliverItems: _items,
     effects.DeliverEmission: _emission,
-    effects.Accept: lambda x: (x.client, m.Accepted(x.call)),
+    effects.Accept: lambda x: (x.client, m.Accepted(x.call, x.upto, x.closed)),
     effects.RefuseCall: lambda x: (x.client, m.CallRefused(x.call, x.code, x.message)),
     effects.GrantWindow: lambda x: (x.client, m.Window(x.call, x.size)),
     effects.TellProgress: _progress,

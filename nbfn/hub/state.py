@@ -15,10 +15,13 @@ from nbfn.hub import (
     agenda,
     apps,
     calls,
+    cancellation,
+    clients,
     endpoints,
     events,
     fleet,
     grants,
+    graph,
     leases,
     sizing,
     supply,
@@ -37,6 +40,12 @@ from nbfn.hub.events import (
 from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Limits, Tables
 
+
+def _worker_exited(t: Tables, event: events.WorkerExited) -> None:
+    fleet.worker_exited(t, event)
+    clients.worker_gone(t, event.worker)
+
+
 _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.ClientJoined: apps.client_joined,
     events.ClientLost: apps.client_lost,
@@ -52,10 +61,11 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.WorkerUnwanted: apps.worker_unwanted,
     events.CallPut: calls.call_put,
     events.InputsPut: calls.inputs_put,
-    events.CallCancelled: calls.call_cancelled,
-    events.CallReleased: calls.call_released,
+    events.CallCancelled: cancellation.call_cancelled,
+    events.CallReleased: clients.call_released,
     events.CallWatched: calls.call_watched,
     events.CallRestored: calls.call_restored,
+    events.GraphWanted: graph.wanted,
     events.ItemsWanted: calls.items_wanted,
     events.InputFed: calls.input_fed,
     events.ResultsArrived: leases.results_arrived,
@@ -68,7 +78,7 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.WorkerBroken: fleet.worker_broken,
     events.WorkerLost: fleet.worker_lost,
     events.WorkerLeft: fleet.worker_left,
-    events.WorkerExited: fleet.worker_exited,
+    events.WorkerExited: _worker_exited,
     events.WorkerNotStarted: supply.worker_not_started,
     events.SecretPut: vault.secret_put,
     events.SecretDeleted: vault.secret_deleted,

@@ -9,26 +9,27 @@ the figures behind this: promises.md 1.2.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from nbfn.exception import ServiceError, VersionError
+from nbfn.hub.archive import Archive, StoredCall, StoredGraph
 from nbfn.hub.effects import (
     Effect,
     ForgetApp,
     LoadCall,
-    Outcome,
+    LoadGraph,
     SaveApp,
     SaveCall,
+    SaveCancelled,
     SaveEnvironments,
     SaveFunction,
     SaveOutcomes,
@@ -41,7 +42,6 @@ from nbfn.hub.events import (
 )
 from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
-from nbfn.types import InputStatus
 from nbfn.wire.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
@@ -76,44 +76,24 @@ _MIGRATIONS = (
     CREATE TABLE deployments (app TEXT NOT NULL, version INTEGER NOT NULL, deployment BLOB NOT NULL,
         PRIMARY KEY (app, version)) WITHOUT ROWID;
     CREATE TABLE environments (name TEXT PRIMARY KEY, created REAL NOT NULL);
+    ALTER TABLE calls ADD COLUMN closed INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE calls ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE calls ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX calls_parent ON calls (parent);
     """,
 )
 
 #: Seconds that the maker of a kept payload part has to tell of it.
 BLOB_GRACE = 3600.0
+#: Seconds between two looks for what has expired.
+EXPIRE_EVERY = 3600.0
 #: Most turns in one transaction.
 GROUP = 2000
 
-_payload = msgspec.msgpack.Decoder(Payload)
 _definition = msgspec.msgpack.Decoder(Definition)
 _variant = msgspec.msgpack.Decoder(Variant)
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class _Outcome(msgspec.Struct, array_like=True):
-    """An `Outcome` as a row."""
-
-    index: int
-    status: int
-    payload: Payload | None
-    fault: tuple[str, str, dict[str, Any]] | None
-    duration: float
-    worker: str
-    attempt: int
-
-
-_outcome = msgspec.msgpack.Decoder(_Outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCall:
-    """A durable call as the store has it; the answer to a `LoadCall`."""
-
-    watch: LoadCall
-    function: str = ""
-    kind: str = ""
-    total: int = 0
-    outcomes: Sequence[Outcome] = ()
+_LOADS = frozenset({LoadCall, LoadGraph})
 
 
 class Store:
@@ -131,7 +111,6 @@ class Store:
 
     def __init__(self, path: Path, blobs: Path, retention: float) -> None:
         self._blobs = blobs
-        self._retention = retention
         self._path = path
         try:
             self._connection = _open(path)
@@ -140,10 +119,11 @@ class Store:
                 f"{path} cannot be read ({error}). Move it away, with what is named {path.name}-*, and a new one "
                 "is made; what was deployed and spawned is in the old one."
             ) from error
+        self._archive = Archive(self._connection, retention)
         self._queue: queue.SimpleQueue[tuple[Sequence[Effect], Sequence[Effect]] | None] = (
             queue.SimpleQueue()
         )
-        self._done: queue.SimpleQueue[Effect | StoredCall] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Effect | StoredCall | StoredGraph] = queue.SimpleQueue()
         self._wake: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="nbfn-store", daemon=True)
 
@@ -198,44 +178,12 @@ class Store:
         return [SecretRecord(n, e, msgspec.msgpack.decode(v), c) for e, n, v, c in rows]
 
     def load_unfinished(self) -> list[CallRestored]:
-        """Return the durable calls that still have inputs to run."""
-        inputs: dict[str, list[tuple[int, Payload]]] = {}
-        for call, number, blob in self._connection.execute(
-            "SELECT call, number, payload FROM inputs ORDER BY call, number"
-        ):
-            inputs.setdefault(call, []).append((number, _payload.decode(blob)))
-        found = []
-        for call, waiting in inputs.items():
-            row = self._connection.execute(
-                "SELECT function, version, kind, total, parent, method FROM calls WHERE id = ?",
-                (call,),
-            ).fetchone()
-            outcomes = self._outcomes(call)
-            failed = sum(outcome.status != InputStatus.SUCCESS for outcome in outcomes)
-            function, version, kind, total, parent, method = row
-            found.append(
-                CallRestored(
-                    call=call,
-                    function=function,
-                    version=version,
-                    kind=kind,
-                    inputs=waiting,
-                    total=total,
-                    done=len(outcomes),
-                    failed=failed,
-                    parent=parent,
-                    method=method,
-                )
-            )
-        return found
+        """Return the durable calls that still have inputs to run, or to get."""
+        return self._archive.unfinished()
 
     def load_ended(self, most: int) -> list[str]:
         """Return the latest durable calls that have all their outcomes, the oldest of them first."""
-        rows = self._connection.execute(
-            "SELECT id FROM calls WHERE id NOT IN (SELECT call FROM inputs) ORDER BY created DESC LIMIT ?",
-            (most,),
-        )
-        return [row[0] for row in rows][::-1]
+        return self._archive.ended(most)
 
     def start(self, wake: Callable[[], None]) -> None:
         """Start the writer; ``wake`` is called, from its thread, when `finished` has something."""
@@ -250,7 +198,7 @@ class Store:
         """
         self._queue.put((saves, then))
 
-    def finished(self) -> list[Effect | StoredCall]:
+    def finished(self) -> list[Effect | StoredCall | StoredGraph]:
         """Return what may be said now."""
         ready = []
         while not self._done.empty():
@@ -268,7 +216,7 @@ class Store:
 
     def _run(self) -> None:
         self._expire()
-        while (turn := self._queue.get()) is not None:
+        while (turn := self._next()) is not None:
             gathered = [turn]
             while len(gathered) < GROUP and not self._queue.empty():
                 following = self._queue.get_nowait()
@@ -278,15 +226,25 @@ class Store:
                 gathered.append(following)
             self._commit(gathered)
 
+    def _next(self) -> tuple[Sequence[Effect], Sequence[Effect]] | None:
+        """Return the next turn's work, None for the end; what has expired is dropped in between."""
+        while True:
+            if time.monotonic() - self._expired_at >= EXPIRE_EVERY:
+                self._expire()
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=EXPIRE_EVERY)
+
     def _commit(self, gathered: list[tuple[Sequence[Effect], Sequence[Effect]]]) -> None:
-        saves = [save for turn, _ in gathered for save in turn if not isinstance(save, LoadCall)]
+        saves = [save for turn, _ in gathered for save in turn if type(save) not in _LOADS]
         spent = self._save_all(saves) if saves else []
         for payload in spent:
             self._delete_blobs(payload)
         for turn, then in gathered:
             for save in turn:
                 if isinstance(save, LoadCall):
-                    self._done.put(self._load_call(save))
+                    self._done.put(self._archive.call(save))
+                elif isinstance(save, LoadGraph):
+                    self._done.put(self._archive.graph(save))
             for effect in then:
                 self._done.put(effect)
         self._wake()
@@ -335,20 +293,11 @@ class Store:
             case SaveSecret():
                 self._save_secret(save)
             case SaveCall():
-                count = len(save.inputs)
-                execute(
-                    "INSERT INTO calls (id, function, version, kind, created, total, parent, method) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total",
-                    (
-                        *(save.call, save.function, save.version, save.kind, time.time(), count),
-                        *(save.parent, save.method),
-                    ),
-                )
-                given = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
-                self._connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", given)
+                self._archive.save_call(save)
+            case SaveCancelled():
+                self._archive.save_cancelled(save.call)
             case SaveOutcomes():
-                for outcome in save.outcomes:
-                    self._save_outcome(save.call, outcome, spent)
+                spent.extend(self._archive.save_outcomes(save))
 
     def _save_function(self, save: SaveFunction) -> None:
         record: FunctionRecord = save.record
@@ -400,72 +349,23 @@ class Store:
             row = (*key, _encode(dict(save.values)), save.created)
             self._connection.execute("INSERT INTO secrets VALUES (?, ?, ?, ?)", row)
 
-    def _save_outcome(self, call: str, outcome: Outcome, spent: list[Payload]) -> None:
-        key = (call, outcome.index)
-        row = self._connection.execute(
-            "SELECT payload FROM inputs WHERE call = ? AND number = ?", key
-        ).fetchone()
-        if row is not None:
-            spent.append(_payload.decode(row[0]))
-        self._connection.execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
-        fields = (outcome.index, outcome.status, outcome.payload, outcome.fault, outcome.duration)
-        blob = _encode(_Outcome(*fields, outcome.worker, outcome.attempt))
-        self._connection.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", (*key, blob))
-
-    def _load_call(self, watch: LoadCall) -> StoredCall:
-        row = self._connection.execute(
-            "SELECT function, kind, total FROM calls WHERE id = ?", (watch.call,)
-        ).fetchone()
-        if row is None:
-            return StoredCall(watch)
-        function, kind, total = row
-        return StoredCall(watch, function, kind, total, self._outcomes(watch.call))
-
-    def _outcomes(self, call: str) -> list[Outcome]:
-        rows = self._connection.execute(
-            "SELECT outcome FROM outcomes WHERE call = ? ORDER BY number", (call,)
-        )
-        decoded = (_outcome.decode(row[0]) for row in rows)
-        return [
-            Outcome(o.index, o.status, o.payload, o.fault, o.duration, o.worker, o.attempt)
-            for o in decoded
-        ]
-
     def _expire(self) -> None:
-        """Drop calls over their retention that have ended, with what they kept on disk."""
-        old = time.time() - self._retention
-        calls = [
-            row[0]
-            for row in self._connection.execute(
-                "SELECT id FROM calls WHERE created < ? AND id NOT IN (SELECT call FROM inputs)",
-                (old,),
-            )
-        ]
+        """Drop what was kept for its time, in the database and beside it."""
+        self._expired_at = time.monotonic()
         with self._connection:
-            for call in calls:
-                for outcome in self._outcomes(call):
-                    self._delete_blobs(outcome.payload)
-                self._connection.execute("DELETE FROM outcomes WHERE call = ?", (call,))
-                self._connection.execute("DELETE FROM calls WHERE id = ?", (call,))
+            count = self._archive.expire(self._delete_blobs)
         self._sweep_blobs()
-        if calls:
-            _log.info("%d calls are over their retention and were dropped", len(calls))
+        if count:
+            _log.info("the outcomes of %d calls are over their retention and were dropped", count)
 
     def _sweep_blobs(self) -> None:
         """Delete kept payload parts that no row names: their maker was killed before it could say so."""
-        execute = self._connection.execute
+        definitions = self._connection.execute("SELECT definition FROM versions")
         named = {
             segment.name
             for payload in (
-                *(
-                    _definition.decode(row[0]).payload
-                    for row in execute("SELECT definition FROM versions")
-                ),
-                *(_payload.decode(row[0]) for row in execute("SELECT payload FROM inputs")),
-                *(
-                    _outcome.decode(row[0]).payload
-                    for row in execute("SELECT outcome FROM outcomes")
-                ),
+                *(_definition.decode(row[0]).payload for row in definitions),
+                *self._archive.payloads(),
             )
             if payload is not None
             for segment in payload.segments

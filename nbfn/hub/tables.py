@@ -24,6 +24,7 @@ from nbfn.hub.events import (
     Payload,
     ScheduleLike,
 )
+from nbfn.hub.family import Family
 from nbfn.hub.registry import FunctionRecord, Registry, SecretRecord
 from nbfn.types import InputStatus
 
@@ -79,6 +80,7 @@ class Call:
 
     __slots__ = (
         "cancelled",
+        "children",
         "client",
         "closed",
         "created",
@@ -112,7 +114,8 @@ class Call:
         self.pool = pool
         self.kind = kind
         self.created = now
-        self.parent = ""  # the input whose code made it, if one did
+        self.parent = ""  # the input whose code made it, if one did: call and index
+        self.children: set[str] | None = None  # calls that its code made and waits for
         self.method = ""  # of a class
         self.deployment = 0  # of its App, if it is to stay with one
         self.durable = False
@@ -423,6 +426,7 @@ class Tables:
         self.agenda: dict[str, Appointment] = {}  # by Function
         self.next_appointment = math.inf
         self.wall_before = -math.inf  # people's time when the agenda was looked at
+        self.family = Family()
         self.dirty: dict[tuple[str, int], Pool] = {}
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started

@@ -471,7 +471,7 @@ class PutCall(Message):
     closed: bool = True
     durable: bool = False
     resent: bool = False
-    parent: str = ""  # input id of the caller, when called from inside a worker
+    parent: str = ""  # the caller's call and index ("fc-...:3"), when called from inside a worker
     total: int | None = None  # inputs there will be, where the caller knows
     method: str = ""  # which one, when the Function is a class
     deployment: int = 0  # of the App: what is called from inside stays with it, too
@@ -487,15 +487,28 @@ class PutInputs(Message):
 
 
 class Cancel(Message):
-    """Cancel a call, or some inputs of it."""
+    """Cancel a call, or some inputs of it; ``terminate`` ends the workers that run them as well."""
 
     request: int
     call: str
     indices: tuple[int, ...] | None = None
+    terminate: bool = False
 
 
 class Watch(Message):
-    """Send me this call's state (`CallInfo`), its outputs so far and those to come."""
+    """Send me the outputs that this call has with an index from ``start`` to before ``end``, then
+    its state (`CallInfo`), and if I ``follow`` it, all outputs to come.
+    """
+
+    request: int
+    call: str
+    start: int = 0
+    end: int | None = None
+    follow: bool = True
+
+
+class GetCallGraph(Message):
+    """Ask for the whole family of a call: who called it, and whom it called."""
 
     request: int
     call: str
@@ -729,9 +742,11 @@ class DefinitionTold(Message):
 
 
 class Accepted(Message):
-    """A durable call is on disk."""
+    """A durable call is on disk: its inputs below ``upto``, or all there will be (``closed``)."""
 
     call: str
+    upto: int = 0
+    closed: bool = True
 
 
 class CallRefused(Message):
@@ -817,6 +832,27 @@ class CallInfo(Message):
     num_inputs: int
     closed: bool
     name: str = ""
+    ended: bool = False  # every input has its outcome
+    expired: bool = False  # ... which was kept long enough and is gone
+
+
+class Relative(Data):
+    """One input in a call graph."""
+
+    call: str
+    index: int
+    parent: str  # the caller's call and index, empty for a root
+    status: int
+    function: str
+    module: str
+    worker: str
+
+
+class CallGraph(Message):
+    """Answer to `GetCallGraph`: the inputs of the family, callers before those they called."""
+
+    request: int
+    inputs: tuple[Relative, ...]
 
 
 class AutoscalerSet(Message):
@@ -1127,6 +1163,7 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     PutInputs,
     Cancel,
     Watch,
+    GetCallGraph,
     Release,
     TakeItems,
     FeedInput,
@@ -1179,6 +1216,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Emission,
     Progress,
     CallInfo,
+    CallGraph,
     AutoscalerSet,
     Stats,
     Overview,

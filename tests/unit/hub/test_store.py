@@ -131,7 +131,8 @@ def test_calls_over_their_retention_go_unless_they_still_run(tmp_path: Path) -> 
     opened.save(call("fc-done", 1), fx.SaveOutcomes("fc-done", [outcome(0)]), call("fc-waits", 1))
     opened.store.close()
     again = Opened(tmp_path, retention=-1.0)
-    assert watch(again, "fc-done").function == ""
+    expired = watch(again, "fc-done")
+    assert (expired.ended, expired.expired, expired.outcomes) == (True, True, [])
     assert watch(again, "fc-waits").function == "fu-1"
     again.store.close()
 

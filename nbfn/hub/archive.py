@@ -1,0 +1,287 @@
+"""The durable calls on disk: their inputs, their outcomes, who called whom. Part of the store, on its connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nbfn.hub.effects import LoadCall, LoadGraph, Outcome, SaveCall, SaveOutcomes
+from nbfn.hub.events import CallRestored
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Payload
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: Seconds that a call is remembered whose outcomes are gone: "expired" can be told from "never known".
+HISTORY = 30 * 86400.0
+#: Most inputs of one family that are looked up.
+MOST_RELATIVES = 5000
+
+_payload = msgspec.msgpack.Decoder(Payload)
+_encode = msgspec.msgpack.Encoder().encode
+
+#: Calls that have all their outcomes.
+_ENDED = "closed AND id NOT IN (SELECT call FROM inputs)"
+
+
+class _Outcome(msgspec.Struct, array_like=True):
+    """An `Outcome` as a row."""
+
+    index: int
+    status: int
+    payload: Payload | None
+    fault: tuple[str, str, dict[str, Any]] | None
+    duration: float
+    worker: str
+    attempt: int
+
+
+_outcome = msgspec.msgpack.Decoder(_Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A durable call as it is on disk; the answer to a `LoadCall`."""
+
+    watch: LoadCall
+    function: str = ""
+    kind: str = ""
+    total: int = 0
+    outcomes: Sequence[Outcome] = ()
+    closed: bool = True
+    ended: bool = False
+    expired: bool = False
+
+
+class StoredRelative(msgspec.Struct, frozen=True):
+    """One input of a family, as it is on disk."""
+
+    call: str
+    index: int
+    parent: str
+    status: int
+    worker: str
+    function: str
+    version: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGraph:
+    """What is on disk of a family; the answer to a `LoadGraph`."""
+
+    wanted: LoadGraph
+    relatives: Sequence[StoredRelative]
+
+
+class Archive:
+    """The tables of durable calls.
+
+    Args:
+        connection: To the database.
+        retention: Seconds that outcomes are kept.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, retention: float) -> None:
+        self._connection = connection
+        self._retention = retention
+
+    # --- saving ---
+
+    def save_call(self, save: SaveCall) -> None:
+        """Save a call, or more of it."""
+        self._connection.execute(
+            "INSERT INTO calls (id, function, version, kind, created, total, parent, method, closed) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total, "
+            "closed = max(closed, excluded.closed)",
+            (
+                *(save.call, save.function, save.version, save.kind, time.time()),
+                *(len(save.inputs), save.parent, save.method, save.closed),
+            ),
+        )
+        rows = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
+        self._connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", rows)
+
+    def save_cancelled(self, call: str) -> None:
+        """Save that a call was cancelled, before its inputs have ended."""
+        self._connection.execute("UPDATE calls SET cancelled = 1 WHERE id = ?", (call,))
+
+    def save_outcomes(self, save: SaveOutcomes) -> list[Payload]:
+        """Save outcomes in the place of their inputs; return what these leave behind."""
+        spent = []
+        execute = self._connection.execute
+        for outcome in save.outcomes:
+            key = (save.call, outcome.index)
+            row = execute(
+                "SELECT payload FROM inputs WHERE call = ? AND number = ?", key
+            ).fetchone()
+            if row is not None:
+                spent.append(_payload.decode(row[0]))
+            execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
+            fields = (outcome.index, outcome.status, outcome.payload, outcome.fault)
+            made_by = (outcome.duration, outcome.worker, outcome.attempt)
+            blob = _encode(_Outcome(*fields, *made_by))
+            execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", (*key, blob))
+        return spent
+
+    # --- loading ---
+
+    def unfinished(self) -> list[CallRestored]:
+        """Return the calls that still have inputs to run, or to get."""
+        inputs: dict[str, list[tuple[int, Payload]]] = {
+            row[0]: [] for row in self._connection.execute("SELECT id FROM calls WHERE NOT closed")
+        }
+        for call, number, blob in self._connection.execute(
+            "SELECT call, number, payload FROM inputs ORDER BY call, number"
+        ):
+            inputs.setdefault(call, []).append((number, _payload.decode(blob)))
+        return [self._restored(call, waiting) for call, waiting in inputs.items()]
+
+    def _restored(self, call: str, waiting: Sequence[tuple[int, Payload]]) -> CallRestored:
+        columns = "function, version, kind, total, parent, method, closed, cancelled"
+        row = self._connection.execute(
+            f"SELECT {columns} FROM calls WHERE id = ?",  # noqa: S608 - a constant
+            (call,),
+        ).fetchone()
+        function, version, kind, total, parent, method, closed, cancelled = row
+        outcomes = self.outcomes(call)
+        return CallRestored(
+            call=call,
+            function=function,
+            version=version,
+            kind=kind,
+            inputs=waiting,
+            total=total,
+            done=len(outcomes),
+            failed=sum(outcome.status != InputStatus.SUCCESS for outcome in outcomes),
+            parent=parent,
+            method=method,
+            closed=bool(closed),
+            cancelled=bool(cancelled),
+        )
+
+    def ended(self, most: int) -> list[str]:
+        """Return the latest calls that have all their outcomes, the oldest of them first."""
+        rows = self._connection.execute(
+            f"SELECT id FROM calls WHERE {_ENDED} ORDER BY created DESC LIMIT ?",  # noqa: S608 - a constant
+            (most,),
+        )
+        return [row[0] for row in rows][::-1]
+
+    def call(self, watch: LoadCall) -> StoredCall:
+        """Return a call with those of its outcomes that are asked for."""
+        row = self._connection.execute(
+            "SELECT function, kind, total, closed, expired, EXISTS (SELECT 1 FROM inputs WHERE call = id) "
+            "FROM calls WHERE id = ?",
+            (watch.call,),
+        ).fetchone()
+        if row is None:
+            return StoredCall(watch)
+        function, kind, total, closed, expired, waiting = row
+        return StoredCall(
+            watch,
+            function,
+            kind,
+            total,
+            self.outcomes(watch.call, watch.start, watch.end),
+            closed=bool(closed),
+            ended=bool(closed) and not waiting,
+            expired=bool(expired),
+        )
+
+    def outcomes(self, call: str, start: int = 0, end: int | None = None) -> list[Outcome]:
+        """Return outcomes of a call, by index."""
+        rows = self._connection.execute(
+            "SELECT outcome FROM outcomes WHERE call = ? AND number >= ? AND (? IS NULL OR number < ?) "
+            "ORDER BY number",
+            (call, start, end, end),
+        )
+        decoded = (_outcome.decode(row[0]) for row in rows)
+        return [
+            Outcome(o.index, o.status, o.payload, o.fault, o.duration, o.worker, o.attempt)
+            for o in decoded
+        ]
+
+    # --- families ---
+
+    def graph(self, wanted: LoadGraph) -> StoredGraph:
+        """Return what is on disk of the family of some calls: up to the roots, and down from there."""
+        found: dict[str, None] = dict.fromkeys(wanted.calls)
+        for call in wanted.calls:
+            while (call := self._parent(call)) and call not in found:
+                found[call] = None
+        relatives: list[StoredRelative] = []
+        below = list(found)
+        while below and len(relatives) < MOST_RELATIVES:
+            call = below.pop()
+            relatives.extend(self._inputs_of(call, MOST_RELATIVES - len(relatives)))
+            for row in self._connection.execute(
+                "SELECT id FROM calls WHERE parent > ? AND parent < ?", (f"{call}:", f"{call};")
+            ):
+                if row[0] not in found:
+                    found[row[0]] = None
+                    below.append(row[0])
+        return StoredGraph(wanted, relatives)
+
+    def _parent(self, call: str) -> str:
+        row = self._connection.execute("SELECT parent FROM calls WHERE id = ?", (call,)).fetchone()
+        return str(row[0]).partition(":")[0] if row is not None else ""
+
+    def _inputs_of(self, call: str, most: int) -> Iterable[StoredRelative]:
+        row = self._connection.execute(
+            "SELECT parent, function, version, method FROM calls WHERE id = ?", (call,)
+        ).fetchone()
+        if row is None:
+            return
+        parent, function, version, method = row
+        pending = int(InputStatus.PENDING)
+        for (index,) in self._connection.execute(
+            "SELECT number FROM inputs WHERE call = ? ORDER BY number LIMIT ?", (call, most)
+        ):
+            yield StoredRelative(call, index, parent, pending, "", function, version, method)
+        for (blob,) in self._connection.execute(
+            "SELECT outcome FROM outcomes WHERE call = ? ORDER BY number LIMIT ?", (call, most)
+        ):
+            o = _outcome.decode(blob)
+            yield StoredRelative(
+                call, o.index, parent, o.status, o.worker, function, version, method
+            )
+
+    # --- forgetting ---
+
+    def expire(self, drop: Callable[[Payload | None], None]) -> int:
+        """Drop the outcomes that were kept for their time, and calls that nobody will ask for; return how many.
+
+        Args:
+            drop: Deletes what a payload has beside the database.
+        """
+        now = time.time()
+        execute = self._connection.execute
+        calls = [
+            row[0]
+            for row in execute(
+                f"SELECT id FROM calls WHERE created < ? AND NOT expired AND {_ENDED}",  # noqa: S608 - a constant
+                (now - self._retention,),
+            )
+        ]
+        for call in calls:
+            for outcome in self.outcomes(call):
+                drop(outcome.payload)
+            execute("DELETE FROM outcomes WHERE call = ?", (call,))
+            execute("UPDATE calls SET expired = 1 WHERE id = ?", (call,))
+        execute(
+            "DELETE FROM calls WHERE expired AND created < ?", (now - self._retention - HISTORY,)
+        )
+        return len(calls)
+
+    def payloads(self) -> Iterable[Payload | None]:
+        """Yield every payload that is needed."""
+        for row in self._connection.execute("SELECT payload FROM inputs"):
+            yield _payload.decode(row[0])
+        for row in self._connection.execute("SELECT outcome FROM outcomes"):
+            yield _outcome.decode(row[0]).payload

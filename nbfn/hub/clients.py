@@ -1,0 +1,90 @@
+"""Clients that come and go, and what becomes of their calls."""
+
+from __future__ import annotations
+
+from nbfn.hub import cancellation, outcomes, supply
+from nbfn.hub.effects import DiscardClient, SaveCall
+from nbfn.hub.events import CallReleased, ClientJoined, ClientLost
+from nbfn.hub.tables import Call, Client, Tables
+
+#: Seconds unused blank workers stay after the last client of their Python left.
+BLANKS_LINGER = 60.0
+
+
+def client_joined(t: Tables, event: ClientJoined) -> None:
+    """A client is here: ready its Python, so that its first call finds a worker."""
+    client = t.clients.get(event.client)
+    if client is None:
+        client = t.clients[event.client] = Client(
+            event.client, event.name, event.executable, event.worker
+        )
+    client.connected = True
+    if event.executable:
+        t.blanks.setdefault(event.executable, {})
+        t.supply_due = True
+    t.changed()
+
+
+def client_lost(t: Tables, event: ClientLost) -> None:
+    """A client's connection ended; its calls wait for it a while."""
+    client = t.clients.get(event.client)
+    if client is not None and client.connected:
+        client.connected = False
+        t.after(t.limits.client_grace, _gone_by_now, client)
+        t.changed()
+
+
+def _gone_by_now(t: Tables, client: Client) -> None:
+    if not client.connected and t.clients.get(client.id) is client:
+        _gone(t, client)
+
+
+def worker_gone(t: Tables, worker: str) -> None:
+    """A worker process ended: what its code waited for, nobody waits for any more."""
+    for client in [client for client in t.clients.values() if client.worker == worker]:
+        _gone(t, client)
+
+
+def _gone(t: Tables, client: Client) -> None:
+    del t.clients[client.id]
+    for call_id in list(client.calls):
+        call = t.calls.get(call_id)
+        if call is None:
+            continue
+        if call.durable and not call.closed:
+            give_up(t, call)
+        elif t.registry.apps[call.pool.record.app_id].detached and not client.worker:
+            call.released = True  # nobody hears its outcomes, but it goes on
+        else:
+            _release(t, call)
+    t.emit(DiscardClient(client.id))
+    if client.executable:
+        t.after(BLANKS_LINGER, supply.release_blanks, client.executable)
+    t.changed()
+
+
+def give_up(t: Tables, call: Call) -> None:
+    """End a durable call whose client is gone before it has told all inputs: it is cancelled."""
+    call.closed = True
+    t.emit(SaveCall(call.id, *call.pool.key, call.kind, (), call.parent, call.method))
+    cancellation.cancel(t, call)
+    outcomes.end_if_done(t, call)
+
+
+def call_released(t: Tables, event: CallReleased) -> None:
+    """The caller, or one who looked on, is done with a call."""
+    call = t.calls.get(event.call)
+    if call is not None:
+        call.watchers.discard(event.client)
+        if call.client == event.client:
+            _release(t, call)
+
+
+def _release(t: Tables, call: Call) -> None:
+    if call.durable:
+        return
+    call.released = True
+    if call.ended:
+        outcomes.end_if_done(t, call)
+    else:
+        cancellation.cancel(t, call)

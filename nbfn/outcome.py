@@ -1,0 +1,70 @@
+"""Outcomes on the caller's side: the value or the error of one input, as the caller sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbfn import exception
+from nbfn.types import InputStatus
+from nbfn.wire import failure
+from nbfn.wire.messages import Output, Payload
+from nbfn.wire.payload import Carrier
+
+
+def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
+    """Return the value of an outcome, or raise its error. Runs on the caller's thread.
+
+    Args:
+        carrier: Of this process.
+        output: The outcome.
+        name: The Function's name, for notes and messages.
+        call_id: The call's id, likewise.
+    """
+    __tracebackhide__ = True
+    if output.status != InputStatus.SUCCESS:
+        raise _error_of(carrier, output, name, call_id)
+    if output.payload is None:
+        return None
+    try:
+        return value_of(carrier, output.payload, name)
+    finally:
+        carrier.discard(output.payload)
+
+
+def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
+    """Return a value that a Function returned or yielded.
+
+    Raises:
+        ExecutionError: If it cannot be rebuilt in this process.
+    """
+    __tracebackhide__ = True
+    try:
+        return carrier.load(payload)
+    except exception.DeserializationError as error:
+        raise exception.ExecutionError(
+            f"Could not deserialize the result of {name!r} due to an error here: {error}"
+        ) from error.__cause__
+
+
+def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> BaseException:
+    """Return the error of a failed outcome, with a note that says where and when it happened."""
+    error: BaseException
+    if output.fault is not None:
+        fault = output.fault
+        error = exception.from_fault(fault.code, fault.message, fault.details)
+    elif output.payload is not None:
+        error = failure.load_exception(carrier, output.payload)
+        carrier.discard(output.payload)
+    else:
+        error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
+    if output.worker:
+        times = f", attempt {output.attempt}" if output.attempt > 1 else ""
+        error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({call_id})")
+    return error
+
+
+def outcome_name(status: int) -> str:
+    """Return how an observer is told of an outcome: success, failure or terminated."""
+    if status == InputStatus.SUCCESS:
+        return "success"
+    return "terminated" if status == InputStatus.TERMINATED else "failure"
