@@ -39,6 +39,11 @@ def review(t: Tables) -> None:
     _note_next(t)
 
 
+def waits(t: Tables) -> bool:
+    """Whether there is something to be called by itself, sooner or later."""
+    return any(_anchor(t, one.record) is not None for one in t.agenda.values())
+
+
 def run(t: Tables) -> None:
     """Call what is due."""
     if not t.agenda:
@@ -62,8 +67,8 @@ def run(t: Tables) -> None:
 
 def _anchor(t: Tables, record: FunctionRecord) -> float | None:
     """Return when a scheduled Function was deployed, or its run began; None when it is not to be called by itself."""
-    app = t.registry.apps[record.app_id]
-    if record.base or not record.live or app.stopped is not None:
+    app = t.registry.apps.get(record.app_id)
+    if app is None or app.stopped is not None or record.base or not record.live:
         return None
     if app.deployed or app.scoped:
         return app.anchors.get(record.name, app.created)

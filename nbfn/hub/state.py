@@ -163,7 +163,7 @@ class State:
         t = self.tables
         return (
             bool(t.calls)
-            or bool(t.agenda)
+            or agenda.waits(t)
             or any(client.connected and client.executable for client in t.clients.values())
             or any(p.settings.min_containers and not p.retired for p in t.pools.values())
             or endpoints.deployed(t)

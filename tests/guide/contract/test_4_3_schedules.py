@@ -121,6 +121,25 @@ def test_it_runs_while_the_app_is_deployed_and_not_before(tmp_path: Path) -> Non
     assert len(scheduled()) == ended
 
 
+def test_it_runs_while_an_ephemeral_run_is_open(tmp_path: Path) -> None:
+    app = ticking(tmp_path, "open")
+    with app.run():
+        wait_until(lambda: count(tmp_path)() >= 2)
+    ended = len(scheduled("open"))
+    assert nbfn.App().function(name="other")(lambda: 1).remote() == 1
+    assert len(scheduled("open")) == ended
+
+
+def test_it_ends_when_the_app_is_stopped(tmp_path: Path) -> None:
+    app = ticking(tmp_path, "stopped")
+    app.deploy()
+    wait_until(lambda: count(tmp_path)() >= 1)
+    Client.attach().stop_app(app.app_id or "")
+    ended = len(scheduled("stopped"))
+    assert nbfn.App().function(name="another")(lambda: 1).remote() == 1
+    assert len(scheduled("stopped")) == ended
+
+
 def test_a_failure_is_logged(hub_home: Path) -> None:
     app = nbfn.App("app-of-failing")
 

@@ -190,3 +190,48 @@ def test_nonsense_is_refused() -> None:
     world.schedule(cron="what?")
     (refusal,) = (effect for effect in world.told if isinstance(effect, fx.Refuse))
     assert (refusal.code, world.functions) == ("invalid", {})
+
+
+def test_a_redeploy_anchors_a_period_anew_and_not_a_line() -> None:
+    world = Clocked()
+    world.schedule("every", minutes=10)
+    world.schedule("hourly", cron="0 * * * *")
+    world.until(NINE + 300)
+    world.put(e.AppDeployed("cl-1", 1, "app", "", {"every": 1, "hourly": 1}, strategy="rolling"))
+    unchanged = {one.record.name: one.due for one in world.state.tables.agenda.values()}
+    assert unchanged == {"every": NINE + 600, "hourly": NINE + 3600}  # it was no deployment
+    world.schedule("every", digest="2", minutes=10)
+    world.schedule("hourly", digest="2", cron="0 * * * *")
+    again = {one.record.name: one.due for one in world.state.tables.agenda.values()}
+    assert again == {"every": NINE + 900, "hourly": NINE + 3600}
+
+
+def run(world: Clocked) -> None:
+    """Open an ephemeral App with a scheduled Function in it."""
+    world.put(e.AppBegun("cl-1", 1, "ap-1", "mine", "", detached=False))
+    made = msgspec.structs.replace(definition(), schedule=Schedule(NOTHING, minutes=1))
+    world.put(e.FunctionPut("cl-1", 1, "mine", "ap-1", "", made))
+
+
+def test_it_runs_while_an_ephemeral_app_is_open_and_ends_with_it() -> None:
+    world = Clocked()
+    run(world)
+    assert world.until(NINE + 120) == 2
+    world.put(e.AppStopped("cl-1", 1, "ap-1"))
+    assert world.until(NINE + 600) == 0
+
+
+def test_it_ends_with_the_owner_of_an_ephemeral_app_and_no_longer_keeps_the_hub() -> None:
+    world = Clocked()
+    run(world)
+    world.put(e.ClientLost("cl-1"))
+    world.wait(60.0)
+    assert not world.state.needed()
+    assert world.until(NINE + 600) == 0
+
+
+def test_what_a_process_registers_without_running_its_app_is_not_called() -> None:
+    world = Clocked()
+    made = msgspec.structs.replace(definition(), schedule=Schedule(NOTHING, minutes=1))
+    world.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", made))
+    assert world.until(NINE + 600) == 0
