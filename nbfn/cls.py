@@ -222,9 +222,9 @@ class Cls(Varying):
         Raises:
             AttributeError: If it is not known yet; `hydrate` first.
         """
-        if self._origin.state is None:
+        if (known := self._origin.id) is None:
             raise AttributeError(f"{self!r} has no id yet: call its hydrate() first.")
-        return f"cs-{self._origin.state.info.id[3:]}"
+        return f"cs-{known[3:]}"
 
     def _varied(self, changes: Variant, shown: str) -> Self:
         """See `Varying`."""

@@ -279,9 +279,9 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
         Raises:
             AttributeError: If it is not known yet; `hydrate` first.
         """
-        if self._origin.state is None:
+        if (known := self._origin.id) is None:
             raise AttributeError(f"{self!r} has no id yet: call it, or its hydrate(), first.")
-        return self._origin.state.info.id
+        return known
 
     @property
     def is_generator(self) -> bool:

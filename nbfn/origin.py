@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from nbfn.client import Client, attached
 from nbfn.config import default_environment
 from nbfn.definition import Home, Live, variant_digest
 from nbfn.exception import InvalidError, SerializationError
+from nbfn.modules import users_level
 from nbfn.parameters import check_size, encoded, only_keywords
 from nbfn.session import this_environment
 from nbfn.snapshot import HANDLES, Snapshot
 from nbfn.variant import applied
 from nbfn.wire import messages
-from nbfn.wire.messages import Definition, Message, Payload, Variant
+from nbfn.wire.messages import Definition, FunctionInfo, Message, Payload, Variant
 
 #: Variants that an origin remembers to have bound.
 BOUND_KEPT = 32
@@ -84,7 +86,10 @@ class Origin:
     Attributes:
         state: What is known, once the hub was asked.
         client: The connection to use; None for this process's.
+        known_id: Its id, where it came here as that.
     """
+
+    known_id = ""
 
     def __init__(self, name: str, shown: str) -> None:
         self.name = name
@@ -94,6 +99,11 @@ class Origin:
         self._registering = False
         self._bound: OrderedDict[str, str] = OrderedDict()  # digests of variants to their ids ...
         self._bound_of = ("", 0)  # ... at this id, in this epoch of the hub
+
+    @property
+    def id(self) -> str | None:
+        """Its id, where that is known."""
+        return self.state.info.id if self.state is not None else self.known_id or None
 
     @property
     def registering(self) -> bool:
@@ -288,19 +298,37 @@ class Elsewhere(Origin):
             if self.what != "Cls":
                 raise
             raise exception.NotFoundError(f"Lookup failed for Cls {self.name!r}: {error}") from None
-        info, ours = answer.info, this_environment().python
-        if info.environment.python != ours:
-            raise exception.VersionError(
-                f"Function {info.name!r} runs under Python {info.environment.python}, "
-                f"this is Python {ours}. Call it from a notebook with Python "
-                f"{info.environment.python}, or deploy it again from this one."
-            )
+        info = answer.info
+        _check_versions(info)
         # A call that finds its App stopped and deployed anew looks for its Function once more.
         client.remember(info.id, self._find(0))
         return Live(client, client.epoch, info, info.version if self._pinned else 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._travels
+
+
+def _check_versions(info: FunctionInfo) -> None:
+    """See that what is pickled here can be read there.
+
+    Raises:
+        VersionError: If it runs under another Python.
+    """
+    theirs, ours = info.environment, this_environment()
+    if theirs.python != ours.python:
+        raise exception.VersionError(
+            f"Function {info.name!r} runs under Python {theirs.python}, "
+            f"this is Python {ours.python}. Call it from a notebook with Python "
+            f"{theirs.python}, or deploy it again from this one."
+        )
+    if theirs.cloudpickle.partition(".")[0] != ours.cloudpickle.partition(".")[0]:
+        warnings.warn(
+            f"Function {info.name!r} runs with cloudpickle {theirs.cloudpickle}, this is {ours.cloudpickle}: "
+            "functions and classes that are defined here may not be understood there. "
+            "Install the same one, or deploy it again from here.",
+            UserWarning,
+            stacklevel=users_level(),
+        )
 
 
 class Varied(Origin):
@@ -457,6 +485,7 @@ def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> Els
         (by_id, (function_id, name, deployment, version)),
         pinned=bool(deployment or version),
     )
+    made.known_id = function_id
     made.travelled = True
     return made
 

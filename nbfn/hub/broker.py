@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nbfn.hub import effects, endpoints, events, graph, overview, speech
 from nbfn.hub.archive import StoredCall, StoredGraph
@@ -350,7 +351,8 @@ class Broker:
         record = self._state.tables.registry.functions.get(message.function)
         if record is None:
             return _unknown(message.request, message.function)
-        return m.DefinitionTold(message.request, record.definition)  # type: ignore[arg-type]
+        definition: Any = record.definition  # its variables are its workers' business only
+        return m.DefinitionTold(message.request, speech.replace(definition, env={}, secrets=()))
 
     def _stats(self, message: m.GetStats) -> Message:
         tables = self._state.tables

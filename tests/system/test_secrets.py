@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import nbfn
 from nbfn import Secret
 from nbfn.client import Client
 from nbfn.config import Places
+from nbfn.sync import run
 from nbfn.wire import messages
 from tests.conftest import processes_of, wait_until
 
@@ -44,7 +46,9 @@ def test_values_are_shown_nowhere(home: Path) -> None:
     assert b"lengths" in overview
     assert leaks(overview) == []
     found = nbfn.Function.from_name("quiet-app", "lengths").hydrate()
-    assert leaks(msgspec.json.encode(found._state.info)) == []  # type: ignore[union-attr]
+    assert leaks(msgspec.json.encode(found._origin.state.info)) == []  # type: ignore[union-attr]
+    asked = functools.partial(messages.GetDefinition, function=found.object_id)
+    assert leaks(msgspec.json.encode(run(client.request(asked)))) == []
     assert leaks(repr((app, lengths, found, stored, Secret.objects.list())).encode()) == []
 
     places = Places.of()
