@@ -77,7 +77,7 @@ class TextSink:
     def emission(self, e: Emission) -> None:
         """See `CallSink.emission`."""
         stream = sys.stderr if e.channel == "stderr" else sys.stdout
-        text = _plain_text(e)
+        text = plain_text(e)
         if text and stream is not None:
             stream.write(text)
             stream.flush()
@@ -95,7 +95,8 @@ class TextSink:
         """See `CallSink.finished`."""
 
 
-def _plain_text(e: Emission) -> str:
+def plain_text(e: Emission) -> str:
+    """Return what remote code wrote as text; of a display its plain form."""
     text = e.data.decode("utf-8", "replace")
     if e.channel in ("stdout", "stderr"):
         return text

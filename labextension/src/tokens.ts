@@ -58,6 +58,7 @@ export interface IWorkerRow {
   pid: number;
   age: number;
   memory: number | null;
+  app_id: string | null;
 }
 
 export interface IOverview {

@@ -170,6 +170,7 @@ def workers(t: Tables) -> list[dict[str, Any]]:
             "id": worker.id,
             "function": worker.pool.record.name if worker.pool else None,
             "app": worker.pool.record.app if worker.pool else None,
+            "app_id": worker.pool.record.app_id if worker.pool else None,
             "state": "starting" if worker.state == "binding" else worker.state,
             "pid": worker.pid,
             "age": round(t.now - worker.joined, 3),

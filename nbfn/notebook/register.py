@@ -124,7 +124,7 @@ class Registrar:
             exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
             app = App(wanted.app)
             for name in cell.public:
-                raw = _named(names[name])
+                raw = named(names[name])
                 names[name] = app.function(name=wanted.rename or name, **wanted.options)(raw)
             for name in cell.classes:
                 names[name] = app.cls(**wanted.options)(names[name])
@@ -147,7 +147,7 @@ class Registrar:
             found = names[name]
             raw: Any = found._raw if isinstance(found, Function | Cls) else unwrapped(found)[0]
             shown = wanted.rename if name in cell.public and wanted.rename else name
-            cards.append(self.rehearsed(shown, _named(raw), wanted.app))
+            cards.append(self.rehearsed(shown, named(raw), wanted.app))
         return cards
 
     @staticmethod
@@ -163,8 +163,8 @@ class Registrar:
         return _card(function)
 
 
-def _named(raw: Any) -> Any:
-    # A def that is enclosed for the sake of recursion is not to look like it.
+def named(raw: Any) -> Any:
+    """Return a function of a cell under its plain name, also if it was enclosed for the sake of recursion."""
     if isinstance(raw, FunctionType):
         raw.__qualname__ = cleaned_name(raw.__qualname__)
         if hasattr(raw.__code__, "co_qualname"):

@@ -999,6 +999,7 @@ class WorkerRow(Struct, frozen=True, gc=False):
     pid: int
     age: float
     memory: int | None = None
+    app_id: str | None = None
 
 
 class HubRow(Struct, frozen=True, gc=False):

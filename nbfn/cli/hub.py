@@ -1,56 +1,44 @@
-"""The ``nbfn`` command: the hub's start, stop and status."""
+"""``nbfn hub``: start, stop and status of the hub."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+
+import click
 
 from nbfn.config import Places
-from nbfn.exception import Error
 
 #: Seconds that `nbfn hub stop` waits for the hub to be gone.
 STOP_WITHIN = 30.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Its arguments; the process's own when not given.
-
-    Returns:
-        The exit code.
-    """
-    parser = argparse.ArgumentParser(prog="nbfn", description="Functions for notebooks.")
-    hub = parser.add_subparsers(dest="command", required=True).add_parser(
-        "hub", help="the process that runs Functions"
-    )
-    verbs = hub.add_subparsers(dest="verb", required=True)
-    start = verbs.add_parser("start", help="run the hub here until it is stopped")
-    start.add_argument(
-        "--embedded", action="store_true", help="exit when another runs already, and after idling"
-    )
-    verbs.add_parser("stop", help="drain and end the hub")
-    verbs.add_parser(
-        "status", help="say whether a hub runs and what it does; exit code 1 when none does"
-    )
-    given = parser.parse_args(argv)
-    verb = {"start": lambda: _start(embedded=given.embedded), "stop": _stop, "status": _status}[
-        given.verb
-    ]
-    try:
-        return verb()
-    except Error as error:
-        print(f"nbfn: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+@click.group()
+def hub() -> None:
+    """The process that runs Functions."""
 
 
-def _start(*, embedded: bool) -> int:
+@hub.command()
+@click.option("--embedded", is_flag=True, help="Exit when another runs already, and after idling.")
+def start(embedded: bool) -> None:
+    """Run the hub here until it is stopped."""
+    _start(embedded=embedded)
+
+
+@hub.command()
+def stop() -> int:
+    """Drain and end the hub."""
+    return _stop()
+
+
+@hub.command()
+def status() -> int:
+    """Say whether a hub runs and what it does; exit code 1 when none does."""
+    return _status()
+
+
+def _start(*, embedded: bool) -> None:
     """Become the hub: the same process goes on as ``python -m nbfn.hub``, so a supervisor sees one pid."""
     arguments = [sys.executable, "-m", "nbfn.hub", *(["--embedded"] if embedded else [])]
     sys.stdout.flush()
@@ -62,7 +50,7 @@ def _running() -> bool:
 
     if os.environ.get("NBFN_HUB") or is_running(Places.of()):
         return True
-    print(f"No hub runs in {Places.of().home}.")
+    click.echo(f"No hub runs in {Places.of().home}.")
     return False
 
 
@@ -80,12 +68,12 @@ def _stop() -> int:
     ends = time.monotonic() + STOP_WITHIN
     while is_running(Places.of()):
         if time.monotonic() > ends:
-            print(
+            click.echo(
                 f"The hub has not ended within {STOP_WITHIN:.0f} s; see {Places.of().logs / 'hub.log'}."
             )
             return 1
         time.sleep(0.02)
-    print("The hub has ended.")
+    click.echo("The hub has ended.")
     return 0
 
 
@@ -100,15 +88,19 @@ def _status() -> int:
     finally:
         client.close()
     hub = overview.hub
-    print(f"nbfn hub {hub.version}, pid {hub.pid}, up {_duration(hub.uptime)}, home {hub.home}")
+    click.echo(
+        f"nbfn hub {hub.version}, pid {hub.pid}, up {_duration(hub.uptime)}, home {hub.home}"
+    )
     for f in overview.functions:
         name = f"{f.app}/{f.name}" if f.app else f.name
-        print(
+        click.echo(
             f"  {name} v{f.version}: {f.state}, {f.backlog} waiting, {f.running} running, "
             f"{f.workers} workers (min {f.min_containers}, max {f.max_containers})"
         )
     busy = sum(worker.state == "busy" for worker in overview.workers)
-    print(f"  {len(overview.functions)} functions, {len(overview.workers)} workers ({busy} busy)")
+    click.echo(
+        f"  {len(overview.functions)} functions, {len(overview.workers)} workers ({busy} busy)"
+    )
     return 0
 
 

@@ -1,0 +1,140 @@
+"""``nbfn app``: what is deployed or runs, its history, its end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from nbfn.cli.table import env_option, json_option, moment, show, yes_option
+from nbfn.client import Client
+from nbfn.deployment import STRATEGIES, deployer
+from nbfn.wire.messages import AppRow
+
+_APPS = {
+    "app_id": "App ID",
+    "description": "Description",
+    "state": "State",
+    "tasks": "Tasks",
+    "created_at": "Created",
+    "stopped_at": "Stopped",
+}
+_HISTORY = {
+    "version": "Version",
+    "time": "Time",
+    "client": "Client",
+    "deployed_by": "Deployed by",
+    "commit": "Commit",
+    "tag": "Tag",
+}
+_strategy = click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="rolling",
+    show_default=True,
+    help="Let workers finish what they have, or end them at once.",
+)
+
+
+@click.group()
+def app() -> None:
+    """Apps: list them, see their logs and history, stop them."""
+
+
+def found(identifier: str, env: str) -> AppRow:
+    """Return the App of an id, or the deployed one of a name."""
+    return Client.attach().find_app(identifier, env)
+
+
+@app.command("list")
+@env_option
+@json_option
+def list_(env: str, as_json: bool) -> None:
+    """List the Apps of an environment, the newest first."""
+    rows = (
+        {
+            "app_id": row.id,
+            "description": row.name or "(unnamed)",
+            "state": row.state,
+            "tasks": row.workers,
+            "created_at": moment(row.created),
+            "stopped_at": moment(row.stopped),
+        }
+        for row in Client.attach().apps(env)
+    )
+    show(rows, _APPS, as_json=as_json)
+
+
+@app.command()
+@click.argument("app", metavar="APP")
+@env_option
+@yes_option
+def stop(app: str, env: str, yes: bool) -> None:
+    """Stop an App, by name or id: its inputs are cancelled, its name is free."""
+    row = found(app, env)
+    named = f"App {row.name!r} ({row.id})" if row.name else f"App {row.id}"
+    if row.state in ("stopped", "stopping"):
+        click.echo(f"{named} is stopped already.")
+        return
+    if not yes:
+        click.confirm(f"{named} has {row.workers} workers. Stop it?", abort=True, err=True)
+    Client.attach().stop_app(row.id)
+    click.echo(f"{named} was stopped.")
+
+
+@app.command()
+@click.argument("app", metavar="APP")
+@env_option
+@json_option
+def history(app: str, env: str, as_json: bool) -> None:
+    """List an App's deployments, the newest first."""
+    rows = (
+        {
+            "version": f"v{row.version}",
+            "time": moment(row.at),
+            "client": row.client,
+            "deployed_by": row.by,
+            "commit": row.commit,
+            "tag": row.tag,
+        }
+        for row in Client.attach().app_history(found(app, env).id)
+    )
+    show(rows, _HISTORY, as_json=as_json)
+
+
+class _Version(click.ParamType):  # type: ignore[type-arg]
+    name = "version"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch(r"v[1-9]\d*", value):
+            self.fail(f"{value!r} is no version; write v{value.lstrip('v') or 'N'}.", param, ctx)
+        return int(value[1:])
+
+
+@app.command()
+@click.argument("app", metavar="APP")
+@click.argument("version", type=_Version(), required=False, default=0, metavar="[vN]")
+@_strategy
+@env_option
+def rollback(app: str, version: int, strategy: str, env: str) -> None:
+    """Deploy an App as it was: at version vN, or before its current one."""
+    row = found(app, env)
+    now = Client.attach().rollback_app(row.id, version, strategy=strategy, by=deployer())
+    click.echo(
+        f"App {row.name!r} is v{now.version} now, with the functions of v{version or row.version - 1}."
+    )
+
+
+@app.command()
+@click.argument("app", metavar="APP")
+@env_option
+def rollover(app: str, env: str) -> None:
+    """Give an App fresh workers: those of now finish what they run and go."""
+    row = found(app, env)
+    now = Client.attach().rollback_app(row.id, -1, by=deployer())
+    click.echo(
+        f"App {row.name!r} is v{now.version} now, as v{row.version} was, with fresh workers."
+    )

@@ -1,0 +1,66 @@
+"""``nbfn container``: workers, by the word that Modal has for them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import click
+
+from nbfn.cli.app import found
+from nbfn.cli.table import env_option, json_option, show, yes_option
+from nbfn.client import Client
+
+_COLUMNS = {
+    "container_id": "Container ID",
+    "app_id": "App ID",
+    "app": "App",
+    "function": "Function",
+    "state": "State",
+    "pid": "PID",
+    "start_time": "Started",
+}
+
+
+@click.group()
+def container() -> None:
+    """Workers: list them, see their logs, stop them."""
+
+
+@container.command("list")
+@click.option("--app-id", default="", help="Only those of this App.")
+@env_option
+@json_option
+def list_(app_id: str, env: str, as_json: bool) -> None:
+    """List the workers that are something's."""
+    client = Client.attach()
+    apps = {row.id for row in client.apps(env)}
+    if app_id:
+        apps &= {found(app_id, env).id}
+    now = time.time()
+    rows = (
+        {
+            "container_id": row.id,
+            "app_id": row.app_id,
+            "app": row.app,
+            "function": row.function,
+            "state": row.state,
+            "pid": row.pid,
+            "start_time": datetime.fromtimestamp(now - row.age, UTC),
+        }
+        for row in client.overview().workers
+        if row.app_id in apps
+    )
+    show(rows, _COLUMNS, as_json=as_json)
+
+
+@container.command()
+@click.argument("container_id")
+@click.option("--graceful", is_flag=True, help="Let it finish what it runs.")
+@yes_option
+def stop(container_id: str, graceful: bool, yes: bool) -> None:
+    """End a worker; what it runs is run again by another."""
+    if not yes:
+        click.confirm(f"End worker {container_id}?", abort=True, err=True)
+    Client.attach().stop_worker(container_id, graceful=graceful)
+    click.echo(f"Worker {container_id} was told to end.")

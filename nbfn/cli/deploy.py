@@ -1,0 +1,42 @@
+"""``nbfn deploy``: an App's names mean what its file says from now on."""
+
+from __future__ import annotations
+
+import click
+
+from nbfn.cli import reference
+from nbfn.cli.run import urls_of
+from nbfn.cli.table import env_option
+from nbfn.deployment import STRATEGIES
+from nbfn.sync import run
+
+
+@click.command()
+@click.option("--name", default=None, help="The name to deploy under; default: the App's own.")
+@click.option("--tag", default="", help="A word for its history.")
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="rolling",
+    show_default=True,
+    help="Let workers finish what they have, or end them at once.",
+)
+@click.option("-m", "as_module", is_flag=True, help="REF names a module, not a file.")
+@env_option
+@click.argument("ref", metavar="REF")
+def deploy(name: str | None, tag: str, strategy: str, as_module: bool, env: str, ref: str) -> None:
+    """Deploy an App, so that its Functions are found by name.
+
+    REF is path.py, path.ipynb or, with -m, pkg.mod; then ::app where there are several.
+    """
+    app = reference.load(ref, as_module=as_module).app()
+    found = run(app._deploy(name, environment_name=env or None, tag=tag, strategy=strategy))
+    row = found.app
+    if not found.changed:
+        click.echo(
+            f"App {row.name!r} ({row.id}) is unchanged (v{row.version}): deployment skipped."
+        )
+        return
+    click.echo(f"App {row.name!r} ({row.id}) was deployed as v{row.version}:")
+    for line in urls_of(app):
+        click.echo(line)

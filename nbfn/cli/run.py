@@ -1,0 +1,182 @@
+"""``nbfn run``: an App runs as long as its local entrypoint, or one call of a Function."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nbfn import observe, output
+from nbfn.app import App
+from nbfn.cli import arguments, reference
+from nbfn.cli.arguments import Given
+from nbfn.cli.table import env_option
+from nbfn.entrypoint import LocalEntrypoint
+from nbfn.exception import InvalidError
+from nbfn.output import Output
+from nbfn.wire.messages import Emission
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-n", "--name", default=None, help="What the run is called.")
+@click.option(
+    "-w",
+    "--write-result",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the result, text or bytes, to this file.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No lines of progress.")
+@click.option("-d", "--detach", is_flag=True, help="Let the App go on until it is stopped.")
+@click.option("-i", "--interactive", is_flag=True, help="Run the App with interactive=True.")
+@click.option("-m", "as_module", is_flag=True, help="REF names a module, not a file.")
+@click.option("--timestamps", is_flag=True, help="Put the time before each line of remote output.")
+@env_option
+@click.argument("ref", metavar="REF")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENTS]...")
+def run(
+    name: str | None,
+    write_result: Path | None,
+    quiet: bool,
+    detach: bool,
+    interactive: bool,
+    as_module: bool,
+    timestamps: bool,
+    env: str,
+    ref: str,
+    words: tuple[str, ...],
+) -> int:
+    """Run a local entrypoint or a Function.
+
+    REF is path.py, path.ipynb or, with -m, pkg.mod, then ::name, ::app.name or ::Class.method;
+    without a name it is the only local entrypoint, else the only Function. ARGUMENTS are its
+    parameters: --some-name VALUE, --flag/--no-flag; `nbfn run REF --help` lists them.
+    """
+    if quiet and interactive:
+        raise InvalidError("--quiet and --interactive contradict each other: give one of them.")
+    found = reference.load(ref, as_module=as_module)
+    app, target = found.target()
+    call = prepared(target, words)
+    if call is None:
+        return 0
+    with (
+        output.to(Output(sys.stderr, quiet=quiet)),
+        _observed(timestamps=timestamps),
+        app.run(name=name, detach=detach, interactive=interactive, environment_name=env or None),
+    ):
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001 - the user's own
+            show_error(error)
+            return 1
+    if write_result is not None:
+        _write(write_result, result)
+    return 0
+
+
+def prepared(target: Any, words: tuple[str, ...]) -> Callable[[], Any] | None:
+    """Return what runs the target with the words' arguments; None when only its help was asked for.
+
+    Raises:
+        InvalidError: If it is a generator, or its parameters cannot be read from a command line.
+        click.UsageError: If the words do not fit.
+    """
+    if isinstance(target, LocalEntrypoint):
+        raw, called = target.raw_f, target.name
+    else:
+        raw, called = target.get_raw_f(), target._name
+        if inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw):
+            raise InvalidError(
+                f"{called!r} is a generator, which cannot be run from the command line. "
+                "Write a local entrypoint that iterates over it."
+            )
+    parameters = [arguments.parameters_of(raw, called)]
+    given = arguments.parsed(called, parameters, words, raw.__doc__ or "")
+    return None if given is None else lambda: _call(target, given)
+
+
+def _call(target: Any, given: list[Given]) -> Any:
+    args, kwargs = given[-1]
+    if not isinstance(target, LocalEntrypoint):
+        return target.remote(*args, **kwargs)
+    result = target(*args, **kwargs)
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def show_error(error: BaseException) -> None:
+    """Print an error of the user's code, without the frames of the command line around it."""
+    inner = error.__traceback__
+    while inner is not None and f"{__package__}." in f"{inner.tb_frame.f_globals.get('__name__')}.":
+        inner = inner.tb_next
+    traceback.print_exception(error.with_traceback(inner or error.__traceback__))
+
+
+def _write(path: Path, result: Any) -> None:
+    if isinstance(result, str):
+        path.write_text(result, "utf-8")
+    elif isinstance(result, bytes):
+        path.write_bytes(result)
+    else:
+        raise InvalidError(
+            f"--write-result needs a result that is str or bytes, not {type(result).__name__}."
+        )
+
+
+@contextlib.contextmanager
+def _observed(*, timestamps: bool) -> Iterator[None]:
+    if timestamps:
+        observe.set_observer(_Clocked())
+    try:
+        yield
+    finally:
+        if timestamps:
+            observe.set_observer(None)
+
+
+class _Clocked:
+    """An observer that puts the time before each line of what remote code writes."""
+
+    def call_started(self, call: observe.CallView) -> observe.CallSink:
+        """See `observe.Observer`."""
+        return _ClockedSink()
+
+
+class _ClockedSink(observe.TextSink):
+    """Writes whole lines; of a line that is not ended yet the beginning waits."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, str] = {}
+
+    def emission(self, e: Emission) -> None:
+        """See `observe.CallSink.emission`."""
+        text = self._begun.pop(e.channel, "") + observe.plain_text(e)
+        *lines, rest = text.split("\n")
+        for line in lines:
+            self._write(e.channel, line)
+        if rest:
+            self._begun[e.channel] = rest
+
+    def finished(self, status: str, error: BaseException | None) -> None:
+        """See `observe.CallSink.finished`."""
+        for channel, rest in self._begun.items():
+            self._write(channel, rest)
+
+    def _write(self, channel: str, line: str) -> None:
+        now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        click.echo(f"{now} {line}", err=channel == "stderr")
+
+
+def urls_of(app: App) -> list[str]:
+    """Return a line for each Function of an App: its name and, where it has one, its URL."""
+    lines = []
+    for name, function in app.registered_functions.items():
+        url = function.get_web_url()
+        lines.append(f"  {name}  {url}" if url else f"  {name}")
+    return lines

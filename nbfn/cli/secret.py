@@ -1,0 +1,90 @@
+"""``nbfn secret``: stored environment variables for workers; values go in and never come out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from nbfn.cli.table import env_option, json_option, show, yes_option
+from nbfn.config import default_environment
+from nbfn.exception import AlreadyExistsError
+from nbfn.secret import Secret
+
+_COLUMNS = {"name": "Name", "variables": "Variables", "created": "Created"}
+
+
+@click.group()
+def secret() -> None:
+    """Environment variables for workers, stored under a name."""
+
+
+@secret.command("list")
+@env_option
+@json_option
+def list_(env: str, as_json: bool) -> None:
+    """List secrets and the names of their variables."""
+    found = [
+        one.info() for one in Secret.objects.list(environment_name=env or default_environment())
+    ]
+    rows = (
+        {"name": row.name, "variables": ", ".join(row.keys), "created": row.created_at}
+        for row in found
+    )
+    show(rows, _COLUMNS, as_json=as_json)
+
+
+@secret.command()
+@click.argument("name")
+@click.argument("variables", nargs=-1, metavar="KEY=VALUE...")
+@click.option(
+    "--from-dotenv",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A .env file.",
+)
+@click.option("--force", is_flag=True, help="Replace one of that name.")
+@env_option
+def create(
+    name: str, variables: tuple[str, ...], from_dotenv: Path | None, force: bool, env: str
+) -> None:
+    """Store a secret. KEY=- asks for the value, or reads it from stdin when that is no terminal."""
+    values: dict[str, str] = {}
+    if from_dotenv is not None:
+        values |= Secret.from_dotenv(from_dotenv.parent, filename=from_dotenv.name).values
+    for pair in variables:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"{pair!r} is not KEY=VALUE.")
+        values[key] = _asked(key) if value == "-" else value
+    if not values:
+        raise click.UsageError("Give at least one KEY=VALUE, or --from-dotenv.")
+    where = env or default_environment()
+    try:
+        if force:
+            Secret.create_deployed(name, values, environment_name=where, overwrite=True)
+        else:
+            Secret.objects.create(name, values, environment_name=where)
+    except AlreadyExistsError:
+        raise click.ClickException(
+            f"There is a secret {name!r} already; --force replaces it."
+        ) from None
+    click.echo(f"Secret {name!r} has {', '.join(sorted(values))}.")
+
+
+def _asked(key: str) -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt(key, hide_input=True, err=True))
+    return sys.stdin.read().rstrip("\n")
+
+
+@secret.command()
+@click.argument("name")
+@yes_option
+@env_option
+def delete(name: str, yes: bool, env: str) -> None:
+    """Forget a secret."""
+    if not yes:
+        click.confirm(f"Forget secret {name!r}?", abort=True, err=True)
+    Secret.objects.delete(name, environment_name=env or default_environment())
+    click.echo(f"Secret {name!r} was deleted.")

@@ -1,0 +1,447 @@
+"""Section 7.3 and 7.4 of the contract: the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import nbfn
+from nbfn import cli
+from nbfn.client import Client
+from nbfn.exception import NotFoundError
+from nbfn.secret import Secret
+from tests.conftest import wait_until
+
+PROGRAM = """
+import datetime
+from typing import Literal, Optional
+import nbfn
+
+app = nbfn.App("{name}")
+
+@app.function()
+def square(x: int, shout: bool = False) -> str:
+    text = f"square is {{x * x}}"
+    print(text.upper() if shout else text)
+    return text
+
+@app.function()
+def count(n: int):
+    yield from range(n)
+
+@app.local_entrypoint()
+def main(
+    x: int,
+    ratio: float = 0.5,
+    loud: bool = False,
+    when: datetime.datetime = None,
+    maybe: Optional[int] = None,
+    new: int | None = 3,
+    size: Literal["small", "large"] = "small",
+    level: Literal[1, 2] = 1,
+    a_name="plain",
+):
+    print(repr((x, ratio, loud, when, maybe, new, size, level, a_name)))
+    print("remote says", square.remote(x))
+
+@app.local_entrypoint()
+async def other(*words):
+    print(words)
+"""
+
+
+class Ran:
+    """What a command answered."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def command(*argv: str) -> Ran:
+        capsys.readouterr()
+        code = cli.main(argv)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return command
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write(tmp_path / "program.py", PROGRAM.format(name="program"))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(textwrap.dedent(text), "utf-8")
+    return path
+
+
+# --- run -----------------------------------------------------------------------------------------
+
+
+def test_run_parses_arguments_by_the_signature(run: Run, program: Path) -> None:
+    options = ("--x", "4", "--ratio", "1", "--loud", "--when", "2026-01-02", "--maybe", "7")
+    more = ("--new", "8", "--size", "large", "--level", "2", "--a-name", "n")
+    ran = run("run", f"{program}::main", *options, *more)
+    assert ran.code == 0, ran.err
+    first, *rest = ran.out.splitlines()
+    assert first == ("(4, 1.0, True, datetime.datetime(2026, 1, 2, 0, 0), 7, 8, 'large', 2, 'n')")
+    assert rest == ["square is 16", "remote says square is 16"]
+
+
+def test_run_uses_the_defaults_and_needs_what_has_none(run: Run, program: Path) -> None:
+    assert (
+        "(3, 0.5, False, None, None, 3, 'small', 1, 'plain')"
+        in run("run", f"{program}::main", "--x", "3", "--no-loud").out
+    )
+    ran = run("run", f"{program}::main")
+    assert ran.code == 2
+    assert "Missing option '--x'" in ran.err
+
+
+def test_run_gives_star_args_the_words_as_they_are(run: Run, program: Path) -> None:
+    ran = run("run", f"{program}::app.other", "--flag", "word", "-x", "--help")
+    assert ran.out == "('--flag', 'word', '-x', '--help')\n", ran.err
+
+
+def test_run_calls_a_function_directly(run: Run, program: Path, tmp_path: Path) -> None:
+    ran = run("run", "-w", str(tmp_path / "out"), f"{program}::square", "--x", "5", "--shout")
+    assert (ran.code, ran.out) == (0, "SQUARE IS 25\n")
+    assert (tmp_path / "out").read_text() == "square is 25"
+
+
+def test_run_shows_progress_on_stderr_unless_quiet(run: Run, program: Path) -> None:
+    ran = run("run", f"{program}::square", "--x", "1")
+    assert ["Initialized" in ran.err, "App completed" in ran.err] == [True, True]
+    ran = run("run", "-q", f"{program}::square", "--x", "1")
+    assert (ran.out, ran.err) == ("square is 1\n", "")
+    ran = run("run", "-q", "-i", f"{program}::square", "--x", "1")
+    assert ran.code == 1
+    assert "contradict" in ran.err
+
+
+def test_run_puts_the_time_before_remote_lines(run: Run, program: Path) -> None:
+    out = run("run", "--timestamps", f"{program}::square", "--x", "2").out
+    assert out.endswith(" square is 4\n")
+    assert out.startswith("20")
+
+
+def test_run_lists_the_candidates_when_none_is_the_only_one(run: Run, program: Path) -> None:
+    ran = run("run", str(program))
+    assert ran.code == 1
+    assert ran.out == ""
+    assert all(name in ran.err for name in ("main", "other", "square", "count"))
+
+
+def test_run_takes_the_only_entrypoint_else_the_only_function(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = """
+        import nbfn
+        app = nbfn.App("one")
+        @app.function()
+        def f(): print("f ran")
+    """
+    assert run("run", str(write(tmp_path / "one.py", one))).out == "f ran\n"
+    two = (
+        one
+        + """
+        @app.function()
+        def g(): ...
+        @app.local_entrypoint()
+        def main(): print("main ran")
+    """
+    )
+    assert run("run", str(write(tmp_path / "two.py", two))).out == "main ran\n"
+
+
+def test_run_refuses_generators_and_what_it_cannot_parse(
+    run: Run, program: Path, tmp_path: Path
+) -> None:
+    ran = run("run", f"{program}::count", "--n", "3")
+    assert (ran.code, "generator" in ran.err) == (1, True)
+    odd = """
+        import nbfn
+        app = nbfn.App("odd")
+        @app.local_entrypoint()
+        def listed(xs: list[int]): ...
+        @app.local_entrypoint()
+        def mixed(x: int, *rest): ...
+        @app.local_entrypoint()
+        def unknown(x: "Nowhere"): ...
+    """
+    file = write(tmp_path / "odd.py", odd)
+    for name, said in (("listed", "'xs'"), ("mixed", "*args"), ("unknown", "cannot be resolved")):
+        ran = run("run", f"{file}::{name}")
+        assert ran.code == 1
+        assert said in ran.err
+
+
+def test_run_fails_with_the_users_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write(
+        tmp_path / "fails.py",
+        """
+        import nbfn
+        app = nbfn.App("fails")
+        @app.local_entrypoint()
+        def main(): raise KeyError("mine")
+        """,
+    )
+    ran = run("run", str(file))
+    assert ran.code == 1
+    assert "KeyError: 'mine'" in ran.err
+    assert "nbfn/cli" not in ran.err
+
+
+def test_run_help_lists_the_parameters(run: Run, program: Path) -> None:
+    ran = run("run", f"{program}::main", "--help")
+    assert ran.code == 0
+    assert "--loud / --no-loud" in ran.out
+    assert "[small|large]" in ran.out
+
+
+def test_run_imports_a_module_with_m(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").touch()
+    write(tmp_path / "pkg" / "mod.py", PROGRAM.format(name="module"))
+    monkeypatch.chdir(tmp_path)
+    assert run("run", "-q", "-m", "pkg.mod::square", "--x", "3").out == "square is 9\n"
+    assert "no module nowhere" in run("run", "-m", "nowhere.mod").err
+
+
+def test_bad_references_are_told_in_a_sentence(run: Run, program: Path, tmp_path: Path) -> None:
+    assert "no file" in run("run", str(tmp_path / "none.py")).err
+    assert "neither a .py nor an .ipynb" in run("run", "pkg.mod::f").err
+    ran = run("run", f"{program}::nothing")
+    assert ran.code == 1
+    assert "has no 'nothing' (there are: main, other, square, count)" in ran.err
+    empty = write(tmp_path / "empty.py", "x = 1\n")
+    assert "has no App" in run("run", str(empty)).err
+
+
+# --- notebooks -----------------------------------------------------------------------------------
+
+
+def a_notebook(path: Path, *cells: str) -> Path:
+    made = [{"cell_type": "code", "source": textwrap.dedent(cell)} for cell in cells]
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "# T"}, *made]}))
+    return path
+
+
+def test_a_notebook_is_run_and_deployed_like_a_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = a_notebook(
+        tmp_path / "my notebook.ipynb",
+        "%load_ext nbfn\nimport math\nfactor = 3\n!ls\nfiles = !ls",
+        "%%remote --max 2\ndef triple(x: int) -> str:\n    return str(helper(x))\n"
+        "def _unused(): ...\n%local\nraise RuntimeError('does not run')",
+        "def helper(x):\n    return math.floor(x) * factor",
+        "%%html\n<b>no code</b>",
+        "if __name__ == '__main__':\n    raise RuntimeError('does not run either')",
+    )
+    ran = run("run", "-q", "-w", "out", f"{file}::triple", "--x", "4")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "out").read_text() == "12"
+    ran = run("deploy", str(file))
+    assert ran.code == 0, ran.err
+    assert "'my-notebook'" in ran.out
+    found = nbfn.Function.from_name("my-notebook", "triple")
+    assert found.remote(5) == "15"
+
+
+def test_a_notebook_that_is_none_is_told(run: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "broken.ipynb", "not json")
+    assert "is not a notebook" in run("run", str(file)).err
+
+
+# --- deploy, history, rollback, stop --------------------------------------------------------------
+
+
+def version(path: Path, number: int) -> Path:
+    return write(
+        path,
+        f"""
+        import nbfn
+        app = nbfn.App("lived")
+        @app.function()
+        def value(): return {number}
+        """,
+    )
+
+
+def test_the_life_of_an_app(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    handle = nbfn.Function.from_name("lived", "value")
+    file = tmp_path / "lived.py"
+    ran = run("deploy", "--tag", "first", str(version(file, 1)))
+    assert ran.code == 0, ran.err
+    assert "was deployed as v1" in ran.out
+    assert "  value" in ran.out
+    assert "deployment skipped" in run("deploy", str(file)).out
+    run("deploy", str(version(file, 2)))
+    assert handle.remote() == 2
+
+    listed = json.loads(run("app", "list", "--json").out)
+    row = next(row for row in listed if row["description"] == "lived")
+    assert row["state"] == "deployed"
+    assert row["stopped_at"] is None
+    assert run("app", "list").out.splitlines()[0].split() == [
+        *("App", "ID", "Description", "State", "Tasks", "Created", "Stopped")
+    ]
+
+    history = json.loads(run("app", "history", "lived", "--json").out)
+    assert [(h["version"], h["tag"]) for h in history] == [("v2", ""), ("v1", "first")]
+    assert run("app", "history", row["app_id"]).out.splitlines()[0].startswith("Version  Time")
+
+    assert "v3 now, with the functions of v1" in run("app", "rollback", "lived").out
+    assert handle.remote() == 1
+    assert run("app", "rollback", "lived", "v2").code == 0
+    assert handle.remote() == 2
+    ran = run("app", "rollback", "lived", "2")
+    assert (ran.code, "write v2" in ran.err) == (2, True)
+    assert "fresh workers" in run("app", "rollover", "lived").out
+    assert handle.remote() == 2
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert run("app", "stop", "lived").code == 1
+    assert handle.remote() == 2
+    assert "was stopped" in run("app", "stop", "lived", "--yes").out
+    assert "stopped already" in run("app", "stop", row["app_id"]).out
+    with pytest.raises(NotFoundError):
+        handle.remote()
+    ran = run("app", "stop", "lived", "--yes")
+    assert (ran.code, "No app 'lived' is deployed" in ran.err) == (1, True)
+
+
+def test_deploy_says_what_is_missing(run: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "unnamed.py", "import nbfn\napp = nbfn.App()\n")
+    assert "needs a name" in run("deploy", str(file)).err
+    assert run("deploy", "--name", "named-so", str(file)).code == 0
+    assert "named-so" in run("app", "list").out
+
+
+# --- serve ---------------------------------------------------------------------------------------
+
+
+def test_serve_runs_the_app_anew_when_its_file_changes(tmp_path: Path) -> None:
+    file = write(tmp_path / "served.py", "import nbfn\napp = nbfn.App('served')\n")
+    served = lambda: [  # noqa: E731
+        row.id for row in Client.attach().apps() if (row.name, row.state) == ("served", "ephemeral")
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nbfn", "serve", "--timeout", "60", str(file)], cwd=tmp_path
+    )
+    try:
+        wait_until(served, 20)
+        (first,) = served()
+        time.sleep(0.01)
+        write(file, "import nbfn\napp = nbfn.App('served')  # changed\n")
+        wait_until(lambda: served() not in ([], [first]), 20)
+    finally:
+        process.terminate()
+        process.wait()
+    wait_until(lambda: not served(), 20)
+
+
+def test_serve_ends_after_its_timeout(tmp_path: Path) -> None:
+    file = write(tmp_path / "brief.py", "import nbfn\napp = nbfn.App('brief')\n")
+    argv = [sys.executable, "-m", "nbfn", "serve", "--timeout", "0.1", str(file)]
+    done = subprocess.run(argv, cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 0
+
+
+# --- containers, environments, secrets ------------------------------------------------------------
+
+
+def test_containers_are_listed_and_stopped(run: Run) -> None:
+    app = nbfn.App("contained")
+
+    @app.function()
+    def pid() -> int:
+        import os
+
+        return os.getpid()
+
+    app.deploy()
+    before = pid.remote()
+    rows = json.loads(run("container", "list", "--app-id", "contained", "--json").out)
+    (row,) = [row for row in rows if row["pid"] == before]
+    assert (row["app"], row["function"], row["app_id"]) == ("contained", "pid", app.app_id)
+    ran = run("container", "stop", "--yes", row["container_id"])
+    assert ran.code == 0, ran.err
+    assert pid.remote() != before
+    assert "No worker has the id" in run("container", "stop", "-y", "wk-none").err
+
+
+def test_environments_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    assert run("environment", "create", "lab").code == 0
+    assert run("environment", "create", "lab").code == 1
+    file = version(tmp_path / "lived.py", 7)
+    assert run("deploy", "-e", "lab", str(file)).code == 0
+    assert "lived" in run("app", "list", "-e", "lab").out
+    assert run("environment", "update", "lab", "--set-name", "lab2").code == 0
+    rows = {row["name"]: row for row in json.loads(run("environment", "list", "--json").out)}
+    assert rows["lab2"]["apps"] == 1
+    assert run("environment", "delete", "lab2", "--yes").code == 0
+    assert "no environment 'lab2'" in run("app", "list", "-e", "lab2").err
+
+
+def test_secrets_from_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("from stdin\n"))
+    assert run("secret", "create", "token", "A=1", "B=-").code == 0
+    assert "already" in run("secret", "create", "token", "A=2").err
+    (row,) = json.loads(run("secret", "list", "--json").out)
+    assert (row["name"], row["variables"]) == ("token", "A, B")
+    app = nbfn.App("secretive")
+
+    @app.function(secrets=[Secret.from_name("token")])
+    def read() -> tuple[str, str]:
+        import os
+
+        return os.environ["A"], os.environ["B"]
+
+    assert read.remote() == ("1", "from stdin")
+    assert run("secret", "delete", "-y", "token").code == 0
+    assert json.loads(run("secret", "list", "--json").out) == []
+
+
+# --- the command itself ---------------------------------------------------------------------------
+
+
+def test_help_names_the_commands(run: Run) -> None:
+    ran = run("--help")
+    assert ran.code == 0
+    for name in ("run", "serve", "deploy", "app", "container", "environment", "secret", "hub"):
+        assert f"  {name}" in ran.out
+    assert run("nonsense").code == 2
+    assert run("--version").out == f"nbfn {nbfn.__version__}\n"
+
+
+def test_importing_nbfn_does_not_import_click() -> None:
+    code = "import nbfn, sys; nbfn.App; sys.exit('click' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
