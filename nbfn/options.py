@@ -306,7 +306,17 @@ def _unknown(name: str) -> str:
     return f"Unknown option {name!r} of a Function.{hint}"
 
 
+def _check_volumes(value: Any) -> None:
+    """Refuse what Modal refuses, so that a program that runs here runs there."""
+    if not isinstance(value, Mapping) or not all(isinstance(path, str) for path in value):
+        raise InvalidError(f"volumes is {value!r}; it must be a dict from paths to nbfn.Volume.")
+    if len({id(volume) for volume in value.values()}) < len(value):
+        raise InvalidError("volumes has the same Volume at two paths; give each path its own.")
+
+
 def _warn_once(name: str, value: Any) -> None:
+    if name == "volumes" and value is not None:
+        _check_volumes(value)
     # Modal's own defaults ask for nothing, so there is nothing to say.
     if (
         value is None

@@ -200,6 +200,8 @@ def test_a_batched_function_returns_a_list_and_has_no_defaults(app: modal.App) -
         ({"max_inputs": 2}, "only 1"),
         ({"env": {"A": 1}}, "values are strings"),
         ({"secrets": ["token"]}, "Secret"),
+        ({"volumes": {"/a": print, "/b": print}}, "same Volume at two paths"),
+        ({"volumes": ["/a"]}, "dict from paths"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(app: modal.App, wrong: dict[str, Any], said: str) -> None:
