@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
-from nbfn.client import Client
+from nbfn.client import Client, attached
 from nbfn.durable import DurableCall
 from nbfn.outcome import result_of
 from nbfn.session import settle
@@ -126,8 +126,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
             )
     if not function_calls:
         return []
-    client = await Client.attach.raw()
-    expected = [_Expected(client, call, range(1)) for call in function_calls]
+    expected = [_Expected(await attached(call._client), call, range(1)) for call in function_calls]
     try:
         for one in expected:
             try:
@@ -184,6 +183,7 @@ class FunctionCall(Generic[R]):
 
     _id: str
     _name: str
+    _client: Client | None  # None: this process's
     _kept: Output | None  # an outcome, once it is known and small
 
     #: ``FunctionCall.gather(*function_calls, return_exceptions=False)``: waits for the first input
@@ -197,10 +197,11 @@ class FunctionCall(Generic[R]):
         )
 
     @classmethod
-    def _make(cls, call_id: str, name: str = "") -> Self:
+    def _make(cls, call_id: str, name: str = "", client: Client | None = None) -> Self:
         self = cls.__new__(cls)
         self._id = call_id
         self._name = name
+        self._client = client
         self._kept = None
         return self
 
@@ -210,7 +211,7 @@ class FunctionCall(Generic[R]):
 
         Args:
             function_call_id: The `object_id` of the call.
-            client: Accepted for Modal programs; this process's client is used.
+            client: The connection to use; this process's when not given.
 
         Raises:
             InvalidError: If it is not the id of a call.
@@ -219,7 +220,7 @@ class FunctionCall(Generic[R]):
             raise exception.InvalidError(
                 f"{function_call_id!r} is not the id of a call. Use the object_id of a FunctionCall ('fc-...')."
             )
-        return cls._make(function_call_id)
+        return cls._make(function_call_id, client=client)
 
     @property
     def object_id(self) -> str:
@@ -236,11 +237,13 @@ class FunctionCall(Generic[R]):
         """Make sure that the hub knows the call, and return it.
 
         Args:
-            client: Accepted for Modal programs; this process's client is used.
+            client: The connection that the handle uses from now on; this process's when not given.
 
         Raises:
             NotFoundError: If no such call is known.
         """
+        __tracebackhide__ = True
+        self._client = client or self._client
         await self._info()
         return self
 
@@ -260,7 +263,7 @@ class FunctionCall(Generic[R]):
             Exception: What the function raised.
         """
         __tracebackhide__ = True
-        client = await Client.attach.raw()
+        client = await attached(self._client)
         output = self._kept
         if output is None or output.index != index:
             expected = _Expected(client, self, range(index, index + 1))
@@ -305,7 +308,7 @@ class FunctionCall(Generic[R]):
             NotFoundError: If no such call is known.
         """
         __tracebackhide__ = True
-        client = await Client.attach.raw()
+        client = await attached(self._client)
         await client.request(
             lambda number: messages.Cancel(number, self._id, terminate=terminate_containers)
         )
@@ -321,7 +324,7 @@ class FunctionCall(Generic[R]):
 
     async def _info(self) -> messages.CallInfo:
         __tracebackhide__ = True
-        client = await Client.attach.raw()
+        client = await attached(self._client)
         answer: messages.CallInfo = await client.request(
             lambda number: messages.Watch(number, self._id, 0, 0, follow=False)
         )
@@ -337,7 +340,7 @@ class FunctionCall(Generic[R]):
             NotFoundError: If no such call is known.
         """
         __tracebackhide__ = True
-        client = await Client.attach.raw()
+        client = await attached(self._client)
         graph: messages.CallGraph = await client.request(
             lambda number: messages.GetCallGraph(number, self._id)
         )
@@ -379,7 +382,7 @@ class _Results(Stream[R]):
 
     async def _more(self) -> list[R]:
         __tracebackhide__ = True
-        client = await Client.attach.raw()
+        client = await attached(self._handle._client)
         if not self._pending:
             await self._turn_page(client)
         assert self._page is not None

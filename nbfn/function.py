@@ -418,7 +418,7 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
         )
         call.put(payload)
         await call.stored()
-        return FunctionCall._make(call.id, live.info.name)
+        return FunctionCall._make(call.id, live.info.name, self._origin.client)
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Original:
         """Run it here, in this thread, as if it had never been decorated.
@@ -556,7 +556,7 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
         loop = await callers_loop()
         call.begin(inputs, lambda args: live.pickle(args, fixed, durable=True), loop)
         await call.stored()
-        return FunctionCall._make(call.id, live.info.name)
+        return FunctionCall._make(call.id, live.info.name, self._origin.client)
 
     #: Modal's name of `spawn_map` while it was an experiment.
     experimental_spawn_map = spawn_map

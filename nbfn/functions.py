@@ -6,4 +6,6 @@ from nbfn.call import FunctionCall
 from nbfn.function import Function
 from nbfn.types import FunctionStats
 
-__all__ = ["Function", "FunctionCall", "FunctionStats"]
+__all__ = ["Function", "FunctionCall", "FunctionStats", "gather"]
+
+gather = FunctionCall.gather

@@ -251,6 +251,19 @@ def test_from_name_and_lookup_use_the_client_they_are_given() -> None:
         modal.Function.lookup("contract-1", "square", client=client)
 
 
+def test_a_call_is_followed_by_the_client_that_made_it_or_that_it_is_given() -> None:
+    client = modal.Client()
+    call = found(client=client).spawn(5)
+    assert call.get(timeout=30) == 25
+    given = modal.FunctionCall.from_id(call.object_id, client)
+    assert given.get(timeout=30) == 25
+    client.close()
+    for handle in (call, given):
+        with pytest.raises(ConnectionError, match="was closed"):
+            handle.num_inputs()
+    assert call.hydrate(modal.Client.attach()).num_inputs() == 1
+
+
 def test_what_is_no_client_is_refused() -> None:
     with pytest.raises(InvalidError, match=r"must be an nbfn\.Client"):
         found().hydrate("tcp://somewhere")  # type: ignore[arg-type]
