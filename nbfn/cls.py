@@ -229,8 +229,10 @@ class Cls(Varying):
     def _varied(self, changes: Variant, shown: str) -> Self:
         """See `Varying`."""
         if changes.batching is not None and self._raw is not None:
-            for part in methods(self._raw).values():
-                check_batched(part.raw)
+            parts = methods(self._raw).values()
+            if not any(part.marks.batching for part in parts):  # then it is for all
+                for part in parts:
+                    check_batched(part.raw)
         return self._make(self._name, varied(self._origin, changes, shown), self._raw)
 
     def _class(self) -> type:
@@ -487,12 +489,6 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
             raise InvalidError(
                 f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
             )
-    called = methods(raw)
-    if len(called) > 1 and any(part.marks.batching for part in called.values()):
-        raise InvalidError(
-            f"Class {name!r} has a batched method, so it cannot have other methods "
-            f"({', '.join(called)}): each of its workers runs batches only."
-        )
     parameters_of(raw)
     if has_parameters(raw) and raw.__init__ is not object.__init__:  # type: ignore[misc]
         raise InvalidError(

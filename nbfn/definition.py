@@ -277,14 +277,13 @@ def define_class(
 ) -> Definition:
     """Return what the hub is told of a class; arguments as of `define`."""
     parts = methods(raw)
-    batching = next((p.marks.batching for p in parts.values() if p.marks.batching), None)
     source = next(iter([p.raw for p in marked(raw).values()]), raw)
     definition = Definition(
         name=name,
         payload=Payload(payload),
         digest="",
         environment=this_environment(),
-        **ways_to_run(dataclasses.replace(options, batching=batching)),
+        **ways_to_run(options),
         kind="cls",
         methods=tuple(_method(name, part) for name, part in parts.items()),
         parameters=tuple(Parameter(one.name, one.type, one.default) for one in parameters_of(raw)),

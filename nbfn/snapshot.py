@@ -23,10 +23,11 @@ _WITH_CODE = (types.FunctionType, types.MethodType, type, Cached)
 class Snapshot:
     """What a function referred to at one moment, by identity."""
 
-    __slots__ = ("_cells", "_functions", "_names", "found")
+    __slots__ = ("_cells", "_classes", "_functions", "_names", "found")
 
     def __init__(self, function: Any) -> None:
         self._names: list[tuple[dict[str, Any], str, Any]] = []
+        self._classes: list[tuple[type, int]] = []  # and how much is in them
         self._cells: list[tuple[types.CellType, Any]] = []
         self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
         #: (name, kind, value) of everything referred to, each once.
@@ -37,6 +38,9 @@ class Snapshot:
         """Return whether every name still means the same object."""
         for names, name, value in self._names:
             if names.get(name, _MISSING) is not value:
+                return False
+        for cls, count in self._classes:
+            if len(vars(cls)) != count:
                 return False
         for cell, value in self._cells:
             if _content(cell) is not value:
@@ -61,6 +65,7 @@ class Snapshot:
             self._walk_function(thing, seen)
 
     def _walk_class(self, cls: type, seen: set[int]) -> None:
+        self._classes.append((cls, len(vars(cls))))
         for name, value in list(vars(cls).items()):
             if name.startswith("__") and not callable(value):
                 continue  # Python's own notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,15 +14,30 @@ def applied(changes: msgspec.Struct, before: S) -> S:
     """Return a definition, or an earlier variant, with what a variant changes.
 
     What is None stays; a part that is a struct of its own (pool, resources, ...) is merged field by
-    field; anything else is replaced.
+    field; anything else is replaced. Batching is that of the batched methods of a class, or of all
+    where none is.
 
     Args:
         changes: The variant: all its fields are fields of ``before``, too.
         before: What it is laid over.
     """
     given = {name: (getattr(before, name), value) for name, value in _given(changes).items()}
-    return msgspec.structs.replace(
-        before, **{name: _merged(was, value) for name, (was, value) in given.items()}
+    values = {name: _merged(was, value) for name, (was, value) in given.items()}
+    methods: Sequence[Any] = getattr(before, "methods", None) or ()
+    if "batching" in given and methods:
+        values["methods"] = _batched(methods, given["batching"][1])
+        del values["batching"]
+    return msgspec.structs.replace(before, **values)
+
+
+def _batched(methods: Sequence[Any], batching: Any) -> tuple[Any, ...]:
+    chosen = {one.name for one in methods if one.batching.max_batch_size is not None}
+    chosen = chosen or {one.name for one in methods}
+    return tuple(
+        msgspec.structs.replace(one, batching=_merged(one.batching, batching))
+        if one.name in chosen
+        else one
+        for one in methods
     )
 
 
