@@ -28,7 +28,8 @@ Exception
     ├ ClientClosed                 client_closed       this process's connection was closed
     ├ LogsFetchError               logs_fetch          logs could not be read
     └ InternalFailure              internal_failure    the worker was lost, not your code's fault
-       └ WorkerCrashed             worker_crashed      the worker died while running the input
+       ├ WorkerCrashed             worker_crashed      the worker died while running the input
+       └ WorkerLost                worker_lost         an input that may run at most once lost its worker
 UserWarning
  ├ DeprecationError, PendingDeprecationError          an older name; raised for what was removed
  ├ ServerWarning                                       the hub has something to say
@@ -214,6 +215,8 @@ class WorkerCrashed(InternalFailure):
         signal: The number of the signal that ended it, or None.
         memory_peak: The largest resident memory seen, in bytes, or None.
         stderr: The last lines it wrote to stderr.
+        oom: Whether it was ended for holding more memory than its limit.
+        memory_limit: That limit, in bytes, where it is known.
     """
 
     code = "worker_crashed"
@@ -221,6 +224,14 @@ class WorkerCrashed(InternalFailure):
     signal: int | None = None
     memory_peak: int | None = None
     stderr: str = ""
+    oom: bool = False
+    memory_limit: int | None = None
+
+
+class WorkerLost(InternalFailure):
+    """Raised when the worker of an input with ``at_most_once`` was lost: it may have run, and does not run again."""
+
+    code = "worker_lost"
 
 
 class InputCancellation(BaseException):

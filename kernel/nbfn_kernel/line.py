@@ -76,6 +76,7 @@ class Line:
         self._versions = versions
         self._spill = Spill()
         self._function, self._version, self._timeout = "", 0, math.inf
+        self._gpus: tuple[str, ...] = ()
         self._known: dict[int, tuple[int, str, int, int]] = {}  # leases until they are confirmed
         self._unfinished = 0  # of the known ones
         self._kept: OrderedDict[int, tuple[Result, ...]] = OrderedDict()  # unconfirmed, by number
@@ -168,6 +169,7 @@ class Line:
                 function=self._function,
                 version=self._version,
                 running=tuple(self._known.values()),
+                gpus=self._gpus,
             )
         )
         if self._bound is not None:
@@ -203,6 +205,8 @@ class Line:
 
     def _bind(self, bind: messages.Bind) -> None:
         self._function, self._version = bind.function, bind.version
+        if bind.definition.resources.gpus:
+            self._gpus = tuple(bind.variables.get("CUDA_VISIBLE_DEVICES", "").split(","))
         # What runs at once has clocks of its own.
         own_clocks = crew.needed(bind.definition)
         self._timeout = math.inf if own_clocks else bind.definition.timeout or math.inf

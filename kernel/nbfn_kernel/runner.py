@@ -10,6 +10,8 @@ next input.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import queue
 import signal
 import threading
@@ -36,6 +38,8 @@ from nbfn_kernel.unit import Unit
 #: for one and the wait itself does not end the wait, and its handler would not run.
 SIGNALS_SEEN = 1.0
 
+logger = logging.getLogger("nbfn.worker")
+
 
 class Runner:
     """Runs inputs on the thread that makes it.
@@ -43,7 +47,7 @@ class Runner:
     Args:
         carrier: Of this process.
         outbox: Takes results, items and the answer to a Bind.
-        cell: Eight bytes shared with the fork server: the lease that runs.
+        cell: Numbers shared with the fork server: the lease that runs, and most bytes of memory.
 
     Attributes:
         todo: Inputs waiting, filled by the link's thread.
@@ -194,6 +198,7 @@ class Runner:
 
     def _bind(self, bind: Bind) -> None:
         objects.set_variables(bind)
+        self._limit_memory(bind.definition.resources.memory_limit or 0)
         try:
             self._service = service = Service(self._carrier, bind)
             service.start(self._loops.get_loop().run_until_complete)
@@ -208,6 +213,14 @@ class Runner:
         else:
             self._outbox.put(Bound(bind.function, bind.version))
         self._outbox.hurry()
+
+    def _limit_memory(self, limit: int) -> None:
+        """Tell the fork server how much this worker may hold; it watches from then on."""
+        if limit and isinstance(self._cell, memoryview):
+            self._cell[1] = limit
+            os.kill(os.getppid(), signal.SIGCHLD)  # what it wakes up for
+        elif limit:
+            logger.warning("Nobody watches the memory limit of %d MB here.", limit // 2**20)
 
     def _become_crew(self, service: Service) -> None:
         loop = self._loops.get_loop()

@@ -47,7 +47,8 @@ def main(cell: Any = None) -> None:
     """Be a worker until the hub, a signal or the loss of the hub ends it.
 
     Args:
-        cell: Something like a memoryview of one 64-bit number, shared with the fork server.
+        cell: Two 64-bit numbers shared with the fork server: the lease that runs, and the most bytes
+            that this worker and what it starts may hold together.
     """
     logging.getLogger("nbfn").addHandler(logging.StreamHandler(sys.__stderr__))
     worker = os.environ["NBFN_WORKER"]
@@ -61,7 +62,7 @@ def main(cell: Any = None) -> None:
     )
     link = Link(os.environ.get("NBFN_HUB", places.endpoint), frames.TO_WORKER)
     outbox = Outbox(link.wake)
-    runner = Runner(Carrier(places, worker), outbox, [0] if cell is None else cell)
+    runner = Runner(Carrier(places, worker), outbox, [0, 0] if cell is None else cell)
     line = Line(link, runner, outbox, Settings.load().hub_grace, _versions)
     thread = threading.Thread(target=line.run, name="nbfn-link", daemon=True)
     _dress(runner, outbox)

@@ -84,9 +84,13 @@ def _assemble(
 ) -> tuple[Broker, Store, Router, WorkerProcesses, Gateway]:
     store = Store(places.database, places.blobs, settings.retention)
     launcher = _launcher(places, settings)
-    cores = launcher.capacity().cpu
+    capacity = launcher.capacity()
+    cores = capacity.cpu
     limits = Limits(
         cores=max(1, int(cores)),
+        cpu=cores,
+        memory=capacity.memory,
+        gpus=capacity.gpus,
         max_workers=settings.max_workers or 8 * max(1, int(cores)),
         blank_workers=settings.blank_workers,
         client_grace=settings.client_grace,
@@ -102,6 +106,7 @@ def _assemble(
         state.tables.registry.restore(record)
     for secret in store.load_secrets():
         state.tables.secrets[secret.environment_name, secret.name] = secret
+    state.tables.begun = store.load_begun()
     for spawn in store.load_ended(SPAWNS_KEPT):
         state.tables.note_ended(spawn)
     router = Router(places.endpoint)

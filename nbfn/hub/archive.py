@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nbfn.hub.effects import LoadCall, LoadGraph, Outcome, SaveCall, SaveOutcomes
+from nbfn.hub.effects import LoadCall, LoadGraph, Outcome, SaveBegun, SaveCall, SaveOutcomes
 from nbfn.hub.events import CallRestored
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload
@@ -129,7 +129,16 @@ class Archive:
             execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", (*key, blob))
         return spent
 
+    def save_begun(self, save: SaveBegun) -> None:
+        """Save that inputs begin which may not begin again."""
+        rows = [(save.call, index, time.time()) for index in save.indices]
+        self._connection.executemany("INSERT OR IGNORE INTO begun VALUES (?, ?, ?)", rows)
+
     # --- loading ---
+
+    def begun(self) -> set[tuple[str, int]]:
+        """Return the inputs that began and may not begin again."""
+        return set(self._connection.execute("SELECT call, number FROM begun"))
 
     def unfinished(self) -> list[CallRestored]:
         """Return the calls that still have inputs to run, or to get."""
@@ -277,6 +286,7 @@ class Archive:
         execute(
             "DELETE FROM calls WHERE expired AND created < ?", (now - self._retention - HISTORY,)
         )
+        execute("DELETE FROM begun WHERE created < ?", (now - self._retention,))
         return len(calls)
 
     def payloads(self) -> Iterable[Payload | None]:

@@ -500,6 +500,7 @@ _SAVES = frozenset(
         effects.SaveSecret,
         effects.SaveCall,
         effects.SaveCancelled,
+        effects.SaveBegun,
         effects.SaveOutcomes,
         effects.LoadCall,
         effects.LoadGraph,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import adoption, clients, graph, lending, outcomes, sizing
+from nbfn.hub import adoption, clients, graph, lending, losses, outcomes, sizing
 from nbfn.hub.effects import (
     Accept,
     Deliver,
@@ -189,7 +189,7 @@ def put_inputs(
         t.after(ADOPTION, _queue_unclaimed, new)
         adoption.settle_claims(t, new)
     else:
-        call.turns.extend(call, new)
+        call.turns.extend(call, losses.never_begun(t, call, new))
         t.touch(call.pool)
     outcomes.end_if_done(t, call)
     outcomes.tell_progress(t, call)
@@ -212,7 +212,8 @@ def _unknown(
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
     for item in items:
         if item in t.unclaimed and item.call.inputs.get(item.index) is item:
-            item.call.turns.push(item)
+            for ready in losses.never_begun(t, item.call, [item]):
+                item.call.turns.push(ready)
             t.touch(item.call.pool)
     t.unclaimed.difference_update(items)
 

@@ -95,7 +95,8 @@ def _stop_running(t: Tables, item: Input, *, terminate: bool) -> None:
         t.emit(StopWorker(worker.id, 0.0))
     elif not item.cancelled:
         item.cancelled = True
-        t.emit(CancelLease(worker.id, item.lease))
+        once = item.call.pool.definition.at_most_once  # then the lease itself waits for the disk
+        t.emit(CancelLease(worker.id, item.lease, after_commit=once))
         t.after(t.limits.kill_grace, _kill_if_still, (item, item.lease))
 
 

@@ -56,7 +56,7 @@ def gone(t: Tables, worker: Worker) -> None:
     if worker.pool is not None:
         worker.pool.workers.pop(worker.id, None)
         t.touch(worker.pool)
-    for pool in t.short.values():
+    for pool in (*t.short.values(), *t.lacking.values()):
         t.touch(pool)
     t.changed()
 

@@ -101,6 +101,7 @@ class RunInputs(Effect):
     worker: str
     grants: Sequence[Grant]
     confirm: int
+    after_commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class CancelLease(Effect):
 
     worker: str
     lease: int
+    after_commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +366,14 @@ class SaveCancelled(Effect):
     """Store that a durable call was cancelled: no hub may run its inputs again."""
 
     call: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBegun(Effect):
+    """Store that inputs begin, which must not begin again."""
+
+    call: str
+    indices: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

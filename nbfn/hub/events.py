@@ -79,6 +79,8 @@ class ResourcesLike(Protocol):
     @property
     def memory(self) -> int | None: ...
     @property
+    def memory_limit(self) -> int | None: ...
+    @property
     def gpus(self) -> int | None: ...
 
 
@@ -504,6 +506,7 @@ class WorkerJoined(Event):
     function: str = ""
     version: int = 0
     running: Sequence[tuple[int, str, int, int]] = ()
+    gpus: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,6 +551,7 @@ class WorkerExited(Event):
     running: int | None = None
     memory_peak: int | None = None
     stderr: str = ""
+    memory_limit: int = 0  # what it held more of, where that ended it
 
 
 @dataclass(frozen=True, slots=True)

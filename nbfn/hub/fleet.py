@@ -61,6 +61,7 @@ def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
         pool = worker.pool = sizing.pool_of(t, record, event.version)
         worker.state = "idle"
         worker.ran = 1
+        worker.gpus = tuple(event.gpus)
         pool.workers[worker.id] = worker
         pool.idle[worker.id] = worker
         adoption.adopt(t, worker, event.running)
@@ -96,7 +97,7 @@ def worker_bound(t: Tables, event: WorkerBound) -> None:
         return
     pool = worker.pool
     pool.binding.pop(worker.id, None)
-    pool.start_failures = 0
+    pool.start_failures = pool.load_failures = 0
     worker.state = "idle"
     worker.idle_since = t.now
     pool.idle[worker.id] = worker
@@ -113,6 +114,7 @@ def worker_broken(t: Tables, event: WorkerBroken) -> None:
     if worker is not None and worker.pool is not None:
         pool = worker.pool
         departures.stop(t, worker)
+        supply.load_failed(t, pool)
         departures.fail_waiting(
             t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), event.payload, worker=worker.id)
         )
@@ -161,9 +163,10 @@ def worker_exited(t: Tables, event: WorkerExited) -> None:
         supply.start_failed(t, worker)
     elif state == "binding" and pool is not None and not worker.stopping:
         pool.start_failures += 1
+        supply.load_failed(t, pool)
         if pool.start_failures >= LOAD_FAILURES:
             pool.start_failures = 0
             message = losses.crash_message(pool, event).replace("while running", "while loading")
-            fault: Fault = ("worker_crashed", message, losses.crash_details(event))
+            fault: Fault = ("worker_crashed", message, losses.crash_details(pool, event))
             departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
     losses.crashed(t, worker, event)

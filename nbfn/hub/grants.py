@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 
 from nbfn.hub import lending, outcomes, schedule
-from nbfn.hub.effects import Grant, RecallLeases, RunInputs, StopWorker
+from nbfn.hub.effects import Grant, RecallLeases, RunInputs, SaveBegun, StopWorker
 from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
 from nbfn.types import InputStatus
 
@@ -143,11 +143,16 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     if worker.solo:
         pool.ready.pop(worker.id, None)
     lending.note(t, worker)
-    t.emit(RunInputs(worker.id, grants, worker.confirmed))
+    calls = {id(item.call): item.call for item in items}.values()
+    once = pool.definition.at_most_once
+    if once:
+        for call in calls:
+            t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
+    t.emit(RunInputs(worker.id, grants, worker.confirmed, after_commit=once))
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)
-    for call in {id(item.call): item.call for item in items}.values():
+    for call in calls:
         outcomes.tell_progress(t, call)
 
 

@@ -99,7 +99,10 @@ def _judge(
 def retry(t: Tables, item: Input) -> bool:
     """Have an input run again that its own code failed, if its Function's policy allows."""
     policy = item.call.pool.definition.retries
-    if item.failures >= policy.max_retries or item.call.kind == "web":  # its answer may have begun
+    once = (
+        item.call.pool.definition.at_most_once or item.call.kind == "web"
+    )  # its answer may have begun
+    if item.failures >= policy.max_retries or once:
         return False
     delay = policy.initial_delay * policy.backoff_coefficient**item.failures
     item.failures += 1

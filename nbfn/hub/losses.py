@@ -12,7 +12,7 @@ import signal as signals
 from nbfn.hub import leases, outcomes
 from nbfn.hub.effects import Fault, Outcome
 from nbfn.hub.events import WorkerExited
-from nbfn.hub.tables import Input, Pool, Tables, Worker
+from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
 from nbfn.types import InputStatus
 
 #: Times an input is run again because its worker was lost for reasons outside of it (Modal's
@@ -29,7 +29,33 @@ def lose_all(t: Tables, worker: Worker, *, count: bool = True) -> None:
         _lost(t, item, count=count)
 
 
+def never_begun(t: Tables, call: Call, items: list[Input]) -> list[Input]:
+    """Return those of a call's inputs that may be queued; what began under the hub before this one and may
+    not begin again is lost.
+    """
+    if not t.begun or not call.pool.definition.at_most_once:
+        return items
+    lost = [item for item in items if (call.id, item.index) in t.begun]
+    for item in lost:
+        _give_up(t, item, "the hub was restarted")
+    return [item for item in items if item not in lost]
+
+
+def _give_up(t: Tables, item: Input, why: str) -> None:
+    """End an input that may have run and must not run again."""
+    message = (
+        f"Input {item.index} of {item.call.pool.record.name!r} had begun when its worker was lost ({why}). "
+        "It may have run to its end, and it does not run again: at_most_once."
+    )
+    fault: Fault = ("worker_lost", message, {})
+    status = int(InputStatus.INTERNAL_FAILURE)
+    outcomes.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
+
+
 def _lost(t: Tables, item: Input, *, count: bool) -> None:
+    if item.call.pool.definition.at_most_once:
+        _give_up(t, item, "its process or its connection ended")
+        return
     item.losses += count
     if item.losses <= MAX_LOSSES:
         leases.requeue(t, item)
@@ -85,12 +111,18 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
             _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
     elif worker.stopping:
         _lost(t, item, count=True)
+    elif item.call.pool.definition.at_most_once:
+        _give_up(t, item, how(event))
     else:
         item.crashes += 1
         if item.crashes <= CRASH_BUDGET:
             leases.requeue(t, item)
             return
-        fault = ("worker_crashed", crash_message(item.call.pool, event), crash_details(event))
+        fault = (
+            "worker_crashed",
+            crash_message(item.call.pool, event),
+            crash_details(item.call.pool, event),
+        )
         _end(t, item, worker, InputStatus.INTERNAL_FAILURE, fault)
 
 
@@ -106,12 +138,15 @@ def crash_message(pool: Pool, event: WorkerExited) -> str:
     peak = f", peak memory {event.memory_peak / 2**20:.0f} MB" if event.memory_peak else ""
     tail = f"\nThe last lines it wrote to stderr:\n{event.stderr}" if event.stderr else ""
     return (
-        f"The worker process died while running {pool.record.name!r} ({_how(event)}{peak}); "
+        f"The worker process died while running {pool.record.name!r} ({how(event)}{peak}); "
         f"a second try alone on a fresh worker ended the same way.{tail}"
     )
 
 
-def _how(event: WorkerExited) -> str:
+def how(event: WorkerExited) -> str:
+    """Return in a few words how a process ended."""
+    if event.memory_limit:
+        return f"out of memory (limit {event.memory_limit / 2**20:.0f} MB)"
     if event.signal is None:
         known = event.exit_code is not None
         return (
@@ -127,11 +162,13 @@ def _how(event: WorkerExited) -> str:
     return f"killed by signal {event.signal}, {name}{hint}"
 
 
-def crash_details(event: WorkerExited) -> dict[str, object]:
+def crash_details(pool: Pool, event: WorkerExited) -> dict[str, object]:
     """Return the attributes of `WorkerCrashed`."""
     return {
         "exit_code": event.exit_code,
         "signal": event.signal,
         "memory_peak": event.memory_peak,
         "stderr": event.stderr,
+        "oom": bool(event.memory_limit),
+        "memory_limit": event.memory_limit or pool.definition.resources.memory_limit,
     }

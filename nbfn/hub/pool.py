@@ -72,6 +72,7 @@ class WorkerProcesses:
                     report.running_lease,
                     report.memory_peak,
                     report.stderr_tail,
+                    report.memory_limit,
                 )
             case Failed():
                 self._refs.pop(report.worker, None)

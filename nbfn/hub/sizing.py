@@ -4,9 +4,11 @@ load.
 
 from __future__ import annotations
 
-from nbfn.hub import departures, lending, scale, supply
+from nbfn.hub import admission, departures, lending, scale, supply
+from nbfn.hub.effects import Fault, Outcome
 from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Pool, Tables
+from nbfn.types import InputStatus
 
 
 def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
@@ -71,9 +73,14 @@ def resize(t: Tables, pool: Pool) -> None:
     have = len(pool.workers)
     if pool.solo:
         want = _room_for_solo(t, pool, max(want, have), settings)
+    if pool.backlog and (why := admission.impossible(t, pool)):
+        fault: Fault = ("resource_exhausted", why, {})
+        departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
+        return
     while have < want and supply.bind_blank(t, pool):
         have += 1
-    _note_short(t, pool, max(0, want - have))
+    _note_short(t, pool, admission.fitting(t, pool, max(0, want - have)))
+    _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")
     _explain(t, pool, load, settings)
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
@@ -112,6 +119,16 @@ def _note_short(t: Tables, pool: Pool, missing: int) -> None:
         t.short.pop(pool.key, None)
 
 
+def _note_lack(t: Tables, pool: Pool, what: str) -> None:
+    pool.waiting_for = what
+    if what and pool.key not in t.lacking:
+        t.supply_due = True
+    if what:
+        t.lacking[pool.key] = pool
+    else:
+        t.lacking.pop(pool.key, None)
+
+
 def _called(t: Tables, pool: Pool) -> bool:
     return any(call.pool is pool for call in t.calls.values())
 
@@ -131,8 +148,9 @@ def _room_for_solo(t: Tables, pool: Pool, want: int, settings: scale.Settings) -
 
 def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) -> None:
     """Keep the sentence that says why inputs wait."""
-    pool.waiting_for = ""
     if not load.backlog:
+        pool.waiting_for = ""
+    if not load.backlog or pool.waiting_for:
         return
     if pool.short and lending.room(t) <= 0:
         pool.waiting_for = f"this machine's limit of {t.limits.max_workers} workers is reached"

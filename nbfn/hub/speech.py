@@ -43,7 +43,7 @@ def _client_hello(peer: str, x: m.ClientHello) -> Event:
 
 
 def _worker_hello(peer: str, x: m.WorkerHello) -> Event:
-    return events.WorkerJoined(peer, x.pid, x.executable, x.function, x.version, x.running)
+    return events.WorkerJoined(peer, x.pid, x.executable, x.function, x.version, x.running, x.gpus)
 
 
 def _register(peer: str, x: m.Register) -> Event:

@@ -28,6 +28,7 @@ from nbfn.hub.effects import (
     LoadCall,
     LoadGraph,
     SaveApp,
+    SaveBegun,
     SaveCall,
     SaveCancelled,
     SaveEnvironments,
@@ -80,6 +81,8 @@ _MIGRATIONS = (
     ALTER TABLE calls ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE calls ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX calls_parent ON calls (parent);
+    CREATE TABLE begun (call TEXT NOT NULL, number INTEGER NOT NULL, created REAL NOT NULL,
+        PRIMARY KEY (call, number)) WITHOUT ROWID;
     """,
 )
 
@@ -180,6 +183,10 @@ class Store:
     def load_unfinished(self) -> list[CallRestored]:
         """Return the durable calls that still have inputs to run, or to get."""
         return self._archive.unfinished()
+
+    def load_begun(self) -> set[tuple[str, int]]:
+        """Return the inputs that began and may not begin again."""
+        return self._archive.begun()
 
     def load_ended(self, most: int) -> list[str]:
         """Return the latest durable calls that have all their outcomes, the oldest of them first."""
@@ -296,6 +303,8 @@ class Store:
                 self._archive.save_call(save)
             case SaveCancelled():
                 self._archive.save_cancelled(save.call)
+            case SaveBegun():
+                self._archive.save_begun(save)
             case SaveOutcomes():
                 spent.extend(self._archive.save_outcomes(save))
 

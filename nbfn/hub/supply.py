@@ -8,7 +8,7 @@ beyond their pool's warm number are given up, the least recently used first.
 
 from __future__ import annotations
 
-from nbfn.hub import departures, lending, vault
+from nbfn.hub import admission, departures, lending, vault
 from nbfn.hub.effects import Fault, Outcome, StartWorker, StopWorker
 from nbfn.hub.events import WorkerNotStarted
 from nbfn.hub.tables import Pool, Tables, Worker
@@ -28,6 +28,8 @@ def supply(t: Tables) -> None:
     t.supply_due = False
     if t.closing:
         return
+    for pool in [pool for pool in t.lacking.values() if pool.backlog]:
+        _make_room(t, pool)
     short: dict[str, int] = {}
     for pool in t.short.values():
         short[pool.executable] = short.get(pool.executable, 0) + pool.short
@@ -110,6 +112,28 @@ def _reclaim(t: Tables, count: int) -> None:
         departures.stop(t, worker)
 
 
+def _make_room(t: Tables, pool: Pool) -> None:
+    """Give up an idle worker that holds what a pool lacks, the least recently used of those beyond
+    their pools' warm numbers; a warm one where the pool has nobody.
+    """
+    holding = admission.holders(t)
+    if any(worker.state == "draining" for worker in holding):
+        return  # it leaves room in a moment
+    idle = [w for w in holding if w.state == "idle" and w.pool is not pool and w.pool is not None]
+    spare = [w for w in idle if w.pool is not None and _surplus(w.pool)]
+    nobody = len(pool.workers) <= pool.lent
+    if found := spare or (idle if nobody else []):
+        departures.stop(t, min(found, key=lambda worker: worker.idle_since))
+    elif nobody and all(worker.lending for worker in holding):
+        message = (
+            f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
+            "Nest calls less deeply, or ask for less."
+        )
+        fault: Fault = ("resource_exhausted", message, {})
+        departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+        t.touch(pool)
+
+
 def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
     """All workers wait for calls that wait for a worker: it has to end somewhere, and with a
     reason.
@@ -139,20 +163,51 @@ def bind_blank(t: Tables, pool: Pool) -> bool:
     if pool.definition.secrets and _lacks_a_secret(t, pool):
         return False
     blanks = t.blanks.get(pool.executable)
-    room = lending.room(t)
+    room = admission.fitting(t, pool, lending.room(t))
+    if not pool.backlog and t.now < pool.load_not_before:
+        return False
     if not pool.backlog:
         room -= len(_starving(t))  # warming up waits for those who have work and nobody to do it
     if not blanks or room <= 0:
         return False
     worker = blanks.pop(next(iter(blanks)))
+    worker.gpus = admission.set_aside(t, pool)
     worker.pool = pool
     worker.state = "binding"
     pool.workers[worker.id] = worker
     pool.binding[worker.id] = worker
     vault.bind(t, worker, pool)
+    limit = pool.definition.startup_timeout or pool.definition.timeout
+    t.after(limit, _check_loaded, worker)
     t.supply_due = True
     t.changed()
     return True
+
+
+def _check_loaded(t: Tables, worker: Worker) -> None:
+    """End a worker that takes too long to load; what waits for it fails, unless others serve it."""
+    pool = worker.pool
+    if pool is None or worker.state != "binding" or t.workers.get(worker.id) is not worker:
+        return
+    departures.stop(t, worker)
+    t.emit(StopWorker(worker.id, 0.0))
+    load_failed(t, pool)
+    if not any(other.state in {"idle", "busy"} for other in pool.workers.values()):
+        limit = pool.definition.startup_timeout or pool.definition.timeout
+        message = (
+            f"A worker of {pool.record.name!r} took longer than its startup_timeout of {limit:g} s to load "
+            "(imports and enter hooks included) and was ended."
+        )
+        fault: Fault = ("function_timeout", message, {})
+        departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
+
+
+def load_failed(t: Tables, pool: Pool) -> None:
+    """Wait longer with each failure until a worker is bound only to stand by."""
+    delay = min(BACKOFF_FIRST * 2**pool.load_failures, BACKOFF_LAST)
+    pool.load_failures += 1
+    pool.load_not_before = t.now + delay
+    t.after(delay, Tables.touch, pool)
 
 
 def _lacks_a_secret(t: Tables, pool: Pool) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbfn.hub import scale, schedule
@@ -154,6 +154,7 @@ class Worker:
         "confirmed",
         "durable",
         "executable",
+        "gpus",
         "id",
         "idle_since",
         "joined",
@@ -194,6 +195,7 @@ class Worker:
         self.overdue = False  # ... because its input ran over the time limit
         self.lent = 0  # calls that its inputs made and wait for
         self.lending = False  # it has no room, and some of what it runs only waits
+        self.gpus: tuple[str, ...] = ()  # set aside for it
         self.watched = False  # a time-limit timer is set
 
 
@@ -213,6 +215,8 @@ class Pool:
         "key",
         "leased",
         "lent",
+        "load_failures",
+        "load_not_before",
         "look_due",
         "mean",
         "most_at_once",
@@ -264,7 +268,9 @@ class Pool:
         self.solo: deque[Input] = deque()
         self.mean: float | None = None
         self.durations: deque[float] = deque(maxlen=101)
-        self.start_failures = 0
+        self.start_failures = 0  # of workers that died while loading, in a row
+        self.load_failures = 0  # of any kind, in a row
+        self.load_not_before = 0.0  # when one is bound again to stand by
         self.retired = False  # a newer version took its place
         self.recall_due = False
         self.shrink_due = (
@@ -347,6 +353,9 @@ class Limits:
         self,
         *,
         cores: int = 2,
+        cpu: float | None = None,
+        memory: int = 0,
+        gpus: Sequence[str] = (),
         max_workers: int = 16,
         blank_workers: int = 2,
         client_grace: float = 30.0,
@@ -354,6 +363,9 @@ class Limits:
         kill_grace: float = 5.0,
     ) -> None:
         self.cores = cores
+        self.cpu = float(cores) if cpu is None else cpu
+        self.memory = memory  # in bytes; 0: not known, so not counted
+        self.gpus = tuple(gpus)  # what each is called in CUDA_VISIBLE_DEVICES
         self.max_workers = max_workers
         self.blank_workers = blank_workers
         self.client_grace = client_grace
@@ -412,6 +424,9 @@ class Tables:
         self.starting: dict[str, dict[str, Worker]] = {}  # executable -> not yet joined
         self.fenced: deque[str] = deque(maxlen=1000)  # given up: their word no longer counts
         self.short: dict[tuple[str, int], Pool] = {}  # pools that want workers
+        self.lacking: dict[tuple[str, int], Pool] = {}  # pools that wait for memory, say
+        #: (call, index) of inputs with at_most_once that began under a hub before this one.
+        self.begun: set[tuple[str, int]] = set()
         self.start_backoff: dict[
             str, tuple[int, float]
         ] = {}  # executable -> (failures in a row, not before)

@@ -79,6 +79,8 @@ def bind(t: Tables, worker: Worker, pool: Pool) -> None:
         stored = t.secrets.get((environment, secret.name)) if secret.name else None
         variables |= stored.values if stored is not None else secret.values
     variables |= definition.env
+    if worker.gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(worker.gpus)
     t.emit(BindWorker(worker.id, *pool.key, definition, variables, record.environment_name))
 
 

@@ -50,11 +50,11 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a launcher can hold: cores, bytes of memory, GPUs."""
+    """What a launcher can hold: cores, bytes of memory, GPUs by their names in CUDA_VISIBLE_DEVICES."""
 
     cpu: float
     memory: int
-    gpu: int = 0
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class Exit:
         memory_peak: The largest resident memory seen, in bytes, or None.
         stderr_tail: The last lines it wrote to stderr.
         ordered: Whether `Launcher.stop` had asked for it.
+        memory_limit: Bytes that it, with all that it started, held more of; 0 when that did not end it.
     """
 
     worker: str
@@ -86,6 +87,7 @@ class Exit:
     memory_peak: int | None = None
     stderr_tail: str = ""
     ordered: bool = False
+    memory_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

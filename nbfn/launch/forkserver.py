@@ -34,6 +34,8 @@ ENTRY = "nbfn_kernel.worker"
 LOOK = 0.5
 #: Seconds that workers have, over their own `hub_grace`, to end by themselves.
 PATIENCE = 5.0
+#: Seconds between looks at the memory of workers that have a limit.
+WATCH = 0.1
 
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -47,6 +49,13 @@ class _Child:
     cell: mmap.mmap
     ordered: bool = False
     kill_at: float = float("inf")
+    peak: int = 0  # bytes, with its descendants; looked at only where there is a limit
+    over: int = 0  # the limit that it broke
+
+    @property
+    def limit(self) -> int:
+        """Bytes that it may hold, with its descendants; 0 for any number."""
+        return int.from_bytes(self.cell[8:16], sys.byteorder)
 
 
 @dataclass(slots=True)
@@ -93,6 +102,7 @@ class ForkServer:
                 for order in self._orders():
                     if (birth := self._obey(order)) is not None:
                         return birth
+            self._look_at_memory()
             self._look_at_clock(time.monotonic())
         return None
 
@@ -112,6 +122,8 @@ class ForkServer:
             sources.append(self._control.fileno())
         until = min((child.kill_at for child in self._children.values()), default=float("inf"))
         timeout = max(0.0, until - time.monotonic()) if until != float("inf") else None
+        if any(child.limit for child in self._children.values()):
+            timeout = WATCH if timeout is None else min(WATCH, timeout)
         if self._control is None:
             timeout = LOOK if timeout is None else min(LOOK, timeout)
         return select.select(sources, [], [], timeout)[0]
@@ -154,7 +166,7 @@ class ForkServer:
     def _start(self, order: dict[str, Any]) -> _Birth | None:
         out, err = (self._log(order["worker"], end) for end in ("out", "err"))
         try:
-            cell, parent = mmap.mmap(-1, 8), os.getpid()
+            cell, parent = mmap.mmap(-1, 16), os.getpid()
             if not (pid := os.fork()):
                 return _Birth(order, parent, cell, out, err)
         finally:
@@ -220,10 +232,20 @@ class ForkServer:
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
             "running_lease": lease,
-            "memory_peak": memory,
+            "memory_peak": max(memory, child.peak),
             "stderr_tail": last_words,
             "ordered": child.ordered,
+            "memory_limit": child.over,
         })  # fmt: skip
+
+    def _look_at_memory(self) -> None:
+        for child in self._children.values():
+            if (limit := child.limit) and not child.over:
+                held = processes.resident(child.pid)
+                child.peak = max(child.peak, held)
+                if held > limit:
+                    child.over = limit
+                    processes.kill_group(child.pid)
 
     def _look_at_clock(self, now: float) -> None:
         for child in self._children.values():

@@ -17,10 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 from nbfn.config import Places, Settings
-from nbfn.launch import processes
+from nbfn.launch import devices, processes
 from nbfn.launch.base import Capacity, Exit, Failed, Ref, Report, Started, WorkerSpec
 from nbfn.launch.plain import Plain, python_path
 
@@ -109,10 +107,10 @@ class LocalLauncher:
         return [Ref(worker, source.pid(worker)) for worker, source in self._where.items()]
 
     def capacity(self) -> Capacity:
-        """See `Launcher.capacity`; cores as cgroups and affinity allow."""
+        """See `Launcher.capacity`; cores and memory as cgroups and affinity allow."""
         from loky import cpu_count  # slow to import, and needed once
 
-        return Capacity(cpu=float(cpu_count()), memory=int(psutil.virtual_memory().total))
+        return Capacity(cpu=float(cpu_count()), memory=devices.memory(), gpus=devices.gpus())
 
     def sources(self) -> Sequence[int]:
         """See `Launcher.sources`: one epoll descriptor that stands for all."""

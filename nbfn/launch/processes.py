@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PROC = Path("/proc")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
 #: What `ps` calls the two kinds of process; also how they are told from what they started.
@@ -49,6 +50,19 @@ def _pids() -> Iterator[int]:
         for entry in os.listdir(_PROC):  # noqa: PTH208 - names are all that is needed
             if entry.isdigit():
                 yield int(entry)
+
+
+def resident(pid: int) -> int:
+    """Return the bytes that a process and all its descendants hold in memory; 0 when it is gone."""
+    held, left = 0, [pid]
+    while left:
+        one = left.pop()
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            held += int((_PROC / str(one) / "statm").read_bytes().split()[1]) * _PAGE
+        for thread in (_PROC / str(one) / "task").glob("*/children"):
+            with contextlib.suppress(OSError, ValueError):
+                left += map(int, thread.read_bytes().split())
+    return held
 
 
 def with_variable(name: str, value: str | None = None) -> dict[int, str]:

@@ -386,6 +386,7 @@ class WorkerHello(Message):
     function: str = ""  # empty: a blank worker
     version: int = 0
     running: tuple[tuple[int, str, int, int], ...] = ()  # (lease, call, index, attempt)
+    gpus: tuple[str, ...] = ()  # that were set aside for it when it was bound
 
 
 class Welcome(Message):
