@@ -5,21 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from nbfn.exception import ExecutionError
+
 _current: ContextVar[tuple[str, int] | None] = ContextVar("nbfn_current_input", default=None)
 _name_input: Callable[[str, int], str] | None = None
+_stop_fetching: Callable[[], None] | None = None
 
 #: Called by the worker with (call id, index) before each input, and with None after the last.
 set_current = _current.set
 
 
-def enter_worker(name_input: Callable[[str, int], str]) -> None:
+def enter_worker(
+    name_input: Callable[[str, int], str], stop_fetching: Callable[[], None] | None = None
+) -> None:
     """Tell this module that it is in a worker.
 
     Args:
         name_input: Makes the public id of an input from its call's id and its index.
+        stop_fetching: Has the worker end after what it runs.
     """
-    global _name_input
-    _name_input = name_input
+    global _name_input, _stop_fetching
+    _name_input, _stop_fetching = name_input, stop_fetching
+
+
+def stop_fetching() -> None:
+    """Have this worker end after what it runs.
+
+    Raises:
+        ExecutionError: Outside of a worker.
+    """
+    if _stop_fetching is None:
+        raise ExecutionError("stop_fetching_inputs() is for code that runs in a worker.")
+    _stop_fetching()
 
 
 def is_local() -> bool:

@@ -74,14 +74,21 @@ class Marks:
         return self.method or self.batching is not None or self.endpoint is not None
 
     def applied(self, options: Options) -> Options:
-        """Return options with these marks added."""
+        """Return options with these marks added.
+
+        Raises:
+            InvalidError: If they and the marks exclude each other.
+        """
         said: dict[str, Any] = {
             "is_generator": self.is_generator,
             "batching": self.batching,
             "concurrency": self.concurrency,
             "endpoint": self.endpoint,
         }
-        return dataclasses.replace(options, **{k: v for k, v in said.items() if v is not None})
+        told = {name: value for name, value in said.items() if value is not None}
+        found = dataclasses.replace(options, **told)
+        found.check_together()
+        return found
 
 
 class Partial(Generic[P, R, Original]):

@@ -139,6 +139,22 @@ class Options:
     batching: Batching | None = None
     endpoint: Endpoint | None = None
 
+    def check_together(self) -> None:
+        """Check that what was given does not contradict itself.
+
+        Raises:
+            InvalidError: If two options exclude each other.
+        """
+        at_once = self.concurrency.max_inputs if self.concurrency is not None else 1
+        if self.at_most_once and self.retries is not None and self.retries.max_retries:
+            raise InvalidError(
+                "at_most_once and retries exclude each other: an input that began does not run again."
+            )
+        if self.single_use and at_once > 1:
+            raise InvalidError(
+                f"A worker for single use runs one input, so it cannot have max_inputs={at_once} at once."
+            )
+
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
         """Check options given by name.
@@ -169,7 +185,9 @@ class Options:
         needs = {name: values.pop(name) for name in ("cpu", "memory", "gpu") if name in values}
         values = {name: _CHECKS[name](name, value) for name, value in values.items()}
         if needs:
-            values["resources"] = Resources.read(**needs)
+            values["resources"] = resources = Resources.read(**needs)
+            for name, sentence in resources.unenforced():
+                _say_once(name, sentence)
         for name in ("single_use_containers", "max_inputs"):
             if name in values:
                 values["single_use"] = values.pop(name) or values.get("single_use", False)
@@ -262,11 +280,11 @@ def _secrets(name: str, value: Any) -> tuple[Variables, ...]:
 def _image(name: str, value: Any) -> Image:
     if not isinstance(value, Image):
         raise InvalidError(f"{name} is {value!r}; it must be nbfn.Image.debian_slim() or the like.")
-    if value.unmet and str(value.unmet) not in _warned:
-        _warned.add(str(value.unmet))
-        _warn(
+    if value.unmet:
+        _say_once(
+            str(value.unmet),
             f"Of option {name!r} this has no effect in nbfn: {'; '.join(value.unmet)}. "
-            f"Instead, {_HERE}, as it is."
+            f"Instead, {_HERE}, as it is.",
         )
     return value
 
@@ -318,21 +336,16 @@ def _warn_once(name: str, value: Any) -> None:
     if name == "volumes" and value is not None:
         _check_volumes(value)
     # Modal's own defaults ask for nothing, so there is nothing to say.
-    if (
-        value is None
-        or value is False
-        or value == []
-        or value == {}
-        or value == ()
-        or name in _warned
-    ):
+    if value is None or value is False or value == [] or value == {} or value == ():
+        return
+    _say_once(name, f"Option {name!r} has no effect in nbfn: {_CLOUD_ONLY[name]}.")
+
+
+def _say_once(name: str, sentence: str) -> None:
+    """Warn at the line of the program that got here, however far up it is."""
+    if name in _warned:
         return
     _warned.add(name)
-    _warn(f"Option {name!r} has no effect in nbfn: {_CLOUD_ONLY[name]}.")
-
-
-def _warn(sentence: str) -> None:
-    """Warn at the line of the program that got here, however far up it is."""
     level, frame = 1, sys._getframe()
     while (before := frame.f_back) and frame.f_globals.get("__name__", "").startswith("nbfn."):
         level, frame = level + 1, before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +55,27 @@ class Resources:
             count,
         )
 
+    def unenforced(self) -> Iterator[tuple[str, str]]:
+        """Yield what of it nobody sees to, as the option's name and a sentence."""
+        if self.cpu_limit is not None:
+            yield (
+                "cpu",
+                "The limit of 'cpu' is not enforced by nbfn; the request is what is set aside.",
+            )
+        if self.gpu not in {None, "any"}:
+            yield (
+                "gpu",
+                f"nbfn counts GPUs and does not look at their kind: {self.gpu!r} is any GPU.",
+            )
+
 
 def _pair(name: str, value: Any, fits: Any, unit: str) -> tuple[Any, Any]:
-    """Return request and limit; a single number is both."""
+    """Return request and limit; a single number is a request without a limit, as Modal has it."""
     if value is None:
         return None, None
-    pair = value if isinstance(value, tuple | list) else (value, value)
+    if not isinstance(value, tuple | list):
+        return _pair(name, (value, value), fits, unit)[0], None
+    pair = value
     if len(pair) != 2 or not all(fits(part) and part > 0 for part in pair):
         raise InvalidError(
             f"{name} is {value!r}; it must be a number of {unit}, or (request, limit) of such."

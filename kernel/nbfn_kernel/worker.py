@@ -91,6 +91,6 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
             note = f"[nbfn: a display of {len(data) // 2**20} MiB is too large to send]\n"
             outbox.put(Text(lease, "stderr", note))
 
-    enter_worker(input_id)
+    enter_worker(input_id, runner.drain)
     shell.connect(emit)
     streams.install(outbox, runner.lease)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -72,5 +73,6 @@ def test_gpus_as_objects_are_the_strings_of_today() -> None:
     assert gpu.T4() == "T4"
     assert modal.gpu.A100(count=2, size="80GB") == "A100-80GB:2"
     assert gpu.Any() == "any"
-    options = modal.App().function(name="f", gpu=gpu.H100(count=4))(print).spec
+    with warnings.catch_warnings(action="ignore"):  # that no kind is looked at is said once
+        options = modal.App().function(name="f", gpu=gpu.H100(count=4))(print).spec
     assert (options.resources.gpu, options.resources.gpus) == ("H100", 4)

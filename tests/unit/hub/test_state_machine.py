@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nbfn.hub import events as e
 from nbfn.types import InputStatus
+from nbfn.wire.messages import Resources
 from tests.unit.hub.world import FAILURE, SUCCESS, World
 
 
@@ -16,7 +17,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(memory=100, gpus=("3", "5"))
         self.accepted: set[tuple[str, int]] = set()
         self.calls = 0
         self.versions = 0
@@ -26,12 +27,19 @@ class AnyOrder(RuleBasedStateMachine):
             self.world.register("at once", at_once=(3, 2), max_containers=2, retries=1),
             self.world.register("batches", batches=(4, 1.0), at_once=(2, 2), max_containers=2),
             self.world.register("single", options={"single_use": True}, max_containers=2),
+            self.world.register("once", options={"at_most_once": True}, max_containers=2),
+            self.world.register(
+                "large", options={"resources": Resources(memory=60)}, max_containers=2
+            ),
+            self.world.register(
+                "gpu", options={"resources": Resources(memory=30, gpus=1)}, max_containers=3
+            ),
         ]
 
     def _pick(self, names: list[str], data: st.DataObject) -> str:
         return data.draw(st.sampled_from(sorted(names)))
 
-    @rule(which=st.integers(0, 4), count=st.integers(1, 30), durable=st.booleans())
+    @rule(which=st.integers(0, 7), count=st.integers(1, 30), durable=st.booleans())
     def begin_a_call(self, which: int, count: int, durable: bool) -> None:
         self.calls += 1
         name = self.world.call(f"fc-{self.calls}", self.fs[which], count, durable=durable)
@@ -111,6 +119,7 @@ class AnyOrder(RuleBasedStateMachine):
             self._pick([w.name for w in self.world.workers.values() if len(w.queue) > 1], data)
         ]
         fake.queue, back = fake.queue[:1], fake.queue[1:]
+        self.world.begun.subtract((grant.call, grant.index) for grant in back)
         self.world.put(e.LeasesReturned(fake.name, [grant.lease for grant in back]))
 
     @rule(which=st.integers(0, 1), least=st.integers(0, 3), most=st.integers(1, 4))
@@ -128,6 +137,13 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.05, 1.0, 6.0, 70.0]))
     def time_passes(self, seconds: float) -> None:
         self.world.wait(seconds)
+
+    @invariant()
+    def nothing_begins_twice_that_must_not(self) -> None:
+        calls = self.world.state.tables.calls
+        for (name, index), count in self.world.begun.items():
+            if name in calls and calls[name].pool.definition.at_most_once:
+                assert count == 1, (name, index)
 
     @invariant()
     def tables_agree(self) -> None:

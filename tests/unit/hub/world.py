@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections import Counter
 from typing import Any
 
@@ -70,7 +71,7 @@ class FakeWorker:
 class World:
     """Effects carried out, outcomes counted, time in hand."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, **limits: Any) -> None:
         ids = itertools.count()
         self.state = State(
             lambda prefix: f"{prefix}-{next(ids):022d}",
@@ -82,6 +83,7 @@ class World:
         self.to_bind: list[str] = []
         self.to_stop: list[str] = []
         self.runs: Counter[tuple[str, int]] = Counter()
+        self.begun: Counter[tuple[str, int]] = Counter()
         self.outcomes: dict[tuple[str, int], fx.Outcome] = {}
         self.told: list[fx.Effect] = []
         self.functions: dict[str, str] = {}
@@ -109,6 +111,7 @@ class World:
                 worker = self.workers.get(effect.worker)
                 if worker is not None and worker.connected:
                     worker.queue.extend(effect.grants)
+                    self.begun.update((grant.call, grant.index) for grant in effect.grants)
             case fx.CancelLease():
                 self._cancel(effect)
             case fx.DrainWorker() | fx.StopWorker():
@@ -257,6 +260,17 @@ class World:
         """Return how many workers a pool may have."""
         return max(pool.settings.max_containers, pool.settings.min_containers)
 
+    def _check_capacity(self) -> None:
+        """No more is set aside than there is, and each GPU for one worker."""
+        tables = self.state.tables
+        needs = [w.pool.definition.resources for w in tables.workers.values() if w.pool]
+        limits = tables.limits
+        assert sum(need.memory or 0 for need in needs) <= (limits.memory or math.inf)
+        assert sum(need.cpu or 0 for need in needs) <= limits.cpu + 1e-9
+        gpus = Counter(gpu for worker in tables.workers.values() for gpu in worker.gpus)
+        assert all(count == 1 for count in gpus.values())
+        assert set(gpus) <= set(limits.gpus)
+
     def _check_room(self, worker: Worker) -> None:
         """No worker has more than it may run at once, but where inputs go ahead; batches are pure."""
         pool = worker.pool
@@ -279,6 +293,7 @@ class World:
             assert pool.leased == sum(len(w.leases) for w in pool.workers.values())
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
+        self._check_capacity()
         for worker in tables.workers.values():
             self._check_room(worker)
             for lease, item in worker.leases.items():

@@ -1,0 +1,233 @@
+"""What is set aside for workers, and what waits for it; workers that take too long to load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbfn.hub import admission
+from nbfn.hub import effects as fx
+from nbfn.hub import events as e
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Resources
+from tests.unit.hub.world import World
+
+
+def needs(**resources: Any) -> dict[str, Any]:
+    return {"options": {"resources": Resources(**resources)}}
+
+
+def pool(world: World, name: str = "f") -> Any:
+    return next(p for p in world.state.tables.pools.values() if p.record.name == name)
+
+
+def test_no_more_workers_than_there_is_memory_for() -> None:
+    world = World(memory=100, cores=5)
+    f = world.register(max_containers=5, **needs(memory=40))
+    world.call("fc-1", f, 5)
+    for _ in range(3):
+        world.up()
+    assert len(pool(world).workers) == 2
+    assert pool(world).short == 0  # no worker is started that could not be bound
+    assert "memory" in pool(world).waiting_for
+    world.settle()
+    assert {o.status for o in world.outcomes.values()} == {1}
+
+
+def test_workers_that_ask_for_nothing_are_not_counted() -> None:
+    world = World(memory=100)
+    f = world.register(max_containers=2, **needs(memory=100))
+    g = world.register("g", max_containers=2)
+    world.call("fc-1", f, 1)
+    world.call("fc-2", g, 2)
+    world.up()
+    assert len(world.busy()) == 3
+
+
+def test_memory_is_set_aside_until_the_process_is_gone() -> None:
+    world = World(memory=100)
+    f = world.register(max_containers=1, **needs(memory=60))
+    world.call("fc-1", f, 1)
+    world.up()
+    world.finish(world.busy()[0].name)
+    g = world.register("g", max_containers=1, **needs(memory=60))
+    world.call("fc-2", g, 1)
+    world.up()
+    assert not world.busy()
+    assert len(world.to_stop) == 1  # the idle one makes room
+    world.stop(world.to_stop[0])
+    world.up()
+    assert world.busy()[0].queue[0].call == "fc-2"
+
+
+def test_fractions_of_processors_add_up() -> None:
+    world = World(cpu=1.0)
+    f = world.register(max_containers=20, **needs(cpu=0.1))
+    assert admission.fitting(world.state.tables, pool(world), 99) == 10
+    assert f
+
+
+def test_what_asks_for_more_than_there_is_fails_at_once() -> None:
+    world = World(memory=100, cpu=2.0, gpus=("0",))
+    for number, asked in enumerate(({"memory": 101}, {"cpu": 2.1}, {"gpus": 2})):
+        f = world.register(f"f{number}", **needs(**asked))
+        world.call(f"fc-{number}", f, 2)
+    assert len(world.outcomes) == 6
+    assert {o.fault[0] for o in world.outcomes.values() if o.fault} == {"resource_exhausted"}
+
+
+def test_gpus_are_each_one_workers() -> None:
+    world = World(gpus=("3", "5", "7"), cores=5)
+    f = world.register(max_containers=3, **needs(gpu="any", gpus=1))
+    world.call("fc-1", f, 4)
+    world.up()
+    world.up()
+    bound = {w.id: w.gpus for w in world.state.tables.workers.values() if w.gpus}
+    assert sorted(bound.values()) == [("3",), ("5",), ("7",)]
+    told = [x.variables["CUDA_VISIBLE_DEVICES"] for x in world.told if isinstance(x, fx.BindWorker)]
+    assert sorted(told) == ["3", "5", "7"]
+    gone = next(worker for worker, gpus in bound.items() if gpus == ("5",))
+    world.exit(gone, signal=9)
+    world.up()
+    world.up()
+    assert sorted(w.gpus for w in world.state.tables.workers.values() if w.gpus) == [
+        ("3",),
+        ("5",),
+        ("7",),
+    ]
+
+
+def test_a_worker_of_the_hub_before_keeps_its_gpus() -> None:
+    world = World(gpus=("3", "5"))
+    f = world.register(max_containers=2, **needs(gpu="any", gpus=1))
+    world.put(e.WorkerJoined("wk-old", 1, "/usr/bin/python", f, 1, (), ("3",)))
+    world.call("fc-1", f, 2)
+    world.up()
+    assert sorted(w.gpus for w in world.state.tables.workers.values() if w.gpus) == [("3",), ("5",)]
+
+
+def test_a_nested_call_that_needs_what_its_caller_holds_is_told() -> None:
+    world = World(memory=100)
+    f = world.register(max_containers=1, **needs(memory=60))
+    g = world.register("g", max_containers=1, **needs(memory=60))
+    world.call("fc-1", f, 1)
+    world.up()
+    world.put(e.ClientJoined("cl-2", worker=world.busy()[0].name))
+    world.put(e.CallPut("cl-2", "fc-in", g, 0, "remote", [(0, "x")], closed=True))
+    outcome = world.outcomes["fc-in", 0]
+    assert outcome.fault is not None
+    assert "wait for other calls" in outcome.fault[1]
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_loads_for_too_long_is_killed_and_what_waits_fails() -> None:
+    world = World()
+    f = world.register(options={"startup_timeout": 3.0}, max_containers=1)
+    world.call("fc-1", f, 2)
+    world.start(world.to_start[0])
+    worker = world.to_bind[0]
+    world.wait(2.9)
+    assert not world.outcomes
+    world.wait(0.2)
+    assert fx.StopWorker(worker, 0.0) in world.told
+    assert {o.status for o in world.outcomes.values()} == {InputStatus.INIT_FAILURE}
+    assert all(o.fault and "startup_timeout of 3 s" in o.fault[1] for o in world.outcomes.values())
+
+
+def test_while_another_worker_serves_a_slow_one_fails_nobody() -> None:
+    world = World()
+    f = world.register(options={"startup_timeout": 3.0}, max_containers=2)
+    world.call("fc-1", f, 2)
+    for worker in list(world.to_start):
+        world.start(worker)
+    world.bind(world.to_bind[0])
+    world.wait(3.1)
+    assert not world.outcomes
+    world.to_bind.clear()
+    world.settle()
+    assert {o.status for o in world.outcomes.values()} == {1}
+
+
+def test_a_worker_to_stand_by_that_cannot_load_is_tried_again_later_and_later() -> None:
+    world = World()
+    world.register(min_containers=1, max_containers=1)
+    tries = 0
+    for _ in range(60):
+        for worker in list(world.to_start):
+            world.start(worker)
+        for worker in list(world.to_bind):
+            tries += 1
+            world.to_bind.remove(worker)
+            world.put(e.WorkerBroken(worker, "error", "text"))
+        for worker in list(world.to_stop):
+            world.stop(worker)
+        world.wait(1.0)
+    assert 4 <= tries <= 7
+
+
+# --- at most once --------------------------------------------------------------------------------
+
+
+def once(world: World, **pool: float) -> str:
+    return world.register(options={"at_most_once": True}, max_containers=1, **pool)
+
+
+def test_an_input_begins_only_once_that_is_on_disk() -> None:
+    world = World()
+    world.call("fc-1", once(world), 2)
+    world.up()
+    run = next(x for x in world.told if isinstance(x, fx.RunInputs))
+    assert run.after_commit
+    assert len(run.grants) == 1  # none is sent ahead
+    assert fx.SaveBegun("fc-1", [0]) in world.told
+
+
+def test_an_input_that_lost_its_worker_is_lost() -> None:
+    world = World()
+    world.call("fc-1", once(world), 2)
+    world.up()
+    world.exit(world.busy()[0].name, signal=9)
+    outcome = world.outcomes["fc-1", 0]
+    assert outcome.fault is not None
+    assert (outcome.fault[0], "SIGKILL" in outcome.fault[1]) == ("worker_lost", True)
+    world.settle()
+    assert world.outcomes["fc-1", 1].status == InputStatus.SUCCESS
+    assert world.runs["fc-1", 0] == 0
+
+
+def test_an_input_whose_worker_is_unreachable_is_lost_and_its_late_result_dropped() -> None:
+    world = World()
+    world.call("fc-1", once(world), 1)
+    world.up()
+    worker = world.busy()[0]
+    worker.connected = False
+    world.put(e.WorkerLost(worker.name))
+    world.wait(11.0)
+    assert world.outcomes["fc-1", 0].status == InputStatus.INTERNAL_FAILURE
+    world.finish(worker.name)
+    assert world.outcomes["fc-1", 0].status == InputStatus.INTERNAL_FAILURE
+
+
+def test_what_a_worker_gives_back_has_not_begun() -> None:
+    world = World()
+    world.call("fc-1", once(world), 1)
+    world.up()
+    worker = world.busy()[0]
+    (grant,) = worker.queue
+    worker.queue.clear()
+    world.put(e.LeasesReturned(worker.name, [grant.lease]))
+    world.settle()
+    assert world.outcomes["fc-1", 0].status == InputStatus.SUCCESS
+
+
+def test_what_had_begun_under_the_hub_before_does_not_begin_again() -> None:
+    world = World()
+    f = once(world)
+    world.state.tables.begun = {("fc-1", 0)}
+    inputs = [(0, "fc-1:0"), (1, "fc-1:1")]
+    world.put(e.CallPut("cl-1", "fc-1", f, 0, "map", inputs, closed=True, resent=True))
+    world.settle()
+    statuses = [world.outcomes["fc-1", n].status for n in range(2)]
+    assert statuses == [InputStatus.INTERNAL_FAILURE, InputStatus.SUCCESS]
+    assert world.runs["fc-1", 0] == 0
