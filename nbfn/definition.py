@@ -52,6 +52,8 @@ from nbfn.wire.payload import Carrier
 LOOK = 1.0
 #: Options that have the same name in a `Variant`.
 _SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets")
+#: Characters of helpers' cells that go along with a function.
+MOST_SOURCE = 256 * 1024
 #: Types whose values hold no code, so that none of it needs to travel by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
@@ -389,6 +391,25 @@ def _signature(raw: Callable[..., Any]) -> str:
         return str(inspect.signature(raw))
     except (ValueError, TypeError):
         return "(...)"
+
+
+def helpers(snapshot: Snapshot, own: str) -> dict[str, str]:
+    """Return the texts of the cells, by name, in which a function's helpers are written.
+
+    No worker and no other notebook could read them, and their lines belong into tracebacks.
+
+    Args:
+        snapshot: Of the function.
+        own: The name of its own cell, whose text is known.
+    """
+    texts: dict[str, str] = {}
+    left = MOST_SOURCE
+    for name in sorted(snapshot.files - {own}):
+        text = "" if Path(name).is_file() else "".join(linecache.getlines(name))
+        if 0 < len(text) <= left:
+            texts[name] = text
+            left -= len(text)
+    return texts
 
 
 def _source(raw: Callable[..., Any]) -> str:

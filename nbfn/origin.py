@@ -20,7 +20,7 @@ import msgspec
 from nbfn import capture, exception
 from nbfn.client import Client, attached
 from nbfn.config import default_environment
-from nbfn.definition import Home, Live, variant_digest
+from nbfn.definition import Home, Live, helpers, variant_digest
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.modules import users_level
 from nbfn.parameters import check_size, encoded, only_keywords
@@ -220,6 +220,9 @@ class Written(Origin):
         finally:
             self._registering = False
         definition = self._describe(payload=payload, carrier=client.carrier.durable)
+        # After its digest was taken: a comment in a helper's cell makes no other version.
+        texts = helpers(snapshot, definition.filename)
+        definition = msgspec.structs.replace(definition, helpers=texts)
         info = await self.home.register(client, definition)
         modules = [module for module in modules if module.__name__.encode() in payload]
         return Live(client, client.epoch, info, info.version, snapshot, modules, others, self.raw)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nbfn.client import Client
+from nbfn.config import default_environment
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
 from nbfn.options import check_name
 from nbfn.sync import Blocking, blocking
@@ -184,7 +185,7 @@ class Secrets:
             name: The name.
             env_dict: Its variables.
             allow_existing: Leave one of that name as it is instead of raising.
-            environment_name: Where; "main" when not given.
+            environment_name: Where; this process's own, mostly "main", when not given.
             client: Accepted for Modal programs; this process's client is used.
 
         Raises:
@@ -213,7 +214,7 @@ class Secrets:
         Args:
             max_objects: At most so many.
             created_before: Only older ones.
-            environment_name: Which; "main" when not given.
+            environment_name: Which; this process's own, mostly "main", when not given.
             client: Accepted for Modal programs; this process's client is used.
         """
         __tracebackhide__ = True
@@ -240,18 +241,16 @@ class Secrets:
         Args:
             name: Which.
             allow_missing: Say nothing when there is none.
-            environment_name: Where; "main" when not given.
+            environment_name: Where; this process's own, mostly "main", when not given.
             client: Accepted for Modal programs; this process's client is used.
 
         Raises:
             NotFoundError: If there is none of that name.
         """
         __tracebackhide__ = True
-        there = await Client.attach.raw()
+        there, where = await Client.attach.raw(), environment_name or default_environment()
         try:
-            await there.request(
-                lambda number: messages.DeleteSecret(number, name, environment_name or "")
-            )
+            await there.request(lambda number: messages.DeleteSecret(number, name, where))
         except NotFoundError:
             if not allow_missing:
                 raise
@@ -275,19 +274,18 @@ async def _store(
 ) -> Secret:
     __tracebackhide__ = True
     values = dict(check_variables(f"Secret {name!r}", env_dict))
+    where = environment_name or default_environment()
     check_name("The secret's name", name)
     client = await Client.attach.raw()
-    await client.request(
-        lambda number: messages.PutSecret(number, name, values, environment_name, overwrite)
-    )
+    await client.request(lambda number: messages.PutSecret(number, name, values, where, overwrite))
     return Secret.from_name(name, environment_name=environment_name or None)
 
 
 async def _rows(environment_name: str) -> Sequence[messages.SecretRow]:
     __tracebackhide__ = True
-    client = await Client.attach.raw()
+    client, where = await Client.attach.raw(), environment_name or default_environment()
     answer: messages.Secrets = await client.request(
-        lambda number: messages.ListSecrets(number, environment_name)
+        lambda number: messages.ListSecrets(number, where)
     )
     return answer.secrets
 

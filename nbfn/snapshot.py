@@ -34,6 +34,11 @@ class Snapshot:
         self.found: list[tuple[str, str, Any]] = []
         self._walk(function, set())
 
+    @property
+    def files(self) -> set[str]:
+        """Where the code is written: its own, and that of the helpers which travel by value."""
+        return {code.co_filename for _, code, _, _ in self._functions}
+
     def current(self) -> bool:
         """Return whether every name still means the same object."""
         for names, name, value in self._names:

@@ -78,10 +78,10 @@ def mismatched(definition: Definition, error: DeserializationError) -> Deseriali
 
 
 def _remember_source(definition: Definition) -> None:
-    """Let tracebacks show a cell's lines; its file exists in the notebook's memory only."""
-    name, text = definition.filename, definition.source
-    if name and text and not Path(name).exists():
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    """Let tracebacks show the lines of cells; their files exist in the notebook's memory only."""
+    for name, text in {**definition.helpers, definition.filename: definition.source}.items():
+        if name and text and not Path(name).exists():
+            linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
 def check_value(name: str, value: object) -> None:

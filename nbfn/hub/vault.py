@@ -14,6 +14,9 @@ from nbfn.hub.tables import Pool, Tables, Worker
 def secret_put(t: Tables, event: SecretPut) -> None:
     """Store a secret; one of that name stays unless it is to be overwritten."""
     key = (event.environment_name or DEFAULT_ENVIRONMENT, event.name)
+    if problem := t.registry.no_environment(event.environment_name):
+        t.emit(Refuse(event.client, event.request, "not_found", problem))
+        return
     if key in t.secrets and not event.overwrite:
         message = f"There is a secret {event.name!r} already. Delete it, or overwrite it."
         t.emit(Refuse(event.client, event.request, "already_exists", message))
@@ -37,6 +40,9 @@ def secret_deleted(t: Tables, event: SecretDeleted) -> None:
 def secrets_asked(t: Tables, event: SecretsAsked) -> None:
     """Tell which secrets there are; what is told holds the values no longer."""
     wanted = event.environment_name or DEFAULT_ENVIRONMENT
+    if problem := t.registry.no_environment(wanted):
+        t.emit(Refuse(event.client, event.request, "not_found", problem))
+        return
     found = [record for (environment, _), record in t.secrets.items() if environment == wanted]
     t.emit(Answer(event.client, event.request, "secrets", found))
 

@@ -230,6 +230,7 @@ class Definition(Data):
     module: str = ""
     takes_arguments: bool = False  # of a class: only its variants, which have them, get workers
     exit_hooks: bool = False  # of a class: its workers need time to end
+    helpers: dict[str, str] = {}  # texts of the other cells that its code is written in, by name
 
     def __repr__(self) -> str:  # its variables' values are nobody's business
         return f"<Definition {self.name!r} {self.digest[:8]}>"

@@ -10,6 +10,7 @@ import pytest
 
 import nbfn
 from nbfn import Secret
+from nbfn.environments import create_environment
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
 
 app = nbfn.App("secrets-of-the-app", secrets=[Secret.from_dict({"WHOSE": "app", "APP": "yes"})])
@@ -114,6 +115,9 @@ def test_stored_secrets_are_made_listed_and_deleted() -> None:
 
 
 def test_each_environment_has_its_own() -> None:
+    with pytest.raises(NotFoundError, match="nbfn environment create staging"):
+        Secret.objects.create("ours", {"A": "a"}, environment_name="staging")
+    create_environment("staging")
     Secret.objects.create("ours", {"A": "a"}, environment_name="staging")
     assert [s.name for s in Secret.objects.list(environment_name="staging")] == ["ours"]
     assert "ours" not in [secret.name for secret in Secret.objects.list()]
@@ -121,6 +125,17 @@ def test_each_environment_has_its_own() -> None:
     f = app.function(name="far", secrets=[elsewhere])(reading)
     assert f.remote("A") == {"A": "a"}
     Secret.objects.delete("ours", environment_name="staging")
+
+
+def test_the_environment_is_that_of_the_process_unless_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create_environment("mine")
+    monkeypatch.setenv("MODAL_ENVIRONMENT", "mine")
+    Secret.objects.create("here", {"A": "a"})
+    assert [secret.name for secret in Secret.objects.list()] == ["here"]
+    monkeypatch.delenv("MODAL_ENVIRONMENT")
+    assert "here" not in [secret.name for secret in Secret.objects.list()]
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,7 @@ def test_all_frames_are_shown_on_demand(monkeypatch: pytest.MonkeyPatch) -> None
             patch.setenv(name, "1")
             with pytest.raises(ZeroDivisionError) as caught:
                 inner.remote(0)
-        assert any(file.endswith("nbfn/call.py") for file in files_of(caught.value))
+        assert any("/nbfn/" in file for file in files_of(caught.value))
 
 
 def test_an_error_of_the_call_itself_points_at_the_callers_line() -> None:
@@ -333,11 +333,11 @@ def test_fetched_twice_it_does_not_gather_frames() -> None:
     assert shown[0] == shown[1] == shown[2]
 
 
-def cell(source: str, number: int) -> dict[str, Any]:
+def cell(source: str, number: int, **names: Any) -> dict[str, Any]:
     """Run a cell as IPython does: its file is in `linecache` only."""
     filename = f"<ipython-input-{number}-0123456789ab>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    space: dict[str, Any] = {"__name__": "__main__", "app": app}
+    space: dict[str, Any] = {"__name__": "__main__", "app": app, **names}
     exec(compile(source, filename, "exec"), space)
     return space
 
@@ -351,6 +351,24 @@ def test_the_cells_own_source_line_is_shown_where_it_failed() -> None:
         space["of_a_cell"].remote(0)
     assert "return 1 / x  # in a helper" in text_of(caught.value)
     assert "return helper(x)" in text_of(caught.value)
+
+
+def test_the_cells_line_is_shown_to_another_notebook_as_well_of_a_helpers_cell_too() -> None:
+    helper = cell("def helper(x):\n    return 1 / x  # in a cell of its own\n", 4)["helper"]
+    far = nbfn.App("far-away")
+    source = "@app.function()\ndef of_a_cell(x):\n    return helper(x)  # in the main cell\n"
+    cell(source, 5, helper=helper, app=far)
+    far.deploy()
+    program = (
+        "import nbfn, traceback\n"
+        "try: nbfn.Function.from_name('far-away', 'of_a_cell').remote(0)\n"
+        "except ZeroDivisionError: traceback.print_exc()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert "# in the main cell" in done.stderr
+    assert "# in a cell of its own" in done.stderr
 
 
 def test_after_a_re_run_it_is_the_line_of_what_ran() -> None:

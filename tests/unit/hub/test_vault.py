@@ -55,10 +55,23 @@ def test_a_worker_gets_each_variable_from_the_last_that_has_it() -> None:
 
 def test_a_secret_of_another_environment_is_another_one() -> None:
     world = World()
+    assert refused(put(world, where="staging", A="1")) == ["not_found"]
+    world.put(e.EnvironmentChanged("cl-1", 1, "", "staging"))
     put(world, where="staging", A="1")
     assert refused(register(world, Secret("s"))) == ["not_found"]
     assert refused(register(world, Secret("s", "staging", ("A",)))) == []
     assert refused(register(world, Secret("s", "staging", ("B",)))) == ["not_found"]
+
+
+def test_an_environments_secrets_go_where_it_goes() -> None:
+    world = World()
+    world.put(e.EnvironmentChanged("cl-1", 1, "", "staging"))
+    put(world, where="staging", A="1")
+    world.put(e.EnvironmentChanged("cl-1", 1, "staging", "testing"))
+    assert list(world.state.tables.secrets) == [("testing", "s")]
+    effects = world.put(e.EnvironmentChanged("cl-1", 1, "testing", ""))
+    assert world.state.tables.secrets == {}
+    assert any(isinstance(one, fx.SaveSecret) and one.values is None for one in effects)
 
 
 def test_nothing_that_is_printed_or_listed_holds_a_value() -> None:
