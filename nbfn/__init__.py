@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nbfn.retries import Retries
     from nbfn.schedule import Cron, Period
     from nbfn.secret import Secret
-    from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputStatus
+    from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputInfo, InputStatus
 
 __version__ = "0.1.0"
 
@@ -59,6 +59,7 @@ __all__ = [
     "FunctionCall",
     "FunctionStats",
     "Image",
+    "InputInfo",
     "InputStatus",
     "Mount",
     "NetworkFileSystem",
@@ -113,6 +114,7 @@ _HOMES = {
     "FunctionCall": "call",
     "FunctionStats": "types",
     "Image": "image",
+    "InputInfo": "types",
     "InputStatus": "types",
     "Mount": "cloud",
     "NetworkFileSystem": "cloud",
