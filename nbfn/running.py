@@ -127,7 +127,7 @@ class Run(Generic[A]):
             output.say(f"  'nbfn app stop {app_id}' ends it.")
             return
         client = await attached(self._client)
-        await client.request(lambda number: messages.StopApp(number, app_id))
+        await client.request(lambda number: messages.StopApp(number, app_id, scope=True))
         output.say(f"{output.DONE} App completed.")
 
     async def _end_quietly(self, error: BaseException | None) -> bool:

@@ -253,8 +253,31 @@ def app_stopped(t: Tables, event: AppStopped) -> None:
         text = f"No app has the id {event.app_id!r}."
         t.emit(Refuse(event.client, event.request, "not_found", text))
         return
-    stop(t, app)
+    if event.scope:
+        _end_scope(t, app)
+    else:
+        stop(t, app)
     t.emit(Answer(event.client, event.request, "done", after_commit=True))
+
+
+def _end_scope(t: Tables, app: AppRecord) -> None:
+    """End what waits in the block of an ephemeral App; calls that are on disk still finish."""
+    if app.stopped is not None:
+        return
+    app.owner = ""
+    for call in list(t.calls.values()):
+        if call.pool.record.app_id == app.id and not call.durable:
+            cancellation.cancel(t, call)
+    _let_go(t, app)
+    _forget_oldest(t)
+    t.changed()
+
+
+def _let_go(t: Tables, app: AppRecord) -> None:
+    app.stopped = t.wall
+    _save(t, app)
+    for record in t.registry.functions_of(app):
+        _retire(t, record)
 
 
 def stop(t: Tables, app: AppRecord) -> None:
@@ -310,19 +333,13 @@ def apps_restored(t: Tables, _: AppsRestored) -> None:
 
 
 def _owner_gone(t: Tables, client: str) -> None:
-    """End what an absent client owns; calls of it that are on disk still finish, unless `scoped`."""
+    """End what an absent client owns; calls of it that are on disk still finish."""
     if client in t.clients:
         return
     for app in list(t.registry.apps.values()):
         if app.owner != client or app.stopped is not None or app.detached:
             continue
-        if app.scoped:
-            stop(t, app)
-            continue
-        app.stopped = t.wall
-        _save(t, app)
-        for record in t.registry.functions_of(app):
-            _retire(t, record)
+        _let_go(t, app)
     _forget_oldest(t)
     t.changed()
 

@@ -281,11 +281,12 @@ class AppBegun(Event):
 
 @dataclass(frozen=True, slots=True)
 class AppStopped(Event):
-    """A client ends an App."""
+    """A client ends an App, or the block in which it was run (``scope``)."""
 
     client: str
     request: int
     app_id: str
+    scope: bool = False
 
 
 @dataclass(frozen=True, slots=True)

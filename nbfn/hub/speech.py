@@ -140,7 +140,7 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.Deploy: _deploy,
     m.Rollback: _rollback,
     m.RunApp: _run_app,
-    m.StopApp: lambda peer, x: events.AppStopped(peer, x.request, x.app_id),
+    m.StopApp: lambda peer, x: events.AppStopped(peer, x.request, x.app_id, x.scope),
     m.FindApp: lambda p, x: events.AppWanted(p, x.request, x.app, x.environment_name, x.create),
     m.SetTags: lambda peer, x: events.AppTagged(peer, x.request, x.app_id, x.tags),
     m.ChangeEnvironment: lambda p, x: events.EnvironmentChanged(p, x.request, x.name, x.new_name),

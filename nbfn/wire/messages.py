@@ -653,10 +653,13 @@ class RunApp(Message):
 
 
 class StopApp(Message):
-    """End an App: its calls are cancelled, its workers go, its name is free."""
+    """End an App: its calls are cancelled, its workers go, its name is free. At the end of its
+    ``scope``, the block that it was run in, spawned calls still finish.
+    """
 
     request: int
     app_id: str
+    scope: bool = False
 
 
 class FindApp(Message):

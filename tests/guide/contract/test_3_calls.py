@@ -50,7 +50,7 @@ def fail_at_2(x: int) -> int:
 
 @app.function(max_containers=4)
 def wait_for(path: Path) -> str:
-    while not path.exists():
+    while not (path.exists() and path.read_text()):
         time.sleep(0.005)
     return path.read_text()
 
@@ -153,7 +153,7 @@ import time, pathlib, nbfn
 app = nbfn.App()
 @app.function(serialized=True)
 def wait_for(path):
-    while not path.exists():
+    while not (path.exists() and path.read_text()):
         time.sleep(0.005)
     return path.read_text()
 with app.run():
@@ -605,7 +605,12 @@ def test_the_graph_tells_failures_and_cancellations(tmp_path: Path) -> None:
     assert failed.get_call_graph()[0].status == InputStatus.FAILURE
     (root,) = cancelled.get_call_graph()
     assert root.status == InputStatus.TERMINATED
-    assert [child.status for child in root.children] == [InputStatus.TERMINATED]
+    wait_until(
+        lambda: (
+            [child.status for child in cancelled.get_call_graph()[0].children]
+            == [InputStatus.TERMINATED]
+        )
+    )
 
 
 def test_get_call_graph_has_aio() -> None:

@@ -138,20 +138,34 @@ def test_a_keyboard_interrupt_in_the_block_stops_the_app_and_is_swallowed() -> N
     assert state_of(str(app_id)) == "stopped"
 
 
-def test_the_end_of_a_run_terminates_running_inputs_spawned_ones_too(tmp_path: Path) -> None:
+def test_the_end_of_a_run_terminates_running_inputs_but_those_spawned(tmp_path: Path) -> None:
     app = nbfn.App("terminates")
 
     @app.function()
-    def wait_for(path: Path, began: Path) -> None:
+    def wait_for(path: Path, began: Path) -> str:
         began.touch()
-        while not path.exists():
+        while not (path.exists() and path.read_text()):
             time.sleep(0.005)
+        return path.read_text()
+
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            wait_for.remote(tmp_path / "never", tmp_path / "began")
+        except RemoteError as error:
+            errors.append(error)
 
     with app.run():
-        call = wait_for.spawn(tmp_path / "never", tmp_path / "began")
+        call = wait_for.spawn(tmp_path / "go", tmp_path / "spawned")
+        waiting = threading.Thread(target=wait)
+        waiting.start()
         wait_until((tmp_path / "began").exists)
-    with pytest.raises(RemoteError, match="cancelled"):
-        call.get(timeout=20)
+        wait_until((tmp_path / "spawned").exists)
+    waiting.join(20)
+    assert "cancelled" in str(errors[0])
+    (tmp_path / "go").write_text("went on")
+    assert call.get(timeout=20) == "went on"
 
 
 def test_a_detached_app_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
