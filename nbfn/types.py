@@ -53,6 +53,8 @@ class InputInfo:
         children: The inputs that its code called.
     """
 
+    __module__ = "nbfn"
+
     input_id: str
     function_call_id: str
     task_id: str
