@@ -20,7 +20,7 @@ from nbfn.exception import ExecutionError
 from nbfn.wire import web
 from nbfn.wire.messages import Endpoint, Payload
 from nbfn.wire.web import Event
-from nbfn_kernel.inbox import inbox
+from nbfn_kernel.inbox import Inbox, inbox
 
 Scope = dict[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Any]
@@ -31,6 +31,8 @@ PENDING = 8
 WSGI_THREADS = 10
 #: Seconds between two looks whether a server has begun to listen.
 LOOK = 0.02
+#: Seconds an app has to end a request by itself once it can know that its client is gone.
+LEAVE_GRACE = 2.0
 #: Seconds an app's shutdown may take.
 SHUTDOWN = 10.0
 
@@ -83,13 +85,17 @@ class Web:
         assert self._lifespan is not None
         scope = _scope(request, self._lifespan.state)
         running = asyncio.create_task(_run(self._app, scope, exchange))
+        leaving = asyncio.create_task(_leave(inbox.get(), running))
         try:
             while events := await exchange.sent():
                 yield web.pack_events(events)
-            await running
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.result()
         finally:
             running.cancel()
-            await asyncio.wait([running])
+            leaving.cancel()
+            await asyncio.wait([running, leaving])
 
 
 async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:
@@ -100,6 +106,13 @@ async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:
         raise
     finally:
         exchange.finish()
+
+
+async def _leave(incoming: Inbox, running: asyncio.Task[None]) -> None:
+    """Cancel a request that goes on though its client is gone; what runs in threads comes to its end."""
+    await incoming.gone.wait()
+    await asyncio.sleep(LEAVE_GRACE)
+    running.cancel()
 
 
 class _Exchange:
@@ -154,6 +167,8 @@ class _Exchange:
             message = event.get("bytes") or (event.get("text") or "")
             if len(message if isinstance(message, bytes) else message.encode()) > web.LARGEST:
                 raise ValueError(f"A WebSocket's message may have {web.LARGEST} bytes at most.")
+        if self._inbox.gone.is_set():
+            return  # nobody reads it
         for part in _parts(_plain(event)):
             await self._room.acquire()
             started, self._start = self._start, None

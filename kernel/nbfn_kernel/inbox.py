@@ -15,18 +15,24 @@ class Inbox:
     Args:
         lease: Of the input.
         outbox: Takes the word that there is room.
+
+    Attributes:
+        gone: Set when nobody is there any more to send or to be answered.
     """
 
-    __slots__ = ("_lease", "_outbox", "_pieces")
+    __slots__ = ("_lease", "_outbox", "_pieces", "gone")
 
     def __init__(self, lease: int, outbox: Outbox) -> None:
         self._lease = lease
         self._outbox = outbox
         self._pieces: asyncio.Queue[bytes] = asyncio.Queue()
+        self.gone = asyncio.Event()
 
     def put(self, data: bytes) -> None:
-        """Bring a piece; an empty one says that who sends them is gone."""
+        """Bring a piece; an empty one, the last, says that who sends them is gone."""
         self._pieces.put_nowait(data)
+        if not data:
+            self.gone.set()
 
     async def get(self) -> bytes:
         """Wait for the next piece."""

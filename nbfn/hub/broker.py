@@ -253,6 +253,8 @@ class Broker:
                 self._leftovers.handed_over(peer.id, [result.payload for result in message.results])
             elif isinstance(message, m.Yielded):
                 self._leftovers.handed_over(peer.id, message.payloads)
+            elif isinstance(message, m.BindFailed):
+                _log.warning("%s could not load its function:\n%s", peer.id, message.text)
             self._handle(speech.heard(peer.id, message))
 
     def _strike(self, connection: bytes, message: Message | BadFrame) -> None:

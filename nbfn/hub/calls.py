@@ -259,8 +259,15 @@ def items_wanted(t: Tables, event: ItemsWanted) -> None:
 
 
 def input_fed(t: Tables, event: InputFed) -> None:
-    """Pass on a piece of what an input reads; only a worker that asked for it can be its reader."""
+    """Pass on a piece of what an input reads; only a worker that asked for it can be its reader.
+
+    The last, empty one says that who asked is gone: what nobody has begun is not worth beginning.
+    """
     call = t.calls.get(event.call)
     item = call.inputs.get(event.index) if call is not None else None
-    if item is not None and item.worker is not None:
+    if call is None or item is None:
+        return
+    if item.worker is not None:
         t.emit(FeedLease(item.worker.id, item.lease, event.data))
+    elif not event.data:
+        cancel(t, call, [event.index])

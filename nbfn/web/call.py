@@ -154,17 +154,15 @@ class WebCall(OpenCall):
             self._fed += 1
             self.client.send(messages.FeedInput(self.id, 0, data))
 
-    async def leave(self, grace: float) -> None:
-        """Tell the app that who asked is gone; cancel it if it does not end by itself."""
+    def leave(self) -> None:
+        """Say that who asked is gone. The app is told so, and has the time it takes to end."""
         if not self.ended:
             self.client.send(messages.FeedInput(self.id, 0, b""))
-        try:
-            async with asyncio.timeout(grace):
-                while await self.events():
-                    pass
-        except TimeoutError:
+
+    async def drain(self) -> None:
+        """Pass over what still comes, until the end."""
+        while await self.events():
             pass
-        self.abandon()
 
     def abandon(self) -> None:
         """Let go of it, cancelling it if it runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -27,8 +28,6 @@ from nbfn.wire import messages, web
 from nbfn.wire.messages import EndpointFound, Payload, Variant
 from nbfn.wire.web import Event, Request
 
-#: Seconds an app has to end by itself once it knows that who asked is gone.
-LEAVE_GRACE = 2.0
 #: Seconds that a redirected request's answer waits to be asked for.
 HELD_FOR = 60.0
 #: The query parameter by which it is asked for (Modal's).
@@ -59,7 +58,7 @@ class Gateway:
     def __init__(self, client: Session, guard: Guard) -> None:
         self._client = client
         self._guard = guard
-        self._held: dict[str, tuple[WebCall, str]] = {}  # redirected ones, and their root
+        self._held: dict[str, _Held] = {}  # redirected ones
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +71,9 @@ class Gateway:
         elif _is_page_without_slash(scope, wanted):
             await replies.redirect(send, 307, _location(wanted.root + "/", scope["query_string"]))
         elif (held := self._take_held(scope, wanted)) is not None:
-            await self._answer(self._http(scope, wanted, receive, send), held)
+            http = self._http(scope, wanted, receive, send)
+            http.complete = True  # what the request had to say was said the first time
+            await self._answer(http, held)
         else:
             await self._serve(scope, wanted, receive, send)
 
@@ -168,7 +169,7 @@ class Gateway:
                     http, call, reading
                 )  # its body still comes: it cannot be asked again
         except asyncio.CancelledError:
-            call.abandon()
+            self._leave(call)
             raise
         finally:
             for task in (reading, starting):
@@ -208,7 +209,9 @@ class Gateway:
         # An answer that broke off half-way is left so: the server closes the connection.
 
     def _leave(self, call: WebCall) -> None:
-        task = asyncio.create_task(call.leave(LEAVE_GRACE))
+        """Let a request that nobody waits for come to its end at the worker."""
+        call.leave()
+        task = asyncio.create_task(call.drain())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
@@ -216,8 +219,8 @@ class Gateway:
 
     async def _redirect(self, http: _Http, call: WebCall) -> None:
         """Have the client ask again for the answer, before anything on the way takes it for lost."""
-        self._held[call.id] = (call, http.wanted.root)
-        asyncio.get_running_loop().call_later(HELD_FOR, self._expire, call)
+        expiry = asyncio.get_running_loop().call_later(HELD_FOR, self._expire, call)
+        self._held[call.id] = _Held(call, http.wanted.root, expiry)
         query = [pair for pair in _query(http.scope) if pair[0] != HELD_PARAMETER]
         query.append((HELD_PARAMETER, call.id))
         path = http.wanted.root + http.wanted.rest
@@ -226,15 +229,15 @@ class Gateway:
     def _take_held(self, scope: Scope, wanted: Wanted) -> WebCall | None:
         if HELD_PARAMETER.encode() not in scope["query_string"] or scope.get("method") != "GET":
             return None
-        call, root = self._held.get(dict(_query(scope)).get(HELD_PARAMETER, ""), (None, ""))
-        if call is None or root != wanted.root:
+        held = self._held.get(dict(_query(scope)).get(HELD_PARAMETER, ""))
+        if held is None or held.root != wanted.root:
             return None
-        del self._held[call.id]
-        return call
+        held.expiry.cancel()
+        return self._held.pop(held.call.id).call
 
     def _expire(self, call: WebCall) -> None:
-        if self._held.pop(call.id, None) is not None:
-            call.abandon()
+        del self._held[call.id]
+        self._leave(call)
 
     # --- WebSocket ---
 
@@ -242,9 +245,8 @@ class Gateway:
         self, scope: Scope, wanted: Wanted, found: EndpointFound, receive: Receive, send: Send
     ) -> None:
         call = self._open(scope, wanted, found, more=True)
-        loop = asyncio.get_running_loop()
         reading = asyncio.create_task(_feed_messages(call, receive))
-        reading.add_done_callback(lambda _: loop.call_later(LEAVE_GRACE, call.abandon))
+        reading.add_done_callback(lambda _: call.leave())
         state = ""  # then accepted, closed
         try:
             while events := await call.events():
@@ -253,19 +255,16 @@ class Gateway:
                     await send(event)
             if not state:
                 await replies.refuse(scope, send, replies.reason_of(call))
-            elif state == "accepted":
+            elif state == "accepted" and not reading.done():
                 bad = replies.reason_of(call)
                 code = replies.INTERNAL_ERROR if bad.status == 500 else replies.TRY_AGAIN_LATER
                 await send({"type": "websocket.close", "code": code, "reason": bad.text[:120]})
         except OSError:
-            pass  # nobody is there: the app has been told
+            pass  # nobody is there: the app is told below
         finally:
-            if not reading.done():
-                reading.cancel()
+            reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-            if state != "closed":
-                await call.leave(LEAVE_GRACE)
-            call.abandon()
+            self._leave(call)
 
 
 _WS_STATES = {
@@ -273,6 +272,15 @@ _WS_STATES = {
     "websocket.close": "closed",
     "websocket.http.response.start": "closed",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A redirected request that waits to be asked for."""
+
+    call: WebCall
+    root: str
+    expiry: asyncio.TimerHandle
 
 
 class _Http:

@@ -15,9 +15,11 @@ Send = Callable[[Event], Awaitable[None]]
 
 _BY_STATUS = {
     InputStatus.FAILURE: Refusal(
-        500, "Internal Server Error. The traceback is in the function's logs."
+        500, "Internal Server Error. logs/web.log in NBFN_HOME has the traceback."
     ),
-    InputStatus.INIT_FAILURE: Refusal(500, "The function could not be loaded; its logs say why."),
+    InputStatus.INIT_FAILURE: Refusal(
+        500, "The function could not be loaded; logs/hub.log in NBFN_HOME says why."
+    ),
     InputStatus.TIMEOUT: Refusal(504, "The function ran longer than its timeout."),
     InputStatus.TERMINATED: Refusal(503, "The request was cancelled."),
     InputStatus.INTERNAL_FAILURE: Refusal(502, "The worker died while it answered."),

@@ -536,8 +536,8 @@ class TakeItems(Message):
 
 class FeedInput(Message):
     """One more piece of what an input reads while it runs (a web request's body, a WebSocket's
-    messages), sent only as far as `FeedWanted` allows; without ``data``: nothing more will come, who
-    sent it is gone.
+    messages), sent only as far as `FeedWanted` allows. Without ``data``, at any time: who asked is gone;
+    the input is told so, or dropped if it has not begun.
     """
 
     call: str

@@ -12,7 +12,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +340,29 @@ def test_a_request_whose_worker_dies_before_it_answers_runs_again(
     assert runs.read_text() == "again\nagain\n"
 
 
+def test_a_client_that_leaves_does_not_cost_a_sync_endpoint_its_worker(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread cannot be stopped; a hub that was told to cancel it would kill the process."""
+    monkeypatch.setenv("NBFN_KILL_GRACE", "0.1")
+    go = tmp_path / "go"
+
+    @app.function()
+    @nbfn.fastapi_endpoint()
+    def sleepy(wait: bool = False) -> int:
+        while wait and not go.exists():
+            time.sleep(0.005)
+        return os.getpid()
+
+    first = httpx.get(url_of(sleepy), timeout=COLD).json()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(url_of(sleepy), params={"wait": True}, timeout=0.3)
+    over = time.monotonic() + 3.0  # the grace of who leaves, and then that of who is killed
+    wait_until(lambda: time.monotonic() > over)
+    go.touch()
+    assert httpx.get(url_of(sleepy), timeout=COLD).json() == first
+
+
 def test_without_the_extra_the_error_says_what_to_install(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,7 +404,7 @@ def test_a_file_that_cannot_be_read_is_told(home: Path) -> None:
 def test_prints_of_an_endpoint_reach_a_log(home: Path) -> None:
     @app.function()
     @nbfn.fastapi_endpoint()
-    async def talk() -> AsyncIterator[str] | str:
+    async def talk() -> None:
         print("said on the worker")
         raise ValueError("and then failed")
 

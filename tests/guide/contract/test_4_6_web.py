@@ -214,6 +214,12 @@ def site() -> Any:
             else:
                 await socket.send_text(message["text"])
 
+    async def chatter(socket: WebSocket) -> None:
+        await socket.accept()
+        while True:
+            await socket.send_text("and on")
+            await asyncio.sleep(0.01)
+
     async def closed(socket: WebSocket) -> None:
         await socket.close()
 
@@ -229,6 +235,7 @@ def site() -> Any:
             Route("/meet", meet),
             Route("/fail", fail),
             WebSocketRoute("/echo", echo),
+            WebSocketRoute("/chatter", chatter),
             WebSocketRoute("/closed", closed),
         ],
     )
@@ -320,6 +327,13 @@ def test_a_websocket_talks_both_ways() -> None:
         assert (socket.close_code, socket.close_reason) == (4000, "as you wish")
 
 
+def test_a_websocket_whose_app_does_not_listen_ends_when_its_client_leaves() -> None:
+    with websockets.sync.client.connect(ws_of(site) + "/chatter", open_timeout=COLD) as socket:
+        assert socket.recv(timeout=10) == "and on"
+        wait_until(lambda: site.get_current_stats().num_running_inputs == 1)
+    wait_until(lambda: site.get_current_stats().num_running_inputs == 0)
+
+
 def test_a_websocket_that_is_closed_ends_its_input() -> None:
     with websockets.sync.client.connect(ws_of(site) + "/echo", open_timeout=COLD) as socket:
         socket.send("hello")
@@ -362,6 +376,7 @@ def test_an_app_that_fails_to_start_up_is_a_500_that_says_so() -> None:
     answer = httpx.get(url_of(broken), timeout=COLD)
     assert answer.status_code == 500
     assert "could not be loaded" in answer.text
+    assert "no database" in (Places.of().logs / "hub.log").read_text()
 
 
 # --- wsgi_app -------------------------------------------------------------------------------------

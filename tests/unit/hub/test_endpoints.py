@@ -8,8 +8,9 @@ import pytest
 from nbfn.hub import effects as fx
 from nbfn.hub import endpoints
 from nbfn.hub import events as e
+from nbfn.types import InputStatus
 from nbfn.wire.messages import Definition, Endpoint, Method, PoolSettings, Variant
-from tests.unit.hub.world import PYTHON, World, definition
+from tests.unit.hub.world import FAILURE, PYTHON, World, definition
 
 
 @pytest.fixture
@@ -172,3 +173,27 @@ def test_another_attempt_is_known_by_its_number(world: World) -> None:
     assert told(world, fx.AskFeed, asked) == [fx.AskFeed("cl-1", call, 0, 2, 32)]
     late = e.FeedAsked(worker.name, 1, 32)
     assert told(world, fx.AskFeed, late) == []
+
+
+def test_who_leaves_before_the_input_began_cancels_it_and_later_the_worker_is_told(
+    world: World,
+) -> None:
+    call = world.call("fc-1", world.register(), 1, kind="web")
+    (outcome,) = told(world, fx.Deliver, e.InputFed(call, 0, b""))
+    assert isinstance(outcome, fx.Deliver)
+    assert outcome.outcomes[0].status == InputStatus.TERMINATED
+    second = world.call("fc-2", world.register(), 1, kind="web")
+    world.up()
+    (worker,) = world.busy()
+    lease = worker.queue[0].lease
+    assert told(world, fx.FeedLease, e.InputFed(second, 0, b"")) == [
+        fx.FeedLease(worker.name, lease, b"")
+    ]
+
+
+def test_a_web_request_is_not_tried_again_when_its_code_fails(world: World) -> None:
+    call = world.call("fc-1", world.register(retries=3), 1, kind="web")
+    world.up()
+    (worker,) = world.busy()
+    world.finish(worker.name, FAILURE)
+    assert world.outcomes[call, 0].status == FAILURE
