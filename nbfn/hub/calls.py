@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import adoption, clients, graph, lending, losses, outcomes, sizing
+from nbfn.hub import adoption, cancellation, clients, graph, lending, losses, outcomes, sizing
 from nbfn.hub.effects import (
     Accept,
     Deliver,
@@ -270,4 +270,4 @@ def input_fed(t: Tables, event: InputFed) -> None:
     if item.worker is not None:
         t.emit(FeedLease(item.worker.id, item.lease, event.data))
     elif not event.data:
-        cancel(t, call, [event.index])
+        cancellation.cancel(t, call, [event.index])
