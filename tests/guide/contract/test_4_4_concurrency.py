@@ -345,3 +345,58 @@ def test_batches_run_at_once_with_concurrent(tmp_path: Path) -> None:
         return [len(marks)] * len(marks)
 
     assert list(both.map([str(tmp_path / "mark")] * 6)) == [2] * 6
+
+
+# --- classes ---
+
+
+def test_the_methods_of_a_concurrent_class_share_one_object(tmp_path: Path) -> None:
+    @nbfn.App().cls(max_containers=1)
+    @nbfn.concurrent(max_inputs=4)
+    class Meeting:
+        @nbfn.enter()
+        def begin(self) -> None:
+            self.there = 0
+
+        async def _meet(self) -> int:
+            import asyncio
+
+            self.there += 1
+            while self.there < 4:
+                await asyncio.sleep(0.005)
+            return self.there
+
+        @nbfn.method()
+        async def one(self) -> int:
+            return await self._meet()
+
+        @nbfn.method()
+        async def other(self) -> int:
+            return await self._meet()
+
+    meeting = Meeting()
+    calls = [f.spawn() for f in (meeting.one, meeting.other) * 2]
+    assert [call.get(20) for call in calls] == [4] * 4
+
+
+def test_batched_methods_gather_their_own_inputs_only() -> None:
+    @nbfn.App().cls(max_containers=1)
+    class Sums:
+        @nbfn.batched(max_batch_size=2, wait_ms=60_000)
+        def doubled(self, xs: list[int]) -> list[tuple[int, int]]:
+            return [(len(xs), 2 * x) for x in xs]
+
+        @nbfn.batched(max_batch_size=3, wait_ms=60_000)
+        async def squared(self, xs: list[int]) -> list[tuple[int, int]]:
+            return [(len(xs), x * x) for x in xs]
+
+        @nbfn.method()
+        def plain(self, x: int) -> int:
+            return x
+
+    sums = Sums()
+    squares = [sums.squared.spawn(x) for x in range(2)]
+    assert list(sums.doubled.map(range(4))) == [(2, 0), (2, 2), (2, 4), (2, 6)]
+    assert sums.plain.remote(5) == 5
+    squares.append(sums.squared.spawn(2))
+    assert [call.get(20) for call in squares] == [(3, 0), (3, 1), (3, 4)]
