@@ -555,6 +555,11 @@ class App:
     def __repr__(self) -> str:
         return f"App({self._name!r})" if self._name else "App()"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """In code that refers to it, an App has the Functions that the hub knows by then."""
+        known = {n: p for n, p in self._parts.items() if p._origin.id or p._origin.registering}
+        return {**self.__dict__, "_parts": known, "_entrypoints": {}}
+
 
 def _positional(given: Any, what: str) -> str:
     if callable(given) and hasattr(given, "__name__"):

@@ -361,6 +361,11 @@ def _like(kind: Callable[..., Any], source: object | None) -> Any:
 
 
 def _secret(given: Variables) -> Secret:
+    if given.withheld:
+        raise InvalidError(
+            f"{given!r} came here without its values, which do not travel. Make it here, or store it: "
+            "Secret.objects.create(...)."
+        )
     return Secret(given.name, given.environment_name, given.required_keys, dict(given.values))
 
 

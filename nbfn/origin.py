@@ -403,6 +403,9 @@ class Varied(Origin):
         return dataclasses.replace(base, info=info, views={})
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if (self.changes.env or self.changes.secrets) and self.state is not None:
+            # As its id: values of variables stay out of pickles.
+            return by_id, (self.state.info.id, self.name, 0)
         return Varied, (self.base, self.changes, self.suffix, self._supplied)
 
 

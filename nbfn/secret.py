@@ -55,6 +55,11 @@ class Secret(Variables):
     #: Stores a secret; `Secret.objects.create` is the newer way. ``overwrite`` replaces one of that name.
     create_deployed: ClassVar[Blocking[..., str]]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise InvalidError(
+            "A Secret is made by Secret.from_dict(...), from_name(...), from_dotenv(...) or from_local_environ(...)."
+        )
+
     @classmethod
     def from_dict(cls, env_dict: Mapping[str, str | None] | None = None) -> Secret:
         """Make one of values at hand; those that are None are left out.
@@ -136,6 +141,12 @@ class Secret(Variables):
         self._shown = f"Secret.from_dict({{{names}}})"
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by name; values at hand stay here: pickles of code lie in stores and are handed out."""
+        if self.name:
+            return _named, (self.name, self.environment_name, self.required_keys)
+        return _withheld, (self._shown,)
+
     @blocking
     async def info(self) -> SecretInfo:
         """Return when a stored one was made and which variables it has.
@@ -164,6 +175,18 @@ class Secret(Variables):
         if self.name:
             await type(self).info.raw(self)
         return self
+
+
+def _named(name: str, environment_name: str, required_keys: tuple[str, ...]) -> Secret:
+    return Secret.from_name(
+        name, environment_name=environment_name or None, required_keys=required_keys
+    )
+
+
+def _withheld(shown: str) -> Secret:
+    secret = Secret.from_dict({})
+    secret.withheld, secret._shown = True, shown
+    return secret
 
 
 class Secrets:

@@ -52,12 +52,14 @@ class Variables:
         environment_name: Where it is stored; empty for the App's own environment.
         required_keys: Variables that what is stored must have.
         values: The values at hand.
+        withheld: Whether they stayed where it was made: it came here in a pickle, for which they are not.
     """
 
     name: str = ""
     environment_name: str = ""
     required_keys: tuple[str, ...] = ()
     values: Mapping[str, str] = MappingProxyType({})
+    withheld: bool = False
     _shown: str = ""
 
     def __repr__(self) -> str:

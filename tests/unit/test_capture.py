@@ -264,3 +264,18 @@ def test_a_file_that_was_only_touched_or_was_reloaded_is_not_told(local_module: 
     _edit(local_module, "def twice(x):\n    return 5 * x\n")
     importlib.reload(local_module)
     modules.warn_of_changes([local_module])
+
+
+def test_what_autoreload_changed_is_noticed(local_module: Any) -> None:
+    from IPython.extensions.autoreload import superreload
+
+    twice = local_module.twice  # as by ``from our_helpers import twice``
+
+    def f(x: int) -> int:
+        return twice(x)  # type: ignore[no-any-return]
+
+    snapshot = Snapshot(f)
+    _edit(local_module, "def twice(x):\n    return 20 * x\n")
+    superreload(local_module)
+    assert twice(1) == 20  # changed in place: the same function, with other code
+    assert not snapshot.current()

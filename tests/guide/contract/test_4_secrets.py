@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import nbfn
 from nbfn import Secret
 from nbfn.environments import create_environment
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
+from nbfn.sync import run
+from nbfn.wire import messages
 
 app = nbfn.App("secrets-of-the-app", secrets=[Secret.from_dict({"WHOSE": "app", "APP": "yes"})])
 
@@ -185,6 +189,40 @@ def test_no_repr_shows_a_value() -> None:
     shown = repr(Secret.from_dict({"TOKEN": "hush"})) + repr(Secret.from_name("x"))
     assert "hush" not in shown
     assert "TOKEN" in shown
+
+
+def test_values_do_not_travel_in_pickles_of_code_that_refers_to_them() -> None:
+    secret = Secret.from_dict({"TOKEN": "hush"})
+    hushed = app.function(name="hushed")(reading).with_options(secrets=[secret], env={"E": "hush"})
+
+    @app.function()
+    def refers() -> tuple[str, str, dict[str, str | None]]:
+        return repr(secret), str(app.name), hushed.remote("TOKEN", "E")
+
+    expected = (
+        "Secret.from_dict({'TOKEN': ...})",
+        "secrets-of-the-app",
+        {"TOKEN": "hush", "E": "hush"},
+    )
+    assert refers.remote() == expected
+    there = run(refers._origin.live()).client
+    told = run(there.request(lambda n: messages.GetDefinition(n, refers.object_id)))
+    assert told.definition.name == "refers"
+    assert b"hush" not in msgspec.json.encode(told).replace(b"hushed", b"")
+    assert b"hush" not in told.definition.payload.data.replace(b"hushed", b"")
+
+
+def test_one_that_came_without_its_values_cannot_be_used() -> None:
+    came = pickle.loads(pickle.dumps(Secret.from_dict({"TOKEN": "hush"})))
+    with pytest.raises(InvalidError, match="without its values"):
+        app.function(name="came", secrets=[came])(reading).hydrate()
+    named = pickle.loads(pickle.dumps(Secret.from_name("x", required_keys=["A"])))
+    assert (named.name, named.required_keys) == ("x", ("A",))
+
+
+def test_a_secret_has_no_constructor() -> None:
+    with pytest.raises(InvalidError, match="from_dict"):
+        Secret({"A": "b"})
 
 
 def test_a_worker_says_where_it_is_and_user_variables_cannot_say_otherwise() -> None:
