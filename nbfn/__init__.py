@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbfn import exception, functions, gpu
+    from nbfn import exception, experimental, functions, gpu
     from nbfn.app import App
     from nbfn.call import FunctionCall
     from nbfn.client import Client
@@ -84,6 +84,7 @@ __all__ = [
     "enter",
     "exception",
     "exit",
+    "experimental",
     "fastapi_endpoint",
     "forward",
     "functions",
@@ -98,13 +99,13 @@ __all__ = [
 ]
 
 #: Modules that are names of the API themselves.
-_MODULES = ("exception", "functions", "gpu")
+_MODULES = ("exception", "experimental", "functions", "gpu")
 
 _HOMES = {
     "App": "app",
     "Client": "client",
-    "Cls": "cls",
     "CloudBucketMount": "cloud",
+    "Cls": "cls",
     "Cron": "schedule",
     "Dict": "cloud",
     "Error": "exception",

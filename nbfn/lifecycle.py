@@ -57,10 +57,12 @@ def has_parameters(cls: type) -> bool:
 
 
 def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
-    """Return what is to be called before an object's first input: snap first, then the rest."""
+    """Return what is to be called before an object's first input: build first, then snap, then the rest."""
     legacy = [way for way in ("__aenter__", "__enter__") if hasattr(type(thing), way)]
     parts = marked(type(thing)).values()
-    ordered = [part for kind in ("snap", "plain") for part in parts if part.marks.enter == kind]
+    ordered = [
+        part for kind in ("build", "snap", "plain") for part in parts if part.marks.enter == kind
+    ]
     return [
         *(getattr(thing, way) for way in legacy[:1]),
         *(part.raw.__get__(thing) for part in ordered),

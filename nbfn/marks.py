@@ -56,7 +56,7 @@ class Marks:
     """All that was said of one function; later marks add to earlier ones."""
 
     method: bool = False
-    enter: str = ""  # snap, plain
+    enter: str = ""  # build, snap, plain
     exit: bool = False
     is_generator: bool | None = None
     batching: Batching | None = None
@@ -287,7 +287,7 @@ def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
 def build(*given: Any, force: bool = False) -> Callable[[F], F]:
     """Have a method run in each worker before its `enter` hooks: there is no image to be built here."""
     forgotten("@nbfn.build", given)
-    return lambda raw: mark("@nbfn.build()", raw, enter="snap")
+    return lambda raw: mark("@nbfn.build()", raw, enter="build")
 
 
 def exit(*given: Any) -> Callable[[F], F]:  # noqa: A001 - Modal's name

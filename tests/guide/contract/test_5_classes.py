@@ -359,6 +359,25 @@ def test_a_class_may_derive_from_a_cls() -> None:
     assert More().twice.remote() == 2
 
 
+def test_build_runs_before_the_other_hooks() -> None:
+    @nbfn.App().cls()
+    class Built:
+        @nbfn.enter()
+        def begin(self) -> None:
+            self.order.append("enter")
+
+        @nbfn.build()
+        def download(self) -> None:
+            self.order = ["build"]
+
+        @nbfn.method()
+        def told(self) -> list[str]:
+            return self.order
+
+    assert Built().told.remote() == ["build", "enter"]
+    assert Built().told.local() == ["build", "enter"]
+
+
 def test_snap_needs_its_option(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
 
