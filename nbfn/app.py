@@ -36,9 +36,10 @@ from nbfn.config import default_environment
 from nbfn.definition import Home, generates
 from nbfn.deployment import Member
 from nbfn.entrypoint import LocalEntrypoint
-from nbfn.exception import InvalidError
+from nbfn.exception import ExecutionError, InvalidError
 from nbfn.function import Function
 from nbfn.lifecycle import methods
+from nbfn.logs import LogsManager
 from nbfn.marks import Partial, unwrapped
 from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, check_name
 from nbfn.parameters import parameter
@@ -206,6 +207,22 @@ class App:
             parts = methods(cls._class()).items()
             named += [f"{name}.{method}" for method, part in parts if part.marks.endpoint]
         return named
+
+    @property
+    def logs(self) -> LogsManager:
+        """What the inputs of its Functions wrote: ``fetch``, ``tail`` and ``stream``."""
+
+        async def scope() -> dict[str, str]:
+            if self._home.app_id is None:
+                raise ExecutionError(
+                    f"{self!r} is not known to the hub yet, so it has no logs: run or deploy it, or call a Function."
+                )
+            return {"app": self._home.app_id}
+
+        return LogsManager(scope, self._client_of_all())
+
+    def _client_of_all(self) -> Client | None:
+        return next((m._client for m in self._members() if m._client is not None), None)
 
     def _members(self) -> list[Member]:
         """Return all that is registered with the App, in the order of the source."""

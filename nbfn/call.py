@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from nbfn import exception
 from nbfn.client import Client, attached
 from nbfn.durable import DurableCall
+from nbfn.logs import LogsManager
 from nbfn.outcome import result_of
 from nbfn.session import settle
 from nbfn.sync import Blocking, Stream, blocking, streaming, wait
@@ -246,6 +247,15 @@ class FunctionCall(Generic[R]):
         self._client = client or self._client
         await self._info()
         return self
+
+    @property
+    def logs(self) -> LogsManager:
+        """What its inputs wrote, also when their caller is gone: ``fetch``, ``tail`` and ``stream``."""
+
+        async def scope() -> dict[str, str]:
+            return {"call": self._id}
+
+        return LogsManager(scope, self._client)
 
     @blocking
     async def get(self, timeout: float | None = None, *, index: int = 0) -> R:

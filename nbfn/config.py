@@ -76,6 +76,7 @@ class Settings:
     web_redirect: float = _setting(
         150.0, "Seconds a web request waits for its answer until it is redirected to wait on."
     )
+    log_size: int = _setting(256, "MiB of what inputs wrote that are kept; the oldest go.")
     progress: bool = _setting(True, "Whether a map shows its progress.")
     async_warnings: bool = _setting(
         True, "Whether a blocking call warns when it holds up an event loop."

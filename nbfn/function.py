@@ -14,6 +14,7 @@ from nbfn.definition import Home, Live, define, generates
 from nbfn.durable import DurableCall
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.inputs import Inputs
+from nbfn.logs import LogsManager
 from nbfn.mapping import MapResult, each
 from nbfn.options import Options, check_name
 from nbfn.origin import Origin, Written, by_name, fetched, travelled, varied, written
@@ -309,6 +310,15 @@ class Function(Autoscaled, Varying, Generic[P, R, Original]):
         if self._raw is not None and self._options.endpoint is None:
             return None
         return (await self._live()).info.web_url or None
+
+    @property
+    def logs(self) -> LogsManager:
+        """What its inputs wrote: ``fetch``, ``tail`` and ``stream``."""
+
+        async def scope() -> dict[str, str]:
+            return {"function": (await self._live()).info.id}
+
+        return LogsManager(scope, self._client)
 
     def get_dashboard_url(self) -> None:
         """Return None: nbfn has no web dashboard; its panel in JupyterLab shows the Function."""

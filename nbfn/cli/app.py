@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from nbfn.cli.logs import log_options, print_logs
 from nbfn.cli.table import env_option, json_option, moment, show, yes_option
 from nbfn.client import Client
 from nbfn.deployment import STRATEGIES, deployer
+from nbfn.sync import run
+from nbfn.wire import messages
 from nbfn.wire.messages import AppRow
 
 _APPS = {
@@ -64,6 +67,28 @@ def list_(env: str, as_json: bool) -> None:
         for row in Client.attach().apps(env)
     )
     show(rows, _APPS, as_json=as_json)
+
+
+@app.command()
+@click.argument("app", metavar="APP")
+@log_options
+@click.option(
+    "--function", default="", metavar="NAME", help="Only of this Function, by name or id."
+)
+@click.option("--container", default="", metavar="ID", help="Only of this worker.")
+@env_option
+def logs(app: str, function: str, container: str, env: str, **options: Any) -> None:
+    """Print what an App's inputs wrote: the last 100 lines, if nothing else is asked for."""
+    row = found(app, env)
+    scope = {"app": row.id, "function": _function_id(row, function), "worker": container}
+    print_logs(scope, **options)
+
+
+def _function_id(row: AppRow, name: str) -> str:
+    if not name or name.startswith("fu-"):
+        return name
+    client = Client.attach()
+    return run(client.request(lambda n: messages.Lookup(n, row.id, name))).info.id  # type: ignore[no-any-return]
 
 
 @app.command()

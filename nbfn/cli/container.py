@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from nbfn.cli.app import found
+from nbfn.cli.logs import log_options, print_logs
 from nbfn.cli.table import env_option, json_option, show, yes_option
 from nbfn.client import Client
 
@@ -52,6 +54,14 @@ def list_(app_id: str, env: str, as_json: bool) -> None:
         if row.app_id in apps
     )
     show(rows, _COLUMNS, as_json=as_json)
+
+
+@container.command()
+@click.argument("container_id")
+@log_options
+def logs(container_id: str, **options: Any) -> None:
+    """Print what the inputs on a worker wrote: the last 100 lines, if nothing else is asked for."""
+    print_logs({"worker": container_id}, **options)
 
 
 @container.command()

@@ -22,9 +22,18 @@ from nbfn.sync import run
     help="Let workers finish what they have, or end them at once.",
 )
 @click.option("-m", "as_module", is_flag=True, help="REF names a module, not a file.")
+@click.option("--stream-logs", is_flag=True, help="Go on with what it prints, until Ctrl-C.")
 @env_option
 @click.argument("ref", metavar="REF")
-def deploy(name: str | None, tag: str, strategy: str, as_module: bool, env: str, ref: str) -> None:
+def deploy(
+    name: str | None,
+    tag: str,
+    strategy: str,
+    as_module: bool,
+    stream_logs: bool,
+    env: str,
+    ref: str,
+) -> None:
     """Deploy an App, so that its Functions are found by name.
 
     REF is path.py, path.ipynb or, with -m, pkg.mod; then ::app where there are several.
@@ -36,7 +45,10 @@ def deploy(name: str | None, tag: str, strategy: str, as_module: bool, env: str,
         click.echo(
             f"App {row.name!r} ({row.id}) is unchanged (v{row.version}): deployment skipped."
         )
-        return
-    click.echo(f"App {row.name!r} ({row.id}) was deployed as v{row.version}:")
-    for line in urls_of(app):
-        click.echo(line)
+    else:
+        click.echo(f"App {row.name!r} ({row.id}) was deployed as v{row.version}:")
+        for line in urls_of(app):
+            click.echo(line)
+    if stream_logs:
+        for entry in app.logs.stream():
+            click.echo(entry.message, nl=False)

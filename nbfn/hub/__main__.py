@@ -20,6 +20,7 @@ from nbfn.config import Places, Settings
 from nbfn.exception import Error
 from nbfn.hub.broker import Broker
 from nbfn.hub.leftovers import Leftovers
+from nbfn.hub.logbook import Logbook
 from nbfn.hub.pool import WorkerProcesses
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
@@ -63,7 +64,7 @@ def _serve(*, embedded: bool) -> int:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
     settings = Settings.load()
-    broker, store, router, processes, web = _assemble(
+    broker, store, router, processes, web, logbook = _assemble(
         places, settings, _next_epoch(lock), embedded=embedded
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,6 +74,7 @@ def _serve(*, embedded: bool) -> int:
     finally:
         places.connection_file.unlink(missing_ok=True)
         store.close()
+        logbook.close()
         router.close()
         processes.close()
         web.close()
@@ -81,7 +83,7 @@ def _serve(*, embedded: bool) -> int:
 
 def _assemble(
     places: Places, settings: Settings, epoch: int, *, embedded: bool
-) -> tuple[Broker, Store, Router, WorkerProcesses, Gateway]:
+) -> tuple[Broker, Store, Router, WorkerProcesses, Gateway, Logbook]:
     store = Store(places.database, places.blobs, settings.retention)
     launcher = _launcher(places, settings)
     capacity = launcher.capacity()
@@ -115,6 +117,7 @@ def _assemble(
     processes = WorkerProcesses(launcher)
     carrier = Carrier(places, "hub")
     web = Gateway(places)
+    logbook = Logbook(places.home / "logs.db", settings.log_size * 2**20, settings.retention)
     broker = Broker(
         state,
         router,
@@ -123,6 +126,7 @@ def _assemble(
         carrier,
         Leftovers(places.shm),
         web,
+        logbook,
         about,
         settings.idle_exit if embedded else None,
     )
@@ -132,7 +136,7 @@ def _assemble(
     # What exists now lives as long as the hub; the cycle collector need not look at it again.
     gc.collect()
     gc.freeze()
-    return broker, store, router, processes, web
+    return broker, store, router, processes, web, logbook
 
 
 def _next_epoch(lock: int) -> int:

@@ -26,6 +26,7 @@ from nbfn.hub.events import (
     Event,
 )
 from nbfn.hub.leftovers import Leftovers
+from nbfn.hub.logbook import Logbook
 from nbfn.hub.pool import WorkerProcesses, memory_of
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
@@ -69,6 +70,7 @@ class Broker:
         carrier: Frees shared memory.
         leftovers: Knows what of it nobody will come for.
         web: Answers for web endpoints.
+        logbook: Keeps what inputs write, not started yet.
         about: What the hub says of itself; ``uptime`` is filled in.
         idle_exit: Seconds without a reason to stay until the hub ends by itself; None for never.
     """
@@ -82,6 +84,7 @@ class Broker:
         carrier: Carrier,
         leftovers: Leftovers,
         web: Gateway,
+        logbook: Logbook,
         about: m.HubRow,
         idle_exit: float | None,
     ) -> None:
@@ -94,6 +97,7 @@ class Broker:
         self._idle_exit = idle_exit
         self._leftovers = leftovers
         self._web = web
+        self._logbook = logbook
         self._now = Clock().now
         self._started = self._needed_at = self._idle_checked = self._now()
         self._peers: dict[bytes, Peer] = {}
@@ -120,6 +124,7 @@ class Broker:
     def run(self) -> None:
         """Serve until stopped."""
         self._store.start(self._router.wake)
+        self._logbook.start(self._router.wake)
         self._router.watch(*self._processes.sources())
         while not self.ending:
             self._turn(self._router.wait(self._timeout()))
@@ -154,6 +159,8 @@ class Broker:
                 self._answer_from_disk(word)
             else:
                 self._perform(word)
+        for client, answer in self._logbook.answers():
+            self._send(client, answer)
         now = self._now()
         deadline = self._state.next_deadline()
         if (deadline is not None and deadline <= now) or (
@@ -246,6 +253,8 @@ class Broker:
             self._router.send(connection, self._endpoint(message))
         elif isinstance(message, m.Register) and (lacking := self._web_lacks(message)):
             self._router.send(connection, m.Failed(message.request, "execution", lacking))
+        elif isinstance(message, m.GetLogs):
+            self._ask_for_logs(peer.id, message)
         elif isinstance(message, m.GetApps | m.GetHistory | m.GetEnvironments):
             self._router.send(connection, self._listed(message))
         else:
@@ -318,6 +327,18 @@ class Broker:
             return m.Failed(message.request, "not_found", found)
         info = self._web.complete(speech.info(found, version or found.latest, created=False))
         return m.Registered(message.request, info)
+
+    def _ask_for_logs(self, client: str, message: m.GetLogs) -> None:
+        tables = self._state.tables
+        record = tables.registry.functions.get(message.function)
+        app = tables.registry.apps.get(record.app_id if record is not None else message.app)
+        if record is not None and record.base:
+            message = speech.replace(message, function=record.base)
+        if message.call:
+            ended = message.call not in tables.calls
+        else:
+            ended = app is not None and overview.state_of(tables, app) == "stopped"
+        self._logbook.ask(client, message, ended=ended)
 
     def _listed(self, message: m.GetApps | m.GetHistory | m.GetEnvironments) -> Message:
         tables = self._state.tables
@@ -477,8 +498,13 @@ class Broker:
             effects.Discard: lambda effect: self._carrier.discard(effect.payload),
             effects.DiscardClient: self._forget_client,
             effects.OverviewChanged: self._tell_watchers,
-            effects.Report: lambda effect: _log.warning("%s %s", effect.call, effect.text),
+            effects.WriteLog: self._write_log,
         }
+
+    def _write_log(self, effect: effects.WriteLog) -> None:
+        if effect.source == "system":
+            _log.warning("%s %s", effect.call or effect.worker, effect.data.decode().rstrip())
+        self._logbook.write(effect)
 
     def _forget_client(self, effect: effects.DiscardClient) -> None:
         self._leftovers.client_gone(effect.client)

@@ -281,15 +281,6 @@ class OverviewChanged(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Report(Effect):
-    """Note what happened to a call that nobody waits for."""
-
-    function: str
-    call: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class SaveFunction(Effect):
     """Store a Function version; ``record`` is the registry's own. ``latest`` is the current one, if not this."""
 
@@ -327,6 +318,19 @@ class SaveVariant(Effect):
     """Store a variant of a Function; ``record`` is the registry's own."""
 
     record: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLog(Effect):
+    """Keep what an input wrote, or what is said of a Function."""
+
+    app: str
+    function: str
+    call: str
+    index: int
+    worker: str
+    source: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

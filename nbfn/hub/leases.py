@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import lending, outcomes, schedule
+from nbfn.hub import journal, lending, outcomes, schedule
 from nbfn.hub.effects import (
     AskFeed,
     ConfirmResults,
@@ -217,6 +217,7 @@ def emission_arrived(t: Tables, event: EmissionArrived) -> None:
     """Pass on what user code wrote, to whoever listens."""
     item = _leased(t, event.worker, event.lease)
     if item is not None:
+        journal.wrote(t, item, event.worker, event.channel, event.data)
         for client in outcomes.listeners(t, item.call):
             t.emit(
                 DeliverEmission(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal as signals
 
-from nbfn.hub import leases, outcomes
+from nbfn.hub import journal, leases, outcomes
 from nbfn.hub.effects import Fault, Outcome
 from nbfn.hub.events import WorkerExited
 from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
@@ -115,6 +115,10 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
         _give_up(t, item, how(event))
     else:
         item.crashes += 1
+        text = (
+            f"Worker {worker.id} died while running {item.call.pool.record.name!r} ({how(event)})."
+        )
+        journal.system(t, item.call.pool, text, worker=worker.id, item=item)
         if item.crashes <= CRASH_BUDGET:
             leases.requeue(t, item)
             return

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import lending, schedule
+from nbfn.hub import journal, lending, schedule
 from nbfn.hub.effects import (
     Deliver,
     Discard,
     Fault,
     GrantWindow,
     Outcome,
-    Report,
     SaveOutcomes,
     TellProgress,
 )
@@ -47,7 +46,7 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
             f"The scheduled call of {call.pool.record.name!r} failed: "
             f"FunctionCall.from_id({call.id!r}).get() raises its exception."
         )
-        t.emit(Report(call.pool.record.id, call.id, text))
+        journal.system(t, call.pool, text, call=call.id)
     for client in listeners(t, call):
         t.emit(Deliver(client, call.id, new, after_commit=call.durable))
     if call.released and not call.durable:

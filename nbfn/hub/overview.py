@@ -69,7 +69,7 @@ def app_row(t: Tables, app: AppRecord) -> dict[str, Any]:
         "id": app.id,
         "name": app.name,
         "environment_name": app.environment_name,
-        "state": _app_state(t, app),
+        "state": state_of(t, app),
         "version": app.version,
         "workers": sum(
             len(pool.workers) for pool in t.pools.values() if pool.record.app_id == app.id
@@ -81,7 +81,8 @@ def app_row(t: Tables, app: AppRecord) -> dict[str, Any]:
     }
 
 
-def _app_state(t: Tables, app: AppRecord) -> str:
+def state_of(t: Tables, app: AppRecord) -> str:
+    """Return an App's state as people know it."""
     if app.stopped is not None:
         busy = any(call.pool.record.app_id == app.id for call in t.calls.values())
         return "stopping" if busy else "stopped"

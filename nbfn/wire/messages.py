@@ -707,6 +707,26 @@ class ChangeEnvironment(Message):
     new_name: str
 
 
+class GetLogs(Message):
+    """Ask for kept lines, the oldest first, from number ``after`` on; with ``tail`` only the last ones.
+
+    What is empty or 0 asks for nothing. ``wait``: seconds the answer may take while there is no line.
+    """
+
+    request: int
+    app: str = ""  # ids
+    function: str = ""
+    call: str = ""
+    worker: str = ""
+    since: float = 0.0  # seconds since 1970
+    until: float = 0.0
+    sources: tuple[str, ...] = ()
+    search: str = ""
+    tail: int = 0
+    after: int = 0
+    wait: float = 0.0
+
+
 class StopWorker(Message):
     """End a worker; its inputs run elsewhere. Not ``graceful``: at once."""
 
@@ -948,6 +968,30 @@ class History(Message):
 
     request: int
     deployments: tuple[DeploymentRow, ...]
+
+
+class LogLine(Data):
+    """One line that was written."""
+
+    id: int
+    at: float  # seconds since 1970
+    source: str  # stdout, stderr, system
+    app: str
+    function: str
+    call: str
+    index: int
+    worker: str
+    message: str
+
+
+class Logs(Message):
+    """Answer to `GetLogs`. ``last``: to go on from; ``ended``: nothing more will come; ``more``: ask again."""
+
+    request: int
+    lines: tuple[LogLine, ...]
+    last: int
+    ended: bool = False
+    more: bool = False
 
 
 class Environments(Message):
@@ -1193,6 +1237,7 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     GetEnvironments,
     ChangeEnvironment,
     StopWorker,
+    GetLogs,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     WorkerHello,
@@ -1232,6 +1277,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Apps,
     History,
     Environments,
+    Logs,
 )
 TO_WORKER: tuple[type[Message], ...] = (
     Welcome,

@@ -161,12 +161,13 @@ def test_a_failure_is_reported_and_what_it_returns_is_not() -> None:
     world.up()
     (worker,) = world.busy()
     world.finish(worker.name, FAILURE)
-    (report,) = (effect for effect in world.told if isinstance(effect, fx.Report))
-    assert "The scheduled call of 'f' failed" in report.text
+    (report,) = (effect for effect in world.told if isinstance(effect, fx.WriteLog))
+    assert report.source == "system"
+    assert b"The scheduled call of 'f' failed" in report.data
     world.until(NINE + 120)
     world.up()
     world.finish(world.busy()[0].name)
-    assert sum(isinstance(effect, fx.Report) for effect in world.told) == 1
+    assert sum(isinstance(effect, fx.WriteLog) for effect in world.told) == 1
     assert world.outcomes == {}  # nobody is told
 
 
@@ -178,7 +179,7 @@ def test_retries_apply() -> None:
     world.until(NINE + 60)
     world.up()
     world.finish(world.busy()[0].name, int(InputStatus.FAILURE))
-    assert not any(isinstance(effect, fx.Report) for effect in world.told)
+    assert not any(isinstance(effect, fx.WriteLog) for effect in world.told)
     world.wait(1.0)
     world.up()
     world.finish(world.busy()[0].name)

@@ -26,6 +26,7 @@ _ASKED = {
     m.GetApps,
     m.GetEnvironments,
     m.GetHistory,
+    m.GetLogs,
 }
 
 

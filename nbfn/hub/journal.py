@@ -1,0 +1,38 @@
+"""What goes into the logs: lines that inputs wrote, and what the hub itself has to say of a Function."""
+
+from __future__ import annotations
+
+from nbfn.hub.effects import WriteLog
+from nbfn.hub.tables import Input, Pool, Tables
+
+#: Channels of emissions that are text.
+_TEXT = frozenset({"stdout", "stderr"})
+
+
+def wrote(t: Tables, item: Input, worker: str, channel: str, data: bytes) -> None:
+    """Keep what an input wrote; displays are not kept."""
+    if channel in _TEXT:
+        _write(t, item.call.pool, channel, data, worker, item)
+
+
+def system(
+    t: Tables, pool: Pool, text: str, *, worker: str = "", item: Input | None = None, call: str = ""
+) -> None:
+    """Keep a sentence about a Function's workers, inputs or schedule."""
+    _write(t, pool, "system", f"{text}\n".encode(), worker, item, call)
+
+
+def _write(
+    t: Tables,
+    pool: Pool,
+    source: str,
+    data: bytes,
+    worker: str,
+    item: Input | None,
+    call: str = "",
+) -> None:
+    record = pool.record
+    named = item.call.id if item is not None else call
+    index = item.index if item is not None else 0
+    where = (record.app_id, record.base or record.id, named, index, worker)
+    t.emit(WriteLog(*where, source, data))
