@@ -63,8 +63,8 @@ class _Expected:
                 return
             known.leave(self.futures)  # it ended just now, and another thread follows it again
 
-    async def ask(self) -> None:
-        """Have the hub tell them, at once or when they come.
+    async def ask(self) -> messages.CallInfo:
+        """Have the hub tell them, at once or when they come; return what it says of the call.
 
         Raises:
             NotFoundError: If it knows no such call.
@@ -82,6 +82,7 @@ class _Expected:
             for future in self.futures:
                 gone = f"The results of call {call.id} were kept for their time and are gone (setting retention)."
                 settle(future, error=exception.OutputExpiredError(gone))
+        return info
 
     async def result(self, future: Future[Output]) -> Any:
         """Wait for one of the futures and return its value.
@@ -369,6 +370,16 @@ class FunctionCall(Generic[R]):
             parent = known.get(relative.parent)
             (parent.children if parent is not None else roots).append(info)
         return roots
+
+    @blocking
+    async def _follow(self) -> messages.CallInfo:
+        """Have an observer hear of this call from now on, also when it was made elsewhere."""
+        __tracebackhide__ = True
+        expected = _Expected(await attached(self._client), self, range(1))
+        try:
+            return await expected.ask()
+        finally:
+            expected.leave()
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.get.aio().__await__()

@@ -20,7 +20,7 @@ def load(shell: Any) -> None:
     from nbfn import observe
     from nbfn.config import Settings
 
-    from . import completion, frames
+    from . import completion, frames, handle
     from .desk import Desk
     from .lines import LineMagics
     from .magics import RemoteMagics
@@ -32,6 +32,7 @@ def load(shell: Any) -> None:
     cells = RemoteMagics(shell, observer)
     shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults)))
     shell.events.register("post_run_cell", observer.settle)
+    handle.install(shell, observer)
     completion.install(shell)
     frames.install(shell)
     shell._nbfn_observer = observer
@@ -44,11 +45,12 @@ def unload(shell: Any) -> None:
         return
     from nbfn import observe
 
-    from . import completion, frames
+    from . import completion, frames, handle
 
     observe.set_observer(None)
     for undo in (
         lambda: shell.events.unregister("post_run_cell", observer.settle),
+        lambda: handle.uninstall(shell),
         lambda: completion.uninstall(shell),
         lambda: frames.uninstall(shell),
     ):

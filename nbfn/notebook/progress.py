@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from . import snapshot
 from .boards import Board, Nothing, board_for
 from .display import Place
+from .handle import Board as HandleBoard
+from .handle import HandleSink
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ DELAY = 0.5
 INTERVAL = 0.25
 #: Displays of a map that are shown under the cell; further ones are only counted.
 SHOWN_DISPLAYS = 20
+#: Spawned calls of this kernel whose state is kept for displays of their handles.
+HANDLES_KEPT = 1000
 #: Seconds the end of a cell waits for the last word of a map that it ran.
 LAST_WORD = 1.0
 
@@ -172,6 +176,9 @@ class NotebookObserver:
     def __init__(self, *, progress: bool = True, now: Callable[[], float] = time.monotonic) -> None:
         self.progress = progress
         self.quiet: set[tuple[str, str]] = set()
+        #: The sinks of spawned calls, by the call's id; the latest ones.
+        self.handles: dict[str, HandleSink] = {}
+        self._boards: list[HandleBoard] = []
         self._now = now
         self._running: list[MapSink] = []
         self._wake = threading.Condition()
@@ -181,6 +188,9 @@ class NotebookObserver:
         """Return the sink of a call, bound to the cell that runs now. Never raises."""
         try:
             place = Place()
+            if call.kind == "spawn":
+                known = self.handles.get(call.id)  # followed again: it goes on where it began
+                return known or self._hold(HandleSink(call, place, self._now))
             if call.kind != "map":
                 return PrintSink(place)
             sink = MapSink(call, place, self._now)
@@ -190,6 +200,22 @@ class NotebookObserver:
             log.exception("a call will not be shown in the notebook")
             return None
         return sink
+
+    def now(self) -> float:
+        """Return the time by which calls are shown."""
+        return self._now()
+
+    def _hold(self, sink: HandleSink) -> HandleSink:
+        self.handles[sink.spawned.call] = sink
+        while len(self.handles) > HANDLES_KEPT:
+            del self.handles[next(iter(self.handles))]
+        return sink
+
+    def keep_showing(self, board: HandleBoard) -> None:
+        """Have a display of a spawned call look again and again until the call ends."""
+        with self._wake:
+            self._boards.append(board)
+            self._start_ticking()
 
     def settle(self, result: Any = None) -> None:
         """Wait, shortly, until the maps of the cell that ends have said their last word.
@@ -217,21 +243,25 @@ class NotebookObserver:
     def _watch(self, sink: MapSink) -> None:
         with self._wake:
             self._running.append(sink)
-            if self._ticker is None:
-                self._ticker = threading.Thread(
-                    target=self._tick, name="nbfn-progress", daemon=True
-                )
-                self._ticker.start()
-            self._wake.notify()
+            self._start_ticking()
+
+    def _start_ticking(self) -> None:
+        if self._ticker is None:
+            self._ticker = threading.Thread(target=self._tick, name="nbfn-progress", daemon=True)
+            self._ticker.start()
+        self._wake.notify()
 
     def _tick(self) -> None:
         while True:
             with self._wake:
-                while not self._unfinished():
+                self._boards = [board for board in self._boards if not board.ended]
+                while not (self._unfinished() or self._boards):
                     self._wake.wait()
-                sinks = self._unfinished()
+                sinks, boards = self._unfinished(), list(self._boards)
             for sink in sinks:
                 self._show(sink)
+            for board in boards:
+                board.show(self._now())
             time.sleep(INTERVAL)
 
     def _unfinished(self) -> list[MapSink]:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import nbfn.notebook
+from nbfn.notebook.handlewidget import view_of as handle_view
+from nbfn.notebook.spawned import Spawned, html
 from nbfn.notebook.tally import Tally
 from nbfn.notebook.widget import LOG_BYTES, errors_of, log_of, view_of
 
@@ -66,8 +68,28 @@ def test_the_strip_fits(count: int) -> None:
     assert grid["rows"] * grid["size"] <= 72
 
 
-def test_the_script_makes_no_html_of_strings() -> None:
-    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", SCRIPT.read_text())
+@pytest.mark.parametrize("name", ["progress.js", "handle.js"])
+def test_the_scripts_make_no_html_of_strings(name: str) -> None:
+    text = (HERE / name).read_text()
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", text)
+
+
+def test_a_spawned_call_is_told_to_the_page_and_escaped_in_its_snapshot() -> None:
+    call = Spawned(
+        "fc-9qa2AAAA", "<b>train", 2, state="running", printed="<i>epoch", worker="wk-3xxxxxx9"
+    )
+    assert handle_view(call, 192.0)["said"] == [
+        "running 3:12",
+        "fc-9qa2",
+        "wk-3xxxxx",
+        "“<i>epoch”",
+    ]
+    call.changed(result="<script>")
+    call.finish("success", 200.0)
+    found = html(call, 300.0)
+    assert "<script>" not in found
+    assert "&lt;b&gt;train v2" in found
+    assert "done 3:20" in found
 
 
 def test_the_styles_use_the_themes_colours_and_respect_reduced_motion() -> None:

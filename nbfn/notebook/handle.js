@@ -1,0 +1,78 @@
+// The widget of a spawned call. It shows what Python sent and says which button was pressed.
+// Text from users goes through textContent only.
+
+function element(tag, className, parent, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = `jp-nbfn-handle-${className}`;
+  if (text !== undefined) node.textContent = text;
+  if (parent) parent.appendChild(node);
+  return node;
+}
+
+/** Which buttons a call in this state has. */
+export function buttons(view) {
+  return view.ended ? ["get", "copy-id", "copy-code"] : ["get", "cancel", "copy-id", "copy-code"];
+}
+
+const LABELS = { get: "Get", cancel: "Cancel", "copy-id": "Copy id", "copy-code": "Copy code" };
+
+async function copy(button, text) {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not allowed here";
+  }
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
+function build(el, model) {
+  const root = element("div", "root", el);
+  const head = element("div", "head", root);
+  const parts = { root, buttons: {} };
+  parts.dot = element("span", "dot", head);
+  parts.dot.setAttribute("aria-hidden", "true");
+  parts.title = element("b", "", head);
+  parts.said = element("span", "said", head);
+  parts.said.setAttribute("role", "status");
+  const row = element("span", "buttons", head);
+  for (const [name, label] of Object.entries(LABELS)) {
+    const button = element("button", "button", row, label);
+    button.type = "button";
+    parts.buttons[name] = button;
+    button.addEventListener("click", () => {
+      const view = model.get("view");
+      if (name === "copy-id") copy(button, view.call);
+      else if (name === "copy-code") copy(button, view.code);
+      else {
+        button.disabled = true;
+        model.send({ type: name });
+      }
+    });
+  }
+  parts.result = element("div", "result", root);
+  parts.note = element("div", "muted", root);
+  return parts;
+}
+
+function render({ model, el }) {
+  const parts = build(el, model);
+  const update = () => {
+    const view = model.get("view");
+    parts.dot.dataset.state = view.state;
+    parts.title.textContent = view.title;
+    parts.said.textContent = view.said.join(" · ");
+    parts.result.textContent = view.result;
+    parts.result.hidden = !view.result;
+    parts.note.textContent = view.note;
+    parts.note.hidden = !view.note;
+    const there = buttons(view);
+    for (const [name, button] of Object.entries(parts.buttons)) button.hidden = !there.includes(name);
+  };
+  model.on("change:view", update);
+  update();
+  return () => model.off("change:view", update);
+}
+
+export default { render };

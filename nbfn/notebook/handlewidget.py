@@ -1,0 +1,54 @@
+"""The widget of a spawned call: what the page is told, and its buttons. Imported when one is displayed."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anywidget
+import traitlets
+
+from .spawned import Spawned, parts
+from .widget import keep_on_its_subshell
+
+_HERE = pathlib.Path(__file__).parent
+
+
+class HandleView(anywidget.AnyWidget):
+    """Shows a `Spawned`; its buttons call ``actions`` by name, on the thread of the page's messages."""
+
+    _esm = _HERE / "handle.js"
+    _css = _HERE / "handle.css"
+    view = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self, spawned: Spawned, now: float, actions: Mapping[str, Callable[[], None]]
+    ) -> None:
+        super().__init__(view=view_of(spawned, now))
+        self._actions = actions
+        self.on_msg(self._said)
+        keep_on_its_subshell(self.comm)
+
+    def _said(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        action = self._actions.get(str(content.get("type")))
+        if action is not None:
+            action()
+
+    def show(self, spawned: Spawned, now: float, note: str = "") -> None:
+        """Send what changed."""
+        self.view = view_of(spawned, now) | {"note": note}
+
+
+def view_of(spawned: Spawned, now: float) -> dict[str, Any]:
+    """Return a spawned call as the page wants it."""
+    return {
+        "title": spawned.title,
+        "state": spawned.state,
+        "said": parts(spawned, now),
+        "call": spawned.call,
+        "code": f'nbfn.FunctionCall.from_id("{spawned.call}").get()',
+        "result": spawned.result,
+        "ended": spawned.ended is not None,
+        "note": "",
+    }
