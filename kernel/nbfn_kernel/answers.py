@@ -19,7 +19,7 @@ SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
 TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
-    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.crew",
+    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.crew", "nbfn_kernel.items",
     "nbfn.lifecycle", "nbfn_kernel.objects", "nbfn_kernel.runner", "nbfn_kernel.service",
     "nbfn_kernel.unit", "threading",
 })  # fmt: skip

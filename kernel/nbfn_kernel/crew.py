@@ -15,16 +15,17 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbfn.context import set_current
 from nbfn.wire.messages import Definition, LeasedInput, Result
 from nbfn.wire.payload import Carrier
-from nbfn_kernel import answers, objects, streams
+from nbfn_kernel import answers, streams
 from nbfn_kernel.answers import Answer
 from nbfn_kernel.inbox import Inbox, inbox
-from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox
+from nbfn_kernel.items import Items
+from nbfn_kernel.outbox import Outbox
 from nbfn_kernel.service import Service
 from nbfn_kernel.shell import flush_figures
 from nbfn_kernel.unit import Unit, take
@@ -47,13 +48,13 @@ def needed(definition: Definition) -> bool:
 class _Running:
     """A unit at work."""
 
-    __slots__ = ("began", "context", "credit", "inbox", "more", "reason", "task", "timer", "unit")
+    __slots__ = ("began", "context", "credit", "inbox", "items", "reason", "task", "timer", "unit")
 
     def __init__(self, unit: Unit, outbox: Outbox) -> None:
         self.unit = unit
         self.began = time.monotonic()
-        self.credit = ITEM_WINDOW  # items of a generator that may be sent
-        self.more: Callable[[], None] = lambda: None  # tells the generator that there is more of it
+        self.credit = 0  # items that it may send, where that is more than at first
+        self.items: Items | None = None  # of a generator
         self.inbox = Inbox(unit.lease, outbox)
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -189,9 +190,10 @@ class Crew:
 
     def _grant(self, lease: int, upto: int) -> None:
         running = self.running.get(lease)
-        if running is not None and upto > running.credit:
-            running.credit = upto
-            running.more()
+        if running is not None:
+            running.credit = upto  # for a thread that has not begun to take
+            if running.items is not None:
+                running.items.grant(upto)
 
     def _feed(self, lease: int, data: bytes) -> None:
         if (running := self.running.get(lease)) is not None:
@@ -224,7 +226,7 @@ class Crew:
         try:
             returned = unit.call()
             if unit.target.is_generator:
-                returned = await self._take_all(running, returned)
+                returned = await self._items(running).take_async(returned)
             elif hasattr(returned, "__await__"):
                 returned = await returned
             found = unit.returned(returned) if not running.reason else self._stopped(running, None)
@@ -239,7 +241,7 @@ class Crew:
         try:
             returned = unit.call()
             if unit.target.is_generator:
-                returned = self._take(running, returned)
+                returned = self._items(running).take(returned)
             if self._disowned:
                 answers.end_child(None)
             found = unit.returned(returned)
@@ -249,6 +251,12 @@ class Crew:
             found = self._raised(running, error)
         flush_figures()
         self._answer(running, found)
+
+    def _items(self, running: _Running) -> Items:
+        unit = running.unit
+        running.items = Items(unit.target.name, unit.lease, self._carrier, self._outbox)
+        running.items.grant(running.credit)
+        return running.items
 
     def _raised(self, running: _Running, error: BaseException) -> list[Answer]:
         if isinstance(error, KeyboardInterrupt):
@@ -274,50 +282,6 @@ class Crew:
         running.timer.cancel()
         self.latest = self._cell[0] = next(reversed(tuple(self.running)), 0)
         self._begin_waiting()
-
-    # --- generators ---
-
-    def _take(self, running: _Running, returned: object) -> int:
-        """Send what a generator yields, as far as there is credit; return how many."""
-        count = 0
-        came: queue.SimpleQueue[None] = queue.SimpleQueue()
-        running.more = lambda: came.put(None)
-        iterator = objects.iterate(running.unit.target.name, returned)
-        try:
-            for value in iterator:
-                payload = self._carrier.dump_result(value)
-                while count >= running.credit:
-                    came.get()
-                self._outbox.put(Item(running.unit.lease, count, payload))
-                count += 1
-        finally:
-            if (close := getattr(iterator, "close", None)) is not None:
-                close()
-        return count
-
-    async def _take_all(self, running: _Running, returned: Any) -> int:
-        count = 0
-        came = asyncio.Event()
-        running.more = came.set
-        if not hasattr(returned, "__aiter__"):
-            returned = _steps(objects.iterate(running.unit.target.name, returned))
-        try:
-            async for value in returned:
-                payload = self._carrier.dump_result(value)
-                while count >= running.credit:
-                    came.clear()
-                    await came.wait()
-                self._outbox.put(Item(running.unit.lease, count, payload))
-                count += 1
-        finally:
-            if (close := getattr(returned, "aclose", None)) is not None:
-                await close()
-        return count
-
-
-async def _steps(values: Iterator[Any]) -> AsyncIterator[Any]:
-    for value in values:
-        yield value
 
 
 class _Hands:

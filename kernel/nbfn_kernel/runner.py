@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -29,7 +29,8 @@ from nbfn.wire.payload import Carrier
 from nbfn_kernel import answers, crew, objects, streams, unit
 from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, TIMEOUT, Answer
 from nbfn_kernel.crew import Crew
-from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox
+from nbfn_kernel.items import Items
+from nbfn_kernel.outbox import Outbox
 from nbfn_kernel.service import Service, Target
 from nbfn_kernel.shell import flush_figures
 from nbfn_kernel.unit import Unit
@@ -77,9 +78,8 @@ class Runner:
         self._stopped = 0  # the last lease that was stopped
         self._task: asyncio.Task[Any] | None = None
         self._loops = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._credit: dict[int, int] = {}
-        self._credit_came: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._credit_event: asyncio.Event | None = None
+        self._items: Items | None = None  # of the generator that runs, or ran last
+        self._credit: dict[int, int] = {}  # of those that have not begun
         self._thread = threading.get_ident()
 
     # --- called by the link's thread ---
@@ -114,11 +114,12 @@ class Runner:
         """Let a generator input go on up to item number ``upto``."""
         if self.crew is not None:
             self.crew.grant(lease, upto)
-        elif upto > self._credit.get(lease, ITEM_WINDOW):
+        elif (items := self._items) is not None and items.lease == lease:
+            items.grant(upto)
+        else:
             self._credit[lease] = upto
-            self._credit_came.put(None)
-            if (event := self._credit_event) is not None:
-                self._loops.get_loop().call_soon_threadsafe(event.set)
+            if (items := self._items) is not None and items.lease == lease:  # it began meanwhile
+                items.grant(upto)
 
     def feed(self, lease: int, data: bytes) -> None:
         """Bring a piece of what an input reads while it runs."""
@@ -239,8 +240,11 @@ class Runner:
     def _settled(self, target: Target, returned: Any) -> Any:
         """Return the value to send out for what a target's function returned."""
         if target.is_generator:
-            take = self._take_async if target.is_async else self._take
-            return take(target.name, returned)
+            items = self._items = Items(target.name, self.current, self._carrier, self._outbox)
+            items.grant(self._credit.pop(items.lease, 0))
+            if hasattr(returned, "__aiter__"):
+                return self._await(items.take_async(returned))
+            return items.take(returned)
         return self._await(returned) if target.is_async else returned
 
     def _run_queue(self, service: Service) -> None:
@@ -392,48 +396,6 @@ class Runner:
             return loop.run_until_complete(task)
         finally:
             self._task = None
-
-    def _take(self, name: str, returned: object) -> int:
-        """Send what a generator yields, as far as there is credit; return how many."""
-        lease, count = self.current, 0
-        iterator = objects.iterate(name, returned)
-        try:
-            for value in iterator:
-                payload = self._carrier.dump_result(value)
-                while count >= self._credit.get(lease, ITEM_WINDOW):
-                    self._credit_came.get()
-                self._outbox.put(Item(lease, count, payload))
-                count += 1
-        finally:
-            self._credit.pop(lease, None)
-            if (close := getattr(iterator, "close", None)) is not None:
-                close()
-        return count
-
-    def _take_async(self, name: str, returned: Any) -> int:
-        if not hasattr(returned, "__aiter__"):
-            return self._take(name, returned)
-        count: int = self._await(self._take_all(returned, self.current))
-        return count
-
-    async def _take_all(self, generator: AsyncIterator[Any], lease: int) -> int:
-        count = 0
-        self._credit_event = event = asyncio.Event()
-        try:
-            async for value in generator:
-                payload = self._carrier.dump_result(value)
-                while count >= self._credit.get(lease, ITEM_WINDOW):
-                    event.clear()
-                    if count >= self._credit.get(lease, ITEM_WINDOW):
-                        await event.wait()
-                self._outbox.put(Item(lease, count, payload))
-                count += 1
-        finally:
-            self._credit_event = None
-            self._credit.pop(lease, None)
-            if (close := getattr(generator, "aclose", None)) is not None:
-                await close()
-        return count
 
 
 async def _awaiting(awaitable: Any) -> Any:

@@ -60,7 +60,7 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
 def _widen(t: Tables, call: Call) -> None:
     if not call.closed:
         pool = call.pool
-        size = schedule.window(pool.mean, len(pool.workers), pool.per_worker)
+        size = schedule.window(pool.mean, len(pool.workers), pool.aim * pool.batch)
         if size >= 2 * call.window:
             call.window = size
             t.emit(GrantWindow(call.client, call.id, size))

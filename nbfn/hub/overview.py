@@ -11,7 +11,7 @@ from typing import Any
 from nbfn.hub import sizing
 from nbfn.hub.records import AppRecord
 from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
-from nbfn.hub.tables import Call, Pool, Tables
+from nbfn.hub.tables import Call, Pool, Tables, at_once, largest_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,15 @@ class Counters:
 def counters(t: Tables, record: FunctionRecord) -> Counters:
     """Return the counters of all versions of a Function together."""
     pools = _pools(t, record)
-    places = sizing.pool_of(t, record, record.latest).places
+    newest = sizing.settings_of(t, record, record.latest)
+    each = at_once(record.definition) * largest_batch(record.definition)
     workers = sum(len(pool.workers) for pool in pools)
     running = sum(pool.leased for pool in pools)
     return Counters(
         backlog=sum(pool.backlog for pool in pools),
         workers=workers,
         running=running,
-        headroom=max(0, places - running),
+        headroom=max(0, newest.max_containers * each - running),
     )
 
 

@@ -31,7 +31,7 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Load:
     """What a pool has to do: inputs waiting, inputs at work, the usual seconds of one (None: not
-    known yet), and how many a worker should have at once.
+    known yet), and how many a worker should have at once. A batch counts as one input.
     """
 
     backlog: int

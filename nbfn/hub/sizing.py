@@ -67,7 +67,7 @@ def resize(t: Tables, pool: Pool) -> None:
         settings = scale.Settings(0, settings.max_containers, 0, 0.0)
     # Those that lend their slots count as not there: as many others may take their place.
     load = scale.Load(
-        pool.backlog, pool.leased, pool.busy - pool.lent, _duration(t, pool), pool.per_worker
+        pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.aim
     )
     want = scale.wanted(load, settings, t.limits.cores) + pool.lent
     have = len(pool.workers)
@@ -89,18 +89,19 @@ def resize(t: Tables, pool: Pool) -> None:
 
 
 def _duration(t: Tables, pool: Pool) -> float | None:
-    """Return the usual seconds of an input; those that run now may show that it is longer than
-    was measured.
+    """Return the usual seconds of an input, or batch; those that run now may show that it is longer
+    than was measured.
     """
+    mean = None if pool.mean is None else pool.mean * pool.batch
     if not pool.busy:
-        return pool.mean
+        return mean
     silent = t.now - pool.moved
     if pool.backlog and not pool.look_due:
         pool.look_due = True
         t.after(max(scale.WORTH_A_WORKER, silent), _look_again, pool)
     if silent < scale.WORTH_A_WORKER:
-        return pool.mean
-    return max(silent, pool.mean or 0.0)
+        return mean
+    return max(silent, mean or 0.0)
 
 
 def _look_again(t: Tables, pool: Pool) -> None:
@@ -152,7 +153,10 @@ def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) 
         pool.waiting_for = ""
     if not load.backlog or pool.waiting_for:
         return
-    if pool.short and lending.room(t) <= 0:
+    if pool.idle and not pool.turns.count and not pool.solo:
+        sizes = sorted({str(turns.size) for turns in pool.batches.values() if turns.count})
+        pool.waiting_for = f"a batch of {' or '.join(sizes)} gathers"
+    elif pool.short and lending.room(t) <= 0:
         pool.waiting_for = f"this machine's limit of {t.limits.max_workers} workers is reached"
     elif len(pool.workers) - pool.lent >= settings.max_containers:
         pool.waiting_for = f"max {settings.max_containers} reached"

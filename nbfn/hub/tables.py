@@ -205,6 +205,7 @@ class Pool:
     __slots__ = (
         "ahead",
         "aim",
+        "batch",
         "batches",
         "binding",
         "busy",
@@ -254,16 +255,13 @@ class Pool:
         self.turns: schedule.Turns[Call, Input] = schedule.Turns()
         #: Batched methods, "" for a Function itself: where their inputs gather.
         self.batches = _batches_of(self.definition)
-        alone = self.definition.single_use
+        self.batch = largest_batch(self.definition)
         #: Inputs, or batches, that a worker runs at once, and how many it should on average.
-        most, aim = (
-            self.definition.concurrency.max_inputs,
-            self.definition.concurrency.target_inputs,
-        )
-        self.most_at_once = 1 if alone else max(1, most or 1)
-        self.aim = max(1, min(aim or self.most_at_once, self.most_at_once))
+        self.most_at_once = at_once(self.definition)
+        aim = self.definition.concurrency.target_inputs or self.most_at_once
+        self.aim = max(1, min(aim, self.most_at_once))
         #: Whether workers get inputs before they have finished those that they have.
-        careful = alone or self.definition.at_most_once
+        careful = self.definition.single_use or self.definition.at_most_once
         self.ahead = self.most_at_once == 1 and not (careful or self.batches)
         self.solo: deque[Input] = deque()
         self.mean: float | None = None
@@ -285,18 +283,17 @@ class Pool:
         return self.turns.count + len(self.solo) + gathering
 
     @property
-    def per_worker(self) -> int:
-        """Inputs for each worker that its size aims at."""
-        return self.aim * self._batch
+    def waiting(self) -> int:
+        """Inputs that wait, those of one batch as one."""
+        batches = sum(math.ceil(turns.count / turns.size) for turns in self.batches.values())
+        return self.turns.count + len(self.solo) + batches
 
     @property
-    def places(self) -> int:
-        """Inputs that all its workers together may run at once."""
-        return self.settings.max_containers * self.most_at_once * self._batch
-
-    @property
-    def _batch(self) -> int:
-        return max((turns.size for turns in self.batches.values()), default=1)
+    def running(self) -> int:
+        """Inputs that workers have, those of one batch as one."""
+        if not self.batches:
+            return self.leased
+        return sum(self.most_at_once - self.room(worker) for worker in self.workers.values())
 
     def room(self, worker: Worker) -> int:
         """Return how many more inputs, or batches, a worker may run at once."""
@@ -318,6 +315,17 @@ class Pool:
     def starting(self) -> int:
         """Workers on their way: loading the function, or not there yet."""
         return len(self.binding) + self.short
+
+
+def at_once(definition: DefinitionLike) -> int:
+    """Return how many inputs, or batches, one worker may run at once."""
+    return 1 if definition.single_use else max(1, definition.concurrency.max_inputs or 1)
+
+
+def largest_batch(definition: DefinitionLike) -> int:
+    """Return how many inputs may be run as one."""
+    parts = (definition, *definition.methods)
+    return max(1, *(part.batching.max_batch_size or 1 for part in parts))
 
 
 def _batches_of(definition: DefinitionLike) -> dict[str, schedule.Batches[Call, Input]]:

@@ -6,6 +6,7 @@ import pytest
 
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
+from nbfn.hub import overview
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Batching, Method
 from tests.unit.hub.world import FAILURE, FakeWorker, World
@@ -259,3 +260,41 @@ def test_a_worker_of_single_use_gets_one_input(at_once: tuple[int, int] | None) 
     world.call("fc-1", f, 5)
     world.up()
     assert len(only(world).queue) == 1
+
+
+def test_inputs_that_gather_say_so() -> None:
+    world = World()
+    f = world.register(batches=(4, 60.0), max_containers=1)
+    world.call("fc-1", f, 3)
+    world.up()
+    (pool,) = world.state.tables.pools.values()
+    assert pool.waiting_for == "a batch of 4 gathers"
+    world.call("fc-2", f, 1)
+    assert pool.waiting_for == ""
+
+
+def test_plain_methods_beside_batched_ones_get_workers_of_their_own() -> None:
+    world = World(cores=4)
+    methods = (Method("batched", batching=Batching(50, 60.0)), Method("plain"))
+    f = world.register(options={"kind": "cls", "methods": methods}, max_containers=4)
+    world.call("fc-1", f, 4, method="plain")
+    for _ in range(4):
+        world.up()
+    assert len(world.busy()) == 4
+
+
+def test_a_batch_wants_one_worker() -> None:
+    world = World(cores=4)
+    f = world.register(batches=(50, 60.0), max_containers=4)
+    world.call("fc-1", f, 50)
+    world.up()
+    assert len(next(iter(world.state.tables.pools.values())).workers) == 1
+
+
+def test_looking_at_a_function_makes_no_pool() -> None:
+    world = World()
+    f = world.register(at_once=(5, 5), batches=(4, 1.0), max_containers=3)
+    tables = world.state.tables
+    tables.pools.clear()
+    assert overview.counters(tables, tables.registry.functions[f]).headroom == 60
+    assert not tables.pools
