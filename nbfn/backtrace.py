@@ -10,7 +10,9 @@ from types import TracebackType
 
 from nbfn.exception import Error
 
-_OURS = ("nbfn", "nbfn_kernel")
+_OURS = frozenset({"nbfn", "nbfn_kernel"})
+#: Modules in which nbfn waits: an interrupt comes there.
+_WAITS = frozenset({"threading", "concurrent.futures._base", "asyncio.tasks", "asyncio.futures"})
 #: What is said of an error that came out of nbfn itself and is none of those it raises on purpose.
 HIDDEN = "nbfn's own frames are hidden; NBFN_TRACEBACK=1 shows them."
 
@@ -40,7 +42,8 @@ def shown() -> bool:
 def after(trace: TracebackType | None) -> TracebackType | None:
     """Return a traceback from its first frame on that is not nbfn's own."""
     while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] not in _OURS:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _OURS and module not in _WAITS:
             break
         trace = trace.tb_next
     return trace

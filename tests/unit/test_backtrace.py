@@ -49,6 +49,14 @@ def test_an_error_that_is_raised_on_purpose_points_at_the_users_line() -> None:
     assert not hasattr(caught.value, "__notes__")
 
 
+def test_of_an_interrupt_while_nbfn_waits_nothing_is_left_but_the_users_line() -> None:
+    interrupt = named("threading", "def f(): raise KeyboardInterrupt")
+    wait = named("concurrent.futures._base", "def f(): inner()", inner=interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        at_the_border(named("nbfn.sync", "def f(): wait()", wait=wait))
+    assert modules(caught.value) == [__name__]
+
+
 def test_a_defect_says_how_to_see_where_it_is() -> None:
     error = KeyError("a defect")
     for _ in range(2):
