@@ -1,0 +1,47 @@
+"""The widget of a spawned call on a real page: it lives, its buttons work, and it becomes static."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from .conftest import ARTIFACTS
+
+LOAD = "%load_ext nbfn"
+TRAIN = (
+    "%%remote --app handles --max 2 --quiet\n"
+    "def train(epochs):\n"
+    "    import time\n"
+    "    for epoch in range(epochs):\n"
+    "        print(f'epoch {epoch + 1}/{epochs} loss {1 / (epoch + 1):.2f}')\n"
+    "        time.sleep(0.1)\n"
+    "    return {'loss': 1 / epochs}"
+)
+
+
+def test_a_handle_lives_and_its_buttons_work(
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    use_theme: Callable[[str], None],
+) -> None:
+    page = open_notebook(
+        "handles.ipynb", LOAD, TRAIN, "call = train.spawn(600)\ncall", "short = train.spawn(4)\nshort"
+    )
+    run_all()
+    widget = page.locator(".jp-nbfn-handle-root").first
+    expect(widget).to_contain_text("train v1")
+    expect(widget).to_contain_text("running")
+    expect(widget).to_contain_text("loss")
+    use_theme("JupyterLab Dark")
+    page.screenshot(path=ARTIFACTS / "handle-dark.png")
+    use_theme("JupyterLab Light")
+    page.screenshot(path=ARTIFACTS / "handle-light.png")
+
+    widget.get_by_role("button", name="Cancel").click()
+    cancelled = page.locator(".jp-nbfn-snapshot", has_text="cancelled")
+    expect(cancelled).to_be_visible()
+    done = page.locator(".jp-nbfn-snapshot", has_text="{'loss': 0.25}")
+    expect(done).to_contain_text("done")
+    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
+    page.screenshot(path=ARTIFACTS / "handle-ended.png")
