@@ -51,7 +51,9 @@ class HandleSink:
 
     def outputs(self, done: int, failed: int, total: int | None) -> None:
         """Take the counters."""
-        self.spawned.changed(done=done, failed=failed, total=total)
+        if total is not None:  # who follows it by its id alone does not know
+            self.spawned.changed(total=total)
+        self.spawned.changed(done=done, failed=failed)
 
     def failed(self, index: int, error: BaseException) -> None:
         """See `CallSink.failed`; whoever gets the result gets the error."""

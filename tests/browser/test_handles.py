@@ -26,7 +26,11 @@ def test_a_handle_lives_and_its_buttons_work(
     use_theme: Callable[[str], None],
 ) -> None:
     page = open_notebook(
-        "handles.ipynb", LOAD, TRAIN, "call = train.spawn(600)\ncall", "short = train.spawn(4)\nshort"
+        "handles.ipynb",
+        LOAD,
+        TRAIN,
+        "call = train.spawn(600)\ncall",
+        "short = train.spawn(4)\nshort",
     )
     run_all()
     widget = page.locator(".jp-nbfn-handle-root").first
@@ -43,5 +47,6 @@ def test_a_handle_lives_and_its_buttons_work(
     expect(cancelled).to_be_visible()
     done = page.locator(".jp-nbfn-snapshot", has_text="{'loss': 0.25}")
     expect(done).to_contain_text("done")
+    expect(done).not_to_contain_text("/")
     expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
     page.screenshot(path=ARTIFACTS / "handle-ended.png")
