@@ -42,7 +42,7 @@ class Address:
             InvalidError: If the file is there and cannot be understood.
         """
         try:
-            said = json.loads(path.read_text("utf-8"))
+            said = dict(json.loads(path.read_text("utf-8")))
             known = {name: kind(said[name]) for name, kind in _KINDS.items() if name in said}
         except FileNotFoundError:
             return cls()

@@ -80,7 +80,7 @@ def fastapi_endpoint(
         function = _function(what, raw)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise InvalidError(
-                f"{function.__name__!r} yields, which {what}() cannot send. "
+                f"{getattr(function, '__name__', 'it')!r} yields, which {what}() cannot send. "
                 "Return fastapi.responses.StreamingResponse(generator()) instead."
             )
         _resolve_annotations(function)
@@ -239,7 +239,7 @@ def _factory(
 
     def decorate(raw: Callable[..., Any]) -> Any:
         function = _function(what, raw)
-        name = function.__name__
+        name = getattr(function, "__name__", "it")
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise InvalidError(f"{name!r} is async; what {what}() decorates must be a plain def.")
         if inspect.isgeneratorfunction(function):
@@ -282,7 +282,7 @@ def _function(what: str, raw: Any) -> Any:
     function, _ = unwrapped(raw)
     if isinstance(function, type):
         raise InvalidError(
-            f"{what}() cannot decorate class {function.__name__!r}; use it on a method of the class."
+            f"{what}() cannot decorate class {getattr(function, '__name__', 'it')!r}; use it on a method of the class."
         )
     if type(function).__module__ == "nbfn":
         raise InvalidError(f"Swap the two decorators: put @app.function() above {what}().")

@@ -57,6 +57,8 @@ def function_put(t: Tables, event: FunctionPut) -> None:
     if lacking := vault.missing(t, event.environment_name, event.definition):
         t.emit(Refuse(event.client, event.request, "not_found", lacking))
         return
+    for record in endpoints.taken_over(t, event):
+        _retire(t, record)
     known = set(t.registry.apps)
     given = (event.app, event.app_id, event.environment_name, event.definition, event.client)
     if event.staged:

@@ -48,9 +48,7 @@ def collision(t: Tables, event: FunctionPut) -> str:
     A process may take over its own labels: a notebook that makes its App anew means the new one.
     """
     environment = event.environment_name or DEFAULT_ENVIRONMENT
-    is_deployed = not event.app_id
-    wanted = _labels(event.app, environment, event.definition, deployed=is_deployed)
-    for label in wanted.values():
+    for label in _wanted(event).values():
         found = find(t, label)
         if found is None:
             continue
@@ -66,6 +64,24 @@ def collision(t: Tables, event: FunctionPut) -> str:
             f"of app {record.app!r}. Give one of the two another: label='...'."
         )
     return ""
+
+
+def taken_over(t: Tables, event: FunctionPut) -> list[FunctionRecord]:
+    """Return the Functions of the same process that nothing can reach once a definition has their labels."""
+    labels = set(_wanted(event).values())
+    return [
+        record
+        for record in _reachable(t)
+        if record.definition.endpoint is not None
+        and record.owner == event.client
+        and (record.app_id, record.name) != (event.app_id, event.definition.name)
+        and labels & set(labels_of(record, record.definition).values())
+    ]
+
+
+def _wanted(event: FunctionPut) -> dict[str, str]:
+    environment = event.environment_name or DEFAULT_ENVIRONMENT
+    return _labels(event.app, environment, event.definition, deployed=not event.app_id)
 
 
 def _reachable(t: Tables) -> Iterator[FunctionRecord]:

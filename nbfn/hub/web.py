@@ -31,6 +31,8 @@ NEEDED = ("uvicorn", "websockets")
 BACKLOG = 512
 #: Seconds that the gateway of a killed hub has to let go of the port.
 PORT_GRACE = 2.0
+#: Seconds between two looks whether the gateway lives.
+LOOK_EVERY = 0.05
 #: Seconds until a gateway that died is replaced; the more often it did in a row, the later.
 AGAIN, AGAIN_MAX = 0.05, 10.0
 #: Seconds after which a gateway counts as having started well.
@@ -53,6 +55,7 @@ class Gateway:
         self._began = 0.0
         self._deaths = 0
         self._again = 0.0
+        self._looked = 0.0
 
     def open(self) -> str:
         """Listen, because there is an endpoint; return why that cannot be, empty when it can."""
@@ -82,6 +85,9 @@ class Gateway:
         if self._socket is None:
             return
         now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return  # the hub turns thousands of times a second
+        self._looked = now
         if self._process is not None:
             if self._process.poll() is None:
                 return

@@ -374,15 +374,15 @@ def _with_policy(headers: Any) -> list[tuple[bytes, bytes]]:
 
 
 def _request(scope: Scope, wanted: Wanted, body: bytes, more: bool) -> Request:
-    rest = wanted.rest or "/"
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    raw_rest = b"".join(raw.split(b"/", 3)[3:])  # without the token and the label, however quoted
     return Request(
         scope["type"],
         scope["http_version"],
         scope.get("method", "GET"),
         scope["scheme"],
-        wanted.root + rest,
-        raw if wanted.rest else raw + b"/",
+        wanted.root + (wanted.rest or "/"),
+        quote(wanted.root).encode() + b"/" + raw_rest,
         wanted.root,
         scope["query_string"],
         tuple(_forwarded(scope["headers"])),

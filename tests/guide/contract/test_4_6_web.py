@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -455,6 +456,29 @@ def test_a_server_of_ones_own_is_passed_on_to_with_http_and_websockets() -> None
         assert ws.recv(timeout=10) == "HELLO"
 
 
+def test_a_server_leaves_its_port_to_the_one_of_an_app_that_is_made_anew() -> None:
+    port = free_port()
+
+    def serving(word: str) -> Any:
+        def server() -> None:
+            from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+            class Handler(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    self.send_response(200)
+                    self.end_headers()
+                    self.wfile.write(word.encode())
+
+            threading.Thread(
+                target=ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever, daemon=True
+            ).start()
+
+        return nbfn.App("served").function()(nbfn.web_server(port, startup_timeout=COLD)(server))
+
+    assert httpx.get(url_of(serving("old")), timeout=COLD).text == "old"
+    assert httpx.get(url_of(serving("new")), timeout=COLD).text == "new"
+
+
 def test_a_server_that_does_not_listen_in_time_is_a_500_that_says_so() -> None:
     @app.function()
     @nbfn.web_server(free_port(), startup_timeout=0.2)
@@ -694,7 +718,7 @@ def test_a_worker_that_dies_is_a_502() -> None:
 
 
 def test_an_endpoint_that_takes_too_long_is_a_504() -> None:
-    @app.function(timeout=0.3)
+    @app.function(timeout=0.3, startup_timeout=30)
     @nbfn.fastapi_endpoint()
     async def slow() -> None:
         await asyncio.Event().wait()

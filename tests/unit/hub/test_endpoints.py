@@ -111,6 +111,16 @@ def test_a_process_takes_its_own_labels_over_and_nobody_elses(world: World) -> N
     assert found[0].app_id == "ap-2"
 
 
+def test_workers_that_nothing_can_reach_any_more_are_let_go(world: World) -> None:
+    assert put(world, web(), app_id="ap-1") == ""
+    world.call("fc-1", world.functions["f"], 1, kind="web")
+    world.up()
+    (worker,) = world.busy()
+    assert put(world, web(), app_id="ap-2") == ""
+    world.finish(worker.name)
+    assert worker.name in world.to_stop
+
+
 def test_who_is_gone_answers_no_more(world: World) -> None:
     world.put(e.ClientJoined("cl-2", executable=PYTHON))
     assert put(world, web()) == ""
