@@ -54,7 +54,7 @@ def fitting(t: Tables, pool: Pool, most: int) -> int:
     """Return how many more workers there is room for, ``most`` at most."""
     if most <= 0 or not asks(pool):
         return most
-    return max(0, min(most, *(need.fits for need in _needs(t, pool, holders(t)))))
+    return max(0, min([most, *(need.fits for need in _needs(t, pool, holders(t)))]))
 
 
 def waits_for(t: Tables, pool: Pool) -> str:
