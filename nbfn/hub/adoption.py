@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbfn.hub import leases
+from nbfn.hub import departures, leases
 from nbfn.hub.events import (
     ResultsArrived,
 )
@@ -68,6 +68,8 @@ def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int)
     worker.ran += 1
     pool.leased += 1
     item.call.running += 1
+    if item.call.cancelled:  # and the hub before this one did not live to see the end of it
+        departures.interrupt(t, item)
 
 
 def _forget_claims(t: Tables, worker: Worker) -> None:

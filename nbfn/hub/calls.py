@@ -182,12 +182,12 @@ def put_inputs(
         call.next_index = max(call.next_index, new[-1].index + 1)
     call.total += len(new)
     call.closed = call.closed or closed
-    if call.cancelled:
-        outcomes.finish(t, call, [outcomes.terminated(item) for item in new])
-    elif resent and t.born is not None and t.now - t.born < ADOPTION:
+    if resent and t.born is not None and t.now - t.born < ADOPTION:
         t.unclaimed.update(new)
         t.after(ADOPTION, _queue_unclaimed, new)
         adoption.settle_claims(t, new)
+    elif call.cancelled:
+        outcomes.finish(t, call, [outcomes.terminated(item) for item in new])
     else:
         call.turns.extend(call, losses.never_begun(t, call, new))
         t.touch(call.pool)
@@ -211,10 +211,14 @@ def _unknown(
 
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
     for item in items:
-        if item in t.unclaimed and item.call.inputs.get(item.index) is item:
+        if item not in t.unclaimed or item.call.inputs.get(item.index) is not item:
+            continue
+        if item.call.cancelled:
+            outcomes.finish(t, item.call, [outcomes.terminated(item)])
+        else:
             for ready in losses.never_begun(t, item.call, [item]):
                 item.call.turns.push(ready)
-            t.touch(item.call.pool)
+        t.touch(item.call.pool)
     t.unclaimed.difference_update(items)
 
 

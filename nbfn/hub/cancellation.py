@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import leases, outcomes
-from nbfn.hub.effects import Answer, CancelLease, LoadCall, SaveCancelled, StopWorker
+from nbfn.hub import departures, leases, outcomes
+from nbfn.hub.effects import Answer, LoadCall, SaveCancelled, StopWorker
 from nbfn.hub.events import CallCancelled
 from nbfn.hub.tables import Call, Input, Tables
 
@@ -93,15 +93,5 @@ def _stop_running(t: Tables, item: Input, *, terminate: bool) -> None:
         if worker.pool is not None:
             worker.pool.ready.pop(worker.id, None)
         t.emit(StopWorker(worker.id, 0.0))
-    elif not item.cancelled:
-        item.cancelled = True
-        once = item.call.pool.definition.at_most_once  # then the lease itself waits for the disk
-        t.emit(CancelLease(worker.id, item.lease, after_commit=once))
-        t.after(t.limits.kill_grace, _kill_if_still, (item, item.lease))
-
-
-def _kill_if_still(t: Tables, what: tuple[Input, int]) -> None:
-    item, lease = what
-    if item.lease == lease and item.worker is not None and not item.worker.stopping:
-        item.worker.stopping = True
-        t.emit(StopWorker(item.worker.id, t.limits.kill_grace))
+    else:
+        departures.interrupt(t, item)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nbfn.hub import outcomes
-from nbfn.hub.effects import DrainWorker, Outcome, StopWorker
-from nbfn.hub.tables import Pool, Tables, Worker
+from nbfn.hub.effects import CancelLease, DrainWorker, Outcome, StopWorker
+from nbfn.hub.tables import Input, Pool, Tables, Worker
 
 #: Seconds that a worker has for the exit hooks of its class.
 EXIT_GRACE = 30.0
@@ -59,6 +59,22 @@ def gone(t: Tables, worker: Worker) -> None:
     for pool in (*t.short.values(), *t.lacking.values()):
         t.touch(pool)
     t.changed()
+
+
+def interrupt(t: Tables, item: Input) -> None:
+    """Have a worker stop an input that was cancelled; end the worker when it does not."""
+    if item.worker is not None and not item.cancelled:
+        item.cancelled = True
+        once = item.call.pool.definition.at_most_once  # then the lease itself waits for the disk
+        t.emit(CancelLease(item.worker.id, item.lease, after_commit=once))
+        t.after(t.limits.kill_grace, _end_if_still, (item, item.lease))
+
+
+def _end_if_still(t: Tables, what: tuple[Input, int]) -> None:
+    item, lease = what
+    if item.lease == lease and item.worker is not None and not item.worker.stopping:
+        item.worker.stopping = True
+        t.emit(StopWorker(item.worker.id, t.limits.kill_grace))
 
 
 def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
