@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from nbfn import observe, output
+from nbfn import observe, output, sync
 from nbfn.app import App
 from nbfn.cli import arguments, reference
 from nbfn.cli.arguments import Given
@@ -174,9 +174,17 @@ class _ClockedSink(observe.TextSink):
 
 
 def urls_of(app: App) -> list[str]:
-    """Return a line for each Function of an App: its name and, where it has one, its URL."""
+    """Return a line for each Function and class of an App, and for each web endpoint its URL."""
     lines = []
     for name, function in app.registered_functions.items():
         url = function.get_web_url()
         lines.append(f"  {name}  {url}" if url else f"  {name}")
+    for name, cls in app.registered_classes.items():
+        info = sync.run(cls._live()).info
+        lines.append(f"  {name}")
+        lines += [
+            f"  {name}.{method.name}  {info.web_url}{method.endpoint.label}"
+            for method in info.methods
+            if method.endpoint
+        ]
     return lines

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 import nbfn
@@ -292,6 +293,41 @@ def version(path: Path, number: int) -> Path:
         def value(): return {number}
         """,
     )
+
+
+def test_deploy_lists_functions_classes_and_urls(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "listed.py"
+    file.write_text(
+        """
+import nbfn
+
+app = nbfn.App("listed")
+
+
+@app.function()
+@nbfn.fastapi_endpoint()
+def page():
+    return 1
+
+
+@app.cls()
+class Model:
+    size: int = nbfn.parameter()
+
+    @nbfn.method()
+    def plain(self):
+        return 1
+
+    @nbfn.fastapi_endpoint()
+    def sized(self):
+        return self.size
+"""
+    )
+    lines = run("deploy", str(file)).out.splitlines()
+    named = [line.split() for line in lines if line.startswith("  ")]
+    assert [words[0] for words in named] == ["page", "Model", "Model.sized"]
+    assert httpx.get(named[0][1], timeout=30).json() == 1
+    assert httpx.get(named[2][1], params={"size": 7}, timeout=30).json() == 7
 
 
 def test_the_life_of_an_app(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
