@@ -270,7 +270,7 @@ class Cls(Varying):
 
     def __getattr__(self, name: str) -> Any:
         raw: type | None = self.__dict__.get("_raw")
-        if raw is None or (name.startswith("__") and name.endswith("__")):
+        if raw is None or _is_protocol(name):
             shown = self.__dict__.get("_name", "Cls")
             raise AttributeError(
                 f"Class {shown!r} has no attribute {name!r} here. If it is a method, did you forget to "
@@ -305,6 +305,12 @@ class Cls(Varying):
 
 def _cls_travelled(name: str, origin: Origin, raw: type | None) -> Cls:
     return Cls._make(name, origin, raw)
+
+
+def _is_protocol(name: str) -> bool:
+    """Return whether Python or IPython asks for it, of the handle and not of the user's class."""
+    dunder = name.startswith("__") and name.endswith("__")
+    return dunder or name.startswith(("_repr_", "_ipython_"))
 
 
 class Unbound:
@@ -373,8 +379,7 @@ class Instance(Autoscaled):
         return known
 
     def __getattr__(self, name: str) -> Any:
-        dunder = name.startswith("__") and name.endswith("__")
-        if dunder or name.startswith(("_repr_", "_ipython_")) or "_cls" not in self.__dict__:
+        if _is_protocol(name) or "_cls" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raw = self._cls._raw
         if raw is None:

@@ -317,9 +317,8 @@ def client_joined(t: Tables, event: ClientJoined) -> None:
             app.stopped = None
             _save(t, app)
             for record in t.registry.functions_of(app):
-                if (pool := t.pools.get((record.id, record.latest))) is not None:
-                    pool.retired = False
-                    t.touch(pool)
+                if record.live:
+                    _take_place(t, record)
 
 
 def client_lost(t: Tables, event: ClientLost) -> None:

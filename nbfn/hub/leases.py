@@ -99,10 +99,9 @@ def _judge(
 def retry(t: Tables, item: Input) -> bool:
     """Have an input run again that its own code failed, if its Function's policy allows."""
     policy = item.call.pool.definition.retries
-    once = (
-        item.call.pool.definition.at_most_once or item.call.kind == "web"
-    )  # its answer may have begun
-    if item.failures >= policy.max_retries or once:
+    begun = item.call.kind in ("web", "generator")  # its answer may have been handed out in part
+    once = begun or item.call.pool.definition.at_most_once
+    if once or item.failures >= policy.max_retries:
         return False
     delay = policy.initial_delay * policy.backoff_coefficient**item.failures
     item.failures += 1

@@ -164,7 +164,8 @@ class Registry:
         app.environment_name = environment_name
         self.restore_app(app)
         for function in self.functions_of(app):
-            function.environment_name = environment_name
+            for record in function.family:
+                record.environment_name = environment_name
 
     def functions_of(self, app: AppRecord) -> list[FunctionRecord]:
         """Return the Functions that an App has, or had."""

@@ -343,6 +343,10 @@ class Store:
         for table, column in (("apps", "id"), ("deployments", "app")):
             execute(f"DELETE FROM {table} WHERE {column} = ?", (save.app_id,))  # noqa: S608
         for function in save.functions:
+            execute(
+                "DELETE FROM overrides WHERE function IN (SELECT id FROM variants WHERE base = ?)",
+                (function,),
+            )
             for table, column in (
                 ("functions", "id"),
                 ("versions", "function"),

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nbfn.hub import events as e
 from nbfn.types import InputStatus
+from nbfn.wire.messages import PoolSettings, Variant
 from tests.unit.hub.noise import NoisyWorld
 from tests.unit.hub.world import FAILURE, SUCCESS
 
@@ -26,11 +27,14 @@ class Noise(RuleBasedStateMachine):
             self.world.register("f", max_containers=2, retries=1),
             self.world.register("g", max_containers=3, min_containers=1),
         ]
+        changes = Variant(pool=PoolSettings(max_containers=1))
+        self.world.put(e.VariantPut("cl-1", 1, self.fs[0], changes, "v", "(x=1)"))
+        self.fs.append(self.world.functions["f(x=1)"])
 
     def _pick(self, names: list[str], data: st.DataObject) -> str:
         return data.draw(st.sampled_from(sorted(names)))
 
-    @rule(which=st.integers(0, 1), count=st.integers(1, 12), durable=st.booleans())
+    @rule(which=st.integers(0, 2), count=st.integers(1, 12), durable=st.booleans())
     def begin_a_call(self, which: int, count: int, durable: bool) -> None:
         self.calls += 1
         name = f"fc-{self.calls}"

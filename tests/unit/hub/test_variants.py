@@ -19,7 +19,7 @@ from nbfn.wire.messages import (
     RetryPolicy,
     Variant,
 )
-from tests.unit.hub.world import World, definition
+from tests.unit.hub.world import FAILURE, PYTHON, World, definition
 
 TWO = Variant(pool=PoolSettings(max_containers=2))
 
@@ -150,6 +150,30 @@ def test_a_class_that_takes_arguments_has_no_worker_without(world: World) -> Non
     world.up()
     assert world.state.tables.pools[variant.id, 1].settings.min_containers == 1
     assert len(world.state.tables.pools[variant.id, 1].workers) == 1
+
+
+def test_variants_go_and_come_back_with_their_owner(world: World) -> None:
+    base = world.register("f")
+    variant = bind(world, base, Variant())
+    world.put(e.SettingsPut("cl-1", 2, variant.id, min_containers=1))
+    world.up()
+    pools = world.state.tables.pools
+    assert len(pools[variant.id, 1].workers) == 1
+    world.put(e.ClientLost("cl-1"))
+    world.wait(31)
+    assert (variant.id, 1) not in pools
+    world.put(e.ClientJoined("cl-1", executable=PYTHON))
+    world.up()
+    assert len(pools[variant.id, 1].workers) == 1
+
+
+def test_generator_inputs_are_not_retried(world: World) -> None:
+    function = world.register("f", retries=3)
+    world.call("fc-1", function, 1, kind="generator")
+    world.up()
+    (worker,) = world.busy()
+    world.finish(worker.name, FAILURE)
+    assert world.outcomes["fc-1", 0].status == FAILURE
 
 
 # --- what is refused ---
