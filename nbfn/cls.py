@@ -22,7 +22,6 @@ from nbfn.function import Function, check_lookup
 from nbfn.lifecycle import (
     enter_hooks,
     give_methods,
-    has_parameters,
     is_async,
     made,
     marked,
@@ -42,7 +41,7 @@ from nbfn.origin import (
     varied,
     written,
 )
-from nbfn.parameters import check_names, filled, only_keywords, own_constructor, parameters_of
+from nbfn.parameters import Shape, check_names, filled, only_keywords, shape_of
 from nbfn.sync import Blocking, blocking, run
 from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
@@ -106,6 +105,11 @@ class Cls(Varying):
         if raw is not None:
             self.__doc__ = raw.__doc__
         return self
+
+    @functools.cached_property  # not before it is asked for: a class that just travelled is still empty
+    def _shape(self) -> Shape | None:
+        """What objects of the class are made of; None if its definition is elsewhere."""
+        return None if self._raw is None else shape_of(self._raw)
 
     @classmethod
     def _local(cls, raw: type, name: str, options: Options, home: Home) -> Self:
@@ -264,8 +268,8 @@ class Cls(Varying):
             TypeError: If its constructor takes no such arguments.
         """
         __tracebackhide__ = True
-        if self._raw is not None:
-            _check_arguments(self._raw, self._name, args, kwargs)
+        if self._shape is not None:
+            _check_arguments(self._shape, self._name, args, kwargs)
         return Instance(self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -345,7 +349,7 @@ class Instance(Autoscaled):
         self._cls = cls
         self._supplied = Supplied(args, kwargs)
         # An object of a class without arguments is what the class's own workers hold.
-        plain = cls._raw is not None and not (parameters_of(cls._raw) or own_constructor(cls._raw))
+        plain = cls._shape is not None and not cls._shape.takes_arguments
         self._origin = cls._origin if plain else supplied(cls._origin, self._supplied)
         self._functions: dict[str, Function[..., Any]] = {}
         self._thing: Any = None  # the object itself, made for what runs here
@@ -416,8 +420,9 @@ class Instance(Autoscaled):
             if self._thing is None:
                 cls, given = self._cls._class(), self._supplied
                 name, values = self._cls._name, None
-                if has_parameters(cls):
-                    values = filled(name, parameters_of(cls), given.kwargs)
+                shape = shape_of(cls)
+                if shape.has_parameters:
+                    values = filled(name, shape.parameters, given.kwargs)
                 thing = made(cls, values, given.args, given.kwargs)
                 give_methods(thing, self._function)
                 self._hooks = enter_hooks(thing)
@@ -494,13 +499,13 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
             raise InvalidError(
                 f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
             )
-    parameters_of(raw)
-    if has_parameters(raw) and raw.__init__ is not object.__init__:  # type: ignore[misc]
+    shape = shape_of(raw)
+    if shape.has_parameters and raw.__init__ is not object.__init__:  # type: ignore[misc]
         raise InvalidError(
             f"Class {name!r} has parameters, so it cannot have a constructor: "
             "do in an @nbfn.enter() hook what __init__ did."
         )
-    if own_constructor(raw):
+    if shape.takes_arguments and not shape.parameters:
         warnings.warn(
             f"Class {name!r} has an __init__ with arguments; Modal has deprecated that in favour of "
             f"parameters, such as x: str = nbfn.parameter().",
@@ -509,14 +514,16 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
         )
 
 
-def _check_arguments(raw: type, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _check_arguments(
+    shape: Shape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Refuse at once what no object can be made of; values are looked at when one is."""
     __tracebackhide__ = True
-    if has_parameters(raw):
+    if shape.has_parameters:
         if args:
             raise InvalidError(only_keywords(name))
-        check_names(name, parameters_of(raw), kwargs)
-    elif raw.__init__ is not object.__init__:  # type: ignore[misc]
-        inspect.signature(raw.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+        check_names(name, shape.parameters, kwargs)
+    elif shape.constructor is not None:
+        shape.constructor.bind(*args, **kwargs)
     elif args or kwargs:
         raise InvalidError(f"Class {name!r} takes no arguments.")

@@ -23,7 +23,7 @@ from nbfn.lifecycle import has_exit_hooks, marked, methods
 from nbfn.marks import Partial
 from nbfn.modules import carrying, warn_of_changes
 from nbfn.options import Options
-from nbfn.parameters import parameters_of, takes_arguments
+from nbfn.parameters import shape_of
 from nbfn.schedule import Cron
 from nbfn.session import this_environment
 from nbfn.snapshot import Snapshot, type_name
@@ -278,7 +278,7 @@ def define_class(
     name: str, raw: type, payload: bytes, options: Options, carrier: Carrier
 ) -> Definition:
     """Return what the hub is told of a class; arguments as of `define`."""
-    parts = methods(raw)
+    parts, shape = methods(raw), shape_of(raw)
     source = next(iter([p.raw for p in marked(raw).values()]), raw)
     definition = Definition(
         name=name,
@@ -288,8 +288,8 @@ def define_class(
         **ways_to_run(options),
         kind="cls",
         methods=tuple(_method(name, part) for name, part in parts.items()),
-        parameters=tuple(Parameter(one.name, one.type, one.default) for one in parameters_of(raw)),
-        takes_arguments=takes_arguments(raw),
+        parameters=tuple(Parameter(one.name, one.type, one.default) for one in shape.parameters),
+        takes_arguments=shape.takes_arguments,
         exit_hooks=has_exit_hooks(raw),
         module=str(raw.__module__),
         signature=_signature(raw),

@@ -133,25 +133,52 @@ def parameters_of(cls: type) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-def takes_arguments(cls: type) -> bool:
-    """Return whether objects of a class may differ: it has parameters, or a constructor with arguments."""
-    return bool(parameters_of(cls)) or own_constructor(cls)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What objects of a class are made of.
 
-
-def own_constructor(cls: type) -> bool:
-    """Return whether a class has a constructor of its own that takes arguments.
-
-    One that a base from a library brings along and that takes anything is none.
+    Attributes:
+        has_parameters: Whether it has any, constructor arguments or not.
+        parameters: Those of the constructor.
+        constructor: The signature of its own ``__init__``, if it has one.
+        takes_arguments: Whether its objects may differ.
     """
+
+    has_parameters: bool
+    parameters: tuple[Parameter, ...]
+    constructor: inspect.Signature | None
+    takes_arguments: bool
+
+
+def shape_of(cls: type) -> Shape:
+    """Return what objects of a class are made of.
+
+    Raises:
+        InvalidError: As `parameters_of`.
+    """
+    parameters, constructor = parameters_of(cls), _constructor(cls)
+    varies = constructor is not None and _varies(cls, constructor)
+    return Shape(bool(declared(cls)), parameters, constructor, bool(parameters) or varies)
+
+
+def _constructor(cls: type) -> inspect.Signature | None:
     if cls.__init__ is object.__init__:  # type: ignore[misc]
-        return False
+        return None
     try:
-        _, *others = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-    except (ValueError, TypeError):
-        return False
-    catching = ("VAR_POSITIONAL", "VAR_KEYWORD")
-    named = [one for one in others if one.kind.name not in catching]
-    return bool(named) or (bool(others) and "__init__" in vars(cls))
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+    except (ValueError, TypeError):  # one in C that does not say
+        return None
+    return signature.replace(parameters=[*signature.parameters.values()][1:])
+
+
+def _varies(cls: type, constructor: inspect.Signature) -> bool:
+    """Return whether a constructor takes arguments that matter.
+
+    One that a base from a library brings along and that takes anything does not.
+    """
+    catching = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    kinds = [one.kind for one in constructor.parameters.values()]
+    return any(kind not in catching for kind in kinds) or (bool(kinds) and "__init__" in vars(cls))
 
 
 def _annotated(cls: type, name: str) -> str:

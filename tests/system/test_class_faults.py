@@ -68,9 +68,11 @@ def test_an_object_is_the_same_after_a_restart(home: Path, tmp_path: Path) -> No
 def test_a_hub_that_has_forgotten_a_class_is_told_again_of_it_and_of_its_object(
     home: Path, tmp_path: Path
 ) -> None:
+    private = nbfn.App()  # what was deployed is not deployed again by a call
+    slow = private.cls(max_containers=1)(Slow._raw)
     begun = tmp_path / "begun"
     with ThreadPoolExecutor(1) as threads:
-        result = threads.submit(Slow(name="again").take.remote, begun, 2.0)
+        result = threads.submit(slow(name="again").take.remote, begun, 2.0)
         wait_until(begun.exists)
         for path in home.glob("nbfn.db*"):  # before the next hub can open it
             path.unlink()
