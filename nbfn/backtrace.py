@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
+import sys
+from types import FrameType, TracebackType
 
 from nbfn.exception import Error
 
-_OURS = frozenset({"nbfn", "nbfn_kernel"})
+#: Packages whose code is never the user's.
+OURS = frozenset({"nbfn", "nbfn_kernel"})
 #: Modules in which nbfn waits: an interrupt comes there.
 _WAITS = frozenset({"threading", "concurrent.futures._base", "asyncio.tasks", "asyncio.futures"})
 #: What is said of an error that came out of nbfn itself and is none of those it raises on purpose.
@@ -43,7 +45,7 @@ def after(trace: TracebackType | None) -> TracebackType | None:
     """Return a traceback from its first frame on that is not nbfn's own."""
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in _OURS and module not in _WAITS:
+        if module.partition(".")[0] not in OURS and module not in _WAITS:
             break
         trace = trace.tb_next
     return trace
@@ -53,3 +55,15 @@ def _is_unexpected(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(
         error, (Error, TimeoutError, StopIteration, StopAsyncIteration)
     )
+
+
+def users_level() -> int:
+    """Return the stacklevel that makes a warning of our caller one of the user's own line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and _root(frame) in (*OURS, "IPython"):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _root(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

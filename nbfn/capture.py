@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbfn import pickler
+from nbfn.backtrace import users_level
 from nbfn.exception import InvalidError, SerializationError
-from nbfn.modules import by_value, carrying, local_modules, users_level
+from nbfn.modules import by_value, carrying, local_modules
 from nbfn.pickler import FunctionPickler
 from nbfn.snapshot import HANDLES, Snapshot, type_name
 

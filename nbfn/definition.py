@@ -6,11 +6,9 @@ import dataclasses
 import functools
 import hashlib
 import inspect
-import linecache
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +25,7 @@ from nbfn.parameters import shape_of
 from nbfn.schedule import Cron
 from nbfn.session import this_environment
 from nbfn.snapshot import Snapshot, type_name
+from nbfn.source import text_of
 from nbfn.variables import Variables
 from nbfn.wire import messages
 from nbfn.wire.messages import (
@@ -52,8 +51,6 @@ from nbfn.wire.payload import Carrier
 LOOK = 1.0
 #: Options that have the same name in a `Variant`.
 _SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets")
-#: Characters of helpers' cells that go along with a function.
-MOST_SOURCE = 256 * 1024
 #: Types whose values hold no code, so that none of it needs to travel by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
@@ -267,7 +264,7 @@ def define(
         module=str(getattr(raw, "__module__", "")),
         signature=_signature(raw),
         doc=inspect.getdoc(raw) or "",
-        source=_source(raw),
+        source=text_of(raw),
         filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
@@ -294,7 +291,7 @@ def define_class(
         module=str(raw.__module__),
         signature=_signature(raw),
         doc=inspect.getdoc(raw) or "",
-        source=_source(source),
+        source=text_of(source),
         filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
@@ -396,28 +393,3 @@ def _signature(raw: Callable[..., Any]) -> str:
         return str(inspect.signature(raw))
     except (ValueError, TypeError):
         return "(...)"
-
-
-def helpers(snapshot: Snapshot, own: str) -> dict[str, str]:
-    """Return the texts of the cells, by name, in which a function's helpers are written.
-
-    No worker and no other notebook could read them, and their lines belong into tracebacks.
-
-    Args:
-        snapshot: Of the function.
-        own: The name of its own cell, whose text is known.
-    """
-    texts: dict[str, str] = {}
-    left = MOST_SOURCE
-    for name in sorted(snapshot.files - {own}):
-        text = "" if Path(name).is_file() else "".join(linecache.getlines(name))
-        if 0 < len(text) <= left:
-            texts[name] = text
-            left -= len(text)
-    return texts
-
-
-def _source(raw: Callable[..., Any]) -> str:
-    """Return the text of the whole cell or file, where no other process could read it."""
-    filename = getattr(getattr(raw, "__code__", None), "co_filename", "")
-    return "" if Path(filename).is_file() else "".join(linecache.getlines(filename))

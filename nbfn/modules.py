@@ -18,8 +18,7 @@ from typing import Any
 
 import cloudpickle
 
-#: Packages whose code is never the user's.
-OURS = ("nbfn", "nbfn_kernel")
+from nbfn.backtrace import OURS, users_level
 
 
 def by_value(thing: Any) -> bool:
@@ -159,15 +158,3 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
         if isinstance(constant, types.CodeType):
             yield constant
             yield from _codes(constant)
-
-
-def users_level() -> int:
-    """Return the stacklevel that makes a warning of our caller one of the user's own line."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and _root(frame) in (*OURS, "IPython"):
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-def _root(frame: types.FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -18,14 +18,15 @@ from typing import Any
 import msgspec
 
 from nbfn import capture, exception
+from nbfn.backtrace import users_level
 from nbfn.client import Client, attached
 from nbfn.config import default_environment
-from nbfn.definition import Home, Live, helpers, variant_digest
+from nbfn.definition import Home, Live, variant_digest
 from nbfn.exception import InvalidError, SerializationError
-from nbfn.modules import users_level
 from nbfn.parameters import check_size, encoded, only_keywords
 from nbfn.session import this_environment
 from nbfn.snapshot import HANDLES, Snapshot
+from nbfn.source import helpers
 from nbfn.variant import applied
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, FunctionInfo, Message, Payload, Variant

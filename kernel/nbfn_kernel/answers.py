@@ -44,8 +44,10 @@ def success(carrier: Carrier, name: str, value: object) -> Answer:
         raise unsendable(name, error) from error.__cause__
 
 
-def failure(carrier: Carrier, error: BaseException) -> Answer:
-    """Return the answer of an input that raised."""
+def failure(carrier: Carrier, error: BaseException, *, printed: bool = False) -> Answer:
+    """Return the answer of an input that raised; where nobody waits for it, print what it raised, too."""
+    if printed:
+        sys.stderr.write(format_exception(error, hide=HIDDEN))
     return FAILURE, dump_exception(carrier, error, hide=HIDDEN)
 
 

@@ -373,7 +373,7 @@ class Runner:
             assert error is not None
             if isinstance(error, KeyboardInterrupt):
                 answers.die_interrupted(error)
-            return answers.failure(carrier, error)
+            return answers.failure(carrier, error, printed=entry.unattended)
         if self._reason != "timeout":
             return TERMINATED, None
         assert self._service is not None

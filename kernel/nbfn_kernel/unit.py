@@ -111,7 +111,7 @@ class Unit:
             return self._failure(entry, error)
 
     def _failure(self, entry: LeasedInput, error: BaseException) -> Answer:
-        return answers.failure(self._for(entry), error)
+        return answers.failure(self._for(entry), error, printed=entry.unattended)
 
     def _for(self, entry: LeasedInput) -> Carrier:
         return self._carrier.durable if entry.durable else self._carrier

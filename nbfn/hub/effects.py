@@ -49,6 +49,7 @@ class Grant(Struct, frozen=True, gc=False):
     durable: bool = False
     method: str = ""
     batch: int = 0
+    unattended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

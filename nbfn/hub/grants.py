@@ -135,6 +135,7 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
                 call.durable,
                 call.method,
                 batch,
+                call.kind == "schedule",
             )
         )
     pool.leased += len(items)

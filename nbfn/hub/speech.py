@@ -187,7 +187,10 @@ def _output(o: Outcome) -> m.Output:
 
 def _run(x: effects.RunInputs) -> tuple[str, Message]:
     leased = tuple(
-        m.LeasedInput(g.lease, g.call, g.index, g.attempt, g.payload, g.durable, g.method, g.batch)
+        m.LeasedInput(
+            *(g.lease, g.call, g.index, g.attempt, g.payload),
+            *(g.durable, g.method, g.batch, g.unattended),
+        )
         for g in x.grants
     )
     return x.worker, m.Run(leased, x.confirm)

@@ -7,22 +7,21 @@ text. Tracebacks come back as real traceback objects, without the variables of t
 from __future__ import annotations
 
 import contextlib
-import itertools
 import linecache
 import os
 import pickle
 import sys
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any
 
 from nbfn.exception import DeserializationError, ExecutionError, RemoteError, SerializationError
+from nbfn.wire import trace
 from nbfn.wire.messages import Payload
 from nbfn.wire.payload import Carrier
+from nbfn.wire.trace import Entry
 
-#: Frames kept of a traceback, half from either end.
-MAX_FRAMES = 200
 #: Exceptions kept of a chain, members of groups included.
 MAX_CHAIN = 50
 #: Characters kept of the formatted text, half from either end.
@@ -39,8 +38,6 @@ _NO_CUDA = (
     "driver version",
 )
 
-#: What is told of a frame: file, function, (line, end line, column, end column), module, its file.
-_Entry = tuple[str, str, tuple[int | None, ...], str, str]
 _Node = dict[str, Any]
 
 
@@ -224,18 +221,11 @@ class _Packer:
                 "message": f"Failed to serialize exception {_safe(error)}: {_safe_str(problem)}",
             }
 
-    def _frames(self, tb: TracebackType | None) -> list[_Entry]:
+    def _frames(self, tb: TracebackType | None) -> list[Entry]:
         for _ in range(_leading(tb, self._hide)):
             assert tb is not None
             tb = tb.tb_next
-        entries: list[_Entry] = []
-        while tb is not None:
-            code, names = tb.tb_frame.f_code, tb.tb_frame.f_globals
-            module, file = str(names.get("__name__", "?")), str(names.get("__file__", ""))
-            entries.append((code.co_filename, code.co_name, _position(tb), module, file))
-            tb = tb.tb_next
-        if len(entries) > MAX_FRAMES:
-            entries[MAX_FRAMES // 2 : -MAX_FRAMES // 2] = []
+        entries = trace.told(tb)
         for filename in {entry[0] for entry in entries}:
             self._keep_source(filename)
         return entries
@@ -295,7 +285,7 @@ class _Unpacker:
             self._build(number, ())
         for number, node in enumerate(self._nodes):
             error = self._built[number]
-            error.__traceback__ = _as_traceback(node.get("traceback", ()))
+            error.__traceback__ = trace.rebuilt(node.get("traceback", ()))
             error.__cause__ = self._linked(node.get("cause"))
             error.__context__ = self._linked(node.get("context"))
             error.__suppress_context__ = bool(node.get("suppress", False))
@@ -373,60 +363,6 @@ def _with_text(error: Exception, text: str) -> Exception:
     if text:
         error.add_note(f"\nRemote traceback:\n{text}")
     return error
-
-
-def _as_traceback(entries: Sequence[_Entry]) -> TracebackType | None:
-    """Make real traceback objects: each frame is that of a stub which raises at the told place."""
-    result: TracebackType | None = None
-    for filename, name, position, module, file in reversed(entries):
-        code = _STUB.replace(
-            co_filename=filename,
-            co_name=name,
-            co_qualname=name,
-            co_firstlineno=position[0] or 1,
-            co_linetable=_line_table(len(_STUB.co_code) // 2, position),
-        )
-        names = {"__name__": module, **({"__file__": file} if file else {})}
-        try:
-            exec(code, names)  # noqa: S102 - our own stub
-        except ZeroDivisionError as raised:
-            top = raised.__traceback__
-            assert top is not None
-            assert top.tb_next is not None
-            frame, last = top.tb_next.tb_frame, top.tb_next.tb_lasti
-            result = TracebackType(result, frame, last, position[0] or 1)
-    return result
-
-
-_STUB = compile("1 / 0", "<stub>", "exec")
-
-
-def _position(tb: TracebackType) -> tuple[int | None, ...]:
-    found = next(itertools.islice(tb.tb_frame.f_code.co_positions(), tb.tb_lasti // 2, None), ())
-    return (tb.tb_lineno, *found[1:]) if len(found) == 4 else (tb.tb_lineno, None, None, None)
-
-
-def _line_table(units: int, position: tuple[int | None, ...]) -> bytes:
-    """Say of every instruction that it stands at this place (CPython's Objects/locations.md)."""
-    line, end_line, column, end_column = position
-    if line is None or end_line is None or column is None or end_column is None or end_line < line:
-        kind, rest = 13, b"\0"  # no columns
-    else:
-        numbers = (end_line - line, column + 1, end_column + 1)
-        kind, rest = 14, b"\0" + b"".join(_varint(number) for number in numbers)
-    table = b""
-    while units > 0:
-        table += bytes([0x80 | kind << 3 | min(units, 8) - 1]) + rest
-        units -= 8
-    return table
-
-
-def _varint(number: int) -> bytes:
-    data = []
-    while number >= 64:
-        data.append(64 | number & 63)
-        number >>= 6
-    return bytes([*data, number])
 
 
 def _register(sources: dict[str, str]) -> None:

@@ -140,16 +140,21 @@ def test_it_ends_when_the_app_is_stopped(tmp_path: Path) -> None:
     assert len(scheduled("stopped")) == ended
 
 
-def test_a_failure_is_logged(hub_home: Path) -> None:
+def test_a_failure_is_logged_with_its_traceback() -> None:
     app = nbfn.App("app-of-failing")
 
     @app.function(schedule=Period(seconds=0.2))
     def failing() -> None:
-        raise ValueError("not in the hub's log")
+        raise ValueError("nobody waits for this")
 
     app.deploy()
-    logs, said = Places.of().logs, "The scheduled call of 'failing' failed"
-    wait_until(lambda: any(said in path.read_text() for path in logs.glob("hub*")))
+
+    def said() -> str:
+        return "\n".join(entry.message for entry in failing.logs.tail(200))
+
+    wait_until(lambda: "The scheduled call of 'failing' failed" in said())
+    wait_until(lambda: "ValueError: nobody waits for this" in said())
+    assert "Traceback (most recent call last)" in said()
     stop(app)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from nbfn.config import Places
 from nbfn.exception import ExecutionError, RemoteError, SerializationError
-from nbfn.wire import failure
+from nbfn.wire import failure, trace
 from nbfn.wire.failure import dump_exception, exception_text, format_exception, load_exception
 from nbfn.wire.messages import Payload
 from nbfn.wire.payload import Carrier
@@ -227,7 +227,7 @@ def test_a_type_that_is_not_here_keeps_its_text(carrier: Carrier, tmp_path: Path
 def test_deep_recursion_is_cut_and_carried(carrier: Carrier) -> None:
     back = there_and_back(carrier, raised("def f(): f()\nf()\n"))
     assert isinstance(back, RecursionError)
-    assert len(traceback.extract_tb(back.__traceback__)) <= failure.MAX_FRAMES
+    assert len(traceback.extract_tb(back.__traceback__)) <= trace.MAX_FRAMES
 
 
 def test_long_chains_and_texts_are_cut(carrier: Carrier) -> None:

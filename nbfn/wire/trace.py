@@ -1,0 +1,80 @@
+"""Tracebacks as plain data, and back: real traceback objects, without the variables of their frames."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from types import TracebackType
+
+#: Frames kept of a traceback, half from either end.
+MAX_FRAMES = 200
+
+#: What is told of a frame: file, function, (line, end line, column, end column), module, its file.
+Entry = tuple[str, str, tuple[int | None, ...], str, str]
+
+
+def told(tb: TracebackType | None) -> list[Entry]:
+    """Return the frames of a traceback as data; of a long one its two ends."""
+    entries: list[Entry] = []
+    while tb is not None:
+        code, names = tb.tb_frame.f_code, tb.tb_frame.f_globals
+        module, file = str(names.get("__name__", "?")), str(names.get("__file__", ""))
+        entries.append((code.co_filename, code.co_name, _position(tb), module, file))
+        tb = tb.tb_next
+    if len(entries) > MAX_FRAMES:
+        entries[MAX_FRAMES // 2 : -MAX_FRAMES // 2] = []
+    return entries
+
+
+def rebuilt(entries: Sequence[Entry]) -> TracebackType | None:
+    """Make real traceback objects: each frame is that of a stub which raises at the told place."""
+    result: TracebackType | None = None
+    for filename, name, position, module, file in reversed(entries):
+        code = _STUB.replace(
+            co_filename=filename,
+            co_name=name,
+            co_qualname=name,
+            co_firstlineno=position[0] or 1,
+            co_linetable=_line_table(len(_STUB.co_code) // 2, position),
+        )
+        names = {"__name__": module, **({"__file__": file} if file else {})}
+        try:
+            exec(code, names)  # noqa: S102 - our own stub
+        except ZeroDivisionError as raised:
+            top = raised.__traceback__
+            assert top is not None
+            assert top.tb_next is not None
+            frame, last = top.tb_next.tb_frame, top.tb_next.tb_lasti
+            result = TracebackType(result, frame, last, position[0] or 1)
+    return result
+
+
+_STUB = compile("1 / 0", "<stub>", "exec")
+
+
+def _position(tb: TracebackType) -> tuple[int | None, ...]:
+    found = next(itertools.islice(tb.tb_frame.f_code.co_positions(), tb.tb_lasti // 2, None), ())
+    return (tb.tb_lineno, *found[1:]) if len(found) == 4 else (tb.tb_lineno, None, None, None)
+
+
+def _line_table(units: int, position: tuple[int | None, ...]) -> bytes:
+    """Say of every instruction that it stands at this place (CPython's Objects/locations.md)."""
+    line, end_line, column, end_column = position
+    if line is None or end_line is None or column is None or end_column is None or end_line < line:
+        kind, rest = 13, b"\0"  # no columns
+    else:
+        numbers = (end_line - line, column + 1, end_column + 1)
+        kind, rest = 14, b"\0" + b"".join(_varint(number) for number in numbers)
+    table = b""
+    while units > 0:
+        table += bytes([0x80 | kind << 3 | min(units, 8) - 1]) + rest
+        units -= 8
+    return table
+
+
+def _varint(number: int) -> bytes:
+    data = []
+    while number >= 64:
+        data.append(64 | number & 63)
+        number >>= 6
+    return bytes([*data, number])
