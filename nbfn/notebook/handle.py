@@ -59,7 +59,9 @@ class HandleSink:
         """See `CallSink.failed`; whoever gets the result gets the error."""
 
     def finished(self, status: str, error: BaseException | None) -> None:
-        """Take the end; displays of it become static."""
+        """Take the end; displays of it become static. Who fetches the result later ends it again."""
+        if self.spawned.ended is not None:
+            return
         self.spawned.finish(status, self._now())
         if self.boards:
             # It may unpickle the result, which runs the user's code: not on the client's thread.

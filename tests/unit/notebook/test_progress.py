@@ -174,3 +174,18 @@ def test_an_observer_that_fails_harms_no_call(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(progress, "Place", broken)
     assert progress.NotebookObserver().call_started(call()) is None
+
+
+def test_a_spawned_call_ends_once(paper: Paper) -> None:
+    """Whoever fetches its result follows it again, and hears of its end again."""
+    clock = Clock()
+    observer = progress.NotebookObserver(now=clock)
+    first = observer.call_started(call("spawn", 1))
+    again = observer.call_started(call("spawn", None))
+    assert again is first
+    assert isinstance(first, progress.HandleSink)
+    first.outputs(1, 0, None)
+    first.finished("success", None)
+    clock.now += 50
+    first.finished("success", None)
+    assert (first.spawned.total, first.spawned.ended) == (1, 100.0)
