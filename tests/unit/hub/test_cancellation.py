@@ -1,0 +1,144 @@
+"""Cancelled calls, what they wait for, and calls that were never told to their end."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from nbfn.hub import effects as fx
+from nbfn.hub import events as e
+from nbfn.types import InputStatus
+from tests.unit.hub.world import PYTHON, FakeWorker, World
+
+TERMINATED = int(InputStatus.TERMINATED)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def put(
+    world: World,
+    name: str,
+    function: str,
+    count: int = 1,
+    *,
+    client: str = "cl-1",
+    start: int = 0,
+    **more: object,
+) -> list[fx.Effect]:
+    """Begin a call, or tell of it again."""
+    inputs = [(index, f"{name}:{index}") for index in range(start, start + count)]
+    given = {"kind": "spawn", "closed": True} | more
+    return world.put(e.CallPut(client, name, function, 0, inputs=inputs, **given))  # type: ignore[arg-type]
+
+
+def nested(world: World, *, durable: bool = False) -> tuple[FakeWorker, FakeWorker]:
+    """Have the code of a running input call another function; return the workers of both."""
+    outer, inner = world.register("outer"), world.register("inner")
+    put(world, "fc-outer", outer, durable=True)
+    world.up()
+    (upper,) = world.busy()
+    world.put(e.ClientJoined("cl-2", executable=PYTHON, worker=upper.name))
+    put(world, "fc-inner", inner, client="cl-2", parent="fc-outer:0", durable=durable)
+    world.up()
+    (lower,) = [worker for worker in world.busy() if worker is not upper]
+    return upper, lower
+
+
+def test_a_cancelled_input_takes_along_what_it_waits_for(world: World) -> None:
+    nested(world)
+    world.put(e.CallCancelled("cl-1", next(_numbers), "fc-outer"))
+    assert world.outcomes["fc-outer", 0].status == TERMINATED
+    assert world.outcomes["fc-inner", 0].status == TERMINATED
+    assert not world.state.tables.calls
+
+
+def test_a_cancelled_input_leaves_what_it_spawned(world: World) -> None:
+    _, lower = nested(world, durable=True)
+    world.put(e.CallCancelled("cl-1", next(_numbers), "fc-outer"))
+    assert world.outcomes["fc-outer", 0].status == TERMINATED
+    world.finish(lower.name)
+    assert world.outcomes["fc-inner", 0].status == InputStatus.SUCCESS
+
+
+def test_what_a_dead_workers_code_waits_for_is_cancelled_at_once(world: World) -> None:
+    upper, _ = nested(world)
+    world.exit(upper.name, signal=9)
+    assert "fc-inner" not in world.state.tables.calls
+    assert "cl-2" not in world.state.tables.clients
+    assert put(world, "fc-late", world.functions["inner"], client="cl-2") == []
+
+
+def test_terminate_ends_the_worker_and_what_is_beside_runs_elsewhere(world: World) -> None:
+    function = world.register()
+    put(world, "fc-1", function)
+    world.up()
+    (worker,) = world.busy()
+    effects = world.put(e.CallCancelled("cl-1", 0, "fc-1", terminate=True))
+    assert fx.StopWorker(worker.name, 0.0) in effects
+    world.exit(worker.name, signal=9)
+    assert world.outcomes["fc-1", 0].status == TERMINATED
+
+
+def test_a_cancel_is_saved_before_it_is_answered(world: World) -> None:
+    function = world.register()
+    put(world, "fc-1", function, durable=True)
+    world.up()
+    effects = world.put(e.CallCancelled("cl-1", 7, "fc-1"))
+    assert fx.SaveCancelled("fc-1") in effects
+    assert fx.Answer("cl-1", 7, "done", after_commit=True) in effects
+
+
+def test_a_cancel_of_what_memory_does_not_know_is_for_the_store_to_answer(world: World) -> None:
+    effects = world.put(e.CallCancelled("cl-1", 7, "fc-1"))
+    assert effects == [fx.LoadCall("cl-1", 7, "fc-1", exists=True)]
+
+
+def test_accepted_inputs_are_counted_and_the_end_is_told(world: World) -> None:
+    function = world.register()
+    effects = put(world, "fc-1", function, 3, durable=True, closed=False)
+    assert fx.Accept("cl-1", "fc-1", 3, closed=False) in effects
+    effects = world.put(e.InputsPut("cl-1", "fc-1", [(3, "x")], closed=False))
+    assert fx.Accept("cl-1", "fc-1", 4, closed=False) in effects
+    effects = world.put(e.InputsPut("cl-1", "fc-1", [], closed=True))
+    assert fx.Accept("cl-1", "fc-1", 4, closed=True) in effects
+    assert [x.closed for x in world.told if isinstance(x, fx.SaveCall)] == [False, False, True]
+
+
+def test_a_half_told_call_whose_client_is_gone_is_cancelled(world: World) -> None:
+    function = world.register()
+    put(world, "fc-1", function, 2, durable=True, closed=False)
+    world.put(e.ClientLost("cl-1"))
+    world.wait(world.state.tables.limits.client_grace + 1)
+    world.settle()
+    saved = [x for x in world.told if isinstance(x, fx.SaveOutcomes)]
+    assert {o.status for x in saved for o in x.outcomes} == {TERMINATED}
+    assert not world.state.tables.calls
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_half_told_call_of_the_hub_before_waits_for_its_client(world: World, back: bool) -> None:
+    function = world.register()
+    world.put(e.CallRestored("fc-1", function, 1, "spawn", [(1, "x")], 2, 1, 0, closed=False))
+    if back:
+        effects = put(world, "fc-1", function, 1, start=2, durable=True, resent=True)
+        assert fx.Accept("cl-1", "fc-1", 3, closed=True) in effects
+    world.wait(world.state.tables.limits.client_grace + 1)
+    world.settle()
+    assert not world.state.tables.calls
+    saved = [x for x in world.told if isinstance(x, fx.SaveOutcomes)]
+    found = {o.index: o.status for x in saved for o in x.outcomes}
+    assert found == ({1: 1, 2: 1} if back else {1: TERMINATED})
+
+
+def test_a_cancelled_call_of_the_hub_before_does_not_run_again(world: World) -> None:
+    function = world.register()
+    world.put(e.CallRestored("fc-1", function, 1, "spawn", [(0, "x")], 1, 0, 0, cancelled=True))
+    world.settle()
+    assert not world.runs
+    (saved,) = [x for x in world.told if isinstance(x, fx.SaveOutcomes)]
+    assert [o.status for o in saved.outcomes] == [TERMINATED]
