@@ -20,10 +20,27 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nbfn.address import Address
 from nbfn.config import Places
+from nbfn.observe import CallView, TextSink, set_observer
 from nbfn.session import Session
 from nbfn.web.gateway import Gateway
 from nbfn.web.guard import Guard
+from nbfn.wire.messages import Emission
 from nbfn.wire.web import LARGEST
+
+
+class Quiet(TextSink):
+    """Passes over what endpoints print: the hub keeps it with the logs of their Functions."""
+
+    def emission(self, e: Emission) -> None:
+        """See `nbfn.observe.CallSink.emission`."""
+
+
+class Observer:
+    """Has every request be as quiet."""
+
+    def call_started(self, _call: CallView) -> Quiet:
+        """See `nbfn.observe.Observer.call_started`."""
+        return Quiet()
 
 
 class Protocol(H11Protocol):
@@ -70,6 +87,7 @@ def main() -> None:
     listener, alive = map(int, sys.argv[1:3])
     threading.Thread(target=_end_with, args=(alive,), name="nbfn-alive", daemon=True).start()
     sys.addaudithook(_refuse_unpickling)
+    set_observer(Observer())
     asyncio.run(_serve(socket.socket(fileno=listener)))
 
 

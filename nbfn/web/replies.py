@@ -15,7 +15,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 _BY_STATUS = {
     InputStatus.FAILURE: Refusal(
-        500, "Internal Server Error. logs/web.log in NBFN_HOME has the traceback."
+        500, "Internal Server Error. The function's logs have the traceback."
     ),
     InputStatus.INIT_FAILURE: Refusal(
         500, "The function could not be loaded; logs/hub.log in NBFN_HOME says why."
