@@ -128,7 +128,7 @@ class _Exchange:
             else {"type": "websocket.connect"}
         )
         self._taken = 0
-        self._start: Event | None = None  # held until something follows it
+        self._start: Event | None = None  # held for a moment: mostly the body follows at once
         self._sent: asyncio.Queue[tuple[Event, ...]] = asyncio.Queue()
         self._room = asyncio.Semaphore(PENDING)
         if request.more:
@@ -162,6 +162,7 @@ class _Exchange:
         kind = event["type"]
         if kind in ("http.response.start", "websocket.http.response.start"):
             self._start = _plain(event)
+            asyncio.get_running_loop().call_soon(self._send_start)
             return
         if kind == "websocket.send":
             message = event.get("bytes") or (event.get("text") or "")
@@ -174,10 +175,14 @@ class _Exchange:
             started, self._start = self._start, None
             self._sent.put_nowait((part,) if started is None else (started, part))
 
+    def _send_start(self) -> None:
+        started, self._start = self._start, None
+        if started is not None:
+            self._sent.put_nowait((started,))
+
     def finish(self) -> None:
         """Note that the app has ended."""
-        if self._start is not None:
-            self._sent.put_nowait((self._start,))
+        self._send_start()
         self._sent.put_nowait(())
 
     async def sent(self) -> tuple[Event, ...]:

@@ -25,7 +25,7 @@ from nbfn.hub.pool import WorkerProcesses
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
 from nbfn.hub.tables import SPAWNS_KEPT, Limits
-from nbfn.hub.web import Gateway
+from nbfn.hub.web import GatewayProcess
 from nbfn.launch import base
 from nbfn.wire import messages as m
 from nbfn.wire.payload import Carrier
@@ -83,7 +83,7 @@ def _serve(*, embedded: bool) -> int:
 
 def _assemble(
     places: Places, settings: Settings, epoch: int, *, embedded: bool
-) -> tuple[Broker, Store, Router, WorkerProcesses, Gateway, Logbook]:
+) -> tuple[Broker, Store, Router, WorkerProcesses, GatewayProcess, Logbook]:
     store = Store(places.database, places.blobs, settings.retention)
     launcher = _launcher(places, settings)
     capacity = launcher.capacity()
@@ -116,7 +116,7 @@ def _assemble(
     about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)
     processes = WorkerProcesses(launcher)
     carrier = Carrier(places, "hub")
-    web = Gateway(places)
+    web = GatewayProcess(places)
     logbook = Logbook(places.home / "logs.db", settings.log_size * 2**20, settings.retention)
     broker = Broker(
         state,

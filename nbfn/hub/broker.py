@@ -30,7 +30,7 @@ from nbfn.hub.logbook import Logbook
 from nbfn.hub.pool import WorkerProcesses, memory_of
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
-from nbfn.hub.web import Gateway, has_endpoint
+from nbfn.hub.web import GatewayProcess, has_endpoint
 from nbfn.wire import messages as m
 from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message
@@ -83,7 +83,7 @@ class Broker:
         processes: WorkerProcesses,
         carrier: Carrier,
         leftovers: Leftovers,
-        web: Gateway,
+        web: GatewayProcess,
         logbook: Logbook,
         about: m.HubRow,
         idle_exit: float | None,

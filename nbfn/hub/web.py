@@ -39,7 +39,7 @@ AGAIN, AGAIN_MAX = 0.05, 10.0
 STARTED_WELL = 10.0
 
 
-class Gateway:
+class GatewayProcess:
     """The gateway process of one hub, and the socket that it answers on.
 
     Args:

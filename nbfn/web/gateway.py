@@ -70,10 +70,6 @@ class Gateway:
             await replies.refuse(scope, send, wanted)
         elif _is_page_without_slash(scope, wanted):
             await replies.redirect(send, 307, _location(wanted.root + "/", scope["query_string"]))
-        elif (held := self._take_held(scope, wanted)) is not None:
-            http = self._http(scope, wanted, receive, send)
-            http.complete = True  # what the request had to say was said the first time
-            await self._answer(http, held)
         else:
             await self._serve(scope, wanted, receive, send)
 
@@ -87,6 +83,11 @@ class Gateway:
             return
         if _endpoint(found).requires_proxy_auth and (no := self._guard.authorize(scope["headers"])):
             await replies.refuse(scope, send, no)
+            return
+        if (held := self._take_held(scope, wanted)) is not None:
+            http = self._http(scope, wanted, receive, send)
+            http.complete = True  # what the request had to say was said the first time
+            await self._answer(http, held)
             return
         if found.info.parameters:
             try:
@@ -164,10 +165,8 @@ class Gateway:
                 await self._pass_on(http, call, reading)
             elif http.complete:
                 await self._redirect(http, call)
-            else:
-                await self._pass_on(
-                    http, call, reading
-                )  # its body still comes: it cannot be asked again
+            else:  # its body still comes: it cannot be asked again
+                await self._pass_on(http, call, reading)
         except asyncio.CancelledError:
             self._leave(call)
             raise
@@ -256,9 +255,7 @@ class Gateway:
             if not state:
                 await replies.refuse(scope, send, replies.reason_of(call))
             elif state == "accepted" and not reading.done():
-                bad = replies.reason_of(call)
-                code = replies.INTERNAL_ERROR if bad.status == 500 else replies.TRY_AGAIN_LATER
-                await send({"type": "websocket.close", "code": code, "reason": bad.text[:120]})
+                await send(replies.closing(call))
         except OSError:
             pass  # nobody is there: the app is told below
         finally:

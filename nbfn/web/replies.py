@@ -25,8 +25,8 @@ _BY_STATUS = {
     InputStatus.INTERNAL_FAILURE: Refusal(502, "The worker died while it answered."),
     InputStatus.SUCCESS: Refusal(500, "The app ended without an answer."),
 }
-#: WebSocket codes for what ends one that was accepted: the function's fault, and all else.
-INTERNAL_ERROR, TRY_AGAIN_LATER = 1011, 1013
+#: Why an accepted WebSocket ends: the app did, it failed, or it was not its fault (RFC 6455, 7.4).
+NORMAL, INTERNAL_ERROR, TRY_AGAIN_LATER = 1000, 1011, 1013
 
 
 def reason_of(call: WebCall) -> Refusal:
@@ -45,6 +45,15 @@ def of_error(error: Exception | None) -> Refusal:
     if isinstance(error, exception.InvalidError | TypeError | ValueError):
         return Refusal(422, str(error))
     return Refusal(503, "The nbfn hub does not answer. Try again.")
+
+
+def closing(call: WebCall) -> Event:
+    """Return what closes a WebSocket whose app ended without doing so."""
+    if call.output is not None and call.output.status == InputStatus.SUCCESS:
+        return {"type": "websocket.close", "code": NORMAL, "reason": ""}
+    why = reason_of(call)
+    code = INTERNAL_ERROR if why.status == 500 else TRY_AGAIN_LATER
+    return {"type": "websocket.close", "code": code, "reason": why.text[:120]}
 
 
 async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:

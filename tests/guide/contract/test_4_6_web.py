@@ -168,6 +168,14 @@ def site() -> Any:
 
         return StreamingResponse(parts())
 
+    async def late_body(request: Request) -> Any:
+        async def parts() -> AsyncIterator[bytes]:
+            while not Path(request.query_params["path"]).exists():
+                await asyncio.sleep(0.005)
+            yield b"late"
+
+        return StreamingResponse(parts())
+
     async def until_gone(request: Request) -> Any:
         path = Path(request.query_params["path"])
 
@@ -215,6 +223,12 @@ def site() -> Any:
             else:
                 await socket.send_text(message["text"])
 
+    async def once(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("once")
+        if socket.query_params.get("fail"):
+            raise ValueError("on purpose")
+
     async def chatter(socket: WebSocket) -> None:
         await socket.accept()
         while True:
@@ -230,12 +244,14 @@ def site() -> Any:
             Route("/", root),
             Route("/deep/path", root),
             Route("/stop-and-go", stop_and_go),
+            Route("/late-body", late_body),
             Route("/until-gone", until_gone),
             Route("/size", size, methods=["POST"]),
             Route("/large", large),
             Route("/meet", meet),
             Route("/fail", fail),
             WebSocketRoute("/echo", echo),
+            WebSocketRoute("/once", once),
             WebSocketRoute("/chatter", chatter),
             WebSocketRoute("/closed", closed),
         ],
@@ -326,6 +342,25 @@ def test_a_websocket_talks_both_ways() -> None:
         with pytest.raises(websockets.exceptions.ConnectionClosed):
             socket.recv(timeout=10)
         assert (socket.close_code, socket.close_reason) == (4000, "as you wish")
+
+
+@pytest.mark.parametrize(("query", "code"), [("", 1000), ("?fail=1", 1011)])
+def test_a_websocket_is_closed_when_its_app_ends(query: str, code: int) -> None:
+    with websockets.sync.client.connect(ws_of(site) + "/once" + query, open_timeout=COLD) as socket:
+        assert socket.recv(timeout=10) == "once"
+        with pytest.raises(websockets.exceptions.ConnectionClosed):
+            socket.recv(timeout=10)
+        assert socket.close_code == code
+
+
+def test_the_first_line_of_an_answer_does_not_wait_for_its_body(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with httpx.stream(
+        "GET", url_of(site) + "/late-body", params={"path": str(go)}, timeout=COLD
+    ) as answer:
+        assert answer.status_code == 200
+        go.touch()
+        assert answer.read() == b"late"
 
 
 def test_a_websocket_whose_app_does_not_listen_ends_when_its_client_leaves() -> None:
