@@ -16,6 +16,7 @@ from nbfn.wire.messages import (
     Goodbye,
     ItemsTaken,
     Result,
+    Results,
     Run,
     Yielded,
     input_id,
@@ -209,3 +210,15 @@ def test_a_plain_function_that_returns_a_coroutine_says_so(hub: FakeHub, worker:
     hub.bind(worker, "async def g(): pass\ndef f(): return g()", concurrency=TEN)
     with pytest.raises(InvalidError, match="returned a coroutine"):
         hub.call(worker)
+
+
+def test_sigterm_ends_it_at_once_without_answers(hub: FakeHub, worker: str) -> None:
+    hub.bind(worker, LEAVE, is_async=True, concurrency=TEN)
+    hub.run(worker, (60,), (60,))
+    hub.until(lambda: hub.text() == "begun\nbegun\n")
+    (ref,) = [ref for ref in hub.launcher.list() if ref.worker == worker]
+    hub.launcher.stop(ref, 10.0)
+    hub.next(Goodbye)
+    assert hub.report(worker, Exit).exit_code == 0
+    assert hub.text().count("left") == 2  # their finally blocks ran
+    assert not [m for m in hub.seen if isinstance(m, Results)]

@@ -1,0 +1,104 @@
+"""What a worker does with a batch: one call, an answer for each input, stopped as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from nbfn.exception import InvalidError
+from nbfn.types import InputStatus
+from nbfn.wire.failure import load_exception
+from nbfn.wire.messages import Batching, CancelInput, Concurrency, LeasedInput, Result, Run
+from tests.unit.kernel.fake_hub import FakeHub
+
+SLEEP = """
+import threading, time
+def f(xs):
+    print('begun')
+    assert threading.current_thread() is threading.main_thread()
+    time.sleep(max(xs))
+    return xs
+"""
+
+
+def bind(hub: FakeHub, worker: str, source: str, **options: Any) -> None:
+    hub.bind(worker, source, batching=Batching(10, 1.0), **options)
+
+
+def run(hub: FakeHub, worker: str, *arguments: tuple[Any, ...]) -> tuple[LeasedInput, ...]:
+    """Send inputs as one batch."""
+    inputs = hub.inputs(*arguments)
+    batch = tuple(msgspec.structs.replace(entry, batch=inputs[0].lease) for entry in inputs)
+    hub.send(worker, Run(batch))
+    return batch
+
+
+def statuses(results: list[Result]) -> set[InputStatus]:
+    return {InputStatus(result.status) for result in results}
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_each_input_of_a_batch_is_answered(
+    hub: FakeHub, worker: str, kind: str, at_once: int
+) -> None:
+    source = f"{kind} f(xs, *, ys): return [(x, y, len(xs)) for x, y in zip(xs, ys)]"
+    is_async = kind != "def"
+    bind(hub, worker, source, is_async=is_async, concurrency=Concurrency(at_once))
+    inputs = [
+        msgspec.structs.replace(entry, payload=hub.carrier.dump_arguments((n,), {"ys": -n}))
+        for n, entry in enumerate(hub.inputs((), (), ()))
+    ]
+    first = inputs[0].lease
+    hub.send(worker, Run(tuple(msgspec.structs.replace(i, batch=first) for i in inputs)))
+    results = hub.results(3)
+    assert [r.lease for r in results] == [i.lease for i in inputs]
+    values = [hub.carrier.load(r.payload) for r in results if r.payload]
+    assert values == [(n, -n, 3) for n in range(3)]
+
+
+def test_neighbouring_batches_are_not_mixed(hub: FakeHub, worker: str) -> None:
+    bind(hub, worker, "def f(xs): return [len(xs)] * len(xs)")
+    run(hub, worker, (1,), (2,))
+    run(hub, worker, (1,), (2,), (3,))
+    values = [hub.carrier.load(r.payload) for r in hub.results(5) if r.payload]
+    assert values == [2, 2, 3, 3, 3]
+
+
+def test_a_batch_of_one_gets_lists_too(hub: FakeHub, worker: str) -> None:
+    bind(hub, worker, "def f(xs): return [xs]")
+    run(hub, worker, (7,))
+    (result,) = hub.results(1)
+    assert result.payload is not None
+    assert hub.carrier.load(result.payload) == [7]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_cancelled_batch_stops_by_whichever_input_is_named(
+    hub: FakeHub, worker: str, which: int
+) -> None:
+    bind(hub, worker, SLEEP)
+    inputs = run(hub, worker, (60,), (60,))
+    hub.until(lambda: "begun" in hub.text())
+    hub.send(worker, CancelInput(inputs[which].lease))
+    assert statuses(hub.results(2, worker)) == {InputStatus.TERMINATED}
+    run(hub, worker, (0,), (0,))
+    assert statuses(hub.results(2)) == {InputStatus.SUCCESS}
+
+
+def test_a_batch_over_its_time_ends_for_all(hub: FakeHub, worker: str) -> None:
+    bind(hub, worker, SLEEP, timeout=0.3)
+    run(hub, worker, (60,), (0,))
+    assert statuses(hub.results(2)) == {InputStatus.TIMEOUT}
+
+
+def test_what_is_wrong_with_one_callers_arguments_is_told_to_all(hub: FakeHub, worker: str) -> None:
+    bind(hub, worker, "def f(xs): return xs")
+    run(hub, worker, (1,), (1, 2))
+    for result in hub.results(2):
+        assert result.payload is not None
+        error = load_exception(hub.carrier, result.payload)
+        assert isinstance(error, InvalidError)
+        assert "takes 1 positional arguments; a caller gave 2" in str(error)
