@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from nbfn.hub.tables import Pool, Tables, Worker
 
+#: Workers that there is room for where hardly anything is asked for.
+MOST = 2**31
 GIBIBYTE, MEBIBYTE = 2**30, 2**20
 
 
@@ -25,7 +27,7 @@ class _Need(NamedTuple):
 
     @property
     def fits(self) -> int:
-        return math.floor((self.total - self.held) / self.each + 1e-9)
+        return math.floor(min((self.total - self.held) / self.each + 1e-9, MOST))
 
 
 def asks(pool: Pool) -> bool:

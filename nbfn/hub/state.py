@@ -185,7 +185,8 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
     version = record.latest or max(record.versions)  # of a class that is only staged
     settings = sizing.settings_of(t, record, version)
     lacking = vault.missing(t, record.environment_name, record.versions[version])
-    problem = lacking or _problem(t, record, settings)
+    odd = _contradiction(record.versions[version])
+    problem = lacking or odd or _problem(t, record, settings)
     if created and problem:
         t.registry.forget(record)
         code = "not_found" if lacking else "invalid"
@@ -198,6 +199,20 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
         t.changed()
     value = (record, version, created)
     t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
+
+
+def _contradiction(definition: events.DefinitionLike) -> str:
+    """Return the sentence about what a variant changes against what its Function is; one that is decorated so
+    is refused where that happens.
+    """
+    name, retries = definition.name, definition.retries.max_retries > 0
+    if retries and definition.at_most_once:
+        return f"{name!r} runs an input at most once, so it cannot have retries."
+    if retries and definition.is_generator:
+        return f"{name!r} yields, so it cannot have retries: its items were already handed out."
+    if definition.single_use and (definition.concurrency.max_inputs or 1) > 1:
+        return f"{name!r} has a fresh worker for each input, so it cannot run several at once."
+    return ""
 
 
 def _settings_put(t: Tables, event: events.SettingsPut) -> None:

@@ -11,6 +11,7 @@ from nbfn.hub.departures import EXIT_GRACE
 from nbfn.hub.registry import FunctionRecord
 from nbfn.variant import applied
 from nbfn.wire.messages import (
+    Concurrency,
     Definition,
     Method,
     Payload,
@@ -241,3 +242,18 @@ def test_workers_with_exit_hooks_have_longer_to_end(world: World) -> None:
     assert not killed()
     world.wait(3.0)
     assert killed()
+
+
+@pytest.mark.parametrize(
+    ("base", "variant", "said"),
+    [
+        ({"at_most_once": True}, Variant(retries=RetryPolicy(1)), "at most once"),
+        ({"is_generator": True}, Variant(retries=RetryPolicy(1)), "'f' yields"),
+        ({"single_use": True}, Variant(concurrency=Concurrency(5)), "fresh worker"),
+    ],
+)
+def test_what_contradicts_its_function_is_refused(
+    world: World, base: dict[str, object], variant: Variant, said: str
+) -> None:
+    f = world.register(options=base)
+    assert said in refused(world, e.VariantPut("cl-1", 7, f, variant, "v1", "(x=1)"))
