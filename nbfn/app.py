@@ -457,9 +457,9 @@ class App:
     ) -> Run[App]:
         """Run the App until the end of the ``with`` block (or ``async with``).
 
-        At the end its running inputs are cancelled, spawned ones too, and its handles lose their ids.
-        A Function that is called after that is registered anew in this process's own ephemeral App,
-        or, if the App was deployed before, is the deployed one again.
+        At the end its running inputs are cancelled, but for those of spawned calls, which finish, and
+        its handles lose their ids. A Function that is called after that is registered anew in this
+        process's own ephemeral App, or, if the App was deployed before, is the deployed one again.
 
         Args:
             name: What the run is called; the App's name when not given.

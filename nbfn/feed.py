@@ -179,6 +179,7 @@ class FedCall(OpenCall):
             parent=self._parent,
             total=self.total,
             method=self.function.method,
+            deployment=self.function.deployment,
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:

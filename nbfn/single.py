@@ -47,6 +47,7 @@ class SingleCall(OpenCall):
             resent=resent,
             parent=self._parent,
             method=self.function.method,
+            deployment=self.function.deployment,
         )
 
     def receive(self, message: Message) -> None:

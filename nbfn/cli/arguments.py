@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union
 
 import click
+import msgspec
 
 from nbfn.exception import ExecutionError, InvalidError
+from nbfn.parameters import shape_of
 
 _DATES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
 _PLAIN: dict[Any, Any] = {
@@ -63,17 +65,42 @@ def parameters_of(
         InvalidError: If a parameter cannot be read from a command line; names it.
         ExecutionError: If an annotation cannot be resolved.
     """
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in skip]
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        if len(parameters) > 1:
+    found = [p for p in inspect.signature(function).parameters.values() if p.name not in skip]
+    if any(p.kind is p.VAR_POSITIONAL for p in found):
+        if len(found) > 1:
             raise InvalidError(
                 f"{name!r} has *args beside other parameters; a command line cannot tell which is which."
             )
         return Parameters([], True, [])
     hints = _hints(function, name)
-    options = [_option(p, hints.get(p.name, p.empty), name) for p in parameters]
-    only = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    options = [_option(p, hints.get(p.name, p.empty), name) for p in found]
+    only = [p.name for p in found if p.kind is p.POSITIONAL_ONLY]
     return Parameters(options, False, only)
+
+
+def class_parameters(cls: type, name: str) -> Parameters:
+    """Read what tells the objects of a class apart: its parameters, or its constructor's.
+
+    Raises:
+        InvalidError: If one cannot be read from a command line; names it.
+    """
+    shape = shape_of(cls)
+    if not shape.parameters:
+        if not shape.takes_arguments:
+            return Parameters([], False, [])
+        return parameters_of(cls.__init__, name, skip=["self"])  # type: ignore[misc]
+    kinds = {"str": str, "int": int, "bool": bool}
+    options = []
+    for one in shape.parameters:
+        if one.type not in kinds:
+            raise InvalidError(
+                f"Parameter {one.name!r} of {name!r} is {one.type}, which cannot be read from a command line."
+            )
+        default = inspect.Parameter.empty
+        if one.default is not None:
+            default = msgspec.msgpack.decode(one.default)
+        options.append(option_of(one.name, kinds[one.type], default, name))
+    return Parameters(options, False, [])
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
@@ -152,13 +179,13 @@ class _Literal(click.Choice[Any]):
 
 
 def parsed(
-    name: str, parameters: Sequence[Parameters], words: Sequence[str], doc: str
+    name: str, levels: Sequence[Parameters], words: Sequence[str], doc: str
 ) -> list[Given] | None:
     """Parse the words of a command line.
 
     Args:
         name: What is run, for the usage line.
-        parameters: Of everything that is called, a class before its method.
+        levels: Of everything that is called, a class before its method.
         words: The words.
         doc: The help text.
 
@@ -168,14 +195,14 @@ def parsed(
     Raises:
         click.UsageError: If they do not fit.
     """
-    raw = any(p.raw for p in parameters)
-    options: list[click.Parameter] = [option for p in parameters for option in p.options]
+    raw = any(p.raw for p in levels)
+    options: list[click.Parameter] = [option for p in levels for option in p.options]
     if raw:
         options.append(click.Argument(["words"], nargs=-1, type=click.UNPROCESSED))
     found: list[Given] = []
 
     def take(**values: Any) -> None:
-        found.extend(p.given(values) for p in parameters)
+        found.extend(p.given(values) for p in levels)
 
     settings: dict[str, Any] = {"help_option_names": [] if raw else ["--help"]}
     if raw:

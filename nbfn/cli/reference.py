@@ -13,9 +13,24 @@ from typing import Any
 
 from nbfn.app import App
 from nbfn.cli import notebook
+from nbfn.cls import Cls
 from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import InvalidError, NotFoundError
 from nbfn.function import Function
+from nbfn.lifecycle import methods
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of a class: what is run is that of one object.
+
+    Attributes:
+        cls: The class.
+        name: The method's name.
+    """
+
+    cls: Cls
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,7 @@ class Reference:
         apps = _apps(self.module)
         if self.path:
             for app in apps.values():
-                if self.path[0] in _runnables(app):
+                if {self.path[0], ".".join(self.path)} & _runnables(app).keys():
                     return app
         if len(apps) == 1:
             return next(iter(apps.values()))
@@ -101,7 +116,10 @@ def _apps(module: ModuleType) -> dict[str, App]:
 
 def _runnables(app: App) -> dict[str, Any]:
     """Return all that can be run of an App, by the names that references use."""
-    return {**app.registered_entrypoints, **app.registered_functions}
+    found: dict[str, Any] = {**app.registered_entrypoints, **app.registered_functions}
+    for name, cls in app.registered_classes.items():
+        found |= {f"{name}.{one}": Method(cls, one) for one in methods(cls._class())}
+    return found
 
 
 def load(text: str, *, as_module: bool = False) -> Reference:

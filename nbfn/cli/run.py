@@ -17,10 +17,12 @@ import click
 from nbfn import observe, output, sync
 from nbfn.app import App
 from nbfn.cli import arguments, reference
-from nbfn.cli.arguments import Given
+from nbfn.cli.arguments import Given, Parameters
+from nbfn.cli.reference import Method
 from nbfn.cli.table import env_option
 from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import InvalidError
+from nbfn.lifecycle import methods
 from nbfn.output import Output
 from nbfn.wire.messages import Emission
 
@@ -90,20 +92,41 @@ def prepared(target: Any, words: tuple[str, ...]) -> Callable[[], Any] | None:
     """
     if isinstance(target, LocalEntrypoint):
         raw, called = target.raw_f, target.name
+        parameters = [arguments.parameters_of(raw, called)]
     else:
-        raw, called = target.get_raw_f(), target._name
+        raw, called, parameters = _remote(target)
         if inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw):
             raise InvalidError(
                 f"{called!r} is a generator, which cannot be run from the command line. "
                 "Write a local entrypoint that iterates over it."
             )
-    parameters = [arguments.parameters_of(raw, called)]
     given = arguments.parsed(called, parameters, words, raw.__doc__ or "")
     return None if given is None else lambda: _call(target, given)
 
 
+def _remote(target: Any) -> tuple[Callable[..., Any], str, list[Parameters]]:
+    """Return the definition of a Function or method, its name, and the parameters on the way to it."""
+    if not isinstance(target, Method):
+        raw, called = target.get_raw_f(), target._name
+        return raw, called, [arguments.parameters_of(raw, called)]
+    cls, called = target.cls._class(), f"{target.cls._name}.{target.name}"
+    raw = methods(cls)[target.name].raw
+    own = arguments.parameters_of(raw, called, skip=list(inspect.signature(raw).parameters)[:1])
+    of_class = arguments.class_parameters(cls, target.cls._name)
+    taken = {option.name for option in of_class.options} & {option.name for option in own.options}
+    if taken:
+        raise InvalidError(
+            f"{', '.join(sorted(map(str, taken)))} is a parameter of both {target.cls._name!r} and its "
+            f"{target.name!r}; a command line cannot tell which is meant."
+        )
+    return raw, called, [of_class, own]
+
+
 def _call(target: Any, given: list[Given]) -> Any:
     args, kwargs = given[-1]
+    if isinstance(target, Method):
+        of_class = given[0]
+        target = getattr(target.cls(*of_class[0], **of_class[1]), target.name)
     if not isinstance(target, LocalEntrypoint):
         return target.remote(*args, **kwargs)
     result = target(*args, **kwargs)

@@ -326,6 +326,7 @@ class Broker:
         if isinstance(found, str):
             return m.Failed(message.request, "not_found", found)
         info = self._web.complete(speech.info(found, version or found.latest, created=False))
+        info = speech.replace(info, deployment=message.deployment)
         return m.Registered(message.request, info)
 
     def _ask_for_logs(self, client: str, message: m.GetLogs) -> None:

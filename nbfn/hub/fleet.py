@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub import adoption, departures, leases, losses, sizing, supply, vault
+from nbfn.hub import adoption, departures, journal, leases, losses, sizing, supply, vault
 from nbfn.hub.effects import DrainWorker, Fault, Outcome, RefuseWorker, StopWorker
 from nbfn.hub.events import (
     WorkerBound,
@@ -113,6 +113,8 @@ def worker_broken(t: Tables, event: WorkerBroken) -> None:
     worker = t.workers.get(event.worker)
     if worker is not None and worker.pool is not None:
         pool = worker.pool
+        text = f"{pool.record.name!r} could not be loaded:\n{event.text.rstrip()}"
+        journal.system(t, pool, text, worker=worker.id)
         departures.stop(t, worker)
         supply.load_failed(t, pool)
         departures.fail_waiting(
@@ -162,6 +164,8 @@ def worker_exited(t: Tables, event: WorkerExited) -> None:
     if state == "starting":
         supply.start_failed(t, worker)
     elif state == "binding" and pool is not None and not worker.stopping:
+        text = f"Worker {worker.id} died while loading {pool.record.name!r} ({losses.how(event)})."
+        journal.system(t, pool, text, worker=worker.id)
         pool.start_failures += 1
         supply.load_failed(t, pool)
         if pool.start_failures >= LOAD_FAILURES:

@@ -111,14 +111,14 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
             _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
     elif worker.stopping:
         _lost(t, item, count=True)
-    elif item.call.pool.definition.at_most_once:
-        _give_up(t, item, how(event))
     else:
-        item.crashes += 1
-        text = (
-            f"Worker {worker.id} died while running {item.call.pool.record.name!r} ({how(event)})."
-        )
+        name = item.call.pool.record.name
+        text = f"Worker {worker.id} died while running {name!r} ({how(event)})."
         journal.system(t, item.call.pool, text, worker=worker.id, item=item)
+        if item.call.pool.definition.at_most_once:
+            _give_up(t, item, how(event))
+            return
+        item.crashes += 1
         if item.crashes <= CRASH_BUDGET:
             leases.requeue(t, item)
             return

@@ -285,6 +285,7 @@ class FunctionInfo(Data):
     )
     takes_arguments: bool = False
     method: str = ""  # which one a caller's handle is bound to; the hub leaves it empty
+    deployment: int = 0  # of the App, that the lookup asked for
 
 
 class NewInput(Data):

@@ -396,6 +396,32 @@ def test_from_name_with_a_version_stays_with_that_deployment() -> None:
         nbfn.Function.from_name("pins", "value", version=9).hydrate()
 
 
+def test_a_pinned_version_holds_for_calls_within_the_app() -> None:
+    def deployed(number: int) -> None:
+        app = nbfn.App("pins-through")
+
+        @app.function()
+        def inner() -> int:
+            return number
+
+        @app.function()
+        def outer() -> int:
+            return inner.remote()
+
+        @app.function()
+        def spread() -> list[int]:
+            return [inner.remote()]
+
+        app.deploy()
+
+    deployed(1)
+    deployed(2)
+    outer = nbfn.Function.from_name("pins-through", "outer", version=1)
+    assert outer.remote() == 1
+    assert nbfn.Function.from_name("pins-through", "outer").remote() == 2
+    assert list(nbfn.Function.from_name("pins-through", "spread", version=1).starmap([()])) == [[1]]
+
+
 def test_a_stopped_app_frees_its_name_and_handles_find_its_successor() -> None:
     app = an_app("stops", 1).deploy()
     handle = nbfn.Function.from_name("stops", "value")

@@ -215,6 +215,43 @@ def test_run_fails_with_the_users_traceback(
     assert "nbfn/cli" not in ran.err
 
 
+@pytest.mark.filterwarnings("ignore:Class 'Made' has an __init__")
+def test_run_takes_class_parameters_as_options(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write(
+        tmp_path / "classes.py",
+        """
+        import nbfn
+        app = nbfn.App("classes")
+        @app.cls()
+        class Greeter:
+            word: str = nbfn.parameter()
+            times: int = nbfn.parameter(default=1)
+            @nbfn.method()
+            def greet(self, whom: str):
+                print(*[self.word] * self.times, whom)
+        @app.cls()
+        class Clash:
+            x: int = nbfn.parameter()
+            @nbfn.method()
+            def f(self, x: int): ...
+        @app.cls()
+        class Made:
+            def __init__(self, start: int): self.start = start
+            @nbfn.method()
+            def add(self, n: int): print(self.start + n)
+        """,
+    )
+    words = ("--word", "hi", "--times", "2", "--whom", "you")
+    assert run("run", "-q", f"{file}::Greeter.greet", *words).out == "hi hi you\n"
+    assert run("run", "-q", f"{file}::app.Made.add", "--start", "2", "--n", "3").out == "5\n"
+    ran = run("run", f"{file}::Clash.f", "--x", "1")
+    assert (ran.code, "parameter of both" in ran.err) == (1, True)
+    assert "Missing option '--word'" in run("run", f"{file}::Greeter.greet", "--whom", "x").err
+
+
 def test_run_help_lists_the_parameters(run: Run, program: Path) -> None:
     ran = run("run", f"{program}::main", "--help")
     assert ran.code == 0
