@@ -12,6 +12,8 @@ from cronsim import CronSim, CronSimError
 
 from nbfn.exception import InvalidError
 
+#: Seconds of the shortest period.
+SHORTEST = 0.001
 _SOME_TIME = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -83,8 +85,10 @@ class Period:
                 raise InvalidError(f"Period({name}={value!r}): {name} must be a {kind}.")
             if value < 0:
                 raise InvalidError(f"Period({name}={value!r}): a period cannot be negative.")
-        if not any(parts.values()):
-            raise InvalidError("Period() is no time at all; give one, such as Period(hours=6).")
+        if self.seconds < SHORTEST and not any(v for n, v in parts.items() if n != "seconds"):
+            raise InvalidError(
+                f"Period(seconds={self.seconds!r}) is no time at all; give one, such as Period(hours=6)."
+            )
 
 
 def time_zone(name: str) -> zoneinfo.ZoneInfo:

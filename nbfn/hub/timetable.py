@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 
 from nbfn.exception import InvalidError
 from nbfn.hub.events import ScheduleLike
-from nbfn.schedule import Cron, Period, time_zone
+from nbfn.schedule import SHORTEST, Cron, Period, time_zone
 
 #: About the seconds of a month: where to begin to look for the right one.
 _MONTH = 30.44 * 86400
@@ -75,7 +75,7 @@ def _period(schedule: ScheduleLike, anchor: datetime, after: datetime) -> dateti
         return moved + rest * count
 
     about = months * _MONTH + rest.total_seconds()
-    if about < 1e-6:
+    if about < SHORTEST:
         raise ValueError(schedule)
     count = max(1, int((after - anchor).total_seconds() / about))
     while number(count) <= after:

@@ -22,6 +22,8 @@ def secret_put(t: Tables, event: SecretPut) -> None:
         t.emit(Refuse(event.client, event.request, "already_exists", message))
         return
     t.secrets[key] = SecretRecord(event.name, key[0], dict(event.values), t.wall)
+    for pool in t.short.values():  # it may be what they lacked
+        t.touch(pool)
     t.emit(SaveSecret(event.name, key[0], dict(event.values), t.wall))
     t.emit(Answer(event.client, event.request, "done", after_commit=True))
 

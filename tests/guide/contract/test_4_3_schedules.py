@@ -36,7 +36,15 @@ def test_a_time_zone_is_utc_unless_said() -> None:
 
 @pytest.mark.parametrize(
     "parts",
-    [{}, {"days": 0}, {"hours": -1}, {"days": 1.5}, {"seconds": float("inf")}, {"months": "1"}],
+    [
+        {},
+        {"days": 0},
+        {"seconds": 1e-9},
+        {"hours": -1},
+        {"days": 1.5},
+        {"seconds": float("inf")},
+        {"months": "1"},
+    ],
 )
 def test_a_period_that_is_none_is_refused_when_it_is_written(parts: dict[str, Any]) -> None:
     with pytest.raises(InvalidError):

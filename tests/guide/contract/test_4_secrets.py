@@ -82,6 +82,12 @@ def test_a_missing_secret_is_not_found_when_the_function_is_registered() -> None
     f = app.function(name="lost", secrets=[Secret.from_name("nowhere")])(reading)
     with pytest.raises(NotFoundError, match="'lost' needs secret 'nowhere'.*nbfn secret create"):
         f.hydrate()
+    unlucky = nbfn.App("unlucky")
+    unlucky.function(name="needy", secrets=[Secret.from_name("nowhere")])(reading)
+    with pytest.raises(NotFoundError, match="'needy' needs secret 'nowhere'"):
+        unlucky.deploy()
+    with pytest.raises(NotFoundError):
+        nbfn.Function.from_name("unlucky", "needy").hydrate()
 
 
 def test_a_missing_key_is_not_found_and_named(stored: Secret) -> None:

@@ -63,6 +63,28 @@ def test_a_secret_of_another_environment_is_another_one() -> None:
     assert refused(register(world, Secret("s", "staging", ("B",)))) == ["not_found"]
 
 
+def test_a_warm_pool_whose_secret_is_gone_waits_for_it_and_calls_fail_meanwhile() -> None:
+    world = World()
+    put(world, A="1")
+    warm = msgspec.structs.replace(definition(min_containers=1), secrets=(Secret("s"),))
+    world.put(e.FunctionPut("cl-1", 1, "app", "", "", warm))
+    world.up()
+    world.put(e.SecretDeleted("cl-1", 1, "s"))
+    (worker,) = (one for one in world.workers.values() if one.function)
+    world.exit(worker.name, signal=9)
+    for _ in range(10):
+        world.up()
+        world.wait(2.0)
+    assert not any(one.function for one in world.workers.values())
+    assert len(world.workers) <= 3  # blank ones, not ever more of them
+    world.call("fc-1", world.functions["f"], 2)
+    assert [outcome.fault[0] for outcome in world.outcomes.values() if outcome.fault] == [
+        "not_found"
+    ] * 2
+    put(world, A="2")
+    assert world.to_bind
+
+
 def test_an_environments_secrets_go_where_it_goes() -> None:
     world = World()
     world.put(e.EnvironmentChanged("cl-1", 1, "", "staging"))
