@@ -31,8 +31,9 @@ from typing import (
 
 from nbfn import deployment, endpoint
 from nbfn.client import Client, attached
-from nbfn.cls import Cls, check_class
+from nbfn.cls import Cls
 from nbfn.config import default_environment
+from nbfn.declaration import check_class
 from nbfn.definition import Home, generates
 from nbfn.deployment import Member
 from nbfn.entrypoint import LocalEntrypoint
@@ -384,6 +385,8 @@ class App:
 
     def _add_class(self, raw: Any, options: Options, *, snapshots: bool) -> Cls:
         raw, marks = unwrapped(raw)
+        if isinstance(raw, Cls):
+            raise InvalidError(f"{raw!r} is a Cls already; decorate it once.")
         check_class(raw, snapshots=snapshots)
         options = marks.applied(options)
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))

@@ -1,4 +1,4 @@
-"""`Cls`: the handle of a registered class, and `Instance`: of one object of it, with workers of its own.
+"""`Cls`: the handle of a registered class; called, it gives an `Instance`, with workers of its own.
 
 A class is a Function of kind "cls": each of its workers holds one object, and a call names a method.
 What tells objects apart (parameters, or a constructor's arguments) makes them variants of it.
@@ -7,42 +7,23 @@ What tells objects apart (parameters, or a constructor's arguments) makes them v
 from __future__ import annotations
 
 import functools
-import inspect
-import threading
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from nbfn import context
-from nbfn.autoscaled import Autoscaled
 from nbfn.client import Client
+from nbfn.declaration import check_arguments
 from nbfn.definition import Home, Live, define_class, not_a_class
-from nbfn.exception import DeprecationError, ExecutionError, InvalidError, NotFoundError
+from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.function import Function, check_lookup
-from nbfn.lifecycle import (
-    enter_hooks,
-    give_methods,
-    is_async,
-    made,
-    marked,
-    methods,
-)
+from nbfn.instance import Instance, is_protocol
+from nbfn.lifecycle import methods
 from nbfn.marks import check_batched, unwrapped
 from nbfn.options import Options
-from nbfn.origin import (
-    Origin,
-    Supplied,
-    Written,
-    by_id,
-    by_name,
-    fetched,
-    supplied,
-    travelled,
-    varied,
-    written,
-)
-from nbfn.parameters import Shape, check_names, filled, only_keywords, shape_of
+from nbfn.origin import Origin, Written, by_id, by_name, fetched
+from nbfn.parameters import Shape, shape_of
 from nbfn.sync import Blocking, blocking, run
+from nbfn.varied import travelled, varied, written
 from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
 
@@ -269,12 +250,12 @@ class Cls(Varying):
         """
         __tracebackhide__ = True
         if self._shape is not None:
-            _check_arguments(self._shape, self._name, args, kwargs)
+            check_arguments(self._shape, self._name, args, kwargs)
         return Instance(self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         raw: type | None = self.__dict__.get("_raw")
-        if raw is None or _is_protocol(name):
+        if raw is None or is_protocol(name):
             shown = self.__dict__.get("_name", "Cls")
             raise AttributeError(
                 f"Class {shown!r} has no attribute {name!r} here. If it is a method, did you forget to "
@@ -311,12 +292,6 @@ def _cls_travelled(name: str, origin: Origin, raw: type | None) -> Cls:
     return Cls._make(name, origin, raw)
 
 
-def _is_protocol(name: str) -> bool:
-    """Return whether Python or IPython asks for it, of the handle and not of the user's class."""
-    dunder = name.startswith("__") and name.endswith("__")
-    return dunder or name.startswith(("_repr_", "_ipython_"))
-
-
 class Unbound:
     """A method of a class, without an object: it cannot be called."""
 
@@ -340,190 +315,6 @@ class Unbound:
         return f"{self._cls}.{self._method}"
 
 
-class Instance(Autoscaled):
-    """One object of a class, as `Cls` makes it: its methods are Functions, with one pool of workers."""
-
-    __module__ = "nbfn"
-
-    def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._cls = cls
-        self._supplied = Supplied(args, kwargs)
-        # An object of a class without arguments is what the class's own workers hold.
-        plain = cls._shape is not None and not cls._shape.takes_arguments
-        self._origin = cls._origin if plain else supplied(cls._origin, self._supplied)
-        self._functions: dict[str, Function[..., Any]] = {}
-        self._thing: Any = None  # the object itself, made for what runs here
-        self._hooks: list[Callable[[], Any]] = []  # that are still to be run before it does
-        self._making = threading.RLock()
-
-    async def _live(self) -> Live:
-        __tracebackhide__ = True
-        live = await self._origin.live()
-        if live.info.kind != "cls":
-            raise NotFoundError(not_a_class(live.info))
-        return live
-
-    async def _pool(self) -> Live:
-        __tracebackhide__ = True
-        return await self._live()
-
-    def _function(self, name: str) -> Function[..., Any]:
-        """Return the Function of a method."""
-        known = self._functions.get(name)
-        if known is None:
-            part = methods(self._cls._raw).get(name) if self._cls._raw is not None else None
-            known = self._functions[name] = Function._of_object(
-                self._origin,
-                repr(self),
-                name,
-                raw=part.raw if part is not None else None,
-                options=part.marks.applied(Options()) if part is not None else None,
-                here=functools.partial(self._run_here, name),
-            )
-        return known
-
-    def __getattr__(self, name: str) -> Any:
-        if _is_protocol(name) or "_cls" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        raw = self._cls._raw
-        if raw is None:
-            if name.startswith("_"):
-                raise AttributeError(
-                    f"{self!r} is elsewhere: its attribute {name!r} cannot be read."
-                )
-            return self._function(name)
-        if name in methods(raw):
-            return self._function(name)
-        return getattr(self._object(), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            super().__setattr__(name, value)
-        elif self._cls._raw is not None:
-            setattr(self._object(), name, value)
-        else:
-            raise AttributeError(f"{self!r} is elsewhere: its attributes cannot be set.")
-
-    def __repr__(self) -> str:
-        shown = repr(self._cls) if self._cls._raw is None else self._cls._name
-        return f"{shown}({self._supplied})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _instance_travelled, (self._cls, self._supplied.args, self._supplied.kwargs)
-
-    # --- in this process -------------------------------------------------------------------------
-
-    def _object(self) -> Any:
-        """Return the object itself, made now if need be; its enter hooks wait for the first method."""
-        __tracebackhide__ = True
-        with self._making:
-            if self._thing is None:
-                cls, given = self._cls._class(), self._supplied
-                name, values = self._cls._name, None
-                shape = shape_of(cls)
-                if shape.has_parameters:
-                    values = filled(name, shape.parameters, given.kwargs)
-                thing = made(cls, values, given.args, given.kwargs)
-                give_methods(thing, self._function)
-                self._hooks = enter_hooks(thing)
-                self._thing = thing
-            return self._thing
-
-    def _run_here(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Run a method in this process, after the enter hooks that can be run from it."""
-        __tracebackhide__ = True
-        thing = self._object()
-        part = methods(type(thing)).get(name)
-        if part is None:
-            raise NotFoundError(f"Class {self._cls._name!r} has no method {name!r}.")
-        if inspect.iscoroutinefunction(part.raw):
-            return self._awaited(part.raw(thing, *args, **kwargs))
-        if inspect.isasyncgenfunction(part.raw):
-            return self._iterated(part.raw(thing, *args, **kwargs))
-        with self._making:
-            awaited = [hook for hook in self._hooks if is_async(hook)]
-            due = [hook for hook in self._hooks if not is_async(hook)]
-            self._hooks = awaited
-            for hook in due:
-                hook()
-        return part.raw(thing, *args, **kwargs)
-
-    async def _enter(self) -> None:
-        while self._hooks:
-            came = self._hooks.pop(0)()
-            if inspect.isawaitable(came):
-                await came
-
-    async def _awaited(self, running: Awaitable[Any]) -> Any:
-        await self._enter()
-        return await running
-
-    async def _iterated(self, running: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        await self._enter()
-        async for value in running:
-            yield value
-
-
-def _instance_travelled(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Instance:
-    return Instance(cls, args, kwargs)
-
-
 @functools.cache  # one worker has one object, and each Function asks the hub once
 def _method_of_worker(function: str, version: int, name: str, method: str) -> Function[..., Any]:
     return Function._of_object(by_id(function, name, 0, version), f"{name}()", method)
-
-
-def check_class(raw: Any, *, snapshots: bool) -> None:
-    """Check that a class can be registered.
-
-    Args:
-        raw: What ``@app.cls()`` stands on.
-        snapshots: Whether it said ``enable_memory_snapshot=True``.
-
-    Raises:
-        InvalidError: If its marks, parameters and constructor do not go together.
-        TypeError: If it is no class.
-    """
-    if isinstance(raw, Cls):
-        raise InvalidError(f"{raw!r} is a Cls already; decorate it once.")
-    if not isinstance(raw, type):
-        what = getattr(raw, "__name__", raw)
-        raise TypeError(f"@app.cls() cannot decorate {what!r}; use @app.function() for functions.")
-    name, parts = raw.__name__, marked(raw)
-    if any(part.marks.enter == "snap" for part in parts.values()) and not snapshots:
-        raise InvalidError(
-            f"{name!r} has a hook with snap=True: say @app.cls(enable_memory_snapshot=True)."
-        )
-    for method, part in parts.items():
-        if part.marks.concurrency is not None:
-            raise InvalidError(
-                f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
-            )
-    shape = shape_of(raw)
-    if shape.has_parameters and raw.__init__ is not object.__init__:  # type: ignore[misc]
-        raise InvalidError(
-            f"Class {name!r} has parameters, so it cannot have a constructor: "
-            "do in an @nbfn.enter() hook what __init__ did."
-        )
-    if shape.takes_arguments and not shape.parameters:
-        warnings.warn(
-            f"Class {name!r} has an __init__ with arguments; Modal has deprecated that in favour of "
-            f"parameters, such as x: str = nbfn.parameter().",
-            DeprecationError,
-            stacklevel=4,
-        )
-
-
-def _check_arguments(
-    shape: Shape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    """Refuse at once what no object can be made of; values are looked at when one is."""
-    __tracebackhide__ = True
-    if shape.has_parameters:
-        if args:
-            raise InvalidError(only_keywords(name))
-        check_names(name, shape.parameters, kwargs)
-    elif shape.constructor is not None:
-        shape.constructor.bind(*args, **kwargs)
-    elif args or kwargs:
-        raise InvalidError(f"Class {name!r} takes no arguments.")

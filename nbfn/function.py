@@ -17,11 +17,12 @@ from nbfn.inputs import Inputs
 from nbfn.logs import LogsManager
 from nbfn.mapping import MapResult, each
 from nbfn.options import Options, check_name
-from nbfn.origin import Origin, Written, by_name, fetched, travelled, varied, written
+from nbfn.origin import Origin, Written, by_name, fetched
 from nbfn.retries import is_int
 from nbfn.single import GeneratorCall, SingleCall
 from nbfn.sync import Blocking, Stream, blocking, callers_loop, run, streaming
 from nbfn.types import FunctionOrigin
+from nbfn.varied import travelled, varied, written
 from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
 

@@ -43,6 +43,8 @@ GATHER, GATHER_FIRST = 0.005, 0.001
 MAX_RESULTS, MAX_BYTES = 256, 1024 * 1024
 #: Seconds between looks at what C code and subprocesses wrote, while an input runs.
 LOOK = 0.1
+#: Seconds a worker has to end by itself when nobody wants it any more, and one with exit hooks.
+END_WITHIN, HOOKS_WITHIN = 1.0, 30.0
 #: Seconds the hub has for the last confirmations.
 LAST_WORDS = 2.0
 
@@ -89,6 +91,7 @@ class Line:
         self._overdue = 0  # the lease that was told of its timeout
         self._deadline = time.monotonic() + hub_grace  # to have a hub
         self._asked_to_end = False
+        self._end_within = END_WITHIN
         self._closing = False
         self._closed = False
         self._handlers = {
@@ -189,22 +192,24 @@ class Line:
         self._stop_everything()
 
     def _give_up(self, now: float) -> None:
-        """No hub for too long: stop what runs; if that takes over a second, without asking."""
+        """No hub for too long: stop what runs; if that takes too long as well, without asking."""
         if self._asked_to_end:
             os._exit(0)
-        self._deadline = now + 1.0
+        self._deadline = now + self._end_within
         self._kept.clear()
         self._stop_everything()
 
     def _stop_everything(self) -> None:
         self._asked_to_end = True
-        self._deadline = min(self._deadline, time.monotonic() + 1.0)
+        self._deadline = min(self._deadline, time.monotonic() + self._end_within)
         os.kill(os.getpid(), signal.SIGTERM)
 
     # --- what the hub says ---
 
     def _bind(self, bind: messages.Bind) -> None:
         self._function, self._version = bind.function, bind.version
+        if bind.definition.exit_hooks:
+            self._end_within = HOOKS_WITHIN
         if bind.definition.resources.gpus:
             self._gpus = tuple(bind.variables.get("CUDA_VISIBLE_DEVICES", "").split(","))
         # What runs at once has clocks of its own.

@@ -563,6 +563,47 @@ def test_remote_inside_a_method_goes_out_with_the_same_parameters() -> None:
     assert model.again.local() == "me/7/b'\\x00'/False/none"
 
 
+@app.cls()
+class Peer:
+    name: str = nbfn.parameter(default="")
+
+    @nbfn.method()
+    def call(self) -> tuple[str, str]:
+        return self.name, peer.say.remote()
+
+    @nbfn.method()
+    def say(self) -> str:
+        return self.name
+
+
+peer = Peer(name="peer")
+
+
+def test_methods_may_use_other_objects_of_their_own_class() -> None:
+    assert Peer(name="a").call.remote() == ("a", "peer")
+
+
+def test_an_enter_hook_that_failed_here_is_tried_again() -> None:
+    tries = []
+
+    @app.cls()
+    class Flaky:
+        @nbfn.enter()
+        def load(self) -> None:
+            tries.append(1)
+            if len(tries) == 1:
+                raise LookupError
+
+        @nbfn.method()
+        def f(self) -> int:
+            return len(tries)
+
+    flaky = Flaky()
+    with pytest.raises(LookupError):
+        flaky.f.local()
+    assert flaky.f.local() == 2
+
+
 def test_class_attributes_are_reachable_and_can_be_set() -> None:
     assert Counter.STEP == 2
     with pytest.raises(AttributeError):
