@@ -116,6 +116,9 @@ class MapCall(FedCall):
             self._arrived.extend(new)
             complete = self._complete()
         failed = sum(output.status != _SUCCESS for output in new)
+        if failed and any(output.status == InputStatus.TERMINATED for output in new):
+            self._cancelled = True  # by somebody else: what is still to be pulled would not run
+            self.credited()
         for payload in spent:
             if payload.segments:
                 self.client.carrier.reclaim(payload)

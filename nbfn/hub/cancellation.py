@@ -39,8 +39,8 @@ def cancel(
         if call.durable and not call.cancelled:
             t.emit(SaveCancelled(call.id))
         call.cancelled = True
-        # A durable one is closed by who tells it: until then inputs may be on their way.
-        call.closed = call.closed or not call.durable
+        # Otherwise it is closed by who tells it: until then inputs may be on their way.
+        call.closed = call.closed or call.released
         items = list(call.inputs.values())
         call.turns.drop(call)
     else:
@@ -61,6 +61,7 @@ def cancel(
             ended.append(outcomes.terminated(item))
     _cancel_children(t, call, items)
     outcomes.finish(t, call, ended)
+    outcomes.end_if_done(t, call)
     t.touch(call.pool)
     t.changed()
 

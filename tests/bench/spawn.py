@@ -29,6 +29,11 @@ def measure(options: Options) -> Iterator[Row]:
         ours.spawn(1).get(timeout=60)
         alone = _rate(ours, count, 1)
         together = _rate(ours, count, THREADS)
+        many = options.count(20_000, 2000)
+        began = time.perf_counter()
+        call = ours.spawn_map(range(many))
+        mapped = many / (time.perf_counter() - began)
+        call.get(timeout=60, index=many - 1)
     median, slow = statistics.median(single), statistics.quantiles(single, n=20)[-1]
     yield Row(
         "spawn(), stored before it returns, median",
@@ -40,10 +45,8 @@ def measure(options: Options) -> Iterator[Row]:
     )
     yield Row("… 95th percentile", seconds(slow))
     yield Row("spawns a second, one after the other", rate(alone))
-    target = "≥ 2,000/s (for spawn_map)"
-    yield Row(
-        f"spawns a second, {THREADS} threads", rate(together), "", "", target, together >= RATE
-    )
+    yield Row(f"spawns a second, {THREADS} threads", rate(together))
+    yield Row(f"spawn_map of {many} inputs", rate(mapped), "", "", "≥ 2,000/s", mapped >= RATE)
 
 
 def _rate(ours: object, count: int, threads: int) -> float:

@@ -529,6 +529,23 @@ def test_an_interrupt_closes_the_input_and_cancels_the_call(tmp_path: Path) -> N
     wait_until((tmp_path / "ended").exists)
 
 
+def test_a_map_that_somebody_else_cancels_comes_to_its_end() -> None:
+    @app.function(name="cancel_all", max_containers=1)
+    def cancel_all(x: int) -> int:
+        if x == 3:
+            nbfn.FunctionCall.from_id(nbfn.current_function_call_id() or "").cancel()
+        return x
+
+    results = list(
+        itertools.islice(cancel_all.map(itertools.count(), return_exceptions=True), 10_000)
+    )
+    assert results[:3] == [0, 1, 2]
+    assert len(results) < 10_000
+    assert isinstance(results[-1], nbfn.exception.RemoteError)
+    with pytest.raises(nbfn.exception.RemoteError, match="cancelled"):
+        list(cancel_all.map(itertools.count()))
+
+
 # --- 2.8 retries, 2.9 empty and tiny -------------------------------------------------------------
 
 
