@@ -229,6 +229,9 @@ class FunctionCall(Generic[R]):
         """The call's id; `from_id` finds it from any process."""
         return self._id
 
+    def get_dashboard_url(self) -> None:
+        """Return None: nbfn has no web dashboard; its panel in JupyterLab shows the call."""
+
     @property
     def is_hydrated(self) -> bool:
         """Whether its id is known; always so."""

@@ -607,3 +607,4 @@ def test_is_generator_is_seen_or_said() -> None:
 
 def test_there_is_no_dashboard_to_link_to() -> None:
     assert square.get_dashboard_url() is None  # type: ignore[func-returns-value]
+    assert square.spawn(1).get_dashboard_url() is None  # type: ignore[func-returns-value]
