@@ -152,6 +152,8 @@ def freed(t: Tables, worker: Worker) -> None:
         worker.solo = False
         worker.idle_since = t.now
         pool.idle[worker.id] = worker
+        if t.lacking or len(t.short) > (pool.key in t.short):
+            t.supply_due = True  # another pool may need its room
     lending.note(t, worker)
     if pool.admits(worker):
         pool.ready[worker.id] = worker

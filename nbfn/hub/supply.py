@@ -77,7 +77,7 @@ def worker_not_started(t: Tables, event: WorkerNotStarted) -> None:
 def start_failed(t: Tables, worker: Worker) -> None:
     """Wait longer with each failure; after a few, tell those who wait."""
     failures = t.start_backoff.get(worker.executable, (0, 0.0))[0] + 1
-    delay = min(BACKOFF_FIRST * 2 ** (failures - 1), BACKOFF_LAST)
+    delay = _pause(failures - 1)
     t.start_backoff[worker.executable] = (failures, t.now + delay)
     t.after(delay, _start_again, worker.executable)
     if failures >= START_FAILURES:
@@ -86,6 +86,10 @@ def start_failed(t: Tables, worker: Worker) -> None:
             fault: Fault = ("internal_failure", message, {})
             departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
             t.touch(pool)
+
+
+def _pause(failures: int) -> float:
+    return min(BACKOFF_FIRST * 2 ** min(failures, 10), BACKOFF_LAST)
 
 
 def _start_again(t: Tables, executable: str) -> None:
@@ -204,7 +208,7 @@ def _check_loaded(t: Tables, worker: Worker) -> None:
 
 def load_failed(t: Tables, pool: Pool) -> None:
     """Wait longer with each failure until a worker is bound only to stand by."""
-    delay = min(BACKOFF_FIRST * 2**pool.load_failures, BACKOFF_LAST)
+    delay = _pause(pool.load_failures)
     pool.load_failures += 1
     pool.load_not_before = t.now + delay
     t.after(delay, Tables.touch, pool)

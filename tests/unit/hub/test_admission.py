@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from nbfn.hub import admission
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
@@ -231,3 +233,22 @@ def test_what_had_begun_under_the_hub_before_does_not_begin_again() -> None:
     statuses = [world.outcomes["fc-1", n].status for n in range(2)]
     assert statuses == [InputStatus.INTERNAL_FAILURE, InputStatus.SUCCESS]
     assert world.runs["fc-1", 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked"), [({"max_workers": 1}, {}), ({"memory": 100}, needs(memory=60))]
+)
+def test_a_worker_that_becomes_idle_makes_room_for_a_pool_that_waits(
+    limits: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    world = World(**limits)
+    f = world.register(max_containers=1, **asked)
+    g = world.register("g", max_containers=1, **asked)
+    world.call("fc-1", f, 1)
+    world.up()
+    world.call("fc-2", g, 1)
+    assert not world.to_stop
+    world.finish(world.busy()[0].name)
+    world.stop(world.to_stop[0])  # long before its scaledown_window is over
+    world.up()
+    assert world.busy()[0].queue[0].call == "fc-2"
