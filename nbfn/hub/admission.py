@@ -30,15 +30,9 @@ class _Need(NamedTuple):
         return math.floor(min((self.total - self.held) / self.each + 1e-9, MOST))
 
 
-def asks(pool: Pool) -> bool:
-    """Whether a pool's workers ask for anything."""
-    needs = pool.definition.resources
-    return bool(needs.cpu or needs.memory or needs.gpus)
-
-
 def holders(t: Tables) -> list[Worker]:
     """Return the workers that something is set aside for, those on their way out as well."""
-    return [w for w in t.workers.values() if w.pool is not None and asks(w.pool)]
+    return [w for w in t.workers.values() if w.pool is not None and w.pool.asks]
 
 
 def impossible(t: Tables, pool: Pool) -> str:
@@ -54,15 +48,13 @@ def impossible(t: Tables, pool: Pool) -> str:
 
 def fitting(t: Tables, pool: Pool, most: int) -> int:
     """Return how many more workers there is room for, ``most`` at most."""
-    if most <= 0 or not asks(pool):
+    if most <= 0 or not pool.asks:
         return most
     return max(0, min([most, *(need.fits for need in _needs(t, pool, holders(t)))]))
 
 
 def waits_for(t: Tables, pool: Pool) -> str:
     """Return what is missing for one more worker, as people read it, or nothing."""
-    if not asks(pool):
-        return ""
     missing = [need.shown for need in _needs(t, pool, holders(t)) if need.fits < 1]
     return f"waits for {' and '.join(missing)}" if missing else ""
 

@@ -73,14 +73,16 @@ def resize(t: Tables, pool: Pool) -> None:
     have = len(pool.workers)
     if pool.solo:
         want = _room_for_solo(t, pool, max(want, have), settings)
-    if pool.backlog and (why := admission.impossible(t, pool)):
+    if pool.asks and pool.backlog and (why := admission.impossible(t, pool)):
         fault: Fault = ("resource_exhausted", why, {})
         departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
         return
     while have < want and supply.bind_blank(t, pool):
         have += 1
     _note_short(t, pool, admission.fitting(t, pool, max(0, want - have)))
-    _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")
+    pool.waiting_for = ""
+    if pool.asks:
+        _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")
     _explain(t, pool, load, settings)
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
@@ -149,8 +151,6 @@ def _room_for_solo(t: Tables, pool: Pool, want: int, settings: scale.Settings) -
 
 def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) -> None:
     """Keep the sentence that says why inputs wait."""
-    if not load.backlog:
-        pool.waiting_for = ""
     if not load.backlog or pool.waiting_for:
         return
     if pool.idle and not pool.turns.count and not pool.solo:

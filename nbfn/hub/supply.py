@@ -89,7 +89,7 @@ def start_failed(t: Tables, worker: Worker) -> None:
 
 
 def _pause(failures: int) -> float:
-    return min(BACKOFF_FIRST * 2 ** min(failures, 10), BACKOFF_LAST)
+    return min(BACKOFF_FIRST * 2.0 ** min(failures, 10), BACKOFF_LAST)
 
 
 def _start_again(t: Tables, executable: str) -> None:

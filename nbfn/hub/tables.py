@@ -205,6 +205,7 @@ class Pool:
     __slots__ = (
         "ahead",
         "aim",
+        "asks",
         "batch",
         "batches",
         "binding",
@@ -255,6 +256,8 @@ class Pool:
         self.turns: schedule.Turns[Call, Input] = schedule.Turns()
         #: Batched methods, "" for a Function itself: where their inputs gather.
         self.batches = _batches_of(self.definition)
+        needs = self.definition.resources
+        self.asks = bool(needs.cpu or needs.memory or needs.gpus)  # for something to be set aside
         self.batch = largest_batch(self.definition)
         #: Inputs, or batches, that a worker runs at once, and how many it should on average.
         self.most_at_once = at_once(self.definition)
@@ -279,14 +282,18 @@ class Pool:
     @property
     def backlog(self) -> int:
         """Inputs that wait."""
-        gathering = sum(turns.count for turns in self.batches.values()) if self.batches else 0
-        return self.turns.count + len(self.solo) + gathering
+        waiting = self.turns.count + len(self.solo)
+        if self.batches:
+            waiting += sum(turns.count for turns in self.batches.values())
+        return waiting
 
     @property
     def waiting(self) -> int:
         """Inputs that wait, those of one batch as one."""
-        batches = sum(math.ceil(turns.count / turns.size) for turns in self.batches.values())
-        return self.turns.count + len(self.solo) + batches
+        waiting = self.turns.count + len(self.solo)
+        if self.batches:
+            waiting += sum(math.ceil(t.count / t.size) for t in self.batches.values())
+        return waiting
 
     @property
     def running(self) -> int:
