@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import sys
 import threading
 import warnings
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Coroutine,
-    Generator,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from typing import (
-    Any,
-    ClassVar,
-    Never,
-    ParamSpec,
-    Protocol,
-    Self,
-    TypeVar,
-    dataclass_transform,
-    overload,
-)
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, dataclass_transform
 
 from nbfn import deployment, endpoint
 from nbfn.client import Client, attached
 from nbfn.cls import Cls
 from nbfn.config import default_environment
 from nbfn.declaration import check_class
-from nbfn.definition import Home, generates
+from nbfn.decorator import Decorator, check_fit, misplaced, name_of
+from nbfn.definition import Home
 from nbfn.deployment import Member
 from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.function import Function
 from nbfn.lifecycle import methods
 from nbfn.logs import LogsManager
-from nbfn.marks import Partial, unwrapped
-from nbfn.options import DEFAULT_TIMEOUT, NAME_PATTERN, Options, check_name
+from nbfn.marks import unwrapped
+from nbfn.options import DEFAULT_TIMEOUT, Options, check_name
 from nbfn.parameters import parameter
 from nbfn.retries import Retries
 from nbfn.running import Run
@@ -54,37 +35,6 @@ R = TypeVar("R")
 C = TypeVar("C")
 #: Options of a Function that a class does not have.
 _OF_FUNCTIONS = frozenset({"name", "schedule", "is_generator"})
-Original = TypeVar("Original")
-
-
-class Decorator(Protocol):
-    """What ``@app.function(...)`` is: makes a Function of a ``def`` or an ``async def``."""
-
-    @overload
-    def __call__(self, raw: Partial[P, R, Original], /) -> Function[P, R, Original]: ...
-    # One that returns Any fits every overload, so the first takes it.
-    @overload
-    def __call__(self, raw: Callable[P, Never], /) -> Function[P, Any, Any]: ...
-    @overload
-    def __call__(
-        self, raw: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> Function[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(
-        self, raw: Callable[P, AsyncGenerator[R, Any]], /
-    ) -> Function[P, R, AsyncGenerator[R, Any]]: ...
-    @overload
-    def __call__(
-        self, raw: Callable[P, AsyncIterator[R]], /
-    ) -> Function[P, R, AsyncIterator[R]]: ...
-    @overload
-    def __call__(
-        self, raw: Callable[P, Generator[R, Any, Any]], /
-    ) -> Function[P, R, Generator[R, Any, Any]]: ...
-    @overload
-    def __call__(self, raw: Callable[P, Iterator[R]], /) -> Function[P, R, Iterator[R]]: ...
-    @overload
-    def __call__(self, raw: Callable[P, R], /) -> Function[P, R, R]: ...
 
 
 async def _lookup(
@@ -267,7 +217,7 @@ class App:
             ... def fetch(url): ...
         """
         if forgotten:
-            raise InvalidError(_positional(forgotten[0], "function"))
+            raise InvalidError(misplaced(forgotten[0], "function"))
         options = Options.read(
             {
                 "name": name,
@@ -293,8 +243,8 @@ class App:
         raw, marks = unwrapped(raw)
         options = marks.applied(options)
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
-        name = _name_of(raw, options)
-        _check_fit(raw, name, options)
+        name = name_of(raw, options)
+        check_fit(raw, name, options)
         options = endpoint.checked(name, options)
         function: Function[..., Any] = Function._local(raw, name, options, self._home)
         self._take(name, function, raw)
@@ -359,7 +309,7 @@ class App:
             ...         return self.count
         """
         if forgotten:
-            raise InvalidError(_positional(forgotten[0], "cls"))
+            raise InvalidError(misplaced(forgotten[0], "cls"))
         if wrong := sorted(_OF_FUNCTIONS & others.keys()):
             raise InvalidError(
                 f"@app.cls(...) has no option {wrong[0]!r}; a class has its own name."
@@ -579,68 +529,6 @@ class App:
         """In code that refers to it, an App has the Functions that the hub knows by then."""
         known = {n: p for n, p in self._parts.items() if p._origin.id or p._origin.registering}
         return {**self.__dict__, "_parts": known, "_entrypoints": {}}
-
-
-def _positional(given: Any, what: str) -> str:
-    if callable(given) and hasattr(given, "__name__"):
-        what = "cls" if isinstance(given, type) else what
-        return f"Did you forget parentheses? Write @app.{what}() above {given.__name__!r}."
-    return f"The options of @app.{what}(...) are keywords: name them, such as image=... ."
-
-
-def _name_of(raw: Any, options: Options) -> str:
-    if isinstance(raw, Function):
-        raise InvalidError(f"{raw!r} is a Function already; decorate it once.")
-    if isinstance(raw, type):
-        raise TypeError(f"@app.function() cannot decorate class {raw.__name__!r}; use @app.cls().")
-    if not callable(raw):
-        raise TypeError(f"@app.function() decorates functions, not {type(raw).__name__!r} objects.")
-    parts = getattr(raw, "__qualname__", "").split(".")
-    if len(parts) > 1 and parts[-2] != "<locals>" and not inspect.ismethod(raw):
-        raise InvalidError(
-            f"@app.function() cannot decorate method {'.'.join(parts[-2:])!r}; "
-            "put @nbfn.method() on it and @app.cls() on the class."
-        )
-    name = options.name or str(getattr(raw, "__name__", ""))
-    if not NAME_PATTERN.fullmatch(name):
-        raise InvalidError(
-            f"{name or raw!r} cannot be a Function's name; give one: @app.function(name='...')."
-        )
-    return name
-
-
-def _check_fit(raw: Callable[..., Any], name: str, options: Options) -> None:
-    """Refuse options that this function cannot have."""
-    if options.retries is not None and generates(raw, options):
-        raise InvalidError(
-            f"Generator function {name!r} cannot have retries: its items were already handed out."
-        )
-    if options.retries is not None and options.endpoint is not None:
-        raise InvalidError(
-            f"Web function {name!r} cannot have retries: whoever asked decides whether to ask again."
-        )
-    if options.schedule is not None and generates(raw, options):
-        raise InvalidError(
-            f"{name!r} yields, so it cannot have a schedule: nobody takes its items."
-        )
-    if options.schedule is not None and (needed := _required(raw)):
-        raise InvalidError(
-            f"{name!r} has a schedule, which calls it without arguments, but needs {', '.join(needed)}: "
-            "give each a default."
-        )
-
-
-def _required(raw: Callable[..., Any]) -> list[str]:
-    named = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.KEYWORD_ONLY,
-    )
-    try:
-        parameters = inspect.signature(raw).parameters.values()
-    except (TypeError, ValueError):
-        return []  # a builtin that does not say
-    return [repr(p.name) for p in parameters if p.kind in named and p.default is p.empty]
 
 
 def _full_name(raw: Any) -> str:

@@ -72,6 +72,10 @@ def test_each_type_is_as_asserted_and_each_wrong_line_is_refused(errors: Errors,
     assert {line for file, line in errors if file == name} == set()
 
 
+def test_checkers_are_told_that_the_package_is_typed() -> None:
+    assert (ROOT / "nbfn" / "py.typed").is_file()
+
+
 def test_parameters_of_a_class_are_those_of_its_constructor(pyright: Errors) -> None:
     assert {line for file, line in pyright if file == PYRIGHT_ONLY} == set()
 
