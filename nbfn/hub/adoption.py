@@ -30,6 +30,7 @@ def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]
         if item is None:
             claim = Claim(worker, lease, attempt, (call_id, index))
             t.claims[claim.input] = t.claimed[lease] = claim
+            worker.claimed += 1
         elif item.worker is None and not item.crashes:
             item.call.turns.remove(item)
             _take_over(t, item, worker, lease, attempt)
@@ -45,6 +46,7 @@ def settle_claims(t: Tables, items: Iterable[Input]) -> None:
         if claim is None:
             continue
         t.claimed.pop(claim.lease, None)
+        claim.worker.claimed -= claim.result is None
         if claim.worker.id in t.workers:
             _take_over(t, item, claim.worker, claim.lease, claim.attempt)
             if claim.result is not None:
@@ -59,13 +61,14 @@ def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int)
         pool.idle.pop(worker.id, None)
         pool.busy += 1
         worker.state = "busy"
-    pool.ready.pop(worker.id, None)
     t.unclaimed.discard(item)
     item.worker, item.lease, item.attempt = worker, lease, attempt
     item.status = InputStatus.RUNNING
     worker.leases[lease] = item
     item.began = t.now
     worker.ran += 1
+    if pool.ahead or not pool.admits(worker):
+        pool.ready.pop(worker.id, None)
     pool.leased += 1
     item.call.running += 1
     if item.call.cancelled:  # and the hub before this one did not live to see the end of it
@@ -76,3 +79,6 @@ def _forget_claims(t: Tables, worker: Worker) -> None:
     for claim in [claim for claim in t.claims.values() if claim.worker is worker]:
         t.claims.pop(claim.input, None)
         t.claimed.pop(claim.lease, None)
+        worker.claimed -= claim.result is None
+    if t.workers.get(worker.id) is worker:
+        leases.freed(t, worker)

@@ -55,6 +55,7 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
             if claim is None:
                 t.emit(Discard(payload))  # fenced: somebody else answers for that input
             else:
+                worker.claimed -= claim.result is None
                 claim.result = (lease, status, payload, duration)
             continue
         if status != InputStatus.TERMINATED:

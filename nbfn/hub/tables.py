@@ -150,6 +150,7 @@ class Worker:
     """One worker process as the hub sees it."""
 
     __slots__ = (
+        "claimed",
         "confirm_due",
         "confirmed",
         "durable",
@@ -195,6 +196,7 @@ class Worker:
         self.overdue = False  # ... because its input ran over the time limit
         self.lent = 0  # calls that its inputs made and wait for
         self.lending = False  # it has no room, and some of what it runs only waits
+        self.claimed = 0  # inputs that it runs since the hub before, and nobody has told of yet
         self.gpus: tuple[str, ...] = ()  # set aside for it
         self.watched = False  # a time-limit timer is set
 
@@ -308,7 +310,7 @@ class Pool:
             running = len({item.batch or item.lease for item in worker.leases.values()})
         else:
             running = len(worker.leases)
-        return self.most_at_once - running
+        return self.most_at_once - running - worker.claimed
 
     def admits(self, worker: Worker) -> bool:
         """Whether a worker may be given inputs: what `ready` holds."""

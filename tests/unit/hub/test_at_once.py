@@ -9,7 +9,7 @@ from nbfn.hub import events as e
 from nbfn.hub import overview
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Batching, Method
-from tests.unit.hub.world import FAILURE, FakeWorker, World
+from tests.unit.hub.world import FAILURE, PYTHON, FakeWorker, World
 
 
 def loads(world: World) -> list[int]:
@@ -298,3 +298,32 @@ def test_looking_at_a_function_makes_no_pool() -> None:
     tables.pools.clear()
     assert overview.counters(tables, tables.registry.functions[f]).headroom == 60
     assert not tables.pools
+
+
+def test_what_a_worker_runs_since_the_hub_before_takes_its_room() -> None:
+    world = World()
+    f = world.register(at_once=(3, 3), max_containers=1)
+    running = [(lease, "fc-old", index, 1) for index, lease in enumerate((7, 8))]
+    world.put(e.WorkerJoined("wk-old", 1, PYTHON, f, 1, running))
+    tables = world.state.tables
+    world.call("fc-new", f, 5)
+    assert len(tables.workers["wk-old"].leases) == 1
+    old = [(0, "fc-old:0"), (1, "fc-old:1")]
+    world.put(e.CallPut("cl-1", "fc-old", f, 0, "map", old, closed=True, resent=True))
+    assert len(tables.workers["wk-old"].leases) == 3
+    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "fc-old:0", 0.1)]))
+    assert world.outcomes["fc-old", 0].payload == "fc-old:0"
+    assert len(tables.workers["wk-old"].leases) == 3
+
+
+def test_a_claim_that_nobody_tells_of_gives_its_room_back() -> None:
+    world = World()
+    f = world.register(at_once=(2, 2), max_containers=1)
+    world.put(e.WorkerJoined("wk-old", 1, PYTHON, f, 1, [(7, "fc-old", 0, 1), (8, "fc-old", 1, 1)]))
+    world.call("fc-new", f, 5)
+    worker = world.state.tables.workers["wk-old"]
+    assert not worker.leases
+    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "x", 0.1)]))
+    assert len(worker.leases) == 1
+    world.wait(61.0)
+    assert len(worker.leases) == 2

@@ -1,4 +1,4 @@
-"""at_most_once when hub, workers and client are killed (promise P6), and a crash beside others (F33)."""
+"""Inputs that may run once (promise P6), and inputs that run at once (F33), when hub and workers die."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nbfn.discovery import is_running, read_connection_file
 from nbfn.exception import WorkerCrashed, WorkerLost
 from tests.conftest import wait_until
 
-app = nbfn.App("at-most-once")
+app = nbfn.App("crew-faults")
 
 
 @app.function(at_most_once=True, max_containers=1)
@@ -96,3 +96,29 @@ def test_f33_of_ten_at_once_only_the_one_that_crashes_fails(home: Path, tmp_path
     assert isinstance(found[7], WorkerCrashed)
     assert found[7].signal == signal.SIGSEGV
     assert len(list(tmp_path.glob("7.*"))) == 2
+
+
+@app.function(max_containers=1)
+@nbfn.concurrent(max_inputs=3)
+async def stays(folder: str, x: int) -> int:
+    import asyncio
+
+    Path(folder, f"{x}.{time.monotonic_ns()}").touch()
+    while not Path(folder, "go").exists():
+        await asyncio.sleep(0.01)
+    return x
+
+
+def test_inputs_at_once_outlive_their_hub_and_no_more_run_than_may(
+    home: Path, tmp_path: Path
+) -> None:
+    calls = [stays.spawn(str(tmp_path), x) for x in range(4)]
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
+    kill_hub()
+    calls.append(stays.spawn(str(tmp_path), 4))
+    stats = stays.get_current_stats()
+    assert stats.num_total_runners <= 1
+    assert len(list(tmp_path.iterdir())) == 3
+    (tmp_path / "go").touch()
+    assert [call.get(30) for call in calls] == list(range(5))
+    assert sorted(p.name[0] for p in tmp_path.glob("?.*")) == ["0", "1", "2", "3", "4"]
