@@ -146,8 +146,9 @@ def _is_what_runs(module: types.ModuleType, text: bytes) -> bool:
         codes = set(_codes(compile(text, str(module.__file__), "exec", dont_inherit=True)))
     except (SyntaxError, ValueError):
         return False
+    names = {code.co_qualname for code in codes}  # a reload leaves what the file no longer has
     return all(
-        thing.__code__ in codes
+        thing.__code__ in codes or thing.__code__.co_qualname not in names
         for thing in vars(module).values()
         if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == module.__file__
     )

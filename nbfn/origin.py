@@ -22,8 +22,9 @@ from nbfn.client import Client, attached
 from nbfn.config import default_environment
 from nbfn.definition import Home, Live, variant_digest
 from nbfn.exception import InvalidError
+from nbfn.modules import local_modules
 from nbfn.session import this_environment
-from nbfn.snapshot import HANDLES, Snapshot
+from nbfn.snapshot import HANDLES, Snapshot, handles_in
 from nbfn.source import helpers
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, FunctionInfo, Message, Variant
@@ -176,11 +177,14 @@ class Written(Origin):
         found = [value._origin for _, kind, value in snapshot.found if kind in HANDLES]
         others = [origin for origin in found if origin is not self]
         await self._register_others(others)
-        self._registering = True
+        by_the_way = _beside()
+        for origin in (self, *by_the_way):
+            origin._registering = True
         try:
             payload, modules = capture.dump(self.name, self.raw, snapshot)
         finally:
-            self._registering = False
+            for origin in (self, *by_the_way):
+                origin._registering = False
         definition = self._describe(payload=payload, carrier=client.carrier.durable)
         # After its digest was taken: a comment in a helper's cell makes no other version.
         texts = helpers(snapshot, definition.filename)
@@ -208,6 +212,21 @@ class Written(Origin):
             f"{self.shown} cannot be sent before the hub knows it. "
             "Call its hydrate() first, or call it once."
         )
+
+
+def _beside() -> list[Written]:
+    """Return what the user's modules have and the hub does not know: it goes along with them as a name.
+
+    What a function calls is registered before it; the rest of a module need not be.
+    """
+    handles = [handle for module in local_modules() for handle in handles_in(module)]
+    bases = (getattr(handle._origin, "base", handle._origin) for handle in handles)  # of variants
+    origins = {id(found): found for found in bases}
+    return [
+        found
+        for found in origins.values()
+        if isinstance(found, Written) and found.state is None and not found.registering
+    ]
 
 
 class Elsewhere(Origin):

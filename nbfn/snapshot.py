@@ -119,7 +119,9 @@ class Snapshot:
                 return
             module, value = value, vars(value).get(attribute, _MISSING)
         self._names.append((vars(module), attributes[-1], value))
-        if isinstance(value, _WITH_CODE) and by_value(value):
+        if _kind(value, "") in HANDLES:
+            self._note(f"{module.__name__}.{attributes[-1]}", "global", value, seen)
+        elif isinstance(value, _WITH_CODE) and by_value(value):
             self._walk(value, seen)
 
     def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
@@ -190,6 +192,11 @@ def _kind(value: Any, otherwise: str) -> str:
     if type(value).__module__ == "nbfn" and type(value).__name__ in HANDLES:
         return type(value).__name__
     return otherwise
+
+
+def handles_in(module: types.ModuleType) -> list[Any]:
+    """Return the Functions and classes of Apps that a module has."""
+    return [value for value in list(vars(module).values()) if _kind(value, "") in HANDLES]
 
 
 def type_name(value: Any) -> str:

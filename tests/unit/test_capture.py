@@ -266,6 +266,13 @@ def test_a_file_that_was_only_touched_or_was_reloaded_is_not_told(local_module: 
     modules.warn_of_changes([local_module])
 
 
+def test_what_a_reload_left_of_an_older_file_is_no_change(local_module: Any) -> None:
+    _edit(local_module, "def thrice(x):\n    return 3 * x\n")
+    importlib.reload(local_module)
+    assert local_module.twice(1) == 2
+    modules.warn_of_changes([local_module])
+
+
 def test_what_autoreload_changed_is_noticed(local_module: Any) -> None:
     from IPython.extensions.autoreload import superreload
 

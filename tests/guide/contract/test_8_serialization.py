@@ -194,6 +194,24 @@ def test_a_module_beside_the_notebook_goes_along(own_module: Any) -> None:
     assert f.remote(1) == 2
 
 
+def test_functions_of_a_module_beside_the_notebook_are_called_and_the_others_need_not_be_known(
+    own_module: Any,
+) -> None:
+    edit(
+        own_module,
+        "import nbfn\napp = nbfn.App('beside')\n"
+        "@app.function()\ndef used(x): return x + 1\n"
+        "@app.function()\ndef unused(x): return x\n",
+    )
+    beside = importlib.reload(own_module)
+    space: dict[str, Any] = {"__name__": "__main__", "beside": beside, "used": beside.used}
+    exec("def by_module(x):\n    return beside.used.remote(x)\n", space)
+    exec("def by_name(x):\n    return used.remote(x)\n", space)
+    assert app.function(name="by-module")(space["by_module"]).remote(1) == 2
+    assert app.function(name="by-name")(space["by_name"]).remote(2) == 3
+    assert not beside.unused.is_hydrated
+
+
 def test_one_that_was_reloaded_makes_a_new_version(own_module: Any) -> None:
     beside = own_module
     space: dict[str, Any] = {"__name__": "__main__", "beside": beside}
@@ -261,11 +279,18 @@ def test_over_16_mib_it_is_refused_with_what_is_large(monkeypatch: pytest.Monkey
 # --- versions ------------------------------------------------------------------------------------
 
 
+def deployed() -> Function[..., Any, Any]:
+    """Deploy a Function and return it as another notebook has it."""
+    deploying = nbfn.App("versions")
+    deploying.function(name="doubled")(twice)
+    deploying.deploy()
+    return Function.from_name("versions", "doubled")
+
+
 def test_a_function_of_another_python_is_a_version_error_that_names_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    app.deploy()
-    far = Function.from_name("serialized", "doubled")
+    far = deployed()
     ours = session.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, "3.99", ours.cloudpickle)
     monkeypatch.setattr(origin, "this_environment", lambda: other)
@@ -276,8 +301,7 @@ def test_a_function_of_another_python_is_a_version_error_that_names_both(
 def test_a_function_of_another_cloudpickle_warns_and_names_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    app.deploy()
-    far = Function.from_name("serialized", "doubled")
+    far = deployed()
     ours = session.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, ours.python, "9.0.1")
     monkeypatch.setattr(origin, "this_environment", lambda: other)
