@@ -171,6 +171,11 @@ class Client(Session):
         Raises:
             NotFoundError: If there is no such App, or the version is not kept.
         """
+        if version == 0:  # named, so that a hub that is asked again means the same
+            now: messages.AppFound = await self.request(
+                lambda number: messages.FindApp(number, app_id)
+            )
+            version = now.app.version - 1
         answer: messages.AppFound = await self.request(
             lambda number: messages.Rollback(
                 number, app_id, version, strategy, by, nbfn.__version__

@@ -94,6 +94,10 @@ class Run(Generic[A]):
             await self._end()
             raise
         output.say(f"{output.DONE} Created objects.")
+        if self._interactive:
+            output.say(
+                "  Workers have no terminal here: input() and breakpoint() do not reach you."
+            )
         return self._app
 
     def _check(self) -> None:

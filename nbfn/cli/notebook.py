@@ -13,6 +13,7 @@ import ast
 import json
 import linecache
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -23,18 +24,26 @@ from nbfn.exception import InvalidError
 _OURS = re.compile(r"%%(?:remote|nbfn)\b(.*)")
 
 
-def load(file: Path) -> ModuleType:
-    """Run a notebook's code cells.
+def read(file: Path) -> list[str]:
+    """Return the text of a notebook's code cells.
 
     Raises:
         InvalidError: If the file is no notebook.
-        Exception: What a cell raises.
     """
     try:
         cells = json.loads(file.read_text("utf-8"))["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidError(f"{file} is not a notebook: {error!r}.") from None
+
+
+def run(file: Path, sources: Sequence[str]) -> ModuleType:
+    """Run a notebook's code cells and return the module that they make.
+
+    Raises:
+        InvalidError: If a ``%%remote`` cell is wrong.
+        Exception: What a cell raises.
+    """
     name = re.sub(r"\W+", "_", file.stem).strip("_") or "notebook"
     if name[0].isdigit():
         name = f"_{name}"

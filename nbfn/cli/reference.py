@@ -6,13 +6,16 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
+
 from nbfn.app import App
-from nbfn.cli import notebook
+from nbfn.cli import failure, notebook
 from nbfn.cls import Cls
 from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import InvalidError, NotFoundError
@@ -132,12 +135,15 @@ def load(text: str, *, as_module: bool = False) -> Reference:
     Raises:
         NotFoundError: If there is no such file or module.
         InvalidError: If the file is of another kind.
-        Exception: What the code raises.
+        click.exceptions.Exit: If the code raises; its traceback is printed.
     """
     where, _, names = text.partition("::")
     path = tuple(names.split(".")) if names else ()
     if as_module:
-        return Reference(text, _module(where), path)
+        _look_first_in(Path.cwd())
+        if importlib.util.find_spec(where.partition(".")[0]) is None:
+            raise NotFoundError(f"There is no module {where}.")
+        return Reference(text, _imported(importlib.import_module, where), path)
     file = Path(where)
     if file.suffix not in (".py", ".ipynb"):
         hint = f" For a module: -m {text}." if not file.exists() else ""
@@ -145,21 +151,23 @@ def load(text: str, *, as_module: bool = False) -> Reference:
     if not file.is_file():
         raise NotFoundError(f"There is no file {where}.")
     _look_first_in(file.resolve().parent)
-    made = notebook.load(file) if file.suffix == ".ipynb" else _file(file.resolve())
-    return Reference(text, made, path)
+    if file.suffix == ".ipynb":
+        return Reference(text, _imported(notebook.run, file, notebook.read(file)), path)
+    return Reference(text, _imported(_file, file.resolve()), path)
+
+
+def _imported(how: Callable[..., ModuleType], *what: Any) -> ModuleType:
+    try:
+        return how(*what)
+    except Exception as error:  # noqa: BLE001 - the user's own
+        failure.show(error)
+        raise click.exceptions.Exit(1) from None
 
 
 def _look_first_in(folder: Path) -> None:
     """Import from here, as `python` does of a script's folder."""
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
-
-
-def _module(name: str) -> ModuleType:
-    _look_first_in(Path.cwd())
-    if importlib.util.find_spec(name.partition(".")[0]) is None:
-        raise NotFoundError(f"There is no module {name}.")
-    return importlib.import_module(name)
 
 
 def _file(file: Path) -> ModuleType:

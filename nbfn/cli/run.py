@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 
 from nbfn import observe, output, sync
 from nbfn.app import App
-from nbfn.cli import arguments, reference
+from nbfn.cli import arguments, failure, reference
 from nbfn.cli.arguments import Given, Parameters
 from nbfn.cli.reference import Method
 from nbfn.cli.table import env_option
@@ -25,6 +24,8 @@ from nbfn.exception import InvalidError
 from nbfn.lifecycle import methods
 from nbfn.output import Output
 from nbfn.wire.messages import Emission
+
+_INTERRUPTED = object()
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -68,6 +69,7 @@ def run(
     call = prepared(target, words)
     if call is None:
         return 0
+    result: Any = _INTERRUPTED
     with (
         output.to(Output(sys.stderr, quiet=quiet)),
         _observed(timestamps=timestamps),
@@ -76,8 +78,10 @@ def run(
         try:
             result = call()
         except Exception as error:  # noqa: BLE001 - the user's own
-            show_error(error)
+            failure.show(error)
             return 1
+    if result is _INTERRUPTED:  # by Ctrl-C, which ends the App and no more
+        return 130
     if write_result is not None:
         _write(write_result, result)
     return 0
@@ -131,14 +135,6 @@ def _call(target: Any, given: list[Given]) -> Any:
         return target.remote(*args, **kwargs)
     result = target(*args, **kwargs)
     return asyncio.run(result) if inspect.iscoroutine(result) else result
-
-
-def show_error(error: BaseException) -> None:
-    """Print an error of the user's code, without the frames of the command line around it."""
-    inner = error.__traceback__
-    while inner is not None and f"{__package__}." in f"{inner.tb_frame.f_globals.get('__name__')}.":
-        inner = inner.tb_next
-    traceback.print_exception(error.with_traceback(inner or error.__traceback__))
 
 
 def _write(path: Path, result: Any) -> None:

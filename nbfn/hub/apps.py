@@ -239,6 +239,11 @@ def app_begun(t: Tables, event: AppBegun) -> None:
     if problem := _closed(t, event.app_id, event.environment_name):
         t.emit(Refuse(event.client, event.request, "not_found", problem))
         return
+    known = t.registry.apps.get(event.app_id)
+    if known is not None and (known.deployed or known.owner != event.client):
+        text = f"App {event.app_id} is somebody else's."
+        t.emit(Refuse(event.client, event.request, "conflict", text))
+        return
     app = t.registry.begin(event.app_id, event.name, event.environment_name, event.client)
     app.scoped, app.detached = True, event.detached
     app.tags = dict(event.tags)

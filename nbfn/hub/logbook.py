@@ -34,6 +34,8 @@ MOST_OF_CALL, CALLS_COUNTED = 4 * 1024 * 1024, 10_000
 LONGEST_LINE = 64 * 1024
 #: Lines and characters in one answer.
 LINES_TOLD, CHARACTERS_TOLD = 1000, 2 * 1024 * 1024
+#: Seconds that an answer may take while there is nothing to tell, and the largest number that SQLite knows.
+LONGEST_WAIT, LARGEST = 60.0, 2**63 - 1
 #: Seconds between two looks for lines that are too old, and the part that goes when there are too many.
 SWEEP_EVERY, SWEPT = 60.0, 0.1
 
@@ -107,7 +109,8 @@ class Logbook:
 
     def ask(self, client: str, query: GetLogs, *, ended: bool) -> None:
         """Have a question answered, after all that was written before it."""
-        self._queue.put(_Asked(client, query, ended, time.monotonic() + min(query.wait, 60.0)))
+        patience = query.wait if 0.0 <= query.wait <= LONGEST_WAIT else 0.0
+        self._queue.put(_Asked(client, query, ended, time.monotonic() + patience))
 
     def answers(self) -> list[tuple[str, Logs]]:
         """Return what is to be said, and to whom."""
@@ -141,7 +144,7 @@ class Logbook:
                 _log.warning("%s cannot be written (%s)", self._path, error)
                 self._rows.clear()
                 for one in asked:
-                    self._say(one, [], one.query.after)
+                    self._say(one, [], 0)
         connection.close()
 
     def _open(self) -> sqlite3.Connection:
@@ -289,12 +292,12 @@ class Logbook:
     def _find(self, connection: sqlite3.Connection, query: GetLogs) -> tuple[list[LogLine], int]:
         where, values = _conditions(query)
         (newest,) = connection.execute("SELECT IFNULL(MAX(id), 0) FROM logs").fetchone()
-        after = query.after
-        if query.tail:
+        after, tail = (min(max(number, 0), LARGEST) for number in (query.after, query.tail))
+        if tail:
             first = (
                 f"SELECT MIN(id) FROM (SELECT id FROM logs WHERE {where} ORDER BY id DESC LIMIT ?)"  # noqa: S608
             )
-            (found,) = connection.execute(first, (*values, query.tail)).fetchone()
+            (found,) = connection.execute(first, (*values, tail)).fetchone()
             after = newest if found is None else found - 1
         rows = connection.execute(
             "SELECT id, at, source, app, function, call, number, worker, message FROM logs "  # noqa: S608

@@ -259,6 +259,33 @@ def test_run_help_lists_the_parameters(run: Run, program: Path) -> None:
     assert "[small|large]" in ran.out
 
 
+@pytest.mark.parametrize("command", ["run", "deploy"])
+def test_code_that_cannot_be_imported_is_shown_with_its_line(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    ran = run(command, str(write(tmp_path / "unimportable.py", "x = 1\n1 / 0\n")))
+    assert ran.code == 1
+    assert "unimportable.py" in ran.err
+    assert "line 2" in ran.err
+    assert "nbfn/cli" not in ran.err
+
+
+def test_an_interrupted_run_stops_its_app_and_exits_with_130(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = """
+        import nbfn
+        app = nbfn.App("interrupted-run")
+        @app.local_entrypoint()
+        def main(): raise KeyboardInterrupt
+    """
+    ran = run("run", "-w", "out", str(write(tmp_path / "interrupted.py", program)))
+    assert ran.code == 130
+    rows = [row for row in Client.attach().apps() if row.name == "interrupted-run"]
+    assert [row.state for row in rows] == ["stopped"]
+
+
 def test_run_imports_a_module_with_m(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

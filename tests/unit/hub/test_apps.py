@@ -251,6 +251,14 @@ def test_a_stopped_run_takes_no_more_functions(world: Apps) -> None:
         world.answered(e.FunctionPut("cl-1", 6, "demo", app.id, "", definition("g")))
 
 
+def test_nobody_takes_over_somebody_elses_app(world: Apps) -> None:
+    deployed = world.deploy(world.stage())
+    for app_id in (deployed.id, run(world).id):
+        with pytest.raises(LookupError, match="somebody else's"):
+            world.answered(e.AppBegun("cl-2", 1, app_id, "", "", False))
+    assert (deployed.scoped, world.state_of(deployed)) == (False, "deployed")
+
+
 def test_stopped_apps_are_forgotten_in_the_end(world: Apps) -> None:
     for number in range(STOPPED_KEPT + 3):
         app = world.answered(e.AppBegun("cl-1", 1, f"ap-{number:04d}", "", "", False))

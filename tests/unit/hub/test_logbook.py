@@ -80,6 +80,14 @@ def test_long_answers_come_in_pages(opened: Opened) -> None:
     assert opened.lines(tail=2) == ["2498\n", "2499\n"]
 
 
+def test_numbers_without_sense_harm_nothing(opened: Opened) -> None:
+    opened.write("line\n")
+    nan = float("nan")
+    opened.ask(ended=False, after=2**64 - 1, tail=-5, since=nan, until=-1.0, wait=nan)
+    opened.ask(ended=False, after=-7, tail=2**64 - 1, wait=float("inf"))
+    assert opened.lines() == ["line\n"]
+
+
 def test_who_waits_is_answered_when_there_is_something(opened: Opened) -> None:
     opened.book.ask("cl-1", GetLogs(7, wait=60.0, call="fc-1"), ended=False)
     opened.write("for others\n", call="fc-2")
