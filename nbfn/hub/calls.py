@@ -154,6 +154,9 @@ def _add(
     """Add inputs to a call that is known; of those that are told again only the unknown ones."""
     if resent:
         inputs = _unknown(t, call, inputs)
+    elif inputs and inputs[0][0] < call.next_index:
+        # Told on a connection that broke, read only after they were told again on the next.
+        inputs = [(index, payload) for index, payload in inputs if index >= call.next_index]
     if call.durable and (inputs or (closed and not call.closed)):
         t.emit(saved(call, inputs, closed=closed))
     put_inputs(t, call, inputs, closed=closed, resent=resent)

@@ -53,7 +53,7 @@ class Account:
     """All inputs of one client thread."""
 
     told: dict[str, Told] = field(default_factory=dict)
-    spawned: list[tuple[str, str]] = field(default_factory=list)  # (key, call id)
+    spawned: list[tuple[str, str, int]] = field(default_factory=list)  # (key, call id, index)
     trouble: list[str] = field(default_factory=list)
 
 
@@ -76,17 +76,16 @@ class Caller(threading.Thread):
         self._count = 0
 
     def run(self) -> None:
-        ways = [self._remote, self._remote, self._map, self._spawn]
+        ways = [self._remote, self._remote, self._map, self._spawn, self._spawn_map]
         while not self._until():
             way = self._random.choice(ways)
             try:
                 way()
             except Exception as error:
                 self.account.trouble.append(f"{self.name} {way.__name__}: {error!r}")
-        for key, call_id in self.account.spawned:
-            self._take(
-                key, lambda call_id=call_id: nbfn.FunctionCall.from_id(call_id).get(timeout=60)
-            )
+        for key, call_id, index in self.account.spawned:
+            call = nbfn.FunctionCall.from_id(call_id)
+            self._take(key, lambda call=call, index=index: call.get(timeout=60, index=index))
 
     def _arguments(self) -> tuple[Path, str, float, bytes]:
         self._count += 1
@@ -119,7 +118,13 @@ class Caller(threading.Thread):
 
     def _spawn(self) -> None:
         arguments = self._arguments()
-        self.account.spawned.append((arguments[1], work.spawn(*arguments).object_id))
+        self.account.spawned.append((arguments[1], work.spawn(*arguments).object_id, 0))
+
+    def _spawn_map(self) -> None:
+        given = [self._arguments() for _ in range(self._random.randint(2, 60))]
+        call = work.spawn_map(*zip(*given, strict=True))
+        for index, arguments in enumerate(given):
+            self.account.spawned.append((arguments[1], call.object_id, index))
 
     def _map(self) -> None:
         given = [self._arguments() for _ in range(self._random.randint(2, 120))]

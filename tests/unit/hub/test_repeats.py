@@ -120,3 +120,15 @@ def test_a_worker_may_say_hello_twice() -> None:
         world.check()
     world.settle()
     assert set(world.runs.values()) == {1}
+
+
+def test_inputs_of_a_broken_connection_that_are_read_late_do_not_run_twice() -> None:
+    world = NoisyWorld()
+    function = world.register()
+    first, second = [(0, "a"), (1, "b")], [(2, "c"), (3, "d")]
+    world.put(e.CallPut("cl-1", "map", function, 0, "map", first, closed=False))
+    again = e.CallPut("cl-1", "map", function, 0, "map", first + second, closed=True, resent=True)
+    world.put(again)
+    world.put(e.InputsPut("cl-1", "map", second, closed=True))
+    world.settle()
+    assert world.runs == {("map", index): 1 for index in range(4)}
