@@ -6,6 +6,7 @@ A variant is bound at the hub when it is first used, and again whenever what it 
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,15 @@ import msgspec
 
 from nbfn.client import Client
 from nbfn.definition import Live
-from nbfn.exception import InvalidError, SerializationError
+from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.origin import Elsewhere, Origin, Written, by_id
 from nbfn.parameters import check_size, encoded, only_keywords
 from nbfn.variant import applied
 from nbfn.wire.messages import Payload, Variant
+
+#: Values of any size, and of types whose repr fails, as they are shown in names.
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,8 @@ class Supplied:
         return payload, f"({self})"
 
     def __str__(self) -> str:
-        named = (f"{name}={value!r}" for name, value in self.kwargs.items())
-        return ", ".join([*map(repr, self.args), *named])
+        named = (f"{name}={_short.repr(value)}" for name, value in self.kwargs.items())
+        return ", ".join([*map(_short.repr, self.args), *named])
 
 
 class Varied(Origin):
@@ -100,10 +105,15 @@ class Varied(Origin):
         """See `Origin.live`."""
         __tracebackhide__ = True
         base = await self.base.live()
-        if self._state is None or self._over is not base:
-            self._state = await self._bind(base)
-            self._over = base
-        return self._state
+        state = self._state
+        if state is None or self._over is not base:
+            try:
+                state = await self._bind(base)
+            except NotFoundError:  # its App was stopped, and perhaps deployed anew
+                base = await self.base.again()
+                state = await self._bind(base)
+            self._state, self._over = state, base
+        return state
 
     async def again(self) -> Live:
         """See `Origin.again`."""

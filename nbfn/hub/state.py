@@ -177,6 +177,9 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
         message = f"No function has the id {event.function!r}."
         t.emit(Refuse(event.client, event.request, "not_found", message))
         return
+    if t.registry.apps[base.app_id].final:
+        t.emit(Refuse(event.client, event.request, "not_found", t.registry.refusal(base, 0)))
+        return
     if base.base:
         message = f"{base.name!r} is a variant itself; make one of the Function it was made of."
         t.emit(Refuse(event.client, event.request, "invalid", message))

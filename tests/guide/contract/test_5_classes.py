@@ -740,6 +740,42 @@ def test_a_redeploy_is_picked_up_by_handles() -> None:
     assert handle.g.remote() == 4
 
 
+def test_handles_find_the_successor_of_a_stopped_app() -> None:
+    def deployed(said: str) -> nbfn.App:
+        one = nbfn.App("succeeded")
+
+        @one.cls()
+        class Thing:
+            x: int = nbfn.parameter(default=0)
+
+            @nbfn.method()
+            def f(self) -> str:
+                return f"{said} {self.x}"
+
+        return one.deploy()
+
+    first = deployed("old")
+    found = nbfn.Cls.from_name("succeeded", "Thing")
+    handle, late = found(x=1), found(x=2)
+    assert handle.f.remote() == "old 1"
+    assert first.app_id is not None
+    nbfn.Client.attach().stop_app(first.app_id)
+    with pytest.raises(NotFoundError):
+        late.f.remote()
+    deployed("new")
+    assert late.f.remote() == "new 2"
+    assert handle.f.remote() == "new 1"
+
+
+def test_values_of_any_size_and_kind_are_shown_short() -> None:
+    class Shy:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    assert len(repr(Model(name="x" * 1000))) < 80
+    assert "Shy" in repr(Model(name=Shy()))
+
+
 def _g(self: Any) -> int:
     return int(self.x) + 1
 
