@@ -181,6 +181,16 @@ function FunctionItem({
           <span>{trans.__('p50 %1', duration(row.p50))}</span>
         )}
       </div>
+      {row.web_url && (
+        <a
+          className="jp-nbfn-url"
+          href={row.web_url}
+          target="_blank"
+          rel="noopener noreferrer"
+        >
+          {trans.__('Open the endpoint')}
+        </a>
+      )}
       {row.waiting_for && (
         <div className="jp-nbfn-waiting">{row.waiting_for}</div>
       )}

@@ -35,6 +35,8 @@ export interface IFunctionRow {
   scaledown_window: number;
   p50: number | null;
   waiting_for: string | null;
+  /** Where a web endpoint answers. */
+  web_url: string | null;
 }
 
 export interface ICallRow {

@@ -394,10 +394,13 @@ class Broker:
             request,
             tables.revision,
             speech.replace(self._about, uptime=round(tables.now - self._started, 1)),
-            tuple(m.FunctionRow(**row) for row in overview.functions(tables)),
+            tuple(self._function_row(**row) for row in overview.functions(tables)),
             tuple(m.CallRow(**row) for row in overview.calls(tables)),
             tuple(m.WorkerRow(**row, memory=memory_of(row["pid"])) for row in rows),
         )
+
+    def _function_row(self, *, label: str | None, **row: Any) -> m.FunctionRow:
+        return m.FunctionRow(**row, web_url=self._web.url(label) if label else None)
 
     def _answer_from_disk(self, stored: StoredCall | StoredGraph) -> None:
         if isinstance(stored, StoredGraph):

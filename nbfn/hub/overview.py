@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn.hub import sizing
+from nbfn.hub import endpoints, sizing
 from nbfn.hub.records import AppRecord
 from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.tables import Call, Pool, Tables, at_once, largest_batch
@@ -134,6 +134,7 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
         "scaledown_window": settings.scaledown_window,
         "p50": statistics.median(durations) if durations else None,
         "waiting_for": (pool.waiting_for or None) if pool else None,
+        "label": endpoints.labels_of(record, record.definition).get(""),
     }
 
 

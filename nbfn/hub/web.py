@@ -80,6 +80,10 @@ class GatewayProcess:
         label = info.endpoint.label if info.endpoint is not None else ""
         return msgspec.structs.replace(info, web_url=self._base + label)
 
+    def url(self, label: str) -> str | None:
+        """Return the URL of a label; None when nothing listens."""
+        return self._base + label if self._base else None
+
     def look(self) -> None:
         """Start the gateway if it should run and does not."""
         if self._socket is None:

@@ -1023,6 +1023,7 @@ class FunctionRow(Struct, frozen=True, gc=False):
     scaledown_window: float
     p50: float | None = None
     waiting_for: str | None = None
+    web_url: str | None = None  # of a web endpoint
 
 
 class CallRow(Struct, frozen=True, gc=False):

@@ -66,6 +66,14 @@ describe('a function', () => {
     expect(row.textContent).toContain('at its limit of 10 workers');
   });
 
+  it('links to where it answers, if it is a web endpoint', () => {
+    const links = screen.getAllByRole<HTMLAnchorElement>('link');
+    expect(links.map(link => link.href)).toEqual([
+      'http://127.0.0.1:40001/bm90IGEgc2VjcmV0/churn-embed'
+    ]);
+    expect(links[0].rel).toContain('noopener');
+  });
+
   it('has a warm stepper', async () => {
     const stepper = screen.getByRole<HTMLInputElement>('spinbutton', {
       name: 'Warm workers of square'

@@ -625,6 +625,12 @@ def test_a_url_names_app_and_function_and_an_ephemeral_app_says_dev() -> None:
     assert greet.web_url == greet.get_web_url()
 
 
+def test_the_overview_has_the_url() -> None:
+    url = url_of(greet)
+    rows = {row.name: row for row in nbfn.Client.attach().overview().functions}
+    assert rows["greet"].web_url == url
+
+
 def test_get_web_url_has_an_aio_form() -> None:
     assert asyncio.run(greet.get_web_url.aio()) == greet.web_url
 
