@@ -124,6 +124,7 @@ def test_a_worker_may_say_hello_twice() -> None:
 
 def test_inputs_of_a_broken_connection_that_are_read_late_do_not_run_twice() -> None:
     world = NoisyWorld()
+    world.wait(5.0)  # no input waits for a worker of the hub before
     function = world.register()
     first, second = [(0, "a"), (1, "b")], [(2, "c"), (3, "d")]
     world.put(e.CallPut("cl-1", "map", function, 0, "map", first, closed=False))
