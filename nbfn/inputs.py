@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -20,8 +21,9 @@ from collections.abc import (
 )
 from typing import Any, TypeVar
 
-from nbfn.session import guarded
 from nbfn.sync import Stream
+
+logger = logging.getLogger("nbfn.client")
 
 T = TypeVar("T")
 
@@ -124,22 +126,31 @@ class Inputs:
                 interrupt()
         for iterable in self._iterables:
             if isinstance(iterable, Stream):
-                guarded(iterable.close)
+                _quietly(iterable.close)
 
     def close(self) -> None:
         """Let generators among them run their ``finally``."""
         for iterator in self._iterators:
             if isinstance(iterator, AsyncGenerator):
-                with contextlib.suppress(concurrent.futures.CancelledError, asyncio.CancelledError):
-                    guarded(self._await, _close(iterator), CLOSING)
+                _quietly(self._await, _close(iterator), CLOSING)
             elif isinstance(iterator, Generator):  # nothing else: an open file is to be read on
-                guarded(iterator.close)
+                _quietly(iterator.close)
         self._iterators = []
         self._interrupt = None
         if self._own is not None:
-            guarded(self._own.run_until_complete, self._own.shutdown_asyncgens())
+            _quietly(self._own.run_until_complete, self._own.shutdown_asyncgens())
             self._own.close()
             self._own = None
+
+
+def _quietly(close: Callable[..., object], *args: object) -> None:
+    """Close something of the caller's, who may have left: trouble is logged."""
+    try:
+        close(*args)
+    except (concurrent.futures.CancelledError, asyncio.CancelledError):
+        pass  # its loop has ended, and with it what ran there
+    except Exception:
+        logger.exception("An iterable of inputs could not be closed")
 
 
 def _only_async(iterable: object) -> bool:

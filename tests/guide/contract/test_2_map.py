@@ -488,6 +488,22 @@ def test_leaving_an_async_loop_closes_the_input_generator(kind: str) -> None:
     assert asyncio.run(asyncio.wait_for(cell(), 10)).ended.is_set()
 
 
+def test_an_input_generator_that_fails_when_closed_is_told_to_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def inputs() -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            raise LookupError("cannot close")
+
+    with caplog.at_level(logging.ERROR, "nbfn.client"):
+        for _ in square.map(inputs()):
+            break
+        wait_until(lambda: "could not be closed" in caplog.text)
+    assert "cannot close" in caplog.text
+
+
 def test_leaving_while_an_async_input_is_awaited_does_not_hang() -> None:
     ended = threading.Event()
 
