@@ -347,7 +347,8 @@ def _later(seconds: float, action: Any) -> None:
 
 
 def _by_code(base: type[Error]) -> dict[str, type[Error]]:
-    found = {base.code: base}
+    # A class that only inherits its code, a user's say, must not come back in place of ours.
+    found = {base.code: base} if "code" in vars(base) else {}
     for child in base.__subclasses__():
         found |= _by_code(child)
     return found

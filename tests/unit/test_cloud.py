@@ -69,6 +69,7 @@ def test_interact_says_what_to_do_instead() -> None:
         modal.interact()
 
 
+@pytest.mark.filterwarnings("ignore:nbfn counts GPUs")
 def test_gpus_as_objects_are_the_strings_of_today() -> None:
     assert gpu.T4() == "T4"
     assert modal.gpu.A100(count=2, size="80GB") == "A100-80GB:2"

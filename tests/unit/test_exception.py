@@ -33,6 +33,13 @@ def test_every_error_has_a_code_of_its_own_and_comes_back_by_it(kind: type[Error
     assert type(exception.from_fault(kind.code, "said")) is kind
 
 
+def test_a_users_own_subclass_does_not_come_back_in_place_of_ours() -> None:
+    class Mine(exception.NotFoundError):
+        """Raised by somebody's program."""
+
+    assert type(exception.from_fault(Mine.code, "said")) is exception.NotFoundError
+
+
 def test_an_unknown_code_is_a_remote_error() -> None:
     assert type(exception.from_fault("of a later version", "x")) is exception.RemoteError
 

@@ -209,6 +209,7 @@ def test_a_wrong_value_is_refused_by_name(app: modal.App, wrong: dict[str, Any],
         app.function(**wrong)
 
 
+@pytest.mark.filterwarnings("ignore:nbfn counts GPUs")
 def test_kinds_of_gpu_are_not_judged_here(app: modal.App) -> None:
     for gpu in ("A100", "H100:2", "any", ["H100", "A100:2"], "not-made-yet"):
         app.function(gpu=gpu)
