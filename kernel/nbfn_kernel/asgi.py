@@ -95,7 +95,7 @@ class Web:
         finally:
             running.cancel()
             leaving.cancel()
-            await asyncio.wait([running, leaving])
+            await asyncio.gather(running, leaving, return_exceptions=True)
 
 
 async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:

@@ -35,8 +35,11 @@ class Inbox:
             self.gone.set()
 
     async def get(self) -> bytes:
-        """Wait for the next piece."""
-        return await self._pieces.get()
+        """Wait for the next piece; the last, empty one comes again and again, to all who wait."""
+        data = await self._pieces.get()
+        if not data:
+            self._pieces.put_nowait(data)
+        return data
 
     def want(self, upto: int) -> None:
         """Say that there is room for ``upto`` pieces in all."""

@@ -7,8 +7,6 @@ answers, so there is nothing here that could be out of date.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -22,6 +20,7 @@ from nbfn.session import Session
 from nbfn.sync import drive
 from nbfn.web import replies
 from nbfn.web.call import WebCall
+from nbfn.web.exchange import Gone, Http, Receive, Scope, TooLarge
 from nbfn.web.guard import Guard, Refusal, Wanted, value_of
 from nbfn.web.replies import Send
 from nbfn.wire import messages, web
@@ -34,17 +33,6 @@ HELD_FOR = 60.0
 HELD_PARAMETER = "__modal_function_call_id"
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-
-
-class TooLarge(Exception):
-    """The body is over the limit."""
-
-
-class Gone(Exception):
-    """Who asked is not there any more."""
 
 
 class Gateway:
@@ -119,11 +107,11 @@ class Gateway:
 
     # --- HTTP ---
 
-    def _http(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> _Http:
+    def _http(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> Http:
         settings = self._client.settings
-        return _Http(scope, wanted, receive, send, settings.web_max_body, settings.web_patience)
+        return Http(scope, wanted, receive, send, settings.web_max_body, settings.web_patience)
 
-    async def _begin(self, http: _Http, found: EndpointFound) -> None:
+    async def _begin(self, http: Http, found: EndpointFound) -> None:
         try:
             body, more = await http.first()
         except TooLarge:
@@ -152,7 +140,7 @@ class Gateway:
         self._client.open(call)
         return call
 
-    async def _answer(self, http: _Http, call: WebCall) -> None:
+    async def _answer(self, http: Http, call: WebCall) -> None:
         """Pass the answer on, while the rest of the body, or the end of the connection, comes in."""
         reading = asyncio.create_task(http.feed(call))
         starting = asyncio.create_task(call.started())
@@ -175,7 +163,7 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(reading, starting, return_exceptions=True)
 
-    async def _broken_off(self, http: _Http, call: WebCall, reading: asyncio.Task[None]) -> None:
+    async def _broken_off(self, http: Http, call: WebCall, reading: asyncio.Task[None]) -> None:
         """The request ended before its answer began: too long a body, or nobody is there."""
         if isinstance(reading.exception(), TooLarge):
             call.abandon()
@@ -186,7 +174,7 @@ class Gateway:
         else:
             self._leave(call)
 
-    async def _pass_on(self, http: _Http, call: WebCall, reading: asyncio.Task[None]) -> None:
+    async def _pass_on(self, http: Http, call: WebCall, reading: asyncio.Task[None]) -> None:
         while True:
             next_ones = asyncio.create_task(call.events())
             await asyncio.wait({next_ones, reading}, return_when="FIRST_COMPLETED")
@@ -216,7 +204,7 @@ class Gateway:
 
     # --- answers that take long ---
 
-    async def _redirect(self, http: _Http, call: WebCall) -> None:
+    async def _redirect(self, http: Http, call: WebCall) -> None:
         """Have the client ask again for the answer, before anything on the way takes it for lost."""
         expiry = asyncio.get_running_loop().call_later(HELD_FOR, self._expire, call)
         self._held[call.id] = _Held(call, http.wanted.root, expiry)
@@ -280,94 +268,12 @@ class _Held:
     expiry: asyncio.TimerHandle
 
 
-class _Http:
-    """One HTTP exchange: how far its two halves are."""
-
-    def __init__(
-        self,
-        scope: Scope,
-        wanted: Wanted,
-        receive: Receive,
-        send: Send,
-        limit: int,
-        patience: float,
-    ) -> None:
-        self.scope = scope
-        self.wanted = wanted
-        self.send = send
-        self.complete = False  # the whole request is here
-        self.begun = False  # the answer's first line went out ...
-        self.ended = False  # ... and its last byte
-        self._receive = receive
-        self._size = 0
-        self._limit = limit
-        self._patience = patience
-
-    async def first(self) -> tuple[bytes, bool]:
-        """Return how the body begins, and whether there is more.
-
-        Raises:
-            TooLarge: If it is, or says that it will be, over the limit.
-            TimeoutError: If it stops coming.
-            Gone: If the client is.
-        """
-        length = value_of(self.scope["headers"], b"content-length")
-        if length.isdigit() and int(length) > self._limit:
-            raise TooLarge
-        body = bytearray()
-        while not self.complete and len(body) < web.FIRST:
-            body += (await self._next())["body"]
-        return bytes(body), not self.complete
-
-    async def feed(self, call: WebCall) -> None:
-        """Send the rest of the body to the app; end when the client is gone.
-
-        Raises:
-            TooLarge, TimeoutError: As `first`.
-        """
-        with contextlib.suppress(Gone):
-            while not self.complete:
-                event = await self._next()
-                await call.feed(web.pack_piece(event))
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-
-    async def _next(self) -> Event:
-        async with asyncio.timeout(self._patience):
-            event = await self._receive()
-        if event["type"] == "http.disconnect":
-            raise Gone
-        body, more = event.get("body", b""), event.get("more_body", False)
-        self._size += len(body)
-        if self._size > self._limit:
-            raise TooLarge
-        self.complete = not more
-        return {"type": "http.request", "body": body, "more_body": more}
-
-    async def reply(self, event: Event) -> None:
-        """Pass one event of the answer on."""
-        if event["type"] == "http.response.start":
-            self.begun = True
-            event = {**event, "headers": _with_policy(event.get("headers", ()))}
-        elif event["type"] == "http.response.body":
-            self.ended = not event.get("more_body", False)
-        await self.send(event)
-
-
 async def _feed_messages(call: WebCall, receive: Receive) -> None:
     """Send the app a WebSocket's messages, the last of which says that it was closed."""
     event: Event = {}
     while event.get("type") != "websocket.disconnect":
         event = await receive()
         await call.feed(web.pack_piece(event))
-
-
-def _with_policy(headers: Any) -> list[tuple[bytes, bytes]]:
-    """Return an answer's headers, with one that keeps the token in the URL from other sites."""
-    found = [(bytes(name), bytes(value)) for name, value in headers]
-    if not any(name.lower() == b"referrer-policy" for name, _ in found):
-        found.append((b"referrer-policy", b"same-origin"))
-    return found
 
 
 def _request(scope: Scope, wanted: Wanted, body: bytes, more: bool) -> Request:
