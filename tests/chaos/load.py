@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nbfn
 from nbfn.exception import InternalFailure, WorkerCrashed
@@ -26,15 +27,57 @@ app = nbfn.App()
 BALLAST = 300_000
 
 
-@app.function(max_containers=4)
-def work(journal: Path, key: str, seconds: float, ballast: bytes) -> tuple[str, bytes]:
-    """Write the key down, take a while, return what was given."""
+def write_down(journal: Path, key: str) -> None:
+    """Note that an input runs."""
     line = f"{key}\n".encode()
     descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, line)
     os.close(descriptor)
+
+
+@app.function(max_containers=4)
+def work(journal: Path, key: str, seconds: float, ballast: bytes) -> tuple[str, bytes]:
+    """Write the key down, take a while, return what was given."""
+    write_down(journal, key)
     time.sleep(seconds)
     return key, ballast[::-1]
+
+
+@app.function(max_containers=2)
+@nbfn.concurrent(max_inputs=5)
+def crowded(journal: Path, key: str, seconds: float, ballast: bytes) -> tuple[str, bytes]:
+    """Do the same beside others."""
+    write_down(journal, key)
+    time.sleep(seconds)
+    return key, ballast[::-1]
+
+
+@app.function(max_containers=2)
+@nbfn.batched(max_batch_size=8, wait_ms=5)
+def gathered(
+    journals: list[Path], keys: list[str], seconds: list[float], ballasts: list[bytes]
+) -> list[tuple[str, bytes]]:
+    """Do the same for several at a time."""
+    for journal, key in zip(journals, keys, strict=True):
+        write_down(journal, key)
+    time.sleep(max(seconds))
+    return [(key, ballast[::-1]) for key, ballast in zip(keys, ballasts, strict=True)]
+
+
+@app.function(max_containers=2, at_most_once=True)
+def once(journal: Path, key: str, seconds: float, ballast: bytes) -> tuple[str, bytes]:
+    """Do the same, never twice."""
+    write_down(journal, key)
+    time.sleep(seconds)
+    return key, ballast[::-1]
+
+
+KINDS: dict[str, nbfn.Function[..., Any, Any]] = {
+    "work": work,
+    "crowded": crowded,
+    "gathered": gathered,
+    "once": once,
+}
 
 
 @dataclass
@@ -87,9 +130,12 @@ class Caller(threading.Thread):
             call = nbfn.FunctionCall.from_id(call_id)
             self._take(key, lambda call=call, index=index: call.get(timeout=60, index=index))
 
-    def _arguments(self) -> tuple[Path, str, float, bytes]:
+    def _kind(self) -> str:
+        return self._random.choice(["work", "work", "work", "crowded", "gathered", "once"])
+
+    def _arguments(self, kind: str) -> tuple[Path, str, float, bytes]:
         self._count += 1
-        key = f"{self.name}-{self._count}"
+        key = f"{self.name}-{kind}-{self._count}"
         self.account.told[key] = Told(key, time.monotonic())
         ballast = os.urandom(BALLAST) if self._random.random() < 0.05 else key.encode()
         self._sent = ballast
@@ -113,22 +159,26 @@ class Caller(threading.Thread):
         told.outcomes += 1
 
     def _remote(self) -> None:
-        arguments = self._arguments()
-        self._take(arguments[1], lambda: work.remote(*arguments), arguments[3])
+        kind = self._kind()
+        arguments = self._arguments(kind)
+        self._take(arguments[1], lambda: KINDS[kind].remote(*arguments), arguments[3])
 
     def _spawn(self) -> None:
-        arguments = self._arguments()
-        self.account.spawned.append((arguments[1], work.spawn(*arguments).object_id, 0))
+        kind = self._kind()
+        arguments = self._arguments(kind)
+        self.account.spawned.append((arguments[1], KINDS[kind].spawn(*arguments).object_id, 0))
 
     def _spawn_map(self) -> None:
-        given = [self._arguments() for _ in range(self._random.randint(2, 60))]
-        call = work.spawn_map(*zip(*given, strict=True))
+        kind = self._kind()
+        given = [self._arguments(kind) for _ in range(self._random.randint(2, 60))]
+        call = KINDS[kind].spawn_map(*zip(*given, strict=True))
         for index, arguments in enumerate(given):
             self.account.spawned.append((arguments[1], call.object_id, index))
 
     def _map(self) -> None:
-        given = [self._arguments() for _ in range(self._random.randint(2, 120))]
-        results: Iterator[object] = iter(work.starmap(given, return_exceptions=True))
+        kind = self._kind()
+        given = [self._arguments(kind) for _ in range(self._random.randint(2, 120))]
+        results: Iterator[object] = iter(KINDS[kind].starmap(given, return_exceptions=True))
         for arguments in given:
             # In order: the n-th outcome is the n-th input's, and there are as many of them.
             self._take(arguments[1], lambda: next(results), arguments[3])
