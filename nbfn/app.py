@@ -484,7 +484,7 @@ class App:
                 "An App needs a name to be deployed: App('name') or app.deploy(name='name')."
             )
         return await deployment.deploy(
-            self._home, self._members(), name=deployed, tags=self._tags, **options
+            self._home, self._members(), name=deployed, tags=self._tags or None, **options
         )
 
     @blocking

@@ -91,6 +91,7 @@ class Run(Generic[A]):
             for member in members:
                 await member._live()
         except BaseException:
+            self._detach = False
             await self._end()
             raise
         output.say(f"{output.DONE} Created objects.")

@@ -19,6 +19,7 @@ from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.discovery import is_running, read_connection_file
 from nbfn.exception import ConflictError, InvalidError, NotFoundError, RemoteError
+from nbfn.sync import run
 from tests.conftest import wait_until
 
 
@@ -530,6 +531,18 @@ def test_tags_are_kept_at_the_hub() -> None:
     assert nbfn.App.lookup("tagged").get_tags() == {"team": "b"}
     with pytest.raises(InvalidError):
         app.set_tags({"team": 3})  # type: ignore[dict-item]
+
+
+def test_a_remote_cell_leaves_the_functions_and_tags_of_its_app() -> None:
+    app = an_app("celled", 1)
+    app.set_tags({"team": "a"})
+    app.deploy()
+    cell = nbfn.App("celled")
+    cell.function(name="added")(lambda: "added")
+    run(cell._deploy(partial=True))  # what the magic does
+    assert nbfn.Function.from_name("celled", "value").remote() == 1
+    assert nbfn.Function.from_name("celled", "added").remote() == "added"
+    assert nbfn.App.lookup("celled").get_tags() == {"team": "a"}
 
 
 def test_lookup_finds_a_deployed_app_or_makes_one() -> None:

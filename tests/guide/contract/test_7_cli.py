@@ -438,6 +438,28 @@ def test_the_life_of_an_app(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     assert (ran.code, "No app 'lived' is deployed" in ran.err) == (1, True)
 
 
+def test_the_history_names_the_commit_and_whether_the_files_had_changed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path / "tracked.py", PROGRAM.format(name="tracked"))
+    identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+
+    def git(*argv: str) -> str:
+        done = subprocess.run(["git", *argv], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("add", "tracked.py")
+    git(*identity, "commit", "-q", "-m", "first")
+    run("deploy", str(file))
+    file.write_text(file.read_text() + "app.function(name='more')(lambda: 1)\n")
+    run("deploy", str(file))
+    history = json.loads(run("app", "history", "tracked", "--json").out)
+    commit = git("rev-parse", "--short", "HEAD")
+    assert [row["commit"] for row in history] == [f"{commit}*", commit]
+
+
 def test_deploy_says_what_is_missing(run: Run, tmp_path: Path) -> None:
     file = write(tmp_path / "unnamed.py", "import nbfn\napp = nbfn.App()\n")
     assert "needs a name" in run("deploy", str(file)).err

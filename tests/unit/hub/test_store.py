@@ -12,6 +12,7 @@ import pytest
 from nbfn.exception import VersionError
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
+from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import Registry, SecretRecord
 from nbfn.hub.store import Store, StoredCall
 from nbfn.types import InputStatus
@@ -28,6 +29,8 @@ class Opened:
         (path / "blobs").mkdir(exist_ok=True)
         self.store = Store(path / "nbfn.db", path / "blobs", retention)
         self.functions = self.store.load_functions()
+        self.apps = self.store.load_apps()
+        self.environments = self.store.load_environments()
         self.unfinished = self.store.load_unfinished()
         self._done = threading.Event()
         self.store.start(self._done.set)
@@ -181,3 +184,53 @@ def test_the_file_is_private(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
     assert (tmp_path / "nbfn.db").stat().st_mode & 0o077 == 0
     opened.store.close()
+
+
+def test_apps_their_deployments_and_environments_come_back(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    app = AppRecord("ap-1", "demo", "lab", True, tags={"team": "a"}, created=1.0, version=2)
+    made = [Deployment(n, float(n), by="ada", functions={"f": n}) for n in (1, 2)]
+    opened.save(*(fx.SaveApp(app, one) for one in made), fx.SaveEnvironments({"lab": 3.0}))
+    opened.store.close()
+    again = Opened(tmp_path)
+    app.deployments = {one.version: one for one in made}
+    assert again.apps == [app]
+    assert again.environments == {"lab": 3.0}
+    again.store.close()
+
+
+def test_of_an_app_the_last_deployments_are_kept(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    app = AppRecord("ap-1", "demo", "main", True)
+    opened.save(*(fx.SaveApp(app, Deployment(n, 0.0)) for n in range(1, HISTORY_KEPT + 4)))
+    opened.store.close()
+    again = Opened(tmp_path)
+    assert sorted(again.apps[0].deployments) == list(range(4, HISTORY_KEPT + 4))
+    again.store.close()
+
+
+def test_a_forgotten_app_takes_its_functions_along(tmp_path: Path) -> None:
+    registry = Registry(lambda prefix: f"{prefix}-1")
+    record, _ = registry.put("demo", "", "", definition(), "cl-1")
+    opened = Opened(tmp_path)
+    opened.save(fx.SaveApp(registry.apps["ap-1"]), fx.SaveFunction(record, 1))
+    opened.save(fx.ForgetApp("ap-1", [record.id]))
+    opened.store.close()
+    again = Opened(tmp_path)
+    assert (again.apps, again.functions) == ([], [])
+    again.store.close()
+
+
+def test_what_is_staged_or_removed_comes_back_as_that(tmp_path: Path) -> None:
+    registry = Registry(lambda prefix: f"{prefix}-1")
+    record, _, _ = registry.stage("demo", "", "", definition(), "cl-1")
+    opened = Opened(tmp_path)
+    opened.save(fx.SaveFunction(record, 1, 0))
+    opened.store.close()
+    staged = Opened(tmp_path)
+    assert (staged.functions[0].latest, staged.functions[0].live) == (0, False)
+    staged.save(fx.SaveFunction(record, 1, removed=True))
+    staged.store.close()
+    again = Opened(tmp_path)
+    assert (again.functions[0].latest, again.functions[0].live) == (1, False)
+    again.store.close()
