@@ -29,7 +29,7 @@ def square(x: int) -> int:
 
 @app.function()
 def wait_for(path: Path) -> str:
-    while not path.exists():
+    while not (path.exists() and path.read_text()):
         time.sleep(0.005)
     return path.read_text()
 

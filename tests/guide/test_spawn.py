@@ -29,7 +29,7 @@ def double(x: int) -> int:
 
 @app.function()
 def wait_for(path: str) -> str:
-    while not os.path.exists(path):  # noqa: PTH110
+    while not (Path(path).exists() and Path(path).read_text()):
         time.sleep(0.005)
     return Path(path).read_text()
 

@@ -174,7 +174,7 @@ def test_a_detached_app_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
 
     @app.function()
     def wait_for(path: Path) -> str:
-        while not path.exists():
+        while not (path.exists() and path.read_text()):
             time.sleep(0.005)
         return path.read_text()
 
