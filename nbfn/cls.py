@@ -284,7 +284,7 @@ class Cls(Varying):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Where it refers to itself the class is there anyway, as what this handle is part of.
-        own = self._raw if self._origin.registering else None
+        own = self._raw if self._origin.dumping else None
         return _cls_travelled, (self._name, self._origin, own)
 
 

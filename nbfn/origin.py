@@ -44,9 +44,11 @@ class Origin:
         state: What is known, once the hub was asked.
         client: The connection to use; None for this process's.
         known_id: Its id, where it came here as that.
+        dumping: Whether its code is being pickled right now: what it refers to is part of it.
     """
 
     known_id = ""
+    dumping = False
 
     def __init__(self, name: str, shown: str) -> None:
         self.name = name
@@ -64,7 +66,7 @@ class Origin:
 
     @property
     def registering(self) -> bool:
-        """Whether its code is being pickled right now: who refers to it then is part of it."""
+        """Whether the hub is about to know it: who refers to it meanwhile has to do so by its name."""
         return self._registering
 
     async def live(self) -> Live:
@@ -180,9 +182,11 @@ class Written(Origin):
         by_the_way = _beside()
         for origin in (self, *by_the_way):
             origin._registering = True
+        self.dumping = True
         try:
             payload, modules = capture.dump(self.name, self.raw, snapshot)
         finally:
+            self.dumping = False
             for origin in (self, *by_the_way):
                 origin._registering = False
         definition = self._describe(payload=payload, carrier=client.carrier.durable)

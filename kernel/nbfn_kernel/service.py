@@ -120,14 +120,11 @@ class Service:
         Args:
             run: As for `start`.
         """
-        for served in self._webs:
-            run(served.stop())
-        if self._thing is None:
-            return
-        for hook in lifecycle.exit_hooks(self._thing):
+        hooks = [] if self._thing is None else lifecycle.exit_hooks(self._thing)
+        for hook in (*(served.stop for served in self._webs), *hooks):
             try:
                 lifecycle.call(hook, run)
-            except BaseException as error:  # noqa: BLE001 - the other hooks are to run all the same
+            except BaseException as error:  # noqa: BLE001 - the others are to run all the same
                 sys.stderr.write(format_exception(error, hide=HIDDEN))
 
 

@@ -583,6 +583,27 @@ def test_methods_may_use_other_objects_of_their_own_class() -> None:
     assert Peer(name="a").call.remote() == ("a", "peer")
 
 
+@app.function()
+def asks_mutual(x: int) -> int:
+    return Mutual().last.remote(x) if x else 0
+
+
+@app.cls()
+class Mutual:
+    @nbfn.method()
+    def first(self, x: int) -> int:
+        return asks_mutual.remote(x)
+
+    @nbfn.method()
+    def last(self, x: int) -> int:
+        return 2 * x
+
+
+def test_a_class_and_a_function_may_call_each_other() -> None:
+    assert Mutual().first.remote(3) == 6
+    assert asks_mutual.remote(4) == 8
+
+
 def test_an_enter_hook_that_failed_here_is_tried_again() -> None:
     tries = []
 
