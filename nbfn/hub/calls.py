@@ -39,16 +39,11 @@ def call_put(t: Tables, event: CallPut) -> None:
     call = t.calls.get(event.call) or _ended(t, event)
     client = t.clients.get(event.client)
     if call is not None:
-        if call.durable and not call.client:  # of the hub before this one, and not told to its end
-            call.client = event.client
-            if client is not None:
-                client.calls.add(call.id)
-        _add(t, call, event.inputs, closed=event.closed, resent=True)
-        if event.durable and not call.released:
-            t.emit(Accept(event.client, call.id, call.next_index, call.closed))
+        _put_again(t, call, event)
         return
-    if event.durable and event.call in t.ended_spawns:
-        t.emit(Accept(event.client, event.call))
+    if event.durable and (whole := t.ended_spawns.get(event.call)) is not None:
+        accept = Accept(event.client, event.call)
+        t.emit(accept if whole else _given_up(event.client, event.call))
         return
     if client is None and not event.durable:
         return  # the worker it was made in has ended: nobody waits for it
@@ -83,6 +78,25 @@ def call_put(t: Tables, event: CallPut) -> None:
         t.emit(Accept(event.client, call.id, _after(event.inputs), event.closed))
     put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
     t.changed()
+
+
+def _put_again(t: Tables, call: Call, event: CallPut) -> None:
+    """Take a call that is known from a client that has lost its connection, or this hub's predecessor."""
+    if call.given_up:
+        t.emit(_given_up(event.client, call.id))
+        return
+    if call.durable and not call.client:  # of the hub before this one, and not told to its end
+        call.client = event.client
+        if (client := t.clients.get(event.client)) is not None:
+            client.calls.add(call.id)
+    _add(t, call, event.inputs, closed=event.closed, resent=True)
+    if event.durable:
+        t.emit(Accept(event.client, call.id, call.next_index, call.closed))
+
+
+def _given_up(client: str, call: str) -> RefuseCall:
+    text = "This call was cancelled: its client was away too long before all inputs were stored (setting client_grace)."
+    return RefuseCall(client, call, "connection", text)
 
 
 def _after(inputs: Sequence[tuple[int, Payload]]) -> int:

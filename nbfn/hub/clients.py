@@ -53,7 +53,7 @@ def _gone(t: Tables, client: Client) -> None:
             continue
         if call.durable and not call.closed:
             give_up(t, call)
-        elif t.registry.apps[call.pool.record.app_id].detached and not client.worker:
+        elif _detached(t, call) and not client.worker:
             call.released = True  # nobody hears its outcomes, but it goes on
         else:
             _release(t, call)
@@ -63,9 +63,13 @@ def _gone(t: Tables, client: Client) -> None:
     t.changed()
 
 
+def _detached(t: Tables, call: Call) -> bool:
+    return not call.durable and t.registry.apps[call.pool.record.app_id].detached
+
+
 def give_up(t: Tables, call: Call) -> None:
     """End a durable call whose client is gone before it has told all inputs: it is cancelled."""
-    call.closed = True
+    call.closed = call.given_up = True
     t.emit(SaveCall(call.id, *call.pool.key, call.kind, (), call.parent, call.method))
     cancellation.cancel(t, call)
     outcomes.end_if_done(t, call)

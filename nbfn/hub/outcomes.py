@@ -73,7 +73,7 @@ def end_if_done(t: Tables, call: Call) -> None:
     del t.calls[call.id]
     client = t.clients.get(call.client)
     if call.durable:
-        t.note_ended(call.id)
+        t.note_ended(call.id, whole=not call.given_up)
     elif call.parent:
         above = t.calls.get(call.parent.partition(":")[0])
         if above is not None and above.children:

@@ -89,6 +89,7 @@ class Call:
         "durable",
         "expected",
         "failed",
+        "given_up",
         "id",
         "inputs",
         "kind",
@@ -122,6 +123,7 @@ class Call:
         self.closed = False
         self.next_index = 0  # inputs come in order: a lower index has been here
         self.cancelled = False
+        self.given_up = False  # its client was gone before it had told all inputs
         self.released = False
         self.inputs: dict[int, Input] = {}
         self.queue: deque[Input] = deque()
@@ -454,7 +456,8 @@ class Tables:
         #: Inputs told by a client or the disk that wait for a worker which may still be at them.
         self.unclaimed: set[Input] = set()
         #: Durable calls that have ended, the latest `SPAWNS_KEPT`: told again, they do not run again.
-        self.ended_spawns: dict[str, None] = {}
+        #: The value: whether it was told to its end, not given up before.
+        self.ended_spawns: dict[str, bool] = {}
         self.agenda: dict[str, Appointment] = {}  # by Function
         self.next_appointment = math.inf
         self.wall_before = -math.inf  # people's time when the agenda was looked at
@@ -484,9 +487,9 @@ class Tables:
         self._last_lease += 1
         return self._last_lease
 
-    def note_ended(self, spawn: str) -> None:
+    def note_ended(self, spawn: str, *, whole: bool = True) -> None:
         """Remember that a durable call has ended."""
-        self.ended_spawns[spawn] = None
+        self.ended_spawns[spawn] = whole
         if len(self.ended_spawns) > SPAWNS_KEPT:
             del self.ended_spawns[next(iter(self.ended_spawns))]
 

@@ -118,6 +118,10 @@ def test_a_half_told_call_whose_client_is_gone_is_cancelled(world: World) -> Non
     saved = [x for x in world.told if isinstance(x, fx.SaveOutcomes)]
     assert {o.status for x in saved for o in x.outcomes} == {TERMINATED}
     assert not world.state.tables.calls
+    world.put(e.ClientJoined("cl-1", executable=PYTHON))  # late, and it goes on to tell
+    (refused,) = put(world, "fc-1", function, 3, durable=True, resent=True)
+    assert isinstance(refused, fx.RefuseCall)
+    assert "client_grace" in refused.message
 
 
 @pytest.mark.parametrize("back", [True, False])
