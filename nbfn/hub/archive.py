@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nbfn.hub.effects import LoadCall, LoadGraph, Outcome, SaveBegun, SaveCall, SaveOutcomes
+from nbfn.hub.effects import (
+    LoadCall,
+    LoadGraph,
+    Outcome,
+    SaveBegun,
+    SaveCall,
+    SaveFailures,
+    SaveOutcomes,
+)
 from nbfn.hub.events import CallRestored
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload
@@ -105,7 +113,9 @@ class Archive:
             ),
         )
         rows = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
-        self._connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", rows)
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO inputs (call, number, payload) VALUES (?, ?, ?)", rows
+        )
 
     def save_cancelled(self, call: str) -> None:
         """Save that a call was cancelled, before its inputs have ended."""
@@ -128,6 +138,13 @@ class Archive:
             blob = _encode(_Outcome(*fields, *made_by))
             execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", (*key, blob))
         return spent
+
+    def save_failures(self, save: SaveFailures) -> None:
+        """Save how often an input has failed."""
+        self._connection.execute(
+            "UPDATE inputs SET failures = ? WHERE call = ? AND number = ?",
+            (save.failures, save.call, save.index),
+        )
 
     def save_begun(self, save: SaveBegun) -> None:
         """Save that inputs begin which may not begin again."""
@@ -172,6 +189,11 @@ class Archive:
             method=method,
             closed=bool(closed),
             cancelled=bool(cancelled),
+            failures=dict(
+                self._connection.execute(
+                    "SELECT number, failures FROM inputs WHERE call = ? AND failures", (call,)
+                )
+            ),
         )
 
     def ended(self, most: int) -> list[str]:

@@ -533,6 +533,7 @@ _SAVES = frozenset(
         effects.SaveCall,
         effects.SaveCancelled,
         effects.SaveBegun,
+        effects.SaveFailures,
         effects.SaveOutcomes,
         effects.LoadCall,
         effects.LoadGraph,

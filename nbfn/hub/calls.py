@@ -251,6 +251,8 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     if call.parent:
         _join_family(t, call)
     put_inputs(t, call, event.inputs, closed=event.closed, resent=True)
+    for index, failures in event.failures.items():
+        call.inputs[index].failures = failures
     call.next_index = max(call.next_index, event.total)  # those with an outcome have been here, too
     if not call.closed:
         t.after(t.limits.client_grace, _untold, call)

@@ -382,6 +382,15 @@ class SaveBegun(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class SaveFailures(Effect):
+    """Store how often an input of a durable call has failed, so that no hub retries it too often."""
+
+    call: str
+    index: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class SaveOutcomes(Effect):
     """Store outcomes of a durable call."""
 

@@ -495,6 +495,7 @@ class CallRestored(Event):
     method: str = ""
     closed: bool = True
     cancelled: bool = False
+    failures: Mapping[int, int] = field(default_factory=dict)  # of inputs that failed before
 
 
 @dataclass(frozen=True, slots=True)

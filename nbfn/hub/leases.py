@@ -19,6 +19,7 @@ from nbfn.hub.effects import (
     DeliverItems,
     Discard,
     Outcome,
+    SaveFailures,
 )
 from nbfn.hub.events import (
     EmissionArrived,
@@ -106,6 +107,8 @@ def retry(t: Tables, item: Input) -> bool:
         return False
     delay = policy.initial_delay * policy.backoff_coefficient**item.failures
     item.failures += 1
+    if item.call.durable:
+        t.emit(SaveFailures(item.call.id, item.index, item.failures))
     item.call.retrying += 1
     t.after(min(delay, policy.max_delay), _try_again, item)
     return True

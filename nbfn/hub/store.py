@@ -32,6 +32,7 @@ from nbfn.hub.effects import (
     SaveCall,
     SaveCancelled,
     SaveEnvironments,
+    SaveFailures,
     SaveFunction,
     SaveOutcomes,
     SaveSecret,
@@ -81,6 +82,7 @@ _MIGRATIONS = (
     ALTER TABLE calls ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE calls ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX calls_parent ON calls (parent);
+    ALTER TABLE inputs ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE begun (call TEXT NOT NULL, number INTEGER NOT NULL, created REAL NOT NULL,
         PRIMARY KEY (call, number)) WITHOUT ROWID;
     """,
@@ -305,6 +307,8 @@ class Store:
                 self._archive.save_cancelled(save.call)
             case SaveBegun():
                 self._archive.save_begun(save)
+            case SaveFailures():
+                self._archive.save_failures(save)
             case SaveOutcomes():
                 spent.extend(self._archive.save_outcomes(save))
 

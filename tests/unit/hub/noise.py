@@ -20,6 +20,7 @@ class NoisyWorld(World):
         self.epoch = 1
         self.disk: dict[str, dict[int, object]] = {}  # durable calls: their inputs without outcome
         self.saved: dict[str, tuple[fx.SaveCall, int, int]] = {}  # ... with total and done
+        self.failures: dict[str, dict[int, int]] = {}  # ... and how often these had failed
         self.given: dict[str, e.CallPut] = {}  # what the client called
         self.unaccepted: set[str] = set()  # spawned, and not told yet that it is safe
         self.finished: dict[
@@ -36,6 +37,8 @@ class NoisyWorld(World):
                 self.disk.setdefault(effect.call, {}).update(effect.inputs)
                 _, total, done = self.saved.get(effect.call, (effect, 0, 0))
                 self.saved[effect.call] = (effect, total + len(effect.inputs), done)
+            case fx.SaveFailures():
+                self.failures.setdefault(effect.call, {})[effect.index] = effect.failures
             case fx.SaveOutcomes():
                 saved, total, done = self.saved[effect.call]
                 for outcome in effect.outcomes:
@@ -117,6 +120,10 @@ class NoisyWorld(World):
         ids = self.state.tables.new_id
         registry = self.state.tables.registry
         self.epoch += 1
+        for call in self.state.tables.calls.values():
+            if not call.durable:  # how often its inputs failed is known to nobody else
+                for item in call.inputs.values():
+                    self.lost[call.id, item.index] += item.failures
         self.state = State(ids, epoch=self.epoch, limits=self.state.tables.limits)
         for record in registry.functions.values():
             self.state.tables.registry.restore(record)
@@ -141,6 +148,11 @@ class NoisyWorld(World):
                         total,
                         done,
                         0,
+                        failures={
+                            index: failures
+                            for index, failures in self.failures.get(call, {}).items()
+                            if index in inputs
+                        },
                     )
                 )
 
