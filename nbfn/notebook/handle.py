@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nbfn.client")
 
+#: Seconds that a display waits for the outcome of a call that has ended.
+LAST_WORD = 2.0
+
 
 class HandleSink:
     """Hears of one spawned call: its prints go under the cell that made it, the rest into its record."""
@@ -36,6 +39,7 @@ class HandleSink:
         self._place = place
         self._now = now
         self.boards: list[Board] = []
+        self.over = threading.Event()
 
     def emission(self, e: Emission) -> None:
         """Show what it wrote, and keep its last line."""
@@ -63,6 +67,7 @@ class HandleSink:
         if self.spawned.ended is not None:
             return
         self.spawned.finish(status, self._now())
+        self.over.set()
         if self.boards:
             # It may unpickle the result, which runs the user's code: not on the client's thread.
             threading.Thread(target=self._end, name="nbfn-preview", daemon=True).start()
@@ -188,6 +193,8 @@ def show(handle: FunctionCall[Any], observer: Any, names: dict[str, Any]) -> Non
         sink = observer.handles.get(handle.object_id)
         if sink is not None:
             sink.spawned.changed(function=info.name, total=info.num_inputs)
+            if info.ended:  # its outcome is on its way
+                sink.over.wait(LAST_WORD)
     if sink is None:
         Place().publish({"text/plain": repr(handle)})
         return
