@@ -25,7 +25,7 @@ from nbfn.hub.events import (
 )
 from nbfn.hub.family import Member
 from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.tables import Call, Input, Tables
+from nbfn.hub.tables import Call, Input, Pool, Tables
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.
@@ -60,14 +60,17 @@ def call_put(t: Tables, event: CallPut) -> None:
     if problem := _no_method(record, version, event.method):
         t.emit(RefuseCall(event.client, event.call, "not_found", problem))
         return
-    pool = sizing.pool_of(t, record, version)
+    _begin(t, event, sizing.pool_of(t, record, version), deployment)
+
+
+def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
     call = Call(event.call, event.client, pool, event.kind, t.now)
     call.deployment = deployment
     call.durable = event.durable
     call.expected = event.expected
     call.parent, call.method = event.parent, event.method
     t.calls[call.id] = call
-    if client is not None:
+    if (client := t.clients.get(event.client)) is not None:
         client.calls.add(call.id)
         if not call.durable:
             lending.lend(t, client, 1)
