@@ -68,6 +68,7 @@ class Cls(Varying):
     _name: str
     _origin: Origin
     _raw: type | None  # None: its definition is elsewhere
+    _options: Options
     _fetched: type | None  # its definition, asked of the hub by a worker
 
     #: Finds a deployed class at once; `from_name` is the newer way.
@@ -77,8 +78,11 @@ class Cls(Varying):
         raise InvalidError("A Cls is made by @app.cls() or Cls.from_name(...), not by Cls(...).")
 
     @classmethod
-    def _make(cls, name: str, origin: Origin, raw: type | None = None) -> Self:
+    def _make(
+        cls, name: str, origin: Origin, raw: type | None = None, options: Options | None = None
+    ) -> Self:
         self = cls.__new__(cls)
+        self._options = options or Options()
         self._name = name
         self._origin = origin
         self._raw = raw
@@ -99,7 +103,8 @@ class Cls(Varying):
                 unwrapped(part)  # an App has taken it up
         app = f"App({home.name!r})" if home.name else "App()"
         describe = functools.partial(define_class, name, raw, options=options)
-        return cls._make(name, Written(raw, name, f"<Cls {name!r} of {app}>", home, describe), raw)
+        origin = Written(raw, name, f"<Cls {name!r} of {app}>", home, describe)
+        return cls._make(name, origin, raw, options)
 
     @classmethod
     def from_name(
@@ -218,7 +223,8 @@ class Cls(Varying):
             if not any(part.marks.batching for part in parts):  # then it is for all
                 for part in parts:
                     check_batched(part.raw)
-        return self._make(self._name, varied(self._origin, changes, shown), self._raw)
+        origin = varied(self._origin, changes, shown)
+        return self._make(self._name, origin, self._raw, self._options)
 
     def _class(self) -> type:
         """Return the class itself.

@@ -17,7 +17,6 @@ from nbfn.definition import Live, not_a_class
 from nbfn.exception import NotFoundError
 from nbfn.function import Function
 from nbfn.lifecycle import enter_hooks, give_methods, is_async, made, methods
-from nbfn.options import Options
 from nbfn.origin import Origin
 from nbfn.parameters import filled, shape_of
 from nbfn.varied import Supplied, supplied
@@ -68,7 +67,7 @@ class Instance(Autoscaled):
                 repr(self),
                 name,
                 raw=part.raw if part is not None else None,
-                options=part.marks.applied(Options()) if part is not None else None,
+                options=part.marks.applied(self._cls._options) if part is not None else None,
                 here=functools.partial(self._run_here, name),
             )
         return known

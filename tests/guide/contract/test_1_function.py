@@ -595,6 +595,19 @@ def test_the_spec_is_what_the_decorator_was_told() -> None:
     assert (told.spec.timeout, told.spec.max_containers) == (17, 3)
 
 
+def test_a_methods_spec_and_info_are_those_of_its_class_and_its_def() -> None:
+    @app.cls(timeout=18, max_containers=2)
+    class Told:
+        @modal.method()
+        def it(self) -> int:
+            return 1
+
+    it = Told().it
+    assert (it.spec.timeout, it.spec.max_containers) == (18, 2)
+    assert (it.app, it.tag, it.info.function_name) == (app, "it", "it")
+    assert it.info.file == __file__
+
+
 def test_is_generator_is_seen_or_said() -> None:
     @app.function(is_generator=True)
     def said() -> Iterator[int]:
