@@ -76,7 +76,10 @@ def worker_not_started(t: Tables, event: WorkerNotStarted) -> None:
 
 def start_failed(t: Tables, worker: Worker) -> None:
     """Wait longer with each failure; after a few, tell those who wait."""
-    failures = t.start_backoff.get(worker.executable, (0, 0.0))[0] + 1
+    failures, not_before = t.start_backoff.get(worker.executable, (0, 0.0))
+    if failures and t.now < not_before:
+        return  # it was started together with one that has failed: of one cause, a killed fork server say
+    failures += 1
     delay = _pause(failures - 1)
     t.start_backoff[worker.executable] = (failures, t.now + delay)
     t.after(delay, _start_again, worker.executable)

@@ -252,3 +252,18 @@ def test_a_worker_that_becomes_idle_makes_room_for_a_pool_that_waits(
     world.stop(world.to_stop[0])  # long before its scaledown_window is over
     world.up()
     assert world.busy()[0].queue[0].call == "fc-2"
+
+
+def test_workers_that_die_together_while_they_start_are_one_failure() -> None:
+    world = World(cores=5)
+    f = world.register(max_containers=5)
+    world.call("fc-1", f, 5)
+    starting = list(world.to_start)
+    assert len(starting) > 3
+    for worker in starting:  # their fork server was killed, say
+        world.to_start.remove(worker)
+        world.put(e.WorkerExited(worker, None, 9, 0))
+    assert not world.outcomes
+    world.wait(1.1)
+    world.settle()
+    assert {o.status for o in world.outcomes.values()} == {InputStatus.SUCCESS}
