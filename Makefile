@@ -28,7 +28,7 @@ NODE := node_modules/.nbfn-node
 BUILD := labextension/lib/.nbfn-build
 
 TYPESCRIPT := $(shell find labextension/src labextension/style -type f -not -path '*/__tests__/*')
-SHARED := $(wildcard kernel/kernelspec/* labextension/etc/*)
+SHARED := $(wildcard kernel/kernelspec*/* labextension/etc/*)
 
 .PHONY: help env lab demo test bench lint vitest wheel check-wheel chromium constraints clean
 

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
 import nbfn
@@ -62,10 +63,17 @@ def test_the_names_that_others_find_us_by() -> None:
     assert point["app"].name == "nbfn"
 
 
-def test_the_kernel_is_found_with_its_logos() -> None:
-    spec = KernelSpecManager().get_kernel_spec("nbfn")
-    assert spec.display_name == "Python 3 (nbfn)"
-    assert spec.argv[1:3] == ["-m", "nbfn_kernel.notebook"]
+@pytest.mark.parametrize(
+    ("name", "shown", "module"),
+    [
+        ("nbfn", "Python 3 (nbfn)", "nbfn_kernel.notebook"),
+        ("nbfn-remote", "Python 3 (nbfn remote)", "nbfn_kernel.magic"),
+    ],
+)
+def test_the_kernels_are_found_with_their_logos(name: str, shown: str, module: str) -> None:
+    spec = KernelSpecManager().get_kernel_spec(name)
+    assert spec.display_name == shown
+    assert spec.argv[1:3] == ["-m", module]
     found = {path.name for path in Path(spec.resource_dir).iterdir()}
     assert {"logo-svg.svg", "logo-32x32.png", "logo-64x64.png"} <= found
 

@@ -1,0 +1,90 @@
+"""The kernelspec "Python 3 (nbfn remote)" passes the public suite for Jupyter kernels, in its session."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import ClassVar
+
+import jupyter_kernel_test
+
+from tests.conftest import a_home
+
+from .kernels import Kernel
+
+
+class TestPublicSuite(jupyter_kernel_test.KernelTests):
+    """Every hook of the suite; what it runs, runs in the session."""
+
+    kernel_name = "nbfn-remote"
+    language_name = "python"
+    file_extension = ".py"
+    code_hello_world = "print('hello, world')"
+    code_stderr = "import sys; print('test', file=sys.stderr)"
+    completion_samples: ClassVar = [
+        {"text": "zi", "matches": {"zip"}},
+        {"text": "%%loc", "matches": {"%%local"}},
+    ]
+    complete_code_samples: ClassVar = [
+        "1",
+        "print('hello, world')",
+        "def f(x):\n  return x*2\n\n\n",
+    ]
+    incomplete_code_samples: ClassVar = ["print('''hello", "def f(x):\n  x*2"]
+    invalid_code_samples: ClassVar = ["import = 7q"]
+    code_page_something = "zip?"
+    code_generate_error = "raise"
+    code_execute_result: ClassVar = [
+        {"code": "1+2+3", "result": "6"},
+        {"code": "[n*n for n in range(1, 4)]", "result": "[1, 4, 9]"},
+    ]
+    code_display_data: ClassVar = [
+        {
+            "code": "from IPython.display import HTML, display; display(HTML('<b>x</b>'))",
+            "mime": "text/html",
+        },
+        {
+            "code": "from IPython.display import Math, display; display(Math('x'))",
+            "mime": "text/latex",
+        },
+    ]
+    code_history_pattern = "1?2*"
+    # IPython itself calls the running session 0 in a range, which the suite does not expect.
+    supported_history_operations = ("tail", "search")
+    code_inspect_sample = "zip"
+    code_clear_output = "from IPython.display import clear_output; clear_output()"
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.stack = contextlib.ExitStack()
+        home = cls.stack.enter_context(a_home())
+        kernel = Kernel(cls.kernel_name, home)
+        cls.stack.callback(kernel.close)
+        cls.km, cls.kc = kernel.manager, kernel.client
+        started = kernel.run("import os; os.environ['NBFN_SESSION_OF']")
+        assert "started in" in started.notes  # the only cell that has this line
+        assert started.result.startswith("'wk-")  # and all runs there
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.stack.close()
+
+
+class TestItsFirstWord(jupyter_kernel_test.IopubWelcomeTests):
+    """The suite's other class."""
+
+    kernel_name = "nbfn-remote"
+    support_iopub_welcome = True
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.stack = contextlib.ExitStack()
+        home = cls.stack.enter_context(a_home())
+        kernel = Kernel(cls.kernel_name, home)
+        cls.stack.callback(kernel.close)
+        kernel.client.stop_channels()
+        cls.km, cls.kc = kernel.manager, kernel.manager.client()
+        cls.stack.callback(cls.kc.stop_channels)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.stack.close()
