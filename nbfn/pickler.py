@@ -17,6 +17,8 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _inner
 
+from nbfn import identity
+
 #: cloudpickle's own version.
 VERSION: str = cloudpickle.__version__
 
@@ -58,6 +60,8 @@ class FunctionPickler(Pickler):
         """See `pickle.Pickler.reducer_override`."""
         if isinstance(thing, _Cached) and self._by_value(thing):
             return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
+        if isinstance(thing, type) and not _inner._should_pickle_by_reference(thing):
+            identity.settle(thing)
         return super().reducer_override(thing)
 
 

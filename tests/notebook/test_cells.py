@@ -215,3 +215,24 @@ def test_a_class_cell_makes_a_cls(run: Run) -> None:
 def test_a_class_without_methods_has_nothing_to_register(one_kernel: Run) -> None:
     (failed,) = one_kernel("%%remote\nclass Point:\n    x = 1")
     assert "No method of this class can be called remotely" in failed.stderr
+
+
+def test_a_class_cell_that_is_run_again_is_unchanged(one_kernel: Run) -> None:
+    cell = (
+        "%%remote --app again\n"
+        "import nbfn\n"
+        "class Point:\n"
+        "    def __init__(self, x): self.x = x\n"
+        "class Mirror:\n"
+        "    @nbfn.method()\n"
+        "    def turn(self, p): return Point(-p.x)"
+    )
+    first, turned, again, same = one_kernel(
+        cell,
+        "type(Mirror().turn.remote(Point(1))) is Point",
+        cell,
+        "type(Mirror().turn.remote(Point(1))) is Point",
+    )
+    assert first.shown[0]["text/plain"].startswith("✓ Mirror v1")
+    assert again.shown[0]["text/plain"].startswith("✓ Mirror unchanged, v1")
+    assert (turned.result, same.result) == ("True", "True")

@@ -1,0 +1,149 @@
+"""The id of a class that travels by value: made of what the class is, so that the same cell gives the same bytes.
+
+cloudpickle names each class object at random when it first meets it. A cell that is run again would
+then be another version for its class alone, and so would the same cell in another process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from cloudpickle import cloudpickle as _inner
+
+#: Attributes of a class that say nothing of what it is.
+_IGNORED = frozenset({"__dict__", "__weakref__", "_abc_impl", "__static_attributes__"})
+#: What was described, by its id; held, so that no other thing gets the same id meanwhile.
+_Seen = dict[int, tuple[int, object]]
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
+
+
+class Unknown(Exception):
+    """Raised where something has no description that would be the same elsewhere."""
+
+
+def settle(kind: type) -> None:
+    """Give a class that has no id yet one of its content; leave it alone where that cannot be told."""
+    by_class = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
+    by_id = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
+    if by_class is None or by_id is None or kind in by_class:
+        return
+    with contextlib.suppress(Unknown, RecursionError):
+        name = digest(kind)
+        with _inner._DYNAMIC_CLASS_TRACKER_LOCK:
+            by_class[kind] = name
+            by_id[name] = (
+                kind  # what comes back is of this class, not of one that the cell made before
+            )
+
+
+def digest(kind: type) -> str:
+    """Return 32 characters that are the same for the same class in any process.
+
+    Raises:
+        Unknown: If something in it cannot be described.
+    """
+    found = hashlib.sha256()
+    for part in _described(kind, {}):
+        found.update(part)
+        found.update(b"\0")
+    return found.hexdigest()[:32]
+
+
+def _described(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    if isinstance(thing, _PLAIN):
+        yield f"{type(thing).__name__} {thing!r}".encode("utf-8", "surrogatepass")
+        return
+    if id(thing) in seen:
+        yield f"again {seen[id(thing)][0]}".encode()
+        return
+    seen[id(thing)] = len(seen), thing
+    yield type(thing).__qualname__.encode()
+    yield from _inside(thing, seen)
+
+
+def _inside(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    match thing:
+        case types.CodeType():
+            yield from _all(_of_code(thing), seen)
+        case types.FunctionType():
+            yield from _all(_of_function(thing), seen)
+        case type():
+            yield from _of_class(thing, seen)
+        case staticmethod() | classmethod():
+            yield from _described(thing.__func__, seen)
+        case property():
+            yield from _all((thing.fget, thing.fset, thing.fdel, thing.__doc__), seen)
+        case types.ModuleType():
+            yield thing.__name__.encode()
+        case tuple() | list():
+            yield from _all(thing, seen)
+        case dict() | types.MappingProxyType():
+            yield from _all((part for pair in thing.items() for part in pair), seen)
+        case set() | frozenset():
+            yield from sorted(b"\1".join(_described(part, dict(seen))) for part in thing)
+        case _:
+            yield from _of_object(thing, seen)
+
+
+def _all(parts: Iterable[Any], seen: _Seen) -> Iterator[bytes]:
+    for part in parts:
+        yield from _described(part, seen)
+    yield b"end"
+
+
+def _of_code(code: types.CodeType) -> Iterable[Any]:
+    return (
+        *(code.co_code, code.co_consts, code.co_names, code.co_varnames, code.co_freevars),
+        *(code.co_cellvars, code.co_filename, code.co_name, code.co_firstlineno, code.co_flags),
+        *(code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount),
+    )
+
+
+def _of_function(function: types.FunctionType) -> Iterable[Any]:
+    cells = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not filled yet
+            cells.append(cell.cell_contents)
+    return (
+        *(function.__module__, function.__qualname__, function.__code__, function.__defaults__),
+        *(function.__kwdefaults__, function.__doc__, function.__dict__, cells),
+    )
+
+
+def _of_class(kind: type, seen: _Seen) -> Iterator[bytes]:
+    yield f"{kind.__module__} {kind.__qualname__}".encode()
+    if _inner._should_pickle_by_reference(kind):
+        return
+    for base in kind.__bases__:
+        yield from _described(base, seen)
+    for name, value in sorted(vars(kind).items()):
+        if name not in _IGNORED and not isinstance(value, types.MemberDescriptorType):
+            yield name.encode()
+            yield from _described(value, seen)
+
+
+def _of_object(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    kind = type(thing)
+    if {"__reduce__", "__reduce_ex__"} & {name for b in kind.__mro__[:-1] for name in vars(b)}:
+        yield _pickled(thing)  # it knows itself what it is made of
+        return
+    slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
+    held = dict(getattr(thing, "__dict__", {}))
+    held |= {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
+    if not held:
+        yield _pickled(thing)
+        return
+    yield from _described(kind, seen)
+    yield from _all((part for pair in sorted(held.items()) for part in pair), seen)
+
+
+def _pickled(thing: Any) -> bytes:
+    try:
+        return pickle.dumps(thing, protocol=5)
+    except Exception as error:
+        raise Unknown from error
