@@ -193,6 +193,31 @@ class Client(Session):
         await self.request(lambda number: messages.StopWorker(number, worker, graceful))
 
     @blocking
+    async def attach_console(self, worker: str) -> str:
+        """Have a worker open a Jupyter console, also while it runs an input.
+
+        Args:
+            worker: Its id, or the beginning of one.
+
+        Returns:
+            The path of the connection file: ``jupyter console --existing PATH``.
+
+        Raises:
+            NotFoundError: If there is no such worker, or it ended meanwhile.
+            InvalidError: If the ids of several begin so.
+        """
+        overview: messages.Overview = await self.request(messages.GetOverview)
+        begun = [row.id for row in overview.workers if row.id.startswith(worker.rstrip("…"))]
+        if len(begun) > 1:
+            raise exception.InvalidError(
+                f"The ids of {len(begun)} workers begin with {worker!r}; give more of it."
+            )
+        answer: messages.Attached = await self.request(
+            lambda number: messages.Attach(number, begun[0] if begun else worker)
+        )
+        return answer.connection_file
+
+    @blocking
     async def stop_hub(self) -> None:
         """Ask the hub to drain and end."""
         await self.request(messages.StopHub)

@@ -10,6 +10,12 @@ CELL_MAGICS = ("local", "remote", "nbfn")
 #: Line magics that run here.
 LINE_MAGICS = ("local", "push", "pull", "session", "fn", "remote", "nbfn")
 
+#: What is said of a magic of this side between lines of the other.
+PLACE = (
+    "{} runs here, and the lines around it run in the session. "
+    "Put it at the beginning or the end of the cell, or into one of its own."
+)
+
 _CELL = re.compile(rf"%%({'|'.join(CELL_MAGICS)})\b")
 _LINE = re.compile(rf"(?:[A-Za-z_][\w, ]*=\s*)?%({'|'.join(LINE_MAGICS)})\b")
 #: As a notebook that was made for another kernel begins; nbfn is loaded here.
@@ -58,24 +64,16 @@ def split(code: str) -> Cell:
         return Cell(code) if any(map(is_here, lines)) else Cell("", code)
     while not any(map(is_here, lines[:first])) and first:
         first -= 1
+    if lines[first].startswith("%%"):  # the rest of the cell is that magic's
+        return Cell("\n".join(lines[:first]), "\n".join(lines[first:]))
     while is_here(lines[last - 1]) or (_is_empty(lines[last - 1]) and last > first + 1):
         last -= 1
     while last < len(lines) and not any(map(is_here, lines[last:])):
         last += 1
     for line in lines[first:last]:
-        if (found := _LINE.match(line.lstrip())) and found[1] in (
-            "push",
-            "pull",
-            "local",
-            "session",
-        ):
-            raise MixedCell(
-                f"%{found[1]} runs here, and the lines around it run in the session. "
-                "Put it at the beginning or the end of the cell, or into one of its own."
-            )
-    # A comment holds a line's place, which IPython does not drop; only a cell magic has to stand first.
-    place = "" if lines[first].startswith("%%") else "#\n" * first
-    there = place + "\n".join(lines[first:last])
+        if found := _LINE.match(line):
+            raise MixedCell(PLACE.format(f"%{found[1]}"))
+    there = "#\n" * first + "\n".join(lines[first:last])  # IPython would drop empty lines
     return Cell("\n".join(lines[:first]), there, "\n".join(lines[last:]))
 
 

@@ -136,6 +136,10 @@ class Crew:
         mine = _lease.get()
         return mine if mine in self.running else self.latest
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return the tasks of what runs on the loop."""
+        return [r.task for r in tuple(self.running.values()) if r.task is not None]
+
     def disown(self) -> None:
         """Forget all, in a child that user code forked."""
         self.running.clear()

@@ -61,6 +61,7 @@ class Line:
         outbox: What user code's threads have to say.
         hub_grace: Seconds without a hub after which the worker ends.
         versions: Of nbfn and cloudpickle, for the hello.
+        open_console: Takes the number of a request for one, and does not block.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Line:
         outbox: Outbox,
         hub_grace: float,
         versions: Mapping[str, str],
+        open_console: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._link = link
         self._runner = runner
@@ -103,6 +105,7 @@ class Line:
             messages.ItemsTaken: self._items_taken,
             messages.Fed: self._fed,
             messages.Drain: self._drain,
+            messages.OpenConsole: lambda asked: open_console(asked.request),
             messages.Welcome: self._welcome,
             messages.Refused: self._refused,
         }

@@ -160,7 +160,9 @@ class MagicKernel(IPythonKernel):
         error = (content.get("ename", ""), content.get("evalue", ""))
         if magic := cells.unknown_magic(*error):
             kind = "cell" if magic.startswith("%%") else "line"
-            if self.shell.find_magic(magic.lstrip("%"), kind) is None:
+            if magic.removeprefix("%") in cells.LINE_MAGICS:
+                hint = cells.PLACE.format(magic)
+            elif self.shell.find_magic(magic.lstrip("%"), kind) is None:
                 hint = (
                     f"{magic} is known neither in the session nor here, in the notebook's kernel."
                 )

@@ -230,7 +230,7 @@ def _function(options: Options) -> Any:
     function: Any = app.function(
         name="session",
         cpu=options.cpu,
-        memory=options.memory,
+        memory=(options.memory, options.memory) if options.memory else None,
         gpu=options.gpu,
         env=options.env,
         single_use_containers=True,

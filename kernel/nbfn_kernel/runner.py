@@ -82,6 +82,11 @@ class Runner:
         self._credit: dict[int, int] = {}  # of those that have not begun
         self._thread = threading.get_ident()
 
+    @property
+    def service(self) -> Service | None:
+        """What the worker became; None while it is blank."""
+        return self._service
+
     # --- called by the link's thread ---
 
     def notice(self, command: Bind | None = None) -> None:

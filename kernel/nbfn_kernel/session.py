@@ -166,8 +166,7 @@ class _Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        for path in _files(self._base):
-            path.unlink(missing_ok=True)
+        remove_files(self._base)
 
     def _last_words(self) -> str:
         try:
@@ -192,12 +191,17 @@ def _files(base: Path) -> Iterable[Path]:
     yield from base.parent.glob(f"{base.name}-*")
 
 
+def remove_files(base: Path) -> None:
+    """Remove the files of a session or console."""
+    for path in _files(base):
+        path.unlink(missing_ok=True)
+
+
 def sweep(directory: Path) -> None:
     """Remove the files of sessions and consoles whose worker was killed."""
     for path in [*directory.glob("k*.json"), *directory.glob("c*.json")]:
         if path.stem[1:].isdigit() and not Path(f"/proc/{path.stem[1:]}").exists():
-            for left in _files(path.with_suffix("")):
-                left.unlink(missing_ok=True)
+            remove_files(path.with_suffix(""))
 
 
 # --- in the session ------------------------------------------------------------------------------

@@ -24,6 +24,9 @@ MAX_LOG = 8 * 1024 * 1024
 #: Bytes of a log file forwarded at a time; what is more is passed over.
 CHUNK = 4 * 1024 * 1024
 
+#: What threads of consoles write goes to them, by thread: (channel, text).
+diverted: dict[int, Callable[[str, str], None]] = {}
+
 _installed: list[Stream] = []  # what user code may put something else in front of
 
 
@@ -74,6 +77,9 @@ class Stream(io.TextIOBase):
         """See `io.TextIOBase`."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if diverted and (console := diverted.get(threading.get_ident())) is not None:
+            console(self._channel, text)
+            return len(text)
         lease = self._lease()
         if not lease:
             os.write(self._descriptor, text.encode("utf-8", self.errors))
@@ -114,7 +120,7 @@ class LineStream(Stream):
     def write(self, text: str) -> int:
         """See `io.TextIOBase`."""
         lease = self._lease()
-        if not lease or not isinstance(text, str):
+        if not lease or not isinstance(text, str) or threading.get_ident() in diverted:
             return super().write(text)
         key = (lease, threading.get_ident())
         held = self._held.pop(key, "") + text

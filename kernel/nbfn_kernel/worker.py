@@ -19,6 +19,7 @@ from nbfn.wire.messages import Emitted, input_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
 from nbfn_kernel import shell, streams
+from nbfn_kernel.attach import Consoles
 from nbfn_kernel.line import Line
 from nbfn_kernel.outbox import Outbox, Text
 from nbfn_kernel.runner import Runner
@@ -63,7 +64,8 @@ def main(cell: Any = None) -> None:
     link = Link(os.environ.get("NBFN_HUB", places.endpoint), frames.TO_WORKER)
     outbox = Outbox(link.wake)
     runner = Runner(Carrier(places, worker), outbox, [0, 0] if cell is None else cell)
-    line = Line(link, runner, outbox, Settings.load().hub_grace, _versions)
+    consoles = Consoles(runner, outbox)
+    line = Line(link, runner, outbox, Settings.load().hub_grace, _versions, consoles.open)
     thread = threading.Thread(target=line.run, name="nbfn-link", daemon=True)
     _dress(runner, outbox)
     runner.take_signals()
@@ -75,6 +77,7 @@ def main(cell: Any = None) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     line.finish()
+    consoles.close()
     thread.join(2 * LINGER)
     with contextlib.suppress(Exception):
         logging.shutdown()
@@ -84,6 +87,9 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
     """Make prints, displays and the context those of the input that runs."""
 
     def emit(channel: str, data: bytes) -> None:
+        if (console := streams.diverted.get(threading.get_ident())) is not None:
+            console(channel, data.decode())
+            return
         lease = runner.lease()
         if lease and len(data) <= MAX_DISPLAY:
             outbox.put(Emitted(lease, channel, data))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -74,3 +77,23 @@ def stop(container_id: str, graceful: bool, yes: bool) -> None:
         click.confirm(f"End worker {container_id}?", abort=True, err=True)
     Client.attach().stop_worker(container_id, graceful=graceful)
     click.echo(f"Worker {container_id} was told to end.")
+
+
+@container.command()
+@click.argument("container_id")
+@click.option("--file", "only_file", is_flag=True, help="Only print the connection file.")
+def attach(container_id: str, only_file: bool) -> None:
+    """Open a Jupyter console on a worker, also while it runs an input."""
+    file = Client.attach().attach_console(container_id)
+    if only_file:
+        click.echo(file)
+    elif importlib.util.find_spec("jupyter_console") is None:
+        click.echo(
+            f"The console's connection file: {file}\n"
+            "Install the package jupyter-console to have it opened here, or open it with\n"
+            f"  jupyter console --existing {file}"
+        )
+    else:
+        os.execv(  # noqa: S606 - this very process becomes the console
+            sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", file]
+        )

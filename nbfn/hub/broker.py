@@ -18,6 +18,7 @@ from typing import Any
 from nbfn.hub import effects, endpoints, events, graph, overview, speech
 from nbfn.hub.archive import StoredCall, StoredGraph
 from nbfn.hub.clock import Clock
+from nbfn.hub.consoles import Consoles
 from nbfn.hub.departures import EXIT_GRACE
 from nbfn.hub.effects import (
     Effect,
@@ -102,6 +103,7 @@ class Broker:
         self._started = self._needed_at = self._idle_checked = self._now()
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[str, bytes] = {}  # peer id -> connection
+        self._consoles = Consoles(self._send, self._routes)
         self._strikes: dict[bytes, int] = {}
         self._visited = False
         self._processes_asked = 0.0
@@ -221,6 +223,7 @@ class Broker:
         if peer is None or self._routes.get(peer.id) != connection:
             return  # never said hello, or is back on another connection
         del self._routes[peer.id]
+        self._consoles.lost(peer.id)
         self._watchers.discard(peer.id)
         self._handle(
             events.ClientLost(peer.id) if peer.role == "client" else events.WorkerLost(peer.id)
@@ -236,6 +239,10 @@ class Broker:
             peer is None or isinstance(message, BadFrame) or type(message) not in _ROLES[peer.role]
         ):
             self._strike(connection, message)
+        elif isinstance(message, m.Attach):
+            self._consoles.ask(peer.id, message)
+        elif isinstance(message, m.ConsoleOpened):
+            self._consoles.opened(peer.id, message)
         elif isinstance(message, m.StopHub):
             self._router.send(connection, m.Done(message.request))
             self.ending = True

@@ -174,6 +174,13 @@ def attach(desk: Desk, given: argparse.Namespace) -> Any:
     return FunctionCall.from_id(desk.call_id(given.id))
 
 
+@fn.verb("attach-console", arg("id", metavar="WORKER"))
+def attach_console(desk: Desk, given: argparse.Namespace) -> Any:
+    """Have a worker (wk-…) open a Jupyter console, also while it runs an input."""
+    file = desk.client().attach_console(given.id)
+    print(f"In a terminal: jupyter console --existing {file}")  # noqa: T201 - the cell's own output
+
+
 @fn.verb("deploy", _F)
 def deploy(desk: Desk, given: argparse.Namespace) -> Any:
     """Make a Function of a plain App known to other notebooks, under its App's name."""

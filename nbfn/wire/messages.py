@@ -737,7 +737,21 @@ class StopWorker(Message):
     graceful: bool = False
 
 
+class Attach(Message):
+    """Have a worker open a Jupyter console; `Attached`."""
+
+    request: int
+    worker: str
+
+
 # Hub to client.
+
+
+class Attached(Message):
+    """Answer to `Attach`: the connection file of the console."""
+
+    request: int
+    connection_file: str
 
 
 class Done(Message):
@@ -1143,7 +1157,21 @@ class Drain(Message):
     """Finish what runs, give back the rest, say `Goodbye` and exit."""
 
 
+class OpenConsole(Message):
+    """Open a Jupyter console; `ConsoleOpened`."""
+
+    request: int  # the hub's number, not the client's
+
+
 # Worker to hub.
+
+
+class ConsoleOpened(Message):
+    """Answer to `OpenConsole`: the console's connection file, or why there is none."""
+
+    request: int
+    connection_file: str
+    error: str = ""
 
 
 class Bound(Message):
@@ -1240,10 +1268,12 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     GetEnvironments,
     ChangeEnvironment,
     StopWorker,
+    Attach,
     GetLogs,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     WorkerHello,
+    ConsoleOpened,
     Bound,
     BindFailed,
     Results,
@@ -1257,6 +1287,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Welcome,
     Refused,
     Done,
+    Attached,
     Failed,
     Registered,
     DefinitionTold,
@@ -1293,4 +1324,5 @@ TO_WORKER: tuple[type[Message], ...] = (
     ItemsTaken,
     Fed,
     Drain,
+    OpenConsole,
 )

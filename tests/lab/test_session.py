@@ -142,6 +142,8 @@ def test_lines_that_run_here_cannot_stand_between_others(shared: Kernel) -> None
     assert failed.status == "error"
     assert "Put it at the beginning or the end" in failed.error
     assert shared.value("'x' in globals()") is False
+    failed = shared.run("if True:\n    %push v")
+    assert "Put it at the beginning or the end" in failed.err
 
 
 def test_functions_are_made_here_and_called_from_both_sides(shared: Kernel) -> None:
@@ -468,3 +470,11 @@ def test_a_session_that_has_to_wait_says_for_what_and_can_be_interrupted(fresh: 
     assert "The session was not started" in stopped.error
     fresh.run("%local call.cancel()")
     assert fresh.value("1") == 1
+
+
+def test_a_session_over_its_memory_limit_says_so(fresh: Kernel) -> None:
+    fresh.run("%session --memory 300M")
+    lost = fresh.run("import time\nfull = bytearray(10**9)\ntime.sleep(30)")
+    assert lost.status == "error"
+    assert "limit 300 MB" in lost.error
+    assert "its names are gone" in fresh.run("1").notes

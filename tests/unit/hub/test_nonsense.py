@@ -27,6 +27,8 @@ _ASKED = {
     m.GetEnvironments,
     m.GetHistory,
     m.GetLogs,
+    m.Attach,
+    m.ConsoleOpened,
 }
 
 
