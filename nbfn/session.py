@@ -172,6 +172,16 @@ def _own_name() -> str:
     return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
 
 
+def this_origin() -> str:
+    """Return what calls of this process are known by later: the notebook's path, or the script's name.
+
+    Empty in a worker: what its code calls comes from where the call that it runs comes from.
+    """
+    if os.environ.get("NBFN_WORKER"):
+        return ""
+    return os.environ.get("JPY_SESSION_NAME") or _own_name()
+
+
 def settle(
     future: Future[Any], value: object = None, *, error: BaseException | None = None
 ) -> None:
@@ -472,6 +482,7 @@ class Session:
                 environment=environment if self._registers else None,
                 name=_own_name(),
                 worker=os.environ.get("NBFN_WORKER", ""),
+                origin=this_origin(),
             )
         )
 

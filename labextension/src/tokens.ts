@@ -50,6 +50,8 @@ export interface ICallRow {
   failed: number;
   running: number;
   age: number;
+  /** The notebook's path or the script's name that the call comes from; empty when not known. */
+  origin: string;
 }
 
 export interface IWorkerRow {

@@ -104,12 +104,12 @@ class Archive:
     def save_call(self, save: SaveCall) -> None:
         """Save a call, or more of it."""
         self._connection.execute(
-            "INSERT INTO calls (id, function, version, kind, created, total, parent, method, closed) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total, "
+            "INSERT INTO calls (id, function, version, kind, created, total, parent, method, origin, closed) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total, "
             "closed = max(closed, excluded.closed)",
             (
                 *(save.call, save.function, save.version, save.kind, time.time()),
-                *(len(save.inputs), save.parent, save.method, save.closed),
+                *(len(save.inputs), save.parent, save.method, save.origin, save.closed),
             ),
         )
         rows = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
@@ -169,12 +169,12 @@ class Archive:
         return [self._restored(call, waiting) for call, waiting in inputs.items()]
 
     def _restored(self, call: str, waiting: Sequence[tuple[int, Payload]]) -> CallRestored:
-        columns = "function, version, kind, total, parent, method, closed, cancelled"
+        columns = "function, version, kind, total, parent, method, origin, closed, cancelled"
         row = self._connection.execute(
             f"SELECT {columns} FROM calls WHERE id = ?",  # noqa: S608 - a constant
             (call,),
         ).fetchone()
-        function, version, kind, total, parent, method, closed, cancelled = row
+        function, version, kind, total, parent, method, origin, closed, cancelled = row
         outcomes = self.outcomes(call)
         return CallRestored(
             call=call,
@@ -187,6 +187,7 @@ class Archive:
             failed=sum(outcome.status != InputStatus.SUCCESS for outcome in outcomes),
             parent=parent,
             method=method,
+            origin=origin,
             closed=bool(closed),
             cancelled=bool(cancelled),
             failures=dict(

@@ -71,6 +71,7 @@ def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
     call.parent, call.method = event.parent, event.method
     t.calls[call.id] = call
     if (client := t.clients.get(event.client)) is not None:
+        call.origin = client.origin
         client.calls.add(call.id)
         if not call.durable:
             lending.lend(t, client, 1)
@@ -110,6 +111,7 @@ def _join_family(t: Tables, call: Call) -> None:
     """Note whose code made a call: it is cancelled with it, and both are in one call graph."""
     above = t.calls.get(call.parent.partition(":")[0])
     if above is not None:
+        call.origin = call.origin or above.origin
         if not call.durable:
             above.children = above.children or set()
             above.children.add(call.id)
@@ -181,9 +183,8 @@ def _add(
 
 def saved(call: Call, inputs: Sequence[tuple[int, Payload]], *, closed: bool) -> SaveCall:
     """Return what stores a durable call with these inputs of it."""
-    return SaveCall(
-        call.id, *call.pool.key, call.kind, inputs, call.parent, call.method, closed=closed
-    )
+    words = (call.parent, call.method, call.origin)
+    return SaveCall(call.id, *call.pool.key, call.kind, inputs, *words, closed=closed)
 
 
 def put_inputs(
@@ -248,7 +249,7 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     call = Call(event.call, "", sizing.pool_of(t, record, event.version), event.kind, t.now)
     call.durable, call.closed, call.cancelled = True, event.closed, event.cancelled
     call.done, call.failed = event.done, event.failed
-    call.parent, call.method = event.parent, event.method
+    call.parent, call.method, call.origin = event.parent, event.method, event.origin
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
     t.calls[call.id] = call
     if call.parent:

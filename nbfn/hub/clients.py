@@ -16,7 +16,7 @@ def client_joined(t: Tables, event: ClientJoined) -> None:
     client = t.clients.get(event.client)
     if client is None:
         client = t.clients[event.client] = Client(
-            event.client, event.name, event.executable, event.worker
+            event.client, event.name, event.executable, event.worker, event.origin
         )
     client.connected = True
     if event.executable:
@@ -70,7 +70,8 @@ def _detached(t: Tables, call: Call) -> bool:
 def give_up(t: Tables, call: Call) -> None:
     """End a durable call whose client is gone before it has told all inputs: it is cancelled."""
     call.closed = call.given_up = True
-    t.emit(SaveCall(call.id, *call.pool.key, call.kind, (), call.parent, call.method))
+    words = (call.parent, call.method, call.origin)
+    t.emit(SaveCall(call.id, *call.pool.key, call.kind, (), *words))
     cancellation.cancel(t, call)
     outcomes.end_if_done(t, call)
 

@@ -363,6 +363,7 @@ class SaveCall(Effect):
     inputs: Sequence[tuple[int, Payload]]
     parent: str = ""
     method: str = ""
+    origin: str = ""
     closed: bool = True  # no more will come
 
 

@@ -213,6 +213,7 @@ class ClientJoined(Event):
     name: str = ""
     executable: str = ""
     worker: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,6 +494,7 @@ class CallRestored(Event):
     failed: int
     parent: str = ""
     method: str = ""
+    origin: str = ""
     closed: bool = True
     cancelled: bool = False
     failures: Mapping[int, int] = field(default_factory=dict)  # of inputs that failed before

@@ -163,6 +163,7 @@ def _call(call: Call, status: str, age: float) -> dict[str, Any]:
         "failed": call.failed,
         "running": call.running,
         "age": round(max(age, 0.0), 3),
+        "origin": call.origin,
     }
 
 

@@ -39,7 +39,7 @@ def _pairs(inputs: Sequence[m.NewInput]) -> list[tuple[int, m.Payload]]:
 
 def _client_hello(peer: str, x: m.ClientHello) -> Event:
     executable = x.environment.executable if x.environment else ""
-    return events.ClientJoined(peer, x.name, executable, x.worker)
+    return events.ClientJoined(peer, x.name, executable, x.worker, x.origin)
 
 
 def _worker_hello(peer: str, x: m.WorkerHello) -> Event:

@@ -69,6 +69,7 @@ _MIGRATIONS = (
     """
     ALTER TABLE calls ADD COLUMN parent TEXT NOT NULL DEFAULT '';
     ALTER TABLE calls ADD COLUMN method TEXT NOT NULL DEFAULT '';
+    ALTER TABLE calls ADD COLUMN origin TEXT NOT NULL DEFAULT '';
     CREATE TABLE secrets (environment TEXT NOT NULL, name TEXT NOT NULL, variables BLOB NOT NULL,
         created REAL NOT NULL, PRIMARY KEY (environment, name)) WITHOUT ROWID;
     CREATE TABLE variants (id TEXT PRIMARY KEY, base TEXT NOT NULL, variant BLOB NOT NULL,

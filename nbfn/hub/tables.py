@@ -95,6 +95,7 @@ class Call:
         "kind",
         "method",
         "next_index",
+        "origin",
         "parent",
         "pool",
         "queue",
@@ -117,6 +118,7 @@ class Call:
         self.created = now
         self.parent = ""  # the input whose code made it, if one did: call and index
         self.children: set[str] | None = None  # calls that its code made and waits for
+        self.origin = ""  # the notebook or script that it comes from
         self.method = ""  # of a class
         self.deployment = 0  # of its App, if it is to stay with one
         self.durable = False
@@ -351,12 +353,20 @@ def _batches_of(definition: DefinitionLike) -> dict[str, schedule.Batches[Call, 
 class Client:
     """One connected process, or one that may come back."""
 
-    __slots__ = ("calls", "connected", "ended", "executable", "id", "name", "worker")
+    __slots__ = ("calls", "connected", "ended", "executable", "id", "name", "origin", "worker")
 
-    def __init__(self, id: str, name: str, executable: str, worker: str) -> None:  # noqa: A002 - its id
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - its id
+        name: str,
+        executable: str,
+        worker: str,
+        origin: str = "",
+    ) -> None:
         self.id = id
         self.worker = worker  # the worker whose user code it is, if it is one's
         self.name = name
+        self.origin = origin
         self.executable = executable
         self.connected = True
         self.calls: set[str] = set()

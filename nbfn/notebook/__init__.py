@@ -20,7 +20,7 @@ def load(shell: Any) -> None:
     from nbfn import observe
     from nbfn.config import Settings
 
-    from . import completion, frames, handle
+    from . import completion, frames, handle, restart
     from .desk import Desk
     from .lines import LineMagics
     from .magics import RemoteMagics
@@ -36,6 +36,7 @@ def load(shell: Any) -> None:
     completion.install(shell)
     frames.install(shell)
     shell._nbfn_observer = observer
+    restart.tell()
 
 
 def unload(shell: Any) -> None:

@@ -371,6 +371,7 @@ class ClientHello(Message):
     worker: str = (
         ""  # the worker that runs this client, if one does: it lends its slot while it waits
     )
+    origin: str = ""  # the notebook's path or the script's name: its calls are known by it later
 
 
 class WorkerHello(Message):
@@ -1053,6 +1054,7 @@ class CallRow(Struct, frozen=True, gc=False):
     failed: int
     running: int
     age: float
+    origin: str = ""  # the notebook or script that made it, directly or by what it called
 
 
 class WorkerRow(Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -11,10 +12,13 @@ from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from nbfn.wire.messages import new_id
 from tests.conftest import a_home
+from tests.notebook.kernel import Kernel
 
 
 def _config(folder: Path) -> Config:
@@ -121,3 +125,32 @@ def one_kernel(environment: dict[str, str]) -> Iterator[Callable[..., list[Ran]]
             return [Ran(cell) for cell in notebook.cells[first:]]
 
         yield run
+
+
+@pytest.fixture
+def start_kernel(
+    environment: dict[str, str], sockets: Path
+) -> Iterator[Callable[..., Kernel]]:
+    """``start_kernel(**variables)`` starts one that the test drives by hand, with ``%load_ext nbfn`` done."""
+    with contextlib.ExitStack() as ends:
+
+        def start(**more: str) -> Kernel:
+            address = str(sockets / new_id("k")[-6:])
+            manager = KernelManager(kernel_name="python3", transport="ipc", ip=address)
+            manager.start_kernel(env=environment | more)
+            ends.callback(manager.shutdown_kernel, now=True)
+            client = manager.client()
+            client.start_channels()
+            ends.callback(client.stop_channels)
+            client.wait_for_ready(timeout=30)
+            kernel = Kernel(client, manager)
+            kernel.execute("%load_ext nbfn")
+            return kernel
+
+        yield start
+
+
+@pytest.fixture
+def kernel(start_kernel: Callable[..., Kernel]) -> Kernel:
+    """One that the test drives by hand."""
+    return start_kernel()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
-import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from jupyter_client import BlockingKernelClient, KernelManager
+from tests.notebook.kernel import Kernel
 
 Run = Callable[..., list[Any]]
 
@@ -100,58 +97,6 @@ def test_the_notebooks_name_is_the_apps(run: Run) -> None:
 # --- what nbclient cannot see: output after the end of a cell, and interrupts --------------------
 
 
-class Kernel:
-    """A kernel whose messages are kept by the cell that they belong to."""
-
-    def __init__(self, client: BlockingKernelClient, manager: KernelManager) -> None:
-        self.client = client
-        self.manager = manager
-        self.said: dict[str, list[dict[str, Any]]] = {}
-
-    def execute(self, code: str, *, wait: bool = True) -> str:
-        cell: str = self.client.execute(code)
-        if wait:
-            self.until(lambda: self.ended(cell))
-        return cell
-
-    def until(self, true: Callable[[], Any], seconds: float = 30) -> None:
-        end = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < end, json.dumps(self.said, default=str)[-3000:]
-            try:
-                message = self.client.get_iopub_msg(timeout=0.2)
-            except queue.Empty:
-                continue
-            cell = message["parent_header"].get("msg_id", "")
-            self.said.setdefault(cell, []).append(message)
-
-    def ended(self, cell: str) -> bool:
-        return any(m["content"].get("execution_state") == "idle" for m in self.said.get(cell, []))
-
-    def text(self, cell: str) -> str:
-        messages = [m for m in self.said.get(cell, []) if m["msg_type"] == "stream"]
-        return "".join(m["content"]["text"] for m in messages)
-
-    def errors(self, cell: str) -> list[str]:
-        return [m["content"]["ename"] for m in self.said.get(cell, []) if m["msg_type"] == "error"]
-
-
-@pytest.fixture
-def kernel(environment: dict[str, str], sockets: Path) -> Iterator[Kernel]:
-    manager = KernelManager(kernel_name="python3", transport="ipc", ip=str(sockets / "kernel"))
-    manager.start_kernel(env=environment)
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=30)
-        kernel = Kernel(client, manager)
-        kernel.execute("%load_ext nbfn")
-        yield kernel
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-
-
 def test_what_a_spawned_call_prints_later_is_under_the_cell_that_spawned_it(
     kernel: Kernel, tmp_path: Any
 ) -> None:
@@ -196,3 +141,185 @@ def test_an_interrupt_ends_an_awaited_call(kernel: Kernel) -> None:
     kernel.until(lambda: kernel.ended(awaited))
     assert time.monotonic() - began < 3
     assert kernel.errors(awaited) == ["CancelledError"]
+
+
+# --- each rule of where output goes --------------------------------------------------------------
+
+
+def bundles(kernel: Kernel, cell: str) -> list[dict[str, Any]]:
+    """Return the messages of a cell that show something."""
+    kinds = ("stream", "display_data", "update_display_data", "clear_output", "execute_result")
+    return [m for m in kernel.said.get(cell, []) if m["msg_type"] in kinds]
+
+
+def test_ten_calls_at_once_print_each_under_its_own_cell_in_whole_lines(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    kernel.execute(
+        "%%remote --quiet --app output --max 10\n"
+        "import os, sys, time, warnings, logging\n"
+        "def chat(n, path):\n"
+        "    while not os.path.exists(path): time.sleep(0.01)\n"
+        "    for i in range(20):\n"
+        "        print('call', n, end=' ')\n"
+        "        print('line', i)\n"
+        "        time.sleep(0.002)\n"
+        "    warnings.warn(f'warned by {n}')\n"
+        "    logging.getLogger('mine').warning('logged by %d', n)\n"
+    )
+    cells = [kernel.execute(f"c{n} = chat.spawn({n}, {str(gate)!r})") for n in range(10)]
+    gate.touch()
+    kernel.execute("import nbfn\nfor n in range(10): globals()[f'c{n}'].get()")
+    for n, cell in enumerate(cells):
+        kernel.until(lambda cell=cell, n=n: f"logged by {n}" in kernel.text(cell, "stderr"))
+        lines = kernel.text(cell, "stdout").splitlines()
+        assert lines == [f"call {n} line {i}" for i in range(20)]
+        assert f"warned by {n}" in kernel.text(cell, "stderr")
+
+
+def test_threads_of_the_notebook_print_under_the_cell_that_started_them(kernel: Kernel) -> None:
+    kernel.execute("%%remote --quiet --app output\ndef say(x): print('said', x)")
+    started = kernel.execute(
+        "import threading\n"
+        "go = threading.Event()\n"
+        "def later():\n"
+        "    go.wait()\n"
+        "    say.remote(1)\n"
+        "thread = threading.Thread(target=later); thread.start()"
+    )
+    other = kernel.execute("go.set(); thread.join()")
+    kernel.until(lambda: "said 1" in kernel.text(started))
+    assert "said" not in kernel.text(other)
+
+
+def test_threads_inside_a_function_never_share_a_line(one_kernel: Run) -> None:
+    _, called = one_kernel(
+        "%%remote --quiet --app output\n"
+        "import threading, time\n"
+        "def threads():\n"
+        "    def talk(n):\n"
+        "        for i in range(30):\n"
+        "            print('thread', n, end=' ')\n"
+        "            time.sleep(0.001)\n"
+        "            print('says', i)\n"
+        "    all = [threading.Thread(target=talk, args=(n,)) for n in range(4)]\n"
+        "    for t in all: t.start()\n"
+        "    for t in all: t.join()\n",
+        "threads.remote()",
+    )
+    lines = called.text.splitlines()
+    assert sorted(lines) == sorted(f"thread {n} says {i}" for n in range(4) for i in range(30))
+
+
+def test_a_function_called_by_a_function_prints_under_the_cell_too(one_kernel: Run) -> None:
+    _, _, called, spawned = one_kernel(
+        "%%remote --quiet --app output\n"
+        "def inner(x):\n"
+        "    from IPython.display import HTML, display\n"
+        "    print('inner', x)\n"
+        "    display(HTML('<i>inner</i>'))\n"
+        "    return x + 1",
+        "%%remote --quiet --app output\n"
+        "def outer(x):\n"
+        "    print('outer', x)\n"
+        "    got = [inner.remote(x), *inner.map([10]), inner.spawn(20).get()]\n"
+        "    print('outer again')\n"
+        "    return got",
+        "outer.remote(1)",
+        "outer.spawn(5).get()",
+    )
+    assert called.text.splitlines() == ["outer 1", "inner 1", "inner 10", "inner 20", "outer again"]
+    assert [shown["text/html"] for shown in called.shown] == ["<i>inner</i>"] * 3
+    assert called.result == "[2, 11, 21]"
+    assert "inner 5" in spawned.text
+    assert "outer again" in spawned.text
+
+
+def test_displays_are_updated_in_place_and_cleared_in_their_own_cell_only(kernel: Kernel) -> None:
+    kernel.execute(
+        "%%remote --quiet --app output\n"
+        "def show(path=None):\n"
+        "    import os, time\n"
+        "    from IPython.display import clear_output, display, update_display\n"
+        "    handle = display('first', display_id='mine')\n"
+        "    while path and not os.path.exists(path): time.sleep(0.01)\n"
+        "    handle.update('second')\n"
+        "    update_display('third', display_id='mine')\n"
+        "    clear_output(wait=True)\n"
+        "    print('after')\n"
+    )
+    cell = kernel.execute("call = show.spawn()")
+    other = kernel.execute("print('stays')\ncall.get()")
+    kernel.until(lambda: "after" in kernel.text(cell))
+    found = [(m["msg_type"], m["content"]) for m in bundles(kernel, cell)]
+    kinds = [kind for kind, _ in found]
+    assert kinds[:3] == ["display_data", "update_display_data", "update_display_data"]
+    ids = {content["transient"]["display_id"] for _, content in found[:3]}
+    assert ids == {"mine"}
+    assert [content["data"]["text/plain"] for _, content in found[:3]] == [
+        "'first'",
+        "'second'",
+        "'third'",
+    ]
+    assert found[3] == ("clear_output", {"wait": True})
+    assert not [m for m in bundles(kernel, other) if m["msg_type"] == "clear_output"]
+
+
+def test_bars_keep_their_carriage_returns(one_kernel: Run) -> None:
+    _, called, mapped = one_kernel(
+        "%%remote --quiet --app output\n"
+        "import sys, time\n"
+        "def bar(n):\n"
+        "    for i in range(n + 1):\n"
+        "        sys.stderr.write(f'\\r{i}/{n}'); sys.stderr.flush()\n"
+        "    sys.stderr.write('\\n')\n"
+        "def bars(n):\n"
+        "    from tqdm import tqdm\n"
+        "    for _ in tqdm(range(n), mininterval=0): pass",
+        "bar.remote(3)",
+        "list(bar.map([3, 3]))",
+    )
+    assert called.stderr == "3/3\n" or called.stderr == "\r0/3\r1/3\r2/3\r3/3\n"
+    assert "3/3" in mapped.text
+
+
+def test_a_returned_figure_is_shown_once(one_kernel: Run) -> None:
+    _, returned, shown, left, closed = one_kernel(
+        "%%remote --quiet --app output\n"
+        "def plot(how):\n"
+        "    import matplotlib.pyplot as plt\n"
+        "    figure, axes = plt.subplots()\n"
+        "    axes.plot([1, 2, 3])\n"
+        "    if how == 'show': plt.show()\n"
+        "    if how == 'close': plt.close(figure)\n"
+        "    return figure if how in ('return', 'close') else None",
+        "plot.remote('return')",
+        "plot.remote('show')",
+        "plot.remote('leave')",
+        "figure = plot.remote('return')",
+    )
+    assert [kind for kind in map(images, (returned, shown, left, closed))] == [1, 1, 1, 0]
+
+
+def images(ran: Any) -> int:
+    kinds = ("display_data", "execute_result")
+    return sum("image/png" in o.data for o in ran.outputs if o.output_type in kinds)
+
+
+def test_what_a_blocking_call_printed_is_there_when_the_cell_ends(one_kernel: Run) -> None:
+    cells = one_kernel(
+        "%%remote --quiet --app output\n"
+        "def many(n):\n"
+        "    for i in range(n): print('line', i)\n"
+        "    return n",
+        *(
+            "many.remote(500)",
+            "many.spawn(500).get()",
+            "await many.remote.aio(500)",
+            "%%remote --quiet --app output\nfor i in range(500): print('line', i)",
+            "calls = [many.spawn(100) for _ in range(5)]\nimport nbfn\nnbfn.FunctionCall.gather(*calls)",
+        ),
+    )[1:]
+    for cell in cells:
+        assert cell.text.count("line ") == 500

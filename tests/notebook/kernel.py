@@ -1,0 +1,68 @@
+"""What nbclient cannot see: output after the end of a cell, interrupts, restarts."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_client import BlockingKernelClient, KernelManager
+
+
+class Kernel:
+    """A kernel whose messages are kept by the cell that they belong to."""
+
+    def __init__(self, client: BlockingKernelClient, manager: KernelManager) -> None:
+        self.client = client
+        self.manager = manager
+        self.said: dict[str, list[dict[str, Any]]] = {}
+
+    def execute(self, code: str, *, wait: bool = True) -> str:
+        """Run a cell and return what its messages are known by."""
+        cell: str = self.client.execute(code)
+        if wait:
+            self.until(lambda: self.ended(cell))
+        return cell
+
+    def until(self, true: Callable[[], Any], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, json.dumps(self.said, default=str)[-3000:]
+            try:
+                message = self.client.get_iopub_msg(timeout=0.2)
+            except queue.Empty:
+                continue
+            cell = message["parent_header"].get("msg_id", "")
+            self.said.setdefault(cell, []).append(message)
+
+    def ended(self, cell: str) -> bool:
+        return any(m["content"].get("execution_state") == "idle" for m in self.said.get(cell, []))
+
+    def text(self, cell: str, name: str = "") -> str:
+        """Return what it wrote, to one stream or both."""
+        messages = [m for m in self.said.get(cell, []) if m["msg_type"] == "stream"]
+        return "".join(
+            m["content"]["text"] for m in messages if name in ("", m["content"]["name"])
+        )
+
+    def errors(self, cell: str) -> list[str]:
+        return [m["content"]["ename"] for m in self.said.get(cell, []) if m["msg_type"] == "error"]
+
+    def traceback(self, cell: str) -> str:
+        messages = [m for m in self.said.get(cell, []) if m["msg_type"] == "error"]
+        text = "\n".join(line for m in messages for line in m["content"]["traceback"])
+        return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+    def shown(self, cell: str) -> list[str]:
+        """Return the text of its displays, with the updates of them in the order they came."""
+        kinds = ("display_data", "update_display_data", "execute_result")
+        messages = [m for m in self.said.get(cell, []) if m["msg_type"] in kinds]
+        return [m["content"]["data"].get("text/plain", "") for m in messages]
+
+    def restart(self) -> None:
+        """End it without a word, and start it anew, as the page's restart button does."""
+        self.manager.restart_kernel(now=True)
+        self.client.wait_for_ready(timeout=30)
