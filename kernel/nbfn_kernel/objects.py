@@ -85,11 +85,13 @@ def _remember_source(definition: Definition) -> None:
 
 
 def check_value(name: str, value: object) -> None:
-    """Refuse a generator or coroutine that a plain function returned.
+    """Refuse a generator or coroutine that a plain function returned; let go of a figure.
 
     Raises:
         InvalidError: Says how to declare it.
     """
+    if type(value).__module__.startswith("matplotlib."):
+        _let_go(value)
     if isinstance(value, types.CoroutineType):
         value.close()
     if isinstance(value, _SUSPENDED):
@@ -99,6 +101,17 @@ def check_value(name: str, value: object) -> None:
             f"{name!r} returned a {kind}, which cannot be sent. "
             f"{hint}, or return its values in a list."
         )
+
+
+def _let_go(value: object) -> None:
+    """Close a figure that is returned: who gets it shows it, or does not; here it is not shown as left open."""
+    pyplot: Any = sys.modules.get("matplotlib.pyplot")
+    figure = getattr(
+        value, "figure", None
+    )  # a figure's own is itself, an axes' the one it is part of
+    if pyplot is not None and figure is not None:
+        with contextlib.suppress(Exception):
+            pyplot.close(figure)
 
 
 def iterate(name: str, value: object) -> collections.abc.Iterator[Any]:

@@ -262,7 +262,7 @@ class Runner:
             self._carrier.durable.dump_result,
         )
         append, popleft, functions = outbox.entries.append, todo.popleft, self._functions
-        plain, check = objects.PLAIN, objects.check_value
+        plain, check, end_lines = objects.PLAIN, objects.check_value, streams.end_lines
         answer: Payload | None
         args: Any
         kwargs: Any
@@ -306,6 +306,7 @@ class Runner:
                 if status == SUCCESS:
                     status, answer = self._failed(None, entry)
             flush_figures()
+            end_lines(lease)
             if not todo:
                 self.current = cell[0] = 0
                 append(Result(lease, status, answer, clock() - began))
@@ -338,6 +339,7 @@ class Runner:
                 if found[0][0] not in {TERMINATED, TIMEOUT}:  # it did not care
                     found = todo.stopped(self._reason, service.definition.timeout, None)
             flush_figures()
+            streams.end_lines(todo.lease)
             self.current = self._cell[0] = 0
             took = (time.monotonic() - began) / len(entries)
             for entry, (status, payload) in zip(entries, found, strict=True):

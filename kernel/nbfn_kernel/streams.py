@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nbfn.voices import Voices
 from nbfn_kernel.outbox import Outbox, Text
 
 #: Characters of one input's output that are sent; the rest is dropped, with a line that says so.
@@ -26,6 +27,8 @@ CHUNK = 4 * 1024 * 1024
 
 #: What threads of consoles write goes to them, by thread: (channel, text).
 diverted: dict[int, Callable[[str, str], None]] = {}
+#: The thread of user code where inputs run one after the other: it is heard at once.
+_main = threading.main_thread().ident
 
 _installed: list[Stream] = []  # what user code may put something else in front of
 
@@ -54,6 +57,7 @@ class Stream(io.TextIOBase):
         self._counted = 0  # the lease that `_count` is of
         self._count = 0
         self._waiting = 0
+        self._voices = Voices(self._put)  # of the lease that is counted; one for each thread
         self.buffer = _Bytes(self)
 
     @property
@@ -84,16 +88,21 @@ class Stream(io.TextIOBase):
         if not lease:
             os.write(self._descriptor, text.encode("utf-8", self.errors))
         elif text and self._admit(lease, len(text)):
-            self._outbox.put(Text(lease, self._channel, text))
-            self._waiting += len(text)
-            if self._waiting >= HURRY:
-                self._waiting = 0
-                self._outbox.hurry()
+            thread = threading.get_ident()
+            self._voices.say(thread, text, alone=thread == _main)
         return len(text)
+
+    def _put(self, text: str) -> None:
+        self._outbox.put(Text(self._counted, self._channel, text))
+        self._waiting += len(text)
+        if self._waiting >= HURRY:
+            self._waiting = 0
+            self._outbox.hurry()
 
     def _admit(self, lease: int, size: int) -> bool:
         if lease != self._counted:
             self._counted, self._count = lease, 0
+            self._voices = Voices(self._put)
         before, self._count = self._count, self._count + size
         if self._count <= MAX_TEXT:
             return True
@@ -104,7 +113,13 @@ class Stream(io.TextIOBase):
         return False
 
     def flush(self) -> None:
-        """Do nothing: text is on its way within milliseconds."""
+        """Send a line that another thread than the main one has begun; all else is on its way."""
+        self._voices.flush(threading.get_ident())
+
+    def end(self, lease: int) -> None:
+        """Send what threads of an input that ended left of a line."""
+        if lease == self._counted:
+            self._voices.end()
 
 
 class LineStream(Stream):
@@ -185,8 +200,7 @@ def install(outbox: Outbox, lease: Callable[[], int], kind: type[Stream] = Strea
 def end_lines(lease: int) -> None:
     """Send what an input that ended left of a line."""
     for stream in _installed:
-        if isinstance(stream, LineStream):
-            stream.end(lease)
+        stream.end(lease)
 
 
 class Spill:

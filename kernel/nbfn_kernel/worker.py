@@ -14,6 +14,7 @@ from typing import Any
 
 from nbfn.config import Places, Settings
 from nbfn.context import enter_worker
+from nbfn.observe import set_observer
 from nbfn.wire import frames
 from nbfn.wire.messages import Emitted, input_id
 from nbfn.wire.payload import Carrier
@@ -21,6 +22,7 @@ from nbfn.wire.socket import Link
 from nbfn_kernel import shell, streams
 from nbfn_kernel.attach import Consoles
 from nbfn_kernel.line import Line
+from nbfn_kernel.nested import Nesting
 from nbfn_kernel.outbox import Outbox, Text
 from nbfn_kernel.runner import Runner
 
@@ -100,3 +102,4 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
     enter_worker(input_id, runner.drain)
     shell.connect(emit)
     streams.install(outbox, runner.lease)
+    set_observer(Nesting(runner.lease, outbox))

@@ -20,8 +20,9 @@ def load(shell: Any) -> None:
     from nbfn import observe
     from nbfn.config import Settings
 
-    from . import completion, frames, handle, restart
+    from . import completion, figures, frames, handle, restart, threads
     from .desk import Desk
+    from .display import cell_now
     from .lines import LineMagics
     from .magics import RemoteMagics
     from .progress import NotebookObserver
@@ -35,6 +36,8 @@ def load(shell: Any) -> None:
     handle.install(shell, observer)
     completion.install(shell)
     frames.install(shell)
+    figures.install(shell)
+    threads.install(lambda: cell_now(shell))
     shell._nbfn_observer = observer
     restart.tell()
 
@@ -46,9 +49,10 @@ def unload(shell: Any) -> None:
         return
     from nbfn import observe
 
-    from . import completion, frames, handle
+    from . import completion, frames, handle, threads
 
     observe.set_observer(None)
+    threads.uninstall()
     for undo in (
         lambda: shell.events.unregister("post_run_cell", observer.settle),
         lambda: handle.uninstall(shell),

@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 from IPython.core.getipython import get_ipython
 
+from . import threads
+
 log = logging.getLogger("nbfn.client")
 
 #: Variables that only a front end sets which can show widgets (Jupyter Server, VS Code, Colab).
@@ -31,13 +33,12 @@ class Place:
         self._streams: dict[str, TextIO] = {"stdout": sys.stdout, "stderr": sys.stderr}
         self._publisher = getattr(shell, "display_pub", None)
         self._kernel = getattr(shell, "kernel", None)
-        self.cell = self._message_id()
+        self._header, self._parent = _parents(shell)
+        self.cell = str(self._header.get("msg_id", ""))
+        #: Equal for places whose texts come together.
+        self.outlet = (self.cell, *map(id, self._streams.values()))
         self._context = contextvars.copy_context()
         self._context.run(self._pin)
-
-    def _message_id(self) -> str:
-        header = getattr(self._publisher, "parent_header", None) or {}
-        return str(header.get("msg_id", ""))
 
     @property
     def notebook(self) -> bool:
@@ -57,17 +58,16 @@ class Place:
 
     def _pin(self) -> None:
         # A thread that the user started has no parent of its own: ipykernel then falls back to
-        # "the latest cell". Fix now what that is now.
+        # "the latest cell". Fix now what it is.
         kernel = self._kernel
         if kernel is None:
             return
         targets: list[Any] = [*self._streams.values(), self._publisher]
         for target in targets:
             if hasattr(target, "set_thread_parent"):
-                target.set_thread_parent({"header": target.parent_header})
-        parent = kernel.get_parent()
+                target.set_thread_parent({"header": self._header})
         if isinstance(variable := getattr(kernel, "_shell_parent", None), contextvars.ContextVar):
-            variable.set(parent)
+            variable.set(self._parent)
 
     def run(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run something that displays, as if the cell did it. A failure is logged, not raised."""
@@ -111,6 +111,21 @@ class Place:
                 transient=bundle.get("transient") or {},
                 update=channel == "update" or bundle.get("update") is True,
             )
+
+
+def cell_now(shell: Any) -> tuple[dict[str, Any], Any]:
+    """Return what ipykernel takes for the cell that runs: the header of its message, and the message."""
+    publisher, kernel = getattr(shell, "display_pub", None), getattr(shell, "kernel", None)
+    header = getattr(publisher, "parent_header", None) or {}
+    return header, kernel.get_parent() if kernel is not None else {}
+
+
+def _parents(shell: Any) -> tuple[dict[str, Any], Any]:
+    """Return the same, of a thread of the user's the cell that started it."""
+    variable = getattr(getattr(shell, "display_pub", None), "_parent_header", None)
+    own = isinstance(variable, contextvars.ContextVar) and variable in contextvars.copy_context()
+    started: tuple[dict[str, Any], Any] | None = None if own else threads.marked()
+    return started or cell_now(shell)
 
 
 def _read(data: bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from nbfn.exception import Error
 
 from .display import Place
 from .spawned import Spawned, html, line, shown
+from .voice import Voice
 
 if TYPE_CHECKING:
     from nbfn.observe import CallView
@@ -36,14 +37,14 @@ class HandleSink:
         self.spawned = Spawned(
             call.id, call.function, call.version, call.app, began=now(), total=call.total
         )
-        self._place = place
+        self._voice = Voice(place, many=call.total != 1)
         self._now = now
         self.boards: list[Board] = []
         self.over = threading.Event()
 
     def emission(self, e: Emission) -> None:
         """Show what it wrote, and keep its last line."""
-        self._place.emit(e.channel, e.data)
+        self._voice.emission(e)
         self.spawned.changed(state="running", worker=e.worker, attempt=e.attempt)
         if e.channel in ("stdout", "stderr"):
             self.spawned.wrote(e.data.decode("utf-8", "replace"))
@@ -64,6 +65,7 @@ class HandleSink:
 
     def finished(self, status: str, error: BaseException | None) -> None:
         """Take the end; displays of it become static. Who fetches the result later ends it again."""
+        self._voice.end()
         if self.spawned.ended is not None:
             return
         self.spawned.finish(status, self._now())

@@ -19,6 +19,7 @@ from .display import Place
 from .handle import Board as HandleBoard
 from .handle import HandleSink
 from .tally import Tally
+from .voice import Voice
 
 if TYPE_CHECKING:
     from nbfn.observe import CallSink, CallView
@@ -42,11 +43,11 @@ class PrintSink:
     """Shows what one call prints under the cell that made it."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self._voice = Voice(place)
 
     def emission(self, e: Emission) -> None:
         """Show it."""
-        self._place.emit(e.channel, e.data)
+        self._voice.emission(e)
 
     def progress(self, p: Progress) -> None:
         """Nothing: only maps show progress."""
@@ -58,7 +59,8 @@ class PrintSink:
         """See `CallSink.failed`; the error itself reaches the caller."""
 
     def finished(self, status: str, error: BaseException | None) -> None:
-        """Nothing: the caller gets the error."""
+        """Show the rest of a line; the caller gets the error."""
+        self._voice.end()
 
 
 class MapSink:

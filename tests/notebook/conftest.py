@@ -128,9 +128,7 @@ def one_kernel(environment: dict[str, str]) -> Iterator[Callable[..., list[Ran]]
 
 
 @pytest.fixture
-def start_kernel(
-    environment: dict[str, str], sockets: Path
-) -> Iterator[Callable[..., Kernel]]:
+def start_kernel(environment: dict[str, str], sockets: Path) -> Iterator[Callable[..., Kernel]]:
     """``start_kernel(**variables)`` starts one that the test drives by hand, with ``%load_ext nbfn`` done."""
     with contextlib.ExitStack() as ends:
 

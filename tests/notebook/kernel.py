@@ -44,9 +44,7 @@ class Kernel:
     def text(self, cell: str, name: str = "") -> str:
         """Return what it wrote, to one stream or both."""
         messages = [m for m in self.said.get(cell, []) if m["msg_type"] == "stream"]
-        return "".join(
-            m["content"]["text"] for m in messages if name in ("", m["content"]["name"])
-        )
+        return "".join(m["content"]["text"] for m in messages if name in ("", m["content"]["name"]))
 
     def errors(self, cell: str) -> list[str]:
         return [m["content"]["ename"] for m in self.said.get(cell, []) if m["msg_type"] == "error"]

@@ -299,12 +299,30 @@ def test_a_returned_figure_is_shown_once(one_kernel: Run) -> None:
         "plot.remote('leave')",
         "figure = plot.remote('return')",
     )
-    assert [kind for kind in map(images, (returned, shown, left, closed))] == [1, 1, 1, 0]
+    assert [images(ran) for ran in (returned, shown, left, closed)] == [1, 1, 1, 0]
 
 
 def images(ran: Any) -> int:
     kinds = ("display_data", "execute_result")
     return sum("image/png" in o.data for o in ran.outputs if o.output_type in kinds)
+
+
+def test_calls_of_one_cell_at_once_share_no_line(one_kernel: Run) -> None:
+    _, called = one_kernel(
+        "%%remote --quiet --app output --max 4\n"
+        "import time\n"
+        "def chat(n):\n"
+        "    for i in range(20):\n"
+        "        print('call', n, end=' ')\n"
+        "        time.sleep(0.005)\n"
+        "        print('line', i)",
+        "import nbfn\nnbfn.FunctionCall.gather(*[chat.spawn(n) for n in range(4)])\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(4) as pool: list(pool.map(chat.remote, range(4, 8)))",
+    )
+    assert sorted(called.text.splitlines()) == sorted(
+        f"call {n} line {i}" for n in range(8) for i in range(20)
+    )
 
 
 def test_what_a_blocking_call_printed_is_there_when_the_cell_ends(one_kernel: Run) -> None:

@@ -1,0 +1,17 @@
+"""Figures that remote code returned, in a notebook that has never imported pyplot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def install(shell: Any) -> None:
+    """Have IPython show figures as pictures, until ``%matplotlib`` or pyplot decides how."""
+    formatter = shell.display_formatter.formatters["image/png"]
+    formatter.for_type_by_name("matplotlib.figure", "Figure", _png)
+
+
+def _png(figure: Any) -> Any:
+    from IPython.core.pylabtools import print_figure
+
+    return print_figure(figure, fmt="png", base64=True)
