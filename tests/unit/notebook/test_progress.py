@@ -26,6 +26,7 @@ class Paper:
         self.text = ""
         self.emitted: list[tuple[str, bytes]] = []
         self.published: list[dict[str, Any]] = []
+        self.outlet = (id(self),)
 
     def run(self, action: Callable[..., Any], *args: Any) -> Any:
         return action(*args)
@@ -76,7 +77,7 @@ def started(view: CallView, clock: Clock | None = None, **options: Any) -> Any:
 def test_a_single_call_prints_as_it_comes(paper: Paper) -> None:
     sink = started(call("remote"))
     sink.emission(said("hello\n"))
-    assert paper.emitted == [("stdout", b"hello\n")]
+    assert paper.text == "hello\n"
 
 
 def test_a_short_map_shows_its_prints_and_no_progress(paper: Paper) -> None:
