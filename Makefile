@@ -138,7 +138,7 @@ check-wheel: wheel
 	export JUPYTER_CONFIG_DIR="$$scratch/config" JUPYTER_DATA_DIR="$$scratch/data"; \
 	for list in "labextension" "server extension" "kernelspec"; do \
 	  found=$$(cd "$$scratch"; PATH="$$scratch/venv/bin"; jupyter $$list list 2>&1); \
-	  [[ "$$list" == kernelspec ]] && wanted='nbfn' || wanted='nbfn.*OK'; \
+	  [[ "$$list" == kernelspec ]] && wanted='nbfn-remote' || wanted='nbfn.*OK'; \
 	  grep -q "$$wanted" <<< "$$found" \
 	    || { echo "'jupyter $$list list' does not show nbfn:"; echo "$$found"; exit 1; }; \
 	  echo "jupyter $$list list: $$(grep -m 1 "$$wanted" <<< "$$found")"; \

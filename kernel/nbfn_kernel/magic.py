@@ -23,7 +23,7 @@ from ipykernel.ipkernel import IPythonKernel
 from traitlets import Type
 
 import nbfn
-from nbfn_kernel import cells
+from nbfn_kernel import cells, completion
 from nbfn_kernel.cells import Cell, MixedCell
 from nbfn_kernel.channels import Message, SessionEnded
 from nbfn_kernel.moves import SessionMagics
@@ -219,7 +219,7 @@ class MagicKernel(IPythonKernel):
         self._relay.lost = ""
         text = f"● session {opened.worker[:8]}… started in {took:.1f} s"
         if lost:
-            text += ". The last one ended; its names are gone."
+            text += f". The last one ended ({lost.splitlines()[0]}); its names are gone."
         self._note(text, note, update=bool(note))
 
     def _note(self, text: str, display_id: str, *, update: bool = False) -> None:
@@ -281,8 +281,8 @@ class MagicKernel(IPythonKernel):
         content = {"code": code[cut:], "cursor_pos": cursor - cut}
 
         def finish(found: dict[str, Any]) -> None:
-            _complete_magics(found, content["code"], content["cursor_pos"])
-            _shift(found, cut)
+            completion.add_magics(found, content["code"], content["cursor_pos"])
+            completion.shift(found, cut)
 
         here = cells.is_about_here(code, cursor)
         if here or not await self._answered(
@@ -460,37 +460,6 @@ _COUNT = (
     "[past.extend([''] * ({0} - len(past))) for past in "
     "(get_ipython().history_manager.input_hist_parsed, get_ipython().history_manager.input_hist_raw)]"
 )
-
-
-def _shift(found: dict[str, Any], cut: int) -> None:
-    """Have a completion say where it is in a text that has more before it."""
-    for place in (found, *found.get("metadata", {}).get("_jupyter_types_experimental", [])):
-        for name in ("cursor_start", "cursor_end", "start", "end"):
-            if name in place:
-                place[name] += cut
-
-
-def _complete_magics(content: dict[str, Any], code: str, cursor: int) -> None:
-    """Add this kernel's own magics to what the session found."""
-    start = code.rfind("\n", 0, cursor) + 1
-    typed = code[start:cursor]
-    if not typed.startswith("%") or " " in typed:
-        return
-    known = [f"%%{name}" for name in cells.CELL_MAGICS] if start == 0 else []
-    known += [f"%{name}" for name in cells.LINE_MAGICS]
-    found = [name for name in known if name.startswith(typed)]
-    if not found:
-        return
-    # The session's completer takes `%%loc` for the beginning of `locals`, too.
-    theirs = [name for name in content["matches"] if name.startswith("%") and name not in found]
-    content["matches"], content["cursor_start"], content["cursor_end"] = (
-        theirs + found,
-        start,
-        cursor,
-    )
-    place = {"start": start, "end": cursor, "type": "magic", "signature": ""}
-    types = [place | {"text": name} for name in content["matches"]]
-    content["metadata"] = {"_jupyter_types_experimental": types}
 
 
 class MagicKernelApp(NotebookKernelApp):

@@ -12,6 +12,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 
 import nbfn
 from nbfn_kernel import session
+from nbfn_kernel.channels import SessionEnded
 from nbfn_kernel.relay import Options, Relay
 from nbfn_kernel.session import VALUES
 
@@ -74,7 +75,7 @@ class SessionMagics(Magics):
                 if getattr(value, "is_hydrated", True) is False:
                     value.hydrate()  # a Function that the hub does not know yet
                 payloads[name] = carrier.dump(value)
-        self._started()
+        self._start()
         self._ask("take", session.packed(payloads))
         _say(f"{name} → session · {_size(payload)}" for name, payload in payloads.items())
 
@@ -83,7 +84,7 @@ class SessionMagics(Magics):
     def pull(self, line: str) -> None:
         """Copy values of the session's here: ``%pull x y``."""
         names = _names(line, "%pull")
-        self._started()
+        self._start()
         payloads: dict[str, Any] = {}
         for output in self._ask("give", names)["outputs"]:
             if VALUES in output["content"].get("data", {}):
@@ -121,7 +122,7 @@ class SessionMagics(Magics):
         if given.stop or given.restart:
             _wait(self._relay.stop())
         if given.restart:
-            self._started()
+            self._start()
         elif (opened := self._relay.opened) is None:
             _say(["no session runs; the next cell for it starts one"])
         else:
@@ -129,13 +130,18 @@ class SessionMagics(Magics):
             if changed:
                 _say(["the options are for the next one: %session --restart starts it"])
 
+    def _start(self) -> None:
+        with _one_line():
+            self._started()
+
     def _ask(self, function: str, *arguments: Any) -> Any:
         """Call `session.take` or `session.give` there.
 
         Raises:
             UsageError: With the session's own words, if it failed.
         """
-        reply = _wait(self._relay.ask(_CALL.format(function, *arguments)))
+        with _one_line():
+            reply = _wait(self._relay.ask(_CALL.format(function, *arguments)))
         content = reply["content"]
         if content["status"] != "ok":
             raise UsageError(content.get("evalue") or "The session was interrupted.")
@@ -168,7 +174,7 @@ class _one_line:  # noqa: N801 - reads as what it does
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, nbfn.Error):
+        if isinstance(error, nbfn.Error | SessionEnded):
             raise UsageError(str(error)) from None
 
 

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 import nbfn
-from nbfn.exception import InputCancellation
+from nbfn.exception import InputCancellation, WorkerLost
 from nbfn_kernel import session
 from nbfn_kernel.channels import Asking, Channels, Message, SessionEnded
 
@@ -199,7 +199,7 @@ class Relay:
         except StopAsyncIteration:
             reason = "it was ended"
         except (Exception, InputCancellation) as error:  # noqa: BLE001 - a crash, a cancel, no hub
-            reason = str(error) or type(error).__name__
+            reason = _why(error)
         live.stream.close()
         live.over.set()
         if self._live is live:
@@ -238,6 +238,14 @@ def _function(options: Options) -> Any:
     )(session.serve)
     function._options = dataclasses.replace(function._options, timeout=FOR_EVER)
     return function
+
+
+def _why(error: BaseException) -> str:
+    """Return why the call that held a session ended, in a sentence about sessions."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, WorkerLost) and (how := re.search(r"\((.*)\)", text)) is not None:
+        return f"its worker is gone: {how[1]}"
+    return text
 
 
 def _notebook() -> str:

@@ -364,6 +364,7 @@ def test_a_killed_session_is_told_and_the_next_cell_has_a_new_one(fresh: Kernel)
     assert "memory peak" in lost.error
     again = fresh.run("'kept' in globals()")
     assert again.result == "False"
+    assert "The last one ended (killed by SIGKILL" in again.notes
     assert "its names are gone" in again.notes
 
 
@@ -423,6 +424,21 @@ def test_a_killed_notebook_kernel_leaves_no_session(
         wait_until(lambda: not list(Places.of(home).runtime.glob("k[0-9]*")))
 
 
+def test_the_end_of_all_others_ends_the_session(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is left who could tell its worker to end it."""
+    monkeypatch.setenv("NBFN_HUB_GRACE", "1")
+    with kernel(NAME, home) as running:
+        pid = session_pid(running)
+        hub = int(
+            running.run("%%local\nimport nbfn; print(nbfn.Client.attach().overview().hub.pid)").out
+        )
+        for other in (here_pid(running), hub):
+            os.kill(other, signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid), 15.0)
+
+
 def test_a_session_can_be_ended_and_given_options(fresh: Kernel) -> None:
     assert "no session runs" in fresh.run("%session").out
     fresh.run("%session --env GREETING=hello --app lab")
@@ -444,6 +460,9 @@ def test_what_cannot_start_is_said_and_tried_again(home: Path) -> None:
             assert failed.status == "error"
             assert "No session could be started. No nbfn hub at" in failed.error
             assert "The next cell tries again" in failed.error
+        moved = running.run("%%local\nv = 1\n%push v")
+        assert "No nbfn hub at" in moved.err
+        assert moved.error == ""
         running.run("%remote disconnect")
         running.run("%local import os; del os.environ['NBFN_CONNECT_TIMEOUT']")
         assert running.value("1") == 1
