@@ -23,7 +23,7 @@ from nbfn.modules import carrying, warn_of_changes
 from nbfn.options import Options
 from nbfn.parameters import shape_of
 from nbfn.schedule import Cron
-from nbfn.session import this_environment
+from nbfn.session import this_environment, this_notebook
 from nbfn.snapshot import Snapshot, type_name
 from nbfn.source import text_of
 from nbfn.variables import Variables
@@ -49,6 +49,8 @@ from nbfn.wire.payload import Carrier
 
 #: Seconds between two looks whether the files of captured modules changed.
 LOOK = 1.0
+#: Characters of a default's text that a signature shows.
+LONGEST_DEFAULT = 60
 #: Options that have the same name in a `Variant`.
 _SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets")
 #: Types whose values hold no code, so that none of it needs to travel by value.
@@ -267,8 +269,7 @@ def define(
         source=text_of(raw),
         filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
     )
-    digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
-    return msgspec.structs.replace(definition, digest=digest, payload=carrier.wrap(payload))
+    return _signed(definition, carrier.wrap(payload))
 
 
 def define_class(
@@ -294,8 +295,18 @@ def define_class(
         source=text_of(source),
         filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
     )
-    digest = hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest()
-    return msgspec.structs.replace(definition, digest=digest, payload=carrier.wrap(payload))
+    return _signed(definition, carrier.wrap(payload))
+
+
+def _signed(definition: Definition, payload: Payload) -> Definition:
+    """Return it with its digest, and with what the digest is not of: where its pickle lies, who made it and when."""
+    return msgspec.structs.replace(
+        definition,
+        digest=hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest(),
+        payload=payload,
+        owner=this_notebook(),
+        made=time.time(),
+    )
 
 
 def _method(name: str, part: Partial[..., Any, Any]) -> Method:
@@ -388,8 +399,30 @@ def generates(raw: Callable[..., Any] | None, options: Options) -> bool:
     return inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
 
 
+class _Large:
+    """Stands for a default that is too long to be read in a signature."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
 def _signature(raw: Callable[..., Any]) -> str:
     try:
-        return str(inspect.signature(raw))
+        found = inspect.signature(raw)
+        shown = [
+            p.replace(default=_Large()) if _is_long(p.default) else p
+            for p in found.parameters.values()
+        ]
+        return str(found.replace(parameters=shown))
     except (ValueError, TypeError):
         return "(...)"
+
+
+def _is_long(default: Any) -> bool:
+    if default is inspect.Parameter.empty:
+        return False
+    try:
+        text = repr(default)
+    except Exception:  # noqa: BLE001 - a user's own
+        return True
+    return len(text) > LONGEST_DEFAULT or "\n" in text

@@ -166,8 +166,13 @@ def this_environment() -> messages.Environment:
     )
 
 
+def this_notebook() -> str:
+    """Return the path of the notebook whose kernel this is, or ""."""
+    return os.environ.get("JPY_SESSION_NAME", "")
+
+
 def _own_name() -> str:
-    if notebook := os.environ.get("JPY_SESSION_NAME"):
+    if notebook := this_notebook():
         return Path(notebook).name
     return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
 

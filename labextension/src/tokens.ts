@@ -37,6 +37,12 @@ export interface IFunctionRow {
   waiting_for: string | null;
   /** Where a web endpoint answers. */
   web_url: string | null;
+  p95: number | null;
+  /** Inputs that failed, and workers that inputs waited for, since the hub began. */
+  failed: number;
+  cold_starts: number;
+  /** Seconds since the newest call began. */
+  last_call: number | null;
 }
 
 export interface ICallRow {
@@ -49,9 +55,12 @@ export interface ICallRow {
   done: number;
   failed: number;
   running: number;
+  /** Seconds it took, or takes. */
   age: number;
   /** The notebook's path or the script's name that the call comes from; empty when not known. */
   origin: string;
+  /** Seconds since it began. */
+  since: number;
 }
 
 export interface IWorkerRow {

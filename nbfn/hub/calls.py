@@ -65,6 +65,7 @@ def call_put(t: Tables, event: CallPut) -> None:
 
 def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
     call = Call(event.call, event.client, pool, event.kind, t.now)
+    pool.called = t.now
     call.deployment = deployment
     call.durable = event.durable
     call.expected = event.expected

@@ -34,7 +34,9 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
     if not new:
         return
     call.done += len(new)
-    call.failed += sum(outcome.status != _SUCCESS for outcome in new)
+    failed = sum(outcome.status != _SUCCESS for outcome in new)
+    call.failed += failed
+    call.pool.failed += 0 if call.cancelled else failed
     if call.id in t.family.members:
         t.family.settle(call.id, [(o.index, o.status, o.worker) for o in new])
     if call.durable:

@@ -111,7 +111,9 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
     settings = sizing.settings_of(t, record, record.latest)
     pool = t.pools.get((record.id, record.latest))
     starting = pool.starting if pool else 0
-    durations = list(pool.durations) if pool else []
+    durations = sorted(pool.durations) if pool else []
+    pools = _pools(t, record)
+    called = [pool.called for pool in pools if pool.called is not None]
     definition = record.definition
     kind = "generator" if definition.is_generator else definition.kind
     failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
@@ -134,15 +136,23 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
         "scaledown_window": settings.scaledown_window,
         "p50": statistics.median(durations) if durations else None,
         "waiting_for": (pool.waiting_for or None) if pool else None,
+        "p95": durations[round(0.95 * (len(durations) - 1))] if durations else None,
+        "failed": sum(pool.failed for pool in pools),
+        "cold_starts": sum(pool.cold_starts for pool in pools),
+        "last_call": round(t.now - max(called), 3) if called else None,
         "label": endpoints.labels_of(record, record.definition).get(""),
     }
 
 
 def calls(t: Tables) -> list[dict[str, Any]]:
     """Return running calls, oldest first, then ended ones, newest first."""
-    running = [_call(call, "running", t.now - call.created) for call in t.calls.values()]
+    running = [
+        _call(call, "running", t.now - call.created, t.now - call.created)
+        for call in t.calls.values()
+    ]
     ended = [
-        _call(call, _ending(call), ended - call.created) for call, ended in reversed(t.history)
+        _call(call, _ending(call), ended - call.created, t.now - call.created)
+        for call, ended in reversed(t.history)
     ]
     return running + ended
 
@@ -151,7 +161,7 @@ def _ending(call: Call) -> str:
     return "terminated" if call.cancelled else "failure" if call.failed else "success"
 
 
-def _call(call: Call, status: str, age: float) -> dict[str, Any]:
+def _call(call: Call, status: str, age: float, since: float) -> dict[str, Any]:
     return {
         "id": call.id,
         "function": call.pool.record.name + (f".{call.method}" if call.method else ""),
@@ -164,6 +174,7 @@ def _call(call: Call, status: str, age: float) -> dict[str, Any]:
         "running": call.running,
         "age": round(max(age, 0.0), 3),
         "origin": call.origin,
+        "since": round(max(since, 0.0), 3),
     }
 
 

@@ -225,6 +225,8 @@ def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionIn
         batching=definition.batching,
         environment_name=record.environment_name,
         takes_arguments=definition.takes_arguments,
+        owner=definition.owner,
+        made=definition.made,
     )
 
 

@@ -183,6 +183,7 @@ def bind_blank(t: Tables, pool: Pool) -> bool:
     worker.state = "binding"
     pool.workers[worker.id] = worker
     pool.binding[worker.id] = worker
+    pool.cold_starts += bool(pool.backlog)
     vault.bind(t, worker, pool)
     limit = pool.definition.startup_timeout or pool.definition.timeout
     t.after(limit, _check_loaded, worker)

@@ -216,9 +216,12 @@ class Pool:
         "batches",
         "binding",
         "busy",
+        "called",
+        "cold_starts",
         "definition",
         "durations",
         "executable",
+        "failed",
         "idle",
         "key",
         "leased",
@@ -275,6 +278,9 @@ class Pool:
         self.solo: deque[Input] = deque()
         self.mean: float | None = None
         self.durations: deque[float] = deque(maxlen=101)
+        self.called: float | None = None  # when the newest call of it began
+        self.failed = 0  # inputs that ended badly, for good
+        self.cold_starts = 0  # workers that were made while inputs waited
         self.start_failures = 0  # of workers that died while loading, in a row
         self.load_failures = 0  # of any kind, in a row
         self.load_not_before = 0.0  # when one is bound again to stand by

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
+from nbfn import client
 from nbfn.call import FunctionCall
+from nbfn.cls import Cls
+from nbfn.exception import Error
 from nbfn.function import Function
 
 from .fn import fn
 from .lines import remote
 from .verbs import Verbs
 
+#: What ``f`` may be in a verb.
+_FUNCTIONS = (Function, Cls)
 _CELLS = ("%%remote", "%%nbfn")
 _LINES: dict[str, Verbs] = {"%fn": fn, "%remote": remote}
 
@@ -74,7 +80,20 @@ def _words_of(shell: Any, verbs: Verbs, before: list[str], token: str) -> list[s
     place = len([word for word in before[1:] if not word.startswith("-")])
     if place >= len(wanted):
         return []
-    kind = {"f": Function, "id": FunctionCall}.get(wanted[place])
+    kinds = {"f": _FUNCTIONS, "id": (FunctionCall,), "what": (*_FUNCTIONS, FunctionCall)}
+    kind = kinds.get(wanted[place])
     if kind is None:
         return []
-    return sorted(name for name, value in shell.user_ns.items() if isinstance(value, kind))
+    here = sorted(name for name, value in shell.user_ns.items() if isinstance(value, kind))
+    return here + (_deployed() if kind != (FunctionCall,) else [])
+
+
+def _deployed() -> list[str]:
+    """Return what is deployed, as ``app/name``; nothing where no hub is connected: Tab starts none."""
+    connection = client.current()
+    if connection is None:
+        return []
+    with contextlib.suppress(Error):
+        rows = connection.overview().functions
+        return sorted(f"{row.app}/{row.name}" for row in rows if row.deployed)
+    return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from datetime import timedelta
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -13,7 +14,10 @@ from nbfn.client import Client
 from nbfn.cls import Cls
 from nbfn.exception import NotFoundError
 from nbfn.function import Function
-from nbfn.wire.messages import CallRow, FunctionRow, Overview
+from nbfn.logs import LogEntry, kept
+from nbfn.sync import run
+from nbfn.wire import messages
+from nbfn.wire.messages import CallRow, FunctionInfo, FunctionRow, Overview
 
 from .defaults import Defaults
 from .register import default_app_name
@@ -103,6 +107,63 @@ class Desk:
         if len(begun) > 1 and name.startswith("fc-"):
             raise UsageError(f"{len(begun)} calls begin with {name}; give more of the id.")
         raise UsageError(f"{name!r} is no call: give its id (fc-…) or a FunctionCall's name.")
+
+    def info(self, found: Function[..., Any] | Cls) -> FunctionInfo:
+        """Return what the hub told of a Function or class."""
+        found.hydrate()
+        state = found._origin.state
+        assert state is not None
+        return state.info
+
+    def newest(self, name: str) -> FunctionInfo:
+        """Return what the hub says now of a Function or class: another notebook may have released a version.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        info = self.info(self.found(name))
+        answer: Any = run(self.client().request(lambda n: messages.LookupId(n, info.id)))
+        found: FunctionInfo = answer.info
+        return found
+
+    def definition(self, info: FunctionInfo) -> messages.Definition:
+        """Return how a Function is run, and its text."""
+        answer: Any = run(self.client().request(lambda n: messages.GetDefinition(n, info.id)))
+        found: messages.Definition = answer.definition
+        return found
+
+    def options(self, info: FunctionInfo) -> str:
+        """Return what a Function's decorator, or its cell's line, asked for, as text."""
+        made = self.definition(info)
+        said = {
+            "timeout": f"{made.timeout:g} s",
+            "retries": made.retries.max_retries,
+            "cpu": made.resources.cpu,
+            "memory": made.resources.memory,
+            "gpus": made.resources.gpus,
+            "inputs at once": made.concurrency.max_inputs,
+            "batches of": made.batching.max_batch_size,
+            "at most once": made.at_most_once and "yes",
+            "a worker for each input": made.single_use and "yes",
+        }
+        return " · ".join(f"{name} {value}" for name, value in said.items() if value)
+
+    def logs(self, name: str, tail: int | None, since: timedelta | None) -> list[LogEntry]:
+        """Return what a Function's inputs wrote, or those of one call.
+
+        Raises:
+            UsageError: If there is no such Function or call.
+        """
+        known = self.shell.user_ns.get(name)
+        if isinstance(known, FunctionCall) or name.startswith("fc-"):
+            scope = {"call": self.call_id(name)}
+        else:
+            scope = {"function": self.info(self.found(name)).id}
+
+        async def whose() -> dict[str, str]:
+            return scope
+
+        return kept(whose, since=since, tail=tail or 0)
 
     def row(self, function: Function[..., Any] | Cls) -> FunctionRow | None:
         """Return the overview's row of a Function."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import inspect
 import linecache
+import math
+import re
+from datetime import UTC, datetime
 from typing import Any
+
+from IPython.core.error import UsageError
 
 from nbfn import capture
 from nbfn.call import FunctionCall
-from nbfn.function import Function
 from nbfn.snapshot import Snapshot
 
-from . import card
+from . import card, releases
 from .desk import Desk
+from .loglines import LogLines, ago
 from .snapshot import clock
 from .table import table
 from .verbs import Verbs, arg
@@ -45,6 +50,7 @@ def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
                 "backlog": row.backlog,
                 "running": row.running,
                 "p50": row.p50,
+                "last call": "—" if row.last_call is None else f"{clock(row.last_call)} ago",
             }
             for row in rows
         ],
@@ -55,23 +61,25 @@ def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
 @fn.verb("show", _F)
 def show_function(desk: Desk, given: argparse.Namespace) -> Any:
     """Show a Function's signature, text, source, captured values and pool."""
-    function = desk.function(given.f).hydrate()
-    state = function._origin.state
-    assert state is not None
-    info = state.info
+    function = desk.found(given.f)
+    info = desk.info(function)
     pool = desk.row(function)
     lines = [
         f"{info.name}{info.signature} v{info.version} · app {info.app or '—'} · {info.id[:9]}",
-        f"  timeout {info.timeout:g} s · Python {info.environment.python}",
+        f"  {desk.options(info)} · Python {info.environment.python}",
     ]
     if pool is not None:
         lines.append(
             f"  warm {pool.min_containers} · max {pool.max_containers} · buffer {pool.buffer_containers} · "
             f"idle {pool.scaledown_window:g} s · workers {pool.workers} · {pool.state}"
         )
+    if known := releases.versions(desk.client(), info):
+        lines.append(f"  versions {', '.join(f'v{number}' for number in sorted(known))}")
     if info.doc:
         lines += ["", *(f"  {line}" for line in info.doc.splitlines())]
     raw = function._raw
+    if raw is None and (text := desk.definition(info).source):
+        lines += ["", text.rstrip()]
     if raw is not None:
         values = {name: value for name, _, value in Snapshot(raw).found}
         if names := card.captures(capture.report(raw), values):
@@ -105,8 +113,10 @@ def show_stats(desk: Desk, given: argparse.Namespace) -> Any:
                 "workers": stats.num_total_runners,
                 "headroom": stats.input_headroom,
                 "p50": row.p50 if row else None,
+                "p95": row.p95 if row else None,
                 "calls": len(calls),
-                "failed inputs": sum(call.failed for call in calls),
+                "failed inputs": row.failed if row else 0,
+                "cold starts": row.cold_starts if row else 0,
             }
         ],
         "",
@@ -138,10 +148,19 @@ def scale(desk: Desk, given: argparse.Namespace) -> Any:
     )
 
 
-@fn.verb("calls", arg("f", nargs="?"), arg("--state", metavar="STATE"))
+@fn.verb(
+    "calls",
+    arg("f", nargs="?"),
+    arg("--state", metavar="STATE"),
+    arg("--since", metavar="1d", help="only those that began since"),
+)
 def show_calls(desk: Desk, given: argparse.Namespace) -> Any:
-    """List calls, running ones first, of all Functions or one; --state failure for those that failed."""
-    rows = [row for row in desk.calls_of(given.f) if given.state in (None, row.status)]
+    """List calls, running ones first, of all Functions or one; --state failed for those that failed."""
+    state = {"failed": "failure"}.get(given.state, given.state)
+    span = ago(given.since).total_seconds() if given.since else math.inf
+    rows = [
+        row for row in desk.calls_of(given.f) if state in (None, row.status) and row.since <= span
+    ]
     return table(
         [
             {
@@ -152,7 +171,8 @@ def show_calls(desk: Desk, given: argparse.Namespace) -> Any:
                 "done": row.done,
                 "total": row.total,
                 "failed": row.failed,
-                "age": clock(row.age),
+                "took": clock(row.age),
+                "began": f"{clock(row.since)} ago",
             }
             for row in rows
         ],
@@ -181,13 +201,70 @@ def attach_console(desk: Desk, given: argparse.Namespace) -> Any:
     print(f"In a terminal: jupyter console --existing {file}")  # noqa: T201 - the cell's own output
 
 
+@fn.verb(
+    "logs",
+    arg("what", metavar="f|ID", help="a Function, or a call"),
+    arg("--since", metavar="10m", help="only what was written since"),
+    arg("--grep", metavar="P", help="only lines that this regular expression is found in"),
+    arg("-n", dest="tail", type=int, default=100, metavar="N", help="at most the last N lines"),
+)
+def show_logs(desk: Desk, given: argparse.Namespace) -> Any:
+    """Show what a Function's inputs, or those of one call, wrote; also of notebooks that are closed."""
+    if given.tail < 1:
+        raise UsageError(f"-n is {given.tail}; it must be 1 or more.")
+    try:
+        pattern = re.compile(given.grep or "")
+    except re.error as error:
+        raise UsageError(f"--grep {given.grep} is no regular expression: {error}.") from None
+    since = ago(given.since) if given.since else None
+    found = desk.logs(given.what, None if since or given.grep else given.tail, since)
+    return LogLines([line for line in found if pattern.search(line.message)][-given.tail :])
+
+
 @fn.verb("deploy", _F)
 def deploy(desk: Desk, given: argparse.Namespace) -> Any:
     """Make a Function of a plain App known to other notebooks, under its App's name."""
-    function: Function[..., Any] = desk.function(given.f)
-    app = function.app
+    made = desk.found(given.f)
+    home = getattr(made._origin, "home", None)
+    if home is None:
+        raise UsageError(f"{given.f} is deployed already: it was looked up by name.")
+    app = home.app
     app.deploy(name=app.name or desk.app)
     print(f"{given.f} is deployed in app {app.name or desk.app}")  # noqa: T201 - the cell's own output
+
+
+@fn.verb("versions", _F)
+def show_versions(desk: Desk, given: argparse.Namespace) -> Any:
+    """List a Function's versions: when each was released first, by whom, and which one is called now."""
+    info = desk.newest(given.f)
+    return table(
+        [
+            {
+                "version": f"v{number}",
+                "now": "●" if number == info.version else "",
+                "released": f"{datetime.fromtimestamp(release.at, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
+                "app": f"{info.app} v{release.version}",
+                "by": release.by,
+                "tag": release.tag,
+            }
+            for number, release in releases.versions(desk.client(), info).items()
+        ],
+        f"{info.name} was never deployed.",
+    )
+
+
+@fn.verb("rollback", _F, arg("version", metavar="vN"))
+def roll_back(desk: Desk, given: argparse.Namespace) -> Any:
+    """Have a Function's name mean an earlier version again; calls at work finish with theirs."""
+    number = re.fullmatch(r"v?([1-9]\d*)", given.version)
+    if number is None:
+        raise UsageError(f"{given.version!r} is no version; write v3, say.")
+    info = desk.newest(given.f)
+    try:
+        app = releases.roll_back(desk.client(), info, int(number[1]))
+    except releases.NoVersionError as error:
+        raise UsageError(str(error)) from None
+    print(f"{info.name} is v{number[1]} again, was v{info.version} · app {app.name} v{app.version}")  # noqa: T201
 
 
 @fn.verb("help")

@@ -78,6 +78,7 @@ class RemoteMagics(Magics):
     @argument("--no-run", action="store_true", help="Script cells: only make the Function NAME.")
     @argument("--bg", action="store_true", help="Script cells: return a handle at once.")
     @argument("--local", action="store_true", help="Run or define it here instead.")
+    @argument("--take-over", action="store_true", help="Replace what another notebook registered.")
     @argument("--quiet", action="store_true", help="No card, and no progress of maps.")
     @argument("--dry-run", action="store_true", help="Only list what would be shipped.")
     @no_var_expand

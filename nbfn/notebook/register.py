@@ -22,7 +22,7 @@ from nbfn.marks import unwrapped
 from nbfn.snapshot import Snapshot
 from nbfn.sync import run
 
-from . import card, source
+from . import card, owners, source
 from .cells import FunctionCell, cleaned_name
 from .script import ScriptCell
 
@@ -50,12 +50,14 @@ class Wanted:
         rename: The name of the cell's only Function, or "".
         options: For `App.function`.
         environment_name: Where to deploy.
+        take_over: Whether what other notebooks registered may be replaced.
     """
 
     app: str
     rename: str
     options: dict[str, Any]
     environment_name: str | None = None
+    take_over: bool = False
 
     @classmethod
     def of(cls, line: argparse.Namespace, cell: FunctionCell | ScriptCell) -> Wanted:
@@ -69,8 +71,10 @@ class Wanted:
             for ours, theirs in _OPTIONS.items()
             if (value := getattr(line, ours)) is not None
         }
+        app = line.app or default_app_name()
+        made = (app, line.name or "", given, line.env, line.take_over)
         if isinstance(cell, ScriptCell):
-            return cls(line.app or default_app_name(), line.name or "", given, line.env)
+            return cls(*made)
         if line.name and (len(cell.public) != 1 or cell.classes):
             names = ", ".join(cell.names)
             raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
@@ -78,11 +82,18 @@ class Wanted:
             raise UsageError(
                 "Options of an @app.function(...) or @app.cls(...) go into its brackets."
             )
-        return cls(line.app or default_app_name(), line.name or "", given, line.env)
+        return cls(*made)
 
     def deploy(self, app: App) -> None:
-        """Deploy an App where the line says."""
+        """Deploy an App where the line says.
+
+        Raises:
+            UsageError: If a name of it belongs to another notebook, and the line does not say --take-over.
+        """
         __tracebackhide__ = True
+        if not self.take_over:
+            names = (*app.registered_functions, *app.registered_classes)
+            owners.check(app.name or "", names, self.environment_name)
         # Another cell's Functions of the same App stay.
         run(app._deploy(environment_name=self.environment_name, partial=True))
 
@@ -130,8 +141,8 @@ class Registrar:
                 names[name] = app.cls(**wanted.options)(names[name])
             if cell.public or cell.classes:
                 wanted.deploy(app)
-            for expression in cell.apps:  # another cell's Functions of the same App stay
-                run(_app_called(expression, names)._deploy(partial=True))
+            for expression in cell.apps:
+                wanted.deploy(_app_called(expression, names))
         made = [names[name] for name in cell.names]
         return [_card(one) for one in made if isinstance(one, Function | Cls)]
 

@@ -231,6 +231,8 @@ class Definition(Data):
     takes_arguments: bool = False  # of a class: only its variants, which have them, get workers
     exit_hooks: bool = False  # of a class: its workers need time to end
     helpers: dict[str, str] = {}  # texts of the other cells that its code is written in, by name
+    owner: str = ""  # the notebook that it was registered from, as a path; else empty
+    made: float = 0.0  # when, in seconds since 1970
 
     def __repr__(self) -> str:  # its variables' values are nobody's business
         return f"<Definition {self.name!r} {self.digest[:8]}>"
@@ -286,6 +288,8 @@ class FunctionInfo(Data):
     takes_arguments: bool = False
     method: str = ""  # which one a caller's handle is bound to; the hub leaves it empty
     deployment: int = 0  # of the App, that the lookup asked for
+    owner: str = ""  # the notebook that this version came from, as a path
+    made: float = 0.0  # when, in seconds since 1970
 
 
 class NewInput(Data):
@@ -1039,6 +1043,12 @@ class FunctionRow(Struct, frozen=True, gc=False):
     p50: float | None = None
     waiting_for: str | None = None
     web_url: str | None = None  # of a web endpoint
+    p95: float | None = None
+    failed: int = (
+        0  # inputs, since the hub began; so are cold starts, workers that inputs waited for
+    )
+    cold_starts: int = 0
+    last_call: float | None = None  # seconds since the newest call began
 
 
 class CallRow(Struct, frozen=True, gc=False):
@@ -1053,8 +1063,9 @@ class CallRow(Struct, frozen=True, gc=False):
     done: int
     failed: int
     running: int
-    age: float
+    age: float  # seconds that it took, or takes
     origin: str = ""  # the notebook or script that made it, directly or by what it called
+    since: float = 0.0  # seconds since it began
 
 
 class WorkerRow(Struct, frozen=True, gc=False):
