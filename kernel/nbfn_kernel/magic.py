@@ -22,7 +22,7 @@ from typing import Any
 from ipykernel.ipkernel import IPythonKernel
 from traitlets import Type
 
-import nbfn
+from nbfn.exception import InputCancellation
 from nbfn_kernel import cells, completion
 from nbfn_kernel.cells import Cell, MixedCell
 from nbfn_kernel.channels import Message, SessionEnded
@@ -92,7 +92,7 @@ class MagicKernel(IPythonKernel):
         if content is None:
             try:
                 content = await self._run_in_session(ident, parent, cell.there or "")
-            except (SessionEnded, nbfn.Error, CancelledError, asyncio.CancelledError) as error:
+            except (Exception, asyncio.CancelledError, InputCancellation) as error:  # noqa: BLE001 - a reply is due, whatever it is
                 content = self._explain(error)
             if content["status"] == "ok":
                 content = self._run_lines(cell.after) or content
@@ -219,7 +219,9 @@ class MagicKernel(IPythonKernel):
         self._relay.lost = ""
         text = f"● session {opened.worker[:8]}… started in {took:.1f} s"
         if lost:
-            text += f". The last one ended ({lost.splitlines()[0]}); its names are gone."
+            text += (
+                f". The last one ended ({lost.splitlines()[0].rstrip('.')}); its names are gone."
+            )
         self._note(text, note, update=bool(note))
 
     def _note(self, text: str, display_id: str, *, update: bool = False) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nbfn.client import Client
 from nbfn.config import Places
 from tests.conftest import a_home, wait_until
 
@@ -437,6 +438,19 @@ def test_the_end_of_all_others_ends_the_session(
         for other in (here_pid(running), hub):
             os.kill(other, signal.SIGKILL)
         wait_until(lambda: not is_alive(pid), 15.0)
+
+
+def test_cancelling_its_call_ends_the_session(fresh: Kernel) -> None:
+    """As the panel's Cancel does."""
+    pid = session_pid(fresh)
+    request = fresh.begin("import time\nprint('on', flush=True)\ntime.sleep(99)")
+    fresh.end(request, lambda m: m["msg_type"] == "stream")
+    client = Client.attach(start=False)
+    [call] = [row for row in client.overview().calls if row.function == "session"]
+    client.cancel_call(call.id)
+    assert "SessionEnded" in fresh.end(request).error
+    wait_until(lambda: not is_alive(pid))
+    assert "its names are gone" in fresh.run("1").notes
 
 
 def test_a_session_can_be_ended_and_given_options(fresh: Kernel) -> None:
