@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import re
 from collections.abc import Generator, Sequence
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from nbfn import exception
 from nbfn.client import Client, attached
 from nbfn.durable import DurableCall
+from nbfn.interrupt import goes_on
 from nbfn.logs import LogsManager
 from nbfn.outcome import result_of
 from nbfn.session import settle
@@ -146,6 +148,9 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
                     raise
                 results.append(error)
         return results
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        goes_on(error, *(call.object_id for call in function_calls))
+        raise
     finally:
         for one in expected:
             one.leave()
@@ -284,6 +289,9 @@ class FunctionCall(Generic[R]):
             try:
                 await expected.ask()
                 output = await expected.output(expected.futures[0], timeout)
+            except (KeyboardInterrupt, asyncio.CancelledError) as error:
+                goes_on(error, self._id)
+                raise
             finally:
                 expected.leave()
         return self._value(client, output)
@@ -410,7 +418,11 @@ class _Results(Stream[R]):
         if not self._pending:
             await self._turn_page(client)
         assert self._page is not None
-        batch = [await self._page.result(self._pending.pop(0))]
+        try:
+            batch = [await self._page.result(self._pending.pop(0))]
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            goes_on(error, self._handle.object_id)
+            raise
         while self._pending and self._is_plain(self._pending[0]):
             batch.append(await self._page.result(self._pending.pop(0)))
         return batch

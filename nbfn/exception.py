@@ -35,7 +35,8 @@ UserWarning
  ├ ServerWarning                                       the hub has something to say
  └ AsyncUsageWarning                                   a blocking method was called where a loop runs
 BaseException
- └ InputCancellation               cancelled           raised inside an input that is cancelled
+ ├ InputCancellation               cancelled           raised inside an input that is cancelled
+ └ Detached                        detached            a loop over a map's results was ended; the map goes on
 ```
 
 Modal's names for what only its cloud has (images, sandboxes, mounts, volumes) are there too, at the end,
@@ -238,6 +239,25 @@ class InputCancellation(BaseException):
     """Raised in user code, on the main thread, when its input is cancelled."""
 
     code: ClassVar[str] = "cancelled"
+
+
+class Detached(BaseException):
+    """Raised where a map's results are waited for, when somebody detached the map: it goes on without.
+
+    No `Exception`, so that a loop that passes over errors ends as well.
+
+    Args:
+        call_id: The map.
+        name: Its Function's name.
+    """
+
+    def __init__(self, call_id: str = "", name: str = "") -> None:
+        super().__init__(call_id, name)
+        self.call_id = call_id
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name or 'The map'} goes on in the background ({self.call_id})."
 
 
 class DeprecationError(UserWarning):

@@ -12,7 +12,7 @@ from nbfn.call import FunctionCall
 from nbfn.client import Client
 from nbfn.definition import Home, Live, define, generates
 from nbfn.durable import DurableCall
-from nbfn.exception import ExecutionError, InvalidError, NotFoundError
+from nbfn.exception import Detached, ExecutionError, InvalidError, NotFoundError
 from nbfn.inputs import Inputs
 from nbfn.logs import LogsManager
 from nbfn.mapping import MapResult, each
@@ -662,7 +662,15 @@ class _Items(Stream[Any]):
                 live.client, live.info, payload, live.version, context.current_input()
             )
             live.client.open(self._call)
-        return await self._call.take()
+        try:
+            return await self._call.take()
+        except KeyboardInterrupt as error:
+            try:
+                await self._call.interrupted(error)
+            except Detached:
+                self._call = None  # it is not ours to end any more
+                raise
+            raise
 
     def _stop(self) -> None:
         if self._call is not None:

@@ -115,6 +115,22 @@ def set_observer(observer: Observer | None) -> None:
     _observer = observer
 
 
+def interrupted(call_id: str, name: str) -> bool:
+    """Tell the observer, if there is one that cares, that the caller of a call was interrupted.
+
+    Returns:
+        Whether the caller has been told that a second interrupt detaches it.
+    """
+    told = getattr(_observer, "interrupted", None)
+    if told is None:
+        return False
+    try:
+        return bool(told(call_id, name))
+    except Exception:
+        logger.exception("An observer of nbfn failed")
+        return False
+
+
 def begin(call: CallView) -> CallSink:
     """Return the sink of a call that begins now."""
     sink = None

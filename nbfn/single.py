@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from nbfn import exception
+from nbfn import exception, interrupt
 from nbfn.outcome import outcome_name, result_of, value_of
 from nbfn.session import OpenCall, Session, settle
 from nbfn.sync import wait
@@ -68,9 +68,23 @@ class SingleCall(OpenCall):
 
     def abandon(self) -> None:
         """Cancel it: the caller was interrupted."""
+        if self.outcome.done():
+            return
         self.cancel()
         self.end("terminated")
         self.client.carrier.discard(self._input.payload)
+
+    async def interrupted(self, by: BaseException) -> None:
+        """Cancel it, or on a second interrupt leave it.
+
+        Raises:
+            Detached: If it is left.
+        """
+        __tracebackhide__ = True
+        await interrupt.interrupted(self, self.outcome, self.abandon)
+        ended = self.outcome.done() and self.outcome.result().status == InputStatus.SUCCESS
+        what = "had ended" if ended else "cancelled"
+        by.add_note(f"{what}: {self.function.name} ({self.id})")
 
     async def result(self) -> Any:
         """Wait for the outcome; an interrupt cancels the call."""
@@ -78,6 +92,9 @@ class SingleCall(OpenCall):
         try:
             output = await wait(self.outcome)
         except exception.Error:
+            raise
+        except KeyboardInterrupt as error:
+            await self.interrupted(error)
             raise
         except BaseException:
             self.abandon()

@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 
 from nbfn import capture
 from nbfn.call import FunctionCall
+from nbfn.left import left
 from nbfn.snapshot import Snapshot
 
 from . import card, releases
@@ -191,7 +192,8 @@ def cancel(desk: Desk, given: argparse.Namespace) -> Any:
 @fn.verb("attach", _ID)
 def attach(desk: Desk, given: argparse.Namespace) -> Any:
     """Get the handle of a call that runs, or ran, elsewhere or before a restart."""
-    return FunctionCall.from_id(desk.call_id(given.id))
+    call = desk.call_id(given.id)
+    return left(call) or FunctionCall.from_id(call)
 
 
 @fn.verb("attach-console", arg("id", metavar="WORKER"))

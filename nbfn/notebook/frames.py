@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nbfn.exception import Error
+from nbfn.exception import Detached, Error
 
 _HERE = str(Path(__file__).parent)
 #: Modules that nbfn waits in and pickles with: their frames say nothing to the user either.
@@ -92,8 +92,14 @@ def _hidden(frames: list[Any], *, deliberate: bool) -> list[bool]:
 
 
 def _cut(original: Callable[..., Any], exc_tuple: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """Take nbfn's frames out of errors that IPython has Python itself print: groups and syntax errors."""
+    """Take nbfn's frames out of errors that IPython has Python itself print: groups and syntax errors.
+
+    Of a map that was detached nothing is shown but the sentence that says so.
+    """
     error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+    if isinstance(error, Detached):
+        said = f"detached: {error} %fn attach {error.call_id} gives its results."
+        return original.__self__._showtraceback(type(error), error, [said])  # type: ignore[attr-defined]
     if isinstance(error, SyntaxError) or _has_group(error):
         links: list[TracebackType] = []
         link = error.__traceback__ if error is not None else None

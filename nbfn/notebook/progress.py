@@ -203,6 +203,14 @@ class NotebookObserver:
             return None
         return sink
 
+    def interrupted(self, call: str, name: str) -> bool:
+        """Say in the cell what another interrupt does; see `nbfn.observe.interrupted`."""
+        place = Place()
+        if place.notebook:
+            said = f"cancelling {name} ({call[:9]}…); interrupt again at once to let it go on"
+            place.write("stderr", f"■ {said}\n")
+        return place.notebook
+
     def now(self) -> float:
         """Return the time by which calls are shown."""
         return self._now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,34 +112,6 @@ def test_what_a_spawned_call_prints_later_is_under_the_cell_that_spawned_it(
     gate.touch()
     kernel.until(lambda: "it came" in kernel.text(spawned))
     assert kernel.text(other) == "another cell\n"
-
-
-def test_an_interrupt_cancels_the_map_and_ends_the_cell(kernel: Kernel) -> None:
-    kernel.execute("%%remote --app output\nimport time\ndef nap(x): time.sleep(0.2)")
-    mapped = kernel.execute("list(nap.map(range(1000)))", wait=False)
-    kernel.until(lambda: "nap v1 · running" in kernel.text(mapped))
-    kernel.manager.interrupt_kernel()
-    began = time.monotonic()
-    kernel.until(lambda: kernel.ended(mapped))
-    assert time.monotonic() - began < 3
-    assert kernel.errors(mapped) == ["KeyboardInterrupt"]
-    assert "threading.py" not in str(kernel.said[mapped])
-    assert "■ nap.map · cancelled · " in kernel.text(mapped)
-    after = kernel.execute("nap.remote(1); print('goes on')")
-    assert kernel.text(after) == "goes on\n"
-
-
-def test_an_interrupt_ends_an_awaited_call(kernel: Kernel) -> None:
-    kernel.execute(
-        "%%remote --app output\nimport time\ndef nap(x):\n    print('asleep')\n    time.sleep(x)"
-    )
-    awaited = kernel.execute("await nap.remote.aio(60)", wait=False)
-    kernel.until(lambda: "asleep" in kernel.text(awaited))
-    kernel.manager.interrupt_kernel()
-    began = time.monotonic()
-    kernel.until(lambda: kernel.ended(awaited))
-    assert time.monotonic() - began < 3
-    assert kernel.errors(awaited) == ["CancelledError"]
 
 
 # --- each rule of where output goes --------------------------------------------------------------
