@@ -6,14 +6,13 @@ What it refers to is `nbfn.snapshot`'s matter, which code travels by value that 
 from __future__ import annotations
 
 import io
-import pickle
 import types
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn import pickler
+from nbfn import culprit
 from nbfn.backtrace import users_level
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.modules import by_value, carrying, local_modules
@@ -158,18 +157,9 @@ def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:
     for captured, kind, value in snapshot.found:
         if kind in ("module", *HANDLES):
             continue
-        try:
-            pickler.dumps(value)
-        except (
-            pickle.PicklingError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            RuntimeError,
-            NotImplementedError,
-        ):
+        if (where := culprit.path(captured, value)) is not None:
             return (
-                f"Function {name!r} uses {captured!r} ({type_name(value)}), which cannot be pickled. "
-                "Make it inside the function, or pass what is needed to make it."
+                f"Function {name!r} uses {where}, which cannot be pickled. Open it inside the function, or once "
+                "in each worker (@nbfn.enter() of a class), or pass what is needed to open it."
             )
     return f"Function {name!r} cannot be pickled: {error}"

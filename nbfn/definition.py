@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from nbfn import culprit
 from nbfn.client import Client
 from nbfn.config import default_environment
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
@@ -194,6 +195,8 @@ class Live:
                 self.client.carrier.discard(self.client.carrier.dump(value))
             except SerializationError as why:
                 what = _innermost(str(why)) or type_name(value)
+                if where := culprit.path(name, value):
+                    what = where.removeprefix(f"{name} → ")
                 return SerializationError(
                     f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). "
                     "Open it inside the function, or pass what is needed to open it."

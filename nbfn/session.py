@@ -184,7 +184,7 @@ def this_origin() -> str:
     """
     if os.environ.get("NBFN_WORKER"):
         return ""
-    return os.environ.get("JPY_SESSION_NAME") or _own_name()
+    return this_notebook() or _own_name()
 
 
 def settle(

@@ -166,7 +166,9 @@ def test_what_cannot_be_pickled_is_named() -> None:
     def f() -> None:
         lock.acquire()
 
-    with pytest.raises(SerializationError, match=r"Function 'f' uses 'lock' \(_thread.lock\)"):
+    with pytest.raises(
+        SerializationError, match=r"Function 'f' uses lock → _thread.lock, which cannot"
+    ):
         capture.dump("f", f, Snapshot(f))
 
 
