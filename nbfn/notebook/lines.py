@@ -115,7 +115,10 @@ class LineMagics(Magics):
     @no_var_expand
     @line_magic
     def remote(self, line: str) -> Any:
-        """Show the hub and this notebook's calls; or: defaults OPTIONS, connect URL, disconnect, doctor."""
+        """Show the hub and this notebook's calls; or: defaults OPTIONS, connect URL, disconnect, doctor.
+
+        The options of cells are shown by ``%%remote?``.
+        """
         __tracebackhide__ = True
         with one_line_errors():
             verb, _, rest = line.strip().partition(" ")

@@ -147,9 +147,7 @@ def test_rows_are_a_dataframe_where_pandas_is(one_kernel: Run, tmp_path: Path) -
 
 
 def test_help_shows_what_a_remote_cell_can_be_told(one_kernel: Run) -> None:
-    (asked,) = one_kernel(
-        "print(get_ipython().kernel.do_inspect('%%remote', 8)['data']['text/plain'])"
-    )
+    (asked,) = one_kernel("print(get_ipython().object_inspect_mime('%%remote')['text/plain'])")
     for option in ("--warm", "--take-over", "-i", "--bg", "--dry-run"):
         assert option in asked.text
 
