@@ -111,14 +111,15 @@ class DurableCall(FedCall):
         self.credited()
 
     def _take(self, outputs: tuple[Output, ...]) -> None:
-        new = failed = 0
+        new: list[Output] = []
+        failed = 0
         for output in outputs:
             index = output.index
             if index >= len(self._seen):
                 self._seen.extend(bytes(index + 1 - len(self._seen)))
             if not self._seen[index]:
                 self._seen[index] = 1
-                new += 1
+                new.append(output)
                 failed += output.status != InputStatus.SUCCESS
                 self._worst = max(self._worst, output.status)
         self.count(new, failed)

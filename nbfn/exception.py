@@ -36,7 +36,7 @@ UserWarning
  └ AsyncUsageWarning                                   a blocking method was called where a loop runs
 BaseException
  ├ InputCancellation               cancelled           raised inside an input that is cancelled
- └ Detached                        detached            a loop over a map's results was ended; the map goes on
+ └ Detached                        detached            the caller was let go; the call goes on
 ```
 
 Modal's names for what only its cloud has (images, sandboxes, mounts, volumes) are there too, at the end,
@@ -242,14 +242,16 @@ class InputCancellation(BaseException):
 
 
 class Detached(BaseException):
-    """Raised where a map's results are waited for, when somebody detached the map: it goes on without.
+    """Raised where somebody waits for a call that was detached: it goes on without them.
 
     No `Exception`, so that a loop that passes over errors ends as well.
 
     Args:
-        call_id: The map.
+        call_id: The call.
         name: Its Function's name.
     """
+
+    code: ClassVar[str] = "detached"
 
     def __init__(self, call_id: str = "", name: str = "") -> None:
         super().__init__(call_id, name)

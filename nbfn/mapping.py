@@ -7,192 +7,33 @@ only so far.
 
 from __future__ import annotations
 
+import contextvars
+import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
 
 from nbfn import exception
-from nbfn.feed import FedCall
+from nbfn.failures import Failures
+from nbfn.gathered import Gathered, Reader
 from nbfn.inputs import Inputs
-from nbfn.outcome import outcome_name, result_of, value_of
-from nbfn.session import Session, guarded, settle
-from nbfn.sync import Stream, callers_loop, wait
+from nbfn.mapcall import LiveFunction, MapCall, Repeated
+from nbfn.outcome import result_of, value_of
+from nbfn.session import guarded
+from nbfn.sync import Stream, blocking, callers_loop, run
 from nbfn.types import InputStatus
 from nbfn.wire import messages
-from nbfn.wire.messages import FunctionInfo, Message, Output, Payload
+from nbfn.wire.messages import Output
 
 T = TypeVar("T")
 
-#: Inputs that may be under way before the hub has said how many.
-FIRST_WINDOW = 1000
 #: Results handed to the consumer at once; what it took is counted batch by batch.
 HAND_OUT = 128
 
 _SUCCESS = int(InputStatus.SUCCESS)
-
-
-class LiveFunction(Protocol):
-    """What a map needs of a Function that the hub knows."""
-
-    @property
-    def client(self) -> Session:
-        """The way to its hub."""
-
-    @property
-    def info(self) -> FunctionInfo:
-        """What the hub said of it."""
-
-    @property
-    def version(self) -> int:
-        """The version to call; 0 for the newest."""
-
-    def pickle(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
-    ) -> Payload:
-        """Pickle the arguments of one input."""
-
-
-class MapCall(FedCall):
-    """The inputs and outcomes of one map, between the three threads.
-
-    Args:
-        live: What is called.
-        total: Inputs there will be, None while that is not known.
-        fail_fast: Whether the first failure ends it.
-        parent: The input whose code makes it, as the hub knows it.
-    """
-
-    def __init__(
-        self, live: LiveFunction, *, total: int | None, fail_fast: bool, parent: str
-    ) -> None:
-        self._fail_fast = fail_fast
-        self._consumed = 0
-        self._window = FIRST_WINDOW
-        self._arrived: list[Output] = []
-        self._news: Future[None] | None = None
-        self._trouble: BaseException | None = None  # of the input iterable, or the connection
-        super().__init__(
-            live.client, live.info, "map", version=live.version, parent=parent, total=total
-        )
-
-    # --- helper thread ---------------------------------------------------------------------------
-
-    def has_room(self) -> bool:
-        """See `FedCall.has_room`."""
-        return self._sent - self._consumed < self._window
-
-    def broke(self, error: BaseException) -> None:
-        """See `FedCall.broke`."""
-        with self._lock:
-            self._trouble = self._trouble or error
-        self._notify()
-
-    def dried_up(self) -> None:
-        """See `FedCall.dried_up`."""
-        self._notify()
-
-    # --- client's thread -------------------------------------------------------------------------
-
-    def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
-        if isinstance(message, messages.Outputs):
-            self._take(message.outputs)
-        elif isinstance(message, messages.Window):
-            self._window = max(1, message.size)
-            self.credited()
-
-    def _take(self, outputs: tuple[Output, ...]) -> None:
-        new: list[Output] = []
-        spent: list[Payload] = []
-        with (
-            self._lock
-        ):  # at one stroke: who finds nothing unsettled has to find the last outcome as well
-            for output in outputs:
-                item = self._unsettled.pop(output.index, None)
-                if item is not None:  # else it was told twice
-                    spent.append(item.payload)
-                    new.append(output)
-            self._arrived.extend(new)
-            complete = self._complete()
-        failed = sum(output.status != _SUCCESS for output in new)
-        if failed and any(output.status == InputStatus.TERMINATED for output in new):
-            self._cancelled = True  # by somebody else: what is still to be pulled would not run
-            self.credited()
-        for payload in spent:
-            if payload.segments:
-                self.client.carrier.reclaim(payload)
-        self.count(len(new), failed)
-        if complete:
-            self.end("failure" if self.failed else "success")
-        elif failed and self._fail_fast:
-            worst = next(output.status for output in new if output.status != _SUCCESS)
-            self._withdraw(outcome_name(worst))  # at once: the consumer may be slow to hear of it
-        self._notify()
-
-    def _complete(self) -> bool:
-        return self._exhausted and not self._unsettled
-
-    def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
-        self.broke(error)
-        self._withdraw("failure", error)
-
-    # --- any thread ------------------------------------------------------------------------------
-
-    def _notify(self) -> None:
-        with self._lock:
-            news, self._news = self._news, None
-        if news is not None:
-            settle(news)
-
-    def _withdraw(self, status: str, error: BaseException | None = None) -> None:
-        """Stop pulling and let go of the call; the hub cancels what is left of it."""
-        self.stop_pulling()
-        if self._announced:
-            self.client.send(messages.Cancel(0, self.id))
-        self.end(status, error)
-        for item in list(self._unsettled.values()):
-            self.client.carrier.discard(item.payload)
-
-    def abandon(self) -> None:
-        """Give up: the consumer wants nothing more."""
-        if not self.stopped:
-            self._withdraw("terminated")
-        with self._lock:
-            arrived, self._arrived = self._arrived, []
-        self.discard(arrived)
-        self._notify()  # the consumer may be another map's helper thread
-
-    def discard(self, outputs: Iterable[Output]) -> None:
-        """Free the shared memory of outcomes that nobody will look at."""
-        for output in outputs:
-            self.client.carrier.discard(output.payload)
-
-    # --- consumer's thread -----------------------------------------------------------------------
-
-    def consumed(self, count: int) -> None:
-        """Note that the consumer has had so many results: as many more inputs may be sent."""
-        self._consumed += count
-        self.credited()
-
-    async def take(self) -> list[Output]:
-        """Return the outcomes that arrived since the last time; an empty list when there will be none."""
-        __tracebackhide__ = True
-        while True:
-            with self._lock:
-                if self._arrived:
-                    arrived, self._arrived = self._arrived, []
-                    return arrived
-                if self._trouble is not None:
-                    raise self._trouble
-                if self._complete() or self.stopped:
-                    break
-                news: Future[None] = Future()
-                self._news = news
-            await wait(news)
-        self.end("failure" if self.failed else "success")
-        return []
 
 
 class MapResult(Stream[T]):
@@ -206,6 +47,7 @@ class MapResult(Stream[T]):
         ordered: Whether results come in the order of the inputs.
         returning: Whether an exception takes the place of its result.
         parent: The id of the input that makes this call, if one does.
+        again: The failures of another map, and their indices there, which this one runs again.
     """
 
     #: Whether results are wanted; `for_each` only wants the failures.
@@ -221,6 +63,7 @@ class MapResult(Stream[T]):
         ordered: bool,
         returning: bool,
         parent: str,
+        again: tuple[Failures, Sequence[int]] | None = None,
     ) -> None:
         self._way = way
         self._made_by = f"Function.{way}"
@@ -230,7 +73,12 @@ class MapResult(Stream[T]):
         self._ordered = ordered
         self._returning = returning
         self._parent = parent
+        self._again = again
         self._call: MapCall | None = None
+        self._gathered: Gathered[T] | None = None  # once it is consumed in the background
+        self._reader: Reader | None = None  # ... and read by ``next()``
+        self._handing: list[T] = []  # what the loop over it is given now
+        self._count = 0  # results that were handed out
         self._ready: deque[T] = deque()
         self._early: dict[int, Any] = {}  # results that wait for earlier ones
         self._next = 0
@@ -238,6 +86,16 @@ class MapResult(Stream[T]):
         self._error: BaseException | None = None  # to be raised after what is ready
 
     async def _more(self) -> list[T]:
+        __tracebackhide__ = True
+        try:
+            self._handing = await self._due()
+        except exception.Detached:
+            self._leave()
+            raise
+        return self._handing
+
+    async def _due(self) -> list[T]:
+        """Return the next results in the order in which they are handed out."""
         __tracebackhide__ = True
         if self._call is None:
             self._call = await self._start()
@@ -255,6 +113,7 @@ class MapResult(Stream[T]):
             self._sort(self._call, arrived)
         batch = [self._ready.popleft() for _ in range(min(HAND_OUT, len(self._ready)))]
         self._handed = len(batch)
+        self._count += len(batch)
         return batch
 
     async def _start(self) -> MapCall:
@@ -262,20 +121,26 @@ class MapResult(Stream[T]):
         live = await self._begin()
         inputs, kwargs = self._inputs, self._kwargs
         call = MapCall(
-            live, total=inputs.known(), fail_fast=not self._returning, parent=self._parent
+            live,
+            total=inputs.known(),
+            fail_fast=not self._returning,
+            parent=self._parent,
+            again=self._again,
+            results=weakref.ref(self),
         )
         call.begin(inputs, lambda args: live.pickle(args, kwargs), await callers_loop())
         return call
 
-    def _sort(self, call: MapCall, arrived: list[Output]) -> None:
-        """Unpack outcomes and put those that are due in order."""
+    def _sort(self, call: MapCall, arrived: list[Output], *, tell: bool = True) -> None:
+        """Unpack outcomes and put those that are due in order; tell the observer of errors."""
         __tracebackhide__ = True
         ready, early = self._ready, self._early
         for place, output in enumerate(arrived):
             try:
                 value = self._unpack(call, output)
             except Exception as error:  # noqa: BLE001 - the user's, to be returned or raised
-                guarded(call.sink.failed, output.index, error)
+                if tell:
+                    guarded(call.sink.failed, output.index, error)
                 if not self._returning:
                     self._error = error
                     call.discard(arrived[place + 1 :])
@@ -302,10 +167,155 @@ class MapResult(Stream[T]):
         return value_of(call.client.carrier, payload, call.function.name)
 
     def _stop(self) -> None:
-        if self._call is not None:
+        # Leaving a loop over what is collected in the background ends nothing.
+        if self._call is not None and self._gathered is None:
             self._call.abandon()
 
+    # --- in the background -----------------------------------------------------------------------
+
+    @property
+    def call_id(self) -> str:
+        """The call's id; empty before it has begun."""
+        return self._call.id if self._call is not None else ""
+
+    @property
+    def sink(self) -> Any:
+        """What an observer keeps of the call; None before it has begun."""
+        return self._call.sink if self._call is not None else None
+
+    @property
+    def version(self) -> int:
+        """The version that it runs on; 0 before the call has begun."""
+        return self._call.function.version if self._call is not None else 0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has been asked of it yet."""
+        return not self._touched
+
+    @property
+    def collected(self) -> bool:
+        """Whether its results are collected in the background, and can be read any number of times."""
+        return self._gathered is not None
+
+    def collect(self) -> None:
+        """Begin now, if it has not begun, and collect the results in the background.
+
+        They are kept as long as this is: iterate over it when, and as often as, you like. `cancel`
+        ends it early. A second time does nothing.
+        """
+        __tracebackhide__ = True
+        if self._gathered is None:
+            self._touched = True
+            if self._call is None:
+                self._call = run(self._start())
+            self._collect(0)
+
+    def _collect(self, first: int) -> None:
+        self._gathered = Gathered(first)
+        around = contextvars.copy_context()  # the caller's cell is where it shows what it does
+        threading.Thread(
+            target=around.run, args=(self._gather,), name="nbfn-map-results", daemon=True
+        ).start()
+
+    def _gather(self) -> None:
+        gathered = self._gathered
+        assert gathered is not None
+        try:
+            while True:
+                gathered.add(run(self._due()))
+        except StopAsyncIteration:
+            gathered.end()
+        except BaseException as error:  # noqa: BLE001 - for whoever reads the results
+            gathered.end(error)
+            if self._call is not None:
+                self._call.abandon()
+
+    def detach(self) -> None:
+        """End the loop over this, on whatever thread it is, with `Detached`; the call goes on in the background.
+
+        `collect` describes what becomes of the results. Those that the loop has had are among them,
+        unless they were too many, or too large, to be kept as well. Any thread; does not block.
+        """
+        if self._call is not None and self._gathered is None:
+            self._call.detach()
+            if self._call.remembers:
+                self._handing.clear()  # what is left of a batch comes with the rest
+
+    def _leave(self) -> None:
+        """Be consumed in the background from now on."""
+        call = self._call
+        assert call is not None
+        history = call.go_on()
+        if history is None:
+            self._collect(self._count)
+            return
+        self._ready.clear()
+        self._early.clear()
+        self._next = self._count = self._handed = 0
+        self._sort(call, history, tell=False)
+        self._collect(0)
+
+    def cancel(self) -> None:
+        """Cancel what has not run yet, and interrupt what runs. Any thread; does not block."""
+        if self._call is not None:
+            self._call.cancel()
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(Reader(self._gathered)) if self._gathered is not None else super().__iter__()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return aiter(Reader(self._gathered)) if self._gathered is not None else super().__aiter__()
+
+    def __next__(self) -> T:
+        if self._gathered is None:
+            return super().__next__()
+        self._reader = self._reader or Reader(self._gathered)
+        value: T = next(self._reader)
+        return value
+
+    async def __anext__(self) -> T:
+        if self._gathered is None:
+            return await super().__anext__()
+        self._reader = self._reader or Reader(self._gathered)
+        return await anext(self._reader)
+
+    # --- what failed -----------------------------------------------------------------------------
+
+    @property
+    def failures(self) -> list[int]:
+        """The inputs that failed and can be run again, by their index; of a map that returns its exceptions."""
+        return self._call.failures.indices if self._call is not None else []
+
+    @blocking
+    async def retry(self) -> dict[int, Any]:
+        """Run the inputs that failed again, with the newest version of the Function, and wait for them.
+
+        Where the results are collected (see `collect`), the new ones take the place of the old.
+
+        Returns:
+            The new results by the index of their inputs: values, and exceptions of what failed again.
+        """
+        __tracebackhide__ = True
+        if self._call is None:
+            return {}
+        indices, results = repeat(self._call)
+        found = dict(zip(indices, await everything(results), strict=True))
+        self.replace(found)
+        return found
+
+    def replace(self, found: Mapping[int, Any]) -> None:
+        """Put results in the place of others, by the index of their inputs, where they are collected in order."""
+        gathered = self._gathered
+        if gathered is not None and self._ordered:
+            for index, value in found.items():
+                if gathered.first <= index < gathered.first + len(gathered.values):
+                    gathered.put(index, value)
+
     def __repr__(self) -> str:
+        if self._gathered is not None:
+            state = "all there" if self._gathered.ended else "on their way"
+            return f"<results of Function.{self._way}, {len(self._gathered.values):,} of them, {state}>"
         return f"<results of Function.{self._way}, single use: iterate over them>"
 
 
@@ -321,3 +331,57 @@ async def each(results: MapResult[Any]) -> None:
     except BaseException:
         results.close()
         raise
+
+
+async def everything(results: MapResult[T]) -> list[T]:
+    """Take all results and return them."""
+    __tracebackhide__ = True
+    results._touched = True
+    found: list[T] = []
+    try:
+        while True:
+            found += await results._more()
+    except StopAsyncIteration:
+        return found
+    except BaseException:
+        results.close()
+        raise
+
+
+def repeat(call: MapCall, indices: Sequence[int] | None = None) -> tuple[list[int], MapResult[Any]]:
+    """Run inputs of a map that failed again, with the newest version of its Function.
+
+    Args:
+        call: The map.
+        indices: Which of its failures; all when not given.
+
+    Returns:
+        The indices of the inputs in the map, and the results in the same order.
+    """
+    client, before = call.client, call.function
+    taken = call.failures.take(indices)
+
+    async def begin() -> LiveFunction:
+        __tracebackhide__ = True
+        try:
+            answer: messages.Registered = await client.request(
+                lambda number: messages.LookupId(number, before.id)
+            )
+        except BaseException:
+            for index, payload in taken.items():
+                call.failures.keep(index, payload)
+            raise
+        info = msgspec.structs.replace(answer.info, name=before.name, method=before.method)
+        return Repeated(client, info)
+
+    results: MapResult[Any] = MapResult(
+        "retry",
+        begin,
+        Inputs((list(taken.values()),)),
+        {},
+        ordered=True,
+        returning=True,
+        parent="",
+        again=(call.failures, list(taken)),
+    )
+    return list(taken), results

@@ -10,12 +10,13 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from nbfn.wire.messages import Emission, Progress
+    from nbfn.session import OpenCall
+    from nbfn.wire.messages import Emission, Output, Progress
 
 logger = logging.getLogger("nbfn.client")
 
@@ -33,6 +34,7 @@ class CallView:
         total: Inputs there will be, or None while that is not known.
         created: When the call began, in `time.time` seconds.
         cancel: Cancels the call; safe from any thread, does not block.
+        call: The call itself: a map can be detached, and its failures be run again.
     """
 
     id: str
@@ -43,6 +45,7 @@ class CallView:
     total: int | None
     created: float
     cancel: Callable[[], None]
+    call: OpenCall | None = None
 
 
 class CallSink(Protocol):
@@ -54,8 +57,20 @@ class CallSink(Protocol):
     def progress(self, p: Progress) -> None:
         """Take where the call stands at the hub."""
 
-    def outputs(self, done: int, failed: int, total: int | None) -> None:
-        """Take how many inputs have ended, how many of them failed, and how many there are (None: not known yet)."""
+    def outputs(
+        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
+    ) -> None:
+        """Take how many inputs have ended, and which, a batch at a time.
+
+        Args:
+            done: Inputs that have ended.
+            failed: How many of them failed.
+            total: How many inputs there are; None while that is not known.
+            new: The outcomes that came last, in the order in which they came.
+        """
+
+    def connected(self, up: bool) -> None:
+        """Take that the hub was lost, or is back."""
 
     def failed(self, index: int, error: BaseException) -> None:
         """Take the error of one input of a map. Called on the consumer's thread, when it is unpacked."""
@@ -85,8 +100,13 @@ class TextSink:
     def progress(self, p: Progress) -> None:
         """See `CallSink.progress`."""
 
-    def outputs(self, done: int, failed: int, total: int | None) -> None:
+    def outputs(
+        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
+    ) -> None:
         """See `CallSink.outputs`."""
+
+    def connected(self, up: bool) -> None:
+        """See `CallSink.connected`."""
 
     def failed(self, index: int, error: BaseException) -> None:
         """See `CallSink.failed`."""

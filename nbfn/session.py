@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from nbfn.discovery import Finder
 from nbfn.sync import wait
 from nbfn.wire import frames, messages
 from nbfn.wire.frames import BadFrame
-from nbfn.wire.messages import FunctionInfo, Message, new_id
+from nbfn.wire.messages import FunctionInfo, Message, Output, new_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Change, Link
 
@@ -94,6 +94,7 @@ class OpenCall:
             total,
             time.time(),
             self.cancel,
+            self,
         )
         self.sink = observe.begin(view)
 
@@ -109,11 +110,11 @@ class OpenCall:
         """End: the hub refused the call, or is gone."""
         raise NotImplementedError
 
-    def count(self, done: int, failed: int) -> None:
-        """Note that inputs ended, and tell the sink."""
-        self.done += done
+    def count(self, new: Sequence[Output], failed: int) -> None:
+        """Note outcomes, ``failed`` of them failures, and tell the sink."""
+        self.done += len(new)
         self.failed += failed
-        guarded(self.sink.outputs, self.done, self.failed, self.total)
+        guarded(self.sink.outputs, self.done, self.failed, self.total, new)
 
     def end(
         self, status: str, error: BaseException | None = None, *, settled: bool = False
@@ -506,6 +507,7 @@ class Session:
             self._outbox.extend(last)
             for message, _ in list(self._requests.values()):
                 self._outbox.append(message)
+            self._tell_calls(up=True)
             for call in list(self._calls.values()):
                 self._outbox.extend(call.opening(resent=True))
             if self._watchers:
@@ -519,8 +521,13 @@ class Session:
         self._looked = 0.0
         if was == "ready":
             logger.info("%s lost the hub", self.peer)
+            self._tell_calls(up=False)
             for callback in self._lost:
                 guarded(callback)
+
+    def _tell_calls(self, *, up: bool) -> None:
+        for call in list(self._calls.values()):
+            guarded(call.sink.connected, up)
 
     def _wanted(self) -> bool:
         return bool(self._awaiting or self._requests) or any(

@@ -54,7 +54,7 @@ class SingleCall(OpenCall):
         """See `OpenCall.receive`."""
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
-            self.count(1, output.status != InputStatus.SUCCESS)
+            self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
             self.end(outcome_name(output.status), settled=True)
             settle(self.outcome, output)
             # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nbfn.observe import CallSink, CallView
 from nbfn.voices import Voices
-from nbfn.wire.messages import Emission, Emitted, Progress
+from nbfn.wire.messages import Emission, Emitted, Output, Progress
 from nbfn_kernel.outbox import Outbox, Text
 
 
@@ -44,10 +44,15 @@ class NestedSink:
     def progress(self, p: Progress) -> None:
         """See `CallSink.progress`."""
 
-    def outputs(self, done: int, failed: int, total: int | None) -> None:
+    def outputs(
+        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
+    ) -> None:
         """See `CallSink.outputs`; comes after what the inputs wrote that ended."""
         if not self._many:
             self._end_lines()
+
+    def connected(self, up: bool) -> None:
+        """See `CallSink.connected`; the input goes on when the hub is back."""
 
     def failed(self, index: int, error: BaseException) -> None:
         """See `CallSink.failed`."""

@@ -235,6 +235,7 @@ class TellProgress(Effect):
     workers: int
     starting: int
     waiting_for: str
+    newest: int = 0  # version of its Function, where that is another than the one it runs on
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,5 +130,6 @@ def _tell(t: Tables, call: Call) -> None:
                 len(pool.workers) - len(pool.binding),
                 pool.starting,
                 pool.waiting_for,
+                0 if pool.key[1] == pool.record.latest else pool.record.latest,
             )
         )

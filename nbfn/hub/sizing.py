@@ -4,7 +4,7 @@ load.
 
 from __future__ import annotations
 
-from nbfn.hub import admission, departures, lending, scale, supply
+from nbfn.hub import admission, departures, lending, outcomes, scale, supply
 from nbfn.hub.effects import Fault, Outcome
 from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Pool, Tables
@@ -54,6 +54,9 @@ def renew(t: Tables, record: FunctionRecord) -> None:
         pool = t.pools.get((record.id, version))
         if pool is not None and version != record.latest:
             pool.retired = True
+            for call in t.calls.values():
+                if call.pool is pool:
+                    outcomes.tell_progress(t, call)  # whoever waits hears that there is a newer one
             t.touch(pool)
 
 

@@ -270,7 +270,14 @@ def _bind(x: effects.BindWorker) -> tuple[str, Message]:
 
 def _progress(x: effects.TellProgress) -> tuple[str, Message]:
     return x.client, m.Progress(
-        x.call, x.queued, x.running, x.retrying, x.workers, x.starting, x.waiting_for
+        x.call,
+        x.queued,
+        x.running,
+        x.retrying,
+        x.workers,
+        x.starting,
+        x.waiting_for,
+        x.newest,
     )
 
 

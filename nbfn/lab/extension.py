@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jupyter_server.extension.application import ExtensionApp
 
+from . import saving
 from .events import Events
 from .link import Link
 from .routes import ROUTES
@@ -27,6 +28,7 @@ class NbfnApp(ExtensionApp):
         events = Events(server.event_logger)
         self.link = Link(on_change=events.changed)
         self.settings["nbfn_link"] = self.link
+        saving.install(server.contents_manager)
 
     def initialize_handlers(self) -> None:
         """Add the routes."""

@@ -20,7 +20,7 @@ def load(shell: Any) -> None:
     from nbfn import observe
     from nbfn.config import Settings
 
-    from . import completion, figures, frames, handle, restart, threads
+    from . import completion, figures, frames, handle, restart, threads, unconsumed
     from .desk import Desk
     from .display import cell_now
     from .lines import LineMagics
@@ -31,9 +31,10 @@ def load(shell: Any) -> None:
     observer = NotebookObserver(progress=Settings.load().progress)
     observe.set_observer(observer)
     cells = RemoteMagics(shell, observer)
-    shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults)))
+    shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults, observer)))
     shell.events.register("post_run_cell", observer.settle)
     handle.install(shell, observer)
+    unconsumed.install(shell, observer)
     completion.install(shell)
     frames.install(shell)
     figures.install(shell)
@@ -49,13 +50,14 @@ def unload(shell: Any) -> None:
         return
     from nbfn import observe
 
-    from . import completion, frames, handle, threads
+    from . import completion, frames, handle, threads, unconsumed
 
     observe.set_observer(None)
     threads.uninstall()
     for undo in (
         lambda: shell.events.unregister("post_run_cell", observer.settle),
         lambda: handle.uninstall(shell),
+        lambda: unconsumed.uninstall(shell),
         lambda: completion.uninstall(shell),
         lambda: frames.uninstall(shell),
     ):

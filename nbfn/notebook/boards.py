@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import uuid
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from . import snapshot
 from .display import Place
 from .tally import Tally
+
+#: What buttons do, by their names; each gets what the page said.
+Actions = Mapping[str, Callable[[Mapping[str, Any]], Any]]
+#: Marks outputs with a widget for `nbfn.lab.saving`, and the variable by which it says that it is there.
+LIVE, SAVED_STATIC = {"nbfn": {"live": True}}, "NBFN_SAVES_STATIC"
 
 
 class Board(Protocol):
@@ -26,34 +32,73 @@ class Board(Protocol):
 
 
 class WidgetBoard:
-    """A live widget that becomes static HTML at the end, so that a saved notebook has no dead one."""
+    """A live widget that becomes static HTML at the end, so that a saved notebook has no dead one.
 
-    def __init__(self, tally: Tally, place: Place, now: float, cancel: Callable[[], None]) -> None:
+    Where a Jupyter server takes live widgets out of what it saves (`nbfn.lab.saving`), a map that has
+    inputs to run again keeps its widget, for the buttons.
+    """
+
+    def __init__(self, tally: Tally, place: Place, now: float, actions: Actions) -> None:
         from .widget import MapProgress  # a tenth of a second, only for those who see it
 
         self._place = place
         self._shown = uuid.uuid4().hex
-        self._widget = MapProgress(tally, now, cancel)
-        bundle = self._widget._repr_mimebundle_()
-        data = dict(bundle[0]) if bundle else {}
-        data["text/plain"] = snapshot.line(tally, now)
-        place.publish(data, transient={"display_id": self._shown})
+        self._retries = "retry" in actions
+        self._widget: MapProgress | None = MapProgress(tally, now, actions)
+        self._publish(tally, now, update=False)
+
+    def _publish(self, tally: Tally, now: float, *, update: bool) -> None:
+        data: dict[str, Any] = {
+            "text/plain": snapshot.text(tally, now, logged=tally.ended is not None),
+            "text/html": snapshot.html(tally, now),
+        }
+        if self._widget is not None:
+            bundle = self._widget._repr_mimebundle_()
+            data = {**(bundle[0] if bundle else {}), **data}
+        self._place.publish(
+            data,
+            metadata=LIVE if self._widget else {},
+            transient={"display_id": self._shown},
+            update=update,
+        )
 
     def show(self, tally: Tally, now: float) -> None:
         """Send what changed."""
-        self._widget.show(tally, now)
+        if self._widget is not None:
+            self._widget.show(tally, now)
 
     def end(self, tally: Tally, now: float) -> None:
-        """Replace the widget by a snapshot."""
-        self.amend(tally, now)
-        self._widget.layout.close()
-        self._widget.close()
+        """Replace the widget by a snapshot, unless its buttons are of use still."""
+        widget = self._widget
+        if widget is not None and not self._keeps(tally):
+            self._widget = None
+        if self._widget is not None:
+            self._widget.show(tally, now, at_once=True)
+        self._publish(tally, now, update=True)
+        if widget is not None and self._widget is None:
+            widget.layout.close()
+            widget.close()
+
+    def _keeps(self, tally: Tally) -> bool:
+        return self._retries and bool(tally.failed) and SAVED_STATIC in os.environ
+
+    amend = end
+
+
+class StaticBoard:
+    """A line that stays as it is: of a map in the background, where nothing can be rewritten."""
+
+    def __init__(self, tally: Tally, place: Place, now: float) -> None:
+        place.write("stdout", f"{snapshot.line(tally, now)}\n")
+
+    def show(self, tally: Tally, now: float) -> None:
+        """Show nothing: other cells have run."""
+
+    def end(self, tally: Tally, now: float) -> None:
+        """Show nothing."""
 
     def amend(self, tally: Tally, now: float) -> None:
-        """Replace what is shown by a new snapshot."""
-        text = snapshot.text(tally, now, logged=True)
-        data = {"text/plain": text, "text/html": snapshot.html(tally, now)}
-        self._place.publish(data, transient={"display_id": self._shown}, update=True)
+        """Show nothing."""
 
 
 class LinesBoard:
@@ -121,10 +166,20 @@ class Nothing:
         """Show nothing."""
 
 
-def board_for(tally: Tally, place: Place, now: float, cancel: Callable[[], None]) -> Board:
-    """Return the richest form that the place of the call can show."""
+def board_for(
+    tally: Tally, place: Place, now: float, actions: Actions, *, background: bool = False
+) -> Board:
+    """Return the richest form that the place of the call can show.
+
+    Args:
+        tally: The map.
+        place: Where it is shown.
+        now: The time.
+        actions: What its buttons do, by their names.
+        background: Whether no cell waits for it.
+    """
     if place.widgets:
         with contextlib.suppress(ImportError):  # no anywidget: text will do
-            return WidgetBoard(tally, place, now, cancel)
-    kind = TerminalBoard if place.rewritable else LinesBoard
+            return WidgetBoard(tally, place, now, actions)
+    kind = StaticBoard if background else TerminalBoard if place.rewritable else LinesBoard
     return kind(tally, place, now)

@@ -15,11 +15,14 @@ from nbfn.cls import Cls
 from nbfn.exception import NotFoundError
 from nbfn.function import Function
 from nbfn.logs import LogEntry, kept
+from nbfn.mapping import MapResult
 from nbfn.sync import run
 from nbfn.wire import messages
 from nbfn.wire.messages import CallRow, FunctionInfo, FunctionRow, Overview
 
 from .defaults import Defaults
+from .maps import MapSink
+from .progress import NotebookObserver
 from .register import default_app_name
 
 
@@ -43,11 +46,13 @@ class Desk:
     Args:
         shell: The IPython shell.
         defaults: Of the notebook's remote cells.
+        observer: Knows the calls of this kernel.
     """
 
-    def __init__(self, shell: Any, defaults: Defaults) -> None:
+    def __init__(self, shell: Any, defaults: Defaults, observer: NotebookObserver) -> None:
         self.shell = shell
         self.defaults = defaults
+        self.observer = observer
 
     @property
     def app(self) -> str:
@@ -164,6 +169,36 @@ class Desk:
             return scope
 
         return kept(whose, since=since, tail=tail or 0)
+
+    def map(self, name: str) -> MapResult[Any] | None:
+        """Find a map of this kernel that goes on, or went, without its cell: by its id or the beginning of that."""
+        found = self.shell.user_ns.get(name)
+        if isinstance(found, MapResult):
+            return found
+        sink = self._map_called(name)
+        return sink.results if sink is not None and sink.in_background else None
+
+    def failed_map(self, name: str) -> MapSink | None:
+        """Find a map of this kernel whose failures can be run again: by its id, or by a name of its results."""
+        found = self.shell.user_ns.get(name)
+        if isinstance(found, MapResult):
+            name = found.call_id
+        elif isinstance(found, list):
+            sinks = reversed(list(self.observer.maps.values()))
+            return next((sink for sink in sinks if sink.gave(found)), None)
+        return self._map_called(name)
+
+    def _map_called(self, name: str) -> MapSink | None:
+        if not name.startswith("fc-"):
+            return None
+        begun = [sink for call, sink in self.observer.maps.items() if call.startswith(name)]
+        return begun[0] if len(begun) == 1 else None
+
+    def renew(self, sink: MapSink) -> None:
+        """Have the hub know today's version of a map's Function, where it is one of this notebook."""
+        function = self.shell.user_ns.get(sink.tally.name)
+        if isinstance(function, Function):
+            function.hydrate()
 
     def row(self, function: Function[..., Any] | Cls) -> FunctionRow | None:
         """Return the overview's row of a Function."""

@@ -191,7 +191,9 @@ def cancel(desk: Desk, given: argparse.Namespace) -> Any:
 
 @fn.verb("attach", _ID)
 def attach(desk: Desk, given: argparse.Namespace) -> Any:
-    """Get the handle of a call that runs, or ran, elsewhere or before a restart."""
+    """Get the handle of a call that runs, or ran, elsewhere or before a restart; or a map that was detached."""
+    if (results := desk.map(given.id)) is not None:
+        return results
     call = desk.call_id(given.id)
     return left(call) or FunctionCall.from_id(call)
 
@@ -221,6 +223,23 @@ def show_logs(desk: Desk, given: argparse.Namespace) -> Any:
     since = ago(given.since) if given.since else None
     found = desk.logs(given.what, None if since or given.grep else given.tail, since)
     return LogLines([line for line in found if pattern.search(line.message)][-given.tail :])
+
+
+@fn.verb("retry", _ID)
+def retry(desk: Desk, given: argparse.Namespace) -> Any:
+    """Run the inputs of a map that failed again, with today's version, into the same list of results."""
+    sink = desk.failed_map(given.id)
+    if sink is None:
+        raise UsageError(
+            f"{given.id!r} is no map of this kernel: only the notebook that made a map has its inputs."
+        )
+    if not sink.failures:
+        print(f"{given.id}: no input of it failed, or it ended with the first that did")  # noqa: T201
+        return None
+    desk.renew(sink)
+    sink.run_again()
+    print(sink.tally.note)  # noqa: T201 - the cell's own output
+    return None
 
 
 @fn.verb("deploy", _F)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbfn.call import FunctionCall
@@ -22,7 +22,7 @@ from .voice import Voice
 
 if TYPE_CHECKING:
     from nbfn.observe import CallView
-    from nbfn.wire.messages import Emission, Progress
+    from nbfn.wire.messages import Emission, Output, Progress
 
 log = logging.getLogger("nbfn.client")
 
@@ -54,11 +54,18 @@ class HandleSink:
         state = "running" if p.running else "queued"
         self.spawned.changed(state=state, place=p.queued, waiting_for=p.waiting_for)
 
-    def outputs(self, done: int, failed: int, total: int | None) -> None:
+    def outputs(
+        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
+    ) -> None:
         """Take the counters."""
         if total is not None:  # who follows it by its id alone does not know
             self.spawned.changed(total=total)
         self.spawned.changed(done=done, failed=failed)
+
+    def connected(self, up: bool) -> None:
+        """Take that the hub was lost, or is back."""
+        if self.spawned.ended is None:
+            self.spawned.changed(state="queued" if up else "reconnecting")
 
     def failed(self, index: int, error: BaseException) -> None:
         """See `CallSink.failed`; whoever gets the result gets the error."""

@@ -1,4 +1,4 @@
-// The map widget. It shows what Python sent and says "cancel"; it decides nothing.
+// The map widget. It shows what Python sent and says which button was pressed; it decides nothing.
 // Text from users goes through textContent only.
 
 const STRIP_HEIGHT = 72;
@@ -20,6 +20,25 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(s % 60)}` : `${minutes}:${two(s % 60)}`;
 }
 
+/** How long an input ran, as people read it. */
+export function seconds(value) {
+  if (value >= 60) return clock(value);
+  return value >= 0.01 || value === 0 ? `${value} s` : `${Number((value * 1000).toPrecision(2))} ms`;
+}
+
+/** Bytes with a unit. */
+export function bytes(value) {
+  if (value === null || value === undefined) return "—";
+  return value >= 2 ** 30 ? `${(value / 2 ** 30).toFixed(1)} GB` : `${Math.round(value / 2 ** 20)} MB`;
+}
+
+/** The lines of a log that hold a text, whatever its case. */
+export function filtered(text, wanted) {
+  if (!wanted) return text;
+  const low = wanted.toLowerCase();
+  return text.split("\n").filter((line) => line.toLowerCase().includes(low)).join("\n");
+}
+
 const number = (n) => n.toLocaleString("en-US");
 
 /** What each line says; kept apart from the page so that it can be tested. */
@@ -33,6 +52,8 @@ export function lines(view) {
     view.rate === null ? "" : `${number(Math.round(view.rate * 10) / 10)} items/s`,
     clock(view.elapsed),
     view.ended ? "" : `left about ${clock(view.left)}`,
+    view.p50 === null ? "" : `p50 ${seconds(view.p50)}`,
+    view.p95 === null ? "" : `p95 ${seconds(view.p95)}`,
     `workers ${view.workers}${starting}`,
   ];
   return {
@@ -60,6 +81,7 @@ function colours(node) {
     waiting: pick("--jp-layout-color3", "#bdbdbd"),
     done: pick("--jp-success-color1", "#388e3c"),
     failed: pick("--jp-error-color1", "#d32f2f"),
+    cancelled: pick("--jp-warn-color1", "#e65100"),
   };
 }
 
@@ -82,9 +104,9 @@ function paint(canvas, bytes) {
     const x = (i % columns) * size;
     const y = Math.floor(i / columns) * size;
     pen.globalAlpha = 1;
-    pen.fillStyle = bytes[i] === 255 ? colour.failed : colour.waiting;
+    pen.fillStyle = { 255: colour.failed, 254: colour.cancelled }[bytes[i]] ?? colour.waiting;
     pen.fillRect(x, y, side, side);
-    if (bytes[i] > 0 && bytes[i] < 255) {
+    if (bytes[i] > 0 && bytes[i] <= 100) {
       pen.globalAlpha = bytes[i] / 100;
       pen.fillStyle = colour.done;
       pen.fillRect(x, y, side, side);
@@ -99,28 +121,89 @@ function section(parent, name) {
   return { box, label, body };
 }
 
-function showErrors(part, groups, failed) {
+function pressable(parent, label, act) {
+  const button = element("button", "button", parent, label);
+  button.type = "button";
+  button.addEventListener("click", () => act(button));
+  return button;
+}
+
+function errorRow(part, group, model) {
+  const row = element("div", "error", part.body);
+  element("span", "error-count", row);
+  element("span", "error-text", row, `${group.kind}: ${group.message}`);
+  element("span", "muted", row, group.where);
+  const actions = element("span", "buttons", row);
+  if (group.traced) {
+    const button = pressable(actions, "Traceback", () => {
+      const shown = row.querySelector("pre");
+      button.setAttribute("aria-expanded", String(!shown));
+      if (shown) shown.remove();
+      else model.send({ type: "traceback", group: group.group });
+    });
+    button.setAttribute("aria-expanded", "false");
+  }
+  row.retry = pressable(actions, "", (button) => {
+    button.disabled = true;
+    model.send({ type: "retry", group: group.group });
+  });
+  return row;
+}
+
+// Rows are kept by their group, so that a traceback stays open and a button is not drawn under the mouse.
+function showErrors(part, groups, model) {
+  const { failed, buttons } = model.get("view");
   part.box.hidden = groups.length === 0;
   const plural = groups.length === 1 ? "group" : "groups";
   part.label.textContent = `Errors (${number(failed)} in ${groups.length} ${plural})`;
-  part.body.replaceChildren();
+  const before = part.rows;
+  part.rows = new Map();
   for (const group of groups) {
-    const row = element("div", "error", part.body);
-    element("span", "error-count", row, `${number(group.count)}×`);
-    element("span", "error-text", row, `${group.kind}: ${group.message}`);
-    element("span", "muted", row, group.where);
+    const row = before.get(group.group) ?? errorRow(part, group, model);
+    row.querySelector(".jp-nbfn-map-error-count").textContent = `${number(group.count)}×`;
+    if (row.count !== group.count) row.retry.disabled = false;
+    row.count = group.count;
+    row.retry.textContent = `Retry ${number(group.count)}`;
+    row.retry.hidden = !buttons.includes("retry");
+    part.rows.set(group.group, row);
+    before.delete(group.group);
   }
+  for (const row of before.values()) row.remove();
+}
+
+function showTraceback(part, said) {
+  const row = part.rows.get(said.group);
+  if (row && !row.querySelector("pre")) element("pre", "trace", row, said.text);
 }
 
 function showLog(part, text, count) {
   part.box.hidden = count === 0;
   part.label.textContent = `Logs (${number(count)} ${count === 1 ? "line" : "lines"})`;
   const atEnd = part.body.scrollTop + part.body.clientHeight >= part.body.scrollHeight - 4;
-  part.body.textContent = text;
+  part.body.textContent = filtered(text, part.filter.value) || "No line has that.";
   if (atEnd) part.body.scrollTop = part.body.scrollHeight;
 }
 
-function build(el) {
+function showWorkers(part, rows) {
+  part.body.replaceChildren();
+  if (!rows.length) {
+    element("span", "muted", part.body, "No workers now.");
+    return;
+  }
+  const table = element("table", "crew", part.body);
+  const head = element("tr", "", element("thead", "", table));
+  for (const name of ["worker", "pid", "state", "memory"]) element("th", "", head, name);
+  const body = element("tbody", "", table);
+  for (const row of rows) {
+    const line = element("tr", "", body);
+    for (const value of [row.id, row.pid || "—", row.state, bytes(row.memory)]) element("td", "", line, value);
+  }
+}
+
+const BUTTONS = { retry: "Retry failed", detach: "Detach", cancel: "Cancel" };
+const PRESSED = { retry: "Running again…", detach: "Detaching…", cancel: "Cancelling…" };
+
+function build(el, model) {
   const root = element("div", "root", el);
   const head = element("div", "head", root);
   const parts = { root };
@@ -132,22 +215,39 @@ function build(el) {
   parts.word = element("span", "", parts.state);
   parts.word.setAttribute("role", "status");
   parts.call = element("code", "muted", head);
-  parts.cancel = element("button", "cancel", head, "Cancel");
-  parts.cancel.type = "button";
+  parts.buttons = {};
+  const row0 = element("span", "buttons", head);
+  for (const name of Object.keys(BUTTONS)) {
+    parts.buttons[name] = pressable(row0, BUTTONS[name], (button) => {
+      button.disabled = true;
+      button.textContent = PRESSED[name];
+      model.send({ type: name });
+    });
+  }
   parts.bar = element("div", "bar", root);
   parts.bar.setAttribute("role", "progressbar");
   parts.bar.setAttribute("aria-valuemin", "0");
   parts.fill = element("div", "fill", parts.bar);
   parts.bad = element("div", "bad", parts.bar);
-  const row = element("div", "row", root);
-  parts.done = element("b", "", row);
-  parts.counts = element("span", "", row);
+  parts.row = element("div", "row", root);
+  parts.done = element("b", "", parts.row);
+  parts.counts = element("span", "", parts.row);
   parts.pace = element("div", "muted", root);
   parts.why = element("div", "why", root);
+  parts.note = element("div", "note", root);
+  parts.note.setAttribute("role", "status");
   parts.canvas = element("canvas", "strip", root);
   parts.canvas.setAttribute("role", "img");
   parts.errors = section(root, "errors");
+  parts.errors.rows = new Map();
   parts.log = section(root, "log");
+  parts.log.filter = element("input", "filter");
+  parts.log.filter.type = "search";
+  parts.log.filter.placeholder = "Filter";
+  parts.log.filter.setAttribute("aria-label", "Show log lines that hold this");
+  parts.log.box.insertBefore(parts.log.filter, parts.log.body);
+  parts.workers = section(root, "workers");
+  parts.workers.label.textContent = "Workers";
   return parts;
 }
 
@@ -158,12 +258,28 @@ function show(parts, view) {
   parts.word.textContent = view.state;
   parts.dot.dataset.state = view.state;
   parts.call.textContent = view.call;
+  parts.call.title = view.id;
   parts.done.textContent = said.done;
   parts.counts.textContent = said.counts;
-  parts.pace.textContent = said.pace;
+  parts.pace.textContent = view.ended ? view.summary : said.pace;
   parts.why.textContent = view.why;
   parts.why.hidden = !view.why;
-  parts.cancel.hidden = view.ended;
+  for (const [name, button] of Object.entries(parts.buttons)) {
+    const hidden = !view.buttons.includes(name);
+    if (name === "retry" && (hidden || parts.failed !== view.failed || view.note !== parts.said)) {
+      button.disabled = false;
+      button.textContent = `Retry failed (${number(view.failed)})`;
+    }
+    button.hidden = hidden;
+  }
+  parts.failed = view.failed;
+  parts.said = view.note;
+  parts.note.textContent = view.note;
+  parts.note.hidden = !view.note;
+  parts.workers.box.hidden = view.ended;
+  parts.canvas.hidden = view.ended;
+  parts.bar.hidden = view.ended;
+  parts.row.hidden = view.ended;
   const share = (n) => `${view.total ? (100 * n) / view.total : 0}%`;
   parts.fill.style.width = share(view.done - view.failed);
   parts.bad.style.width = share(view.failed);
@@ -184,23 +300,27 @@ function bytesOf(value) {
 }
 
 function render({ model, el }) {
-  const parts = build(el);
+  const parts = build(el, model);
   const update = () => show(parts, model.get("view"));
-  const strip = () => paint(parts.canvas, bytesOf(model.get("strip")));
-  const errors = () => showErrors(parts.errors, model.get("errors"), model.get("view").failed);
+  const strip = () => { if (!model.get("view").ended) paint(parts.canvas, bytesOf(model.get("strip"))); };
+  const errors = () => showErrors(parts.errors, model.get("errors"), model);
   const log = () => showLog(parts.log, model.get("log"), model.get("view").lines);
-  const changes = { view: update, strip, errors, log };
+  const workers = () => showWorkers(parts.workers, model.get("workers"));
+  const changes = { view: update, strip, errors, log, workers };
   for (const [name, act] of Object.entries(changes)) model.on(`change:${name}`, act);
-  parts.cancel.addEventListener("click", () => {
-    parts.cancel.disabled = true;
-    parts.cancel.textContent = "Cancelling…";
-    model.send({ type: "cancel" });
+  const told = (said) => { if (said.type === "traceback") showTraceback(parts.errors, said); };
+  model.on("msg:custom", told);
+  parts.log.filter.addEventListener("input", log);
+  parts.workers.box.addEventListener("toggle", () => {
+    model.send({ type: "workers", open: parts.workers.box.open });
   });
   const width = new ResizeObserver(strip);
   width.observe(parts.root);
   for (const act of Object.values(changes)) act();
   return () => {
     width.disconnect();
+    if (parts.workers.box.open) model.send({ type: "workers", open: false });
+    model.off("msg:custom", told);
     for (const [name, act] of Object.entries(changes)) model.off(`change:${name}`, act);
   };
 }

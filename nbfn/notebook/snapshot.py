@@ -6,9 +6,10 @@ Everything that users made (names, messages, log lines) is escaped here.
 from __future__ import annotations
 
 import re
+import time
 from html import escape
 
-from .tally import Tally
+from .tally import ErrorGroup, Tally
 
 #: Log lines that stay in a saved notebook.
 KEPT_LINES = 50
@@ -63,13 +64,13 @@ def line(tally: Tally, now: float) -> str:
     if tally.ended is not None:
         return _last_line(tally, now)
     title = f"{tally.name} v{tally.version}" if tally.version else tally.name
-    total = "?" if tally.total is None else f"{tally.total:,}"
+    total = "?" if tally.whole is None else f"{tally.whole:,}"
     parts = [title, tally.state, f"{tally.done:,} / {total}"]
     parts += [f"{tally.failed:,} failed"] if tally.failed else []
     parts += [rate_text(tally.rate(now)), clock(tally.elapsed(now))]
     left = tally.left(now)
     parts += [f"left about {clock(left)}"] if left is not None else []
-    parts += [tally.waiting_for]
+    parts += [tally.why]
     return " · ".join(part for part in parts if part)
 
 
@@ -77,8 +78,9 @@ def _last_line(tally: Tally, now: float) -> str:
     ok = tally.done - tally.failed
     counts = f"{ok:,} ok"
     if tally.state == "cancelled":
-        # What was cancelled counts as failed at the hub, and means nothing to the user.
-        counts += f", {tally.total - ok:,} not done" if tally.total is not None else ""
+        missing = None if tally.total is None else tally.total - ok - tally.failed
+        counts += f", {tally.failed:,} failed" if tally.failed else ""
+        counts += f", {missing:,} not done" if missing is not None else ""
     elif tally.failed:
         counts += f", {tally.failed:,} failed"
     workers = f"{tally.most_workers} worker{'s' if tally.most_workers != 1 else ''}"
@@ -98,6 +100,8 @@ def text(tally: Tally, now: float, *, logged: bool = False) -> str:
     found = [line(tally, now)]
     if tally.groups:
         found.append(errors(tally))
+    if tally.note:
+        found.append(f"  {tally.note}")
     if tally.lines and logged:
         found.append(f"  {tally.lines:,} lines printed, the last: {tally.log[-1]}")
     return "\n".join(found)
@@ -115,19 +119,18 @@ def html(tally: Tally, now: float) -> str:
     """Return the finished map as static HTML, without scripts."""
     colour = _COLOURS.get(tally.state, "inherit")
     mark, _, rest = line(tally, now).partition(" ")
+    if tally.ended is None:  # what a notebook that is saved meanwhile has of it
+        mark, rest = "●", f"{mark} {rest} · as of {_time()}; %fn attach {tally.call} shows it"
     body = [f'<div><b style="color:{colour}">{escape(mark)}</b> {escape(rest)}</div>']
     if tally.total and tally.state != "done":
         body.append(_bar(tally, colour))
     if tally.groups:
-        rows = "".join(
-            f"<tr><td style='text-align:right'>{g.count:,}×</td>"
-            f"<td style='text-align:left'>{escape(_cut(f'{g.kind}: {g.message}'))}</td>"
-            f"<td style='text-align:left;{_MUTED}'>{escape(g.where)}</td></tr>"
-            for g in tally.groups.values()
-        )
+        rows = "".join(map(_group, tally.groups.values()))
         count = len(tally.groups)
         label = f"Errors ({tally.failed:,} in {count} group{'s' if count > 1 else ''})"
-        body.append(f"<details><summary>{label}</summary><table>{rows}</table></details>")
+        body.append(f"<details><summary>{label}</summary>{rows}</details>")
+    if tally.note:
+        body.append(f"<div>{escape(tally.note)}</div>")
     if tally.lines:
         kept = list(tally.log)[-KEPT_LINES:]
         more = tally.lines - len(kept)
@@ -136,6 +139,23 @@ def html(tally: Tally, now: float) -> str:
         log = escape(head + "\n".join(kept))
         body.append(f'<details><summary>{label}</summary><pre style="{_PRE}">{log}</pre></details>')
     return f'<div class="jp-nbfn-snapshot" style="{_BOX}">{"".join(body)}</div>'
+
+
+def _time() -> str:
+    return time.strftime("%H:%M")
+
+
+def _group(group: ErrorGroup) -> str:
+    said = (
+        f"{group.count:,}× {escape(_cut(f'{group.kind}: {group.message}'))} "
+        f'<span style="{_MUTED}">{escape(group.where)}</span>'
+    )
+    if not group.trace:
+        return f'<div style="padding-left:1em">{said}</div>'
+    return (
+        f'<details style="padding-left:1em"><summary>{said}</summary>'
+        f'<pre style="{_PRE}">{escape(group.trace)}</pre></details>'
+    )
 
 
 def _bar(tally: Tally, colour: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 #: Most cells of the heat strip; above, one cell stands for several inputs.
@@ -18,7 +19,11 @@ PARTIAL_LINES = 1000
 #: Groups of errors kept; more kinds than that are counted as "other errors".
 GROUPS = 50
 #: Values of a strip byte: the worse, the larger, so that a bin shows its worst input.
-WAITING, DONE, FAILED = 0, 1, 2
+WAITING, DONE, CANCELLED, FAILED = 0, 1, 2, 3
+#: Durations, of the inputs that ended last, from which the percentiles are taken.
+DURATIONS = 4096
+#: Failed inputs whose group is remembered, so that they can be run again by group.
+REMEMBERED = 10_000
 #: Outputs to see before "left about" is worth saying.
 ENOUGH = 5
 #: Seconds without an output after which nothing is promised any more.
@@ -37,6 +42,8 @@ class ErrorGroup:
     where: str
     count: int = 0
     first: int = 0
+    trace: str = ""
+    indices: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -47,6 +54,11 @@ class Tally:
         began: When the call began, on the clock of all other times here.
         ended: When it ended, or None.
         state: One word, or two, for people.
+        done: Inputs that have ended, but for those that were cancelled.
+        lost: Whether the hub does not answer now.
+        detached: Whether it goes on without the cell that began it.
+        newest: The version of the Function that there is meanwhile, or 0.
+        note: What became of a button that was pressed.
     """
 
     name: str
@@ -58,6 +70,11 @@ class Tally:
     state: str = "preparing"
     done: int = 0
     failed: int = 0
+    cancelled: int = 0
+    lost: bool = False
+    detached: bool = False
+    newest: int = 0
+    note: str = ""
     queued: int = 0
     running: int = 0
     retrying: int = 0
@@ -73,41 +90,90 @@ class Tally:
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     _partial: dict[int, str] = field(default_factory=dict)
     _states: bytearray = field(default_factory=bytearray)
+    _durations: deque[float] = field(default_factory=lambda: deque(maxlen=DURATIONS))
+    _group_of: dict[int, ErrorGroup] = field(default_factory=dict)
     _rate: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=40))
 
     # --- what happened ---
 
-    def counted(self, done: int, failed: int, total: int | None, now: float) -> None:
-        """Take the exact counters: ``done`` are all that ended, ``failed`` those of them that failed."""
-        bad = max(0, failed - self.failed)
-        # Which inputs ended is not told, only how many: the strip is in the order of ending.
-        self._states += bytes((DONE,)) * (done - self.done - bad) + bytes((FAILED,)) * bad
-        self.done, self.failed = done, failed
+    def counted(
+        self, done: int, failed: int, total: int | None, now: float, *, cancelled: int = 0
+    ) -> None:
+        """Take the exact counters: ``done`` are all that ended, the failed and the cancelled are among them."""
+        self.done, self.failed, self.cancelled = done - cancelled, failed - cancelled, cancelled
         self.total = total if total is not None else self.total
         if not self._rate or now - self._rate[-1][0] >= 0.25:
             self._rate.append((now, done))
         self._settle()
 
-    def fault(self, kind: str, message: str, where: str, index: int) -> None:
+    def took(self, ended: Iterable[tuple[int, int, float]]) -> None:
+        """Take which inputs ended: index, `DONE`, `FAILED` or `CANCELLED`, and the seconds it ran."""
+        states, durations = self._states, self._durations
+        for index, state, duration in ended:
+            if index >= len(states):
+                states.extend(bytes(max(index + 1 - len(states), len(states))))
+            states[index] = state
+            if state != CANCELLED:
+                durations.append(duration)
+
+    def fault(
+        self, kind: str, message: str, where: str, index: int, trace: Callable[[], str] = str
+    ) -> None:
         """Add one failed input to its group."""
+        if self._state_of(index) == CANCELLED:
+            return
         key = (kind, _VARYING.sub("…", message), where)
         if key not in self.groups and len(self.groups) >= GROUPS:
             key = ("other errors", "", "")
         group = self.groups.get(key)
         if group is None:
-            group = ErrorGroup(key[0], message if key[0] == kind else "", key[2], 0, index)
-            self.groups[key] = group
+            shown = message if key[0] == kind else ""
+            group = self.groups[key] = ErrorGroup(key[0], shown, key[2], 0, index, trace())
         group.count += 1
+        if len(self._group_of) < REMEMBERED:
+            group.indices.add(index)
+            self._group_of[index] = group
         self.revision += 1
 
+    def again(self, index: int, *, good: bool) -> None:
+        """Take that a failed input has run again; if it failed again, `fault` is told next."""
+        group = self._group_of.pop(index, None)
+        if group is not None:
+            group.indices.discard(index)
+            group.count -= 1
+            if not group.count:
+                self.groups = {key: g for key, g in self.groups.items() if g is not group}
+        if good:
+            if index < len(self._states):
+                self._states[index] = DONE
+            self.failed -= 1
+        self.revision += 1
+
+    def connected(self, *, up: bool) -> None:
+        """Take that the hub was lost, or is back."""
+        self.lost = not up
+        self._settle()
+
+    def _state_of(self, index: int) -> int:
+        return self._states[index] if index < len(self._states) else WAITING
+
     def placed(
-        self, *, queued: int, running: int, retrying: int, workers: int, starting: int, why: str
+        self,
+        *,
+        queued: int,
+        running: int,
+        retrying: int,
+        workers: int,
+        starting: int,
+        why: str,
+        newest: int = 0,
     ) -> None:
         """Take what the hub says of the inputs that have no outcome yet."""
         self.queued, self.running, self.retrying = queued, running, retrying
         # Reasons are for a map that stands still: "max 8 reached" is no news while 8 work.
         self.workers, self.starting, self.waiting_for = workers, starting, "" if running else why
         self.most_workers = max(self.most_workers, workers)
+        self.newest = newest
         self._settle()
 
     def printed(self, text: str, index: int = 0) -> None:
@@ -133,7 +199,11 @@ class Tally:
     def _settle(self) -> None:
         if self.ended is not None:
             return
-        if self.running or self.done:
+        if self.lost:
+            self.state = "reconnecting"
+        elif self.detached:
+            self.state = "detached"
+        elif self.running or self.done:
             self.state = "running"
         elif self.starting:
             self.state = "starting workers"
@@ -141,6 +211,28 @@ class Tally:
             self.state = "queued"
 
     # --- what it comes to ---
+
+    @property
+    def whole(self) -> int | None:
+        """How many inputs there are, but for those that were cancelled; None while that is not known."""
+        return None if self.total is None else max(0, self.total - self.cancelled)
+
+    @property
+    def why(self) -> str:
+        """What there is to know of a map that is not done: why nothing moves, or that its code is not today's."""
+        if self.ended is not None:
+            return ""
+        if self.lost:
+            return "hub restarting"
+        old = f"running on v{self.version}, v{self.newest} exists" if self.newest else ""
+        return " · ".join(part for part in (self.waiting_for, old) if part)
+
+    def percentile(self, share: float) -> float | None:
+        """Return how long inputs ran, as a percentile; None before the first has ended."""
+        if not self._durations:
+            return None
+        ordered = sorted(self._durations)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def elapsed(self, now: float) -> float:
         """Return the seconds it has taken so far, or took."""
@@ -164,22 +256,36 @@ class Tally:
         last = self._rate[-1]
         if now - last[0] > STALLED:
             return None
-        return max(0.0, (self.total - self.done) / rate)
+        return max(0.0, (self.total - self.cancelled - self.done) / rate)
 
     def strip(self) -> bytes:
         """Return a byte an input; above `STRIP` inputs a byte a bin, its worst input deciding.
 
-        In a bin 1 to 100 is the share that is done in percent, and 255 says that one failed.
+        In a bin 1 to 100 is the share that is done in percent, 255 says that one failed, and 254
+        that all were cancelled.
         """
-        count = max(self.total or 0, len(self._states))
-        states = bytes(self._states)
+        count = self.total if self.total is not None else self._seen()
+        states = bytes(self._states[:count])
         if count <= STRIP:
-            values = {WAITING: 0, DONE: 100, FAILED: 255}
-            return bytes(values[s] for s in states.ljust(count, b"\0"))
+            return states.ljust(count, b"\0").translate(_CELLS)
         cells = bytearray(STRIP)
         for i in range(STRIP):
             low, high = i * count // STRIP, (i + 1) * count // STRIP
             piece = states[low:high]
-            share = 100 * (len(piece) - piece.count(WAITING)) // (high - low)
-            cells[i] = 255 if FAILED in piece else share
+            if FAILED in piece:
+                cells[i] = 255
+                continue
+            good = piece.count(DONE)
+            if not good and piece.count(CANCELLED) == high - low:
+                cells[i] = 254
+            elif good:
+                cells[i] = max(1, 100 * good // (high - low))
         return bytes(cells)
+
+    def _seen(self) -> int:
+        """How many inputs there are at least, while their number is not known."""
+        return len(self._states.rstrip(b"\0"))
+
+
+#: What the page is told of the states of single inputs.
+_CELLS = bytes((0, 100, 254, 255)) + bytes(252)

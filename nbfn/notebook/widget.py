@@ -1,15 +1,17 @@
-"""The map widget: what the page is told, and its Cancel button. Imported when a first map is slow."""
+"""The map widget: what the page is told, and its buttons. Imported when a first map is slow."""
 
 from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import anywidget
 import traitlets
 
+from . import snapshot
+from .boards import Actions
+from .crew import Crew
 from .snapshot import short
 from .tally import Tally
 
@@ -31,7 +33,7 @@ def keep_on_its_subshell(comm: Any) -> None:
 
 
 class MapProgress(anywidget.AnyWidget):
-    """Shows a `Tally`; calls ``cancel`` when its button is pressed."""
+    """Shows a `Tally`; calls ``actions`` by the name of the button that was pressed."""
 
     _esm = _HERE / "progress.js"
     _css = _HERE / "progress.css"
@@ -39,23 +41,49 @@ class MapProgress(anywidget.AnyWidget):
     strip = traitlets.Bytes(b"").tag(sync=True)
     errors: Any = traitlets.List().tag(sync=True)
     log = traitlets.Unicode("").tag(sync=True)
+    workers: Any = traitlets.List().tag(sync=True)
 
-    def __init__(self, tally: Tally, now: float, cancel: Callable[[], None]) -> None:
-        super().__init__(view=view_of(tally, now), strip=tally.strip())
-        self._cancel = cancel
+    def __init__(self, tally: Tally, now: float, actions: Actions) -> None:
+        self._actions = actions
+        self._tally = tally
         self._slow_update = 0.0
+        self._crew = Crew(tally, self._tell_workers)
+        super().__init__(
+            view=self._view(tally, now),
+            strip=tally.strip(),
+            errors=errors_of(tally),
+            log=log_of(tally),
+        )
         self.on_msg(self._said)
         keep_on_its_subshell(self.comm)
 
     def _said(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         # On the subshell's thread, while the cell waits: short, no output, nothing that blocks.
-        if content.get("type") == "cancel":
-            self._cancel()
+        kind = str(content.get("type"))
+        if kind == "workers":
+            self._crew.watch(on=bool(content.get("open")))
+        elif kind == "traceback":
+            self._tell_trace(content.get("group"))
+        elif (action := self._actions.get(kind)) is not None:
+            action(content)
 
-    def show(self, tally: Tally, now: float) -> None:
-        """Send what changed since the last time."""
-        changes: dict[str, Any] = {"view": view_of(tally, now), "strip": tally.strip()}
-        if now - self._slow_update >= 1.0:
+    def _tell_trace(self, first: object) -> None:
+        found = (g.trace for g in list(self._tally.groups.values()) if g.first == first)
+        self.send({"type": "traceback", "group": first, "text": next(found, "")})
+
+    def _tell_workers(self, rows: list[dict[str, Any]]) -> None:
+        if rows != self.workers:
+            self.workers = rows
+
+    def close(self) -> None:
+        """Leave the page."""
+        self._crew.watch(on=False)
+        super().close()
+
+    def show(self, tally: Tally, now: float, *, at_once: bool = False) -> None:
+        """Send what changed since the last time; lists once a second, unless they are wanted at once."""
+        changes: dict[str, Any] = {"view": self._view(tally, now), "strip": tally.strip()}
+        if at_once or now - self._slow_update >= 1.0:
             self._slow_update = now
             changes |= {"errors": errors_of(tally), "log": log_of(tally)}
         changed = {name: value for name, value in changes.items() if value != getattr(self, name)}
@@ -63,6 +91,16 @@ class MapProgress(anywidget.AnyWidget):
             with self.hold_sync():  # one message for all of them
                 for name, value in changed.items():
                     setattr(self, name, value)
+
+    def _view(self, tally: Tally, now: float) -> dict[str, Any]:
+        live = tally.ended is None
+        buttons = {
+            "cancel": live,
+            "detach": live and not tally.detached,
+            "retry": bool(tally.failed),
+        }
+        there = [name for name, use in buttons.items() if use and name in self._actions]
+        return view_of(tally, now) | {"buttons": there}
 
 
 def view_of(tally: Tally, now: float) -> dict[str, Any]:
@@ -72,29 +110,46 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "name": f"{tally.name} v{tally.version}" if tally.version else tally.name,
         "app": tally.app,
         "call": short(tally.call),
+        "id": tally.call,
         "state": tally.state,
         "done": tally.done,
         "failed": tally.failed,
-        "total": tally.total,
+        "total": tally.whole,
         "queued": tally.queued,
         "running": tally.running,
         "retrying": tally.retrying,
         "workers": tally.workers,
         "starting": tally.starting,
-        "why": tally.waiting_for,
+        "why": tally.why,
+        "note": tally.note,
         "rate": None if rate is None else round(rate, 1),
         "elapsed": int(tally.elapsed(now)),
         "left": None if left is None else round(left),
+        "p50": _seconds(tally.percentile(0.5)),
+        "p95": _seconds(tally.percentile(0.95)),
         "lines": tally.lines,
         "ended": tally.ended is not None,
+        "summary": snapshot.line(tally, now) if tally.ended is not None else "",
     }
+
+
+def _seconds(value: float | None) -> float | None:
+    """Return seconds with as many digits as are seen."""
+    return None if value is None else float(f"{value:.2g}")
 
 
 def errors_of(tally: Tally) -> list[dict[str, Any]]:
     """Return the largest groups of errors."""
     groups = sorted(tally.groups.values(), key=lambda g: -g.count)[:SHOWN_GROUPS]
     return [
-        {"kind": g.kind, "message": g.message[:200], "where": g.where, "count": g.count}
+        {
+            "kind": g.kind,
+            "message": g.message[:200],
+            "where": g.where,
+            "count": g.count,
+            "group": g.first,
+            "traced": bool(g.trace),
+        }
         for g in groups
     ]
 

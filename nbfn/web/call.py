@@ -67,7 +67,7 @@ class WebCall(OpenCall):
         """See `OpenCall.receive`."""
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
-            self.count(1, output.status != InputStatus.SUCCESS)
+            self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
             self.end("success" if output.status == InputStatus.SUCCESS else "failure", settled=True)
             self.client.carrier.discard(output.payload)
         self._loop.call_soon_threadsafe(self._take, message)

@@ -866,6 +866,7 @@ class Progress(Message):
     workers: int
     starting: int
     waiting_for: str = ""
+    newest: int = 0  # version of its Function, where that is another than the one it runs on
 
 
 class CallInfo(Message):

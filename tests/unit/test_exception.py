@@ -23,7 +23,8 @@ OURS = [kind for kind in _tree(Error) if kind.__module__ == "nbfn.exception"]
 def test_the_drawing_is_the_tree() -> None:
     drawn = dict(re.findall(r"[└├] (\w+) +([a-z_]+)(?: {2}|$)", exception.__doc__ or "", re.M))
     of_the_cloud = {kind for kind in OURS if (kind.__doc__ or "").startswith("Modal's")}
-    assert drawn.pop("InputCancellation") == exception.InputCancellation.code
+    for alone in (exception.InputCancellation, exception.Detached):  # no `Error`
+        assert drawn.pop(alone.__name__) == alone.code
     assert drawn == {kind.__name__: kind.code for kind in OURS if kind not in of_the_cloud}
 
 

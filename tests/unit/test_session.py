@@ -204,7 +204,7 @@ def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without
     arriving, ended = threading.Event(), threading.Event()
 
     class Sink(observe.TextSink):
-        def outputs(self, done: int, failed: int, total: int | None) -> None:
+        def outputs(self, done: int, failed: int, total: int | None, new: Any = ()) -> None:
             if done == 2:  # on the client's thread, in the middle of taking it
                 arriving.set()
                 ended.wait(1)
@@ -286,7 +286,7 @@ def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int
         def progress(self, p: m.Progress) -> None:
             heard.append(p.running)
 
-        def outputs(self, done: int, failed: int, total: int | None) -> None:
+        def outputs(self, done: int, failed: int, total: int | None, new: Any = ()) -> None:
             heard.append((done, failed, total))
             raise ValueError("an observer's own trouble harms nobody")
 

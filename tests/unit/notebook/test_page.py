@@ -14,7 +14,7 @@ import pytest
 import nbfn.notebook
 from nbfn.notebook.handlewidget import view_of as handle_view
 from nbfn.notebook.spawned import Spawned, html
-from nbfn.notebook.tally import Tally
+from nbfn.notebook.tally import DONE, Tally
 from nbfn.notebook.widget import LOG_BYTES, errors_of, log_of, view_of
 
 HERE = Path(nbfn.notebook.__file__).parent
@@ -27,7 +27,7 @@ def evaluate(expression: str) -> Any:
     # node would take the bare .js for CommonJS, so it goes in as text.
     source = SCRIPT.read_text().replace("export default { render };", "")
     program = source.replace("export function", "function") + (
-        f"\nconst page = {{ clock, lines, grid }};console.log(JSON.stringify({expression}))"
+        f"\nconst page = {{ clock, lines, grid, seconds, bytes, filtered }};console.log(JSON.stringify({expression}))"
     )
     done = subprocess.run(
         ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=True
@@ -40,6 +40,7 @@ def view(**changes: Any) -> dict[str, Any]:
     tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
     for second in range(1, 44):
         tally.counted(int(14.2 * second), 7, 1000, float(second))
+    tally.took([(index, DONE, 1.9 if index > 92 else 0.52) for index in range(100)])
     return view_of(tally, 43.0) | changes
 
 
@@ -48,16 +49,22 @@ def test_the_lines_of_the_widget() -> None:
     assert said == {
         "done": "610 / 1,000",
         "counts": "failed 7 · retrying 2 · queued 331 · running 8",
-        "pace": "14.2 items/s · 0:43 · left about 0:27 · workers 8 (+2 starting)",
+        "pace": "14.2 items/s · 0:43 · left about 0:27 · p50 0.52 s · p95 1.9 s · workers 8 (+2 starting)",
         "value": "610 of 1,000 done, 7 failed",
     }
 
 
 def test_what_is_not_known_yet() -> None:
-    unknown = view(total=None, left=None, rate=None, starting=0)
+    unknown = view(total=None, left=None, rate=None, starting=0, p50=None, p95=None)
     said = evaluate(f"page.lines({json.dumps(unknown)})")
     assert said["done"] == "610 / ?"
     assert said["pace"] == "0:43 · left about — · workers 8"
+
+
+def test_the_words_for_times_sizes_and_logs() -> None:
+    assert evaluate("[0.003, 0.52, 12, 75].map(page.seconds)") == ["3 ms", "0.52 s", "12 s", "1:15"]
+    assert evaluate("[null, 52428800, 3221225472].map(page.bytes)") == ["—", "50 MB", "3.0 GB"]
+    assert evaluate("page.filtered('At 1\\nbad 2\\nat 3', 'at')") == "At 1\nat 3"
 
 
 @pytest.mark.parametrize("count", [1, 10, 500, 2000])

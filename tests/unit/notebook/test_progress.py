@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from nbfn.notebook import progress
+from nbfn.notebook import maps, progress
+from nbfn.notebook.places import put_into_lists
 from nbfn.observe import CallView
-from nbfn.wire.messages import Emission, Progress
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Emission, Output, Progress
 
 
 class Paper:
@@ -28,8 +30,8 @@ class Paper:
         self.published: list[dict[str, Any]] = []
         self.outlet = (id(self),)
 
-    def run(self, action: Callable[..., Any], *args: Any) -> Any:
-        return action(*args)
+    def run(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return action(*args, **kwargs)
 
     def write(self, channel: str, text: str) -> None:
         self.text += text
@@ -97,7 +99,7 @@ def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
     for done in range(0, 1001, 100):
         clock.now += 1.0
         sink.outputs(done, 0, 1000)
-        until(lambda: sink.board._tenth == done // 100)  # noqa: B023
+        until(lambda: sink.boards[0]._tenth == done // 100)  # noqa: B023
     sink.emission(said("one\n" * 50))
     sink.finished("success", None)
     lines = paper.text.splitlines()
@@ -123,16 +125,39 @@ def test_a_map_can_be_quiet(paper: Paper) -> None:
     observer = progress.NotebookObserver(now=clock)
     observer.quiet.add(("churn", "embed"))
     sink = observer.call_started(call())
-    assert isinstance(sink, progress.MapSink)
+    assert isinstance(sink, maps.MapSink)
     assert observer._running == []
     assert progress.NotebookObserver(progress=False)._running == []
 
 
-def test_the_strip_is_exact_in_the_order_of_ending(paper: Paper) -> None:
+def ended(index: int, status: InputStatus = InputStatus.SUCCESS) -> Output:
+    return Output(index, status, duration=0.1)
+
+
+def test_the_strip_is_of_the_inputs_own_indices(paper: Paper) -> None:
     sink = started(call(total=5))
-    sink.outputs(2, 0, 5)
-    sink.outputs(4, 1, 5)
-    assert list(sink.tally.strip()) == [100, 100, 100, 255, 0]
+    sink.outputs(2, 1, 5, [ended(3), ended(1, InputStatus.FAILURE)])
+    sink.outputs(4, 2, 5, [ended(0), ended(4, InputStatus.TERMINATED)])
+    sink.catch_up()
+    assert list(sink.tally.strip()) == [100, 255, 0, 100, 254]
+    assert (sink.tally.done, sink.tally.failed, sink.tally.whole) == (3, 1, 4)
+
+
+def test_results_go_where_the_very_exceptions_stand() -> None:
+    one, two = ValueError("1"), ValueError("2")
+    names: dict[str, Any] = {
+        "results": [0, one, 20, two],
+        "errors": [one, two],
+        "other": [0, ValueError("1"), 20, ValueError("2")],
+        "Out": {3: [one, 1, 2, two]},
+    }
+    names["alias"] = names["results"]
+    found = put_into_lists(names, {1: one, 3: two}, {1: 10, 3: 30}, 4)
+    assert found == ["results", "alias", "Out[3]"]
+    assert names["results"] == [0, 10, 20, 30]
+    assert names["Out"][3] == [10, 1, 2, 30]
+    assert names["errors"] == [one, two]
+    assert isinstance(names["other"][1], ValueError)
 
 
 def test_why_nothing_moves(paper: Paper) -> None:
@@ -156,7 +181,7 @@ def test_displays_of_a_map_are_bounded(paper: Paper) -> None:
     for _ in range(100):
         sink.emission(said("{}", "display"))
     sink.emission(said("{}", "clear"))
-    assert len(paper.emitted) == progress.SHOWN_DISPLAYS
+    assert len(paper.emitted) == maps.SHOWN_DISPLAYS
     assert sink.tally.lines == 80
 
 

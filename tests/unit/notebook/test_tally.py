@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbfn.notebook import snapshot
-from nbfn.notebook.tally import STRIP, Tally
+from nbfn.notebook.tally import CANCELLED, DONE, FAILED, STRIP, Tally
 
 
 def made(total: int | None = 10) -> Tally:
@@ -118,16 +118,72 @@ def test_few_log_lines_are_all_shown_and_of_many_the_last() -> None:
     assert text.count("\n") == 6
 
 
-def test_a_byte_an_input_and_bins_above() -> None:
-    tally = made(4)
-    tally.counted(1, 0, 4, 101.0)
-    tally.counted(3, 1, 4, 102.0)
-    assert list(tally.strip()) == [100, 100, 255, 0]
-    large = made(4 * STRIP)
-    large.counted(5, 0, 4 * STRIP, 101.0)
-    large.counted(9, 1, 4 * STRIP, 102.0)
-    assert list(large.strip()[:4]) == [100, 100, 255, 0]
-    assert len(large.strip()) == STRIP
+def test_a_byte_an_input_by_its_own_index() -> None:
+    tally = made(5)
+    tally.took([(3, DONE, 0.1)])
+    tally.took([(0, FAILED, 0.1), (4, CANCELLED, 0.0)])
+    assert list(tally.strip()) == [255, 0, 0, 100, 254]
+
+
+def test_bins_above_show_their_worst() -> None:
+    tally = made(4 * STRIP)
+    tally.took([(index, DONE, 0.1) for index in range(6)])
+    tally.took([(9, FAILED, 0.1), (10, DONE, 0.1)])
+    tally.took([(index, CANCELLED, 0.0) for index in range(12, 16)])
+    assert list(tally.strip()[:4]) == [100, 50, 255, 254]
+    assert len(tally.strip()) == STRIP
+
+
+def test_the_strip_grows_while_the_total_is_not_known() -> None:
+    tally = made(None)
+    tally.took([(2, DONE, 0.1)])
+    assert list(tally.strip()) == [0, 0, 100]
+
+
+def test_cancelled_inputs_leave_the_total_and_are_no_failures() -> None:
+    tally = made(10)
+    tally.took([(4, CANCELLED, 0.0)])
+    tally.counted(6, 3, 10, 101.0, cancelled=2)
+    assert (tally.done, tally.failed, tally.whole) == (4, 1, 8)
+    assert "4 / 8 · 1 failed" in snapshot.line(tally, 101.0)
+    tally.fault("RemoteError", "cancelled", "", 4)
+    assert not tally.groups
+
+
+def test_percentiles_of_how_long_inputs_ran() -> None:
+    tally = made(100)
+    assert tally.percentile(0.5) is None
+    tally.took([(index, DONE, index / 100) for index in range(100)])
+    assert (tally.percentile(0.5), tally.percentile(0.95)) == (0.5, 0.95)
+
+
+def test_a_lost_hub_and_a_newer_version_are_said() -> None:
+    tally = made(10)
+    tally.placed(queued=1, running=2, retrying=0, workers=2, starting=0, why="", newest=5)
+    assert "running on v4, v5 exists" in snapshot.line(tally, 101.0)
+    tally.connected(up=False)
+    assert "reconnecting" in snapshot.line(tally, 101.0)
+    assert "hub restarting" in snapshot.line(tally, 101.0)
+    tally.counted(1, 0, 10, 101.0)
+    assert tally.state == "reconnecting"
+    tally.connected(up=True)
+    assert tally.state == "running"
+
+
+def test_inputs_that_run_again_leave_their_group() -> None:
+    tally = made(3)
+    tally.took([(0, FAILED, 0.1), (1, FAILED, 0.1), (2, DONE, 0.1)])
+    tally.counted(3, 2, 3, 101.0)
+    for index in (0, 1):
+        tally.fault("ValueError", f"bad {index}", "line 1", index, lambda: "the trace")
+    (group,) = tally.groups.values()
+    assert (group.indices, group.trace) == ({0, 1}, "the trace")
+    tally.again(0, good=True)
+    assert (tally.failed, group.count, list(tally.strip())) == (1, 1, [100, 255, 100])
+    tally.again(1, good=False)
+    assert not tally.groups
+    tally.fault("KeyError", "'a'", "line 2", 1)
+    assert [g.kind for g in tally.groups.values()] == ["KeyError"]
 
 
 def test_lines_that_never_end_are_bounded() -> None:

@@ -1,0 +1,95 @@
+"""`Gathered`: results that are collected in the background and kept, to be read as often as one likes."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+from nbfn.session import settle
+from nbfn.sync import Stream, wait
+
+T = TypeVar("T")
+
+#: Results that a reader is given at once.
+PAGE = 128
+
+
+class Gathered(Generic[T]):
+    """Results in the order in which they are handed out.
+
+    Args:
+        first: The place, among all results, of the first one that is here: those before it were
+            given to a loop that has been left.
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
+        self.values: list[T] = []
+        self.error: BaseException | None = None
+        self.ended = False
+        self._lock = threading.Lock()
+        self._news: Future[None] | None = None
+
+    def add(self, values: list[T]) -> None:
+        """Keep more."""
+        with self._lock:
+            self.values += values
+        self._tell()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Note that there will be no more, because of an error perhaps."""
+        with self._lock:
+            self.ended, self.error = True, error
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._lock:
+            news, self._news = self._news, None
+        if news is not None:
+            settle(news)
+
+    def put(self, place: int, value: T) -> None:
+        """Put a result in the place of another."""
+        with self._lock:
+            self.values[place - self.first] = value
+
+    async def after(self, start: int) -> list[T]:
+        """Return results from a place on, waiting for the next one; empty at the end.
+
+        Raises:
+            Exception: What ended it, after the results before that.
+        """
+        __tracebackhide__ = True
+        while True:
+            with self._lock:
+                if found := self.values[start : start + PAGE]:
+                    return found
+                if self.ended:
+                    if self.error is not None:
+                        raise self.error
+                    return []
+                if self._news is None:
+                    self._news = Future()
+                news = self._news
+            await wait(news)
+
+
+class Reader(Stream[Any]):
+    """One iteration over what is gathered.
+
+    Args:
+        gathered: The results.
+    """
+
+    def __init__(self, gathered: Gathered[Any]) -> None:
+        self._gathered = gathered
+        self._next = 0
+
+    async def _more(self) -> list[Any]:
+        __tracebackhide__ = True
+        found = await self._gathered.after(self._next)
+        if not found:
+            raise StopAsyncIteration
+        self._next += len(found)
+        return found

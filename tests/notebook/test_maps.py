@@ -1,0 +1,104 @@
+"""Maps in a real kernel: as a cell's value, left to themselves, and their failures run again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+Run = Callable[..., list[Any]]
+
+CHOOSY = """%%remote --quiet --app maps
+def choosy(x):
+    if x % 3 == 0:
+        raise ValueError(f"not {x} today")
+    return x * 10
+"""
+MENDED = CHOOSY.replace("if x % 3 == 0", "if x == 6")
+
+
+def test_a_map_as_the_value_of_a_cell_runs_and_is_iterated_later(one_kernel: Run) -> None:
+    _, shown, later, twice = one_kernel(
+        "%%remote --app maps\ndef ten(x): return x * 10",
+        "ten.map(range(5))",
+        "list(_)",
+        "[list(value) for value in list(Out.values()) if hasattr(value, 'collect')][-1]",
+    )
+    assert "ten v1" in shown.text
+    assert later.result == twice.result == "[0, 10, 20, 30, 40]"
+
+
+def test_failures_run_again_into_the_list_of_results(one_kernel: Run) -> None:
+    _, first, _, again, look = one_kernel(
+        CHOOSY,
+        "results = list(choosy.map(range(1, 8), return_exceptions=True))\n"
+        "[type(r).__name__ for r in results]",
+        MENDED,
+        "%fn retry results",
+        "results",
+    )
+    assert first.result.count("ValueError") == 2
+    assert again.text == "2 inputs ran again on v2: 1 ok, 1 failed · the results are in `results`\n"
+    assert look.result.startswith("[10, 20, 30, 40, 50, ValueError('not 6 today'")
+    assert look.result.endswith("70]")
+
+
+def test_failures_without_a_list_are_bound_by_index(one_kernel: Run) -> None:
+    _, _, again, look = one_kernel(
+        CHOOSY,
+        "seen = [str(r) for r in choosy.map([1, 3], return_exceptions=True)]\n"
+        "call = list(get_ipython()._nbfn_observer.maps)[-1]",
+        "get_ipython().run_line_magic('fn', f'retry {call}')",
+        "retried",
+    )
+    assert "the results are in `retried`, by index" in again.text
+    assert re.fullmatch(r"\{1: ValueError\('not 3 today'\)\}", look.result)
+
+
+def test_what_cannot_be_run_again_says_why(one_kernel: Run) -> None:
+    unknown, _, whole = one_kernel(
+        "%fn retry fc-nothing",
+        "_ = list(choosy.map([1, 2]))\ncall = list(get_ipython()._nbfn_observer.maps)[-1]",
+        "get_ipython().run_line_magic('fn', f'retry {call}')",
+    )
+    assert "is no map of this kernel" in unknown.stderr + unknown.error
+    assert "no input of it failed" in whole.text
+
+
+def test_a_detached_map_ends_its_cell_in_a_sentence_and_can_be_attached(run: Run) -> None:
+    _, detached, after, attached = run(
+        "%%remote --app maps\nimport time\ndef slow(x):\n    time.sleep(0.05)\n    return x",
+        "import threading\n"
+        "observer = get_ipython()._nbfn_observer\n"
+        "def press():\n"
+        "    while not observer.maps or not list(observer.maps.values())[-1].tally.done:\n"
+        "        time.sleep(0.01)\n"
+        "    list(observer.maps.values())[-1].detach()\n"
+        "import time\n"
+        "threading.Thread(target=press).start()\n"
+        "results = list(slow.map(range(40)))",
+        "call = list(observer.maps)[-1]\nprint('the notebook goes on')",
+        "kept = get_ipython().run_line_magic('fn', f'attach {call}')\nlist(kept)",
+        JPY_SESSION_NAME="some/notebook.ipynb",
+    )
+    assert detached.error.startswith("detached: slow goes on in the background (fc-")
+    assert "%fn attach fc-" in detached.error
+    assert "Traceback" not in detached.error
+    assert after.text == "the notebook goes on\n"
+    assert eval(attached.result) == list(range(40))
+
+
+def test_the_traceback_of_a_group_is_in_what_is_saved(run: Run) -> None:
+    _, mapped = run(
+        CHOOSY.replace("--quiet ", "") + "    ",
+        "import time\n"
+        "def inputs():\n"
+        "    yield from range(1, 7)\n"
+        "    time.sleep(0.6)\n"
+        "results = list(choosy.map(inputs(), return_exceptions=True))",
+        JPY_SESSION_NAME="some/notebook.ipynb",
+    )
+    (shown,) = mapped.shown
+    assert "2× ValueError: not 3 today" in shown["text/html"]
+    assert "raise ValueError" in shown["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" not in shown
