@@ -50,7 +50,7 @@ def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
                 "workers": row.workers,
                 "backlog": row.backlog,
                 "running": row.running,
-                "p50": row.p50,
+                "p50 (s)": row.p50,
                 "last call": "—" if row.last_call is None else f"{clock(row.last_call)} ago",
             }
             for row in rows
@@ -113,8 +113,8 @@ def show_stats(desk: Desk, given: argparse.Namespace) -> Any:
                 "running": stats.num_running_inputs,
                 "workers": stats.num_total_runners,
                 "headroom": stats.input_headroom,
-                "p50": row.p50 if row else None,
-                "p95": row.p95 if row else None,
+                "p50 (s)": row.p50 if row else None,
+                "p95 (s)": row.p95 if row else None,
                 "calls": len(calls),
                 "failed inputs": row.failed if row else 0,
                 "cold starts": row.cold_starts if row else 0,

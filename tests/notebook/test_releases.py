@@ -71,7 +71,7 @@ def test_calls_are_found_by_state_and_age(one_kernel: Run) -> None:
         "[(row['kind'], row['failed']) for row in " + magic("calls may_fail --state failed") + "]",
         "len(" + magic("calls may_fail --since 1h") + ")",
         "(s := " + magic("stats may_fail") + "[0])['calls'], s['failed inputs'], "
-        "s['cold starts'] > 0, 0 <= s['p50'] <= s['p95']",
+        "s['cold starts'] > 0, 0 <= s['p50 (s)'] <= s['p95 (s)']",
         "{row['name']: row['last call'] for row in " + magic("list --app states") + "}",
         "%fn show may_fail",
     )
