@@ -154,6 +154,9 @@ function FunctionItem({
           {row.name}
         </span>
         <span className="jp-nbfn-version">{`v${row.version}`}</span>
+        {kindWord(row.kind, trans) && (
+          <span className="jp-nbfn-kind">{kindWord(row.kind, trans)}</span>
+        )}
         <span className="jp-nbfn-spacer" />
         <span className="jp-nbfn-state" data-state={row.state}>
           <span className="jp-nbfn-stateIcon" aria-hidden="true">
@@ -181,6 +184,11 @@ function FunctionItem({
           <span>{trans.__('p50 %1', duration(row.p50))}</span>
         )}
       </div>
+      {row.schedule && (
+        <div className="jp-nbfn-schedule">
+          {trans.__('Called by the hub: %1', row.schedule)}
+        </div>
+      )}
       {row.web_url && (
         <a
           className="jp-nbfn-url"
@@ -214,6 +222,13 @@ function stateWord(state: FunctionState, trans: TranslationBundle): string {
     starting: trans.__('starting'),
     failing: trans.__('failing')
   }[state];
+}
+
+/** What is called in another way than a plain function is. */
+function kindWord(kind: string, trans: TranslationBundle): string {
+  return (
+    { cls: trans.__('class'), generator: trans.__('generator') }[kind] ?? ''
+  );
 }
 
 function workers(row: IFunctionRow, trans: TranslationBundle): string {

@@ -38,6 +38,8 @@ export interface IFunctionRow {
   /** Where a web endpoint answers. */
   web_url: string | null;
   p95: number | null;
+  /** When the hub calls it by itself, such as "every 10 min"; else empty. */
+  schedule: string;
   /** Inputs that failed, and workers that inputs waited for, since the hub began. */
   failed: number;
   cold_starts: number;

@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn.hub import endpoints, sizing
+from nbfn.hub import endpoints, sizing, timetable
 from nbfn.hub.records import AppRecord
 from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.tables import Call, Pool, Tables, at_once, largest_batch
@@ -139,6 +139,7 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
         "p95": durations[round(0.95 * (len(durations) - 1))] if durations else None,
         "failed": sum(pool.failed for pool in pools),
         "cold_starts": sum(pool.cold_starts for pool in pools),
+        "schedule": timetable.text(definition.schedule) if definition.schedule else "",
         "last_call": round(t.now - max(called), 3) if called else None,
         "label": endpoints.labels_of(record, record.definition).get(""),
     }

@@ -36,6 +36,16 @@ def problem(schedule: ScheduleLike) -> str:
     return ""
 
 
+def text(schedule: ScheduleLike) -> str:
+    """Return when a schedule is due, for people: ``0 9 * * 1 (UTC)``, ``every 6 hours``."""
+    if schedule.cron:
+        return f"{schedule.cron} ({schedule.timezone})"
+    units = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
+    given = [(getattr(schedule, unit), unit) for unit in units if getattr(schedule, unit)]
+    parts = [f"{n:g} {unit if n != 1 else unit[:-1]}" for n, unit in given]
+    return f"every {' '.join(parts)}"
+
+
 def following(schedule: ScheduleLike, anchor: datetime, after: datetime) -> datetime | None:
     """Return the first time after ``after`` at which a schedule is due.
 

@@ -1050,6 +1050,7 @@ class FunctionRow(Struct, frozen=True, gc=False):
     )
     cold_starts: int = 0
     last_call: float | None = None  # seconds since the newest call began
+    schedule: str = ""  # when the hub calls it by itself, for people
 
 
 class CallRow(Struct, frozen=True, gc=False):

@@ -66,6 +66,15 @@ describe('a function', () => {
     expect(row.textContent).toContain('at its limit of 10 workers');
   });
 
+  it('says what it is, and when the hub calls it by itself', () => {
+    const embed = screen.getByRole('treeitem', { name: 'embed, busy' });
+    expect(embed.textContent).toContain('generator');
+    expect(embed.textContent).not.toContain('Called by the hub');
+    const square = screen.getByRole('treeitem', { name: 'square, idle' });
+    expect(square.textContent).toContain('Called by the hub: every 10 minutes');
+    expect(square.querySelector('.jp-nbfn-kind')).toBeNull();
+  });
+
   it('links to where it answers, if it is a web endpoint', () => {
     const links = screen.getAllByRole<HTMLAnchorElement>('link');
     expect(links.map(link => link.href)).toEqual([

@@ -131,3 +131,9 @@ def test_what_is_wrong_is_said() -> None:
     assert timetable.problem(schedule(days=1)) == ""
     assert "time zone 'Mars/Base'" in timetable.problem(schedule("0 9 * * 1", "Mars/Base"))
     assert "no time at all" in timetable.problem(schedule())
+
+
+def test_people_are_told_when_it_is_due() -> None:
+    assert timetable.text(schedule("0 9 * * 1", "Europe/Berlin")) == "0 9 * * 1 (Europe/Berlin)"
+    assert timetable.text(schedule(seconds=1)) == "every 1 second"
+    assert timetable.text(schedule(hours=6, minutes=30)) == "every 6 hours 30 minutes"
