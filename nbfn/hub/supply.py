@@ -131,7 +131,7 @@ def _make_room(t: Tables, pool: Pool) -> None:
     nobody = len(pool.workers) <= pool.lent
     if found := spare or (idle if nobody else []):
         departures.stop(t, min(found, key=lambda worker: worker.idle_since))
-    elif nobody and all(worker.lending for worker in holding):
+    elif nobody and holding and all(worker.lending for worker in holding):
         message = (
             f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
             "Nest calls less deeply, or ask for less."
@@ -146,7 +146,7 @@ def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
     reason.
     """
     workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
-    if all(worker.lending for worker in workers):
+    if workers and all(worker.lending for worker in workers):
         message = (
             f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "
             "Nest calls less deeply, or raise the setting max_workers."
