@@ -45,7 +45,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 class FunctionPickler(Pickler):
-    """Also takes along what `functools.cache` was put on, which cloudpickle takes for importable.
+    """Gives the same bytes for the same function, and takes along what `functools.cache` was put on.
+
+    A pickle says of an object that came before that it did, and of equal ones nothing. Which strings
+    of code are one object depends on whether it was compiled or read from a ``.pyc`` file, and the
+    order of a set on the process: so each part of code is written as a copy of its own.
 
     Args:
         stream: Takes the bytes.
@@ -55,14 +59,39 @@ class FunctionPickler(Pickler):
     def __init__(self, stream: io.BytesIO, by_value: Callable[[Any], bool]) -> None:
         super().__init__(stream, protocol=5)
         self._by_value = by_value
+        self._copies: dict[str | bytes, str | bytes] = {}
 
     def reducer_override(self, thing: Any) -> Any:
         """See `pickle.Pickler.reducer_override`."""
         if isinstance(thing, _Cached) and self._by_value(thing):
             return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
+        if type(thing) is types.CodeType:
+            made, given = super().reducer_override(thing)
+            return made, tuple(map(self._copy, given))
         if isinstance(thing, type) and not _inner._should_pickle_by_reference(thing):
             identity.settle(thing)
         return super().reducer_override(thing)
+
+    def _copy(self, part: Any) -> Any:
+        """Return a part of code as an object that is shared with equal parts of code and nothing else."""
+        kind = type(part)
+        if kind is str or kind is bytes:
+            return self._copies.setdefault(part, part[:1] + part[1:])
+        if kind is tuple:
+            return tuple(map(self._copy, part))
+        if kind is frozenset:
+            return _Ordered(sorted((self._copy(value) for value in part), key=repr))
+        return part
+
+
+class _Ordered:
+    """Stands for a frozenset, whose values come in one order."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self._values = values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return frozenset, (self._values,)
 
 
 def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:

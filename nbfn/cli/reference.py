@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import click
@@ -170,9 +171,18 @@ def _look_first_in(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
+class _AsWritten(importlib.machinery.SourceFileLoader):
+    """Compiles the file, as `python` does of a script; a compiled copy may be of what it was a second ago."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """See `importlib.abc.InspectLoader.get_code`."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _file(file: Path) -> ModuleType:
     name = inspect.getmodulename(str(file)) or file.stem
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_AsWritten(name, str(file)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -61,16 +61,24 @@ class Cell:
         return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
+def started(name: str, home: Path, **more: str) -> KernelManager:
+    """Return the manager of a new kernel that nobody has connected to."""
+    sockets = str(home / f"k{os.urandom(4).hex()}")
+    manager = KernelManager(
+        kernel_name=name, config=Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
+    )
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_"))}
+    manager.start_kernel(
+        env=kept | {"NBFN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")} | more
+    )
+    return manager
+
+
 class Kernel:
     """A running kernel and its client."""
 
     def __init__(self, name: str, home: Path, **more: str) -> None:
-        config = Config({"KernelManager": {"transport": "ipc", "ip": str(home / f"k{id(self):x}")}})
-        self.manager = KernelManager(kernel_name=name, config=config)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_"))}
-        self.manager.start_kernel(
-            env=kept | {"NBFN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")} | more
-        )
+        self.manager = started(name, home, **more)
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(PATIENCE)

@@ -9,7 +9,7 @@ import jupyter_kernel_test
 
 from tests.conftest import a_home
 
-from .kernels import Kernel
+from .kernels import Kernel, started
 
 
 class TestPublicSuite(jupyter_kernel_test.KernelTests):
@@ -60,9 +60,9 @@ class TestPublicSuite(jupyter_kernel_test.KernelTests):
         kernel = Kernel(cls.kernel_name, home)
         cls.stack.callback(kernel.close)
         cls.km, cls.kc = kernel.manager, kernel.client
-        started = kernel.run("import os; os.environ['NBFN_SESSION_OF']")
-        assert "started in" in started.notes  # the only cell that has this line
-        assert started.result.startswith("'wk-")  # and all runs there
+        first = kernel.run("import os; os.environ['NBFN_SESSION_OF']")
+        assert "started in" in first.notes  # the only cell that has this line
+        assert first.result.startswith("'wk-")  # and all runs there
 
     @classmethod
     def tearDownClass(cls) -> None:
@@ -70,7 +70,7 @@ class TestPublicSuite(jupyter_kernel_test.KernelTests):
 
 
 class TestItsFirstWord(jupyter_kernel_test.IopubWelcomeTests):
-    """The suite's other class."""
+    """The suite's other class. A kernel welcomes a subscription that it has not had yet, so nobody may be before."""
 
     kernel_name = "nbfn-remote"
     support_iopub_welcome = True
@@ -79,10 +79,10 @@ class TestItsFirstWord(jupyter_kernel_test.IopubWelcomeTests):
     def setUpClass(cls) -> None:
         cls.stack = contextlib.ExitStack()
         home = cls.stack.enter_context(a_home())
-        kernel = Kernel(cls.kernel_name, home)
-        cls.stack.callback(kernel.close)
-        kernel.client.stop_channels()
-        cls.km, cls.kc = kernel.manager, kernel.manager.client()
+        cls.km = started(cls.kernel_name, home)
+        cls.stack.callback(cls.km.context.destroy, linger=0)
+        cls.stack.callback(cls.km.shutdown_kernel)
+        cls.kc = cls.km.client()
         cls.stack.callback(cls.kc.stop_channels)
 
     @classmethod
