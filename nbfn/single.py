@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from nbfn import exception, interrupt
+from nbfn import exception, interrupt, remembered
 from nbfn.outcome import outcome_name, result_of, value_of
 from nbfn.session import OpenCall, Session, settle
 from nbfn.sync import wait
@@ -55,6 +55,8 @@ class SingleCall(OpenCall):
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
             self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
+            if output.status not in {InputStatus.SUCCESS, InputStatus.TERMINATED}:
+                remembered.keep(self.id, 0, self.function, self.version, self._input.payload)
             self.end(outcome_name(output.status), settled=True)
             settle(self.outcome, output)
             # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.

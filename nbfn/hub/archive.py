@@ -12,6 +12,7 @@ import msgspec
 from nbfn.hub.effects import (
     LoadCall,
     LoadGraph,
+    LoadInput,
     Outcome,
     SaveBegun,
     SaveCall,
@@ -32,6 +33,11 @@ MOST_RELATIVES = 5000
 
 _payload = msgspec.msgpack.Decoder(Payload)
 _encode = msgspec.msgpack.Encoder().encode
+
+#: How an input ends whose arguments are kept: somebody may want to see why.
+_TO_REPLAY = frozenset({
+    InputStatus.FAILURE, InputStatus.TIMEOUT, InputStatus.INTERNAL_FAILURE, InputStatus.INIT_FAILURE,
+})  # fmt: skip
 
 #: Calls that have all their outcomes.
 _ENDED = "closed AND id NOT IN (SELECT call FROM inputs)"
@@ -64,6 +70,17 @@ class StoredCall:
     closed: bool = True
     ended: bool = False
     expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInput:
+    """What an input was called with; the answer to a `LoadInput`."""
+
+    wanted: LoadInput
+    function: str = ""
+    version: int = 0
+    method: str = ""
+    payload: Payload | None = None
 
 
 class StoredRelative(msgspec.Struct, frozen=True):
@@ -130,7 +147,9 @@ class Archive:
             row = execute(
                 "SELECT payload FROM inputs WHERE call = ? AND number = ?", key
             ).fetchone()
-            if row is not None:
+            if row is not None and outcome.status in _TO_REPLAY:
+                execute("INSERT OR IGNORE INTO failed_inputs VALUES (?, ?, ?)", (*key, row[0]))
+            elif row is not None:
                 spent.append(_payload.decode(row[0]))
             execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
             fields = (outcome.index, outcome.status, outcome.payload, outcome.fault)
@@ -239,6 +258,24 @@ class Archive:
             for o in decoded
         ]
 
+    def input(self, wanted: LoadInput) -> StoredInput:
+        """Return what an input was called with, as long as it has no outcome, or failed."""
+        row = self._connection.execute(
+            "SELECT function, version, method FROM calls WHERE id = ?", (wanted.call,)
+        ).fetchone()
+        if row is None:
+            return StoredInput(wanted)
+        function, version, method = row
+        payload = None
+        for table in ("inputs", "failed_inputs"):
+            found = self._connection.execute(
+                f"SELECT payload FROM {table} WHERE call = ? AND number = ?",  # noqa: S608 - a constant
+                (wanted.call, wanted.index),
+            ).fetchone()
+            if found is not None:
+                payload = _payload.decode(found[0])
+        return StoredInput(wanted, function, version, method, payload)
+
     # --- families ---
 
     def graph(self, wanted: LoadGraph) -> StoredGraph:
@@ -304,7 +341,10 @@ class Archive:
         for call in calls:
             for outcome in self.outcomes(call):
                 drop(outcome.payload)
+            for (blob,) in execute("SELECT payload FROM failed_inputs WHERE call = ?", (call,)):
+                drop(_payload.decode(blob))
             execute("DELETE FROM outcomes WHERE call = ?", (call,))
+            execute("DELETE FROM failed_inputs WHERE call = ?", (call,))
             execute("UPDATE calls SET expired = 1 WHERE id = ?", (call,))
         execute(
             "DELETE FROM calls WHERE expired AND created < ?", (now - self._retention - HISTORY,)
@@ -314,7 +354,8 @@ class Archive:
 
     def payloads(self) -> Iterable[Payload | None]:
         """Yield every payload that is needed."""
-        for row in self._connection.execute("SELECT payload FROM inputs"):
-            yield _payload.decode(row[0])
+        for table in ("inputs", "failed_inputs"):
+            for row in self._connection.execute(f"SELECT payload FROM {table}"):  # noqa: S608
+                yield _payload.decode(row[0])
         for row in self._connection.execute("SELECT outcome FROM outcomes"):
             yield _outcome.decode(row[0]).payload

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbfn.hub import effects, endpoints, events, graph, overview, speech
-from nbfn.hub.archive import StoredCall, StoredGraph
+from nbfn.hub.archive import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.clock import Clock
 from nbfn.hub.consoles import Consoles
 from nbfn.hub.departures import EXIT_GRACE
@@ -157,7 +157,7 @@ class Broker:
                 if isinstance(event, events.WorkerExited):
                     self._leftovers.worker_ended(event.worker)
         for word in self._store.finished():
-            if isinstance(word, StoredCall | StoredGraph):
+            if isinstance(word, StoredCall | StoredGraph | StoredInput):
                 self._answer_from_disk(word)
             else:
                 self._perform(word)
@@ -382,7 +382,8 @@ class Broker:
         record = self._state.tables.registry.functions.get(message.function)
         if record is None:
             return _unknown(message.request, message.function)
-        definition: Any = record.definition  # its variables are its workers' business only
+        kept = record.versions.get(message.version)
+        definition: Any = kept or record.definition  # its variables are its workers' business only
         return m.DefinitionTold(message.request, speech.replace(definition, env={}, secrets=()))
 
     def _stats(self, message: m.GetStats) -> Message:
@@ -409,9 +410,11 @@ class Broker:
     def _function_row(self, *, label: str | None, **row: Any) -> m.FunctionRow:
         return m.FunctionRow(**row, web_url=self._web.url(label) if label else None)
 
-    def _answer_from_disk(self, stored: StoredCall | StoredGraph) -> None:
+    def _answer_from_disk(self, stored: StoredCall | StoredGraph | StoredInput) -> None:
         if isinstance(stored, StoredGraph):
             self._answer_graph(stored)
+        elif isinstance(stored, StoredInput):
+            self._answer_input(stored)
         elif stored.watch.exists:
             request = stored.watch.request
             known = (
@@ -453,6 +456,14 @@ class Broker:
             self._send(watch.client, info)
         else:
             self._send(watch.client, _unknown_call(watch.request, watch.call))
+
+    def _answer_input(self, stored: StoredInput) -> None:
+        wanted = stored.wanted
+        if stored.function:
+            told = (wanted.request, stored.function, stored.version, stored.method, stored.payload)
+            self._send(wanted.client, m.InputTold(*told))
+        else:
+            self._send(wanted.client, _unknown_call(wanted.request, wanted.call))
 
     def _answer_graph(self, stored: StoredGraph) -> None:
         wanted, tables = stored.wanted, self._state.tables
@@ -544,6 +555,7 @@ _SAVES = frozenset(
         effects.SaveOutcomes,
         effects.LoadCall,
         effects.LoadGraph,
+        effects.LoadInput,
     }
 )
 

@@ -10,6 +10,7 @@ from nbfn.hub.effects import (
     Deliver,
     FeedLease,
     LoadCall,
+    LoadInput,
     RefuseCall,
     SaveCall,
     WantItems,
@@ -20,6 +21,7 @@ from nbfn.hub.events import (
     CallWatched,
     InputFed,
     InputsPut,
+    InputWanted,
     ItemsWanted,
     Payload,
 )
@@ -276,6 +278,11 @@ def call_watched(t: Tables, event: CallWatched) -> None:
         call.watchers.add(event.client)
         outcomes.tell_progress(t, call)
     t.emit(LoadCall(event.client, event.request, event.call, event.start, event.end))
+
+
+def input_wanted(t: Tables, event: InputWanted) -> None:
+    """Have the store tell what an input was called with."""
+    t.emit(LoadInput(event.client, event.request, event.call, event.index))
 
 
 def items_wanted(t: Tables, event: ItemsWanted) -> None:

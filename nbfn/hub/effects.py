@@ -415,6 +415,16 @@ class LoadCall(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadInput(Effect):
+    """Answer a request from the store: what an input of a durable call was called with."""
+
+    client: str
+    request: int
+    call: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadGraph(Effect):
     """Answer a request for a call graph from the store; ``calls`` are those of the family that memory knows."""
 

@@ -454,6 +454,16 @@ class CallWatched(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class InputWanted(Event):
+    """A client asks what an input of a durable call was called with."""
+
+    client: str
+    request: int
+    call: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class GraphWanted(Event):
     """A client asks who called a call, and whom it called."""
 

@@ -126,6 +126,7 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.Cancel: lambda peer, x: events.CallCancelled(peer, x.request, x.call, x.indices, x.terminate),
     m.Release: lambda peer, x: events.CallReleased(peer, x.call),
     m.Watch: lambda peer, x: events.CallWatched(peer, x.request, x.call, x.start, x.end, x.follow),
+    m.GetInput: lambda peer, x: events.InputWanted(peer, x.request, x.call, x.index),
     m.GetCallGraph: lambda peer, x: events.GraphWanted(peer, x.request, x.call),
     m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
     m.FeedInput: lambda peer, x: events.InputFed(x.call, x.index, x.data),

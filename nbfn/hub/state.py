@@ -66,6 +66,7 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.CallWatched: calls.call_watched,
     events.CallRestored: calls.call_restored,
     events.GraphWanted: graph.wanted,
+    events.InputWanted: calls.input_wanted,
     events.ItemsWanted: calls.items_wanted,
     events.InputFed: calls.input_fed,
     events.ResultsArrived: leases.results_arrived,

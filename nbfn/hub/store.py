@@ -21,12 +21,13 @@ from pathlib import Path
 import msgspec
 
 from nbfn.exception import ServiceError, VersionError
-from nbfn.hub.archive import Archive, StoredCall, StoredGraph
+from nbfn.hub.archive import Archive, StoredCall, StoredGraph, StoredInput
 from nbfn.hub.effects import (
     Effect,
     ForgetApp,
     LoadCall,
     LoadGraph,
+    LoadInput,
     SaveApp,
     SaveBegun,
     SaveCall,
@@ -84,6 +85,8 @@ _MIGRATIONS = (
     ALTER TABLE calls ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX calls_parent ON calls (parent);
     ALTER TABLE inputs ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE failed_inputs (call TEXT NOT NULL, number INTEGER NOT NULL, payload BLOB NOT NULL,
+        PRIMARY KEY (call, number)) WITHOUT ROWID;
     CREATE TABLE begun (call TEXT NOT NULL, number INTEGER NOT NULL, created REAL NOT NULL,
         PRIMARY KEY (call, number)) WITHOUT ROWID;
     """,
@@ -99,7 +102,9 @@ GROUP = 2000
 _definition = msgspec.msgpack.Decoder(Definition)
 _variant = msgspec.msgpack.Decoder(Variant)
 _encode = msgspec.msgpack.Encoder().encode
-_LOADS = frozenset({LoadCall, LoadGraph})
+_LOADS = frozenset({LoadCall, LoadGraph, LoadInput})
+#: What was read, and what may be said once the rest is on disk.
+_Word = Effect | StoredCall | StoredGraph | StoredInput
 
 
 class Store:
@@ -129,7 +134,7 @@ class Store:
         self._queue: queue.SimpleQueue[tuple[Sequence[Effect], Sequence[Effect]] | None] = (
             queue.SimpleQueue()
         )
-        self._done: queue.SimpleQueue[Effect | StoredCall | StoredGraph] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Word] = queue.SimpleQueue()
         self._wake: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="nbfn-store", daemon=True)
 
@@ -208,7 +213,7 @@ class Store:
         """
         self._queue.put((saves, then))
 
-    def finished(self) -> list[Effect | StoredCall | StoredGraph]:
+    def finished(self) -> list[_Word]:
         """Return what may be said now."""
         ready = []
         while not self._done.empty():
@@ -255,6 +260,8 @@ class Store:
                     self._done.put(self._archive.call(save))
                 elif isinstance(save, LoadGraph):
                     self._done.put(self._archive.graph(save))
+                elif isinstance(save, LoadInput):
+                    self._done.put(self._archive.input(save))
             for effect in then:
                 self._done.put(effect)
         self._wake()

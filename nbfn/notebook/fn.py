@@ -12,12 +12,13 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from nbfn import capture
+from nbfn import capture, sync
 from nbfn.call import FunctionCall
 from nbfn.left import left
+from nbfn.replay import replayable
 from nbfn.snapshot import Snapshot
 
-from . import card, releases
+from . import card, releases, replays
 from .desk import Desk
 from .loglines import LogLines, ago
 from .snapshot import clock
@@ -239,6 +240,24 @@ def retry(desk: Desk, given: argparse.Namespace) -> Any:
     desk.renew(sink)
     sink.run_again()
     print(sink.tally.note)  # noqa: T201 - the cell's own output
+    return None
+
+
+@fn.verb(
+    "replay",
+    arg("--run", action="store_true", help="raise what it raises, without a debugger"),
+    arg("id", metavar="ID[i]", help="a call, and which of its inputs"),
+)
+def replay(desk: Desk, given: argparse.Namespace) -> Any:
+    """Run a failed input here: its arguments, the code that ran, under the debugger; --run: without one."""
+    __tracebackhide__ = True
+    found = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", given.id)
+    assert found is not None
+    call, index = desk.call_id(found[1]), int(found[2] or 0)
+    again = sync.run(replayable(desk.client(), call, index))
+    if given.run:
+        return replays.run(again)
+    replays.debug(desk.shell, again)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from nbfn.exception import Detached, Error
+from nbfn.wire.trace import GONE, is_rebuilt
 
 _HERE = str(Path(__file__).parent)
 #: Modules that nbfn waits in and pickles with: their frames say nothing to the user either.
@@ -27,6 +29,7 @@ def install(shell: Any) -> None:
     _wrap(shell.InteractiveTB, "structured_traceback", _knowing)
     _wrap(shell.InteractiveTB, "get_records", _without_ours)
     _wrap(shell.SyntaxTB, "structured_traceback", _without_magic)
+    _wrap(shell.InteractiveTB, "debugger", _telling)
     _wrap(shell, "showtraceback", _cut)
 
 
@@ -35,6 +38,7 @@ def uninstall(shell: Any) -> None:
     for formatter, name in (
         (shell.InteractiveTB, "structured_traceback"),
         (shell.InteractiveTB, "get_records"),
+        (shell.InteractiveTB, "debugger"),
         (shell.SyntaxTB, "structured_traceback"),
         (shell, "showtraceback"),
     ):
@@ -115,6 +119,23 @@ def _cut(original: Callable[..., Any], exc_tuple: Any = None, *args: Any, **kwar
             if kept and error is not None:
                 error.__traceback__ = kept[0]
     return original(exc_tuple, *args, **kwargs)
+
+
+def _telling(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Say, before a debugger opens at a remote frame, where its variables are and how to have them."""
+    error = getattr(sys, "last_value", None)
+    link = getattr(sys, "last_traceback", None)
+    while link is not None and link.tb_next is not None:
+        link = link.tb_next
+    if link is not None and is_rebuilt(link.tb_frame):
+        calls = re.findall(r"\((fc-\w{22}(?:\[\d+\])?)\)", "\n".join(_notes(error)))
+        way = f" %fn replay {calls[-1]} runs the input here, with them." if calls else ""
+        print(f"{GONE}{way}")  # noqa: T201 - the cell's own output
+    return original(*args, **kwargs)
+
+
+def _notes(error: object) -> list[str]:
+    return [str(note) for note in getattr(error, "__notes__", None) or ()]
 
 
 def _has_group(error: BaseException | None) -> bool:

@@ -459,10 +459,11 @@ class LookupId(Message):
 
 
 class GetDefinition(Message):
-    """Tell the newest definition of a Function: a worker runs it itself, by `Function.local`."""
+    """Tell a definition of a Function: a worker runs it itself, by `Function.local`; who looks for an error, too."""
 
     request: int
     function: str
+    version: int = 0  # the newest
 
 
 class PutCall(Message):
@@ -514,6 +515,14 @@ class Watch(Message):
     start: int = 0
     end: int | None = None
     follow: bool = True
+
+
+class GetInput(Message):
+    """Tell the arguments of an input of a durable call that failed, or has no outcome yet."""
+
+    request: int
+    call: str
+    index: int
 
 
 class GetCallGraph(Message):
@@ -895,6 +904,16 @@ class Relative(Data):
     worker: str
 
 
+class InputTold(Message):
+    """Answer to `GetInput`: which version was called with what; without a payload when that is gone."""
+
+    request: int
+    function: str
+    version: int
+    method: str
+    payload: Payload | None
+
+
 class CallGraph(Message):
     """Answer to `GetCallGraph`: the inputs of the family, callers before those they called."""
 
@@ -1260,6 +1279,7 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     Cancel,
     Watch,
     GetCallGraph,
+    GetInput,
     Release,
     TakeItems,
     FeedInput,
@@ -1317,6 +1337,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     Progress,
     CallInfo,
     CallGraph,
+    InputTold,
     AutoscalerSet,
     Stats,
     Overview,

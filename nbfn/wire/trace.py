@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 
 #: Frames kept of a traceback, half from either end.
 MAX_FRAMES = 200
+
+#: What a rebuilt frame has in the place of its variables.
+GONE = "The variables of this frame stayed on the worker that it ran on."
 
 #: What is told of a frame: file, function, (line, end line, column, end column), module, its file.
 Entry = tuple[str, str, tuple[int | None, ...], str, str]
@@ -39,7 +42,7 @@ def rebuilt(entries: Sequence[Entry]) -> TracebackType | None:
         )
         names = {"__name__": module, **({"__file__": file} if file else {})}
         try:
-            exec(code, names)  # noqa: S102 - our own stub
+            exec(code, names, {"variables": GONE})  # noqa: S102 - our own stub
         except ZeroDivisionError as raised:
             top = raised.__traceback__
             assert top is not None
@@ -47,6 +50,11 @@ def rebuilt(entries: Sequence[Entry]) -> TracebackType | None:
             frame, last = top.tb_next.tb_frame, top.tb_next.tb_lasti
             result = TracebackType(result, frame, last, position[0] or 1)
     return result
+
+
+def is_rebuilt(frame: FrameType) -> bool:
+    """Whether a frame is one of ours, without variables."""
+    return frame.f_locals.get("variables") is GONE
 
 
 _STUB = compile("1 / 0", "<stub>", "exec")

@@ -64,3 +64,23 @@ class Kernel:
         """End it without a word, and start it anew, as the page's restart button does."""
         self.manager.restart_kernel(now=True)
         self.client.wait_for_ready(timeout=30)
+
+    def debug(self, code: str, *answers: str) -> str:
+        """Run a cell that opens a debugger, type into it, and return what it said."""
+        left = list(answers)
+        said: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            if message["msg_type"] == "stream":
+                said.append(message["content"]["text"])
+            elif message["msg_type"] == "error":
+                said.append("\n".join(message["content"]["traceback"]))
+
+        self.client.execute_interactive(
+            code,
+            allow_stdin=True,
+            timeout=60,
+            output_hook=hear,
+            stdin_hook=lambda _: self.client.input(left.pop(0) if left else "q"),
+        )
+        return re.sub(r"\x1b\[[0-9;]*m", "", "".join(said))

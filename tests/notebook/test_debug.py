@@ -1,0 +1,127 @@
+"""Errors of remote code: whose lines are shown, the debugger on them, and running an input again here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tests.notebook.kernel import Kernel
+
+Run = Callable[..., list[Any]]
+
+BROKEN = """%%remote --quiet --app debug
+def divide(x):
+    secret = x * 2
+    return secret / (x - x)  # the line that ran
+"""
+
+
+def call_in(text: str) -> str:
+    """Return the call that an error says it was in."""
+    (found,) = set(re.findall(r"fc-\w{22}(?:\[\d+\])?", text))
+    return str(found)
+
+
+def test_an_error_shows_the_users_frames_only_and_where_it_was(one_kernel: Run) -> None:
+    _, failed = one_kernel(BROKEN, "divide.remote(3)")
+    assert "# the line that ran" in failed.error
+    assert "divide.remote(3)" in failed.error
+    assert "nbfn/" not in failed.error
+    assert re.search(r"divide ran on wk-\w+… \(fc-\w{22}\)", failed.error)
+
+
+def test_the_lines_shown_are_those_that_ran_after_the_cell_was_edited(one_kernel: Run) -> None:
+    edited = (
+        "%%remote --quiet --app debug\n\n\ndef divide(x):\n    # all new\n    return 'edited'\n"
+    )
+    _, _, got, again = one_kernel(
+        BROKEN,
+        f"call = divide.spawn(3)\nget_ipython().run_cell({edited!r})",
+        "call.get()",
+        "divide.remote(3)",
+    )
+    assert "return secret / (x - x)  # the line that ran" in got.error
+    assert "all new" not in got.error
+    assert again.result == "'edited'"
+
+
+def test_the_lines_shown_are_those_that_ran_after_the_same_cell_was_run_again(
+    one_kernel: Run,
+) -> None:
+    _, _, _, got = one_kernel(BROKEN, "call = divide.spawn(3)", BROKEN, "call.get()")
+    assert "# the line that ran" in got.error
+
+
+def test_the_debugger_opens_at_the_remote_line_and_says_that_its_variables_are_gone(
+    kernel: Kernel,
+) -> None:
+    kernel.execute(BROKEN)
+    kernel.execute("divide.remote(3)")
+    said = kernel.debug("%debug", "p variables", "w", "u", "q")
+    assert "stayed on the worker" in said
+    assert re.search(r"%fn replay fc-\w{22} runs the input here", said)
+    assert "# the line that ran" in said
+
+
+def test_replay_runs_the_failed_input_here_under_the_debugger(kernel: Kernel) -> None:
+    kernel.execute(BROKEN)
+    failed = kernel.execute("divide.remote(21)")
+    call = call_in(kernel.traceback(failed))
+    said = kernel.debug(f"%fn replay {call}", "p 'secret is', secret", "q")
+    assert "('secret is', 42)" in said
+    assert "ZeroDivisionError" in said
+
+
+def test_replay_of_a_spawned_call_has_its_arguments_from_the_hub_and_the_code_that_ran(
+    one_kernel: Run,
+) -> None:
+    _, _, _, here, there = one_kernel(
+        BROKEN,
+        "call = divide.spawn(21)\ntry: call.get()\nexcept ZeroDivisionError: print(call.object_id)",
+        BROKEN.replace("secret / (x - x)", "'mended'"),
+        "%fn replay --run call",
+        "%fn replay call",
+    )
+    assert "ZeroDivisionError" in here.error
+    assert "# the line that ran" in here.error
+    assert "nbfn/" not in here.error
+    assert "UsageError" not in here.error
+    assert "ZeroDivisionError" in there.error
+    assert "use %fn replay --run" in there.stderr + there.error + there.text
+
+
+def test_replay_names_an_input_of_many(one_kernel: Run) -> None:
+    *_, second, fine = one_kernel(
+        "%%remote --quiet --app debug\ndef picky(x):\n    return 10 // (x - 5)",
+        "call = picky.spawn_map([4, 5, 6])\n"
+        "import time\nwhile [c for c in __import__('nbfn').Client.attach().overview().calls "
+        "if c.id == call.object_id and c.status == 'running']: time.sleep(0.01)",
+        "%fn replay --run call[1]",
+        "%fn replay --run call[0]",
+    )
+    assert "ZeroDivisionError" in second.error
+    assert "are not kept: only those of inputs that failed are" in fine.stderr + fine.error
+
+
+def test_replay_says_when_the_arguments_are_gone(one_kernel: Run) -> None:
+    (gone,) = one_kernel("%fn replay fc-" + "A" * 22)
+    assert "The arguments of fc-AAAAAAAAAAAAAAAAAAAAAA[0] are gone" in gone.stderr + gone.error
+
+
+def test_replay_runs_coroutines_and_generators_as_well(one_kernel: Run) -> None:
+    *_, first, second = one_kernel(
+        "%%remote --quiet --app debug\n"
+        "async def later(x): return 1 / x\n"
+        "def some(x):\n    yield 1\n    yield 1 / x",
+        "import re\n"
+        "def failing(action):\n"
+        "    try: action()\n"
+        "    except ZeroDivisionError as e: return re.search('fc-[0-9A-Za-z]{22}', e.__notes__[-1])[0]\n"
+        "a, b = failing(lambda: later.remote(0)), failing(lambda: list(some.remote_gen(0)))",
+        "get_ipython().run_line_magic('fn', f'replay --run {a}')",
+        "get_ipython().run_line_magic('fn', f'replay --run {b}')",
+    )
+    assert "ZeroDivisionError" in first.error
+    assert "1 / x" in first.error
+    assert "ZeroDivisionError" in second.error
