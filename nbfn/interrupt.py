@@ -51,12 +51,12 @@ async def interrupted(call: OpenCall, over: Future[Any], abandon: Callable[[], N
             with contextlib.suppress(builtins.TimeoutError):
                 await wait(over, LAST_WORDS)
     except KeyboardInterrupt:
-        _leave(call)
         raise Detached(call.id, call.function.name) from None
     abandon()
 
 
-def _leave(call: OpenCall) -> None:
+def leave(call: OpenCall) -> None:
+    """Keep a call that goes on without its caller, for whoever asks for it again."""
     _left[call.id] = call
     while len(_left) > MOST:
         del _left[next(iter(_left))]

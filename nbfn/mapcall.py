@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from nbfn import exception
+from nbfn import exception, remembered
 from nbfn.failures import Failures, size_of
 from nbfn.feed import FedCall
 from nbfn.outcome import outcome_name
@@ -74,6 +74,7 @@ class MapCall(FedCall):
         self.failures = again[0] if again else Failures(live.client.carrier)
         self._numbers = again[1] if again else None
         self.repeats = again is not None
+        self.over: Future[None] = Future()
         self.detached = False  # the loop over the results is to end, and the call goes on
         self._history: list[Output] | None = []
         self._history_size = 0
@@ -150,6 +151,9 @@ class MapCall(FedCall):
         if self._numbers is not None:
             passed = (_SUCCESS,)
         for output, item in zip(new, spent, strict=True):
+            if output.status not in {_SUCCESS, InputStatus.TERMINATED}:
+                number = self._numbers[item.index] if self._numbers is not None else item.index
+                remembered.keep(self.id, number, self.function, self.version, item.payload)
             wanted = output.status not in passed
             if self._fail_fast or not wanted or not self._keep(item):
                 self._reclaim((item,))
@@ -172,6 +176,11 @@ class MapCall(FedCall):
         self._withdraw("failure", error)
 
     # --- any thread ------------------------------------------------------------------------------
+
+    def tell_end(self, status: str, error: BaseException | None = None) -> None:
+        """See `OpenCall.tell_end`."""
+        super().tell_end(status, error)
+        settle(self.over)
 
     def _notify(self) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from nbfn import exception
+from nbfn import exception, interrupt
 from nbfn.failures import Failures
 from nbfn.gathered import Gathered, Reader
 from nbfn.inputs import Inputs
@@ -92,7 +92,25 @@ class MapResult(Stream[T]):
         except exception.Detached:
             self._leave()
             raise
+        except KeyboardInterrupt as error:
+            await self._interrupted(error)
+            raise
         return self._handing
+
+    async def _interrupted(self, by: KeyboardInterrupt) -> None:
+        """Cancel the call, or on a second interrupt let it go on in the background."""
+        __tracebackhide__ = True
+        call = self._call
+        if call is None or self._gathered is not None:
+            return
+        try:
+            await interrupt.interrupted(call, call.over, call.abandon)
+        except exception.Detached:
+            detach = getattr(call.sink, "detach", self.detach)  # who shows it keeps the results
+            detach()
+            self._leave()
+            raise
+        by.add_note(f"cancelled: {call.function.name} ({call.id})")
 
     async def _due(self) -> list[T]:
         """Return the next results in the order in which they are handed out."""

@@ -83,7 +83,11 @@ class SingleCall(OpenCall):
             Detached: If it is left.
         """
         __tracebackhide__ = True
-        await interrupt.interrupted(self, self.outcome, self.abandon)
+        try:
+            await interrupt.interrupted(self, self.outcome, self.abandon)
+        except exception.Detached:
+            interrupt.leave(self)
+            raise
         ended = self.outcome.done() and self.outcome.result().status == InputStatus.SUCCESS
         what = "had ended" if ended else "cancelled"
         by.add_note(f"{what}: {self.function.name} ({self.id})")

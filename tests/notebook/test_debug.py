@@ -104,6 +104,20 @@ def test_replay_names_an_input_of_many(one_kernel: Run) -> None:
     assert "are not kept: only those of inputs that failed are" in fine.stderr + fine.error
 
 
+def test_replay_finds_the_input_of_a_map_that_failed(one_kernel: Run) -> None:
+    *_, mapped, replayed = one_kernel(
+        "%%remote --quiet --app debug\ndef picky(x):\n    return 10 // (x - 5)",
+        "list(picky.map([4, 5, 6]))",
+        "import re, sys\n"
+        "call = re.search(r'fc-\\w{22}\\[\\d+\\]', sys.last_value.__notes__[-1])[0]\n"
+        "print(call)\n"
+        "get_ipython().run_line_magic('fn', f'replay --run {call}')",
+    )
+    assert "picky ran on" in mapped.error
+    assert replayed.text.endswith("[1]\n")
+    assert "ZeroDivisionError" in replayed.error
+
+
 def test_replay_says_when_the_arguments_are_gone(one_kernel: Run) -> None:
     (gone,) = one_kernel("%fn replay fc-" + "A" * 22)
     assert "The arguments of fc-AAAAAAAAAAAAAAAAAAAAAA[0] are gone" in gone.stderr + gone.error

@@ -71,6 +71,24 @@ def test_one_interrupt_cancels_and_ends_the_cell(kernel: Kernel, tmp_path: Path,
     assert kernel.shown(after) == ["['terminated']"]
 
 
+def test_a_second_interrupt_lets_a_map_go_on_and_attach_finds_its_results(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    kernel.execute(CELL.replace("--quiet ", ""))
+    kernel.execute("import nbfn.interrupt\nnbfn.interrupt.SECOND_PRESS = 30")
+    gate = tmp_path / "gate"
+    cell = kernel.execute(f"list(wait_for.map([{str(gate)!r}] * 20))", wait=False)
+    kernel.until(lambda: "wait_for v1 · running" in kernel.text(cell))
+    kernel.manager.interrupt_kernel()
+    kernel.until(lambda: "interrupt again" in kernel.text(cell))
+    kernel.manager.interrupt_kernel()
+    kernel.until(lambda: kernel.ended(cell))
+    (said,) = re.findall(r"detached: .* %fn attach (fc-\w{22})", kernel.traceback(cell))
+    gate.touch()
+    got = kernel.execute(f"found = %fn attach {said}\nset(found), len(list(found))")
+    assert kernel.shown(got)[-1] == "({'ready'}, 20)"
+
+
 @pytest.mark.parametrize("way", BLOCKING)
 def test_a_second_interrupt_lets_the_call_go_on_and_attach_finds_it(
     kernel: Kernel, tmp_path: Path, way: str
