@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from nbfn.function import Function
     from nbfn.image import Image
     from nbfn.marks import batched, build, concurrent, enter, exit, method
+    from nbfn.meter import progress
+    from nbfn.mine import calls
     from nbfn.output import enable_output
     from nbfn.parameters import parameter
     from nbfn.retries import Retries
@@ -77,6 +79,7 @@ __all__ = [
     "asgi_app",
     "batched",
     "build",
+    "calls",
     "concurrent",
     "current_function_call_id",
     "current_input_id",
@@ -93,6 +96,7 @@ __all__ = [
     "is_local",
     "method",
     "parameter",
+    "progress",
     "web_endpoint",
     "web_server",
     "wsgi_app",
@@ -132,6 +136,7 @@ _HOMES = {
     "asgi_app": "endpoint",
     "batched": "marks",
     "build": "marks",
+    "calls": "mine",
     "concurrent": "marks",
     "current_function_call_id": "context",
     "current_input_id": "context",
@@ -144,6 +149,7 @@ _HOMES = {
     "is_local": "context",
     "method": "marks",
     "parameter": "parameters",
+    "progress": "meter",
     "web_endpoint": "endpoint",
     "web_server": "endpoint",
     "wsgi_app": "endpoint",

@@ -189,6 +189,16 @@ class Tally:
             shown = _ANSI.sub("", line.rstrip("\r").rpartition("\r")[2])
             self.log.append(shown if len(shown) <= LOG_WIDTH else f"{shown[: LOG_WIDTH - 1]}…")
 
+    @property
+    def moving(self) -> list[str]:
+        """Lines that are written over and over, as progress bars are, as they read now."""
+        lines = (
+            text.rstrip("\r").rpartition("\r")[2]
+            for text in list(self._partial.values())
+            if "\r" in text
+        )
+        return [_ANSI.sub("", line).rstrip() for line in lines if line.strip()]
+
     def finish(self, state: str, error: str, now: float) -> None:
         """End the map with its last word."""
         for index in list(self._partial):

@@ -127,7 +127,7 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "left": None if left is None else round(left),
         "p50": _seconds(tally.percentile(0.5)),
         "p95": _seconds(tally.percentile(0.95)),
-        "lines": tally.lines,
+        "lines": tally.lines + len(tally.moving),
         "ended": tally.ended is not None,
         "summary": snapshot.line(tally, now) if tally.ended is not None else "",
     }
@@ -158,7 +158,7 @@ def log_of(tally: Tally) -> str:
     """Return the last lines of the log, as many as fit in one update."""
     kept: list[str] = []
     size = 0
-    for line in reversed(tally.log):
+    for line in (*reversed(tally.moving), *reversed(tally.log)):
         size += len(line.encode("utf-8", "replace")) + 1
         if size > LOG_BYTES:
             break

@@ -312,3 +312,25 @@ def test_what_a_blocking_call_printed_is_there_when_the_cell_ends(one_kernel: Ru
     )[1:]
     for cell in cells:
         assert cell.text.count("line ") == 500
+
+
+def test_progress_of_a_loop_is_the_last_line_of_the_handle_and_a_row_of_the_map(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    kernel.execute(
+        "%%remote --app output\n"
+        "import os, time, nbfn\n"
+        "def train(path):\n"
+        "    for epoch in nbfn.progress(range(4), desc='epoch'):\n"
+        "        time.sleep(0.3)\n"
+        "        while epoch == 1 and not os.path.exists(path): time.sleep(0.01)\n"
+    )
+    cell = kernel.execute(f"call = train.spawn({str(gate)!r})")
+    kernel.until(lambda: "epoch 1/4 · 25%" in kernel.text(cell, "stderr"))
+    shown = kernel.execute("call")
+    assert "“epoch 1/4 · 25%" in kernel.shown(shown)[0]
+    gate.touch()
+    kernel.until(lambda: "epoch 4/4 · 100%" in kernel.text(cell, "stderr"))
+    mapped = kernel.execute(f"list(train.map([{str(gate)!r}]))")
+    assert "epoch 4/4 · 100%" in kernel.text(mapped)

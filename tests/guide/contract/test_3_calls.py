@@ -708,3 +708,15 @@ async def _numbers() -> AsyncIterator[int]:
 
 def test_spawn_map_pulls_async_iterables() -> None:
     assert list(square.spawn_map(_numbers()).iter()) == [0, 1, 4]
+
+
+def test_calls_lists_what_runs_and_ran_of_this_script(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    call = wait_for.spawn(gate)
+    (row,) = [row for row in nbfn.calls() if row.id == call.object_id]
+    assert (row.function, row.kind, row.status) == ("wait_for", "spawn", "running")
+    gate.write_text("now")
+    assert call.get() == "now"
+    wait_until(lambda: [r.status for r in nbfn.calls() if r.id == row.id] == ["success"])
+    assert {found.origin for found in nbfn.calls()} == {row.origin}
+    assert len(nbfn.calls(all=True)) >= len(nbfn.calls())

@@ -115,6 +115,24 @@ def test_a_call_comes_back_with_what_it_still_has_to_do(tmp_path: Path) -> None:
     again.store.close()
 
 
+def test_what_a_call_comes_from_and_the_arguments_of_its_failures_are_kept(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    inputs = [(n, Payload(b"in %d" % n)) for n in range(4)]
+    ended = [outcome(1), outcome(2, InputStatus.FAILURE), outcome(3, InputStatus.TERMINATED)]
+    made = fx.SaveCall("fc-1", "fu-1", 1, "spawn", inputs, origin="mine.ipynb")
+    opened.save(made, fx.SaveOutcomes("fc-1", ended))
+    opened.store.close()
+    again = Opened(tmp_path)
+    assert again.unfinished[0].origin == "mine.ipynb"
+    loads = [fx.LoadInput("cl-1", n, "fc-1", n) for n in range(4)]
+    found = again.save(*loads, fx.LoadInput("cl-1", 9, "fc-2", 0))
+    assert [stored.payload for stored in found] == [  # type: ignore[attr-defined]
+        Payload(b"in 0"), None, Payload(b"in 2"), None, None,
+    ]  # fmt: skip
+    assert [stored.function for stored in found] == [*["fu-1"] * 4, ""]  # type: ignore[attr-defined]
+    again.store.close()
+
+
 def test_an_outcome_is_recorded_once(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
     opened.save(call(), fx.SaveOutcomes("fc-1", [outcome(0)]))

@@ -204,3 +204,14 @@ def test_html_escapes_what_users_made() -> None:
     assert "<script" not in shown
     assert "<E>" not in shown
     assert "&lt;script&gt;alert" in shown
+
+
+def test_a_line_that_is_written_over_is_shown_while_it_moves_and_logged_once() -> None:
+    tally = made()
+    tally.printed("\r 1/3\r 2/3", 0)
+    tally.printed("begun", 1)
+    assert tally.moving == [" 2/3"]
+    assert not tally.log
+    tally.printed("\r 3/3\n", 0)
+    assert tally.moving == []
+    assert list(tally.log) == [" 3/3"]
