@@ -20,7 +20,7 @@ def load(shell: Any) -> None:
     from nbfn import observe
     from nbfn.config import Settings
 
-    from . import completion, figures, frames, handle, restart, threads, unconsumed
+    from . import completion, figures, frames, functioncard, handle, restart, threads, unconsumed
     from .desk import Desk
     from .display import cell_now
     from .lines import LineMagics
@@ -35,6 +35,7 @@ def load(shell: Any) -> None:
     shell.events.register("post_run_cell", observer.settle)
     handle.install(shell, observer)
     unconsumed.install(shell, observer)
+    functioncard.install(shell)
     completion.install(shell)
     frames.install(shell)
     figures.install(shell)
@@ -50,7 +51,7 @@ def unload(shell: Any) -> None:
         return
     from nbfn import observe
 
-    from . import completion, frames, handle, threads, unconsumed
+    from . import completion, frames, functioncard, handle, threads, unconsumed
 
     observe.set_observer(None)
     threads.uninstall()
@@ -58,6 +59,7 @@ def unload(shell: Any) -> None:
         lambda: shell.events.unregister("post_run_cell", observer.settle),
         lambda: handle.uninstall(shell),
         lambda: unconsumed.uninstall(shell),
+        lambda: functioncard.uninstall(shell),
         lambda: completion.uninstall(shell),
         lambda: frames.uninstall(shell),
     ):

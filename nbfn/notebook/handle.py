@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nbfn.call import FunctionCall
 from nbfn.exception import Error
 
+from .boards import LIVE
 from .display import Place
 from .spawned import Spawned, html, line, shown
 from .voice import Voice
@@ -130,8 +131,9 @@ class Board:
         self._widget = HandleView(self._spawned, self._now(), actions)
         bundle = self._widget._repr_mimebundle_()
         data = dict(bundle[0]) if bundle else {}
-        data["text/plain"] = line(self._spawned, self._now())
-        self._place.publish(data, transient={"display_id": self._shown})
+        now = self._now()
+        data |= {"text/plain": line(self._spawned, now), "text/html": html(self._spawned, now)}
+        self._place.publish(data, metadata=LIVE, transient={"display_id": self._shown})
 
     @property
     def ended(self) -> bool:

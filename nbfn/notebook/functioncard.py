@@ -1,0 +1,276 @@
+"""What a Function, or a class, displays: what it is, how large its pool is, a form to call it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from nbfn.cls import Cls
+from nbfn.exception import Error
+from nbfn.function import Function
+from nbfn.wire.messages import FunctionInfo, FunctionRow
+
+from .boards import LIVE, SAVED_STATIC
+from .display import Place
+from .form import Field, FormError, arguments_of, fields_of
+from .spawned import shown
+
+#: Characters of its text that are shown.
+DOC_WIDTH = 300
+
+_BOX = (
+    "font-family:var(--jp-ui-font-family,sans-serif);font-size:var(--jp-ui-font-size1,13px);"
+    "color:var(--jp-ui-font-color1,inherit);border:1px solid var(--jp-border-color2,#ccc);"
+    "border-radius:3px;padding:6px 10px;max-width:820px"
+)
+_MUTED = "color:var(--jp-ui-font-color2,#616161)"
+
+
+@dataclass(slots=True)
+class FunctionCard:
+    """A Function or class, as its card shows it.
+
+    Attributes:
+        warm: Workers kept ready; None where that is not the card's to change.
+        version: 0 where the hub does not know it yet.
+        imports: The lines by which another notebook gets it; empty where it cannot.
+        methods: Of a class, with their signatures.
+    """
+
+    name: str
+    signature: str = ""
+    doc: str = ""
+    kind: str = "function"
+    app: str = ""
+    version: int = 0
+    warm: int | None = None
+    workers: int = 0
+    running: int = 0
+    backlog: int = 0
+    imports: str = ""
+    methods: list[str] = field(default_factory=list)
+    fields: list[Field] = field(default_factory=list)
+    state: str = ""
+    note: str = ""
+    result: str = ""
+    busy: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its name and version."""
+        return f"{self.name} v{self.version}" if self.version else self.name
+
+    @property
+    def pool(self) -> str:
+        """Its pool in words."""
+        if not self.version:
+            return "not registered yet: its first call does that"
+        parts = [f"workers {self.workers}", f"running {self.running}", f"queue {self.backlog}"]
+        return " · ".join([*([f"warm {self.warm}"] if self.warm is not None else []), *parts])
+
+    def line(self) -> str:
+        """Return it as plain text: the twin of the card.
+
+        Examples:
+            >>> print(FunctionCard("embed", "(x: int)", "Embed it.", app="churn", version=4, warm=1).line())
+            ƒ embed v4 · app churn · warm 1 · workers 0 · running 0 · queue 0
+              embed(x: int)
+              Embed it.
+        """
+        mark = "C" if self.kind == "cls" else "ƒ"
+        head = f"{mark} {self.title} · app {self.app or '—'} · {self.pool}"
+        return "\n".join(
+            [head, *(f"  {row}" for row in [self.call, *self.methods, self.doc] if row)]
+        )
+
+    @property
+    def call(self) -> str:
+        """Its name with its signature."""
+        return f"{self.name}{self.signature}"
+
+    def html(self) -> str:
+        """Return it as static HTML."""
+        rows = "".join(
+            f"<div><code>{escape(row)}</code></div>" for row in [self.call, *self.methods]
+        )
+        doc = (
+            f'<div style="{_MUTED};white-space:pre-wrap">{escape(self.doc)}</div>'
+            if self.doc
+            else ""
+        )
+        imports = f'<pre style="margin:4px 0 0;background:transparent">{escape(self.imports)}</pre>'
+        return (
+            f'<div class="jp-nbfn-snapshot" style="{_BOX}"><b>{escape(self.title)}</b> '
+            f'<span style="{_MUTED}">{escape(self.app)} · {escape(self.pool)}</span>{rows}{doc}'
+            f"{imports if self.imports else ''}</div>"
+        )
+
+
+def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
+    """Return what there is to show of a Function or class; asks the hub unless it was never told of it."""
+    known = thing._origin.state is not None or thing._raw is None
+    if not known:
+        return _unregistered(thing)
+    thing.hydrate()
+    state = thing._origin.state
+    assert state is not None
+    info: FunctionInfo = state.info
+    kind = "Cls" if info.kind == "cls" else "Function"
+    made = FunctionCard(
+        info.name, info.signature, _doc(info.doc), info.kind, info.app, info.version
+    )
+    method = thing._method if isinstance(thing, Function) else ""
+    if method:
+        made.name = f"{info.name}.{method}"
+        made.signature = next((m.signature for m in info.methods if m.name == method), "")
+    elif info.kind == "cls":
+        made.methods = [f".{m.name}{m.signature}" for m in info.methods]
+    if info.deployed and not method:
+        inside = info.environment_name not in ("", "main")
+        where = f", environment_name={info.environment_name!r}" if inside else ""
+        made.imports = f"import nbfn\n{_bare(info.name)} = nbfn.{kind}.from_name({info.app!r}, {info.name!r}{where})"
+    if isinstance(thing, Function) and info.endpoint is None:
+        made.fields = fields_of(made.signature)
+    look(made, thing)
+    return made
+
+
+def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
+    """Put what the hub says of the pool now into a card."""
+    state = thing._origin.state
+    if state is None:
+        return
+    rows: tuple[FunctionRow, ...] = state.client.overview().functions
+    row = next((row for row in rows if row.id == state.info.id), None)
+    if row is not None:
+        card.workers, card.running, card.backlog = row.workers, row.running, row.backlog
+        card.state, card.version = row.state, row.version
+        if isinstance(thing, Function) and not thing._method:
+            card.warm = row.min_containers
+
+
+def _unregistered(thing: Function[..., Any] | Cls) -> FunctionCard:
+    raw: Any = thing._raw
+    try:
+        signature = str(inspect.signature(raw))
+    except (TypeError, ValueError):
+        signature = "(...)"
+    app = thing.app.name if isinstance(thing, Function) and not thing._method else ""
+    made = FunctionCard(thing._name, signature, _doc(inspect.getdoc(raw) or ""), app=app or "")
+    if isinstance(thing, Cls):
+        made.kind = "cls"
+    else:
+        made.fields = fields_of(signature)
+    return made
+
+
+def _doc(text: str) -> str:
+    first = text.strip().partition("\n\n")[0]
+    return first if len(first) <= DOC_WIDTH else f"{first[: DOC_WIDTH - 1]}…"
+
+
+def _bare(name: str) -> str:
+    return name if name.isidentifier() else "f"
+
+
+class CardBoard:
+    """One display of a card.
+
+    Args:
+        thing: The Function or class.
+        place: Where it is.
+        names: The notebook's names, for the expressions in its form.
+    """
+
+    def __init__(
+        self, thing: Function[..., Any] | Cls, place: Place, names: dict[str, Any]
+    ) -> None:
+        self._thing = thing
+        self._names = names
+        self._place = place
+        self.card = card_of(thing)
+        # Elsewhere a saved widget would be a dead one: there it is static from the beginning.
+        interactive = place.widgets and SAVED_STATIC in os.environ
+        self._widget: Any = place.run(self._opened) if interactive else None
+        data: dict[str, Any] = {"text/plain": self.card.line(), "text/html": self.card.html()}
+        if self._widget is not None:
+            bundle = self._widget._repr_mimebundle_()
+            data = {**(bundle[0] if bundle else {}), **data}
+        live = LIVE if self._widget is not None else {}
+        place.publish(data, metadata=live, transient={"display_id": uuid.uuid4().hex})
+
+    def _opened(self) -> Any:
+        from .functionwidget import FunctionView
+
+        actions: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+            "warm": lambda said: self._aside(lambda: self._warm(int(said["n"]))),
+            "call": lambda said: self._aside(lambda: self._call(said["values"])),
+        }
+        return FunctionView(self.card, actions)
+
+    # --- buttons, on a thread of their own ---
+
+    def _aside(self, action: Callable[[], Any]) -> None:
+        def run() -> None:
+            try:
+                action()
+            except FormError as error:
+                self.card.note = str(error)
+            except Exception as error:  # noqa: BLE001 - told on the page, where it was asked for
+                self.card.note = f"{type(error).__name__}: {error}"
+            finally:
+                self.card.busy = False
+                self._widget.show(self.card)
+
+        self.card.note = ""
+        threading.Thread(
+            target=self._place.run, args=(run,), name="nbfn-function-card", daemon=True
+        ).start()
+
+    def _warm(self, count: int) -> None:
+        assert isinstance(self._thing, Function)
+        self._thing.keep_warm(count)
+        look(self.card, self._thing)
+
+    def _call(self, values: Mapping[str, Any]) -> None:
+        function = self._thing
+        assert isinstance(function, Function)
+        args, kwargs = arguments_of(self.card.fields, values, self._names)
+        self.card.busy, self.card.result = True, ""
+        self._widget.show(self.card)
+        if function.is_generator:
+            found: Any = list(function.remote_gen(*args, **kwargs))
+        else:
+            found = function.remote(*args, **kwargs)
+        self._names["result"] = found
+        self.card.result = shown(found)
+        self.card.note = "bound to `result`"
+        look(self.card, function)
+
+
+def show(thing: Function[..., Any] | Cls, names: dict[str, Any]) -> None:
+    """Display a Function or class in the cell that runs now."""
+    try:
+        CardBoard(thing, Place(), names)
+    except Error as error:
+        Place().publish({"text/plain": f"{thing!r}: {error}"})
+
+
+def install(shell: Any) -> None:
+    """Have IPython display Functions and classes in this way."""
+    for kind in (Function, Cls):
+        shell.display_formatter.ipython_display_formatter.for_type(
+            kind, lambda thing: show(thing, shell.user_ns)
+        )
+
+
+def uninstall(shell: Any) -> None:
+    """Undo `install`."""
+    for kind in (Function, Cls):
+        shell.display_formatter.ipython_display_formatter.pop(kind, None)

@@ -1,0 +1,60 @@
+"""The widget of a Function's card: what the page is told, and its buttons. Imported when one is displayed."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import anywidget
+import traitlets
+
+from .boards import Actions
+from .functioncard import FunctionCard
+from .widget import keep_on_its_subshell
+
+_HERE = pathlib.Path(__file__).parent
+
+
+class FunctionView(anywidget.AnyWidget):
+    """Shows a `FunctionCard`; its buttons call ``actions`` by name, on the thread of the page's messages."""
+
+    _esm = _HERE / "function.js"
+    _css = _HERE / "function.css"
+    view = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, card: FunctionCard, actions: Actions) -> None:
+        super().__init__(view=view_of(card))
+        self._actions = actions
+        self._shown = 0
+        self.on_msg(self._said)
+        keep_on_its_subshell(self.comm)
+
+    def _said(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        action = self._actions.get(str(content.get("type")))
+        if action is not None:
+            action(content)
+
+    def show(self, card: FunctionCard) -> None:
+        """Send what it is now; also where nothing changed, so that the page ends its waiting."""
+        self._shown += 1
+        self.view = view_of(card) | {"shown": self._shown}
+
+
+def view_of(card: FunctionCard) -> dict[str, Any]:
+    """Return a card as the page wants it."""
+    return {
+        "title": card.title,
+        "app": card.app,
+        "call": card.call,
+        "doc": card.doc,
+        "methods": card.methods,
+        "pool": card.pool,
+        "warm": card.warm,
+        "imports": card.imports,
+        "fields": [field.told() for field in card.fields],
+        "callable": card.kind != "cls" and bool(card.fields or card.signature.startswith("()")),
+        "note": card.note,
+        "result": card.result,
+        "busy": card.busy,
+        "shown": 0,
+    }
