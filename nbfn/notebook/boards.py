@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from .tally import Tally
 
 #: What buttons do, by their names; each gets what the page said.
 Actions = Mapping[str, Callable[[Mapping[str, Any]], Any]]
+#: Seconds for which a widget that is no longer shown is kept.
+CLOSE_AFTER = 2.0
 #: Marks outputs with a widget for `nbfn.lab.saving`, and the variable by which it says that it is there.
 LIVE, SAVED_STATIC = {"nbfn": {"live": True}}, "NBFN_SAVES_STATIC"
 
@@ -76,13 +79,20 @@ class WidgetBoard:
             self._widget.show(tally, now, at_once=True)
         self._publish(tally, now, update=True)
         if widget is not None and self._widget is None:
-            widget.layout.close()
-            widget.close()
+            # Not at once: a page that has only just heard of it would fail to make it.
+            later = threading.Timer(CLOSE_AFTER, self._place.run, (_close, widget))
+            later.daemon = True
+            later.start()
 
     def _keeps(self, tally: Tally) -> bool:
         return self._retries and bool(tally.failed) and SAVED_STATIC in os.environ
 
     amend = end
+
+
+def _close(widget: Any) -> None:
+    widget.layout.close()
+    widget.close()
 
 
 class StaticBoard:

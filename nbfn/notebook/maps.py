@@ -107,7 +107,7 @@ class MapSink:
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
         """Take the exact counters; which inputs they are of is looked at by the ticker, batch by batch."""
-        if failed > self.tally.failed + self._terminated:
+        if failed > self.tally.failed + self.tally.mended + self._terminated:
             self._terminated += sum(output.status == _TERMINATED for output in new)
         with self.lock:
             self._fresh.append(new)

@@ -55,6 +55,7 @@ class Tally:
         ended: When it ended, or None.
         state: One word, or two, for people.
         done: Inputs that have ended, but for those that were cancelled.
+        mended: Failed inputs that have run again, and well.
         lost: Whether the hub does not answer now.
         detached: Whether it goes on without the cell that began it.
         newest: The version of the Function that there is meanwhile, or 0.
@@ -71,6 +72,7 @@ class Tally:
     done: int = 0
     failed: int = 0
     cancelled: int = 0
+    mended: int = 0
     lost: bool = False
     detached: bool = False
     newest: int = 0
@@ -100,7 +102,8 @@ class Tally:
         self, done: int, failed: int, total: int | None, now: float, *, cancelled: int = 0
     ) -> None:
         """Take the exact counters: ``done`` are all that ended, the failed and the cancelled are among them."""
-        self.done, self.failed, self.cancelled = done - cancelled, failed - cancelled, cancelled
+        self.done, self.cancelled = done - cancelled, cancelled
+        self.failed = failed - cancelled - self.mended
         self.total = total if total is not None else self.total
         if not self._rate or now - self._rate[-1][0] >= 0.25:
             self._rate.append((now, done))
@@ -147,6 +150,7 @@ class Tally:
             if index < len(self._states):
                 self._states[index] = DONE
             self.failed -= 1
+            self.mended += 1
         self.revision += 1
 
     def connected(self, *, up: bool) -> None:

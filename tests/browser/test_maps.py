@@ -13,7 +13,7 @@ from .conftest import ARTIFACTS
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LOAD = "%load_ext nbfn"
-CHOOSY = """%%remote --app widgets --max 2 --quiet
+CHOOSY = """%%remote --app {app} --max 2 --quiet
 def choosy(x, gate='{gate}', allowed='{allowed}'):
     import time
     from pathlib import Path
@@ -62,7 +62,7 @@ def test_failures_are_looked_into_and_run_again(
     page = open_notebook(
         "failures.ipynb",
         LOAD,
-        CHOOSY.format(gate=gate, allowed=allowed) + LOUD,
+        CHOOSY.format(app="failures", gate=gate, allowed=allowed) + LOUD,
         "results = list(choosy.map(range(50), return_exceptions=True))",
         "print(len(results), 'results')",
     )
@@ -103,7 +103,7 @@ def test_a_map_is_left_to_itself_and_its_failures_run_again_after_its_end(
     page = open_notebook(
         "detached.ipynb",
         LOAD,
-        CHOOSY.format(gate=gate, allowed=allowed) + LOUD,
+        CHOOSY.format(app="detached", gate=gate, allowed=allowed) + LOUD,
         "results = list(choosy.map(range(50), return_exceptions=True))",
         "print('not reached')",
     )

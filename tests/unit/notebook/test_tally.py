@@ -180,6 +180,8 @@ def test_inputs_that_run_again_leave_their_group() -> None:
     assert (group.indices, group.trace) == ({0, 1}, "the trace")
     tally.again(0, good=True)
     assert (tally.failed, group.count, list(tally.strip())) == (1, 1, [100, 255, 100])
+    tally.counted(3, 2, 3, 102.0)
+    assert tally.failed == 1  # what the hub counted is what it was
     tally.again(1, good=False)
     assert not tally.groups
     tally.fault("KeyError", "'a'", "line 2", 1)
