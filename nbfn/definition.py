@@ -22,7 +22,7 @@ from nbfn.lifecycle import has_exit_hooks, marked, methods
 from nbfn.marks import Partial
 from nbfn.modules import carrying, warn_of_changes
 from nbfn.options import Options
-from nbfn.parameters import shape_of
+from nbfn.parameters import Shape, shape_of
 from nbfn.schedule import Cron
 from nbfn.session import this_environment, this_notebook
 from nbfn.snapshot import Snapshot, type_name
@@ -293,7 +293,7 @@ def define_class(
         takes_arguments=shape.takes_arguments,
         exit_hooks=has_exit_hooks(raw),
         module=str(raw.__module__),
-        signature=_signature(raw),
+        signature=_class_signature(raw, shape),
         doc=inspect.getdoc(raw) or "",
         source=text_of(source),
         filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
@@ -419,6 +419,22 @@ def _signature(raw: Callable[..., Any]) -> str:
         return str(found.replace(parameters=shown))
     except (ValueError, TypeError):
         return "(...)"
+
+
+def _class_signature(raw: type, shape: Shape) -> str:
+    """Return what its constructor takes: that of a class with `nbfn.parameter`s is made of them."""
+    if not shape.has_parameters:
+        return _signature(raw)
+    shown = [
+        f"{one.name}: {one.type}" + ("" if one.default is None else f" = {_default(one.default)}")
+        for one in shape.parameters
+    ]
+    return f"(*, {', '.join(shown)})" if shown else "()"
+
+
+def _default(encoded: bytes) -> str:
+    value = msgspec.msgpack.decode(encoded)
+    return "…" if _is_long(value) else repr(value)
 
 
 def _is_long(default: Any) -> bool:

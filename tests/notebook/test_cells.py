@@ -112,7 +112,7 @@ def test_an_error_shows_the_users_lines_and_nothing_of_nbfn(run: Run) -> None:
         ("groups.remote()", "| ValueError: a"),
         ("compiles.remote()", "SyntaxError: invalid syntax"),
         ("nbfn.App().function(name='large')(lambda: huge).remote()", "captures 'huge'"),
-        ("nbfn.App().function(name='locked')(lambda: lock).remote()", "uses 'lock'"),
+        ("nbfn.App().function(name='locked')(lambda: lock).remote()", "uses lock → _thread.lock"),
         ("compiles.remote(lock)", "Cannot pickle argument"),
         ("list(compiles.map(5))", "'int' object is not iterable"),
         ("list(counts.map([1]))", "A generator Function"),
@@ -152,7 +152,7 @@ def test_errors_show_the_users_own_lines_only(one_kernel: Run, cell: str, says: 
         ("%%remote\ndef f(): ...\n%timeit 1", "`%timeit` is IPython's"),
         (
             "%%remote\nimport threading\nL = threading.Lock()\ndef f(): return L",
-            "'L' (_thread.lock)",
+            "uses L → _thread.lock, which cannot be pickled",
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_options_complete(one_kernel: Run) -> None:
     (found,) = one_kernel(
         "get_ipython().kernel.do_complete('%%remote --t', 12)['matches']",
     )
-    assert found.result == "['--timeout']"
+    assert found.result == "['--take-over', '--timeout']"
 
 
 def test_a_class_cell_makes_a_cls(run: Run) -> None:

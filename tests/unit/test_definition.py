@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbfn.definition import _signature
+import nbfn
+from nbfn.definition import _class_signature, _signature
+from nbfn.parameters import shape_of
 
 TABLE = list(range(1000))
 
@@ -28,3 +30,18 @@ def test_a_signature_shows_defaults_that_can_be_read_in_a_line() -> None:
         "(x: 'int', rate: 'float' = 0.1, *, name: 'str' = 'a', table: 'Any' = …) -> 'None'"
     )
     assert _signature(odd) == "(one: 'Any' = …, two: 'Any' = …) -> 'None'"
+
+
+def test_a_class_shows_what_its_constructor_takes() -> None:
+    class Plain:
+        def __init__(self, size: int) -> None: ...
+
+    class Model:
+        name: str = nbfn.parameter()
+        size: int = nbfn.parameter(default=3)
+        text: str = nbfn.parameter(default="x" * 100)
+
+    assert _class_signature(Plain, shape_of(Plain)) == "(size: 'int') -> 'None'"
+    assert (
+        _class_signature(Model, shape_of(Model)) == "(*, name: str, size: int = 3, text: str = …)"
+    )
