@@ -71,6 +71,11 @@ class StoredCall:
     ended: bool = False
     expired: bool = False
 
+    @property
+    def client(self) -> str:
+        """Who asked."""
+        return self.watch.client
+
 
 @dataclass(frozen=True, slots=True)
 class StoredInput:
@@ -81,6 +86,11 @@ class StoredInput:
     version: int = 0
     method: str = ""
     payload: Payload | None = None
+
+    @property
+    def client(self) -> str:
+        """Who asked."""
+        return self.wanted.client
 
 
 class StoredRelative(msgspec.Struct, frozen=True):
@@ -102,6 +112,11 @@ class StoredGraph:
 
     wanted: LoadGraph
     relatives: Sequence[StoredRelative]
+
+    @property
+    def client(self) -> str:
+        """Who asked."""
+        return self.wanted.client
 
 
 class Archive:

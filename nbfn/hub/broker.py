@@ -13,9 +13,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from nbfn.hub import effects, endpoints, events, graph, overview, speech
+from nbfn.hub import effects, endpoints, events, overview, speech
+from nbfn.hub.answers import Answers
 from nbfn.hub.archive import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.clock import Clock
 from nbfn.hub.consoles import Consoles
@@ -28,7 +28,7 @@ from nbfn.hub.events import (
 )
 from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.logbook import Logbook
-from nbfn.hub.pool import WorkerProcesses, memory_of
+from nbfn.hub.pool import WorkerProcesses
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
 from nbfn.hub.web import GatewayProcess, has_endpoint
@@ -100,7 +100,8 @@ class Broker:
         self._web = web
         self._logbook = logbook
         self._now = Clock().now
-        self._started = self._needed_at = self._idle_checked = self._now()
+        self._needed_at = self._idle_checked = self._now()
+        self._answers = Answers(state.tables, web, about, self._now)
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[str, bytes] = {}  # peer id -> connection
         self._consoles = Consoles(self._send, self._routes)
@@ -158,7 +159,8 @@ class Broker:
                     self._leftovers.worker_ended(event.worker)
         for word in self._store.finished():
             if isinstance(word, StoredCall | StoredGraph | StoredInput):
-                self._answer_from_disk(word)
+                for answer in self._answers.from_disk(word):
+                    self._send(word.client, answer)
             else:
                 self._perform(word)
         for client, answer in self._logbook.answers():
@@ -248,22 +250,12 @@ class Broker:
             self.ending = True
         elif isinstance(message, m.WatchOverview):
             self._watchers.add(peer.id)
-        elif isinstance(message, m.GetOverview):
-            self._router.send(connection, self._overview(message.request))
-        elif isinstance(message, m.GetStats):
-            self._router.send(connection, self._stats(message))
-        elif isinstance(message, m.Lookup | m.LookupId):
-            self._router.send(connection, self._looked_up(message))
-        elif isinstance(message, m.GetDefinition):
-            self._router.send(connection, self._definition_of(message))
-        elif isinstance(message, m.LookupEndpoint):
-            self._router.send(connection, self._endpoint(message))
+        elif (answer := self._answers.to(message)) is not None:
+            self._router.send(connection, answer)
         elif isinstance(message, m.Register) and (lacking := self._web_lacks(message)):
             self._router.send(connection, m.Failed(message.request, "execution", lacking))
         elif isinstance(message, m.GetLogs):
             self._ask_for_logs(peer.id, message)
-        elif isinstance(message, m.GetApps | m.GetHistory | m.GetEnvironments):
-            self._router.send(connection, self._listed(message))
         else:
             if isinstance(message, m.Results):
                 self._leftovers.handed_over(peer.id, [result.payload for result in message.results])
@@ -313,29 +305,6 @@ class Broker:
 
     # --- what is asked ---
 
-    def _looked_up(self, message: m.Lookup | m.LookupId) -> Message:
-        registry = self._state.tables.registry
-        version: int | None = 0
-        if isinstance(message, m.LookupId):
-            version = message.version
-            record = registry.functions.get(message.function)
-            if record is not None and message.deployment:
-                version = registry.pinned(record, message.deployment)
-            found = registry.by_id(message.function, version or 0)
-        elif message.deployment:
-            where = (message.app, message.name, message.environment_name)
-            pinned = registry.deployed_as(*where, message.deployment)
-            found, version = pinned if not isinstance(pinned, str) else (pinned, 0)
-        else:
-            found = registry.find(message.app, message.name, message.environment_name)
-        if version is None:
-            found = f"Version {message.deployment} of the app is not kept."
-        if isinstance(found, str):
-            return m.Failed(message.request, "not_found", found)
-        info = self._web.complete(speech.info(found, version or found.latest, created=False))
-        info = speech.replace(info, deployment=message.deployment)
-        return m.Registered(message.request, info)
-
     def _ask_for_logs(self, client: str, message: m.GetLogs) -> None:
         tables = self._state.tables
         record = tables.registry.functions.get(message.function)
@@ -348,149 +317,9 @@ class Broker:
             ended = app is not None and overview.state_of(tables, app) == "stopped"
         self._logbook.ask(client, message, ended=ended)
 
-    def _listed(self, message: m.GetApps | m.GetHistory | m.GetEnvironments) -> Message:
-        tables = self._state.tables
-        if isinstance(message, m.GetEnvironments):
-            found = tuple(m.EnvironmentRow(**row) for row in overview.environments(tables))
-            return m.Environments(message.request, found)
-        if isinstance(message, m.GetApps):
-            if missing := tables.registry.no_environment(message.environment_name):
-                return m.Failed(message.request, "not_found", missing)
-            rows = overview.apps(tables, message.environment_name)
-            return m.Apps(message.request, tuple(m.AppRow(**row) for row in rows))
-        app = tables.registry.apps.get(message.app_id)
-        if app is None:
-            return m.Failed(message.request, "not_found", f"No app has the id {message.app_id!r}.")
-        kept = sorted(app.deployments.values(), key=lambda d: -d.version)
-        return m.History(message.request, tuple(speech.deployment(d) for d in kept))
-
-    def _endpoint(self, message: m.LookupEndpoint) -> Message:
-        found = endpoints.find(self._state.tables, message.label)
-        if found is None:
-            text = f"No web endpoint has the label {message.label!r}."
-            return m.Failed(message.request, "not_found", text)
-        record, method = found
-        return m.EndpointFound(
-            message.request, speech.info(record, record.latest, created=False), method
-        )
-
     def _web_lacks(self, message: m.Register) -> str:
         """Have the gateway run for what is registered; return why it cannot."""
         return self._web.open() if has_endpoint(message.definition) else ""
-
-    def _definition_of(self, message: m.GetDefinition) -> Message:
-        record = self._state.tables.registry.functions.get(message.function)
-        if record is None:
-            return _unknown(message.request, message.function)
-        kept = record.versions.get(message.version)
-        definition: Any = kept or record.definition  # its variables are its workers' business only
-        return m.DefinitionTold(message.request, speech.replace(definition, env={}, secrets=()))
-
-    def _stats(self, message: m.GetStats) -> Message:
-        tables = self._state.tables
-        record = tables.registry.functions.get(message.function)
-        if record is None:
-            return _unknown(message.request, message.function)
-        now = overview.counters(tables, record)
-        return m.Stats(message.request, now.backlog, now.workers, now.running, now.headroom)
-
-    def _overview(self, request: int) -> m.Overview:
-        tables = self._state.tables
-        tables.now = self._now()
-        rows = overview.workers(tables)
-        return m.Overview(
-            request,
-            tables.revision,
-            speech.replace(self._about, uptime=round(tables.now - self._started, 1)),
-            tuple(self._function_row(**row) for row in overview.functions(tables)),
-            tuple(m.CallRow(**row) for row in overview.calls(tables)),
-            tuple(m.WorkerRow(**row, memory=memory_of(row["pid"])) for row in rows),
-        )
-
-    def _function_row(self, *, label: str | None, **row: Any) -> m.FunctionRow:
-        return m.FunctionRow(**row, web_url=self._web.url(label) if label else None)
-
-    def _answer_from_disk(self, stored: StoredCall | StoredGraph | StoredInput) -> None:
-        if isinstance(stored, StoredGraph):
-            self._answer_graph(stored)
-        elif isinstance(stored, StoredInput):
-            self._answer_input(stored)
-        elif stored.watch.exists:
-            request = stored.watch.request
-            known = (
-                m.Done(request) if stored.function else _unknown_call(request, stored.watch.call)
-            )
-            self._send(stored.watch.client, known)
-        else:
-            self._answer_watch(stored)
-
-    def _answer_watch(self, stored: StoredCall) -> None:
-        watch = stored.watch
-        call = self._state.tables.calls.get(watch.call)
-        if stored.function:
-            for part in speech.parts(stored.outcomes):
-                self._send(watch.client, speech.outputs(watch.call, part))
-            info = m.CallInfo(
-                watch.request,
-                watch.call,
-                stored.function,
-                stored.kind,
-                stored.total,
-                stored.closed,
-                self._name_of(stored.function),
-                stored.ended,
-                stored.expired,
-            )
-            self._send(watch.client, info)
-        elif call is not None:
-            function = call.pool.record
-            info = m.CallInfo(
-                watch.request,
-                call.id,
-                function.id,
-                call.kind,
-                call.total,
-                call.closed,
-                function.name,
-            )
-            self._send(watch.client, info)
-        else:
-            self._send(watch.client, _unknown_call(watch.request, watch.call))
-
-    def _answer_input(self, stored: StoredInput) -> None:
-        wanted = stored.wanted
-        if stored.function:
-            told = (wanted.request, stored.function, stored.version, stored.method, stored.payload)
-            self._send(wanted.client, m.InputTold(*told))
-        else:
-            self._send(wanted.client, _unknown_call(wanted.request, wanted.call))
-
-    def _answer_graph(self, stored: StoredGraph) -> None:
-        wanted, tables = stored.wanted, self._state.tables
-        on_disk = [
-            (
-                *(x.call, x.index, x.parent, x.status),
-                *(self._name_of(x.function, x.method), self._module_of(x.function, x.version)),
-                x.worker,
-            )
-            for x in stored.relatives
-        ]
-        found = graph.rows(tables, wanted.calls, on_disk)
-        if any(row[0] == wanted.call for row in found):
-            answer: Message = m.CallGraph(wanted.request, tuple(m.Relative(*row) for row in found))
-        else:
-            answer = _unknown_call(wanted.request, wanted.call)
-        self._send(wanted.client, answer)
-
-    def _name_of(self, function: str, method: str = "") -> str:
-        record = self._state.tables.registry.functions.get(function)
-        name = record.name if record is not None else ""
-        return f"{name}.{method}" if method else name
-
-    def _module_of(self, function: str, version: int) -> str:
-        record = self._state.tables.registry.functions.get(function)
-        definition = record.versions.get(version) if record is not None else None
-        return definition.module if definition is not None else ""
 
     # --- what is done ---
 
@@ -502,9 +331,7 @@ class Broker:
     def _perform(self, effect: Effect) -> None:
         action = self._actions.get(type(effect))
         if isinstance(effect, effects.Answer) and effect.what == "app":
-            app, changed = effect.value
-            row = m.AppRow(**overview.app_row(self._state.tables, app))
-            self._send(effect.client, m.AppFound(effect.request, row, changed))
+            self._send(effect.client, self._answers.app(effect))
         elif action is not None:
             action(effect)
         else:
@@ -558,15 +385,6 @@ _SAVES = frozenset(
         effects.LoadInput,
     }
 )
-
-
-def _unknown_call(request: int, call: str) -> m.Failed:
-    text = f"No call has the id {call!r}; only spawned calls are kept, and for the retention time."
-    return m.Failed(request, "not_found", text)
-
-
-def _unknown(request: int, function: str) -> m.Failed:
-    return m.Failed(request, "not_found", f"No function has the id {function!r}.")
 
 
 _ROLES = {"client": frozenset(m.FROM_CLIENT), "worker": frozenset(m.FROM_WORKER)}
