@@ -68,6 +68,7 @@ class MapSink:
         self._fresh: list[Sequence[Output]] = []  # batches of outcomes that the tally has not had
         self._terminated = 0
         self._errors: dict[int, BaseException] = {}  # as they were handed out
+        self._said = ""
         self._retried: dict[int, Any] = {}  # new results that have no place yet
         # The ticker shows while the client's thread counts; the board must not see half a change.
         self.lock = threading.RLock()
@@ -303,7 +304,7 @@ class MapSink:
             self._retried |= found
         good = sum(index not in still for index in found)
         bad = f", {len(found) - good} failed" if good < len(found) else ""
-        said = f"{_inputs(len(found))} ran again on v{version}: {good} ok{bad}"
+        self._said = said = f"{_inputs(len(found))} ran again on v{version}: {good} ok{bad}"
         where_to = self.put_away()
         if where_to is None:
             self._notebook.loose.append(self)
@@ -335,6 +336,13 @@ class MapSink:
         self._retried.clear()
         placed = ", ".join(f"`{name}`" for name in lists)
         return f"the results are in {placed or '`retried`, by index'}"
+
+    def put_away_late(self) -> bool:
+        """Do so when a cell has ended, and say where; False when it is too early still."""
+        where_to = self.put_away()
+        if where_to is not None:
+            self._note(f"{self._said} · {where_to}")
+        return where_to is not None
 
     def _note(self, text: str) -> None:
         with self.lock:

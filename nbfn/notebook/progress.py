@@ -159,8 +159,6 @@ class NotebookObserver:
         failed = getattr(result, "error_in_exec", None) is not None
         deadline = self._now() + LAST_WORD
         cell = Place().cell
-        for sink in [sink for sink in self.loose if not sink.put_away()]:
-            self.loose.remove(sink)
         for sink in self._running_in(cell):
             total = sink.tally.total
             if sink.in_background:
@@ -168,6 +166,7 @@ class NotebookObserver:
             if failed or (total is not None and sink.tally.done >= total):
                 sink.ended.wait(max(0.0, deadline - self._now()))
             sink.amend()
+        self.loose = [sink for sink in self.loose if not sink.put_away_late()]
         with self._wake:
             self._running = [sink for sink in self._running if not sink.ended.is_set()]
 

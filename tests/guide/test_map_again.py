@@ -215,3 +215,43 @@ def test_without_a_memory_a_detached_map_has_what_comes_later(tmp_path: Path) ->
     waiting.join(10)
     gate.touch()
     assert list(results) == [3, 4, 5]
+
+
+def test_a_map_that_runs_hears_of_a_newer_version(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    newest: list[int] = []
+
+    class Sink(observe.TextSink):
+        def progress(self, p: Any) -> None:
+            newest.append(p.newest)
+
+    class Observer:
+        def call_started(self, call: observe.CallView) -> observe.CallSink:
+            return Sink()
+
+    def wait(x: int, gate: str) -> int:
+        import time
+
+        while not Path(gate).exists():
+            time.sleep(0.01)
+        return x
+
+    def other(x: int, gate: str) -> int:
+        return -x
+
+    first = nbfn.App("newer")
+    waiting = first.function(name="wait")(wait)
+    first.deploy()
+    observe.set_observer(Observer())
+    try:
+        results = results_of(waiting.map([1, 2], kwargs={"gate": str(gate)}))
+        results.collect()
+        wait_until(lambda: newest[-1:] == [0])
+        second = nbfn.App("newer")
+        second.function(name="wait")(other)
+        second.deploy()
+        wait_until(lambda: newest[-1] == 2)
+        gate.touch()
+        assert list(results) == [1, 2]
+    finally:
+        observe.set_observer(None)

@@ -198,6 +198,37 @@ def test_a_map_goes_on_where_it_was(hub: FakeHub, double: Function[[int], int]) 
         second.close()
 
 
+def test_an_observer_hears_that_the_hub_is_lost_and_back(
+    hub: FakeHub, double: Function[[int], int]
+) -> None:
+    heard: list[bool] = []
+
+    class Sink(observe.TextSink):
+        def connected(self, up: bool) -> None:
+            heard.append(up)
+
+    class Observer:
+        def call_started(self, call: observe.CallView) -> Sink:
+            return Sink()
+
+    observe.set_observer(Observer())
+    try:
+        results = Background(list, double.map([1]))
+        put = hub.expect(m.PutCall)
+        hub.close()
+        wait_until(lambda: heard == [False])
+        second = FakeHub(hub.endpoint, epoch=2)
+        try:
+            second.expect(m.PutCall)
+            assert heard == [False, True]
+            second.answer(put.call, 2)
+            assert results.join() == [2]
+        finally:
+            second.close()
+    finally:
+        observe.set_observer(None)
+
+
 def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without_it(
     hub: FakeHub, double: Function[[int], int]
 ) -> None:
