@@ -108,7 +108,7 @@ def test_a_captured_value_that_cannot_be_pickled_is_named() -> None:
         return connection.locked()
 
     with pytest.raises(
-        exception.SerializationError, match=r"'use' uses 'connection' \(_thread.lock\)"
+        exception.SerializationError, match=r"'use' uses connection → _thread.lock,"
     ):
         use.remote()
 
