@@ -15,13 +15,13 @@ def test_a_cell_is_registered_called_mapped_and_redefined(run: Run) -> None:
     card, mapped, unchanged, changed, called = run(
         "%%remote --app cells\ndef square(x):\n    return x * x",
         "list(square.map(range(5)))",
-        "%%remote --app cells --quiet\ndef square(x):\n    return x * x\n%local\nsquare",
+        "%%remote --app cells --quiet\ndef square(x):\n    return x * x\n%local\nrepr(square)",
         "%%remote --app cells\ndef square(x):\n    return -x * x\n",
         "square.remote(3)",
     )
     assert card.shown[0]["text/plain"] == "✓ square v1 · app cells"
     assert mapped.result == "[0, 1, 4, 9, 16]"
-    assert (unchanged.shown, unchanged.result) == ([], "<Function 'square' of App('cells')>")
+    assert (unchanged.shown, unchanged.result) == ([], repr("<Function 'square' of App('cells')>"))
     assert changed.shown[0]["text/plain"] == "✓ square v2 · app cells"
     assert called.result == "-9"
 

@@ -25,7 +25,8 @@ SHOWS = {
         *(r"zlib: \d\.\d\d times smaller", r"lzma: \d\.\d\d times smaller", "image/png"),
         *(r"No such file or directory: '/no/such/file.py'\s+ratio ran on wk-",),
         "20 are fine; FileNotFoundError IsADirectoryError are not",
-        "input 0 was fine at try 3\ninput 1 was fine at try 3",
+        # The line of the whole map may come before the loop has had the last result.
+        *("input 0 was fine at try 3", "input 1 was fine at try 3"),
     ],
     "spawn": [
         *("✓ darts v1", r"darts v1 · ", r"'fc-\w{22}'", r"3\.14\d+", "2,000,000 thrown, pi is about 3.14"),
