@@ -60,6 +60,9 @@ class Settings:
     blank_workers: int = _setting(
         2, "Workers kept ready for any function, per Python environment in use."
     )
+    max_spawned: int = _setting(
+        1_000_000, "Most inputs of spawned calls that wait or run; further ones are refused."
+    )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
     environment: str = _setting(
         "", "The environment that Apps are deployed, run and looked up in; empty means main."

@@ -98,6 +98,7 @@ def _assemble(
         client_grace=settings.client_grace,
         lease=settings.lease,
         kill_grace=settings.kill_grace,
+        max_spawned=settings.max_spawned,
     )
     state = State(m.new_id, epoch=epoch, limits=limits)
     registry = state.tables.registry

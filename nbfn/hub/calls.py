@@ -62,7 +62,20 @@ def call_put(t: Tables, event: CallPut) -> None:
     if problem := _no_method(record, version, event.method):
         t.emit(RefuseCall(event.client, event.call, "not_found", problem))
         return
+    if event.durable and (full := _full(t, len(event.inputs))):
+        t.emit(RefuseCall(event.client, event.call, "resource_exhausted", full))
+        return
     _begin(t, event, sizing.pool_of(t, record, version), deployment)
+
+
+def _full(t: Tables, more: int) -> str:
+    """Return why no more inputs of spawned calls can be kept, "" where they can."""
+    if t.kept + more <= t.limits.max_spawned:
+        return ""
+    return (
+        f"{t.kept:,} inputs of spawned calls wait or run already, and no more than {t.limits.max_spawned:,} "
+        "are kept (setting max_spawned). Spawn again when some of them have ended."
+    )
 
 
 def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
@@ -164,7 +177,7 @@ def inputs_put(t: Tables, event: InputsPut) -> None:
     call = t.calls.get(event.call)
     if call is not None:
         _add(t, call, event.inputs, closed=event.closed, resent=event.resent)
-        if call.durable:
+        if call.durable and not call.given_up:
             t.emit(Accept(event.client, call.id, call.next_index, call.closed))
     elif event.call in t.ended_spawns:
         t.emit(Accept(event.client, event.call))
@@ -179,6 +192,10 @@ def _add(
     elif inputs and inputs[0][0] < call.next_index:
         # Told on a connection that broke, read only after they were told again on the next.
         inputs = [(index, payload) for index, payload in inputs if index >= call.next_index]
+    if call.durable and (full := _full(t, len(inputs))) and inputs:
+        t.emit(RefuseCall(call.client, call.id, "resource_exhausted", full))
+        clients.give_up(t, call)
+        return
     if call.durable and (inputs or (closed and not call.closed)):
         t.emit(saved(call, inputs, closed=closed))
     put_inputs(t, call, inputs, closed=closed, resent=resent)
@@ -205,6 +222,7 @@ def put_inputs(
     if new:
         call.next_index = max(call.next_index, new[-1].index + 1)
     call.total += len(new)
+    t.kept += len(new) if call.durable else 0
     call.closed = call.closed or closed
     if resent and t.born is not None and t.now - t.born < ADOPTION:
         t.unclaimed.update(new)

@@ -40,6 +40,7 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
     if call.id in t.family.members:
         t.family.settle(call.id, [(o.index, o.status, o.worker) for o in new])
     if call.durable:
+        t.kept -= len(new)
         t.emit(SaveOutcomes(call.id, new))
     else:
         call.recent.extend(new)

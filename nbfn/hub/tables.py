@@ -396,6 +396,7 @@ class Limits:
         client_grace: float = 30.0,
         lease: float = 10.0,
         kill_grace: float = 5.0,
+        max_spawned: int = 1_000_000,
     ) -> None:
         self.cores = cores
         self.cpu = float(cores) if cpu is None else cpu
@@ -406,6 +407,7 @@ class Limits:
         self.client_grace = client_grace
         self.lease = lease
         self.kill_grace = kill_grace
+        self.max_spawned = max_spawned
 
 
 class Claim:
@@ -479,6 +481,7 @@ class Tables:
         self.wall_before = -math.inf  # people's time when the agenda was looked at
         self.family = Family()
         self.dirty: dict[tuple[str, int], Pool] = {}
+        self.kept = 0  # inputs of durable calls that have no outcome
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -720,3 +721,33 @@ def test_calls_lists_what_runs_and_ran_of_this_script(tmp_path: Path) -> None:
     wait_until(lambda: [r.status for r in nbfn.calls() if r.id == row.id] == ["success"])
     assert {found.origin for found in nbfn.calls()} == {row.origin}
     assert len(nbfn.calls(all=True)) >= len(nbfn.calls())
+
+
+def test_too_many_queued_is_resource_exhausted(tmp_path: Path) -> None:
+    program = """
+        import nbfn, nbfn.exception
+        app = nbfn.App()
+
+        @app.function(max_containers=1)
+        def slow(x):
+            import time
+            time.sleep(60)
+
+        calls = [slow.spawn(x) for x in range(3)]
+        for attempt in (lambda: slow.spawn(3), lambda: slow.spawn_map(range(5))):
+            try:
+                attempt()
+            except nbfn.exception.ResourceExhaustedError as error:
+                print(error)
+        for call in calls:
+            call.cancel()
+        nbfn.Client.attach().stop_hub()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, "NBFN_HOME": str(tmp_path / "home"), "NBFN_MAX_SPAWNED": "3"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.count("no more than 3 are kept (setting max_spawned)") == 2, done.stderr

@@ -146,3 +146,29 @@ def test_a_cancelled_call_of_the_hub_before_does_not_run_again(world: World) -> 
     assert not world.runs
     (saved,) = [x for x in world.told if isinstance(x, fx.SaveOutcomes)]
     assert [o.status for o in saved.outcomes] == [TERMINATED]
+
+
+def test_no_more_inputs_of_spawned_calls_are_kept_than_the_setting_says() -> None:
+    world = World(max_spawned=3)
+    f = world.register()
+    put(world, "fc-1", f, 2, durable=True)
+    refused = put(world, "fc-2", f, 2, durable=True)
+    assert [x.code for x in refused if isinstance(x, fx.RefuseCall)] == ["resource_exhausted"]
+    assert not any(isinstance(x, fx.Accept | fx.SaveCall) for x in refused)
+    put(world, "fc-3", f, 9)  # what lives with its client does not count
+    world.settle()
+    assert any(isinstance(x, fx.Accept) for x in put(world, "fc-2", f, 2, durable=True))
+    world.check()
+
+
+def test_a_spawned_call_that_grows_too_large_is_cancelled_whole() -> None:
+    world = World(max_spawned=3)
+    f = world.register()
+    put(world, "fc-1", f, 2, durable=True, closed=False)
+    inputs = [(index, f"fc-1:{index}") for index in (2, 3)]
+    told = world.put(e.InputsPut("cl-1", "fc-1", inputs, closed=True))
+    assert [x.code for x in told if isinstance(x, fx.RefuseCall)] == ["resource_exhausted"]
+    assert not any(isinstance(x, fx.Accept) for x in told)
+    world.settle()
+    assert {outcome.status for outcome in world.outcomes.values()} == {TERMINATED}
+    world.check()

@@ -294,6 +294,8 @@ class World:
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
         self._check_capacity()
+        durable = [call for call in tables.calls.values() if call.durable]
+        assert tables.kept == sum(len(call.inputs) for call in durable)
         for worker in tables.workers.values():
             self._check_room(worker)
             for lease, item in worker.leases.items():
