@@ -10,9 +10,12 @@ import contextlib
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from nbfn import output
 
 if TYPE_CHECKING:
     from nbfn.session import OpenCall
@@ -115,6 +118,61 @@ class TextSink:
         """See `CallSink.finished`."""
 
 
+class RowSink(TextSink):
+    """Also keeps a row of a map's progress, for who enabled the output.
+
+    In a terminal it is rewritten in its place, elsewhere it is a line for each tenth.
+
+    Args:
+        call: The map.
+        where: Where the row goes.
+    """
+
+    def __init__(self, call: CallView, where: output.Output) -> None:
+        self._name = call.function
+        self._output = where
+        self._began = time.monotonic()
+        self._shown = 0.0  # when, in a terminal; which tenth, elsewhere
+        self._row = ""
+
+    def emission(self, e: Emission) -> None:
+        """See `CallSink.emission`; the row stays below what is written."""
+        if self._row and self._output.rewritable:
+            self._output.write(_CLEAR)
+        super().emission(e)
+        if self._row and self._output.rewritable:
+            self._output.write(self._row)
+
+    def outputs(
+        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
+    ) -> None:
+        """See `CallSink.outputs`."""
+        self._row = self._text(done, failed, total)
+        if self._output.rewritable:
+            if (now := time.monotonic()) - self._shown >= ROW_EVERY:
+                self._shown = now
+                self._output.write(f"{_CLEAR}{self._row}")
+        elif total and (tenth := 10 * done // total) > self._shown and tenth < 10:
+            self._shown = tenth
+            self._output.line(self._row)
+
+    def _text(self, done: int, failed: int, total: int | None) -> str:
+        seconds = time.monotonic() - self._began
+        parts = [f"{self._name}  {done:,}/{'?' if total is None else f'{total:,}'}"]
+        parts += [f"{failed:,} failed"] if failed else []
+        parts.append(f"{seconds:.1f} s")
+        if total and done:
+            parts[-1] += f", {seconds * (total - done) / done:.1f} s left" if done < total else ""
+        return "  ".join(parts)
+
+    def finished(self, status: str, error: BaseException | None) -> None:
+        """See `CallSink.finished`."""
+        if self._row:
+            start = _CLEAR if self._output.rewritable else ""
+            self._output.line(f"{start}{self._row}{'' if status == 'success' else f'  {status}'}")
+            self._row = ""
+
+
 def plain_text(e: Emission) -> str:
     """Return what remote code wrote as text; of a display its plain form."""
     text = e.data.decode("utf-8", "replace")
@@ -125,6 +183,11 @@ def plain_text(e: Emission) -> str:
         return f"{plain}\n" if plain else ""
     return ""
 
+
+#: Seconds between two writings of a row in a terminal.
+ROW_EVERY = 0.25
+#: Goes to the beginning of the line and clears it.
+_CLEAR = "\r\x1b[2K"
 
 _observer: Observer | None = None
 
@@ -159,4 +222,7 @@ def begin(call: CallView) -> CallSink:
             sink = _observer.call_started(call)
         except Exception:
             logger.exception("An observer of nbfn failed")
-    return sink if sink is not None else TextSink()
+    if sink is not None:
+        return sink
+    where = output.current()
+    return RowSink(call, where) if where is not None and call.kind == "map" else TextSink()

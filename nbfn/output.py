@@ -25,11 +25,20 @@ class Output:
     stream: TextIO | None = None
     quiet: bool = False
 
+    @property
+    def rewritable(self) -> bool:
+        """Whether a line can be written over, as in a terminal."""
+        return (self.stream or sys.stdout).isatty()
+
     def line(self, text: str) -> None:
         """Write a line."""
+        self.write(f"{text}\n")
+
+    def write(self, text: str) -> None:
+        """Write text, at once."""
         if not self.quiet:
             stream = self.stream or sys.stdout
-            stream.write(f"{text}\n")
+            stream.write(text)
             stream.flush()
 
 
@@ -39,6 +48,11 @@ _current: ContextVar[Output | None] = ContextVar("nbfn_output", default=None)
 def enabled() -> bool:
     """Whether somebody listens."""
     return _current.get() is not None
+
+
+def current() -> Output | None:
+    """Return where progress is written, None where nobody listens."""
+    return _current.get()
 
 
 def say(text: str) -> None:

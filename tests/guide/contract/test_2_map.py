@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import itertools
 import logging
+import re
 import signal
 import threading
 import time
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 import nbfn
+from nbfn import output
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -589,3 +592,24 @@ def test_an_empty_iterable_ends_at_once() -> None:
 
 def test_one_element_is_a_list_of_one() -> None:
     assert list(square.map([7])) == [49]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_map_has_a_row_of_progress_where_output_is_enabled(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+
+    @nbfn.App().function()
+    def rowed(x: int) -> int:
+        if x == 7:
+            raise ValueError(x)
+        return x
+
+    assert list(rowed.map(range(3))) == [0, 1, 2]  # silent without it
+    with output.to(output.Output(stream)):
+        list(rowed.map(range(20), return_exceptions=True))
+    *_, last = stream.getvalue().replace("\r", "\n").splitlines()
+    assert re.search(r"rowed  20/20  1 failed  \d+\.\d s", last)
+    assert ("\x1b[2K" in stream.getvalue()) is terminal
