@@ -99,6 +99,6 @@ def test_the_traceback_of_a_group_is_in_what_is_saved(run: Run) -> None:
         JPY_SESSION_NAME="some/notebook.ipynb",
     )
     (shown,) = mapped.shown
-    assert "2× ValueError: not 3 today" in shown["text/html"]
+    assert re.search("2× ValueError: not [36] today", shown["text/html"])  # whichever came first
     assert "raise ValueError" in shown["text/html"]
     assert "application/vnd.jupyter.widget-view+json" not in shown
