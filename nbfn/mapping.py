@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from nbfn import exception, interrupt
+from nbfn import backtrace, exception, interrupt
 from nbfn.failures import Failures
 from nbfn.gathered import Gathered, Reader
 from nbfn.inputs import Inputs
@@ -286,17 +286,25 @@ class MapResult(Stream[T]):
         return aiter(Reader(self._gathered)) if self._gathered is not None else super().__aiter__()
 
     def __next__(self) -> T:
-        if self._gathered is None:
-            return super().__next__()
-        self._reader = self._reader or Reader(self._gathered)
-        value: T = next(self._reader)
-        return value
+        __tracebackhide__ = True
+        try:
+            return super().__next__() if self._gathered is None else next(self._read())
+        except BaseException as error:
+            backtrace.hide(error)
+            raise
 
     async def __anext__(self) -> T:
-        if self._gathered is None:
-            return await super().__anext__()
+        __tracebackhide__ = True
+        try:
+            return await (super().__anext__() if self._gathered is None else anext(self._read()))
+        except BaseException as error:
+            backtrace.hide(error)
+            raise
+
+    def _read(self) -> Reader:
+        assert self._gathered is not None
         self._reader = self._reader or Reader(self._gathered)
-        return await anext(self._reader)
+        return self._reader
 
     # --- what failed -----------------------------------------------------------------------------
 

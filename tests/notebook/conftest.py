@@ -30,7 +30,9 @@ def _config(folder: Path) -> Config:
 def environment() -> Iterator[dict[str, str]]:
     """What a kernel is started with: a home of its own, and no page that shows widgets."""
     with a_home() as home:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_", "NBFN_"))
+        }
         yield kept | {"NBFN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
 
