@@ -94,7 +94,8 @@ def test_the_traceback_of_a_group_is_in_what_is_saved(run: Run) -> None:
         "import time\n"
         "def inputs():\n"
         "    yield from range(1, 7)\n"
-        "    time.sleep(0.6)\n"
+        "    while not any(s.boards for s in get_ipython()._nbfn_observer._running):\n"
+        "        time.sleep(0.01)  # until it is shown\n"
         "results = list(choosy.map(inputs(), return_exceptions=True))",
         JPY_SESSION_NAME="some/notebook.ipynb",
     )
