@@ -67,7 +67,9 @@ def started(name: str, home: Path, **more: str) -> KernelManager:
     manager = KernelManager(
         kernel_name=name, config=Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
     )
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_", "NBFN_"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_", "NBFN_SAVES"))
+    }
     manager.start_kernel(
         env=kept | {"NBFN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")} | more
     )

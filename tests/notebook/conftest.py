@@ -31,7 +31,9 @@ def environment() -> Iterator[dict[str, str]]:
     """What a kernel is started with: a home of its own, and no page that shows widgets."""
     with a_home() as home:
         kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "VSCODE_", "NBFN_"))
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("JPY_", "VSCODE_", "NBFN_SAVES"))
         }
         yield kept | {"NBFN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
