@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -16,6 +18,10 @@ from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Message, NewInput, Output, Payload
 
+logger = logging.getLogger("nbfn.client")
+
+#: Seconds between two lines of the debug log that count what a map has done.
+LOG_EVERY = 10.0
 #: Inputs that may be under way before the hub has said how many.
 FIRST_WINDOW = 1000
 #: Bytes of results kept for the case that the loop over them is left to itself (`MapCall.detach`).
@@ -82,6 +88,8 @@ class MapCall(FedCall):
         self._consumed = 0
         self._window = FIRST_WINDOW
         self._arrived: list[Output] = []
+        self._twice = 0  # outcomes that were told again, after a reconnect
+        self._log_due = time.monotonic() + LOG_EVERY
         self._news: Future[None] | None = None
         self._trouble: BaseException | None = None  # of the input iterable, or the connection
         super().__init__(
@@ -138,12 +146,24 @@ class MapCall(FedCall):
         else:
             self._reclaim(spent)
         self.count(new, failed)
+        self._twice += len(outputs) - len(new)
+        if (now := time.monotonic()) >= self._log_due:
+            self._log_due = now + LOG_EVERY
+            self._log_counters()
         if complete:
             self.end("failure" if self.failed else "success")
         elif failed and self._fail_fast:
             worst = next(output.status for output in new if output.status != _SUCCESS)
             self._withdraw(outcome_name(worst))  # at once: the consumer may be slow to hear of it
         self._notify()
+
+    def _log_counters(self) -> None:
+        logger.debug(
+            "%s map of %r: %d inputs pulled, %d of them not sent, %d received, %d of them failed, %d told twice, "
+            "%d without an outcome, %d results not taken",
+            *(self.id, self.function.name, self._sent, len(self._outgoing), self.done),
+            *(self.failed, self._twice, len(self._unsettled), len(self._arrived)),
+        )
 
     def _keep_failed(self, new: Sequence[Output], spent: Sequence[NewInput]) -> None:
         """Keep the inputs that failed, for another time; of a map that runs some again, all but the good."""

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import output
+from nbfn import mapcall, output
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -613,3 +613,13 @@ def test_a_map_has_a_row_of_progress_where_output_is_enabled(
     *_, last = stream.getvalue().replace("\r", "\n").splitlines()
     assert re.search(r"rowed  20/20  1 failed  \d+\.\d s", last)
     assert ("\x1b[2K" in stream.getvalue()) is terminal
+
+
+def test_the_debug_log_counts_what_a_map_has_done(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mapcall, "LOG_EVERY", 0.0)
+    with caplog.at_level(logging.DEBUG, "nbfn.client"):
+        assert list(square.map(range(5))) == [0, 1, 4, 9, 16]
+    counts = [r.getMessage() for r in caplog.records if "map of 'square'" in r.getMessage()]
+    assert "5 inputs pulled, 0 of them not sent, 5 received, 0 of them failed" in counts[-1]
