@@ -50,7 +50,9 @@ def panel(server: Server, open_lab: Callable[[], Page], open_sidebar: Callable[[
 def refresh(page: Page, panel: Any) -> None:
     """Make it look again, as an event would."""
     page.evaluate("() => jupyterapp.shell.collapseLeft()")
-    page.evaluate("() => jupyterapp.shell.activateById('nbfn-sidebar')")
+    expect(panel).to_be_hidden()
+    with page.expect_request("**/nbfn/api/**"):
+        page.evaluate("() => jupyterapp.shell.activateById('nbfn-sidebar')")
 
 
 def sight(panel: Any, name: str) -> None:
