@@ -7,7 +7,6 @@ look again; the client's thread never waits for them.
 
 from __future__ import annotations
 
-import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -24,8 +23,6 @@ from .voice import Voice
 if TYPE_CHECKING:
     from nbfn.observe import CallView
     from nbfn.wire.messages import Emission, Output, Progress
-
-log = logging.getLogger("nbfn.client")
 
 #: Seconds that a display waits for the outcome of a call that has ended.
 LAST_WORD = 2.0
