@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, dataclass_transform
@@ -539,16 +538,3 @@ def _is_interactive() -> bool:
     """Whether this runs in IPython, where a cell that is run again means to replace."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None
-
-
-_default: App | None = None
-_making = threading.Lock()
-
-
-def default_app() -> App:
-    """Return this process's unnamed App, for Functions that were given none."""
-    global _default
-    with _making:
-        if _default is None:
-            _default = App()
-        return _default

@@ -81,14 +81,6 @@ def load_exception(carrier: Carrier, payload: Payload) -> BaseException:
         return ExecutionError(f"The exception of the input could not be read: {_safe(problem)}")
 
 
-def exception_text(carrier: Carrier, payload: Payload) -> str:
-    """Return the formatted remote traceback alone; no user type is rebuilt for it."""
-    try:
-        return str(carrier.load(payload)["text"])
-    except Exception as problem:  # noqa: BLE001 - whatever a peer sent
-        return f"(no text: {_safe(problem)})"
-
-
 def format_exception(error: BaseException, *, hide: Collection[str] = ()) -> str:
     """Format as Python does, without the leading frames of the modules in ``hide``; never raises."""
     try:

@@ -21,7 +21,6 @@ PROTOCOL = 2
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 #: Characters after the prefix of an id: 22 base62 characters hold 131 bits.
 ID_LENGTH = 22
-ID_PATTERN = r"^(ap|fu|cs|fc|in|wk|cl)-[0-9A-Za-z]{22}$"
 
 
 def new_id(prefix: str) -> str:
