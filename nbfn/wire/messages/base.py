@@ -1,0 +1,63 @@
+"""What all messages are made of: their two bases, bytes that nobody here opens, and how a request
+ends that has no answer of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Data(Struct, frozen=True, array_like=True, gc=False):
+    """Base of the parts of a message: sent as arrays, never tracked by the cycle collector."""
+
+
+class Message(Struct, frozen=True, array_like=True, gc=False, tag=True):
+    """Base of everything that is sent; the class name is its kind on the wire."""
+
+
+class Segment(Data):
+    """A file of bytes beside the wire: ``place`` is "shm" (gone with its call) or "blob" (kept
+    by the store).
+    """
+
+    place: str
+    name: str
+    size: int
+
+
+class Payload(Data):
+    """One pickled value, opaque to the hub.
+
+    ``data`` is the pickle stream, unless ``spilled``: then the first segment holds the stream.
+    Further segments are its out-of-band buffers, in order.
+    """
+
+    data: bytes
+    segments: tuple[Segment, ...] = ()
+    spilled: bool = False
+
+
+class Fault(Data):
+    """A failure that the hub itself has to tell: a code of `nbfn.exception`, a sentence,
+    attributes.
+    """
+
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Done(Message):
+    """A request was carried out and has no other answer."""
+
+    request: int
+
+
+class Failed(Message):
+    """A request was refused: a code of `nbfn.exception` and a sentence."""
+
+    request: int
+    code: str
+    message: str

@@ -1,0 +1,238 @@
+"""A client calls Functions: inputs on their way in, outcomes, items and prints on their way out."""
+
+from __future__ import annotations
+
+from nbfn.wire.messages.base import Data, Fault, Message, Payload
+
+
+class NewInput(Data):
+    """One set of arguments, on its way in."""
+
+    index: int
+    payload: Payload
+
+
+class Output(Data):
+    """The one outcome of an input. ``payload`` is the value or the exception; ``fault`` stands
+    in when no worker could make one.
+    """
+
+    index: int
+    status: int
+    payload: Payload | None = None
+    fault: Fault | None = None
+    duration: float = 0.0
+    worker: str = ""
+    attempt: int = 1
+
+
+class PutCall(Message):
+    """Begin a call, mostly with all its inputs (``closed``). Resending it is harmless.
+
+    A ``durable`` call is stored and answered by `Accepted` after the commit; any other lives as
+    long as its client.
+    """
+
+    call: str
+    function: str
+    version: int
+    kind: str  # remote, map, spawn, generator, web
+    inputs: tuple[NewInput, ...] = ()
+    closed: bool = True
+    durable: bool = False
+    resent: bool = False
+    parent: str = ""  # the caller's call and index ("fc-...:3"), when called from inside a worker
+    total: int | None = None  # inputs there will be, where the caller knows
+    method: str = ""  # which one, when the Function is a class
+    deployment: int = 0  # of the App: what is called from inside stays with it, too
+
+
+class PutInputs(Message):
+    """More inputs of an open call; ``closed`` says that these were the last."""
+
+    call: str
+    inputs: tuple[NewInput, ...]
+    closed: bool = False
+    resent: bool = False
+
+
+class Accepted(Message):
+    """A durable call is on disk: its inputs below ``upto``, or all there will be (``closed``)."""
+
+    call: str
+    upto: int = 0
+    closed: bool = True
+
+
+class CallRefused(Message):
+    """A `PutCall` could not be taken; it ends with this error."""
+
+    call: str
+    code: str
+    message: str
+
+
+class Window(Message):
+    """The client may have this many inputs of the call sent and not yet consumed."""
+
+    call: str
+    size: int
+
+
+class Outputs(Message):
+    """Outcomes of inputs, each final."""
+
+    call: str
+    outputs: tuple[Output, ...]
+
+
+class Progress(Message):
+    """Where a call stands, at most ten times a second while it changes."""
+
+    call: str
+    queued: int
+    running: int
+    retrying: int
+    workers: int
+    starting: int
+    waiting_for: str = ""
+    newest: int = 0  # version of its Function, where that is another than the one it runs on
+
+
+class Emission(Message):
+    """What remote code wrote: ``channel`` is stdout, stderr (``data`` is UTF-8) or display,
+    clear, update (``data`` is JSON).
+    """
+
+    call: str
+    index: int
+    attempt: int
+    channel: str
+    data: bytes
+    worker: str = ""
+
+
+class TakeItems(Message):
+    """The consumer of a generator input is ready for items up to (not including) number
+    ``upto``.
+    """
+
+    call: str
+    index: int
+    upto: int
+
+
+class Items(Message):
+    """Values that a generator input yielded, from number ``start`` on."""
+
+    call: str
+    index: int
+    start: int
+    payloads: tuple[Payload, ...]
+
+
+class FeedInput(Message):
+    """One more piece of what an input reads while it runs (a web request's body, a WebSocket's
+    messages), sent only as far as `FeedWanted` allows. Without ``data``, at any time: who asked is gone;
+    the input is told so, or dropped if it has not begun.
+    """
+
+    call: str
+    index: int
+    data: bytes
+
+
+class FeedWanted(Message):
+    """An input reads: the client may send ``upto`` pieces (`FeedInput`) in all to this attempt."""
+
+    call: str
+    index: int
+    attempt: int
+    upto: int
+
+
+class Cancel(Message):
+    """Cancel a call, or some inputs of it; ``terminate`` ends the workers that run them as well."""
+
+    request: int
+    call: str
+    indices: tuple[int, ...] | None = None
+    terminate: bool = False
+
+
+class Release(Message):
+    """I need nothing more of this call: what is queued is cancelled unless the call is durable,
+    outputs are no longer sent to me.
+    """
+
+    call: str
+
+
+class Watch(Message):
+    """Send me the outputs that this call has with an index from ``start`` to before ``end``, then
+    its state (`CallInfo`), and if I ``follow`` it, all outputs to come.
+    """
+
+    request: int
+    call: str
+    start: int = 0
+    end: int | None = None
+    follow: bool = True
+
+
+class CallInfo(Message):
+    """Answer to `Watch`."""
+
+    request: int
+    call: str
+    function: str
+    kind: str
+    num_inputs: int
+    closed: bool
+    name: str = ""
+    ended: bool = False  # every input has its outcome
+    expired: bool = False  # ... which was kept long enough and is gone
+
+
+class GetInput(Message):
+    """Tell the arguments of an input of a durable call that failed, or has no outcome yet."""
+
+    request: int
+    call: str
+    index: int
+
+
+class InputTold(Message):
+    """Answer to `GetInput`: which version was called with what; without a payload when that is gone."""
+
+    request: int
+    function: str
+    version: int
+    method: str
+    payload: Payload | None
+
+
+class GetCallGraph(Message):
+    """Ask for the whole family of a call: who called it, and whom it called."""
+
+    request: int
+    call: str
+
+
+class Relative(Data):
+    """One input in a call graph."""
+
+    call: str
+    index: int
+    parent: str  # the caller's call and index, empty for a root
+    status: int
+    function: str
+    module: str
+    worker: str
+
+
+class CallGraph(Message):
+    """Answer to `GetCallGraph`: the inputs of the family, callers before those they called."""
+
+    request: int
+    inputs: tuple[Relative, ...]

@@ -1,0 +1,64 @@
+"""The first word on every connection, and its answer. These are read across versions of the protocol."""
+
+from __future__ import annotations
+
+from nbfn.wire.messages.base import Message
+from nbfn.wire.messages.definition import Environment
+
+#: Raised by one whenever two versions could not understand each other.
+PROTOCOL = 2
+
+
+class ClientHello(Message):
+    """Client to hub. ``peer`` is stable across reconnects of one process."""
+
+    protocol: int
+    peer: str
+    nbfn: str
+    cloudpickle: str
+    python: str
+    pid: int
+    host: str
+    environment: Environment | None = (
+        None  # given by clients that will register functions: a fork server is readied for it
+    )
+    name: str = ""  # the notebook's or script's name, for people
+    worker: str = (
+        ""  # the worker that runs this client, if one does: it lends its slot while it waits
+    )
+    origin: str = ""  # the notebook's path or the script's name: its calls are known by it later
+
+
+class WorkerHello(Message):
+    """Worker to hub. ``running`` and ``holding`` are leases: at work or queued here, and
+    finished but not yet confirmed.
+    """
+
+    protocol: int
+    peer: str
+    nbfn: str
+    cloudpickle: str
+    python: str
+    pid: int
+    host: str
+    executable: str
+    function: str = ""  # empty: a blank worker
+    version: int = 0
+    running: tuple[tuple[int, str, int, int], ...] = ()  # (lease, call, index, attempt)
+    gpus: tuple[str, ...] = ()  # that were set aside for it when it was bound
+
+
+class Welcome(Message):
+    """Hub to peer: the connection is good. A new ``epoch`` means a new hub process."""
+
+    protocol: int
+    epoch: int
+    nbfn: str
+    pid: int
+
+
+class Refused(Message):
+    """Hub to peer: the connection is not good, and why. Nothing else will be read from it."""
+
+    code: str
+    message: str
