@@ -10,20 +10,20 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-from nbfn import context
 from nbfn.client import Client
 from nbfn.declaration import check_arguments
 from nbfn.definition import Home, Live, define_class, not_a_class
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
-from nbfn.function import Function, check_lookup
+from nbfn.function import Function
+from nbfn.handle import Handle, check_lookup
 from nbfn.instance import Instance, is_protocol
 from nbfn.lifecycle import methods
 from nbfn.marks import check_batched, unwrapped
 from nbfn.options import Options
-from nbfn.origin import Origin, Written, by_id, by_name, fetched
+from nbfn.origin import Origin, Written, by_id, by_name
 from nbfn.parameters import Shape, shape_of
-from nbfn.sync import Blocking, blocking, run
-from nbfn.varied import travelled, varied, written
+from nbfn.sync import Blocking, blocking
+from nbfn.varied import varied
 from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
 
@@ -43,7 +43,7 @@ async def _lookup(
     return found
 
 
-class Cls(Varying):
+class Cls(Handle, Varying):
     """A class whose objects live on workers: calling it gives an `Instance`.
 
     Made by ``@app.cls()`` or found by `from_name`.
@@ -65,8 +65,6 @@ class Cls(Varying):
 
     __module__ = "nbfn"
 
-    _name: str
-    _origin: Origin
     _raw: type | None  # None: its definition is elsewhere
     _options: Options
     _fetched: type | None  # its definition, asked of the hub by a worker
@@ -164,26 +162,6 @@ class Cls(Varying):
             raise NotFoundError(not_a_class(live.info))
         return live
 
-    @property
-    def _state(self) -> Live | None:
-        return self._origin.state
-
-    @_state.setter
-    def _state(self, state: Live | None) -> None:
-        self._origin.state = state
-
-    @property
-    def _client(self) -> Client | None:
-        return self._origin.client
-
-    @_client.setter
-    def _client(self, client: Client | None) -> None:
-        self._origin.client = client
-
-    def _move(self, home: Home) -> None:
-        """Belong to another App from now on."""
-        written(self._origin).move(home)
-
     @blocking
     async def hydrate(self, client: Client | None = None) -> Cls:
         """Learn from the hub what this class is (registering it if it is local) and return it.
@@ -196,14 +174,8 @@ class Cls(Varying):
             ConnectionError: If no hub answers.
         """
         __tracebackhide__ = True
-        await self._origin.hydrate(client)
-        await self._live()
+        await self._hydrate(client)
         return self
-
-    @property
-    def is_hydrated(self) -> bool:
-        """Whether the hub's id of it is known."""
-        return self._origin.state is not None
 
     @property
     def object_id(self) -> str:
@@ -233,15 +205,11 @@ class Cls(Varying):
             ExecutionError: If its definition is elsewhere (it was found by name).
         """
         __tracebackhide__ = True
-        if self._raw is not None:
-            return self._raw
-        if self._fetched is None and travelled(self._origin) and not context.is_local():
-            self._fetched = run(fetched(self._origin))
-        if self._fetched is None:
+        if (found := self._definition()) is None:
             raise ExecutionError(
                 f"{self!r} has no definition in this process. Call its methods with .remote(...) instead."
             )
-        return self._fetched
+        return found  # type: ignore[no-any-return]
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Instance:
         """Return a handle of one object; nothing is run, here or remotely.
