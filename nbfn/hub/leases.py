@@ -170,9 +170,15 @@ def _confirm(t: Tables, worker: Worker, seq: int, *, durable: bool) -> None:
         t.emit(ConfirmResults(worker.id, seq, after_commit=True))
         return
     worker.confirmed = seq
-    if not worker.confirm_due:
-        worker.confirm_due = True
-        t.after(CONFIRM_AFTER, confirm_now, worker)
+    worker.confirm_due = True
+    if not worker.confirm_timed:  # one timer a worker: the next inputs carry most words before it
+        worker.confirm_timed = True
+        t.after(CONFIRM_AFTER, _confirm_late, worker)
+
+
+def _confirm_late(t: Tables, worker: Worker) -> None:
+    worker.confirm_timed = False
+    confirm_now(t, worker)
 
 
 def confirm_now(t: Tables, worker: Worker) -> None:

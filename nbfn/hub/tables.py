@@ -156,6 +156,7 @@ class Worker:
     __slots__ = (
         "claimed",
         "confirm_due",
+        "confirm_timed",
         "confirmed",
         "durable",
         "executable",
@@ -191,7 +192,8 @@ class Worker:
         self.lost_since = now  # while it is lost: when its connection ended
         self.ran = 0
         self.confirmed = 0  # results up to here are safe ...
-        self.confirm_due = False  # ... and it will be told with its next inputs, or by a timer
+        self.confirm_due = False  # ... and it will be told with its next inputs, or by a timer ...
+        self.confirm_timed = False  # ... that runs
         self.durable = False  # had results of durable calls: confirmations wait for commits
         self.solo = (
             False  # runs an input that crashed a worker before: nothing else may be beside it
