@@ -61,9 +61,12 @@ def waits_for(t: Tables, pool: Pool) -> str:
 
 def set_aside(t: Tables, pool: Pool) -> tuple[str, ...]:
     """Return the GPUs for one more worker of a pool that there is room for."""
+    wanted = pool.definition.resources.gpus
+    if not wanted:
+        return ()
     taken = {gpu for worker in holders(t) for gpu in worker.gpus}
     free = [gpu for gpu in t.limits.gpus if gpu not in taken]
-    return tuple(free[: pool.definition.resources.gpus or 0])
+    return tuple(free[:wanted])
 
 
 def _needs(t: Tables, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:
