@@ -218,6 +218,16 @@ class Places:
         """Logs of the hub and stderr of workers."""
         return self.home / "logs"
 
+    @property
+    def hub_log(self) -> Path:
+        """What an embedded hub says of itself."""
+        return self.logs / "hub.log"
+
+    @property
+    def web_log(self) -> Path:
+        """What the process that answers HTTP says of itself."""
+        return self.logs / "web.log"
+
 
 def _private_directory(path: Path) -> None:
     try:

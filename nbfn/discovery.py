@@ -57,7 +57,7 @@ def start(places: Places) -> subprocess.Popen[bytes]:
     places.create()
     environment = os.environ | {"NBFN_HOME": str(places.home)}
     environment.pop("NBFN_HUB", None)
-    with (places.logs / "hub.log").open("ab") as log:
+    with places.hub_log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "nbfn", "hub", "start", "--embedded"],
             stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ class Finder:
         if code <= 0:
             return  # another hub was first, or it was killed
         self._failures += 1
-        log = self._places.logs / "hub.log"
+        log = self._places.hub_log
         with contextlib.suppress(OSError):
             last = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
             self.reason = f"The hub stopped at once (exit {code}): {''.join(last)} See {log}."

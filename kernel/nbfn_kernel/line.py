@@ -43,6 +43,8 @@ GATHER, GATHER_FIRST = 0.005, 0.001
 MAX_RESULTS, MAX_BYTES = 256, 1024 * 1024
 #: Seconds between looks at what C code and subprocesses wrote, while an input runs.
 LOOK = 0.1
+#: Seconds between looks at how long these files of a worker without inputs have become.
+LOOK_AT_LOGS = 30.0
 #: Seconds a worker has to end by itself when nobody wants it any more, and one with exit hooks.
 END_WITHIN, HOOKS_WITHIN = 1.0, 30.0
 #: Seconds the hub has for the last confirmations.
@@ -89,6 +91,7 @@ class Line:
         self._number = 0
         self._due = math.inf  # when the outbox is to be sent
         self._sent = 0.0  # when it was
+        self._logs_due = time.monotonic() + LOOK_AT_LOGS
         self._last_lease = 0
         self._overdue = 0  # the lease that was told of its timeout
         self._deadline = time.monotonic() + hub_grace  # to have a hub
@@ -140,20 +143,22 @@ class Line:
             self._due = max(self._sent + GATHER, now + GATHER_FIRST)
         if self._unfinished:
             self._check_timeout(now)
+        if now >= self._logs_due:
+            if not self._unfinished:  # what an input wrote is read first
+                self._spill.cut()
+            self._logs_due = now + LOOK_AT_LOGS
         if self._closing:
             self._say_goodbye()
         elif now >= self._deadline:
             self._give_up(now)
 
-    def _wait_for(self, now: float) -> float | None:
-        until = min(self._due, self._deadline)
+    def _wait_for(self, now: float) -> float:
+        until = min(self._due, self._deadline, self._logs_due)
         if self._unfinished:
             until = min(until, now + LOOK)
             if runs := self._runner.current:
                 over = self._runner.started + self._timeout
                 until = min(until, over if runs != self._overdue else math.inf)
-        if until == math.inf:
-            return None
         return max(0.0, math.ceil((until - now) * 1000) / 1000)  # whole milliseconds, never too few
 
     # --- the connection ---

@@ -219,7 +219,7 @@ class Spill:
         self._flush_c = ctypes.CDLL(None).fflush if self._offsets else None
 
     def take(self) -> list[tuple[str, str]]:
-        """Return the new text as (channel, text), and keep the files small."""
+        """Return the new text as (channel, text)."""
         if self._flush_c is None:
             return []
         self._flush_c(None)  # C's own buffers: a file is not flushed line by line
@@ -238,8 +238,14 @@ class Spill:
                     text += f"\n[nbfn: {size - offset - CHUNK} bytes are passed over here]\n"
                 found.append(("stdout" if descriptor == 1 else "stderr", text))
                 offset = size
-            if size > MAX_LOG:
-                os.ftruncate(descriptor, 0)
-                offset = 0
             self._offsets[descriptor] = offset
+        self.cut()
         return found
+
+    def cut(self) -> None:
+        """Keep the files small, also of what nobody reads: that of threads and subprocesses between inputs."""
+        for descriptor in self._offsets:
+            with contextlib.suppress(OSError):  # user code closed it
+                if os.fstat(descriptor).st_size > MAX_LOG:
+                    os.ftruncate(descriptor, 0)
+                    self._offsets[descriptor] = 0

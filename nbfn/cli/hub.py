@@ -69,7 +69,7 @@ def _stop() -> int:
     while is_running(Places.of()):
         if time.monotonic() > ends:
             click.echo(
-                f"The hub has not ended within {STOP_WITHIN:.0f} s; see {Places.of().logs / 'hub.log'}."
+                f"The hub has not ended within {STOP_WITHIN:.0f} s; see {Places.of().hub_log}."
             )
             return 1
         time.sleep(0.02)

@@ -27,6 +27,7 @@ from nbfn.hub.store import Store
 from nbfn.hub.tables import SPAWNS_KEPT, Limits
 from nbfn.hub.web import GatewayProcess
 from nbfn.launch import base
+from nbfn.logfile import LogFile
 from nbfn.wire import messages as m
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Router
@@ -45,7 +46,9 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[LogFile(Places.of().hub_log)],
     )
     try:
         return _serve(embedded=arguments.embedded)

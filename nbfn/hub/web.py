@@ -135,7 +135,7 @@ class GatewayProcess:
         environment = os.environ | {"NBFN_HOME": str(self._places.home)}
         environment.pop("NBFN_HUB", None)
         numbers = (listener.fileno(), theirs)
-        with (self._places.logs / "web.log").open("ab") as log:
+        with self._places.web_log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "nbfn.web", *map(str, numbers)],
                 stdin=subprocess.DEVNULL,

@@ -22,8 +22,10 @@ from nbfn.launch import devices, processes
 from nbfn.launch.base import Capacity, Exit, Failed, Ref, Report, Started, WorkerSpec
 from nbfn.launch.plain import Plain, python_path
 
-#: Logs of workers that did not end well are kept; the oldest above this number go.
+#: Logs of workers and fork servers that did not end well are kept; the oldest above this number go.
 MAX_LOGS = 100
+#: Such ends after which the logs are counted again.
+COUNT_LOGS_AFTER = 20
 #: Marks all that descends from one fork server, so that it can be found when the server is gone.
 MARK = "NBFN_FORKSERVER"
 
@@ -48,7 +50,8 @@ class LocalLauncher:
         self._by_descriptor: dict[int, _Server | Plain] = {}
         self._where: dict[str, _Server | Plain] = {}  # by worker
         self._reports: list[Report] = []
-        _prune(places.logs)
+        self._ill = 0  # workers that did not end well, since their logs were counted
+        _prune(places.logs, begun=True)
         _kill_leftovers(places.home)
 
     def submit(self, spec: WorkerSpec) -> Ref:
@@ -88,6 +91,12 @@ class LocalLauncher:
         for report in (reports := self._reports):
             if isinstance(report, Exit | Failed):
                 self._where.pop(report.worker, None)
+                self._ill += (
+                    isinstance(report, Exit) and not report.ordered and report.exit_code != 0
+                )
+        if self._ill >= COUNT_LOGS_AFTER:
+            self._ill = 0
+            _prune(self._places.logs)
         self._reports = []
         return reports
 
@@ -288,11 +297,17 @@ def _find_workers(logs: Path) -> list[Ref]:
             continue
         if parent is None or parent.name != processes.FORK_SERVER:
             continue
-        with contextlib.suppress(OSError):
-            log = Path(f"/proc/{process.pid}/fd/2").readlink()
-            if log.parent == logs and log.suffix == ".err":
-                found.append(Ref(log.stem, process.pid))
+        log = _log_of(process.pid)
+        if log.parent == logs and log.suffix == ".err":
+            found.append(Ref(log.stem, process.pid))
     return found
+
+
+def _log_of(pid: int) -> Path:
+    """Return what a process has as its standard error."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/fd/2").readlink()
+    return Path()
 
 
 def _kill_leftovers(home: Path) -> None:
@@ -307,11 +322,17 @@ def _kill_leftovers(home: Path) -> None:
             processes.kill(pid)
 
 
-def _prune(logs: Path) -> None:
+def _prune(logs: Path, *, begun: bool = False) -> None:
+    """Delete the oldest logs of what has ended; at the ``begun`` of a hub the empty ones of fork servers, too."""
+    kinds = (processes.WORKER, processes.FORK_SERVER)
+    table = processes.processes().values()
+    used = {_log_of(process.pid).stem for process in table if process.name in kinds}
     with contextlib.suppress(OSError):
-        found = sorted(logs.glob("wk-*.*"), key=lambda path: path.stat().st_mtime)[:-MAX_LOGS]
-        for path in (
-            *found,
-            *(log for log in logs.glob("forkserver-*.log") if not log.stat().st_size),
-        ):
+        found = [*logs.glob("wk-*.*"), *logs.glob("forkserver-*.log")]
+        ended = [path for path in found if path.stem not in used]
+        ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        telling = [
+            path for path in ended if not begun or path.suffix != ".log" or path.stat().st_size
+        ]
+        for path in {*ended} - {*telling[:MAX_LOGS]}:
             path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nbfn.address import Address
 from nbfn.config import Places
+from nbfn.logfile import LogFile
 from nbfn.observe import CallView, TextSink, set_observer
 from nbfn.session import Session
 from nbfn.web.gateway import Gateway
@@ -81,7 +82,9 @@ class Protocol(H11Protocol):
 def main() -> None:
     """Serve until the hub ends."""
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[LogFile(Places.of().web_log)],
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # below that it logs paths: tokens
     listener, alive = map(int, sys.argv[1:3])

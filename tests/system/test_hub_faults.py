@@ -14,6 +14,7 @@ from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.discovery import is_running, read_connection_file
 from nbfn.exception import ConnectionError, WorkerCrashed
+from nbfn.logfile import LARGEST
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -109,3 +110,11 @@ def test_f28_a_database_that_is_none_is_told_in_one_sentence(home: Path, rubbish
     assert "nbfn.db cannot be read" in log
     assert "Traceback" not in log
     assert places.database.read_bytes() == rubbish, "it is left for whoever can read it"
+
+
+def test_a_large_log_of_hubs_before_is_set_aside(home: Path) -> None:
+    places = Places.of().create()
+    places.hub_log.write_bytes(b"." * LARGEST)
+    Client.attach()
+    wait_until(lambda: places.hub_log.stat().st_size < 10_000)
+    assert places.hub_log.with_name("hub.log.1").stat().st_size > LARGEST

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +116,15 @@ def test_figures_left_open_arrive_before_the_result(hub: FakeHub, worker: str) -
         ]
         assert len(shown) == 1
         assert shown[0]["data"]["image/png"].startswith("iVBOR")
+
+
+def test_the_log_of_a_worker_without_inputs_stays_small(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom nbfn_kernel import streams\nstreams.MAX_LOG = 10\nspill = streams.Spill()\n"
+        "os.write(1, b'x' * 8)\nspill.cut()\nos.write(1, b'y' * 8)\nspill.cut()\n"
+        "os.write(1, b'after')\nassert spill.take() == [('stdout', 'after')]"
+    )
+    path = tmp_path / "worker.out"
+    with path.open("a+") as log:
+        done = subprocess.run([sys.executable, "-c", code], stdout=log, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr, path.read_text()) == (0, b"", "after")
