@@ -157,9 +157,7 @@ def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:
     for captured, kind, value in snapshot.found:
         if kind in ("module", *HANDLES):
             continue
-        if (where := culprit.path(captured, value)) is not None:
-            return (
-                f"Function {name!r} uses {where}, which cannot be pickled. Open it inside the function, or once "
-                "in each worker (@nbfn.enter() of a class), or pass what is needed to open it."
-            )
+        if (held := culprit.find(captured, value)) is not None:
+            once = "In a class, @nbfn.enter() makes it once in each worker."
+            return f"Function {name!r} uses {held.where}, which cannot be pickled. {held.remedy} {once}"
     return f"Function {name!r} cannot be pickled: {error}"

@@ -5,17 +5,31 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbfn import pickler
 from nbfn.snapshot import type_name
 
 #: Steps into a value, and parts of one value, that are looked at: an error may take a moment, not a minute.
 DEEPEST, WIDEST = 12, 1000
+#: What to do about most things that cannot be pickled: connections, files, handles.
+OPEN_IT = "Open it inside the function, or pass what is needed to open it."
 
 
-def path(name: str, value: Any) -> str | None:
-    """Return where the innermost thing is that refuses, and its type; None if the value can be pickled.
+class Culprit(NamedTuple):
+    """What refuses to be pickled.
+
+    Args:
+        where: The way to it from the value that it is in, and its type.
+        remedy: What to do instead.
+    """
+
+    where: str
+    remedy: str
+
+
+def find(name: str, value: Any) -> Culprit | None:
+    """Return the innermost thing that refuses; None if the value can be pickled.
 
     Args:
         name: What the value is called.
@@ -23,7 +37,7 @@ def path(name: str, value: Any) -> str | None:
 
     Examples:
         >>> import threading
-        >>> path("settings", {"db": [1, threading.Lock()]})
+        >>> find("settings", {"db": [1, threading.Lock()]}).where
         "settings['db'][1] → _thread.lock"
     """
     if _fits(value):
@@ -37,7 +51,15 @@ def path(name: str, value: Any) -> str | None:
                 break
         else:
             break
-    return f"{name} → {type_name(value)}"
+    return Culprit(f"{name} → {type_name(value)}", _remedy(value))
+
+
+def _remedy(value: Any) -> str:
+    if isinstance(value, Iterator):
+        return "Pass a list of what it yields, or map over it."
+    if type(value).__module__ in {"_thread", "threading", "multiprocessing.synchronize"}:
+        return "Make it inside the function: workers share no memory."
+    return OPEN_IT
 
 
 def _fits(value: Any) -> bool:

@@ -194,12 +194,11 @@ class Live:
             try:
                 self.client.carrier.discard(self.client.carrier.dump(value))
             except SerializationError as why:
-                what = _innermost(str(why)) or type_name(value)
-                if where := culprit.path(name, value):
-                    what = where.removeprefix(f"{name} → ")
+                what, remedy = _innermost(str(why)) or type_name(value), culprit.OPEN_IT
+                if found := culprit.find(name, value):
+                    what, remedy = found.where.removeprefix(f"{name} → "), found.remedy
                 return SerializationError(
-                    f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). "
-                    "Open it inside the function, or pass what is needed to open it."
+                    f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). {remedy}"
                 )
         return error
 

@@ -57,4 +57,21 @@ def _loop() -> list[Any]:
     ids=lambda value: str(value)[:20] if isinstance(value, str) else type(value).__name__,
 )
 def test_the_path_leads_to_the_innermost_thing_that_refuses(value: Any, says: str | None) -> None:
-    assert culprit.path("df", value) == says
+    found = culprit.find("df", value)
+    assert (found and found.where) == says
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ((n for n in range(3)), "Pass a list"),
+        ({"rows": map(str, [lambda: 0, sqlite3.connect(":memory:")])}, "Pass a list"),
+        (threading.Lock(), "Make it inside"),
+        (Frame(conn=sqlite3.connect(":memory:")), "Open it inside"),
+    ],
+    ids=["generator", "iterator", "lock", "connection"],
+)
+def test_the_remedy_suits_what_refuses(value: Any, says: str) -> None:
+    found = culprit.find("df", value)
+    assert found is not None
+    assert found.remedy.startswith(says)
