@@ -222,6 +222,14 @@ def not_called(name: str, url: str | None, how: str) -> InvalidError:
     )
 
 
+def no_variants(name: str) -> InvalidError:
+    """Return what to raise where a variant of a web endpoint is wanted: nothing would ever be asked of it."""
+    return InvalidError(
+        f"{name!r} is a web endpoint and has no variants: requests come to its one URL. "
+        "Give these options to the decorator, or make another Function of the same code."
+    )
+
+
 def _factory(
     kind: str,
     what: str,

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
-from nbfn import marks
+from nbfn import endpoint, marks
 from nbfn.autoscaled import Autoscaled
 from nbfn.calling import Calling
 from nbfn.client import Client
@@ -21,7 +21,7 @@ from nbfn.options import Options
 from nbfn.origin import Origin, Written, by_name
 from nbfn.sync import Blocking, blocking, run
 from nbfn.types import FunctionOrigin
-from nbfn.varied import varied, written
+from nbfn.varied import has_options, varied, written
 from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
 
@@ -224,6 +224,8 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
             raise InvalidError(
                 f"{self!r} is a method: make the variant of its class, Cls.with_options(...)."
             )
+        if self._options.endpoint is not None:
+            raise endpoint.no_variants(self._name)
         if changes.batching is not None and self._raw is not None:
             marks.check_batched(self._raw)
         made = self._make(self._name, varied(self._origin, changes, shown))
@@ -275,13 +277,17 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         """Return the URL of a web endpoint, None for other Functions.
 
         Raises:
+            InvalidError: If it is a method of a variant: requests come to its class.
             NotFoundError: If it was looked up by a name that is not deployed.
             ConnectionError: If no hub answers.
         """
         __tracebackhide__ = True
         if self._raw is not None and self._options.endpoint is None:
             return None
-        return (await self._live()).info.web_url or None
+        info = (await self._live()).info
+        if info.endpoint is not None and has_options(self._origin):
+            raise endpoint.no_variants(f"{self._origin.name}.{self._method}")
+        return info.web_url or None
 
     @property
     def logs(self) -> LogsManager:

@@ -14,6 +14,7 @@ import msgspec
 
 from nbfn.client import Client
 from nbfn.definition import Live
+from nbfn.endpoint import no_variants
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.origin import Elsewhere, Origin, Written, by_id
 from nbfn.parameters import check_size, encoded, only_keywords
@@ -136,6 +137,8 @@ class Varied(Origin):
             shown += said
         if changes == Variant():
             return base
+        if base.info.endpoint is not None:
+            raise no_variants(base.info.name)
         variant = await self.base.bind(base, changes, shown)
         info = msgspec.structs.replace(base.info, id=variant, name=base.info.name + shown)
         return dataclasses.replace(base, info=info, views={})
@@ -157,6 +160,11 @@ def written(origin: Origin) -> Written:
     found = root(origin)
     assert isinstance(found, Written)
     return found
+
+
+def has_options(origin: Origin) -> bool:
+    """Return whether an origin is a variant with other options, not only another object of a class."""
+    return isinstance(origin, Varied) and origin.changes != Variant()
 
 
 def travelled(origin: Origin) -> bool:

@@ -20,6 +20,7 @@ from nbfn.exception import ExecutionError
 from nbfn.wire import web
 from nbfn.wire.messages import Endpoint, Payload
 from nbfn.wire.web import Event
+from nbfn_kernel.handlers import Handlers, handlers, note_threads, noted_wsgi
 from nbfn_kernel.inbox import Inbox, inbox
 
 Scope = dict[str, Any]
@@ -33,6 +34,8 @@ WSGI_THREADS = 10
 LOOK = 0.02
 #: Seconds an app has to end a request by itself once it can know that its client is gone.
 LEAVE_GRACE = 2.0
+#: Seconds that plain functions have to end when their request is told to stop.
+STOP_GRACE = 1.0
 #: Seconds an app's shutdown may take.
 SHUTDOWN = 10.0
 
@@ -47,6 +50,8 @@ class Web:
     """
 
     def __init__(self, name: str, endpoint: Endpoint, function: Callable[..., Any]) -> None:
+        #: Ends the worker: set by who has others do what it leaves.
+        self.leave: Callable[[], object] = lambda: None
         self._name = name
         self._endpoint = endpoint
         self._function = function
@@ -60,6 +65,7 @@ class Web:
             ExecutionError: If what it needs is not there.
             Exception: What the user's code raised.
         """
+        note_threads()
         self._app = _MAKERS[self._endpoint.kind](self._name, self._endpoint, self._function)
 
     async def start(self) -> None:
@@ -78,7 +84,13 @@ class Web:
             await self._lifespan.stop()
 
     async def serve(self, data: bytes) -> AsyncIterator[Payload]:
-        """Answer one request: yield what the app sends, in bundles."""
+        """Answer one request: yield what the app sends, in bundles.
+
+        When it is told to stop, so are plain functions that work for it in threads. One that does not hear
+        of it goes with its worker.
+        """
+        at_work = Handlers()
+        handlers.set(at_work)
         request = web.unpack_request(data)
         exchange = _Exchange(request)
         assert self._app is not None
@@ -92,6 +104,11 @@ class Web:
             await asyncio.wait([running])
             if not running.cancelled():
                 running.result()
+        except (asyncio.CancelledError, GeneratorExit):
+            running.cancel()
+            if not await at_work.interrupt(STOP_GRACE):
+                self.leave()
+            raise
         finally:
             running.cancel()
             leaving.cancel()
@@ -319,7 +336,7 @@ def _wsgi(name: str, _endpoint: Endpoint, function: Callable[..., Any]) -> App:
     app = function()
     if not callable(app):
         raise ExecutionError(f"{name!r} returned {type(app).__name__!r}, which is not a WSGI app.")
-    bridge = a2wsgi.WSGIMiddleware(app, workers=WSGI_THREADS)
+    bridge = a2wsgi.WSGIMiddleware(noted_wsgi(app), workers=WSGI_THREADS)
 
     async def http_only(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -104,6 +104,7 @@ class Crew:
         self._stopping = False
         self._disowned = False
         self._over = loop.create_future()
+        service.on_stuck(self._leave)
 
     # --- called by any thread, and by signal handlers ---
 

@@ -98,6 +98,11 @@ class Service:
         self._webs.append(served)
         return Target(name, served.serve, is_generator=True, is_async=True)
 
+    def on_stuck(self, leave: Callable[[], object]) -> None:
+        """Have ``leave`` called when a request was told to stop and something of it goes on."""
+        for served in self._webs:
+            served.leave = leave
+
     def start(self, run: Run) -> None:
         """Be ready for inputs.
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -659,6 +660,8 @@ def test_a_deployed_endpoint_is_found_by_name_with_its_url() -> None:
     assert httpx.get(url_of(found), params={"item": "pen"}, timeout=COLD).json() == "PEN"
     with pytest.raises(NotFoundError):
         nbfn.Function.from_name("Shop_2", "nothing").get_web_url()
+    with pytest.raises(InvalidError, match="'Price_Of' is a web endpoint and has no variants"):
+        found.with_options(timeout=5).get_web_url()
 
 
 def test_a_label_belongs_to_one_endpoint() -> None:
@@ -765,6 +768,55 @@ def test_an_endpoint_that_takes_too_long_is_a_504() -> None:
         await asyncio.Event().wait()
 
     assert httpx.get(url_of(slow), timeout=COLD).status_code == 504
+
+
+def work_on(path: Path, stuck: bool) -> None:
+    """Note who is at work, and go on for ever; ``stuck``: where nothing is heard of what Python raises."""
+    with (path / "pids").open("a") as pids:
+        pids.write(f"{os.getpid()}\n")
+    (path / "runs").touch()
+    try:
+        while not (stuck and time.sleep(300)):
+            time.sleep(0.005)
+    finally:
+        (path / "runs").unlink()
+
+
+@app.function(timeout=0.3, startup_timeout=30)
+@nbfn.fastapi_endpoint()
+def plain_handler(path: Path, stuck: bool) -> None:
+    work_on(path, stuck)
+
+
+@app.function(timeout=0.3, startup_timeout=30)
+@nbfn.wsgi_app()
+def plain_site() -> Any:
+    from urllib.parse import parse_qsl
+
+    def answer(environ: Any, start_response: Any) -> Iterator[bytes]:
+        asked = dict(parse_qsl(environ["QUERY_STRING"]))
+        work_on(Path(asked["path"]), asked["stuck"] == "true")
+        yield b""
+
+    return answer
+
+
+@pytest.mark.parametrize("handler", [plain_handler, plain_site])
+def test_a_plain_handler_is_interrupted_at_its_timeout_or_its_worker_ends(
+    handler: Any, tmp_path: Path
+) -> None:
+    def ask(*, stuck: bool) -> int:
+        asked = {"path": str(tmp_path), "stuck": "true" if stuck else "false"}
+        assert httpx.get(url_of(handler), params=asked, timeout=COLD).status_code == 504
+        return int((tmp_path / "pids").read_text().splitlines()[-1])
+
+    first = ask(stuck=False)
+    assert not (tmp_path / "runs").exists()
+    assert ask(stuck=False) == first
+    assert not (tmp_path / "runs").exists()
+    assert ask(stuck=True) == first
+    wait_until(lambda: not Path(f"/proc/{first}").exists())
+    assert ask(stuck=False) != first
 
 
 def test_an_unknown_label_is_a_404() -> None:
@@ -923,3 +975,16 @@ def test_batches_and_schedules_are_refused() -> None:
 def test_custom_domains_say_that_they_have_no_effect() -> None:
     with pytest.warns(UserWarning, match="custom_domains"):
         nbfn.fastapi_endpoint(custom_domains=["example.org"])
+
+
+def test_a_web_endpoint_has_no_variants_since_it_has_one_url() -> None:
+    with pytest.raises(InvalidError, match="'greet' is a web endpoint and has no variants"):
+        greet.with_options(timeout=5)
+    with pytest.raises(InvalidError, match="'greet' is a web endpoint and has no variants"):
+        greet.with_concurrency(max_inputs=2)
+    variant = Model.with_options(timeout=5)(name="a")
+    assert variant.pid.remote() != Model(name="a").pid.remote()
+    with pytest.raises(
+        InvalidError, match=r"'Model\.predict' is a web endpoint and has no variants"
+    ):
+        variant.predict.get_web_url()
