@@ -59,6 +59,8 @@ def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Base
         error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
     if output.worker:
         times = f", attempt {output.attempt}" if output.attempt > 1 else ""
+        # What was lost with its worker was tried again besides.
+        times += f" of {output.attempts}" if times and output.attempts >= output.attempt else ""
         which = f"{call_id}[{output.index}]" if output.index else call_id
         error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({which})")
     return error

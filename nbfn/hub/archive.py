@@ -53,6 +53,7 @@ class _Outcome(msgspec.Struct, array_like=True):
     duration: float
     worker: str
     attempt: int
+    attempts: int = 0
 
 
 _outcome = msgspec.msgpack.Decoder(_Outcome)
@@ -168,7 +169,7 @@ class Archive:
                 spent.append(_payload.decode(row[0]))
             execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
             fields = (outcome.index, outcome.status, outcome.payload, outcome.fault)
-            made_by = (outcome.duration, outcome.worker, outcome.attempt)
+            made_by = (outcome.duration, outcome.worker, outcome.attempt, outcome.attempts)
             blob = _encode(_Outcome(*fields, *made_by))
             execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", (*key, blob))
         return spent
@@ -269,8 +270,7 @@ class Archive:
         )
         decoded = (_outcome.decode(row[0]) for row in rows)
         return [
-            Outcome(o.index, o.status, o.payload, o.fault, o.duration, o.worker, o.attempt)
-            for o in decoded
+            Outcome(*(getattr(row, name) for name in _Outcome.__struct_fields__)) for row in decoded
         ]
 
     def input(self, wanted: LoadInput) -> StoredInput:

@@ -36,6 +36,7 @@ class Outcome(Struct, frozen=True, gc=False):
     duration: float = 0.0
     worker: str = ""
     attempt: int = 1
+    attempts: int = 0  # how many its Function's retries allow; said of failures only
 
 
 class Grant(Struct, frozen=True, gc=False):

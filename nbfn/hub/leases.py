@@ -95,7 +95,14 @@ def _judge(
     if status in _RETRIED and retry(t, item):
         t.emit(Discard(payload))
         return None
-    return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
+    return Outcome(
+        *(item.index, status, payload, None, duration, worker.id, item.attempt, attempts(item))
+    )
+
+
+def attempts(item: Input) -> int:
+    """Return how often an input's own code may fail."""
+    return item.call.pool.definition.retries.max_retries + 1
 
 
 def retry(t: Tables, item: Input) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal as signals
 
 from nbfn.hub import journal, leases, outcomes
-from nbfn.hub.effects import Fault, Outcome
+from nbfn.hub.effects import DeliverEmission, Fault, Outcome
 from nbfn.hub.events import WorkerExited
 from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
 from nbfn.types import InputStatus
@@ -20,6 +20,8 @@ from nbfn.types import InputStatus
 MAX_LOSSES = 8
 #: Times an input is run again after a worker died under it.
 CRASH_BUDGET = 1
+#: Bytes of a megabyte, and how many of these are a gigabyte.
+MEBIBYTE, KILO = 2**20, 1024
 
 
 def lose_all(t: Tables, worker: Worker, *, count: bool = True) -> None:
@@ -120,6 +122,7 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
             return
         item.crashes += 1
         if item.crashes <= CRASH_BUDGET:
+            _tell_loss(t, item, worker, event)
             leases.requeue(t, item)
             return
         fault = (
@@ -130,27 +133,48 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
         _end(t, item, worker, InputStatus.INTERNAL_FAILURE, fault)
 
 
+def _tell_loss(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
+    """Have whoever listens read, as if the input had written it, what it died of and that it runs again."""
+    name = item.call.pool.record.name
+    which = name if item.call.total == 1 else f"{name}[{item.index}]"
+    text = f"{which} lost: {how(event)}{peak(event)}; attempt {item.attempt + 1} runs alone\n"
+    for client in outcomes.listeners(t, item.call):
+        about = (client, item.call.id, item.index, item.attempt)
+        t.emit(DeliverEmission(*about, "stderr", text.encode(), worker.id))
+
+
 def _end(
     t: Tables, item: Input, worker: Worker, status: InputStatus, fault: Fault, took: float = 0.0
 ) -> None:
-    outcome = Outcome(item.index, int(status), None, fault, took, worker.id, item.attempt)
+    outcome = Outcome(
+        *(item.index, int(status), None, fault, took),
+        *(worker.id, item.attempt, leases.attempts(item)),
+    )
     outcomes.finish(t, item.call, [outcome])
 
 
 def crash_message(pool: Pool, event: WorkerExited) -> str:
     """Return the sentence about a worker that died."""
-    peak = f", peak memory {event.memory_peak / 2**20:.0f} MB" if event.memory_peak else ""
     tail = f"\nThe last lines it wrote to stderr:\n{event.stderr}" if event.stderr else ""
     return (
-        f"The worker process died while running {pool.record.name!r} ({how(event)}{peak}); "
+        f"The worker process died while running {pool.record.name!r} ({how(event)}{peak(event)}); "
         f"a second try alone on a fresh worker ended the same way.{tail}"
     )
+
+
+def peak(event: WorkerExited) -> str:
+    """Return how much memory a process held at most, where that is known."""
+    if not event.memory_peak:
+        return ""
+    megabytes = event.memory_peak / MEBIBYTE
+    shown = f"{megabytes:.0f} MB" if megabytes < KILO else f"{megabytes / KILO:.1f} GB"
+    return f", peak memory {shown}"
 
 
 def how(event: WorkerExited) -> str:
     """Return in a few words how a process ended."""
     if event.memory_limit:
-        return f"out of memory (limit {event.memory_limit / 2**20:.0f} MB)"
+        return f"out of memory (limit {event.memory_limit / MEBIBYTE:.0f} MB)"
     if event.signal is None:
         known = event.exit_code is not None
         return (

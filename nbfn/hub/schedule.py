@@ -51,6 +51,11 @@ class Turns(Generic[C, I]):
         self._calls: deque[C] = deque()
         self.count = 0
 
+    @property
+    def calls(self) -> tuple[C, ...]:
+        """The calls that have inputs here."""
+        return tuple(self._calls)
+
     def push(self, item: I, *, front: bool = False) -> None:
         """Queue an input."""
         call = item.call

@@ -83,10 +83,14 @@ def resize(t: Tables, pool: Pool) -> None:
     while have < want and supply.bind_blank(t, pool):
         have += 1
     _note_short(t, pool, admission.fitting(t, pool, max(0, want - have)))
-    pool.waiting_for = ""
+    said, pool.waiting_for = pool.waiting_for, ""
     if pool.asks:
         _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")
     _explain(t, pool, load, settings)
+    if pool.waiting_for != said:
+        for turns in (pool.turns, *pool.batches.values()):
+            for call in turns.calls:
+                outcomes.tell_progress(t, call)
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
     if pool.retired and not pool.workers and not pool.backlog and not _called(t, pool):

@@ -183,7 +183,9 @@ def parts(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
 
 def _output(o: Outcome) -> m.Output:
     fault = m.Fault(*o.fault) if o.fault is not None else None
-    return m.Output(o.index, o.status, o.payload, fault, o.duration, o.worker, o.attempt)
+    return m.Output(
+        *(o.index, o.status, o.payload, fault, o.duration, o.worker, o.attempt, o.attempts)
+    )
 
 
 def _run(x: effects.RunInputs) -> tuple[str, Message]:

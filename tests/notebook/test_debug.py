@@ -31,6 +31,18 @@ def test_an_error_shows_the_users_frames_only_and_where_it_was(one_kernel: Run) 
     assert re.search(r"divide ran on wk-\w+… \(fc-\w{22}\)", failed.error)
 
 
+def test_the_last_line_says_where_it_ran_and_at_which_attempt(one_kernel: Run) -> None:
+    _, failed = one_kernel(
+        "%%remote --quiet\nimport nbfn\napp = nbfn.App('debug')\n"
+        "@app.function(retries=nbfn.Retries(max_retries=2, initial_delay=0))\n"
+        "def never(): raise ValueError('no')",
+        "never.remote()",
+    )
+    assert re.fullmatch(
+        r"never ran on wk-\w+…, attempt 3 of 3 \(fc-\w{22}\)", failed.error.splitlines()[-1]
+    )
+
+
 def test_the_lines_shown_are_those_that_ran_after_the_cell_was_edited(one_kernel: Run) -> None:
     edited = (
         "%%remote --quiet --app debug\n\n\ndef divide(x):\n    # all new\n    return 'edited'\n"

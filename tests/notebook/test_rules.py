@@ -22,18 +22,8 @@ OPEN: list[str] = [
     "`--cpu --memory --gpu --warm --max --buffer --idle --concurr",
     "Variables in the line are not expanded",
     "A module beside the notebook counts as code: when its file c",
-    "... with a last line that says where and at which attempt",
     "A map that is dropped unused warns",
     "`%remote connect URL` and `disconnect` choose a hub",
-    "... spawned and `--bg` calls go on; what a cell waited for i",
-    'Hub killed: "hub restarting" meanwhile; none lost, none coun',
-    "Hub gone for long: `.remote` waits `connect_timeout`, then s",
-    "Worker killed: the row says how, the peak, and the next atte",
-    'Function redefined during a map: "running on v4, v5 exists",',
-    "Nothing can run it: it says what it waits for, and stays que",
-    "What no machine can hold is refused with numbers",
-    "Another Python: an error that names both, nothing is sent",
-    "Queue full: the submit is refused with numbers",
     "Disk full: the submit is refused with numbers, accepted work",
 ]
 

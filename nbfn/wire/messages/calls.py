@@ -24,6 +24,7 @@ class Output(Data):
     duration: float = 0.0
     worker: str = ""
     attempt: int = 1
+    attempts: int = 0  # how many its Function's retries allow; said of failures only
 
 
 class PutCall(Message):

@@ -267,3 +267,15 @@ def test_workers_that_die_together_while_they_start_are_one_failure() -> None:
     world.wait(1.1)
     world.settle()
     assert {o.status for o in world.outcomes.values()} == {InputStatus.SUCCESS}
+
+
+def test_who_waits_is_told_for_what_when_that_comes_to_be_known() -> None:
+    world = World(memory=100)
+    f = world.register(max_containers=1, **needs(memory=60))
+    g = world.register("g", max_containers=1, **needs(memory=60))
+    world.call("fc-1", f, 1, durable=True)
+    world.up()
+    world.call("fc-2", g, 1, durable=True)
+    world.wait(1.0)
+    told = [x for x in world.told if isinstance(x, fx.TellProgress) and x.call == "fc-2"]
+    assert "memory" in told[-1].waiting_for

@@ -1,0 +1,44 @@
+"""What is told of an input whose worker died."""
+
+from __future__ import annotations
+
+from nbfn.hub import effects as fx
+from nbfn.hub import losses
+from nbfn.hub.events import WorkerExited
+
+from .world import World
+
+
+def test_who_listens_reads_what_it_died_of_and_that_it_runs_again() -> None:
+    world = World()
+    world.call("fc-1", world.register(max_containers=1), 2)
+    world.up()
+    world.exit(world.busy()[0].name, signal=9)
+    said = [x for x in world.told if isinstance(x, fx.DeliverEmission)]
+    assert [(x.client, x.call, x.channel) for x in said] == [("cl-1", "fc-1", "stderr")]
+    assert said[0].data.startswith(b"f[0] lost: killed by signal 9, SIGKILL")
+    assert said[0].data.endswith(b"; attempt 2 runs alone\n")
+    world.up()
+    world.exit(world.busy()[0].name, signal=9)  # the second time it is the outcome that says so
+    assert len([x for x in world.told if isinstance(x, fx.DeliverEmission)]) == 1
+    assert world.outcomes["fc-1", 0].fault is not None
+
+
+def test_a_peak_is_in_megabytes_and_above_in_gigabytes() -> None:
+    died = WorkerExited("wk-1", None, 9, 1, memory_peak=int(7.9 * 2**30))
+    assert losses.peak(died) == ", peak memory 7.9 GB"
+    assert losses.peak(WorkerExited("wk-1", None, 9, 1, memory_peak=80 * 2**20)) == (
+        ", peak memory 80 MB"
+    )
+    assert losses.peak(WorkerExited("wk-1", None, 9, 1)) == ""
+
+
+def test_a_failure_says_how_many_attempts_there_are() -> None:
+    world = World()
+    world.call("fc-1", world.register(retries=1), 1)
+    for _ in range(2):
+        world.up()
+        world.finish(world.busy()[0].name, status=2)
+        world.wait(2.0)
+    [outcome] = world.outcomes.values()
+    assert (outcome.attempt, outcome.attempts) == (2, 2)
