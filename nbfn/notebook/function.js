@@ -1,31 +1,6 @@
-// The card of a Function: its pool's stepper, a form to call it, its import.
-// Text from users goes through textContent only.
+// The card of a Function or class: its pool's stepper, a form to call it, its import.
 
-function element(tag, className, parent, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = `jp-nbfn-function-${className}`;
-  if (text !== undefined) node.textContent = text;
-  if (parent) parent.appendChild(node);
-  return node;
-}
-
-function pressable(parent, label, act) {
-  const button = element("button", "button", parent, label);
-  button.type = "button";
-  button.addEventListener("click", () => act(button));
-  return button;
-}
-
-async function copy(button, text) {
-  const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Not allowed here";
-  }
-  setTimeout(() => { button.textContent = label; }, 1500);
-}
+const { element, pressable } = maker("function");
 
 /** The kind of input that a field of the form is. */
 export function control(field) {
@@ -119,14 +94,17 @@ function build(el, model) {
   });
   parts.open.setAttribute("aria-expanded", "false");
   parts.copy = pressable(parts.buttons, "Copy import", (button) => copy(button, model.get("view").imports));
-  parts.call = element("code", "call", root);
+  parts.call = element("div", "code", root);
   parts.methods = element("div", "", root);
-  parts.doc = element("div", "doc", root);
+  parts.doc = element("div", "muted", root);
+  parts.url = element("a", "url", root);
+  parts.url.target = "_blank";
+  parts.url.rel = "noopener noreferrer";
   parts.pool = element("div", "muted", root);
   parts.form = element("form", "form", root);
   parts.form.hidden = true;
   buildForm(parts, model);
-  parts.result = element("pre", "result", root);
+  parts.result = element("pre", "code", root);
   parts.note = element("div", "note", root);
   parts.note.setAttribute("role", "status");
   return parts;
@@ -137,9 +115,12 @@ function show(parts, view) {
   parts.app.textContent = view.app;
   parts.call.textContent = view.call;
   parts.methods.replaceChildren();
-  for (const method of view.methods) element("div", "method", parts.methods, method);
+  for (const method of view.methods) element("div", "code", parts.methods, method);
   parts.doc.textContent = view.doc;
   parts.doc.hidden = !view.doc;
+  parts.url.textContent = view.url;
+  parts.url.hidden = !/^https?:\/\//.test(view.url);
+  if (!parts.url.hidden) parts.url.href = view.url;
   parts.pool.textContent = view.pool;
   parts.stepper.hidden = view.warm === null;
   if (!view.busy) parts.wanted = undefined;

@@ -19,17 +19,11 @@ from nbfn.wire.messages import FunctionInfo, FunctionRow
 from .boards import LIVE, SAVED_STATIC
 from .display import Place
 from .form import Field, FormError, arguments_of, fields_of
+from .palette import MUTED, boxed, coded, linked
 from .spawned import shown
 
 #: Characters of its text that are shown.
 DOC_WIDTH = 300
-
-_BOX = (
-    "font-family:var(--jp-ui-font-family,sans-serif);font-size:var(--jp-ui-font-size1,13px);"
-    "color:var(--jp-ui-font-color1,inherit);border:1px solid var(--jp-border-color2,#ccc);"
-    "border-radius:3px;padding:6px 10px;max-width:820px"
-)
-_MUTED = "color:var(--jp-ui-font-color2,#616161)"
 
 
 @dataclass(slots=True)
@@ -38,7 +32,10 @@ class FunctionCard:
 
     Attributes:
         warm: Workers kept ready; None where that is not the card's to change.
+        kind: function, generator, endpoint, cls or method.
         version: 0 where the hub does not know it yet.
+        url: Where a web endpoint answers.
+        made: Of a class whose objects differ, how one is made; they have workers, and not the class.
         imports: The lines by which another notebook gets it; empty where it cannot.
         methods: Of a class, with their signatures.
     """
@@ -54,6 +51,8 @@ class FunctionCard:
     running: int = 0
     backlog: int = 0
     imports: str = ""
+    url: str = ""
+    made: str = ""
     methods: list[str] = field(default_factory=list)
     fields: list[Field] = field(default_factory=list)
     state: str = ""
@@ -71,6 +70,8 @@ class FunctionCard:
         """Its pool in words."""
         if not self.version:
             return "not registered yet: its first call does that"
+        if self.made:
+            return f"{self.made} makes an object, with workers of its own"
         parts = [f"workers {self.workers}", f"running {self.running}", f"queue {self.backlog}"]
         return " · ".join([*([f"warm {self.warm}"] if self.warm is not None else []), *parts])
 
@@ -84,10 +85,28 @@ class FunctionCard:
               Embed it.
         """
         mark = "C" if self.kind == "cls" else "ƒ"
-        head = f"{mark} {self.title} · app {self.app or '—'} · {self.pool}"
-        return "\n".join(
-            [head, *(f"  {row}" for row in [self.call, *self.methods, self.doc] if row)]
+        parts = [f"{mark} {self.title}", f"app {self.app or '—'}", self.word, self.pool]
+        head = " · ".join(part for part in parts if part)
+        rows = [self.call, *self.methods, self.doc, self.url]
+        return "\n".join([head, *(f"  {row}" for row in rows if row)])
+
+    @property
+    def word(self) -> str:
+        """What it is, where it is called in another way than a plain Function."""
+        return {"cls": "class", "endpoint": "web endpoint", "function": ""}.get(
+            self.kind, self.kind
         )
+
+    @property
+    def where(self) -> str:
+        """Its App, and what it is."""
+        return " · ".join(part for part in (self.app, self.word) if part)
+
+    @property
+    def callable(self) -> bool:
+        """Whether a form can call it."""
+        plain = self.kind in ("function", "generator", "method")
+        return plain and bool(self.fields or self.signature.startswith("()"))
 
     @property
     def call(self) -> str:
@@ -96,19 +115,14 @@ class FunctionCard:
 
     def html(self) -> str:
         """Return it as static HTML."""
-        rows = "".join(
-            f"<div><code>{escape(row)}</code></div>" for row in [self.call, *self.methods]
-        )
-        doc = (
-            f'<div style="{_MUTED};white-space:pre-wrap">{escape(self.doc)}</div>'
-            if self.doc
-            else ""
-        )
-        imports = f'<pre style="margin:4px 0 0;background:transparent">{escape(self.imports)}</pre>'
-        return (
-            f'<div class="jp-nbfn-snapshot" style="{_BOX}"><b>{escape(self.title)}</b> '
-            f'<span style="{_MUTED}">{escape(self.app)} · {escape(self.pool)}</span>{rows}{doc}'
-            f"{imports if self.imports else ''}</div>"
+        app = f'<span style="{MUTED}">{escape(f"{self.where} · {self.pool}")}</span>'
+        doc = f'<div style="{MUTED};white-space:pre-wrap">{escape(self.doc)}</div>'
+        return boxed(
+            f"<div><b>{escape(self.title)}</b> {app}</div>",
+            *map(coded, [self.call, *self.methods]),
+            doc if self.doc else "",
+            linked(self.url) if self.url else "",
+            coded(self.imports) if self.imports else "",
         )
 
 
@@ -121,24 +135,52 @@ def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
     state = thing._origin.state
     assert state is not None
     info: FunctionInfo = state.info
-    kind = "Cls" if info.kind == "cls" else "Function"
     made = FunctionCard(
-        info.name, info.signature, _doc(info.doc), info.kind, info.app, info.version
+        info.name, info.signature, _doc(info.doc), _kind(info), info.app, info.version
     )
     method = thing._method if isinstance(thing, Function) else ""
     if method:
-        made.name = f"{info.name}.{method}"
-        made.signature = next((m.signature for m in info.methods if m.name == method), "")
+        _of_method(made, info, method)
     elif info.kind == "cls":
         made.methods = [f".{m.name}{m.signature}" for m in info.methods]
+        made.made = _making(info) if info.takes_arguments else ""
     if info.deployed and not method:
-        inside = info.environment_name not in ("", "main")
-        where = f", environment_name={info.environment_name!r}" if inside else ""
-        made.imports = f"import nbfn\n{_bare(info.name)} = nbfn.{kind}.from_name({info.app!r}, {info.name!r}{where})"
-    if isinstance(thing, Function) and info.endpoint is None:
+        made.imports = _imports(info)
+    if made.kind in ("function", "generator", "method"):
         made.fields = fields_of(made.signature)
     look(made, thing)
     return made
+
+
+def _kind(info: FunctionInfo) -> str:
+    if info.kind == "cls":
+        return "cls"
+    return "endpoint" if info.endpoint else "generator" if info.is_generator else "function"
+
+
+def _of_method(card: FunctionCard, info: FunctionInfo, name: str) -> None:
+    card.name = f"{info.name}.{name}"
+    card.kind = "method"
+    for method in info.methods:
+        if method.name == name:
+            card.signature, card.doc = method.signature, _doc(method.doc)
+            card.kind = "endpoint" if method.endpoint else card.kind
+
+
+def _making(info: FunctionInfo) -> str:
+    """Return how an object of a class is made: with what has to be given."""
+    fields = fields_of(info.signature)
+    needed = [f for f in fields if f.default is None and f.role in ("positional", "keyword")]
+    given = ["…" if f.role == "positional" else f"{f.name}=…" for f in needed]
+    return f"{info.name}({', '.join(given)})"
+
+
+def _imports(info: FunctionInfo) -> str:
+    kind = "Cls" if info.kind == "cls" else "Function"
+    inside = info.environment_name not in ("", "main")
+    where = f", environment_name={info.environment_name!r}" if inside else ""
+    found = f"nbfn.{kind}.from_name({info.app!r}, {info.name!r}{where})"
+    return f"import nbfn\n{_bare(info.name)} = {found}"
 
 
 def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
@@ -151,7 +193,8 @@ def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
     if row is not None:
         card.workers, card.running, card.backlog = row.workers, row.running, row.backlog
         card.state, card.version = row.state, row.version
-        if isinstance(thing, Function) and not thing._method:
+        card.url = row.web_url or ""
+        if not card.made and card.kind != "method":  # whose pool is its object's
             card.warm = row.min_containers
 
 
@@ -234,8 +277,9 @@ class CardBoard:
         ).start()
 
     def _warm(self, count: int) -> None:
-        assert isinstance(self._thing, Function)
-        self._thing.keep_warm(count)
+        # A class whose objects are all alike has one pool, of each of them.
+        pool = self._thing() if isinstance(self._thing, Cls) else self._thing
+        pool.keep_warm(count)
         look(self.card, self._thing)
 
     def _call(self, values: Mapping[str, Any]) -> None:

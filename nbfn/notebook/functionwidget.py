@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
 
 import anywidget
 import traitlets
 
+from . import page
 from .boards import Actions
 from .functioncard import FunctionCard
 from .widget import keep_on_its_subshell
-
-_HERE = pathlib.Path(__file__).parent
 
 
 class FunctionView(anywidget.AnyWidget):
     """Shows a `FunctionCard`; its buttons call ``actions`` by name, on the thread of the page's messages."""
 
-    _esm = _HERE / "function.js"
-    _css = _HERE / "function.css"
+    _esm = page.script("function")
+    _css = page.style("function")
     view = traitlets.Dict().tag(sync=True)
 
     def __init__(self, card: FunctionCard, actions: Actions) -> None:
@@ -44,7 +42,8 @@ def view_of(card: FunctionCard) -> dict[str, Any]:
     """Return a card as the page wants it."""
     return {
         "title": card.title,
-        "app": card.app,
+        "app": card.where,
+        "url": card.url,
         "call": card.call,
         "doc": card.doc,
         "methods": card.methods,
@@ -52,7 +51,7 @@ def view_of(card: FunctionCard) -> dict[str, Any]:
         "warm": card.warm,
         "imports": card.imports,
         "fields": [field.told() for field in card.fields],
-        "callable": card.kind != "cls" and bool(card.fields or card.signature.startswith("()")),
+        "callable": card.callable,
         "note": card.note,
         "result": card.result,
         "busy": card.busy,

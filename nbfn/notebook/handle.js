@@ -1,13 +1,6 @@
 // The widget of a spawned call. It shows what Python sent and says which button was pressed.
-// Text from users goes through textContent only.
 
-function element(tag, className, parent, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = `jp-nbfn-handle-${className}`;
-  if (text !== undefined) node.textContent = text;
-  if (parent) parent.appendChild(node);
-  return node;
-}
+const { element, pressable, mark } = maker("handle");
 
 /** Which buttons a call in this state has. */
 export function buttons(view) {
@@ -16,32 +9,17 @@ export function buttons(view) {
 
 const LABELS = { get: "Get", cancel: "Cancel", "copy-id": "Copy id", "copy-code": "Copy code" };
 
-async function copy(button, text) {
-  const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Not allowed here";
-  }
-  setTimeout(() => { button.textContent = label; }, 1500);
-}
-
 function build(el, model) {
   const root = element("div", "root", el);
   const head = element("div", "head", root);
   const parts = { root, buttons: {} };
-  parts.dot = element("span", "dot", head);
-  parts.dot.setAttribute("aria-hidden", "true");
+  parts.mark = mark(head);
   parts.title = element("b", "", head);
   parts.said = element("span", "said", head);
   parts.said.setAttribute("role", "status");
   const row = element("span", "buttons", head);
   for (const [name, label] of Object.entries(LABELS)) {
-    const button = element("button", "button", row, label);
-    button.type = "button";
-    parts.buttons[name] = button;
-    button.addEventListener("click", () => {
+    parts.buttons[name] = pressable(row, label, (button) => {
       const view = model.get("view");
       if (name === "copy-id") copy(button, view.call);
       else if (name === "copy-code") copy(button, view.code);
@@ -51,7 +29,7 @@ function build(el, model) {
       }
     });
   }
-  parts.result = element("div", "result", root);
+  parts.result = element("div", "code", root);
   parts.note = element("div", "muted", root);
   return parts;
 }
@@ -60,7 +38,7 @@ function render({ model, el }) {
   const parts = build(el, model);
   const update = () => {
     const view = model.get("view");
-    parts.dot.dataset.state = view.state;
+    setMark(parts.mark, view);
     parts.title.textContent = view.title;
     parts.said.textContent = view.said.join(" · ");
     parts.result.textContent = view.result;

@@ -17,7 +17,7 @@ from nbfn.exception import Error
 
 from .boards import LIVE
 from .display import Place
-from .spawned import Spawned, html, line, shown
+from .spawned import Spawned, html, line, shown, told
 from .voice import Voice
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class HandleSink:
 
     def progress(self, p: Progress) -> None:
         """Take where it stands."""
-        state = "running" if p.running else "queued"
+        state = "running" if p.running else "starting workers" if p.starting else "queued"
         self.spawned.changed(state=state, place=p.queued, waiting_for=p.waiting_for)
 
     def outputs(
@@ -92,7 +92,7 @@ def preview(spawned: Spawned) -> None:
     try:
         value: Any = FunctionCall.from_id(spawned.call).get(timeout=5)
     except Exception as error:  # noqa: BLE001 - the user's, to be shown
-        spawned.changed(result=shown(error))
+        spawned.changed(result=told(error))
     else:
         spawned.changed(result=shown(value))
 
@@ -178,7 +178,7 @@ class Board:
                 action()
             except Exception as error:  # noqa: BLE001 - told on the page, where it was asked for
                 if self._widget is not None:
-                    self._place.run(self._widget.show, self._spawned, self._now(), shown(error))
+                    self._place.run(self._widget.show, self._spawned, self._now(), told(error))
 
         threading.Thread(target=run, name="nbfn-handle", daemon=True).start()
 

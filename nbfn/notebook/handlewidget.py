@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import anywidget
 import traitlets
 
+from . import page
+from .palette import mark_of
 from .spawned import Spawned, parts
 from .widget import keep_on_its_subshell
-
-_HERE = pathlib.Path(__file__).parent
 
 
 class HandleView(anywidget.AnyWidget):
     """Shows a `Spawned`; its buttons call ``actions`` by name, on the thread of the page's messages."""
 
-    _esm = _HERE / "handle.js"
-    _css = _HERE / "handle.css"
+    _esm = page.script("handle")
+    _css = page.style("handle")
     view = traitlets.Dict().tag(sync=True)
 
     def __init__(
@@ -45,6 +44,7 @@ def view_of(spawned: Spawned, now: float) -> dict[str, Any]:
     return {
         "title": spawned.title,
         "state": spawned.state,
+        "mark": mark_of(spawned.state),
         "said": parts(spawned, now),
         "call": spawned.call,
         "code": f'nbfn.FunctionCall.from_id("{spawned.call}").get()',

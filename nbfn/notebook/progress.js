@@ -1,15 +1,7 @@
 // The map widget. It shows what Python sent and says which button was pressed; it decides nothing.
-// Text from users goes through textContent only.
 
 const STRIP_HEIGHT = 72;
-
-function element(tag, className, parent, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = `jp-nbfn-map-${className}`;
-  if (text !== undefined) node.textContent = text;
-  if (parent) parent.appendChild(node);
-  return node;
-}
+const { element, pressable, mark } = maker("map");
 
 export function clock(seconds) {
   if (seconds === null || seconds === undefined) return "—";
@@ -78,7 +70,7 @@ function colours(node) {
   const style = getComputedStyle(node);
   const pick = (name, other) => style.getPropertyValue(name).trim() || other;
   return {
-    waiting: pick("--jp-layout-color3", "#bdbdbd"),
+    waiting: pick("--jp-layout-color2", "#e0e0e0"),
     done: pick("--jp-success-color1", "#388e3c"),
     failed: pick("--jp-error-color1", "#d32f2f"),
     cancelled: pick("--jp-warn-color1", "#e65100"),
@@ -119,13 +111,6 @@ function section(parent, name) {
   const label = element("summary", "", box);
   const body = element("div", `${name}`, box);
   return { box, label, body };
-}
-
-function pressable(parent, label, act) {
-  const button = element("button", "button", parent, label);
-  button.type = "button";
-  button.addEventListener("click", () => act(button));
-  return button;
 }
 
 function errorRow(part, group, model) {
@@ -210,8 +195,7 @@ function build(el, model) {
   parts.name = element("b", "name", head);
   parts.app = element("span", "muted", head);
   parts.state = element("span", "state", head);
-  parts.dot = element("span", "dot", parts.state);
-  parts.dot.setAttribute("aria-hidden", "true");
+  parts.mark = mark(parts.state);
   parts.word = element("span", "", parts.state);
   parts.word.setAttribute("role", "status");
   parts.call = element("code", "muted", head);
@@ -234,6 +218,8 @@ function build(el, model) {
   parts.counts = element("span", "", parts.row);
   parts.pace = element("div", "muted", root);
   parts.why = element("div", "why", root);
+  setMark(mark(parts.why), { mark: "▲", state: "waiting" });
+  parts.reason = element("span", "", parts.why);
   parts.note = element("div", "note", root);
   parts.note.setAttribute("role", "status");
   parts.canvas = element("canvas", "strip", root);
@@ -241,7 +227,7 @@ function build(el, model) {
   parts.errors = section(root, "errors");
   parts.errors.rows = new Map();
   parts.log = section(root, "log");
-  parts.log.filter = element("input", "filter");
+  parts.log.filter = element("input", "input");
   parts.log.filter.type = "search";
   parts.log.filter.placeholder = "Filter";
   parts.log.filter.setAttribute("aria-label", "Show log lines that hold this");
@@ -255,14 +241,14 @@ function show(parts, view) {
   const said = lines(view);
   parts.name.textContent = view.name;
   parts.app.textContent = view.app;
-  parts.word.textContent = view.state;
-  parts.dot.dataset.state = view.state;
+  parts.word.textContent = view.ended ? view.summary : view.state;
+  setMark(parts.mark, view);
   parts.call.textContent = view.call;
   parts.call.title = view.id;
   parts.done.textContent = said.done;
   parts.counts.textContent = said.counts;
-  parts.pace.textContent = view.ended ? view.summary : said.pace;
-  parts.why.textContent = view.why;
+  parts.pace.textContent = said.pace;
+  parts.reason.textContent = view.why;
   parts.why.hidden = !view.why;
   for (const [name, button] of Object.entries(parts.buttons)) {
     const hidden = !view.buttons.includes(name);
@@ -276,10 +262,10 @@ function show(parts, view) {
   parts.said = view.note;
   parts.note.textContent = view.note;
   parts.note.hidden = !view.note;
+  for (const part of ["name", "app", "call", "bar", "row", "pace"]) parts[part].hidden = view.ended;
+  parts.canvas.hidden = view.ended || !parts.cells;
   parts.workers.box.hidden = view.ended;
-  parts.canvas.hidden = view.ended;
-  parts.bar.hidden = view.ended;
-  parts.row.hidden = view.ended;
+  parts.state.classList.toggle("jp-nbfn-map-last", view.ended);
   const share = (n) => `${view.total ? (100 * n) / view.total : 0}%`;
   parts.fill.style.width = share(view.done - view.failed);
   parts.bad.style.width = share(view.failed);
@@ -302,7 +288,13 @@ function bytesOf(value) {
 function render({ model, el }) {
   const parts = build(el, model);
   const update = () => show(parts, model.get("view"));
-  const strip = () => { if (!model.get("view").ended) paint(parts.canvas, bytesOf(model.get("strip"))); };
+  const strip = () => {
+    const cells = bytesOf(model.get("strip"));
+    const { ended } = model.get("view");
+    parts.cells = cells.length;
+    parts.canvas.hidden = ended || !parts.cells;
+    if (!parts.canvas.hidden) paint(parts.canvas, cells);
+  };
   const errors = () => showErrors(parts.errors, model.get("errors"), model);
   const log = () => showLog(parts.log, model.get("log"), model.get("view").lines);
   const workers = () => showWorkers(parts.workers, model.get("workers"));
@@ -316,9 +308,12 @@ function render({ model, el }) {
   });
   const width = new ResizeObserver(strip);
   width.observe(parts.root);
+  const theme = new MutationObserver(strip);  // what is painted does not follow the style sheet
+  theme.observe(document.body, { attributes: true });
   for (const act of Object.values(changes)) act();
   return () => {
     width.disconnect();
+    theme.disconnect();
     if (parts.workers.box.open) model.send({ type: "workers", open: false });
     model.off("msg:custom", told);
     for (const [name, act] of Object.entries(changes)) model.off(`change:${name}`, act);

@@ -9,28 +9,13 @@ import re
 import time
 from html import escape
 
+from .palette import CODE, COLOURS, MUTED, boxed, mark_of, marked
 from .tally import ErrorGroup, Tally
 
 #: Log lines that stay in a saved notebook.
 KEPT_LINES = 50
 
-_MARKS = {"done": "✓", "failed": "✗", "cancelled": "■"}
-_MUTED = "color:var(--jp-ui-font-color2,#616161)"
-_BOX = (
-    "font-family:var(--jp-ui-font-family,sans-serif);font-size:var(--jp-ui-font-size1,13px);"
-    "color:var(--jp-ui-font-color1,inherit);border:1px solid var(--jp-border-color2,#ccc);"
-    "border-radius:3px;padding:6px 10px;max-width:820px"
-)
-_PRE = (
-    "margin:4px 0;max-height:16em;overflow:auto;font-family:var(--jp-code-font-family,monospace);"
-    "font-size:var(--jp-code-font-size,12px);color:var(--jp-content-font-color1,inherit);"
-    "background:transparent"
-)
-_COLOURS = {
-    "done": "var(--jp-success-color1,#2e7d32)",
-    "failed": "var(--jp-error-color1,#c62828)",
-    "cancelled": "var(--jp-warn-color1,#e65100)",
-}
+_PRE = f"{CODE};margin:4px 0;max-height:16em;overflow:auto"
 
 
 def clock(seconds: float) -> str:
@@ -85,7 +70,7 @@ def _last_line(tally: Tally, now: float) -> str:
         counts += f", {tally.failed:,} failed"
     workers = f"{tally.most_workers} worker{'s' if tally.most_workers != 1 else ''}"
     parts = [
-        f"{_MARKS.get(tally.state, '•')} {tally.name}.map",
+        f"{mark_of(tally.state)} {tally.name}.map",
         tally.state if tally.state != "done" else "",
         counts,
         clock(tally.elapsed(now)),
@@ -117,11 +102,13 @@ def errors(tally: Tally) -> str:
 
 def html(tally: Tally, now: float) -> str:
     """Return the finished map as static HTML, without scripts."""
-    colour = _COLOURS.get(tally.state, "inherit")
-    mark, _, rest = line(tally, now).partition(" ")
+    colour = COLOURS.get(tally.state, "inherit")
+    said = line(tally, now)
     if tally.ended is None:  # what a notebook that is saved meanwhile has of it
-        mark, rest = "●", f"{mark} {rest} · as of {_time()}; %fn attach {tally.call} shows it"
-    body = [f'<div><b style="color:{colour}">{escape(mark)}</b> {escape(rest)}</div>']
+        said = f"{said} · as of {_time()}; %fn attach {tally.call} shows it"
+    else:
+        said = said.partition(" ")[2]  # it begins with the mark
+    body = [f"<div>{marked(tally.state)} {escape(said)}</div>"]
     if tally.total and tally.state != "done":
         body.append(_bar(tally, colour))
     if tally.groups:
@@ -138,7 +125,7 @@ def html(tally: Tally, now: float) -> str:
         label = f"Logs ({tally.lines:,} line{'s' if tally.lines != 1 else ''})"
         log = escape(head + "\n".join(kept))
         body.append(f'<details><summary>{label}</summary><pre style="{_PRE}">{log}</pre></details>')
-    return f'<div class="jp-nbfn-snapshot" style="{_BOX}">{"".join(body)}</div>'
+    return boxed(*body)
 
 
 def _time() -> str:
@@ -148,7 +135,7 @@ def _time() -> str:
 def _group(group: ErrorGroup) -> str:
     said = (
         f"{group.count:,}× {escape(_cut(f'{group.kind}: {group.message}'))} "
-        f'<span style="{_MUTED}">{escape(group.where)}</span>'
+        f'<span style="{MUTED}">{escape(group.where)}</span>'
     )
     if not group.trace:
         return f'<div style="padding-left:1em">{said}</div>'

@@ -7,21 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from .palette import boxed, coded, mark_of, marked
 from .snapshot import clock, short
 
 #: Characters of the last printed line, and of the result, that are shown.
 LINE_WIDTH, RESULT_WIDTH = 80, 200
-
-_MARKS = {"done": "✓", "failed": "✗", "cancelled": "■"}
-_COLOURS = {
-    "done": "var(--jp-success-color1,#2e7d32)",
-    "failed": "var(--jp-error-color1,#c62828)",
-    "cancelled": "var(--jp-warn-color1,#e65100)",
-}
-_BOX = (
-    "font-family:var(--jp-ui-font-family,sans-serif);font-size:var(--jp-ui-font-size1,13px);"
-    "color:var(--jp-ui-font-color1,inherit)"
-)
 
 
 @dataclass(slots=True)
@@ -86,6 +76,12 @@ def shown(value: object) -> str:
     return text if len(text) <= RESULT_WIDTH else f"{text[: RESULT_WIDTH - 1]}…"
 
 
+def told(error: BaseException) -> str:
+    """Return an error in one line, cut where it is long."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return text if len(text) <= RESULT_WIDTH else f"{text[: RESULT_WIDTH - 1]}…"
+
+
 def parts(spawned: Spawned, now: float) -> list[str]:
     """Return what there is to say after the title, piece by piece."""
     elapsed = clock((spawned.ended if spawned.ended is not None else now) - spawned.began)
@@ -110,22 +106,12 @@ def line(spawned: Spawned, now: float) -> str:
         >>> line(Spawned("fc-9qa2AAAA", "train", 2, state="running", printed="epoch 7/20"), 192.0)
         '● train v2 · running 3:12 · fc-9qa2 · “epoch 7/20”'
     """
-    mark = _MARKS.get(spawned.state, "●")
-    text = " · ".join([f"{mark} {spawned.title}", *parts(spawned, now)])
+    text = " · ".join([f"{mark_of(spawned.state)} {spawned.title}", *parts(spawned, now)])
     return f"{text}\n  {spawned.result}" if spawned.result else text
 
 
 def html(spawned: Spawned, now: float) -> str:
     """Return it as static HTML, without scripts."""
-    colour = _COLOURS.get(spawned.state, "var(--jp-brand-color1,#1976d2)")
-    mark = _MARKS.get(spawned.state, "●")
-    said = " · ".join(parts(spawned, now))
-    result = (
-        f'<div style="font-family:var(--jp-code-font-family,monospace)">{escape(spawned.result)}</div>'
-        if spawned.result
-        else ""
-    )
-    return (
-        f'<div class="jp-nbfn-snapshot" style="{_BOX}"><span style="color:{colour}">{mark}</span> '
-        f"<b>{escape(spawned.title)}</b> · {escape(said)}{result}</div>"
-    )
+    said = escape(" · ".join(parts(spawned, now)))
+    head = f"<div>{marked(spawned.state)} <b>{escape(spawned.title)}</b> · {said}</div>"
+    return boxed(head, coded(spawned.result) if spawned.result else "")

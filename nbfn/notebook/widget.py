@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import pathlib
 from typing import Any
 
 import anywidget
 import traitlets
 
-from . import snapshot
+from . import page, snapshot
 from .boards import Actions
 from .crew import Crew
+from .palette import mark_of
 from .snapshot import short
 from .tally import Tally
 
 log = logging.getLogger("nbfn.client")
 
-_HERE = pathlib.Path(__file__).parent
 #: Bytes of log, and error groups, that travel to the page; once a second at most.
 LOG_BYTES, SHOWN_GROUPS = 8_000, 20
 
@@ -35,8 +34,8 @@ def keep_on_its_subshell(comm: Any) -> None:
 class MapProgress(anywidget.AnyWidget):
     """Shows a `Tally`; calls ``actions`` by the name of the button that was pressed."""
 
-    _esm = _HERE / "progress.js"
-    _css = _HERE / "progress.css"
+    _esm = page.script("progress")
+    _css = page.style("progress")
     view = traitlets.Dict().tag(sync=True)
     strip = traitlets.Bytes(b"").tag(sync=True)
     errors: Any = traitlets.List().tag(sync=True)
@@ -112,6 +111,7 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "call": short(tally.call),
         "id": tally.call,
         "state": tally.state,
+        "mark": mark_of(tally.state),
         "done": tally.done,
         "failed": tally.failed,
         "total": tally.whole,
@@ -129,7 +129,7 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "p95": _seconds(tally.percentile(0.95)),
         "lines": tally.lines + len(tally.moving),
         "ended": tally.ended is not None,
-        "summary": snapshot.line(tally, now) if tally.ended is not None else "",
+        "summary": snapshot.line(tally, now).partition(" ")[2] if tally.ended is not None else "",
     }
 
 

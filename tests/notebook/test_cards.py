@@ -46,6 +46,6 @@ def test_a_class_and_what_is_not_there(one_kernel: Run) -> None:
         "import nbfn\nnbfn.Function.from_name('cards', 'nothing')",
     )
     text = shown.shown[0]["text/plain"]
-    assert text.startswith("C Model v1 · app cards")
+    assert text.startswith("C Model v1 · app cards · class · warm 0 · ")
     assert ".predict(x: int)" in text
     assert "Function.from_name('cards', 'nothing'): " in missing.shown[0]["text/plain"]

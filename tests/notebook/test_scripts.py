@@ -46,7 +46,7 @@ def test_it_can_be_registered_only_or_run_in_the_background_or_here(one_kernel: 
         "import os\npid == os.getpid(), x",
     )[1:]
     assert unbound.result == "(False, 5)"
-    assert re.match("[●✓] cell v1 · ", handle.shown[0]["text/plain"])
+    assert re.match("[○◌●✓] cell v1 · ", handle.shown[0]["text/plain"])
     assert here.result == "'mine'"
     assert there.result == "(True, 'mine')"
 

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 import nbfn.notebook
+from nbfn.notebook import page
 from nbfn.notebook.handlewidget import view_of as handle_view
 from nbfn.notebook.spawned import Spawned, html
 from nbfn.notebook.tally import DONE, Tally
 from nbfn.notebook.widget import LOG_BYTES, errors_of, log_of, view_of
 
 HERE = Path(nbfn.notebook.__file__).parent
-SCRIPT = HERE / "progress.js"
 
 
 def evaluate(expression: str) -> Any:
     if shutil.which("node") is None:
         pytest.skip("needs node")
     # node would take the bare .js for CommonJS, so it goes in as text.
-    source = SCRIPT.read_text().replace("export default { render };", "")
+    source = page.script("progress").replace("export default { render };", "")
     program = source.replace("export function", "function") + (
         f"\nconst page = {{ clock, lines, grid, seconds, bytes, filtered }};console.log(JSON.stringify({expression}))"
     )
@@ -75,7 +75,7 @@ def test_the_strip_fits(count: int) -> None:
     assert grid["rows"] * grid["size"] <= 72
 
 
-@pytest.mark.parametrize("name", ["progress.js", "handle.js"])
+@pytest.mark.parametrize("name", ["base.js", "progress.js", "handle.js", "function.js"])
 def test_the_scripts_make_no_html_of_strings(name: str) -> None:
     text = (HERE / name).read_text()
     assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", text)
@@ -100,7 +100,7 @@ def test_a_spawned_call_is_told_to_the_page_and_escaped_in_its_snapshot() -> Non
 
 
 def test_the_styles_use_the_themes_colours_and_respect_reduced_motion() -> None:
-    css = (HERE / "progress.css").read_text()
+    css = page.style("progress") + page.style("handle") + page.style("function")
     bare = re.sub(r"var\([^()]*\)", "", css)
     assert not re.search(r"#[0-9a-f]{3,6}\b|rgb\(", bare)
     assert "prefers-reduced-motion" in css

@@ -1,0 +1,71 @@
+"""How a state looks, the same on the page, as text and in a saved notebook: its mark, its colour; and the box around.
+
+Only colours of JupyterLab's theme, with a fallback for other front ends; `base.css` is the twin for widgets.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+#: A mark beside the word, so that states can be told apart without their colours.
+MARKS = {
+    "preparing": "○",
+    "queued": "○",
+    "starting workers": "◌",
+    "running": "●",
+    "detached": "◇",
+    "reconnecting": "↻",
+    "done": "✓",
+    "failed": "✗",
+    "cancelled": "■",
+}
+COLOURS = {
+    "running": "var(--jp-brand-color1,#1976d2)",
+    "detached": "var(--jp-info-color1,#0097a7)",
+    "reconnecting": "var(--jp-warn-color0,#e65100)",
+    "done": "var(--jp-success-color1,#2e7d32)",
+    "failed": "var(--jp-error-color1,#c62828)",
+    "cancelled": "var(--jp-warn-color0,#e65100)",
+}
+MUTED = "color:var(--jp-ui-font-color2,#616161)"
+BOX = (
+    "font-family:var(--jp-ui-font-family,sans-serif);font-size:var(--jp-ui-font-size1,13px);"
+    "line-height:1.6;color:var(--jp-ui-font-color1,inherit);box-sizing:border-box;max-width:840px;"
+    "margin:2px 0;padding:6px 10px;border:1px solid var(--jp-border-color2,#ccc);border-radius:3px"
+)
+CODE = (
+    "font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,12px);"
+    "color:var(--jp-content-font-color1,inherit);background:transparent;overflow-wrap:anywhere"
+)
+
+
+def mark_of(state: str) -> str:
+    """Return the mark of a state."""
+    return MARKS.get(state, "●")
+
+
+def marked(state: str) -> str:
+    """Return its mark as HTML, in its colour; a screen reader has the word beside it."""
+    colour = COLOURS.get(state, "var(--jp-ui-font-color2,#616161)")
+    return f'<span aria-hidden="true" style="color:{colour}">{mark_of(state)}</span>'
+
+
+def boxed(*rows: str) -> str:
+    """Return rows of HTML in a box; they are escaped already."""
+    return f'<div class="jp-nbfn-snapshot" style="{BOX}">{"".join(rows)}</div>'
+
+
+def linked(url: str) -> str:
+    """Return an address as HTML; a link where it is one of the web."""
+    shown = escape(url)
+    if not url.startswith(("http://", "https://")):
+        return f"<div>{shown}</div>"
+    return (
+        f'<div><a href="{shown}" target="_blank" rel="noopener noreferrer" '
+        f'style="color:var(--jp-content-link-color,#1976d2);overflow-wrap:anywhere">{shown}</a></div>'
+    )
+
+
+def coded(text: str) -> str:
+    """Return a line of code as HTML."""
+    return f'<div style="{CODE};white-space:pre-wrap">{escape(text)}</div>'
