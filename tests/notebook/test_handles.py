@@ -34,7 +34,9 @@ def test_a_handle_that_still_runs_becomes_its_end_in_place(one_kernel: Run) -> N
         "call = slow.spawn(0.5)\ncall",
         "call.get()",
     )
-    assert re.match(r"(○|◌|●) slow v1 · (queued|starting workers|running)", shown.shown[0]["text/plain"])
+    assert re.match(
+        r"(○|◌|●) slow v1 · (queued|starting workers|running)", shown.shown[0]["text/plain"]
+    )
 
 
 def test_a_handle_from_another_kernel_shows_the_same(run: Run) -> None:
