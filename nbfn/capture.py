@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import types
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from nbfn import culprit
 from nbfn.backtrace import users_level
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.modules import by_value, carrying, local_modules
-from nbfn.pickler import FunctionPickler
+from nbfn.pickler import FunctionPickler, standing_in
 from nbfn.snapshot import HANDLES, Snapshot, type_name
 
 #: Bytes of a function with all it captures above which there is a warning, and above which it is
@@ -43,7 +43,10 @@ class Captured:
 
 
 def dump(
-    name: str, function: Callable[..., Any], snapshot: Snapshot
+    name: str,
+    function: Callable[..., Any],
+    snapshot: Snapshot,
+    instead: Mapping[int, Any] | None = None,
 ) -> tuple[bytes, list[types.ModuleType]]:
     """Pickle a function with what it captures.
 
@@ -51,6 +54,7 @@ def dump(
         name: The Function's name, for messages.
         function: The function itself.
         snapshot: Of that function, taken just now.
+        instead: What stands for some of what it captures; see `nbfn.edition`.
 
     Returns:
         The pickle, and the modules that went into it by value.
@@ -62,7 +66,8 @@ def dump(
     _refuse_large(name, snapshot)
     modules = local_modules()
     try:
-        data = _dumps(function, modules)
+        with standing_in(instead or {}):
+            data = _dumps(function, modules)
     except InvalidError:
         raise
     except Exception as error:  # noqa: BLE001 - user types raise anything when pickled
@@ -93,12 +98,21 @@ def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:
     return stream.getvalue()
 
 
-def report(function: Any) -> list[Captured]:
-    """Return what a function takes along, with sizes, in the order of its code."""
+def report(function: Any, snapshot: Snapshot | None = None) -> list[Captured]:
+    """Return what a function takes along, with sizes, in the order of its code.
+
+    Args:
+        function: The function.
+        snapshot: Of it; taken now if not given.
+    """
+    return _sized(snapshot or Snapshot(function))
+
+
+def _sized(snapshot: Snapshot) -> list[Captured]:
     modules = local_modules()
     return [
         Captured(name, kind, _size(kind, value, modules), type_name(value))
-        for name, kind, value in Snapshot(function).found
+        for name, kind, value in snapshot.found
     ]
 
 
@@ -129,12 +143,9 @@ def _refuse_large(name: str, snapshot: Snapshot) -> None:
 
 
 def _largest(snapshot: Snapshot) -> list[Captured]:
-    modules = local_modules()
-    sized = [
-        Captured(name, kind, _size(kind, value, modules), type_name(value))
-        for name, kind, value in snapshot.found
-    ]
-    large = sorted((c for c in sized if c.size > WARN_ABOVE // 16), key=lambda c: -c.size)
+    large = sorted(
+        (c for c in _sized(snapshot) if c.size > WARN_ABOVE // 16), key=lambda c: -c.size
+    )
     return large[:5]
 
 

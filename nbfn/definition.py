@@ -14,13 +14,16 @@ from typing import Any
 
 import msgspec
 
-from nbfn import culprit
+from nbfn import culprit, edition, pickler
+from nbfn.brought import Brought
 from nbfn.client import Client
 from nbfn.config import default_environment
+from nbfn.edition import Edition
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
+from nbfn.files import Watch
 from nbfn.lifecycle import has_exit_hooks, marked, methods
 from nbfn.marks import Partial
-from nbfn.modules import carrying, warn_of_changes
+from nbfn.modules import carrying
 from nbfn.options import Options
 from nbfn.parameters import Shape, shape_of
 from nbfn.schedule import Cron
@@ -48,8 +51,6 @@ from nbfn.wire.messages import (
 )
 from nbfn.wire.payload import Carrier
 
-#: Seconds between two looks whether the files of captured modules changed.
-LOOK = 1.0
 #: Characters of a default's text that a signature shows.
 LONGEST_DEFAULT = 60
 #: Options that have the same name in a `Variant`.
@@ -121,19 +122,32 @@ class Live:
     modules: list[ModuleType] = field(default_factory=list)
     others: list[Any] = field(default_factory=list)  # Functions that it calls
     raw: Callable[..., Any] | None = None
-    looked: float = 0.0  # when its modules' files were looked at
+    watch: Watch | None = None  # of the files that it is written in
+    edition: Edition = edition.NONE  # what stands for what in its pickle
+    brought: Brought | None = None  # modules of which arguments had classes
     views: dict[str, Live] = field(default_factory=dict)  # of a class: by method
 
     def current(self) -> bool:
-        """Return whether it still holds: the same hub, and no captured name rebound."""
-        if self.modules and time.monotonic() - self.looked >= LOOK:
-            self.looked = time.monotonic()
-            warn_of_changes(self.modules)
-        return (
-            self.client.epoch == self.epoch
-            and not self.client.closed
-            and (self.snapshot is None or self.snapshot.current())
-        )
+        """Return whether it still holds: the same hub, no captured name rebound, no file written."""
+        return self.at_hub() and self.same_code(missing=True)
+
+    def at_hub(self) -> bool:
+        """Return whether the hub is still the same."""
+        return self.client.epoch == self.epoch and not self.client.closed
+
+    def same_names(self) -> bool:
+        """Return whether the hub is the same and every captured name what it was."""
+        return self.at_hub() and self.snapshot is not None and self.snapshot.current()
+
+    def same_code(self, *, missing: bool = False) -> bool:
+        """Return whether its code is what it was.
+
+        Args:
+            missing: The answer for what was not written in this process.
+        """
+        if self.snapshot is None:
+            return missing
+        return self.snapshot.current() and not (self.watch is not None and self.watch.changed())
 
     def of(self, method: str) -> Live:
         """Return what callers of one method see; of no method, of a function.
@@ -178,10 +192,13 @@ class Live:
         __tracebackhide__ = True
         carrier = self.client.carrier.durable if durable else self.client.carrier
         try:
-            if not self.modules or (not kwargs and all(type(a) in _PLAIN for a in args)):
+            if self.watch is None or (not kwargs and all(type(a) in _PLAIN for a in args)):
                 return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
-            with carrying(self.modules):
-                return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            with carrying(self.modules), pickler.standing_in(self.edition.instead) as met:
+                payload = carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            if self.brought is not None:
+                self.brought.add(met, self.watch)
+            return payload
         except SerializationError as error:
             if isinstance(error.__cause__, InvalidError):
                 raise error.__cause__ from None
@@ -245,7 +262,12 @@ def _innermost(sentence: str) -> str:
 
 
 def define(
-    name: str, raw: Callable[..., Any], payload: bytes, options: Options, carrier: Carrier
+    name: str,
+    raw: Callable[..., Any],
+    payload: bytes,
+    options: Options,
+    carrier: Carrier,
+    files: str = "",
 ) -> Definition:
     """Return what the hub is told of a function; the same bytes and options give the same digest.
 
@@ -255,6 +277,7 @@ def define(
         payload: Its pickle.
         options: Of its decorator.
         carrier: Takes the pickle, beside the message when it is large.
+        files: A hash of the user's files that workers import.
     """
     definition = Definition(
         name=name,
@@ -265,6 +288,7 @@ def define(
         is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
         **ways_to_run(options),
         schedule=_schedule(options),
+        files=files,
         module=str(getattr(raw, "__module__", "")),
         signature=_signature(raw),
         doc=inspect.getdoc(raw) or "",
@@ -275,7 +299,7 @@ def define(
 
 
 def define_class(
-    name: str, raw: type, payload: bytes, options: Options, carrier: Carrier
+    name: str, raw: type, payload: bytes, options: Options, carrier: Carrier, files: str = ""
 ) -> Definition:
     """Return what the hub is told of a class; arguments as of `define`."""
     parts, shape = methods(raw), shape_of(raw)
@@ -287,6 +311,7 @@ def define_class(
         environment=this_environment(),
         **ways_to_run(options),
         kind="cls",
+        files=files,
         methods=tuple(_method(name, part) for name, part in parts.items()),
         parameters=tuple(Parameter(one.name, one.type, one.default) for one in shape.parameters),
         takes_arguments=shape.takes_arguments,

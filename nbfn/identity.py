@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import pickle
 import types
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cloudpickle import cloudpickle as _inner
@@ -26,8 +27,13 @@ class Unknown(Exception):
     """Raised where something has no description that would be the same elsewhere."""
 
 
-def settle(kind: type) -> None:
-    """Give a class that has no id yet one of its content; leave it alone where that cannot be told."""
+def settle(kind: type, home: type | None = None) -> None:
+    """Give a class that has no id yet one of its content; leave it alone where that cannot be told.
+
+    Args:
+        kind: The class.
+        home: The class of this process that its objects become when they come back; itself if not given.
+    """
     by_class = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
     by_id = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
     if by_class is None or by_id is None or kind in by_class:
@@ -36,9 +42,28 @@ def settle(kind: type) -> None:
         name = digest(kind)
         with _inner._DYNAMIC_CLASS_TRACKER_LOCK:
             by_class[kind] = name
-            by_id[name] = (
-                kind  # what comes back is of this class, not of one that the cell made before
-            )
+            # What comes back is of this class, not of one that the cell made before.
+            by_id[name] = home or kind
+
+
+#: Classes that came here in a pickle: what they are is for others to say.
+_arrived: weakref.WeakSet[type] = weakref.WeakSet()
+
+
+def arrive(make: Callable[..., type], given: tuple[Any, ...]) -> type:
+    """Make a class of a pickle, or find it, as cloudpickle does; called when one is loaded."""
+    by_id = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+    known = given[-2] in by_id  # what cloudpickle knows it by
+    kind = make(*given)
+    if not known:
+        _arrived.add(kind)
+    return kind
+
+
+def fill(kind: type, state: Any) -> None:
+    """Put into a class of a pickle what it has; a class of this process stays as it is."""
+    if kind in _arrived:
+        _inner._class_setstate(kind, state)
 
 
 def digest(kind: type) -> str:

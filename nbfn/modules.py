@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import sys
 import sysconfig
 import threading
 import types
-import warnings
 from collections.abc import Iterable, Iterator
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
-from nbfn.backtrace import OURS, users_level
+from nbfn.backtrace import OURS
 
 
 def by_value(thing: Any) -> bool:
@@ -54,10 +51,18 @@ def _working_directory() -> str:
 
 def _is_under(module: Any, folder: str) -> bool:
     file = getattr(module, "__file__", None)
-    if not isinstance(file, str) or not file.startswith(folder):
+    return isinstance(file, str) and _is_own(module.__name__, file, folder)
+
+
+def is_own(name: str, file: str) -> bool:
+    """Return whether a module of this name in this file is, or would be, the user's own."""
+    return _is_own(name, file, _working_directory())
+
+
+def _is_own(name: str, file: str, folder: str) -> bool:
+    if not file.startswith(folder) or name == "__main__":
         return False
-    name = module.__name__
-    return name != "__main__" and name.partition(".")[0] not in OURS and not _is_installed(file)
+    return name.partition(".")[0] not in OURS and not _is_installed(file)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -96,66 +101,3 @@ def carrying(modules: Iterable[types.ModuleType]) -> Iterator[None]:
                     cloudpickle.unregister_pickle_by_value(module)
                 if count >= 0:
                     _registered[module.__name__] = count
-
-
-# --- files that changed since they were imported ---------------------------------------------------
-
-#: Module name -> its spec (a reload makes a new one), its file's (mtime, size), and a hash of the text.
-_seen: dict[str, tuple[Any, tuple[int, int], bytes]] = {}
-
-
-def warn_of_changes(modules: Iterable[types.ModuleType]) -> None:
-    """Warn, once for each change, that a module's file is no longer what was imported and what workers get."""
-    for module in modules:
-        if _changed(module):
-            name = module.__name__
-            warnings.warn(
-                f"{module.__file__} changed since module {name!r} was imported; workers run what was imported. "
-                f"Run importlib.reload({name}), or have every cell do so: %load_ext autoreload, %autoreload 2.",
-                UserWarning,
-                stacklevel=users_level(),
-            )
-
-
-def _changed(module: types.ModuleType) -> bool:
-    file = Path(str(module.__file__))
-    try:
-        status = file.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
-        known = _seen.get(module.__name__)
-        same = known is not None and known[0] is module.__spec__
-        if same and known is not None and known[1] == stamp:
-            return False
-        text = file.read_bytes()
-    except OSError:
-        return False  # it is gone: there is nothing to reload
-    digest = hashlib.sha256(text).digest()
-    _seen[module.__name__] = (module.__spec__, stamp, digest)
-    if same and known is not None:
-        return known[2] != digest
-    return not _is_what_runs(module, text)
-
-
-def _is_what_runs(module: types.ModuleType, text: bytes) -> bool:
-    """Whether a module's functions are those of its file, as far as can be told after the import."""
-    if type(getattr(module.__spec__, "loader", None)) is not SourceFileLoader:
-        return (
-            True  # what its loader makes of the text (pytest's rewrites it) is not for us to know
-        )
-    try:
-        codes = set(_codes(compile(text, str(module.__file__), "exec", dont_inherit=True)))
-    except (SyntaxError, ValueError):
-        return False
-    names = {code.co_qualname for code in codes}  # a reload leaves what the file no longer has
-    return all(
-        thing.__code__ in codes or thing.__code__.co_qualname not in names
-        for thing in vars(module).values()
-        if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == module.__file__
-    )
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield constant
-            yield from _codes(constant)

@@ -11,20 +11,24 @@ import dataclasses
 import functools
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from nbfn import capture, exception
+from nbfn import edition, exception, renewal
 from nbfn.backtrace import users_level
+from nbfn.brought import Brought
 from nbfn.client import Client, attached
 from nbfn.config import default_environment
 from nbfn.definition import Home, Live, variant_digest
+from nbfn.edition import Unloadable
 from nbfn.exception import InvalidError
 from nbfn.modules import local_modules
+from nbfn.renewal import Code, Twin
 from nbfn.session import this_environment
-from nbfn.snapshot import HANDLES, Snapshot, handles_in
+from nbfn.snapshot import HANDLES, handles_in
 from nbfn.source import helpers
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, FunctionInfo, Message, Variant
@@ -118,7 +122,12 @@ class Written(Origin):
         shown: How handles of it print.
         home: Its App's.
         describe: Makes the definition of ``payload``, its pickle, with a ``carrier`` for that.
+
+    Attributes:
+        twin: What its file has now, if it changed since this process imported it.
     """
+
+    twin: Twin | None = None
 
     def __init__(
         self,
@@ -131,17 +140,18 @@ class Written(Origin):
         super().__init__(name, shown)
         self.raw = raw
         self.home = home
+        self.describe = describe
         self._looking = False
-        self._describe = describe
+        self._brought = Brought()
 
     async def live(self) -> Live:
-        """See `Origin.live`: registers a new version when a captured name was rebound."""
+        """See `Origin.live`: registers a new version when a captured name was rebound, or a file written."""
         __tracebackhide__ = True
         state = self.state
         if state is None or not state.current():
             client = await attached(self.client)
             if state is None or (state := await self._found_again(client, state)) is None:
-                self.state = await self._register(client)
+                self.state = await self._renew(client)
                 return self.state
             self.state = state
         if not self._looking:  # else it is on the way from what it calls back to itself
@@ -165,7 +175,7 @@ class Written(Origin):
         """
         __tracebackhide__ = True
         info = state.info
-        if not info.deployed or state.snapshot is None or not state.snapshot.current():
+        if not info.deployed or not state.same_code():
             return None
         try:
             await client.request(lambda number: messages.LookupId(number, info.id, state.version))
@@ -173,29 +183,54 @@ class Written(Origin):
             return None
         return dataclasses.replace(state, client=client, epoch=client.epoch, views={})
 
-    async def _register(self, client: Client) -> Live:
+    async def _renew(self, client: Client) -> Live:
+        """Register what it is now; leave it as it was where a file of it cannot be imported."""
         __tracebackhide__ = True
-        snapshot = Snapshot(self.raw)
-        found = [value._origin for _, kind, value in snapshot.found if kind in HANDLES]
+        try:
+            code = renewal.code_of(self, self._brought)
+        except Unloadable as why:
+            state = self.state
+            edition.warn(self.name, 0 if state is None else state.version, why)
+            if state is not None and state.watch is not None and state.same_names():
+                state.watch.settle()
+                return state
+            settled = edition.NONE if state is None else state.edition
+            code = renewal.code_of(self, self._brought, settled)
+        return await self._register(client, code)
+
+    async def _register(self, client: Client, code: Code) -> Live:
+        __tracebackhide__ = True
+        found = [value._origin for _, kind, value in code.snapshot.found if kind in HANDLES]
         others = [origin for origin in found if origin is not self]
         await self._register_others(others)
-        by_the_way = _beside()
+        by_the_way = _beside(code.edition.modules.values())
         for origin in (self, *by_the_way):
             origin._registering = True
         self.dumping = True
         try:
-            payload, modules = capture.dump(self.name, self.raw, snapshot)
+            payload, modules, stand_ins, read = code.dump(self.name)
         finally:
             self.dumping = False
             for origin in (self, *by_the_way):
                 origin._registering = False
-        definition = self._describe(payload=payload, carrier=client.carrier.durable)
+        definition = code.describe(payload=payload, carrier=client.carrier.durable, files=read)
         # After its digest was taken: a comment in a helper's cell makes no other version.
-        texts = helpers(snapshot, definition.filename)
-        definition = msgspec.structs.replace(definition, helpers=texts)
+        texts = helpers(code.snapshot, definition.filename)
+        definition = msgspec.structs.replace(definition, name=self.name, helpers=texts)
         info = await self.home.register(client, definition)
-        modules = [module for module in modules if module.__name__.encode() in payload]
-        return Live(client, client.epoch, info, info.version, snapshot, modules, others, self.raw)
+        return Live(
+            client,
+            client.epoch,
+            info,
+            info.version,
+            code.snapshot,
+            modules,
+            others,
+            code.raw,
+            code.watch,
+            stand_ins,
+            self._brought,
+        )
 
     async def _register_others(self, others: list[Origin]) -> None:
         """Register what this one calls: they travel as ids, those of a cycle by name."""
@@ -218,12 +253,15 @@ class Written(Origin):
         )
 
 
-def _beside() -> list[Written]:
+def _beside(more: Iterable[ModuleType]) -> list[Written]:
     """Return what the user's modules have and the hub does not know: it goes along with them as a name.
 
     What a function calls is registered before it; the rest of a module need not be.
+
+    Args:
+        more: Modules that stand for some that are imported.
     """
-    handles = [handle for module in local_modules() for handle in handles_in(module)]
+    handles = [handle for module in (*local_modules(), *more) for handle in handles_in(module)]
     bases = (getattr(handle._origin, "base", handle._origin) for handle in handles)  # of variants
     origins = {id(found): found for found in bases}
     return [

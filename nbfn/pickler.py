@@ -7,10 +7,13 @@ is the same every time also with the name in it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pickle import PickleBuffer
 from typing import Any
 
@@ -27,8 +30,35 @@ _Cached = functools._lru_cache_wrapper
 _NAMELESS = "<dynamic-code>"
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    instead: Mapping[int, Any]
+    met: set[str]
+
+
+_standing: ContextVar[_Standing | None] = ContextVar("_standing", default=None)
+
+
+@contextlib.contextmanager
+def standing_in(instead: Mapping[int, Any]) -> Iterator[set[str]]:
+    """Pickle other things instead of some, as long as the block lasts.
+
+    Args:
+        instead: They, by the `id` of what they stand for.
+
+    Yields:
+        The names of the modules whose classes are met.
+    """
+    met: set[str] = set()
+    token = _standing.set(_Standing(instead, met))
+    try:
+        yield met
+    finally:
+        _standing.reset(token)
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles code with the name of its file.
+    """Pickles code with the name of its file, and classes so that the process they are of keeps its own.
 
     Examples:
         >>> import pickle
@@ -36,12 +66,27 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         'here.py'
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._standing = _standing.get()
+
     def reducer_override(self, thing: Any) -> Any:
         """See `pickle.Pickler.reducer_override`."""
+        if (standing := self._standing) is not None:
+            other = standing.instead.get(id(thing))
+            if other is not None:
+                return _itself, (other,)
         if type(thing) is types.CodeType:
             made, given = _inner._code_reduce(thing)
             return made, tuple(thing.co_filename if part == _NAMELESS else part for part in given)
-        return super().reducer_override(thing)
+        reduced = super().reducer_override(thing)
+        if isinstance(thing, type):
+            if standing is not None:
+                standing.met.add(str(getattr(thing, "__module__", "")))
+            if type(reduced) is tuple and len(reduced) == 6:  # it travels by value
+                make, given, state, *_ = reduced
+                return identity.arrive, (make, given), state, None, None, identity.fill
+        return reduced
 
 
 class FunctionPickler(Pickler):
@@ -63,6 +108,9 @@ class FunctionPickler(Pickler):
 
     def reducer_override(self, thing: Any) -> Any:
         """See `pickle.Pickler.reducer_override`."""
+        standing = self._standing
+        if standing is not None and id(thing) in standing.instead:
+            return super().reducer_override(thing)
         if isinstance(thing, _Cached) and self._by_value(thing):
             return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
         if type(thing) is types.CodeType:
@@ -92,6 +140,11 @@ class _Ordered:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return frozenset, (self._values,)
+
+
+def _itself(thing: Any) -> Any:
+    """Return what a pickle has in the place of another thing."""
+    return thing
 
 
 def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:

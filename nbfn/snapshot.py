@@ -5,8 +5,10 @@ from __future__ import annotations
 import dis
 import functools
 import types
+from collections.abc import Mapping
 from typing import Any
 
+from nbfn.imports import absolute, in_body
 from nbfn.marks import Partial
 from nbfn.modules import by_value, is_local
 
@@ -21,17 +23,41 @@ _WITH_CODE = (types.FunctionType, types.MethodType, type, Cached)
 
 
 class Snapshot:
-    """What a function referred to at one moment, by identity."""
+    """What a function referred to at one moment, by identity.
 
-    __slots__ = ("_cells", "_classes", "_functions", "_names", "found")
+    Args:
+        function: The function, or a class.
+        instead: What stands for some of what it refers to; see `nbfn.edition`. It is looked at as well,
+            and `found` has what it refers to.
 
-    def __init__(self, function: Any) -> None:
+    Attributes:
+        found: (name, kind, value) of everything referred to, each once.
+        homes: The names of the modules where that comes from.
+        imports: Names of modules that its code, or that of its helpers, imports when it runs.
+    """
+
+    __slots__ = (
+        "_cells",
+        "_classes",
+        "_functions",
+        "_instead",
+        "_names",
+        "_old",
+        "found",
+        "homes",
+        "imports",
+    )
+
+    def __init__(self, function: Any, instead: Mapping[int, Any] | None = None) -> None:
         self._names: list[tuple[dict[str, Any], str, Any]] = []
         self._classes: list[tuple[type, int]] = []  # and how much is in them
         self._cells: list[tuple[types.CellType, Any]] = []
         self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
-        #: (name, kind, value) of everything referred to, each once.
+        self._instead = instead or {}
+        self._old = 0  # more than 0 while walking what something else stands for
         self.found: list[tuple[str, str, Any]] = []
+        self.homes: set[str] = set()
+        self.imports: set[str] = set()
         self._walk(function, set())
 
     @property
@@ -63,6 +89,14 @@ class Snapshot:
         if id(thing) in seen:
             return
         seen.add(id(thing))
+        if (newer := self._instead.get(id(thing))) is not None:
+            self._old += 1
+            self._walk_into(thing, seen)
+            self._old -= 1
+            thing = newer
+        self._walk_into(thing, seen)
+
+    def _walk_into(self, thing: Any, seen: set[int]) -> None:
         thing = _plain(thing)
         if isinstance(thing, type):
             self._walk_class(thing, seen)
@@ -71,6 +105,7 @@ class Snapshot:
 
     def _walk_class(self, cls: type, seen: set[int]) -> None:
         self._classes.append((cls, len(vars(cls))))
+        self.homes.add(cls.__module__)
         for name, value in list(vars(cls).items()):
             if name.startswith("__") and not callable(value):
                 continue  # Python's own notes
@@ -88,6 +123,10 @@ class Snapshot:
     def _walk_function(self, function: types.FunctionType, seen: set[int]) -> None:
         code = function.__code__
         self._functions.append((function, code, function.__defaults__, function.__kwdefaults__))
+        self.homes.add(str(function.__module__))
+        package = str(function.__globals__.get("__package__") or "")
+        for level, name, names in in_body(code):
+            self.imports.update(absolute(level, name, names, package))
         defaults = function.__defaults__ or ()
         with_default = code.co_varnames[: code.co_argcount][
             len(code.co_varnames[: code.co_argcount]) - len(defaults) :
@@ -117,8 +156,11 @@ class Snapshot:
         for attribute in attributes:
             if not isinstance(value, types.ModuleType) or not is_local(value):
                 return
+            self.homes.add(value.__name__)
             module, value = value, vars(value).get(attribute, _MISSING)
         self._names.append((vars(module), attributes[-1], value))
+        if value is _MISSING and (newer := self._instead.get(id(module))) is not None:
+            value = vars(newer).get(attributes[-1])
         if _kind(value, "") in HANDLES:
             self._note(f"{module.__name__}.{attributes[-1]}", "global", value, seen)
         elif isinstance(value, _WITH_CODE) and by_value(value):
@@ -129,7 +171,11 @@ class Snapshot:
             n == name and v is value for n, _, v in self.found
         ):
             return
-        self.found.append((name, _kind(value, kind), value))
+        if isinstance(value, types.ModuleType):
+            self.homes.add(value.__name__)
+        if not self._old:
+            newer = self._instead.get(id(value), value)
+            self.found.append((name, _kind(newer, kind), newer))
         if isinstance(value, _WITH_CODE) and by_value(value):
             self._walk(value, seen)
 
@@ -194,9 +240,14 @@ def _kind(value: Any, otherwise: str) -> str:
     return otherwise
 
 
+def is_handle(value: Any) -> bool:
+    """Return whether a value is a Function, or a class of an App, or an object of one."""
+    return _kind(value, "") in HANDLES
+
+
 def handles_in(module: types.ModuleType) -> list[Any]:
     """Return the Functions and classes of Apps that a module has."""
-    return [value for value in list(vars(module).values()) if _kind(value, "") in HANDLES]
+    return [value for value in list(vars(module).values()) if is_handle(value)]
 
 
 def type_name(value: Any) -> str:

@@ -164,9 +164,10 @@ class Registrar:
     @staticmethod
     def rehearsed(name: str, raw: Callable[..., Any], app: str) -> card.Card:
         """Return the card of a function that is not registered."""
-        data, _ = capture.dump(name, raw, Snapshot(raw))
+        snapshot = Snapshot(raw)
+        data, _ = capture.dump(name, raw, snapshot)
         size = card.size_text(len(data))
-        return card.Card(name, app, 0, True, 0, _captures(raw), rehearsed=size)
+        return card.Card(name, app, 0, True, 0, _captures(raw, snapshot), rehearsed=size)
 
     @staticmethod
     def card(function: Function[..., Any]) -> card.Card:
@@ -204,9 +205,10 @@ def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Itera
 
 def _card(made: Function[..., Any] | Cls) -> card.Card:
     made.hydrate()  # nothing to do after a deploy, but the hub may have gone since
-    state, raw = made._origin.state, made._raw
+    state = made._origin.state
     assert state is not None
-    assert raw is not None
+    assert state.raw is not None
+    assert state.snapshot is not None
     info = state.info
     return card.Card(
         info.name,
@@ -214,11 +216,11 @@ def _card(made: Function[..., Any] | Cls) -> card.Card:
         info.version,
         info.created,
         info.pool.min_containers or 0,
-        _captures(raw),
+        _captures(state.raw, state.snapshot),
         info.signature,
     )
 
 
-def _captures(raw: Callable[..., Any]) -> tuple[str, ...]:
-    values = {name: value for name, _, value in Snapshot(raw).found if value is not raw}
-    return card.captures([c for c in capture.report(raw) if c.name in values], values)
+def _captures(raw: Callable[..., Any], snapshot: Snapshot) -> tuple[str, ...]:
+    values = {name: value for name, _, value in snapshot.found if value is not raw}
+    return card.captures([c for c in capture.report(raw, snapshot) if c.name in values], values)

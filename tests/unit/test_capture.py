@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import pickle
 import sys
 import threading
@@ -182,7 +181,6 @@ def local_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     importlib.invalidate_caches()
     yield importlib.import_module("our_helpers")
     sys.modules.pop("our_helpers", None)
-    modules._seen.pop("our_helpers", None)
 
 
 def _without_module(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,43 +236,6 @@ def test_what_an_installed_module_does_to_itself_is_not_watched() -> None:
     assert "dumps" not in {name for _, name, _ in Snapshot(json_of)._names}
 
 
-def _edit(module: Any, text: str) -> None:
-    Path(module.__file__).write_text(text)
-
-
-def test_a_file_that_changed_since_its_import_is_told_once(local_module: Any) -> None:
-    modules.warn_of_changes([local_module])
-    _edit(local_module, "def twice(x):\n    return 3 * x  # better\n")
-    with pytest.warns(UserWarning, match=r"importlib\.reload\(our_helpers\)") as warned:
-        modules.warn_of_changes([local_module])
-    assert str(local_module.__file__) in str(warned[0].message)
-    modules.warn_of_changes([local_module])  # warnings are errors here: it was told
-
-
-def test_a_file_that_changed_before_the_first_look_is_noticed_by_its_functions(
-    local_module: Any,
-) -> None:
-    _edit(local_module, "def twice(x):\n    return x + x + 0\n")
-    with pytest.warns(UserWarning, match="our_helpers"):
-        modules.warn_of_changes([local_module])
-
-
-def test_a_file_that_was_only_touched_or_was_reloaded_is_not_told(local_module: Any) -> None:
-    modules.warn_of_changes([local_module])
-    os.utime(local_module.__file__, (1, 1))
-    modules.warn_of_changes([local_module])
-    _edit(local_module, "def twice(x):\n    return 5 * x\n")
-    importlib.reload(local_module)
-    modules.warn_of_changes([local_module])
-
-
-def test_what_a_reload_left_of_an_older_file_is_no_change(local_module: Any) -> None:
-    _edit(local_module, "def thrice(x):\n    return 3 * x\n")
-    importlib.reload(local_module)
-    assert local_module.twice(1) == 2
-    modules.warn_of_changes([local_module])
-
-
 def test_what_autoreload_changed_is_noticed(local_module: Any) -> None:
     from IPython.extensions.autoreload import superreload
 
@@ -284,7 +245,7 @@ def test_what_autoreload_changed_is_noticed(local_module: Any) -> None:
         return twice(x)  # type: ignore[no-any-return]
 
     snapshot = Snapshot(f)
-    _edit(local_module, "def twice(x):\n    return 20 * x\n")
+    Path(local_module.__file__).write_text("def twice(x):\n    return 20 * x\n")
     superreload(local_module)
     assert twice(1) == 20  # changed in place: the same function, with other code
     assert not snapshot.current()

@@ -163,6 +163,7 @@ class Definition(Data):
     helpers: dict[str, str] = {}  # texts of the other cells that its code is written in, by name
     owner: str = ""  # the notebook that it was registered from, as a path; else empty
     made: float = 0.0  # when, in seconds since 1970
+    files: str = ""  # a hash of the user's files that its workers import; else empty
 
     def __repr__(self) -> str:  # its variables' values are nobody's business
         return f"<Definition {self.name!r} {self.digest[:8]}>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,24 +220,6 @@ def test_one_that_was_reloaded_makes_a_new_version(own_module: Any) -> None:
     edit(beside, "STEP = 1\ndef step(x):\n    return x + 100 * STEP  # edited\n")
     importlib.reload(beside)
     assert f.remote(1) == 101
-
-
-def test_a_file_that_changed_since_is_told_once_with_what_to_do(own_module: Any) -> None:
-    beside = own_module
-    space: dict[str, Any] = {"__name__": "__main__", "beside": beside}
-    exec("def uses(x):\n    return beside.step(x)\n", space)
-    f = app.function(name="changes")(space["uses"])
-    f.hydrate()
-    edit(beside, "STEP = 1\ndef step(x):\n    return x + 1000\n")
-    f._state.looked = 0.0  # type: ignore[union-attr]
-    with pytest.warns(
-        UserWarning, match=r"beside.py changed.*importlib.reload\(beside\).*autoreload"
-    ):
-        assert f.remote(1) == 2  # what was imported
-    f._state.looked = 0.0  # type: ignore[union-attr]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert f.remote(1) == 2
 
 
 # --- sizes ---------------------------------------------------------------------------------------

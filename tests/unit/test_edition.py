@@ -1,0 +1,188 @@
+"""What stands for modules whose files changed, and what importing them again leaves as it was."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbfn import edition, files, imports
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+        edition._imported.pop(name, None)
+        edition._loaded.pop(name, None)
+
+
+def latest(*names: str) -> edition.Edition:
+    return edition.latest(imports.reached(names))
+
+
+def changed(watch: files.Watch) -> bool:
+    watch._next = 0.0  # as if the pause after the last look were over
+    return watch.changed()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("1")
+    watch = files.Watch([str(file)])
+    os.utime(file, (1, 1))
+    assert not changed(watch)
+    file.write_text("2")
+    assert changed(watch)
+    assert changed(watch)  # until that is settled
+    watch.settle()
+    assert not changed(watch)
+
+
+def test_an_editor_may_put_another_file_in_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("1")
+    watch = files.Watch([str(file)])
+    file.unlink()
+    assert not changed(watch)  # it is being saved
+    (tmp_path / "b.py").write_text("2")
+    os.utime(tmp_path / "b.py", ns=(0, 0))
+    (tmp_path / "b.py").rename(file)
+    assert changed(watch)
+
+
+def test_looks_that_take_long_are_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("1")
+    watch = files.Watch([str(file)])
+    clock = iter([10.0, 10.5, 11.0, 20.4, 20.6])  # began, ended; asked; asked
+    monkeypatch.setattr(files.time, "perf_counter", lambda: next(clock))
+    assert not watch.changed()  # half a second: no look for the next ten
+    file.write_text("2")
+    assert not watch.changed()
+    assert not watch.changed()
+    assert watch.changed()
+
+
+# --- imports -------------------------------------------------------------------------------------
+
+
+def test_what_is_reached_is_the_users_and_nothing_is_imported(folder: Path) -> None:
+    (folder / "pkg").mkdir()
+    (folder / "pkg" / "__init__.py").write_text("")
+    (folder / "pkg" / "a.py").write_text("from . import b\nimport json, no_such_module\n")
+    (folder / "pkg" / "b.py").write_text("def f():\n    from .c import thing\n")
+    (folder / "pkg" / "c.py").write_text("import pkg.a\nthis is no Python\n")
+    found = imports.reached(["pkg.a", "json", "sys", "gone.entirely"])
+    assert set(found) == {"pkg", "pkg.a", "pkg.b", "pkg.c"}
+    assert found["pkg.b"].file == str(folder / "pkg" / "b.py")
+    assert not {"pkg", "pkg.a"} & set(sys.modules)
+
+
+def test_a_body_says_what_it_imports() -> None:
+    space: dict[str, Any] = {}
+    exec(
+        "def f():\n    import a.b\n    from .c import d, e\n    def g():\n        from x import y\n",
+        space,
+    )
+    found = imports.in_body(space["f"].__code__)
+    assert {(level, name) for level, name, _ in found} == {(0, "a.b"), (1, "c"), (0, "x")}
+    every = {n for level, name, names in found for n in imports.absolute(level, name, names, "p.q")}
+    assert every >= {"a", "a.b", "p.q.c", "p.q.c.d", "p.q.c.e", "x"}
+
+
+# --- editions ------------------------------------------------------------------------------------
+
+
+def test_nothing_stands_for_what_is_as_it_was_imported(folder: Path) -> None:
+    (folder / "one.py").write_text("def f(): return 1\n")
+    importlib.import_module("one")
+    assert latest("one") is edition.NONE
+
+
+def test_a_file_that_changed_before_the_first_look_is_noticed_by_its_functions(
+    folder: Path,
+) -> None:
+    (folder / "one.py").write_text("def f(): return 1\n")
+    one: Any = importlib.import_module("one")
+    (folder / "one.py").write_text("def f(): return 2\n")
+    found = latest("one")
+    assert found.modules["one"].f() == 2
+    assert found.instead[id(one.f)] is found.modules["one"].f
+    assert found.instead[id(one)] is found.modules["one"]
+    assert sys.modules["one"] is one
+    assert one.f() == 1
+
+
+def test_the_same_content_is_loaded_once(folder: Path) -> None:
+    (folder / "one.py").write_text("def f(): return 1\n")
+    importlib.import_module("one")
+    assert latest("one") is edition.NONE
+    (folder / "one.py").write_text("def f(): return 2\n")
+    assert latest("one").modules["one"] is latest("one").modules["one"]
+
+
+def test_a_reload_ends_it_and_leaves_what_the_file_no_longer_has(folder: Path) -> None:
+    (folder / "one.py").write_text("def f(): return 1\ndef g(): return 1\n")
+    one = importlib.import_module("one")
+    (folder / "one.py").write_text("def f(): return 2\n")
+    assert latest("one").modules
+    importlib.reload(one)
+    assert latest("one") is edition.NONE
+
+
+def test_importers_are_loaded_anew_and_others_are_not(folder: Path) -> None:
+    (folder / "low.py").write_text("N = 1\n")
+    (folder / "mid.py").write_text("from low import N\nimport side\nM = N\n")
+    (folder / "side.py").write_text("S = 1\n")
+    importlib.import_module("mid")
+    assert latest("mid") is edition.NONE
+    (folder / "low.py").write_text("N = 2\n")
+    found = latest("mid").modules
+    assert set(found) == {"low", "mid"}
+    assert found["mid"].M == 2
+    assert found["mid"].side is sys.modules["side"]
+
+
+def test_a_package_keeps_its_own_part(folder: Path) -> None:
+    (folder / "pkg").mkdir()
+    (folder / "pkg" / "__init__.py").write_text("")
+    (folder / "pkg" / "a.py").write_text("X = 1\n")
+    pkg: Any = importlib.import_module("pkg.a") and sys.modules["pkg"]
+    assert latest("pkg.a") is edition.NONE
+    (folder / "pkg" / "a.py").write_text("X = 2\n")
+    found = latest("pkg.a")
+    assert found.modules["pkg.a"].X == 2
+    assert pkg.a is sys.modules["pkg.a"]
+    assert pkg.a.X == 1
+    (folder / "pkg" / "__init__.py").write_text("Y = 1\n")
+    fresh: Any = latest("pkg", "pkg.a").modules["pkg"]
+    assert fresh.a is latest("pkg", "pkg.a").modules["pkg.a"]
+
+
+def test_what_cannot_be_imported_is_told_and_leaves_everything_as_it_was(folder: Path) -> None:
+    (folder / "two.py").write_text("X = 1\n")
+    (folder / "one.py").write_text("import two\n")
+    one, two = importlib.import_module("one"), sys.modules["two"]
+    assert latest("one") is edition.NONE
+    (folder / "two.py").write_text("import three\n")
+    (folder / "three.py").write_text("\n\ndef f(:\n")
+    with pytest.raises(edition.Unloadable, match=r"^three.py, line 3: SyntaxError: "):
+        latest("one")
+    assert (sys.modules["one"], sys.modules["two"]) == (one, two)
+    assert "three" not in sys.modules
+    assert not any(isinstance(finder, edition._Finder) for finder in sys.meta_path)
