@@ -14,11 +14,11 @@ from nbfn.cls import Cls
 from nbfn.config import default_environment
 from nbfn.declaration import check_class
 from nbfn.decorator import Decorator, check_fit, misplaced, name_of
-from nbfn.definition import Home
 from nbfn.deployment import Member
 from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.function import Function
+from nbfn.home import Home
 from nbfn.lifecycle import methods
 from nbfn.logs import LogsManager
 from nbfn.marks import unwrapped

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Self
 
 from nbfn.client import Client
 from nbfn.declaration import check_arguments
-from nbfn.definition import Home, Live, define_class, not_a_class
+from nbfn.definition import Live, define_class, not_a_class
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.function import Function
 from nbfn.handle import Handle, check_lookup
+from nbfn.home import Home
 from nbfn.instance import Instance, is_protocol
 from nbfn.lifecycle import methods
 from nbfn.marks import check_batched, unwrapped

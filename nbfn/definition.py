@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import inspect
 import time
@@ -17,7 +16,6 @@ import msgspec
 from nbfn import culprit, edition, pickler
 from nbfn.brought import Brought
 from nbfn.client import Client
-from nbfn.config import default_environment
 from nbfn.edition import Edition
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.files import Watch
@@ -25,86 +23,25 @@ from nbfn.lifecycle import has_exit_hooks, marked, methods
 from nbfn.marks import Partial
 from nbfn.modules import carrying
 from nbfn.options import Options
-from nbfn.parameters import Shape, shape_of
-from nbfn.schedule import Cron
-from nbfn.session import this_environment, this_notebook
+from nbfn.parameters import shape_of
+from nbfn.signature import class_signature, signature_of
 from nbfn.snapshot import Snapshot, type_name
 from nbfn.source import text_of
-from nbfn.variables import Variables
-from nbfn.wire import messages
+from nbfn.ways import like, schedule_of, ways_to_run
+from nbfn.whereabouts import this_environment, this_notebook
 from nbfn.wire.messages import (
     Batching,
-    Concurrency,
     Definition,
     Endpoint,
     FunctionInfo,
     Method,
     Parameter,
     Payload,
-    PoolSettings,
-    Resources,
-    RetryPolicy,
-    Schedule,
-    Secret,
-    Variant,
-    new_id,
 )
 from nbfn.wire.payload import Carrier
 
-#: Characters of a default's text that a signature shows.
-LONGEST_DEFAULT = 60
-#: Options that have the same name in a `Variant`.
-_SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets")
 #: Types whose values hold no code, so that none of it needs to travel by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
-
-
-@dataclass(slots=True)
-class Home:
-    """Where the Functions of one App are registered; shared by the App and all of them."""
-
-    name: str = ""
-    ephemeral_id: str = field(default_factory=lambda: new_id("ap"))
-    environment_name: str = ""  # empty: the default one of whoever asks
-    deployed_name: str = ""
-    running_id: str = ""  # of the `app.run()` that goes on
-    staged: dict[str, int] | None = None  # the versions that the deployment under way has so far
-    app_id: str | None = None
-    app: Any = None  # the App itself, which is a layer up
-    interactive: bool = False
-
-    @property
-    def environment(self) -> str:
-        """The environment, where need be the default one."""
-        return self.environment_name or default_environment()
-
-    @property
-    def place(self) -> str:
-        """The id or name of the App under which the Functions are found now."""
-        if self.staged is not None:
-            return self.deployed_name
-        return self.running_id or self.deployed_name or self.ephemeral_id
-
-    async def register(self, client: Client, definition: Definition) -> FunctionInfo:
-        """Register a definition here."""
-        __tracebackhide__ = True
-        named = bool(self.deployed_name) and (self.staged is not None or not self.running_id)
-        register = functools.partial(
-            messages.Register,
-            app=self.deployed_name if named else self.name,
-            definition=definition,
-            app_id="" if named else self.place,
-            environment_name=self.environment,
-            staged=self.staged is not None,
-        )
-        answer: messages.Registered = await client.request(register)
-        info = answer.info
-        self.app_id = info.app_id
-        if self.staged is not None:
-            self.staged[info.name] = info.version
-        if not named:  # what was deployed is not deployed again only because a hub forgot it
-            client.remember(info.id, register(0))
-        return info
 
 
 @dataclass(slots=True)
@@ -287,10 +224,10 @@ def define(
         is_generator=generates(raw, options),
         is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
         **ways_to_run(options),
-        schedule=_schedule(options),
+        schedule=schedule_of(options),
         files=files,
         module=str(getattr(raw, "__module__", "")),
-        signature=_signature(raw),
+        signature=signature_of(raw),
         doc=inspect.getdoc(raw) or "",
         source=text_of(raw),
         filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
@@ -317,7 +254,7 @@ def define_class(
         takes_arguments=shape.takes_arguments,
         exit_hooks=has_exit_hooks(raw),
         module=str(raw.__module__),
-        signature=_class_signature(raw, shape),
+        signature=class_signature(raw, shape),
         doc=inspect.getdoc(raw) or "",
         source=text_of(source),
         filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
@@ -342,81 +279,11 @@ def _method(name: str, part: Partial[..., Any, Any]) -> Method:
         name=name,
         is_generator=generates(raw, marks.applied(Options())),
         is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
-        batching=_like(Batching, marks.batching),
-        endpoint=None if marks.endpoint is None else _like(Endpoint, marks.endpoint),
-        signature=_signature(raw.__get__(raw)),
+        batching=like(Batching, marks.batching),
+        endpoint=None if marks.endpoint is None else like(Endpoint, marks.endpoint),
+        signature=signature_of(raw.__get__(raw)),
         doc=inspect.getdoc(raw) or "",
     )
-
-
-def variant_of(changes: Mapping[str, Any]) -> Variant:
-    """Return the variant that options make, as `Options.changes` gives them."""
-    said = ways_to_run(Options(**changes))
-    pool = {n: changes[n] for n in PoolSettings.__struct_fields__ if n in changes}
-    given = {name: said[name] for name in _SAME if name in changes}
-    if pool:
-        given["pool"] = PoolSettings(**pool)
-    if "env" in changes:  # in one order: the same variables are the same variant
-        given["env"] = dict(sorted(said["env"].items()))
-    return Variant(**given)
-
-
-def variant_digest(variant: Variant) -> str:
-    """Return what identifies a variant of a Function: the same settings, the same digest."""
-    return hashlib.sha256(msgspec.msgpack.encode(variant)).hexdigest()
-
-
-def ways_to_run(options: Options) -> dict[str, Any]:
-    """Return the fields of a `Definition` that say how it is run; the same for functions and classes."""
-    return {
-        "timeout": options.timeout,
-        "retries": _like(RetryPolicy, options.retries),
-        "pool": _like(PoolSettings, options),
-        "resources": _like(Resources, options.resources),
-        "concurrency": _like(Concurrency, options.concurrency),
-        "batching": _like(Batching, options.batching),
-        "env": dict(options.env),
-        "secrets": (
-            *_image_variables(options),
-            *(_secret(variables) for variables in options.secrets),
-        ),
-        "single_use": options.single_use,
-        "at_most_once": options.at_most_once,
-        "startup_timeout": options.startup_timeout,
-        "endpoint": None if options.endpoint is None else _like(Endpoint, options.endpoint),
-    }
-
-
-def _like(kind: Callable[..., Any], source: object | None) -> Any:
-    """Return a part of a message with the values of a dataclass that has the same names."""
-    if source is None:
-        return kind()
-    fields = msgspec.structs.fields(kind)  # type: ignore[arg-type]
-    return kind(**{field.name: getattr(source, field.name) for field in fields})
-
-
-def _secret(given: Variables) -> Secret:
-    if given.withheld:
-        raise InvalidError(
-            f"{given!r} came here without its values, which do not travel. Make it here, or store it: "
-            "Secret.objects.create(...)."
-        )
-    return Secret(given.name, given.environment_name, given.required_keys, dict(given.values))
-
-
-def _image_variables(options: Options) -> Iterable[Secret]:
-    """Return the variables of the image, which everything else wins over."""
-    if options.image is not None and options.image.variables:
-        yield Secret("", "", (), dict(options.image.variables))
-
-
-def _schedule(options: Options) -> Schedule | None:
-    if options.schedule is None:
-        return None
-    nothing = Payload(Carrier.nothing())
-    if isinstance(options.schedule, Cron):
-        return Schedule(nothing, options.schedule.cron_string, options.schedule.timezone)
-    return Schedule(nothing, **dataclasses.asdict(options.schedule))
 
 
 def generates(raw: Callable[..., Any] | None, options: Options) -> bool:
@@ -424,48 +291,3 @@ def generates(raw: Callable[..., Any] | None, options: Options) -> bool:
     if options.is_generator is not None:
         return options.is_generator
     return inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
-
-
-class _Large:
-    """Stands for a default that is too long to be read in a signature."""
-
-    def __repr__(self) -> str:
-        return "…"
-
-
-def _signature(raw: Callable[..., Any]) -> str:
-    try:
-        found = inspect.signature(raw)
-        shown = [
-            p.replace(default=_Large()) if _is_long(p.default) else p
-            for p in found.parameters.values()
-        ]
-        return str(found.replace(parameters=shown))
-    except (ValueError, TypeError):
-        return "(...)"
-
-
-def _class_signature(raw: type, shape: Shape) -> str:
-    """Return what its constructor takes: that of a class with `nbfn.parameter`s is made of them."""
-    if not shape.has_parameters:
-        return _signature(raw)
-    shown = [
-        f"{one.name}: {one.type}" + ("" if one.default is None else f" = {_default(one.default)}")
-        for one in shape.parameters
-    ]
-    return f"(*, {', '.join(shown)})" if shown else "()"
-
-
-def _default(encoded: bytes) -> str:
-    value = msgspec.msgpack.decode(encoded)
-    return "…" if _is_long(value) else repr(value)
-
-
-def _is_long(default: Any) -> bool:
-    if default is inspect.Parameter.empty:
-        return False
-    try:
-        text = repr(default)
-    except Exception:  # noqa: BLE001 - a user's own
-        return True
-    return len(text) > LONGEST_DEFAULT or "\n" in text

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import nbfn
 from nbfn import exception, output
 from nbfn.client import Client, attached
-from nbfn.definition import Home, Live
+from nbfn.definition import Live
 from nbfn.exception import InvalidError
+from nbfn.home import Home
 from nbfn.options import check_name
 from nbfn.wire import messages
 

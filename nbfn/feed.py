@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nbfn.inputs import Inputs
-from nbfn.session import OpenCall, Session
+from nbfn.opencall import OpenCall
+from nbfn.session import Session
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Message, NewInput, Payload
 

@@ -13,9 +13,10 @@ from nbfn import endpoint, marks
 from nbfn.autoscaled import Autoscaled
 from nbfn.calling import Calling
 from nbfn.client import Client
-from nbfn.definition import Home, Live, define, generates
+from nbfn.definition import Live, define, generates
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.handle import Handle, check_lookup
+from nbfn.home import Home
 from nbfn.logs import LogsManager
 from nbfn.options import Options
 from nbfn.origin import Origin, Written, by_name

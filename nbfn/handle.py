@@ -6,8 +6,9 @@ from typing import Any
 
 from nbfn import context
 from nbfn.client import Client
-from nbfn.definition import Home, Live
+from nbfn.definition import Live
 from nbfn.exception import InvalidError
+from nbfn.home import Home
 from nbfn.options import check_name
 from nbfn.origin import Origin, fetched
 from nbfn.retries import is_int

@@ -14,7 +14,7 @@ from typing import Any
 
 from nbfn import observe
 from nbfn.exception import Detached
-from nbfn.session import OpenCall
+from nbfn.opencall import OpenCall
 from nbfn.sync import wait
 
 #: Seconds after the first interrupt in which a second one lets the call go on.

@@ -21,8 +21,8 @@ from nbfn.failures import Failures
 from nbfn.gathered import Gathered, Reader
 from nbfn.inputs import Inputs
 from nbfn.mapcall import LiveFunction, MapCall, Repeated
+from nbfn.opencall import guarded
 from nbfn.outcome import result_of, value_of
-from nbfn.session import guarded
 from nbfn.sync import Stream, blocking, callers_loop, run
 from nbfn.types import InputStatus
 from nbfn.wire import messages

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from nbfn import output
 
 if TYPE_CHECKING:
-    from nbfn.session import OpenCall
+    from nbfn.opencall import OpenCall
     from nbfn.wire.messages import Emission, Output, Progress
 
 logger = logging.getLogger("nbfn.client")

@@ -22,14 +22,16 @@ from nbfn.backtrace import users_level
 from nbfn.brought import Brought
 from nbfn.client import Client, attached
 from nbfn.config import default_environment
-from nbfn.definition import Home, Live, variant_digest
+from nbfn.definition import Live
 from nbfn.edition import Unloadable
 from nbfn.exception import InvalidError
+from nbfn.home import Home
 from nbfn.modules import local_modules
 from nbfn.renewal import Code, Twin
-from nbfn.session import this_environment
 from nbfn.snapshot import HANDLES, handles_in
 from nbfn.source import helpers
+from nbfn.ways import variant_digest
+from nbfn.whereabouts import this_environment
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, FunctionInfo, Message, Variant
 

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 from nbfn import context, exception, output
 from nbfn.client import Client, attached
-from nbfn.definition import Home
 from nbfn.deployment import Member
 from nbfn.exception import InvalidError
+from nbfn.home import Home
 from nbfn.sync import drive, run
 from nbfn.wire import messages
 from nbfn.wire.messages import new_id

@@ -7,31 +7,30 @@ within ``connect_timeout``, all of it fails with ConnectionError.
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import itertools
 import logging
 import os
 import platform
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 import nbfn
-from nbfn import discovery, exception, observe
+from nbfn import discovery, exception
 from nbfn.config import Places, Settings
 from nbfn.discovery import Finder
+from nbfn.opencall import OpenCall, guarded
+from nbfn.registrations import Registrations
 from nbfn.sync import wait
+from nbfn.whereabouts import own_name, this_environment, this_origin
 from nbfn.wire import frames, messages
 from nbfn.wire.frames import BadFrame
-from nbfn.wire.messages import FunctionInfo, Message, Output, new_id
+from nbfn.wire.messages import Message, new_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Change, Link
 
@@ -49,143 +48,6 @@ _ABOUT_CALLS = (
     messages.Emission,
     messages.Progress,
 )
-
-
-class OpenCall:
-    """One call that this process made or watches. All ``receive`` and ``fail`` happen on the client's thread.
-
-    Args:
-        client: The client it is made through.
-        function: What is called.
-        kind: remote, map, spawn or generator.
-        version: The version to call; 0 for the newest.
-        call_id: Of a call that exists; a new id when not given.
-        total: Inputs there will be, None while that is not known.
-    """
-
-    #: Whether somebody waits for it, so that a lost hub must be found again.
-    waiting = True
-    #: The hub (its epoch) that did not know the Function and was told again.
-    reopened = 0
-
-    def __init__(
-        self,
-        client: Session,
-        function: FunctionInfo,
-        kind: str,
-        *,
-        version: int,
-        total: int | None = 1,
-        call_id: str = "",
-    ) -> None:
-        self.client = client
-        self.function = function
-        self.kind = kind
-        self.version = version
-        self.id = call_id or new_id("fc")
-        self.total = total
-        self.done = self.failed = 0
-        view = observe.CallView(
-            self.id,
-            function.name,
-            function.version,
-            function.app,
-            kind,
-            total,
-            time.time(),
-            self.cancel,
-            self,
-        )
-        self.sink = observe.begin(view)
-
-    def opening(self, *, resent: bool) -> Iterable[Message]:
-        """Return what tells the hub of the call, with everything that has no outcome yet."""
-        raise NotImplementedError
-
-    def receive(self, message: Message) -> None:
-        """Take what the hub says of this call."""
-        raise NotImplementedError
-
-    def fail(self, error: exception.Error) -> None:
-        """End: the hub refused the call, or is gone."""
-        raise NotImplementedError
-
-    def count(self, new: Sequence[Output], failed: int) -> None:
-        """Note outcomes, ``failed`` of them failures, and tell the sink."""
-        self.done += len(new)
-        self.failed += failed
-        guarded(self.sink.outputs, self.done, self.failed, self.total, new)
-
-    def end(
-        self, status: str, error: BaseException | None = None, *, settled: bool = False
-    ) -> None:
-        """Let go of the call, here and at the hub; a second time does nothing.
-
-        Args:
-            status: success, failure or terminated.
-            error: What ended it, when that was no outcome.
-            settled: Whether every outcome is here, so that the hub has let go by itself.
-        """
-        if self.client.forget(self, settled=settled):
-            self.tell_end(status, error)
-
-    def tell_end(self, status: str, error: BaseException | None = None) -> None:
-        """Tell the sink of the end."""
-        self.waiting = False
-        self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
-
-    def cancel(self) -> None:
-        """Cancel all its inputs; their outcomes still arrive."""
-        self.client.send(messages.Cancel(0, self.id))
-
-
-def guarded(function: Callable[..., object], *args: object) -> None:
-    """Call somebody else's code on the client's thread; an error of it is logged and harms nothing here."""
-    try:
-        function(*args)
-    except Exception:
-        logger.exception("An observer of nbfn failed")
-
-
-@functools.cache
-def _cloudpickle_version() -> str:
-    return importlib.metadata.version("cloudpickle")
-
-
-def this_environment() -> messages.Environment:
-    """Return where this process's code can run."""
-    try:
-        cwd = str(Path.cwd())
-    except OSError:  # it was deleted: workers stay where they are
-        cwd = ""
-    return messages.Environment(
-        executable=sys.executable,
-        sys_path=tuple(entry or cwd for entry in sys.path),
-        cwd=cwd,
-        python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        cloudpickle=_cloudpickle_version(),
-    )
-
-
-def this_notebook() -> str:
-    """Return the path of the notebook whose kernel this is, or ""."""
-    return os.environ.get("JPY_SESSION_NAME", "")
-
-
-def _own_name() -> str:
-    if notebook := this_notebook():
-        return Path(notebook).name
-    return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
-
-
-def this_origin() -> str:
-    """Return what calls of this process are known by later: the notebook's path, or the script's name.
-
-    Empty in a worker: what its code calls comes from where the call that it runs comes from.
-    """
-    if os.environ.get("NBFN_WORKER"):
-        return ""
-    return this_notebook() or _own_name()
 
 
 def settle(
@@ -227,7 +89,7 @@ class Session:
         self._numbers = itertools.count(1)
         self._calls: dict[str, OpenCall] = {}
         self._requests: dict[int, tuple[Message, Future[Message]]] = {}
-        self._registrations: dict[str, Message] = {}
+        self._registrations = Registrations(self._ask_again)
         self._awaiting: list[Future[None]] = []
         self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
         self._tasks: deque[Callable[[], object]] = deque()
@@ -298,7 +160,7 @@ class Session:
 
     def remember(self, function_id: str, register: Message) -> None:
         """Keep what registered a Function, for a hub that has lost it."""
-        self._registrations[function_id] = register
+        self._registrations.keep(function_id, register)
 
     def forget(self, call: OpenCall, *, settled: bool) -> bool:
         """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
@@ -413,7 +275,8 @@ class Session:
             self._give_up(exception.from_fault(arrived.code, arrived.message))
         elif isinstance(arrived, messages.CallRefused):
             if (call := self._calls.get(arrived.call)) is not None:
-                self._refused_call(call, exception.from_fault(arrived.code, arrived.message))
+                error = exception.from_fault(arrived.code, arrived.message)
+                self._registrations.refused(call, error, self.epoch)
         elif isinstance(arrived, messages.Changed):
             for callback in self._watchers:
                 guarded(callback, arrived.revision)
@@ -424,54 +287,13 @@ class Session:
             else:
                 settle(answer, arrived)
 
-    def _refused_call(self, call: OpenCall, error: exception.Error) -> None:
-        """End a call; if a new hub does not know its (private) Function, register that again first."""
-        register = self._registrations.get(call.function.id)
-        if (
-            not isinstance(error, exception.NotFoundError)
-            or register is None
-            or call.reopened == self.epoch
-        ):
-            call.fail(error)
-            return
-        call.reopened = self.epoch
-        self._register_again(call, register)
-
-    def _register_again(self, call: OpenCall, register: Message) -> None:
-        """Tell a hub again of a call's Function; of a variant's base first."""
-        base = register.function if isinstance(register, messages.BindVariant) else ""
-        if (of_base := self._registrations.get(base)) is not None:
-
-            def then(info: FunctionInfo) -> None:
-                bind = msgspec.structs.replace(register, function=info.id)
-                self._ask_again(call, bind, lambda variant: self._reopen(call, bind, variant))
-
-            self._ask_again(call, of_base, then)
-        else:
-            self._ask_again(call, register, lambda info: self._reopen(call, register, info))
-
-    def _ask_again(
-        self, call: OpenCall, register: Message, then: Callable[[FunctionInfo], None]
-    ) -> None:
+    def _ask_again(self, message: Message) -> Future[Any]:
+        """Ask the hub on the client's own thread, which never waits."""
         number, answer = next(self._numbers), Future[Message]()
-        self._requests[number] = (msgspec.structs.replace(register, request=number), answer)
-
-        def arrived(done: Future[Message]) -> None:
-            self._requests.pop(number, None)
-            if isinstance(error := done.exception(), exception.Error):
-                call.fail(error)
-            else:
-                then(done.result().info)  # type: ignore[attr-defined]
-
-        answer.add_done_callback(arrived)
+        self._requests[number] = (msgspec.structs.replace(message, request=number), answer)
+        answer.add_done_callback(lambda _: self._requests.pop(number, None))
         self.send(self._requests[number][0])
-
-    def _reopen(self, call: OpenCall, register: Message, info: FunctionInfo) -> None:
-        self.remember(info.id, register)
-        before = call.function
-        call.function = msgspec.structs.replace(info, name=before.name, method=before.method)
-        call.version = info.version
-        self.send(lambda: call.opening(resent=True))
+        return answer
 
     def _connected(self) -> None:
         self._state = "greeting"
@@ -486,7 +308,7 @@ class Session:
                 pid=os.getpid(),
                 host=platform.node(),
                 environment=environment if self._registers else None,
-                name=_own_name(),
+                name=own_name(),
                 worker=os.environ.get("NBFN_WORKER", ""),
                 origin=this_origin(),
             )

@@ -8,8 +8,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from nbfn import exception, interrupt, remembered
+from nbfn.opencall import OpenCall
 from nbfn.outcome import outcome_name, result_of, value_of
-from nbfn.session import OpenCall, Session, settle
+from nbfn.session import Session, settle
 from nbfn.sync import wait
 from nbfn.types import InputStatus
 from nbfn.wire import messages

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from nbfn.definition import variant_of
 from nbfn.exception import InvalidError
 from nbfn.marks import read_batching, read_concurrency
 from nbfn.options import Concurrency, Options
 from nbfn.retries import Retries
+from nbfn.ways import variant_of
 from nbfn.wire.messages import Variant
 
 #: Options that a variant can have; others are its Function's own.

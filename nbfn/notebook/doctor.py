@@ -11,7 +11,7 @@ from nbfn import discovery
 from nbfn.client import Client
 from nbfn.config import Places, Settings
 from nbfn.exception import Error
-from nbfn.session import this_environment
+from nbfn.whereabouts import this_environment
 from nbfn.wire.messages import Overview
 
 #: Bytes that should be free where results and arguments go.

@@ -10,8 +10,8 @@ from IPython.core.error import UsageError
 
 from nbfn.client import Client
 from nbfn.exception import NotFoundError
-from nbfn.session import this_notebook
 from nbfn.sync import run
+from nbfn.whereabouts import this_notebook
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo
 

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from nbfn import exception
-from nbfn.session import OpenCall, Session
+from nbfn.opencall import OpenCall
+from nbfn.session import Session
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import EndpointFound, Message, Output

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import Function, FunctionCall, exception, origin, session
+from nbfn import Function, FunctionCall, exception, origin, whereabouts
 from nbfn.capture import report
 
 app = nbfn.App("serialized")
@@ -272,7 +272,7 @@ def test_a_function_of_another_python_is_a_version_error_that_names_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     far = deployed()
-    ours = session.this_environment()
+    ours = whereabouts.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, "3.99", ours.cloudpickle)
     monkeypatch.setattr(origin, "this_environment", lambda: other)
     with pytest.raises(exception.VersionError, match=r"under Python 3\.\d+, this is Python 3\.99"):
@@ -283,7 +283,7 @@ def test_a_function_of_another_cloudpickle_warns_and_names_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     far = deployed()
-    ours = session.this_environment()
+    ours = whereabouts.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, ours.python, "9.0.1")
     monkeypatch.setattr(origin, "this_environment", lambda: other)
     with pytest.warns(UserWarning, match=r"cloudpickle 3\.[\d.]+, this is 9\.0\.1"):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from nbfn.exception import DeserializationError
-from nbfn.session import this_environment
+from nbfn.whereabouts import this_environment
 from nbfn.wire.messages import Definition, Payload
 from nbfn_kernel import objects
 

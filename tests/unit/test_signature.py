@@ -1,12 +1,12 @@
-"""What the hub is told of a function."""
+"""Signatures as people read them: what does not fit a line is left out."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import nbfn
-from nbfn.definition import _class_signature, _signature
 from nbfn.parameters import shape_of
+from nbfn.signature import class_signature, signature_of
 
 TABLE = list(range(1000))
 
@@ -26,10 +26,10 @@ def test_a_signature_shows_defaults_that_can_be_read_in_a_line() -> None:
 
     def odd(one: Any = Silent(), two: Any = TwoLines()) -> None: ...  # noqa: B008 - that is the point
 
-    assert _signature(fit) == (
+    assert signature_of(fit) == (
         "(x: 'int', rate: 'float' = 0.1, *, name: 'str' = 'a', table: 'Any' = …) -> 'None'"
     )
-    assert _signature(odd) == "(one: 'Any' = …, two: 'Any' = …) -> 'None'"
+    assert signature_of(odd) == "(one: 'Any' = …, two: 'Any' = …) -> 'None'"
 
 
 def test_a_class_shows_what_its_constructor_takes() -> None:
@@ -41,7 +41,5 @@ def test_a_class_shows_what_its_constructor_takes() -> None:
         size: int = nbfn.parameter(default=3)
         text: str = nbfn.parameter(default="x" * 100)
 
-    assert _class_signature(Plain, shape_of(Plain)) == "(size: 'int') -> 'None'"
-    assert (
-        _class_signature(Model, shape_of(Model)) == "(*, name: str, size: int = 3, text: str = …)"
-    )
+    assert class_signature(Plain, shape_of(Plain)) == "(size: 'int') -> 'None'"
+    assert class_signature(Model, shape_of(Model)) == "(*, name: str, size: int = 3, text: str = …)"
