@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from nbfn.snapshot import HANDLES
 
+from .palette import MUTED, marked
+
 if TYPE_CHECKING:
     from nbfn.capture import Captured
 
@@ -64,13 +66,12 @@ class Card:
         """Return the card as one row of HTML."""
         title = f"v{self.version}" if self.created else "unchanged"
         title = f"would be registered, {self.rehearsed}" if self.rehearsed else title
-        mark = "○" if self.rehearsed else "✓"
         return (
             '<div style="font-family:var(--jp-ui-font-family,sans-serif);'
             'font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,inherit)">'
-            f'<span style="color:var(--jp-success-color1,#2e7d32)">{mark}</span> '
+            f"{marked('queued' if self.rehearsed else 'done')} "
             f'<code style="background:none">{escape(self.name)}{escape(self.signature)}</code> '
-            f'<b>{title}</b><span style="color:var(--jp-ui-font-color2,#616161)">'
+            f'<b>{title}</b><span style="{MUTED}">'
             f"{escape(self._rest())}</span></div>"
         )
 

@@ -103,11 +103,9 @@ def errors(tally: Tally) -> str:
 def html(tally: Tally, now: float) -> str:
     """Return the finished map as static HTML, without scripts."""
     colour = COLOURS.get(tally.state, "inherit")
-    said = line(tally, now)
-    if tally.ended is None:  # what a notebook that is saved meanwhile has of it
-        said = f"{said} · as of {_time()}; %fn attach {tally.call} shows it"
-    else:
-        said = said.partition(" ")[2]  # it begins with the mark
+    live, said = tally.ended is None, line(tally, now)
+    # A notebook may be saved meanwhile; the line of the end begins with the mark.
+    said = f"{said} · {as_of(tally.call)}" if live else said.partition(" ")[2]
     body = [f"<div>{marked(tally.state)} {escape(said)}</div>"]
     if tally.total and tally.state != "done":
         body.append(_bar(tally, colour))
@@ -128,8 +126,9 @@ def html(tally: Tally, now: float) -> str:
     return boxed(*body)
 
 
-def _time() -> str:
-    return time.strftime("%H:%M")
+def as_of(call: str) -> str:
+    """Return what a notebook that is saved while a call goes on says beside its state."""
+    return f"as of {time.strftime('%H:%M')}; %fn attach {call} shows it"
 
 
 def _group(group: ErrorGroup) -> str:

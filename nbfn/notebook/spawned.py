@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from .palette import boxed, coded, mark_of, marked
-from .snapshot import clock, short
+from .snapshot import as_of, clock, short
 
 #: Characters of the last printed line, and of the result, that are shown.
 LINE_WIDTH, RESULT_WIDTH = 80, 200
@@ -112,6 +112,7 @@ def line(spawned: Spawned, now: float) -> str:
 
 def html(spawned: Spawned, now: float) -> str:
     """Return it as static HTML, without scripts."""
-    said = escape(" · ".join(parts(spawned, now)))
+    pieces = parts(spawned, now) + ([as_of(spawned.call)] if spawned.ended is None else [])
+    said = escape(" · ".join(pieces))
     head = f"<div>{marked(spawned.state)} <b>{escape(spawned.title)}</b> · {said}</div>"
     return boxed(head, coded(spawned.result) if spawned.result else "")
