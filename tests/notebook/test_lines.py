@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,40 @@ def test_defaults_stand_for_all_cells_and_the_cells_own_options_win(one_kernel: 
     assert "Did you mean --warm?" in wrong.stderr
 
 
+def test_remote_shows_the_calls_that_run(with_function: Run, tmp_path: Path) -> None:
+    gate = str(tmp_path / "gate")
+    *_, shown, _ = with_function(
+        "%%remote --quiet --app lines\nimport os, time\ndef wait_for(path):\n"
+        "    while not os.path.exists(path): time.sleep(0.01)",
+        f"call = wait_for.spawn({gate!r})",
+        "%remote",
+        f"open({gate!r}, 'w').close(); call.get()",
+    )
+    assert re.search(r"^  ● wait_for spawn · 0/1 · [\d.]+ s · fc-\w{6}$", shown.text, re.M)
+
+
+def test_a_hub_is_chosen_and_left(with_function: Run, tmp_path: Path) -> None:
+    nowhere = f"ipc://{tmp_path}/nowhere"
+    connected, called, _, failed, ill, left, again = with_function(
+        "import os, nbfn\nfrom nbfn.config import Places\n"
+        "get_ipython().run_line_magic('remote', f'connect {Places.of().endpoint}')",
+        "twice.remote(2), os.environ['NBFN_HUB'] == Places.of().endpoint",
+        "os.environ['NBFN_CONNECT_TIMEOUT'] = '0.3'",
+        f"%remote connect {nowhere}",
+        "%remote doctor",
+        "%remote disconnect\ndel os.environ['NBFN_CONNECT_TIMEOUT']",
+        "twice.remote(3), os.environ.get('NBFN_HUB')",
+    )
+    assert re.fullmatch(r"connected to nbfn hub \S+ at ipc://\S+\n", connected.text)
+    assert called.result == "(4, True)"
+    assert failed.stderr.startswith(f"UsageError: No nbfn hub at {nowhere} (waited")
+    assert failed.error == ""
+    assert f"✗ No nbfn hub at {nowhere}" in ill.text
+    assert "start a hub there with 'nbfn hub start'" in ill.text
+    assert left.text == "disconnected; the next call uses this machine's own hub\n"
+    assert again.result == "(6, None)"
+
+
 def test_the_doctor_finds_nothing_wrong(with_function: Run) -> None:
     (said,) = with_function("%remote doctor")
     assert all(line.startswith("✓ ") for line in said.text.splitlines())
@@ -61,6 +96,28 @@ def test_fn_lists_and_shows(with_function: Run) -> None:
     assert "captures FACTOR=2 (" in shown.text
     assert "    return FACTOR * x" in shown.text
     assert "spawn" in calls.result
+
+
+def test_fn_lists_all_apps_or_one(with_function: Run) -> None:
+    *_, mine, every = with_function(
+        "%%remote --quiet --app elsewhere\ndef far(): ...",
+        "{row['app'] for row in get_ipython().run_line_magic('fn', 'list --app lines')}",
+        "{'lines', 'elsewhere'} <= {row['app'] for row in get_ipython().run_line_magic('fn', 'list --all')}",
+    )
+    assert mine.result == "{'lines'}"
+    assert every.result == "True"
+
+
+def test_fn_deploys_what_an_app_of_ones_own_has(one_kernel: Run) -> None:
+    *_, deployed, called, again = one_kernel(
+        "import nbfn\nown = nbfn.App('lines-own')\n@own.function()\ndef half(x): return x / 2",
+        "%fn deploy half",
+        "nbfn.Function.from_name('lines-own', 'half').remote(4)",
+        "found = nbfn.Function.from_name('lines-own', 'half')\n%fn deploy found",
+    )
+    assert deployed.text == "half is deployed in app lines-own\n"
+    assert called.result == "2.0"
+    assert again.stderr == "UsageError: found is deployed already: it was looked up by name.\n"
 
 
 def test_fn_changes_the_pool(with_function: Run) -> None:
@@ -89,11 +146,13 @@ def test_fn_finds_calls_again_and_cancels_them(with_function: Run) -> None:
 
 
 def test_names_are_bound_by_nbfn_from(with_function: Run) -> None:
-    bound, used, missing, wrong = with_function(
+    bound, used, missing, wrong, named, unknown = with_function(
         "%nbfn from lines import twice as double, twice",
         "double.remote(4)",
         "%nbfn from lines import thrice",
         "%nbfn import twice",
+        "%nbfn from main/lines import twice as third\nthird.remote(5)",
+        "%nbfn from nowhere/lines import twice",
     )
     assert bound.text == (
         "Loaded 'double' from 'twice' of app 'lines'.\nLoaded 'twice' from 'twice' of app 'lines'.\n"
@@ -101,6 +160,9 @@ def test_names_are_bound_by_nbfn_from(with_function: Run) -> None:
     assert used.result == "8"
     assert "'thrice' is not in app 'lines'" in missing.stderr
     assert "write  %nbfn from" in wrong.stderr
+    assert named.result == "10"
+    assert unknown.stderr.startswith("UsageError: ")
+    assert "'nowhere'" in unknown.stderr
 
 
 def test_verbs_names_and_options_complete(with_function: Run) -> None:

@@ -103,3 +103,11 @@ def test_the_traceback_of_a_group_is_in_what_is_saved(run: Run) -> None:
     assert re.search("2× ValueError: not [36] today", shown["text/html"])  # whichever came first
     assert "raise ValueError" in shown["text/html"]
     assert "application/vnd.jupyter.widget-view+json" not in shown
+
+
+def test_a_map_that_is_dropped_unused_is_told(one_kernel: Run) -> None:
+    _, dropped = one_kernel(
+        "%%remote --app maps\ndef ten(x): return x * 10",
+        "results = ten.map(range(5))\ndel results",
+    )
+    assert "Function.map was not consumed, so the call will never be executed" in dropped.stderr

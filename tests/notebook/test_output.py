@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.notebook.kernel import Kernel
 
 Run = Callable[..., list[Any]]
@@ -238,7 +240,7 @@ def test_displays_are_updated_in_place_and_cleared_in_their_own_cell_only(kernel
 
 
 def test_bars_keep_their_carriage_returns(one_kernel: Run) -> None:
-    _, called, mapped = one_kernel(
+    _, called, mapped, tqdm = one_kernel(
         "%%remote --quiet --app output\n"
         "import sys, time\n"
         "def bar(n):\n"
@@ -250,9 +252,42 @@ def test_bars_keep_their_carriage_returns(one_kernel: Run) -> None:
         "    for _ in tqdm(range(n), mininterval=0): pass",
         "bar.remote(3)",
         "list(bar.map([3, 3]))",
+        "bars.remote(3)",
     )
     assert called.stderr == "3/3\n" or called.stderr == "\r0/3\r1/3\r2/3\r3/3\n"
     assert "3/3" in mapped.text
+    assert "100%" in tqdm.stderr
+    assert "| 3/3 [" in tqdm.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("way", ["remote(0)", "spawn(1).get()", "map([2])"])
+def test_all_kinds_of_output_are_shown_whichever_way_it_is_called(
+    one_kernel: Run, way: str
+) -> None:
+    _, called = one_kernel(
+        "%%remote --quiet --app output\n"
+        "import logging, warnings\n"
+        "from IPython.display import HTML, display\n"
+        "class Frame:\n"
+        "    def _repr_html_(self): return '<table></table>'\n"
+        "def every(x):\n"
+        "    import matplotlib.pyplot as plt\n"
+        "    print('printed')\n"
+        "    logging.getLogger('mine').warning('logged')\n"
+        "    warnings.warn(f'warned of {x}')\n"
+        "    display(Frame())\n"
+        "    handle = display('first', display_id=True)\n"
+        "    handle.update('second')\n"
+        "    plt.plot([1, 2])\n"
+        "    plt.show()",
+        f"every.{way}" if "map" not in way else f"list(every.{way})",
+    )
+    written = called.text + called.stderr
+    assert all(word in written for word in ("printed", "logged", "warned"))
+    assert any(shown.get("text/html") == "<table></table>" for shown in called.shown)
+    assert any("image/png" in shown for shown in called.shown)
+    # A notebook keeps what a display was updated to, where it stands.
+    assert any(shown["text/plain"] == "'second'" for shown in called.shown)
 
 
 def test_a_returned_figure_is_shown_once(one_kernel: Run) -> None:

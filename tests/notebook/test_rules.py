@@ -22,8 +22,6 @@ OPEN: list[str] = [
     "`--cpu --memory --gpu --warm --max --buffer --idle --concurr",
     "Variables in the line are not expanded",
     "A module beside the notebook counts as code: when its file c",
-    "A map that is dropped unused warns",
-    "`%remote connect URL` and `disconnect` choose a hub",
     "Disk full: the submit is refused with numbers, accepted work",
 ]
 
