@@ -63,6 +63,10 @@ class Settings:
     max_spawned: int = _setting(
         1_000_000, "Most inputs of spawned calls that wait or run; further ones are refused."
     )
+    disk_reserve: int = _setting(
+        64,
+        "MiB of its disk that the hub keeps for what it has accepted; spawning is refused below.",
+    )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
     environment: str = _setting(
         "", "The environment that Apps are deployed, run and looked up in; empty means main."

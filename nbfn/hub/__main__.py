@@ -102,6 +102,7 @@ def _assemble(
         lease=settings.lease,
         kill_grace=settings.kill_grace,
         max_spawned=settings.max_spawned,
+        disk_reserve=settings.disk_reserve * 2**20,
     )
     state = State(m.new_id, epoch=epoch, limits=limits)
     registry = state.tables.registry

@@ -46,6 +46,8 @@ STRIKES = 3
 IDLE_CHECK = 1.0
 #: Seconds between two looks at the launcher when it says nothing; it has kill timers of its own.
 PROCESSES_ASKED = 0.5
+#: Seconds between two looks at how full the disk is.
+DISK_ASKED = 1.0
 #: Seconds an embedded hub waits for its first client; who started it may have found another hub, or be gone.
 UNVISITED_EXIT = 30.0
 #: Seconds the workers have to end when the hub is stopped.
@@ -108,6 +110,7 @@ class Broker:
         self._strikes: dict[bytes, int] = {}
         self._visited = False
         self._processes_asked = 0.0
+        self._disk_asked = -DISK_ASKED
         self._watchers: set[str] = set()  # clients that watch the overview
         self._saves: list[Effect] = []
         self._held: list[Effect] = []
@@ -147,6 +150,9 @@ class Broker:
 
     def _turn(self, processes_spoke: bool) -> None:
         now = self._now()
+        if now - self._disk_asked >= DISK_ASKED:
+            self._disk_asked = now
+            self._handle(events.DiskMeasured(*self._store.room()))
         for connection in self._router.lost():
             self._lost(connection)
         for connection, message in self._router.receive():

@@ -19,6 +19,7 @@ from nbfn.hub.events import (
     CallPut,
     CallRestored,
     CallWatched,
+    DiskMeasured,
     InputFed,
     InputsPut,
     InputWanted,
@@ -68,8 +69,20 @@ def call_put(t: Tables, event: CallPut) -> None:
     _begin(t, event, sizing.pool_of(t, record, version), deployment)
 
 
+def disk_measured(t: Tables, event: DiskMeasured) -> None:
+    """Take how much room there is for durable calls."""
+    t.disk = event.path, event.free
+
+
 def _full(t: Tables, more: int) -> str:
     """Return why no more inputs of spawned calls can be kept, "" where they can."""
+    path, free = t.disk
+    if free < t.limits.disk_reserve:
+        return (
+            f"{free / 2**20:,.0f} MB are free on the disk of {path}, where spawned calls are kept, and the "
+            f"last {t.limits.disk_reserve / 2**20:,.0f} MB are for those that were accepted (setting "
+            "disk_reserve). Make room there and spawn again."
+        )
     if t.kept + more <= t.limits.max_spawned:
         return ""
     return (

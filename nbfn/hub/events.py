@@ -206,6 +206,14 @@ class Tick(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DiskMeasured(Event):
+    """So many bytes are free on the disk that durable calls are kept on."""
+
+    path: str
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClientJoined(Event):
     """A client said hello, for the first time or again."""
 

@@ -60,6 +60,7 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.EnvironmentChanged: apps.environment_changed,
     events.WorkerUnwanted: apps.worker_unwanted,
     events.CallPut: calls.call_put,
+    events.DiskMeasured: calls.disk_measured,
     events.InputsPut: calls.inputs_put,
     events.CallCancelled: cancellation.call_cancelled,
     events.CallReleased: clients.call_released,

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -206,6 +208,15 @@ class Store:
         self._thread.start()
 
     # --- from the broker's thread ---
+
+    def room(self) -> tuple[str, int]:
+        """Return where it is, and how many bytes are free there."""
+        where = str(self._path.parent)
+        try:
+            disk = os.statvfs(where)
+        except OSError:  # what is wrong with it, writing will tell
+            return where, sys.maxsize
+        return where, disk.f_bavail * disk.f_frsize
 
     def submit(self, saves: Sequence[Effect], then: Sequence[Effect]) -> None:
         """Save, and hand back ``then`` by `finished` once it is on disk; all in the order of

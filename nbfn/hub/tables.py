@@ -399,6 +399,7 @@ class Limits:
         lease: float = 10.0,
         kill_grace: float = 5.0,
         max_spawned: int = 1_000_000,
+        disk_reserve: int = 0,
     ) -> None:
         self.cores = cores
         self.cpu = float(cores) if cpu is None else cpu
@@ -410,6 +411,7 @@ class Limits:
         self.lease = lease
         self.kill_grace = kill_grace
         self.max_spawned = max_spawned
+        self.disk_reserve = disk_reserve  # in bytes
 
 
 class Claim:
@@ -484,6 +486,7 @@ class Tables:
         self.family = Family()
         self.dirty: dict[tuple[str, int], Pool] = {}
         self.kept = 0  # inputs of durable calls that have no outcome
+        self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0

@@ -237,6 +237,26 @@ def test_what_no_machine_can_hold_is_refused_with_numbers(one_kernel: Run) -> No
     assert "nbfn/" not in failed.error
 
 
+def test_a_full_disk_refuses_with_numbers_and_what_is_not_kept_goes_on(
+    home: Path, run: Run
+) -> None:
+    *_, refused, called = run(
+        CELL,
+        "die.spawn(1, 0, '')",
+        "die.remote(2, 0, '')",
+        NBFN_HOME=str(home),
+        NBFN_DISK_RESERVE="1000000000",  # as if the disk had less left than is kept
+    )
+    assert re.search(
+        rf"ResourceExhaustedError: [\d,]+ MB are free on the disk of {home}, where spawned calls are "
+        r"kept, and the last 1,000,000,000 MB are for those that were accepted \(setting disk_reserve\)\. "
+        r"Make room there and spawn again\.",
+        refused.error,
+    )
+    assert "nbfn/" not in refused.error
+    assert called.result == "2"
+
+
 def test_a_full_queue_refuses_with_numbers(home: Path, run: Run) -> None:
     _, _, failed = run(
         CELL,

@@ -22,7 +22,6 @@ OPEN: list[str] = [
     "`--cpu --memory --gpu --warm --max --buffer --idle --concurr",
     "Variables in the line are not expanded",
     "A module beside the notebook counts as code: when its file c",
-    "Disk full: the submit is refused with numbers, accepted work",
 ]
 
 

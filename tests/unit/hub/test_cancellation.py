@@ -161,6 +161,21 @@ def test_no_more_inputs_of_spawned_calls_are_kept_than_the_setting_says() -> Non
     world.check()
 
 
+def test_no_spawned_call_is_accepted_while_the_disk_is_almost_full() -> None:
+    world = World(disk_reserve=64 * 2**20)
+    f = world.register()
+    put(world, "fc-1", f, 2, durable=True)
+    world.put(e.DiskMeasured("/home", 12 * 2**20))
+    (refused,) = [x for x in put(world, "fc-2", f, 2, durable=True) if isinstance(x, fx.RefuseCall)]
+    assert refused.code == "resource_exhausted"
+    assert refused.message.startswith("12 MB are free on the disk of /home")
+    put(world, "fc-3", f, 2)  # this one is not kept
+    world.settle()
+    assert {call for call, _ in world.outcomes} == {"fc-1", "fc-3"}  # what was accepted goes on
+    world.put(e.DiskMeasured("/home", 2**30))
+    assert any(isinstance(x, fx.Accept) for x in put(world, "fc-2", f, 2, durable=True))
+
+
 def test_a_spawned_call_that_grows_too_large_is_cancelled_whole() -> None:
     world = World(max_spawned=3)
     f = world.register()
