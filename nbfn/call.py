@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import re
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
@@ -110,7 +111,8 @@ class _Expected:
             raise builtins.TimeoutError(
                 f"Call {handle.object_id}{of} was not ready after {timeout:g} s; it goes on."
             ) from None
-        if output.payload is None or not output.payload.segments:
+        small = output.payload is None or not output.payload.segments
+        if small and output.status == InputStatus.SUCCESS:  # what failed may be run again
             handle._kept = output
         return output
 
@@ -336,6 +338,37 @@ class FunctionCall(Generic[R]):
         )
 
     @blocking
+    async def retry(self) -> int:
+        """Run the inputs that failed again, with the newest version of the Function; nbfn's own.
+
+        It does not wait. The new results take the place of the failures, under the same id and
+        indices, for every handle of the call; they are kept for their time from now on. Inputs
+        that were cancelled stay so.
+
+        Returns:
+            How many inputs run again.
+
+        Raises:
+            ConflictError: If the call still runs.
+            InvalidError: If no input failed.
+            NotFoundError: If no such call is known, or its Function is gone.
+            OutputExpiredError: If its arguments were kept long enough and are gone.
+        """
+        __tracebackhide__ = True
+        client = await attached(self._client)
+        token = messages.new_id("re")
+        listening = _Expected(client, self, range(0))  # what is printed at once is heard as well
+        try:
+            answer: messages.CallRetried = await client.request(
+                lambda number: messages.RetryCall(number, self._id, token)
+            )
+        finally:
+            listening.leave()
+            with contextlib.suppress(exception.Error):
+                await self._heed()
+        return answer.count
+
+    @blocking
     async def num_inputs(self) -> int:
         """Return how many inputs the call has.
 
@@ -385,6 +418,10 @@ class FunctionCall(Generic[R]):
     @blocking
     async def _follow(self) -> messages.CallInfo:
         """Have an observer hear of this call from now on, also when it was made elsewhere."""
+        __tracebackhide__ = True
+        return await self._heed()
+
+    async def _heed(self) -> messages.CallInfo:
         __tracebackhide__ = True
         expected = _Expected(await attached(self._client), self, range(1))
         try:

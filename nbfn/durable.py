@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 
 from nbfn import exception
 from nbfn.feed import FedCall
+from nbfn.opencall import guarded
 from nbfn.outcome import outcome_name
 from nbfn.session import Session, settle
 from nbfn.sync import wait
@@ -43,6 +44,7 @@ class DurableCall(FedCall):
         self._bytes = 0  # of the inputs that are not accepted
         self._waiters: list[tuple[int, Future[Output]]] = []
         self._seen = bytearray()  # a byte for each input: whether it was counted
+        self._heard = self._heard_failed = 0  # outcomes that came here
         self._worst = int(InputStatus.SUCCESS)
         super().__init__(
             client,
@@ -97,6 +99,10 @@ class DurableCall(FedCall):
             self._stored(message)
         elif isinstance(message, messages.Outputs):
             self._take(message.outputs)
+        elif isinstance(message, messages.Progress) and self._follows:
+            self.total = self.total if message.total is None else message.total
+            self._counted(message.done, message.failed)
+            self._end_if_done()
 
     def _stored(self, accepted: messages.Accepted) -> None:
         with self._lock:
@@ -122,13 +128,24 @@ class DurableCall(FedCall):
                 new.append(output)
                 failed += output.status != InputStatus.SUCCESS
                 self._worst = max(self._worst, output.status)
-        self.count(new, failed)
+        self._heard += len(new)
+        self._heard_failed += failed
+        self._counted(self._heard, self._heard_failed, new)
         by_index = {output.index: output for output in outputs}
         for index, future in list(self._waiters):
             if index in by_index:
                 settle(future, by_index[index])
         self._look_waited()
         self._end_if_done()
+
+    def _counted(self, done: int, failed: int, new: Sequence[Output] = ()) -> None:
+        """Tell the sink how many inputs have ended.
+
+        Who follows a call by its id has not heard of all; the hub tells the numbers, which are ahead
+        of the outcomes that wait for the disk.
+        """
+        self.done, self.failed = max(self.done, done), max(self.failed, failed)
+        guarded(self.sink.outputs, self.done, self.failed, self.total, new)
 
     def _end_if_done(self) -> None:
         if self.accepted.done() and self.total is not None and self.done >= self.total:
@@ -140,7 +157,8 @@ class DurableCall(FedCall):
             awaited = any(not future.done() for _, future in self._waiters)
             ended = not awaited and self.client.forget(self, settled=False)
         if ended:
-            self.tell_end(outcome_name(self._worst))
+            failed = self.failed and self._worst == InputStatus.SUCCESS
+            self.tell_end(outcome_name(InputStatus.FAILURE if failed else self._worst))
 
     def fail(self, error: exception.Error) -> None:
         """See `OpenCall.fail`."""
@@ -206,6 +224,10 @@ class DurableCall(FedCall):
             raise
         if info.closed:
             self.total = info.num_inputs
+        if self._follows:
+            if info.ended and info.cancelled:
+                self._worst = max(self._worst, int(InputStatus.TERMINATED))
+            self._counted(info.done, info.failed)
         return info
 
     def settle_down(self, info: messages.CallInfo) -> None:

@@ -249,6 +249,7 @@ class Session:
                 guarded(call.sink.emission, arrived)
             elif isinstance(arrived, messages.Progress):
                 guarded(call.sink.progress, arrived)
+                call.receive(arrived)
             else:
                 call.receive(arrived)
         elif isinstance(arrived, Change):

@@ -167,6 +167,10 @@ class Answers:
                 self._name_of(stored.function),
                 stored.ended,
                 stored.expired,
+                stored.total if call is None else call.done,
+                stored.failed if call is None else call.failed,
+                stored.cancelled,
+                stored.version,
             )
             yield info
         elif call is not None:

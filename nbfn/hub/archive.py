@@ -11,6 +11,7 @@ import msgspec
 
 from nbfn.hub.effects import (
     LoadCall,
+    LoadFailures,
     LoadGraph,
     LoadInput,
     Outcome,
@@ -18,8 +19,9 @@ from nbfn.hub.effects import (
     SaveCall,
     SaveFailures,
     SaveOutcomes,
+    SaveRetry,
 )
-from nbfn.hub.events import CallRestored
+from nbfn.hub.events import CallRestored, FailuresLoaded
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload
 
@@ -71,6 +73,9 @@ class StoredCall:
     closed: bool = True
     ended: bool = False
     expired: bool = False
+    failed: int = 0  # once it has ended
+    cancelled: bool = False
+    version: int = 0
 
     @property
     def client(self) -> str:
@@ -186,6 +191,31 @@ class Archive:
         rows = [(save.call, index, time.time()) for index in save.indices]
         self._connection.executemany("INSERT OR IGNORE INTO begun VALUES (?, ?, ?)", rows)
 
+    def save_retry(self, save: SaveRetry) -> list[Payload]:
+        """Put inputs that failed among those that wait; return what their outcomes leave behind."""
+        spent = []
+        execute = self._connection.execute
+        for index in save.indices:
+            key = (save.call, index)
+            row = execute(
+                "SELECT outcome FROM outcomes WHERE call = ? AND number = ?", key
+            ).fetchone()
+            if row is not None and (payload := _outcome.decode(row[0]).payload) is not None:
+                spent.append(payload)
+            execute(
+                "INSERT OR IGNORE INTO inputs (call, number, payload) "
+                "SELECT call, number, payload FROM failed_inputs WHERE call = ? AND number = ?",
+                key,
+            )
+            for table in ("failed_inputs", "outcomes", "begun"):
+                execute(f"DELETE FROM {table} WHERE call = ? AND number = ?", key)  # noqa: S608
+        # Its results are kept for their time from now on.
+        execute(
+            "UPDATE calls SET version = ?, created = ?, cancelled = 0, retry = ?, retried = ? WHERE id = ?",
+            (save.version, time.time(), save.token, len(save.indices), save.call),
+        )
+        return spent
+
     # --- loading ---
 
     def begun(self) -> set[tuple[str, int]]:
@@ -204,12 +234,12 @@ class Archive:
         return [self._restored(call, waiting) for call, waiting in inputs.items()]
 
     def _restored(self, call: str, waiting: Sequence[tuple[int, Payload]]) -> CallRestored:
-        columns = "function, version, kind, total, parent, method, origin, closed, cancelled"
+        columns = "function, version, kind, total, parent, method, origin, closed, cancelled, retry, retried"
         row = self._connection.execute(
             f"SELECT {columns} FROM calls WHERE id = ?",  # noqa: S608 - a constant
             (call,),
         ).fetchone()
-        function, version, kind, total, parent, method, origin, closed, cancelled = row
+        function, version, kind, total, parent, method, origin, closed, cancelled, *retried = row
         outcomes = self.outcomes(call)
         return CallRestored(
             call=call,
@@ -230,7 +260,23 @@ class Archive:
                     "SELECT number, failures FROM inputs WHERE call = ? AND failures", (call,)
                 )
             ),
+            retried=(retried[0], retried[1]),
         )
+
+    def failures(self, wanted: LoadFailures) -> FailuresLoaded:
+        """Return a call with those of its inputs that failed and can run again."""
+        names = (wanted.client, wanted.request, wanted.call, wanted.token)
+        row = self._connection.execute(
+            "SELECT expired FROM calls WHERE id = ?", (wanted.call,)
+        ).fetchone()
+        if row is None:
+            return FailuresLoaded(*names, None)
+        failed = self._connection.execute(
+            "SELECT number, payload FROM failed_inputs WHERE call = ? ORDER BY number",
+            (wanted.call,),
+        )
+        inputs = [(number, _payload.decode(blob)) for number, blob in failed]
+        return FailuresLoaded(*names, self._restored(wanted.call, inputs), bool(row[0]))
 
     def ended(self, most: int) -> list[str]:
         """Return the latest calls that have all their outcomes, the oldest of them first."""
@@ -243,13 +289,14 @@ class Archive:
     def call(self, watch: LoadCall) -> StoredCall:
         """Return a call with those of its outcomes that are asked for."""
         row = self._connection.execute(
-            "SELECT function, kind, total, closed, expired, EXISTS (SELECT 1 FROM inputs WHERE call = id) "
-            "FROM calls WHERE id = ?",
+            "SELECT function, kind, total, closed, expired, cancelled, version, "
+            "EXISTS (SELECT 1 FROM inputs WHERE call = id) FROM calls WHERE id = ?",
             (watch.call,),
         ).fetchone()
         if row is None:
             return StoredCall(watch)
-        function, kind, total, closed, expired, waiting = row
+        function, kind, total, closed, expired, cancelled, version, waiting = row
+        ended = bool(closed) and not waiting
         return StoredCall(
             watch,
             function,
@@ -257,9 +304,16 @@ class Archive:
             total,
             self.outcomes(watch.call, watch.start, watch.end),
             closed=bool(closed),
-            ended=bool(closed) and not waiting,
+            ended=ended,
             expired=bool(expired),
+            failed=self._failed(watch.call) if ended else 0,
+            cancelled=bool(cancelled),
+            version=version,
         )
+
+    def _failed(self, call: str) -> int:
+        count = "SELECT count(*) FROM failed_inputs WHERE call = ?"
+        return int(self._connection.execute(count, (call,)).fetchone()[0])
 
     def outcomes(self, call: str, start: int = 0, end: int | None = None) -> list[Outcome]:
         """Return outcomes of a call, by index."""

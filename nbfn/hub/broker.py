@@ -164,7 +164,9 @@ class Broker:
                 if isinstance(event, events.WorkerExited):
                     self._leftovers.worker_ended(event.worker)
         for word in self._store.finished():
-            if isinstance(word, StoredCall | StoredGraph | StoredInput):
+            if isinstance(word, events.FailuresLoaded):
+                self._handle(word)
+            elif isinstance(word, StoredCall | StoredGraph | StoredInput):
                 for answer in self._answers.from_disk(word):
                     self._send(word.client, answer)
             else:
@@ -389,6 +391,8 @@ _SAVES = frozenset(
         effects.LoadCall,
         effects.LoadGraph,
         effects.LoadInput,
+        effects.LoadFailures,
+        effects.SaveRetry,
     }
 )
 

@@ -60,11 +60,11 @@ def call_put(t: Tables, event: CallPut) -> None:
         t.emit(RefuseCall(event.client, event.call, "not_found", problem))
         return
     version = version or record.latest
-    if problem := _no_method(record, version, event.method):
+    if problem := no_method(record, version, event.method):
         t.emit(RefuseCall(event.client, event.call, "not_found", problem))
         return
-    if event.durable and (full := _full(t, len(event.inputs))):
-        t.emit(RefuseCall(event.client, event.call, "resource_exhausted", full))
+    if event.durable and (problem := full(t, len(event.inputs))):
+        t.emit(RefuseCall(event.client, event.call, "resource_exhausted", problem))
         return
     _begin(t, event, sizing.pool_of(t, record, version), deployment)
 
@@ -74,7 +74,7 @@ def disk_measured(t: Tables, event: DiskMeasured) -> None:
     t.disk = event.path, event.free
 
 
-def _full(t: Tables, more: int) -> str:
+def full(t: Tables, more: int) -> str:
     """Return why no more inputs of spawned calls can be kept, "" where they can."""
     path, free = t.disk
     if free < t.limits.disk_reserve:
@@ -105,7 +105,7 @@ def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
         if not call.durable:
             lending.lend(t, client, 1)
     if call.parent:
-        _join_family(t, call)
+        join_family(t, call)
     if call.durable:
         t.emit(saved(call, event.inputs, closed=event.closed))
         t.emit(Accept(event.client, call.id, _after(event.inputs), event.closed))
@@ -136,7 +136,7 @@ def _after(inputs: Sequence[tuple[int, Payload]]) -> int:
     return inputs[-1][0] + 1 if inputs else 0
 
 
-def _join_family(t: Tables, call: Call) -> None:
+def join_family(t: Tables, call: Call) -> None:
     """Note whose code made a call: it is cancelled with it, and both are in one call graph."""
     above = t.calls.get(call.parent.partition(":")[0])
     if above is not None:
@@ -152,7 +152,7 @@ def _member(call: Call) -> Member:
     return Member(call.id, call.parent, graph.name_of(call), call.pool.definition.module)
 
 
-def _no_method(record: FunctionRecord, version: int, method: str) -> str:
+def no_method(record: FunctionRecord, version: int, method: str) -> str:
     """Return what is wrong with the method that is called; a name may have become another kind of thing."""
     definition = record.versions[version]
     if definition.kind != "cls":
@@ -205,8 +205,8 @@ def _add(
     elif inputs and inputs[0][0] < call.next_index:
         # Told on a connection that broke, read only after they were told again on the next.
         inputs = [(index, payload) for index, payload in inputs if index >= call.next_index]
-    if call.durable and (full := _full(t, len(inputs))) and inputs:
-        t.emit(RefuseCall(call.client, call.id, "resource_exhausted", full))
+    if call.durable and (problem := full(t, len(inputs))) and inputs:
+        t.emit(RefuseCall(call.client, call.id, "resource_exhausted", problem))
         clients.give_up(t, call)
         return
     if call.durable and (inputs or (closed and not call.closed)):
@@ -284,10 +284,11 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     call.durable, call.closed, call.cancelled = True, event.closed, event.cancelled
     call.done, call.failed = event.done, event.failed
     call.parent, call.method, call.origin = event.parent, event.method, event.origin
+    call.retried = event.retried
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
     t.calls[call.id] = call
     if call.parent:
-        _join_family(t, call)
+        join_family(t, call)
     put_inputs(t, call, event.inputs, closed=event.closed, resent=True)
     for index, failures in event.failures.items():
         call.inputs[index].failures = failures

@@ -237,11 +237,15 @@ class TellProgress(Effect):
     starting: int
     waiting_for: str
     newest: int = 0  # version of its Function, where that is another than the one it runs on
+    done: int = 0
+    failed: int = 0
+    total: int | None = None
+    after_commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Effect):
-    """Answer a client's request: ``what`` is done, registered, settings, app or secrets; ``value``
+    """Answer a client's request: ``what`` is done, registered, settings, app, secrets or retried; ``value``
     belongs to it.
     """
 
@@ -399,6 +403,26 @@ class SaveOutcomes(Effect):
 
     call: str
     outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRetry(Effect):
+    """Store that inputs of a durable call which failed wait again, for another version of the Function."""
+
+    call: str
+    version: int
+    indices: Sequence[int]
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailures(Effect):
+    """Have the store tell a call that is to run again; `FailuresLoaded` brings it."""
+
+    client: str
+    request: int
+    call: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)

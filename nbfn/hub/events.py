@@ -472,6 +472,33 @@ class InputWanted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RetryWanted(Event):
+    """A client wants the failed inputs of a durable call run again; the same ``token`` is the same wish."""
+
+    client: str
+    request: int
+    call: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailuresLoaded(Event):
+    """What the store has of a call whose failed inputs are to run again.
+
+    Attributes:
+        found: The call, its ``inputs`` being those that failed; None if there is none.
+        expired: Whether what was kept of it is gone.
+    """
+
+    client: str
+    request: int
+    call: str
+    token: str
+    found: CallRestored | None
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GraphWanted(Event):
     """A client asks who called a call, and whom it called."""
 
@@ -516,6 +543,10 @@ class CallRestored(Event):
     closed: bool = True
     cancelled: bool = False
     failures: Mapping[int, int] = field(default_factory=dict)  # of inputs that failed before
+    retried: tuple[str, int] = (
+        "",
+        0,
+    )  # the token of the latest retry, and how many inputs that began
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,14 @@ class Family:
         self._outcomes += len(member.outcomes) - before
         self._shrink()
 
+    def reopen(self, call: str, indices: Iterable[int]) -> None:
+        """Forget outcomes of a call: these inputs run again."""
+        member = self.members.get(call)
+        if member is None:
+            return
+        for index in indices:
+            self._outcomes -= member.outcomes.pop(index, None) is not None
+
     def _shrink(self) -> None:
         while len(self.members) > MEMBERS or self._outcomes > OUTCOMES:
             oldest = self.members.pop(next(iter(self.members)))

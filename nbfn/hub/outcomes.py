@@ -77,6 +77,7 @@ def end_if_done(t: Tables, call: Call) -> None:
     client = t.clients.get(call.client)
     if call.durable:
         t.note_ended(call.id, whole=not call.given_up)
+        _say(t, call, after_commit=True)  # who follows it by its id counts by this
     elif call.parent:
         above = t.calls.get(call.parent.partition(":")[0])
         if above is not None and above.children:
@@ -118,6 +119,10 @@ def _tell(t: Tables, call: Call) -> None:
     if t.calls.get(call.id) is not call:
         return
     call.told = t.now
+    _say(t, call, after_commit=False)
+
+
+def _say(t: Tables, call: Call, *, after_commit: bool) -> None:
     pool = call.pool
     queued = len(call.inputs) - call.running - call.retrying
     for client in listeners(t, call):
@@ -132,5 +137,9 @@ def _tell(t: Tables, call: Call) -> None:
                 pool.starting,
                 pool.waiting_for,
                 0 if pool.key[1] == pool.record.latest else pool.record.latest,
+                call.done,
+                call.failed,
+                call.total if call.closed else call.expected,
+                after_commit,
             )
         )

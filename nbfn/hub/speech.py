@@ -127,6 +127,7 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.Release: lambda peer, x: events.CallReleased(peer, x.call),
     m.Watch: lambda peer, x: events.CallWatched(peer, x.request, x.call, x.start, x.end, x.follow),
     m.GetInput: lambda peer, x: events.InputWanted(peer, x.request, x.call, x.index),
+    m.RetryCall: lambda peer, x: events.RetryWanted(peer, x.request, x.call, x.token),
     m.GetCallGraph: lambda peer, x: events.GraphWanted(peer, x.request, x.call),
     m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
     m.FeedInput: lambda peer, x: events.InputFed(x.call, x.index, x.data),
@@ -260,6 +261,8 @@ def _answer(x: effects.Answer) -> tuple[str, Message]:
             for r in x.value
         )
         return x.client, m.Secrets(x.request, rows)
+    if x.what == "retried":
+        return x.client, m.CallRetried(x.request, x.value)
     return x.client, m.Done(x.request)
 
 
@@ -281,6 +284,9 @@ def _progress(x: effects.TellProgress) -> tuple[str, Message]:
         x.starting,
         x.waiting_for,
         x.newest,
+        x.done,
+        x.failed,
+        x.total,
     )
 
 

@@ -28,6 +28,7 @@ from nbfn.hub.effects import (
     Effect,
     ForgetApp,
     LoadCall,
+    LoadFailures,
     LoadGraph,
     LoadInput,
     SaveApp,
@@ -38,12 +39,14 @@ from nbfn.hub.effects import (
     SaveFailures,
     SaveFunction,
     SaveOutcomes,
+    SaveRetry,
     SaveSecret,
     SaveSettings,
     SaveVariant,
 )
 from nbfn.hub.events import (
     CallRestored,
+    FailuresLoaded,
 )
 from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
@@ -52,7 +55,7 @@ from nbfn.wire.messages import Definition, Payload, Variant
 _log = logging.getLogger("nbfn.hub")
 
 #: Raised with each change of the tables below; `_MIGRATIONS[n]` leads from n to n + 1.
-SCHEMA = 2
+SCHEMA = 3
 _MIGRATIONS = (
     """
     CREATE TABLE functions (id TEXT PRIMARY KEY, record BLOB NOT NULL, latest INTEGER NOT NULL);
@@ -92,6 +95,10 @@ _MIGRATIONS = (
     CREATE TABLE begun (call TEXT NOT NULL, number INTEGER NOT NULL, created REAL NOT NULL,
         PRIMARY KEY (call, number)) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE calls ADD COLUMN retry TEXT NOT NULL DEFAULT '';
+    ALTER TABLE calls ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 #: Seconds that the maker of a kept payload part has to tell of it.
@@ -104,9 +111,9 @@ GROUP = 2000
 _definition = msgspec.msgpack.Decoder(Definition)
 _variant = msgspec.msgpack.Decoder(Variant)
 _encode = msgspec.msgpack.Encoder().encode
-_LOADS = frozenset({LoadCall, LoadGraph, LoadInput})
+_LOADS = frozenset({LoadCall, LoadGraph, LoadInput, LoadFailures})
 #: What was read, and what may be said once the rest is on disk.
-_Word = Effect | StoredCall | StoredGraph | StoredInput
+_Word = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded
 
 
 class Store:
@@ -273,6 +280,8 @@ class Store:
                     self._done.put(self._archive.graph(save))
                 elif isinstance(save, LoadInput):
                     self._done.put(self._archive.input(save))
+                elif isinstance(save, LoadFailures):
+                    self._done.put(self._archive.failures(save))
             for effect in then:
                 self._done.put(effect)
         self._wake()
@@ -330,6 +339,8 @@ class Store:
                 self._archive.save_failures(save)
             case SaveOutcomes():
                 spent.extend(self._archive.save_outcomes(save))
+            case SaveRetry():
+                spent.extend(self._archive.save_retry(save))
 
     def _save_function(self, save: SaveFunction) -> None:
         record: FunctionRecord = save.record

@@ -101,6 +101,7 @@ class Call:
         "queue",
         "recent",
         "released",
+        "retried",
         "retrying",
         "running",
         "tell_due",
@@ -127,6 +128,7 @@ class Call:
         self.cancelled = False
         self.given_up = False  # its client was gone before it had told all inputs
         self.released = False
+        self.retried = ("", 0)  # the token of the latest retry, and how many inputs that began
         self.inputs: dict[int, Input] = {}
         self.queue: deque[Input] = deque()
         #: Outcomes a client that lost its connection may not have seen. It never has more

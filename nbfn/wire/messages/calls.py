@@ -98,6 +98,9 @@ class Progress(Message):
     starting: int
     waiting_for: str = ""
     newest: int = 0  # version of its Function, where that is another than the one it runs on
+    done: int = 0
+    failed: int = 0
+    total: int | None = None
 
 
 class Emission(Message):
@@ -193,6 +196,10 @@ class CallInfo(Message):
     name: str = ""
     ended: bool = False  # every input has its outcome
     expired: bool = False  # ... which was kept long enough and is gone
+    done: int = 0
+    failed: int = 0
+    cancelled: bool = False
+    version: int = 0  # of the Function, that it runs on or ran on last
 
 
 class GetInput(Message):
@@ -211,6 +218,24 @@ class InputTold(Message):
     version: int
     method: str
     payload: Payload | None
+
+
+class RetryCall(Message):
+    """Run the inputs of an ended durable call that failed again, with the newest version of its Function.
+
+    ``token`` is new for each retry: told again, it begins nothing.
+    """
+
+    request: int
+    call: str
+    token: str
+
+
+class CallRetried(Message):
+    """Answer to `RetryCall`: how many inputs run again."""
+
+    request: int
+    count: int
 
 
 class GetCallGraph(Message):

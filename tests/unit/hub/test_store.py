@@ -16,7 +16,7 @@ from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import Registry, SecretRecord
 from nbfn.hub.store import Store, StoredCall
 from nbfn.types import InputStatus
-from nbfn.wire.messages import Payload, Variant
+from nbfn.wire.messages import Payload, Segment, Variant
 from tests.unit.hub.world import definition
 
 WEEK = 7 * 86400.0
@@ -131,6 +131,53 @@ def test_what_a_call_comes_from_and_the_arguments_of_its_failures_are_kept(tmp_p
     ]  # fmt: skip
     assert [stored.function for stored in found] == [*["fu-1"] * 4, ""]  # type: ignore[attr-defined]
     again.store.close()
+
+
+def test_failed_inputs_wait_again_after_a_retry_and_their_outcomes_are_gone(
+    tmp_path: Path,
+) -> None:
+    opened = Opened(tmp_path)
+    ended = [outcome(0), outcome(1, InputStatus.FAILURE), outcome(2, InputStatus.TERMINATED)]
+    opened.save(call(), fx.SaveOutcomes("fc-1", ended), fx.SaveCancelled("fc-1"))
+    wanted = fx.LoadFailures("cl-1", 7, "fc-1", "re-1")
+    (found,) = opened.save(wanted)
+    assert isinstance(found, e.FailuresLoaded)
+    assert found.found is not None
+    assert (found.found.inputs, found.found.done) == ([(1, Payload(b"in 1"))], 3)
+    assert (found.found.failed, found.expired) == (2, False)
+    opened.save(fx.SaveRetry("fc-1", 4, [1], "re-1"))
+    opened.store.close()
+    again = Opened(tmp_path)
+    (restored,) = again.unfinished
+    assert (restored.version, restored.inputs) == (4, [(1, Payload(b"in 1"))])
+    assert (restored.cancelled, restored.retried) == (False, ("re-1", 1))
+    assert [o.index for o in watch(again).outcomes] == [0, 2]
+    again.save(fx.SaveOutcomes("fc-1", [outcome(1)]))
+    stored = watch(again)
+    assert ([o.index for o in stored.outcomes], stored.ended) == ([0, 1, 2], True)
+    (nothing,) = again.save(wanted)
+    assert isinstance(nothing, e.FailuresLoaded)
+    assert nothing.found is not None
+    assert not nothing.found.inputs
+    again.store.close()
+
+
+def test_what_a_retry_replaces_leaves_nothing_beside_the_database(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    files = {name: tmp_path / "blobs" / name for name in ("in", "out")}
+    for path in files.values():
+        path.write_bytes(b"large")
+    kept = {name: Payload(b"", (Segment("blob", name, 5),)) for name in files}
+    opened.save(fx.SaveCall("fc-1", "fu-1", 1, "spawn", [(0, kept["in"])]))
+    opened.save(
+        fx.SaveOutcomes("fc-1", [fx.Outcome(0, int(InputStatus.FAILURE), kept["out"], None)])
+    )
+    assert all(path.exists() for path in files.values())
+    opened.save(fx.SaveRetry("fc-1", 1, [0], "re-1"))
+    assert [name for name, path in files.items() if path.exists()] == ["in"]
+    opened.save(fx.SaveOutcomes("fc-1", [outcome(0)]))
+    assert not files["in"].exists()
+    opened.store.close()
 
 
 def test_an_outcome_is_recorded_once(tmp_path: Path) -> None:
