@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,9 @@ from nbfn.client import Client
 from nbfn.config import default_environment
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, FunctionInfo, new_id
+
+#: Raises what is to be raised instead of registering a definition.
+Guard = Callable[[Client, Definition], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -25,6 +29,7 @@ class Home:
     app_id: str | None = None
     app: Any = None  # the App itself, which is a layer up
     interactive: bool = False
+    guard: Guard | None = None  # asked before anything is registered here
 
     @property
     def environment(self) -> str:
@@ -41,6 +46,8 @@ class Home:
     async def register(self, client: Client, definition: Definition) -> FunctionInfo:
         """Register a definition here."""
         __tracebackhide__ = True
+        if self.guard is not None:
+            await self.guard(client, definition)
         named = bool(self.deployed_name) and (self.staged is not None or not self.running_id)
         register = functools.partial(
             messages.Register,

@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
-from IPython.core.error import UsageError
-
 from nbfn.client import Client
-from nbfn.exception import NotFoundError
-from nbfn.sync import run
+from nbfn.exception import ConflictError, NotFoundError
+from nbfn.home import Guard
 from nbfn.whereabouts import this_notebook
 from nbfn.wire import messages
-from nbfn.wire.messages import FunctionInfo
+from nbfn.wire.messages import Definition, FunctionInfo
 
 from .snapshot import clock
 
 
-def check(app: str, names: Iterable[str], environment_name: str | None) -> None:
-    """Refuse names that another notebook has registered, as long as its file is there.
+def guard(app: str, environment_name: str) -> Guard | None:
+    """Return what refuses definitions whose name another notebook has registered, as long as its file is there.
 
-    A notebook knows itself by its path, so its own restart changes nothing; without a path (nbclient,
-    a terminal) there is no owner and nothing to refuse.
+    The same code with the same options is let through: nothing of the other's changes by it. A notebook
+    knows itself by its path, so its own restart changes nothing; without a path (nbclient, a terminal)
+    there is no owner and nothing to refuse.
 
-    Raises:
-        UsageError: Names the owner, how long ago it was, and what to do.
+    Args:
+        app: The App that is deployed.
+        environment_name: Where; the default environment when empty.
     """
-    mine = this_notebook()
-    if not mine:
-        return
-    for name in names:
-        info = _known(app, name, environment_name or "")
-        if info is not None and info.owner not in ("", mine) and Path(info.owner).exists():
-            ago = clock(max(0.0, time.time() - info.made))
-            raise UsageError(
-                f"{app}/{name} belongs to {Path(info.owner).name}, which registered v{info.version} {ago} ago. "
-                "Add --take-over to replace it, or choose another --app."
-            )
+    return functools.partial(_check, app, environment_name) if this_notebook() else None
 
 
-def _known(app: str, name: str, environment_name: str) -> FunctionInfo | None:
+async def _check(app: str, environment_name: str, client: Client, definition: Definition) -> None:
+    __tracebackhide__ = True
     try:
-        answer: messages.Registered = run(
-            Client.attach().request(lambda n: messages.Lookup(n, app, name, environment_name))
+        answer: messages.Registered = await client.request(
+            lambda n: messages.Lookup(n, app, definition.name, environment_name)
         )
     except NotFoundError:
-        return None
-    return answer.info
+        return
+    info = answer.info
+    if info.owner in ("", this_notebook()) or not _is_there(info.owner):
+        return
+    if await _is_the_same(client, info, definition):
+        return
+    ago = clock(max(0.0, time.time() - info.made))
+    raise ConflictError(
+        f"{app}/{definition.name} belongs to {Path(info.owner).name}, which registered v{info.version} {ago} ago. "
+        "Add --take-over to replace it, or choose another --app."
+    )
+
+
+async def _is_the_same(client: Client, info: FunctionInfo, definition: Definition) -> bool:
+    answer: messages.DefinitionTold = await client.request(
+        lambda n: messages.GetDefinition(n, info.id, info.version)
+    )
+    return answer.definition.digest == definition.digest
+
+
+def _is_there(notebook: str) -> bool:
+    return Path(notebook).exists()

@@ -88,12 +88,11 @@ class Wanted:
         """Deploy an App where the line says.
 
         Raises:
-            UsageError: If a name of it belongs to another notebook, and the line does not say --take-over.
+            ConflictError: If a name of it belongs to another notebook, and the line does not say --take-over.
         """
         __tracebackhide__ = True
         if not self.take_over:
-            names = (*app.registered_functions, *app.registered_classes)
-            owners.check(app.name or "", names, self.environment_name)
+            app._home.guard = owners.guard(app.name or "", self.environment_name or "")
         # Another cell's Functions of the same App stay.
         run(app._deploy(environment_name=self.environment_name, partial=True))
 

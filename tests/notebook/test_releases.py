@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.notebook.kernel import Kernel
+
 Run = Callable[..., list[Any]]
 
 FIRST = (
@@ -118,6 +120,54 @@ def test_two_notebooks_that_claim_a_name_are_told_and_a_restart_is_not(
     other.rename(tmp_path / "renamed.ipynb")  # what is not there claims nothing
     (restarted,) = run(CELL.format("", 4), JPY_SESSION_NAME=str(tmp_path / "renamed.ipynb"))
     assert restarted.shown[0]["text/plain"].startswith("✓ f v4")
+
+
+def test_an_identical_cell_in_a_second_notebook_is_let_through_and_claims_nothing(
+    run: Run, tmp_path: Path
+) -> None:
+    mine, other = tmp_path / "mine.ipynb", tmp_path / "other.ipynb"
+    for path in (mine, other):
+        path.touch()
+    cell = (
+        "%%remote --app both {}\ndef low(): return {}\ndef f(): return 10 * low.remote()\n"
+        "class C:\n    @__import__('nbfn').method()\n    def m(self): return 1\n"
+    )
+    (made,) = run(cell.format("", 1), JPY_SESSION_NAME=str(mine))
+    assert made.shown[0]["text/plain"].count(" v1 · ") == 3
+    same, called, options, another = run(
+        cell.format("", 1),
+        "f.remote()",
+        cell.format("--timeout 7", 1),
+        cell.format("", 2),
+        JPY_SESSION_NAME=str(other),
+    )
+    assert same.shown[0]["text/plain"].count(" unchanged, v1 · ") == 3
+    assert called.result == "10"
+    assert "UsageError: both/low belongs to mine.ipynb, which registered v1 " in options.stderr
+    assert "UsageError: both/low belongs to mine.ipynb" in another.stderr
+    (own,) = run(cell.format("", 2), JPY_SESSION_NAME=str(mine))  # it is still its own
+    assert own.shown[0]["text/plain"].count(" v2 · ") == 3
+
+
+def test_a_rebound_name_does_not_claim_back_what_another_notebook_took_over(
+    start_kernel: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    mine, other = tmp_path / "mine.ipynb", tmp_path / "other.ipynb"
+    for path in (mine, other):
+        path.touch()
+    first = start_kernel(JPY_SESSION_NAME=str(mine))
+    second = start_kernel(JPY_SESSION_NAME=str(other))
+    first.execute("N = 1\n")
+    first.execute("%%remote --app took\ndef f(): return N")
+    taken = second.execute("%%remote --app took --take-over\ndef f(): return 'theirs'")
+    assert "f v2" in second.shown(taken)[0]
+    still = first.execute("f.remote()")
+    assert first.shown(still) == ["1"]  # the version of its own
+    refused = first.execute("N = 2\nf.remote()")
+    assert first.errors(refused) == ["ConflictError"]
+    assert "took/f belongs to other.ipynb, which registered v2 " in first.traceback(refused)
+    by_name = second.execute("f.remote()")
+    assert second.shown(by_name) == ["'theirs'"]
 
 
 def test_deployed_names_complete(one_kernel: Run) -> None:
