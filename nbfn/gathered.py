@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from nbfn.kept import Kept
 from nbfn.session import settle
 from nbfn.sync import Stream, wait
 
@@ -21,21 +23,30 @@ class Gathered(Generic[T]):
     Args:
         first: The place, among all results, of the first one that is here: those before it were
             given to a loop that has been left.
+        folder: On a disk, where results go that are too much for memory.
     """
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, first: int, folder: Path) -> None:
         self.first = first
-        self.values: list[T] = []
+        self._values: Kept[T] = Kept(folder)
         self.error: BaseException | None = None
         self.ended = False
         self._lock = threading.Lock()
         self._news: Future[None] | None = None
 
-    def add(self, values: list[T]) -> None:
-        """Keep more."""
+    def add(self, values: list[T], size: int) -> None:
+        """Keep more; ``size`` is that of their pickles."""
         with self._lock:
-            self.values += values
+            self._values.append(values, size)
         self._tell()
+
+    def settle(self) -> bool:
+        """Free memory; False when that needs more room on the disk than there is."""
+        with self._lock:
+            return self._values.settle()
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that there will be no more, because of an error perhaps."""
@@ -52,7 +63,7 @@ class Gathered(Generic[T]):
     def put(self, place: int, value: T) -> None:
         """Put a result in the place of another."""
         with self._lock:
-            self.values[place - self.first] = value
+            self._values.put(place - self.first, value)
 
     async def after(self, start: int) -> list[T]:
         """Return results from a place on, waiting for the next one; empty at the end.
@@ -63,7 +74,7 @@ class Gathered(Generic[T]):
         __tracebackhide__ = True
         while True:
             with self._lock:
-                if found := self.values[start : start + PAGE]:
+                if found := self._values.page(start, PAGE):
                     return found
                 if self.ended:
                     if self.error is not None:

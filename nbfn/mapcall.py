@@ -24,6 +24,9 @@ logger = logging.getLogger("nbfn.client")
 LOG_EVERY = 10.0
 #: Inputs that may be under way before the hub has said how many.
 FIRST_WINDOW = 1000
+#: Bytes of results that may be under way, as far as can be told from those that came, and inputs that
+#: may be in any case, so that no worker waits.
+RESULT_BYTES, LEAST_WINDOW = 64 * 1024 * 1024, 64
 #: Bytes of results kept for the case that the loop over them is left to itself (`MapCall.detach`).
 HISTORY_BYTES = 32 * 1024 * 1024
 #: About what an outcome weighs beside its payload.
@@ -81,12 +84,14 @@ class MapCall(FedCall):
         self._numbers = again[1] if again else None
         self.repeats = again is not None
         self.over: Future[None] = Future()
+        self.stuck = ""  # why no results are taken, where that is not the caller's own doing
         self.detached = False  # the loop over the results is to end, and the call goes on
         self._history: list[Output] | None = []
         self._history_size = 0
         self._fail_fast = fail_fast
         self._consumed = 0
         self._window = FIRST_WINDOW
+        self._result_size = 0.0  # what a result weighs, about
         self._arrived: list[Output] = []
         self._twice = 0  # outcomes that were told again, after a reconnect
         self._log_due = time.monotonic() + LOG_EVERY
@@ -102,7 +107,8 @@ class MapCall(FedCall):
 
     def has_room(self) -> bool:
         """See `FedCall.has_room`."""
-        return self._sent - self._consumed < self._window
+        window = min(self._window, RESULT_BYTES / max(self._result_size, 1.0))
+        return self._sent - self._consumed < max(window, min(self._window, LEAST_WINDOW))
 
     def broke(self, error: BaseException) -> None:
         """See `FedCall.broke`."""
@@ -137,6 +143,8 @@ class MapCall(FedCall):
                     new.append(output)
             self._arrived.extend(new)
             complete = self._complete()
+        if new and (payload := new[-1].payload):
+            self._result_size += 0.1 * (size_of(payload) - self._result_size)
         failed = sum(output.status != _SUCCESS for output in new)
         if failed and any(output.status == InputStatus.TERMINATED for output in new):
             self._cancelled = True  # by somebody else: what is still to be pulled would not run
@@ -199,6 +207,9 @@ class MapCall(FedCall):
 
     def tell_end(self, status: str, error: BaseException | None = None) -> None:
         """See `OpenCall.tell_end`."""
+        with self._lock:
+            if not self.detached:  # else whoever takes the results anew is about to ask for it
+                self._history = None
         super().tell_end(status, error)
         settle(self.over)
 
@@ -248,8 +259,9 @@ class MapCall(FedCall):
         Returns:
             All outcomes that it has had, or None if they were too many to be kept.
         """
-        self.detached = False
-        history, self._history = self._history, None
+        with self._lock:
+            self.detached = False
+            history, self._history = self._history, None
         return history
 
     def _remember(self, outputs: list[Output]) -> None:
@@ -263,6 +275,17 @@ class MapCall(FedCall):
                 self._history = None
                 return
         self._history += outputs
+
+    @property
+    def held(self) -> str:
+        """Why the hub has nothing of it to do although it has not ended; "" where it has."""
+        if self.stuck:
+            return self.stuck
+        if self._unsettled or self.stopped or self._exhausted or self._trouble is not None:
+            return ""
+        if not self.has_room():
+            return f"{self._sent - self._consumed:,} results wait to be taken"
+        return "the next input is awaited" if self._sent else "the first input is awaited"
 
     # --- consumer's thread -----------------------------------------------------------------------
 

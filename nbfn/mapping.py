@@ -7,6 +7,7 @@ only so far.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import weakref
@@ -17,13 +18,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from nbfn import backtrace, exception, interrupt
-from nbfn.failures import Failures
+from nbfn.failures import Failures, size_of
 from nbfn.gathered import Gathered, Reader
 from nbfn.inputs import Inputs
 from nbfn.mapcall import LiveFunction, MapCall, Repeated
 from nbfn.opencall import guarded
 from nbfn.outcome import result_of, value_of
-from nbfn.sync import Stream, blocking, callers_loop, run
+from nbfn.sync import Stream, blocking, callers_loop, run, wait
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import Output
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 #: Results handed to the consumer at once; what it took is counted batch by batch.
 HAND_OUT = 128
+#: Seconds between two looks whether a full disk has room again.
+LOOK_AGAIN = 1.0
 
 _SUCCESS = int(InputStatus.SUCCESS)
 
@@ -83,6 +86,7 @@ class MapResult(Stream[T]):
         self._early: dict[int, Any] = {}  # results that wait for earlier ones
         self._next = 0
         self._handed = 0  # given out since the last count
+        self._size = 0.0  # bytes of the pickle of a result, of those that came last
         self._error: BaseException | None = None  # to be raised after what is ready
 
     async def _more(self) -> list[T]:
@@ -128,6 +132,8 @@ class MapResult(Stream[T]):
             if not arrived:
                 self._ended = True
                 raise StopAsyncIteration
+            if self._gathered is not None:
+                self._size = mean_weight(arrived)
             self._sort(self._call, arrived)
         batch = [self._ready.popleft() for _ in range(min(HAND_OUT, len(self._ready)))]
         self._handed = len(batch)
@@ -219,35 +225,49 @@ class MapResult(Stream[T]):
     def collect(self) -> None:
         """Begin now, if it has not begun, and collect the results in the background.
 
-        They are kept as long as this is: iterate over it when, and as often as, you like. `cancel`
-        ends it early. A second time does nothing.
+        They are kept as long as this is: iterate over it when, and as often as, you like. What is
+        too much for memory goes to the disk. `cancel` ends it early. A second time does nothing.
         """
         __tracebackhide__ = True
         if self._gathered is None:
             self._touched = True
             if self._call is None:
                 self._call = run(self._start())
+                self._call.go_on()  # there will be no loop to leave, so what it has had is not kept
             self._collect(0)
 
     def _collect(self, first: int) -> None:
-        self._gathered = Gathered(first)
+        call = self._call
+        assert call is not None
+        self._gathered = Gathered(first, call.client.places.home)
         around = contextvars.copy_context()  # the caller's cell is where it shows what it does
         threading.Thread(
-            target=around.run, args=(self._gather,), name="nbfn-map-results", daemon=True
+            target=around.run,
+            args=(self._gather, self._gathered, call),
+            name="nbfn-map-results",
+            daemon=True,
         ).start()
 
-    def _gather(self) -> None:
-        gathered = self._gathered
-        assert gathered is not None
+    def _gather(self, gathered: Gathered[T], call: MapCall) -> None:
         try:
             while True:
-                gathered.add(run(self._due()))
+                batch = run(self._due())
+                gathered.add(batch, int(len(batch) * self._size))
+                if not gathered.settle():
+                    run(self._await_disk(gathered, call))
         except StopAsyncIteration:
             gathered.end()
         except BaseException as error:  # noqa: BLE001 - for whoever reads the results
             gathered.end(error)
-            if self._call is not None:
-                self._call.abandon()
+            call.abandon()
+
+    async def _await_disk(self, gathered: Gathered[T], call: MapCall) -> None:
+        """Take no results, and so have no more inputs sent, until they can be kept or the call has ended."""
+        call.stuck = "no room on the disk for its results: iterate over them, or free some"
+        while not call.over.done() and not gathered.settle():
+            with contextlib.suppress(TimeoutError):
+                await wait(call.over, LOOK_AGAIN)
+        call.stuck = ""
 
     def detach(self) -> None:
         """End the loop over this, on whatever thread it is, with `Detached`; the call goes on in the background.
@@ -271,6 +291,7 @@ class MapResult(Stream[T]):
         self._ready.clear()
         self._early.clear()
         self._next = self._count = self._handed = 0
+        self._size = mean_weight(history)
         self._sort(call, history, tell=False)
         self._collect(0)
 
@@ -335,14 +356,20 @@ class MapResult(Stream[T]):
         gathered = self._gathered
         if gathered is not None and self._ordered:
             for index, value in found.items():
-                if gathered.first <= index < gathered.first + len(gathered.values):
+                if gathered.first <= index < gathered.first + len(gathered):
                     gathered.put(index, value)
 
     def __repr__(self) -> str:
         if self._gathered is not None:
             state = "all there" if self._gathered.ended else "on their way"
-            return f"<results of Function.{self._way}, {len(self._gathered.values):,} of them, {state}>"
+            return f"<results of Function.{self._way}, {len(self._gathered):,} of them, {state}>"
         return f"<results of Function.{self._way}, single use: iterate over them>"
+
+
+def mean_weight(outputs: Sequence[Output]) -> float:
+    """Return the mean bytes of the pickles of outcomes."""
+    weights = [size_of(o.payload) for o in outputs if o.payload is not None]
+    return sum(weights) / max(1, len(outputs))
 
 
 async def each(results: MapResult[Any]) -> None:

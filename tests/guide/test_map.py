@@ -44,6 +44,11 @@ def slow_for(x: float) -> float:
 
 
 @app.function()
+def zeros(count: int) -> bytes:
+    return bytes(count)
+
+
+@app.function()
 def no_op(x: int) -> int:
     return x
 
@@ -152,6 +157,21 @@ def test_an_endless_input_is_pulled_only_so_far() -> None:
         if taken == 3000:
             break
     assert pulled - taken <= 9000
+
+
+def test_of_inputs_with_large_results_fewer_are_under_way() -> None:
+    pulled = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield 200_000
+
+    results = zeros.map(numbers())
+    assert sum(len(next(results)) for _ in range(900)) == 900 * 200_000
+    assert pulled < 1500  # a thousand before the first result, and more when they are small
+    results.close()
 
 
 def test_leaving_the_loop_ends_the_input_generator() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import observe
+from nbfn import kept, observe
 from nbfn.exception import Detached
 from nbfn.mapping import MapResult
 from tests.conftest import wait_until
@@ -55,6 +55,22 @@ def test_collected_results_can_be_read_any_number_of_times() -> None:
     assert next(results) == 0
     assert next(results) == 1
     assert "300 of them, all there" in repr(results)
+
+
+def test_a_map_waits_while_its_results_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MEMORY", kept.Room(0))
+    monkeypatch.setattr(kept, "SPARE", 1 << 60)
+    pulled: list[int] = []
+    results = results_of(square.map(pulled.append(x) or x for x in range(20_000)))  # type: ignore[func-returns-value]
+    results.collect()
+    assert results._call is not None
+    call = results._call
+    wait_until(lambda: call.held.startswith("no room on the disk"))
+    assert next(results) == 0  # what is there can be read
+    assert len(pulled) < 20_000
+    monkeypatch.setattr(kept, "SPARE", 0)
+    assert list(results) == [x * x for x in range(20_000)]
+    assert call.held == ""
 
 
 def test_leaving_a_loop_over_collected_results_ends_nothing(tmp_path: Path) -> None:
