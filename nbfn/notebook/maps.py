@@ -65,7 +65,6 @@ class MapSink:
         self.boards: list[Board] = []
         self.ended = threading.Event()
         self._displays = 0
-        self._fresh: list[Sequence[Output]] = []  # batches of outcomes that the tally has not had
         self._terminated = 0
         self._errors: dict[int, BaseException] = {}  # as they were handed out
         self._said = ""
@@ -107,11 +106,11 @@ class MapSink:
     def outputs(
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
-        """Take the exact counters; which inputs they are of is looked at by the ticker, batch by batch."""
+        """Take the exact counters, and which inputs they are of; the results themselves are not kept."""
         if failed > self.tally.failed + self.tally.mended + self._terminated:
             self._terminated += sum(output.status == _TERMINATED for output in new)
         with self.lock:
-            self._fresh.append(new)
+            self.tally.took(_ended(new))
             self.tally.counted(
                 done, failed, total, self._notebook.now(), cancelled=self._terminated
             )
@@ -124,7 +123,6 @@ class MapSink:
     def failed(self, index: int, error: BaseException) -> None:
         """Add one input's error to its group. Called by whoever unpacks the outcomes."""
         with self.lock:
-            self.catch_up()
             self._grouped(index, error)
             if len(self._errors) < REMEMBERED:
                 self._errors[index] = error
@@ -139,7 +137,6 @@ class MapSink:
         """Show the last word, before whoever waits for the map goes on."""
         now = self._notebook.now()
         with self.lock:
-            self.catch_up()
             if error is not None and not self.tally.groups and status == "failure":
                 self._grouped(0, error)
             self.tally.finish(self._last_state(status), "", now)
@@ -182,19 +179,13 @@ class MapSink:
         """What the results are taken from, while somebody has it."""
         return self.call.results() if self.call is not None else None
 
-    def catch_up(self) -> None:
-        """Have the tally take the outcomes that came since the last time."""
-        with self.lock:
-            fresh, self._fresh = self._fresh, []
-            for batch in fresh:
-                self.tally.took(_ended(batch))
-
     def show(self, now: float) -> None:
         """Show how far it is, where it is shown; in its own cell from the first time on."""
         with self.lock:  # held for milliseconds: the client's thread may wait for it
-            self.catch_up()
             if self.tally.ended is not None:
                 return
+            if self.call is not None:
+                self.tally.held = self.call.held
             if not self.boards:
                 self.boards.append(self._board_at(self.place, now))
             else:
@@ -203,7 +194,6 @@ class MapSink:
     def show_at(self, place: Place) -> None:
         """Show it in another cell as well, or at once in its own."""
         with self.lock:
-            self.catch_up()
             now = self._notebook.now()
             board = self._board_at(place, now)
             self.boards.append(board)
@@ -362,23 +352,36 @@ def _ended(batch: Sequence[Output]) -> Iterable[tuple[int, int, float]]:
 
 
 def where(error: BaseException) -> str:
-    """Return the user's line that raised: file and number of the innermost frame."""
-    from IPython.core.getipython import get_ipython
-
+    """Return the user's line that raised: cell, or file, and number of the innermost frame."""
     frames = _frames(error)
     if not frames:
         return ""
-    shell: Any = get_ipython()
     name, line = frames[-1].filename, frames[-1].lineno
+    return f"{_cell(name) or name.rpartition('/')[2]}, line {line}"
+
+
+def _place(name: str) -> str:
+    return _cell(name) or f'File "{name}"'
+
+
+def _cell(name: str) -> str:
+    """Return which cell code is from, as ``Cell In[3]``; "" when it is from a file."""
+    from IPython.core.getipython import get_ipython
+
+    shell: Any = get_ipython()
     named = shell.compile.format_code_name(name) if shell is not None else None
-    place = " ".join(named) if named else name.rpartition("/")[2]
-    return f"{place}, line {line}"
+    return " ".join(named) if named else ""
 
 
 def trace_of(error: BaseException) -> str:
     """Return the traceback of an error as text, without nbfn's own frames; its end where it is long."""
-    lines = traceback.StackSummary.from_list(_frames(error)).format()
-    text = "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
+    rows: list[str] = []
+    for frame in _frames(error):
+        (row,) = traceback.StackSummary.from_list([frame]).format()
+        # Code of a cell is in no file: the place is named as everywhere else in a notebook.
+        rows.append(row.replace(f'File "{frame.filename}"', _place(frame.filename), 1))
+    head = ["Traceback (most recent call last):\n"] if rows else []
+    text = "".join([*head, *rows, *traceback.format_exception_only(error)]).rstrip()
     return text if len(text) <= TRACE_LENGTH else f"…{text[1 - TRACE_LENGTH :]}"
 
 

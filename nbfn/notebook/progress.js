@@ -43,7 +43,7 @@ export function lines(view) {
   const pace = [
     view.rate === null ? "" : `${number(Math.round(view.rate * 10) / 10)} items/s`,
     clock(view.elapsed),
-    view.ended ? "" : `left about ${clock(view.left)}`,
+    view.left,
     view.p50 === null ? "" : `p50 ${seconds(view.p50)}`,
     view.p95 === null ? "" : `p95 ${seconds(view.p95)}`,
     `workers ${view.workers}${starting}`,

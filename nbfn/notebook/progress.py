@@ -205,7 +205,6 @@ class NotebookObserver:
         now = self._now()
         if not sink.boards:
             if sink.tally.elapsed(now) < DELAY:
-                sink.catch_up()
                 return
             if sink.place.widgets:
                 sink.place.run(importlib.import_module, f"{__package__}.widget")

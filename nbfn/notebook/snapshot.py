@@ -10,12 +10,12 @@ import time
 from html import escape
 
 from .palette import CODE, COLOURS, MUTED, boxed, mark_of, marked
-from .tally import ErrorGroup, Tally
+from .tally import ENOUGH, ErrorGroup, Tally
 
 #: Log lines that stay in a saved notebook.
 KEPT_LINES = 50
 
-_PRE = f"{CODE};margin:4px 0;max-height:16em;overflow:auto"
+_PRE = f"{CODE};margin:4px 0;max-height:16em;overflow:auto;white-space:pre-wrap"
 
 
 def clock(seconds: float) -> str:
@@ -25,11 +25,29 @@ def clock(seconds: float) -> str:
         >>> clock(4.23), clock(72), clock(3723)
         ('4.2 s', '1:12', '1:02:03')
     """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds < 10 else whole_clock(seconds)
+
+
+def whole_clock(seconds: float) -> str:
+    """Return seconds as a clock shows them.
+
+    Examples:
+        >>> whole_clock(4.23), whole_clock(3723)
+        ('0:04', '1:02:03')
+    """
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def left_text(tally: Tally, now: float) -> str:
+    """Return how long it may still take, in the words of every display; "" before that is worth saying."""
+    if tally.whole is None or tally.done < ENOUGH or tally.ended is not None:
+        return ""
+    left = tally.left(now)
+    if left is None:
+        return "left —"
+    return f"left about {whole_clock(left)}"
 
 
 def short(call: str) -> str:
@@ -53,9 +71,7 @@ def line(tally: Tally, now: float) -> str:
     parts = [title, tally.state, f"{tally.done:,} / {total}"]
     parts += [f"{tally.failed:,} failed"] if tally.failed else []
     parts += [rate_text(tally.rate(now)), clock(tally.elapsed(now))]
-    left = tally.left(now)
-    parts += [f"left about {clock(left)}"] if left is not None else []
-    parts += [tally.why]
+    parts += [left_text(tally, now), tally.why(now)]
     return " · ".join(part for part in parts if part)
 
 

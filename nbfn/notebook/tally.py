@@ -26,8 +26,11 @@ DURATIONS = 4096
 REMEMBERED = 10_000
 #: Outputs to see before "left about" is worth saying.
 ENOUGH = 5
-#: Seconds without an output after which nothing is promised any more.
-STALLED = 10.0
+#: Median seconds below which inputs spend longer on their way than they run: their rate tells then.
+BRIEF = 0.02
+#: Seconds without an output after which a map stands still: while nothing of it runs, and while it
+#: does, more than the time that its inputs take.
+PAUSE, STALLED = 1.0, 10.0
 
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -59,6 +62,7 @@ class Tally:
         lost: Whether the hub does not answer now.
         detached: Whether it goes on without the cell that began it.
         newest: The version of the Function that there is meanwhile, or 0.
+        held: What the caller's own side waits for, while the hub has nothing of the map to do.
         note: What became of a button that was pressed.
     """
 
@@ -84,6 +88,7 @@ class Tally:
     starting: int = 0
     most_workers: int = 0
     waiting_for: str = ""
+    held: str = ""
     ended: float | None = None
     error: str = ""
     lines: int = 0
@@ -95,6 +100,7 @@ class Tally:
     _durations: deque[float] = field(default_factory=lambda: deque(maxlen=DURATIONS))
     _group_of: dict[int, ErrorGroup] = field(default_factory=dict)
     _rate: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=40))
+    _moved: float = 0.0  # when the last input ended
 
     # --- what happened ---
 
@@ -105,6 +111,7 @@ class Tally:
         self.done, self.cancelled = done - cancelled, cancelled
         self.failed = failed - cancelled - self.mended
         self.total = total if total is not None else self.total
+        self._moved = now
         if not self._rate or now - self._rate[-1][0] >= 0.25:
             self._rate.append((now, done))
         self._settle()
@@ -231,15 +238,22 @@ class Tally:
         """How many inputs there are, but for those that were cancelled; None while that is not known."""
         return None if self.total is None else max(0, self.total - self.cancelled)
 
-    @property
-    def why(self) -> str:
-        """What there is to know of a map that is not done: why nothing moves, or that its code is not today's."""
+    def why(self, now: float) -> str:
+        """Return what to know of a map that is not done: why nothing moves, or that its code is not today's."""
         if self.ended is not None:
             return ""
         if self.lost:
             return "hub restarting"
         old = f"running on v{self.version}, v{self.newest} exists" if self.newest else ""
-        return " · ".join(part for part in (self.waiting_for, old) if part)
+        return " · ".join(part for part in (self._still(now), old) if part)
+
+    def _still(self, now: float) -> str:
+        """Say what is waited for while nothing of it runs."""
+        if self.waiting_for or self.running or self._quiet(now) <= PAUSE:
+            return self.waiting_for
+        if self.queued:
+            return "workers start" if self.starting and self.done else ""
+        return "waiting to retry" if self.retrying else self.held
 
     def percentile(self, share: float) -> float | None:
         """Return how long inputs ran, as a percentile; None before the first has ended."""
@@ -263,14 +277,30 @@ class Tally:
         return (n1 - n0) / (t1 - t0) if t1 > t0 else None
 
     def left(self, now: float) -> float | None:
-        """Return the seconds it may still take, or None when nothing can be said."""
-        rate = self.rate(now)
-        if self.total is None or self.done < ENOUGH or not rate or self.ended is not None:
+        """Return the seconds it may still take: what remains × median ÷ workers; None when nothing can be said."""
+        median, whole = self.percentile(0.5), self.whole
+        if whole is None or median is None or self.done < ENOUGH or self.stalled(now):
             return None
-        last = self._rate[-1]
-        if now - last[0] > STALLED:
-            return None
-        return max(0.0, (self.total - self.cancelled - self.done) / rate)
+        remaining = max(0, whole - self.done)
+        if median < BRIEF:
+            rate = self.rate(now)
+            return remaining / rate if rate else None
+        # A worker may run several at once, and the last input takes its time whoever is free.
+        lanes = max(1, min(max(self.workers, self.running), remaining))
+        return remaining * median / lanes
+
+    def stalled(self, now: float) -> bool:
+        """Whether it stands still, so that nothing can be promised."""
+        if self.ended is not None or self.lost:
+            return True
+        if (quiet := self._quiet(now)) <= PAUSE:
+            return False
+        patience = STALLED + 3 * (self.percentile(0.5) or 0.0)
+        return not (self.running and self.workers) or quiet > patience
+
+    def _quiet(self, now: float) -> float:
+        """Return the seconds since an input ended."""
+        return now - max(self._moved, self.began)
 
     def strip(self) -> bytes:
         """Return a byte an input; above `STRIP` inputs a byte a bin, its worst input deciding.

@@ -104,7 +104,7 @@ class MapProgress(anywidget.AnyWidget):
 
 def view_of(tally: Tally, now: float) -> dict[str, Any]:
     """Return the counters and words of a tally as the page wants them."""
-    rate, left = tally.rate(now), tally.left(now)
+    rate = tally.rate(now)
     return {
         "name": f"{tally.name} v{tally.version}" if tally.version else tally.name,
         "app": tally.app,
@@ -120,11 +120,11 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "retrying": tally.retrying,
         "workers": tally.workers,
         "starting": tally.starting,
-        "why": tally.why,
+        "why": tally.why(now),
         "note": tally.note,
         "rate": None if rate is None else round(rate, 1),
         "elapsed": int(tally.elapsed(now)),
-        "left": None if left is None else round(left),
+        "left": snapshot.left_text(tally, now),
         "p50": _seconds(tally.percentile(0.5)),
         "p95": _seconds(tally.percentile(0.95)),
         "lines": tally.lines + len(tally.moving),

@@ -49,16 +49,16 @@ def test_the_lines_of_the_widget() -> None:
     assert said == {
         "done": "610 / 1,000",
         "counts": "failed 7 · retrying 2 · queued 331 · running 8",
-        "pace": "14.2 items/s · 0:43 · left about 0:27 · p50 0.52 s · p95 1.9 s · workers 8 (+2 starting)",
+        "pace": "14.2 items/s · 0:43 · left about 0:25 · p50 0.52 s · p95 1.9 s · workers 8 (+2 starting)",
         "value": "610 of 1,000 done, 7 failed",
     }
 
 
 def test_what_is_not_known_yet() -> None:
-    unknown = view(total=None, left=None, rate=None, starting=0, p50=None, p95=None)
+    unknown = view(total=None, left="", rate=None, starting=0, p50=None, p95=None)
     said = evaluate(f"page.lines({json.dumps(unknown)})")
     assert said["done"] == "610 / ?"
-    assert said["pace"] == "0:43 · left about — · workers 8"
+    assert said["pace"] == "0:43 · workers 8"
 
 
 def test_the_words_for_times_sizes_and_logs() -> None:

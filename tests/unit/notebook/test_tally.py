@@ -10,25 +10,84 @@ def made(total: int | None = 10) -> Tally:
     return Tally("embed", "churn", 4, "fc-7f3kAAAA", began=100.0, total=total)
 
 
+def running(tally: Tally, workers: int = 8, **more: int) -> None:
+    places = {"queued": 900, "running": workers, "retrying": 0, "starting": 0} | more
+    tally.placed(workers=workers, why="", **places)
+
+
+def ended(tally: Tally, count: int, seconds: float, now: float) -> None:
+    """That many inputs have ended, each of which ran so long."""
+    tally.took([(index, DONE, seconds) for index in range(count)])
+    tally.counted(count, 0, tally.total, now)
+
+
 def test_a_running_map_in_one_line() -> None:
     tally = made(1000)
-    tally.placed(queued=900, running=8, retrying=2, workers=8, starting=2, why="")
+    running(tally)
     for second in range(1, 11):
-        tally.counted(10 * second, 0, 1000, 100.0 + second)
+        ended(tally, 10 * second, 0.8, 100.0 + second)
     assert tally.state == "running"
     assert snapshot.line(tally, 110.0) == (
         "embed v4 · running · 100 / 1,000 · 10.0 items/s · 0:10 · left about 1:30"
     )
 
 
-def test_nothing_is_promised_too_early_or_when_nothing_moves() -> None:
+def test_left_is_what_remains_times_the_median_by_the_workers() -> None:
     tally = made(1000)
-    tally.counted(2, 0, 1000, 101.0)
-    tally.counted(4, 0, 1000, 102.0)
-    assert tally.left(102.0) is None
-    tally.counted(6, 0, 1000, 103.0)
-    assert tally.left(103.0) is not None
-    assert tally.left(120.0) is None
+    running(tally, 8)
+    ended(tally, 4, 0.5, 101.0)
+    assert tally.left(101.0) is None  # too early
+    ended(tally, 5, 0.5, 101.0)
+    assert tally.left(101.0) == 995 * 0.5 / 8
+    running(tally, 4)
+    assert tally.left(101.0) == 995 * 0.5 / 4
+    running(tally, 4, running=12)  # three at once each
+    assert tally.left(101.0) == 995 * 0.5 / 12
+    tally.counted(105, 100, 1000, 102.0, cancelled=100)
+    assert tally.left(102.0) == (900 - 5) * 0.5 / 12
+    ended(tally, 999, 0.5, 103.0)
+    assert tally.left(103.0) == 0.5  # the last one is on one worker, whoever is free
+
+
+def test_left_is_by_the_rate_where_inputs_take_longer_on_their_way_than_they_run() -> None:
+    tally = made(10_000)
+    running(tally)
+    for second in range(1, 6):
+        ended(tally, 1000 * second, 1e-6, 100.0 + second)
+    assert tally.left(105.0) == 5.0
+
+
+def test_nothing_is_promised_when_nothing_moves() -> None:
+    tally = made(1000)
+    running(tally)
+    ended(tally, 6, 0.5, 103.0)
+    assert snapshot.left_text(tally, 103.5) == "left about 1:02"
+    assert snapshot.left_text(tally, 114.0).startswith("left about")
+    assert snapshot.left_text(tally, 115.0) == "left —"  # none for longer than any of them took
+    running(tally, 0)  # all its workers are gone
+    assert snapshot.left_text(tally, 103.5).startswith("left about")
+    assert snapshot.left_text(tally, 104.5) == "left —"
+    assert "left —" in snapshot.line(tally, 104.5)
+    running(tally)
+    tally.connected(up=False)
+    assert snapshot.left_text(tally, 103.5) == "left —"
+    tally.total = None
+    assert snapshot.left_text(tally, 103.5) == ""
+
+
+def test_it_says_why_nothing_moves_once_that_is_so() -> None:
+    tally = made(None)
+    ended(tally, 6, 0.5, 103.0)
+    tally.held = "the next input is awaited"
+    running(tally, 2, queued=0, running=0)
+    assert tally.why(103.5) == ""
+    assert tally.why(105.0) == "the next input is awaited"
+    running(tally, 2, queued=0, running=0, retrying=2)
+    assert tally.why(105.0) == "waiting to retry"
+    running(tally, 0, queued=5, starting=1)
+    assert tally.why(105.0) == "workers start"
+    running(tally, 2)
+    assert tally.why(105.0) == ""
 
 
 def test_the_states_before_the_first_output() -> None:
