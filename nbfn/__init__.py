@@ -176,6 +176,11 @@ def load_ipython_extension(ipython: Any) -> None:
     importlib.import_module("nbfn.notebook.magics").load_ipython_extension(ipython)
 
 
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take the magics away again: what ``%unload_ext nbfn`` calls, and ``%reload_ext nbfn`` first."""
+    importlib.import_module("nbfn.notebook.magics").unload_ipython_extension(ipython)
+
+
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
     return [{"src": "_labextension", "dest": "nbfn"}]
 

@@ -45,13 +45,13 @@ def load(shell: Any) -> None:
 
 
 def unload(shell: Any) -> None:
-    """Take out of an IPython shell what `load` put in; magics stay known, as IPython has it."""
+    """Take out of an IPython shell what `load` put in, the magics too; Functions and handles work on."""
     observer = shell.__dict__.pop("_nbfn_observer", None)
     if observer is None:
         return
     from nbfn import observe
 
-    from . import completion, frames, functioncard, handle, threads, unconsumed
+    from . import completion, figures, frames, functioncard, handle, threads, unconsumed
 
     observe.set_observer(None)
     threads.uninstall()
@@ -62,8 +62,21 @@ def unload(shell: Any) -> None:
         lambda: functioncard.uninstall(shell),
         lambda: completion.uninstall(shell),
         lambda: frames.uninstall(shell),
+        lambda: figures.uninstall(shell),
+        lambda: _forget_magics(shell),
     ):
         try:
             undo()
         except (ValueError, AttributeError):  # somebody else removed it already
             log.debug("nbfn was partly unloaded before", exc_info=True)
+
+
+def _forget_magics(shell: Any) -> None:
+    """Have the shell not know nbfn's magics; IPython itself has no word for that."""
+    from .lines import LineMagics
+    from .magics import RemoteMagics
+
+    for known in shell.magics_manager.magics.values():
+        for name, magic in list(known.items()):
+            if isinstance(getattr(magic, "__self__", None), LineMagics | RemoteMagics):
+                del known[name]

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+_FIGURE = ("matplotlib.figure", "Figure")
+
 
 def install(shell: Any) -> None:
     """Have IPython show figures as pictures, until ``%matplotlib`` or pyplot decides how."""
     formatter = shell.display_formatter.formatters["image/png"]
-    formatter.for_type_by_name("matplotlib.figure", "Figure", _png)
+    formatter.for_type_by_name(*_FIGURE, _png)
+
+
+def uninstall(shell: Any) -> None:
+    """Undo `install`."""
+    printers = shell.display_formatter.formatters["image/png"].deferred_printers
+    if printers.get(_FIGURE) is _png:
+        del printers[_FIGURE]
 
 
 def _png(figure: Any) -> Any:

@@ -14,6 +14,7 @@ from nbfn.config import Places
 from tests.notebook.kernel import Kernel
 
 Start = Callable[..., Kernel]
+Run = Callable[..., list[Any]]
 
 CELL = """%%remote --quiet --app restart
 import os, time
@@ -87,3 +88,47 @@ def test_the_hub_knows_the_notebook_of_a_call_also_after_it_was_killed(
     again.execute(f"call = %fn attach {call}")
     got = again.execute("call.get()")
     assert again.shown(got) == ["'ready'"]
+
+
+#: What the shell knows of nbfn.
+KNOWN = """
+import nbfn
+_ip = get_ipython()
+_formatter = _ip.display_formatter.ipython_display_formatter
+(
+    sorted(n for kind in _ip.magics_manager.magics.values() for n in kind if n in ('fn', 'nbfn', 'remote')),
+    [m.__name__ for m in _ip.Completer.custom_matchers],
+    sum('nbfn' in repr(c) or 'Observer' in repr(c) for c in _ip.events.callbacks['post_run_cell']),
+    [kind.__name__ for kind in (nbfn.Function, nbfn.Cls, nbfn.FunctionCall) if kind in _formatter],
+    len(_ip.display_formatter.formatters['image/png'].deferred_printers),
+    'showtraceback' in vars(_ip),
+)
+"""
+
+
+def test_unloading_nbfn_takes_away_what_loading_brought_and_loading_again_brings_it_once(
+    run: Run,
+) -> None:
+    before, _, loaded, _, gone, magic, called, _, _, again, _ = run(
+        # The fixture has loaded it: this is what IPython is without it.
+        "%unload_ext nbfn\n" + KNOWN,
+        "%load_ext nbfn",
+        KNOWN,
+        "%%remote --app unloaded --quiet\ndef f():\n    print('said')\n    return 1\n%local\nnbfn_f = f",
+        "%unload_ext nbfn\n" + KNOWN,
+        "%remote",
+        "f.remote()",
+        "%load_ext nbfn",
+        "%reload_ext nbfn\n%reload_ext nbfn",
+        KNOWN,
+        "%%remote --app unloaded\ndef f():\n    print('said')\n    return 1\n%local\nf.remote()",
+    )
+    assert before.result == "([], [], 0, [], 0, False)"
+    assert loaded.result == (
+        "(['fn', 'nbfn', 'nbfn', 'remote', 'remote'],\n ['nbfn_options'],\n 1,\n"
+        " ['Function', 'Cls', 'FunctionCall'],\n 1,\n True)"
+    )
+    assert gone.result == before.result
+    assert "%remote` not found" in magic.stderr
+    assert called.result == "1"
+    assert again.result == loaded.result
