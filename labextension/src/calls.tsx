@@ -89,8 +89,11 @@ function CallItem({ call, model, trans }: ICallItemProps): React.JSX.Element {
         <span>{progress(call)}</span>
         <span>{trans.__('running %1', call.running)}</span>
         {call.failed > 0 && (
-          <span className="jp-nbfn-failed">
-            {trans.__('▲ failed %1', call.failed)}
+          <span>
+            <span className="jp-nbfn-failed" aria-hidden="true">
+              ▲
+            </span>{' '}
+            {trans.__('failed %1', call.failed)}
           </span>
         )}
       </div>

@@ -165,25 +165,13 @@ function FunctionItem({
           {word}
         </span>
       </div>
-      <div className="jp-nbfn-facts">
-        <span className="jp-nbfn-warm">
-          <span aria-hidden="true">{trans.__('warm')}</span>
-          <Stepper
-            value={model.warm(row)}
-            max={row.max_containers}
-            label={trans.__('Warm workers of %1', row.name)}
-            disabled={model.isStale}
-            trans={trans}
-            onChange={value => model.setWarm(row.id, value)}
-          />
-        </span>
-        <span>{workers(row, trans)}</span>
-        <span>{trans.__('backlog %1', row.backlog)}</span>
-        <span>{trans.__('running %1', row.running)}</span>
-        {row.p50 !== null && (
-          <span>{trans.__('p50 %1', duration(row.p50))}</span>
-        )}
-      </div>
+      {row.has_workers ? (
+        <Pool row={row} model={model} trans={trans} />
+      ) : (
+        <div className="jp-nbfn-facts">
+          {trans.__('Its objects have workers of their own.')}
+        </div>
+      )}
       {row.schedule && (
         <div className="jp-nbfn-schedule">
           {trans.__('Called by the hub: %1', row.schedule)}
@@ -204,6 +192,29 @@ function FunctionItem({
       )}
       <Banner model={model} subject={row.id} trans={trans} />
     </li>
+  );
+}
+
+/** The workers of a function: how many are wanted, and what they do. */
+function Pool({ row, model, trans }: IFunctionItemProps): React.JSX.Element {
+  return (
+    <div className="jp-nbfn-facts">
+      <span className="jp-nbfn-warm">
+        <span aria-hidden="true">{trans.__('warm')}</span>
+        <Stepper
+          value={model.warm(row)}
+          max={row.max_containers}
+          label={trans.__('Warm workers of %1', row.name)}
+          disabled={model.isStale}
+          trans={trans}
+          onChange={value => model.setWarm(row.id, value)}
+        />
+      </span>
+      <span>{workers(row, trans)}</span>
+      <span>{trans.__('backlog %1', row.backlog)}</span>
+      <span>{trans.__('running %1', row.running)}</span>
+      {row.p50 !== null && <span>{trans.__('p50 %1', duration(row.p50))}</span>}
+    </div>
   );
 }
 

@@ -45,6 +45,8 @@ export interface IFunctionRow {
   cold_starts: number;
   /** Seconds since the newest call began. */
   last_call: number | null;
+  /** Not so of a class whose objects differ: it is they that have workers. */
+  has_workers: boolean;
 }
 
 export interface ICallRow {

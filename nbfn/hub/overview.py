@@ -140,6 +140,7 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
         "failed": sum(pool.failed for pool in pools),
         "cold_starts": sum(pool.cold_starts for pool in pools),
         "schedule": timetable.text(definition.schedule) if definition.schedule else "",
+        "has_workers": definition.arguments is not None or not definition.takes_arguments,
         "last_call": round(t.now - max(called), 3) if called else None,
         "label": endpoints.labels_of(record, record.definition).get(""),
     }

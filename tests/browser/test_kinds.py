@@ -60,6 +60,7 @@ def test_the_panel_tells_classes_schedules_and_endpoints_apart(
         return found
 
     expect(row("Greeter").locator(".jp-nbfn-kind")).to_have_text("class")
+    expect(row("Greeter").get_by_role("spinbutton")).to_have_count(0)
     expect(row("Greeter(word='Ahoy')")).to_contain_text("workers 1")
     expect(row("plain.with_options(timeout=5)").locator(".jp-nbfn-kind")).to_have_count(0)
     expect(row("tick")).to_contain_text("Called by the hub: every 1 second")

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, Route, expect
 
 from .conftest import ARTIFACTS
 
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
 GOLDEN = json.loads((Path(__file__).parents[1] / "contract" / "overview.json").read_text("utf-8"))
 
 
@@ -66,6 +67,51 @@ def test_busy(panel: Any, use_theme: Callable[[str], None], theme: str) -> None:
     expect(panel.get_by_role("spinbutton", name="Warm workers of square")).to_have_value("1")
     expect(panel.get_by_role("progressbar")).to_have_attribute("aria-valuetext", "612 / 1000")
     sight(panel, f"busy-{theme.split()[-1].lower()}")
+
+
+#: Rows of every kind, by what they have that the golden ones have not.
+ROWS: list[dict[str, Any]] = [
+    {"name": "Greeter", "kind": "cls", "has_workers": False},
+    {"name": "Greeter(word='Ahoy', times=3, shout=True)", "kind": "cls", "workers": 1},
+    {"name": "tick", "schedule": "every Monday at 09:30 (Europe/Berlin)", "p50": 0.004},
+    {"name": "hello", "web_url": "http://127.0.0.1:40001/x/hello", "state": "starting"},
+    {
+        "name": "train_the_whole_model_again",
+        "state": "failing",
+        "backlog": 12_000,
+        "waiting_for": "ModuleNotFoundError: No module named 'torch' (start 3 of 3)",
+    },
+    {"name": "count", "kind": "generator", "state": "busy", "workers": 8, "starting": 2},
+    {"name": "gpu", "waiting_for": "no worker offers gpu=1", "backlog": 3},
+]
+
+
+def test_rows_of_every_kind(
+    page: Page, panel: Any, server: Server, use_theme: Callable[[str], None]
+) -> None:
+    assert server.reply is not None
+    overview = server.reply["overview"]
+    plain = overview["functions"][0] | {"schedule": "", "app": "kinds"}
+    overview["functions"] = [
+        plain | {"id": f"fu-{number}", **row} for number, row in enumerate(ROWS)
+    ]
+    call = overview["calls"][0]
+    overview["calls"] = [
+        call | {"id": "fc-1", "function": "train_the_whole_model_again.evaluate", "failed": 300},
+        call | {"id": "fc-2", "kind": "spawn", "total": 1, "done": 0, "failed": 0, "age": 5000.0},
+        call | {"id": "fc-3", "total": None, "done": 60, "failed": 0},
+    ]
+    refresh(page, panel)
+    klass = panel.get_by_role("treeitem", name="Greeter, idle")
+    expect(klass).to_contain_text("Its objects have workers of their own.")
+    expect(klass.get_by_role("spinbutton")).to_have_count(0)
+    page.set_viewport_size({"width": 1280, "height": 1300})
+    findings = []
+    for theme in ("Light", "Dark"):  # Lab makes it no narrower than it is at first
+        use_theme(f"JupyterLab {theme}")
+        findings += [f"{theme}: {found}" for found in panel.evaluate(AUDIT)]
+        sight(panel, f"rows-{theme.lower()}")
+    assert findings == []
 
 
 def test_a_long_name_fits_the_narrowest_panel(page: Page, panel: Any, server: Server) -> None:

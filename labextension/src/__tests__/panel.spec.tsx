@@ -97,6 +97,15 @@ describe('a function', () => {
     expect(api.warm).toEqual([[SQUARE, 3]]);
   });
 
+  it('has none where only its objects have workers', async () => {
+    api.square.kind = 'cls';
+    api.square.has_workers = false;
+    await refresh();
+    const row = screen.getByRole('treeitem', { name: 'square, idle' });
+    expect(row.querySelector('input')).toBeNull();
+    expect(row.textContent).toContain('workers of their own');
+  });
+
   it('takes a typed warm number, and nothing that is none', async () => {
     const stepper = screen.getByRole<HTMLInputElement>('spinbutton', {
       name: 'Warm workers of square'
@@ -161,7 +170,7 @@ describe('a call', () => {
       name: 'Progress of embed.map'
     });
     expect(bar.getAttribute('aria-valuetext')).toBe('612 / 1000');
-    expect(screen.getByText('▲ failed 7')).not.toBeNull();
+    expect(screen.getByText('failed 7')).not.toBeNull();
   });
 
   it('is cancelled by its button', async () => {

@@ -35,6 +35,7 @@ class FunctionRow(Struct, frozen=True, gc=False):
     cold_starts: int = 0
     last_call: float | None = None  # seconds since the newest call began
     schedule: str = ""  # when the hub calls it by itself, for people
+    has_workers: bool = True  # False: a class whose objects differ; it is they that have workers
 
 
 class CallRow(Struct, frozen=True, gc=False):
