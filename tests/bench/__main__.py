@@ -17,7 +17,18 @@ from tests.bench import table
 from tests.bench.options import Options
 
 #: In the order of the table; each is a module with a function ``measure(options)``.
-NAMES = ("remote", "map", "array", "worker", "machine", "memory", "million", "spawn", "decisions")
+NAMES = (
+    "remote",
+    "map",
+    "array",
+    "worker",
+    "machine",
+    "memory",
+    "million",
+    "spawn",
+    "decisions",
+    "notebook",
+)
 #: Before the JSON of a row, on the way from a measurement's process.
 MARK = "row:"
 
