@@ -26,7 +26,8 @@ SHOWN_DISPLAYS = 20
 #: Characters of a traceback that are kept for each group of errors.
 TRACE_LENGTH = 4000
 
-_SUCCESS, _TERMINATED = int(InputStatus.SUCCESS), int(InputStatus.TERMINATED)
+_TERMINATED = int(InputStatus.TERMINATED)
+_STATES = {int(InputStatus.SUCCESS): DONE, _TERMINATED: CANCELLED}
 
 
 class Notebook(Protocol):
@@ -110,7 +111,7 @@ class MapSink:
         if failed > self.tally.failed + self.tally.mended + self._terminated:
             self._terminated += sum(output.status == _TERMINATED for output in new)
         with self.lock:
-            self.tally.took(_ended(new))
+            self.tally.took(*_ended(new))
             self.tally.counted(
                 done, failed, total, self._notebook.now(), cancelled=self._terminated
             )
@@ -344,11 +345,11 @@ def _inputs(count: int) -> str:
     return f"{count:,} input{'s' if count != 1 else ''}"
 
 
-def _ended(batch: Sequence[Output]) -> Iterable[tuple[int, int, float]]:
-    for output in batch:
-        status = output.status
-        state = DONE if status == _SUCCESS else CANCELLED if status == _TERMINATED else FAILED
-        yield output.index, state, output.duration
+def _ended(new: Sequence[Output]) -> tuple[list[int], list[int], list[float]]:
+    """Return of some outcomes the indices, the states and the durations, as `Tally.took` wants them."""
+    states = [_STATES.get(output.status, FAILED) for output in new]
+    ran = new if CANCELLED not in states else [o for o in new if o.status != _TERMINATED]
+    return [output.index for output in new], states, [output.duration for output in ran]
 
 
 def where(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 #: Most cells of the heat strip; above, one cell stands for several inputs.
@@ -116,15 +116,16 @@ class Tally:
             self._rate.append((now, done))
         self._settle()
 
-    def took(self, ended: Iterable[tuple[int, int, float]]) -> None:
-        """Take which inputs ended: index, `DONE`, `FAILED` or `CANCELLED`, and the seconds it ran."""
-        states, durations = self._states, self._durations
-        for index, state, duration in ended:
-            if index >= len(states):
-                states.extend(bytes(max(index + 1 - len(states), len(states))))
+    def took(
+        self, indices: Sequence[int], ended: Iterable[int], durations: Iterable[float]
+    ) -> None:
+        """Take which inputs ended, how (`DONE`, `FAILED`, `CANCELLED`), and the seconds of those that ran."""
+        states = self._states
+        if indices and (missing := max(indices) + 1 - len(states)) > 0:
+            states.extend(bytes(max(missing, len(states))))
+        for index, state in zip(indices, ended, strict=True):
             states[index] = state
-            if state != CANCELLED:
-                durations.append(duration)
+        self._durations.extend(durations)
 
     def fault(
         self, kind: str, message: str, where: str, index: int, trace: Callable[[], str] = str

@@ -40,7 +40,7 @@ def view(**changes: Any) -> dict[str, Any]:
     tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
     for second in range(1, 44):
         tally.counted(int(14.2 * second), 7, 1000, float(second))
-    tally.took([(index, DONE, 1.9 if index > 92 else 0.52) for index in range(100)])
+    tally.took(range(100), [DONE] * 100, [0.52] * 93 + [1.9] * 7)
     return view_of(tally, 43.0) | changes
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nbfn.notebook import snapshot
 from nbfn.notebook.tally import CANCELLED, DONE, FAILED, STRIP, Tally
 
 
 def made(total: int | None = 10) -> Tally:
     return Tally("embed", "churn", 4, "fc-7f3kAAAA", began=100.0, total=total)
+
+
+def took(tally: Tally, ended: Iterable[tuple[int, int, float]]) -> None:
+    """Inputs have ended, each with its index, state and seconds."""
+    rows = list(ended)
+    tally.took(
+        [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows if r[1] != CANCELLED]
+    )
 
 
 def running(tally: Tally, workers: int = 8, **more: int) -> None:
@@ -17,7 +27,7 @@ def running(tally: Tally, workers: int = 8, **more: int) -> None:
 
 def ended(tally: Tally, count: int, seconds: float, now: float) -> None:
     """That many inputs have ended, each of which ran so long."""
-    tally.took([(index, DONE, seconds) for index in range(count)])
+    took(tally, [(index, DONE, seconds) for index in range(count)])
     tally.counted(count, 0, tally.total, now)
 
 
@@ -179,29 +189,29 @@ def test_few_log_lines_are_all_shown_and_of_many_the_last() -> None:
 
 def test_a_byte_an_input_by_its_own_index() -> None:
     tally = made(5)
-    tally.took([(3, DONE, 0.1)])
-    tally.took([(0, FAILED, 0.1), (4, CANCELLED, 0.0)])
+    took(tally, [(3, DONE, 0.1)])
+    took(tally, [(0, FAILED, 0.1), (4, CANCELLED, 0.0)])
     assert list(tally.strip()) == [255, 0, 0, 100, 254]
 
 
 def test_bins_above_show_their_worst() -> None:
     tally = made(4 * STRIP)
-    tally.took([(index, DONE, 0.1) for index in range(6)])
-    tally.took([(9, FAILED, 0.1), (10, DONE, 0.1)])
-    tally.took([(index, CANCELLED, 0.0) for index in range(12, 16)])
+    took(tally, [(index, DONE, 0.1) for index in range(6)])
+    took(tally, [(9, FAILED, 0.1), (10, DONE, 0.1)])
+    took(tally, [(index, CANCELLED, 0.0) for index in range(12, 16)])
     assert list(tally.strip()[:4]) == [100, 50, 255, 254]
     assert len(tally.strip()) == STRIP
 
 
 def test_the_strip_grows_while_the_total_is_not_known() -> None:
     tally = made(None)
-    tally.took([(2, DONE, 0.1)])
+    took(tally, [(2, DONE, 0.1)])
     assert list(tally.strip()) == [0, 0, 100]
 
 
 def test_cancelled_inputs_leave_the_total_and_are_no_failures() -> None:
     tally = made(10)
-    tally.took([(4, CANCELLED, 0.0)])
+    took(tally, [(4, CANCELLED, 0.0)])
     tally.counted(6, 3, 10, 101.0, cancelled=2)
     assert (tally.done, tally.failed, tally.whole) == (4, 1, 8)
     assert "4 / 8 · 1 failed" in snapshot.line(tally, 101.0)
@@ -212,7 +222,7 @@ def test_cancelled_inputs_leave_the_total_and_are_no_failures() -> None:
 def test_percentiles_of_how_long_inputs_ran() -> None:
     tally = made(100)
     assert tally.percentile(0.5) is None
-    tally.took([(index, DONE, index / 100) for index in range(100)])
+    took(tally, [(index, DONE, index / 100) for index in range(100)])
     assert (tally.percentile(0.5), tally.percentile(0.95)) == (0.5, 0.95)
 
 
@@ -231,7 +241,7 @@ def test_a_lost_hub_and_a_newer_version_are_said() -> None:
 
 def test_inputs_that_run_again_leave_their_group() -> None:
     tally = made(3)
-    tally.took([(0, FAILED, 0.1), (1, FAILED, 0.1), (2, DONE, 0.1)])
+    took(tally, [(0, FAILED, 0.1), (1, FAILED, 0.1), (2, DONE, 0.1)])
     tally.counted(3, 2, 3, 101.0)
     for index in (0, 1):
         tally.fault("ValueError", f"bad {index}", "line 1", index, lambda: "the trace")
