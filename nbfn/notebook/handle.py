@@ -43,12 +43,15 @@ class HandleSink:
     def emission(self, e: Emission) -> None:
         """Show what it wrote, and keep its last line."""
         self._voice.emission(e)
-        self.spawned.changed(state="running", worker=e.worker, attempt=e.attempt)
+        if self.spawned.ended is None:
+            self.spawned.changed(state="running", worker=e.worker, attempt=e.attempt)
         if e.channel in ("stdout", "stderr"):
             self.spawned.wrote(e.data.decode("utf-8", "replace"))
 
     def progress(self, p: Progress) -> None:
         """Take where it stands."""
+        if self.spawned.ended is not None:
+            return  # who fetches the result follows the call again
         state = "running" if p.running else "starting workers" if p.starting else "queued"
         self.spawned.changed(state=state, place=p.queued, waiting_for=p.waiting_for)
 
@@ -115,6 +118,7 @@ class Board:
         self._names = names
         self._now = now
         self._shown = uuid.uuid4().hex
+        self._closed = threading.Event()
         self._widget: Any = None
         if place.widgets and spawned.ended is None:
             place.run(self._open)
@@ -149,11 +153,20 @@ class Board:
             self._place.run(self._widget.layout.close)
             self._place.run(self._widget.close)
             self._widget = None
+        self._closed.set()
 
-    def _publish(self, *, update: bool) -> None:
+    def end_from(self, place: Place, patience: float) -> None:
+        """Have the last word said by another cell, too: who runs a notebook without a page hears only the
+        cell that runs.
+        """
+        if self._closed.wait(patience):
+            self._publish(update=True, place=place)
+
+    def _publish(self, *, update: bool, place: Place | None = None) -> None:
         now = self._now()
         data = {"text/plain": line(self._spawned, now), "text/html": html(self._spawned, now)}
-        self._place.publish(data, transient={"display_id": self._shown}, update=update)
+        place = place or self._place
+        place.publish(data, transient={"display_id": self._shown}, update=update)
 
     # --- buttons, on the thread of the page's messages ---
 

@@ -80,6 +80,8 @@ class NotebookObserver:
         #: The sinks of spawned calls, by the call's id; the latest ones.
         self.handles: dict[str, HandleSink] = {}
         self._boards: list[HandleBoard] = []
+        #: Those without a page to hear of their end.
+        self._unheard: list[HandleBoard] = []
         self._now = now
         self._running: list[MapSink] = []
         #: The latest maps of this kernel, by the call's id.
@@ -132,6 +134,8 @@ class NotebookObserver:
         """Have a display of a spawned call look again and again until the call ends."""
         with self._wake:
             self._boards.append(board)
+            if not Place().widgets:
+                self._unheard.append(board)
             self._start_ticking()
 
     def shows(self, sink: MapSink) -> bool:
@@ -158,7 +162,12 @@ class NotebookObserver:
         """
         failed = getattr(result, "error_in_exec", None) is not None
         deadline = self._now() + LAST_WORD
-        cell = Place().cell
+        place = Place()
+        cell = place.cell
+        ended = [board for board in self._unheard if board.ended]
+        for board in ended:
+            self._unheard.remove(board)
+            board.end_from(place, max(0.0, deadline - self._now()))
         for sink in self._running_in(cell):
             total = sink.tally.total
             if sink.in_background:

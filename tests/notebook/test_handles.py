@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Run = Callable[..., list[Any]]
@@ -28,15 +29,22 @@ def test_a_handle_shows_what_became_of_the_call(one_kernel: Run) -> None:
     assert elsewhere.shown[-1]["text/plain"].endswith("\n  2")
 
 
-def test_a_handle_that_still_runs_becomes_its_end_in_place(one_kernel: Run) -> None:
-    _, shown, _ = one_kernel(
-        "%%remote --quiet --app handles\nimport time\ndef slow(x):\n    time.sleep(x)\n    return 'ready'",
-        "call = slow.spawn(0.5)\ncall",
-        "call.get()",
+def test_a_handle_that_still_runs_becomes_its_end_in_place(one_kernel: Run, tmp_path: Path) -> None:
+    """By a word of a later cell: who runs a notebook without a page hears only the cell that runs."""
+    gate = str(tmp_path / "gate")
+    made, shown = one_kernel(
+        "%%remote --quiet --app handles\nimport os, time\ndef wait_for(path):\n"
+        "    while not os.path.exists(path): time.sleep(0.01)\n    return 'ready'",
+        f"call = wait_for.spawn({gate!r})\ncall",
     )
+    assert made.error == ""
     assert re.match(
-        r"(○|◌|●) slow v1 · (queued|starting workers|running)", shown.shown[0]["text/plain"]
+        r"(○|◌|●) wait_for v1 · (queued|starting workers|running)", shown.shown[0]["text/plain"]
     )
+    one_kernel(f"open({gate!r}, 'w').close()\ncall.get()")
+    (text,) = [data["text/plain"] for data in shown.shown]
+    assert text.startswith("✓ wait_for v1 · done ")
+    assert text.endswith("  'ready'")
 
 
 def test_a_handle_from_another_kernel_shows_the_same(run: Run) -> None:

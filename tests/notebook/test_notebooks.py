@@ -178,7 +178,7 @@ def test_nbconvert_makes_a_page_that_reads_well(
     page = made.with_suffix(".html").read_text("utf-8")
     visible = re.sub(r"<(script|style).*?</\1>|<[^>]+>", "", page, flags=re.S)
     assert re.search(r"✓\s+darts\(throws: int, seed: int = 0\)", visible)  # the card
-    assert re.search(r"darts v\d+ · ", visible)  # the handle, as it was when the cell ended
+    assert re.search(r"✓\s+darts v\d+ · done ", visible)  # the handle, as it ended
     assert "2,000,000 thrown, pi is about 3.14" in visible
     assert 'src="data:image/png;base64,' in page
     assert "was cancelled" in visible
