@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from nbfn.hub import calls, timetable
 from nbfn.hub.events import CallPut
 from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.tables import Appointment, Tables
+from nbfn.hub.rows import Appointment
+from nbfn.hub.tables import Tables
 
 #: Seconds that a call may be late, a machine having slept; if it is later it is missed.
 LATE = 60.0

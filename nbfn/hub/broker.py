@@ -23,9 +23,7 @@ from nbfn.hub.departures import EXIT_GRACE
 from nbfn.hub.effects import (
     Effect,
 )
-from nbfn.hub.events import (
-    Event,
-)
+from nbfn.hub.events import Event
 from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.logbook import Logbook
 from nbfn.hub.pool import WorkerProcesses

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub import adoption, cancellation, clients, graph, lending, losses, outcomes, sizing
+from nbfn.hub.definitions import Payload
 from nbfn.hub.effects import (
     Accept,
     Deliver,
@@ -24,11 +25,11 @@ from nbfn.hub.events import (
     InputsPut,
     InputWanted,
     ItemsWanted,
-    Payload,
 )
 from nbfn.hub.family import Member
 from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.tables import Call, Input, Pool, Tables
+from nbfn.hub.rows import Call, Input, Pool
+from nbfn.hub.tables import Tables
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from nbfn.hub import departures, leases, outcomes
 from nbfn.hub.effects import Answer, LoadCall, SaveCancelled, StopWorker
 from nbfn.hub.events import CallCancelled
-from nbfn.hub.tables import Call, Input, Tables
+from nbfn.hub.rows import Call, Input
+from nbfn.hub.tables import Tables
 
 
 def call_cancelled(t: Tables, event: CallCancelled) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from nbfn.hub import cancellation, outcomes, supply
 from nbfn.hub.effects import DiscardClient, SaveCall
 from nbfn.hub.events import CallReleased, ClientJoined, ClientLost
-from nbfn.hub.tables import Call, Client, Tables
+from nbfn.hub.rows import Call, Client
+from nbfn.hub.tables import Tables
 
 #: Seconds unused blank workers stay after the last client of their Python left.
 BLANKS_LINGER = 60.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nbfn.hub import outcomes
 from nbfn.hub.effects import CancelLease, DrainWorker, Outcome, StopWorker
-from nbfn.hub.tables import Input, Pool, Tables, Worker
+from nbfn.hub.rows import Input, Pool, Worker
+from nbfn.hub.tables import Tables
 
 #: Seconds that a worker has for the exit hooks of its class.
 EXIT_GRACE = 30.0

@@ -1,4 +1,4 @@
-"""What must be done, as plain data: the other end of `events`.
+"""What must be done, as plain data, the other end of `events`: one flat table, to workers, to clients, to the store.
 
 An effect whose ``after_commit`` is true must not be seen outside before everything saved in the same turn is on disk.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from nbfn.hub.events import DefinitionLike, Payload
+from nbfn.hub.definitions import DefinitionLike, Payload
 from nbfn.hub.records import AppRecord, Deployment
 
 #: A failure that the hub itself tells: code, sentence, attributes of the error.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nbfn.hub.events import DefinitionLike, FunctionPut
+from nbfn.hub.definitions import DefinitionLike
+from nbfn.hub.events import FunctionPut
 from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.tables import Tables
 

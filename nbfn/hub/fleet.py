@@ -12,7 +12,8 @@ from nbfn.hub.events import (
     WorkerLeft,
     WorkerLost,
 )
-from nbfn.hub.tables import Tables, Worker
+from nbfn.hub.rows import Worker
+from nbfn.hub.tables import Tables
 from nbfn.types import InputStatus
 
 #: Workers in a row that die while they load a function until its waiting inputs fail.

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from nbfn.hub import lending, outcomes, schedule
 from nbfn.hub.effects import Grant, RecallLeases, RunInputs, SaveBegun, StopWorker
-from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
+from nbfn.hub.rows import Call, Input, Pool, Worker
+from nbfn.hub.tables import Tables
 from nbfn.types import InputStatus
 
 #: Seconds without a word from a worker with several inputs, while others are idle, until it is

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from nbfn.hub.effects import LoadGraph
 from nbfn.hub.events import GraphWanted
-from nbfn.hub.tables import Call, Tables
+from nbfn.hub.rows import Call
+from nbfn.hub.tables import Tables
 from nbfn.types import InputStatus
 
 #: Most inputs that are told of one family.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nbfn.hub.effects import WriteLog
-from nbfn.hub.tables import Input, Pool, Tables
+from nbfn.hub.rows import Input, Pool
+from nbfn.hub.tables import Tables
 
 #: Channels of emissions that are text.
 _TEXT = frozenset({"stdout", "stderr"})

@@ -21,14 +21,9 @@ from nbfn.hub.effects import (
     Outcome,
     SaveFailures,
 )
-from nbfn.hub.events import (
-    EmissionArrived,
-    FeedAsked,
-    ItemsArrived,
-    LeasesReturned,
-    ResultsArrived,
-)
-from nbfn.hub.tables import Call, Input, Tables, Worker
+from nbfn.hub.events import EmissionArrived, FeedAsked, ItemsArrived, LeasesReturned, ResultsArrived
+from nbfn.hub.rows import Call, Input, Worker
+from nbfn.hub.tables import Tables
 from nbfn.types import InputStatus
 
 #: Seconds until a worker is told that its results are safe, when no inputs go to it that could

@@ -10,7 +10,8 @@ from __future__ import annotations
 from nbfn.hub.effects import (
     RecallLeases,
 )
-from nbfn.hub.tables import Client, Pool, Tables, Worker
+from nbfn.hub.rows import Client, Pool, Worker
+from nbfn.hub.tables import Tables
 
 #: Workers there may be in all, as a multiple of the machine's limit, when most of them only wait
 #: for others.

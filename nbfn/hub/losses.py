@@ -12,7 +12,8 @@ import signal as signals
 from nbfn.hub import journal, leases, outcomes
 from nbfn.hub.effects import DeliverEmission, Fault, Outcome
 from nbfn.hub.events import WorkerExited
-from nbfn.hub.tables import Call, Input, Pool, Tables, Worker
+from nbfn.hub.rows import Call, Input, Pool, Worker
+from nbfn.hub.tables import Tables
 from nbfn.types import InputStatus
 
 #: Times an input is run again because its worker was lost for reasons outside of it (Modal's

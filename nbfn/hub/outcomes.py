@@ -14,7 +14,8 @@ from nbfn.hub.effects import (
     SaveOutcomes,
     TellProgress,
 )
-from nbfn.hub.tables import TELL_EVERY, Call, Input, Tables
+from nbfn.hub.rows import Call, Input
+from nbfn.hub.tables import TELL_EVERY, Tables
 from nbfn.types import InputStatus
 
 _SUCCESS = int(InputStatus.SUCCESS)

@@ -11,7 +11,8 @@ from typing import Any
 from nbfn.hub import endpoints, sizing, timetable
 from nbfn.hub.records import AppRecord
 from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
-from nbfn.hub.tables import Call, Pool, Tables, at_once, largest_batch
+from nbfn.hub.rows import Call, Pool, at_once, largest_batch
+from nbfn.hub.tables import Tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,7 @@ from nbfn.hub.effects import (
     StartWorker,
     StopWorker,
 )
-from nbfn.hub.events import (
-    Event,
-    WorkerExited,
-    WorkerNotStarted,
-)
+from nbfn.hub.events import Event, WorkerExited, WorkerNotStarted
 from nbfn.launch.base import Exit, Failed, Launcher, WorkerSpec
 
 _log = logging.getLogger("nbfn.hub")

@@ -14,10 +14,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from nbfn.hub.events import (
-    DefinitionLike,
-    VariantLike,
-)
+from nbfn.hub.definitions import DefinitionLike, VariantLike
 from nbfn.hub.records import AppRecord
 from nbfn.variant import applied
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from nbfn.hub import calls, outcomes, sizing
 from nbfn.hub.effects import Answer, LoadFailures, Refuse, SaveRetry
 from nbfn.hub.events import CallRestored, FailuresLoaded, RetryWanted
-from nbfn.hub.tables import Call, Tables
+from nbfn.hub.rows import Call
+from nbfn.hub.tables import Tables
 
 
 def retry_wanted(t: Tables, event: RetryWanted) -> None:

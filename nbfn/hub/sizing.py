@@ -7,7 +7,8 @@ from __future__ import annotations
 from nbfn.hub import admission, departures, lending, outcomes, scale, supply
 from nbfn.hub.effects import Fault, Outcome
 from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.tables import Pool, Tables
+from nbfn.hub.rows import Pool
+from nbfn.hub.tables import Tables
 from nbfn.types import InputStatus
 
 

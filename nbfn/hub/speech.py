@@ -14,9 +14,7 @@ from nbfn.hub.effects import (
     Effect,
     Outcome,
 )
-from nbfn.hub.events import (
-    Event,
-)
+from nbfn.hub.events import Event
 from nbfn.hub.records import Deployment
 from nbfn.hub.registry import FunctionRecord
 from nbfn.wire import messages as m

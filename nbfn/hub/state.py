@@ -28,6 +28,7 @@ from nbfn.hub import (
     supply,
     vault,
 )
+from nbfn.hub.definitions import DefinitionLike
 from nbfn.hub.effects import (
     Answer,
     Effect,
@@ -35,9 +36,7 @@ from nbfn.hub.effects import (
     SaveSettings,
     SaveVariant,
 )
-from nbfn.hub.events import (
-    Event,
-)
+from nbfn.hub.events import Event
 from nbfn.hub.registry import FunctionRecord
 from nbfn.hub.tables import Limits, Tables
 
@@ -209,7 +208,7 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
     t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
 
 
-def _contradiction(definition: events.DefinitionLike) -> str:
+def _contradiction(definition: DefinitionLike) -> str:
     """Return the sentence about what a variant changes against what its Function is; one that is decorated so
     is refused where that happens.
     """

@@ -44,10 +44,7 @@ from nbfn.hub.effects import (
     SaveSettings,
     SaveVariant,
 )
-from nbfn.hub.events import (
-    CallRestored,
-    FailuresLoaded,
-)
+from nbfn.hub.events import CallRestored, FailuresLoaded
 from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.wire.messages import Definition, Payload, Variant

@@ -11,7 +11,8 @@ from __future__ import annotations
 from nbfn.hub import admission, departures, lending, vault
 from nbfn.hub.effects import Fault, Outcome, StartWorker, StopWorker
 from nbfn.hub.events import WorkerNotStarted
-from nbfn.hub.tables import Pool, Tables, Worker
+from nbfn.hub.rows import Pool, Worker
+from nbfn.hub.tables import Tables
 from nbfn.types import InputStatus
 
 #: Workers in a row that do not come up until what waits for one fails.

@@ -5,10 +5,12 @@ Values leave the hub in one direction only: into a worker that becomes a Functio
 
 from __future__ import annotations
 
+from nbfn.hub.definitions import DefinitionLike
 from nbfn.hub.effects import Answer, BindWorker, Refuse, SaveSecret
-from nbfn.hub.events import DefinitionLike, SecretDeleted, SecretPut, SecretsAsked
+from nbfn.hub.events import SecretDeleted, SecretPut, SecretsAsked
 from nbfn.hub.registry import DEFAULT_ENVIRONMENT, SecretRecord
-from nbfn.hub.tables import Pool, Tables, Worker
+from nbfn.hub.rows import Pool, Worker
+from nbfn.hub.tables import Tables
 
 
 def secret_put(t: Tables, event: SecretPut) -> None:

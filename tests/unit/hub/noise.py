@@ -8,8 +8,8 @@ from collections import Counter
 
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
+from nbfn.hub.rows import Pool
 from nbfn.hub.state import State
-from nbfn.hub.tables import Pool
 from tests.unit.hub.world import PYTHON, FakeWorker, World
 
 

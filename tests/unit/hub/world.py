@@ -13,8 +13,9 @@ from typing import Any
 
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
+from nbfn.hub.rows import Pool, Worker
 from nbfn.hub.state import State
-from nbfn.hub.tables import Limits, Pool, Worker
+from nbfn.hub.tables import Limits
 from nbfn.types import InputStatus
 from nbfn.wire.messages import (
     Batching,
