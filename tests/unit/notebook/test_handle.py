@@ -1,0 +1,36 @@
+"""The sink of a spawned call, told of it as the client would."""
+
+from __future__ import annotations
+
+from nbfn.notebook.display import Place
+from nbfn.notebook.handle import HandleSink
+from nbfn.observe import CallView
+from nbfn.wire.messages import Emission, Progress
+
+
+def sink_of(call: str) -> HandleSink:
+    view = CallView(call, "train", 2, "churn", "spawn", 1, 0.0, lambda: None)
+    return HandleSink(view, Place(), lambda: 0.0)
+
+
+def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
+    sink = sink_of("fc-1")
+    seen = []
+    for queued, running, starting in ((3, 0, 0), (1, 0, 1), (0, 1, 0)):
+        sink.progress(Progress("fc-1", queued, running, 0, running, starting))
+        seen.append((sink.spawned.state, sink.spawned.place))
+    assert seen == [("queued", 3), ("starting workers", 1), ("running", 0)]
+    sink.connected(False)
+    assert sink.spawned.state == "reconnecting"
+    sink.finished("success", None)
+    assert sink.spawned.state == "done"
+
+
+def test_nothing_that_comes_later_changes_the_end() -> None:
+    sink = sink_of("fc-2")
+    sink.finished("terminated", None)
+    sink.progress(Progress("fc-2", 0, 0, 0, 0, 0))
+    sink.emission(Emission("fc-2", 0, 2, "stdout", b"late\n", "wk-1"))
+    sink.connected(True)
+    sink.finished("success", None)
+    assert sink.spawned.state == "cancelled"
