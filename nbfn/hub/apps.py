@@ -1,5 +1,4 @@
-"""An App's life: deployed, deployed again, rolled back, run, stopped, left by its owner; and the
-environments around it.
+"""An App's life: deployed, deployed again, rolled back, run, stopped, left by its owner.
 
 Rule 1: what an App's names mean changes here (`_make_current`) and in `function_put`, nowhere else.
 Rule 2: a rolling deployment changes what new calls mean; those under way keep their version.
@@ -16,10 +15,8 @@ from nbfn.hub.effects import (
     ForgetApp,
     Refuse,
     SaveApp,
-    SaveEnvironments,
     SaveFunction,
     SaveSettings,
-    StopWorker,
 )
 from nbfn.hub.events import (
     AppBegun,
@@ -31,12 +28,10 @@ from nbfn.hub.events import (
     AppWanted,
     ClientJoined,
     ClientLost,
-    EnvironmentChanged,
     FunctionPut,
-    WorkerUnwanted,
 )
 from nbfn.hub.records import AppRecord, Deployment
-from nbfn.hub.registry import DEFAULT_ENVIRONMENT, STOPPED_KEPT, FunctionRecord
+from nbfn.hub.registry import STOPPED_KEPT, FunctionRecord
 from nbfn.hub.tables import Tables
 
 # --- Functions come ------------------------------------------------------------------------------
@@ -80,7 +75,7 @@ def function_put(t: Tables, event: FunctionPut) -> None:
             said = AppDeployed(event.client, 0, app.name, "", made, partial=True)
             _note(t, app, app_functions(t, app), said)
     if created or app.id not in known:
-        _save(t, app, deployed=app.deployed and not event.staged)
+        save(t, app, deployed=app.deployed and not event.staged)
     answer = (record, version, created)
     t.emit(Answer(event.client, event.request, "registered", answer, after_commit=created))
 
@@ -132,7 +127,7 @@ def app_deployed(t: Tables, event: AppDeployed) -> None:
         _note(t, app, wanted, event)
         if event.strategy == "recreate":
             _drain(t, app)
-    _save(t, app, deployed=changed)
+    save(t, app, deployed=changed)
     t.emit(Answer(event.client, event.request, "app", (app, changed), after_commit=True))
     t.changed()
 
@@ -163,7 +158,7 @@ def _make_current(
         _take_place(t, record)
 
 
-def _save(t: Tables, app: AppRecord, *, deployed: bool = False) -> None:
+def save(t: Tables, app: AppRecord, *, deployed: bool = False) -> None:
     """Have an App stored, and its current deployment with it if that is new."""
     kept = app.deployments.get(app.version) if deployed else None
     t.emit(SaveApp(dataclasses.replace(app, tags=dict(app.tags), deployments={}), kept))
@@ -211,7 +206,7 @@ def app_rolled_back(t: Tables, event: AppRolledBack) -> None:
     _note(t, app, kept.functions, said)
     if event.strategy == "recreate" or event.version < 0:
         _drain(t, app)
-    _save(t, app, deployed=True)
+    save(t, app, deployed=True)
     t.emit(Answer(event.client, event.request, "app", (app, True), after_commit=True))
     t.changed()
 
@@ -248,7 +243,7 @@ def app_begun(t: Tables, event: AppBegun) -> None:
     app.scoped, app.detached = True, event.detached
     app.tags = dict(event.tags)
     app.created = app.created or t.wall
-    _save(t, app)
+    save(t, app)
     t.emit(Answer(event.client, event.request, "app", (app, True), after_commit=True))
     t.changed()
 
@@ -282,7 +277,7 @@ def _end_scope(t: Tables, app: AppRecord) -> None:
 
 def _let_go(t: Tables, app: AppRecord) -> None:
     app.stopped = t.wall
-    _save(t, app)
+    save(t, app)
     for record in t.registry.functions_of(app):
         _retire(t, record)
 
@@ -298,7 +293,7 @@ def stop(t: Tables, app: AppRecord) -> None:
             cancellation.cancel(t, call)
     for record in t.registry.functions_of(app):
         _retire(t, record)
-    _save(t, app)
+    save(t, app)
     _forget_oldest(t)
     t.changed()
 
@@ -320,7 +315,7 @@ def client_joined(t: Tables, event: ClientJoined) -> None:
     for app in t.registry.apps.values():
         if app.owner == event.client and app.stopped is not None and not app.final:
             app.stopped = None
-            _save(t, app)
+            save(t, app)
             for record in t.registry.functions_of(app):
                 if record.live:
                     _take_place(t, record)
@@ -350,7 +345,7 @@ def _owner_gone(t: Tables, client: str) -> None:
     t.changed()
 
 
-# --- what else is asked of Apps, environments and workers ----------------------------------------
+# --- what else is asked of Apps -------------------------------------------------------------------
 
 
 def app_wanted(t: Tables, event: AppWanted) -> None:
@@ -360,7 +355,7 @@ def app_wanted(t: Tables, event: AppWanted) -> None:
     if missing and event.create and not t.registry.no_environment(event.environment_name):
         found = t.registry.begin("", event.app, event.environment_name, event.client)
         found.created = t.wall
-        _save(t, found)
+        save(t, found)
     if isinstance(found, str):
         t.emit(Refuse(event.client, event.request, "not_found", found))
     else:
@@ -375,50 +370,5 @@ def app_tagged(t: Tables, event: AppTagged) -> None:
         t.emit(Refuse(event.client, event.request, "not_found", text))
         return
     app.tags = dict(event.tags)
-    _save(t, app)
+    save(t, app)
     t.emit(Answer(event.client, event.request, "done", after_commit=True))
-
-
-def environment_changed(t: Tables, event: EnvironmentChanged) -> None:
-    """Create, rename or delete an environment; what is deployed in it goes with it."""
-    environments = t.registry.environments
-    if event.name == DEFAULT_ENVIRONMENT:
-        code, problem = "invalid", f"The environment {event.name!r} always exists."
-    elif event.name and (problem := t.registry.no_environment(event.name)):
-        code = "not_found"
-    else:
-        taken = event.new_name in environments
-        code, problem = "conflict", f"There is an environment {event.new_name!r}." if taken else ""
-    if problem:
-        t.emit(Refuse(event.client, event.request, code, problem))
-        return
-    inside = [app for app in t.registry.apps.values() if app.environment_name == event.name]
-    for app in inside if event.name else ():
-        if event.new_name:
-            t.registry.move(app, event.new_name)
-            _save(t, app)
-            for record in t.registry.functions_of(app):
-                t.emit(SaveFunction(record, max(record.versions), record.latest, record.removed))
-                t.emit(SaveSettings(record.id, dict(record.overrides)))
-        else:
-            stop(t, app)
-    if event.name:
-        vault.move(t, event.name, event.new_name)
-    created = environments.pop(event.name, t.wall)
-    if event.new_name:
-        environments[event.new_name] = created
-    t.emit(SaveEnvironments(dict(environments)))
-    t.emit(Answer(event.client, event.request, "done", after_commit=True))
-
-
-def worker_unwanted(t: Tables, event: WorkerUnwanted) -> None:
-    """End a worker; what it runs is run elsewhere, or, gracefully, finished first."""
-    worker = t.workers.get(event.worker)
-    if worker is None:
-        text = f"No worker has the id {event.worker!r}."
-        t.emit(Refuse(event.client, event.request, "not_found", text))
-        return
-    departures.stop(t, worker)
-    if not event.graceful:
-        t.emit(StopWorker(worker.id, 0.0))
-    t.emit(Answer(event.client, event.request, "done"))

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from nbfn.hub import outcomes
-from nbfn.hub.effects import CancelLease, DrainWorker, Outcome, StopWorker
+from nbfn.hub.effects import Answer, CancelLease, DrainWorker, Outcome, Refuse, StopWorker
+from nbfn.hub.events import WorkerUnwanted
 from nbfn.hub.rows import Input, Pool, Worker
 from nbfn.hub.tables import Tables
 
 #: Seconds that a worker has for the exit hooks of its class.
 EXIT_GRACE = 30.0
+
+
+def worker_unwanted(t: Tables, event: WorkerUnwanted) -> None:
+    """End a worker; what it runs is run elsewhere, or, gracefully, finished first."""
+    worker = t.workers.get(event.worker)
+    if worker is None:
+        text = f"No worker has the id {event.worker!r}."
+        t.emit(Refuse(event.client, event.request, "not_found", text))
+        return
+    stop(t, worker)
+    if not event.graceful:
+        t.emit(StopWorker(worker.id, 0.0))
+    t.emit(Answer(event.client, event.request, "done"))
 
 
 def stop(t: Tables, worker: Worker) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from nbfn.exception import ServiceError, VersionError
+from nbfn.exception import ServiceError
 from nbfn.hub.archive import Archive, StoredCall, StoredGraph, StoredInput
 from nbfn.hub.effects import (
     Effect,
@@ -47,56 +47,10 @@ from nbfn.hub.effects import (
 from nbfn.hub.events import CallRestored, FailuresLoaded
 from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
+from nbfn.hub.schema import opened
 from nbfn.wire.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
-
-#: Raised with each change of the tables below; `_MIGRATIONS[n]` leads from n to n + 1.
-SCHEMA = 3
-_MIGRATIONS = (
-    """
-    CREATE TABLE functions (id TEXT PRIMARY KEY, record BLOB NOT NULL, latest INTEGER NOT NULL);
-    CREATE TABLE versions (function TEXT NOT NULL, version INTEGER NOT NULL, definition BLOB NOT
-    NULL,
-        created REAL NOT NULL, PRIMARY KEY (function, version)) WITHOUT ROWID;
-    CREATE TABLE overrides (function TEXT PRIMARY KEY, settings BLOB NOT NULL);
-    CREATE TABLE calls (id TEXT PRIMARY KEY, function TEXT NOT NULL, version INTEGER NOT NULL, kind
-    TEXT NOT NULL,
-        created REAL NOT NULL, total INTEGER NOT NULL);
-    CREATE TABLE inputs (call TEXT NOT NULL, number INTEGER NOT NULL, payload BLOB NOT NULL,
-        PRIMARY KEY (call, number)) WITHOUT ROWID;
-    CREATE TABLE outcomes (call TEXT NOT NULL, number INTEGER NOT NULL, outcome BLOB NOT NULL,
-        PRIMARY KEY (call, number)) WITHOUT ROWID;
-    CREATE INDEX calls_created ON calls (created);
-    """,
-    """
-    ALTER TABLE calls ADD COLUMN parent TEXT NOT NULL DEFAULT '';
-    ALTER TABLE calls ADD COLUMN method TEXT NOT NULL DEFAULT '';
-    ALTER TABLE calls ADD COLUMN origin TEXT NOT NULL DEFAULT '';
-    CREATE TABLE secrets (environment TEXT NOT NULL, name TEXT NOT NULL, variables BLOB NOT NULL,
-        created REAL NOT NULL, PRIMARY KEY (environment, name)) WITHOUT ROWID;
-    CREATE TABLE variants (id TEXT PRIMARY KEY, base TEXT NOT NULL, variant BLOB NOT NULL,
-        digest TEXT NOT NULL, shown TEXT NOT NULL);
-    ALTER TABLE functions ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
-    CREATE TABLE apps (id TEXT PRIMARY KEY, record BLOB NOT NULL);
-    CREATE TABLE deployments (app TEXT NOT NULL, version INTEGER NOT NULL, deployment BLOB NOT NULL,
-        PRIMARY KEY (app, version)) WITHOUT ROWID;
-    CREATE TABLE environments (name TEXT PRIMARY KEY, created REAL NOT NULL);
-    ALTER TABLE calls ADD COLUMN closed INTEGER NOT NULL DEFAULT 1;
-    ALTER TABLE calls ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE calls ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
-    CREATE INDEX calls_parent ON calls (parent);
-    ALTER TABLE inputs ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
-    CREATE TABLE failed_inputs (call TEXT NOT NULL, number INTEGER NOT NULL, payload BLOB NOT NULL,
-        PRIMARY KEY (call, number)) WITHOUT ROWID;
-    CREATE TABLE begun (call TEXT NOT NULL, number INTEGER NOT NULL, created REAL NOT NULL,
-        PRIMARY KEY (call, number)) WITHOUT ROWID;
-    """,
-    """
-    ALTER TABLE calls ADD COLUMN retry TEXT NOT NULL DEFAULT '';
-    ALTER TABLE calls ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;
-    """,
-)
 
 #: Seconds that the maker of a kept payload part has to tell of it.
 BLOB_GRACE = 3600.0
@@ -130,7 +84,7 @@ class Store:
         self._blobs = blobs
         self._path = path
         try:
-            self._connection = _open(path)
+            self._connection = opened(path)
         except sqlite3.DatabaseError as error:
             raise ServiceError(
                 f"{path} cannot be read ({error}). Move it away, with what is named {path.name}-*, and a new one "
@@ -423,32 +377,3 @@ class Store:
         for segment in payload.segments if payload is not None else ():
             if segment.place == "blob":
                 (self._blobs / Path(segment.name).name).unlink(missing_ok=True)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.touch(mode=0o600)
-    connection = sqlite3.connect(path, check_same_thread=False)
-    # EXCLUSIVE: a second hub on the same file is refused even where flock does not work, and
-    # no -shm file is needed.
-    # secure_delete: a secret that was deleted is not left lying in a free page.
-    for pragma in (
-        "locking_mode=EXCLUSIVE",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "secure_delete=FAST",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    if (health := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        connection.close()
-        raise sqlite3.DatabaseError(" ".join(health.split()))
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > SCHEMA:
-        connection.close()
-        raise VersionError(
-            f"{path} was written by a later nbfn (schema {found}, this one knows {SCHEMA}). Upgrade nbfn here."
-        )
-    for version in range(found, SCHEMA):
-        connection.executescript(
-            f"BEGIN; {_MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT;"
-        )
-    return connection
