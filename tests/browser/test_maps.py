@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
+
+from nbfn.config import Places
 
 from .conftest import ARTIFACTS
 
@@ -140,6 +147,59 @@ def test_a_map_is_left_to_itself_and_its_failures_run_again_after_its_end(
     expect(page.locator(".jp-nbfn-snapshot")).to_contain_text("45 ok, 5 failed")
     expect(page.locator("body")).not_to_contain_text("model not found")
     look(page, "map-reopened", use_theme, cell(page, 2))
+
+
+@contextlib.contextmanager
+def without_a_hub(lab: Any, wait_until: Callable[..., Any]) -> Iterator[None]:
+    """Kill it, and let none start: what marks a hub as there is held meanwhile."""
+    places = Places.of(Path(lab.environment["NBFN_HOME"]))
+    pid = lab.overview()["overview"]["hub"]["pid"]
+    with places.lock_file.open("a") as lock:
+
+        def locked() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            return False
+
+        os.kill(pid, signal.SIGKILL)
+        wait_until(locked, "the hub is dead")
+        yield
+
+
+def test_a_map_outlives_the_hub(
+    lab: Any,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    wait_until: Callable[..., Any],
+) -> None:
+    gate = lab.work / "gate3"
+    page = open_notebook(
+        "hub.ipynb",
+        LOAD,
+        f"%%remote --app outlives --max 2 --quiet\n"
+        "def steady(x):\n"
+        "    import time\n"
+        "    from pathlib import Path\n"
+        f"    while x >= 20 and not Path('{gate}').exists(): time.sleep(0.02)\n"
+        "    time.sleep(0.03)\n"
+        f"    return x * 10" + LOUD,
+        "results = list(steady.map(range(60)))\nresults == [x * 10 for x in range(60)]",
+    )
+    run_all()
+    widget = cell(page, 2).locator(".jp-nbfn-map-root")
+    expect(widget).to_contain_text("20 / 60")
+    expect(widget).to_contain_text("running 2")
+    with without_a_hub(lab, wait_until):
+        expect(widget).to_contain_text("reconnecting")
+        expect(widget).to_contain_text("hub restarting")
+        expect(widget).to_contain_text("left —")
+        expect(widget).to_contain_text("20 / 60")
+        widget.scroll_into_view_if_needed()
+        page.screenshot(path=ARTIFACTS / "map-reconnecting.png")
+        gate.touch()  # what runs ends while nobody hears of it
+    expect(cell(page, 2).locator(".jp-nbfn-snapshot")).to_contain_text("steady.map · 60 ok")
+    expect(cell(page, 2)).to_contain_text("True")
 
 
 def test_a_map_as_a_value_and_the_card_of_its_function(
