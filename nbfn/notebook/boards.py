@@ -112,20 +112,20 @@ class StaticBoard:
 
 
 class LinesBoard:
-    """Lines for papermill and nbconvert: one now, one every ten percent, one at the end."""
+    """Lines for papermill and nbconvert: one now, one every ten percent, one at the end.
+
+    While the total is not known there is one at 10, 100, 1,000 and so on.
+    """
 
     def __init__(self, tally: Tally, place: Place, now: float) -> None:
         self._place = place
-        self._tenth = self._reached(tally)
+        self._reached = _reached(tally)
         place.write("stdout", f"{snapshot.line(tally, now)}\n")
-
-    def _reached(self, tally: Tally) -> int:
-        return 10 * tally.done // tally.total if tally.total else 0
 
     def show(self, tally: Tally, now: float) -> None:
         """Write a line when another tenth is done."""
-        if (reached := self._reached(tally)) > self._tenth:
-            self._tenth = reached
+        if (reached := _reached(tally)) != self._reached:
+            self._reached = reached
             self._place.write("stdout", f"{snapshot.line(tally, now)}\n")
 
     def end(self, tally: Tally, now: float) -> None:
@@ -136,6 +136,13 @@ class LinesBoard:
     def amend(self, tally: Tally, now: float) -> None:
         """Write the errors."""
         self._place.write("stdout", f"{snapshot.errors(tally)}\n")
+
+
+def _reached(tally: Tally) -> tuple[bool, int]:
+    """Return whether the total is known, and how many tenths of it, or else how many digits, are done."""
+    if tally.whole is None:
+        return False, len(str(tally.done))
+    return True, 10 * tally.done // tally.whole if tally.whole else 0
 
 
 class TerminalBoard:

@@ -5,6 +5,7 @@ Everything that users made (names, messages, log lines) is escaped here.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from html import escape
@@ -47,7 +48,7 @@ def left_text(tally: Tally, now: float) -> str:
     left = tally.left(now)
     if left is None:
         return "left —"
-    return f"left about {whole_clock(left)}"
+    return f"left about {whole_clock(math.ceil(left))}"
 
 
 def short(call: str) -> str:

@@ -275,6 +275,8 @@ class Tally:
         if len(recent) < 2:
             return None
         (t0, n0), (t1, n1) = recent[0], recent[-1]
+        if self._quiet(now) > PAUSE:
+            t1 = now
         return (n1 - n0) / (t1 - t0) if t1 > t0 else None
 
     def left(self, now: float) -> float | None:

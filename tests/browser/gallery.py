@@ -42,6 +42,8 @@ class Clock:
 class RecordedCall(mapcall.MapCall):
     """The call of a map whose inputs have failed and could run again."""
 
+    held = ""
+
     def __init__(self) -> None:
         self.results = lambda: None
         self.repeats = False

@@ -49,7 +49,7 @@ def test_the_lines_of_the_widget() -> None:
     assert said == {
         "done": "610 / 1,000",
         "counts": "failed 7 · retrying 2 · queued 331 · running 8",
-        "pace": "14.2 items/s · 0:43 · left about 0:25 · p50 0.52 s · p95 1.9 s · workers 8 (+2 starting)",
+        "pace": "14.2 items/s · 0:43 · left about 0:26 · p50 0.52 s · p95 1.9 s · workers 8 (+2 starting)",
         "value": "610 of 1,000 done, 7 failed",
     }
 

@@ -99,13 +99,25 @@ def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
     for done in range(0, 1001, 100):
         clock.now += 1.0
         sink.outputs(done, 0, 1000)
-        until(lambda: sink.boards[0]._tenth == done // 100)  # noqa: B023
+        until(lambda: sink.boards[0]._reached[1] == done // 100)  # noqa: B023
     sink.emission(said("one\n" * 50))
     sink.finished("success", None)
     lines = paper.text.splitlines()
     assert len([line for line in lines if " / 1,000" in line]) == 11
     assert "… 45 lines printed before these:" in lines
     assert lines[-1] == "✓ embed.map · 1,000 ok · 0:12 · fc-7f3k"
+
+
+def test_a_map_of_unknown_length_writes_a_line_at_each_power_of_ten(paper: Paper) -> None:
+    observer = progress.NotebookObserver(now=Clock(), progress=False)
+    sink: Any = observer.call_started(call(total=None))
+    for done in range(0, 1501, 5):
+        sink.outputs(done, 0, None)
+        sink.show(101.0)
+    sink.outputs(1501, 0, 2000)
+    sink.show(101.0)
+    counts = [line.split(" · ")[2] for line in paper.text.splitlines()]
+    assert counts == ["0 / ?", "10 / ?", "100 / ?", "1,000 / ?", "1,501 / 2,000"]
 
 
 def test_a_terminal_has_one_line_below_the_prints(paper: Paper) -> None:

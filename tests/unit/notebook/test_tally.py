@@ -71,7 +71,7 @@ def test_nothing_is_promised_when_nothing_moves() -> None:
     tally = made(1000)
     running(tally)
     ended(tally, 6, 0.5, 103.0)
-    assert snapshot.left_text(tally, 103.5) == "left about 1:02"
+    assert snapshot.left_text(tally, 103.5) == "left about 1:03"
     assert snapshot.left_text(tally, 114.0).startswith("left about")
     assert snapshot.left_text(tally, 115.0) == "left —"  # none for longer than any of them took
     running(tally, 0)  # all its workers are gone
