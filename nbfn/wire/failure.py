@@ -12,10 +12,11 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Any
 
+from nbfn import backtrace
 from nbfn.exception import DeserializationError, ExecutionError, RemoteError, SerializationError
 from nbfn.wire import trace
 from nbfn.wire.messages import Payload
@@ -263,6 +264,13 @@ def _safe_str(error: BaseException) -> str:
 # --- unpacking -----------------------------------------------------------------------------------
 
 
+def _users(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Return the frames that are the user's: remote code calls nbfn too, and nbfn it."""
+    if backtrace.shown():
+        return entries
+    return [entry for entry in entries if entry[3].partition(".")[0] not in backtrace.OURS]
+
+
 class _Unpacker:
     """Builds the nodes first, members of groups before their group, then ties them together."""
 
@@ -277,7 +285,7 @@ class _Unpacker:
             self._build(number, ())
         for number, node in enumerate(self._nodes):
             error = self._built[number]
-            error.__traceback__ = trace.rebuilt(node.get("traceback", ()))
+            error.__traceback__ = trace.rebuilt(_users(node.get("traceback", ())))
             error.__cause__ = self._linked(node.get("cause"))
             error.__context__ = self._linked(node.get("context"))
             error.__suppress_context__ = bool(node.get("suppress", False))

@@ -280,6 +280,23 @@ def test_no_frame_of_nbfns_own_is_shown() -> None:
     assert set(files_of(caught.value)) == {__file__}
 
 
+def test_nor_is_one_in_the_middle_or_at_the_end_of_remote_code() -> None:
+    @app.function()
+    def misuse(x: int) -> float:
+        return inner(x)  # type: ignore[operator]
+
+    @app.function()
+    def through(x: int) -> float:
+        return inner.local(x)
+
+    with pytest.raises(TypeError, match=r"Use inner\.remote") as wrong:
+        misuse.remote(0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        through.remote(0)
+    assert "return inner(x)" in text_of(wrong.value)
+    assert set(files_of(wrong.value)) == set(files_of(caught.value)) == {__file__}
+
+
 def test_all_frames_are_shown_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MODAL_TRACEBACK", "NBFN_TRACEBACK"):
         with monkeypatch.context() as patch:
