@@ -26,7 +26,8 @@ from nbfn.options import DEFAULT_TIMEOUT, Options, check_name
 from nbfn.parameters import parameter
 from nbfn.retries import Retries
 from nbfn.running import Run
-from nbfn.sync import Blocking, blocking, streaming
+from nbfn.stream import streaming
+from nbfn.sync import Blocking, blocking
 from nbfn.wire import messages
 
 P = ParamSpec("P")

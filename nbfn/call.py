@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import contextlib
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
 from nbfn.client import Client, attached
-from nbfn.durable import DurableCall
+from nbfn.expected import Expected, all_or_first_failure
 from nbfn.interrupt import goes_on
 from nbfn.logs import LogsManager
 from nbfn.outcome import result_of
 from nbfn.session import settle
-from nbfn.sync import Blocking, Stream, blocking, streaming, wait
+from nbfn.stream import Stream, streaming
+from nbfn.sync import Blocking, blocking
 from nbfn.types import InputInfo, InputStatus
 from nbfn.wire import messages
-from nbfn.wire.messages import FunctionInfo, Output, input_id
+from nbfn.wire.messages import Output, input_id
 
 R = TypeVar("R")
 
@@ -34,95 +34,6 @@ _IN_MODALS_WORDS = {
 }
 
 
-def _stranger(name: str) -> FunctionInfo:
-    """Stand in for the Function of a call that is known by its id only."""
-    nowhere = messages.Environment("", (), "", "", "")
-    return FunctionInfo(
-        "", "", "", name, 0, False, False, False, "", "", nowhere, 0.0, messages.PoolSettings()
-    )
-
-
-class _Expected:
-    """The outcomes of some inputs of a call, for one who waits for them.
-
-    Args:
-        client: Of this process.
-        handle: The call's.
-        indices: The inputs.
-    """
-
-    def __init__(self, client: Client, handle: FunctionCall[Any], indices: range) -> None:
-        self._client = client
-        self._handle = handle
-        self._indices = indices
-        self._info: messages.CallInfo | None = None
-        while True:
-            known = client.tracked(handle.object_id)
-            if not isinstance(known, DurableCall):
-                known = DurableCall(client, _stranger(handle._name), call_id=handle.object_id)
-            self._call = known
-            self.futures = [known.expect(index) for index in indices]
-            if client.track(known) is known:
-                return
-            known.leave(self.futures)  # it ended just now, and another thread follows it again
-
-    async def ask(self) -> messages.CallInfo:
-        """Have the hub tell them, at once or when they come; return what it says of the call.
-
-        Raises:
-            NotFoundError: If it knows no such call.
-            InvalidError: If there are no such inputs.
-        """
-        __tracebackhide__ = True
-        call, indices = self._call, self._indices
-        self._info = info = await call.watch(indices.start, indices.stop)
-        if indices.start < 0 or (info.closed and indices.stop > info.num_inputs):
-            wrong = indices.start if indices.start < 0 else indices.stop - 1
-            raise exception.InvalidError(
-                f"Call {call.id} has {info.num_inputs} inputs; there is no index {wrong}."
-            )
-        if info.expired:
-            for future in self.futures:
-                gone = f"The results of call {call.id} were kept for their time and are gone (setting retention)."
-                settle(future, error=exception.OutputExpiredError(gone))
-        return info
-
-    async def result(self, future: Future[Output]) -> Any:
-        """Wait for one of the futures and return its value.
-
-        Raises:
-            Exception: What the function raised.
-        """
-        __tracebackhide__ = True
-        return self._handle._value(self._client, await self.output(future))
-
-    async def output(self, future: Future[Output], timeout: float | None = None) -> Output:
-        """Wait for one of the futures.
-
-        Raises:
-            builtins.TimeoutError: After ``timeout`` seconds.
-        """
-        __tracebackhide__ = True
-        handle = self._handle
-        try:
-            output = await wait(future, timeout)
-        except builtins.TimeoutError:
-            of = f" of {handle._name!r}" if handle._name else ""
-            raise builtins.TimeoutError(
-                f"Call {handle.object_id}{of} was not ready after {timeout:g} s; it goes on."
-            ) from None
-        small = output.payload is None or not output.payload.segments
-        if small and output.status == InputStatus.SUCCESS:  # what failed may be run again
-            handle._kept = output
-        return output
-
-    def leave(self) -> None:
-        """Wait no more."""
-        self._call.leave(self.futures)
-        if self._info is not None:
-            self._call.settle_down(self._info)
-
-
 async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = False) -> list[Any]:
     __tracebackhide__ = True
     for call in function_calls:
@@ -132,7 +43,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
             )
     if not function_calls:
         return []
-    expected = [_Expected(await attached(call._client), call, range(1)) for call in function_calls]
+    expected = [Expected(await attached(call._client), call, range(1)) for call in function_calls]
     try:
         for one in expected:
             try:
@@ -140,7 +51,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
             except exception.Error as error:
                 settle(one.futures[0], error=error)
         if not return_exceptions:
-            await _all_or_first_failure([one.futures[0] for one in expected], expected)
+            await all_or_first_failure([one.futures[0] for one in expected], expected)
         results = []
         for one in expected:
             try:
@@ -156,28 +67,6 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
     finally:
         for one in expected:
             one.leave()
-
-
-async def _all_or_first_failure(
-    futures: Sequence[Future[Output]], expected: Sequence[_Expected]
-) -> None:
-    """Wait until all are there; raise the error of the first to fail."""
-    __tracebackhide__ = True
-    news: Future[int | None] = Future()
-    missing = set(range(len(futures)))
-
-    def arrived(place: int, future: Future[Output]) -> None:
-        missing.discard(place)
-        if future.exception() is not None or future.result().status != InputStatus.SUCCESS:
-            settle(news, place)
-        elif not missing:
-            settle(news, None)
-
-    for place, future in enumerate(futures):
-        future.add_done_callback(lambda done, place=place: arrived(place, done))  # type: ignore[misc]
-    failed = await wait(news)
-    if failed is not None:
-        await expected[failed].result(futures[failed])
 
 
 class FunctionCall(Generic[R]):
@@ -287,7 +176,7 @@ class FunctionCall(Generic[R]):
         client = await attached(self._client)
         output = self._kept
         if output is None or output.index != index:
-            expected = _Expected(client, self, range(index, index + 1))
+            expected = Expected(client, self, range(index, index + 1))
             try:
                 await expected.ask()
                 output = await expected.output(expected.futures[0], timeout)
@@ -357,7 +246,7 @@ class FunctionCall(Generic[R]):
         __tracebackhide__ = True
         client = await attached(self._client)
         token = messages.new_id("re")
-        listening = _Expected(client, self, range(0))  # what is printed at once is heard as well
+        listening = Expected(client, self, range(0))  # what is printed at once is heard as well
         try:
             answer: messages.CallRetried = await client.request(
                 lambda number: messages.RetryCall(number, self._id, token)
@@ -423,7 +312,7 @@ class FunctionCall(Generic[R]):
 
     async def _heed(self) -> messages.CallInfo:
         __tracebackhide__ = True
-        expected = _Expected(await attached(self._client), self, range(1))
+        expected = Expected(await attached(self._client), self, range(1))
         try:
             return await expected.ask()
         finally:
@@ -446,7 +335,7 @@ class _Results(Stream[R]):
         self._handle = handle
         self._next, self._end = start, end
         self._checked = False
-        self._page: _Expected | None = None
+        self._page: Expected | None = None
         self._pending: list[Future[Output]] = []
 
     async def _more(self) -> list[R]:
@@ -489,7 +378,7 @@ class _Results(Stream[R]):
         if not page:
             raise StopAsyncIteration
         self._next = page.stop
-        self._page = _Expected(client, self._handle, page)
+        self._page = Expected(client, self._handle, page)
         self._pending = list(self._page.futures)
         await self._page.ask()
 

@@ -14,7 +14,8 @@ from nbfn.inputs import Inputs
 from nbfn.mapping import MapResult, each
 from nbfn.origin import Origin
 from nbfn.single import GeneratorCall, SingleCall
-from nbfn.sync import Stream, blocking, callers_loop, streaming
+from nbfn.stream import Stream, streaming
+from nbfn.sync import blocking, callers_loop
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from nbfn.kept import Kept
 from nbfn.session import settle
-from nbfn.sync import Stream, wait
+from nbfn.stream import Stream
+from nbfn.sync import wait
 
 T = TypeVar("T")
 

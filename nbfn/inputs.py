@@ -21,7 +21,7 @@ from collections.abc import (
 )
 from typing import Any, TypeVar
 
-from nbfn.sync import Stream
+from nbfn.stream import Stream
 
 logger = logging.getLogger("nbfn.client")
 

@@ -7,7 +7,8 @@ from typing import Any
 from nbfn import interrupt
 from nbfn.outcome import result_of
 from nbfn.single import GeneratorCall, SingleCall
-from nbfn.sync import Stream, blocking, wait
+from nbfn.stream import Stream
+from nbfn.sync import blocking, wait
 
 
 class LeftCall:

@@ -10,7 +10,8 @@ from typing import Any
 
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
-from nbfn.sync import Stream, blocking, run, streaming
+from nbfn.stream import Stream, streaming
+from nbfn.sync import blocking, run
 from nbfn.wire import messages
 from nbfn.wire.messages import LogLine
 

@@ -24,7 +24,8 @@ from nbfn.inputs import Inputs
 from nbfn.mapcall import LiveFunction, MapCall, Repeated
 from nbfn.opencall import guarded
 from nbfn.outcome import result_of, value_of
-from nbfn.sync import Stream, blocking, callers_loop, run, wait
+from nbfn.stream import Stream
+from nbfn.sync import blocking, callers_loop, run, wait
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import Output

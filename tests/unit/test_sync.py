@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from nbfn.exception import AsyncUsageWarning
-from nbfn.sync import Stream, blocking, run, wait
+from nbfn.stream import Stream
+from nbfn.sync import blocking, run, wait
 
 
 class Box:
