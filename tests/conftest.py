@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,18 @@ def wait_until(condition: Callable[[], object], within: float = 10.0) -> None:
         if time.monotonic() > ends:
             raise AssertionError(f"not so within {within} s")
         time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def passing_modules(folder: Path) -> Iterator[None]:
+    """Forget, at the end, what was imported from a folder meanwhile: the next test has such names, too."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+                del sys.modules[name]
 
 
 def processes_of(home: Path) -> dict[int, str]:

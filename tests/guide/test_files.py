@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import nbfn
+from tests.conftest import passing_modules
 
 app = nbfn.App("files")
 
@@ -23,7 +24,6 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """``write(beside="...")`` writes ``beside.py`` into this process's folder, ``pkg__part=`` ``pkg/part.py``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
 
     def write(**texts: str) -> None:
         for name, text in texts.items():
@@ -34,10 +34,8 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
             file.write_text(text)
         importlib.invalidate_caches()
 
-    yield write
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
+    with passing_modules(tmp_path):
+        yield write
 
 
 def program(text: str, *names: str) -> list[Any]:

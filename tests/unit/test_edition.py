@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nbfn import edition, files, imports
+from tests.conftest import passing_modules
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
+    with passing_modules(tmp_path):
+        yield tmp_path
+        new = set(sys.modules) - before
+    for name in new:
         edition._imported.pop(name, None)
         edition._loaded.pop(name, None)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ from nbfn import cli
 from nbfn.client import Client
 from nbfn.exception import NotFoundError
 from nbfn.secret import Secret
-from tests.conftest import wait_until
+from tests.conftest import passing_modules, wait_until
 
 PROGRAM = """
 import datetime
@@ -70,7 +70,9 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Run]:
     """Run a command in this process."""
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -80,7 +82,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         captured = capsys.readouterr()
         return Ran(code, captured.out, captured.err)
 
-    return command
+    with passing_modules(tmp_path):
+        yield command
 
 
 @pytest.fixture
