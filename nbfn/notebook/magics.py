@@ -55,7 +55,7 @@ class RemoteMagics(Magics):
     @argument("--timeout", type=float, metavar="S", help="Seconds one input may run.")
     @argument("--retries", type=int, metavar="N", help="Times a failed input runs again.")
     @argument("--cpu", type=float, metavar="N", help="Cores each worker needs.")
-    @argument("--memory", metavar="8G", help="Memory each worker needs, and its limit.")
+    @argument("--memory", metavar="8G", help="Memory set aside for each worker.")
     @argument("--gpu", metavar="N", help="GPUs each worker needs: a number, or a kind like A100:2.")
     @argument("--concurrency", type=int, metavar="N", help="Inputs each worker runs at once.")
     @argument("--env", metavar="ENV", help="Environment to deploy in; default: main.")
@@ -99,6 +99,7 @@ class RemoteMagics(Magics):
             where = source.locate(self.shell, "remote", line, cell, label=app)
             found = cells.parse(cell, first_line=where.first_line, filename=where.filename)
             check_kind(options, found)
+            source.check_here(self.shell, found.local)
             wanted = Wanted.of(options, found)
         do = self._define if isinstance(found, cells.FunctionCell) else self._perform
         if not do(found, where, wanted, options):  # type: ignore[arg-type]
@@ -263,6 +264,10 @@ def check_kind(options: argparse.Namespace, cell: cells.FunctionCell | ScriptCel
     elif options.bg and options.outputs:
         raise UsageError(
             "-o needs the end of the run, and --bg does not wait: get() them from the handle."
+        )
+    elif options.local and cell.awaits:
+        raise UsageError(
+            "--local runs the cell inside another, where nothing can be awaited. Run it without %%remote."
         )
     elif options.bg and options.local:
         raise UsageError("--bg and --local exclude each other: what runs here, runs now.")

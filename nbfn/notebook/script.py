@@ -19,7 +19,7 @@ from typing import Any
 
 from nbfn import context
 
-from .source import code_of
+from .source import awaits, code_of
 
 #: Bytes of a value that is still kept as a parameter's default; what is larger must be given.
 LARGEST_DEFAULT = 1024 * 1024
@@ -43,6 +43,11 @@ class ScriptCell:
     assigned: tuple[str, ...]
     local: str = ""
     local_line: int = 0
+
+    @property
+    def awaits(self) -> bool:
+        """Whether something is awaited at its top level, as cells may."""
+        return awaits(self.tree)
 
 
 class Required:
@@ -120,12 +125,14 @@ def function_of(
         filename: What tracebacks call the cell.
 
     Returns:
-        The function; it also takes the keyword `ASKED` and then returns a `Ran`.
+        The function, a coroutine function where the script awaits; it also takes the keyword `ASKED`
+        and then returns a `Ran`.
     """
     kept = [name for name in cell.assigned if not name.startswith("_")]
-    module = ast.parse(_TEMPLATE.format(name=name, kept=kept, outputs=list(outputs)))
+    kind = "async def" if cell.awaits else "def"
+    module = ast.parse(_TEMPLATE.format(kind=kind, name=name, kept=kept, outputs=list(outputs)))
     definition = module.body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
     definition.args.args = [ast.arg(parameter) for parameter in inputs]
     body = list(cell.tree.body)
     if body and isinstance(last := body[-1], ast.Expr):
@@ -138,16 +145,16 @@ def function_of(
     exec(code_of(module, filename), names, made)  # noqa: S102 - the user's own cell
     function = made[name]
     function.__defaults__ = tuple(inputs.values())
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
     function.__signature__ = inspect.Signature(
-        [inspect.Parameter(parameter, kind, default=value) for parameter, value in inputs.items()]
+        [inspect.Parameter(parameter, either, default=value) for parameter, value in inputs.items()]
     )
     assert isinstance(function, FunctionType)
     return function
 
 
 _TEMPLATE = f"""\
-def {{name}}(*, {ASKED}=False):
+{{kind}} {{name}}(*, {ASKED}=False):
     __import__("nbfn.notebook.script").notebook.script.check({{name!r}}, locals())
     {_LAST}, {_BEGAN} = None, __import__("time").perf_counter()
     pass

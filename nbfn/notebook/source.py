@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from IPython.core.error import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class CellSource:
@@ -75,6 +77,33 @@ def code_of(tree: ast.Module | ast.Expression, filename: str) -> CodeType:
     """Compile a tree of a cell, without this package's own ``__future__`` flags."""
     mode = "eval" if isinstance(tree, ast.Expression) else "exec"
     return compile(tree, filename, mode, dont_inherit=True)
+
+
+def awaits(tree: ast.AST) -> bool:
+    """Return whether statements await something themselves, not in a function that they define."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
+                continue
+            case ast.Await() | ast.AsyncFor() | ast.AsyncWith() | ast.comprehension(is_async=1):
+                return True
+        if awaits(node):
+            return True
+    return False
+
+
+def check_here(shell: Any, text: str) -> None:
+    """Refuse, before anything is registered, what cannot stand below ``%local``.
+
+    Raises:
+        UsageError: If something is awaited there: a magic is called by the cell, and the loop waits for it.
+    """
+    try:
+        tree = ast.parse(shell.transform_cell(text))
+    except SyntaxError:
+        return  # it will be shown where it is
+    if awaits(tree):
+        raise UsageError("Nothing can be awaited below %local. Put that into a cell of its own.")
 
 
 def run_here(shell: Any, text: str, source: CellSource, first_line: int) -> Any:

@@ -51,6 +51,24 @@ def test_it_can_be_registered_only_or_run_in_the_background_or_here(one_kernel: 
     assert there.result == "(True, 'mine')"
 
 
+def test_it_may_await_as_cells_do(one_kernel: Run) -> None:
+    cell, mapped, *refused = one_kernel(
+        "%%remote slowly -i n=2 -o got --app scripts\nimport asyncio\n"
+        "got = [await asyncio.sleep(0, x) for x in range(n)]\ngot",
+        "got, list(slowly.map([1, 3]))",
+        "%%remote --local\nawait f()",
+        "%%remote --app scripts\ndef never(): ...\n%local\nawait never.remote.aio()",
+        "'never' in globals()",
+    )
+    assert cell.result == "[0, 1]"
+    assert mapped.result == "([0, 1], [[0], [0, 1, 2]])"
+    assert "UsageError: --local runs the cell inside another" in refused[0].stderr
+    assert refused[1].stderr == (
+        "UsageError: Nothing can be awaited below %local. Put that into a cell of its own.\n"
+    )
+    assert refused[2].result == "False"
+
+
 def test_what_is_too_large_for_a_default_must_be_given(one_kernel: Run) -> None:
     *_, total, failed = one_kernel(
         "import numpy as np\nlarge = np.ones(1_000_000)",

@@ -1,0 +1,197 @@
+"""What the line of ``%%remote`` may say, in a real kernel: each option, and what becomes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Run = Callable[..., list[Any]]
+
+#: What the hub has of a Function: how it is run.
+TOLD = """
+from nbfn.wire import messages as _m
+def told(f):
+    f.hydrate()
+    client = f._state.client
+    from nbfn.sync import run
+    d = run(client.request(lambda n: _m.GetDefinition(n, f.object_id))).definition
+    return d.timeout, d.retries.max_retries, d.pool, d.resources, d.concurrency.max_inputs
+"""
+
+
+def test_each_option_is_a_keyword_of_app_function_and_arrives_at_the_hub(one_kernel: Run) -> None:
+    *_, same, said = one_kernel(
+        TOLD,
+        "%%remote --app options --quiet --cpu 0.5 --memory 1G --warm 0 --max 3 --buffer 1 --idle 30"
+        " --concurrency 4 --timeout 50 --retries 2\ndef by_line(x): return x",
+        "import nbfn\napp = nbfn.App('options-too')\n"
+        "@app.function(cpu=0.5, memory=1024, min_containers=0, max_containers=3, buffer_containers=1,\n"
+        "    scaledown_window=30, allow_concurrent_inputs=4, timeout=50, retries=2)\n"
+        "def by_keyword(x): return x",
+        "told(by_line) == told(by_keyword)",
+        "told(by_line)",
+    )
+    assert same.result == "True"
+    words = " ".join(said.result.split())
+    assert words.startswith("(50.0, 2, PoolSettings(min_containers=0, max_containers=3, buffer_")
+    assert "buffer_containers=1, scaledown_window=30.0), Resources(cpu=0.5, " in words
+    assert f"memory={1024**3}, " in words
+    assert words.endswith("), 4)")
+
+
+def test_a_gpu_that_nothing_has_is_refused_when_it_is_called(one_kernel: Run) -> None:
+    card, called = one_kernel(
+        "%%remote --app options --gpu 2\ndef on_gpus(): return 1", "on_gpus.remote()"
+    )
+    assert card.shown[0]["text/plain"] == "✓ on_gpus v1 · app options"
+    assert "gpu" in called.error
+
+
+def test_an_environment_of_its_own(one_kernel: Run) -> None:
+    *_, first, second, found, missing = one_kernel(
+        "from nbfn import environments\n"
+        "import subprocess, sys\n"
+        "subprocess.run([sys.executable, '-m', 'nbfn', 'environment', 'create', 'side'], check=True,"
+        " capture_output=True).returncode",
+        "%%remote --app environs --env side\ndef where(): return 'side'",
+        "%%remote --app environs\ndef where(): return 'main'",
+        "import nbfn\n[nbfn.Function.from_name('environs', 'where', environment_name=e).remote()"
+        " for e in ('side', 'main')]",
+        "%%remote --app environs --env nowhere\ndef where(): return 1",
+    )
+    assert first.shown[0]["text/plain"] == "✓ where v1 · app environs"
+    assert second.shown[0]["text/plain"] == "✓ where v1 · app environs"
+    assert found.result == "['side', 'main']"
+    assert missing.stderr.startswith("UsageError: ")
+    assert "nowhere" in missing.stderr
+
+
+def test_name_renames_one_def_and_nbfn_is_the_same_magic(one_kernel: Run) -> None:
+    *_, card, called, found = one_kernel(
+        "%%nbfn other --app renamed\ndef one(): return 1",
+        "one.remote(), 'other' in globals()",
+        "import nbfn\nnbfn.Function.from_name('renamed', 'other').remote()",
+    )
+    assert card.shown[0]["text/plain"] == "✓ other v1 · app renamed"
+    assert called.result == "(1, False)"
+    assert found.result == "1"
+
+
+def test_nothing_in_the_line_or_the_cell_is_expanded(one_kernel: Run) -> None:
+    *_, refused, got = one_kernel(
+        "x = 'expanded'",
+        "%%remote -i told='{x}' -o got\ngot = told, '{x}', '$x'",
+        "%%remote --app {x}\ndef f(): ...",
+        "got",
+    )
+    assert "The app's name '{x}' is not a name" in refused.stderr
+    assert got.result == "('{x}', '{x}', '$x')"
+
+
+def test_what_a_cell_is_is_said_and_only_that_is_bound(one_kernel: Run) -> None:
+    """The table of cells, for those kinds that other tests do not show."""
+    *_, own_class, _, by_name, mixed, unbound = one_kernel(
+        "import nbfn\nown = nbfn.App('own-classes')",
+        "%%remote\n@own.cls()\nclass Counter:\n    @nbfn.method()\n    def up(self, n): return n + 1\n"
+        "%local\nCounter().up.remote(1)",
+        "%%remote -o mine\nmine = 3\nunnamed = 4",
+        "import nbfn\ntry: nbfn.Function.from_name('notebook', 'cell').hydrate()\n"
+        "except nbfn.exception.NotFoundError: print('not there')",
+        "%%remote --app mixed\ndef f(): return 1\nmade = f.remote()",
+        "'made' in globals(), 'unnamed' in globals(), mine",
+    )
+    assert own_class.result == "2"
+    assert by_name.text == "not there\n"  # a script without a name is private
+    assert mixed.stderr.count("\n") == 1
+    assert "Split the cell, or put what runs here below a line that says %local." in mixed.stderr
+    assert unbound.result == "(False, False, 3)"
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%remote\n%frobnicate 1", "`%frobnicate` is IPython's"),
+        ("%%remote\nx = 1\n!ls", "`!ls` is IPython's"),
+        ("%%remote\nx = %sql select 1", "`%sql` is IPython's"),
+        ("%%remote\n%%timeit\n1", "`%%timeit` is IPython's"),
+        ("%%remote --wram=1\n1", "has no option --wram. Did you mean --warm?"),
+        ("%%remote --dryrun\n1", "Did you mean --dry-run?"),
+        ("%%remote -z\n1", "unrecognized arguments: -z"),
+    ],
+)
+def test_what_is_no_python_or_no_option_never_runs_here(
+    one_kernel: Run, cell: str, says: str
+) -> None:
+    (failed,) = one_kernel(cell)
+    assert failed.stderr.startswith("UsageError: ")
+    assert says in failed.stderr
+    assert (failed.text, failed.error) == ("", "")
+
+
+def test_a_dry_run_lists_sizes_also_of_a_script_and_runs_nothing(one_kernel: Run) -> None:
+    *_, defs, script, after = one_kernel(
+        "table = list(range(1000))\nlimit = 3",
+        "%%remote --app dry --dry-run\ndef _helper(x): return x + limit\n"
+        "def heavy(x): return _helper(table[x])",
+        "%%remote --app dry --dry-run -i limit -o done\ndone = table[limit]",
+        "[r for r in get_ipython().run_line_magic('fn', 'list --app dry')], 'done' in globals()",
+    )
+    assert re.search(
+        r"^○ heavy would be registered, \d\.\d kB · app dry · "
+        r"captures _helper\(\), limit=3 \(\d B\), table \(2\.7 kB\)$",
+        defs.shown[0]["text/plain"],
+    )
+    assert "table (" in script.shown[0]["text/plain"]
+    assert after.result == "([], False)"
+
+
+def test_what_cannot_be_pickled_is_named_by_its_path_with_the_ways_out(one_kernel: Run) -> None:
+    *_, captured, given = one_kernel(
+        "import sqlite3, types\n"
+        "df = types.SimpleNamespace(attrs={'conn': sqlite3.connect(':memory:')})",
+        "%%remote --app unpicklable\ndef uses(): return df",
+        "%%remote --app unpicklable --quiet\ndef takes(frame): return 1\n%local\ntakes.remote(df)",
+    )
+    assert captured.stderr.startswith("UsageError: ")
+    assert "uses df.attrs['conn'] → sqlite3.Connection, which cannot be pickled." in captured.stderr
+    for way in ("inside the function", "@nbfn.enter()", "pass what is needed"):
+        assert way in captured.stderr
+    assert "argument 'frame' of 'takes' (frame.attrs['conn'] → sqlite3.Connection)" in given.error
+
+
+def test_unchanged_in_the_same_kernel_registers_nothing(one_kernel: Run) -> None:
+    cell = "%%remote --app steady --timeout 9\nLIMIT = 2\ndef f(x): return x[:LIMIT]"
+    first, again, versions, changed = one_kernel(
+        cell,
+        cell,
+        "len(get_ipython().run_line_magic('fn', 'versions steady/f'))",
+        cell.replace("--timeout 9", "--timeout 8"),
+    )
+    assert first.shown[0]["text/plain"].startswith("✓ f v1 · app steady")
+    assert again.shown[0]["text/plain"].startswith("✓ f unchanged, v1 · app steady")
+    assert versions.result == "1"
+    assert changed.shown[0]["text/plain"].startswith("✓ f v2")
+
+
+def test_options_values_and_names_complete(one_kernel: Run) -> None:
+    complete = "get_ipython().kernel.do_complete({0!r}, {1})['matches']"
+
+    def found(line: str) -> str:
+        return complete.format(line, len(line))
+
+    magics, dashes, more, nbfn_too, below = one_kernel(
+        found("%%rem"),
+        found("%%remote train --"),
+        found("%%remote --warm 1 --no"),
+        found("%%nbfn --dr"),
+        found("%%remote\nabs"),
+    )
+    assert "'%%remote'" in magics.result
+    for option in ("--app", "--bg", "--warm", "--take-over", "--no-run"):
+        assert repr(option) in dashes.result
+    assert more.result == "['--no-run']"
+    assert nbfn_too.result == "['--dry-run']"
+    assert "'abs'" in below.result
