@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
-from nbfn.client import Client, attached
+from nbfn.client import Client, attached, current
 from nbfn.expected import Expected, all_or_first_failure
 from nbfn.interrupt import goes_on
 from nbfn.logs import LogsManager
@@ -309,6 +309,18 @@ class FunctionCall(Generic[R]):
         """Have an observer hear of this call from now on, also when it was made elsewhere."""
         __tracebackhide__ = True
         return await self._heed()
+
+    @blocking
+    async def _told(self) -> messages.CallInfo:
+        """Return what the hub says of it, without following it."""
+        __tracebackhide__ = True
+        return await self._info()
+
+    def _ask_where(self) -> None:
+        """Have the hub say where it stands, to the observer of who follows it; does not wait."""
+        client = self._client or current()
+        if client is not None:
+            client.send(messages.Watch(0, self._id, 0, 0))
 
     async def _heed(self) -> messages.CallInfo:
         __tracebackhide__ = True

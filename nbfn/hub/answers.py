@@ -164,13 +164,15 @@ class Answers:
                 stored.kind,
                 stored.total,
                 stored.closed,
-                self._name_of(stored.function),
+                self._name_of(stored.function, stored.method),
                 stored.ended,
                 stored.expired,
                 stored.total if call is None else call.done,
                 stored.failed if call is None else call.failed,
                 stored.cancelled,
                 stored.version,
+                stored.created,
+                stored.kept_until,
             )
             yield info
         elif call is not None:

@@ -76,6 +76,9 @@ class StoredCall:
     failed: int = 0  # once it has ended
     cancelled: bool = False
     version: int = 0
+    method: str = ""
+    created: float = 0.0
+    kept_until: float = 0.0
 
     @property
     def client(self) -> str:
@@ -289,13 +292,13 @@ class Archive:
     def call(self, watch: LoadCall) -> StoredCall:
         """Return a call with those of its outcomes that are asked for."""
         row = self._connection.execute(
-            "SELECT function, kind, total, closed, expired, cancelled, version, "
+            "SELECT function, kind, total, closed, expired, cancelled, version, method, created, "
             "EXISTS (SELECT 1 FROM inputs WHERE call = id) FROM calls WHERE id = ?",
             (watch.call,),
         ).fetchone()
         if row is None:
             return StoredCall(watch)
-        function, kind, total, closed, expired, cancelled, version, waiting = row
+        function, kind, total, closed, expired, cancelled, version, method, created, waiting = row
         ended = bool(closed) and not waiting
         return StoredCall(
             watch,
@@ -309,6 +312,9 @@ class Archive:
             failed=self._failed(watch.call) if ended else 0,
             cancelled=bool(cancelled),
             version=version,
+            method=method,
+            created=created,
+            kept_until=created + self._retention,
         )
 
     def _failed(self, call: str) -> int:

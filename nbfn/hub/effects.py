@@ -240,6 +240,9 @@ class TellProgress(Effect):
     done: int = 0
     failed: int = 0
     total: int | None = None
+    place: int = 0
+    worker: str = ""
+    attempt: int = 0
     after_commit: bool = False
 
 

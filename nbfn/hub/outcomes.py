@@ -141,6 +141,16 @@ def _say(t: Tables, call: Call, *, after_commit: bool) -> None:
                 call.done,
                 call.failed,
                 call.total if call.closed else call.expected,
+                *_whereabouts(call),
                 after_commit,
             )
         )
+
+
+def _whereabouts(call: Call) -> tuple[int, str, int]:
+    """Return the place in the queue of a call that only waits, the worker and attempt of a last input."""
+    if len(call.inputs) == 1:
+        (item,) = call.inputs.values()
+        if item.worker is not None:
+            return 0, item.worker.id, item.attempt
+    return (call.turns.place(call) if not call.running else 0), "", 0

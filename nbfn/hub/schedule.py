@@ -20,6 +20,8 @@ BATCH_SECONDS = 0.020
 BATCH_MAX = 1024
 #: Weight of the newest measurement in the running mean of durations.
 SMOOTHING = 0.3
+#: Turns ahead that are counted.
+PLACES = 1000
 #: Inputs a client may have under way at least, and at most.
 WINDOW_MIN, WINDOW_MAX = 1000, 8192
 
@@ -55,6 +57,13 @@ class Turns(Generic[C, I]):
     def calls(self) -> tuple[C, ...]:
         """The calls that have inputs here."""
         return tuple(self._calls)
+
+    def place(self, call: C) -> int:
+        """Return which turn from now is a call's, 1 for the next one; 0 if it has nothing here, or is far off."""
+        try:
+            return self._calls.index(call, 0, PLACES) + 1
+        except ValueError:
+            return 0
 
     def push(self, item: I, *, front: bool = False) -> None:
         """Queue an input."""

@@ -285,6 +285,9 @@ def _progress(x: effects.TellProgress) -> tuple[str, Message]:
         x.done,
         x.failed,
         x.total,
+        x.place,
+        x.worker,
+        x.attempt,
     )
 
 

@@ -12,7 +12,7 @@ from IPython.core.error import UsageError
 from nbfn.call import FunctionCall
 from nbfn.client import Client
 from nbfn.cls import Cls
-from nbfn.exception import NotFoundError
+from nbfn.exception import Error, NotFoundError
 from nbfn.function import Function
 from nbfn.logs import LogEntry, kept
 from nbfn.mapping import MapResult
@@ -194,11 +194,30 @@ class Desk:
         begun = [sink for call, sink in self.observer.maps.items() if call.startswith(name)]
         return begun[0] if len(begun) == 1 else None
 
-    def renew(self, sink: MapSink) -> None:
-        """Have the hub know today's version of a map's Function, where it is one of this notebook."""
-        function = self.shell.user_ns.get(sink.tally.name)
-        if isinstance(function, Function):
-            function.hydrate()
+    def renew(self, name: str) -> None:
+        """Have the hub know today's version of a Function or class, where it is one of this notebook."""
+        found = self.shell.user_ns.get(name)
+        if isinstance(found, Function | Cls):
+            found.hydrate()
+
+    def retried(self, name: str) -> FunctionCall[Any]:
+        """Have the failed inputs of a spawned call run again; return its handle.
+
+        Raises:
+            UsageError: If there is no such call, or nothing to run again.
+        """
+        handle: FunctionCall[Any] = FunctionCall.from_id(self.call_id(name))
+        try:
+            self.renew(handle._told().name.partition(".")[0])
+            count = handle.retry()
+        except NotFoundError as error:
+            raise UsageError(
+                f"{error} A map is run again by the notebook that made it, while its kernel lives."
+            ) from None
+        except Error as error:
+            raise UsageError(str(error)) from None
+        print(f"{count:,} input{'s' if count != 1 else ''} run again")  # noqa: T201 - the cell's own output
+        return handle
 
     def row(self, function: Function[..., Any] | Cls) -> FunctionRow | None:
         """Return the overview's row of a Function."""

@@ -228,16 +228,15 @@ def show_logs(desk: Desk, given: argparse.Namespace) -> Any:
 
 @fn.verb("retry", _ID)
 def retry(desk: Desk, given: argparse.Namespace) -> Any:
-    """Run the inputs of a map that failed again, with today's version, into the same list of results."""
+    """Run the inputs of a map or spawned call that failed again, with today's version, into the same results."""
+    __tracebackhide__ = True
     sink = desk.failed_map(given.id)
     if sink is None:
-        raise UsageError(
-            f"{given.id!r} is no map of this kernel: only the notebook that made a map has its inputs."
-        )
+        return desk.retried(given.id)
     if not sink.failures:
         print(f"{given.id}: no input of it failed, or it ended with the first that did")  # noqa: T201
         return None
-    desk.renew(sink)
+    desk.renew(sink.tally.name)
     sink.run_again()
     print(sink.tally.note)  # noqa: T201 - the cell's own output
     return None

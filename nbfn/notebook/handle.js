@@ -2,12 +2,13 @@
 
 const { element, pressable, mark } = maker("handle");
 
+const LABELS = { get: "Get", cancel: "Cancel", logs: "Logs", "copy-id": "Copy id", "copy-code": "Copy code" };
+
 /** Which buttons a call in this state has. */
 export function buttons(view) {
-  return view.ended ? ["get", "copy-id", "copy-code"] : ["get", "cancel", "copy-id", "copy-code"];
+  const all = Object.keys(LABELS);
+  return view.ended ? all.filter((name) => name !== "cancel") : all;
 }
-
-const LABELS = { get: "Get", cancel: "Cancel", "copy-id": "Copy id", "copy-code": "Copy code" };
 
 function build(el, model) {
   const root = element("div", "root", el);
@@ -24,12 +25,13 @@ function build(el, model) {
       if (name === "copy-id") copy(button, view.call);
       else if (name === "copy-code") copy(button, view.code);
       else {
-        button.disabled = true;
+        button.disabled = name !== "logs";
         model.send({ type: name });
       }
     });
   }
   parts.result = element("div", "code", root);
+  parts.logs = element("pre", "logs", root);
   parts.note = element("div", "muted", root);
   return parts;
 }
@@ -43,6 +45,9 @@ function render({ model, el }) {
     parts.said.textContent = view.said.join(" · ");
     parts.result.textContent = view.result;
     parts.result.hidden = !view.result;
+    parts.logs.textContent = view.logs;
+    parts.logs.hidden = !view.logs;
+    parts.buttons.logs.setAttribute("aria-expanded", String(Boolean(view.logs)));
     parts.note.textContent = view.note;
     parts.note.hidden = !view.note;
     const there = buttons(view);

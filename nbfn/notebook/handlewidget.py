@@ -34,9 +34,9 @@ class HandleView(anywidget.AnyWidget):
         if action is not None:
             action()
 
-    def show(self, spawned: Spawned, now: float, note: str = "") -> None:
+    def show(self, spawned: Spawned, now: float, note: str, logs: str) -> None:
         """Send what changed."""
-        self.view = view_of(spawned, now) | {"note": note}
+        self.view = view_of(spawned, now) | {"note": note, "logs": logs}
 
 
 def view_of(spawned: Spawned, now: float) -> dict[str, Any]:
@@ -51,4 +51,5 @@ def view_of(spawned: Spawned, now: float) -> dict[str, Any]:
         "result": spawned.result,
         "ended": spawned.ended is not None,
         "note": "",
+        "logs": "",
     }

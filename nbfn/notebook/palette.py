@@ -18,6 +18,7 @@ MARKS = {
     "done": "✓",
     "failed": "✗",
     "cancelled": "■",
+    "expired": "○",
 }
 COLOURS = {
     "running": "var(--jp-brand-color1,#1976d2)",

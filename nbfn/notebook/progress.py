@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .display import Place
-from .handle import Board as HandleBoard
 from .handle import HandleSink
+from .handleboard import Board as HandleBoard
 from .maps import MapSink
 from .voice import Voice
 
@@ -80,8 +80,7 @@ class NotebookObserver:
         #: The sinks of spawned calls, by the call's id; the latest ones.
         self.handles: dict[str, HandleSink] = {}
         self._boards: list[HandleBoard] = []
-        #: Those without a page to hear of their end.
-        self._unheard: list[HandleBoard] = []
+        self._pageless: list[HandleBoard] = []  # whose end no cell has said yet
         self._now = now
         self._running: list[MapSink] = []
         #: The latest maps of this kernel, by the call's id.
@@ -99,7 +98,10 @@ class NotebookObserver:
             place = Place()
             if call.kind == "spawn":
                 known = self.handles.get(call.id)  # followed again: it goes on where it began
-                return known or self._hold(HandleSink(call, place, self._now))
+                if known is None:
+                    return self._hold(HandleSink(call, place, self._now, self.keep_showing))
+                known.heard_at(place)
+                return known
             if call.kind != "map":
                 return PrintSink(place)
             sink = self.maps[call.id] = MapSink(call, place, self)
@@ -134,8 +136,8 @@ class NotebookObserver:
         """Have a display of a spawned call look again and again until the call ends."""
         with self._wake:
             self._boards.append(board)
-            if not Place().widgets:
-                self._unheard.append(board)
+            if board.pageless and board not in self._pageless:
+                self._pageless.append(board)
             self._start_ticking()
 
     def shows(self, sink: MapSink) -> bool:
@@ -162,12 +164,7 @@ class NotebookObserver:
         """
         failed = getattr(result, "error_in_exec", None) is not None
         deadline = self._now() + LAST_WORD
-        place = Place()
-        cell = place.cell
-        ended = [board for board in self._unheard if board.ended]
-        for board in ended:
-            self._unheard.remove(board)
-            board.end_from(place, max(0.0, deadline - self._now()))
+        cell = Place().cell
         for sink in self._running_in(cell):
             total = sink.tally.total
             if sink.in_background:
@@ -176,8 +173,18 @@ class NotebookObserver:
                 sink.ended.wait(max(0.0, deadline - self._now()))
             sink.amend()
         self.loose = [sink for sink in self.loose if not sink.put_away_late()]
+        self._repeat()
         with self._wake:
             self._running = [sink for sink in self._running if not sink.ended.is_set()]
+
+    def _repeat(self) -> None:
+        """Have the cell that ends say how the spawned calls stand that earlier cells display."""
+        place = Place()
+        with self._wake:
+            boards = list(self._pageless)
+        said = [board for board in boards if board.repeat(place)]
+        with self._wake:
+            self._pageless = [board for board in self._pageless if board not in said]
 
     def _running_in(self, cell: str) -> list[MapSink]:
         with self._wake:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import time
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -19,11 +20,13 @@ class Spawned:
     """One spawned call, as far as this notebook has heard of it.
 
     Attributes:
-        state: queued, running, done, failed, cancelled.
-        began: When it was made here, or seen first; by the clock that ``now`` is read from.
-        place: Inputs before it in the queue of its Function, and its own.
+        state: queued, starting workers, running, reconnecting, done, failed, cancelled, expired.
+        began: When it was made, or retried last; by the clock that ``now`` is read from.
+        took: Seconds that it took, once it has ended and where that is known.
+        place: Which turn from now is its own in the queue of its Function.
         printed: The last line that it printed.
         result: The result, or the error, as people read it.
+        kept_until: Until when the hub keeps that; in `time.time` seconds.
     """
 
     call: str
@@ -42,6 +45,8 @@ class Spawned:
     printed: str = ""
     result: str = ""
     ended: float | None = None
+    took: float | None = None
+    kept_until: float = 0.0
 
     def changed(self, **values: Any) -> None:
         """Take news."""
@@ -56,7 +61,12 @@ class Spawned:
     def finish(self, status: str, now: float) -> None:
         """Take the end."""
         state = {"success": "done", "terminated": "cancelled"}.get(status, "failed")
-        self.changed(state=state, ended=now)
+        self.changed(state=state, ended=now, took=now - self.began)
+
+    def restart(self, now: float) -> None:
+        """Take that it goes on: its failed inputs run again."""
+        self.changed(state="queued", ended=None, took=None, began=now)
+        self.changed(result="", printed="", worker="", attempt=1, done=0, failed=0)
 
     @property
     def title(self) -> str:
@@ -84,35 +94,61 @@ def told(error: BaseException) -> str:
 
 def parts(spawned: Spawned, now: float) -> list[str]:
     """Return what there is to say after the title, piece by piece."""
-    elapsed = clock((spawned.ended if spawned.ended is not None else now) - spawned.began)
-    found = [f"{spawned.state} {elapsed}", short(spawned.call)]
+    over = spawned.ended is not None
+    elapsed = spawned.took if over else now - spawned.began
+    found = [f"{spawned.state} {clock(elapsed)}" if elapsed is not None else spawned.state]
+    found.append(short(spawned.call))
     if spawned.total != 1:
         total = "?" if spawned.total is None else f"{spawned.total:,}"
         found.append(f"{spawned.done:,} / {total}")
         found += [f"{spawned.failed:,} failed"] if spawned.failed else []
-    if spawned.state == "queued" and spawned.place:
-        found.append(f"{spawned.place:,} in the queue")
-    found += [spawned.waiting_for] if spawned.waiting_for and spawned.ended is None else []
-    found += [spawned.worker[:9]] if spawned.worker else []
-    found += [f"attempt {spawned.attempt}"] if spawned.attempt > 1 else []
-    found += [f"“{spawned.printed}”"] if spawned.printed and spawned.ended is None else []
+    if spawned.worker:
+        found.append(spawned.worker[:9])
+    if spawned.attempt > 1 or (spawned.worker and not over):
+        found.append(f"attempt {spawned.attempt}")
+    return found + (_after(spawned) if over else _before(spawned))
+
+
+def _before(spawned: Spawned) -> list[str]:
+    waits = spawned.state in ("queued", "starting workers")
+    found = [f"place {spawned.place:,} in the queue"] if waits and spawned.place else []
+    if spawned.waiting_for and (waits or spawned.total != 1):
+        found.append(spawned.waiting_for)
+    return found + ([f"“{spawned.printed}”"] if spawned.printed else [])
+
+
+def _after(spawned: Spawned) -> list[str]:
+    found = []
+    if spawned.kept_until and spawned.state in ("done", "failed"):
+        found.append(f"kept until {_day(spawned.kept_until)}")
+    if spawned.state == "failed":
+        found.append(f"%fn retry {short(spawned.call)} runs it again")
     return found
+
+
+def _day(when: float) -> str:
+    return time.strftime("%d %b %H:%M", time.localtime(when)).lstrip("0")
 
 
 def line(spawned: Spawned, now: float) -> str:
     """Return it in one line of plain text, with its result when there is one.
 
     Examples:
-        >>> line(Spawned("fc-9qa2AAAA", "train", 2, state="running", printed="epoch 7/20"), 192.0)
-        '● train v2 · running 3:12 · fc-9qa2 · “epoch 7/20”'
+        >>> line(Spawned("fc-9qa2AAAA", "train", 2, state="done", ended=192.0, took=192.0, result="7"), 200.0)
+        '✓ train v2 · done 3:12 · fc-9qa2\\n  7'
     """
-    text = " · ".join([f"{mark_of(spawned.state)} {spawned.title}", *parts(spawned, now)])
+    pieces = [*parts(spawned, now), *_still(spawned)]
+    text = " · ".join([f"{mark_of(spawned.state)} {spawned.title}", *pieces])
     return f"{text}\n  {spawned.result}" if spawned.result else text
 
 
 def html(spawned: Spawned, now: float) -> str:
     """Return it as static HTML, without scripts."""
-    pieces = parts(spawned, now) + ([as_of(spawned.call)] if spawned.ended is None else [])
-    said = escape(" · ".join(pieces))
+    said = escape(" · ".join([*parts(spawned, now), *_still(spawned)]))
     head = f"<div>{marked(spawned.state)} <b>{escape(spawned.title)}</b> · {said}</div>"
     return boxed(head, coded(spawned.result) if spawned.result else "")
+
+
+def _still(spawned: Spawned) -> list[str]:
+    """Return what makes the words of a call that goes on true later, too."""
+    return [as_of(spawned.call)] if spawned.ended is None else []

@@ -29,22 +29,54 @@ def test_a_handle_shows_what_became_of_the_call(one_kernel: Run) -> None:
     assert elsewhere.shown[-1]["text/plain"].endswith("\n  2")
 
 
-def test_a_handle_that_still_runs_becomes_its_end_in_place(one_kernel: Run, tmp_path: Path) -> None:
-    """By a word of a later cell: who runs a notebook without a page hears only the cell that runs."""
-    gate = str(tmp_path / "gate")
-    made, shown = one_kernel(
-        "%%remote --quiet --app handles\nimport os, time\ndef wait_for(path):\n"
-        "    while not os.path.exists(path): time.sleep(0.01)\n    return 'ready'",
-        f"call = wait_for.spawn({gate!r})\ncall",
+GATED = (
+    "%%remote --quiet --app handles --max 1\nimport os, time\ndef gated(path):\n"
+    "    while not os.path.exists(path): time.sleep(0.01)\n    return 'ready'"
+)
+
+
+def test_a_handle_becomes_its_end_in_its_cell_while_later_cells_run(
+    one_kernel: Run, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    _, shown, *_ = one_kernel(
+        GATED,
+        f"call = gated.spawn({str(gate)!r})\ncall",
+        f"open({str(gate)!r}, 'w').close()\ncall.get()",
+        "1 + 1",
     )
-    assert made.error == ""
-    assert re.match(
-        r"(○|◌|●) wait_for v1 · (queued|starting workers|running)", shown.shown[0]["text/plain"]
+    (display,) = shown.shown
+    assert re.match(r"✓ gated v1 · done \d+\.\d s · fc-\w{4} · wk-\w+", display["text/plain"])
+    assert re.search(r" · kept until \d+ \w+ \d\d:\d\d\n  'ready'$", display["text/plain"])
+    assert "done" in display["text/html"]
+
+
+def test_what_is_said_of_calls_that_outlive_the_notebook_stays_true(
+    run: Run, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    until = "import nbfn, time\nwhile not {}: time.sleep(0.01)\n"
+    running = (
+        "[c for c in nbfn.Client.attach().overview().calls if c.id == one.object_id and c.running]"
     )
-    one_kernel(f"open({gate!r}, 'w').close()\ncall.get()")
-    (text,) = [data["text/plain"] for data in shown.shown]
-    assert text.startswith("✓ wait_for v1 · done ")
-    assert text.endswith("  'ready'")
+    *_, first, second, third, last = run(
+        GATED,
+        f"one = gated.spawn({str(gate)!r})\none",
+        f"two = gated.spawn({str(gate)!r})\n{until.format(running)}two",
+        f"three = gated.spawn({str(gate)!r})\nthree",
+        "def places():\n"  # what the hub has told of the last three
+        "    records = [sink.spawned for sink in nbfn.observe._observer.handles.values()]\n"
+        "    return [record.worker[:3] or record.place for record in records]\n"
+        + until.format("places() == ['wk-', 1, 2]"),
+    )
+    gate.touch()
+    assert not last.error
+    texts = [cell.shown[0]["text/plain"] for cell in (first, second, third)]
+    as_of = r"as of \d\d:\d\d; %fn attach fc-\w{22} shows it$"
+    assert re.match(r"● gated v1 · running .* · wk-\w+ · attempt 1 · " + as_of, texts[0])
+    assert re.match(r"○ gated v1 · queued .* · place 1 in the queue · .*" + as_of, texts[1])
+    assert re.match(r"○ gated v1 · queued .* · place 2 in the queue · .*" + as_of, texts[2])
+    assert re.search(as_of, first.shown[0]["text/html"].removesuffix("</div></div>"))
 
 
 def test_a_handle_from_another_kernel_shows_the_same(run: Run) -> None:

@@ -101,6 +101,9 @@ class Progress(Message):
     done: int = 0
     failed: int = 0
     total: int | None = None
+    place: int = 0  # of a call that only waits: how many calls' turns until its own, 0 for far off
+    worker: str = ""  # of its last input, ...
+    attempt: int = 0  # ... and its attempt
 
 
 class Emission(Message):
@@ -200,6 +203,8 @@ class CallInfo(Message):
     failed: int = 0
     cancelled: bool = False
     version: int = 0  # of the Function, that it runs on or ran on last
+    created: float = 0.0  # when it began, or was retried last; seconds since 1970
+    kept_until: float = 0.0  # its results, likewise
 
 
 class GetInput(Message):

@@ -17,7 +17,7 @@ def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
     sink = sink_of("fc-1")
     seen = []
     for queued, running, starting in ((3, 0, 0), (1, 0, 1), (0, 1, 0)):
-        sink.progress(Progress("fc-1", queued, running, 0, running, starting))
+        sink.progress(Progress("fc-1", queued, running, 0, running, starting, place=queued))
         seen.append((sink.spawned.state, sink.spawned.place))
     assert seen == [("queued", 3), ("starting workers", 1), ("running", 0)]
     sink.connected(False)
@@ -34,3 +34,15 @@ def test_nothing_that_comes_later_changes_the_end() -> None:
     sink.connected(True)
     sink.finished("success", None)
     assert sink.spawned.state == "cancelled"
+
+
+def test_a_call_that_runs_again_has_another_end() -> None:
+    sink = sink_of("fc-3")
+    sink.outputs(1, 1, 1)
+    sink.finished("failure", None)
+    sink.progress(Progress("fc-3", 0, 0, 0, 1, 0, done=1, failed=1, total=1))
+    assert sink.spawned.state == "failed"
+    sink.progress(Progress("fc-3", 1, 0, 0, 1, 0, done=0, failed=0, total=1))
+    assert (sink.spawned.state, sink.spawned.ended, sink.spawned.failed) == ("queued", None, 0)
+    sink.finished("success", None)
+    assert sink.spawned.state == "done"

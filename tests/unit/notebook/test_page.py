@@ -89,6 +89,7 @@ def test_a_spawned_call_is_told_to_the_page_and_escaped_in_its_snapshot() -> Non
         "running 3:12",
         "fc-9qa2",
         "wk-3xxxxx",
+        "attempt 1",
         "“<i>epoch”",
     ]
     call.changed(result="<script>")
