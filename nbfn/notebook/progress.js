@@ -199,6 +199,10 @@ function build(el, model) {
   parts.word = element("span", "", parts.state);
   parts.word.setAttribute("role", "status");
   parts.call = element("code", "muted", head);
+  parts.copy = pressable(head, "", (button) => copy(button, parts.call.title));
+  parts.copy.classList.add("jp-nbfn-map-copy");
+  parts.copy.title = "Copy id";
+  parts.copy.setAttribute("aria-label", "Copy id");
   parts.buttons = {};
   const row0 = element("span", "buttons", head);
   for (const name of Object.keys(BUTTONS)) {
@@ -213,6 +217,7 @@ function build(el, model) {
   parts.bar.setAttribute("aria-valuemin", "0");
   parts.fill = element("div", "fill", parts.bar);
   parts.bad = element("div", "bad", parts.bar);
+  parts.busy = element("div", "busy", parts.bar);
   parts.row = element("div", "row", root);
   parts.done = element("b", "", parts.row);
   parts.counts = element("span", "", parts.row);
@@ -262,13 +267,14 @@ function show(parts, view) {
   parts.said = view.note;
   parts.note.textContent = view.note;
   parts.note.hidden = !view.note;
-  for (const part of ["name", "app", "call", "bar", "row", "pace"]) parts[part].hidden = view.ended;
+  for (const part of ["name", "app", "call", "copy", "bar", "row", "pace"]) parts[part].hidden = view.ended;
   parts.canvas.hidden = view.ended || !parts.cells;
   parts.workers.box.hidden = view.ended;
   parts.state.classList.toggle("jp-nbfn-map-last", view.ended);
   const share = (n) => `${view.total ? (100 * n) / view.total : 0}%`;
   parts.fill.style.width = share(view.done - view.failed);
   parts.bad.style.width = share(view.failed);
+  parts.busy.style.width = share(view.running);
   parts.bar.classList.toggle("jp-nbfn-map-unknown", view.total === null);
   parts.bar.setAttribute("aria-label", `${view.name} map`);
   parts.bar.setAttribute("aria-valuetext", said.value);

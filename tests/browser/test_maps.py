@@ -89,6 +89,10 @@ def test_failures_are_looked_into_and_run_again(
     widget.locator("summary", has_text="Workers").click()
     expect(widget.locator("tbody tr").first).to_contain_text("busy")
     look(page, "map-opened", use_theme, widget)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    widget.get_by_role("button", name="Copy id").click()
+    expect(widget.get_by_role("button", name="Copy id")).to_have_text("Copied")
+    assert re.fullmatch(r"fc-\w{22}", page.evaluate("() => navigator.clipboard.readText()"))
     assert widgets_in(saved(lab, page, "failures.ipynb")) == []
 
     allowed.touch()
