@@ -104,9 +104,11 @@ def listeners(t: Tables, call: Call) -> list[str]:
 
 def tell_progress(t: Tables, call: Call) -> None:
     """Tell the callers of maps and generators where their call stands, at most every
-    `TELL_EVERY` seconds.
+    `TELL_EVERY` seconds; those of single calls only of one that has to wait, and when it begins.
     """
-    if call.kind == "remote" or call.tell_due or call.ended:
+    if call.tell_due or call.ended:
+        return
+    if call.kind == "remote" and not call.pool.waiting_for and call.told < 0:
         return
     if t.now - call.told >= TELL_EVERY:
         _tell(t, call)

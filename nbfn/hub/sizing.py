@@ -166,7 +166,7 @@ def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) 
         pool.waiting_for = f"a batch of {' or '.join(sizes)} gathers"
     elif pool.short and lending.room(t) <= 0:
         pool.waiting_for = f"this machine's limit of {t.limits.max_workers} workers is reached"
-    elif len(pool.workers) - pool.lent >= settings.max_containers:
+    elif len(pool.workers) - pool.lent >= settings.max_containers and not pool.binding:
         pool.waiting_for = f"max {settings.max_containers} reached"
     elif pool.executable in t.start_backoff:
         pool.waiting_for = "workers do not start (see the hub's log); trying again"

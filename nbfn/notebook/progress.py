@@ -17,14 +17,11 @@ from .display import Place
 from .handle import HandleSink
 from .handleboard import Board as HandleBoard
 from .maps import MapSink
-from .voice import Voice
+from .single import PrintSink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nbfn.mapping import MapResult
     from nbfn.observe import CallSink, CallView
-    from nbfn.wire.messages import Emission, Output, Progress
 
 log = logging.getLogger("nbfn.client")
 
@@ -42,35 +39,6 @@ HANDLES_KEPT = 1000
 LAST_WORD = 1.0
 
 
-class PrintSink:
-    """Shows what one call prints under the cell that made it."""
-
-    def __init__(self, place: Place) -> None:
-        self._voice = Voice(place)
-
-    def emission(self, e: Emission) -> None:
-        """Show it."""
-        self._voice.emission(e)
-
-    def progress(self, p: Progress) -> None:
-        """Nothing: only maps show progress."""
-
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
-        """Nothing."""
-
-    def connected(self, up: bool) -> None:
-        """Nothing."""
-
-    def failed(self, index: int, error: BaseException) -> None:
-        """See `CallSink.failed`; the error itself reaches the caller."""
-
-    def finished(self, status: str, error: BaseException | None) -> None:
-        """Show the rest of a line; the caller gets the error."""
-        self._voice.end()
-
-
 class NotebookObserver:
     """Gives every call its sink. Progress can be turned off for all, or for some Functions."""
 
@@ -79,7 +47,7 @@ class NotebookObserver:
         self.quiet: set[tuple[str, str]] = set()
         #: The sinks of spawned calls, by the call's id; the latest ones.
         self.handles: dict[str, HandleSink] = {}
-        self._boards: list[HandleBoard] = []
+        self._boards: list[HandleBoard | PrintSink] = []
         self._pageless: list[HandleBoard] = []  # whose end no cell has said yet
         self._now = now
         self._running: list[MapSink] = []
@@ -103,7 +71,7 @@ class NotebookObserver:
                 known.heard_at(place)
                 return known
             if call.kind != "map":
-                return PrintSink(place)
+                return PrintSink(call, place, self)
             sink = self.maps[call.id] = MapSink(call, place, self)
             while len(self.maps) > MAPS_KEPT:
                 del self.maps[next(iter(self.maps))]
@@ -135,9 +103,15 @@ class NotebookObserver:
     def keep_showing(self, board: HandleBoard) -> None:
         """Have a display of a spawned call look again and again until the call ends."""
         with self._wake:
-            self._boards.append(board)
             if board.pageless and board not in self._pageless:
                 self._pageless.append(board)
+        self.look_after(board)
+
+    def look_after(self, board: HandleBoard | PrintSink) -> None:
+        """Have something look again and again until it has ended."""
+        with self._wake:
+            if board not in self._boards:
+                self._boards.append(board)
             self._start_ticking()
 
     def shows(self, sink: MapSink) -> bool:

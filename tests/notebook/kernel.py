@@ -55,10 +55,20 @@ class Kernel:
         return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
     def shown(self, cell: str) -> list[str]:
-        """Return the text of its displays, with the updates of them in the order they came."""
-        kinds = ("display_data", "update_display_data", "execute_result")
-        messages = [m for m in self.said.get(cell, []) if m["msg_type"] in kinds]
-        return [m["content"]["data"].get("text/plain", "") for m in messages]
+        """Return the text of its displays, with the updates of them in the order they came.
+
+        What it says of displays of other cells is left out.
+        """
+        mine: set[str] = set()
+        texts = []
+        for message in self.said.get(cell, []):
+            kind, content = message["msg_type"], message["content"]
+            name = content.get("transient", {}).get("display_id")
+            if kind in ("display_data", "execute_result"):
+                mine.add(name)
+            if kind in ("display_data", "execute_result", "update_display_data") and name in mine:
+                texts.append(content["data"].get("text/plain", ""))
+        return texts
 
     def restart(self) -> None:
         """End it without a word, and start it anew, as the page's restart button does."""

@@ -276,6 +276,23 @@ def test_who_waits_is_told_for_what_when_that_comes_to_be_known() -> None:
     world.call("fc-1", f, 1, durable=True)
     world.up()
     world.call("fc-2", g, 1, durable=True)
+    world.call("fc-3", g, 1, kind="remote")
     world.wait(1.0)
-    told = [x for x in world.told if isinstance(x, fx.TellProgress) and x.call == "fc-2"]
-    assert "memory" in told[-1].waiting_for
+    told = [x for x in world.told if isinstance(x, fx.TellProgress)]
+    for call in ("fc-2", "fc-3"):
+        assert "memory" in [x for x in told if x.call == call][-1].waiting_for
+
+
+def test_a_single_call_that_waits_hears_so_and_that_it_began_and_others_nothing() -> None:
+    world = World()
+    f = world.register(max_containers=1)
+    world.call("fc-1", f, 1, kind="remote")
+    world.up()
+    world.call("fc-2", f, 1, kind="remote")
+    world.wait(1.0)
+    world.finish(world.busy()[0].name)
+    world.wait(1.0)
+    told = [x for x in world.told if isinstance(x, fx.TellProgress)]
+    assert {x.call for x in told} == {"fc-2"}
+    assert "max 1 reached" in [x.waiting_for for x in told]
+    assert told[-1].running

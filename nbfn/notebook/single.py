@@ -1,0 +1,85 @@
+"""What a notebook shows of one call that a cell waits for: what it prints, and why it has not begun."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .display import Place
+from .voice import Voice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nbfn.observe import CallView
+    from nbfn.wire.messages import Emission, Output, Progress
+
+    from .progress import NotebookObserver
+
+#: Seconds that a call waits until its cell says for what.
+PATIENCE = 2.0
+
+
+class PrintSink:
+    """Shows what one call prints under the cell that made it, and what it waits for when that is long.
+
+    Args:
+        call: The call.
+        place: Where it is shown.
+        notebook: Looks after it while it waits.
+    """
+
+    def __init__(self, call: CallView, place: Place, notebook: NotebookObserver) -> None:
+        self._name = call.function
+        self._place = place
+        self._notebook = notebook
+        self._voice = Voice(place)
+        self._why = self._said = ""
+        self._since: float | None = None  # when it began to wait
+
+    def emission(self, e: Emission) -> None:
+        """Show it."""
+        self._wait_for("")
+        self._voice.emission(e)
+
+    def progress(self, p: Progress) -> None:
+        """Take whether it waits, and for what."""
+        self._wait_for("" if p.running else p.waiting_for)
+
+    def outputs(
+        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
+    ) -> None:
+        """Nothing: its end is told by `finished`."""
+
+    def connected(self, up: bool) -> None:
+        """Take that the hub was lost, or is back."""
+        self._wait_for("" if up else "waits for the hub, which does not answer now")
+
+    def failed(self, index: int, error: BaseException) -> None:
+        """See `CallSink.failed`; the error itself reaches the caller."""
+
+    def finished(self, status: str, error: BaseException | None) -> None:
+        """Show the rest of a line; the caller gets the error."""
+        self._wait_for("")
+        self._voice.end()
+
+    def _wait_for(self, why: str) -> None:
+        self._why = why
+        if not why:
+            self._since = None
+        elif self._since is None:
+            self._since = self._notebook.now()
+            self._notebook.look_after(self)
+
+    # --- as the notebook's ticker sees it ---
+
+    @property
+    def ended(self) -> bool:
+        """Whether it waits for nothing, or is over."""
+        return self._since is None
+
+    def show(self, now: float) -> None:
+        """Say for what it waits, once it has waited long enough; each reason once."""
+        why, since = self._why, self._since
+        if why and why != self._said and since is not None and now - since >= PATIENCE:
+            self._said = why
+            self._place.write("stderr", f"○ {self._name}: {why}\n")
