@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from nbfn.failures import size_of
 from nbfn.kept import Kept
 from nbfn.session import settle
 from nbfn.stream import Stream
-from nbfn.sync import wait
+from nbfn.sync import run, wait
+from nbfn.wire.messages import Output
 
 T = TypeVar("T")
 
+#: Seconds between two looks whether a full disk has room again.
+LOOK_AGAIN = 1.0
 #: Results that a reader is given at once.
 PAGE = 128
 
@@ -85,6 +91,57 @@ class Gathered(Generic[T]):
                     self._news = Future()
                 news = self._news
             await wait(news)
+
+
+class Gatherable(Protocol):
+    """What is collected, as far as that matters here."""
+
+    #: Why no results are taken now; "" where they are.
+    stuck: str
+    #: Is resolved when it has ended.
+    over: Future[None]
+
+    def abandon(self) -> None:
+        """Give up."""
+
+
+def gather(
+    gathered: Gathered[T],
+    due: Callable[[], Coroutine[Any, Any, tuple[list[T], int]]],
+    call: Gatherable,
+) -> None:
+    """Collect results until there are no more.
+
+    Args:
+        gathered: Where they go.
+        due: Returns the next ones and the size of their pickles; raises StopAsyncIteration at the end.
+        call: What they are of.
+    """
+    try:
+        while True:
+            gathered.add(*run(due()))
+            if not gathered.settle():
+                run(_await_disk(gathered, call))
+    except StopAsyncIteration:
+        gathered.end()
+    except BaseException as error:  # noqa: BLE001 - for whoever reads the results
+        gathered.end(error)
+        call.abandon()
+
+
+async def _await_disk(gathered: Gathered[Any], call: Gatherable) -> None:
+    """Take no results, and so have no more inputs sent, until they can be kept or the call has ended."""
+    call.stuck = "no room on the disk for its results: iterate over them, or free some"
+    while not call.over.done() and not gathered.settle():
+        with contextlib.suppress(TimeoutError):
+            await wait(call.over, LOOK_AGAIN)
+    call.stuck = ""
+
+
+def mean_weight(outputs: Sequence[Output]) -> float:
+    """Return the mean bytes of the pickles of outcomes."""
+    weights = [size_of(o.payload) for o in outputs if o.payload is not None]
+    return sum(weights) / max(1, len(outputs))
 
 
 class Reader(Stream[Any]):

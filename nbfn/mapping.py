@@ -7,7 +7,6 @@ only so far.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import threading
 import weakref
@@ -18,14 +17,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from nbfn import backtrace, exception, interrupt
-from nbfn.failures import Failures, size_of
-from nbfn.gathered import Gathered, Reader
+from nbfn.failures import Failures
+from nbfn.gathered import Gathered, Reader, gather, mean_weight
 from nbfn.inputs import Inputs
 from nbfn.mapcall import LiveFunction, MapCall, Repeated
 from nbfn.opencall import guarded
 from nbfn.outcome import result_of, value_of
 from nbfn.stream import Stream
-from nbfn.sync import blocking, callers_loop, run, wait
+from nbfn.sync import blocking, callers_loop, run
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import Output
@@ -34,8 +33,6 @@ T = TypeVar("T")
 
 #: Results handed to the consumer at once; what it took is counted batch by batch.
 HAND_OUT = 128
-#: Seconds between two looks whether a full disk has room again.
-LOOK_AGAIN = 1.0
 
 _SUCCESS = int(InputStatus.SUCCESS)
 
@@ -244,31 +241,15 @@ class MapResult(Stream[T]):
         around = contextvars.copy_context()  # the caller's cell is where it shows what it does
         threading.Thread(
             target=around.run,
-            args=(self._gather, self._gathered, call),
+            args=(gather, self._gathered, self._due_and_weighed, call),
             name="nbfn-map-results",
             daemon=True,
         ).start()
 
-    def _gather(self, gathered: Gathered[T], call: MapCall) -> None:
-        try:
-            while True:
-                batch = run(self._due())
-                gathered.add(batch, int(len(batch) * self._size))
-                if not gathered.settle():
-                    run(self._await_disk(gathered, call))
-        except StopAsyncIteration:
-            gathered.end()
-        except BaseException as error:  # noqa: BLE001 - for whoever reads the results
-            gathered.end(error)
-            call.abandon()
-
-    async def _await_disk(self, gathered: Gathered[T], call: MapCall) -> None:
-        """Take no results, and so have no more inputs sent, until they can be kept or the call has ended."""
-        call.stuck = "no room on the disk for its results: iterate over them, or free some"
-        while not call.over.done() and not gathered.settle():
-            with contextlib.suppress(TimeoutError):
-                await wait(call.over, LOOK_AGAIN)
-        call.stuck = ""
+    async def _due_and_weighed(self) -> tuple[list[T], int]:
+        __tracebackhide__ = True
+        batch = await self._due()
+        return batch, int(len(batch) * self._size)
 
     def detach(self) -> None:
         """End the loop over this, on whatever thread it is, with `Detached`; the call goes on in the background.
@@ -365,12 +346,6 @@ class MapResult(Stream[T]):
             state = "all there" if self._gathered.ended else "on their way"
             return f"<results of Function.{self._way}, {len(self._gathered):,} of them, {state}>"
         return f"<results of Function.{self._way}, single use: iterate over them>"
-
-
-def mean_weight(outputs: Sequence[Output]) -> float:
-    """Return the mean bytes of the pickles of outcomes."""
-    weights = [size_of(o.payload) for o in outputs if o.payload is not None]
-    return sum(weights) / max(1, len(outputs))
 
 
 async def each(results: MapResult[Any]) -> None:
