@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from nbfn.marks import METHODS, Partial
-from nbfn.parameters import declared
+from nbfn.parameters import declared, decoded
 
 
 def marked(cls: type) -> dict[str, Partial[..., Any, Any]]:
@@ -32,12 +32,28 @@ def methods(cls: type) -> dict[str, Partial[..., Any, Any]]:
 
 def made(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: Any) -> Any:
     """Make an object: of its parameters' values, if its class has any, else by its own constructor."""
+    __tracebackhide__ = True
     if values is None:
         return cls(*args, **kwargs)
     thing: Any = cls.__new__(cls)  # type: ignore[call-overload]
     for name, value in values.items():
         setattr(thing, name, value)
     return thing
+
+
+def remade(cls: type, supplied: bytes | None, load: Callable[[], tuple[Any, Any]]) -> Any:
+    """Make the object that a handle stands for, of what the handle was made with.
+
+    Args:
+        cls: The user's class.
+        supplied: The values of its parameters on their way, if it has any and some were given.
+        load: Gives the arguments of its own constructor, where it has no parameters.
+    """
+    __tracebackhide__ = True
+    if has_parameters(cls):
+        return made(cls, decoded(supplied) if supplied is not None else {}, (), {})
+    args, kwargs = load()
+    return made(cls, None, args, kwargs)
 
 
 def give_methods(thing: object, make: Callable[[str], Any]) -> None:
@@ -99,5 +115,6 @@ def is_async(hook: Callable[[], Any]) -> bool:
 
 def call(hook: Callable[[], Any], wait: Callable[[Awaitable[Any]], Any]) -> None:
     """Call a hook; ``wait`` runs what it returns when that is to be awaited."""
+    __tracebackhide__ = True
     if inspect.isawaitable(came := hook()):
         wait(came)

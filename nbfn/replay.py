@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbfn import exception, remembered
+from nbfn import exception, lifecycle, remembered
 from nbfn.client import Client
+from nbfn.cls import Cls
 from nbfn.wire import messages
-from nbfn.wire.messages import Definition, Payload
+from nbfn.wire.messages import Definition, Method, Payload
+
+#: What is called, and what is called before: the enter hooks of an object.
+Ready = tuple[Callable[..., Any], Sequence[Callable[[], Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +24,20 @@ class Replay:
     """One input, ready to be run here.
 
     Attributes:
-        name: The Function's name.
+        name: The Function's name; of a method with its class's.
         version: The version of it that failed.
-        function: Its code.
-        args: What it was called with.
+        make: Returns its code; of a method, of an object that it makes as a worker would.
+        args: What it was called with; of a batched one, as a batch of one.
         kwargs: See there.
+        batched: Whether the body takes, and returns, lists.
     """
 
     name: str
     version: int
-    function: Callable[..., Any]
+    make: Callable[[], Ready]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    batched: bool = False
 
 
 async def replayable(client: Client, call: str, index: int = 0) -> Replay:
@@ -43,30 +50,63 @@ async def replayable(client: Client, call: str, index: int = 0) -> Replay:
 
     Raises:
         NotFoundError: If its arguments, or the code, are not there any more.
-        InvalidError: If it was a call of a method, whose object is on its worker.
         DeserializationError: If it cannot be rebuilt in this process.
     """
     __tracebackhide__ = True
-    function, version, payload = await _input(client, call, index)
+    found = await _input(client, call, index)
     told: messages.DefinitionTold = await client.request(
-        lambda number: messages.GetDefinition(number, function, version)
+        lambda number: messages.GetDefinition(number, found.function, found.version)
     )
     definition = told.definition
-    if definition.kind == "cls":
-        raise exception.InvalidError(
-            f"{call} called a method of {definition.name!r}, whose object was on its worker. "
-            "Make one here and call the method on it with .local(...)."
-        )
     _show_lines(definition)
     raw = client.carrier.load(definition.payload)
-    args, kwargs = client.carrier.load(payload)
-    return Replay(definition.name, version, raw, args, kwargs)
+    args, kwargs = client.carrier.load(found.payload)
+    name, batching = definition.name, definition.batching
+    make: Callable[[], Ready] = lambda: (raw, ())  # noqa: E731 - the other one is long
+    if definition.kind == "cls":
+        name = f"{name}.{found.method}"
+        batching = _method(definition, found.method).batching
+        make = functools.partial(_of_object, client, definition, raw, found)
+    if batched := batching.max_batch_size is not None:
+        args, kwargs = tuple([a] for a in args), {key: [a] for key, a in kwargs.items()}
+    return Replay(name, found.version, make, args, kwargs, batched)
 
 
-async def _input(client: Client, call: str, index: int) -> tuple[str, int, Payload]:
+def _method(definition: Definition, name: str) -> Method:
+    for method in definition.methods:
+        if method.name == name:
+            return method
+    raise exception.NotFoundError(f"Class {definition.name!r} has no method {name!r}.")
+
+
+def _of_object(client: Client, definition: Definition, cls: Any, found: _Found) -> Ready:
+    """Make an object like that of the worker; its enter hooks are still to be run."""
+    __tracebackhide__ = True
+    given, load = definition.arguments, client.carrier.load
+    thing = lifecycle.remade(
+        cls,
+        given.data if given is not None else None,
+        lambda: load(given) if given is not None else ((), {}),
+    )
+    of_worker = functools.partial(
+        Cls._method_of_worker, found.function, found.version, definition.name
+    )
+    lifecycle.give_methods(thing, of_worker)
+    return lifecycle.methods(cls)[found.method].raw.__get__(thing), lifecycle.enter_hooks(thing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    function: str
+    version: int
+    method: str
+    payload: Payload
+
+
+async def _input(client: Client, call: str, index: int) -> _Found:
     __tracebackhide__ = True
     if (mine := remembered.find(call, index)) is not None:
-        return mine.function.id, mine.version, mine.payload
+        return _Found(mine.function.id, mine.version, mine.function.method, mine.payload)
     try:
         told: messages.InputTold = await client.request(
             lambda number: messages.GetInput(number, call, index)
@@ -80,7 +120,7 @@ async def _input(client: Client, call: str, index: int) -> tuple[str, int, Paylo
         raise exception.NotFoundError(
             f"The arguments of {call}[{index}] are not kept: only those of inputs that failed are."
         )
-    return told.function, told.version, told.payload
+    return _Found(told.function, told.version, told.method, told.payload)
 
 
 def _show_lines(definition: Definition) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import nbfn
 from nbfn import lifecycle
 from nbfn.exception import DeserializationError
-from nbfn.parameters import decoded
 from nbfn.wire.failure import format_exception
 from nbfn.wire.messages import Bind, Definition, Endpoint
 from nbfn.wire.payload import Carrier
@@ -138,10 +137,11 @@ def _made(carrier: Carrier, definition: Definition, cls: Any) -> Any:
     if not isinstance(cls, type):
         raise DeserializationError(f"{definition.name!r} is not a class: {cls!r}.")
     given = definition.arguments
-    if lifecycle.has_parameters(cls):
-        return lifecycle.made(cls, decoded(given.data) if given is not None else {}, (), {})
-    args, kwargs = carrier.load(given) if given is not None else ((), {})
-    return lifecycle.made(cls, None, args, kwargs)
+    return lifecycle.remade(
+        cls,
+        given.data if given is not None else None,
+        lambda: carrier.load(given) if given is not None else ((), {}),
+    )
 
 
 def _method_here(function: str, version: int, name: str, method: str) -> Any:

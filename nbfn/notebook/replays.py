@@ -6,24 +6,50 @@ import asyncio
 import inspect
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 
+from nbfn import lifecycle
 from nbfn.replay import Replay
 
 from .spawned import shown
 
 
 def run(replay: Replay) -> Any:
-    """Run it here and return what it returns; of a generator, its items."""
+    """Run it here and return what it returns; of a generator, its items.
+
+    Of a method, the enter hooks of its object run first, on the same loop where both are async.
+    """
     __tracebackhide__ = True
-    returned = replay.function(*replay.args, **replay.kwargs)
-    if inspect.isasyncgen(returned):
-        return _apart(_items(returned))
-    if inspect.iscoroutine(returned):
-        return _apart(returned)
-    return list(returned) if inspect.isgenerator(returned) else returned
+    function, hooks = replay.make()
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        value = _apart(_entered(function, hooks, replay))
+    else:
+        for hook in hooks:
+            lifecycle.call(hook, lambda came: _apart(_awaited(came)))
+        value = function(*replay.args, **replay.kwargs)
+        if inspect.isasyncgen(value) or inspect.isawaitable(value):
+            value = _apart(_items(value) if inspect.isasyncgen(value) else _awaited(value))
+    value = list(value) if inspect.isgenerator(value) else value
+    return value[0] if replay.batched else value
+
+
+async def _entered(
+    function: Callable[..., Any], hooks: Sequence[Callable[[], Any]], replay: Replay
+) -> Any:
+    __tracebackhide__ = True
+    for hook in hooks:
+        if inspect.isawaitable(came := hook()):
+            await came
+    value = function(*replay.args, **replay.kwargs)
+    return await (_items(value) if inspect.isasyncgen(value) else value)
+
+
+async def _awaited(value: Any) -> Any:
+    __tracebackhide__ = True
+    return await value
 
 
 async def _items(items: Any) -> list[Any]:

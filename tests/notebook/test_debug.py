@@ -151,3 +151,81 @@ def test_replay_runs_coroutines_and_generators_as_well(one_kernel: Run) -> None:
     assert "ZeroDivisionError" in first.error
     assert "1 / x" in first.error
     assert "ZeroDivisionError" in second.error
+
+
+SCALE = """%%remote --quiet --app debug
+import nbfn
+class Scale:
+    by: int = nbfn.parameter(default=1)
+
+    @nbfn.enter()
+    def load(self):
+        self.table = {1: 1.0}
+
+    @nbfn.enter()
+    async def load_more(self):
+        self.table[2] = 0.5
+
+    @nbfn.method()
+    def look_up(self, x):
+        missing = self.by * x
+        return self.table[missing]  # the line of the method
+
+    @nbfn.method()
+    async def look_up_later(self, x):
+        return self.table[self.by * x]
+"""
+FAILING = """import re
+def failing(action):
+    try: action()
+    except KeyError as e: return re.search(r'fc-[0-9A-Za-z]{22}', e.__notes__[-1])[0]
+"""
+
+
+def test_replay_of_a_method_makes_the_object_here_and_enters_it(kernel: Kernel) -> None:
+    kernel.execute(SCALE)
+    kernel.execute(FAILING)
+    kernel.execute("call = failing(lambda: Scale(by=3).look_up.remote(7))")
+    said = kernel.debug(
+        "get_ipython().run_line_magic('fn', f'replay {call}')",
+        "p 'missing', missing, self.by, sorted(self.table)",
+        "q",
+    )
+    assert "('missing', 21, 3, [1, 2])" in said
+    assert "# the line of the method" in said
+
+
+def test_replay_of_methods_spawned_or_async_or_with_a_constructor(one_kernel: Run) -> None:
+    *_, later, spawned, built, fresh = one_kernel(
+        SCALE,
+        FAILING,
+        """%%remote --quiet --app debug
+class Built:
+    def __init__(self, path): self.path = path
+    @nbfn.method()
+    def size(self): return len(open(self.path).read())
+""",
+        "get_ipython().run_line_magic('fn', f'replay --run {failing(lambda: Scale(by=5).look_up_later.remote(1))}')",
+        "call = Scale(by=4).look_up.spawn(2)\ntry: call.get()\nexcept KeyError: pass\n%fn replay --run call",
+        "call = Built('/nowhere').size.spawn()\ntry: call.get()\nexcept OSError: pass\n%fn replay --run call",
+        "open('there', 'w').write('here')\n"
+        "call = Built('elsewhere').size.spawn()\ntry: call.get()\nexcept OSError: pass\n"
+        "import os; os.rename('there', 'elsewhere')\n%fn replay --run call",
+    )
+    for cell, said in ((later, "KeyError: 5"), (spawned, "KeyError: 8"), (built, "/nowhere")):
+        assert said in cell.error
+        assert "nbfn/" not in cell.error
+    assert fresh.result == "4"
+
+
+def test_replay_of_a_batched_function_is_a_batch_of_one(one_kernel: Run) -> None:
+    *_, replayed = one_kernel(
+        """%%remote --quiet --app debug
+@nbfn.batched(max_batch_size=4, wait_ms=10)
+def halves(xs):
+    return [10 // x for x in xs]
+""",
+        "call = halves.spawn(0)\ntry: call.get()\nexcept ZeroDivisionError: pass\n%fn replay --run call",
+    )
+    assert "ZeroDivisionError" in replayed.error
+    assert "[10 // x for x in xs]" in replayed.error
