@@ -57,6 +57,8 @@ _loading = threading.local()
 _imported: dict[str, tuple[Any, bytes]] = {}
 #: Module name -> a hash of it with all it imports, and it itself as it was loaded then.
 _loaded: dict[str, tuple[bytes, types.ModuleType]] = {}
+#: Module name -> what another stood for once, by its id: its name, it itself, and the module's spec then.
+_former: dict[str, dict[int, tuple[str, Any, Any]]] = {}
 
 
 def latest(sources: Mapping[str, Source]) -> Edition:
@@ -69,16 +71,19 @@ def latest(sources: Mapping[str, Source]) -> Edition:
         return NONE  # a module that is being loaded calls a Function
     with _lock:
         stale = _stale(sources)
-        if not stale:
-            return NONE
-        modules = _load(sources, stale)
+        modules = _load(sources, stale) if stale else {}
         pairs = [
-            (old, new)
-            for name, module in modules.items()
+            pair
+            for name in sources.keys() | modules.keys()
             if (mine := sys.modules.get(name)) is not None
-            for old, new in _pairs(mine, module)
+            for pair in _pairs(mine, modules.get(name, mine))
         ]
-        _settle(pairs)
+        if not pairs:
+            return NONE
+        with carrying(local_modules()):
+            for name, module in modules.items():
+                if (mine := sys.modules.get(name)) is not None:
+                    _settle(mine, module)
     return Edition(modules, {id(old): new for old, new in pairs}, [old for old, _ in pairs])
 
 
@@ -277,19 +282,35 @@ def warn(name: str, version: int, why: Unloadable) -> None:
 # --- what stands for what ------------------------------------------------------------------------
 
 
-def _pairs(old: types.ModuleType, new: types.ModuleType) -> Iterator[tuple[Any, Any]]:
-    yield old, new
-    for name, thing in list(vars(old).items()):
-        twin = vars(new).get(name)
-        if not isinstance(thing, types.FunctionType | type | _Cached) or twin is None:
-            continue
-        if getattr(thing, "__module__", None) == old.__name__ and twin is not thing:
-            yield thing, twin
+def _pairs(mine: types.ModuleType, latest: types.ModuleType) -> Iterator[tuple[Any, Any]]:
+    """Yield what this process has of a module, also from before a reload, each with what it is now.
+
+    Args:
+        mine: The module.
+        latest: The same, if its file changed another.
+    """
+    former = _former.setdefault(mine.__name__, {})
+    if latest is not mine:
+        yield mine, latest
+        for name, thing in list(vars(mine).items()):
+            if getattr(thing, "__module__", None) == mine.__name__ and _is_code(thing):
+                former[id(thing)] = name, thing, mine.__spec__
+    for name, thing, spec in list(former.values()):
+        # What is not from before a reload is what it is as long as the file does not change.
+        now = vars(latest).get(name) if latest is not mine or spec is not mine.__spec__ else thing
+        if now is not thing and _is_code(now) and now.__module__ == mine.__name__:
+            yield thing, now
 
 
-def _settle(pairs: list[tuple[Any, Any]]) -> None:
+def _is_code(thing: Any) -> bool:
+    return isinstance(thing, types.FunctionType | type | _Cached)
+
+
+def _settle(mine: types.ModuleType, latest: types.ModuleType) -> None:
     """Have objects of new classes that come back be of the classes that this process has."""
-    with carrying(local_modules()):
-        for old, new in pairs:
-            if isinstance(old, type) and isinstance(new, type):
-                identity.settle(new, home=old)
+    for name, kind in list(vars(latest).items()):
+        home = vars(mine).get(name)
+        if not (isinstance(kind, type) and isinstance(home, type)) or kind is home:
+            continue
+        if kind.__module__ == home.__module__ == mine.__name__:
+            identity.settle(kind, home=home)

@@ -11,8 +11,8 @@ from pathlib import Path
 #: When it was written, how large it is, and which file it is: an editor may put another in its place.
 Stamp = tuple[int, int, int]
 
-#: A look at the files is followed by a pause of so many times what it took.
-PAUSE = 20
+#: So many files are looked at before each call, about a microsecond each; more of them once in so many seconds.
+FEW, PAUSE = 32, 0.01
 
 #: Path -> the stamp at the last look, and a hash of the content.
 _known: dict[str, tuple[Stamp, bytes]] = {}
@@ -33,8 +33,6 @@ def digest(path: str) -> bytes:
 
 class Watch:
     """Tells when a file has other content than at the last `settle`.
-
-    To ask costs about a microsecond a file; where it costs more, it is done more seldom.
 
     Args:
         paths: The files.
@@ -58,18 +56,18 @@ class Watch:
 
     def changed(self) -> bool:
         """Return whether a file was found changed."""
-        began = time.perf_counter()
-        if began < self._next:
-            return False
-        for path, (stamp, content) in self._seen.items():
-            now = _stamp(path)
-            if now == stamp or now is None:
+        if len(self._seen) > FEW:
+            if (now := time.monotonic()) < self._next:
+                return False
+            self._next = now + PAUSE
+        for path, (stamp, content) in list(self._seen.items()):  # others may add to it
+            found = _stamp(path)
+            if found == stamp or found is None:
                 continue
             if digest(path) != content:
+                self._next = 0.0
                 return True
-            self._seen[path] = now, content  # it was only touched
-        ended = time.perf_counter()
-        self._next = ended + PAUSE * (ended - began)
+            self._seen[path] = found, content  # it was only touched
         return False
 
     def settle(self) -> None:

@@ -36,7 +36,11 @@ def settle(kind: type, home: type | None = None) -> None:
     """
     by_class = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
     by_id = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
-    if by_class is None or by_id is None or kind in by_class:
+    if by_class is None or by_id is None:
+        return
+    if kind in by_class:
+        if home is not None:
+            by_id[by_class[kind]] = home
         return
     with contextlib.suppress(Unknown, RecursionError):
         name = digest(kind)

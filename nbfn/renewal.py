@@ -105,7 +105,7 @@ def code_of(written: Writing, brought: Brought, settled: Edition | None = None) 
     )
     latest = edition.latest(by_value) if settled is None else settled
     raw, describe = written.raw, written.describe
-    if latest.modules:
+    if latest.instead:
         _adopt(latest)
         if (twin := written.twin) is not None and twin.module in latest.modules.values():
             raw, describe = twin.raw, twin.describe

@@ -70,6 +70,21 @@ def test_the_next_call_runs_what_the_file_says(write: Write) -> None:
     assert by_module.remote(1) == 2  # as it was imported
 
 
+def test_a_reload_does_not_bring_back_what_was_taken_from_the_file_before(write: Write) -> None:
+    write(beside="def step(x): return x + 1\nclass Point:\n    def far(self): return 1\n")
+    (f,) = program(
+        "from beside import step, Point\ndef f(x): return step(x), Point().far(), Point()\n", "f"
+    )
+    f.hydrate()
+    write(beside="def step(x): return x + 100\nclass Point:\n    def far(self): return 2\n")
+    assert f.remote(1)[:2] == (101, 2)
+    beside: Any = importlib.reload(sys.modules["beside"])
+    assert f.remote(1)[:2] == (101, 2)
+    again = app.function(name="after-a-reload")(f.get_raw_f())
+    added, far, point = again.remote(1)
+    assert (added, far, type(point)) == (101, 2, beside.Point)
+
+
 def test_what_does_not_change_makes_no_version(write: Write, tmp_path: Path) -> None:
     write(beside="def step(x): return x + 1\n", other="X = 1\n")
     (f,) = program("import beside, other\ndef f(x): return beside.step(x)\n", "f")

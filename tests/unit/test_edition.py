@@ -27,15 +27,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in new:
         edition._imported.pop(name, None)
         edition._loaded.pop(name, None)
+        edition._former.pop(name, None)
 
 
 def latest(*names: str) -> edition.Edition:
     return edition.latest(imports.reached(names))
-
-
-def changed(watch: files.Watch) -> bool:
-    watch._next = 0.0  # as if the pause after the last look were over
-    return watch.changed()
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -46,12 +42,12 @@ def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
     file.write_text("1")
     watch = files.Watch([str(file)])
     os.utime(file, (1, 1))
-    assert not changed(watch)
+    assert not watch.changed()
     file.write_text("2")
-    assert changed(watch)
-    assert changed(watch)  # until that is settled
+    assert watch.changed()
+    assert watch.changed()  # until that is settled
     watch.settle()
-    assert not changed(watch)
+    assert not watch.changed()
 
 
 def test_an_editor_may_put_another_file_in_its_place(tmp_path: Path) -> None:
@@ -59,24 +55,27 @@ def test_an_editor_may_put_another_file_in_its_place(tmp_path: Path) -> None:
     file.write_text("1")
     watch = files.Watch([str(file)])
     file.unlink()
-    assert not changed(watch)  # it is being saved
+    assert not watch.changed()  # it is being saved
     (tmp_path / "b.py").write_text("2")
     os.utime(tmp_path / "b.py", ns=(0, 0))
     (tmp_path / "b.py").rename(file)
-    assert changed(watch)
+    assert watch.changed()
 
 
-def test_looks_that_take_long_are_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "a.py"
-    file.write_text("1")
-    watch = files.Watch([str(file)])
-    clock = iter([10.0, 10.5, 11.0, 20.4, 20.6])  # began, ended; asked; asked
-    monkeypatch.setattr(files.time, "perf_counter", lambda: next(clock))
-    assert not watch.changed()  # half a second: no look for the next ten
-    file.write_text("2")
+def test_many_files_are_looked_at_once_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.py" for number in range(files.FEW + 1)]
+    for path in paths:
+        path.write_text("1")
+    watch = files.Watch(map(str, paths))
+    clock = iter([10.0, 10.0 + files.PAUSE / 2, 10.0 + files.PAUSE, 10.0 + files.PAUSE])
+    monkeypatch.setattr(files.time, "monotonic", lambda: next(clock))
     assert not watch.changed()
+    paths[-1].write_text("2")
     assert not watch.changed()
     assert watch.changed()
+    assert watch.changed()  # until that is settled
 
 
 # --- imports -------------------------------------------------------------------------------------
@@ -139,11 +138,14 @@ def test_the_same_content_is_loaded_once(folder: Path) -> None:
 
 def test_a_reload_ends_it_and_leaves_what_the_file_no_longer_has(folder: Path) -> None:
     (folder / "one.py").write_text("def f(): return 1\ndef g(): return 1\n")
-    one = importlib.import_module("one")
+    one: Any = importlib.import_module("one")
+    f, g = one.f, one.g
     (folder / "one.py").write_text("def f(): return 2\n")
     assert latest("one").modules
     importlib.reload(one)
-    assert latest("one") is edition.NONE
+    found = latest("one")
+    assert (found.modules, found.instead) == ({}, {id(f): one.f})  # who holds the old one
+    assert one.g is g
 
 
 def test_importers_are_loaded_anew_and_others_are_not(folder: Path) -> None:
