@@ -89,3 +89,19 @@ def test_a_handle_from_another_kernel_shows_the_same(run: Run) -> None:
 def test_an_unknown_call_says_so(one_kernel: Run) -> None:
     (shown,) = one_kernel("import nbfn\nnbfn.FunctionCall.from_id('fc-' + 'A' * 22)")
     assert "No call has the id" in shown.shown[-1]["text/plain"]
+
+
+def test_a_handle_is_awaited_has_a_time_limit_and_can_be_pickled(one_kernel: Run) -> None:
+    *_, late, awaited, copied = one_kernel(
+        CELL,
+        "%%remote --quiet --app handles\nimport os, time\ndef until(path):\n"
+        "    while not os.path.exists(path): time.sleep(0.01)\n    return 'ready'",
+        "import os, pickle, tempfile\ngate = os.path.join(tempfile.mkdtemp(), 'gate')\n"
+        "call = until.spawn(gate)\n"
+        "try: call.get(timeout=0.1)\nexcept TimeoutError: print('not yet')",
+        "open(gate, 'w').close()\nawait call",
+        "again = pickle.loads(pickle.dumps(call))\nagain.object_id == call.object_id, again.get()",
+    )
+    assert late.text == "not yet\n"
+    assert awaited.result == "'ready'"
+    assert copied.result == "(True, 'ready')"

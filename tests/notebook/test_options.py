@@ -195,3 +195,19 @@ def test_options_values_and_names_complete(one_kernel: Run) -> None:
     assert more.result == "['--no-run']"
     assert nbfn_too.result == "['--dry-run']"
     assert "'abs'" in below.result
+
+
+def test_what_stands_above_a_def_is_made_once_in_each_worker(one_kernel: Run) -> None:
+    _, seen, here = one_kernel(
+        "%%remote --quiet --app prelude --max 1\n"
+        "import os\n"
+        "SEEN = []\n"
+        "def see(x):\n"
+        "    SEEN.append(x)\n"
+        "    return len(SEEN), os.getpid()",
+        "first, second = see.remote('a'), see.remote('b')\n"
+        "first[0], second[0], first[1] == second[1]",
+        "SEEN, first[1] != os.getpid()",
+    )
+    assert seen.result == "(1, 2, True)"
+    assert here.result == "([], True)"

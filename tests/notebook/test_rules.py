@@ -14,15 +14,7 @@ NONE = "not yet"
 #: Characters by which a rule is known below.
 HEAD = 60
 #: The rules that have none.
-OPEN: list[str] = [
-    "NAME renames one `def`",
-    "Imports and constants above a def run once in each worker",
-    "`%%nbfn` is the same magic",
-    "`--env` registers in an environment",
-    "`--cpu --memory --gpu --warm --max --buffer --idle --concurr",
-    "Variables in the line are not expanded",
-    "A module beside the notebook counts as code: when its file c",
-]
+OPEN: list[str] = []
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
