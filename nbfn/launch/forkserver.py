@@ -32,8 +32,6 @@ from nbfn.launch import processes
 ENTRY = "nbfn_kernel.worker"
 #: Seconds between looks for a hub once the control channel is closed.
 LOOK = 0.5
-#: Seconds that workers have, over their own `hub_grace`, to end by themselves.
-PATIENCE = 5.0
 #: Seconds between looks at the memory of workers that have a limit.
 WATCH = 0.1
 
@@ -75,13 +73,13 @@ class ForkServer:
     Args:
         control: Connected to the launcher.
         places: Of the hub.
-        hub_grace: Seconds that workers wait for a lost hub.
+        settings: Workers wait `hub_grace` for a lost hub and have `kill_grace` more to end by themselves.
     """
 
-    def __init__(self, control: socket.socket, places: Places, hub_grace: float) -> None:
+    def __init__(self, control: socket.socket, places: Places, settings: Settings) -> None:
         self._control: socket.socket | None = control
         self._places = places
-        self._patience = hub_grace + PATIENCE
+        self._patience = settings.hub_grace + settings.kill_grace
         self._children: dict[int, _Child] = {}
         self._input = b""
         self._unheard_since = 0.0
@@ -322,7 +320,7 @@ def main(descriptor: int) -> None:
     processes.set_name(processes.FORK_SERVER)
     processes.take_orphans()
     importlib.import_module(ENTRY).preload()
-    server = ForkServer(control, Places.of(), Settings.load().hub_grace)
+    server = ForkServer(control, Places.of(), Settings.load())
     del control
     gc.collect()
     gc.freeze()

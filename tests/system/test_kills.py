@@ -112,8 +112,9 @@ def stubborn(journal: Path) -> None:
 
 
 def test_a_cancel_holds_though_the_hub_is_killed_before_the_input_has_ended(
-    home: Path, tmp_path: Path
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("NBFN_KILL_GRACE", "1")
     journal = tmp_path / "journal"
     call = stubborn.spawn(journal)
     wait_until(lambda: lines(journal))

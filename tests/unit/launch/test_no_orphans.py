@@ -137,6 +137,7 @@ def hub_process(
         "NBFN_HOME": str(home),
         "XDG_RUNTIME_DIR": str(home / "run"),
         "NBFN_HUB_GRACE": "1",
+        "NBFN_KILL_GRACE": "2",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     (home / "run").mkdir(mode=0o700, exist_ok=True)
