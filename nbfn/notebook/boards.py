@@ -79,10 +79,7 @@ class WidgetBoard:
             self._widget.show(tally, now, at_once=True)
         self._publish(tally, now, update=True)
         if widget is not None and self._widget is None:
-            # Not at once: a page that has only just heard of it would fail to make it.
-            later = threading.Timer(CLOSE_AFTER, self._place.run, (_close, widget))
-            later.daemon = True
-            later.start()
+            close_later(widget, self._place)
 
     def _keeps(self, tally: Tally) -> bool:
         return self._retries and bool(tally.failed) and SAVED_STATIC in os.environ
@@ -90,9 +87,19 @@ class WidgetBoard:
     amend = end
 
 
-def _close(widget: Any) -> None:
-    widget.layout.close()
-    widget.close()
+def close_later(widget: Any, place: Place) -> None:
+    """Close a widget that is no longer shown.
+
+    Not at once: a page that has only just heard of it would fail to make it.
+    """
+
+    def close() -> None:
+        widget.layout.close()
+        widget.close()
+
+    later = threading.Timer(CLOSE_AFTER, place.run, (close,))
+    later.daemon = True
+    later.start()
 
 
 class StaticBoard:

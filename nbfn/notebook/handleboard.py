@@ -13,7 +13,7 @@ from typing import Any
 from nbfn.call import FunctionCall
 from nbfn.exception import Error
 
-from .boards import LIVE
+from .boards import LIVE, close_later
 from .display import Place
 from .spawned import Spawned, html, line, shown, told
 
@@ -110,8 +110,7 @@ class Board:
         widget, self._widget = self._widget, None
         self._publish(self._place, update=True)
         if widget is not None:
-            self._place.run(widget.layout.close)
-            self._place.run(widget.close)
+            close_later(widget, self._place)
 
     def reopen(self) -> None:
         """Live again in its place: the call goes on."""
