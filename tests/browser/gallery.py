@@ -48,6 +48,12 @@ class RecordedCall(mapcall.MapCall):
         self.results = lambda: None
         self.repeats = False
         self.failures = failures.Failures(None)  # type: ignore[arg-type]
+        self.why = ""
+
+    @property
+    def held(self) -> str:
+        """See `MapCall.held`."""
+        return self.why
 
 
 class Map:
@@ -137,6 +143,14 @@ def stalled() -> Map:
     return Map().stands(1000, waiting_for="no worker offers gpu=1")
 
 
+def held() -> Map:
+    """A map whose loop takes no more results."""
+    made = Map(None).ran(1000)
+    made.stands(0).clock.now += 20
+    made.sink.call.why = "1,000 results wait to be taken"
+    return made
+
+
 def failing() -> Map:
     """A map in which some inputs failed and some run again."""
     return (
@@ -156,6 +170,8 @@ LIVE: dict[str, Callable[[], Map]] = {
     "reading": lambda: Map(None).stands(200, 8).ran(60),
     "failing": failing,
     "stalled": stalled,
+    "held": held,
+    "binned": lambda: Map(40_000).stands(29_000, 8).ran(10_000, failed=3),
 }
 
 
@@ -182,7 +198,7 @@ def reconnecting() -> None:
 
 def ended(name: str) -> None:
     """Show the end of a map: what stays on the page, and what a saved notebook has of it."""
-    made = Map(40_000 if name == "long" else 1000, 72.0).stands(300, 8).printed(3)
+    made = Map(1000, 72.0).stands(300, 8).printed(3)
     if name == "done":
         made.ran(1000).show().end("success")
     elif name == "done with failures":

@@ -88,7 +88,7 @@ for thing in (*functions, Model, Greeter, Model().predict):
 WORDS = {
     "maps": [
         *("○ preparing", "○ queued", "◌ starting workers", "● running", "● running", "● running"),
-        *("○ queued", "◇ detached", "↻ reconnecting"),
+        *("○ queued", "● running", "● running", "◇ detached", "↻ reconnecting"),
     ],
     "ends": [
         "✓ embed.map · 1,000 ok",
