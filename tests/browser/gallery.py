@@ -14,7 +14,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
 from nbfn import failures, mapcall, observe
-from nbfn.notebook import handle, snapshot
+from nbfn.notebook import snapshot
 from nbfn.notebook.display import Place
 from nbfn.notebook.progress import NotebookObserver
 from nbfn.types import InputStatus
@@ -41,8 +41,6 @@ class Clock:
 
 class RecordedCall(mapcall.MapCall):
     """The call of a map whose inputs have failed and could run again."""
-
-    held = ""
 
     def __init__(self) -> None:
         self.results = lambda: None
@@ -219,7 +217,7 @@ def handle_of(name: str) -> None:
     )
     clock.now = 192.0
     HANDLES[name](sink, call)
-    sink.boards.append(handle.Board(sink.spawned, Place(), get_ipython().user_ns, clock))
+    sink.show_at(Place(), get_ipython().user_ns)
 
 
 def _told(sink: Any, call: str, queued: int, running: int = 0, **more: Any) -> None:
@@ -236,18 +234,21 @@ def _runs(sink: Any, call: str, attempt: int = 1) -> None:
 
 def _ends(sink: Any, status: str, result: str = "") -> None:
     sink.finished(status, None)
-    sink.spawned.changed(result=result)
+    sink.spawned.changed(result=result, kept_until=1_800_000_000.0)
+
+
+def _expires(sink: Any, call: str) -> None:
+    about = {"num_inputs": 1, "closed": True, "expired": True, "name": "train", "version": 2}
+    sink.informed(messages.CallInfo(1, call, "fu-1", "spawn", **about), known=False)
 
 
 HANDLES: dict[str, Callable[[Any, str], None]] = {
-    "queued": lambda sink, call: _told(sink, call, 12, waiting_for="max 8 reached"),
+    "queued": lambda sink, call: _told(sink, call, 12, place=12, waiting_for="max 8 reached"),
     "starting": lambda sink, call: _told(sink, call, 1, starting=1),
     "running": lambda sink, call: _runs(sink, call, attempt=2),
     "reconnecting": lambda sink, call: (_runs(sink, call), sink.connected(False))[-1],
     "done": lambda sink, call: _ends(sink, "success", "{'loss': 0.25, 'note': '<b>as it is</b>'}"),
     "failed": lambda sink, call: _ends(sink, "failure", "ValueError: bad shape (8, 4)"),
     "cancelled": lambda sink, call: _ends(sink, "terminated"),
-    "expired": lambda sink, call: _ends(
-        sink, "success", "OutputExpiredError: The result of fc-9qa2 was kept for 24 h."
-    ),
+    "expired": _expires,
 }

@@ -97,14 +97,14 @@ WORDS = {
         *2 * ["■ embed.map · cancelled · 319 ok, 2 failed, 679 not done"],
     ],
     "handles": [
-        "○ train v2 queued 3:12",
+        "○ train v2 queued 3:12 · fc-",
         "◌ train v2 starting workers 3:12",
         "● train v2 running 3:12",
         "↻ train v2 reconnecting 3:12",
         "✓ train v2 · done 3:12",
         "✗ train v2 · failed 3:12",
         "■ train v2 · cancelled 3:12",
-        "✓ train v2 · done 3:12",
+        "○ train v2 · expired",
     ],
     "cards": [
         "embed v1 gallery warm",
