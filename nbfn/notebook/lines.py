@@ -27,10 +27,16 @@ remote = Verbs("%remote")
 
 @remote.verb("connect", arg("url", metavar="URL"))
 def connect(desk: Desk, given: Any) -> None:
-    """Use the hub at URL from now on."""
+    """Use the hub at URL from now on; where there is none, the one that was used before."""
+    before = os.environ.get("NBFN_HUB")
     _leave()
     os.environ["NBFN_HUB"] = given.url
-    hub = desk.overview().hub
+    try:
+        hub = desk.overview().hub
+    except Error:
+        _leave()
+        _choose(before)
+        raise
     print(f"connected to nbfn hub {hub.version} at {given.url}")  # noqa: T201 - the cell's own output
 
 
@@ -38,8 +44,15 @@ def connect(desk: Desk, given: Any) -> None:
 def disconnect(_desk: Desk, _given: Any) -> None:
     """Leave the hub; the next call uses this machine's own."""
     _leave()
-    os.environ.pop("NBFN_HUB", None)
+    _choose(None)
     print("disconnected; the next call uses this machine's own hub")  # noqa: T201 - the cell's own output
+
+
+def _choose(url: str | None) -> None:
+    if url is None:
+        os.environ.pop("NBFN_HUB", None)
+    else:
+        os.environ["NBFN_HUB"] = url
 
 
 def _leave() -> None:

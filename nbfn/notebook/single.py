@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .progress import NotebookObserver
 
 #: Seconds that a call waits until its cell says for what.
-PATIENCE = 2.0
+PATIENCE = 5.0
 
 
 class PrintSink:

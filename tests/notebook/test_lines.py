@@ -53,18 +53,19 @@ def test_remote_shows_the_calls_that_run(with_function: Run, tmp_path: Path) -> 
         "%remote",
         f"open({gate!r}, 'w').close(); call.get()",
     )
-    assert re.search(r"^  ● wait_for spawn · 0/1 · [\d.]+ s · fc-\w{6}$", shown.text, re.M)
+    assert re.search(r"^  ● wait_for spawn · 0/1 · [\d.:]+( s)? · fc-\w{6}$", shown.text, re.M)
 
 
 def test_a_hub_is_chosen_and_left(with_function: Run, tmp_path: Path) -> None:
     nowhere = f"ipc://{tmp_path}/nowhere"
-    connected, called, _, failed, ill, left, again = with_function(
+    connected, called, _, failed, kept, ill, left, again = with_function(
         "import os, nbfn\nfrom nbfn.config import Places\n"
         "get_ipython().run_line_magic('remote', f'connect {Places.of().endpoint}')",
         "twice.remote(2), os.environ['NBFN_HUB'] == Places.of().endpoint",
         "os.environ['NBFN_CONNECT_TIMEOUT'] = '0.3'",
         f"%remote connect {nowhere}",
-        "%remote doctor",
+        "nbfn.Client.attach(), os.environ['NBFN_HUB'] == Places.of().endpoint",
+        f"nbfn.Client.attach().close()\nos.environ['NBFN_HUB'] = {nowhere!r}\n%remote doctor",
         "%remote disconnect\ndel os.environ['NBFN_CONNECT_TIMEOUT']",
         "twice.remote(3), os.environ.get('NBFN_HUB')",
     )
@@ -72,6 +73,7 @@ def test_a_hub_is_chosen_and_left(with_function: Run, tmp_path: Path) -> None:
     assert called.result == "(4, True)"
     assert failed.stderr.startswith(f"UsageError: No nbfn hub at {nowhere} (waited")
     assert failed.error == ""
+    assert kept.result.endswith("True)")  # the one that was used before is used on
     assert f"✗ No nbfn hub at {nowhere}" in ill.text
     assert "start a hub there with 'nbfn hub start'" in ill.text
     assert left.text == "disconnected; the next call uses this machine's own hub\n"
