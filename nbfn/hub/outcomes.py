@@ -76,9 +76,10 @@ def end_if_done(t: Tables, call: Call) -> None:
         return
     del t.calls[call.id]
     client = t.clients.get(call.client)
+    if call.watchers:  # who follows it by its id counts by this
+        _say(t, call, after_commit=call.durable)
     if call.durable:
         t.note_ended(call.id, whole=not call.given_up)
-        _say(t, call, after_commit=True)  # who follows it by its id counts by this
     elif call.parent:
         above = t.calls.get(call.parent.partition(":")[0])
         if above is not None and above.children:

@@ -144,7 +144,8 @@ class RemoteMagics(Magics):
         if function is not None and wanted.rename:
             self._hush([self.registrar.card(function)], quiet=options.quiet)
         if options.bg and function is not None:
-            display(script.begin(function))
+            shell: Any = self.shell
+            shell.displayhook(script.begin(function))  # `_` and Out[n] are the handle
         elif not options.no_run:
             script.run(function)
         return True
