@@ -21,6 +21,7 @@ class Failures:
     """
 
     def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
         self._payloads: dict[int, Payload] = {}
         self._size = 0
         self._lock = threading.Lock()
@@ -49,6 +50,15 @@ class Failures:
             found = {index: self._payloads.pop(index) for index in sorted(wanted)}
             self._size -= sum(map(size_of, found.values()))
             return found
+
+    def clear(self) -> None:
+        """Keep none any longer."""
+        _discard(self._carrier, self.take())
+
+    @property
+    def size(self) -> int:
+        """The bytes of what is kept."""
+        return self._size
 
     @property
     def indices(self) -> list[int]:

@@ -82,7 +82,7 @@ class WidgetBoard:
             close_later(widget, self._place)
 
     def _keeps(self, tally: Tally) -> bool:
-        return self._retries and bool(tally.failed) and SAVED_STATIC in os.environ
+        return self._retries and bool(tally.repeatable) and SAVED_STATIC in os.environ
 
     amend = end
 

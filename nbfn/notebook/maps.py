@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Displays of a map that are shown under the cell; further ones are only counted.
 SHOWN_DISPLAYS = 20
+#: About what an error weighs.
+ERROR_BYTES = 2000
 #: Characters of a traceback that are kept for each group of errors.
 TRACE_LENGTH = 4000
 
@@ -69,6 +71,7 @@ class MapSink:
         self._terminated = 0
         self._errors: dict[int, BaseException] = {}  # as they were handed out
         self._said = ""
+        self._again = 0  # inputs that run again now
         self._retried: dict[int, Any] = {}  # new results that have no place yet
         # The ticker shows while the client's thread counts; the board must not see half a change.
         self.lock = threading.RLock()
@@ -141,6 +144,7 @@ class MapSink:
             if error is not None and not self.tally.groups and status == "failure":
                 self._grouped(0, error)
             self.tally.finish(self._last_state(status), "", now)
+            self._ask_call()
         try:
             if self.boards:
                 self._on_boards(lambda board: board.end(self.tally, now))
@@ -162,6 +166,21 @@ class MapSink:
     def failures(self) -> int:
         """How many inputs can be run again."""
         return len(self.call.failures) if self.call is not None else 0
+
+    @property
+    def weight(self) -> int:
+        """About the bytes that are kept so that inputs can be run again."""
+        call = self.call
+        inputs = call.failures.size if call is not None and not call.repeats else 0
+        return inputs + ERROR_BYTES * len(self._errors)
+
+    def forget(self) -> None:
+        """Keep them no longer, and say so."""
+        with self.lock:
+            self._errors.clear()
+        if self.call is not None and self.failures:
+            self.call.failures.clear()
+            self._note("its failed inputs are no longer kept: later maps had more of them")
 
     def gave(self, results: Sequence[Any]) -> bool:
         """Whether exceptions among these results came from this map."""
@@ -185,8 +204,7 @@ class MapSink:
         with self.lock:  # held for milliseconds: the client's thread may wait for it
             if self.tally.ended is not None:
                 return
-            if self.call is not None:
-                self.tally.held = self.call.held
+            self._ask_call()
             if not self.boards:
                 self.boards.append(self._board_at(self.place, now))
             else:
@@ -196,6 +214,7 @@ class MapSink:
         """Show it in another cell as well, or at once in its own."""
         with self.lock:
             now = self._notebook.now()
+            self._ask_call()
             board = self._board_at(place, now)
             self.boards.append(board)
             if self.tally.ended is not None:
@@ -213,7 +232,14 @@ class MapSink:
         if self.tally.ended is None:
             self.show(now)
         else:
+            self._ask_call()
             self._on_boards(lambda board: board.amend(self.tally, now))
+
+    def _ask_call(self) -> None:
+        """Have the tally know what the call alone knows."""
+        if self.call is not None:
+            self.tally.held = self.call.held
+            self.tally.repeatable = min(self.tally.failed, self.failures + self._again)
 
     def _on_boards(self, act: Callable[[Board], None]) -> None:
         for board in self.boards:
@@ -279,10 +305,13 @@ class MapSink:
         indices, results = mapping.repeat(self.call, None if wanted is None else sorted(wanted))
         if not indices:
             return {}
+        self._again = len(indices)
         self._note(f"{_inputs(len(indices))} run again")
         try:
             found = dict(zip(indices, results, strict=True))
+            self._again = 0
         except BaseException as error:
+            self._again = 0
             self._note(f"not run again: {type(error).__name__}: {error}")
             raise
         version = results.version

@@ -257,13 +257,13 @@ function show(parts, view) {
   parts.why.hidden = !view.why;
   for (const [name, button] of Object.entries(parts.buttons)) {
     const hidden = !view.buttons.includes(name);
-    if (name === "retry" && (hidden || parts.failed !== view.failed || view.note !== parts.said)) {
+    if (name === "retry" && (hidden || parts.failed !== view.repeatable || view.note !== parts.said)) {
       button.disabled = false;
-      button.textContent = `Retry failed (${number(view.failed)})`;
+      button.textContent = `Retry failed (${number(view.repeatable)})`;
     }
     button.hidden = hidden;
   }
-  parts.failed = view.failed;
+  parts.failed = view.repeatable;
   parts.said = view.note;
   parts.note.textContent = view.note;
   parts.note.hidden = !view.note;

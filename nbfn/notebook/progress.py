@@ -31,6 +31,8 @@ DELAY = 0.5
 INTERVAL = 0.25
 #: Maps of this kernel whose failures can be run again.
 MAPS_KEPT = 50
+#: Bytes of failures, inputs and errors, of all those maps.
+FAILURES_KEPT = 256 * 1024 * 1024
 #: Detached maps whose results are kept.
 DETACHED_KEPT = 20
 #: Spawned calls of this kernel whose state is kept for displays of their handles.
@@ -75,12 +77,21 @@ class NotebookObserver:
             sink = self.maps[call.id] = MapSink(call, place, self)
             while len(self.maps) > MAPS_KEPT:
                 del self.maps[next(iter(self.maps))]
+            self._forget_failures()
             if self.shows(sink):
                 self._watch(sink)
         except Exception:
             log.exception("a call will not be shown in the notebook")
             return None
         return sink
+
+    def _forget_failures(self) -> None:
+        """Keep what failed of the latest maps, as long as it is not too much."""
+        room = FAILURES_KEPT
+        for sink in reversed(list(self.maps.values())):
+            room -= sink.weight
+            if room < 0:
+                sink.forget()
 
     def interrupted(self, call: str, name: str) -> bool:
         """Say in the cell what another interrupt does; see `nbfn.observe.interrupted`."""

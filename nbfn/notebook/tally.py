@@ -59,6 +59,7 @@ class Tally:
         state: One word, or two, for people.
         done: Inputs that have ended, but for those that were cancelled.
         mended: Failed inputs that have run again, and well.
+        repeatable: Failed inputs that can be run again.
         lost: Whether the hub does not answer now.
         detached: Whether it goes on without the cell that began it.
         newest: The version of the Function that there is meanwhile, or 0.
@@ -77,6 +78,7 @@ class Tally:
     failed: int = 0
     cancelled: int = 0
     mended: int = 0
+    repeatable: int = 0
     lost: bool = False
     detached: bool = False
     newest: int = 0

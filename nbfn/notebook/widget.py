@@ -96,7 +96,7 @@ class MapProgress(anywidget.AnyWidget):
         buttons = {
             "cancel": live,
             "detach": live and not tally.detached,
-            "retry": bool(tally.failed),
+            "retry": bool(tally.repeatable),
         }
         there = [name for name, use in buttons.items() if use and name in self._actions]
         return view_of(tally, now) | {"buttons": there}
@@ -118,6 +118,7 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "queued": tally.queued,
         "running": tally.running,
         "retrying": tally.retrying,
+        "repeatable": tally.repeatable,
         "workers": tally.workers,
         "starting": tally.starting,
         "why": tally.why(now),

@@ -94,6 +94,7 @@ class Map:
             self._done, self._failed = self._done + len(new), self._failed + len(bad)
             self.sink.outputs(self._done, self._failed, self.total, new)
             for index in sorted(bad):
+                self.sink.call.failures.keep(index, messages.Payload(b""))
                 self.sink.failed(index, _error(index))
         return self
 

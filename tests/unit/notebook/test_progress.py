@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from nbfn.failures import Failures
+from nbfn.mapcall import MapCall
 from nbfn.notebook import maps, progress
 from nbfn.notebook.places import put_into_lists
 from nbfn.observe import CallView
 from nbfn.types import InputStatus
-from nbfn.wire.messages import Emission, Output, Progress
+from nbfn.wire.messages import Emission, Output, Payload, Progress
+from nbfn.wire.payload import Carrier
 
 
 class Paper:
@@ -152,6 +157,36 @@ def test_the_strip_is_of_the_inputs_own_indices(paper: Paper) -> None:
     sink.outputs(4, 2, 5, [ended(0), ended(4, InputStatus.TERMINATED)])
     assert list(sink.tally.strip()) == [100, 255, 0, 100, 254]
     assert (sink.tally.done, sink.tally.failed, sink.tally.whole) == (3, 1, 4)
+
+
+class Recorded(MapCall):
+    """The call of a map some of whose inputs have failed."""
+
+    held = ""
+
+    def __init__(self, failed: int, size: int) -> None:
+        self.results = lambda: None
+        self.repeats = False
+        self.failures = Failures(cast("Carrier", SimpleNamespace(discard=lambda _: None)))
+        for index in range(failed):
+            self.failures.keep(index, Payload(bytes(size)))
+
+
+def test_only_what_is_kept_can_be_run_again_and_the_latest_maps_keep_theirs(
+    paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "FAILURES_KEPT", 2500)
+    observer = progress.NotebookObserver(now=Clock(), progress=False)
+    sinks: list[Any] = []
+    for number, failed in enumerate((3, 1, 1, 0)):
+        view = call()
+        changed = {"id": f"fc-{number}", "call": Recorded(failed, 1000)}
+        sinks.append(observer.call_started(dataclasses.replace(view, **changed)))
+        sinks[-1].outputs(3, 2, 3)  # one that failed was too large to be kept, say
+        sinks[-1].finished("success", None)
+    assert [sink.tally.repeatable for sink in sinks] == [0, 1, 1, 0]
+    assert "no longer kept" in sinks[0].tally.note
+    assert [sink.tally.note for sink in sinks[1:]] == ["", "", ""]
 
 
 def test_results_go_where_the_very_exceptions_stand() -> None:
