@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .script import ScriptCell, assigned
+from .script import ScriptCell, script_of
+from .source import parted
 
 #: Attributes that only a Function has: `f.remote` in a body means the Function, `f(...)` the code.
 _LIVE = frozenset(
@@ -27,7 +28,6 @@ _CLS_MARKS = frozenset(
         *("web_endpoint", "web_server", "wsgi_app"),
     }
 )
-_LOCAL_LINE = re.compile(r"^%local[ \t]*$", re.MULTILINE)
 _MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?(%{1,2}\w[\w.]*|!{1,2}\S+|\?{1,2}\w+|\w[\w.]*\?{1,2}$)")
 #: Name of the function that hides around defs which call each other; see `_enclosed`.
 _FACTORY = "__nbfn_cell__"
@@ -81,12 +81,13 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
         CellError: If it is neither.
         SyntaxError: If it is not Python.
     """
-    remote, local, local_line = _split(body, first_line)
+    remote, local = parted(body)
+    local_line = first_line + remote.count("\n") + 1 if local else 0
     tree = _tree(remote, first_line, filename)
     kinds = [(statement, _kind(statement)) for statement in tree.body]
     defs = [s for s, kind in kinds if kind == "def" and isinstance(s, _Def)]
     if kinds and not any(isinstance(s, _Def | ast.ClassDef) for s, _ in kinds):
-        return ScriptCell(tree, assigned(tree), local, local_line)
+        return script_of(tree, remote, local, local_line, filename)
     marked = [s for s, kind in kinds if kind == "cls" and isinstance(s, ast.ClassDef)]
     _check(kinds, remote, first_line, {s.name for s in (*defs, *marked)})
     decorated = {s.name: app for s in (*defs, *marked) if (app := _app_of(s))}
@@ -109,14 +110,6 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
         local=local,
         local_line=local_line,
     )
-
-
-def _split(body: str, first_line: int) -> tuple[str, str, int]:
-    found = _LOCAL_LINE.search(body)
-    if not found:
-        return body, "", 0
-    above, below = body[: found.start()], body[found.end() :].removeprefix("\n")
-    return above, below, first_line + above.count("\n") + 1
 
 
 def _tree(text: str, first_line: int, filename: str) -> ast.Module:

@@ -48,6 +48,7 @@ class Execution:
         self._wanted = wanted
         self.inputs = read_inputs(given, shell.user_ns)
         self.outputs = tuple(outputs)
+        self._silent = cell.silent
         for name in self.outputs:
             if not name.isidentifier():
                 raise UsageError(f"-o {name} is not a name.")
@@ -83,12 +84,24 @@ class Execution:
         """
         __tracebackhide__ = True
         asked = {**self.inputs, script.ASKED: True}
-        ran: Ran = self.raw(**asked) if function is None else function.remote(**asked)
+        try:
+            ran: Ran = self.raw(**asked) if function is None else function.remote(**asked)
+        except UnboundLocalError as error:
+            self._hint(error)
+            raise
         self._shell.user_ns.update(zip(self.outputs, ran.outputs, strict=True))
-        if ran.last is not None:
+        if ran.last is not None and not self._silent:
             self._shell.displayhook(ran.last)
         print(_last_line(ran))  # noqa: T201 - the cell's own output
         return None
+
+    def _hint(self, error: UnboundLocalError) -> None:
+        """Say how a name of the notebook that the script assigns as well gets its first value."""
+        found = re.search(r"local variable '(\w+)'", str(error))
+        if found is not None and found[1] in self._shell.user_ns and found[1] not in self.inputs:
+            error.add_note(
+                f"The cell assigns {found[1]}, so it begins without one; add -i {found[1]}."
+            )
 
 
 def _last_line(ran: Ran) -> str:

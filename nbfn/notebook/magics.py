@@ -94,13 +94,14 @@ class RemoteMagics(Magics):
         """
         __tracebackhide__ = True
         with one_line_errors():
+            own = parsed(RemoteMagics.remote.parser, line)
             options = parsed(RemoteMagics.remote.parser, self.defaults.line(line))
             app = options.app or default_app_name()
             where = source.locate(self.shell, "remote", line, cell, label=app)
             found = cells.parse(cell, first_line=where.first_line, filename=where.filename)
-            check_kind(options, found)
+            check_kind(own if isinstance(found, cells.FunctionCell) else options, found)
             source.check_here(self.shell, found.local)
-            wanted = Wanted.of(options, found)
+            wanted = Wanted.of(options, found, own)
         do = self._define if isinstance(found, cells.FunctionCell) else self._perform
         if not do(found, where, wanted, options):  # type: ignore[arg-type]
             return None

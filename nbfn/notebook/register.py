@@ -60,17 +60,24 @@ class Wanted:
     take_over: bool = False
 
     @classmethod
-    def of(cls, line: argparse.Namespace, cell: FunctionCell | ScriptCell) -> Wanted:
+    def of(
+        cls,
+        line: argparse.Namespace,
+        cell: FunctionCell | ScriptCell,
+        own: argparse.Namespace | None = None,
+    ) -> Wanted:
         """Read it off the parsed line.
+
+        Args:
+            line: The options, the notebook's defaults among them.
+            cell: The cell.
+            own: What the cell's line itself says, where a notebook has defaults.
 
         Raises:
             UsageError: If it does not fit the cell.
         """
-        given = {
-            theirs: value
-            for ours, theirs in _OPTIONS.items()
-            if (value := getattr(line, ours)) is not None
-        }
+        own = own or line
+        given, said = _given(line), _given(own)
         app = line.app or default_app_name()
         made = (app, line.name or "", given, line.env, line.take_over)
         if isinstance(cell, ScriptCell):
@@ -78,7 +85,7 @@ class Wanted:
         if line.name and (len(cell.public) != 1 or cell.classes):
             names = ", ".join(cell.names)
             raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
-        if (given or line.app) and not cell.public and not cell.classes:
+        if (said or own.app) and not cell.public and not cell.classes:
             raise UsageError(
                 "Options of an @app.function(...) or @app.cls(...) go into its brackets."
             )
@@ -95,6 +102,14 @@ class Wanted:
             app._home.guard = owners.guard(app.name or "", self.environment_name or "")
         # Another cell's Functions of the same App stay.
         run(app._deploy(environment_name=self.environment_name, partial=True))
+
+
+def _given(line: argparse.Namespace) -> dict[str, Any]:
+    return {
+        theirs: value
+        for ours, theirs in _OPTIONS.items()
+        if (value := getattr(line, ours)) is not None
+    }
 
 
 def default_app_name() -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import os
 import pickle
 import resource
 import time
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -37,12 +39,14 @@ class ScriptCell:
         assigned: The names that it assigns, imports and loop variables left out.
         local: What stands below the ``%local`` line, or "".
         local_line: Where that begins in the cell.
+        silent: Whether it ends with a semicolon, so that its value is not shown.
     """
 
     tree: ast.Module
     assigned: tuple[str, ...]
     local: str = ""
     local_line: int = 0
+    silent: bool = False
 
     @property
     def awaits(self) -> bool:
@@ -78,6 +82,32 @@ class Ran:
     seconds: float
     peak: int
     call: str = ""
+
+
+def script_of(
+    tree: ast.Module, text: str, local: str, local_line: int, filename: str
+) -> ScriptCell:
+    """Return the script that a cell's statements are.
+
+    Args:
+        tree: The statements.
+        text: They as they were written.
+        local: What stands below the ``%local`` line.
+        local_line: Where that begins.
+        filename: What errors name.
+
+    Raises:
+        SyntaxError: If they cannot stand in a cell, as ``return`` cannot.
+    """
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    compile(tree, filename, "exec", flags, dont_inherit=True)  # a function's body may hold more
+    return ScriptCell(tree, assigned(tree), local, local_line, _ends_silently(text))
+
+
+def _ends_silently(text: str) -> bool:
+    kinds = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return [token.string for token in tokens if token.type not in kinds][-1:] == [";"]
 
 
 def assigned(tree: ast.Module) -> tuple[str, ...]:
@@ -134,12 +164,13 @@ def function_of(
     definition = module.body[0]
     assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
     definition.args.args = [ast.arg(parameter) for parameter in inputs]
-    body = list(cell.tree.body)
+    futures, body = _parts(cell.tree)
     if body and isinstance(last := body[-1], ast.Expr):
         body[-1] = ast.copy_location(ast.Assign([ast.Name(_LAST, ast.Store())], last.value), last)
     # The template: check, clock, <body>, report, return.
     at = next(n for n, s in enumerate(definition.body) if isinstance(s, ast.Pass))
     definition.body[at : at + 1] = body
+    module.body[:0] = futures
     ast.fix_missing_locations(module)
     made: dict[str, Any] = {}
     exec(code_of(module, filename), names, made)  # noqa: S102 - the user's own cell
@@ -151,6 +182,27 @@ def function_of(
     )
     assert isinstance(function, FunctionType)
     return function
+
+
+def _parts(tree: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """Return the imports of ``__future__``, and the rest as it can stand in a function."""
+    futures: list[ast.stmt] = []
+    rest: list[ast.stmt] = []
+    for statement in tree.body:
+        match statement:
+            case ast.ImportFrom(module="__future__"):
+                futures.append(statement)
+            case ast.ImportFrom(module=str(module), names=[ast.alias(name="*")], level=0):
+                call = f"__import__('nbfn.notebook.script').notebook.script.star({module!r}, globals())"
+                rest.append(ast.copy_location(ast.parse(call).body[0], statement))
+            case _:
+                rest.append(statement)
+    return futures, rest
+
+
+def star(name: str, names: dict[str, Any]) -> None:
+    """Do ``from name import *``, which a function's body may not hold."""
+    exec(f"from {name} import *", names)  # noqa: S102 - the user's own statement
 
 
 _TEMPLATE = f"""\

@@ -33,6 +33,28 @@ class CellSource:
     first_line: int
 
 
+_LOCAL_LINE = re.compile(r"^%local[ \t]*(?:#.*)?(?:\n|\Z)", re.MULTILINE)
+
+
+def parted(body: str) -> tuple[str, str]:
+    """Return what stands above and below a ``%local`` line; a line inside a string is none.
+
+    Examples:
+        >>> parted("def f(): ...\\n%local  # here\\nf.remote()")
+        ('def f(): ...\\n', 'f.remote()')
+    """
+    first = None
+    for found in _LOCAL_LINE.finditer(body):
+        parts = body[: found.start()], body[found.end() :]
+        try:
+            ast.parse(parts[0])
+        except SyntaxError:
+            first = first or parts
+        else:
+            return parts
+    return first or (body, "")
+
+
 def locate(shell: Any, magic: str, line: str, body: str, *, label: str) -> CellSource:
     """Find the cell that holds a magic's body and make its text known to tracebacks.
 
@@ -49,7 +71,7 @@ def locate(shell: Any, magic: str, line: str, body: str, *, label: str) -> CellS
         (t for t in _candidates(shell) if wanted and t.rstrip().endswith(wanted)), fallback
     )
     above = whole.rstrip()[: len(whole.rstrip()) - len(wanted)].count("\n")
-    remote = re.split(r"^%local[ \t]*$", body, maxsplit=1, flags=re.MULTILINE)[0].rstrip()
+    remote = parted(body)[0].rstrip()
     # What the magic's line says is no part of the code.
     text = "\n" * (above - 1) + f"%%{magic}\n{remote}\n"
     name = f"<cell of {label} {hashlib.sha256(text.encode()).hexdigest()[:8]}>"

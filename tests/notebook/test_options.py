@@ -163,7 +163,7 @@ def test_what_cannot_be_pickled_is_named_by_its_path_with_the_ways_out(one_kerne
 
 
 def test_unchanged_in_the_same_kernel_registers_nothing(one_kernel: Run) -> None:
-    cell = "%%remote --app steady --timeout 9\nLIMIT = 2\ndef f(x): return x[:LIMIT]"
+    cell = "%%remote --app steady --timeout 9\nLENGTH = 2\ndef f(x): return x[:LENGTH]"
     first, again, versions, changed = one_kernel(
         cell,
         cell,
@@ -211,3 +211,26 @@ def test_what_stands_above_a_def_is_made_once_in_each_worker(one_kernel: Run) ->
     )
     assert seen.result == "(1, 2, True)"
     assert here.result == "([], True)"
+
+
+def test_below_a_local_line_is_here_also_with_a_remark_and_not_in_a_string(one_kernel: Run) -> None:
+    remark, text = one_kernel(
+        "%%remote --app below\ndef f(x): return x\n%local    # below this line: here\nf.remote(1)",
+        "%%remote --app below\ndef g():\n    return '''\n%local\n'''\n%local\ng.remote()",
+    )
+    assert remark.result == "1"
+    assert text.result == repr("\n%local\n")
+
+
+def test_defaults_are_passed_over_by_cells_that_they_do_not_fit(one_kernel: Run) -> None:
+    *_, own, other, here = one_kernel(
+        "import nbfn\nown = nbfn.App('of-its-own')",
+        "%remote defaults --warm 1 --app fitting --bg",
+        "%%remote\n@own.function()\ndef f(x): return x\n%local\nf.remote(3)",
+        "%%remote\ndef g(x): return x\n%local\ng.remote(4)",
+        "%remote defaults none",
+    )
+    assert own.result == "3"
+    assert other.shown[0]["text/plain"] == "✓ g v1 · app fitting · warm 1"
+    assert other.result == "4"
+    assert here.stderr == ""

@@ -69,6 +69,26 @@ def test_it_may_await_as_cells_do(one_kernel: Run) -> None:
     assert refused[2].result == "False"
 
 
+def test_what_cells_may_and_functions_may_not_works(one_kernel: Run) -> None:
+    star, here, silent, returns, yields, *_, unbound, bound = one_kernel(
+        "%%remote -o root\nfrom __future__ import annotations\nfrom math import *\nroot = sqrt(9)\nroot",
+        "%%remote --local\nfrom cmath import *\nphase(1)\n%local\nphase(1)",
+        "%%remote\n5;  # not shown",
+        "%%remote\nreturn 5",
+        "%%remote\nyield 5",
+        "counted = 1",
+        "%%remote -o counted\ncounted = counted + 1",
+        "%%remote -i counted -o counted\ncounted = counted + 1\n%local\ncounted",
+    )
+    assert (star.result, here.result) == ("3.0", "0.0")
+    assert silent.result == ""
+    assert silent.text.startswith("ran on wk-")
+    assert "SyntaxError: 'return' outside function" in returns.error
+    assert "SyntaxError: 'yield' outside function" in yields.error
+    assert "The cell assigns counted, so it begins without one; add -i counted." in unbound.error
+    assert bound.result == "2"
+
+
 def test_what_is_too_large_for_a_default_must_be_given(one_kernel: Run) -> None:
     *_, total, failed = one_kernel(
         "import numpy as np\nlarge = np.ones(1_000_000)",
