@@ -75,6 +75,7 @@ function buildStepper(parts, model) {
   };
   pressable(box, "−", () => step(-1)).setAttribute("aria-label", "One worker fewer");
   parts.count = element("b", "count", box);
+  parts.count.setAttribute("aria-live", "polite");
   pressable(box, "+", () => step(1)).setAttribute("aria-label", "One worker more");
   parts.stepper = box;
 }

@@ -7,12 +7,17 @@ root => {
     found.push(`${what}: ${node.tagName.toLowerCase()}.${node.className} "${text}"`);
   };
 
+  const colours = new Map();
+  const pen = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const rgba = text => {
-    const pen = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-    pen.fillStyle = text;
-    pen.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
+    if (!colours.has(text)) {
+      pen.clearRect(0, 0, 1, 1);
+      pen.fillStyle = text;
+      pen.fillRect(0, 0, 1, 1);
+      const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+      colours.set(text, [r, g, b, a / 255]);
+    }
+    return colours.get(text);
   };
   const over = (top, below) => [
     ...[0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])),

@@ -1,4 +1,4 @@
-"""Every state of every widget on one page, in light, dark and narrow: pictures, words, contrast, width."""
+"""Every state of every widget on one page, in three themes and in a narrow column: pictures, words, contrast, width."""
 
 from __future__ import annotations
 
@@ -162,8 +162,9 @@ def test_the_gallery(
         assert len(found) == len(wanted), found
         assert [word for word, text in zip(wanted, found, strict=True) if word not in text] == []
     findings: list[str] = []
-    for look in ("light", "dark", "narrow"):
-        use_theme("JupyterLab Dark" if look == "dark" else "JupyterLab Light")
+    looks = {"light": "Light", "dark": "Dark", "contrast": "Dark High Contrast", "narrow": "Light"}
+    for look, theme in looks.items():
+        use_theme(f"JupyterLab {theme}")
         page.set_viewport_size({"width": 520 if look == "narrow" else 1000, "height": 3200})
         for group in GROUPS:
             at = area(page, group)
