@@ -144,7 +144,8 @@ class MapCall(FedCall):
             self._arrived.extend(new)
             complete = self._complete()
         if new and (payload := new[-1].payload):
-            self._result_size += 0.1 * (size_of(payload) - self._result_size)
+            size = size_of(payload)
+            self._result_size += (0.1 if self._result_size else 1.0) * (size - self._result_size)
         failed = sum(output.status != _SUCCESS for output in new)
         if failed and any(output.status == InputStatus.TERMINATED for output in new):
             self._cancelled = True  # by somebody else: what is still to be pulled would not run

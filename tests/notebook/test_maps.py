@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from tests.notebook.kernel import Kernel
 
 Run = Callable[..., list[Any]]
 
@@ -118,6 +122,37 @@ def test_a_map_that_is_dropped_unused_is_told(one_kernel: Run) -> None:
         "results = ten.map(range(5))\ndel results",
     )
     assert "Function.map was not consumed, so the call will never be executed" in dropped.stderr
+
+
+def test_a_map_that_waits_for_its_own_notebook_says_so(
+    start_kernel: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    kernel = start_kernel(JPY_SESSION_NAME="some/notebook.ipynb")
+    gates = [str(tmp_path / name) for name in ("first", "second")]
+    kernel.execute(
+        "%%remote --app maps --max 2\ndef ten(x): return x * 10\n%local\n"
+        "import itertools, os, time\n"
+        "def wait_for(gate):\n    while not os.path.exists(gate): time.sleep(0.02)\n"
+        "def inputs():\n    yield from range(6)\n"
+        f"    wait_for({gates[0]!r})\n    yield from range(6, 10)"
+    )
+    cell = kernel.execute("list(ten.map(inputs()))", wait=False)
+    kernel.until(lambda: "the next input is awaited" in str(kernel.said))
+    (view,) = re.findall(r"'view': (\{[^{}]*the next input is awaited[^{}]*\})", str(kernel.said))[
+        :1
+    ]
+    told = ast.literal_eval(view)
+    assert (told["done"], told["total"], told["left"]) == (6, None, "")
+    Path(gates[0]).touch()
+    kernel.until(lambda: kernel.ended(cell))
+    assert str([x * 10 for x in range(10)]) in kernel.shown(cell)
+    kernel.until(lambda: "ten.map · 10 ok" in str(kernel.said))
+
+    loop = f"for _ in ten.map(itertools.count()):\n    wait_for({gates[1]!r})\n    break"
+    cell = kernel.execute(loop, wait=False)
+    kernel.until(lambda: "results wait to be taken" in str(kernel.said))
+    Path(gates[1]).touch()
+    kernel.until(lambda: kernel.ended(cell))
 
 
 MEMORY = """

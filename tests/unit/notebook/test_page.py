@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import nbfn.notebook
-from nbfn.notebook import page
+from nbfn.notebook import page, snapshot
 from nbfn.notebook.handlewidget import view_of as handle_view
 from nbfn.notebook.spawned import Spawned, html
 from nbfn.notebook.tally import DONE, Tally
@@ -52,6 +52,38 @@ def test_the_lines_of_the_widget() -> None:
         "pace": "14.2 items/s · 0:43 · left about 0:26 · p50 0.52 s · p95 1.9 s · workers 8 (+2 starting)",
         "value": "610 of 1,000 done, 7 failed",
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, ("612 / 1,000", "left about 0:04")),
+        ({"whole": None}, ("612 / ?",)),
+        ({"lost": True}, ("reconnecting", "hub restarting", "left —")),
+        ({"cancelled": 100}, ("612 / 900", "7 failed")),
+        ({"waiting_for": "max 8 reached"}, ("max 8 reached",)),
+        ({"newest": 5}, ("running on v4, v5 exists",)),
+    ],
+)
+def test_widget_text_and_what_is_saved_say_the_same(
+    change: dict[str, Any], says: tuple[str, ...]
+) -> None:
+    tally = Tally("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
+    tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
+    tally.took(range(612), [DONE] * 612, [0.08] * 612)
+    gone = change.get("cancelled", 0)
+    total = None if "whole" in change else 1000
+    tally.total = total
+    tally.counted(612 + gone, 7 + gone, total, 43.0, cancelled=gone)
+    for name in change.keys() - {"whole", "cancelled"}:
+        setattr(tally, name, change[name])
+    tally.connected(up=not tally.lost)
+    seen = evaluate(f"page.lines({json.dumps(view_of(tally, 43.0))})")
+    told = view_of(tally, 43.0)
+    widget = " · ".join([told["state"], seen["done"], seen["counts"], seen["pace"], told["why"]])
+    for text in (snapshot.line(tally, 43.0), snapshot.html(tally, 43.0), widget):
+        for said in says:
+            assert said in text.replace("failed 7", "7 failed")
 
 
 def test_what_is_not_known_yet() -> None:
