@@ -20,6 +20,7 @@ from nbfn.sync import run
 from nbfn.wire import messages
 from nbfn.wire.messages import CallRow, FunctionInfo, FunctionRow, Overview
 
+from . import retries
 from .defaults import Defaults
 from .maps import MapSink
 from .progress import NotebookObserver
@@ -194,12 +195,6 @@ class Desk:
         begun = [sink for call, sink in self.observer.maps.items() if call.startswith(name)]
         return begun[0] if len(begun) == 1 else None
 
-    def renew(self, name: str) -> None:
-        """Have the hub know today's version of a Function or class, where it is one of this notebook."""
-        found = self.shell.user_ns.get(name)
-        if isinstance(found, Function | Cls):
-            found.hydrate()
-
     def retried(self, name: str) -> FunctionCall[Any]:
         """Have the failed inputs of a spawned call run again; return its handle.
 
@@ -208,8 +203,7 @@ class Desk:
         """
         handle: FunctionCall[Any] = FunctionCall.from_id(self.call_id(name))
         try:
-            self.renew(handle._told().name.partition(".")[0])
-            count = handle.retry()
+            count = retries.retry(handle, self.shell.user_ns)
         except NotFoundError as error:
             raise UsageError(
                 f"{error} A map is run again by the notebook that made it, while its kernel lives."

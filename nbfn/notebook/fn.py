@@ -18,7 +18,7 @@ from nbfn.left import left
 from nbfn.replay import replayable
 from nbfn.snapshot import Snapshot
 
-from . import card, releases, replays
+from . import card, releases, replays, retries
 from .desk import Desk
 from .loglines import LogLines, ago
 from .snapshot import clock
@@ -236,7 +236,7 @@ def retry(desk: Desk, given: argparse.Namespace) -> Any:
     if not sink.failures:
         print(f"{given.id}: no input of it failed, or it ended with the first that did")  # noqa: T201
         return None
-    desk.renew(sink.tally.name)
+    retries.renew(desk.shell.user_ns, sink.tally.name)
     sink.run_again()
     print(sink.tally.note)  # noqa: T201 - the cell's own output
     return None

@@ -2,12 +2,14 @@
 
 const { element, pressable, mark } = maker("handle");
 
-const LABELS = { get: "Get", cancel: "Cancel", logs: "Logs", "copy-id": "Copy id", "copy-code": "Copy code" };
+const LABELS = {
+  retry: "Retry", get: "Get", cancel: "Cancel", logs: "Logs", "copy-id": "Copy id", "copy-code": "Copy code",
+};
 
 /** Which buttons a call in this state has. */
 export function buttons(view) {
-  const all = Object.keys(LABELS);
-  return view.ended ? all.filter((name) => name !== "cancel") : all;
+  const useless = view.ended ? ["cancel", "get"] : ["retry"];
+  return Object.keys(LABELS).filter((name) => !useless.includes(name));
 }
 
 function build(el, model) {
@@ -51,7 +53,10 @@ function render({ model, el }) {
     parts.note.textContent = view.note;
     parts.note.hidden = !view.note;
     const there = buttons(view);
-    for (const [name, button] of Object.entries(parts.buttons)) button.hidden = !there.includes(name);
+    for (const [name, button] of Object.entries(parts.buttons)) {
+      if (button.hidden && there.includes(name)) button.disabled = false;
+      button.hidden = !there.includes(name);
+    }
   };
   model.on("change:view", update);
   update();

@@ -5,6 +5,7 @@ The ticker of `progress` has it look again; the client's thread never waits for 
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from typing import Any
 from nbfn.call import FunctionCall
 from nbfn.exception import Error
 
-from .boards import LIVE, close_later
+from . import retries
+from .boards import LIVE, SAVED_STATIC, close_later
 from .display import Place
 from .spawned import Spawned, html, line, shown, told
 
@@ -65,14 +67,19 @@ class Board:
         self._open(update=False)
 
     def _open(self, *, update: bool) -> None:
-        if self._place.widgets and self._spawned.ended is None:
+        if self._place.widgets and (self._spawned.ended is None or self._retries):
             self._place.run(self._make)
         self._publish(self._place, update=update)
 
     def _make(self) -> None:
         from .handlewidget import HandleView
 
-        actions = {"cancel": self._cancel, "get": self._get, "logs": self._toggle_logs}
+        actions = {
+            "cancel": self._cancel,
+            "get": self._get,
+            "logs": self._toggle_logs,
+            "retry": self._retry,
+        }
         self._widget = HandleView(self._spawned, self._now(), actions)
 
     def _publish(self, place: Place, *, update: bool) -> None:
@@ -86,6 +93,11 @@ class Board:
         place.publish(data, metadata=live, transient={"display_id": self._shown}, update=update)
 
     @property
+    def _retries(self) -> bool:
+        """Whether its end has a button: something failed, and what is saved has no live widgets."""
+        return self._spawned.state == "failed" and SAVED_STATIC in os.environ
+
+    @property
     def ended(self) -> bool:
         """Whether it is static."""
         return self._spawned.ended is not None
@@ -97,26 +109,29 @@ class Board:
 
     def show(self, now: float) -> None:
         """Show what changed since the last time; the clock of what runs, too."""
-        if self._spawned.ended is not None:
-            return
-        if self._spawned.place and now - self._asked >= ASKED_EVERY:
+        if self._spawned.ended is None and self._spawned.place and now - self._asked >= ASKED_EVERY:
             self._asked = now
             FunctionCall.from_id(self._spawned.call)._ask_where()
         if self._widget is not None:
             self._place.run(self._widget.show, self._spawned, now, self._note, self._logs)
 
     def end(self) -> None:
-        """Become static."""
-        widget, self._widget = self._widget, None
+        """Become static, unless a button is of use still."""
+        widget = self._widget
+        if widget is not None and self._retries:
+            self.show(self._now())
+        else:
+            self._widget = None
         self._publish(self._place, update=True)
-        if widget is not None:
+        if widget is not None and self._widget is None:
             close_later(widget, self._place)
 
     def reopen(self) -> None:
         """Live again in its place: the call goes on."""
         self._note = self._logs = ""
         self._settled = False
-        self._open(update=True)
+        if self._widget is None:
+            self._open(update=True)
 
     def repeat(self, place: Place) -> bool:
         """Say again how it stands, by a cell that ends now; whether this was its end."""
@@ -146,6 +161,9 @@ class Board:
             self._logs = "" if self._logs else "\n".join(lines) or "It has written nothing so far."
 
         self._aside(fetch)
+
+    def _retry(self) -> None:
+        self._aside(lambda: retries.retry(FunctionCall.from_id(self._spawned.call), self._names))
 
     def _aside(self, action: Callable[[], Any]) -> None:
         """Do something that waits, without holding up the page's messages."""

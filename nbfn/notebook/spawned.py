@@ -118,12 +118,8 @@ def _before(spawned: Spawned) -> list[str]:
 
 
 def _after(spawned: Spawned) -> list[str]:
-    found = []
-    if spawned.kept_until and spawned.state in ("done", "failed"):
-        found.append(f"kept until {_day(spawned.kept_until)}")
-    if spawned.state == "failed":
-        found.append(f"%fn retry {short(spawned.call)} runs it again")
-    return found
+    kept = spawned.kept_until if spawned.state in ("done", "failed") else 0.0
+    return [f"kept until {_day(kept)}"] if kept else []
 
 
 def _day(when: float) -> str:
@@ -137,18 +133,20 @@ def line(spawned: Spawned, now: float) -> str:
         >>> line(Spawned("fc-9qa2AAAA", "train", 2, state="done", ended=192.0, took=192.0, result="7"), 200.0)
         '✓ train v2 · done 3:12 · fc-9qa2\\n  7'
     """
-    pieces = [*parts(spawned, now), *_still(spawned)]
+    pieces = [*parts(spawned, now), *_advice(spawned)]
     text = " · ".join([f"{mark_of(spawned.state)} {spawned.title}", *pieces])
     return f"{text}\n  {spawned.result}" if spawned.result else text
 
 
 def html(spawned: Spawned, now: float) -> str:
     """Return it as static HTML, without scripts."""
-    said = escape(" · ".join([*parts(spawned, now), *_still(spawned)]))
+    said = escape(" · ".join([*parts(spawned, now), *_advice(spawned)]))
     head = f"<div>{marked(spawned.state)} <b>{escape(spawned.title)}</b> · {said}</div>"
     return boxed(head, coded(spawned.result) if spawned.result else "")
 
 
-def _still(spawned: Spawned) -> list[str]:
-    """Return what makes the words of a call that goes on true later, too."""
-    return [as_of(spawned.call)] if spawned.ended is None else []
+def _advice(spawned: Spawned) -> list[str]:
+    """Return what stands where no buttons are: how to see what became of it, or to run it again."""
+    if spawned.ended is None:
+        return [as_of(spawned.call)]
+    return [f"%fn retry {spawned.call} runs it again"] if spawned.state == "failed" else []

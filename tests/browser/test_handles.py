@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
@@ -21,6 +22,7 @@ TRAIN = (
 
 
 def test_a_handle_lives_and_its_buttons_work(
+    lab: Any,
     open_notebook: Callable[..., Page],
     run_all: Callable[[], None],
     use_theme: Callable[[str], None],
@@ -31,6 +33,11 @@ def test_a_handle_lives_and_its_buttons_work(
         TRAIN,
         "call = train.spawn(600)\ncall",
         "short = train.spawn(4)\nshort",
+        "%%remote --app handles --quiet\n"
+        "def fit(root):\n"
+        "    import pathlib\n"
+        "    return 'fitted to ' + (pathlib.Path(root) / 'data-of-handles').read_text()\n"
+        "%local\nimport os\nbad = fit.spawn(os.getcwd())\nbad",
     )
     run_all()
     widget = page.locator(".jp-nbfn-handle-root").first
@@ -56,5 +63,15 @@ def test_a_handle_lives_and_its_buttons_work(
     expect(done).to_contain_text("done")
     expect(done).to_contain_text("kept until")
     expect(done).not_to_contain_text("/")
+    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(1)  # for its Retry button
+
+    failed = page.locator(".jp-nbfn-handle-root", has_text="FileNotFoundError")
+    expect(failed).to_contain_text("failed")
+    failed.scroll_into_view_if_needed()
+    page.screenshot(path=ARTIFACTS / "handle-failed.png")
+    (lab.work / "data-of-handles").write_text("all of it")
+    failed.get_by_role("button", name="Retry").click()
+    mended = page.locator(".jp-nbfn-snapshot", has_text="'fitted to all of it'")
+    expect(mended).to_contain_text("done")
     expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
     page.screenshot(path=ARTIFACTS / "handle-ended.png")
