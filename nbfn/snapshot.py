@@ -71,7 +71,7 @@ class Snapshot:
             if names.get(name, _MISSING) is not value:
                 return False
         for cls, count in self._classes:
-            if len(vars(cls)) != count:
+            if _extent(cls) != count:
                 return False
         for cell, value in self._cells:
             if _content(cell) is not value:
@@ -104,7 +104,7 @@ class Snapshot:
             self._walk_function(thing, seen)
 
     def _walk_class(self, cls: type, seen: set[int]) -> None:
-        self._classes.append((cls, len(vars(cls))))
+        self._classes.append((cls, _extent(cls)))
         self.homes.add(cls.__module__)
         for name, value in list(vars(cls).items()):
             if name.startswith("__") and not callable(value):
@@ -196,6 +196,11 @@ def _is_generated(method: types.FunctionType) -> bool:
     """Whether a dataclass or a named tuple made it: what it refers to is theirs."""
     home = str(method.__globals__.get("__name__", ""))
     return home in ("dataclasses", "reprlib") or home.startswith("namedtuple_")
+
+
+def _extent(cls: type) -> int:
+    """Return how much is in a class, but for what pickling an object of it notes there."""
+    return len(vars(cls)) - ("__slotnames__" in vars(cls))
 
 
 def _content(cell: types.CellType) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ import nbfn
 from tests.conftest import passing_modules
 
 app = nbfn.App("files")
+
+_seconds = itertools.count(1_000_000_000)
 
 Write = Callable[..., None]
 
@@ -32,6 +36,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
                 file.parent.mkdir(exist_ok=True)
                 (file.parent / "__init__.py").touch()
             file.write_text(text)
+            os.utime(file, (now := next(_seconds), now))  # clocks of file systems tick slowly
         importlib.invalidate_caches()
 
     with passing_modules(tmp_path):
@@ -172,6 +177,18 @@ def test_objects_are_of_the_new_class_there_and_of_the_own_one_here(write: Write
     assert point(1).far() == 2
     importlib.reload(shapes)
     assert type(f.remote(shapes.Point(1))) is shapes.Point
+
+
+def test_objects_that_come_back_change_nothing_here(write: Write) -> None:
+    write(shapes=POINT.format(how="+ 1"))
+    (f,) = program("import shapes\ndef f(p): return shapes.double(p)\n", "f")
+    point = sys.modules["shapes"].Point
+    far = point.far
+    f.remote(point(1))
+    state = f._state
+    assert type(f.remote(point(1))) is point
+    assert f._state is state  # it was not registered again
+    assert point.far is far
 
 
 def test_functions_and_classes_of_an_app_in_a_file(write: Write) -> None:

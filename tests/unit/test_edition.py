@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         edition._former.pop(name, None)
 
 
+_seconds = itertools.count(1)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, later than any other: clocks of file systems tick slowly."""
+    path.write_text(text)
+    os.utime(path, (now := next(_seconds), now))
+
+
 def latest(*names: str) -> edition.Edition:
     return edition.latest(imports.reached(names))
 
@@ -39,11 +49,11 @@ def latest(*names: str) -> edition.Edition:
 
 def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
-    file.write_text("1")
+    write(file, "1")
     watch = files.Watch([str(file)])
-    os.utime(file, (1, 1))
+    file.touch()
     assert not watch.changed()
-    file.write_text("2")
+    write(file, "2")
     assert watch.changed()
     assert watch.changed()  # until that is settled
     watch.settle()
@@ -52,12 +62,11 @@ def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
 
 def test_an_editor_may_put_another_file_in_its_place(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
-    file.write_text("1")
+    write(file, "1")
     watch = files.Watch([str(file)])
     file.unlink()
     assert not watch.changed()  # it is being saved
-    (tmp_path / "b.py").write_text("2")
-    os.utime(tmp_path / "b.py", ns=(0, 0))
+    write(tmp_path / "b.py", "2")
     (tmp_path / "b.py").rename(file)
     assert watch.changed()
 
@@ -67,12 +76,12 @@ def test_many_files_are_looked_at_once_in_a_while(
 ) -> None:
     paths = [tmp_path / f"{number}.py" for number in range(files.FEW + 1)]
     for path in paths:
-        path.write_text("1")
+        write(path, "1")
     watch = files.Watch(map(str, paths))
     clock = iter([10.0, 10.0 + files.PAUSE / 2, 10.0 + files.PAUSE, 10.0 + files.PAUSE])
     monkeypatch.setattr(files.time, "monotonic", lambda: next(clock))
     assert not watch.changed()
-    paths[-1].write_text("2")
+    write(paths[-1], "2")
     assert not watch.changed()
     assert watch.changed()
     assert watch.changed()  # until that is settled
@@ -83,10 +92,10 @@ def test_many_files_are_looked_at_once_in_a_while(
 
 def test_what_is_reached_is_the_users_and_nothing_is_imported(folder: Path) -> None:
     (folder / "pkg").mkdir()
-    (folder / "pkg" / "__init__.py").write_text("")
-    (folder / "pkg" / "a.py").write_text("from . import b\nimport json, no_such_module\n")
-    (folder / "pkg" / "b.py").write_text("def f():\n    from .c import thing\n")
-    (folder / "pkg" / "c.py").write_text("import pkg.a\nthis is no Python\n")
+    write(folder / "pkg" / "__init__.py", "")
+    write(folder / "pkg" / "a.py", "from . import b\nimport json, no_such_module\n")
+    write(folder / "pkg" / "b.py", "def f():\n    from .c import thing\n")
+    write(folder / "pkg" / "c.py", "import pkg.a\nthis is no Python\n")
     found = imports.reached(["pkg.a", "json", "sys", "gone.entirely"])
     assert set(found) == {"pkg", "pkg.a", "pkg.b", "pkg.c"}
     assert found["pkg.b"].file == str(folder / "pkg" / "b.py")
@@ -109,7 +118,7 @@ def test_a_body_says_what_it_imports() -> None:
 
 
 def test_nothing_stands_for_what_is_as_it_was_imported(folder: Path) -> None:
-    (folder / "one.py").write_text("def f(): return 1\n")
+    write(folder / "one.py", "def f(): return 1\n")
     importlib.import_module("one")
     assert latest("one") is edition.NONE
 
@@ -117,9 +126,9 @@ def test_nothing_stands_for_what_is_as_it_was_imported(folder: Path) -> None:
 def test_a_file_that_changed_before_the_first_look_is_noticed_by_its_functions(
     folder: Path,
 ) -> None:
-    (folder / "one.py").write_text("def f(): return 1\n")
+    write(folder / "one.py", "def f(): return 1\n")
     one: Any = importlib.import_module("one")
-    (folder / "one.py").write_text("def f(): return 2\n")
+    write(folder / "one.py", "def f(): return 2\n")
     found = latest("one")
     assert found.modules["one"].f() == 2
     assert found.instead[id(one.f)] is found.modules["one"].f
@@ -129,18 +138,18 @@ def test_a_file_that_changed_before_the_first_look_is_noticed_by_its_functions(
 
 
 def test_the_same_content_is_loaded_once(folder: Path) -> None:
-    (folder / "one.py").write_text("def f(): return 1\n")
+    write(folder / "one.py", "def f(): return 1\n")
     importlib.import_module("one")
     assert latest("one") is edition.NONE
-    (folder / "one.py").write_text("def f(): return 2\n")
+    write(folder / "one.py", "def f(): return 2\n")
     assert latest("one").modules["one"] is latest("one").modules["one"]
 
 
 def test_a_reload_ends_it_and_leaves_what_the_file_no_longer_has(folder: Path) -> None:
-    (folder / "one.py").write_text("def f(): return 1\ndef g(): return 1\n")
+    write(folder / "one.py", "def f(): return 1\ndef g(): return 1\n")
     one: Any = importlib.import_module("one")
     f, g = one.f, one.g
-    (folder / "one.py").write_text("def f(): return 2\n")
+    write(folder / "one.py", "def f(): return 2\n")
     assert latest("one").modules
     importlib.reload(one)
     found = latest("one")
@@ -149,12 +158,12 @@ def test_a_reload_ends_it_and_leaves_what_the_file_no_longer_has(folder: Path) -
 
 
 def test_importers_are_loaded_anew_and_others_are_not(folder: Path) -> None:
-    (folder / "low.py").write_text("N = 1\n")
-    (folder / "mid.py").write_text("from low import N\nimport side\nM = N\n")
-    (folder / "side.py").write_text("S = 1\n")
+    write(folder / "low.py", "N = 1\n")
+    write(folder / "mid.py", "from low import N\nimport side\nM = N\n")
+    write(folder / "side.py", "S = 1\n")
     importlib.import_module("mid")
     assert latest("mid") is edition.NONE
-    (folder / "low.py").write_text("N = 2\n")
+    write(folder / "low.py", "N = 2\n")
     found = latest("mid").modules
     assert set(found) == {"low", "mid"}
     assert found["mid"].M == 2
@@ -163,27 +172,27 @@ def test_importers_are_loaded_anew_and_others_are_not(folder: Path) -> None:
 
 def test_a_package_keeps_its_own_part(folder: Path) -> None:
     (folder / "pkg").mkdir()
-    (folder / "pkg" / "__init__.py").write_text("")
-    (folder / "pkg" / "a.py").write_text("X = 1\n")
+    write(folder / "pkg" / "__init__.py", "")
+    write(folder / "pkg" / "a.py", "X = 1\n")
     pkg: Any = importlib.import_module("pkg.a") and sys.modules["pkg"]
     assert latest("pkg.a") is edition.NONE
-    (folder / "pkg" / "a.py").write_text("X = 2\n")
+    write(folder / "pkg" / "a.py", "X = 2\n")
     found = latest("pkg.a")
     assert found.modules["pkg.a"].X == 2
     assert pkg.a is sys.modules["pkg.a"]
     assert pkg.a.X == 1
-    (folder / "pkg" / "__init__.py").write_text("Y = 1\n")
+    write(folder / "pkg" / "__init__.py", "Y = 1\n")
     fresh: Any = latest("pkg", "pkg.a").modules["pkg"]
     assert fresh.a is latest("pkg", "pkg.a").modules["pkg.a"]
 
 
 def test_what_cannot_be_imported_is_told_and_leaves_everything_as_it_was(folder: Path) -> None:
-    (folder / "two.py").write_text("X = 1\n")
-    (folder / "one.py").write_text("import two\n")
+    write(folder / "two.py", "X = 1\n")
+    write(folder / "one.py", "import two\n")
     one, two = importlib.import_module("one"), sys.modules["two"]
     assert latest("one") is edition.NONE
-    (folder / "two.py").write_text("import three\n")
-    (folder / "three.py").write_text("\n\ndef f(:\n")
+    write(folder / "two.py", "import three\n")
+    write(folder / "three.py", "\n\ndef f(:\n")
     with pytest.raises(edition.Unloadable, match=r"^three.py, line 3: SyntaxError: "):
         latest("one")
     assert (sys.modules["one"], sys.modules["two"]) == (one, two)

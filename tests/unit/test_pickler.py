@@ -7,8 +7,10 @@ import pickle
 import subprocess
 import sys
 import types
+from collections import Counter
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 from nbfn import pickler
 
@@ -66,3 +68,44 @@ def test_the_same_function_has_the_same_bytes_compiled_or_read_in_any_process(
         found.add(done.stdout)
     assert (tmp_path / "__pycache__").is_dir()
     assert len(found) == 1
+
+
+def test_a_class_stays_as_it_is_in_the_process_that_made_it() -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(
+        "class Point:\n    def far(self): return 1\nclass Kind(__import__('enum').Enum):\n    A = 1",
+        names,
+    )
+    point, kind = names["Point"], names["Kind"]
+    far = point.far
+    data = pickler.dumps((point(), kind.A))
+    got, member = pickle.loads(data)
+    assert (type(got), member) == (point, kind.A)
+    assert point.far is far  # not a copy that came back
+
+
+def test_a_class_that_came_is_made_anew_by_the_process_that_it_is_of() -> None:
+    """As for a worker: what its class is now is for the other side to say."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec("class Point:\n    def far(self): return 1\n", names)
+    point = names["Point"]
+    text = (
+        "import pickle, sys\n"
+        "first, second = (pickle.loads(bytes.fromhex(part)) for part in sys.argv[1:])\n"
+        "print(type(first) is type(second), first.far())"
+    )
+    first = pickler.dumps(point())
+    point.far = lambda self: 2
+    argv = [sys.executable, "-c", text, first.hex(), pickler.dumps(point()).hex()]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    assert said == "True 2\n"
+
+
+def test_other_things_are_pickled_instead_and_modules_of_classes_are_told() -> None:
+    one, other = Counter("b"), Counter("a")
+    with pickler.standing_in({id(one): other}) as met:
+        data = pickler.dumps({"x": one, "y": other})
+    found = pickle.loads(data)
+    assert found["x"] is found["y"]
+    assert found["x"] == other
+    assert met == {"collections"}
