@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.notebook.kernel import Kernel
@@ -35,11 +36,11 @@ def test_the_last_line_says_where_it_ran_and_at_which_attempt(one_kernel: Run) -
     _, failed = one_kernel(
         "%%remote --quiet\nimport nbfn\napp = nbfn.App('debug')\n"
         "@app.function(retries=nbfn.Retries(max_retries=2, initial_delay=0))\n"
-        "def never(): raise ValueError('no')",
-        "never.remote()",
+        "def gives_up(): raise ValueError('no')",
+        "gives_up.remote()",
     )
     assert re.fullmatch(
-        r"never ran on wk-\w+…, attempt 3 of 3 \(fc-\w{22}\)", failed.error.splitlines()[-1]
+        r"gives_up ran on wk-\w+…, attempt 3 of 3 \(fc-\w{22}\)", failed.error.splitlines()[-1]
     )
 
 
@@ -195,7 +196,10 @@ def test_replay_of_a_method_makes_the_object_here_and_enters_it(kernel: Kernel) 
     assert "# the line of the method" in said
 
 
-def test_replay_of_methods_spawned_or_async_or_with_a_constructor(one_kernel: Run) -> None:
+def test_replay_of_methods_spawned_or_async_or_with_a_constructor(
+    one_kernel: Run, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "written later")
     *_, later, spawned, built, fresh = one_kernel(
         SCALE,
         FAILING,
@@ -208,9 +212,8 @@ class Built:
         "get_ipython().run_line_magic('fn', f'replay --run {failing(lambda: Scale(by=5).look_up_later.remote(1))}')",
         "call = Scale(by=4).look_up.spawn(2)\ntry: call.get()\nexcept KeyError: pass\n%fn replay --run call",
         "call = Built('/nowhere').size.spawn()\ntry: call.get()\nexcept OSError: pass\n%fn replay --run call",
-        "open('there', 'w').write('here')\n"
-        "call = Built('elsewhere').size.spawn()\ntry: call.get()\nexcept OSError: pass\n"
-        "import os; os.rename('there', 'elsewhere')\n%fn replay --run call",
+        f"call = Built({path!r}).size.spawn()\ntry: call.get()\nexcept OSError: pass\n"
+        f"with open({path!r}, 'w') as file: file.write('here')\n%fn replay --run call",
     )
     for cell, said in ((later, "KeyError: 5"), (spawned, "KeyError: 8"), (built, "/nowhere")):
         assert said in cell.error

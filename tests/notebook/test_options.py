@@ -71,11 +71,11 @@ def test_an_environment_of_its_own(one_kernel: Run) -> None:
 
 def test_name_renames_one_def_and_nbfn_is_the_same_magic(one_kernel: Run) -> None:
     *_, card, called, found = one_kernel(
-        "%%nbfn other --app renamed\ndef one(): return 1",
-        "one.remote(), 'other' in globals()",
-        "import nbfn\nnbfn.Function.from_name('renamed', 'other').remote()",
+        "%%nbfn renamed_def --app renamed\ndef one(): return 1",
+        "one.remote(), 'renamed_def' in globals()",
+        "import nbfn\nnbfn.Function.from_name('renamed', 'renamed_def').remote()",
     )
-    assert card.shown[0]["text/plain"] == "✓ other v1 · app renamed"
+    assert card.shown[0]["text/plain"] == "✓ renamed_def v1 · app renamed"
     assert called.result == "(1, False)"
     assert found.result == "1"
 
