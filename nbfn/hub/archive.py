@@ -37,7 +37,7 @@ _payload = msgspec.msgpack.Decoder(Payload)
 _encode = msgspec.msgpack.Encoder().encode
 
 #: How an input ends whose arguments are kept: somebody may want to see why.
-_TO_REPLAY = frozenset({
+TO_REPLAY = frozenset({
     InputStatus.FAILURE, InputStatus.TIMEOUT, InputStatus.INTERNAL_FAILURE, InputStatus.INIT_FAILURE,
 })  # fmt: skip
 
@@ -171,7 +171,7 @@ class Archive:
             row = execute(
                 "SELECT payload FROM inputs WHERE call = ? AND number = ?", key
             ).fetchone()
-            if row is not None and outcome.status in _TO_REPLAY:
+            if row is not None and outcome.status in TO_REPLAY:
                 execute("INSERT OR IGNORE INTO failed_inputs VALUES (?, ?, ?)", (*key, row[0]))
             elif row is not None:
                 spent.append(_payload.decode(row[0]))

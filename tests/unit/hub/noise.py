@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 from nbfn.hub import effects as fx
 from nbfn.hub import events as e
+from nbfn.hub.archive import TO_REPLAY
 from nbfn.hub.rows import Pool
 from nbfn.hub.state import State
 from tests.unit.hub.world import PYTHON, FakeWorker, World
@@ -46,6 +48,15 @@ class NoisyWorld(World):
                     self.outcomes.setdefault((effect.call, outcome.index), outcome)
                 self.saved[effect.call] = (saved, total, done + len(effect.outcomes))
                 return
+            case fx.SaveRetry():
+                saved, total, done = self.saved[effect.call]
+                saved = dataclasses.replace(saved, version=effect.version)
+                self.saved[effect.call] = (saved, total, done - len(effect.indices))
+                for index in effect.indices:
+                    self.disk[effect.call][index] = f"{effect.call}:{index}"
+                    del self.outcomes[effect.call, index]
+                    self.failures.get(effect.call, {}).pop(index, None)
+                    self.lost[effect.call, index] += 2  # runs, with the retry of its Function's own
             case fx.Accept() if not self.deaf:
                 self.unaccepted.discard(effect.call)
             case fx.Deliver() if self.deaf:
@@ -155,6 +166,27 @@ class NoisyWorld(World):
                         },
                     )
                 )
+
+    def failed(self) -> list[str]:
+        """Return the durable calls that have ended, on disk, with inputs that failed."""
+        found = {call for (call, _), o in self.outcomes.items() if o.status in TO_REPLAY}
+        return sorted(call for call in found if call in self.disk and not self.disk[call])
+
+    def retry(self, call: str) -> None:
+        """The client wants a call's failed inputs run again; the disk tells which these are."""
+        token = f"re-{sum(isinstance(effect, fx.SaveRetry) for effect in self.told)}"
+        if fx.LoadFailures("cl-1", 7, call, token) not in self.put(
+            e.RetryWanted("cl-1", 7, call, token)
+        ):
+            return
+        save, total, done = self.saved[call]
+        inputs = [
+            (index, f"{call}:{index}")
+            for (name, index), outcome in sorted(self.outcomes.items())
+            if name == call and outcome.status in TO_REPLAY
+        ]
+        words = (call, save.function, save.version, save.kind, inputs, total, done, len(inputs))
+        self.put(e.FailuresLoaded("cl-1", 7, call, token, e.CallRestored(*words)))
 
     def most(self, pool: Pool) -> float:
         """See `World.most`; those of an earlier hub may come when others have been started for them."""

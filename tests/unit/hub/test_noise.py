@@ -48,8 +48,8 @@ class Noise(RuleBasedStateMachine):
         if spawned:
             self.world.unaccepted.add(self._pick(spawned, data))
 
-    @rule(steps=st.integers(1, 12))
-    def work_goes_on(self, steps: int) -> None:
+    @rule(steps=st.integers(1, 12), status=st.sampled_from([SUCCESS, SUCCESS, FAILURE]))
+    def work_goes_on(self, steps: int, status: int) -> None:
         world = self.world
         for _ in range(steps):
             busy = [w for w in world.workers.values() if w.connected and w.queue]
@@ -58,7 +58,12 @@ class Noise(RuleBasedStateMachine):
             elif world.to_bind:
                 world.bind(world.to_bind[0])
             elif busy:
-                world.finish(busy[0].name)
+                world.finish(busy[0].name, status)
+
+    @precondition(lambda self: self.world.failed())
+    @rule(data=st.data())
+    def retry_a_call(self, data: st.DataObject) -> None:
+        self.world.retry(self._pick(self.world.failed(), data))
 
     @rule()
     def kill_the_hub(self) -> None:
