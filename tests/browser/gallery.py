@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
 from nbfn import failures, mapcall, observe
+from nbfn.config import Places
 from nbfn.notebook import snapshot
 from nbfn.notebook.display import Place
 from nbfn.notebook.progress import NotebookObserver
 from nbfn.types import InputStatus
 from nbfn.wire import messages
+from nbfn.wire.payload import Carrier
 
 GOOD, BAD, STOPPED = map(int, (InputStatus.SUCCESS, InputStatus.FAILURE, InputStatus.TERMINATED))
 WORKERS = [
@@ -45,7 +48,7 @@ class RecordedCall(mapcall.MapCall):
     def __init__(self) -> None:
         self.results = lambda: None
         self.repeats = False
-        self.failures = failures.Failures(None)  # type: ignore[arg-type]
+        self.failures = failures.Failures(Carrier(Places.of(Path.cwd()), "gallery"))
         self.why = ""
 
     @property
@@ -177,6 +180,11 @@ LIVE: dict[str, Callable[[], Map]] = {
 def live(name: str) -> None:
     """Show a map that goes on."""
     LIVE[name]().show()
+
+
+def saved(name: str) -> None:
+    """Show what a notebook that is saved meanwhile has of it."""
+    LIVE[name]().saved()
 
 
 def detached() -> None:

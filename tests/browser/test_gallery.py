@@ -11,6 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from .conftest import ARTIFACTS
 
+#: Pixels in which the tallest of its cells has room, also when it is narrow.
+HEIGHT = 4000
 HERE = Path(__file__).parent
 AUDIT = (HERE / "audit.js").read_text()
 
@@ -22,6 +24,9 @@ g.reconnecting()"""
 ENDS = """\
 for name in ("done", "done with failures", "failed", "cancelled"):
     g.ended(name)"""
+SAVED = """\
+for name in g.LIVE:
+    g.saved(name)"""
 HANDLES = """\
 for name in g.HANDLES:
     g.handle_of(name)"""
@@ -96,6 +101,12 @@ WORDS = {
         *2 * ["✗ embed.map · failed · 320 ok, 1 failed"],
         *2 * ["■ embed.map · cancelled · 319 ok, 2 failed, 679 not done"],
     ],
+    "saved": [
+        *("○ embed v4 · preparing", "○ embed v4 · queued", "◌ embed v4 · starting workers"),
+        *("● embed v4 · running · 612 / 1,000", "● embed v4 · running · 60 / ?"),
+        *("● embed v4 · running · 612 / 1,000 · 7 failed", "○ embed v4 · queued · 0 / 1,000"),
+        *("● embed v4 · running · 1,000 / ?", "● embed v4 · running · 10,000 / 40,000"),
+    ],
     "handles": [
         "○ train v2 queued 3:12 · fc-",
         "◌ train v2 starting workers 3:12",
@@ -118,7 +129,7 @@ WORDS = {
         "Model.predict v1 gallery · method Call…",
     ],
 }
-GROUPS = {"maps": MAPS, "ends": ENDS, "handles": HANDLES, "cards": CARDS}
+GROUPS = {"maps": MAPS, "ends": ENDS, "saved": SAVED, "handles": HANDLES, "cards": CARDS}
 
 
 def area(page: Page, group: str) -> Locator:
@@ -153,9 +164,10 @@ def test_the_gallery(
     shutil.copy(HERE / "gallery.py", lab.work / "gallery.py")
     page = open_notebook("gallery.ipynb", "%load_ext nbfn\nimport gallery as g", *GROUPS.values())
     page.evaluate("() => jupyterapp.shell.collapseLeft()")
-    page.set_viewport_size({"width": 1000, "height": 3200})
+    page.set_viewport_size({"width": 1000, "height": HEIGHT})
     run_all()
     expect(area(page, "cards").locator(".jp-nbfn-function-root")).to_have_count(9)
+    expect(page.locator("[data-mime-type*='stderr'], [data-mime-type*='error']")).to_have_count(0)
     open_all(page)
     for group, wanted in WORDS.items():
         found = shown(page, group)
@@ -165,7 +177,7 @@ def test_the_gallery(
     looks = {"light": "Light", "dark": "Dark", "contrast": "Dark High Contrast", "narrow": "Light"}
     for look, theme in looks.items():
         use_theme(f"JupyterLab {theme}")
-        page.set_viewport_size({"width": 520 if look == "narrow" else 1000, "height": 3200})
+        page.set_viewport_size({"width": 520 if look == "narrow" else 1000, "height": HEIGHT})
         for group in GROUPS:
             at = area(page, group)
             at.evaluate("node => node.scrollIntoView({ block: 'start' })")
