@@ -30,7 +30,8 @@ SHOWS = {
     ],
     "spawn": [
         *("✓ darts v1", r"darts v1 · ", r"'fc-\w{22}'", r"3\.14\d+", "2,000,000 thrown, pi is about 3.14"),
-        *(r"\[3\.128, 3\.14844\]", "image/png", "This call of 'darts' was cancelled", "terminated"),
+        *(r"\[3\.128, 3\.14844\]", "image/png", r"failed: Fraction\(355, 0\)", "1 input run again"),
+        *(r"\['355/113', 'no darts, no answer', '71/20'\]", "This call of 'darts' was cancelled", "terminated"),
     ],
     "generators": [
         *("✓ mandelbrot v1", "image/png", "the first row was here after"),
