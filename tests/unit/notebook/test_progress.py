@@ -13,7 +13,7 @@ import pytest
 
 from nbfn.failures import Failures
 from nbfn.mapcall import MapCall
-from nbfn.notebook import maps, progress
+from nbfn.notebook import maps, progress, single
 from nbfn.notebook.places import put_into_lists
 from nbfn.observe import CallView
 from nbfn.types import InputStatus
@@ -85,6 +85,28 @@ def test_a_single_call_prints_as_it_comes(paper: Paper) -> None:
     sink = started(call("remote"))
     sink.emission(said("hello\n"))
     assert paper.text == "hello\n"
+
+
+def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> None:
+    paper, clock, looked_after = Paper(), Clock(), []
+    notebook = cast("Any", SimpleNamespace(now=clock, look_after=looked_after.append))
+    sink = single.PrintSink(call("remote", 1), cast("Any", paper), notebook)
+
+    def waits(why: str, running: int = 0) -> None:
+        sink.progress(Progress("fc-7f3k", 1 - running, running, 0, 0, 0, why))
+
+    waits("max 1 reached")
+    clock.now += single.PATIENCE - 1
+    sink.show(clock.now)
+    waits("", running=1)
+    assert (paper.text, sink.ended) == ("", True)  # it began in time
+    sink.connected(up=False)
+    clock.now += single.PATIENCE
+    sink.show(clock.now)
+    sink.show(clock.now)
+    sink.connected(up=True)
+    assert paper.text == "○ embed: waits for the hub, which does not answer now\n"
+    assert (sink.ended, looked_after) == (True, [sink, sink])
 
 
 def test_a_short_map_shows_its_prints_and_no_progress(paper: Paper) -> None:
