@@ -108,7 +108,8 @@ class HandleSink:
         preview(self.spawned)
         with self._turn:
             for board in self.boards:
-                board.end()
+                if self.spawned.ended is not None:  # else it was retried meanwhile
+                    board.end()
 
     def heard_at(self, place: Place) -> None:
         """Have what it prints from now on under another cell, if it has ended: that one had it run again."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbfn.call import FunctionCall
+from nbfn.client import current
 from nbfn.exception import Error
 
 from . import retries
@@ -38,6 +39,8 @@ def preview(spawned: Spawned) -> None:
             result = shown(handle.get(timeout=5))
         except Exception as error:  # noqa: BLE001 - the user's, to be shown
             result = told(error)
+    if spawned.ended is None:  # it was retried meanwhile
+        return
     spawned.changed(result=result)
     spawned.changed(kept_until=kept_until)  # last: who sees it has the result
 
@@ -137,7 +140,8 @@ class Board:
         """Say again how it stands, by a cell that ends now; whether this was its end."""
         if not self._settled:
             self._settled = self._spawned.ended is not None
-            if self._settled and not self._spawned.kept_until:
+            client = current()
+            if self._settled and not self._spawned.kept_until and client and client.connected:
                 preview(self._spawned)
             self._publish(place, update=True)
         return self._settled
