@@ -209,7 +209,7 @@ def _import(names: set[str], ready: dict[str, types.ModuleType]) -> dict[str, ty
         for name in sorted(names):
             try:
                 importlib.import_module(name)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise Unloadable(_why(name, error)) from error
         new = {n for n in set(sys.modules) - before if _is_own_module(sys.modules[n])}
         made = {name: sys.modules[name] for name in names | new}
@@ -255,7 +255,7 @@ def _put_aside(names: set[str]) -> Iterator[None]:
                 setattr(sys.modules[package], last, was)
 
 
-def _why(name: str, error: Exception) -> str:
+def _why(name: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return (
             f"{Path(error.filename).name}, line {error.lineno}: {type(error).__name__}: {error.msg}"
@@ -266,7 +266,8 @@ def _why(name: str, error: Exception) -> str:
         if is_own("", file):
             line = f"{Path(file).name}, line {trace.tb_lineno}: "
         trace = trace.tb_next
-    return f"{line or f'{name}: '}{type(error).__name__}: {error}"
+    said = (str(error).splitlines() or [""])[0]
+    return f"{line or f'{name}: '}{type(error).__name__}: {said}"
 
 
 def warn(name: str, version: int, why: Unloadable) -> None:

@@ -218,6 +218,7 @@ BROKEN = [
     ("def step(x) return x\n", r"beside.py, line 1: SyntaxError: .*goes on as v1.*mend the file"),
     ("\nimport nowhere_at_all\n", r"beside.py, line 2: ModuleNotFoundError: .*nowhere_at_all"),
     ("def step(x): return x\n1 / 0\n", r"beside.py, line 2: ZeroDivisionError"),
+    ("import sys\nsys.exit('not\\nhere')\n", r"beside.py, line 2: SystemExit: not\. Function"),
 ]
 
 
