@@ -14,6 +14,7 @@ from typing import Any
 from nbfn.cls import Cls
 from nbfn.exception import Error
 from nbfn.function import Function
+from nbfn.varied import root
 from nbfn.wire.messages import FunctionInfo, FunctionRow
 
 from .boards import LIVE, SAVED_STATIC
@@ -69,6 +70,8 @@ class FunctionCard:
     def pool(self) -> str:
         """Its pool in words."""
         if not self.version:
+            if self.kind == "method":
+                return "its first call makes the object"
             return "not registered yet: its first call does that"
         if self.made:
             return f"{self.made} makes an object, with workers of its own"
@@ -199,18 +202,26 @@ def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
 
 
 def _unregistered(thing: Function[..., Any] | Cls) -> FunctionCard:
-    raw: Any = thing._raw
-    try:
-        signature = str(inspect.signature(raw))
-    except (TypeError, ValueError):
-        signature = "(...)"
-    app = thing.app.name if isinstance(thing, Function) and not thing._method else ""
-    made = FunctionCard(thing._name, signature, _doc(inspect.getdoc(raw) or ""), app=app or "")
+    doc = _doc(inspect.getdoc(thing._raw) or "")
     if isinstance(thing, Cls):
-        made.kind = "cls"
+        return FunctionCard(thing._name, _signature(thing._raw), doc, "cls")
+    if not thing._method:
+        made = FunctionCard(thing._name, _signature(thing._raw), doc, app=thing.app.name or "")
     else:
-        made.fields = fields_of(signature)
+        state = root(thing._origin).state  # of its class, which may be known already
+        made = FunctionCard(repr(thing), _signature(thing._raw, bound=True), doc, "method")
+        made.app = state.info.app if state is not None else ""
+    made.fields = fields_of(made.signature)
     return made
+
+
+def _signature(raw: Any, *, bound: bool = False) -> str:
+    """Return what it takes; of a method without the object."""
+    try:
+        found = inspect.signature(raw)
+    except (TypeError, ValueError):
+        return "(...)"
+    return str(found.replace(parameters=[*found.parameters.values()][1:]) if bound else found)
 
 
 def _doc(text: str) -> str:

@@ -49,3 +49,33 @@ def test_a_class_and_what_is_not_there(one_kernel: Run) -> None:
     assert text.startswith("C Model v1 · app cards · class · warm 0 · ")
     assert ".predict(x: int)" in text
     assert "Function.from_name('cards', 'nothing'): " in missing.shown[0]["text/plain"]
+
+
+def test_what_is_called_in_another_way_says_so(one_kernel: Run) -> None:
+    _, greeter, method, generator, endpoint = one_kernel(
+        "import nbfn\napp = nbfn.App('kinds')\n"
+        "@app.cls()\nclass Greeter:\n    'Greets.'\n    word: str = nbfn.parameter()\n"
+        "    @nbfn.method()\n    def greet(self, name: str) -> str:\n"
+        "        'Say it.'\n        return self.word + name\n"
+        "@app.function()\ndef count(to: int):\n    yield from range(to)\n"
+        "@app.function()\n@nbfn.fastapi_endpoint()\ndef hello(name: str = 'you') -> str:\n    return name\n"
+        "app.deploy()",
+        "Greeter",
+        "Greeter(word='Ahoy').greet",
+        "count",
+        "hello",
+    )
+    assert greeter.shown[0]["text/plain"].splitlines() == [
+        "C Greeter v1 · app kinds · class · Greeter(word=…) makes an object, with workers of its own",
+        "  Greeter(*, word: str)",
+        "  .greet(name: str) -> str",
+        "  Greets.",
+    ]
+    assert method.shown[0]["text/plain"].splitlines() == [
+        "ƒ Greeter(word='Ahoy').greet · app kinds · method · its first call makes the object",
+        "  Greeter(word='Ahoy').greet(name: str) -> str",
+        "  Say it.",
+    ]
+    assert "· generator · warm 0 ·" in generator.shown[0]["text/plain"]
+    assert "· web endpoint · warm 0 ·" in endpoint.shown[0]["text/plain"]
+    assert '<a href="http://127.0.0.1:' in endpoint.shown[0]["text/html"]
