@@ -41,8 +41,8 @@ export function lines(view) {
     .map((key) => `${key} ${number(view[key])}`);
   const starting = view.starting ? ` (+${view.starting} starting)` : "";
   const pace = [
-    view.rate === null ? "" : `${number(Math.round(view.rate * 10) / 10)} items/s`,
-    clock(view.elapsed),
+    view.rate,
+    view.elapsed,
     view.left,
     view.p50 === null ? "" : `p50 ${seconds(view.p50)}`,
     view.p95 === null ? "" : `p95 ${seconds(view.p95)}`,

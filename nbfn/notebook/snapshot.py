@@ -71,7 +71,7 @@ def line(tally: Tally, now: float) -> str:
     total = "?" if tally.whole is None else f"{tally.whole:,}"
     parts = [title, tally.state, f"{tally.done:,} / {total}"]
     parts += [f"{tally.failed:,} failed"] if tally.failed else []
-    parts += [rate_text(tally.rate(now)), clock(tally.elapsed(now))]
+    parts += [rate_text(tally.rate(now)), whole_clock(tally.elapsed(now))]
     parts += [left_text(tally, now), tally.why(now)]
     return " · ".join(part for part in parts if part)
 

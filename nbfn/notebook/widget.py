@@ -104,7 +104,6 @@ class MapProgress(anywidget.AnyWidget):
 
 def view_of(tally: Tally, now: float) -> dict[str, Any]:
     """Return the counters and words of a tally as the page wants them."""
-    rate = tally.rate(now)
     return {
         "name": f"{tally.name} v{tally.version}" if tally.version else tally.name,
         "app": tally.app,
@@ -123,8 +122,8 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "starting": tally.starting,
         "why": tally.why(now),
         "note": tally.note,
-        "rate": None if rate is None else round(rate, 1),
-        "elapsed": int(tally.elapsed(now)),
+        "rate": snapshot.rate_text(tally.rate(now)),
+        "elapsed": snapshot.whole_clock(tally.elapsed(now)),
         "left": snapshot.left_text(tally, now),
         "p50": _seconds(tally.percentile(0.5)),
         "p95": _seconds(tally.percentile(0.95)),

@@ -57,7 +57,7 @@ def test_the_lines_of_the_widget() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({}, ("612 / 1,000", "left about 0:04")),
+        ({}, ("612 / 1,000", "14.2 items/s", "0:43", "left about 0:04")),
         ({"whole": None}, ("612 / ?",)),
         ({"lost": True}, ("reconnecting", "hub restarting", "left —")),
         ({"cancelled": 100}, ("612 / 900", "7 failed")),
@@ -74,6 +74,7 @@ def test_widget_text_and_what_is_saved_say_the_same(
     gone = change.get("cancelled", 0)
     total = None if "whole" in change else 1000
     tally.total = total
+    tally.counted(470, 0, total, 33.0)
     tally.counted(612 + gone, 7 + gone, total, 43.0, cancelled=gone)
     for name in change.keys() - {"whole", "cancelled"}:
         setattr(tally, name, change[name])
@@ -87,7 +88,7 @@ def test_widget_text_and_what_is_saved_say_the_same(
 
 
 def test_what_is_not_known_yet() -> None:
-    unknown = view(total=None, left="", rate=None, starting=0, p50=None, p95=None)
+    unknown = view(total=None, left="", rate="", starting=0, p50=None, p95=None)
     said = evaluate(f"page.lines({json.dumps(unknown)})")
     assert said["done"] == "610 / ?"
     assert said["pace"] == "0:43 · workers 8"
