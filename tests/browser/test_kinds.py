@@ -52,8 +52,11 @@ def test_the_panel_tells_classes_schedules_and_endpoints_apart(
     run_all()
     expect(page.locator(".jp-CodeCell").nth(4).locator(".jp-OutputArea")).to_contain_text("ready")
 
-    def row(name: str) -> Locator:
-        found = panel.locator(".jp-nbfn-function").filter(
+    def row(name: str, app: str = "kinds") -> Locator:
+        mine = panel.get_by_role(
+            "treeitem", name=app, exact=True
+        )  # other tests have such names too
+        found = mine.locator(".jp-nbfn-function").filter(
             has=page.locator(".jp-nbfn-name").get_by_text(name, exact=True)
         )
         expect(found).to_be_visible()
@@ -63,9 +66,9 @@ def test_the_panel_tells_classes_schedules_and_endpoints_apart(
     expect(row("Greeter").get_by_role("spinbutton")).to_have_count(0)
     expect(row("Greeter(word='Ahoy')")).to_contain_text("workers 1")
     expect(row("plain.with_options(timeout=5)").locator(".jp-nbfn-kind")).to_have_count(0)
-    expect(row("tick")).to_contain_text("Called by the hub: every 1 second")
-    expect(row("hello").get_by_role("link")).to_have_text("Open the endpoint")
-    row("tick").scroll_into_view_if_needed()
+    expect(row("tick", "kinds-deployed")).to_contain_text("Called by the hub: every 1 second")
+    expect(row("hello", "kinds-deployed").get_by_role("link")).to_have_text("Open the endpoint")
+    row("tick", "kinds-deployed").scroll_into_view_if_needed()
     page.screenshot(path=ARTIFACTS / "sidebar-kinds.png")
     lab.run_python(
         "import nbfn; c = nbfn.Client.attach(); c.stop_app(c.find_app('kinds-deployed').id)"
