@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from nbfn.hub import effects, endpoints, graph, overview, speech
-from nbfn.hub.archive import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.pool import memory_of
+from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.tables import Tables
 from nbfn.hub.web import GatewayProcess
 from nbfn.wire import messages as m

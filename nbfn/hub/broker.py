@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from nbfn.hub import effects, endpoints, events, overview, speech
 from nbfn.hub.answers import Answers
-from nbfn.hub.archive import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.clock import Clock
 from nbfn.hub.consoles import Consoles
 from nbfn.hub.departures import EXIT_GRACE
@@ -29,6 +28,7 @@ from nbfn.hub.logbook import Logbook
 from nbfn.hub.pool import WorkerProcesses
 from nbfn.hub.state import State
 from nbfn.hub.store import Store
+from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.web import GatewayProcess, has_endpoint
 from nbfn.wire import messages as m
 from nbfn.wire.frames import BadFrame

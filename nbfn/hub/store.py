@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from nbfn.exception import ServiceError
-from nbfn.hub.archive import Archive, StoredCall, StoredGraph, StoredInput
+from nbfn.hub.archive import Archive
 from nbfn.hub.effects import (
     Effect,
     ForgetApp,
@@ -48,6 +48,7 @@ from nbfn.hub.events import CallRestored, FailuresLoaded
 from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.hub.schema import opened
+from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
 from nbfn.wire.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")

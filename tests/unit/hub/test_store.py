@@ -14,7 +14,8 @@ from nbfn.hub import effects as fx
 from nbfn.hub import events as e
 from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.registry import Registry, SecretRecord
-from nbfn.hub.store import Store, StoredCall
+from nbfn.hub.store import Store
+from nbfn.hub.stored import StoredCall
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload, Segment, Variant
 from tests.unit.hub.world import definition
