@@ -113,7 +113,7 @@ WORDS = {
         "● train v2 running 3:12",
         "↻ train v2 reconnecting 3:12",
         "✓ train v2 · done 3:12",
-        "✗ train v2 · failed 3:12",
+        "✗ train v2 failed 3:12",
         "■ train v2 · cancelled 3:12",
         "○ train v2 · expired",
     ],
