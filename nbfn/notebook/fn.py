@@ -234,7 +234,8 @@ def retry(desk: Desk, given: argparse.Namespace) -> Any:
     if sink is None:
         return desk.retried(given.id)
     if not sink.failures:
-        print(f"{given.id}: no input of it failed, or it ended with the first that did")  # noqa: T201
+        why = "no input of it failed, it ended with the first that did, or what failed is kept no longer"
+        print(f"{given.id}: {why}")  # noqa: T201 - the cell's own output
         return None
     retries.renew(desk.shell.user_ns, sink.tally.name)
     sink.run_again()

@@ -61,7 +61,8 @@ def test_failures_without_a_list_are_bound_by_index(one_kernel: Run) -> None:
 
 
 def test_what_cannot_be_run_again_says_why(one_kernel: Run) -> None:
-    unknown, _, whole = one_kernel(
+    _, unknown, _, whole = one_kernel(
+        CHOOSY,
         "%fn retry fc-nothing",
         "_ = list(choosy.map([1, 2]))\ncall = list(get_ipython()._nbfn_observer.maps)[-1]",
         "get_ipython().run_line_magic('fn', f'retry {call}')",
