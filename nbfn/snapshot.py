@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dis
 import functools
 import types
@@ -64,6 +65,13 @@ class Snapshot:
     def files(self) -> set[str]:
         """Where the code is written: its own, and that of the helpers which travel by value."""
         return {code.co_filename for _, code, _, _ in self._functions}
+
+    @property
+    def undefined(self) -> list[str]:
+        """Names that its code uses and nobody has defined so far, nor does it itself."""
+        own = {name for function, *_ in self._functions for name in _assigned(function.__code__)}
+        missing = dict.fromkeys(name for _, name, value in self._names if value is _MISSING)
+        return [name for name in missing if name not in own and not hasattr(builtins, name)]
 
     def current(self) -> bool:
         """Return whether every name still means the same object."""
@@ -231,6 +239,14 @@ def global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
         if isinstance(constant, types.CodeType):
             paths |= dict.fromkeys(global_paths(constant))
     return tuple(paths)
+
+
+def _assigned(code: types.CodeType) -> set[str]:
+    """Return the global names that a body assigns, functions and classes inside it too."""
+    steps = dis.get_instructions(code)
+    names = {str(step.argval) for step in steps if step.opname in {"STORE_GLOBAL", "STORE_NAME"}}
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return names.union(*map(_assigned, inner))
 
 
 def _kind(value: Any, otherwise: str) -> str:

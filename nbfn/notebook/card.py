@@ -30,6 +30,7 @@ class Card:
         created: False when the same code was registered before.
         captures: The captured names as people read them; see `captures`.
         rehearsed: How large it would be, when it was not registered.
+        undefined: Names that it uses and that nobody has defined so far.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Card:
     captures: tuple[str, ...]
     signature: str = ""
     rehearsed: str = ""
+    undefined: tuple[str, ...] = ()
 
     def line(self) -> str:
         """Return the card as plain text.
@@ -60,6 +62,7 @@ class Card:
         parts.append(f" · app {self.app}")
         parts += [f" · warm {self.warm}"] if self.warm else []
         parts += [f" · captures {', '.join(self.captures)}"] if self.captures else []
+        parts += [f" · not defined so far: {', '.join(self.undefined)}"] if self.undefined else []
         return "".join(parts)
 
     def html(self) -> str:

@@ -106,13 +106,13 @@ class Execution:
 
 def _last_line(ran: Ran) -> str:
     peak = card.size_text(ran.peak)
-    line = f"ran on {ran.worker[:9]} · {ran.seconds:.1f} s · peak {peak} · {ran.call[:9]}".rstrip(
-        " ·"
-    )
+    where = f"on {ran.worker[:9]}" if ran.call else "here"
+    line = f"ran {where} · {ran.seconds:.1f} s · peak {peak} · {ran.call[:9]}".rstrip(" ·")
     if ran.stayed:
         names = ", ".join(f"`{name}`" for name in ran.stayed[:8])
         more = ", …" if len(ran.stayed) > 8 else ""
-        line += f"\n{names}{more} stayed remote; add -o {ran.stayed[-1]}"
+        stayed = "stayed remote" if ran.call else "stayed in the cell"
+        line += f"\n{names}{more} {stayed}; add -o {ran.stayed[-1]}"
     return line
 
 

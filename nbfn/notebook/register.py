@@ -17,6 +17,7 @@ from IPython.core.error import UsageError
 from nbfn import capture
 from nbfn.app import App
 from nbfn.cls import Cls
+from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import unwrapped
 from nbfn.snapshot import Snapshot
@@ -179,9 +180,14 @@ class Registrar:
     def rehearsed(name: str, raw: Callable[..., Any], app: str) -> card.Card:
         """Return the card of a function that is not registered."""
         snapshot = Snapshot(raw)
-        data, _ = capture.dump(name, raw, snapshot)
-        size = card.size_text(len(data))
-        return card.Card(name, app, 0, True, 0, _captures(raw, snapshot), rehearsed=size)
+        try:
+            size = card.size_text(len(capture.dump(name, raw, snapshot)[0]))
+        except InvalidError as error:
+            found = ", ".join(_captures(raw, snapshot)) or "nothing"
+            raise UsageError(f"{error} It would take along: {found}.") from None
+        undefined = tuple(snapshot.undefined)
+        taken = _captures(raw, snapshot)
+        return card.Card(name, app, 0, True, 0, taken, rehearsed=size, undefined=undefined)
 
     @staticmethod
     def card(function: Function[..., Any]) -> card.Card:
@@ -232,6 +238,7 @@ def _card(made: Function[..., Any] | Cls) -> card.Card:
         info.pool.min_containers or 0,
         _captures(state.raw, state.snapshot),
         info.signature,
+        undefined=tuple(state.snapshot.undefined),
     )
 
 

@@ -148,6 +148,31 @@ def test_a_dry_run_lists_sizes_also_of_a_script_and_runs_nothing(one_kernel: Run
     assert after.result == "([], False)"
 
 
+def test_a_name_that_is_not_there_yet_is_told_and_found_later(one_kernel: Run) -> None:
+    *_, early, late = one_kernel(
+        "%%remote --app early\ndef twice(x):\n    global seen\n    seen = _double(x)\n    return print(seen)",
+        "def _double(x): return 2 * x\ntwice.remote(4)",
+    )
+    assert early.shown[0]["text/plain"].endswith("app early · not defined so far: _double")
+    assert late.text == "8\n"
+
+
+def test_a_dry_run_of_what_is_too_large_lists_it_all_the_same(one_kernel: Run) -> None:
+    *_, refused = one_kernel(
+        "blob, small = bytes(20_000_000), 3",
+        "%%remote --app early --dry-run\ndef size(): return len(blob) + small",
+    )
+    assert "captures 'blob' (20.0 MB, bytes); pass it as an argument instead." in refused.stderr
+    assert refused.stderr.rstrip().endswith("It would take along: blob (19.1 MB), small=3 (5 B).")
+
+
+def test_a_script_that_ran_here_says_so(one_kernel: Run) -> None:
+    *_, here = one_kernel("%%remote --app early --local\nfound = 3")
+    assert re.match(
+        r"ran here · 0\.0 s · peak \S+ MB\n`found` stayed in the cell; add -o found", here.text
+    )
+
+
 def test_what_cannot_be_pickled_is_named_by_its_path_with_the_ways_out(one_kernel: Run) -> None:
     *_, captured, given = one_kernel(
         "import sqlite3, types\n"

@@ -57,3 +57,9 @@ def test_sizes() -> None:
         "1.0 kB",
         "5.0 GB",
     ]
+
+
+def test_names_that_nobody_has_defined_are_told() -> None:
+    card = Card("f", "a", 1, True, 0, ("np",), undefined=("df",))
+    assert card.line() == "✓ f v1 · app a · captures np · not defined so far: df"
+    assert "not defined so far: df" in card.html()
