@@ -150,10 +150,11 @@ def test_a_dry_run_lists_sizes_also_of_a_script_and_runs_nothing(one_kernel: Run
 
 def test_a_name_that_is_not_there_yet_is_told_and_found_later(one_kernel: Run) -> None:
     *_, early, late = one_kernel(
-        "%%remote --app early\ndef twice(x):\n    global seen\n    seen = _double(x)\n    return print(seen)",
-        "def _double(x): return 2 * x\ntwice.remote(4)",
+        "%%remote --app early\ndef twice(x):\n    global set_there\n    set_there = defined_later(x)\n"
+        "    return print(set_there)",
+        "def defined_later(x): return 2 * x\ntwice.remote(4)",
     )
-    assert early.shown[0]["text/plain"].endswith("app early · not defined so far: _double")
+    assert early.shown[0]["text/plain"].endswith("app early · not defined so far: defined_later")
     assert late.text == "8\n"
 
 
