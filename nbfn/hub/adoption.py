@@ -52,6 +52,19 @@ def settle_claims(t: Tables, items: Iterable[Input]) -> None:
                 leases.results_arrived(t, ResultsArrived(claim.worker.id, 0, [claim.result]))
 
 
+def settled(t: Tables, item: Input) -> bool:
+    """Note that an input no longer waits for the worker that may be at it; False when that was known."""
+    pool = item.call.pool
+    waiting = t.unclaimed.get(pool)
+    if waiting is None or item not in waiting:
+        return False
+    waiting.remove(item)
+    if not waiting:
+        del t.unclaimed[pool]
+        t.touch(pool)
+    return True
+
+
 def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int) -> None:
     pool = item.call.pool
     if worker.pool is not pool:
@@ -60,7 +73,7 @@ def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int)
         pool.idle.pop(worker.id, None)
         pool.busy += 1
         worker.state = "busy"
-    t.unclaimed.discard(item)
+    settled(t, item)
     item.worker, item.lease, item.attempt = worker, lease, attempt
     item.status = InputStatus.RUNNING
     worker.leases[lease] = item

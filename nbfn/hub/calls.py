@@ -239,9 +239,10 @@ def put_inputs(
     t.kept += len(new) if call.durable else 0
     call.closed = call.closed or closed
     if resent and t.born is not None and t.now - t.born < ADOPTION:
-        t.unclaimed.update(new)
-        t.after(ADOPTION, _queue_unclaimed, new)
-        adoption.settle_claims(t, new)
+        if new:
+            t.unclaimed.setdefault(call.pool, set()).update(new)
+            t.after(ADOPTION, _queue_unclaimed, new)
+            adoption.settle_claims(t, new)
     elif call.cancelled:
         outcomes.finish(t, call, [outcomes.terminated(item) for item in new])
     else:
@@ -267,7 +268,7 @@ def _unknown(
 
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
     for item in items:
-        if item not in t.unclaimed or item.call.inputs.get(item.index) is not item:
+        if not adoption.settled(t, item) or item.call.inputs.get(item.index) is not item:
             continue
         if item.call.cancelled:
             outcomes.finish(t, item.call, [outcomes.terminated(item)])
@@ -275,7 +276,6 @@ def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
             for ready in losses.never_begun(t, item.call, [item]):
                 item.call.turns.push(ready)
         t.touch(item.call.pool)
-    t.unclaimed.difference_update(items)
 
 
 def call_restored(t: Tables, event: CallRestored) -> None:

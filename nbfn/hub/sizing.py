@@ -75,6 +75,8 @@ def resize(t: Tables, pool: Pool) -> None:
     )
     want = scale.wanted(load, settings, t.limits.cores) + pool.lent
     have = len(pool.workers)
+    if pool in t.unclaimed:  # workers of the hub before this one are still to come back
+        want = min(want, have)
     if pool.solo:
         want = _room_for_solo(t, pool, max(want, have), settings)
     if pool.asks and pool.backlog and (why := admission.impossible(t, pool)):

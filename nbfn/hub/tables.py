@@ -97,7 +97,7 @@ class Tables:
         self.claims: dict[tuple[str, int], Claim] = {}
         self.claimed: dict[int, Claim] = {}
         #: Inputs told by a client or the disk that wait for a worker which may still be at them.
-        self.unclaimed: set[Input] = set()
+        self.unclaimed: dict[Pool, set[Input]] = {}
         #: Durable calls that have ended, the latest `SPAWNS_KEPT`: told again, they do not run again.
         #: The value: whether it was told to its end, not given up before.
         self.ended_spawns: dict[str, bool] = {}

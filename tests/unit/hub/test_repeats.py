@@ -133,3 +133,18 @@ def test_inputs_of_a_broken_connection_that_are_read_late_do_not_run_twice() -> 
     world.put(e.InputsPut("cl-1", "map", second, closed=True))
     world.settle()
     assert world.runs == {("map", index): 1 for index in range(4)}
+
+
+def test_a_new_call_after_a_restart_takes_no_place_of_a_worker_that_is_still_to_come_back() -> None:
+    world = NoisyWorld()
+    worker = _at_work(world, durable=True)
+    world.restart()
+    world.client_back()
+    world.give("fc-2", world.functions["f"], 1, durable=False)
+    for blank in list(world.to_start):
+        world.start(blank)
+    assert not world.to_bind
+    world.hello(worker)
+    world.check()  # no pool has more than its most
+    world.settle()
+    assert world.runs["fc-1", 0] == world.runs["fc-2", 0] == 1
