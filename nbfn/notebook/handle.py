@@ -101,8 +101,11 @@ class HandleSink:
         self.spawned.finish(status, self._now())
         self.over.set()
         if self.boards:
-            # It may unpickle the result, which runs the user's code: not on the client's thread.
-            threading.Thread(target=self._end, name="nbfn-preview", daemon=True).start()
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        # It may unpickle the result, which runs the user's code: not on the client's thread.
+        threading.Thread(target=self._end, name="nbfn-preview", daemon=True).start()
 
     def _end(self) -> None:
         preview(self.spawned)
@@ -133,10 +136,13 @@ class HandleSink:
     def show_at(self, place: Place, names: dict[str, Any]) -> None:
         """Display it in a cell."""
         with self._turn:
+            over = self.spawned.ended is not None
             board = Board(self.spawned, place, names, self._now)
             self.boards.append(board)
         if self.spawned.ended is None:
             self._keep(board)
+        elif not over:  # it ended while the board was made, and nobody told that
+            self._end_soon()
 
     def informed(self, info: CallInfo, *, known: bool) -> None:
         """Take what the hub says of it, at its first sight here or after it failed."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from nbfn.notebook import handle
 from nbfn.notebook.display import Place
 from nbfn.notebook.handle import HandleSink
 from nbfn.observe import CallView
 from nbfn.wire.messages import Emission, Progress
+from tests.conftest import wait_until
 
 
 def sink_of(call: str) -> HandleSink:
@@ -46,3 +50,22 @@ def test_a_call_that_runs_again_has_another_end() -> None:
     assert (sink.spawned.state, sink.spawned.ended, sink.spawned.failed) == ("queued", None, 0)
     sink.finished("success", None)
     assert sink.spawned.state == "done"
+
+
+def test_a_call_that_ends_while_its_display_is_made_is_shown_as_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+
+    class Board(handle.Board):
+        def _publish(self, place: Place, *, update: bool) -> None:
+            shown.append(self._spawned.state)
+            if not update:
+                sink.finished("failure", None)
+
+    monkeypatch.setattr(handle, "Board", Board)
+    monkeypatch.setattr(handle, "preview", lambda _: None)
+    sink = sink_of("fc-4")
+    sink.show_at(Place(), {})
+    wait_until(lambda: len(shown) == 2)
+    assert shown == ["queued", "failed"]
