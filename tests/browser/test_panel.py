@@ -181,8 +181,9 @@ def test_the_keyboard_reaches_everything(page: Page, panel: Any) -> None:
     expect(panel.get_by_role("treeitem", name="embed, busy")).to_be_focused()
     page.keyboard.press("End")
     expect(panel.get_by_role("treeitem", name="square, idle")).to_be_focused()
-    page.keyboard.press("Enter")
     stepper = panel.get_by_role("spinbutton", name="Warm workers of square")
+    expect(stepper).to_be_enabled()  # while the hub is looked for, nothing can be set
+    page.keyboard.press("Enter")
     expect(stepper).to_be_focused()
     page.keyboard.press("ArrowUp")
     expect(stepper).to_have_value("2")
