@@ -42,7 +42,7 @@ class Stream(Generic[T]):
         __tracebackhide__ = True
         try:
             yield from self._batch
-            while self._refill():
+            while run(self._refill()):
                 yield from self._batch
         except BaseException as error:
             backtrace.hide(error)
@@ -56,35 +56,20 @@ class Stream(Generic[T]):
             for value in self._batch:
                 return value
             try:
-                more = self._refill()
+                more = run(self._refill())
             except BaseException as error:
                 backtrace.hide(error)
                 raise
             if not more:
                 raise StopIteration
 
-    def _refill(self) -> bool:
+    async def _refill(self) -> bool:
         __tracebackhide__ = True
         self._touched = True
         if self._ended:
             return False
         try:
-            self._batch = iter(run(self._more()))
-        except StopAsyncIteration:
-            self._ended = True
-            return False
-        except BaseException:
-            self.close()
-            raise
-        return True
-
-    async def _refill_aio(self) -> bool:
-        __tracebackhide__ = True
-        self._touched = True
-        if self._ended:
-            return False
-        try:
-            self._batch = iter(await drive(self._more()))
+            self._batch = iter(await self._more())
         except StopAsyncIteration:
             self._ended = True
             return False
@@ -98,7 +83,7 @@ class Stream(Generic[T]):
         try:
             for value in self._batch:
                 yield value
-            while await self._refill_aio():
+            while await drive(self._refill()):
                 for value in self._batch:
                     yield value
         except BaseException as error:
@@ -113,7 +98,7 @@ class Stream(Generic[T]):
             for value in self._batch:
                 return value
             try:
-                more = await self._refill_aio()
+                more = await drive(self._refill())
             except BaseException as error:
                 backtrace.hide(error)
                 raise
