@@ -106,12 +106,13 @@ class Execution:
 
 def _last_line(ran: Ran) -> str:
     peak = card.size_text(ran.peak)
-    where = f"on {ran.worker[:9]}" if ran.call else "here"
+    where, stayed = (
+        (f"on {ran.worker[:9]}", "stayed remote") if ran.worker else ("here", "stayed in the cell")
+    )
     line = f"ran {where} · {ran.seconds:.1f} s · peak {peak} · {ran.call[:9]}".rstrip(" ·")
     if ran.stayed:
         names = ", ".join(f"`{name}`" for name in ran.stayed[:8])
         more = ", …" if len(ran.stayed) > 8 else ""
-        stayed = "stayed remote" if ran.call else "stayed in the cell"
         line += f"\n{names}{more} {stayed}; add -o {ran.stayed[-1]}"
     return line
 

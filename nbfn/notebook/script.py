@@ -69,7 +69,7 @@ class Ran:
         outputs: The values of the ``-o`` names.
         last: The value of the last expression, None where there is none.
         stayed: Names that were assigned and not asked for.
-        worker: The worker's id.
+        worker: The worker's id, "" when it ran here.
         seconds: How long the body ran.
         peak: The most memory that the worker held, in bytes.
         call: The call's id, "" when it ran here.
@@ -248,16 +248,11 @@ def returned(
         found,
         values[_LAST],
         tuple(n for n in kept if n in values and n not in outputs),
-        worker_id(),
+        "" if context.is_local() else os.environ.get("MODAL_TASK_ID", ""),
         time.perf_counter() - values[_BEGAN],
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         context.current_function_call_id() or "",
     )
-
-
-def worker_id() -> str:
-    """Return the id of the worker that this runs in, or ``here``."""
-    return "here" if context.is_local() else os.environ.get("MODAL_TASK_ID", "")
 
 
 def too_large(value: Any) -> bool:
