@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal as signals
 
 from nbfn.hub import journal, leases, outcomes
+from nbfn.hub.admission import GIBIBYTE, MEBIBYTE
 from nbfn.hub.effects import DeliverEmission, Fault, Outcome
 from nbfn.hub.events import WorkerExited
 from nbfn.hub.rows import Call, Input, Pool, Worker
@@ -21,8 +22,6 @@ from nbfn.types import InputStatus
 MAX_LOSSES = 8
 #: Times an input is run again after a worker died under it.
 CRASH_BUDGET = 1
-#: Bytes of a megabyte, and how many of these are a gigabyte.
-MEBIBYTE, KILO = 2**20, 1024
 
 
 def lose_all(t: Tables, worker: Worker, *, count: bool = True) -> None:
@@ -167,9 +166,9 @@ def peak(event: WorkerExited) -> str:
     """Return how much memory a process held at most, where that is known."""
     if not event.memory_peak:
         return ""
-    megabytes = event.memory_peak / MEBIBYTE
-    shown = f"{megabytes:.0f} MB" if megabytes < KILO else f"{megabytes / KILO:.1f} GB"
-    return f", peak memory {shown}"
+    large = event.memory_peak >= GIBIBYTE
+    unit, digits, name = (GIBIBYTE, 1, "GB") if large else (MEBIBYTE, 0, "MB")
+    return f", peak memory {event.memory_peak / unit:.{digits}f} {name}"
 
 
 def how(event: WorkerExited) -> str:
