@@ -46,9 +46,6 @@ class Watch:
         for path in paths:
             self.add(path)
 
-    def __contains__(self, path: str) -> bool:
-        return path in self._seen
-
     def add(self, path: str) -> None:
         """Watch this file too, from now on."""
         stamp = _stamp(path)  # before it is read: what is written meanwhile will be seen

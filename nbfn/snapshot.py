@@ -69,9 +69,12 @@ class Snapshot:
     @property
     def undefined(self) -> list[str]:
         """Names that its code uses and nobody has defined so far, nor does it itself."""
+        names = dict.fromkeys(name for _, name, value in self._names if value is _MISSING)
+        missing = [name for name in names if not hasattr(builtins, name)]
+        if not missing:
+            return []
         own = {name for function, *_ in self._functions for name in _assigned(function.__code__)}
-        missing = dict.fromkeys(name for _, name, value in self._names if value is _MISSING)
-        return [name for name in missing if name not in own and not hasattr(builtins, name)]
+        return [name for name in missing if name not in own]
 
     def current(self) -> bool:
         """Return whether every name still means the same object."""
