@@ -330,18 +330,22 @@ def test_a_name_that_switches_between_function_and_class() -> None:
         as_function.remote()
 
 
+def _thing_of(one: nbfn.App, said: str) -> Any:
+    @one.cls()
+    class Thing:
+        x: int = nbfn.parameter(default=0)
+
+        @nbfn.method()
+        def f(self) -> str:
+            return f"{said} {self.x}"
+
+    return Thing
+
+
 def test_a_redeploy_is_picked_up_by_handles() -> None:
     def deployed(said: str) -> None:
         one = nbfn.App("renewed")
-
-        @one.cls()
-        class Thing:
-            x: int = nbfn.parameter(default=0)
-
-            @nbfn.method()
-            def f(self) -> str:
-                return f"{said} {self.x}"
-
+        Thing = _thing_of(one, said)
         if said == "new":
             Thing._raw.g = nbfn.method()(_g)
             Thing._raw.g.__set_name__(Thing._raw, "g")
@@ -358,15 +362,7 @@ def test_a_redeploy_is_picked_up_by_handles() -> None:
 def test_handles_find_the_successor_of_a_stopped_app() -> None:
     def deployed(said: str) -> nbfn.App:
         one = nbfn.App("succeeded")
-
-        @one.cls()
-        class Thing:
-            x: int = nbfn.parameter(default=0)
-
-            @nbfn.method()
-            def f(self) -> str:
-                return f"{said} {self.x}"
-
+        _thing_of(one, said)
         return one.deploy()
 
     first = deployed("old")
