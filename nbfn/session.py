@@ -88,6 +88,7 @@ class Session:
         self._refused = False  # the hub reads nothing more from this connection
         self._numbers = itertools.count(1)
         self._calls: dict[str, OpenCall] = {}
+        self._following = threading.Lock()  # of one call at a time, whoever begins or ends that
         self._requests: dict[int, tuple[Message, Future[Message]]] = {}
         self._registrations = Registrations(self._ask_again)
         self._awaiting: list[Future[None]] = []
@@ -152,7 +153,8 @@ class Session:
 
     def track(self, call: OpenCall) -> OpenCall:
         """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
-        return self._calls.setdefault(call.id, call)
+        with self._following:
+            return self._calls.setdefault(call.id, call)
 
     def tracked(self, call_id: str) -> OpenCall | None:
         """Return the open call of an id, if there is one."""
@@ -164,8 +166,12 @@ class Session:
 
     def forget(self, call: OpenCall, *, settled: bool) -> bool:
         """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
-        if self._calls.pop(call.id, None) is None:
-            return False
+        with self._following:
+            if (
+                self._calls.get(call.id) is not call
+            ):  # it ended, and may be followed anew by another
+                return False
+            del self._calls[call.id]
         if not settled:
             self.send(messages.Release(call.id))
         return True

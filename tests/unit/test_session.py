@@ -14,6 +14,7 @@ import pytest
 from nbfn import observe
 from nbfn.app import App
 from nbfn.client import Client
+from nbfn.durable import DurableCall
 from nbfn.exception import AuthError, ConnectionError, NotFoundError, RemoteError
 from nbfn.function import Function
 from nbfn.types import InputStatus
@@ -408,3 +409,17 @@ def test_an_observer_cannot_wait_for_itself(hub: FakeHub) -> None:
     client.run_soon(ask)
     wait_until(lambda: errors)
     assert "wait for itself" in str(errors[0])
+
+
+def test_who_has_ended_does_not_end_another_that_follows_the_same_call(hub: FakeHub) -> None:
+    client = Client.attach()
+    info = hub.info(m.Definition("f", m.Payload(b""), "1", m.Environment("", (), "", "", "")))
+    first, second = (DurableCall(client, info, call_id="fc-1") for _ in range(2))
+    assert client.track(first) is first
+    assert client.forget(first, settled=True)
+    future = second.expect(0)
+    assert client.track(second) is second
+    assert not client.forget(first, settled=True)
+    assert client.tracked("fc-1") is second
+    hub.say(m.Outputs("fc-1", (m.Output(0, InputStatus.SUCCESS, m.Payload(pickle.dumps(7))),)))
+    assert future.result(5).index == 0
