@@ -18,6 +18,10 @@ from nbfn.hub.rows import Call, Input
 from nbfn.hub.tables import TELL_EVERY, Tables
 from nbfn.types import InputStatus
 
+#: Seconds that a single call waits until its caller is told for what: a word for each that waits a
+#: moment would cost the hub a third of the call.
+LONG_WAIT = 1.0
+
 _SUCCESS = int(InputStatus.SUCCESS)
 
 
@@ -103,13 +107,18 @@ def listeners(t: Tables, call: Call) -> list[str]:
     return sorted(name for name in names if name in t.clients and t.clients[name].connected)
 
 
+def waits_long(t: Tables, call: Call) -> bool:
+    """Whether a call has waited for so long that its caller may want to know for what."""
+    return bool(call.pool.waiting_for) and t.now - call.created >= LONG_WAIT
+
+
 def tell_progress(t: Tables, call: Call) -> None:
     """Tell the callers of maps and generators where their call stands, at most every
-    `TELL_EVERY` seconds; those of single calls only of one that has to wait, and when it begins.
+    `TELL_EVERY` seconds; those of single calls only of one that has waited long, and when it begins.
     """
     if call.tell_due or call.ended:
         return
-    if call.kind == "remote" and not call.pool.waiting_for and call.told < 0:
+    if call.kind == "remote" and call.told < 0 and not waits_long(t, call):
         return
     if t.now - call.told >= TELL_EVERY:
         _tell(t, call)

@@ -226,6 +226,7 @@ class Pool:
         "shrink_due",
         "solo",
         "start_failures",
+        "tell_due",
         "turns",
         "waiting_for",
         "workers",
@@ -275,6 +276,7 @@ class Pool:
             False  # a timer will look whether idle workers have been so for long enough
         )
         self.waiting_for = ""
+        self.tell_due = False  # a timer looks who has waited long
 
     @property
     def backlog(self) -> int:

@@ -91,13 +91,27 @@ def resize(t: Tables, pool: Pool) -> None:
         _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")
     _explain(t, pool, load, settings)
     if pool.waiting_for != said:
-        for turns in (pool.turns, *pool.batches.values()):
-            for call in turns.calls:
-                outcomes.tell_progress(t, call)
+        _tell_those_who_wait(t, pool)
+    if pool.waiting_for and not pool.tell_due:
+        pool.tell_due = True
+        t.after(outcomes.LONG_WAIT, _tell_again, pool)
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
     if pool.retired and not pool.workers and not pool.backlog and not _called(t, pool):
         t.pools.pop(pool.key, None)
+
+
+def _tell_again(t: Tables, pool: Pool) -> None:
+    pool.tell_due = False
+    _tell_those_who_wait(t, pool)
+    if pool.backlog:
+        t.touch(pool)
+
+
+def _tell_those_who_wait(t: Tables, pool: Pool) -> None:
+    for turns in (pool.turns, *pool.batches.values()):
+        for call in turns.calls:
+            outcomes.tell_progress(t, call)
 
 
 def _duration(t: Tables, pool: Pool) -> float | None:

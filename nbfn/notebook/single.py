@@ -35,6 +35,9 @@ class PrintSink:
         self._voice = Voice(place)
         self._why = self._said = ""
         self._since: float | None = None  # when it began to wait
+        self._made: float | None = (
+            notebook.now()
+        )  # until it runs: the hub tells of a long wait only
 
     def emission(self, e: Emission) -> None:
         """Show it."""
@@ -43,7 +46,9 @@ class PrintSink:
 
     def progress(self, p: Progress) -> None:
         """Take whether it waits, and for what."""
-        self._wait_for("" if p.running else p.waiting_for)
+        if p.running:
+            self._made = None
+        self._wait_for("" if p.running else p.waiting_for, self._made)
 
     def outputs(
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
@@ -62,12 +67,12 @@ class PrintSink:
         self._wait_for("")
         self._voice.end()
 
-    def _wait_for(self, why: str) -> None:
+    def _wait_for(self, why: str, since: float | None = None) -> None:
         self._why = why
         if not why:
             self._since = None
         elif self._since is None:
-            self._since = self._notebook.now()
+            self._since = self._notebook.now() if since is None else since
             self._notebook.look_after(self)
 
     # --- as the notebook's ticker sees it ---

@@ -109,6 +109,16 @@ def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> N
     assert (sink.ended, looked_after) == (True, [sink, sink])
 
 
+def test_the_wait_of_a_single_call_counts_from_its_beginning() -> None:
+    paper, clock = Paper(), Clock()
+    notebook = cast("Any", SimpleNamespace(now=clock, look_after=lambda _: None))
+    sink = single.PrintSink(call("remote", 1), cast("Any", paper), notebook)
+    clock.now += single.PATIENCE  # the hub tells only of what waits long
+    sink.progress(Progress("fc-7f3k", 1, 0, 0, 0, 0, "max 1 reached"))
+    sink.show(clock.now)
+    assert paper.text == "○ embed: max 1 reached\n"
+
+
 def test_a_short_map_shows_its_prints_and_no_progress(paper: Paper) -> None:
     sink = started(call())
     sink.emission(said("hello\n"))
