@@ -1,24 +1,24 @@
-"""`App`: a named set of Functions: what it has, its runs, its deployments. `nbfn.decorators` makes them."""
+"""`App`: a named set of Functions: what it has, its runs, its deployments. `nbfn.apps.decorators` makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from nbfn import deployment
+from nbfn.apps import deployment
+from nbfn.apps.decorators import Decorators
+from nbfn.apps.deployment import Member
+from nbfn.apps.entrypoint import LocalEntrypoint
+from nbfn.apps.running import Run
 from nbfn.client import Client, attached
 from nbfn.cls import Cls
 from nbfn.config import default_environment
-from nbfn.decorators import Decorators
-from nbfn.deployment import Member
-from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.function import Function
-from nbfn.home import Home
 from nbfn.lifecycle import methods
 from nbfn.logs import LogsManager
 from nbfn.options import Options, check_name
-from nbfn.running import Run
+from nbfn.registration.home import Home
 from nbfn.stream import streaming
 from nbfn.sync import Blocking, blocking
 from nbfn.wire import messages

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
 from nbfn.client import Client, attached, current
-from nbfn.expected import Expected, all_or_first_failure
-from nbfn.interrupt import goes_on
+from nbfn.connection.session import settle
+from nbfn.invocation.expected import Expected, all_or_first_failure
+from nbfn.invocation.interrupt import goes_on
+from nbfn.invocation.outcome import result_of
 from nbfn.logs import LogsManager
-from nbfn.outcome import result_of
-from nbfn.session import settle
 from nbfn.stream import Stream, streaming
 from nbfn.sync import Blocking, blocking
 from nbfn.types import InputInfo, InputStatus

@@ -7,9 +7,10 @@ import os
 import threading
 
 import nbfn
-from nbfn import discovery, exception
+from nbfn import exception
 from nbfn.config import default_environment
-from nbfn.session import Session
+from nbfn.connection import discovery
+from nbfn.connection.session import Session
 from nbfn.sync import Blocking, blocking
 from nbfn.types import FunctionAutoscalerSettings
 from nbfn.wire import messages

@@ -12,20 +12,20 @@ from typing import Any, ClassVar, Self
 
 from nbfn.client import Client
 from nbfn.declaration import check_arguments
-from nbfn.definition import Live, define_class, not_a_class
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.function import Function
-from nbfn.handle import Handle, check_lookup
-from nbfn.home import Home
+from nbfn.handles.handle import Handle, check_lookup
+from nbfn.handles.varied import varied
+from nbfn.handles.varying import Varying
 from nbfn.instance import Instance, is_protocol
 from nbfn.lifecycle import methods
 from nbfn.marks import check_batched, unwrapped
 from nbfn.options import Options
-from nbfn.origin import Origin, Written, by_id, by_name
 from nbfn.parameters import Shape, shape_of
+from nbfn.registration.definition import Live, define_class, not_a_class
+from nbfn.registration.home import Home
+from nbfn.registration.origin import Origin, Written, by_id, by_name
 from nbfn.sync import Blocking, blocking
-from nbfn.varied import varied
-from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
 
 

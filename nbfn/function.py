@@ -10,20 +10,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 from nbfn import endpoint, marks
-from nbfn.autoscaled import Autoscaled
-from nbfn.calling import Calling
 from nbfn.client import Client
-from nbfn.definition import Live, define, generates
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
-from nbfn.handle import Handle, check_lookup
-from nbfn.home import Home
+from nbfn.handles.autoscaled import Autoscaled
+from nbfn.handles.calling import Calling
+from nbfn.handles.handle import Handle, check_lookup
+from nbfn.handles.varied import has_options, varied, written
+from nbfn.handles.varying import Varying
 from nbfn.logs import LogsManager
 from nbfn.options import Options
-from nbfn.origin import Origin, Written, by_name
+from nbfn.registration.definition import Live, define, generates
+from nbfn.registration.home import Home
+from nbfn.registration.origin import Origin, Written, by_name
 from nbfn.sync import Blocking, blocking, run
 from nbfn.types import FunctionOrigin
-from nbfn.varied import has_options, varied, written
-from nbfn.varying import Varying
 from nbfn.wire.messages import Variant
 
 P = ParamSpec("P")

@@ -12,14 +12,14 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from nbfn.autoscaled import Autoscaled
-from nbfn.definition import Live, not_a_class
 from nbfn.exception import NotFoundError
 from nbfn.function import Function
+from nbfn.handles.autoscaled import Autoscaled
+from nbfn.handles.varied import Supplied, supplied
 from nbfn.lifecycle import enter_hooks, give_methods, is_async, made, methods
-from nbfn.origin import Origin
 from nbfn.parameters import filled, shape_of
-from nbfn.varied import Supplied, supplied
+from nbfn.registration.definition import Live, not_a_class
+from nbfn.registration.origin import Origin
 
 if TYPE_CHECKING:
     from nbfn.cls import Cls

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nbfn.client import Client, attached
+from nbfn.connection.whereabouts import this_origin
 from nbfn.sync import Blocking
-from nbfn.whereabouts import this_origin
 from nbfn.wire.messages import CallRow, GetOverview
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbfn import exception, lifecycle, remembered
+from nbfn import exception, lifecycle
 from nbfn.client import Client
 from nbfn.cls import Cls
+from nbfn.invocation import remembered
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, Method, Payload
 

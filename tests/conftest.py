@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from nbfn import client, discovery
+from nbfn import client
 from nbfn.config import Places
+from nbfn.connection import discovery
 
 # A shell that runs the tests in the background has them ignore SIGINT, and some send it to themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nbfn.observe import CallSink, CallView
+from nbfn.connection.observe import CallSink, CallView
 from nbfn.voices import Voices
 from nbfn.wire.messages import Emission, Emitted, Output, Progress
 from nbfn_kernel.outbox import Outbox, Text
@@ -75,6 +75,6 @@ class Nesting:
         self._outbox = outbox
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """See `nbfn.observe.Observer`."""
+        """See `nbfn.connection.observe.Observer`."""
         lease = self._lease()
         return NestedSink(lease, self._outbox, many=call.total != 1) if lease else None

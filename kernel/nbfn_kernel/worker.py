@@ -13,8 +13,8 @@ import warnings
 from typing import Any
 
 from nbfn.config import Places, Settings
+from nbfn.connection.observe import set_observer
 from nbfn.context import enter_worker
-from nbfn.observe import set_observer
 from nbfn.wire import frames
 from nbfn.wire.messages import Emitted, input_id
 from nbfn.wire.payload import Carrier

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from nbfn.apps.deployment import STRATEGIES, deployer
 from nbfn.cli.logs import log_options, print_logs
 from nbfn.cli.table import env_option, json_option, moment, show, yes_option
 from nbfn.client import Client
-from nbfn.deployment import STRATEGIES, deployer
 from nbfn.sync import run
 from nbfn.wire import messages
 from nbfn.wire.messages import AppRow

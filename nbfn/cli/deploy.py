@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from nbfn.apps.deployment import STRATEGIES
 from nbfn.cli import reference
 from nbfn.cli.run import urls_of
 from nbfn.cli.table import env_option
-from nbfn.deployment import STRATEGIES
 from nbfn.sync import run
 
 

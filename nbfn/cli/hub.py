@@ -46,7 +46,7 @@ def _start(*, embedded: bool) -> None:
 
 
 def _running() -> bool:
-    from nbfn.discovery import is_running
+    from nbfn.connection.discovery import is_running
 
     if os.environ.get("NBFN_HUB") or is_running(Places.of()):
         return True
@@ -56,7 +56,7 @@ def _running() -> bool:
 
 def _stop() -> int:
     from nbfn.client import Client
-    from nbfn.discovery import is_running
+    from nbfn.connection.discovery import is_running
 
     if not _running():
         return 0

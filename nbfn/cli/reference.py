@@ -16,9 +16,9 @@ from typing import Any
 import click
 
 from nbfn.app import App
+from nbfn.apps.entrypoint import LocalEntrypoint
 from nbfn.cli import failure, notebook
 from nbfn.cls import Cls
-from nbfn.entrypoint import LocalEntrypoint
 from nbfn.exception import InvalidError, NotFoundError
 from nbfn.function import Function
 from nbfn.lifecycle import methods

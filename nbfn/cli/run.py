@@ -13,13 +13,14 @@ from typing import Any
 
 import click
 
-from nbfn import observe, output, sync
+from nbfn import output, sync
 from nbfn.app import App
+from nbfn.apps.entrypoint import LocalEntrypoint
 from nbfn.cli import arguments, failure, reference
 from nbfn.cli.arguments import Given, Parameters
 from nbfn.cli.reference import Method
 from nbfn.cli.table import env_option
-from nbfn.entrypoint import LocalEntrypoint
+from nbfn.connection import observe
 from nbfn.exception import InvalidError
 from nbfn.lifecycle import methods
 from nbfn.output import Output

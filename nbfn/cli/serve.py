@@ -15,10 +15,11 @@ from pathlib import Path
 
 import click
 
-from nbfn import modules, output
+from nbfn import output
 from nbfn.cli import reference
 from nbfn.cli.run import urls_of
 from nbfn.cli.table import env_option
+from nbfn.code import modules
 from nbfn.output import Output
 
 #: Seconds between two looks at the files.

@@ -17,8 +17,8 @@ def load(shell: Any) -> None:
     Args:
         shell: The running `InteractiveShell`.
     """
-    from nbfn import observe
     from nbfn.config import Settings
+    from nbfn.connection import observe
 
     from . import completion, figures, frames, functioncard, handle, restart, threads, unconsumed
     from .desk import Desk
@@ -49,7 +49,7 @@ def unload(shell: Any) -> None:
     observer = shell.__dict__.pop("_nbfn_observer", None)
     if observer is None:
         return
-    from nbfn import observe
+    from nbfn.connection import observe
 
     from . import completion, figures, frames, functioncard, handle, threads, unconsumed
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nbfn.snapshot import HANDLES
+from nbfn.code.snapshot import HANDLES
 
 from .palette import MUTED, marked
 
 if TYPE_CHECKING:
-    from nbfn.capture import Captured
+    from nbfn.code.capture import Captured
 
 #: Longest value that is worth showing beside its name.
 _VALUE_WIDTH = 24
@@ -92,7 +92,7 @@ def captures(found: Iterable[Captured], values: Mapping[str, Any]) -> tuple[str,
     """Return captured names as people read them: modules, helpers with brackets, values with sizes.
 
     Args:
-        found: What `nbfn.capture.report` said.
+        found: What `nbfn.code.capture.report` said.
         values: The values that belong to the names.
     """
     shown = [

@@ -14,8 +14,8 @@ from nbfn.client import Client
 from nbfn.cls import Cls
 from nbfn.exception import Error, NotFoundError
 from nbfn.function import Function
+from nbfn.invocation.mapping import MapResult
 from nbfn.logs import LogEntry, kept
-from nbfn.mapping import MapResult
 from nbfn.sync import run
 from nbfn.wire import messages
 from nbfn.wire.messages import CallRow, FunctionInfo, FunctionRow, Overview

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nbfn import discovery
 from nbfn.client import Client
 from nbfn.config import Places, Settings
+from nbfn.connection import discovery
+from nbfn.connection.whereabouts import this_environment
 from nbfn.exception import Error
-from nbfn.whereabouts import this_environment
 from nbfn.wire.messages import Overview
 
 #: Bytes that should be free where results and arguments go.

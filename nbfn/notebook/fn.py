@@ -12,11 +12,12 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from nbfn import capture, sync
+from nbfn import sync
 from nbfn.call import FunctionCall
-from nbfn.left import left
+from nbfn.code import capture
+from nbfn.code.snapshot import Snapshot
+from nbfn.invocation.left import left
 from nbfn.replay import replayable
-from nbfn.snapshot import Snapshot
 
 from . import card, releases, replays, retries
 from .desk import Desk

@@ -14,7 +14,7 @@ from typing import Any
 from nbfn.cls import Cls
 from nbfn.exception import Error
 from nbfn.function import Function
-from nbfn.varied import root
+from nbfn.handles.varied import root
 from nbfn.wire.messages import FunctionInfo, FunctionRow
 
 from .boards import LIVE, SAVED_STATIC

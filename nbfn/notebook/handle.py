@@ -20,7 +20,7 @@ from .spawned import Spawned
 from .voice import Voice
 
 if TYPE_CHECKING:
-    from nbfn.observe import CallView
+    from nbfn.connection.observe import CallView
     from nbfn.wire.messages import CallInfo, Emission, Output, Progress
 
 #: Seconds that a display waits for the outcome of a call that has ended.

@@ -7,8 +7,8 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nbfn import mapping
-from nbfn.mapcall import MapCall
+from nbfn.invocation import mapping
+from nbfn.invocation.mapcall import MapCall
 from nbfn.types import InputStatus
 
 from . import snapshot
@@ -18,7 +18,7 @@ from .places import put_into_lists
 from .tally import CANCELLED, DONE, FAILED, REMEMBERED, Tally
 
 if TYPE_CHECKING:
-    from nbfn.observe import CallView
+    from nbfn.connection.observe import CallView
     from nbfn.wire.messages import Emission, Output, Progress
 
 #: Displays of a map that are shown under the cell; further ones are only counted.

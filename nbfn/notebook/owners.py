@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from nbfn.client import Client
+from nbfn.connection.whereabouts import this_notebook
 from nbfn.exception import ConflictError, NotFoundError
-from nbfn.home import Guard
-from nbfn.whereabouts import this_notebook
+from nbfn.registration.home import Guard
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, FunctionInfo
 

@@ -20,8 +20,8 @@ from .maps import MapSink
 from .single import PrintSink
 
 if TYPE_CHECKING:
-    from nbfn.mapping import MapResult
-    from nbfn.observe import CallSink, CallView
+    from nbfn.connection.observe import CallSink, CallView
+    from nbfn.invocation.mapping import MapResult
 
 log = logging.getLogger("nbfn.client")
 
@@ -94,7 +94,7 @@ class NotebookObserver:
                 sink.forget()
 
     def interrupted(self, call: str, name: str) -> bool:
-        """Say in the cell what another interrupt does; see `nbfn.observe.interrupted`."""
+        """Say in the cell what another interrupt does; see `nbfn.connection.observe.interrupted`."""
         place = Place()
         if place.notebook:
             said = f"cancelling {name} ({call[:9]}…); interrupt again at once to let it go on"

@@ -14,13 +14,13 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from nbfn import capture
 from nbfn.app import App
 from nbfn.cls import Cls
+from nbfn.code import capture
+from nbfn.code.snapshot import Snapshot
 from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import unwrapped
-from nbfn.snapshot import Snapshot
 from nbfn.sync import run
 
 from . import card, owners, source

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import nbfn
+from nbfn.apps.deployment import deployer
 from nbfn.client import Client
-from nbfn.deployment import deployer
 from nbfn.sync import run
 from nbfn.wire import messages
 from nbfn.wire.messages import DeploymentRow, FunctionInfo

@@ -6,9 +6,10 @@ import contextlib
 import os
 import threading
 
-from nbfn import client, discovery
+from nbfn import client
 from nbfn.client import Client
 from nbfn.config import Places
+from nbfn.connection import discovery
 from nbfn.exception import Error
 from nbfn.wire.messages import CallRow
 

@@ -10,7 +10,7 @@ from .voice import Voice
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbfn.observe import CallView
+    from nbfn.connection.observe import CallView
     from nbfn.wire.messages import Emission, Output, Progress
 
     from .progress import NotebookObserver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbfn.mapping import MapResult
+from nbfn.invocation.mapping import MapResult
 
 from .display import Place
 from .maps import MapSink

@@ -20,9 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nbfn.address import Address
 from nbfn.config import Places
+from nbfn.connection.observe import CallView, TextSink, set_observer
+from nbfn.connection.session import Session
 from nbfn.logfile import LogFile
-from nbfn.observe import CallView, TextSink, set_observer
-from nbfn.session import Session
 from nbfn.web.gateway import Gateway
 from nbfn.web.guard import Guard
 from nbfn.wire.messages import Emission
@@ -33,14 +33,14 @@ class Quiet(TextSink):
     """Passes over what endpoints print: the hub keeps it with the logs of their Functions."""
 
     def emission(self, e: Emission) -> None:
-        """See `nbfn.observe.CallSink.emission`."""
+        """See `nbfn.connection.observe.CallSink.emission`."""
 
 
 class Observer:
     """Has every request be as quiet."""
 
     def call_started(self, _call: CallView) -> Quiet:
-        """See `nbfn.observe.Observer.call_started`."""
+        """See `nbfn.connection.observe.Observer.call_started`."""
         return Quiet()
 
 

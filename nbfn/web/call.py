@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from nbfn import exception
-from nbfn.opencall import OpenCall
-from nbfn.session import Session
+from nbfn.connection.opencall import OpenCall
+from nbfn.connection.session import Session
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import EndpointFound, Message, Output

@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 
 from nbfn import exception
+from nbfn.connection.session import Session
 from nbfn.parameters import encoded
-from nbfn.session import Session
+from nbfn.registration.ways import variant_digest
 from nbfn.sync import drive
-from nbfn.ways import variant_digest
 from nbfn.web import replies
 from nbfn.web.call import WebCall
 from nbfn.web.exchange import Gone, Http, Receive, Scope, TooLarge

@@ -18,7 +18,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from nbfn import pickler
+from nbfn.code import pickler
 from nbfn.config import Places
 from nbfn.exception import DeserializationError, SerializationError
 from nbfn.wire import segments

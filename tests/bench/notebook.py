@@ -31,11 +31,11 @@ UPDATES, TRAFFIC, MEMORY = 4, 64_000, 100e6
 _CELL = "%%remote --quiet --app bench --max 2\ndef same(x): return x\ndef say(x): print('said', x)"
 #: How a map is shown: as ever, not at all, and with nobody there who counts.
 _WAYS = {
-    "shown": "observer.progress = True\nnbfn.observe.set_observer(observer)",
-    "off": "observer.progress = False\nnbfn.observe.set_observer(observer)",
-    "unwatched": "nbfn.observe.set_observer(None)",
+    "shown": "observer.progress = True\nnbfn.connection.observe.set_observer(observer)",
+    "off": "observer.progress = False\nnbfn.connection.observe.set_observer(observer)",
+    "unwatched": "nbfn.connection.observe.set_observer(None)",
 }
-_LOUD = "import nbfn.observe\nobserver = get_ipython()._nbfn_observer\nobserver.quiet.clear()"
+_LOUD = "import nbfn.connection.observe\nobserver = get_ipython()._nbfn_observer\nobserver.quiet.clear()"
 _MAP = "import collections\ncollections.deque(same.map(range({})), maxlen=0)"
 
 

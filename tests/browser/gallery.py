@@ -14,8 +14,9 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
-from nbfn import failures, mapcall, observe
 from nbfn.config import Places
+from nbfn.connection import observe
+from nbfn.invocation import failures, mapcall
 from nbfn.notebook import snapshot
 from nbfn.notebook.display import Place
 from nbfn.notebook.progress import NotebookObserver

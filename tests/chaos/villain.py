@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbfn.config import Places
-from nbfn.discovery import read_connection_file
+from nbfn.connection.discovery import read_connection_file
 from nbfn.launch import processes
 from tests.conftest import processes_of
 

@@ -113,7 +113,7 @@ def test_a_function_travels_as_its_id() -> None:
 def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
     import msgspec
 
-    from nbfn import origin
+    from nbfn.registration import origin
 
     here = origin.this_environment()
     monkeypatch.setattr(

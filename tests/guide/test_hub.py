@@ -16,7 +16,7 @@ import nbfn
 from nbfn import cli, client
 from nbfn.client import Client
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from tests.conftest import wait_until
 
 app = nbfn.App()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import kept, observe
+from nbfn.connection import observe
 from nbfn.exception import Detached
-from nbfn.mapping import MapResult
+from nbfn.invocation import kept
+from nbfn.invocation.mapping import MapResult
 from tests.conftest import wait_until
 
 app = nbfn.App()

@@ -13,7 +13,7 @@ import pytest
 
 import nbfn
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from tests.conftest import wait_until
 
 app = nbfn.App()

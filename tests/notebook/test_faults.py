@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nbfn import discovery
 from nbfn.client import Client
 from nbfn.config import Places
+from nbfn.connection import discovery
 from tests.conftest import wait_until
 from tests.notebook.kernel import Kernel
 
@@ -197,7 +197,7 @@ def test_a_function_that_is_redefined_during_a_map_is_told_and_the_map_stays(
 def test_a_function_of_another_python_is_not_called(one_kernel: Run) -> None:
     _, failed, calls = one_kernel(
         CELL,
-        "import msgspec, nbfn, nbfn.origin as origin\n"
+        "import msgspec, nbfn, nbfn.registration.origin as origin\n"
         "here, kept = origin.this_environment(), origin.this_environment\n"
         "origin.this_environment = lambda: msgspec.structs.replace(here, python='3.99')\n"
         "before = len(nbfn.calls(all=True))\n"

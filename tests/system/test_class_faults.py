@@ -11,7 +11,7 @@ from pathlib import Path
 import nbfn
 from nbfn.client import Client
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from tests.conftest import stop_hub, wait_until
 
 app = nbfn.App("objects")

@@ -20,7 +20,7 @@ import pytest
 import nbfn
 from nbfn.client import Client
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import FunctionTimeoutError, RemoteError, WorkerCrashed
 from tests.conftest import processes_of, wait_until
 

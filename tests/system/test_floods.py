@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 import nbfn
-from nbfn import observe
 from nbfn.client import Client
+from nbfn.connection import observe
 from nbfn.exception import Error
 from nbfn.wire import messages as m
 from tests.conftest import wait_until

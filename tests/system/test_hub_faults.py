@@ -12,7 +12,7 @@ import pytest
 import nbfn
 from nbfn.client import Client
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import ConnectionError, WorkerCrashed
 from nbfn.logfile import LARGEST
 from tests.conftest import wait_until

@@ -19,7 +19,7 @@ import pytest
 import nbfn
 from nbfn.client import Client
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import NotFoundError, OutputExpiredError, RemoteError
 from tests.conftest import stop_hub, wait_until
 

@@ -14,7 +14,7 @@ import pytest
 
 import nbfn
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from tests.conftest import stop_hub, wait_until
 
 app = nbfn.App()

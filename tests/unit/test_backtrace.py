@@ -35,7 +35,7 @@ def failing(error: Exception) -> Callable[..., object]:
 
 def test_the_users_frames_are_left_on_both_sides() -> None:
     users = named("users", "def f(): return 1 / 0")
-    between = named("nbfn.session", "def f(): return users()", users=users)
+    between = named("nbfn.connection.session", "def f(): return users()", users=users)
     with pytest.raises(ZeroDivisionError) as caught:
         at_the_border(between)
     assert modules(caught.value) == [__name__, "users"]

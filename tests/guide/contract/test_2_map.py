@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import mapcall, output
+from nbfn import output
+from nbfn.invocation import mapcall
 from tests.conftest import wait_until
 
 app = nbfn.App()

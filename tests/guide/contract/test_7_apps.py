@@ -17,7 +17,7 @@ import nbfn
 from nbfn import environments
 from nbfn.client import Client
 from nbfn.config import Places
-from nbfn.discovery import is_running, read_connection_file
+from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import ConflictError, InvalidError, NotFoundError, RemoteError
 from nbfn.sync import run
 from tests.conftest import wait_until

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import Function, FunctionCall, exception, origin, whereabouts
-from nbfn.capture import report
+from nbfn import Function, FunctionCall, exception
+from nbfn.code.capture import report
+from nbfn.connection import whereabouts
+from nbfn.registration import origin
 
 app = nbfn.App("serialized")
 FACTOR = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from nbfn.connection.whereabouts import this_environment
 from nbfn.exception import DeserializationError
-from nbfn.whereabouts import this_environment
 from nbfn.wire.messages import Definition, Payload
 from nbfn_kernel import objects
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from nbfn.connection.observe import CallView
 from nbfn.notebook import handle
 from nbfn.notebook.display import Place
 from nbfn.notebook.handle import HandleSink
-from nbfn.observe import CallView
 from nbfn.wire.messages import Emission, Progress
 from tests.conftest import wait_until
 

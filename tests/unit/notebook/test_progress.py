@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from nbfn.failures import Failures
-from nbfn.mapcall import MapCall
+from nbfn.connection.observe import CallView
+from nbfn.invocation.failures import Failures
+from nbfn.invocation.mapcall import MapCall
 from nbfn.notebook import maps, progress, single
 from nbfn.notebook.places import put_into_lists
-from nbfn.observe import CallView
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Emission, Output, Payload, Progress
 from nbfn.wire.payload import Carrier

@@ -1,0 +1,114 @@
+"""`OpenCall`: a call that this process made or watches, as its connection to the hub knows it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from nbfn import exception
+from nbfn.connection import observe
+from nbfn.wire import messages
+from nbfn.wire.messages import FunctionInfo, Message, Output, new_id
+
+if TYPE_CHECKING:
+    from nbfn.connection.session import Session
+
+logger = logging.getLogger("nbfn.client")
+
+
+class OpenCall:
+    """One call that this process made or watches. All ``receive`` and ``fail`` happen on the client's thread.
+
+    Args:
+        client: The client it is made through.
+        function: What is called.
+        kind: remote, map, spawn or generator.
+        version: The version to call; 0 for the newest.
+        call_id: Of a call that exists; a new id when not given.
+        total: Inputs there will be, None while that is not known.
+    """
+
+    #: Whether somebody waits for it, so that a lost hub must be found again.
+    waiting = True
+    #: The hub (its epoch) that did not know the Function and was told again.
+    reopened = 0
+
+    def __init__(
+        self,
+        client: Session,
+        function: FunctionInfo,
+        kind: str,
+        *,
+        version: int,
+        total: int | None = 1,
+        call_id: str = "",
+    ) -> None:
+        self.client = client
+        self.function = function
+        self.kind = kind
+        self.version = version
+        self.id = call_id or new_id("fc")
+        self.total = total
+        self.done = self.failed = 0
+        view = observe.CallView(
+            self.id,
+            function.name,
+            function.version,
+            function.app,
+            kind,
+            total,
+            time.time(),
+            self.cancel,
+            self,
+        )
+        self.sink = observe.begin(view)
+
+    def opening(self, *, resent: bool) -> Iterable[Message]:
+        """Return what tells the hub of the call, with everything that has no outcome yet."""
+        raise NotImplementedError
+
+    def receive(self, message: Message) -> None:
+        """Take what the hub says of this call."""
+        raise NotImplementedError
+
+    def fail(self, error: exception.Error) -> None:
+        """End: the hub refused the call, or is gone."""
+        raise NotImplementedError
+
+    def count(self, new: Sequence[Output], failed: int) -> None:
+        """Note outcomes, ``failed`` of them failures, and tell the sink."""
+        self.done += len(new)
+        self.failed += failed
+        guarded(self.sink.outputs, self.done, self.failed, self.total, new)
+
+    def end(
+        self, status: str, error: BaseException | None = None, *, settled: bool = False
+    ) -> None:
+        """Let go of the call, here and at the hub; a second time does nothing.
+
+        Args:
+            status: success, failure or terminated.
+            error: What ended it, when that was no outcome.
+            settled: Whether every outcome is here, so that the hub has let go by itself.
+        """
+        if self.client.forget(self, settled=settled):
+            self.tell_end(status, error)
+
+    def tell_end(self, status: str, error: BaseException | None = None) -> None:
+        """Tell the sink of the end."""
+        self.waiting = False
+        self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
+
+    def cancel(self) -> None:
+        """Cancel all its inputs; their outcomes still arrive."""
+        self.client.send(messages.Cancel(0, self.id))
+
+
+def guarded(function: Callable[..., object], *args: object) -> None:
+    """Call somebody else's code on the client's thread; an error of it is logged and harms nothing here."""
+    try:
+        function(*args)
+    except Exception:
+        logger.exception("An observer of nbfn failed")

@@ -1,0 +1,430 @@
+"""One connection to the hub, and the thread that owns it; other threads hand it messages.
+
+What must survive a lost hub is kept in two tables, open calls and unanswered requests; after a
+reconnect both are said again, and ids make that harmless. Every wait ends: if no hub comes back
+within ``connect_timeout``, all of it fails with ConnectionError.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import platform
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+
+import nbfn
+from nbfn import exception
+from nbfn.config import Places, Settings
+from nbfn.connection import discovery
+from nbfn.connection.discovery import Finder
+from nbfn.connection.opencall import OpenCall, guarded
+from nbfn.connection.registrations import Registrations
+from nbfn.connection.whereabouts import own_name, this_environment, this_origin
+from nbfn.sync import wait
+from nbfn.wire import frames, messages
+from nbfn.wire.frames import BadFrame
+from nbfn.wire.messages import Message, new_id
+from nbfn.wire.payload import Carrier
+from nbfn.wire.socket import Change, Link
+
+logger = logging.getLogger("nbfn.client")
+
+#: Seconds what was sent last has to leave when the client closes.
+LINGER = 0.5
+
+_ABOUT_CALLS = (
+    messages.Outputs,
+    messages.Items,
+    messages.FeedWanted,
+    messages.Window,
+    messages.Accepted,
+    messages.Emission,
+    messages.Progress,
+)
+
+
+def settle(
+    future: Future[Any], value: object = None, *, error: BaseException | None = None
+) -> None:
+    """Resolve a future unless it is resolved."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+class Session:
+    """The way to the hub.
+
+    Args:
+        hub: The hub's endpoint; when not given, ``NBFN_HUB`` or the home's hub.
+        start: Whether to start the embedded hub when none runs.
+        registers: Whether it will register Functions: a fork server is readied for it, and an embedded
+            hub stays for it.
+    """
+
+    def __init__(
+        self, hub: str | None = None, *, start: bool = True, registers: bool = True
+    ) -> None:
+        self.peer = new_id("cl")
+        self.settings = Settings.load()
+        self.places = Places.of().create()
+        self.carrier = Carrier(self.places, self.peer)
+        self.epoch = 0
+        self._registers = registers
+        self._finder = Finder(self.places, hub, may_start=start)
+        self._state = "down"  # down, greeting (hello sent), ready
+        self._since: float | None = None  # when the wait for a hub began
+        self._looked = 0.0
+        self._refused = False  # the hub reads nothing more from this connection
+        self._numbers = itertools.count(1)
+        self._calls: dict[str, OpenCall] = {}
+        self._following = threading.Lock()  # of one call at a time, whoever begins or ends that
+        self._requests: dict[int, tuple[Message, Future[Message]]] = {}
+        self._registrations = Registrations(self._ask_again)
+        self._awaiting: list[Future[None]] = []
+        self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
+        self._tasks: deque[Callable[[], object]] = deque()
+        self._watchers: list[Callable[[int], None]] = []
+        self._lost: list[Callable[[], None]] = []
+        self._closing = False
+        self._woken = (
+            threading.Lock()
+        )  # guards the link against being replaced while another thread wakes it
+        self._endpoint = self._finder.endpoint
+        self._link = Link(self._endpoint, frames.TO_CLIENT)
+        self._thread = threading.Thread(target=self._main, name="nbfn-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be used."""
+        return self._closing
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub answers right now."""
+        return self._state == "ready"
+
+    async def ready(self) -> None:
+        """Wait until the hub has said welcome."""
+        __tracebackhide__ = True
+        if self._state == "ready":
+            return
+        welcome: Future[None] = Future()
+        self._awaiting.append(welcome)
+        self._wake()
+        await wait(welcome)
+
+    async def request(self, make: Callable[[int], Message]) -> Any:
+        """Ask the hub and return its answer.
+
+        Raises:
+            Error: The one the hub names, or ConnectionError.
+        """
+        __tracebackhide__ = True
+        if threading.current_thread() is self._thread:
+            raise exception.ExecutionError(
+                "An observer must not call the hub and wait: it would wait for itself."
+            )
+        number = next(self._numbers)
+        answer: Future[Message] = Future()
+        message = make(number)
+        self._requests[number] = (message, answer)
+        self.send(message)
+        try:
+            return await wait(answer)
+        finally:
+            self._requests.pop(number, None)
+
+    def open(self, call: OpenCall) -> None:
+        """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
+        self._calls[call.id] = call
+        self.send(lambda: call.opening(resent=False))
+
+    def track(self, call: OpenCall) -> OpenCall:
+        """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
+        with self._following:
+            return self._calls.setdefault(call.id, call)
+
+    def tracked(self, call_id: str) -> OpenCall | None:
+        """Return the open call of an id, if there is one."""
+        return self._calls.get(call_id)
+
+    def remember(self, function_id: str, register: Message) -> None:
+        """Keep what registered a Function, for a hub that has lost it."""
+        self._registrations.keep(function_id, register)
+
+    def forget(self, call: OpenCall, *, settled: bool) -> bool:
+        """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
+        with self._following:
+            if (
+                self._calls.get(call.id) is not call
+            ):  # it ended, and may be followed anew by another
+                return False
+            del self._calls[call.id]
+        if not settled:
+            self.send(messages.Release(call.id))
+        return True
+
+    def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
+        """Send a message, or what a function returns on the client's thread. Any thread; does not block."""
+        self._outbox.append(message)
+        if threading.current_thread() is not self._thread:
+            self._wake()
+
+    def run_soon(self, task: Callable[[], object]) -> None:
+        """Run something on the client's thread; at once when this is it."""
+        if threading.current_thread() is self._thread:
+            task()
+        else:
+            self._tasks.append(task)
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._woken:
+            if not self._closing:
+                self._link.wake()
+
+    def watch(self, callback: Callable[[int], None]) -> None:
+        """Call ``callback(revision)``, on the client's thread, whenever the overview has changed."""
+        self._watchers.append(callback)
+        self.send(messages.WatchOverview())
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()``, on the client's thread, whenever the hub is lost."""
+        self._lost.append(callback)
+
+    def close(self) -> None:
+        """Give up all open calls and end the connection."""
+        with self._woken:
+            if self._closing:
+                return
+            self._closing = True
+            self._link.wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            while not self._closing:
+                for arrived in self._link.wait(self._patience()):
+                    self._receive(arrived)
+                self._seek(time.monotonic())
+                self._flush()
+                self._run_tasks()
+            self._say_goodbye()
+        except Exception:
+            logger.exception("The nbfn client failed")
+            self._closing = True
+        self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
+        self._run_tasks()
+        self.carrier.close()
+        self._link.close(LINGER)
+
+    def _patience(self) -> float | None:
+        """Return how long to wait for messages: until the next look for a hub, or memory is due to be freed."""
+        due = self.carrier.tidy(time.monotonic())
+        return due if self._since is None else discovery.LOOK_EVERY
+
+    def _run_tasks(self) -> None:
+        while self._tasks:
+            self._tasks.popleft()()
+
+    def _say_goodbye(self) -> None:
+        for call_id in list(self._calls):
+            self._outbox.append(messages.Release(call_id))
+        self._flush()
+
+    def _receive(self, arrived: Message | Change | BadFrame) -> None:
+        if isinstance(arrived, _ABOUT_CALLS):
+            if (call := self._calls.get(arrived.call)) is None:
+                self._discard(arrived)
+            elif isinstance(arrived, messages.Emission):
+                guarded(call.sink.emission, arrived)
+            elif isinstance(arrived, messages.Progress):
+                guarded(call.sink.progress, arrived)
+                call.receive(arrived)
+            else:
+                call.receive(arrived)
+        elif isinstance(arrived, Change):
+            self._connected() if arrived is Change.UP else self._disconnected()
+        elif isinstance(arrived, BadFrame):
+            logger.warning("The hub sent what cannot be read: %s", arrived.reason)
+        else:
+            self._receive_rare(arrived)
+
+    def _discard(self, arrived: Message) -> None:
+        """Free the shared memory of what came too late for a call that was given up."""
+        if isinstance(arrived, messages.Outputs):
+            for output in arrived.outputs:
+                self.carrier.discard(output.payload)
+        elif isinstance(arrived, messages.Items):
+            for payload in arrived.payloads:
+                self.carrier.discard(payload)
+
+    def _receive_rare(self, arrived: Message) -> None:
+        if isinstance(arrived, messages.Welcome):
+            self._welcomed(arrived)
+        elif isinstance(arrived, messages.Refused):
+            self._state, self._refused = "down", True
+            self._give_up(exception.from_fault(arrived.code, arrived.message))
+        elif isinstance(arrived, messages.CallRefused):
+            if (call := self._calls.get(arrived.call)) is not None:
+                error = exception.from_fault(arrived.code, arrived.message)
+                self._registrations.refused(call, error, self.epoch)
+        elif isinstance(arrived, messages.Changed):
+            for callback in self._watchers:
+                guarded(callback, arrived.revision)
+        elif (number := getattr(arrived, "request", 0)) in self._requests:
+            answer = self._requests[number][1]
+            if isinstance(arrived, messages.Failed):
+                settle(answer, error=exception.from_fault(arrived.code, arrived.message))
+            else:
+                settle(answer, arrived)
+
+    def _ask_again(self, message: Message) -> Future[Any]:
+        """Ask the hub on the client's own thread, which never waits."""
+        number, answer = next(self._numbers), Future[Message]()
+        self._requests[number] = (msgspec.structs.replace(message, request=number), answer)
+        answer.add_done_callback(lambda _: self._requests.pop(number, None))
+        self.send(self._requests[number][0])
+        return answer
+
+    def _connected(self) -> None:
+        self._state = "greeting"
+        environment = this_environment()
+        self._link.send(
+            messages.ClientHello(
+                protocol=messages.PROTOCOL,
+                peer=self.peer,
+                nbfn=nbfn.__version__,
+                cloudpickle=environment.cloudpickle,
+                python=environment.python,
+                pid=os.getpid(),
+                host=platform.node(),
+                environment=environment if self._registers else None,
+                name=own_name(),
+                worker=os.environ.get("NBFN_WORKER", ""),
+                origin=this_origin(),
+            )
+        )
+
+    def _welcomed(self, welcome: messages.Welcome) -> None:
+        known, self.epoch = self.epoch, welcome.epoch
+        self._state, self._since = "ready", None
+        self._finder.again()
+        logger.info(
+            "%s connected to the hub (pid %d, epoch %d)", self.peer, welcome.pid, welcome.epoch
+        )
+        if known:  # whatever waits to leave is said again below, but for last words
+            last = [
+                m for m in list(self._outbox) if isinstance(m, messages.Release | messages.Cancel)
+            ]
+            self._outbox.clear()
+            self._outbox.extend(last)
+            for message, _ in list(self._requests.values()):
+                self._outbox.append(message)
+            self._tell_calls(up=True)
+            for call in list(self._calls.values()):
+                self._outbox.extend(call.opening(resent=True))
+            if self._watchers:
+                self._outbox.append(messages.WatchOverview())
+        awaiting, self._awaiting = self._awaiting, []
+        for future in awaiting:
+            settle(future, None)
+
+    def _disconnected(self) -> None:
+        was, self._state = self._state, "down"
+        self._looked = 0.0
+        if was == "ready":
+            logger.info("%s lost the hub", self.peer)
+            self._tell_calls(up=False)
+            for callback in self._lost:
+                guarded(callback)
+
+    def _tell_calls(self, *, up: bool) -> None:
+        for call in list(self._calls.values()):
+            guarded(call.sink.connected, up)
+
+    def _wanted(self) -> bool:
+        return bool(self._awaiting or self._requests) or any(
+            c.waiting for c in list(self._calls.values())
+        )
+
+    def _seek(self, now: float) -> None:
+        """While there is no hub and something waits for one: look for it, start it, or give up in the end."""
+        if self._state == "ready":
+            return
+        if not self._wanted():
+            self._since = None
+            return
+        if self._since is None:
+            self._since, self._looked = now, 0.0
+            if self._refused:
+                self._go_to(self._finder.endpoint)
+        waited = now - self._since
+        if waited > self.settings.connect_timeout:
+            self._give_up(self._no_hub(waited))
+        elif now - self._looked >= discovery.LOOK_EVERY:
+            self._looked = now
+            if not self._finder.look():
+                self._give_up(self._no_hub(waited))
+            elif self._state == "down" and self._finder.endpoint != self._endpoint:
+                self._go_to(self._finder.endpoint)
+
+    def _go_to(self, endpoint: str) -> None:
+        with self._woken:
+            self._link.close()
+            self._endpoint, self._refused = endpoint, False
+            self._link = Link(endpoint, frames.TO_CLIENT)
+
+    def _no_hub(self, waited: float) -> exception.ConnectionError:
+        why = f" {self._finder.reason}" if self._finder.reason else ""
+        return exception.ConnectionError(
+            f"No nbfn hub at {self._endpoint} (waited {waited:.0f} s).{why} {self._finder.hint}"
+        )
+
+    def _give_up(self, error: exception.Error) -> None:
+        """Fail everything that waits."""
+        self._since = None
+        self._finder.again()
+        awaiting, self._awaiting = self._awaiting, []
+        waiting: list[Future[Any]] = [
+            *awaiting,
+            *(answer for _, answer in list(self._requests.values())),
+        ]
+        for future in waiting:
+            settle(future, error=type(error)(*error.args))
+        for call in list(self._calls.values()):
+            call.fail(type(error)(*error.args))
+        self._outbox.clear()
+
+    def _flush(self) -> None:
+        if self._state != "ready":
+            return
+        while self._outbox:
+            item = self._outbox.popleft()
+            for message in (item,) if isinstance(item, Message) else item():
+                try:
+                    self._link.send(message)
+                except ValueError as error:  # over the limit of a frame
+                    self._not_sent(message, exception.InvalidError(str(error)))
+
+    def _not_sent(self, message: Message, error: exception.Error) -> None:
+        if (call := self._calls.get(getattr(message, "call", ""))) is not None:
+            call.fail(error)
+        elif (number := getattr(message, "request", 0)) in self._requests:
+            settle(self._requests[number][1], error=error)

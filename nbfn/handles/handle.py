@@ -1,0 +1,95 @@
+"""`Handle`: what Functions and classes have in common: an origin, from which they become live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbfn import context
+from nbfn.client import Client
+from nbfn.exception import InvalidError
+from nbfn.handles.varied import travelled, written
+from nbfn.options import check_name
+from nbfn.registration.definition import Live
+from nbfn.registration.home import Home
+from nbfn.registration.origin import Origin, fetched
+from nbfn.retries import is_int
+from nbfn.sync import run
+
+
+class Handle:
+    """Base of `Function` and `Cls`."""
+
+    _name: str
+    _origin: Origin
+    _raw: Any  # what was decorated; None: its definition is elsewhere
+    _fetched: Any  # its definition, asked of the hub by a worker
+
+    async def _live(self) -> Live:
+        """Return what the hub knows of it, registering or looking it up if need be."""
+        raise NotImplementedError
+
+    @property
+    def _state(self) -> Live | None:
+        return self._origin.state
+
+    @_state.setter
+    def _state(self, state: Live | None) -> None:
+        self._origin.state = state
+
+    @property
+    def _client(self) -> Client | None:
+        return self._origin.client
+
+    @_client.setter
+    def _client(self, client: Client | None) -> None:
+        self._origin.client = client
+
+    def _move(self, home: Home) -> None:
+        """Belong to another App from now on."""
+        written(self._origin).move(home)
+
+    def _definition(self) -> Any | None:
+        """Return what was decorated; None if that is elsewhere and cannot be had."""
+        __tracebackhide__ = True
+        if self._raw is not None:
+            return self._raw
+        if self._fetched is None and travelled(self._origin) and not context.is_local():
+            self._fetched = run(fetched(self._origin))
+        return self._fetched
+
+    async def _hydrate(self, client: Client | None) -> None:
+        """Become live, from now on by ``client`` where one is given.
+
+        The public methods are its heirs' own: `blocking` cannot tell a type checker of ``Self``.
+        """
+        __tracebackhide__ = True
+        await self._origin.hydrate(client)
+        await self._live()
+
+    @property
+    def is_hydrated(self) -> bool:
+        """Whether the hub's id of it is known."""
+        return self._origin.state is not None
+
+
+def check_lookup(
+    what: str, app_name: Any, name: str | None, tag: str | None, version: int | None
+) -> str:
+    """Return the name that something is looked up by.
+
+    Args:
+        what: Function or Cls.
+        app_name: The App's name.
+        name: Its own name ...
+        tag: ... or so, as it was called formerly.
+        version: The one to call.
+
+    Raises:
+        InvalidError: If a name is missing or cannot be one, or there can be no such version.
+    """
+    check_name("The app's name", app_name)
+    if (name is None) == (tag is None):
+        raise InvalidError(f"{what}.from_name needs the {what}'s name, once: (app_name, name).")
+    if version is not None and (not is_int(version) or version < 1):
+        raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
+    return check_name(f"The {what}'s name", name if tag is None else tag)

@@ -1,0 +1,231 @@
+"""`FedCall`: a call whose inputs are pulled from iterables, told to the hub in batches, and kept until it has them.
+
+Two threads meet here: a helper pulls the caller's iterables and pickles, the client's thread sends
+and receives. Inputs that are under way never exceed what a subclass has room for; the helper waits
+then, and a slow iterable holds up nothing but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from nbfn.connection.opencall import OpenCall
+from nbfn.connection.session import Session
+from nbfn.invocation.inputs import Inputs
+from nbfn.wire import messages
+from nbfn.wire.messages import FunctionInfo, Message, NewInput, Payload
+
+#: Most inputs, and most bytes of them, in one message.
+BATCH_INPUTS, BATCH_BYTES = 512, 2 * 1024 * 1024
+
+
+class FedCall(OpenCall):
+    """A call that is told bit by bit.
+
+    Args:
+        client: The client it is made through.
+        function: What is called.
+        kind: map or spawn.
+        version: The version to call; 0 for the newest.
+        parent: The input whose code makes it, as the hub knows it.
+        total: Inputs there will be, None while that is not known.
+        call_id: Of a call that exists; a new id when not given.
+    """
+
+    #: Whether the hub keeps it on disk.
+    durable = False
+
+    def __init__(
+        self,
+        client: Session,
+        function: FunctionInfo,
+        kind: str,
+        *,
+        version: int,
+        parent: str = "",
+        total: int | None = None,
+        call_id: str = "",
+    ) -> None:
+        self._parent = parent
+        self._source: Inputs | None = None
+        self._unsettled: dict[int, NewInput] = {}
+        self._outgoing: deque[NewInput] = deque()
+        self._flush_due = False  # the client's thread has been asked to send
+        self._announced = False  # the hub has been told of the call
+        self._told_closed = False
+        self._exhausted = False  # no more inputs will come
+        self._sent = 0
+        self._credit = threading.Condition()
+        self._lock = threading.Lock()
+        self.stopped = False  # nothing more is wanted
+        self._cancelled = False  # somebody cancelled it; the caller is told by the outcomes
+        super().__init__(client, function, kind, version=version, total=total, call_id=call_id)
+
+    def begin(
+        self,
+        source: Inputs,
+        pickle: Callable[[tuple[Any, ...]], Payload],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        """Begin to pull inputs.
+
+        Args:
+            source: Of the argument tuples.
+            pickle: Makes an input of one.
+            loop: The caller's event loop, if the caller leaves it free meanwhile.
+        """
+        self._source = source
+        self.client.track(self)
+        around = contextvars.copy_context()  # the caller's iterables see the caller's context
+        threading.Thread(
+            target=around.run,
+            args=(self._pull, source, pickle, loop),
+            name="nbfn-map-inputs",
+            daemon=True,
+        ).start()
+
+    # --- what a subclass says --------------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        """Return whether another input may be under way."""
+        raise NotImplementedError
+
+    def broke(self, error: BaseException) -> None:
+        """Take what the iterables raised. Called on the helper thread."""
+        raise NotImplementedError
+
+    def dried_up(self) -> None:
+        """Note that no more inputs will come: `total` is known. Called on the helper thread."""
+
+    # --- helper thread ---------------------------------------------------------------------------
+
+    def _pull(
+        self,
+        source: Inputs,
+        pickle: Callable[[tuple[Any, ...]], Payload],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        __tracebackhide__ = True
+        try:
+            for args in source.begin(loop):
+                if self.stopped or self._cancelled:
+                    break
+                self._put(NewInput(self._sent, pickle(args)))
+                # Before the next one is pulled: it is not asked for until it may be sent.
+                if not self.has_room() and not self._await_credit():
+                    break
+        except BaseException as error:  # noqa: BLE001 - the caller's iterable's own
+            self.broke(error)
+        else:
+            self._finish_input()
+        finally:
+            source.close()
+
+    def _await_credit(self) -> bool:
+        """Wait until another input may be sent; False when none is wanted any more."""
+        with self._credit:
+            self._credit.wait_for(lambda: self.has_room() or self.stopped or self._cancelled)
+        return not (self.stopped or self._cancelled)
+
+    def _put(self, item: NewInput) -> None:
+        self._sent += 1
+        self._unsettled[item.index] = item
+        self._outgoing.append(item)
+        if not self._flush_due:
+            self._flush_due = True
+            self.client.send(self._flush)
+
+    def _finish_input(self) -> None:
+        with self._lock:
+            self._exhausted = True
+            self.total = self._sent
+        if self._sent or self.durable:
+            self.client.send(self._flush)
+        self.dried_up()
+
+    # --- client's thread -------------------------------------------------------------------------
+
+    def _flush(self) -> Iterable[Message]:
+        self._flush_due = False  # before looking: what is added from here on asks again
+        while self._outgoing and not self.stopped:
+            exhausted = self._exhausted  # before looking whether anything is left
+            batch = tuple(_batch(self._outgoing))
+            yield self._message(batch, closed=exhausted and not self._outgoing)
+        if self._exhausted and not self._outgoing and not self._told_closed and not self.stopped:
+            yield self._message((), closed=True)
+        if self._cancelled and self._announced:  # perhaps before the hub knew the call
+            yield messages.Cancel(0, self.id)
+
+    def _message(
+        self, items: tuple[NewInput, ...], *, closed: bool, resent: bool = False
+    ) -> Message:
+        self._told_closed = closed
+        if self._announced:
+            return messages.PutInputs(self.id, items, closed=closed, resent=resent)
+        self._announced = True
+        return messages.PutCall(
+            self.id,
+            self.function.id,
+            self.version,
+            self.kind,
+            items,
+            closed=closed,
+            durable=self.durable,
+            resent=resent,
+            parent=self._parent,
+            total=self.total,
+            method=self.function.method,
+            deployment=self.function.deployment,
+        )
+
+    def opening(self, *, resent: bool) -> Iterable[Message]:
+        """See `OpenCall.opening`: the call, and every input that the hub may not have."""
+        if not self._announced:
+            yield from self._flush()
+            return
+        self._flush_due = (
+            False  # a request to send went down with the hub; before looking, as above
+        )
+        self._announced = False
+        self._outgoing.clear()
+        exhausted = self._exhausted
+        again = deque(list(self._unsettled.values()))
+        while True:
+            batch = tuple(_batch(again))
+            yield self._message(batch, closed=exhausted and not again, resent=resent)
+            if not again:
+                return
+
+    # --- any thread ------------------------------------------------------------------------------
+
+    def stop_pulling(self) -> None:
+        """Have no more inputs pulled."""
+        self.stopped = True
+        self.credited()
+        if self._source is not None:
+            self._source.stop()
+
+    def credited(self) -> None:
+        """Have the helper look again whether there is room."""
+        with self._credit:
+            self._credit.notify_all()
+
+    def cancel(self) -> None:
+        """See `OpenCall.cancel`; no more inputs are pulled either."""
+        self._cancelled = True
+        self.credited()
+        super().cancel()
+
+
+def _batch(queue: deque[NewInput]) -> Iterator[NewInput]:
+    """Take as many inputs as fit into one message."""
+    count = size = 0
+    while queue and count < BATCH_INPUTS and size < BATCH_BYTES:
+        item = queue.popleft()
+        count, size = count + 1, size + len(item.payload.data)
+        yield item
