@@ -21,10 +21,10 @@ from nbfn.exception import Error
 from nbfn.hub.broker import Broker
 from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.logbook import Logbook
+from nbfn.hub.machine.state import State
+from nbfn.hub.machine.tables import SPAWNS_KEPT, Limits
 from nbfn.hub.pool import WorkerProcesses
-from nbfn.hub.state import State
 from nbfn.hub.store import Store
-from nbfn.hub.tables import SPAWNS_KEPT, Limits
 from nbfn.hub.web import GatewayProcess
 from nbfn.launch import base
 from nbfn.logfile import LogFile

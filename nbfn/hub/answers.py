@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nbfn.hub import effects, endpoints, graph, overview, speech
+from nbfn.hub import speech
+from nbfn.hub.machine import effects, endpoints, graph, overview
+from nbfn.hub.machine.tables import Tables
 from nbfn.hub.pool import memory_of
 from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
-from nbfn.hub.tables import Tables
 from nbfn.hub.web import GatewayProcess
 from nbfn.wire import messages as m
 from nbfn.wire.messages import Message

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nbfn.hub.effects import (
+from nbfn.hub.machine.effects import (
     LoadCall,
     LoadFailures,
     LoadGraph,
@@ -20,7 +20,7 @@ from nbfn.hub.effects import (
     SaveOutcomes,
     SaveRetry,
 )
-from nbfn.hub.events import CallRestored, FailuresLoaded
+from nbfn.hub.machine.events import CallRestored, FailuresLoaded
 from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput, StoredRelative
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload

@@ -14,19 +14,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbfn.hub import effects, endpoints, events, overview, speech
+from nbfn.hub import speech
 from nbfn.hub.answers import Answers
 from nbfn.hub.clock import Clock
 from nbfn.hub.consoles import Consoles
-from nbfn.hub.departures import EXIT_GRACE
-from nbfn.hub.effects import (
-    Effect,
-)
-from nbfn.hub.events import Event
 from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.logbook import Logbook
+from nbfn.hub.machine import effects, endpoints, events, overview
+from nbfn.hub.machine.departures import EXIT_GRACE
+from nbfn.hub.machine.effects import (
+    Effect,
+)
+from nbfn.hub.machine.events import Event
+from nbfn.hub.machine.state import State
 from nbfn.hub.pool import WorkerProcesses
-from nbfn.hub.state import State
 from nbfn.hub.store import Store
 from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.web import GatewayProcess, has_endpoint

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbfn.hub.effects import WriteLog
+from nbfn.hub.machine.effects import WriteLog
 from nbfn.wire.messages import GetLogs, LogLine, Logs
 
 _log = logging.getLogger("nbfn.hub")

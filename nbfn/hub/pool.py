@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import psutil
 
-from nbfn.hub.effects import (
+from nbfn.hub.machine.effects import (
     StartWorker,
     StopWorker,
 )
-from nbfn.hub.events import Event, WorkerExited, WorkerNotStarted
+from nbfn.hub.machine.events import Event, WorkerExited, WorkerNotStarted
 from nbfn.launch.base import Exit, Failed, Launcher, WorkerSpec
 
 _log = logging.getLogger("nbfn.hub")

@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from nbfn.hub import effects, endpoints, events
-from nbfn.hub.effects import (
+from nbfn.hub.machine import effects, endpoints, events
+from nbfn.hub.machine.effects import (
     Effect,
     Outcome,
 )
-from nbfn.hub.events import Event
-from nbfn.hub.records import Deployment
-from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.machine.events import Event
+from nbfn.hub.machine.records import Deployment
+from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.wire import messages as m
 from nbfn.wire.messages import Message
 

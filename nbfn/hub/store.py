@@ -24,7 +24,7 @@ import msgspec
 
 from nbfn.exception import ServiceError
 from nbfn.hub.archive import Archive
-from nbfn.hub.effects import (
+from nbfn.hub.machine.effects import (
     Effect,
     ForgetApp,
     LoadCall,
@@ -44,9 +44,9 @@ from nbfn.hub.effects import (
     SaveSettings,
     SaveVariant,
 )
-from nbfn.hub.events import CallRestored, FailuresLoaded
-from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
-from nbfn.hub.registry import FunctionRecord, SecretRecord, variant_of
+from nbfn.hub.machine.events import CallRestored, FailuresLoaded
+from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord, Deployment
+from nbfn.hub.machine.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.hub.schema import opened
 from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
 from nbfn.wire.messages import Definition, Payload, Variant

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from nbfn.hub.effects import LoadCall, LoadGraph, LoadInput, Outcome
+from nbfn.hub.machine.effects import LoadCall, LoadGraph, LoadInput, Outcome
 from nbfn.wire.messages import Payload
 
 

@@ -13,10 +13,10 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub.state import State
-from nbfn.hub.tables import Limits
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine.state import State
+from nbfn.hub.machine.tables import Limits
 from nbfn.types import InputStatus
 from tests.bench.clock import once
 from tests.bench.options import Options

@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
 from nbfn.hub.archive import TO_REPLAY
-from nbfn.hub.rows import Pool
-from nbfn.hub.state import State
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine.rows import Pool
+from nbfn.hub.machine.state import State
 from tests.unit.hub.world import PYTHON, FakeWorker, World
 
 

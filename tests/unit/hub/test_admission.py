@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nbfn.hub import admission
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
+from nbfn.hub.machine import admission
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Resources
 from tests.unit.hub.world import World

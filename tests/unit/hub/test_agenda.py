@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload, Schedule
 from tests.unit.hub.world import FAILURE, World, definition

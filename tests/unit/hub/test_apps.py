@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub import overview
-from nbfn.hub.records import HISTORY_KEPT, AppRecord
-from nbfn.hub.registry import STOPPED_KEPT
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine import overview
+from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord
+from nbfn.hub.machine.registry import STOPPED_KEPT
 from tests.unit.hub.world import SUCCESS, World, definition
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub import overview
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine import overview
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Batching, Method
 from tests.unit.hub.world import FAILURE, PYTHON, FakeWorker, World

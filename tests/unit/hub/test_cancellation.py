@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
 from tests.unit.hub.world import PYTHON, FakeWorker, World
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn.hub import effects as fx
-from nbfn.hub.leases import CONFIRM_AFTER
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine.leases import CONFIRM_AFTER
 from tests.unit.hub.world import World
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nbfn.hub import effects as fx
-from nbfn.hub import endpoints
-from nbfn.hub import events as e
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import endpoints
+from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Definition, Endpoint, Method, PoolSettings, Variant
 from tests.unit.hub.world import FAILURE, PYTHON, World, definition

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub import family, graph
-from nbfn.hub.family import Family, Member
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine import family, graph
+from nbfn.hub.machine.family import Family, Member
 from nbfn.types import InputStatus
 from tests.unit.hub.world import World
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nbfn.hub import logbook
-from nbfn.hub.effects import WriteLog
 from nbfn.hub.logbook import Logbook
+from nbfn.hub.machine.effects import WriteLog
 from nbfn.wire.messages import GetLogs, Logs
 
 WEEK = 7 * 86400.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nbfn.hub import effects as fx
-from nbfn.hub import losses
-from nbfn.hub.events import WorkerExited
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import losses
+from nbfn.hub.machine.events import WorkerExited
 
 from .world import World
 

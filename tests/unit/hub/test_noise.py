@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nbfn.hub import events as e
+from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
 from nbfn.wire.messages import PoolSettings, Variant
 from tests.unit.hub.noise import NoisyWorld

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub import events as e
+from nbfn.hub.machine import events as e
 from tests.unit.hub.noise import NoisyWorld
 
 

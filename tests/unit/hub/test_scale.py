@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbfn.hub.scale import Load, Settings, wanted
+from nbfn.hub.machine.scale import Load, Settings, wanted
 from tests.unit.hub.world import World
 
 

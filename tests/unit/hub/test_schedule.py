@@ -7,9 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub import schedule
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine import schedule
 from tests.unit.hub.world import PYTHON, World
 
 durations = st.one_of(st.none(), st.floats(0, 1e4))

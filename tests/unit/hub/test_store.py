@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from nbfn.exception import VersionError
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub.records import HISTORY_KEPT, AppRecord, Deployment
-from nbfn.hub.registry import Registry, SecretRecord
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord, Deployment
+from nbfn.hub.machine.registry import Registry, SecretRecord
 from nbfn.hub.store import Store
 from nbfn.hub.stored import StoredCall
 from nbfn.types import InputStatus

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbfn.hub import timetable
+from nbfn.hub.machine import timetable
 from nbfn.wire.messages import Payload, Schedule
 
 ANCHOR = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub.departures import EXIT_GRACE
-from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine.departures import EXIT_GRACE
+from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.variant import applied
 from nbfn.wire.messages import (
     Concurrency,

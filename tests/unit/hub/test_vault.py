@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
 from nbfn.wire.messages import Secret
 from tests.unit.hub.world import World, definition
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn.hub import effects as fx
-from nbfn.hub.outcomes import LONG_WAIT
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine.outcomes import LONG_WAIT
 from tests.unit.hub.world import World
 
 

@@ -11,11 +11,11 @@ import math
 from collections import Counter
 from typing import Any
 
-from nbfn.hub import effects as fx
-from nbfn.hub import events as e
-from nbfn.hub.rows import Pool, Worker
-from nbfn.hub.state import State
-from nbfn.hub.tables import Limits
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine import events as e
+from nbfn.hub.machine.rows import Pool, Worker
+from nbfn.hub.machine.state import State
+from nbfn.hub.machine.tables import Limits
 from nbfn.types import InputStatus
 from nbfn.wire.messages import (
     Batching,

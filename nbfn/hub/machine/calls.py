@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import adoption, cancellation, clients, graph, lending, losses, outcomes, sizing
-from nbfn.hub.definitions import Payload
-from nbfn.hub.effects import (
+from nbfn.hub.machine import (
+    adoption,
+    cancellation,
+    clients,
+    graph,
+    lending,
+    losses,
+    outcomes,
+    sizing,
+)
+from nbfn.hub.machine.definitions import Payload
+from nbfn.hub.machine.effects import (
     Accept,
     Deliver,
     FeedLease,
@@ -16,7 +25,7 @@ from nbfn.hub.effects import (
     SaveCall,
     WantItems,
 )
-from nbfn.hub.events import (
+from nbfn.hub.machine.events import (
     CallPut,
     CallRestored,
     CallWatched,
@@ -26,10 +35,10 @@ from nbfn.hub.events import (
     InputWanted,
     ItemsWanted,
 )
-from nbfn.hub.family import Member
-from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.rows import Call, Input, Pool
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.family import Member
+from nbfn.hub.machine.registry import FunctionRecord
+from nbfn.hub.machine.rows import Call, Input, Pool
+from nbfn.hub.machine.tables import Tables
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.

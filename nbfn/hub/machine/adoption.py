@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbfn.hub import departures, leases
-from nbfn.hub.events import ResultsArrived
-from nbfn.hub.rows import Claim, Input, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import departures, leases
+from nbfn.hub.machine.events import ResultsArrived
+from nbfn.hub.machine.rows import Claim, Input, Worker
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 #: Seconds that a worker's claim on an input waits for the client that will tell of the input again.

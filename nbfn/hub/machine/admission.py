@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from nbfn.hub.rows import Pool, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.rows import Pool, Worker
+from nbfn.hub.machine.tables import Tables
 
 #: Workers that there is room for where hardly anything is asked for.
 MOST = 2**31

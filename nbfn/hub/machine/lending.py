@@ -7,11 +7,11 @@ one worker more than its max for each that lends; how far that goes is bounded b
 
 from __future__ import annotations
 
-from nbfn.hub.effects import (
+from nbfn.hub.machine.effects import (
     RecallLeases,
 )
-from nbfn.hub.rows import Client, Pool, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.rows import Client, Pool, Worker
+from nbfn.hub.machine.tables import Tables
 
 #: Workers there may be in all, as a multiple of the machine's limit, when most of them only wait
 #: for others.

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nbfn.hub.effects import (
+from nbfn.hub.machine.effects import (
     Effect,
     OverviewChanged,
 )
-from nbfn.hub.family import Family
-from nbfn.hub.registry import Registry, SecretRecord
-from nbfn.hub.rows import Appointment, Call, Claim, Client, Input, Pool, Worker
+from nbfn.hub.machine.family import Family
+from nbfn.hub.machine.registry import Registry, SecretRecord
+from nbfn.hub.machine.rows import Appointment, Call, Claim, Client, Input, Pool, Worker
 
 #: Finished calls kept for the sidebar.
 HISTORY = 50

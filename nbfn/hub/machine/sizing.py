@@ -4,11 +4,11 @@ load.
 
 from __future__ import annotations
 
-from nbfn.hub import admission, departures, lending, outcomes, scale, supply
-from nbfn.hub.effects import Fault, Outcome
-from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.rows import Pool
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import admission, departures, lending, outcomes, scale, supply
+from nbfn.hub.machine.effects import Fault, Outcome
+from nbfn.hub.machine.registry import FunctionRecord
+from nbfn.hub.machine.rows import Pool
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbfn.hub.effects import LoadGraph
-from nbfn.hub.events import GraphWanted
-from nbfn.hub.rows import Call
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.effects import LoadGraph
+from nbfn.hub.machine.events import GraphWanted
+from nbfn.hub.machine.rows import Call
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 #: Most inputs that are told of one family.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nbfn.hub import outcomes
-from nbfn.hub.effects import Answer, CancelLease, DrainWorker, Outcome, Refuse, StopWorker
-from nbfn.hub.events import WorkerUnwanted
-from nbfn.hub.rows import Input, Pool, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import outcomes
+from nbfn.hub.machine.effects import Answer, CancelLease, DrainWorker, Outcome, Refuse, StopWorker
+from nbfn.hub.machine.events import WorkerUnwanted
+from nbfn.hub.machine.rows import Input, Pool, Worker
+from nbfn.hub.machine.tables import Tables
 
 #: Seconds that a worker has for the exit hooks of its class.
 EXIT_GRACE = 30.0

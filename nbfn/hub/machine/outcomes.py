@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import journal, lending, schedule
-from nbfn.hub.effects import (
+from nbfn.hub.machine import journal, lending, schedule
+from nbfn.hub.machine.effects import (
     Deliver,
     Discard,
     Fault,
@@ -14,8 +14,8 @@ from nbfn.hub.effects import (
     SaveOutcomes,
     TellProgress,
 )
-from nbfn.hub.rows import Call, Input
-from nbfn.hub.tables import TELL_EVERY, Tables
+from nbfn.hub.machine.rows import Call, Input
+from nbfn.hub.machine.tables import TELL_EVERY, Tables
 from nbfn.types import InputStatus
 
 #: Seconds that a single call waits until its caller is told for what: a word for each that waits a

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import departures, leases, outcomes
-from nbfn.hub.effects import Answer, LoadCall, SaveCancelled, StopWorker
-from nbfn.hub.events import CallCancelled
-from nbfn.hub.rows import Call, Input
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import departures, leases, outcomes
+from nbfn.hub.machine.effects import Answer, LoadCall, SaveCancelled, StopWorker
+from nbfn.hub.machine.events import CallCancelled
+from nbfn.hub.machine.rows import Call, Input
+from nbfn.hub.machine.tables import Tables
 
 
 def call_cancelled(t: Tables, event: CallCancelled) -> None:

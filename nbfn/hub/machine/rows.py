@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from nbfn.hub import scale, schedule
-from nbfn.hub.definitions import DefinitionLike, Payload, ScheduleLike
-from nbfn.hub.effects import Outcome
-from nbfn.hub.registry import FunctionRecord
+from nbfn.hub.machine import scale, schedule
+from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike
+from nbfn.hub.machine.effects import Outcome
+from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.types import InputStatus
 
 #: Ended calls kept for each client, in case its connection broke before their outcomes arrived.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nbfn.hub import apps, vault
-from nbfn.hub.effects import Answer, Refuse, SaveEnvironments, SaveFunction, SaveSettings
-from nbfn.hub.events import EnvironmentChanged
-from nbfn.hub.registry import DEFAULT_ENVIRONMENT
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import apps, vault
+from nbfn.hub.machine.effects import Answer, Refuse, SaveEnvironments, SaveFunction, SaveSettings
+from nbfn.hub.machine.events import EnvironmentChanged
+from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT
+from nbfn.hub.machine.tables import Tables
 
 
 def environment_changed(t: Tables, event: EnvironmentChanged) -> None:

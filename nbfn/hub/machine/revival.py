@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nbfn.hub import calls, outcomes, sizing
-from nbfn.hub.effects import Answer, LoadFailures, Refuse, SaveRetry
-from nbfn.hub.events import CallRestored, FailuresLoaded, RetryWanted
-from nbfn.hub.rows import Call
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import calls, outcomes, sizing
+from nbfn.hub.machine.effects import Answer, LoadFailures, Refuse, SaveRetry
+from nbfn.hub.machine.events import CallRestored, FailuresLoaded, RetryWanted
+from nbfn.hub.machine.rows import Call
+from nbfn.hub.machine.tables import Tables
 
 
 def retry_wanted(t: Tables, event: RetryWanted) -> None:

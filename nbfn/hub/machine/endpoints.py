@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nbfn.hub.definitions import DefinitionLike
-from nbfn.hub.events import FunctionPut
-from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.definitions import DefinitionLike
+from nbfn.hub.machine.events import FunctionPut
+from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, FunctionRecord
+from nbfn.hub.machine.tables import Tables
 
 
 def labels_of(record: FunctionRecord, definition: DefinitionLike) -> dict[str, str]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from nbfn.hub import lending, outcomes, schedule
-from nbfn.hub.effects import Grant, RecallLeases, RunInputs, SaveBegun, StopWorker
-from nbfn.hub.rows import Call, Input, Pool, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import lending, outcomes, schedule
+from nbfn.hub.machine.effects import Grant, RecallLeases, RunInputs, SaveBegun, StopWorker
+from nbfn.hub.machine.rows import Call, Input, Pool, Worker
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 #: Seconds without a word from a worker with several inputs, while others are idle, until it is

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from nbfn.hub import cancellation, clients, departures, endpoints, sizing, timetable, vault
-from nbfn.hub.effects import (
+from nbfn.hub.machine import cancellation, clients, departures, endpoints, sizing, timetable, vault
+from nbfn.hub.machine.effects import (
     Answer,
     ForgetApp,
     Refuse,
@@ -18,7 +18,7 @@ from nbfn.hub.effects import (
     SaveFunction,
     SaveSettings,
 )
-from nbfn.hub.events import (
+from nbfn.hub.machine.events import (
     AppBegun,
     AppDeployed,
     AppRolledBack,
@@ -30,9 +30,9 @@ from nbfn.hub.events import (
     ClientLost,
     FunctionPut,
 )
-from nbfn.hub.records import AppRecord, Deployment
-from nbfn.hub.registry import STOPPED_KEPT, FunctionRecord
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.records import AppRecord, Deployment
+from nbfn.hub.machine.registry import STOPPED_KEPT, FunctionRecord
+from nbfn.hub.machine.tables import Tables
 
 # --- Functions come ------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn.hub import endpoints, sizing, timetable
-from nbfn.hub.records import AppRecord
-from nbfn.hub.registry import DEFAULT_ENVIRONMENT, FunctionRecord
-from nbfn.hub.rows import Call, Pool, at_once, largest_batch
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import endpoints, sizing, timetable
+from nbfn.hub.machine.records import AppRecord
+from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, FunctionRecord
+from nbfn.hub.machine.rows import Call, Pool, at_once, largest_batch
+from nbfn.hub.machine.tables import Tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nbfn.hub.effects import WriteLog
-from nbfn.hub.rows import Input, Pool
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.effects import WriteLog
+from nbfn.hub.machine.rows import Input, Pool
+from nbfn.hub.machine.tables import Tables
 
 #: Channels of emissions that are text.
 _TEXT = frozenset({"stdout", "stderr"})

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from nbfn.hub import calls, timetable
-from nbfn.hub.events import CallPut
-from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.rows import Appointment
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import calls, timetable
+from nbfn.hub.machine.events import CallPut
+from nbfn.hub.machine.registry import FunctionRecord
+from nbfn.hub.machine.rows import Appointment
+from nbfn.hub.machine.tables import Tables
 
 #: Seconds that a call may be late, a machine having slept; if it is later it is missed.
 LATE = 60.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.hub import (
+from nbfn.hub.machine import (
     agenda,
     apps,
     calls,
@@ -30,17 +30,17 @@ from nbfn.hub import (
     supply,
     vault,
 )
-from nbfn.hub.definitions import DefinitionLike
-from nbfn.hub.effects import (
+from nbfn.hub.machine.definitions import DefinitionLike
+from nbfn.hub.machine.effects import (
     Answer,
     Effect,
     Refuse,
     SaveSettings,
     SaveVariant,
 )
-from nbfn.hub.events import Event
-from nbfn.hub.registry import FunctionRecord
-from nbfn.hub.tables import Limits, Tables
+from nbfn.hub.machine.events import Event
+from nbfn.hub.machine.registry import FunctionRecord
+from nbfn.hub.machine.tables import Limits, Tables
 
 
 def _worker_exited(t: Tables, event: events.WorkerExited) -> None:

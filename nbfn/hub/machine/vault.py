@@ -5,12 +5,12 @@ Values leave the hub in one direction only: into a worker that becomes a Functio
 
 from __future__ import annotations
 
-from nbfn.hub.definitions import DefinitionLike
-from nbfn.hub.effects import Answer, BindWorker, Refuse, SaveSecret
-from nbfn.hub.events import SecretDeleted, SecretPut, SecretsAsked
-from nbfn.hub.registry import DEFAULT_ENVIRONMENT, SecretRecord
-from nbfn.hub.rows import Pool, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.definitions import DefinitionLike
+from nbfn.hub.machine.effects import Answer, BindWorker, Refuse, SaveSecret
+from nbfn.hub.machine.events import SecretDeleted, SecretPut, SecretsAsked
+from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, SecretRecord
+from nbfn.hub.machine.rows import Pool, Worker
+from nbfn.hub.machine.tables import Tables
 
 
 def secret_put(t: Tables, event: SecretPut) -> None:

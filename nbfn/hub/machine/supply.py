@@ -8,11 +8,11 @@ beyond their pool's warm number are given up, the least recently used first.
 
 from __future__ import annotations
 
-from nbfn.hub import admission, departures, lending, vault
-from nbfn.hub.effects import Fault, Outcome, StartWorker, StopWorker
-from nbfn.hub.events import WorkerNotStarted
-from nbfn.hub.rows import Pool, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import admission, departures, lending, vault
+from nbfn.hub.machine.effects import Fault, Outcome, StartWorker, StopWorker
+from nbfn.hub.machine.events import WorkerNotStarted
+from nbfn.hub.machine.rows import Pool, Worker
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 #: Workers in a row that do not come up until what waits for one fails.

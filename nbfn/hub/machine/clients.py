@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nbfn.hub import cancellation, outcomes, supply
-from nbfn.hub.effects import DiscardClient, SaveCall
-from nbfn.hub.events import CallReleased, ClientJoined, ClientLost
-from nbfn.hub.rows import Call, Client
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import cancellation, outcomes, supply
+from nbfn.hub.machine.effects import DiscardClient, SaveCall
+from nbfn.hub.machine.events import CallReleased, ClientJoined, ClientLost
+from nbfn.hub.machine.rows import Call, Client
+from nbfn.hub.machine.tables import Tables
 
 #: Seconds unused blank workers stay after the last client of their Python left.
 BLANKS_LINGER = 60.0

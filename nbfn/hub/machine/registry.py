@@ -14,8 +14,8 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from nbfn.hub.definitions import DefinitionLike, VariantLike
-from nbfn.hub.records import AppRecord
+from nbfn.hub.machine.definitions import DefinitionLike, VariantLike
+from nbfn.hub.machine.records import AppRecord
 from nbfn.variant import applied
 
 #: The environment of those who name none.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nbfn.hub.definitions import DefinitionLike, Payload, VariantLike
+from nbfn.hub.machine.definitions import DefinitionLike, Payload, VariantLike
 
 
 class Event:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub import journal, lending, outcomes, schedule
-from nbfn.hub.effects import (
+from nbfn.hub.machine import journal, lending, outcomes, schedule
+from nbfn.hub.machine.effects import (
     AskFeed,
     ConfirmResults,
     DeliverEmission,
@@ -21,9 +21,15 @@ from nbfn.hub.effects import (
     Outcome,
     SaveFailures,
 )
-from nbfn.hub.events import EmissionArrived, FeedAsked, ItemsArrived, LeasesReturned, ResultsArrived
-from nbfn.hub.rows import Call, Input, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.events import (
+    EmissionArrived,
+    FeedAsked,
+    ItemsArrived,
+    LeasesReturned,
+    ResultsArrived,
+)
+from nbfn.hub.machine.rows import Call, Input, Worker
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 #: Seconds until a worker is told that its results are safe, when no inputs go to it that could

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import signal as signals
 
-from nbfn.hub import journal, leases, outcomes
-from nbfn.hub.admission import GIBIBYTE, MEBIBYTE
-from nbfn.hub.effects import DeliverEmission, Fault, Outcome
-from nbfn.hub.events import WorkerExited
-from nbfn.hub.rows import Call, Input, Pool, Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine import journal, leases, outcomes
+from nbfn.hub.machine.admission import GIBIBYTE, MEBIBYTE
+from nbfn.hub.machine.effects import DeliverEmission, Fault, Outcome
+from nbfn.hub.machine.events import WorkerExited
+from nbfn.hub.machine.rows import Call, Input, Pool, Worker
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 #: Times an input is run again because its worker was lost for reasons outside of it (Modal's

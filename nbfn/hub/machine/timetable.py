@@ -8,7 +8,7 @@ from cronsim import CronSim, CronSimError
 from dateutil.relativedelta import relativedelta
 
 from nbfn.exception import InvalidError
-from nbfn.hub.definitions import ScheduleLike
+from nbfn.hub.machine.definitions import ScheduleLike
 from nbfn.schedule import SHORTEST, Cron, Period, time_zone
 
 #: About the seconds of a month: where to begin to look for the right one.

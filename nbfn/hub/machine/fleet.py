@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nbfn.hub import adoption, departures, journal, leases, losses, sizing, supply, vault
-from nbfn.hub.effects import DrainWorker, Fault, Outcome, RefuseWorker, StopWorker
-from nbfn.hub.events import (
+from nbfn.hub.machine import adoption, departures, journal, leases, losses, sizing, supply, vault
+from nbfn.hub.machine.effects import DrainWorker, Fault, Outcome, RefuseWorker, StopWorker
+from nbfn.hub.machine.events import (
     WorkerBound,
     WorkerBroken,
     WorkerExited,
@@ -12,8 +12,8 @@ from nbfn.hub.events import (
     WorkerLeft,
     WorkerLost,
 )
-from nbfn.hub.rows import Worker
-from nbfn.hub.tables import Tables
+from nbfn.hub.machine.rows import Worker
+from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
 #: Workers in a row that die while they load a function until its waiting inputs fail.

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from nbfn.hub.definitions import DefinitionLike, Payload
-from nbfn.hub.records import AppRecord, Deployment
+from nbfn.hub.machine.definitions import DefinitionLike, Payload
+from nbfn.hub.machine.records import AppRecord, Deployment
 
 #: A failure that the hub itself tells: code, sentence, attributes of the error.
 Fault = tuple[str, str, dict[str, Any]]
