@@ -79,15 +79,17 @@ class _Reader:
     def _remote(self, line: str, body: str, first_line: int, filename: str) -> None:
         from IPython.core.error import UsageError
 
-        from nbfn.notebook import cells, magics, register
+        from nbfn.notebook import magics
+        from nbfn.notebook.cells import register
+        from nbfn.notebook.cells.cell import CellError, FunctionCell, parse
 
         try:
             options = magics.parsed(magics.RemoteMagics.remote.parser, line)
-            cell = cells.parse(body, first_line=first_line, filename=filename)
-            if not isinstance(cell, cells.FunctionCell):
+            cell = parse(body, first_line=first_line, filename=filename)
+            if not isinstance(cell, FunctionCell):
                 return
             wanted = register.Wanted.of(options, cell)
-        except (UsageError, cells.CellError) as error:
+        except (UsageError, CellError) as error:
             raise InvalidError(f"{filename}: {error}") from None
         app = self._app(options.app or self._app_name)
         self._execute(cell.tree, filename)

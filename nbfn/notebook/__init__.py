@@ -19,13 +19,16 @@ def load(shell: Any) -> None:
     """
     from nbfn.config import Settings
     from nbfn.connection import observe
-
-    from . import completion, figures, frames, functioncard, handle, restart, threads, unconsumed
-    from .desk import Desk
-    from .display import cell_now
-    from .lines import LineMagics
-    from .magics import RemoteMagics
-    from .progress import NotebookObserver
+    from nbfn.notebook import figures, frames, restart, threads
+    from nbfn.notebook.calls import handle
+    from nbfn.notebook.cards import card
+    from nbfn.notebook.display import cell_now
+    from nbfn.notebook.lines import completion
+    from nbfn.notebook.lines.desk import Desk
+    from nbfn.notebook.lines.magics import LineMagics
+    from nbfn.notebook.magics import RemoteMagics
+    from nbfn.notebook.maps import unconsumed
+    from nbfn.notebook.progress import NotebookObserver
 
     unload(shell)
     observer = NotebookObserver(progress=Settings.load().progress)
@@ -35,7 +38,7 @@ def load(shell: Any) -> None:
     shell.events.register("post_run_cell", observer.settle)
     handle.install(shell, observer)
     unconsumed.install(shell, observer)
-    functioncard.install(shell)
+    card.install(shell)
     completion.install(shell)
     frames.install(shell)
     figures.install(shell)
@@ -50,8 +53,11 @@ def unload(shell: Any) -> None:
     if observer is None:
         return
     from nbfn.connection import observe
-
-    from . import completion, figures, frames, functioncard, handle, threads, unconsumed
+    from nbfn.notebook import figures, frames, threads
+    from nbfn.notebook.calls import handle
+    from nbfn.notebook.cards import card
+    from nbfn.notebook.lines import completion
+    from nbfn.notebook.maps import unconsumed
 
     observe.set_observer(None)
     threads.uninstall()
@@ -59,7 +65,7 @@ def unload(shell: Any) -> None:
         lambda: shell.events.unregister("post_run_cell", observer.settle),
         lambda: handle.uninstall(shell),
         lambda: unconsumed.uninstall(shell),
-        lambda: functioncard.uninstall(shell),
+        lambda: card.uninstall(shell),
         lambda: completion.uninstall(shell),
         lambda: frames.uninstall(shell),
         lambda: figures.uninstall(shell),
@@ -73,8 +79,8 @@ def unload(shell: Any) -> None:
 
 def _forget_magics(shell: Any) -> None:
     """Have the shell not know nbfn's magics; IPython itself has no word for that."""
-    from .lines import LineMagics
-    from .magics import RemoteMagics
+    from nbfn.notebook.lines.magics import LineMagics
+    from nbfn.notebook.magics import RemoteMagics
 
     for known in shell.magics_manager.magics.values():
         for name, magic in list(known.items()):

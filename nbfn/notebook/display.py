@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from IPython.core.getipython import get_ipython
 
-from . import threads
+from nbfn.notebook import threads
 
 log = logging.getLogger("nbfn.client")
 

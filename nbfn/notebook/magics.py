@@ -19,15 +19,16 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
-from . import card, cells, source
-from .defaults import Defaults
-from .execution import Execution
-from .lines import one_line_errors
-from .register import Registrar, Wanted, default_app_name
-from .script import ScriptCell
+from nbfn.notebook.cells import card, source
+from nbfn.notebook.cells.cell import FunctionCell, parse
+from nbfn.notebook.cells.defaults import Defaults
+from nbfn.notebook.cells.execution import Execution
+from nbfn.notebook.cells.register import Registrar, Wanted, default_app_name
+from nbfn.notebook.cells.script import ScriptCell
+from nbfn.notebook.lines.magics import one_line_errors
 
 if TYPE_CHECKING:
-    from .progress import NotebookObserver
+    from nbfn.notebook.progress import NotebookObserver
 
 
 @magics_class
@@ -98,18 +99,18 @@ class RemoteMagics(Magics):
             options = parsed(RemoteMagics.remote.parser, self.defaults.line(line))
             app = options.app or default_app_name()
             where = source.locate(self.shell, "remote", line, cell, label=app)
-            found = cells.parse(cell, first_line=where.first_line, filename=where.filename)
-            check_kind(own if isinstance(found, cells.FunctionCell) else options, found)
+            found = parse(cell, first_line=where.first_line, filename=where.filename)
+            check_kind(own if isinstance(found, FunctionCell) else options, found)
             source.check_here(self.shell, found.local)
             wanted = Wanted.of(options, found, own)
-        do = self._define if isinstance(found, cells.FunctionCell) else self._perform
+        do = self._define if isinstance(found, FunctionCell) else self._perform
         if not do(found, where, wanted, options):  # type: ignore[arg-type]
             return None
         return source.run_here(self.shell, found.local, where, found.local_line)
 
     def _define(
         self,
-        cell: cells.FunctionCell,
+        cell: FunctionCell,
         where: source.CellSource,
         wanted: Wanted,
         options: argparse.Namespace,
@@ -171,7 +172,7 @@ RemoteMagics.magics["cell"]["nbfn"] = "remote"
 
 def load_ipython_extension(shell: Any) -> None:
     """Do ``%load_ext nbfn``."""
-    from . import load
+    from nbfn.notebook import load
 
     with one_line_errors():  # a setting that cannot be read, say
         load(shell)
@@ -179,7 +180,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """Do ``%unload_ext nbfn``."""
-    from . import unload
+    from nbfn.notebook import unload
 
     unload(shell)
 
@@ -244,13 +245,13 @@ def mebibytes(text: str) -> int:
     return round(amount)
 
 
-def check_kind(options: argparse.Namespace, cell: cells.FunctionCell | ScriptCell) -> None:
+def check_kind(options: argparse.Namespace, cell: FunctionCell | ScriptCell) -> None:
     """Refuse options that do not fit what the cell is.
 
     Raises:
         UsageError: Names the option.
     """
-    if isinstance(cell, cells.FunctionCell):
+    if isinstance(cell, FunctionCell):
         only = {
             "-i": options.inputs,
             "-o": options.outputs,

@@ -1,6 +1,6 @@
 """How a state looks, the same on the page, as text and in a saved notebook: its mark, its colour; and the box around.
 
-Only colours of JupyterLab's theme, with a fallback for other front ends; `base.css` is the twin for widgets.
+Only colours of JupyterLab's theme, with a fallback for other front ends; `static/base.css` is the twin for widgets.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .display import Place
-from .handle import HandleSink
-from .handleboard import Board as HandleBoard
-from .maps import MapSink
-from .single import PrintSink
+from nbfn.notebook.calls.board import Board as HandleBoard
+from nbfn.notebook.calls.handle import HandleSink
+from nbfn.notebook.calls.single import PrintSink
+from nbfn.notebook.display import Place
+from nbfn.notebook.maps.sink import MapSink
 
 if TYPE_CHECKING:
     from nbfn.connection.observe import CallSink, CallView

@@ -11,10 +11,9 @@ from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.connection import discovery
 from nbfn.exception import Error
+from nbfn.notebook.display import Place
+from nbfn.notebook.maps.snapshot import clock
 from nbfn.wire.messages import CallRow
-
-from .display import Place
-from .snapshot import clock
 
 #: Seconds that loading the extension waits for the hub's answer; a later one is shown when it comes.
 PATIENCE = 1.5

@@ -17,8 +17,8 @@ from IPython.display import HTML, display
 from nbfn.config import Places
 from nbfn.connection import observe
 from nbfn.invocation import failures, mapcall
-from nbfn.notebook import snapshot
 from nbfn.notebook.display import Place
+from nbfn.notebook.maps import snapshot
 from nbfn.notebook.progress import NotebookObserver
 from nbfn.types import InputStatus
 from nbfn.wire import messages

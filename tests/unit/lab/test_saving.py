@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbfn.lab.saving import SAVED_STATIC, WIDGET, without_widgets
-from nbfn.notebook import boards
+from nbfn.notebook import page
 
 
 def output(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def output(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_only_our_widgets_are_taken_out() -> None:
-    ours, theirs = output(boards.LIVE), output({})
+    ours, theirs = output(page.LIVE), output({})
     stream = {"output_type": "stream", "name": "stdout", "text": "x"}
     cells = [{"cell_type": "code", "outputs": [ours, theirs, stream]}, {"cell_type": "markdown"}]
     without_widgets(model={"type": "notebook", "content": {"cells": cells}}, path="x.ipynb")
@@ -28,4 +28,4 @@ def test_other_files_are_left_alone() -> None:
 
 
 def test_both_halves_mean_the_same_variable() -> None:
-    assert boards.SAVED_STATIC == SAVED_STATIC
+    assert page.SAVED_STATIC == SAVED_STATIC

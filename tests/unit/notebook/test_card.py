@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from nbfn.notebook.card import Card, bundle, captures, size_text
+from nbfn.notebook.cells.card import Card, bundle, captures, size_text
 
 
 def item(name: str, kind: str, size: int = 28) -> SimpleNamespace:

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from nbfn.notebook.cells import CellError, FunctionCell, cleaned_name, parse
+from nbfn.notebook.cells.cell import CellError, FunctionCell, cleaned_name, parse
 
 
 def read(text: str, **options: int) -> FunctionCell:

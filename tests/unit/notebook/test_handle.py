@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nbfn.connection.observe import CallView
-from nbfn.notebook import handle
+from nbfn.notebook.calls import handle
+from nbfn.notebook.calls.handle import HandleSink
 from nbfn.notebook.display import Place
-from nbfn.notebook.handle import HandleSink
 from nbfn.wire.messages import Emission, Progress
 from tests.conftest import wait_until
 

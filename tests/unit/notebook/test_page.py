@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 import nbfn.notebook
-from nbfn.notebook import page, snapshot
-from nbfn.notebook.handlewidget import view_of as handle_view
-from nbfn.notebook.spawned import Spawned, html
-from nbfn.notebook.tally import DONE, Tally
-from nbfn.notebook.widget import LOG_BYTES, errors_of, log_of, view_of
+from nbfn.notebook import page
+from nbfn.notebook.calls.spawned import Spawned, html
+from nbfn.notebook.calls.widget import view_of as handle_view
+from nbfn.notebook.maps import snapshot
+from nbfn.notebook.maps.tally import DONE, Tally
+from nbfn.notebook.maps.widget import LOG_BYTES, errors_of, log_of, view_of
 
-HERE = Path(nbfn.notebook.__file__).parent
+HERE = Path(nbfn.notebook.__file__).parent / "static"
 
 
 def evaluate(expression: str) -> Any:

@@ -14,8 +14,10 @@ import pytest
 from nbfn.connection.observe import CallView
 from nbfn.invocation.failures import Failures
 from nbfn.invocation.mapcall import MapCall
-from nbfn.notebook import maps, progress, single
-from nbfn.notebook.places import put_into_lists
+from nbfn.notebook import progress
+from nbfn.notebook.calls import single
+from nbfn.notebook.maps.places import put_into_lists
+from nbfn.notebook.maps.sink import SHOWN_DISPLAYS, MapSink
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Emission, Output, Payload, Progress
 from nbfn.wire.payload import Carrier
@@ -174,7 +176,7 @@ def test_a_map_can_be_quiet(paper: Paper) -> None:
     observer = progress.NotebookObserver(now=clock)
     observer.quiet.add(("churn", "embed"))
     sink = observer.call_started(call())
-    assert isinstance(sink, maps.MapSink)
+    assert isinstance(sink, MapSink)
     assert observer._running == []
     assert progress.NotebookObserver(progress=False)._running == []
 
@@ -259,7 +261,7 @@ def test_displays_of_a_map_are_bounded(paper: Paper) -> None:
     for _ in range(100):
         sink.emission(said("{}", "display"))
     sink.emission(said("{}", "clear"))
-    assert len(paper.emitted) == maps.SHOWN_DISPLAYS
+    assert len(paper.emitted) == SHOWN_DISPLAYS
     assert sink.tally.lines == 80
 
 

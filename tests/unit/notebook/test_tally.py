@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nbfn.notebook import snapshot
-from nbfn.notebook.tally import CANCELLED, DONE, FAILED, STRIP, Tally
+from nbfn.notebook.maps import snapshot
+from nbfn.notebook.maps.tally import CANCELLED, DONE, FAILED, STRIP, Tally
 
 
 def made(total: int | None = 10) -> Tally:

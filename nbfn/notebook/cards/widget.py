@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
-from . import page
-from .boards import Actions
-from .functioncard import FunctionCard
-from .widget import keep_on_its_subshell
+from nbfn.notebook import page
+from nbfn.notebook.page import Actions, keep_on_its_subshell
+
+if TYPE_CHECKING:
+    from nbfn.notebook.cards.card import FunctionCard
 
 
 class FunctionView(anywidget.AnyWidget):

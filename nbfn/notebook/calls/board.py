@@ -14,11 +14,10 @@ from typing import Any
 from nbfn.call import FunctionCall
 from nbfn.client import current
 from nbfn.exception import Error
-
-from . import retries
-from .boards import LIVE, SAVED_STATIC, close_later
-from .display import Place
-from .spawned import Spawned, html, line, shown, told
+from nbfn.notebook import retries
+from nbfn.notebook.calls.spawned import Spawned, html, line, shown, told
+from nbfn.notebook.display import Place
+from nbfn.notebook.page import LIVE, SAVED_STATIC, close_later
 
 #: Lines of its logs that the page shows.
 LOG_LINES = 100
@@ -75,7 +74,7 @@ class Board:
         self._publish(self._place, update=update)
 
     def _make(self) -> None:
-        from .handlewidget import HandleView
+        from nbfn.notebook.calls.widget import HandleView
 
         actions = {
             "cancel": self._cancel,

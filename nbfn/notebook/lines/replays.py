@@ -12,9 +12,8 @@ from typing import Any
 from IPython.core.error import StdinNotImplementedError, UsageError
 
 from nbfn import lifecycle
+from nbfn.notebook.calls.spawned import shown
 from nbfn.replay import Replay
-
-from .spawned import shown
 
 
 def run(replay: Replay) -> Any:

@@ -14,13 +14,12 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from nbfn import client
 from nbfn.exception import Error
-
-from . import doctor
-from .cells import CellError
-from .desk import Desk, deployed
-from .fn import fn
-from .snapshot import clock
-from .verbs import Verbs, arg
+from nbfn.notebook.cells.cell import CellError
+from nbfn.notebook.lines import doctor
+from nbfn.notebook.lines.desk import Desk, deployed
+from nbfn.notebook.lines.fn import fn
+from nbfn.notebook.lines.verbs import Verbs, arg
+from nbfn.notebook.maps.snapshot import clock
 
 remote = Verbs("%remote")
 

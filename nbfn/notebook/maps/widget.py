@@ -8,27 +8,18 @@ from typing import Any
 import anywidget
 import traitlets
 
-from . import page, snapshot
-from .boards import Actions
-from .crew import Crew
-from .palette import mark_of
-from .snapshot import short
-from .tally import Tally
+from nbfn.notebook import page
+from nbfn.notebook.maps import snapshot
+from nbfn.notebook.maps.crew import Crew
+from nbfn.notebook.maps.snapshot import short
+from nbfn.notebook.maps.tally import Tally
+from nbfn.notebook.page import Actions, keep_on_its_subshell
+from nbfn.notebook.palette import mark_of
 
 log = logging.getLogger("nbfn.client")
 
 #: Bytes of log, and error groups, that travel to the page; once a second at most.
 LOG_BYTES, SHOWN_GROUPS = 8_000, 20
-
-
-def keep_on_its_subshell(comm: Any) -> None:
-    """Let messages of this comm be handled while a cell blocks.
-
-    ipykernel 7.4 hands them to the loop that last published on the comm; for a widget that a cell
-    made this is the main one, which the cell holds. The front end's own choice, a subshell, is free.
-    """
-    if hasattr(comm, "_reply_subshell_for"):
-        comm._reply_subshell_for = lambda _data, default: default
 
 
 class MapProgress(anywidget.AnyWidget):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbfn.invocation.mapping import MapResult
-
-from .display import Place
-from .maps import MapSink
+from nbfn.notebook.display import Place
+from nbfn.notebook.maps.sink import MapSink
 
 if TYPE_CHECKING:
-    from .progress import NotebookObserver
+    from nbfn.notebook.progress import NotebookObserver
 
 
 def show(results: MapResult[Any], observer: NotebookObserver) -> None:

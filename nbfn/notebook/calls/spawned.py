@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from .palette import boxed, coded, mark_of, marked
-from .snapshot import as_of, clock, short
+from nbfn.notebook.maps.snapshot import as_of, clock, short
+from nbfn.notebook.palette import boxed, coded, mark_of, marked
 
 #: Characters of the last printed line, and of the result, that are shown.
 LINE_WIDTH, RESULT_WIDTH = 80, 200

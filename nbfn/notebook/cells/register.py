@@ -21,11 +21,10 @@ from nbfn.code.snapshot import Snapshot
 from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import unwrapped
+from nbfn.notebook.cells import card, owners, source
+from nbfn.notebook.cells.cell import FunctionCell, cleaned_name
+from nbfn.notebook.cells.script import ScriptCell
 from nbfn.sync import run
-
-from . import card, owners, source
-from .cells import FunctionCell, cleaned_name
-from .script import ScriptCell
 
 #: The magic's short options and what `App.function` calls them.
 _OPTIONS = {

@@ -11,10 +11,9 @@ from IPython.core.error import UsageError
 from nbfn.app import App
 from nbfn.call import FunctionCall
 from nbfn.function import Function
-
-from . import card, script, source
-from .register import Wanted
-from .script import Ran, ScriptCell
+from nbfn.notebook.cells import card, script, source
+from nbfn.notebook.cells.register import Wanted
+from nbfn.notebook.cells.script import Ran, ScriptCell
 
 #: What a script's Function is called when the cell names none.
 ANONYMOUS = "cell"

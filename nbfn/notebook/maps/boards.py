@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import uuid
-from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from . import snapshot
-from .display import Place
-from .tally import Tally
-
-#: What buttons do, by their names; each gets what the page said.
-Actions = Mapping[str, Callable[[Mapping[str, Any]], Any]]
-#: Seconds for which a widget that is no longer shown is kept.
-CLOSE_AFTER = 2.0
-#: Marks outputs with a widget for `nbfn.lab.saving`, and the variable by which it says that it is there.
-LIVE, SAVED_STATIC = {"nbfn": {"live": True}}, "NBFN_SAVES_STATIC"
+from nbfn.notebook.display import Place
+from nbfn.notebook.maps import snapshot
+from nbfn.notebook.maps.tally import Tally
+from nbfn.notebook.page import LIVE, SAVED_STATIC, Actions, close_later
 
 
 class Board(Protocol):
@@ -42,7 +34,9 @@ class WidgetBoard:
     """
 
     def __init__(self, tally: Tally, place: Place, now: float, actions: Actions) -> None:
-        from .widget import MapProgress  # a tenth of a second, only for those who see it
+        from nbfn.notebook.maps.widget import (
+            MapProgress,  # a tenth of a second, only for those who see it
+        )
 
         self._place = place
         self._shown = uuid.uuid4().hex
@@ -85,21 +79,6 @@ class WidgetBoard:
         return self._retries and bool(tally.repeatable) and SAVED_STATIC in os.environ
 
     amend = end
-
-
-def close_later(widget: Any, place: Place) -> None:
-    """Close a widget that is no longer shown.
-
-    Not at once: a page that has only just heard of it would fail to make it.
-    """
-
-    def close() -> None:
-        widget.layout.close()
-        widget.close()
-
-    later = threading.Timer(CLOSE_AFTER, place.run, (close,))
-    later.daemon = True
-    later.start()
 
 
 class StaticBoard:

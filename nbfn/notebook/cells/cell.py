@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .script import ScriptCell, script_of
-from .source import parted
+from nbfn.notebook.cells.script import ScriptCell, script_of
+from nbfn.notebook.cells.source import parted
 
 #: Attributes that only a Function has: `f.remote` in a body means the Function, `f(...)` the code.
 _LIVE = frozenset(

@@ -13,10 +13,9 @@ from nbfn.call import FunctionCall
 from nbfn.cls import Cls
 from nbfn.exception import Error
 from nbfn.function import Function
-
-from .fn import fn
-from .lines import remote
-from .verbs import Verbs
+from nbfn.notebook.lines.fn import fn
+from nbfn.notebook.lines.magics import remote
+from nbfn.notebook.lines.verbs import Verbs
 
 #: What ``f`` may be in a verb.
 _FUNCTIONS = (Function, Cls)

@@ -8,10 +8,10 @@ from typing import Any
 import anywidget
 import traitlets
 
-from . import page
-from .palette import mark_of
-from .spawned import Spawned, parts
-from .widget import keep_on_its_subshell
+from nbfn.notebook import page
+from nbfn.notebook.calls.spawned import Spawned, parts
+from nbfn.notebook.page import keep_on_its_subshell
+from nbfn.notebook.palette import mark_of
 
 
 class HandleView(anywidget.AnyWidget):

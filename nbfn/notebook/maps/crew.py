@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbfn.client import Client
-
-from .tally import Tally
+from nbfn.notebook.maps.tally import Tally
 
 log = logging.getLogger("nbfn.client")
 

@@ -10,8 +10,8 @@ import re
 import time
 from html import escape
 
-from .palette import CODE, COLOURS, MUTED, boxed, mark_of, marked
-from .tally import ENOUGH, ErrorGroup, Tally
+from nbfn.notebook.maps.tally import ENOUGH, ErrorGroup, Tally
+from nbfn.notebook.palette import CODE, COLOURS, MUTED, boxed, mark_of, marked
 
 #: Log lines that stay in a saved notebook.
 KEPT_LINES = 50

@@ -8,8 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from nbfn.code.snapshot import HANDLES
-
-from .palette import MUTED, marked
+from nbfn.notebook.palette import MUTED, marked
 
 if TYPE_CHECKING:
     from nbfn.code.capture import Captured

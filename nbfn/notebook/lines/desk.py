@@ -16,15 +16,14 @@ from nbfn.exception import Error, NotFoundError
 from nbfn.function import Function
 from nbfn.invocation.mapping import MapResult
 from nbfn.logs import LogEntry, kept
+from nbfn.notebook import retries
+from nbfn.notebook.cells.defaults import Defaults
+from nbfn.notebook.cells.register import default_app_name
+from nbfn.notebook.maps.sink import MapSink
+from nbfn.notebook.progress import NotebookObserver
 from nbfn.sync import run
 from nbfn.wire import messages
 from nbfn.wire.messages import CallRow, FunctionInfo, FunctionRow, Overview
-
-from . import retries
-from .defaults import Defaults
-from .maps import MapSink
-from .progress import NotebookObserver
-from .register import default_app_name
 
 
 def deployed(app: str, name: str, environment: str | None = None) -> Function[..., Any] | Cls:

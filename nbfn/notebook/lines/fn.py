@@ -17,14 +17,15 @@ from nbfn.call import FunctionCall
 from nbfn.code import capture
 from nbfn.code.snapshot import Snapshot
 from nbfn.invocation.left import left
+from nbfn.notebook import retries
+from nbfn.notebook.cells import card
+from nbfn.notebook.lines import releases, replays
+from nbfn.notebook.lines.desk import Desk
+from nbfn.notebook.lines.loglines import LogLines, ago
+from nbfn.notebook.lines.table import table
+from nbfn.notebook.lines.verbs import Verbs, arg
+from nbfn.notebook.maps.snapshot import clock
 from nbfn.replay import replayable
-
-from . import card, releases, replays, retries
-from .desk import Desk
-from .loglines import LogLines, ago
-from .snapshot import clock
-from .table import table
-from .verbs import Verbs, arg
 
 fn = Verbs("%fn")
 

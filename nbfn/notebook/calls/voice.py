@@ -6,9 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nbfn.notebook.display import Place
 from nbfn.voices import Voices
-
-from .display import Place
 
 if TYPE_CHECKING:
     from nbfn.wire.messages import Emission

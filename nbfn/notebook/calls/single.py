@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .display import Place
-from .voice import Voice
+from nbfn.notebook.calls.voice import Voice
+from nbfn.notebook.display import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nbfn.connection.observe import CallView
+    from nbfn.notebook.progress import NotebookObserver
     from nbfn.wire.messages import Emission, Output, Progress
-
-    from .progress import NotebookObserver
 
 #: Seconds that a call waits until its cell says for what.
 PATIENCE = 5.0

@@ -15,13 +15,12 @@ from nbfn.cls import Cls
 from nbfn.exception import Error
 from nbfn.function import Function
 from nbfn.handles.varied import root
+from nbfn.notebook.calls.spawned import shown
+from nbfn.notebook.cards.form import Field, FormError, arguments_of, fields_of
+from nbfn.notebook.display import Place
+from nbfn.notebook.page import LIVE, SAVED_STATIC
+from nbfn.notebook.palette import MUTED, boxed, coded, linked
 from nbfn.wire.messages import FunctionInfo, FunctionRow
-
-from .boards import LIVE, SAVED_STATIC
-from .display import Place
-from .form import Field, FormError, arguments_of, fields_of
-from .palette import MUTED, boxed, coded, linked
-from .spawned import shown
 
 #: Characters of its text that are shown.
 DOC_WIDTH = 300
@@ -260,7 +259,7 @@ class CardBoard:
         place.publish(data, metadata=live, transient={"display_id": uuid.uuid4().hex})
 
     def _opened(self) -> Any:
-        from .functionwidget import FunctionView
+        from nbfn.notebook.cards.widget import FunctionView
 
         actions: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
             "warm": lambda said: self._aside(lambda: self._warm(int(said["n"]))),

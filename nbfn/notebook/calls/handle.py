@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from nbfn.call import FunctionCall
 from nbfn.exception import Error
-
-from .display import Place
-from .handleboard import Board, preview
-from .spawned import Spawned
-from .voice import Voice
+from nbfn.notebook.calls.board import Board, preview
+from nbfn.notebook.calls.spawned import Spawned
+from nbfn.notebook.calls.voice import Voice
+from nbfn.notebook.display import Place
 
 if TYPE_CHECKING:
     from nbfn.connection.observe import CallView

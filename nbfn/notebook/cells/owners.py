@@ -9,11 +9,10 @@ from pathlib import Path
 from nbfn.client import Client
 from nbfn.connection.whereabouts import this_notebook
 from nbfn.exception import ConflictError, NotFoundError
+from nbfn.notebook.maps.snapshot import clock
 from nbfn.registration.home import Guard
 from nbfn.wire import messages
 from nbfn.wire.messages import Definition, FunctionInfo
-
-from .snapshot import clock
 
 
 def guard(app: str, environment_name: str) -> Guard | None:

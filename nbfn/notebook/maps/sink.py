@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nbfn.invocation import mapping
 from nbfn.invocation.mapcall import MapCall
+from nbfn.notebook.display import Place
+from nbfn.notebook.maps import snapshot
+from nbfn.notebook.maps.boards import Board, Nothing, board_for
+from nbfn.notebook.maps.places import put_into_lists
+from nbfn.notebook.maps.tally import CANCELLED, DONE, FAILED, REMEMBERED, Tally
 from nbfn.types import InputStatus
-
-from . import snapshot
-from .boards import Board, Nothing, board_for
-from .display import Place
-from .places import put_into_lists
-from .tally import CANCELLED, DONE, FAILED, REMEMBERED, Tally
 
 if TYPE_CHECKING:
     from nbfn.connection.observe import CallView

@@ -1,0 +1,1 @@
+"""The line magics: ``%remote``, ``%fn``, ``%nbfn from``, and what they complete to."""

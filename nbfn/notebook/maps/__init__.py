@@ -1,0 +1,1 @@
+"""What a notebook shows of a map: its tally, its widget, its lines of text, and what stays when it is saved."""
