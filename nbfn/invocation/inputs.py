@@ -9,6 +9,8 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import math
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -29,6 +31,8 @@ T = TypeVar("T")
 
 #: Seconds that an async generator's ``finally`` may take on the caller's loop, which may have ended.
 CLOSING = 10.0
+#: Seconds between two looks whether the caller's loop was closed: what waits for its turn there is told of nothing.
+LOOK = 0.25
 
 _END: Any = object()
 
@@ -94,29 +98,46 @@ class Inputs:
     def _next(self, iterator: Any) -> Any:
         __tracebackhide__ = True
         if _only_async(iterator):
-            return self._await(_next(iterator))
+            return self._await(lambda: _next(iterator))
         return next(iterator, _END)
 
-    def _await(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+    def _await(self, make: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None) -> T:
         """Wait for something async, on the caller's loop or on one that this thread runs."""
         __tracebackhide__ = True
         if self._loop is not None:
-            try:
-                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-            except RuntimeError:  # it was closed
-                coroutine.close()
-                raise concurrent.futures.CancelledError from None
-            self._interrupt = future.cancel
-            if self._stopped and timeout is None:
-                future.cancel()
-            return future.result(timeout)
+            return self._on_callers_loop(self._loop, make, timeout)
         if self._own is None:
             self._own = asyncio.new_event_loop()
-        own, task = self._own, self._own.create_task(coroutine)
+        own, task = self._own, self._own.create_task(make())
         self._interrupt = lambda: own.call_soon_threadsafe(task.cancel)
         if self._stopped and timeout is None:
             task.cancel()
         return own.run_until_complete(task)
+
+    def _on_callers_loop(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make: Callable[[], Coroutine[Any, Any, T]],
+        timeout: float | None,
+    ) -> T:
+        __tracebackhide__ = True
+        try:
+            future = asyncio.run_coroutine_threadsafe(_Lazy(make), loop)
+        except RuntimeError:  # it was closed
+            raise concurrent.futures.CancelledError from None
+        self._interrupt = future.cancel
+        if self._stopped and timeout is None:
+            future.cancel()
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+        while not future.done():
+            try:
+                future.exception(LOOK)
+            except TimeoutError:  # of this look
+                if loop.is_closed():
+                    raise concurrent.futures.CancelledError from None
+                if time.monotonic() > ends:
+                    raise
+        return future.result()
 
     def stop(self) -> None:
         """Have no more wanted: end what is awaited, and the results of other calls among the iterables."""
@@ -132,7 +153,7 @@ class Inputs:
         """Let generators among them run their ``finally``."""
         for iterator in self._iterators:
             if isinstance(iterator, AsyncGenerator):
-                _quietly(self._await, _close(iterator), CLOSING)
+                _quietly(self._await, iterator.aclose, CLOSING)
             elif isinstance(iterator, Generator):  # nothing else: an open file is to be read on
                 _quietly(iterator.close)
         self._iterators = []
@@ -163,5 +184,29 @@ async def _next(iterator: AsyncIterator[Any]) -> Any:
     return await anext(iterator, _END)
 
 
-async def _close(iterator: AsyncGenerator[Any, Any]) -> None:
-    await iterator.aclose()
+class _Lazy(Coroutine[Any, Any, T]):
+    """A coroutine that is made when its loop begins it: a loop that ends before that is nobody's mistake to warn of."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._make = make
+        self._made: Coroutine[Any, Any, T] | None = None
+
+    def _coroutine(self) -> Coroutine[Any, Any, T]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def send(self, value: Any) -> Any:
+        __tracebackhide__ = True
+        return self._coroutine().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        __tracebackhide__ = True
+        return self._coroutine().throw(*error)
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._coroutine().__await__()
