@@ -208,5 +208,5 @@ class NotebookObserver:
             if sink.tally.elapsed(now) < DELAY:
                 return
             if sink.place.widgets:
-                sink.place.run(importlib.import_module, f"{__package__}.widget")
+                sink.place.run(importlib.import_module, "nbfn.notebook.maps.widget")
         sink.show(now)

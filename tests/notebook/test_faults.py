@@ -235,7 +235,7 @@ def test_a_cell_that_waits_for_room_says_so(kernel: Kernel, tmp_path: Path) -> N
     first = kernel.execute(f"first = wait_for.spawn({gate!r})")
     kernel.until(lambda: "waiting" in kernel.text(first))
     kernel.execute(f"%%remote --quiet --app faults --cpu {cores}\ndef next_one(x): return x")
-    kernel.execute("import nbfn.notebook.calls.single\nnbfn.notebook.single.PATIENCE = 0.1")
+    kernel.execute("import nbfn.notebook.calls.single\nnbfn.notebook.calls.single.PATIENCE = 0.1")
     cell = kernel.execute("next_one.remote(2)", wait=False)
     said = f"○ next_one: waits for {cores} cores\n"
     kernel.until(lambda: kernel.text(cell, "stderr") == said)

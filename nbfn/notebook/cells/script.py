@@ -192,7 +192,7 @@ def _parts(tree: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
             case ast.ImportFrom(module="__future__"):
                 futures.append(statement)
             case ast.ImportFrom(module=str(module), names=[ast.alias(name="*")], level=0):
-                call = f"__import__('nbfn.notebook.cells.script').notebook.script.star({module!r}, globals())"
+                call = f"__import__('nbfn.notebook.cells.script').notebook.cells.script.star({module!r}, globals())"
                 rest.append(ast.copy_location(ast.parse(call).body[0], statement))
             case _:
                 rest.append(statement)
@@ -206,11 +206,11 @@ def star(name: str, names: dict[str, Any]) -> None:
 
 _TEMPLATE = f"""\
 {{kind}} {{name}}(*, {ASKED}=False):
-    __import__("nbfn.notebook.cells.script").notebook.script.check({{name!r}}, locals())
+    __import__("nbfn.notebook.cells.script").notebook.cells.script.check({{name!r}}, locals())
     {_LAST}, {_BEGAN} = None, __import__("time").perf_counter()
     pass
     {_VALUES} = locals()
-    return __import__("nbfn.notebook.cells.script").notebook.script.returned(
+    return __import__("nbfn.notebook.cells.script").notebook.cells.script.returned(
         {{name!r}}, {_VALUES}, {{outputs!r}}, {{kept!r}}
     )
 """
