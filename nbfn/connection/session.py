@@ -14,7 +14,7 @@ import platform
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -39,6 +39,8 @@ logger = logging.getLogger("nbfn.client")
 
 #: Seconds what was sent last has to leave when the client closes.
 LINGER = 0.5
+#: Calls that were given up and are known as such: what still comes for one of them is freed.
+MOST_GIVEN_UP = 1000
 
 _ABOUT_CALLS = (
     messages.Outputs,
@@ -89,6 +91,9 @@ class Session:
         self._refused = False  # the hub reads nothing more from this connection
         self._numbers = itertools.count(1)
         self._calls: dict[str, OpenCall] = {}
+        self._given_up: deque[str] = deque(
+            maxlen=MOST_GIVEN_UP
+        )  # calls, without all their outcomes
         self._following = threading.Lock()  # of one call at a time, whoever begins or ends that
         self._requests: dict[int, tuple[Message, Future[Message]]] = {}
         self._registrations = Registrations(self._ask_again)
@@ -173,6 +178,8 @@ class Session:
             ):  # it ended, and may be followed anew by another
                 return False
             del self._calls[call.id]
+        if call.total is None or call.done < call.total:
+            self._given_up.append(call.id)
         if not settled:
             self.send(messages.Release(call.id))
         return True
@@ -267,12 +274,15 @@ class Session:
             self._receive_rare(arrived)
 
     def _discard(self, arrived: Message) -> None:
-        """Free the shared memory of what came too late for a call that was given up."""
-        if isinstance(arrived, messages.Outputs):
-            for output in arrived.outputs:
-                self.carrier.discard(output.payload)
-        elif isinstance(arrived, messages.Items):
-            for payload in arrived.payloads:
+        """Free the shared memory of what came too late for a call that was given up.
+
+        What comes for any other call is told twice, and may still be to be read.
+        """
+        if (
+            isinstance(arrived, messages.Outputs | messages.Items)
+            and arrived.call in self._given_up
+        ):
+            for payload in _payloads(arrived):
                 self.carrier.discard(payload)
 
     def _receive_rare(self, arrived: Message) -> None:
@@ -428,3 +438,9 @@ class Session:
             call.fail(error)
         elif (number := getattr(message, "request", 0)) in self._requests:
             settle(self._requests[number][1], error=error)
+
+
+def _payloads(arrived: messages.Outputs | messages.Items) -> Sequence[messages.Payload | None]:
+    if isinstance(arrived, messages.Items):
+        return arrived.payloads
+    return [output.payload for output in arrived.outputs]

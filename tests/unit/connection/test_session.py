@@ -13,12 +13,14 @@ import pytest
 
 from nbfn.app import App
 from nbfn.client import Client
+from nbfn.config import Places
 from nbfn.connection import observe
 from nbfn.exception import AuthError, ConnectionError, NotFoundError, RemoteError
 from nbfn.function import Function
 from nbfn.invocation.durable import DurableCall
 from nbfn.types import InputStatus
 from nbfn.wire import messages as m
+from nbfn.wire.payload import SEGMENT_MIN, Carrier
 from nbfn.wire.socket import Router
 from tests.conftest import wait_until
 
@@ -259,6 +261,47 @@ def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without
     finally:
         ended.set()
         observe.set_observer(None)
+
+
+def large(call: str, index: int) -> tuple[m.Outputs, Path]:
+    """A result that is in shared memory, and where."""
+    places = Places.of()
+    payload = Carrier(places, "wk-1").dump(b"x" * SEGMENT_MIN)
+    (segment,) = payload.segments
+    outputs = m.Outputs(call, (m.Output(index, InputStatus.SUCCESS, payload),))
+    return outputs, places.shm / segment.name
+
+
+def test_a_result_that_is_told_twice_is_there_until_it_is_taken(
+    hub: FakeHub, double: Function[[int], int]
+) -> None:
+    results = iter(double.map([1, 2]))
+    first = Background(next, results)
+    put = hub.expect(m.PutCall)
+    hub.answer(put.call, "first")
+    assert first.join() == "first"
+    outputs, _ = large(put.call, 1)
+    hub.say(outputs)
+    hub.say(outputs)  # by a hub that was asked again, as after a reconnect
+    other = Background(double.remote, 3)
+    hub.answer(hub.expect(m.PutCall).call, 6)
+    assert other.join() == 6, "and so what was said before has been heard"
+    assert list(results) == [b"x" * SEGMENT_MIN]
+
+
+def test_a_result_of_a_call_that_was_given_up_is_freed(
+    hub: FakeHub, double: Function[[int], int]
+) -> None:
+    results = iter(double.map([1, 2]))
+    first = Background(next, results)
+    put = hub.expect(m.PutCall)
+    hub.answer(put.call, "first")
+    assert first.join() == "first"
+    results.close()  # type: ignore[attr-defined]
+    outputs, path = large(put.call, 1)
+    assert path.exists()
+    hub.say(outputs)
+    wait_until(lambda: not path.exists())
 
 
 def test_the_window_is_kept(hub: FakeHub, double: Function[[int], int]) -> None:
