@@ -61,6 +61,14 @@ class Peer:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _OnConnection(Effect):
+    """An effect for a worker, and the connection that it had when that was decided."""
+
+    effect: effects.RunInputs
+    connection: bytes | None
+
+
 class Broker:
     """One hub process.
 
@@ -201,7 +209,7 @@ class Broker:
             if kind in _SAVES:
                 self._saves.append(effect)
             elif effect.after_commit:
-                self._held.append(effect)
+                self._held.append(self._for_now(effect))
             else:
                 self._perform(effect)
 
@@ -335,6 +343,15 @@ class Broker:
         if connection is not None:
             self._router.send(connection, message)
 
+    def _for_now(self, effect: Effect) -> Effect:
+        """Have inputs that wait for the disk reach the connection they were leased on, or nobody.
+
+        A worker that is back on another one has said that it has none of them, so they were leased anew.
+        """
+        if isinstance(effect, effects.RunInputs):
+            return _OnConnection(effect, self._routes.get(effect.worker))
+        return effect
+
     def _perform(self, effect: Effect) -> None:
         action = self._actions.get(type(effect))
         if isinstance(effect, effects.Answer) and effect.what == "app":
@@ -349,6 +366,7 @@ class Broker:
 
     def _action_table(self) -> dict[type[Effect], Callable[..., None]]:
         return {
+            _OnConnection: self._perform_there,
             effects.StartWorker: self._processes.start,
             effects.StopWorker: self._processes.stop,
             effects.Discard: lambda effect: self._carrier.discard(effect.payload),
@@ -356,6 +374,10 @@ class Broker:
             effects.OverviewChanged: self._tell_watchers,
             effects.WriteLog: self._write_log,
         }
+
+    def _perform_there(self, what: _OnConnection) -> None:
+        if self._routes.get(what.effect.worker) == what.connection:
+            self._perform(what.effect)
 
     def _write_log(self, effect: effects.WriteLog) -> None:
         if effect.source == "system":
