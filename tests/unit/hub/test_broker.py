@@ -19,6 +19,7 @@ from nbfn.wire import frames
 from nbfn.wire import messages as m
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
+from tests.conftest import wait_until
 
 T = TypeVar("T", bound=m.Message)
 VERSIONS = ("0", str(cloudpickle.__version__), "3.11")
@@ -164,16 +165,12 @@ def test_an_input_that_waited_for_the_disk_does_not_run_on_a_connection_that_it_
 
     call = m.new_id("fc")
     client.say(m.PutCall(call, function, 1, "remote", (m.NewInput(0, carrier.dump(())),)))
-    while not broker.launcher.asked:
-        client.say(m.GetOverview(2))
-        client.next(m.Overview)
+    wait_until(lambda: broker.launcher.asked)
     worker = worker_of(broker, name := broker.launcher.asked[0])
     worker.next(m.Bind)
     broker.stall()
     worker.say(m.Bound(function, 1))
-    while not broker.waits():  # that the input began; until it is on disk the worker is not told
-        client.say(m.GetOverview(3))
-        client.next(m.Overview)
+    wait_until(broker.waits)  # that the input began; until it is on disk the worker is not told
 
     back = worker_of(broker, name, function)  # as after a hub that was stopped for a while
     broker.go_on()

@@ -6,12 +6,12 @@ import asyncio
 import concurrent.futures
 import gc
 import threading
-import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from nbfn.invocation.inputs import Inputs
+from tests.conftest import wait_until
 
 
 async def numbers() -> AsyncIterator[int]:
@@ -42,8 +42,7 @@ def test_a_loop_that_ends_before_a_generator_is_closed_holds_up_nobody() -> None
     runs.join(5)
     asked, closing = inputs._interrupt, threading.Thread(target=inputs.close)
     closing.start()
-    while inputs._interrupt is asked:  # until the loop has been asked, which will not turn again
-        time.sleep(0.001)
+    wait_until(lambda: inputs._interrupt is not asked)  # the loop, which will not turn again
     loop.close()
     closing.join(8)  # not the ten seconds that a generator's own end may take
     assert not closing.is_alive()
@@ -56,8 +55,7 @@ def test_inputs_can_be_stopped_while_the_loop_does_not_turn() -> None:
     rows = inputs.begin(loop)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pulled = pool.submit(next, rows)
-        while inputs._interrupt is None:
-            time.sleep(0.001)
+        wait_until(lambda: inputs._interrupt)
         inputs.stop()
         with pytest.raises(concurrent.futures.CancelledError):
             pulled.result(5)
