@@ -91,9 +91,8 @@ class Session:
         self._refused = False  # the hub reads nothing more from this connection
         self._numbers = itertools.count(1)
         self._calls: dict[str, OpenCall] = {}
-        self._given_up: deque[str] = deque(
-            maxlen=MOST_GIVEN_UP
-        )  # calls, without all their outcomes
+        # Calls that ended here without all their outcomes.
+        self._given_up: deque[str] = deque(maxlen=MOST_GIVEN_UP)
         self._following = threading.Lock()  # of one call at a time, whoever begins or ends that
         self._requests: dict[int, tuple[Message, Future[Message]]] = {}
         self._registrations = Registrations(self._ask_again)
@@ -173,13 +172,12 @@ class Session:
     def forget(self, call: OpenCall, *, settled: bool) -> bool:
         """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
         with self._following:
-            if (
-                self._calls.get(call.id) is not call
-            ):  # it ended, and may be followed anew by another
+            # Where it is not, it has ended before, and another may follow it anew.
+            if self._calls.get(call.id) is not call:
                 return False
+            if call.total is None or call.done < call.total:
+                self._given_up.append(call.id)  # first: what comes from now on is too late
             del self._calls[call.id]
-        if call.total is None or call.done < call.total:
-            self._given_up.append(call.id)
         if not settled:
             self.send(messages.Release(call.id))
         return True

@@ -34,9 +34,8 @@ class PrintSink:
         self._voice = Voice(place)
         self._why = self._said = ""
         self._since: float | None = None  # when it began to wait
-        self._made: float | None = (
-            notebook.now()
-        )  # until it runs: the hub tells of a long wait only
+        # When it was made, until it runs: the hub tells of a long wait only.
+        self._made: float | None = notebook.now()
 
     def emission(self, e: Emission) -> None:
         """Show it."""

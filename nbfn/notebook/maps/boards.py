@@ -34,9 +34,8 @@ class WidgetBoard:
     """
 
     def __init__(self, tally: Tally, place: Place, now: float, actions: Actions) -> None:
-        from nbfn.notebook.maps.widget import (
-            MapProgress,  # a tenth of a second, only for those who see it
-        )
+        # A tenth of a second, only for those who see it.
+        from nbfn.notebook.maps.widget import MapProgress
 
         self._place = place
         self._shown = uuid.uuid4().hex
