@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 
@@ -55,16 +56,11 @@ def _running() -> bool:
 
 
 def _stop() -> int:
-    from nbfn.client import Client
     from nbfn.connection.discovery import is_running
 
     if not _running():
         return 0
-    client = Client(start=False)
-    try:
-        client.stop_hub()
-    finally:
-        client.close()
+    _tell_to_end()
     ends = time.monotonic() + STOP_WITHIN
     while is_running(Places.of()):
         if time.monotonic() > ends:
@@ -75,6 +71,24 @@ def _stop() -> int:
         time.sleep(0.02)
     click.echo("The hub has ended.")
     return 0
+
+
+def _tell_to_end() -> None:
+    from nbfn.client import Client
+    from nbfn.connection.discovery import read_connection_file
+    from nbfn.exception import VersionError
+
+    client = Client(start=False)
+    try:
+        client.stop_hub()
+    except VersionError:
+        # After an upgrade the hub that still runs understands its signal, and nothing else.
+        pid = read_connection_file(Places.of()).get("pid")
+        if os.environ.get("NBFN_HUB") or not isinstance(pid, int):
+            raise
+        os.kill(pid, signal.SIGTERM)
+    finally:
+        client.close()
 
 
 def _status() -> int:

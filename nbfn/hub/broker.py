@@ -299,12 +299,13 @@ class Broker:
 
     def _hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
         if hello.protocol != m.PROTOCOL:
-            side = "the hub" if hello.protocol > m.PROTOCOL else "this side"
-            message = (
-                f"Protocol {hello.protocol} here, {m.PROTOCOL} at the hub (nbfn {self._about.version}). "
-                f"Upgrade nbfn on {side}."
+            todo = (
+                "Upgrade nbfn at the hub and end it with 'nbfn hub stop'; the next call starts another."
+                if hello.protocol > m.PROTOCOL
+                else "Upgrade nbfn here and start this kernel or program again."
             )
-            self._router.send(connection, m.Refused("version", message))
+            both = f"Protocol {hello.protocol} here, {m.PROTOCOL} at the hub (nbfn {self._about.version})"
+            self._router.send(connection, m.Refused("version", f"{both}. {todo}"))
             return
         role = "client" if isinstance(hello, m.ClientHello) else "worker"
         self._peers[connection] = Peer(role, hello.peer)

@@ -17,6 +17,7 @@ from nbfn import cli, client
 from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.connection.discovery import is_running, read_connection_file
+from nbfn.wire import messages
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -170,6 +171,38 @@ def test_a_hub_that_never_answers(home: Path, monkeypatch: pytest.MonkeyPatch) -
     ):
         lost.overview()
     lost.close()
+
+
+@pytest.mark.parametrize(
+    ("later", "todo"), [(1, "Upgrade nbfn at the hub and end it"), (-1, "Upgrade nbfn here")]
+)
+def test_one_of_another_protocol_is_told_what_to_do_and_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch, later: int, todo: str
+) -> None:
+    assert square.remote(3) == 9
+    theirs = messages.PROTOCOL
+    monkeypatch.setattr(messages, "PROTOCOL", theirs + later)
+    other = Client(start=False)
+    with pytest.raises(
+        nbfn.exception.VersionError,
+        match=rf"Protocol {theirs + later} here, {theirs} at the hub \(nbfn .*\)\. {todo}",
+    ):
+        other.overview()
+    other.close()
+    assert square.remote(4) == 16
+
+
+def test_a_hub_of_another_protocol_can_be_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert square.remote(3) == 9
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(messages, "PROTOCOL", messages.PROTOCOL + 1)
+        assert cli.main(["hub", "status"]) == 1
+        assert "nbfn hub stop" in capsys.readouterr().err
+        assert cli.main(["hub", "stop"]) == 0
+    assert not is_running(Places.of())
+    assert square.remote(4) == 16  # and the next call starts another
 
 
 def test_stop(capsys: pytest.CaptureFixture[str]) -> None:
