@@ -145,6 +145,16 @@ class Finder:
             last = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
             self.reason = f"The hub stopped at once (exit {code}): {''.join(last)} See {log}."
 
+    def found(self, pid: int) -> None:
+        """Begin anew when a hub has answered, and end one that was started from here and comes too late.
+
+        As a rule that one finds the lock taken and exits. Should the hub that answered end before it has
+        looked, it would stay, and nobody wants it.
+        """
+        self.again()
+        if self._process is not None and self._process.pid != pid:
+            self._process.terminate()
+
     def again(self) -> None:
         """Begin anew, as for the first time."""
         self._failures = 0

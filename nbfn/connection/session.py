@@ -333,7 +333,7 @@ class Session:
     def _welcomed(self, welcome: messages.Welcome) -> None:
         known, self.epoch = self.epoch, welcome.epoch
         self._state, self._since = "ready", None
-        self._finder.again()
+        self._finder.found(welcome.pid)
         logger.info(
             "%s connected to the hub (pid %d, epoch %d)", self.peer, welcome.pid, welcome.epoch
         )

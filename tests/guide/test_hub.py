@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import nbfn
 from nbfn import cli, client
 from nbfn.client import Client
 from nbfn.config import Places
+from nbfn.connection import discovery
 from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.wire import messages
 from tests.conftest import wait_until
@@ -61,6 +63,30 @@ def test_two_that_start_one_at_the_same_time_end_with_one(home: Path) -> None:
     ]
     pids = {process.communicate(timeout=60)[0] for process in both}
     assert pids == {f"{hub_pid()}\n"}
+
+
+def test_one_that_comes_too_late_is_not_left_behind(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[subprocess.Popen[bytes]] = []
+    start = discovery.start
+
+    def start_slowly(places: Places) -> subprocess.Popen[bytes]:
+        late.append(process := start(places))
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    monkeypatch.setattr(discovery, "start", start_slowly)
+    mine = Client()
+    with ThreadPoolExecutor() as pool:
+        seen = pool.submit(mine.overview)
+        wait_until(lambda: late)
+        subprocess.run([sys.executable, "-c", "import nbfn; nbfn.Client.attach()"], check=True)
+        assert seen.result(20).hub.pid != late[0].pid
+    assert cli.main(["hub", "stop"]) == 0
+    late[0].send_signal(signal.SIGCONT)
+    assert late[0].wait(10) == -signal.SIGTERM
+    mine.close()
 
 
 PROGRAM = """
