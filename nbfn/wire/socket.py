@@ -14,6 +14,7 @@ import enum
 import math
 import os
 import queue
+import weakref
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -56,10 +57,21 @@ class Connection(Protocol):
         """
 
     def wake(self) -> None:
-        """Make `wait` return soon. Safe from any thread, and from signal handlers."""
+        """Make `wait` return soon. Safe from any thread, from signal handlers, and after `close`."""
 
     def close(self, linger: float = 0.0) -> None:
         """End the connection, giving what was sent ``linger`` seconds to leave."""
+
+
+def _bell_of(owner: object) -> int:
+    """Return an event descriptor that lives as long as its owner, not only until that is closed.
+
+    So whoever can wake the owner may do so at any time, without a lock: the number of a descriptor
+    that is closed already may be that of a user's file.
+    """
+    bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    weakref.finalize(owner, os.close, bell)
+    return bell
 
 
 class Link:
@@ -75,7 +87,7 @@ class Link:
         self._decoder = decoder
         self._context = zmq.Context()
         self._context.setsockopt(zmq.MAX_SOCKETS, 64)
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = _bell_of(self)
         self.up = False
         self._open()
 
@@ -140,7 +152,6 @@ class Link:
         """See `Connection.close`."""
         self._close_socket(linger)
         self._context.term()
-        os.close(self._wake)
 
     def _close_socket(self, linger: float) -> None:
         self._socket.disable_monitor()
@@ -167,7 +178,7 @@ class Router:
         self._gone: list[bytes] = []
         self._quiet = False  # the last wait saw nothing of the monitor
         self._socket.bind(endpoint)
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = _bell_of(self)
         self._poller = zmq.Poller()
         self.watch(self._socket, self._monitor, self._wake)
 
@@ -254,7 +265,6 @@ class Router:
         self._monitor.close(0)
         self._socket.close(int(linger * 1000))
         self._context.term()
-        os.close(self._wake)
 
 
 def _has_message(socket: zmq.Socket[bytes]) -> bool:

@@ -402,6 +402,22 @@ def test_a_spawn_is_back_when_it_is_stored(hub: FakeHub, double: Function[[int],
     assert getting.join() == 6
 
 
+def test_a_thread_that_ends_before_it_is_woken_to_do_so(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Client.attach()
+    wake = mine._link.wake
+
+    def wake_slowly() -> None:
+        wake()
+        mine._thread.join(5)
+        wake()
+
+    monkeypatch.setattr(mine._link, "wake", wake_slowly)
+    mine.close()
+    assert not mine._thread.is_alive()
+
+
 def test_a_refusal_is_an_error_of_its_kind_and_the_next_try_is_a_new_one(hub: FakeHub) -> None:
     hub.refusal = m.Refused("auth", "Not you.")
     with pytest.raises(AuthError, match="Not you"):
