@@ -46,7 +46,7 @@ def note(path: Path, number: int) -> int:
 
 @app.function()
 def wait_for(path: Path) -> str:
-    while not path.exists():
+    while not (path.exists() and path.read_text()):  # a file is there before its text is
         time.sleep(0.005)
     return path.read_text()
 
@@ -190,7 +190,7 @@ def test_p1_a_spawned_call_survives_its_client_and_the_hub(home: Path, tmp_path:
         app = nbfn.App()
         @app.function(serialized=True)
         def wait_for(path):
-            while not path.exists():
+            while not (path.exists() and path.read_text()):
                 time.sleep(0.005)
             return path.read_text()
         print(wait_for.spawn(pathlib.Path({str(go)!r})).object_id, flush=True)

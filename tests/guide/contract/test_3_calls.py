@@ -409,7 +409,7 @@ def test_retries_never_follow_a_cancel(tmp_path: Path) -> None:
         time.sleep(60)
 
     call = retried.spawn(tmp_path)
-    wait_until((tmp_path / "tries").exists)
+    wait_until(lambda: (tmp_path / "tries").exists() and (tmp_path / "tries").read_text())
     call.cancel()
     with pytest.raises(RemoteError, match="cancelled"):
         call.get(timeout=30)

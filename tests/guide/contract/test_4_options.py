@@ -120,7 +120,7 @@ def test_a_cancelled_input_is_not_retried(journal: Path) -> None:
         time.sleep(30)
 
     call = waits.spawn(str(journal))
-    wait_until(journal.exists)
+    wait_until(lambda: journal.exists() and notes(journal))
     call.cancel()
     with pytest.raises(RemoteError, match="cancelled"):
         call.get(10)
