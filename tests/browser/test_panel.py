@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from .conftest import ARTIFACTS
 
@@ -148,7 +148,12 @@ def test_no_hub(page: Page, panel: Any, server: Server) -> None:
     expect(panel.get_by_text("nbfn is not running.")).to_be_visible()
     expect(panel.get_by_role("tree")).to_have_count(0)
     sight(panel, "absent")
-    server.reply = deepcopy(GOLDEN)
+
+    def begin(request: Request) -> None:
+        if request.method == "POST":  # not before: an event would take the button away
+            server.reply = deepcopy(GOLDEN)
+
+    page.on("request", begin)
     panel.get_by_role("button", name="Start").click()
     expect(panel.get_by_text("Hub running")).to_be_visible()
 
@@ -161,8 +166,10 @@ def test_server_gone(page: Page, panel: Any, server: Server) -> None:
     expect(panel.get_by_text("as of ")).to_be_visible()
     expect(panel.get_by_role("spinbutton").first).to_be_disabled()
     sight(panel, "unreachable")
-    server.reply = deepcopy(GOLDEN)
-    panel.get_by_role("button", name="Retry now").click()
+    with page.expect_request("**/nbfn/api/**"):
+        panel.get_by_role("button", name="Retry now").click()
+    server.reply = deepcopy(GOLDEN)  # not before: an event would take the button away
+    refresh(page, panel)
     expect(panel.get_by_text("Hub running")).to_be_visible()
 
 
