@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import nbfn
+import nbfn_kernel
 from nbfn import client
 from nbfn.config import Places
 from nbfn.connection import discovery
@@ -23,6 +26,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Seconds that processes have to end after their hub was stopped.
 GONE_WITHIN = 15.0
+#: The folders of nbfn's own code.
+PACKAGES = [Path(str(package.__file__)).parent for package in (nbfn, nbfn_kernel)]
+
+
+def own_files(text: str) -> list[str]:
+    """Return the paths of nbfn's own files in a text, a traceback say.
+
+    The checkout may lie in a folder of any name, so ``"nbfn/" in text`` says nothing.
+    """
+    places = [str(folder) for folder in PACKAGES]
+    places += [f"~{place.removeprefix(str(Path.home()))}" for place in places]  # as IPython shows
+    found = "|".join(re.escape(place) for place in places)
+    return re.findall(rf"(?:{found})/[\w/]*\.py", text)
 
 
 def wait_until(condition: Callable[[], object], within: float = 10.0) -> None:

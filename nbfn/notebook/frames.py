@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from typing import Any
 from nbfn.exception import Detached, Error
 from nbfn.wire.trace import GONE, is_rebuilt
 
-_HERE = str(Path(__file__).parent)
+_HERE = f"{Path(__file__).parent}{os.sep}"
 #: Modules that nbfn waits in and pickles with: their frames say nothing to the user either.
-_TOOLS = ("concurrent.futures", "threading", "cloudpickle")
+_TOOLS = ("concurrent.futures.", "threading.", "cloudpickle.")
 #: The tracebacks, by id, of what is printed now: those whose errors nbfn raised on purpose.
 _told: set[int] = set()
 
@@ -86,9 +87,9 @@ def _hidden(frames: list[Any], *, deliberate: bool) -> list[bool]:
     """Return which frames are nbfn's own business: all of its own, unless it ends there by accident."""
     ours = [_is_nbfn(frame) for frame in frames]
     for n, frame in enumerate(frames):
-        if n and ours[n - 1] and _module(frame).startswith(_TOOLS):
+        if n and ours[n - 1] and _is_tool(frame):
             ours[n] = True
-    last = next((f for f in reversed(frames) if not _module(f).startswith(_TOOLS)), None)
+    last = next((f for f in reversed(frames) if not _is_tool(f)), None)
     if not deliberate and ours and ours[-1] and not is_ours(last):
         end = len(ours) - (ours[::-1].index(False) if False in ours else len(ours))
         ours[end:] = [is_ours(frame) for frame in frames[end:]]
@@ -160,6 +161,10 @@ def is_ours(frame: Any) -> bool:
 
 def _is_nbfn(frame: Any) -> bool:
     return _module(frame).partition(".")[0] in ("nbfn", "nbfn_kernel")
+
+
+def _is_tool(frame: Any) -> bool:
+    return f"{_module(frame)}.".startswith(_TOOLS)
 
 
 def _is_magic(frame: Any) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import own_files
 
 Run = Callable[..., list[Any]]
 
@@ -102,7 +105,7 @@ def test_an_error_shows_the_users_lines_and_nothing_of_nbfn(run: Run) -> None:
     assert "Cell In[2], line 5, in load()" in failed.error
     assert "----> 5     return json.loads(text)['a']" in failed.error
     assert "hidden" not in failed.error
-    assert "nbfn/" not in failed.error
+    assert not own_files(failed.error)
     assert failed.error.splitlines()[-1].startswith("load ran on wk-")
 
 
@@ -133,7 +136,23 @@ def test_errors_show_the_users_own_lines_only(one_kernel: Run, cell: str, says: 
     said = failed.error + failed.stderr  # IPython has Python print groups
     assert says in said
     assert cell in said
-    assert not re.search(r"/nbfn/|cloudpickle/|concurrent/|threading\.py", said)
+    assert not own_files(said)
+    assert not re.search(r"/cloudpickle/cloudpickle|/concurrent/futures/|/threading\.py", said)
+
+
+def test_a_users_module_is_shown_whatever_it_is_called(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "nbfn" / "nbfn_kernel"
+    folder.mkdir(parents=True)
+    for name in ("threading_tools", "cloudpickle_tools", "call"):
+        (folder / f"{name}.py").write_text("def invert(x):\n    return 1 / x\n")
+        *_, failed = run(
+            f"import sys, nbfn\nsys.path.insert(0, {str(folder)!r})\nimport {name}",
+            f"f = nbfn.App().function()({name}.invert)",
+            "f.local(0)",
+        )
+        assert "----> 2     return 1 / x" in failed.error
+        assert f"{name}.py" in failed.error
+        assert not own_files(failed.error)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +186,7 @@ def test_what_is_wrong_is_said_in_one_line(one_kernel: Run, cell: str, says: str
 def test_a_syntax_error_is_shown_where_it_is(one_kernel: Run) -> None:
     (failed,) = one_kernel("%%remote\nx = 1\ndef f(:\n    pass")
     assert "line 3" in failed.error
-    assert "nbfn/" not in failed.error
+    assert not own_files(failed.error)
 
 
 def test_a_dry_run_registers_and_binds_nothing(one_kernel: Run) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import own_files
 from tests.notebook.kernel import Kernel
 
 Run = Callable[..., list[Any]]
@@ -28,7 +29,7 @@ def test_an_error_shows_the_users_frames_only_and_where_it_was(one_kernel: Run) 
     _, failed = one_kernel(BROKEN, "divide.remote(3)")
     assert "# the line that ran" in failed.error
     assert "divide.remote(3)" in failed.error
-    assert "nbfn/" not in failed.error
+    assert not own_files(failed.error)
     assert re.search(r"divide ran on wk-\w+… \(fc-\w{22}\)", failed.error)
 
 
@@ -98,7 +99,7 @@ def test_replay_of_a_spawned_call_has_its_arguments_from_the_hub_and_the_code_th
     )
     assert "ZeroDivisionError" in here.error
     assert "# the line that ran" in here.error
-    assert "nbfn/" not in here.error
+    assert not own_files(here.error)
     assert "UsageError" not in here.error
     assert "ZeroDivisionError" in there.error
     assert "use %fn replay --run" in there.stderr + there.error + there.text
@@ -217,7 +218,7 @@ class Built:
     )
     for cell, said in ((later, "KeyError: 5"), (spawned, "KeyError: 8"), (built, "/nowhere")):
         assert said in cell.error
-        assert "nbfn/" not in cell.error
+        assert not own_files(cell.error)
     assert fresh.result == "4"
 
 

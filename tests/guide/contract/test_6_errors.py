@@ -17,6 +17,7 @@ import pytest
 
 import nbfn
 from nbfn import exception
+from tests.conftest import own_files
 
 app = nbfn.App()
 
@@ -303,7 +304,7 @@ def test_all_frames_are_shown_on_demand(monkeypatch: pytest.MonkeyPatch) -> None
             patch.setenv(name, "1")
             with pytest.raises(ZeroDivisionError) as caught:
                 inner.remote(0)
-        assert any("/nbfn/" in file for file in files_of(caught.value))
+        assert any(own_files(file) for file in files_of(caught.value))
 
 
 def test_an_error_of_the_call_itself_points_at_the_callers_line() -> None:
