@@ -1,4 +1,4 @@
-# make lab | demo | test | bench | lint | wheel | clean
+# make lab | demo | test | bench | metrics | lint | wheel | clean
 #
 # Needs Python 3.11+ and Node 20+, and for the browser tests Chromium (installed when we may).
 # Stamp files lie inside what they stand for, so removing .venv or node_modules is all it takes to
@@ -30,7 +30,7 @@ BUILD := labextension/lib/.nbfn-build
 TYPESCRIPT := $(shell find labextension/src labextension/style -type f -not -path '*/__tests__/*')
 SHARED := $(wildcard kernel/kernelspec*/* labextension/etc/*)
 
-.PHONY: help env lab demo test bench lint vitest wheel check-wheel chromium constraints clean
+.PHONY: help env lab demo test bench metrics lint vitest wheel check-wheel chromium constraints clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -105,6 +105,10 @@ demo: $(INSTALL)
 
 bench: $(INSTALL) $(BENCH)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Size, complexity and import structure of the code.
+metrics: $(INSTALL)
+	$(BIN)/python -m tests.metrics
 
 # --- check it ------------------------------------------------------------------------------------
 
