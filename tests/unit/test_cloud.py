@@ -52,9 +52,11 @@ def test_what_makes_one_in_the_cloud_is_refused() -> None:
 
 def test_a_volume_needs_no_commit() -> None:
     volume = modal.Volume.from_name("data")
-    volume.commit()
-    volume.reload()
-    asyncio.run(volume.commit.aio())
+    assert volume.commit() is None
+    assert volume.reload() is None
+    assert asyncio.run(volume.commit.aio()) is None
+    with pytest.raises(UnimplementedError, match=r"Volume\.listdir"):  # anything else is refused
+        volume.listdir("/")
 
 
 def test_a_forwarded_port_is_a_port_of_this_machine() -> None:

@@ -211,8 +211,17 @@ def test_a_wrong_value_is_refused_by_name(app: modal.App, wrong: dict[str, Any],
 
 @pytest.mark.filterwarnings("ignore:nbfn counts GPUs")
 def test_kinds_of_gpu_are_not_judged_here(app: modal.App) -> None:
-    for gpu in ("A100", "H100:2", "any", ["H100", "A100:2"], "not-made-yet"):
-        app.function(gpu=gpu)
+    for number, (gpu, kind, count) in enumerate(
+        (
+            ("A100", "A100", 1),
+            ("H100:2", "H100", 2),
+            ("any", "any", 1),
+            (["H100", "A100:2"], "H100|A100", 1),
+            ("not-made-yet", "not-made-yet", 1),
+        )
+    ):
+        needs = app.function(gpu=gpu, name=f"f{number}")(print).spec.resources
+        assert (needs.gpu, needs.gpus) == (kind, count)
 
 
 def test_an_unknown_option_names_the_nearest(app: modal.App) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from nbfn.lab.saving import SAVED_STATIC, WIDGET, without_widgets
@@ -24,7 +25,9 @@ def test_only_our_widgets_are_taken_out() -> None:
 
 def test_other_files_are_left_alone() -> None:
     for model in ({"type": "file", "content": "text"}, {"type": "notebook", "content": None}, {}):
+        before = copy.deepcopy(model)
         without_widgets(model=model, path="x")
+        assert model == before
 
 
 def test_both_halves_mean_the_same_variable() -> None:
