@@ -31,6 +31,17 @@ async def _lookup(
     environment_name: str | None = None,
     create_if_missing: bool = False,
 ) -> App:
+    """Return the deployed App of a name.
+
+    Args:
+        name: The name.
+        client: The connection to use; this process's when not given.
+        environment_name: The environment; the default one when not given.
+        create_if_missing: Whether to make an empty one where there is none.
+
+    Raises:
+        NotFoundError: If there is none, and none is to be made.
+    """
     __tracebackhide__ = True
     where = environment_name or default_environment()
     check_name("The app's name", name)
@@ -97,8 +108,6 @@ class App(Decorators):
         self._home.app_id = row.id
         return self
 
-    #: ``App.lookup(name, *, client=None, environment_name=None, create_if_missing=False)``: the deployed
-    #: App of a name. Raises NotFoundError if there is none and none is to be made.
     lookup: ClassVar = Blocking(_lookup)
 
     @property

@@ -35,6 +35,13 @@ _IN_MODALS_WORDS = {
 
 
 async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = False) -> list[Any]:
+    """Wait for the first input of each call and return the results in this order.
+
+    Args:
+        *function_calls: The calls.
+        return_exceptions: Whether an exception takes the place of its result; otherwise the first
+            call to fail raises, and the others go on.
+    """
     __tracebackhide__ = True
     for call in function_calls:
         if not isinstance(call, FunctionCall):
@@ -84,9 +91,6 @@ class FunctionCall(Generic[R]):
     _client: Client | None  # None: this process's
     _kept: Output | None  # an outcome, once it is known and small
 
-    #: ``FunctionCall.gather(*function_calls, return_exceptions=False)``: waits for the first input
-    #: of each and returns the results in this order. The first call to fail raises, the others go
-    #: on; with ``return_exceptions`` an exception takes the place of its result instead.
     gather: ClassVar = Blocking(_gather)
 
     def __init__(self) -> None:

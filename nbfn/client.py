@@ -17,6 +17,15 @@ from nbfn.wire import messages
 
 
 async def _attach(*, start: bool = True) -> Client:
+    """Return this process's client, connected.
+
+    Args:
+        start: Whether to start the hub when none runs.
+
+    Raises:
+        ConnectionError: If there is no hub, and ``start`` is false or none comes up.
+        VersionError, AuthError: If the hub refuses this process.
+    """
     __tracebackhide__ = True
     client = _default(start=start)
     await client.ready()
@@ -57,9 +66,6 @@ class Client(Session):
 
     __module__ = "nbfn"
 
-    #: ``Client.attach(*, start=True)``: this process's client, connected. Raises ConnectionError
-    #: when there is no hub (and ``start`` is false or none comes up), VersionError and AuthError
-    #: when the hub refuses this process.
     attach = Blocking(_attach)
 
     @blocking

@@ -38,6 +38,15 @@ async def _lookup(
     *,
     tag: str | None = None,
 ) -> Cls:
+    """Find a deployed class at once; `from_name` is the newer way.
+
+    Args:
+        app_name, name, environment_name, client, tag: As of `from_name`.
+        namespace: Accepted for Modal programs, without meaning.
+
+    Raises:
+        NotFoundError: If there is none.
+    """
     __tracebackhide__ = True
     found = Cls.from_name(app_name, name, environment_name=environment_name, client=client, tag=tag)
     await found._live()
@@ -70,7 +79,6 @@ class Cls(Handle, Varying):
     _options: Options
     _fetched: type | None  # its definition, asked of the hub by a worker
 
-    #: Finds a deployed class at once; `from_name` is the newer way.
     lookup: ClassVar = Blocking(_lookup)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -281,6 +289,8 @@ class Unbound:
         return self.__wrapped__
 
     def __getattr__(self, name: str) -> Any:
+        if is_protocol(name):  # a copy that has nothing yet asks, too
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raise AttributeError(
             f"{self!r} has no {name!r}: did you forget to instantiate the class first? "
             f"Write {self._cls}().{self._method}.{name}."

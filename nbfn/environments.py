@@ -9,7 +9,9 @@ from nbfn.wire import messages
 from nbfn.wire.messages import EnvironmentRow
 
 
-async def _list() -> list[EnvironmentRow]:
+@Blocking
+async def list_environments() -> list[EnvironmentRow]:
+    """Return all environments, with ``name``, ``created`` and the number of living ``apps``."""
     client = await Client.attach.raw()
     answer: messages.Environments = await client.request(messages.GetEnvironments)
     return list(answer.environments)
@@ -21,28 +23,38 @@ async def _change(name: str, new_name: str) -> None:
     await client.request(lambda number: messages.ChangeEnvironment(number, name, new_name))
 
 
-async def _create(name: str) -> None:
+@Blocking
+async def create_environment(name: str) -> None:
+    """Make an environment.
+
+    Raises:
+        ConflictError: If there is one of that name.
+    """
     __tracebackhide__ = True
     await _change("", check_name("The environment's name", name))
 
 
-async def _update(current_name: str, *, new_name: str) -> None:
+@Blocking
+async def update_environment(current_name: str, *, new_name: str) -> None:
+    """Rename an environment, with all that is in it.
+
+    Raises:
+        NotFoundError: If there is none.
+        ConflictError: If the new name is taken.
+        InvalidError: If it is "main".
+    """
     __tracebackhide__ = True
     check_name("The environment's name", current_name)
     await _change(current_name, check_name("The environment's name", new_name))
 
 
-async def _delete(name: str) -> None:
+@Blocking
+async def delete_environment(name: str) -> None:
+    """Delete an environment; its Apps are stopped.
+
+    Raises:
+        NotFoundError: If there is none.
+        InvalidError: If it is "main".
+    """
     __tracebackhide__ = True
     await _change(check_name("The environment's name", name), "")
-
-
-#: ``list_environments()``: all of them, with ``name``, ``created`` and the number of living ``apps``.
-list_environments = Blocking(_list)
-#: ``create_environment(name)``. Raises ConflictError if there is one of that name.
-create_environment = Blocking(_create)
-#: ``update_environment(current_name, *, new_name)``: rename it, with all that is in it.
-#: Raises NotFoundError if there is none, ConflictError if the new name is taken, InvalidError for "main".
-update_environment = Blocking(_update)
-#: ``delete_environment(name)``: its Apps are stopped. Raises NotFoundError, and InvalidError for "main".
-delete_environment = Blocking(_delete)

@@ -47,6 +47,15 @@ async def _lookup(
     *,
     tag: str | None = None,
 ) -> Function[..., Any]:
+    """Find a deployed Function at once; `from_name` is the newer way.
+
+    Args:
+        app_name, name, environment_name, client, tag: As of `from_name`.
+        namespace: Accepted for Modal programs, without meaning.
+
+    Raises:
+        NotFoundError: If there is none.
+    """
     __tracebackhide__ = True
     found: Function[..., Any] = Function.from_name(
         app_name, name, environment_name=environment_name, client=client, tag=tag
@@ -81,7 +90,6 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
     __name__: str
     __wrapped__: Callable[..., Any]
 
-    #: Finds a deployed Function at once; `from_name` is the newer way.
     lookup: ClassVar = Blocking(_lookup)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -120,7 +128,9 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__name__ = self._name
-            self.__wrapped__ = raw
+            self.__wrapped__ = (
+                raw.__get__(raw) if self._method else raw
+            )  # its signature has no self
 
     @classmethod
     def _of_object(

@@ -122,7 +122,7 @@ class Partial(Generic[P, R, Original]):
                 return Bound(self.__name__, self.raw, instance)
             return self.raw.__get__(instance, owner)
 
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
             """Refuse: it is not registered."""
             raise InvalidError(
                 f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
@@ -152,14 +152,16 @@ class Bound:
         self.__doc__ = raw.__doc__
         self.__wrapped__ = raw.__get__(owner)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it here."""
         return self.__wrapped__(*args, **kwargs)
 
     local = __call__
 
     def __getattr__(self, name: str) -> Any:
-        make = None if name.startswith("__") else getattr(self.__self__, METHODS, None)
+        if name.startswith("__"):  # Python's own; a copy that has nothing yet asks, too
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        make = getattr(self.__self__, METHODS, None)
         if make is None:
             raise AttributeError(
                 f"{self.__name__!r} of {type(self.__self__).__name__!r} has no {name!r} here: "

@@ -8,15 +8,19 @@ from nbfn.sync import Blocking
 from nbfn.wire.messages import CallRow, GetOverview
 
 
-async def _calls(*, all: bool = False, client: Client | None = None) -> list[CallRow]:  # noqa: A002 - as in a shell
+@Blocking
+async def calls(*, all: bool = False, client: Client | None = None) -> list[CallRow]:  # noqa: A002 - as in a shell
+    """Return the calls that the hub remembers of this notebook, or of the script of this name.
+
+    Running ones come first, then ended ones, the latest first. Each has ``id``, ``function``, ``app``,
+    ``kind``, ``status`` (running, success, failure, terminated), ``total``, ``done``, ``failed``,
+    ``running``, ``age`` in seconds and ``origin``.
+
+    Args:
+        all: Return everybody's.
+        client: The connection to use; this process's when not given.
+    """
     __tracebackhide__ = True
     overview = await (await attached(client)).request(GetOverview)
     origin = this_origin()
     return [row for row in overview.calls if all or row.origin == origin]
-
-
-#: ``calls(*, all=False, client=None)``: the calls that the hub remembers of this notebook, or of the
-#: script of this name; of everybody with ``all``. Running ones come first, then ended ones, the latest
-#: first. Each has ``id``, ``function``, ``app``, ``kind``, ``status`` (running, success, failure,
-#: terminated), ``total``, ``done``, ``failed``, ``running``, ``age`` in seconds and ``origin``.
-calls = Blocking(_calls)

@@ -36,6 +36,31 @@ class SecretInfo:
     keys: tuple[str, ...]
 
 
+async def _create_deployed(
+    deployment_name: str,
+    env_dict: Mapping[str, str],
+    namespace: Any = None,
+    client: Any = None,
+    environment_name: str | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Store a secret and return its name; `Secret.objects.create` is the newer way.
+
+    Args:
+        deployment_name: The name.
+        env_dict: Its variables.
+        namespace, client: Accepted for Modal programs.
+        environment_name: Where; this process's own, mostly "main", when not given.
+        overwrite: Whether it replaces one of that name.
+
+    Raises:
+        AlreadyExistsError: If there is one of that name, which is not to be replaced.
+    """
+    __tracebackhide__ = True
+    await _store(deployment_name, env_dict, environment_name or "", overwrite=overwrite)
+    return deployment_name
+
+
 class Secret(Variables):
     """Environment variables for the workers of a Function: ``@app.function(secrets=[...])``.
 
@@ -52,8 +77,7 @@ class Secret(Variables):
 
     #: Makes, lists and deletes stored secrets: `Secrets.create`, `Secrets.list`, `Secrets.delete`.
     objects: ClassVar[Secrets]
-    #: Stores a secret; `Secret.objects.create` is the newer way. ``overwrite`` replaces one of that name.
-    create_deployed: ClassVar[Blocking[..., str]]
+    create_deployed: ClassVar = Blocking(_create_deployed)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise InvalidError(
@@ -279,19 +303,6 @@ class Secrets:
                 raise
 
 
-async def _create_deployed(
-    deployment_name: str,
-    env_dict: Mapping[str, str],
-    namespace: Any = None,
-    client: Any = None,
-    environment_name: str | None = None,
-    overwrite: bool = False,
-) -> str:
-    __tracebackhide__ = True
-    await _store(deployment_name, env_dict, environment_name or "", overwrite=overwrite)
-    return deployment_name
-
-
 async def _store(
     name: str, env_dict: Mapping[str, str], environment_name: str, *, overwrite: bool
 ) -> Secret:
@@ -335,4 +346,3 @@ def _parsed(path: Path) -> dict[str, str]:
 
 
 Secret.objects = Secrets()
-Secret.create_deployed = Blocking(_create_deployed)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from nbfn import backtrace
+from nbfn.bound import BoundMethod
 from nbfn.sync import drive, run
 
 logger = logging.getLogger("nbfn.client")
@@ -129,29 +130,29 @@ class Stream(Generic[T]):
             )
 
 
-class Streaming(Generic[Q, T]):
+class Streaming(BoundMethod, Generic[Q, T]):
     """A callable whose result can be iterated with ``for`` and with ``async for``; ``aio`` is the same callable."""
 
-    def __init__(self, function: Callable[Q, T]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
+    if TYPE_CHECKING:
 
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        def __init__(
+            self,
+            function: Callable[Q, T],
+            instance: object = None,
+            owner: type | None = None,
+        ) -> None:
+            self.raw: Callable[Q, T] = function
+
+    def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Return the lazy result."""
-        return self._function(*args, **kwargs)
+        return self.raw(*args, **kwargs)
 
-    def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+    def aio(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Return the lazy result, for ``async for``."""
-        made = self._function(*args, **kwargs)
+        made = self.raw(*args, **kwargs)
         if isinstance(made, Stream):
             made._by_aio = True
         return made
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._function, name)
-
-    def __repr__(self) -> str:
-        return f"<streaming {self._function!r}>"
 
 
 class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
@@ -167,5 +168,5 @@ class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
     def __get__(self, instance: S, owner: type) -> Streaming[Q, T]: ...
     def __get__(self, instance: S | None, owner: type) -> Any:
         if instance is None:
-            return Streaming(self._method)
-        return Streaming(self._method.__get__(instance, owner))
+            return Streaming(self._method, owner=owner)
+        return Streaming(self._method, instance)

@@ -21,9 +21,10 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from nbfn import backtrace
+from nbfn.bound import BoundMethod
 from nbfn.config import Settings
 from nbfn.context import is_local
 from nbfn.exception import AsyncUsageWarning
@@ -160,7 +161,7 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
         _beating.discard(loop)
 
 
-def _tell_of_the_loop(function: Callable[..., Any]) -> None:
+def _tell_of_the_loop(name: str) -> None:
     """Warn of blocking an event loop; in a notebook's cell, where one always runs, that is what is meant."""
     ipython = sys.modules.get("IPython")
     # A worker has an IPython shell for its displays, and is no notebook.
@@ -168,7 +169,6 @@ def _tell_of_the_loop(function: Callable[..., Any]) -> None:
         return
     if not Settings.load().async_warnings:
         return
-    name = getattr(function, "__name__", "this")
     warnings.warn(
         f".{name}(...) blocks the event loop that runs here: write 'await ….{name}.aio(...)' instead "
         "(NBFN_ASYNC_WARNINGS=0 for no such warnings).",
@@ -177,43 +177,38 @@ def _tell_of_the_loop(function: Callable[..., Any]) -> None:
     )
 
 
-class Blocking(Generic[Q, T]):
+class Blocking(BoundMethod, Generic[Q, T]):
     """A callable that blocks; its ``aio`` does the same without blocking the running event loop."""
 
-    def __init__(self, function: Callable[Q, Coroutine[Any, Any, T]]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
+    if TYPE_CHECKING:
 
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        def __init__(
+            self,
+            function: Callable[Q, Coroutine[Any, Any, T]],
+            instance: object = None,
+            owner: type | None = None,
+        ) -> None:
+            self.raw: Callable[Q, Coroutine[Any, Any, T]] = function
+
+    def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Do it and return when it is done."""
         __tracebackhide__ = True
         if asyncio._get_running_loop() is not None:
-            _tell_of_the_loop(self._function)
+            _tell_of_the_loop(self.__name__)
         try:
-            return run(self._function(*args, **kwargs))
+            return run(self.raw(*args, **kwargs))
         except BaseException as error:
             backtrace.hide(error)
             raise
 
-    async def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+    async def aio(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
         """Do it, awaited."""
         __tracebackhide__ = True
         try:
-            return await drive(self._function(*args, **kwargs))
+            return await drive(self.raw(*args, **kwargs))
         except BaseException as error:
             backtrace.hide(error)
             raise
-
-    @property
-    def raw(self) -> Callable[Q, Coroutine[Any, Any, T]]:
-        """The coroutine function itself, for use inside another operation."""
-        return self._function
-
-    def __getattr__(self, name: str) -> Any:  # __name__ and the like: look like the method
-        return getattr(self._function, name)
-
-    def __repr__(self) -> str:
-        return f"<blocking {self._function!r}>"
 
 
 class blocking(Generic[S, Q, T]):  # noqa: N801 - a decorator
@@ -238,5 +233,5 @@ class blocking(Generic[S, Q, T]):  # noqa: N801 - a decorator
     def __get__(self, instance: S, owner: type) -> Blocking[Q, T]: ...
     def __get__(self, instance: S | None, owner: type) -> Any:
         if instance is None:
-            return Blocking(self._method)
-        return Blocking(self._method.__get__(instance, owner))
+            return Blocking(self._method, owner=owner)
+        return Blocking(self._method, instance)

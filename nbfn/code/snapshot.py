@@ -9,6 +9,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from nbfn.bound import BoundMethod
 from nbfn.code.imports import absolute, in_body
 from nbfn.code.modules import by_value, is_local
 from nbfn.marks import Partial
@@ -178,6 +179,8 @@ class Snapshot:
             self._walk(value, seen)
 
     def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
+        if isinstance(value, BoundMethod):  # f.remote travels with f
+            value = value.__self__
         if (value is not None and id(value) in seen) or any(
             n == name and v is value for n, _, v in self.found
         ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from nbfn import context
 from nbfn.client import Client
@@ -43,6 +43,13 @@ class Handle:
     @_client.setter
     def _client(self, client: Client | None) -> None:
         self._origin.client = client
+
+    def __copy__(self) -> Self:
+        """Return the handle itself, as of a function."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def _move(self, home: Home) -> None:
         """Belong to another App from now on."""
