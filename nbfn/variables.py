@@ -10,6 +10,8 @@ from nbfn.exception import InvalidError
 
 #: Beginnings of names that say where code runs; nobody may set them.
 RESERVED = ("MODAL_", "NBFN_")
+#: Characters of all names and values together. A program with more cannot even be started by most systems.
+MOST_CHARACTERS = 1024 * 1024
 
 
 def check_variables(what: str, given: Any) -> Mapping[str, str]:
@@ -41,6 +43,12 @@ def check_variables(what: str, given: Any) -> Mapping[str, str]:
             raise InvalidError(
                 f"{what} sets {name!r}; names that begin with MODAL_ or NBFN_ are reserved. Choose another."
             )
+    size = sum(len(name) + len(value) for name, value in given.items())
+    if size > MOST_CHARACTERS:
+        raise InvalidError(
+            f"{what} has {size:,} characters in all; {MOST_CHARACTERS:,} is the most. Put large values into "
+            "files and pass their paths."
+        )
     return MappingProxyType(dict(given))
 
 

@@ -14,13 +14,12 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from nbfn.types import InputStatus
 from nbfn.wire import messages
-from nbfn.wire.frames import BadFrame
+from nbfn.wire.frames import BadFrame, split
 from nbfn.wire.messages import (
     BindFailed,
     Bound,
@@ -39,7 +38,7 @@ from nbfn_kernel.streams import Spill
 
 #: Seconds that results, items and text wait for company.
 GATHER, GATHER_FIRST = 0.005, 0.001
-#: Most results, and about most bytes, in one message.
+#: Most results, and bytes of results, items or text, in one message.
 MAX_RESULTS, MAX_BYTES = 256, 1024 * 1024
 #: Seconds between looks at what C code and subprocesses wrote, while an input runs.
 LOOK = 0.1
@@ -51,7 +50,6 @@ END_WITHIN, HOOKS_WITHIN = 1.0, 30.0
 LAST_WORDS = 2.0
 
 logger = logging.getLogger("nbfn.worker")
-_T = TypeVar("_T")
 
 
 class Line:
@@ -85,6 +83,7 @@ class Line:
         self._gpus: tuple[str, ...] = ()
         self._known: dict[int, tuple[int, str, int, int]] = {}  # leases until they are confirmed
         self._unfinished = 0  # of the known ones
+        self._partial: list[LeasedInput] = []  # the last batch, whose rest is on its way
         self._kept: OrderedDict[int, tuple[Result, ...]] = OrderedDict()  # unconfirmed, by number
         self._items: dict[int, tuple[int, deque[Payload]]] = {}  # not known to be taken, by lease
         self._bound: Bound | BindFailed | None = None
@@ -165,6 +164,7 @@ class Line:
 
     def _changed(self, change: Change) -> None:
         if change is Change.DOWN:
+            self._queue([], goes_on=False)  # the rest of a batch will not come here
             self._deadline = min(self._deadline, time.monotonic() + self._hub_grace)
             return
         self._link.send(
@@ -235,10 +235,20 @@ class Line:
         if len(fresh) > 1:  # their results are gathered; a single one hurries by itself
             self._due = min(self._due, time.monotonic() + GATHER)
             self._outbox.watched = True
-        self._runner.todo.extend(fresh)
-        self._runner.notice()
+        self._queue(fresh, goes_on=run.goes_on)
         if run.confirm:
             self._forget(run.confirm)
+
+    def _queue(self, fresh: list[LeasedInput], *, goes_on: bool) -> None:
+        """Hand inputs to the main thread, a batch only when all of it is here."""
+        fresh = self._partial + fresh
+        self._partial = []
+        if goes_on and fresh:
+            whole = next(n for n, entry in enumerate(fresh) if entry.batch == fresh[-1].batch)
+            fresh, self._partial = fresh[:whole], fresh[whole:]
+        if fresh:
+            self._runner.todo.extend(fresh)
+            self._runner.notice()
 
     def _confirm(self, confirm: messages.Confirm) -> None:
         self._forget(confirm.upto)
@@ -252,7 +262,7 @@ class Line:
 
     def _cancel(self, cancel: messages.CancelInput) -> None:
         lease = cancel.lease
-        for entry in tuple(self._runner.todo):
+        for entry in (*self._partial, *self._runner.todo):
             if entry.lease == lease and self._take_back(entry):
                 self._outbox.entries.append(Result(lease, int(InputStatus.TERMINATED), None, 0.0))
                 self._outbox.urgent = True
@@ -262,8 +272,9 @@ class Line:
 
     def _take_back(self, entry: LeasedInput) -> bool:
         """Take an input from the queue; False when the main thread was faster."""
+        where = self._partial if entry in self._partial else self._runner.todo
         try:
-            self._runner.todo.remove(entry)
+            where.remove(entry)
         except ValueError:
             return False
         return True
@@ -353,9 +364,10 @@ class Line:
             outbox.watched, self._due = True, now + GATHER
 
     def _send_text(self, where: tuple[int, str], texts: list[str]) -> None:
-        data = "".join(texts).encode("utf-8", "backslashreplace")
-        for start in range(0, len(data), MAX_BYTES):
-            self._link.send(Emitted(*where, data[start : start + MAX_BYTES]))
+        text, most = "".join(texts), MAX_BYTES // 4  # characters, which are up to four bytes long
+        for start in range(0, len(text), most):
+            data = text[start : start + most].encode("utf-8", "backslashreplace")
+            self._link.send(Emitted(*where, data))
 
     def _send_spill(self, lease: int) -> None:
         for channel, text in self._spill.take():
@@ -367,13 +379,13 @@ class Line:
         self._send_yielded(lease, items)
 
     def _send_yielded(self, lease: int, items: list[Item]) -> None:
-        for part in _parts(items, lambda item: len(item.payload.data)):
+        for part in split(items, lambda i: i.payload.weight, most_bytes=MAX_BYTES):
             self._link.send(Yielded(lease, part[0].number, tuple(item.payload for item in part)))
 
     def _send_results(self, results: list[Result]) -> None:
         self._unfinished -= len(results)
         _fault("die_before_ack")
-        for part in _parts(results, lambda r: len(r.payload.data) if r.payload else 0):
+        for part in split(results, _weight, most=MAX_RESULTS, most_bytes=MAX_BYTES):
             self._number += 1
             self._kept[self._number] = part
             self._link.send(Results(self._number, part))
@@ -390,18 +402,8 @@ class Line:
             self._closed = True
 
 
-def _parts(entries: list[_T], size: Callable[[_T], int]) -> Iterator[tuple[_T, ...]]:
-    """Cut a list where a message would get too long or too large."""
-    part: list[_T] = []
-    total = 0
-    for entry in entries:
-        part.append(entry)
-        total += size(entry)
-        if len(part) >= MAX_RESULTS or total >= MAX_BYTES:
-            yield tuple(part)
-            part, total = [], 0
-    if part:
-        yield tuple(part)
+def _weight(result: Result) -> int:
+    return result.payload.weight if result.payload is not None else 0
 
 
 def _fault(name: str) -> None:

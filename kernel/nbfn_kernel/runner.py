@@ -38,6 +38,8 @@ from nbfn_kernel.unit import Unit
 #: Seconds after which an idle main thread looks up. A signal that comes between Python's last look
 #: for one and the wait itself does not end the wait, and its handler would not run.
 SIGNALS_SEEN = 1.0
+#: Characters of the traceback of a function that cannot be loaded.
+MAX_TRACEBACK = 64 * 1024
 
 logger = logging.getLogger("nbfn.worker")
 
@@ -214,7 +216,7 @@ class Runner:
                 self._become_crew(service)
         except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
             payload = dump_exception(self._carrier, error, hide=HIDDEN)
-            text = format_exception(error, hide=HIDDEN)
+            text = _shortened(format_exception(error, hide=HIDDEN))
             self._outbox.put(BindFailed(bind.function, bind.version, payload, text))
         else:
             self._outbox.put(Bound(bind.function, bind.version))
@@ -403,6 +405,14 @@ class Runner:
             return loop.run_until_complete(task)
         finally:
             self._task = None
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of a text that is too long for the logs."""
+    if (left_out := len(text) - MAX_TRACEBACK) <= 0:
+        return text
+    half = MAX_TRACEBACK // 2
+    return f"{text[:half]}\n[nbfn: {left_out} characters are left out here]\n{text[-half:]}"
 
 
 async def _awaiting(awaitable: Any) -> Any:

@@ -9,14 +9,17 @@ from typing import Any
 
 from nbfn.code.snapshot import Snapshot
 
-#: Characters of helpers' cells that go along with a function.
+#: Characters of the cell that a function is written in, and of its helpers' cells, that go along with it.
 MOST_SOURCE = 256 * 1024
 
 
 def text_of(raw: Callable[..., Any]) -> str:
-    """Return the text of the whole cell or file, where no other process could read it."""
+    """Return the text of the whole cell or file, where no other process could read it; of a very
+    long one nothing.
+    """
     filename = getattr(getattr(raw, "__code__", None), "co_filename", "")
-    return "" if Path(filename).is_file() else "".join(linecache.getlines(filename))
+    text = "" if Path(filename).is_file() else "".join(linecache.getlines(filename))
+    return text if len(text) <= MOST_SOURCE else ""
 
 
 def helpers(snapshot: Snapshot, own: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ from nbfn.connection.registrations import Registrations
 from nbfn.connection.whereabouts import own_name, this_environment, this_origin
 from nbfn.sync import wait
 from nbfn.wire import frames, messages
-from nbfn.wire.frames import BadFrame
+from nbfn.wire.frames import BadFrame, FrameTooLargeError
 from nbfn.wire.messages import Message, new_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Change, Link
@@ -428,14 +428,25 @@ class Session:
             for message in (item,) if isinstance(item, Message) else item():
                 try:
                     self._link.send(message)
-                except ValueError as error:  # over the limit of a frame
-                    self._not_sent(message, exception.InvalidError(str(error)))
+                except FrameTooLargeError as error:
+                    self._not_sent(message, error)
 
-    def _not_sent(self, message: Message, error: exception.Error) -> None:
+    def _not_sent(self, message: Message, why: FrameTooLargeError) -> None:
+        """Fail what a message that is too large belongs to."""
         if (call := self._calls.get(getattr(message, "call", ""))) is not None:
-            call.fail(error)
+            text = f"The call of {call.function.name!r} is too large to be sent: {why}"
+            call.fail(exception.InvalidError(text))
         elif (number := getattr(message, "request", 0)) in self._requests:
-            settle(self._requests[number][1], error=error)
+            text = f"{_subject(message)} is too large to be sent: {why}"
+            settle(self._requests[number][1], error=exception.InvalidError(text))
+
+
+def _subject(message: Message) -> str:
+    if isinstance(message, messages.Register):
+        return f"The definition of {message.definition.name!r}"
+    if isinstance(message, messages.PutSecret):
+        return f"The secret {message.name!r}"
+    return "This request"
 
 
 def _payloads(arrived: messages.Outputs | messages.Items) -> Sequence[messages.Payload | None]:

@@ -12,7 +12,10 @@ from nbfn.hub.pool import memory_of
 from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.web import GatewayProcess
 from nbfn.wire import messages as m
+from nbfn.wire.frames import MOST_OF_ANSWER, fitting
 from nbfn.wire.messages import Message
+
+_A_THIRD = MOST_OF_ANSWER // 3
 
 
 class Answers:
@@ -109,17 +112,17 @@ class Answers:
         if missing := self._tables.registry.no_environment(message.environment_name):
             return m.Failed(message.request, "not_found", missing)
         rows = overview.apps(self._tables, message.environment_name)
-        return m.Apps(message.request, tuple(m.AppRow(**row) for row in rows))
+        return m.Apps(message.request, fitting(m.AppRow(**row) for row in rows))
 
     def _history(self, message: m.GetHistory) -> Message:
         app = self._tables.registry.apps.get(message.app_id)
         if app is None:
             return m.Failed(message.request, "not_found", f"No app has the id {message.app_id!r}.")
         kept = sorted(app.deployments.values(), key=lambda d: -d.version)
-        return m.History(message.request, tuple(speech.deployment(d) for d in kept))
+        return m.History(message.request, fitting(speech.deployment(d) for d in kept))
 
     def _environments(self, message: m.GetEnvironments) -> Message:
-        found = tuple(m.EnvironmentRow(**row) for row in overview.environments(self._tables))
+        found = fitting(m.EnvironmentRow(**row) for row in overview.environments(self._tables))
         return m.Environments(message.request, found)
 
     def _overview(self, message: m.GetOverview) -> m.Overview:
@@ -130,9 +133,9 @@ class Answers:
             message.request,
             tables.revision,
             speech.replace(self._about, uptime=round(tables.now - self._started, 1)),
-            tuple(self._function_row(**row) for row in overview.functions(tables)),
-            tuple(m.CallRow(**row) for row in overview.calls(tables)),
-            tuple(m.WorkerRow(**row, memory=memory_of(row["pid"])) for row in rows),
+            fitting((self._function_row(**r) for r in overview.functions(tables)), _A_THIRD),
+            fitting((m.CallRow(**row) for row in overview.calls(tables)), _A_THIRD),
+            fitting((m.WorkerRow(**r, memory=memory_of(r["pid"])) for r in rows), _A_THIRD),
         )
 
     def _function_row(self, *, label: str | None, **row: Any) -> m.FunctionRow:
@@ -156,8 +159,7 @@ class Answers:
         watch = stored.watch
         call = self._tables.calls.get(watch.call)
         if stored.function:
-            for part in speech.parts(stored.outcomes):
-                yield speech.outputs(watch.call, part)
+            yield from speech.outputs(watch.call, stored.outcomes)
             info = m.CallInfo(
                 watch.request,
                 watch.call,
@@ -203,7 +205,7 @@ class Answers:
         ]
         found = graph.rows(tables, wanted.calls, on_disk)
         if any(row[0] == wanted.call for row in found):
-            return m.CallGraph(wanted.request, tuple(m.Relative(*row) for row in found))
+            return m.CallGraph(wanted.request, fitting(m.Relative(*row) for row in found))
         return _unknown_call(wanted.request, wanted.call)
 
     def _name_of(self, function: str, method: str = "") -> str:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbfn.hub import speech
+from nbfn.hub import oversize, speech
 from nbfn.hub.answers import Answers
 from nbfn.hub.clock import Clock
 from nbfn.hub.consoles import Consoles
@@ -32,7 +32,7 @@ from nbfn.hub.store import Store
 from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.web import GatewayProcess, has_endpoint
 from nbfn.wire import messages as m
-from nbfn.wire.frames import BadFrame
+from nbfn.wire.frames import BadFrame, FrameTooLargeError
 from nbfn.wire.messages import Message
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Router
@@ -266,7 +266,7 @@ class Broker:
         elif isinstance(message, m.WatchOverview):
             self._watchers.add(peer.id)
         elif (answer := self._answers.to(message)) is not None:
-            self._router.send(connection, answer)
+            self._send(peer.id, answer)
         elif isinstance(message, m.Register) and (lacking := self._web_lacks(message)):
             self._router.send(connection, m.Failed(message.request, "execution", lacking))
         elif isinstance(message, m.GetLogs):
@@ -341,8 +341,16 @@ class Broker:
 
     def _send(self, peer_id: str, message: Message) -> None:
         connection = self._routes.get(peer_id)
-        if connection is not None:
+        if connection is None:
+            return
+        try:
             self._router.send(connection, message)
+        except FrameTooLargeError as error:
+            _log.error("%s for %s was not sent: %s", type(message).__name__, peer_id, error)
+            if (other := oversize.replacement(message, error)) is not None:
+                self._router.send(connection, other)
+            if (event := oversize.consequence(peer_id, message, error)) is not None:
+                self._handle(event)
 
     def _for_now(self, effect: Effect) -> Effect:
         """Have inputs that wait for the disk reach the connection they were leased on, or nobody.
@@ -360,10 +368,11 @@ class Broker:
         elif action is not None:
             action(effect)
         else:
-            to, message = speech.said(effect)
-            if isinstance(message, m.Registered):
-                message = m.Registered(message.request, self._web.complete(message.info))
-            self._send(to, message)
+            to, messages = speech.said(effect)
+            for message in messages:
+                if isinstance(message, m.Registered):
+                    message = m.Registered(message.request, self._web.complete(message.info))
+                self._send(to, message)
 
     def _action_table(self) -> dict[type[Effect], Callable[..., None]]:
         return {

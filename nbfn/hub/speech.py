@@ -4,24 +4,27 @@ decisions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from nbfn.hub.machine import effects, endpoints, events
+from nbfn.hub.machine.definitions import weight
 from nbfn.hub.machine.effects import (
     Effect,
     Outcome,
 )
 from nbfn.hub.machine.events import Event
+from nbfn.hub.machine.outcomes import weight_of_fault
 from nbfn.hub.machine.records import Deployment
 from nbfn.hub.machine.registry import FunctionRecord
+from nbfn.wire import frames
 from nbfn.wire import messages as m
 from nbfn.wire.messages import Message
 
-#: Most outcomes, and most bytes of them, in one message.
-MOST_OUTCOMES, MOST_BYTES = 512, 4 * 1024 * 1024
+#: Inputs in one message to a worker.
+MOST_INPUTS = 1024
 
 replace = msgspec.structs.replace
 
@@ -156,28 +159,26 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
 }
 
 
-def said(effect: Effect) -> tuple[str, Message]:
-    """Return to whom an effect speaks, and the message."""
-    return _SAID[type(effect)](effect)
+def said(effect: Effect) -> tuple[str, Iterable[Message]]:
+    """Return to whom an effect speaks, and the messages: several where one would be too large."""
+    if (divide := _DIVIDED.get(type(effect))) is not None:
+        return divide(effect)
+    to, message = _SAID[type(effect)](effect)
+    return to, (message,)
 
 
-def outputs(call: str, outcomes: Sequence[Outcome]) -> m.Outputs:
-    """Return the message that carries outcomes."""
+def outputs(call: str, outcomes: Sequence[Outcome]) -> Iterator[m.Outputs]:
+    """Yield the messages that carry outcomes."""
+    for part in frames.split(outcomes, _weight_of_outcome):
+        yield _outputs(call, part)
+
+
+def _outputs(call: str, outcomes: Sequence[Outcome]) -> m.Outputs:
     return m.Outputs(call, tuple(_output(o) for o in outcomes))
 
 
-def parts(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
-    """Cut outcomes into messages that are not too large."""
-    part: list[Outcome] = []
-    size = 0
-    for outcome in outcomes:
-        part.append(outcome)
-        size += len(outcome.payload.data) if outcome.payload is not None else 0
-        if len(part) >= MOST_OUTCOMES or size >= MOST_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+def _weight_of_outcome(outcome: Outcome) -> int:
+    return weight(outcome.payload) + weight_of_fault(outcome)
 
 
 def _output(o: Outcome) -> m.Output:
@@ -187,15 +188,35 @@ def _output(o: Outcome) -> m.Output:
     )
 
 
-def _run(x: effects.RunInputs) -> tuple[str, Message]:
-    leased = tuple(
+def _run(x: effects.RunInputs) -> tuple[str, Iterable[Message]]:
+    if x.weight <= frames.MOST_BYTES and len(x.grants) <= MOST_INPUTS:
+        return x.worker, (m.Run(_leased(x.grants), x.confirm),)
+    return x.worker, _runs(x)
+
+
+def _runs(x: effects.RunInputs) -> Iterator[m.Run]:
+    """Yield the messages for inputs that are too large for one; the last part of a batch ends it."""
+    left = len(x.grants)
+    for part in frames.split(x.grants, lambda g: weight(g.payload), most=MOST_INPUTS):
+        left -= len(part)
+        goes_on = left > 0 and part[-1].batch > 0 and part[-1].batch == x.grants[-left].batch
+        yield m.Run(_leased(part), x.confirm, goes_on)
+
+
+def _leased(grants: Sequence[effects.Grant]) -> tuple[m.LeasedInput, ...]:
+    return tuple(
         m.LeasedInput(
             *(g.lease, g.call, g.index, g.attempt, g.payload),
             *(g.durable, g.method, g.batch, g.unattended),
         )
-        for g in x.grants
+        for g in grants
     )
-    return x.worker, m.Run(leased, x.confirm)
+
+
+def _deliver(x: effects.Deliver) -> tuple[str, Iterable[Message]]:
+    if x.weight <= frames.MOST_BYTES and len(x.outcomes) <= frames.MOST_ENTRIES:
+        return x.client, (_outputs(x.call, x.outcomes),)
+    return x.client, outputs(x.call, x.outcomes)
 
 
 def info(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionInfo:
@@ -254,11 +275,11 @@ def _answer(x: effects.Answer) -> tuple[str, Message]:
         )
         return x.client, m.AutoscalerSet(x.request, pool)
     if x.what == "secrets":
-        rows = tuple(
+        rows = (
             m.SecretRow(r.name, r.environment_name, r.created, tuple(sorted(r.values)))
             for r in x.value
         )
-        return x.client, m.Secrets(x.request, rows)
+        return x.client, m.Secrets(x.request, frames.fitting(rows))
     if x.what == "retried":
         return x.client, m.CallRetried(x.request, x.value)
     return x.client, m.Done(x.request)
@@ -292,6 +313,7 @@ def _progress(x: effects.TellProgress) -> tuple[str, Message]:
 
 
 def _items(x: effects.DeliverItems) -> tuple[str, Message]:
+    # As many as came in one message.
     return x.client, m.Items(x.call, x.index, x.start, tuple(x.payloads))
 
 
@@ -303,14 +325,12 @@ _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
     effects.DrainWorker: lambda x: (x.worker, m.Drain()),
     effects.RefuseWorker: lambda x: (x.worker, m.Refused("conflict", x.reason)),
     effects.BindWorker: _bind,
-    effects.RunInputs: _run,
     effects.ConfirmResults: lambda x: (x.worker, m.Confirm(x.upto)),
     effects.CancelLease: lambda x: (x.worker, m.CancelInput(x.lease)),
     effects.RecallLeases: lambda x: (x.worker, m.Recall()),
     effects.WantItems: lambda x: (x.worker, m.ItemsTaken(x.lease, x.upto)),
     effects.FeedLease: lambda x: (x.worker, m.Fed(x.lease, x.data)),
     effects.AskFeed: lambda x: (x.client, m.FeedWanted(x.call, x.index, x.attempt, x.upto)),
-    effects.Deliver: lambda x: (x.client, outputs(x.call, x.outcomes)),
     effects.DeliverItems: _items,
     effects.DeliverEmission: _emission,
     effects.Accept: lambda x: (x.client, m.Accepted(x.call, x.upto, x.closed)),
@@ -319,4 +339,10 @@ _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
     effects.TellProgress: _progress,
     effects.Answer: _answer,
     effects.Refuse: lambda x: (x.client, m.Failed(x.request, x.code, x.message)),
+}
+
+#: Effects that may be too much for one message.
+_DIVIDED: dict[type[Effect], Callable[[Any], tuple[str, Iterable[Message]]]] = {
+    effects.RunInputs: _run,
+    effects.Deliver: _deliver,
 }

@@ -11,17 +11,15 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nbfn.connection.opencall import OpenCall
 from nbfn.connection.session import Session
 from nbfn.invocation.inputs import Inputs
 from nbfn.wire import messages
+from nbfn.wire.frames import take
 from nbfn.wire.messages import FunctionInfo, Message, NewInput, Payload
-
-#: Most inputs, and most bytes of them, in one message.
-BATCH_INPUTS, BATCH_BYTES = 512, 2 * 1024 * 1024
 
 
 class FedCall(OpenCall):
@@ -154,7 +152,7 @@ class FedCall(OpenCall):
         self._flush_due = False  # before looking: what is added from here on asks again
         while self._outgoing and not self.stopped:
             exhausted = self._exhausted  # before looking whether anything is left
-            batch = tuple(_batch(self._outgoing))
+            batch = take(self._outgoing, _weight)
             yield self._message(batch, closed=exhausted and not self._outgoing)
         if self._exhausted and not self._outgoing and not self._told_closed and not self.stopped:
             yield self._message((), closed=True)
@@ -196,7 +194,7 @@ class FedCall(OpenCall):
         exhausted = self._exhausted
         again = deque(list(self._unsettled.values()))
         while True:
-            batch = tuple(_batch(again))
+            batch = take(again, _weight)
             yield self._message(batch, closed=exhausted and not again, resent=resent)
             if not again:
                 return
@@ -222,10 +220,5 @@ class FedCall(OpenCall):
         super().cancel()
 
 
-def _batch(queue: deque[NewInput]) -> Iterator[NewInput]:
-    """Take as many inputs as fit into one message."""
-    count = size = 0
-    while queue and count < BATCH_INPUTS and size < BATCH_BYTES:
-        item = queue.popleft()
-        count, size = count + 1, size + len(item.payload.data)
-        yield item
+def _weight(item: NewInput) -> int:
+    return item.payload.weight

@@ -40,6 +40,9 @@ from nbfn.wire.messages import (
 )
 from nbfn.wire.payload import Carrier
 
+#: Characters of a docstring that the hub is told.
+MOST_DOC = 16 * 1024
+
 #: Types whose values hold no code, so that none of it needs to travel by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
@@ -228,7 +231,7 @@ def define(
         files=files,
         module=str(getattr(raw, "__module__", "")),
         signature=signature_of(raw),
-        doc=inspect.getdoc(raw) or "",
+        doc=_doc(raw),
         source=text_of(raw),
         filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
     )
@@ -255,7 +258,7 @@ def define_class(
         exit_hooks=has_exit_hooks(raw),
         module=str(raw.__module__),
         signature=class_signature(raw, shape),
-        doc=inspect.getdoc(raw) or "",
+        doc=_doc(raw),
         source=text_of(source),
         filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
     )
@@ -282,8 +285,14 @@ def _method(name: str, part: Partial[..., Any, Any]) -> Method:
         batching=like(Batching, marks.batching),
         endpoint=None if marks.endpoint is None else like(Endpoint, marks.endpoint),
         signature=signature_of(raw.__get__(raw)),
-        doc=inspect.getdoc(raw) or "",
+        doc=_doc(raw),
     )
+
+
+def _doc(raw: Callable[..., Any]) -> str:
+    """Return the docstring, the beginning of a very long one: it goes along with every look-up."""
+    doc = inspect.getdoc(raw) or ""
+    return doc if len(doc) <= MOST_DOC else f"{doc[:MOST_DOC]}…"
 
 
 def generates(raw: Callable[..., Any] | None, options: Options) -> bool:

@@ -1,20 +1,40 @@
-"""Messages to bytes and back: one frame, msgpack, with a limit on its size. Bad bytes are a
+"""Encodes and decodes messages: one frame, msgpack, with a limit on its size. Bad bytes are a
 value, not an exception.
+
+Whoever puts a list into a message builds it with `split` (or `fitting`), which counts bytes, so that
+no frame over the limit is built.
 """
 
 from __future__ import annotations
 
-from typing import Union
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, Union
 
 import msgspec
 
 from nbfn.wire import messages
 from nbfn.wire.messages import Message
 
+T = TypeVar("T")
+
 #: Bytes of the largest message; larger values travel as segments (`nbfn.wire.payload`).
 MAX_FRAME = 16 * 1024 * 1024
+#: Most entries of a list in one message, and most bytes of them. An entry is far smaller than a frame:
+#: a payload's data is at most `nbfn.wire.payload.SEGMENT_MIN` bytes.
+MOST_ENTRIES, MOST_BYTES = 512, 2 * 1024 * 1024
+#: Bytes of the rows in an answer that is one message.
+MOST_OF_ANSWER = 12 * 1024 * 1024
 
 _encoder = msgspec.msgpack.Encoder()
+
+
+class FrameTooLargeError(ValueError):
+    """A message that is larger than `MAX_FRAME` and was not sent."""
+
+    def __init__(self, size: int) -> None:
+        mib = 2**20
+        super().__init__(f"{size / mib:.1f} MiB is over the limit of {MAX_FRAME // mib} MiB.")
 
 
 class BadFrame(msgspec.Struct, frozen=True):
@@ -37,14 +57,60 @@ def encode(message: Message) -> bytes:
     """Return the frame of a message.
 
     Raises:
-        ValueError: If it is larger than `MAX_FRAME`.
+        FrameTooLargeError: If it is larger than `MAX_FRAME`.
     """
     frame = _encoder.encode(message)
     if len(frame) > MAX_FRAME:
-        raise ValueError(
-            f"{type(message).__name__} of {len(frame)} bytes is over the limit of {MAX_FRAME}."
-        )
+        raise FrameTooLargeError(len(frame))
     return frame
+
+
+def take(
+    queue: deque[T],
+    size: Callable[[T], int],
+    *,
+    most: int = MOST_ENTRIES,
+    most_bytes: int = MOST_BYTES,
+) -> tuple[T, ...]:
+    """Take from a queue what is sent in one message; at least one entry, where there is one.
+
+    Args:
+        queue: What is to be sent.
+        size: Returns the bytes of an entry.
+        most: Entries in one message.
+        most_bytes: Bytes in one message; an entry that is larger goes alone.
+    """
+    part: list[T] = []
+    while queue and len(part) < most:
+        most_bytes -= size(queue[0])
+        if part and most_bytes < 0:
+            break
+        part.append(queue.popleft())
+    return tuple(part)
+
+
+def split(
+    entries: Iterable[T],
+    size: Callable[[T], int],
+    *,
+    most: int = MOST_ENTRIES,
+    most_bytes: int = MOST_BYTES,
+) -> Iterator[tuple[T, ...]]:
+    """Yield the parts of a list that are sent as one message each; arguments as of `take`."""
+    queue = deque(entries)
+    while queue:
+        yield take(queue, size, most=most, most_bytes=most_bytes)
+
+
+def fitting(rows: Iterable[T], most_bytes: int = MOST_OF_ANSWER) -> tuple[T, ...]:
+    """Return the first rows of a list, as many as fit into one answer."""
+    found: list[Any] = []
+    for row in rows:
+        most_bytes -= len(_encoder.encode(row))
+        if most_bytes < 0:
+            break
+        found.append(row)
+    return tuple(found)
 
 
 def decode(frame: bytes, decoder: msgspec.msgpack.Decoder[Message]) -> Message | BadFrame:

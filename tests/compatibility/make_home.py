@@ -70,6 +70,12 @@ def waits_for(path: str, x: int) -> int:
     return x
 
 
+@app.function(serialized=True)
+@nbfn.batched(max_batch_size=101, wait_ms=4000)
+def batch_sizes(values: list[bytes]) -> list[int]:
+    return [len(values) for _ in values]
+
+
 @app.cls(serialized=True)
 class Counter:
     start: int = nbfn.parameter(default=10)
@@ -102,6 +108,8 @@ def main() -> None:
     with_handle = waits_for.spawn(flag, triple)  # returns its argument: a Function
     while not Path(f"{flag}.begun").exists():
         time.sleep(0.01)
+    # Would end that version's hub, after the wait of its batch.
+    large_batch = batch_sizes.spawn_map([b"x" * 200_000] * 100)
     print(
         json.dumps(
             {
@@ -112,6 +120,7 @@ def main() -> None:
                 "variant": variant.object_id,
                 "blocked": [call.object_id for call in blocked],
                 "with_handle": with_handle.object_id,
+                "large_batch": large_batch.object_id,
             }
         )
     )

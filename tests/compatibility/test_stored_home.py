@@ -95,3 +95,7 @@ def test_a_call_that_failed_is_retried(calls: dict[str, str]) -> None:
         failed.get()
     failed.retry()
     assert failed.get(timeout=30) == "done"
+
+
+def test_a_batch_that_was_too_large_for_that_hub_runs(calls: dict[str, str]) -> None:
+    assert list(call(calls, "large_batch").iter()) == [100] * 100

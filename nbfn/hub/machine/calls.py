@@ -14,7 +14,7 @@ from nbfn.hub.machine import (
     outcomes,
     sizing,
 )
-from nbfn.hub.machine.definitions import Payload
+from nbfn.hub.machine.definitions import Payload, weight
 from nbfn.hub.machine.effects import (
     Accept,
     Deliver,
@@ -271,7 +271,8 @@ def _unknown(
     asked = {index for index, _ in inputs}
     again = [outcome for outcome in call.recent if outcome.index in asked]
     if again:
-        t.emit(Deliver(call.client, call.id, again))
+        size = sum(weight(outcome.payload) for outcome in again)
+        t.emit(Deliver(call.client, call.id, again, weight=size))
     return [] if call.released else [(i, p) for i, p in inputs if i >= call.next_index]
 
 

@@ -179,8 +179,17 @@ class DefinitionLike(Protocol):
     def startup_timeout(self) -> float | None: ...
 
 
+#: A failure that the hub itself tells: code, sentence, attributes of the error.
+Fault = tuple[str, str, dict[str, Any]]
+
 #: What a variant changes about a definition; `nbfn.variant` lays it over one.
 VariantLike = Any
 
 #: User bytes; never looked into.
 Payload = Any
+
+
+def weight(payload: Payload) -> int:
+    """Return what a payload counts for in limits, in bytes."""
+    found: int = getattr(payload, "weight", 0)
+    return found

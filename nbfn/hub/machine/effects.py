@@ -12,10 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 from nbfn.hub.machine.definitions import DefinitionLike, Payload
+from nbfn.hub.machine.definitions import Fault as Fault
 from nbfn.hub.machine.records import AppRecord, Deployment
-
-#: A failure that the hub itself tells: code, sentence, attributes of the error.
-Fault = tuple[str, str, dict[str, Any]]
 
 
 class Effect:
@@ -98,12 +96,13 @@ class BindWorker(Effect):
 
 @dataclass(frozen=True, slots=True)
 class RunInputs(Effect):
-    """Hand leased inputs to a worker."""
+    """Hand leased inputs to a worker; ``weight`` is that of all of them."""
 
     worker: str
     grants: Sequence[Grant]
     confirm: int
     after_commit: bool = False
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +161,13 @@ class AskFeed(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Deliver(Effect):
-    """Tell a client outcomes of a call."""
+    """Tell a client outcomes of a call; ``weight`` is that of all of them."""
 
     client: str
     call: str
     outcomes: Sequence[Outcome]
     after_commit: bool = False
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

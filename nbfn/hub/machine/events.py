@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nbfn.hub.machine.definitions import DefinitionLike, Payload, VariantLike
+from nbfn.hub.machine.definitions import DefinitionLike, Fault, Payload, VariantLike
 
 
 class Event:
@@ -389,11 +389,21 @@ class WorkerBound(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerBroken(Event):
-    """A worker could not load its Function."""
+    """A worker could not load its Function; without ``payload``, ``fault`` is the error."""
 
     worker: str
     payload: Payload
     text: str
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputsNotSent(Event):
+    """Leased inputs are too large to be sent to their worker."""
+
+    worker: str
+    leases: Sequence[int]
+    fault: Fault
 
 
 @dataclass(frozen=True, slots=True)

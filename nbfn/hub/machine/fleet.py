@@ -118,9 +118,8 @@ def worker_broken(t: Tables, event: WorkerBroken) -> None:
         journal.system(t, pool, text, worker=worker.id)
         departures.stop(t, worker)
         supply.load_failed(t, pool)
-        departures.fail_waiting(
-            t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), event.payload, worker=worker.id)
-        )
+        failed = (0, int(InputStatus.INIT_FAILURE), event.payload, event.fault)
+        departures.fail_waiting(t, pool, Outcome(*failed, worker=worker.id))
 
 
 def worker_lost(t: Tables, event: WorkerLost) -> None:

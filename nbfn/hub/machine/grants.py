@@ -114,8 +114,9 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
         if pool.busy == 1:
             pool.moved = t.now
         worker.state = "busy"
-    batch = 0
+    batch = weight = 0
     for item in items:
+        weight += item.weight
         item.lease = lease = t.new_lease()
         if pool.batches and item.call.method in pool.batches:
             item.batch = batch = batch or lease
@@ -150,7 +151,7 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     if once:
         for call in calls:
             t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
-    t.emit(RunInputs(worker.id, grants, worker.confirmed, after_commit=once))
+    t.emit(RunInputs(worker.id, grants, worker.confirmed, once, weight))
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)

@@ -24,6 +24,7 @@ from nbfn.hub.machine.effects import (
 from nbfn.hub.machine.events import (
     EmissionArrived,
     FeedAsked,
+    InputsNotSent,
     ItemsArrived,
     LeasesReturned,
     ResultsArrived,
@@ -202,6 +203,20 @@ def leases_returned(t: Tables, event: LeasesReturned) -> None:
     if worker is not None:
         give_back(t, worker, event.leases)
         freed(t, worker)
+
+
+def inputs_not_sent(t: Tables, event: InputsNotSent) -> None:
+    """End inputs that no message can carry."""
+    worker = t.workers.get(event.worker)
+    if worker is None:
+        return
+    status = int(InputStatus.INTERNAL_FAILURE)
+    for lease in event.leases:
+        item = worker.leases.get(lease)
+        if item is not None:
+            detach(item)
+            outcomes.finish(t, item.call, [Outcome(item.index, status, fault=event.fault)])
+    freed(t, worker)
 
 
 def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.machine import journal, lending, schedule
+from nbfn.hub.machine.definitions import weight
 from nbfn.hub.machine.effects import (
     Deliver,
     Discard,
@@ -55,14 +56,22 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
             f"FunctionCall.from_id({call.id!r}).get() raises its exception."
         )
         journal.system(t, call.pool, text, call=call.id)
+    size = sum(weight(outcome.payload) for outcome in new)
+    if failed:
+        size += sum(weight_of_fault(outcome) for outcome in new)
     for client in listeners(t, call):
-        t.emit(Deliver(client, call.id, new, after_commit=call.durable))
+        t.emit(Deliver(client, call.id, new, call.durable, size))
     if call.released and not call.durable:
         for outcome in new:
             t.emit(Discard(outcome.payload))
     _widen(t, call)
     tell_progress(t, call)
     end_if_done(t, call)
+
+
+def weight_of_fault(outcome: Outcome) -> int:
+    """Return the bytes, about, of a failure that the hub tells: its sentence, and attributes that are as long."""
+    return 0 if outcome.fault is None else 4 * 2 * len(outcome.fault[1])
 
 
 def _widen(t: Tables, call: Call) -> None:

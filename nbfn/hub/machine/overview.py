@@ -4,6 +4,7 @@ Function's counters.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from nbfn.hub.machine.records import AppRecord
 from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.machine.rows import Call, Pool, at_once, largest_batch
 from nbfn.hub.machine.tables import Tables
+
+#: Running calls that are shown.
+MOST_CALLS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +152,16 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
 
 
 def calls(t: Tables) -> list[dict[str, Any]]:
-    """Return running calls, oldest first, then ended ones, newest first."""
-    running = [
-        _call(call, "running", t.now - call.created, t.now - call.created)
-        for call in t.calls.values()
-    ]
+    """Return running calls, oldest first, then ended ones, newest first.
+
+    Of more than `MOST_CALLS` that run, those that a worker is at come before those that wait.
+    """
+    shown = list(t.calls.values())
+    if len(shown) > MOST_CALLS:
+        begun = [call for call in shown if call.running][:MOST_CALLS]
+        waiting = (call for call in shown if not call.running)
+        shown = begun + list(itertools.islice(waiting, MOST_CALLS - len(begun)))
+    running = [_call(call, "running", t.now - call.created, t.now - call.created) for call in shown]
     ended = [
         _call(call, _ending(call), ended - call.created, t.now - call.created)
         for call, ended in reversed(t.history)

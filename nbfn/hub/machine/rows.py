@@ -10,7 +10,7 @@ import math
 from collections import deque
 
 from nbfn.hub.machine import scale, schedule
-from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike
+from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike, weight
 from nbfn.hub.machine.effects import Outcome
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.types import InputStatus
@@ -37,6 +37,7 @@ class Input:
         "losses",
         "payload",
         "status",
+        "weight",
         "worker",
     )
 
@@ -44,6 +45,7 @@ class Input:
         self.call = call
         self.index = index
         self.payload = payload
+        self.weight = weight(payload)
         self.status = InputStatus.PENDING
         self.lease = 0
         self.worker: Worker | None = None

@@ -76,6 +76,7 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.InputFed: calls.input_fed,
     events.ResultsArrived: leases.results_arrived,
     events.LeasesReturned: leases.leases_returned,
+    events.InputsNotSent: leases.inputs_not_sent,
     events.ItemsArrived: leases.items_arrived,
     events.FeedAsked: leases.feed_asked,
     events.EmissionArrived: leases.emission_arrived,

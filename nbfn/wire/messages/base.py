@@ -8,6 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
+#: Most bytes of a `Segment` in a message.
+SEGMENT_BYTES = 80
+
 
 class Data(Struct, frozen=True, array_like=True, gc=False):
     """Base of the parts of a message: sent as arrays, never tracked by the cycle collector."""
@@ -37,6 +40,17 @@ class Payload(Data):
     data: bytes
     segments: tuple[Segment, ...] = ()
     spilled: bool = False
+
+    @property
+    def weight(self) -> int:
+        """What it counts for in limits, in bytes: at least what it takes up in a message.
+
+        Its segments count for an eighth: they are in no process's own memory.
+        """
+        if not self.segments:
+            return len(self.data)
+        beside = sum(max(SEGMENT_BYTES, segment.size >> 3) for segment in self.segments)
+        return len(self.data) + beside
 
 
 class Fault(Data):

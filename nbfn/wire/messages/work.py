@@ -62,11 +62,12 @@ class BindFailed(Message):
 
 class Run(Message):
     """Run these inputs, in order. ``confirm``: results up to that sequence number are safe and
-    may be forgotten.
+    may be forgotten. ``goes_on``: the rest of the last batch is in the next message.
     """
 
     inputs: tuple[LeasedInput, ...]
     confirm: int = 0
+    goes_on: bool = False
 
 
 class Results(Message):

@@ -102,3 +102,19 @@ def test_what_is_wrong_with_one_callers_arguments_is_told_to_all(hub: FakeHub, w
         error = load_exception(hub.carrier, result.payload)
         assert isinstance(error, InvalidError)
         assert "takes 1 positional arguments; a caller gave 2" in str(error)
+
+
+def test_a_batch_that_comes_in_several_messages_is_run_as_one(hub: FakeHub, worker: str) -> None:
+    bind(hub, worker, "def f(xs): return [(x, len(xs)) for x in xs]")
+    inputs = hub.inputs(*((n,) for n in range(5)))
+    batch = [msgspec.structs.replace(entry, batch=inputs[1].lease) for entry in inputs[1:]]
+    hub.send(worker, Run((inputs[0], batch[0]), goes_on=True))
+    hub.send(worker, Run(tuple(batch[1:3]), goes_on=True))
+    (alone,) = hub.results(1)  # what is no part of it does not wait for the rest
+    assert alone.status == InputStatus.FAILURE, "a batched function got a single value"
+    hub.send(worker, CancelInput(batch[1].lease))
+    (cancelled,) = hub.results(1)
+    assert (cancelled.lease, cancelled.status) == (batch[1].lease, InputStatus.TERMINATED)
+    hub.send(worker, Run(tuple(batch[3:])))
+    values = [hub.carrier.load(r.payload) for r in hub.results(3) if r.payload]
+    assert values == [(1, 3), (3, 3), (4, 3)]

@@ -11,6 +11,7 @@ from nbfn.wire import frames, messages
 from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message, NewInput, Payload, PutCall, Run
 
+MiB = 2**20
 DIRECTIONS = [
     (frames.TO_HUB, messages.FROM_CLIENT + messages.FROM_WORKER),
     (frames.TO_CLIENT, messages.TO_CLIENT),
@@ -111,3 +112,22 @@ def test_input_ids_differ_within_a_call(one: int, other: int) -> None:
     same = messages.input_id(call, one) == messages.input_id(call, other)
     assert same == (one == other)
     assert len(messages.input_id(call, one)) == len(messages.new_id("in")) == 25
+
+
+def test_a_message_over_the_limit_is_not_built() -> None:
+    with pytest.raises(frames.FrameTooLargeError, match=r"17\.0 MiB is over the limit of 16 MiB"):
+        frames.encode(Run((), 0, bytes(17 * MiB)))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(0, 3 * MiB), max_size=40))
+def test_a_list_is_split_by_bytes_and_by_number(sizes: list[int]) -> None:
+    parts = list(frames.split(sizes, lambda size: size, most=7, most_bytes=2 * MiB))
+    assert [size for part in parts for size in part] == sizes
+    assert all(0 < len(part) <= 7 for part in parts)
+    assert all(sum(part) <= 2 * MiB or len(part) == 1 for part in parts)
+
+
+def test_rows_of_an_answer_are_as_many_as_fit() -> None:
+    rows = ["x" * 100_000] * 50
+    assert 5 <= len(frames.fitting(iter(rows), MiB)) <= 10
+    assert frames.fitting(rows, 10 * MiB) == tuple(rows)
