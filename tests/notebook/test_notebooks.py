@@ -134,6 +134,13 @@ def test_all_are_run_and_in_the_index() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_its_shell_lines_quote_paths_which_may_have_spaces(name: str) -> None:
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        assert not re.search(r"^!.*(?<!\"){[^}]+}", cell.source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_is_stored_without_outputs(name: str) -> None:
     stored = json.loads((FOLDER / f"{name}.ipynb").read_text("utf-8"))
     code = [cell for cell in stored["cells"] if cell["cell_type"] == "code"]
