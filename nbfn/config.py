@@ -183,7 +183,7 @@ class Places:
             InvalidError: If one exists and belongs to somebody else, is a link, or is open to
                 others.
         """
-        for path in (self.home, self.runtime, self.shm, self.blobs, self.logs):
+        for path in (self.home, self.runtime, self.shm, self.spill, self.blobs, self.logs):
             _private_directory(path)
         return self
 
@@ -211,6 +211,11 @@ class Places:
     def blobs(self) -> Path:
         """Kept payloads too large for the database."""
         return self.home / "blobs"
+
+    @property
+    def spill(self) -> Path:
+        """Large values on their way for which shared memory has no room."""
+        return self.home / "spill"
 
     @property
     def web_file(self) -> Path:

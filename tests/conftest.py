@@ -119,9 +119,12 @@ def a_home() -> Iterator[Path]:
                 for pid in left:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-                segments = (
-                    [path.name for path in places.shm.iterdir()] if places.shm.is_dir() else []
-                )
+                segments = [
+                    path.name
+                    for folder in (places.shm, places.spill)
+                    if folder.is_dir()
+                    for path in folder.iterdir()
+                ]
                 for path in (base, places.runtime, places.shm):
                     shutil.rmtree(path, ignore_errors=True)
             assert not left, f"processes left behind: {left}, logs: {logs}"

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from nbfn.wire import descriptors
+
 if TYPE_CHECKING:
     from nbfn.config import Places
 
@@ -129,11 +131,14 @@ class Finder:
             self._note_end(self._process.returncode)
             self._process = None
         reap()
-        if is_running(self._places):
-            return True
-        if not self.may_start or self._failures >= MOST_FAILURES:
-            return False
-        self._process = start(self._places)
+        try:
+            if is_running(self._places):
+                return True
+            if not self.may_start or self._failures >= MOST_FAILURES:
+                return False
+            self._process = start(self._places)
+        except OSError as error:  # no descriptors, say; the next look may have some
+            self.reason = descriptors.why(error) or f"Looking for one failed: {error}."
         return True
 
     def _note_end(self, code: int) -> None:

@@ -29,7 +29,7 @@ from nbfn.connection.opencall import OpenCall, guarded
 from nbfn.connection.registrations import Registrations
 from nbfn.connection.whereabouts import own_name, this_environment, this_origin
 from nbfn.sync import wait
-from nbfn.wire import frames, messages
+from nbfn.wire import descriptors, frames, messages
 from nbfn.wire.frames import BadFrame, FrameTooLargeError
 from nbfn.wire.messages import Message, new_id
 from nbfn.wire.payload import Carrier
@@ -78,6 +78,7 @@ class Session:
     def __init__(
         self, hub: str | None = None, *, start: bool = True, registers: bool = True
     ) -> None:
+        descriptors.require(descriptors.CONNECTION)
         self.peer = new_id("cl")
         self.settings = Settings.load()
         self.places = Places.of().create()

@@ -129,7 +129,7 @@ def _assemble(
         store,
         processes,
         carrier,
-        Leftovers(places.shm),
+        Leftovers(places.shm, places.spill),
         web,
         logbook,
         about,

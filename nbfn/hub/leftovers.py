@@ -23,11 +23,11 @@ class Leftovers:
     """The account of one hub.
 
     Args:
-        directory: Where the segments are; their names begin with their maker's id and a dot.
+        *directories: Where the segments are; their names begin with their maker's id and a dot.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, *directories: Path) -> None:
+        self._directories = directories
         self._handed_over: dict[
             str, set[str]
         ] = {}  # by worker; what is freed is forgotten at times
@@ -65,7 +65,7 @@ class Leftovers:
 
     def nobody_left(self, here: Collection[str]) -> None:
         """Free all that belongs to workers and clients that are not here: nobody can come for it."""
-        for path in self._directory.iterdir():
+        for path in self._all():
             owner = path.name.partition(".")[0]
             if owner not in here:
                 with contextlib.suppress(FileNotFoundError):
@@ -73,4 +73,7 @@ class Leftovers:
                         path.unlink()
 
     def _of(self, owner: str) -> list[Path]:
-        return [path for path in self._directory.iterdir() if path.name.startswith(f"{owner}.")]
+        return [path for path in self._all() if path.name.startswith(f"{owner}.")]
+
+    def _all(self) -> list[Path]:
+        return [path for directory in self._directories for path in directory.iterdir()]

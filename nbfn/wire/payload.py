@@ -2,9 +2,10 @@
 
 Large parts travel beside the wire: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes
 and more goes to a file in the 0700 shared-memory directory and is mapped at the other end,
-copy-on-write, so that the receiver may change what it got as it may with any copy. Who makes a
-segment names it after itself, so that it can be swept when its maker is gone, and may fill it again
-(`nbfn.wire.segments`).
+copy-on-write, so that the receiver may change what it got as it may with any copy. Where shared
+memory has no room for it, as in a container with 64 MB of it, the file lies in the hub's home. Who
+makes a segment names it after itself, so that it can be swept when its maker is gone, and may fill
+it again (`nbfn.wire.segments`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import os
 import pickle
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nbfn.code import pickler
-from nbfn.config import Places
-from nbfn.exception import DeserializationError, SerializationError
-from nbfn.wire import segments
+from nbfn.config import Places, Settings
+from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
+from nbfn.wire import descriptors, memory_map, segment_files, segments
 from nbfn.wire.messages import Payload, Segment
 
 #: Bytes from which on a buffer travels as a file instead of inside the message. Below it four
@@ -42,7 +44,7 @@ class Carrier:
     """
 
     def __init__(self, places: Places, owner: str) -> None:
-        self._directories = {"shm": places.shm, "blob": places.blobs}
+        self._directories = {"shm": places.shm, "spill": places.spill, "blob": places.blobs}
         self._segments = segments.Segments(places.shm, owner)
         self._place = "shm"
 
@@ -61,6 +63,7 @@ class Carrier:
 
         Raises:
             SerializationError: If it cannot be pickled; the message names the type that refused.
+            ResourceExhaustedError: If there is no room for its large parts.
         """
         buffers: list[pickle.PickleBuffer] = []
 
@@ -75,13 +78,13 @@ class Carrier:
             data = pickler.dumps(value, in_band)
         except Exception as error:
             raise SerializationError(_why(value, error)) from error
-        return self.wrap(data, tuple(self._write(buffer.raw()) for buffer in buffers))
+        return self.wrap(data, [buffer.raw() for buffer in buffers])
 
-    def wrap(self, data: bytes, segments: tuple[Segment, ...] = ()) -> Payload:
-        """Return the payload of a pickle stream that was made elsewhere."""
+    def wrap(self, data: bytes, buffers: Sequence[memoryview] = ()) -> Payload:
+        """Return the payload of a pickle stream that was made elsewhere, and of its out-of-band buffers."""
         if len(data) < SEGMENT_MIN:
-            return Payload(data, segments)
-        return Payload(b"", (self._write(memoryview(data)), *segments), spilled=True)
+            return Payload(data, self._write_all(buffers))
+        return Payload(b"", self._write_all([memoryview(data), *buffers]), spilled=True)
 
     def dump_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
         """Pickle the arguments of one input; plain small ones take a short way round
@@ -118,7 +121,9 @@ class Carrier:
             if not payload.segments:
                 return pickle.loads(payload.data)
             buffers: list[Any] = [
-                segments.map_private(self._path(segment), segment.size, hold=segment.place == "shm")
+                memory_map.load_private(
+                    self._path(segment), segment.size, shared=segment.place == "shm"
+                )
                 for segment in payload.segments
             ]
             stream = buffers.pop(0) if payload.spilled else payload.data
@@ -127,19 +132,21 @@ class Carrier:
             raise DeserializationError(_why_not_loaded(error)) from error
 
     def discard(self, payload: Payload | None) -> None:
-        """Unlink a payload's shared-memory segments; mapped ones stay readable to who has them."""
+        """Unlink a payload's segments, but those the hub keeps; mapped ones stay readable to who has them."""
         for segment in payload.segments if payload is not None else ():
+            path = self._path(segment)
             if segment.place == "shm":
-                self._segments.discard(self._path(segment).name)
+                self._segments.discard(path.name)
+            elif segment.place == "spill" and self._segments.mine:
+                path.unlink(missing_ok=True)
 
     def reclaim(self, payload: Payload) -> None:
         """Discard what this process made, keeping large segments for a while, to be filled again.
 
         Whoever calls this sees to it that `tidy` is called from then on.
         """
-        for segment in payload.segments:
-            if segment.place == "shm" and not self._segments.keep(self._path(segment).name):
-                self._segments.discard(segment.name)
+        kept = [s for s in payload.segments if s.place == "shm" and self._segments.keep(s.name)]
+        self.discard(Payload(b"", tuple(s for s in payload.segments if s not in kept)))
 
     def tidy(self, now: float) -> float | None:
         """Free what was kept long enough, by `time.monotonic`.
@@ -154,29 +161,60 @@ class Carrier:
         self._segments.clear()
 
     def sweep(self, owner: str) -> None:
-        """Unlink all shared-memory segments that a peer left behind."""
-        for path in self._directories["shm"].glob(f"{owner}.*"):
-            path.unlink(missing_ok=True)
+        """Unlink all segments that a peer left behind, but those the hub keeps."""
+        for place in ("shm", "spill"):
+            for path in self._directories[place].glob(f"{owner}.*"):
+                path.unlink(missing_ok=True)
+
+    def _write_all(self, parts: Sequence[memoryview]) -> tuple[Segment, ...]:
+        written: list[Segment] = []
+        try:
+            written.extend(map(self._write, parts))
+        except BaseException:
+            for segment in written:
+                self._path(segment).unlink(missing_ok=True)
+            raise
+        return tuple(written)
 
     def _write(self, raw: memoryview) -> Segment:
-        place = self._place
-        if place == "shm" and (kept := self._segments.refill(raw)) is not None:
-            return Segment(place, kept, raw.nbytes)
-        directory = self._directories[place]
-        while True:
-            name = self._segments.fresh_name()
+        if self._place == "shm" and (kept := self._segments.refill(raw)) is not None:
+            return Segment("shm", kept, raw.nbytes)
+        name = self._segments.fresh_name()
+        try:
+            return Segment(self._create(name, raw), name, raw.nbytes)
+        except OSError as error:
+            if (sentence := descriptors.why(error)) is not None:
+                raise ResourceExhaustedError(sentence) from error
+            raise SerializationError(
+                f"Cannot write a value of {raw.nbytes} bytes: {error}."
+            ) from error
+
+    def _create(self, name: str, raw: memoryview) -> str:
+        """Write a buffer to a file where there is room for it; return in which place."""
+        if self._place == "blob":
             try:
-                _create(directory / name, raw, sync=place == "blob")
-            except OSError as error:
+                segment_files.create(self._directories["blob"] / name, raw, sync=True)
+            except segment_files.NoRoom:
+                raise segment_files.no_room(raw.nbytes, [self._directories["blob"]], 0) from None
+            _sync_directory(self._directories["blob"])
+            return "blob"
+        while True:
+            try:
+                segment_files.create(self._directories["shm"] / name, raw)
+            except segment_files.NoRoom:
                 if not self._segments.clear():
-                    raise SerializationError(
-                        f"No room for {raw.nbytes} bytes in {directory}: {error}."
-                    ) from error
+                    return self._spill(name, raw)
             else:
-                break
-        if place == "blob":
-            _sync_directory(directory)
-        return Segment(place, name, raw.nbytes)
+                return "shm"
+
+    def _spill(self, name: str, raw: memoryview) -> str:
+        reserve = Settings.load().disk_reserve * 2**20
+        directories = [self._directories["shm"], self._directories["spill"]]
+        try:
+            segment_files.create(directories[1] / name, raw, reserve=reserve)
+        except segment_files.NoRoom:
+            raise segment_files.no_room(raw.nbytes, directories, reserve) from None
+        return "spill"
 
     def _path(self, segment: Segment) -> Path:
         if (
@@ -186,20 +224,6 @@ class Carrier:
         ):
             raise DeserializationError(f"{segment.name!r} is not the name of a segment.")
         return self._directories[segment.place] / segment.name
-
-
-def _create(path: Path, raw: memoryview, *, sync: bool) -> None:
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        segments.write(descriptor, raw)
-        if sync:
-            os.fsync(descriptor)
-    except BaseException:
-        path.unlink()
-        raise
-    finally:
-        os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -270,6 +294,8 @@ def _why_not_loaded(error: Exception) -> str:
         )
     if isinstance(error, FileNotFoundError):
         return "A value's shared memory is gone: its call has ended."
+    if isinstance(error, OSError) and (sentence := descriptors.why(error)):
+        return sentence
     return (
         f"A value could not be rebuilt in {here}, {python} with cloudpickle {pickler.VERSION}: "
         f"{type(error).__name__}: {error}"

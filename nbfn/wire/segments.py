@@ -31,24 +31,6 @@ KEEP = 3.0
 CHUNK = 4 * 2**20
 
 
-def map_private(path: Path, size: int, *, hold: bool) -> mmap.mmap:
-    """Map a segment copy-on-write; ``hold`` it if its maker is to leave it alone while the mapping lives.
-
-    Raises:
-        FileNotFoundError: If its call has ended.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        if hold:
-            # Without locks in that file system, nothing there is filled again.
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            path.stat()  # after the lock: what was given up since it was opened has this name no more
-        return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
-    finally:
-        os.close(descriptor)  # the mapping has its own, of the same lock
-
-
 class _Spare:
     """A segment that was filled once, and its maker's mapping, from the second time on."""
 

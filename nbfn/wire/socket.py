@@ -14,6 +14,7 @@ import enum
 import math
 import os
 import queue
+import select
 import weakref
 from collections.abc import Iterator
 from typing import Protocol
@@ -22,7 +23,8 @@ import msgspec
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from nbfn.wire import frames
+from nbfn.exception import ResourceExhaustedError
+from nbfn.wire import descriptors, frames
 from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message
 
@@ -31,6 +33,8 @@ from nbfn.wire.messages import Message
 HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT = 1000, 3000
 #: Messages taken at once before the owner may do something else.
 DRAIN = 512
+#: Descriptors that a socket needs at least, and seconds until it is tried again where there are none.
+SOCKET_DESCRIPTORS, RETRY_OPEN = 8, 0.1
 
 #: Flags of libzmq as plain numbers: pyzmq's enums cost more to combine than a message costs to send.
 _NOBLOCK, _SNDMORE, _POLLIN = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.POLLIN)
@@ -105,6 +109,11 @@ class Link:
 
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
         """See `Connection.wait`."""
+        if self._socket.closed and not self._open_again():
+            select.select(
+                [self._wake], [], [], RETRY_OPEN if timeout is None else min(timeout, RETRY_OPEN)
+            )
+            return []
         ready = dict(
             self._poller.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
         )
@@ -123,8 +132,17 @@ class Link:
             arrived.append(Change.DOWN)
             self.up = False
             self._close_socket(0)
-            self._open()
+            self._open_again()
         return arrived
+
+    def _open_again(self) -> bool:
+        """Open a fresh socket unless the process has no descriptors left; return whether there is one."""
+        try:
+            descriptors.require(SOCKET_DESCRIPTORS)
+        except ResourceExhaustedError:
+            return False
+        self._open()
+        return True
 
     def _changes(self) -> list[Change]:
         found = []
@@ -154,6 +172,8 @@ class Link:
         self._context.term()
 
     def _close_socket(self, linger: float) -> None:
+        if self._socket.closed:
+            return
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(int(linger * 1000))

@@ -21,8 +21,8 @@ class Message(Struct, frozen=True, array_like=True, gc=False, tag=True):
 
 
 class Segment(Data):
-    """A file of bytes beside the wire: ``place`` is "shm" (gone with its call) or "blob" (kept
-    by the store).
+    """A file of bytes beside the wire: ``place`` is "shm" or "spill" (gone with its call) or "blob"
+    (kept by the store).
     """
 
     place: str

@@ -56,3 +56,21 @@ def test_the_account_does_not_grow_with_what_is_freed(tmp_path: Path) -> None:
     for n in range(5 * leftovers.MOST_KNOWN):
         account.handed_over("wk-1", [Payload(b"", (Segment("shm", f"wk-1.{n}", 1),))])
     assert len(account._handed_over["wk-1"]) <= leftovers.MOST_KNOWN
+
+
+def test_what_was_spilled_to_the_disk_is_freed_as_well(tmp_path: Path) -> None:
+    memory, disk = tmp_path / "shm", tmp_path / "spill"
+    for directory in (memory, disk):
+        directory.mkdir()
+    account = Leftovers(memory, disk)
+    account.met("wk-1")
+    account.handed_over("wk-1", [made(disk, "wk-1.0")])
+    made(memory, "wk-1.1")
+    made(disk, "wk-1.2")
+    account.worker_ended("wk-1")
+    assert (left(memory), left(disk)) == (set(), {"wk-1.0"})
+    made(disk, "cl-1.0")
+    account.client_gone("cl-1")
+    assert left(disk) == {"wk-1.0"}
+    account.nobody_left(set())
+    assert left(disk) == set()

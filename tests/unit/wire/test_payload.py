@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from nbfn.config import Places
-from nbfn.exception import DeserializationError, SerializationError
+from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
+from nbfn.wire import segments
 from nbfn.wire.messages import Payload, Segment
 from nbfn.wire.payload import SEGMENT_MIN, Carrier
 
@@ -120,3 +122,51 @@ def test_a_value_whose_call_has_ended_says_so(carrier: Carrier) -> None:
     carrier.discard(payload)
     with pytest.raises(DeserializationError, match="its call has ended"):
         carrier.load(payload)
+
+
+def test_without_shared_memory_a_value_travels_by_the_disk_and_leaves_nothing(
+    carrier: Carrier, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_from(monkeypatch, places.shm, 0)
+    array = np.arange(SEGMENT_MIN, dtype=np.int64)
+    payload = carrier.dump(array)
+    assert files(places.spill) == [payload.segments[0].name]
+    assert (places.spill / payload.segments[0].name).stat().st_mode & 0o777 == 0o600
+    back = carrier.load(payload)
+    assert np.array_equal(back, array)
+    assert not files(places.shm)
+    for end in (carrier.discard, carrier.reclaim, carrier.discard):
+        end(payload)
+        assert not files(places.spill)
+    assert back[-1] == array[-1], "what is mapped stays readable"
+    carrier.dump(array)
+    Carrier(places, "hub").sweep("cl-test")
+    assert not files(places.spill)
+
+
+@pytest.mark.parametrize("place", ["shm", "blob"])
+def test_a_value_for_which_there_is_no_room_leaves_none_of_its_parts(
+    carrier: Carrier, places: Places, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    for folder in (places.shm, places.spill, places.blobs):
+        full_from(monkeypatch, folder, 2)
+    parts = [np.full(SEGMENT_MIN, n) for n in range(6)]
+    dump = carrier.dump if place == "shm" else carrier.durable.dump
+    with pytest.raises(
+        ResourceExhaustedError, match=r"^No room for a value of 2\.0 MiB: free are "
+    ):
+        dump(parts)
+    assert not files(places.shm) + files(places.spill) + files(places.blobs)
+
+
+def full_from(monkeypatch: pytest.MonkeyPatch, folder: Path, count: int) -> None:
+    """Let a folder take only so many files."""
+    write = segments.write
+
+    def refuse(descriptor: int, raw: memoryview) -> None:
+        file = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if file.parent == folder and len(files(folder)) > count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(descriptor, raw)
+
+    monkeypatch.setattr(segments, "write", refuse)
