@@ -110,9 +110,10 @@ class Link:
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
         """See `Connection.wait`."""
         if self._socket.closed and not self._open_again():
-            select.select(
-                [self._wake], [], [], RETRY_OPEN if timeout is None else min(timeout, RETRY_OPEN)
-            )
+            poller = select.poll()  # select() refuses descriptors from 1024 on
+            poller.register(self._wake, select.POLLIN)
+            limit = RETRY_OPEN if timeout is None else min(timeout, RETRY_OPEN)
+            poller.poll(math.ceil(limit * 1000))
             return []
         ready = dict(
             self._poller.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
