@@ -1,30 +1,21 @@
-"""A function's parameters as options of a command: ``--kebab-case``, typed by their annotations."""
+"""A function's parameters as options of a command: ``--kebab-case``, typed by annotation or default."""
 
 from __future__ import annotations
 
-import datetime
 import inspect
-import types
 import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Union
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
+from nbfn.cli.value_types import READABLE, ValueType, value_type
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.parameters import shape_of
 
-_DATES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
-_PLAIN: dict[Any, Any] = {
-    str: str,
-    int: int,
-    float: float,
-    Any: str,
-    inspect.Parameter.empty: str,
-    datetime.datetime: click.DateTime(_DATES),
-}
 #: What a command line has given: positional and keyword arguments.
 Given = tuple[list[Any], dict[str, Any]]
 
@@ -36,19 +27,56 @@ class Parameters:
     Attributes:
         options: One for each, unless the function takes the words as they are.
         raw: Whether it does: its only parameter is ``*args``.
-        positional: Names of those that cannot be given by name.
+        positional: Those that cannot be given by name, with their defaults.
     """
 
-    options: Sequence[click.Option]
-    raw: bool
-    positional: Sequence[str]
+    options: Sequence[Option] = ()
+    raw: bool = False
+    positional: Mapping[str, Any] = field(default_factory=dict)
 
     def given(self, values: dict[str, Any]) -> Given:
-        """Return the arguments that the options' values are."""
+        """Return the arguments that the values are; what was not given is left to the default.
+
+        Args:
+            values: Of the options that the command line has, by parameter.
+        """
         if self.raw:
             return list(values["words"]), {}
-        named = {str(option.name): values[str(option.name)] for option in self.options}
-        return [named.pop(name) for name in self.positional], named
+        named = {
+            str(option.name): option.collect(values[str(option.name)])
+            for option in self.options
+            if option.name in values
+        }
+        by_position = [named.pop(name, default) for name, default in self.positional.items()]
+        return by_position, named
+
+
+class Option(click.Option):
+    """The option of one parameter.
+
+    It has no default for click, which would convert it: what is not given is left to the function.
+
+    Args:
+        name: The parameter's name.
+        kind: How its values are read.
+        default: Its default, `inspect.Parameter.empty` for none.
+    """
+
+    def __init__(self, name: str, kind: ValueType, default: Any) -> None:
+        word = (name.strip("_") or name).replace("_", "-")
+        flag = kind.type is bool and not kind.multiple
+        required = default is inspect.Parameter.empty
+        shown = "" if required or default is None else f"[default: {default}]"
+        self.collect = kind.collect
+        if flag:
+            super().__init__(
+                [f"--{word}/--no-{word}", name], is_flag=True, required=required, help=shown
+            )
+        else:
+            super().__init__(
+                [f"--{word}", name], type=kind.type, required=required, help=shown,
+                multiple=kind.multiple, nargs=kind.nargs,
+            )  # fmt: skip
 
 
 def parameters_of(
@@ -71,11 +99,11 @@ def parameters_of(
             raise InvalidError(
                 f"{name!r} has *args beside other parameters; a command line cannot tell which is which."
             )
-        return Parameters([], True, [])
+        return Parameters(raw=True)
     hints = _hints(function, name)
     options = [_option(p, hints.get(p.name, p.empty), name) for p in found]
-    only = [p.name for p in found if p.kind is p.POSITIONAL_ONLY]
-    return Parameters(options, False, only)
+    only = {p.name: p.default for p in found if p.kind is p.POSITIONAL_ONLY}
+    return Parameters(options, positional=only)
 
 
 def class_parameters(cls: type, name: str) -> Parameters:
@@ -87,20 +115,16 @@ def class_parameters(cls: type, name: str) -> Parameters:
     shape = shape_of(cls)
     if not shape.parameters:
         if not shape.takes_arguments:
-            return Parameters([], False, [])
+            return Parameters()
         return parameters_of(cls.__init__, name, skip=["self"])  # type: ignore[misc]
-    kinds = {"str": str, "int": int, "bool": bool}
+    kinds = {"str": str, "int": int, "bool": bool, "bytes": bytes}
     options = []
     for one in shape.parameters:
-        if one.type not in kinds:
-            raise InvalidError(
-                f"Parameter {one.name!r} of {name!r} is {one.type}, which cannot be read from a command line."
-            )
         default = inspect.Parameter.empty
         if one.default is not None:
             default = msgspec.msgpack.decode(one.default)
         options.append(option_of(one.name, kinds[one.type], default, name))
-    return Parameters(options, False, [])
+    return Parameters(options)
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
@@ -112,7 +136,7 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         ) from error
 
 
-def _option(parameter: inspect.Parameter, hint: Any, function: str) -> click.Option:
+def _option(parameter: inspect.Parameter, hint: Any, function: str) -> Option:
     if parameter.kind is parameter.VAR_KEYWORD:
         raise InvalidError(
             f"{function!r} has **{parameter.name}, which a command line cannot give."
@@ -120,62 +144,48 @@ def _option(parameter: inspect.Parameter, hint: Any, function: str) -> click.Opt
     return option_of(parameter.name, hint, parameter.default, function)
 
 
-def option_of(name: str, hint: Any, default: Any, function: str) -> click.Option:
+def option_of(name: str, hint: Any, default: Any, function: str) -> Option:
     """Return the option of one parameter.
 
     Args:
         name: The parameter's name.
-        hint: Its annotation, resolved.
-        default: Its default, `inspect.Parameter.empty` for none.
+        hint: Its annotation, resolved; `inspect.Parameter.empty` for none.
+        default: Its default, likewise.
         function: Whose it is, for messages.
 
     Raises:
-        InvalidError: If its type cannot be read from a command line.
+        InvalidError: If its type cannot be read from a command line, and it has no default.
     """
-    required = default is inspect.Parameter.empty
-    flag = "--" + name.replace("_", "-")
-    settings: dict[str, Any] = {"required": required}
-    if not required:
-        settings |= {"default": default, "show_default": default is not None}
-    hint = _without_none(hint)
-    if hint is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}", name], is_flag=True, **settings)
-    if typing.get_origin(hint) is Literal:
-        kind: Any = _Literal(name, typing.get_args(hint), function)
-    elif hint in _PLAIN:
-        kind = _PLAIN[hint]
-    else:
-        shown = getattr(hint, "__name__", None) or repr(hint)
-        raise InvalidError(
-            f"Parameter {name!r} of {function!r} is a {shown}, which cannot be read from a command line. "
-            "Use str, int, float, bool, datetime, Literal, or one of them or None."
+    kind = value_type(hint, default)
+    if kind is None:
+        refusal = _refusal(
+            name, type(default) if hint is inspect.Parameter.empty else hint, function
         )
-    return click.Option([flag, name], type=kind, **settings)
+        if default is inspect.Parameter.empty:
+            raise InvalidError(refusal)
+        kind = ValueType(_Unreadable(refusal))
+    return Option(name, kind, default)
 
 
-def _without_none(hint: Any) -> Any:
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        others = [part for part in typing.get_args(hint) if part is not type(None)]
-        if len(others) == 1:
-            return others[0]
-    return hint
+def _refusal(name: str, hint: Any, function: str) -> str:
+    shown = hint.__name__ if type(hint) is type else str(hint).replace("typing.", "")
+    return (
+        f"Parameter {name!r} of {function!r} is a {shown}, which cannot be read from a command line. "
+        f"Use {READABLE}."
+    )
 
 
-class _Literal(click.Choice[Any]):
-    """One of a few words, or of a few whole numbers."""
+class _Unreadable(click.ParamType[Any]):
+    """Refuses every word: the parameter has a default, and can have nothing else from here."""
 
-    def __init__(self, name: str, values: Sequence[Any], function: str) -> None:
-        kinds = {type(value) for value in values}
-        if kinds not in ({str}, {int}):
-            raise InvalidError(
-                f"Parameter {name!r} of {function!r} is a Literal of mixed kinds; use all str or all int."
-            )
-        self._values = {str(value): value for value in values}
-        super().__init__(list(self._values))
+    name = "unreadable"
+
+    def __init__(self, refusal: str) -> None:
+        self._refusal = refusal
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.ParamType`."""
-        return self._values[super().convert(str(value), param, ctx)]
+        raise click.UsageError(self._refusal, ctx)
 
 
 def parsed(
@@ -201,10 +211,19 @@ def parsed(
         options.append(click.Argument(["words"], nargs=-1, type=click.UNPROCESSED))
     found: list[Given] = []
 
-    def take(**values: Any) -> None:
-        found.extend(p.given(values) for p in levels)
+    @click.pass_context
+    def take(ctx: click.Context, /, **values: Any) -> None:
+        given = {
+            key: value
+            for key, value in values.items()
+            if key == "words" or ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE
+        }
+        found.extend(p.given(given) for p in levels)
 
-    settings: dict[str, Any] = {"help_option_names": [] if raw else ["--help"]}
+    settings: dict[str, Any] = {
+        "help_option_names": [] if raw else ["--help"],
+        "token_normalize_func": lambda word: word.replace("_", "-"),
+    }
     if raw:
         settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
     command = click.Command(

@@ -110,6 +110,120 @@ def test_run_parses_arguments_by_the_signature(run: Run, program: Path) -> None:
     assert rest == ["square is 16", "remote says square is 16"]
 
 
+TYPED = """
+import datetime, enum
+from pathlib import Path
+from typing import Literal
+import nbfn
+
+app = nbfn.App("typed")
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = 2
+
+@app.local_entrypoint()
+def plain(n=10, ratio=0.5, flag=False, name="x", none=None):
+    print(repr((n, ratio, flag, name, none)))
+
+@app.local_entrypoint()
+def rich(color=Color.RED, other: Color | None = None, path=Path("in"), on: datetime.date = None,
+         xs=[1, 2], names=("a",), pair: tuple[int, str] = (1, "a"), either: int | str = 0, level: Literal[0, 1] = 0):
+    print(repr((color, other, path, on, xs, names, pair, either, level)))
+
+@app.local_entrypoint()
+async def names(n_items=3, _hidden=True, /, *, dry_run=True):
+    print(repr((n_items, _hidden, dry_run)))
+
+@app.local_entrypoint()
+def unreadable(settings={"a": 1}, n=1):
+    print(repr((settings, n)))
+
+@app.function()
+def direct(x=1, scale=0.5):
+    print(repr((x, scale)))
+
+@app.cls()
+class Model:
+    size: int = nbfn.parameter(default=2)
+    @nbfn.method()
+    def predict(self, x=1.5, n_best=3, verbose=False):
+        print(repr((self.size, x, n_best, verbose)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("ref", "words", "printed"),
+    [
+        ("plain", "", "(10, 0.5, False, 'x', None)"),
+        ("plain", "--n 5 --ratio 1 --flag --name 7 --none 8", "(5, 1.0, True, '7', '8')"),
+        (
+            "rich",
+            "",
+            "(<Color.RED: 'red'>, None, PosixPath('in'), None, [1, 2], ('a',), (1, 'a'), 0, 0)",
+        ),
+        (
+            "rich",
+            (
+                "--color blue --other red --path out --on 2026-01-02 --xs 3 --xs 4 --names b --pair 5 c "
+                "--either seven --level 1"
+            ),
+            (
+                "(<Color.BLUE: 2>, <Color.RED: 'red'>, PosixPath('out'), datetime.date(2026, 1, 2), [3, 4], "
+                "('b',), (5, 'c'), 'seven', 1)"
+            ),
+        ),
+        ("names", "", "(3, True, True)"),
+        ("names", "--n-items 4 --no-dry-run", "(4, True, False)"),
+        ("names", "--n_items 4 --no-hidden --no_dry_run", "(4, False, False)"),
+        ("unreadable", "--n 2", "({'a': 1}, 2)"),
+        ("direct", "", "(1, 0.5)"),
+        ("direct", "--x 2 --scale 3", "(2, 3.0)"),
+        ("Model.predict", "", "(2, 1.5, 3, False)"),
+        ("Model.predict", "--size 4 --x 2 --n_best 5 --verbose", "(4, 2.0, 5, True)"),
+    ],
+)
+def test_run_takes_types_from_defaults_where_there_is_no_annotation(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ref: str, words: str, printed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path / "typed.py", TYPED)
+    ran = run("run", "-q", f"{file}::{ref}", *words.split())
+    assert (ran.code, ran.out) == (0, f"{printed}\n"), ran.err
+
+
+@pytest.mark.parametrize(
+    ("ref", "words", "said"),
+    [
+        ("plain", "--n 5.5", "Invalid value for '--n': '5.5' is not a valid integer."),
+        ("plain", "--ratio much", "Invalid value for '--ratio': 'much' is not a valid float."),
+        (
+            "rich",
+            "--color green",
+            "Invalid value for '--color': 'green' is not one of RED, BLUE.",
+        ),
+        (
+            "rich",
+            "--on monday",
+            "Invalid value for '--on': 'monday' is not a date, such as 2026-01-31.",
+        ),
+        (
+            "unreadable",
+            "--settings {}",
+            "Parameter 'settings' of 'unreadable' is a dict, which cannot be read from a command line.",
+        ),
+    ],
+)
+def test_run_refuses_a_wrong_value_in_one_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ref: str, words: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path / "typed.py", TYPED)
+    ran = run("run", f"{file}::{ref}", *words.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert f"Error: {said}" in ran.err
+
+
 def test_run_uses_the_defaults_and_needs_what_has_none(run: Run, program: Path) -> None:
     assert (
         "(3, 0.5, False, None, None, 3, 'small', 1, 'plain')"
@@ -186,14 +300,14 @@ def test_run_refuses_generators_and_what_it_cannot_parse(
         import nbfn
         app = nbfn.App("odd")
         @app.local_entrypoint()
-        def listed(xs: list[int]): ...
+        def mapped(xs: dict[str, int]): ...
         @app.local_entrypoint()
         def mixed(x: int, *rest): ...
         @app.local_entrypoint()
         def unknown(x: "Nowhere"): ...
     """
     file = write(tmp_path / "odd.py", odd)
-    for name, said in (("listed", "'xs'"), ("mixed", "*args"), ("unknown", "cannot be resolved")):
+    for name, said in (("mapped", "'xs'"), ("mixed", "*args"), ("unknown", "cannot be resolved")):
         ran = run("run", f"{file}::{name}")
         assert ran.code == 1
         assert said in ran.err
