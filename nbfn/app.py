@@ -10,6 +10,7 @@ from nbfn.apps.decorators import Decorators
 from nbfn.apps.deployment import Member
 from nbfn.apps.entrypoint import LocalEntrypoint
 from nbfn.apps.running import Run
+from nbfn.backtrace import trimmed
 from nbfn.client import Client, attached
 from nbfn.cls import Cls
 from nbfn.config import default_environment
@@ -17,7 +18,7 @@ from nbfn.exception import ExecutionError, InvalidError
 from nbfn.function import Function
 from nbfn.lifecycle import methods
 from nbfn.logs import LogsManager
-from nbfn.options import Options, check_name
+from nbfn.options import Options, check_flag, check_name
 from nbfn.registration.home import Home
 from nbfn.stream import streaming
 from nbfn.sync import Blocking, blocking
@@ -79,6 +80,7 @@ class App(Decorators):
 
     __module__ = "nbfn"
 
+    @trimmed
     def __init__(
         self,
         name: str | None = None,
@@ -91,10 +93,14 @@ class App(Decorators):
     ) -> None:
         if name is not None:
             check_name("The app's name", name)
-        options = Options.read({"image": image, "secrets": secrets or None, "volumes": volumes})
+        options = Options.read(
+            {"image": image, "secrets": None if secrets == () else secrets, "volumes": volumes}
+        )
         self._secrets = options.secrets
         self._name = name
-        self._tags = dict(tags or {})
+        if include_source is not None:
+            check_flag("include_source", include_source)
+        self._tags = checked_tags(tags or {})
         self._home = Home(name or "", app=self)
         self._parts: dict[str, Function[..., Any, Any] | Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
@@ -175,6 +181,7 @@ class App(Decorators):
         """Return all that is registered with the App, in the order of the source."""
         return list(self._parts.values())
 
+    @trimmed
     def include(self, other_app: App, /, inherit_tags: bool = True) -> Self:
         """Take over all Functions and classes of another App: from now on they are this App's.
 
@@ -183,8 +190,10 @@ class App(Decorators):
             inherit_tags: Whether its tags come along, where this one has none of that name.
 
         Raises:
-            InvalidError: If one of the two is running.
+            InvalidError: If it is no App, or one of the two is running.
         """
+        if not isinstance(other_app, App):
+            raise InvalidError(f"{other_app!r} is not an nbfn.App.")
         if self._home.running_id or other_app._home.running_id:
             raise InvalidError(
                 "An App cannot include another, or be included, while it is running."
@@ -297,9 +306,7 @@ class App(Decorators):
             InvalidError: If they are not strings.
         """
         __tracebackhide__ = True
-        if not all(isinstance(part, str) for pair in tags.items() for part in pair):
-            raise InvalidError(f"tags is {tags!r}; it must be a dict from strings to strings.")
-        self._tags = dict(tags)
+        self._tags = checked_tags(tags)
         if (app_id := self._home.app_id) is not None:
             session = await attached(client)
             await session.request(lambda number: messages.SetTags(number, app_id, self._tags))
@@ -327,3 +334,16 @@ class App(Decorators):
         """In code that refers to it, an App has the Functions that the hub knows by then."""
         known = {n: p for n, p in self._parts.items() if p._origin.id or p._origin.registering}
         return {**self.__dict__, "_parts": known, "_entrypoints": {}}
+
+
+def checked_tags(tags: Any) -> dict[str, str]:
+    """Return the tags of an App.
+
+    Raises:
+        InvalidError: If they are no dict of strings.
+    """
+    if not isinstance(tags, Mapping) or not all(
+        isinstance(part, str) for pair in tags.items() for part in pair
+    ):
+        raise InvalidError(f"tags is {tags!r}; it must be a dict from strings to strings.")
+    return dict(tags)

@@ -5,33 +5,73 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any, TypeVar, cast
 
 from nbfn.exception import Error
 
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
 #: Packages whose code is never the user's.
 OURS = frozenset({"nbfn", "nbfn_kernel"})
-#: Modules in which nbfn waits: an interrupt comes there.
-_WAITS = frozenset({"threading", "concurrent.futures._base", "asyncio.tasks", "asyncio.futures"})
+#: Modules in which nbfn waits, where an interrupt comes, or which do its pickling.
+_WITHIN = frozenset({
+    "threading", "concurrent.futures._base", "asyncio.tasks", "asyncio.futures", "cloudpickle.cloudpickle",
+})  # fmt: skip
 #: What is said of an error that came out of nbfn itself and is none of those it raises on purpose.
 HIDDEN = "nbfn's own frames are hidden; NBFN_TRACEBACK=1 shows them."
 
 
-def hide(error: BaseException) -> None:
-    """Take nbfn's own frames from the beginning of an error's traceback.
+def hide(error: BaseException, *, on_purpose: tuple[type[Exception], ...] = ()) -> None:
+    """Take nbfn's own frames from the beginning of an error's traceback, and of those that led to it.
 
     For the outermost function of nbfn, in ``except BaseException as error: hide(error); raise``: the
     frames above it, which are the user's, are added as the error goes on its way.
+
+    Args:
+        error: The error.
+        on_purpose: Kinds of errors that nbfn raises there, besides its own: they are no defects.
     """
     if shown():
         return
-    trace = error.__traceback__
-    rest = after(trace)
-    if rest is None and _is_unexpected(error) and HIDDEN not in getattr(error, "__notes__", ()):
+    rest = after(error.__traceback__)
+    defect = _is_unexpected(error) and not isinstance(error, on_purpose)
+    if rest is None and defect and HIDDEN not in getattr(error, "__notes__", ()):
         error.add_note(HIDDEN)
     error.__traceback__ = rest
+    seen, pending = {id(error)}, [error.__cause__, error.__context__]
+    while pending:
+        before = pending.pop()
+        if before is not None and id(before) not in seen:
+            seen.add(id(before))
+            before.__traceback__ = after(before.__traceback__)
+            pending += [before.__cause__, before.__context__]
+
+
+def trimmed(function: F) -> F:
+    """Make a public function one whose errors show none of nbfn's own frames, as `hide` does."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            hide(error, on_purpose=(TypeError,))  # of arguments
+            raise
+
+    return cast("F", call)
+
+
+def trimmed_init(cls: type[T]) -> type[T]:
+    """Do for the constructor of a class what `trimmed` does for a function."""
+    setattr(cls, "__init__", trimmed(cls.__init__))  # noqa: B010 - mypy refuses the assignment
+    return cls
 
 
 def shown() -> bool:
@@ -45,7 +85,7 @@ def after(trace: TracebackType | None) -> TracebackType | None:
     """Return a traceback from its first frame on that is not nbfn's own."""
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in OURS and module not in _WAITS:
+        if module.partition(".")[0] not in OURS and module not in _WITHIN:
             break
         trace = trace.tb_next
     return trace

@@ -10,12 +10,14 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
+from nbfn.backtrace import trimmed
 from nbfn.client import Client, attached, current
 from nbfn.connection.session import settle
 from nbfn.invocation.expected import Expected, all_or_first_failure
 from nbfn.invocation.interrupt import goes_on
 from nbfn.invocation.outcome import result_of
 from nbfn.logs import LogsManager
+from nbfn.retries import is_int, is_number
 from nbfn.stream import Stream, streaming
 from nbfn.sync import Blocking, blocking
 from nbfn.types import InputInfo, InputStatus
@@ -108,6 +110,7 @@ class FunctionCall(Generic[R]):
         return self
 
     @classmethod
+    @trimmed
     def from_id(cls, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
         """Return the handle of a call made anywhere by you; nothing is asked before its first use.
 
@@ -177,6 +180,10 @@ class FunctionCall(Generic[R]):
             Exception: What the function raised.
         """
         __tracebackhide__ = True
+        if timeout is not None and not is_number(timeout):
+            raise exception.InvalidError(f"timeout is {timeout!r}; it must be a number of seconds.")
+        if not is_int(index):
+            raise exception.InvalidError(f"index is {index!r}; it must be a whole number.")
         client = await attached(self._client)
         output = self._kept
         if output is None or output.index != index:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.declaration import check_arguments
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
@@ -114,6 +115,7 @@ class Cls(Handle, Varying):
         return cls._make(name, origin, raw, options)
 
     @classmethod
+    @trimmed
     def from_name(
         cls,
         app_name: str,
@@ -143,7 +145,7 @@ class Cls(Handle, Varying):
             >>> Cls.from_name("demo", "Model")
             Cls.from_name('demo', 'Model')
         """
-        name = check_lookup("Cls", app_name, name, tag, version)
+        name = check_lookup("Cls", app_name, name, tag, version, environment_name)
         origin = by_name(app_name, name, environment_name or "", version or 0, "Cls")
         origin.client = client
         return cls._make(name, origin)
@@ -220,6 +222,7 @@ class Cls(Handle, Varying):
             )
         return found  # type: ignore[no-any-return]
 
+    @trimmed
     def __call__(self, /, *args: Any, **kwargs: Any) -> Instance:
         """Return a handle of one object; nothing is run, here or remotely.
 

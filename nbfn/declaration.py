@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
+from nbfn.backtrace import users_level
 from nbfn.exception import DeprecationError, InvalidError
 from nbfn.lifecycle import marked
 from nbfn.parameters import Shape, check_names, only_keywords, shape_of
@@ -34,6 +36,7 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
             raise InvalidError(
                 f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
             )
+        check_method(name, method, part.raw)
     shape = shape_of(raw)
     if shape.has_parameters and raw.__init__ is not object.__init__:  # type: ignore[misc]
         raise InvalidError(
@@ -45,8 +48,21 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
             f"Class {name!r} has an __init__ with arguments; Modal has deprecated that in favour of "
             f"parameters, such as x: str = nbfn.parameter().",
             DeprecationError,
-            stacklevel=4,
+            stacklevel=users_level(),
         )
+
+
+def check_method(name: str, method: str, raw: Any) -> None:
+    """Refuse a marked method that cannot take its object.
+
+    Raises:
+        InvalidError: If it has no parameter for it.
+    """
+    if not any(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)
+        for p in inspect.signature(raw).parameters.values()
+    ):
+        raise InvalidError(f"Method {method!r} of class {name!r} takes no self: add the parameter.")
 
 
 def check_arguments(shape: Shape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -14,9 +14,10 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from nbfn.backtrace import trimmed, users_level
 from nbfn.exception import InvalidError
 from nbfn.marks import Partial, mark, unwrapped
-from nbfn.options import Endpoint, Options
+from nbfn.options import LONGEST_TIMEOUT, Endpoint, Options, check_flag
 from nbfn.retries import is_int, is_number
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
@@ -34,6 +35,7 @@ class EndpointDecorator(Protocol):
         """Mark it."""
 
 
+@trimmed
 def fastapi_endpoint(
     *given: Any,
     method: str = "GET",
@@ -71,11 +73,12 @@ def fastapi_endpoint(
     if method not in METHODS:
         raise InvalidError(f"method is {method!r}; it must be one of {', '.join(METHODS)}.")
     made = Endpoint(
-        "fastapi", method, _label(label), docs=_flag("docs", docs),
-        requires_proxy_auth=_flag("requires_proxy_auth", requires_proxy_auth),
+        "fastapi", method, _label(label), docs=check_flag("docs", docs),
+        requires_proxy_auth=check_flag("requires_proxy_auth", requires_proxy_auth),
     )  # fmt: skip
     _say_domains(custom_domains)
 
+    @trimmed
     def decorate(raw: Callable[..., Any]) -> Any:
         function = _function(what, raw)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -89,6 +92,7 @@ def fastapi_endpoint(
     return decorate
 
 
+@trimmed
 def web_endpoint(
     *given: Any,
     method: str = "GET",
@@ -108,6 +112,7 @@ def web_endpoint(
     )
 
 
+@trimmed
 def asgi_app(
     *given: Any,
     label: str | None = None,
@@ -130,6 +135,7 @@ def asgi_app(
     return _factory("asgi", "@nbfn.asgi_app", given, label, custom_domains, requires_proxy_auth)
 
 
+@trimmed
 def wsgi_app(
     *given: Any,
     label: str | None = None,
@@ -140,6 +146,7 @@ def wsgi_app(
     return _factory("wsgi", "@nbfn.wsgi_app", given, label, custom_domains, requires_proxy_auth)
 
 
+@trimmed
 def web_server(
     port: int,
     *given: Any,
@@ -170,8 +177,10 @@ def web_server(
     _no_positional(what, given)
     if not is_int(port) or not 0 < port < 65536:
         raise InvalidError(f"port is {port!r}; it must be a whole number from 1 to 65535.")
-    if not is_number(startup_timeout) or startup_timeout <= 0:
-        raise InvalidError(f"startup_timeout is {startup_timeout!r}; it must be > 0 seconds.")
+    if not is_number(startup_timeout) or not 0 < startup_timeout <= LONGEST_TIMEOUT:
+        raise InvalidError(
+            f"startup_timeout is {startup_timeout!r}; it must be > 0 and at most {LONGEST_TIMEOUT:.0f} seconds."
+        )
     extra = {"port": int(port), "startup_timeout": float(startup_timeout)}
     return _factory("server", what, given, label, custom_domains, requires_proxy_auth, **extra)
 
@@ -205,7 +214,7 @@ def _with_room(name: str, options: Options, endpoints: Sequence[Endpoint]) -> Op
         warnings.warn(
             f"{name!r} listens on port {port}, which this machine has once: it keeps to one worker.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=users_level(),
         )
     least = options.min_containers and 1
     return dataclasses.replace(
@@ -241,10 +250,11 @@ def _factory(
 ) -> EndpointDecorator:
     """Make the decorator of a function that is called once, without arguments."""
     _no_positional(what, given)
-    auth = _flag("requires_proxy_auth", requires_proxy_auth)
+    auth = check_flag("requires_proxy_auth", requires_proxy_auth)
     made = Endpoint(kind, label=_label(label), requires_proxy_auth=auth, **extra)
     _say_domains(custom_domains)
 
+    @trimmed
     def decorate(raw: Callable[..., Any]) -> Any:
         function = _function(what, raw)
         name = getattr(function, "__name__", "it")
@@ -319,16 +329,16 @@ def _label(label: Any) -> str:
     return label
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidError(f"{name} is {value!r}; it must be True or False.")
-    return value
-
-
-def _say_domains(custom_domains: Sequence[str] | None) -> None:
+def _say_domains(custom_domains: Any) -> None:
+    if custom_domains is not None and (
+        isinstance(custom_domains, str)
+        or not isinstance(custom_domains, Sequence)
+        or not all(isinstance(domain, str) for domain in custom_domains)
+    ):
+        raise InvalidError(f"custom_domains is {custom_domains!r}; it must be a list of strings.")
     if custom_domains:
         warnings.warn(
             "Option 'custom_domains' has no effect in nbfn: web endpoints answer on this machine.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=users_level(),
         )

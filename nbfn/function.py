@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 from nbfn import endpoint, marks
+from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.handles.autoscaled import Autoscaled
@@ -159,6 +160,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         return self
 
     @classmethod
+    @trimmed
     def from_name(
         cls,
         app_name: str,
@@ -188,7 +190,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
             >>> Function.from_name("demo", "square")
             Function.from_name('demo', 'square')
         """
-        name = check_lookup("Function", app_name, name, tag, version)
+        name = check_lookup("Function", app_name, name, tag, version, environment_name)
         if "." in name:
             cls_name, _, method = name.partition(".")
             raise InvalidError(
@@ -201,6 +203,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
 
     if not TYPE_CHECKING:  # a checker says that it cannot be called
 
+        @trimmed
         def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
             """Refuse: say where it should run."""
             __tracebackhide__ = True
@@ -348,6 +351,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
 
     # --- in this process ---------------------------------------------------------------------------
 
+    @trimmed
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Original:
         """Run it here, in this thread, as if it had never been decorated.
 
@@ -357,6 +361,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         __tracebackhide__ = True
         return (self._here or self.get_raw_f())(*args, **kwargs)  # type: ignore[no-any-return]
 
+    @trimmed
     def get_raw_f(self) -> Callable[..., Any]:
         """Return the very object that was decorated.
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
+from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
 from nbfn.variables import check_variables
 
@@ -81,6 +82,7 @@ class Image:
         """The steps that have no effect here."""
         return self._steps
 
+    @trimmed
     def env(self, vars: Mapping[str, str]) -> Image:  # noqa: A002 - Modal's name
         """Set environment variables of the workers.
 

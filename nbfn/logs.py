@@ -10,6 +10,7 @@ from typing import Any
 
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
+from nbfn.retries import is_int
 from nbfn.stream import Stream, streaming
 from nbfn.sync import blocking, run
 from nbfn.wire import messages
@@ -213,8 +214,8 @@ def _query(
 ) -> dict[str, Any]:
     if source is not None and source not in SOURCES:
         raise InvalidError(f"source is {source!r}; it must be one of {', '.join(SOURCES)}.")
-    if not 0 <= tail <= MOST_TAILED:
-        raise InvalidError(f"{tail} entries are asked for; it must be 1 to {MOST_TAILED}.")
+    if not is_int(tail) or not 0 <= tail <= MOST_TAILED:
+        raise InvalidError(f"{tail!r} entries are asked for; it must be 1 to {MOST_TAILED}.")
     begin, end = _moment(since), _moment(until)
     if begin is not None and (end or datetime.now(UTC)) - begin > LONGEST_SPAN:
         raise InvalidError(f"Logs can be asked for at most {LONGEST_SPAN.days} days at a time.")
@@ -228,6 +229,8 @@ def _query(
 
 
 def _moment(when: When | None) -> datetime | None:
+    if not isinstance(when, datetime | timedelta | None):
+        raise InvalidError(f"{when!r} is neither a datetime nor a timedelta (how long ago).")
     if isinstance(when, timedelta):
         return datetime.now(UTC) - when
     return when.astimezone(UTC) if when is not None else None

@@ -31,9 +31,10 @@ from typing import (
     overload,
 )
 
+from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
-from nbfn.options import Batching, Concurrency, Endpoint, Options
-from nbfn.retries import is_int, is_number
+from nbfn.options import Batching, Concurrency, Endpoint, Options, check_flag
+from nbfn.retries import LARGEST_COUNT, check_at_most, is_int, is_number
 
 if TYPE_CHECKING:
     from nbfn.function import Function
@@ -152,6 +153,7 @@ class Bound:
         self.__doc__ = raw.__doc__
         self.__wrapped__ = raw.__get__(owner)
 
+    @trimmed
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it here."""
         return self.__wrapped__(*args, **kwargs)
@@ -242,7 +244,17 @@ def mark(what: str, raw: Any, **changes: Any) -> Any:
             f"{getattr(raw, '__name__', raw)!r} cannot be both a lifecycle hook (enter, exit) and callable; "
             "write two methods."
         )
+    if marks.method and marks.endpoint is not None:
+        raise InvalidError(
+            f"{getattr(raw, '__name__', raw)!r} has both @nbfn.method() and a web endpoint's decorator; take "
+            "@nbfn.method() away: a web endpoint is called by its URL."
+        )
     return Partial(raw, marks)
+
+
+def _marking(what: str, **changes: Any) -> Callable[[Any], Any]:
+    """Return the decorator that adds marks; see `mark`."""
+    return trimmed(lambda raw: mark(what, raw, **changes))
 
 
 def forgotten(what: str, given: tuple[Any, ...]) -> None:
@@ -258,6 +270,7 @@ def forgotten(what: str, given: tuple[Any, ...]) -> None:
     raise InvalidError(f"The options of {what}(...) are keywords: name them.")
 
 
+@trimmed
 def method(*given: Any, is_generator: bool | None = None, keep_warm: Any = None) -> MethodDecorator:
     """Make a method of an ``@app.cls()`` class callable from elsewhere.
 
@@ -272,9 +285,12 @@ def method(*given: Any, is_generator: bool | None = None, keep_warm: Any = None)
     forgotten("@nbfn.method", given)
     if keep_warm is not None:
         raise InvalidError("keep_warm belongs on the class: @app.cls(min_containers=...).")
-    return lambda raw: mark("@nbfn.method()", raw, method=True, is_generator=is_generator)
+    if is_generator is not None:
+        check_flag("is_generator", is_generator)
+    return _marking("@nbfn.method()", method=True, is_generator=is_generator)
 
 
+@trimmed
 def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
     """Have a method run once in each worker before its first input.
 
@@ -283,21 +299,26 @@ def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
         snap: Whether it runs before the hooks without ``snap``, as what Modal snapshots does.
     """
     forgotten("@nbfn.enter", given)
-    return lambda raw: mark("@nbfn.enter()", raw, enter="snap" if snap else "plain")
+    check_flag("snap", snap)
+    return _marking("@nbfn.enter()", enter="snap" if snap else "plain")
 
 
+@trimmed
 def build(*given: Any, force: bool = False) -> Callable[[F], F]:
     """Have a method run in each worker before its `enter` hooks: there is no image to be built here."""
     forgotten("@nbfn.build", given)
-    return lambda raw: mark("@nbfn.build()", raw, enter="build")
+    check_flag("force", force)
+    return _marking("@nbfn.build()", enter="build")
 
 
+@trimmed
 def exit(*given: Any) -> Callable[[F], F]:  # noqa: A001 - Modal's name
     """Have a method run once in each worker that ends in good order."""
     forgotten("@nbfn.exit", given)
-    return lambda raw: mark("@nbfn.exit()", raw, exit=True)
+    return _marking("@nbfn.exit()", exit=True)
 
 
+@trimmed
 def concurrent(*given: Any, max_inputs: int, target_inputs: int | None = None) -> Callable[[F], F]:
     """Let each worker run several inputs at once: coroutines as tasks of one event loop, others in threads.
 
@@ -311,13 +332,14 @@ def concurrent(*given: Any, max_inputs: int, target_inputs: int | None = None) -
     """
     forgotten("@nbfn.concurrent", given)
     found = read_concurrency(max_inputs, target_inputs)
-    return lambda raw: mark("@nbfn.concurrent(...)", raw, concurrency=found)
+    return _marking("@nbfn.concurrent(...)", concurrency=found)
 
 
 def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
     """Check the two numbers of `concurrent`."""
     if not is_int(max_inputs) or max_inputs < 1:
         raise InvalidError(f"max_inputs is {max_inputs!r}; it must be a whole number, 1 or more.")
+    check_at_most("max_inputs", max_inputs, LARGEST_COUNT)
     if target_inputs is not None and (not is_int(target_inputs) or target_inputs < 1):
         raise InvalidError(f"target_inputs is {target_inputs!r}; it must be 1 or more.")
     if target_inputs is not None and target_inputs > max_inputs:
@@ -327,6 +349,7 @@ def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
     return Concurrency(int(max_inputs), target_inputs)
 
 
+@trimmed
 def batched(*given: Any, max_batch_size: int, wait_ms: float) -> BatchDecorator:
     """Gather inputs and run them as one: callers pass single values, the body gets and returns lists.
 
@@ -341,6 +364,7 @@ def batched(*given: Any, max_batch_size: int, wait_ms: float) -> BatchDecorator:
     forgotten("@nbfn.batched", given)
     found = read_batching(max_batch_size, wait_ms)
 
+    @trimmed
     def decorate(raw: Callable[..., Any]) -> Any:
         check_batched(unwrapped(raw)[0])
         return mark("@nbfn.batched(...)", raw, batching=found)

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from nbfn import cloud_options
+from nbfn.cloud_options import CloudOption
 from nbfn.exception import InvalidError
 from nbfn.image import Image
 from nbfn.resources import Resources
-from nbfn.retries import Retries, is_int, is_number
+from nbfn.retries import LARGEST_COUNT, Retries, check_at_most, is_int, is_number
 from nbfn.schedule import Cron, Period
 from nbfn.variables import Variables, check_variables
 
@@ -38,26 +40,6 @@ _RENAMED = {
 }
 
 _HERE = "workers run in this notebook's own Python environment"
-#: Options of Modal's cloud, and what happens instead.
-_CLOUD_ONLY = {
-    "include_source": _HERE,
-    "mounts": _HERE,
-    "ephemeral_disk": "workers see this machine's files",
-    "volumes": "workers see this machine's files",
-    "network_file_systems": "workers see this machine's files",
-    "proxy": "workers use this machine's network",
-    "block_network": "workers use this machine's network",
-    "i6pn": "workers use this machine's network",
-    "cloud": "workers run on this machine",
-    "region": "workers run on this machine",
-    "routing_region": "workers run on this machine",
-    "nonpreemptible": "workers are never preempted here",
-    "enable_memory_snapshot": "workers are forked from a warm process anyway",
-    "restrict_modal_access": "workers may call other Functions",
-    "experimental_options": "it has no meaning here",
-    "checkpointing_enabled": "workers are forked from a warm process anyway",
-    "interactive": "workers have no terminal",
-}
 _OWN = (
     "name",
     "timeout",
@@ -176,9 +158,10 @@ class Options:
         """
         values: dict[str, Any] = {}
         for name, value in given.items():
-            if name in _CLOUD_ONLY or (name.startswith("_experimental_") and name not in _RENAMED):
-                _warn_once(name, value)
-            elif (ours := _RENAMED.get(name, name)) not in _OWN:
+            ours = _RENAMED.get(name, name)
+            if ours == name and (option := cloud_options.find(name)) is not None:
+                _warn_once(name, value, option)
+            elif ours not in _OWN:
                 raise InvalidError(_unknown(name))
             elif value is not None or ours == "timeout":
                 values[ours] = value
@@ -235,6 +218,7 @@ def _count(least: int) -> Any:
     def check(name: str, value: Any) -> int:
         if not is_int(value) or value < least:
             raise InvalidError(f"{name} is {value!r}; it must be a whole number, {least} or more.")
+        check_at_most(name, value, LARGEST_COUNT)
         return int(value)
 
     return check
@@ -256,7 +240,12 @@ def _window(name: str, value: Any) -> float:
     return float(value)
 
 
-def _flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: Any) -> bool:
+    """Return a value that is True or False.
+
+    Raises:
+        InvalidError: If it is neither.
+    """
     if not isinstance(value, bool):
         raise InvalidError(f"{name} is {value!r}; it must be True or False.")
     return value
@@ -271,10 +260,18 @@ def _single(name: str, value: Any) -> bool:
 
 
 def _secrets(name: str, value: Any) -> tuple[Variables, ...]:
-    found = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if wrong := [item for item in found if not isinstance(item, Variables)]:
-        raise InvalidError(f"{name} has {wrong[0]!r}; it must be a list of nbfn.Secret.")
-    return found
+    if isinstance(value, Variables):
+        raise InvalidError(f"{name} is a single Secret; it must be a list: {name}=[{value!r}].")
+    if not isinstance(value, list | tuple):
+        raise InvalidError(f"{name} is {_shown(value)}; it must be a list of nbfn.Secret.")
+    if wrong := [item for item in value if not isinstance(item, Variables)]:
+        raise InvalidError(f"{name} has {_shown(wrong[0])}; it must be a list of nbfn.Secret.")
+    return tuple(value)
+
+
+def _shown(value: Any) -> str:
+    """Return what a value is that may be a secret's own: its type, never the value."""
+    return f"an object of type {type(value).__name__}"
 
 
 def _image(name: str, value: Any) -> Image:
@@ -303,42 +300,33 @@ _CHECKS: dict[str, Any] = {
     "max_containers": _count(1),
     "buffer_containers": _count(0),
     "scaledown_window": _window,
-    "serialized": _flag,
-    "is_generator": _flag,
+    "serialized": check_flag,
+    "is_generator": check_flag,
     "env": check_variables,
     "secrets": _secrets,
     "schedule": _schedule,
     "startup_timeout": _timeout,
-    "single_use_containers": _flag,
+    "single_use_containers": check_flag,
     "max_inputs": _single,
-    "at_most_once": _flag,
+    "at_most_once": check_flag,
     "allow_concurrent_inputs": _count(1),
     "image": _image,
 }
 
 
 def _unknown(name: str) -> str:
-    known = [*_OWN, *_RENAMED, *_CLOUD_ONLY]
+    known = [*_OWN, *_RENAMED, *cloud_options.NAMES]
     near = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean {near[0]!r}?" if near else f" Options are: {', '.join(_OWN)}."
     return f"Unknown option {name!r} of a Function.{hint}"
 
 
-def _check_volumes(value: Any) -> None:
-    """Refuse what Modal refuses, so that a program that runs here runs there."""
-    if not isinstance(value, Mapping) or not all(isinstance(path, str) for path in value):
-        raise InvalidError(f"volumes is {value!r}; it must be a dict from paths to nbfn.Volume.")
-    if len({id(volume) for volume in value.values()}) < len(value):
-        raise InvalidError("volumes has the same Volume at two paths; give each path its own.")
-
-
-def _warn_once(name: str, value: Any) -> None:
-    if name == "volumes" and value is not None:
-        _check_volumes(value)
-    # Modal's own defaults ask for nothing, so there is nothing to say.
-    if value is None or value is False or value == [] or value == {} or value == ():
-        return
-    _say_once(name, f"Option {name!r} has no effect in nbfn: {_CLOUD_ONLY[name]}.")
+def _warn_once(name: str, value: Any, option: CloudOption) -> None:
+    """Check an option of Modal's cloud, and say what happens instead."""
+    if value is not None:
+        option.check(name, value)
+    if not cloud_options.asks_for_nothing(value):
+        _say_once(name, f"Option {name!r} has no effect in nbfn: {option.instead}.")
 
 
 def _say_once(name: str, sentence: str) -> None:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbfn.exception import InvalidError
-from nbfn.retries import is_int, is_number
+from nbfn.retries import LARGEST_COUNT, check_at_most, is_int, is_number
 
 MEBIBYTE = 1024 * 1024
+#: Cores, and MiB, that a worker can ask for at most.
+MOST_CORES, MOST_MEBIBYTES = 100_000, 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Resources:
         Raises:
             InvalidError: If one cannot be such a request.
         """
-        cores, cores_limit = _pair("cpu", cpu, is_number, "cores")
-        mebibytes, limit = _pair("memory", memory, is_int, "MiB")
+        cores, cores_limit = _pair("cpu", cpu, is_number, "cores", MOST_CORES)
+        mebibytes, limit = _pair("memory", memory, is_int, "MiB", MOST_MEBIBYTES)
         kind, count = _gpu(gpu)
         return cls(
             None if cores is None else float(cores),
@@ -69,20 +71,20 @@ class Resources:
             )
 
 
-def _pair(name: str, value: Any, fits: Any, unit: str) -> tuple[Any, Any]:
+def _pair(name: str, value: Any, fits: Any, unit: str, most: int) -> tuple[Any, Any]:
     """Return request and limit; a single number is a request without a limit, as Modal has it."""
     if value is None:
         return None, None
-    if not isinstance(value, tuple | list):
-        return _pair(name, (value, value), fits, unit)[0], None
-    pair = value
+    pair = value if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or not all(fits(part) and part > 0 for part in pair):
+        whole = "whole " if fits is is_int else ""
         raise InvalidError(
-            f"{name} is {value!r}; it must be a number of {unit}, or (request, limit) of such."
+            f"{name} is {value!r}; it must be a {whole}number of {unit}, or (request, limit) of such."
         )
     if pair[1] < pair[0]:
         raise InvalidError(f"{name} is {value!r}; its limit is below its request.")
-    return pair[0], pair[1]
+    check_at_most(name, pair[1], most)
+    return pair[0], (pair[1] if pair is value else None)
 
 
 def _gpu(value: Any) -> tuple[str | None, int | None]:
@@ -97,5 +99,6 @@ def _gpu(value: Any) -> tuple[str | None, int | None]:
         if not isinstance(choice, str) or found is None or found[2] == "0":
             raise InvalidError(f"gpu is {value!r}; it must be like 'A100', 'H100:2' or 'any'.")
         kinds.append(found[1])
+        check_at_most("The number of GPUs", int(found[2] or 1), LARGEST_COUNT)
         counts.append(int(found[2] or 1))
     return "|".join(kinds), counts[0]

@@ -6,7 +6,11 @@ import numbers
 from dataclasses import dataclass
 from typing import Any
 
+from nbfn.backtrace import trimmed_init
 from nbfn.exception import InvalidError
+
+#: The largest number of workers, inputs at once or retries.
+LARGEST_COUNT = 1_000_000
 
 
 def is_int(value: Any) -> bool:
@@ -19,6 +23,17 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def check_at_most(name: str, value: Any, most: int) -> None:
+    """Refuse a number that is too large.
+
+    Raises:
+        InvalidError: If it is.
+    """
+    if value > most:
+        raise InvalidError(f"{name} is {value!r}; it must be at most {most}.")
+
+
+@trimmed_init
 @dataclass(frozen=True, slots=True, init=False)
 class Retries:
     """How often and after what delays a failed input runs again.
@@ -58,6 +73,7 @@ class Retries:
             raise InvalidError(
                 f"max_retries is {max_retries!r}; it must be a whole number, 0 or more."
             )
+        check_at_most("max_retries", max_retries, LARGEST_COUNT)
         for name, value, low, high in (
             ("backoff_coefficient", backoff_coefficient, 1, 10),
             ("initial_delay", initial_delay, 0, 60),
@@ -79,8 +95,9 @@ class Retries:
         """
         if isinstance(value, Retries):
             return value
-        if not isinstance(value, int) or value < 0:
+        if not is_int(value) or value < 0:
             raise InvalidError(
                 f"{name} is {value!r}; it must be a whole number, 0 or more, or nbfn.Retries(...)."
             )
+        check_at_most(name, value, LARGEST_COUNT)
         return cls(max_retries=int(value), backoff_coefficient=1.0, initial_delay=1.0)

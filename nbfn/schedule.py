@@ -10,13 +10,20 @@ from dataclasses import dataclass
 
 from cronsim import CronSim, CronSimError
 
+from nbfn.backtrace import trimmed_init
 from nbfn.exception import InvalidError
 
-#: Seconds of the shortest period.
-SHORTEST = 0.001
+#: Seconds of the shortest period, and the years of the longest.
+SHORTEST, MOST_YEARS = 0.001, 100
+#: About the years that one of each unit is.
+_YEARS = {
+    "years": 1.0, "months": 1 / 12, "weeks": 1 / 52, "days": 1 / 365, "hours": 1 / 8760,
+    "minutes": 1 / 525_600, "seconds": 1 / 31_536_000,
+}  # fmt: skip
 _SOME_TIME = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 
+@trimmed_init
 @dataclass(frozen=True, slots=True)
 class Cron:
     """A crontab line: minute, hour, day of month, month, day of week.
@@ -53,6 +60,7 @@ class Cron:
         time_zone(self.timezone)
 
 
+@trimmed_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
     """A time span between two calls, counted from the deployment; months and years are the calendar's.
@@ -85,6 +93,8 @@ class Period:
                 raise InvalidError(f"Period({name}={value!r}): {name} must be a {kind}.")
             if value < 0:
                 raise InvalidError(f"Period({name}={value!r}): a period cannot be negative.")
+        if any(value > MOST_YEARS / _YEARS[name] for name, value in parts.items()):
+            raise InvalidError(f"A period is at most {MOST_YEARS} years long.")
         if self.seconds < SHORTEST and not any(v for n, v in parts.items() if n != "seconds"):
             raise InvalidError(
                 f"Period(seconds={self.seconds!r}) is no time at all; give one, such as Period(hours=6)."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.config import default_environment
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
@@ -85,6 +86,7 @@ class Secret(Variables):
         )
 
     @classmethod
+    @trimmed
     def from_dict(cls, env_dict: Mapping[str, str | None] | None = None) -> Secret:
         """Make one of values at hand; those that are None are left out.
 
@@ -97,12 +99,17 @@ class Secret(Variables):
         return cls._of("Secret.from_dict", given)
 
     @classmethod
+    @trimmed
     def from_local_environ(cls, env_keys: Sequence[str]) -> Secret:
         """Make one of this process's own environment variables.
 
         Raises:
             InvalidError: If one of them is not set.
         """
+        if isinstance(env_keys, str) or not all(isinstance(key, str) for key in env_keys):
+            raise InvalidError(
+                f"env_keys is {env_keys!r}; it must be a list of the names of variables."
+            )
         if missing := [key for key in env_keys if key not in os.environ]:
             raise InvalidError(
                 f"{', '.join(missing)} is not set here. Set it, or leave it out of from_local_environ."
@@ -110,6 +117,7 @@ class Secret(Variables):
         return cls._of("Secret.from_local_environ", {key: os.environ[key] for key in env_keys})
 
     @classmethod
+    @trimmed
     def from_dotenv(cls, path: Any = None, *, filename: str = ".env", client: Any = None) -> Secret:
         """Make one of a ``.env`` file, which is read now.
 
@@ -123,6 +131,8 @@ class Secret(Variables):
             NotFoundError: If there is no such file.
             InvalidError: If a line of it is none of ``NAME=value``; names the line's number.
         """
+        if not isinstance(path, str | os.PathLike | None):
+            raise InvalidError(f"path is {path!r}; it must be a path.")
         start = Path(path or Path.cwd()).resolve()
         places = [start] if start.is_file() else [d / filename for d in (start, *start.parents)]
         found = next((place for place in places if place.is_file()), None)
@@ -131,6 +141,7 @@ class Secret(Variables):
         return cls._of("Secret.from_dotenv", _parsed(found))
 
     @classmethod
+    @trimmed
     def from_name(
         cls,
         name: str,
@@ -149,6 +160,12 @@ class Secret(Variables):
             required_keys: Variables it must have: NotFoundError names those that it has not.
             client: Accepted for Modal programs; this process's client is used.
         """
+        if isinstance(required_keys, str) or not all(isinstance(key, str) for key in required_keys):
+            raise InvalidError(
+                f"required_keys is {required_keys!r}; it must be a list of the names of variables."
+            )
+        if environment_name not in (None, ""):
+            check_name("The environment's name", environment_name)
         self = cls.__new__(cls)
         self.name = check_name("The secret's name", name)
         self.environment_name = environment_name or ""

@@ -39,6 +39,8 @@ def check_variables(what: str, given: Any) -> Mapping[str, str]:
                 if not name or "=" in name or "\0" in name
                 else f"{what} has a value with a null character for {name!r}."
             )
+        if not _is_text(name + value):
+            raise InvalidError(f"{what} has characters for {name!r} that are no text (not UTF-8).")
         if name.startswith(RESERVED):
             raise InvalidError(
                 f"{what} sets {name!r}; names that begin with MODAL_ or NBFN_ are reserved. Choose another."
@@ -50,6 +52,14 @@ def check_variables(what: str, given: Any) -> Mapping[str, str]:
             "files and pass their paths."
         )
     return MappingProxyType(dict(given))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Variables:

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
-from nbfn import endpoint
+from nbfn import backtrace, endpoint
 from nbfn.apps.decorator import Decorator, check_fit, misplaced, name_of
-from nbfn.apps.entrypoint import LocalEntrypoint
+from nbfn.apps.entrypoint import LocalEntrypoint, check_entrypoint
 from nbfn.cls import Cls
 from nbfn.declaration import check_class
 from nbfn.exception import InvalidError
@@ -39,6 +39,7 @@ class Decorators:
     _parts: dict[str, Function[..., Any, Any] | Cls]
     _entrypoints: dict[str, LocalEntrypoint[..., Any]]
 
+    @backtrace.trimmed
     def function(
         self,
         *forgotten: Any,
@@ -94,6 +95,7 @@ class Decorators:
             }
         )
 
+        @backtrace.trimmed
         def decorate(raw: Callable[..., Any]) -> Function[..., Any]:
             return self._add(raw, options)
 
@@ -119,7 +121,7 @@ class Decorators:
             warnings.warn(
                 f"{kind} {name!r} of {self!r} is replaced: it was {old}, now it is {new}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=backtrace.users_level(),
             )
         self._parts[name] = part
 
@@ -168,26 +170,24 @@ class Decorators:
             ...         self.count += 1
             ...         return self.count
         """
-        if forgotten:
-            raise InvalidError(misplaced(forgotten[0], "cls"))
-        if wrong := sorted(_OF_FUNCTIONS & others.keys()):
-            raise InvalidError(
-                f"@app.cls(...) has no option {wrong[0]!r}; a class has its own name."
-            )
-        options = Options.read(
-            {
-                "timeout": timeout,
-                "retries": retries,
-                "min_containers": min_containers,
-                "max_containers": max_containers,
-                "buffer_containers": buffer_containers,
-                "scaledown_window": scaledown_window,
-                "serialized": serialized,
-                "enable_memory_snapshot": enable_memory_snapshot,
-                **others,
-            }
-        )
+        given = {
+            "timeout": timeout,
+            "retries": retries,
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "serialized": serialized,
+            "enable_memory_snapshot": enable_memory_snapshot,
+            **others,
+        }
+        try:  # `trimmed` would hide the decorator's kind from pyright
+            options = _class_options(forgotten, given)
+        except BaseException as error:
+            backtrace.hide(error)
+            raise
 
+        @backtrace.trimmed
         def decorate(raw: Any) -> Any:
             return self._add_class(raw, options, snapshots=enable_memory_snapshot)
 
@@ -207,6 +207,7 @@ class Decorators:
         self._take(name, made, raw)
         return made
 
+    @backtrace.trimmed
     def local_entrypoint(
         self, *forgotten: Any, name: str | None = None
     ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
@@ -217,14 +218,17 @@ class Decorators:
             name: Another name than the function's own.
 
         Raises:
-            InvalidError: If the parentheses are missing, or the App has an entrypoint of that name.
+            InvalidError: If the parentheses are missing, it is no plain function, or the App has an entrypoint of that
+                name.
         """
         if forgotten:
             raise InvalidError(
                 "Did you forget parentheses? Write @app.local_entrypoint() above the def."
             )
 
+        @backtrace.trimmed
         def decorate(raw: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            check_entrypoint(raw)
             called = name or str(getattr(raw, "__name__", ""))
             check_name("The entrypoint's name", called)
             if called in self._entrypoints and not _is_interactive():
@@ -236,6 +240,15 @@ class Decorators:
             return made
 
         return decorate
+
+
+def _class_options(forgotten: tuple[Any, ...], given: dict[str, Any]) -> Options:
+    """Return the options of a class, checked."""
+    if forgotten:
+        raise InvalidError(misplaced(forgotten[0], "cls"))
+    if wrong := sorted(_OF_FUNCTIONS & given.keys()):
+        raise InvalidError(f"@app.cls(...) has no option {wrong[0]!r}; a class has its own name.")
+    return Options.read(given)
 
 
 def _full_name(raw: Any) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from nbfn.backtrace import trimmed
+from nbfn.exception import InvalidError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,9 +30,26 @@ class LocalEntrypoint(Generic[P, R]):
         self.__name__ = name
         self.__wrapped__ = raw
 
+    @trimmed
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it, here."""
         return self.raw_f(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<local entrypoint {self.name!r}>"
+
+
+def check_entrypoint(raw: Any) -> None:
+    """Refuse what no entrypoint can be made of.
+
+    Raises:
+        InvalidError: If it is a Function, a class, or cannot be called.
+    """
+    if type(raw).__module__ == "nbfn":
+        raise InvalidError(
+            f"{raw!r} runs on workers, so it is no local entrypoint: decorate another, plain def."
+        )
+    if isinstance(raw, type) or not callable(raw):
+        raise InvalidError(
+            f"@app.local_entrypoint() decorates functions, not {getattr(raw, '__name__', raw)!r}."
+        )

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from nbfn import context, exception, output
 from nbfn.apps.deployment import Member
+from nbfn.backtrace import hide, trimmed
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
 from nbfn.registration.home import Home
@@ -73,13 +74,13 @@ class Run(Generic[A]):
             for member in self._members()
             if member._state is not None and member._state.info.deployed
         }
-        home.environment_name = self._environment_name or home.environment
-        app_id = new_id("ap")
+        where, app_id = self._environment_name or home.environment, new_id("ap")
         await client.request(
             lambda number: messages.RunApp(
-                number, app_id, self._name, home.environment, self._detach, self._tags
+                number, app_id, self._name, where, self._detach, self._tags
             )
         )
+        home.environment_name = where
         home.running_id = home.app_id = app_id
         home.interactive = self._interactive
         title = f" of {self._name!r}" if self._name else ""
@@ -148,10 +149,12 @@ class Run(Generic[A]):
             return True
         return False
 
+    @trimmed
     def __enter__(self) -> A:
         __tracebackhide__ = True
         return run(self._begin())
 
+    @trimmed
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -163,7 +166,11 @@ class Run(Generic[A]):
 
     async def __aenter__(self) -> A:
         __tracebackhide__ = True
-        return await drive(self._begin())
+        try:
+            return await drive(self._begin())
+        except BaseException as error:
+            hide(error)
+            raise
 
     async def __aexit__(
         self,

@@ -29,7 +29,7 @@ from nbfn.connection.opencall import OpenCall, guarded
 from nbfn.connection.registrations import Registrations
 from nbfn.connection.whereabouts import own_name, this_environment, this_origin
 from nbfn.sync import wait
-from nbfn.wire import descriptors, frames, messages
+from nbfn.wire import descriptors, frames, messages, validation
 from nbfn.wire.frames import BadFrame, FrameTooLargeError
 from nbfn.wire.messages import Message, new_id
 from nbfn.wire.payload import Carrier
@@ -135,7 +135,7 @@ class Session:
         """Ask the hub and return its answer.
 
         Raises:
-            Error: The one the hub names, or ConnectionError.
+            Error: The one the hub names, ConnectionError, or InvalidError for a value of a wrong type.
         """
         __tracebackhide__ = True
         if threading.current_thread() is self._thread:
@@ -145,6 +145,8 @@ class Session:
         number = next(self._numbers)
         answer: Future[Message] = Future()
         message = make(number)
+        if wrong := validation.problem(message):
+            raise exception.InvalidError(wrong)
         self._requests[number] = (message, answer)
         self.send(message)
         try:

@@ -80,7 +80,12 @@ class Handle:
 
 
 def check_lookup(
-    what: str, app_name: Any, name: str | None, tag: str | None, version: int | None
+    what: str,
+    app_name: Any,
+    name: str | None,
+    tag: str | None,
+    version: int | None,
+    environment_name: str | None,
 ) -> str:
     """Return the name that something is looked up by.
 
@@ -90,6 +95,7 @@ def check_lookup(
         name: Its own name ...
         tag: ... or so, as it was called formerly.
         version: The one to call.
+        environment_name: Where it was deployed.
 
     Raises:
         InvalidError: If a name is missing or cannot be one, or there can be no such version.
@@ -97,6 +103,8 @@ def check_lookup(
     check_name("The app's name", app_name)
     if (name is None) == (tag is None):
         raise InvalidError(f"{what}.from_name needs the {what}'s name, once: (app_name, name).")
+    if environment_name not in (None, ""):
+        check_name("The environment's name", environment_name)
     if version is not None and (not is_int(version) or version < 1):
         raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
     return check_name(f"The {what}'s name", name if tag is None else tag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
 from nbfn.marks import read_batching, read_concurrency
 from nbfn.options import Concurrency, Options
@@ -28,6 +29,7 @@ class Varying:
         """Return a handle of the variant."""
         raise NotImplementedError
 
+    @trimmed
     def with_options(
         self,
         *,
@@ -88,6 +90,7 @@ class Varying:
         )
         return self._varied(variant_of(changes), f".with_options({shown})")
 
+    @trimmed
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Self:
         """Return the same code, each worker of which runs several inputs at once; this one is untouched.
 
@@ -106,6 +109,7 @@ class Varying:
         )
         return self._varied(variant_of({"concurrency": both}), f".with_concurrency({said})")
 
+    @trimmed
     def with_batching(self, *, max_batch_size: int, wait_ms: float) -> Self:
         """Return the same code with its inputs gathered and run as one, as by ``@batched``; this one is untouched.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 import nbfn
-from nbfn import options
+from nbfn import App, Mount, Secret, Volume, options
 from nbfn.exception import InvalidError
 from nbfn.options import Options, Retries
+from nbfn.wire.messages import Definition, Environment, GetOverview, Payload, Register
+from nbfn.wire.validation import problem
 
 
 def test_the_older_names_mean_the_same_without_a_word() -> None:
@@ -52,6 +55,29 @@ def test_a_number_of_retries_is_a_second_apart() -> None:
         ("name", "no spaces"),
         ("name", 7),
         ("is_generator", "yes"),
+        ("timeout", float("nan")),
+        ("retries", True),
+        ("retries", 10**30),
+        ("cpu", "2"),
+        ("cpu", True),
+        ("cpu", float("inf")),
+        ("cpu", 10**400),
+        ("memory", "512"),
+        ("memory", 10**30),
+        ("gpu", 1),
+        ("min_containers", 2**63),
+        ("allow_concurrent_inputs", 2**64),
+        ("schedule", "0 9 * * *"),
+        ("image", "debian"),
+        ("volumes", {1: Volume.from_name("v")}),
+        ("volumes", {"/data": "v"}),
+        ("mounts", Mount.from_local_dir(".")),
+        ("proxy", "p"),
+        ("region", 5),
+        ("cloud", ["aws"]),
+        ("block_network", "yes"),
+        ("ephemeral_disk", "1 GB"),
+        ("experimental_options", ["x"]),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: Any) -> None:
@@ -153,3 +179,58 @@ class TestDecorator:
 def test_the_name_of_an_app(name: Any) -> None:
     with pytest.raises(InvalidError):
         nbfn.App(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("env", {"A": "\ud800"}, "env has characters for 'A' that are no text"),
+        ("secrets", "token", "secrets is an object of type str; it must be a list"),
+        ("secrets", {"A": "1"}, "secrets is an object of type dict; it must be a list"),
+        ("secrets", ["token"], "secrets has an object of type str; it must be a list"),
+        (
+            "volumes",
+            {"data": Volume.from_name("v")},
+            "volumes has the path 'data'; it must be absolute",
+        ),
+        ("volumes", {"/": Volume.from_name("v")}, "volumes has the path '/', which is taken"),
+    ],
+)
+def test_what_may_be_secret_or_is_but_a_part_is_not_shown_whole(
+    name: str, value: Any, said: str
+) -> None:
+    with pytest.raises(InvalidError) as caught:
+        Options.read({name: value})
+    assert str(caught.value).startswith(said)
+
+
+def test_paths_of_volumes_may_be_paths() -> None:
+    volume = Volume.from_name("v")
+    for path in ("/data", PurePosixPath("/data"), Path("/data")):
+        options._warned.discard("volumes")
+        with pytest.warns(UserWarning, match="'volumes' has no effect"):
+            Options.read({"volumes": {path: volume}})
+
+
+def test_a_secret_is_given_in_a_list() -> None:
+    secret = Secret.from_dict({"A": "1"})
+    with pytest.raises(InvalidError, match=r"secrets is a single Secret; it must be a list"):
+        Options.read({"secrets": secret})
+    with pytest.raises(InvalidError, match=r"secrets is a single Secret; it must be a list"):
+        App(secrets=secret)
+    assert Options.read({"secrets": [secret]}).secrets == (secret,)
+
+
+def test_an_unknown_experimental_option_is_said_to_have_no_effect() -> None:
+    with pytest.warns(UserWarning, match="'_experimental_spin' has no effect in nbfn"):
+        Options.read({"_experimental_spin": 3})
+
+
+def test_a_message_with_a_value_of_a_wrong_type_is_explained_without_the_value() -> None:
+    wrong: Any = {"A": 7}
+    sent = Definition("f", Payload(b""), "", Environment("", (), "", "", ""), env=wrong)
+    said = problem(Register(1, "app", sent))
+    assert said == "env has a part of a wrong type; each must be a string."
+    assert not problem(GetOverview(1))
+    number: Any = 2**70
+    assert "cannot be sent to the hub" in problem(GetOverview(number))

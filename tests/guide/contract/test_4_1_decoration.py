@@ -200,7 +200,10 @@ def test_a_batched_function_returns_a_list_and_has_no_defaults(app: modal.App) -
         ({"max_inputs": 2}, "only 1"),
         ({"env": {"A": 1}}, "values are strings"),
         ({"secrets": ["token"]}, "Secret"),
-        ({"volumes": {"/a": print, "/b": print}}, "same Volume at two paths"),
+        (
+            {"volumes": dict.fromkeys(("/a", "/b"), modal.Volume.from_name("v"))},
+            "same Volume at two paths",
+        ),
         ({"volumes": ["/a"]}, "dict from paths"),
     ],
 )
@@ -263,9 +266,9 @@ def test_names_of_both_generations_are_understood_without_a_word(app: modal.App)
     [
         ("region", "us-east", "this machine"),
         ("cloud", "aws", "this machine"),
-        ("proxy", object(), "network"),
-        ("volumes", {"/data": object()}, "files"),
-        ("mounts", [object()], "environment"),
+        ("proxy", modal.Proxy.from_name("p"), "network"),
+        ("volumes", {"/data": modal.Volume.from_name("v")}, "files"),
+        ("mounts", [modal.Mount.from_local_dir(".")], "environment"),
         ("ephemeral_disk", 1024, "files"),
         ("enable_memory_snapshot", True, "forked"),
         ("experimental_options", {"x": 1}, "no meaning"),

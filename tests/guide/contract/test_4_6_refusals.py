@@ -267,3 +267,24 @@ def test_a_web_endpoint_has_no_variants_since_it_has_one_url() -> None:
         InvalidError, match=r"'Model\.predict' is a web endpoint and has no variants"
     ):
         variant.predict.get_web_url()
+
+
+@pytest.mark.parametrize("decorator", [*DECORATORS, lambda: nbfn.web_server(8000)])
+def test_a_method_is_called_or_answers_http_but_not_both(decorator: Any) -> None:
+    class Site:
+        def page(self) -> Any: ...
+
+    page = Site.page
+    with pytest.raises(InvalidError, match=r"'page' has both @nbfn\.method\(\) and a web endpoint"):
+        nbfn.method()(decorator()(page))
+    with pytest.raises(InvalidError, match=r"'page' has both @nbfn\.method\(\) and a web endpoint"):
+        decorator()(nbfn.method()(page))
+
+
+def test_more_options_of_wrong_types_are_refused() -> None:
+    wrong: Any = 3
+    for decorator in (*DECORATORS, lambda **options: nbfn.web_server(8000, **options)):
+        with pytest.raises(InvalidError, match="custom_domains"):
+            decorator(custom_domains=wrong)
+    with pytest.raises(InvalidError, match="startup_timeout"):
+        nbfn.web_server(8000, startup_timeout=float("nan"))

@@ -341,6 +341,61 @@ def test_the_same_holds_for_maps_generators_spawns_and_await() -> None:
         assert not [file for file in files_of(caught.value) if Path(file).is_relative_to(ours)]
 
 
+PLAIN_SCRIPT = """
+import threading
+import nbfn
+
+app = nbfn.App("plain-script")
+lock = threading.Lock()
+
+@app.function()
+def divide(x):
+    return 1 / x
+
+other = nbfn.App("not-to-be-pickled")
+
+@other.function()
+def locked():
+    return lock
+
+if __name__ == "__main__":
+    {line}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("app.function(timeout='10')", "InvalidError: timeout is '10'"),
+        ("app.cls(cpu='2')", "InvalidError: cpu is '2'"),
+        ("app.function()(nbfn.App)", "TypeError: @app.function() cannot decorate class 'App'"),
+        ("nbfn.App(secrets=nbfn.Secret.from_dict({}))", "InvalidError: secrets is a single Secret"),
+        ("nbfn.Period(days=-1)", "InvalidError: Period(days=-1): a period cannot be negative."),
+        ("nbfn.concurrent(max_inputs=0)", "InvalidError: max_inputs is 0"),
+        ("nbfn.FunctionCall.from_id('x')", "InvalidError: 'x' is not the id of a call."),
+        ("divide.local(0)", "ZeroDivisionError: division by zero"),
+        ("divide.with_options(cpu='2')", "InvalidError: cpu is '2'"),
+        ("divide.remote(lock)", "SerializationError: Cannot pickle argument 'x'"),
+        ("other.run().__enter__()", "SerializationError: Function 'locked' uses lock"),
+        ("app.run(name=3).__enter__()", "InvalidError: name is an object of type int"),
+        ("app.deploy(tag=3)", "InvalidError: tag is an object of type int; it must be a string."),
+        ("divide.spawn(1).get(timeout='1')", "InvalidError: timeout is '1'"),
+        ("divide.logs.fetch(since='1h')", "InvalidError: '1h' is neither a datetime nor"),
+    ],
+)
+def test_a_plain_scripts_traceback_has_no_frame_of_nbfns_own(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(PLAIN_SCRIPT.replace("{line}", line))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1] or f"\nnbfn.exception.{said}" in done.stderr
+    shown = [row for row in done.stderr.splitlines() if row.lstrip().startswith("File ")]
+    assert shown
+    assert [row for row in shown if str(script) not in row] == []
+
+
 def test_fetched_twice_it_does_not_gather_frames() -> None:
     call = inner.spawn(0)
     shown = []

@@ -108,6 +108,13 @@ def test_functions_of_a_run_may_call_each_other_in_a_circle() -> None:
         assert even.remote(2) is True
 
 
+def test_a_run_in_an_environment_that_is_not_there_leaves_the_app_where_it_was() -> None:
+    own = an_app("stays", 8)
+    with pytest.raises(NotFoundError), own.run(environment_name="nowhere"):
+        pass
+    assert own.registered_functions["value"].remote() == 8
+
+
 def test_a_run_inside_a_run_of_the_same_app_is_refused() -> None:
     app = nbfn.App("nested")
     with app.run(), pytest.raises(InvalidError, match="running already"), app.run():
