@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import traceback
-from types import CodeType, TracebackType
-from typing import NoReturn
+from collections.abc import Callable
+from types import CodeType, FunctionType, TracebackType
+from typing import Any, NoReturn
 
-from nbfn.exception import FunctionTimeoutError, SerializationError
+from nbfn.exception import (
+    DeserializationError,
+    FunctionTimeoutError,
+    InvalidError,
+    SerializationError,
+)
 from nbfn.types import InputStatus
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Payload
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import objects
+from nbfn_kernel.target import Target
 
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
 TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
-    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.crew", "nbfn_kernel.items",
+    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.answers", "nbfn_kernel.crew",
+    "nbfn_kernel.items",
     "nbfn.lifecycle", "nbfn_kernel.objects", "nbfn_kernel.runner", "nbfn_kernel.service",
     "nbfn_kernel.unit", "threading",
 })  # fmt: skip
+#: Types of errors that may be final.
+_FINAL = (TypeError, InvalidError, SerializationError, DeserializationError)
 #: What a worker exits with whose user code raised KeyboardInterrupt: as a program that one ends.
 INTERRUPTED = 130
 
-Answer = tuple[int, Payload | None]
+#: A status, a value or an exception, and whether every attempt would end in this failure.
+Answer = tuple[int, Payload | None, bool]
 
 
 def success(carrier: Carrier, name: str, value: object) -> Answer:
@@ -38,27 +50,77 @@ def success(carrier: Carrier, name: str, value: object) -> Answer:
     """
     if type(value) not in objects.PLAIN:
         objects.check_value(name, value)
-    try:
-        return SUCCESS, carrier.dump_result(value)
-    except SerializationError as error:
-        raise unsendable(name, error) from error.__cause__
+    return SUCCESS, carrier.dump_result(value), False
 
 
-def failure(carrier: Carrier, error: BaseException, *, printed: bool = False) -> Answer:
-    """Return the answer of an input that raised; where nobody waits for it, print what it raised, too."""
+def failure(
+    carrier: Carrier,
+    error: BaseException,
+    target: Target,
+    *,
+    printed: bool = False,
+    others: bool = False,
+) -> Answer:
+    """Return the answer of an input that failed.
+
+    Args:
+        carrier: Of this process.
+        error: What it raised.
+        target: What it called.
+        printed: Whether to print the error, since nobody waits for the input.
+        others: Whether the error is that of other inputs of its batch.
+    """
+    if final := not others and _is_final(error, target.function):
+        error = _named(target.name, error)
     if printed:
         sys.stderr.write(format_exception(error, hide=HIDDEN))
-    return FAILURE, dump_exception(carrier, error, hide=HIDDEN)
+    return FAILURE, dump_exception(carrier, error, hide=HIDDEN), final
+
+
+def _is_final(error: BaseException, function: Callable[..., Any]) -> bool:
+    """Return whether every attempt fails with this error: arguments or a result that do not fit or travel.
+
+    Such an error is raised outside of the function's code, so that no frame of it is in the traceback.
+    """
+    if not isinstance(error, _FINAL) or isinstance(error.__cause__, OSError | MemoryError):
+        return False
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_globals.get("__name__") in HIDDEN:
+        tb = tb.tb_next
+    return tb is None or (isinstance(error, TypeError) and _is_of_call(error, tb, function))
+
+
+def _is_of_call(error: TypeError, tb: TracebackType | None, function: Callable[..., Any]) -> bool:
+    """Return whether a decorator's wrapper called the function itself with arguments that do not fit it."""
+    called = inspect.unwrap(getattr(function, "__func__", function))
+    if called is function or not isinstance(called, FunctionType):
+        return False
+    while tb is not None:
+        if tb.tb_frame.f_code is called.__code__:
+            return False
+        tb = tb.tb_next
+    return str(error).startswith(f"{called.__qualname__}() ")
+
+
+def _named(name: str, error: BaseException) -> BaseException:
+    """Return an error of arguments or a result with the name of their function."""
+    if isinstance(error, SerializationError):
+        return _unsendable(name, error)
+    if isinstance(error, DeserializationError):
+        named = DeserializationError(f"An argument of {name!r} cannot be unpickled. {error}")
+        named.__cause__ = error.__cause__
+        return named
+    return error
 
 
 def late(carrier: Carrier, name: str, limit: float, trace: TracebackType | None = None) -> Answer:
     """Return the answer of an input that ran over its time."""
     error = FunctionTimeoutError(f"{name!r} ran longer than its timeout of {limit:g} s.")
     error.__traceback__ = trace
-    return TIMEOUT, dump_exception(carrier, error, hide=HIDDEN)
+    return TIMEOUT, dump_exception(carrier, error, hide=HIDDEN), False
 
 
-def unsendable(name: str, error: SerializationError) -> SerializationError:
+def _unsendable(name: str, error: SerializationError) -> SerializationError:
     """Return the error of an input whose result cannot be pickled."""
     before, named, after = str(error).partition("Cannot pickle an object of type ")
     if before or not named:

@@ -277,8 +277,8 @@ class Crew:
         streams.end_lines(running.unit.lease)
         if self.running.pop(running.unit.lease, None) and running.reason != "exit":
             took = (time.monotonic() - running.began) / len(entries)
-            for entry, (status, payload) in zip(entries, found, strict=True):
-                self._outbox.entries.append(Result(entry.lease, status, payload, took))
+            for entry, (status, payload, final) in zip(entries, found, strict=True):
+                self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
             self._outbox.hurry()
         self._loop.call_soon_threadsafe(self._answered, running)
 

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from nbfn.context import set_current
-from nbfn.exception import InputCancellation, SerializationError
+from nbfn.exception import InputCancellation
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
@@ -31,8 +31,9 @@ from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, TIMEOUT, Answer
 from nbfn_kernel.crew import Crew
 from nbfn_kernel.items import Items
 from nbfn_kernel.outbox import Outbox
-from nbfn_kernel.service import Service, Target
+from nbfn_kernel.service import Service
 from nbfn_kernel.shell import flush_figures
+from nbfn_kernel.target import Target
 from nbfn_kernel.unit import Unit
 
 #: Seconds after which an idle main thread looks up. A signal that comes between Python's last look
@@ -290,31 +291,30 @@ class Runner:
                         answers.end_child(None)
                     if type(value) not in plain:
                         check(service.targets[entry.method].name, value)
-                    status, answer = SUCCESS, keep(value) if entry.durable else dump(value)
+                    answer = keep(value) if entry.durable else dump(value)
+                    status, final = SUCCESS, False
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
-                    if not self._armed and isinstance(error, SerializationError):
-                        error = answers.unsendable(service.targets[entry.method].name, error)
                     self._armed = 0
                     if not self.current:
                         answers.end_child(error)
-                    status, answer = self._failed(error, entry)
+                    status, answer, final = self._failed(error, entry)
             except InputCancellation as error:  # it came while another exception was on its way
                 self._armed = 0
-                status, answer = self._failed(error, entry)
+                status, answer, final = self._failed(error, entry)
             args = kwargs = None  # before the answer: the caller may fill their memory again
             if self._stopped == lease:
                 if self._reason == "exit":
                     break  # without a result: the hub gives the input to another worker
                 if status == SUCCESS:
-                    status, answer = self._failed(None, entry)
+                    status, answer, final = self._failed(None, entry)
             flush_figures()
             end_lines(lease)
             if not todo:
                 self.current = cell[0] = 0
-                append(Result(lease, status, answer, clock() - began))
+                append(Result(lease, status, answer, clock() - began, final))
                 outbox.hurry()
             else:
-                append(Result(lease, status, answer, clock() - began))
+                append(Result(lease, status, answer, clock() - began, final))
                 if not outbox.watched:
                     outbox.watched = True
                     outbox.wake()
@@ -344,8 +344,8 @@ class Runner:
             streams.end_lines(todo.lease)
             self.current = self._cell[0] = 0
             took = (time.monotonic() - began) / len(entries)
-            for entry, (status, payload) in zip(entries, found, strict=True):
-                self._outbox.entries.append(Result(entry.lease, status, payload, took))
+            for entry, (status, payload, final) in zip(entries, found, strict=True):
+                self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
             self._outbox.hurry()
         self.current = self._cell[0] = 0
         set_current(None)
@@ -377,16 +377,17 @@ class Runner:
 
     def _failed(self, error: BaseException | None, entry: LeasedInput) -> Answer:
         """Return the outcome of an input that raised, or that was stopped and did not care."""
+        assert self._service is not None
         carrier = self._carrier.durable if entry.durable else self._carrier
+        target = self._service.targets[entry.method]
         if self._stopped != entry.lease:
             assert error is not None
             if isinstance(error, KeyboardInterrupt):
                 answers.die_interrupted(error)
-            return answers.failure(carrier, error, printed=entry.unattended)
+            return answers.failure(carrier, error, target, printed=entry.unattended)
         if self._reason != "timeout":
-            return TERMINATED, None
-        assert self._service is not None
-        name, limit = self._service.targets[entry.method].name, self._service.definition.timeout
+            return TERMINATED, None, False
+        name, limit = target.name, self._service.definition.timeout
         trace = answers.without(error.__traceback__ if error else None, Runner._on_stop.__code__)
         return answers.late(carrier, name, limit, trace)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import nbfn
@@ -21,19 +20,10 @@ from nbfn.wire.payload import Carrier
 from nbfn_kernel import objects
 from nbfn_kernel.answers import HIDDEN
 from nbfn_kernel.asgi import Web
+from nbfn_kernel.target import Target
 
 #: Runs a coroutine to its end.
 Run = Callable[[Awaitable[Any]], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One thing that inputs can call."""
-
-    name: str  # for people
-    function: Callable[..., Any]
-    is_generator: bool
-    is_async: bool
 
 
 class Service:

@@ -16,7 +16,7 @@ from nbfn.wire.messages import Definition, LeasedInput
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import answers
 from nbfn_kernel.answers import Answer
-from nbfn_kernel.service import Target
+from nbfn_kernel.target import Target
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NAMED = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
@@ -51,7 +51,7 @@ class Unit:
         lease: What it is known by: the lease of its first input.
     """
 
-    __slots__ = ("_bad", "_carrier", "entries", "lease", "target")
+    __slots__ = ("_bad", "_carrier", "_others", "entries", "lease", "target")
 
     def __init__(self, entries: Sequence[LeasedInput], target: Target, carrier: Carrier) -> None:
         self.entries = entries
@@ -59,20 +59,27 @@ class Unit:
         self.lease = entries[0].lease
         self._carrier = carrier
         self._bad: dict[int, Answer] = {}  # inputs of a batch that cannot be unpickled, by lease
+        self._others: set[int] = set()  # inputs of a batch that only others keep from being run
 
     def call(self) -> Any:
         """Unpickle the arguments and call the function; what it returns may have to be awaited."""
         if not self.entries[0].batch:
             args, kwargs = self._carrier.load(self.entries[0].payload)
             return self.target.function(*args, **kwargs)
-        given = []
+        given = {}
         for entry in self.entries:
             try:
-                given.append(self._carrier.load(entry.payload))
+                given[entry.lease] = self._carrier.load(entry.payload)
             except Exception as error:  # noqa: BLE001 - unpickling runs user code
                 self._bad[entry.lease] = self._failure(entry, error)
-        args, kwargs = _gathered(self.target, given) if given else ((), {})
-        return self.target.function(*args, **kwargs) if given else []
+        if not given:
+            return []
+        try:
+            args, kwargs = _gathered(self.target, list(given.values()))
+        except InvalidError:
+            self._others = {lease for lease, one in given.items() if _fits(self.target, one)}
+            raise
+        return self.target.function(*args, **kwargs)
 
     def returned(self, value: Any) -> list[Answer]:
         """Return the answers of inputs whose function returned."""
@@ -100,7 +107,7 @@ class Unit:
     def stopped(self, reason: str, limit: float, error: BaseException | None) -> list[Answer]:
         """Return the answers of inputs that were told to stop."""
         if reason != "timeout":
-            return [(answers.TERMINATED, None)] * len(self.entries)
+            return [(answers.TERMINATED, None, False)] * len(self.entries)
         trace = error.__traceback__ if error is not None else None
         return [answers.late(self._for(e), self.target.name, limit, trace) for e in self.entries]
 
@@ -111,10 +118,25 @@ class Unit:
             return self._failure(entry, error)
 
     def _failure(self, entry: LeasedInput, error: BaseException) -> Answer:
-        return answers.failure(self._for(entry), error, printed=entry.unattended)
+        return answers.failure(
+            self._for(entry),
+            error,
+            self.target,
+            printed=entry.unattended,
+            others=entry.lease in self._others,
+        )
 
     def _for(self, entry: LeasedInput) -> Carrier:
         return self._carrier.durable if entry.durable else self._carrier
+
+
+def _fits(target: Target, given: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
+    """Return whether a batched function could be called with the arguments of this one input."""
+    try:
+        _gathered(target, [given])
+    except InvalidError:
+        return False
+    return True
 
 
 def _gathered(

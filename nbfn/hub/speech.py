@@ -113,7 +113,7 @@ def _set_autoscaler(peer: str, x: m.SetAutoscaler) -> Event:
 
 def _results(peer: str, x: m.Results) -> Event:
     return events.ResultsArrived(
-        peer, x.seq, [(r.lease, r.status, r.payload, r.duration) for r in x.results]
+        peer, x.seq, [(r.lease, r.status, r.payload, r.duration, r.final) for r in x.results]
     )
 
 

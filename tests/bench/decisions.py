@@ -108,7 +108,7 @@ class Fleet:
         if not leases:
             self._busy.pop(worker, None)
         self._seqs[worker] = seq = self._seqs.get(worker, 0) + 1
-        results = [(lease, SUCCESS, None, duration) for lease in done]
+        results = [(lease, SUCCESS, None, duration, False) for lease in done]
         return self.put(e.ResultsArrived(worker, seq, results)), len(done)
 
 

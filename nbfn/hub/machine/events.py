@@ -445,11 +445,11 @@ class WorkerNotStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResultsArrived(Event):
-    """A worker finished inputs: (lease, status, payload, duration)."""
+    """A worker finished inputs: (lease, status, payload, duration, whether a failure is final)."""
 
     worker: str
     seq: int
-    results: Sequence[tuple[int, int, Payload, float]]
+    results: Sequence[tuple[int, int, Payload, float, bool]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,13 +45,13 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     """Take a worker's results: outcomes for their callers, or another try."""
     worker = t.workers.get(event.worker)
     if worker is None or worker.pool is None:
-        for _, _, payload, _ in event.results:
+        for _, _, payload, *_ in event.results:
             t.emit(Discard(payload))
         return
     pool = worker.pool
     ended: dict[Call, list[Outcome]] = {}
     spent = count = 0.0
-    for lease, status, payload, duration in event.results:
+    for lease, status, payload, duration, final in event.results:
         item = worker.leases.get(lease)
         if item is None:
             claim = t.claimed.get(lease)
@@ -59,13 +59,13 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
                 t.emit(Discard(payload))  # fenced: somebody else answers for that input
             else:
                 worker.claimed -= claim.result is None
-                claim.result = (lease, status, payload, duration)
+                claim.result = (lease, status, payload, duration, final)
             continue
         if status != InputStatus.TERMINATED:
             spent += duration
             count += 1
         detach(item)
-        outcome = _judge(t, item, status, payload, duration, worker)
+        outcome = _judge(t, item, status, payload, duration, worker, final=final)
         if outcome is not None:
             ended.setdefault(item.call, []).append(outcome)
     if count:
@@ -82,7 +82,14 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
 
 
 def _judge(
-    t: Tables, item: Input, status: int, payload: object, duration: float, worker: Worker
+    t: Tables,
+    item: Input,
+    status: int,
+    payload: object,
+    duration: float,
+    worker: Worker,
+    *,
+    final: bool,
 ) -> Outcome | None:
     """Return the outcome of an input that a worker ended, or None when it is to be tried again."""
     call = item.call
@@ -94,7 +101,7 @@ def _judge(
     if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
         requeue(t, item)
         return None
-    if status in _RETRIED and retry(t, item):
+    if status in _RETRIED and not final and retry(t, item):
         t.emit(Discard(payload))
         return None
     return Outcome(

@@ -378,7 +378,7 @@ class Claim:
         self.lease = lease
         self.attempt = attempt
         self.input = input
-        self.result: tuple[int, int, Payload, float] | None = None
+        self.result: tuple[int, int, Payload, float, bool] | None = None
 
 
 class Appointment:

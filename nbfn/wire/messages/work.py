@@ -29,6 +29,7 @@ class Result(Data):
     status: int
     payload: Payload | None
     duration: float
+    final: bool = False  # a failure that every attempt would end in: it is not retried
 
 
 class Bind(Message):

@@ -26,7 +26,7 @@ class NoisyWorld(World):
         self.given: dict[str, e.CallPut] = {}  # what the client called
         self.unaccepted: set[str] = set()  # spawned, and not told yet that it is safe
         self.finished: dict[
-            str, list[tuple[int, int, object, float]]
+            str, list[tuple[int, int, object, float, bool]]
         ] = {}  # by worker, unconfirmed
         self.said: list[e.Event] = []  # words that a network may say again
         self.lost: Counter[tuple[str, int]] = Counter()  # words lost, workers killed, by input
@@ -83,7 +83,9 @@ class NoisyWorld(World):
             done = {lease for lease, *_ in self.finished.get(worker, ())}
             assert not done & set(leases), "a lease was given out again"
 
-    def results(self, fake: FakeWorker, results: list[tuple[int, int, object, float]]) -> None:
+    def results(
+        self, fake: FakeWorker, results: list[tuple[int, int, object, float, bool]]
+    ) -> None:
         """See `World.results`; kept, and lost on the way when the connection is down."""
         self.finished.setdefault(fake.name, []).extend(results)
         fake.seq += 1

@@ -311,7 +311,7 @@ def test_what_a_worker_runs_since_the_hub_before_takes_its_room() -> None:
     old = [(0, "fc-old:0"), (1, "fc-old:1")]
     world.put(e.CallPut("cl-1", "fc-old", f, 0, "map", old, closed=True, resent=True))
     assert len(tables.workers["wk-old"].leases) == 3
-    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "fc-old:0", 0.1)]))
+    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "fc-old:0", 0.1, False)]))
     assert world.outcomes["fc-old", 0].payload == "fc-old:0"
     assert len(tables.workers["wk-old"].leases) == 3
 
@@ -323,7 +323,7 @@ def test_a_claim_that_nobody_tells_of_gives_its_room_back() -> None:
     world.call("fc-new", f, 5)
     worker = world.state.tables.workers["wk-old"]
     assert not worker.leases
-    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "x", 0.1)]))
+    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "x", 0.1, False)]))
     assert len(worker.leases) == 1
     world.wait(61.0)
     assert len(worker.leases) == 2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import losses
-from nbfn.hub.machine.events import WorkerExited
+from nbfn.hub.machine.events import CallPut, ResultsArrived, WorkerExited, WorkerJoined
 
-from .world import World
+from .world import PYTHON, World
 
 
 def test_who_listens_reads_what_it_died_of_and_that_it_runs_again() -> None:
@@ -42,3 +42,22 @@ def test_a_failure_says_how_many_attempts_there_are() -> None:
         world.wait(2.0)
     [outcome] = world.outcomes.values()
     assert (outcome.attempt, outcome.attempts) == (2, 2)
+
+
+def test_a_final_failure_is_not_retried() -> None:
+    world = World()
+    world.call("fc-1", world.register(retries=3), 1)
+    world.up()
+    world.finish(world.busy()[0].name, status=2, final=True)
+    [outcome] = world.outcomes.values()
+    assert (outcome.status, outcome.attempt) == (2, 1)
+    assert not world.busy()
+
+
+def test_a_final_failure_stays_final_when_the_hub_hears_of_its_call_after_it() -> None:
+    world = World()
+    f = world.register(retries=3, max_containers=1)
+    world.put(WorkerJoined("wk-old", 1, PYTHON, f, 1, [(7, "fc-old", 0, 1)]))
+    world.put(ResultsArrived("wk-old", 1, [(7, 2, "error", 0.1, True)]))
+    world.put(CallPut("cl-1", "fc-old", f, 0, "map", [(0, "x")], closed=True, resent=True))
+    assert world.outcomes["fc-old", 0].payload == "error"

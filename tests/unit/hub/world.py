@@ -132,7 +132,9 @@ class World:
             kept = [grant for grant in worker.queue if grant.lease != effect.lease]
             if len(kept) < len(worker.queue):
                 worker.queue = kept
-                self.results(worker, [(effect.lease, int(InputStatus.TERMINATED), None, 0.0)])
+                self.results(
+                    worker, [(effect.lease, int(InputStatus.TERMINATED), None, 0.0, False)]
+                )
 
     # --- what processes do ---
 
@@ -160,14 +162,18 @@ class World:
         self.to_stop.remove(worker)
         self.exit(worker, exit_code=0)
 
-    def finish(self, worker: str, status: int = SUCCESS, duration: float = 0.01) -> None:
+    def finish(
+        self, worker: str, status: int = SUCCESS, duration: float = 0.01, *, final: bool = False
+    ) -> None:
         """A worker ends its first input."""
         fake = self.workers[worker]
         grant = fake.queue.pop(0)
         self.runs[grant.call, grant.index] += 1
-        self.results(fake, [(grant.lease, status, f"{grant.call}:{grant.index}", duration)])
+        self.results(fake, [(grant.lease, status, f"{grant.call}:{grant.index}", duration, final)])
 
-    def results(self, fake: FakeWorker, results: list[tuple[int, int, object, float]]) -> None:
+    def results(
+        self, fake: FakeWorker, results: list[tuple[int, int, object, float, bool]]
+    ) -> None:
         """A worker reports."""
         fake.seq += 1
         self.put(e.ResultsArrived(fake.name, fake.seq, results))
