@@ -16,6 +16,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from nbfn.exception import Error
 from nbfn.wire import descriptors
 
 if TYPE_CHECKING:
@@ -137,8 +138,11 @@ class Finder:
             if not self.may_start or self._failures >= MOST_FAILURES:
                 return False
             self._process = start(self._places)
-        except OSError as error:  # no descriptors, say; the next look may have some
-            self.reason = descriptors.why(error) or f"Looking for one failed: {error}."
+        except Error as error:
+            self.reason = f"It cannot be started: {error}"
+            return False
+        except OSError as error:  # no descriptors or no room, say; the next look may have some
+            self.reason = descriptors.why(error) or f"It cannot be started: {error}."
         return True
 
     def _note_end(self, code: int) -> None:

@@ -14,7 +14,7 @@ import platform
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -157,7 +157,7 @@ class Session:
     def open(self, call: OpenCall) -> None:
         """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
         self._calls[call.id] = call
-        self.send(lambda: call.opening(resent=False))
+        self.send(lambda: _opening(call, resent=False))
 
     def track(self, call: OpenCall) -> OpenCall:
         """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
@@ -229,7 +229,7 @@ class Session:
         try:
             while not self._closing:
                 for arrived in self._link.wait(self._patience()):
-                    self._receive(arrived)
+                    self._receive_guarded(arrived)
                 self._seek(time.monotonic())
                 self._flush()
                 self._run_tasks()
@@ -237,6 +237,8 @@ class Session:
         except Exception:
             logger.exception("The nbfn client failed")
             self._closing = True
+            for callback in self._lost:
+                guarded(callback)
         self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
         self._run_tasks()
         self.carrier.close()
@@ -249,12 +251,32 @@ class Session:
 
     def _run_tasks(self) -> None:
         while self._tasks:
-            self._tasks.popleft()()
+            task = self._tasks.popleft()
+            try:
+                task()
+            except Exception:
+                logger.exception("A task of the nbfn client failed")
 
     def _say_goodbye(self) -> None:
         for call_id in list(self._calls):
             self._outbox.append(messages.Release(call_id))
         self._flush()
+
+    def _receive_guarded(self, arrived: Message | Change | BadFrame) -> None:
+        """Take what arrived; if that fails, fail the call or request that it belongs to."""
+        try:
+            self._receive(arrived)
+        except Exception as error:
+            logger.exception("%s from the hub could not be handled", type(arrived).__name__)
+            text = f"nbfn failed to handle an answer of the hub ({type(error).__name__}: {error})."
+            self._fail(arrived, exception.InternalError(text))
+
+    def _fail(self, message: object, error: exception.Error) -> None:
+        """Fail the call or request that a message belongs to."""
+        if (call := self._calls.get(getattr(message, "call", ""))) is not None:
+            call.fail(error)
+        elif (number := getattr(message, "request", 0)) in self._requests:
+            settle(self._requests[number][1], error=error)
 
     def _receive(self, arrived: Message | Change | BadFrame) -> None:
         if isinstance(arrived, _ABOUT_CALLS):
@@ -271,6 +293,8 @@ class Session:
             self._connected() if arrived is Change.UP else self._disconnected()
         elif isinstance(arrived, BadFrame):
             logger.warning("The hub sent what cannot be read: %s", arrived.reason)
+            text = f"The hub's answer cannot be read: {arrived.reason}"
+            self._fail(arrived, exception.InternalError(text))
         else:
             self._receive_rare(arrived)
 
@@ -350,7 +374,7 @@ class Session:
                 self._outbox.append(message)
             self._tell_calls(up=True)
             for call in list(self._calls.values()):
-                self._outbox.extend(call.opening(resent=True))
+                self._outbox.extend(_opening(call, resent=True))
             if self._watchers:
                 self._outbox.append(messages.WatchOverview())
         awaiting, self._awaiting = self._awaiting, []
@@ -432,16 +456,15 @@ class Session:
                 try:
                     self._link.send(message)
                 except FrameTooLargeError as error:
-                    self._not_sent(message, error)
+                    self._not_sent(message, f"is too large to be sent: {error}")
+                except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                    self._not_sent(message, f"cannot be sent: {validation.why_not_sent(error)}")
 
-    def _not_sent(self, message: Message, why: FrameTooLargeError) -> None:
-        """Fail what a message that is too large belongs to."""
-        if (call := self._calls.get(getattr(message, "call", ""))) is not None:
-            text = f"The call of {call.function.name!r} is too large to be sent: {why}"
-            call.fail(exception.InvalidError(text))
-        elif (number := getattr(message, "request", 0)) in self._requests:
-            text = f"{_subject(message)} is too large to be sent: {why}"
-            settle(self._requests[number][1], error=exception.InvalidError(text))
+    def _not_sent(self, message: Message, why: str) -> None:
+        """Fail what a message belongs to that cannot be sent."""
+        call = self._calls.get(getattr(message, "call", ""))
+        subject = f"The call of {call.function.name!r}" if call is not None else _subject(message)
+        self._fail(message, exception.InvalidError(f"{subject} {why}"))
 
 
 def _subject(message: Message) -> str:
@@ -450,6 +473,15 @@ def _subject(message: Message) -> str:
     if isinstance(message, messages.PutSecret):
         return f"The secret {message.name!r}"
     return "This request"
+
+
+def _opening(call: OpenCall, *, resent: bool) -> Iterator[Message]:
+    """Yield what tells the hub of a call; a call that cannot tell it fails."""
+    try:
+        yield from call.opening(resent=resent)
+    except Exception as error:
+        logger.exception("Call %s could not be sent", call.id)
+        call.fail(exception.InternalError(f"The call could not be sent: {error}"))
 
 
 def _payloads(arrived: messages.Outputs | messages.Items) -> Sequence[messages.Payload | None]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbfn.hub import oversize, speech
+from nbfn.hub import oversize, refusal, speech
 from nbfn.hub.answers import Answers
 from nbfn.hub.clock import Clock
 from nbfn.hub.consoles import Consoles
@@ -204,14 +204,25 @@ class Broker:
             self.ending = True
 
     def _handle(self, event: Event) -> None:
+        """Have the state machine take an event, and carry out all of what it asks for.
+
+        Raises:
+            Exception: The first of those that effects raised.
+        """
+        failed: Exception | None = None
         for effect in self._state.handle(event, self._now(), time.time()):
             kind = type(effect)
-            if kind in _SAVES:
-                self._saves.append(effect)
-            elif effect.after_commit:
-                self._held.append(self._for_now(effect))
-            else:
-                self._perform(effect)
+            try:
+                if kind in _SAVES:
+                    self._saves.append(effect)
+                elif effect.after_commit:
+                    self._held.append(self._for_now(effect))
+                else:
+                    self._perform(effect)
+            except Exception as error:  # noqa: BLE001 - raised below, when the others are carried out
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _stop_workers(self) -> None:
         """Have the workers end, listening to their last words."""
@@ -247,11 +258,28 @@ class Broker:
         )
 
     def _received(self, connection: bytes, message: Message | BadFrame) -> None:
+        """Take a message; whatever is wrong with it concerns its sender only."""
         if self._strikes and self._strikes.get(connection, 0) >= STRIKES:
             return
+        try:
+            self._take(connection, message)
+        except Exception:  # noqa: BLE001 - logged
+            _log.exception("%s could not be handled", type(message).__name__)
+            self._handle(events.Tick())  # what was begun is carried out
+            self._refuse(connection, refusal.of_failure(message))
+
+    def _take(self, connection: bytes, message: Message | BadFrame) -> None:
         peer = self._peers.get(connection)
         if isinstance(message, m.ClientHello | m.WorkerHello):
             self._hello(connection, message)
+        elif (
+            isinstance(message, BadFrame)
+            and peer is not None
+            and peer.role == "client"
+            and (answer := refusal.of_frame(message))
+        ):
+            _log.warning("refused a message of %s: %s", peer.id, message.reason)
+            self._refuse(connection, answer)
         elif (
             peer is None or isinstance(message, BadFrame) or type(message) not in _ROLES[peer.role]
         ):
@@ -293,9 +321,25 @@ class Broker:
         _log.log(logging.WARNING if known else logging.DEBUG, "refused a message: %s", what)
         self._router.send(connection, m.Refused("invalid", what))
         if strikes >= STRIKES:
-            _log.warning("a peer is no longer listened to")
-            self._lost(connection)
-            self._strikes[connection] = strikes
+            self._drop(connection)
+
+    def _drop(self, connection: bytes) -> None:
+        """Listen to a peer no longer, and take it for lost."""
+        peer = self._peers.get(connection)
+        _log.warning("%s is no longer listened to", "a peer" if peer is None else peer.id)
+        self._lost(connection)
+        self._strikes[connection] = STRIKES
+
+    def _refuse(self, connection: bytes, answer: Message | None) -> None:
+        """Fail what a message belongs to; a worker's belongs to all that it runs, which is run elsewhere."""
+        peer = self._peers.get(connection)
+        if peer is None or peer.role == "worker":
+            self._router.send(connection, m.Refused("invalid", "The hub cannot read this peer."))
+            self._drop(connection)
+        elif answer is not None:
+            if isinstance(answer, m.CallRefused):
+                self._handle(events.CallCancelled(peer.id, 0, answer.call))
+            self._router.send(connection, answer)
 
     def _hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
         if hello.protocol != m.PROTOCOL:
@@ -308,6 +352,10 @@ class Broker:
             self._router.send(connection, m.Refused("version", f"{both}. {todo}"))
             return
         role = "client" if isinstance(hello, m.ClientHello) else "worker"
+        before = self._peers.get(connection)
+        if before is not None and before.id != hello.peer:
+            self._strike(connection, hello)
+            return
         self._peers[connection] = Peer(role, hello.peer)
         self._routes[hello.peer] = connection
         about = self._about

@@ -37,8 +37,8 @@ class Consoles:
     def opened(self, worker: str, answer: m.ConsoleOpened) -> None:
         """Pass an answer back."""
         client, request, asked = self._asked.get(answer.request, ("", 0, ""))
-        if asked != worker:
-            return
+        if not asked or asked != worker:
+            return  # nobody asked for it
         del self._asked[answer.request]
         if answer.error:
             said = f"Worker {worker} could not open a console: {answer.error}"

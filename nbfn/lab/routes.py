@@ -25,6 +25,7 @@ from nbfn.exception import (
     NotFoundError,
     TimeoutError,
 )
+from nbfn.retries import LARGEST_COUNT, check_at_most
 
 from .link import PATIENCE, Link
 
@@ -156,6 +157,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     for name, value in settings.items():
         if value < 0:
             raise InvalidError(f"{name} is {value}; it cannot be negative.")
+        check_at_most(name, value, LARGEST_COUNT)
     return settings
 
 

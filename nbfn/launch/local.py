@@ -68,15 +68,16 @@ class LocalLauncher:
                 server = self._server(spec.executable)
                 self._where[spec.worker] = server
                 server.start(spec)
-        except OSError as error:
-            reason = f"{spec.executable} cannot be started: {error.strerror or error}."
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            reason = f"{spec.executable!r} cannot be started: {why}."
             self._reports.append(Failed(spec.worker, reason))
             self._where.pop(spec.worker, None)
         return Ref(spec.worker)
 
     def ready(self, executable: str) -> None:
         """See `Launcher.ready`."""
-        with contextlib.suppress(OSError):  # the first submit will say so
+        with contextlib.suppress(OSError, ValueError):  # the first submit will say so
             self._server(executable)
 
     def poll(self) -> list[Report]:
@@ -188,7 +189,7 @@ class _Server:
         try:
             with theirs:
                 self._process = self._started(theirs.fileno(), environment)
-        except OSError:
+        except (OSError, ValueError):
             self._socket.close()
             raise
 

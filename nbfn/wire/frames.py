@@ -14,6 +14,8 @@ from typing import Any, TypeVar, Union
 import msgspec
 
 from nbfn.wire import messages
+from nbfn.wire.invalid import BadFrame as BadFrame
+from nbfn.wire.invalid import explain
 from nbfn.wire.messages import Message
 
 T = TypeVar("T")
@@ -37,12 +39,6 @@ class FrameTooLargeError(ValueError):
         super().__init__(f"{size / mib:.1f} MiB is over the limit of {MAX_FRAME // mib} MiB.")
 
 
-class BadFrame(msgspec.Struct, frozen=True):
-    """What arrived instead of a message, in one sentence."""
-
-    reason: str
-
-
 def _decoder(kinds: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Message]:
     return msgspec.msgpack.Decoder(Union[kinds])  # noqa: UP007 - built at run time
 
@@ -51,6 +47,14 @@ def _decoder(kinds: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Messag
 TO_HUB = _decoder(messages.FROM_CLIENT + messages.FROM_WORKER)
 TO_CLIENT = _decoder(messages.TO_CLIENT)
 TO_WORKER = _decoder(messages.TO_WORKER)
+_KINDS = {
+    decoder: {kind.__name__: kind for kind in kinds}
+    for decoder, kinds in (
+        (TO_HUB, messages.FROM_CLIENT + messages.FROM_WORKER),
+        (TO_CLIENT, messages.TO_CLIENT),
+        (TO_WORKER, messages.TO_WORKER),
+    )
+}
 
 
 def encode(message: Message) -> bytes:
@@ -121,9 +125,6 @@ def decode(frame: bytes, decoder: msgspec.msgpack.Decoder[Message]) -> Message |
         return BadFrame(f"A frame of {len(frame)} bytes is over the limit of {MAX_FRAME}.")
     try:
         return decoder.decode(frame)
-    except (
-        ValueError
-    ) as error:  # msgspec's errors are ValueErrors; bad UTF-8 is a plain UnicodeDecodeError
-        return BadFrame(f"Not a message: {error}")
-    except RecursionError:
-        return BadFrame("Not a message: nested too deeply")
+    except (ValueError, RecursionError) as error:
+        # msgspec's errors are ValueErrors; bad UTF-8 is a plain UnicodeDecodeError.
+        return explain(frame, _KINDS[decoder], error)

@@ -25,6 +25,7 @@ from nbfn.config import Places, Settings
 from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
 from nbfn.wire import descriptors, memory_map, segment_files, segments
 from nbfn.wire.messages import Payload, Segment
+from nbfn.wire.messages.fields import Place
 
 #: Bytes from which on a buffer travels as a file instead of inside the message. Below it four
 #: more copies in cache cost less
@@ -46,7 +47,7 @@ class Carrier:
     def __init__(self, places: Places, owner: str) -> None:
         self._directories = {"shm": places.shm, "spill": places.spill, "blob": places.blobs}
         self._segments = segments.Segments(places.shm, owner)
-        self._place = "shm"
+        self._place: Place = "shm"
 
     @functools.cached_property
     def durable(self) -> Carrier:
@@ -189,7 +190,7 @@ class Carrier:
                 f"Cannot write a value of {raw.nbytes} bytes: {error}."
             ) from error
 
-    def _create(self, name: str, raw: memoryview) -> str:
+    def _create(self, name: str, raw: memoryview) -> Place:
         """Write a buffer to a file where there is room for it; return in which place."""
         if self._place == "blob":
             try:
@@ -207,7 +208,7 @@ class Carrier:
             else:
                 return "shm"
 
-    def _spill(self, name: str, raw: memoryview) -> str:
+    def _spill(self, name: str, raw: memoryview) -> Place:
         reserve = Settings.load().disk_reserve * 2**20
         directories = [self._directories["shm"], self._directories["spill"]]
         try:

@@ -114,7 +114,8 @@ class Segments:
         if (spare := self._out.pop(name, None)) is not None:
             self._drop(spare)
         else:
-            (self._directory / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the directory is gone, say
+                (self._directory / name).unlink(missing_ok=True)
 
     def tidy(self, now: float) -> float | None:
         """Free what was kept long enough; return the seconds until there will be more, None if nothing is left."""

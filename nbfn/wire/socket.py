@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import math
 import os
 import queue
@@ -38,6 +39,8 @@ SOCKET_DESCRIPTORS, RETRY_OPEN = 8, 0.1
 
 #: Flags of libzmq as plain numbers: pyzmq's enums cost more to combine than a message costs to send.
 _NOBLOCK, _SNDMORE, _POLLIN = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.POLLIN)
+
+_log = logging.getLogger("nbfn.hub")
 
 Decoder = msgspec.msgpack.Decoder[Message]
 
@@ -198,6 +201,7 @@ class Router:
         self._fd_of: dict[bytes, int] = {}
         self._gone: list[bytes] = []
         self._quiet = False  # the last wait saw nothing of the monitor
+        self._foreign = 0  # messages of peers that speak no ZMTP of today
         self._socket.bind(endpoint)
         self._wake = _bell_of(self)
         self._poller = zmq.Poller()
@@ -247,24 +251,45 @@ class Router:
             if not _has_message(self._socket):
                 return
             peer = self._socket.recv(_NOBLOCK)
-            body: list[bytes] = []
-            if peer not in self._fd_of and self._socket.getsockopt(zmq.RCVMORE):
+            known = peer in self._fd_of
+            first = b""
+            if known:
+                first = self._socket.recv()
+            elif self._socket.getsockopt(zmq.RCVMORE):
                 frame = self._socket.recv(copy=False)
-                self._remember(peer, int(frame.get(zmq.SRCFD)))
-                body.append(frame.bytes)
+                known = self._remember(peer, frame)
+                first = frame.bytes
+            count = 1
             while self._socket.getsockopt(zmq.RCVMORE):
-                body.append(self._socket.recv())
-            if len(body) != 1:
-                yield peer, BadFrame(f"{len(body)} frames where one belongs.")
+                self._socket.recv()
+                count += 1
+            if count > 1 and known:
+                yield peer, BadFrame(f"{count} frames where one belongs.")
+            elif known:
+                yield peer, frames.decode(first, frames.TO_HUB)
             else:
-                yield peer, frames.decode(body[0], frames.TO_HUB)
+                self._count_foreign()
 
-    def _remember(self, peer: bytes, descriptor: int) -> None:
+    def _count_foreign(self) -> None:
+        """Note a message of a peer that speaks an old ZMTP: it has no descriptor, so its end would not be noticed."""
+        self._foreign += 1
+        if (
+            self._foreign & (self._foreign - 1) == 0
+        ):  # 1, 2, 4, 8, ...: a flood must not fill the log
+            _log.warning("refused %d messages of peers that are not nbfn's", self._foreign)
+
+    def _remember(self, peer: bytes, frame: zmq.Frame) -> bool:
+        """Note the connection of a peer by its first frame; False if it does not tell."""
+        try:
+            descriptor = int(frame.get(zmq.SRCFD))
+        except zmq.ZMQError:
+            return False
         self._gone.extend(
             self._read_monitor()
         )  # so that an older connection's end is not taken for this one's
         self._peer_of[descriptor] = peer
         self._fd_of[peer] = descriptor
+        return True
 
     def send(self, peer: bytes, message: Message) -> bool:
         """Send to one peer; False when it is gone."""

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-import msgspec
-
-from nbfn.wire.frames import TO_HUB
+from nbfn.wire import frames
+from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message
-
-_encoder = msgspec.msgpack.Encoder()
-_KINDS: dict[str, Any] = {
-    "str": "a string", "int": "a whole number", "float": "a number", "bool": "True or False",
-    "array": "a list", "object": "a dict",
-}  # fmt: skip
 
 
 def problem(message: Message) -> str:
@@ -23,26 +13,21 @@ def problem(message: Message) -> str:
     Values come from users, and Python does not check their types where a message is made.
     """
     try:
-        TO_HUB.decode(_encoder.encode(message))
-    except msgspec.ValidationError as error:
-        return _explained(message, str(error))
-    except (TypeError, ValueError, OverflowError) as error:
-        return f"{type(message).__name__} cannot be sent to the hub: {error}."
-    return ""
+        found = frames.decode(frames.encode(message), frames.TO_HUB)
+    except frames.FrameTooLargeError:
+        return ""  # its sender says so
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return f"{type(message).__name__} cannot be sent to the hub: {why_not_sent(error)}"
+    return found.reason if isinstance(found, BadFrame) else ""
 
 
-def _explained(message: Message, error: str) -> str:
-    """Return msgspec's error as a sentence that names the field; of its value only the type is shown."""
-    wanted, path = re.match(r"Expected `([^`|]*)", error), re.findall(r"\[(\d+)\]", error)
-    name, value = type(message).__name__, message
-    for step in map(int, path):
-        fields = getattr(value, "__struct_fields__", ())
-        # A message's kind is the first element of its array.
-        step -= isinstance(value, Message)
-        if not 0 <= step < len(fields):
-            break
-        name, value = fields[step], getattr(value, fields[step])
-    kind = _KINDS.get(wanted[1], wanted[1]) if wanted else "something else"
-    if "[...]" in error:  # msgspec does not say which
-        return f"{name} has a part of a wrong type; each must be {kind}."
-    return f"{name} is an object of type {type(value).__name__}; it must be {kind}."
+def why_not_sent(error: Exception) -> str:
+    """Return the sentence about a value that cannot be encoded."""
+    if isinstance(error, OverflowError):
+        return "it has an integer that is too large."
+    if isinstance(error, UnicodeEncodeError):
+        bad = error.object[error.start : error.end]
+        return f"it has text that is not Unicode ({bad!r})."
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply."
+    return f"{error}."

@@ -22,7 +22,7 @@ CLAIM_KEPT = 60.0
 def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]]) -> None:
     """Take over what a worker had under the hub before this one, as far as the inputs are known."""
     for lease, call_id, index, attempt in running:
-        if lease in worker.leases:
+        if lease in worker.leases or lease in t.claimed or (call_id, index) in t.claims:
             continue
         call = t.calls.get(call_id)
         item = call.inputs.get(index) if call is not None else None
@@ -30,7 +30,7 @@ def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]
             claim = Claim(worker, lease, attempt, (call_id, index))
             t.claims[claim.input] = t.claimed[lease] = claim
             worker.claimed += 1
-        elif item.worker is None and not item.crashes:
+        elif item.call.pool is worker.pool and item.worker is None and not item.crashes:
             item.call.turns.remove(item)
             _take_over(t, item, worker, lease, attempt)
     t.after(CLAIM_KEPT, _forget_claims, worker)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Sequence
 
 from nbfn.hub.machine import (
@@ -49,6 +51,9 @@ def call_put(t: Tables, event: CallPut) -> None:
     """Begin a call; telling of it again changes nothing but repeats what the client may have
     missed.
     """
+    if not _ascending(event.inputs):
+        t.emit(_disordered(event.client, event.call))
+        return
     call = t.calls.get(event.call) or _ended(t, event)
     client = t.clients.get(event.client)
     if call is not None:
@@ -137,6 +142,20 @@ def _put_again(t: Tables, call: Call, event: CallPut) -> None:
         t.emit(Accept(event.client, call.id, call.next_index, call.closed))
 
 
+def _ascending(inputs: Sequence[tuple[int, Payload]]) -> bool:
+    """Return whether each index is above the one before it, so that none comes twice."""
+    if len(inputs) < 2:
+        return True
+    indices = [index for index, _ in inputs]
+    return all(map(operator.lt, indices, itertools.islice(indices, 1, None)))
+
+
+def _disordered(client: str, call: str) -> RefuseCall:
+    return RefuseCall(
+        client, call, "invalid", "The inputs of this call are not in ascending order."
+    )
+
+
 def _given_up(client: str, call: str) -> RefuseCall:
     text = "This call was cancelled: its client was away too long before all inputs were stored (setting client_grace)."
     return RefuseCall(client, call, "connection", text)
@@ -197,6 +216,9 @@ def inputs_put(t: Tables, event: InputsPut) -> None:
     """Add inputs to an open call; for a call that is gone they are dropped, its client has been
     told.
     """
+    if not _ascending(event.inputs):
+        t.emit(_disordered(event.client, event.call))
+        return
     call = t.calls.get(event.call)
     if call is not None:
         _add(t, call, event.inputs, closed=event.closed, resent=event.resent)

@@ -121,7 +121,10 @@ def retry(t: Tables, item: Input) -> bool:
     once = begun or item.call.pool.definition.at_most_once
     if once or item.failures >= policy.max_retries:
         return False
-    delay = policy.initial_delay * policy.backoff_coefficient**item.failures
+    try:
+        delay = policy.initial_delay * policy.backoff_coefficient**item.failures
+    except OverflowError:
+        delay = policy.max_delay if policy.initial_delay else 0.0
     item.failures += 1
     if item.call.durable:
         t.emit(SaveFailures(item.call.id, item.index, item.failures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nbfn.wire.messages.base import Data, Message
+from nbfn.wire.messages.fields import Count, Id, Index, Token, Value, Variable
 
 
 class AppRow(Data):
@@ -55,9 +56,9 @@ class Deploy(Message):
     Unless ``partial``, what is not named leaves the App.
     """
 
-    request: int
+    request: Token
     app: str
-    functions: dict[str, int]
+    functions: dict[str, Count]
     environment_name: str = ""
     strategy: str = "rolling"  # rolling, recreate
     partial: bool = False
@@ -71,9 +72,9 @@ class Deploy(Message):
 class Rollback(Message):
     """Deploy an App as it was at an earlier version; 0 is the one before the current, -1 the current again."""
 
-    request: int
-    app_id: str
-    version: int = 0
+    request: Token
+    app_id: Id
+    version: Index = 0
     strategy: str = "rolling"
     by: str = ""
     nbfn: str = ""
@@ -82,8 +83,8 @@ class Rollback(Message):
 class RunApp(Message):
     """Begin an ephemeral App that ends with `StopApp`, or with this client unless ``detached``."""
 
-    request: int
-    app_id: str
+    request: Token
+    app_id: Id
     name: str
     environment_name: str = ""
     detached: bool = False
@@ -95,15 +96,15 @@ class StopApp(Message):
     ``scope``, the block that it was run in, spawned calls still finish.
     """
 
-    request: int
-    app_id: str
+    request: Token
+    app_id: Id
     scope: bool = False
 
 
 class FindApp(Message):
     """Find an App by its id, or a deployed one by name; made, empty, where wanted."""
 
-    request: int
+    request: Token
     app: str
     environment_name: str = ""
     create: bool = False
@@ -120,15 +121,15 @@ class AppFound(Message):
 class SetTags(Message):
     """Replace an App's tags."""
 
-    request: int
-    app_id: str
+    request: Token
+    app_id: Id
     tags: dict[str, str]
 
 
 class GetApps(Message):
     """Ask for all Apps of an environment, the stopped ones that are remembered included."""
 
-    request: int
+    request: Token
     environment_name: str = ""
 
 
@@ -142,8 +143,8 @@ class Apps(Message):
 class GetHistory(Message):
     """Ask for an App's deployments."""
 
-    request: int
-    app_id: str
+    request: Token
+    app_id: Id
 
 
 class History(Message):
@@ -156,7 +157,7 @@ class History(Message):
 class GetEnvironments(Message):
     """Ask for all environments."""
 
-    request: int
+    request: Token
 
 
 class Environments(Message):
@@ -169,7 +170,7 @@ class Environments(Message):
 class ChangeEnvironment(Message):
     """Create an environment (no ``name``), delete it (no ``new_name``) or rename it."""
 
-    request: int
+    request: Token
     name: str
     new_name: str
 
@@ -177,9 +178,9 @@ class ChangeEnvironment(Message):
 class PutSecret(Message):
     """Store environment variables under a name."""
 
-    request: int
+    request: Token
     name: str
-    values: dict[str, str]
+    values: dict[Variable, Value]
     environment_name: str = ""
     overwrite: bool = False
 
@@ -190,7 +191,7 @@ class PutSecret(Message):
 class DeleteSecret(Message):
     """Forget what is stored under a name."""
 
-    request: int
+    request: Token
     name: str
     environment_name: str = ""
 
@@ -198,7 +199,7 @@ class DeleteSecret(Message):
 class ListSecrets(Message):
     """Ask which secrets an environment has."""
 
-    request: int
+    request: Token
     environment_name: str = ""
 
 

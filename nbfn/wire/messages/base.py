@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from nbfn.wire.messages.fields import Count, FileName, Place
+
 #: Most bytes of a `Segment` in a message.
 SEGMENT_BYTES = 80
 
@@ -25,9 +27,9 @@ class Segment(Data):
     (kept by the store).
     """
 
-    place: str
-    name: str
-    size: int
+    place: Place
+    name: FileName
+    size: Count
 
 
 class Payload(Data):

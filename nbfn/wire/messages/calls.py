@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from nbfn.wire.messages.base import Data, Fault, Message, Payload
+from nbfn.wire.messages.fields import Count, Id, Index, Token
 
 
 class NewInput(Data):
     """One set of arguments, on its way in."""
 
-    index: int
+    index: Count
     payload: Payload
 
 
@@ -34,24 +35,24 @@ class PutCall(Message):
     long as its client.
     """
 
-    call: str
-    function: str
-    version: int
+    call: Id
+    function: Id
+    version: Count
     kind: str  # remote, map, spawn, generator, web
     inputs: tuple[NewInput, ...] = ()
     closed: bool = True
     durable: bool = False
     resent: bool = False
-    parent: str = ""  # the caller's call and index ("fc-...:3"), when called from inside a worker
-    total: int | None = None  # inputs there will be, where the caller knows
+    parent: Id = ""  # the caller's call and index ("fc-...:3"), when called from inside a worker
+    total: Count | None = None  # inputs there will be, where the caller knows
     method: str = ""  # which one, when the Function is a class
-    deployment: int = 0  # of the App: what is called from inside stays with it, too
+    deployment: Count = 0  # of the App: what is called from inside stays with it, too
 
 
 class PutInputs(Message):
     """More inputs of an open call; ``closed`` says that these were the last."""
 
-    call: str
+    call: Id
     inputs: tuple[NewInput, ...]
     closed: bool = False
     resent: bool = False
@@ -124,9 +125,9 @@ class TakeItems(Message):
     ``upto``.
     """
 
-    call: str
-    index: int
-    upto: int
+    call: Id
+    index: Count
+    upto: Count
 
 
 class Items(Message):
@@ -144,8 +145,8 @@ class FeedInput(Message):
     the input is told so, or dropped if it has not begun.
     """
 
-    call: str
-    index: int
+    call: Id
+    index: Count
     data: bytes
 
 
@@ -161,9 +162,9 @@ class FeedWanted(Message):
 class Cancel(Message):
     """Cancel a call, or some inputs of it; ``terminate`` ends the workers that run them as well."""
 
-    request: int
-    call: str
-    indices: tuple[int, ...] | None = None
+    request: Token
+    call: Id
+    indices: tuple[Count, ...] | None = None
     terminate: bool = False
 
 
@@ -172,7 +173,7 @@ class Release(Message):
     outputs are no longer sent to me.
     """
 
-    call: str
+    call: Id
 
 
 class Watch(Message):
@@ -180,10 +181,10 @@ class Watch(Message):
     its state (`CallInfo`), and if I ``follow`` it, all outputs to come.
     """
 
-    request: int
-    call: str
-    start: int = 0
-    end: int | None = None
+    request: Token
+    call: Id
+    start: Index = 0
+    end: Index | None = None
     follow: bool = True
 
 
@@ -210,9 +211,9 @@ class CallInfo(Message):
 class GetInput(Message):
     """Tell the arguments of an input of a durable call that failed, or has no outcome yet."""
 
-    request: int
-    call: str
-    index: int
+    request: Token
+    call: Id
+    index: Index
 
 
 class InputTold(Message):
@@ -231,8 +232,8 @@ class RetryCall(Message):
     ``token`` is new for each retry: told again, it begins nothing.
     """
 
-    request: int
-    call: str
+    request: Token
+    call: Id
     token: str
 
 
@@ -246,8 +247,8 @@ class CallRetried(Message):
 class GetCallGraph(Message):
     """Ask for the whole family of a call: who called it, and whom it called."""
 
-    request: int
-    call: str
+    request: Token
+    call: Id
 
 
 class Relative(Data):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from nbfn.wire.messages.base import Data, Payload
+from nbfn.wire.messages.fields import Amount, Count, PathName, Seconds, Value, Variable, Workers
 
 
 class Environment(Data):
     """Where code must run so that its pickles and imports fit."""
 
-    executable: str
-    sys_path: tuple[str, ...]
-    cwd: str
+    executable: PathName
+    sys_path: tuple[PathName, ...]
+    cwd: PathName
     python: str  # "3.11"
     cloudpickle: str
 
@@ -20,10 +21,10 @@ class RetryPolicy(Data):
     max_delay.
     """
 
-    max_retries: int = 0
-    backoff_coefficient: float = 1.0
-    initial_delay: float = 1.0
-    max_delay: float = 60.0
+    max_retries: Workers = 0
+    backoff_coefficient: Amount = 1.0
+    initial_delay: Seconds = 1.0
+    max_delay: Seconds = 60.0
 
 
 class PoolSettings(Data):
@@ -31,35 +32,35 @@ class PoolSettings(Data):
     "the default".
     """
 
-    min_containers: int | None = None
-    max_containers: int | None = None
-    buffer_containers: int | None = None
-    scaledown_window: float | None = None
+    min_containers: Workers | None = None
+    max_containers: Workers | None = None
+    buffer_containers: Workers | None = None
+    scaledown_window: Seconds | None = None
 
 
 class Resources(Data):
     """What a worker of a Function needs; None and 0 ask for nothing. Memory is in bytes, processors in cores."""
 
-    cpu: float | None = None
-    cpu_limit: float | None = None
-    memory: int | None = None
-    memory_limit: int | None = None  # a worker that holds more is ended
+    cpu: Amount | None = None
+    cpu_limit: Amount | None = None
+    memory: Count | None = None
+    memory_limit: Count | None = None  # a worker that holds more is ended
     gpu: str | None = None  # the kind; "any" for whatever there is
-    gpus: int | None = None  # how many
+    gpus: Workers | None = None  # how many
 
 
 class Concurrency(Data):
     """How many inputs (of batched Functions: batches) one worker runs at once, and how many it should on average."""
 
-    max_inputs: int | None = None
-    target_inputs: int | None = None
+    max_inputs: Workers | None = None
+    target_inputs: Workers | None = None
 
 
 class Batching(Data):
     """Inputs that are gathered and run as one; a batch that is not full leaves after ``wait`` seconds."""
 
-    max_batch_size: int | None = None
-    wait: float | None = None
+    max_batch_size: Workers | None = None
+    wait: Seconds | None = None
 
 
 class Schedule(Data):
@@ -71,13 +72,13 @@ class Schedule(Data):
     payload: Payload
     cron: str = ""
     timezone: str = "UTC"
-    years: int = 0
-    months: int = 0
-    weeks: int = 0
-    days: int = 0
-    hours: int = 0
-    minutes: int = 0
-    seconds: float = 0.0
+    years: Count = 0
+    months: Count = 0
+    weeks: Count = 0
+    days: Count = 0
+    hours: Count = 0
+    minutes: Count = 0
+    seconds: Seconds = 0.0
 
 
 class Endpoint(Data):
@@ -88,8 +89,8 @@ class Endpoint(Data):
     label: str = ""
     docs: bool = False
     requires_proxy_auth: bool = False
-    port: int = 0  # of a server that the function starts itself
-    startup_timeout: float = 5.0
+    port: Count = 0  # of a server that the function starts itself
+    startup_timeout: Seconds = 5.0
 
 
 class Method(Data):
@@ -118,7 +119,7 @@ class Secret(Data):
     name: str = ""
     environment_name: str = ""  # empty: that of the App
     required_keys: tuple[str, ...] = ()
-    values: dict[str, str] = {}
+    values: dict[Variable, Value] = {}
 
     def __repr__(self) -> str:
         return f"Secret({self.name!r}, {sorted(self.values)})"
@@ -136,7 +137,7 @@ class Definition(Data):
     environment: Environment
     is_generator: bool = False
     is_async: bool = False
-    timeout: float = 300.0
+    timeout: Seconds = 300.0
     retries: RetryPolicy = RetryPolicy()
     pool: PoolSettings = PoolSettings()
     signature: str = ""
@@ -150,11 +151,11 @@ class Definition(Data):
     resources: Resources = Resources()
     concurrency: Concurrency = Concurrency()
     batching: Batching = Batching()
-    env: dict[str, str] = {}
+    env: dict[Variable, Value] = {}
     secrets: tuple[Secret, ...] = ()  # the later wins over the earlier, ``env`` over all of them
     single_use: bool = False  # a fresh worker for each input
     at_most_once: bool = False  # an input that began never runs again
-    startup_timeout: float | None = None  # seconds to load, enter hooks included
+    startup_timeout: Seconds | None = None  # seconds to load, enter hooks included
     schedule: Schedule | None = None
     endpoint: Endpoint | None = None
     module: str = ""
@@ -162,7 +163,7 @@ class Definition(Data):
     exit_hooks: bool = False  # of a class: its workers need time to end
     helpers: dict[str, str] = {}  # texts of the other cells that its code is written in, by name
     owner: str = ""  # the notebook that it was registered from, as a path; else empty
-    made: float = 0.0  # when, in seconds since 1970
+    made: Seconds = 0.0  # when, in seconds since 1970
     files: str = ""  # a hash of the user's files that its workers import; else empty
 
     def __repr__(self) -> str:  # its variables' values are nobody's business
@@ -175,13 +176,13 @@ class Variant(Data):
     Laid over a `Definition` by `nbfn.variant.applied`.
     """
 
-    timeout: float | None = None
+    timeout: Seconds | None = None
     retries: RetryPolicy | None = None
     pool: PoolSettings | None = None
     resources: Resources | None = None
     concurrency: Concurrency | None = None
     batching: Batching | None = None
-    env: dict[str, str] | None = None
+    env: dict[Variable, Value] | None = None
     secrets: tuple[Secret, ...] | None = None
     arguments: Payload | None = None
 

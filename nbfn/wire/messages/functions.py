@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbfn.wire.messages.base import Message
 from nbfn.wire.messages.definition import Definition, FunctionInfo, PoolSettings, Variant
+from nbfn.wire.messages.fields import Count, Id, Token
 
 
 class Register(Message):
@@ -11,10 +12,10 @@ class Register(Message):
     empty for a deployed one.
     """
 
-    request: int
+    request: Token
     app: str
     definition: Definition
-    app_id: str = ""
+    app_id: Id = ""
     environment_name: str = ""
     staged: bool = False  # only stored: a `Deploy` that names this version follows
 
@@ -22,8 +23,8 @@ class Register(Message):
 class BindVariant(Message):
     """Make a variant of a Function, or find it: the same digest is the same variant."""
 
-    request: int
-    function: str
+    request: Token
+    function: Id
     variant: Variant
     digest: str
     shown: str = ""  # for people, after the Function's name: "(name='x')"
@@ -32,20 +33,20 @@ class BindVariant(Message):
 class Lookup(Message):
     """Find a deployed Function by App and name, or the version that a deployment of the App had."""
 
-    request: int
+    request: Token
     app: str
     name: str
     environment_name: str = ""
-    deployment: int = 0
+    deployment: Count = 0
 
 
 class LookupId(Message):
     """Find any Function by its id; with a version, whether it has that one still."""
 
-    request: int
-    function: str
-    version: int = 0
-    deployment: int = 0
+    request: Token
+    function: Id
+    version: Count = 0
+    deployment: Count = 0
 
 
 class Registered(Message):
@@ -58,9 +59,9 @@ class Registered(Message):
 class GetDefinition(Message):
     """Tell a definition of a Function: a worker runs it itself, by `Function.local`; who looks for an error, too."""
 
-    request: int
-    function: str
-    version: int = 0  # the newest
+    request: Token
+    function: Id
+    version: Count = 0  # the newest
 
 
 class DefinitionTold(Message):
@@ -73,7 +74,7 @@ class DefinitionTold(Message):
 class LookupEndpoint(Message):
     """Find what answers under a label; `EndpointFound`."""
 
-    request: int
+    request: Token
     label: str
 
 
@@ -88,8 +89,8 @@ class EndpointFound(Message):
 class SetAutoscaler(Message):
     """Override a Function's pool settings; what is None stays."""
 
-    request: int
-    function: str
+    request: Token
+    function: Id
     settings: PoolSettings
 
 
@@ -103,8 +104,8 @@ class AutoscalerSet(Message):
 class GetStats(Message):
     """Ask for a Function's counters."""
 
-    request: int
-    function: str
+    request: Token
+    function: Id
 
 
 class Stats(Message):

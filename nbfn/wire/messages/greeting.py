@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbfn.wire.messages.base import Message
 from nbfn.wire.messages.definition import Environment
+from nbfn.wire.messages.fields import ClientId, Count, Id, Lease, PathName, WorkerId
 
 #: Raised by one whenever two versions could not understand each other.
 PROTOCOL = 2
@@ -12,18 +13,18 @@ PROTOCOL = 2
 class ClientHello(Message):
     """Client to hub. ``peer`` is stable across reconnects of one process."""
 
-    protocol: int
-    peer: str
+    protocol: Count
+    peer: ClientId
     nbfn: str
     cloudpickle: str
     python: str
-    pid: int
+    pid: Count
     host: str
     environment: Environment | None = (
         None  # given by clients that will register functions: a fork server is readied for it
     )
     name: str = ""  # the notebook's or script's name, for people
-    worker: str = (
+    worker: Id = (
         ""  # the worker that runs this client, if one does: it lends its slot while it waits
     )
     origin: str = ""  # the notebook's path or the script's name: its calls are known by it later
@@ -34,17 +35,17 @@ class WorkerHello(Message):
     finished but not yet confirmed.
     """
 
-    protocol: int
-    peer: str
+    protocol: Count
+    peer: WorkerId
     nbfn: str
     cloudpickle: str
     python: str
-    pid: int
+    pid: Count
     host: str
-    executable: str
-    function: str = ""  # empty: a blank worker
-    version: int = 0
-    running: tuple[tuple[int, str, int, int], ...] = ()  # (lease, call, index, attempt)
+    executable: PathName
+    function: Id = ""  # empty: a blank worker
+    version: Count = 0
+    running: tuple[tuple[Lease, Id, Count, Count], ...] = ()  # (lease, call, index, attempt)
     gpus: tuple[str, ...] = ()  # that were set aside for it when it was bound
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from nbfn.wire.messages.base import Data, Message
+from nbfn.wire.messages.fields import Count, Id, Seconds, Token
 
 
 class FunctionRow(Struct, frozen=True, gc=False):
@@ -82,7 +83,7 @@ class HubRow(Struct, frozen=True, gc=False):
 class GetOverview(Message):
     """Ask for all that a sidebar shows."""
 
-    request: int
+    request: Token
 
 
 class Overview(Message):
@@ -126,18 +127,18 @@ class GetLogs(Message):
     What is empty or 0 asks for nothing. ``wait``: seconds the answer may take while there is no line.
     """
 
-    request: int
+    request: Token
     app: str = ""  # ids
-    function: str = ""
-    call: str = ""
-    worker: str = ""
-    since: float = 0.0  # seconds since 1970
-    until: float = 0.0
+    function: Id = ""
+    call: Id = ""
+    worker: Id = ""
+    since: Seconds = 0.0  # seconds since 1970
+    until: Seconds = 0.0
     sources: tuple[str, ...] = ()
     search: str = ""
-    tail: int = 0
-    after: int = 0
-    wait: float = 0.0
+    tail: Count = 0
+    after: Count = 0
+    wait: Seconds = 0.0
 
 
 class Logs(Message):
@@ -153,16 +154,16 @@ class Logs(Message):
 class StopWorker(Message):
     """End a worker; its inputs run elsewhere. Not ``graceful``: at once."""
 
-    request: int
-    worker: str
+    request: Token
+    worker: Id
     graceful: bool = False
 
 
 class Attach(Message):
     """Have a worker open a Jupyter console; `Attached`."""
 
-    request: int
-    worker: str
+    request: Token
+    worker: Id
 
 
 class Attached(Message):
@@ -175,4 +176,4 @@ class Attached(Message):
 class StopHub(Message):
     """Drain and end the hub."""
 
-    request: int
+    request: Token

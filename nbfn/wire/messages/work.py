@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbfn.wire.messages.base import Data, Message, Payload
 from nbfn.wire.messages.definition import Definition
+from nbfn.wire.messages.fields import Count, Ended, Id, Lease, Seconds, Token
 
 
 class LeasedInput(Data):
@@ -25,10 +26,10 @@ class LeasedInput(Data):
 class Result(Data):
     """What a worker says of a leased input that ended."""
 
-    lease: int
-    status: int
+    lease: Lease
+    status: Ended
     payload: Payload | None
-    duration: float
+    duration: Seconds
     final: bool = False  # a failure that every attempt would end in: it is not retried
 
 
@@ -48,15 +49,15 @@ class Bind(Message):
 class Bound(Message):
     """The Function is loaded; inputs are welcome."""
 
-    function: str
-    version: int
+    function: Id
+    version: Count
 
 
 class BindFailed(Message):
     """The Function could not be loaded; ``payload`` is the exception."""
 
-    function: str
-    version: int
+    function: Id
+    version: Count
     payload: Payload
     text: str
 
@@ -76,7 +77,7 @@ class Results(Message):
     confirmed.
     """
 
-    seq: int
+    seq: Count
     results: tuple[Result, ...]
 
 
@@ -89,8 +90,8 @@ class Confirm(Message):
 class Yielded(Message):
     """Values that a generator input yielded, from number ``start`` on."""
 
-    lease: int
-    start: int
+    lease: Lease
+    start: Count
     payloads: tuple[Payload, ...]
 
 
@@ -104,8 +105,8 @@ class ItemsTaken(Message):
 class WantFeed(Message):
     """This input reads: it takes ``upto`` pieces (`Fed`) in all."""
 
-    lease: int
-    upto: int
+    lease: Lease
+    upto: Count
 
 
 class Fed(Message):
@@ -118,7 +119,7 @@ class Fed(Message):
 class Emitted(Message):
     """What user code wrote while this lease ran; see `Emission`."""
 
-    lease: int
+    lease: Lease
     channel: str
     data: bytes
 
@@ -138,7 +139,7 @@ class Recall(Message):
 class Returned(Message):
     """Leases given back, never begun."""
 
-    leases: tuple[int, ...]
+    leases: tuple[Lease, ...]
 
 
 class OpenConsole(Message):
@@ -150,7 +151,7 @@ class OpenConsole(Message):
 class ConsoleOpened(Message):
     """Answer to `OpenConsole`: the console's connection file, or why there is none."""
 
-    request: int
+    request: Token
     connection_file: str
     error: str = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cloudpickle
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nbfn.config import Places, Settings
 from nbfn.hub import __main__ as hub
+from nbfn.hub.machine import events
 from nbfn.launch.base import Capacity, Exit, Ref, Report, WorkerSpec
 from nbfn.types import InputStatus
 from nbfn.wire import frames
@@ -20,6 +25,7 @@ from nbfn.wire import messages as m
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
 from tests.conftest import wait_until
+from tests.unit.hub.random_messages import message
 
 T = TypeVar("T", bound=m.Message)
 VERSIONS = ("0", str(cloudpickle.__version__), "3.11")
@@ -126,6 +132,10 @@ class Peer:
     def say(self, message: m.Message) -> None:
         self._link.send(message)
 
+    def frame(self, frame: bytes) -> None:
+        """Send bytes, whether they are a message or not."""
+        self._link._socket.send(frame)
+
     def next(self, kind: type[T]) -> T:
         """Return the next message of a kind."""
         while True:
@@ -141,8 +151,8 @@ class Peer:
         self._link.close()
 
 
-def client_of(hub: Hub) -> Peer:
-    hello = m.ClientHello(m.PROTOCOL, "cl-1", *VERSIONS, 1, "here")
+def client_of(hub: Hub, name: str = "cl-1") -> Peer:
+    hello = m.ClientHello(m.PROTOCOL, name, *VERSIONS, 1, "here")
     return Peer(hub, frames.TO_CLIENT, hello)
 
 
@@ -181,3 +191,108 @@ def test_an_input_that_waited_for_the_disk_does_not_run_on_a_connection_that_it_
     assert not [said for said in back.heard if isinstance(said, m.Run)], "it was told to run once"
     for peer in (client, worker, back):
         peer.close()
+
+
+def raw(hub: Hub) -> socket.socket:
+    """Return a connection to the hub's socket that speaks no ZeroMQ yet."""
+    stream = socket.socket(socket.AF_UNIX)
+    stream.connect(hub.places.endpoint.removeprefix("ipc://"))
+    return stream
+
+
+def answers(hub: Hub) -> None:
+    """Fail unless the hub answers a client."""
+    control = client_of(hub, "cl-control")
+    control.say(m.GetOverview(1))
+    control.next(m.Overview)
+    control.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x01\x00\x02\x00x",  # ZMTP 1.0: its messages name no connection
+        b"\x01\x00" + b"\x02\x00x" * 1000,
+        b"\x01\x00" + b"\x02\x01x" * 1000 + b"\x02\x00x",  # one message of many frames
+        b"\xff" + bytes(8) + b"\x01\x7f\x01\x05\x00\x00\x00\x01x",  # ZMTP 2.0
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(64),
+    ],
+)
+def test_bytes_that_are_no_zeromq_of_today_harm_nobody(broker: Hub, sent: bytes) -> None:
+    control = client_of(broker)
+    with raw(broker) as stream:
+        stream.sendall(sent)
+        control.say(m.GetOverview(1))
+        control.next(m.Overview)
+        answers(broker)
+    answers(broker)
+    control.close()
+
+
+_KINDS = [kind for kind in (*m.FROM_CLIENT, *m.FROM_WORKER) if kind is not m.StopHub]
+
+
+def test_any_messages_from_any_peer_leave_the_hub_up(broker: Hub) -> None:
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        as_worker=st.booleans(),
+        said=st.lists(st.one_of(message(*_KINDS), message(*_KINDS, wild=True)), max_size=12),
+    )
+    def beset(as_worker: bool, said: list[m.Message]) -> None:
+        peer = worker_of(broker, "wk-1") if as_worker else client_of(broker)
+        for one in said:
+            peer.frame(msgspec.msgpack.encode(one))
+        answers(broker)
+        peer.close()
+
+    beset()
+
+
+def test_a_message_that_cannot_be_handled_fails_only_what_it_asks_for(
+    broker: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A defect of the state machine, put there: no message is known that shows one."""
+
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    client, other = client_of(broker), client_of(broker, "cl-2")
+    handlers = broker._broker._state._handlers
+    monkeypatch.setitem(handlers, events.SecretsAsked, defect)
+    monkeypatch.setitem(handlers, events.CallPut, defect)
+    client.say(m.ListSecrets(5))
+    assert client.next(m.Failed).request == 5
+    client.say(m.PutCall("fc-1", "fu-1", 1, "remote", (m.NewInput(0, m.Payload(b"")),)))
+    assert client.next(m.CallRefused).code == "internal"
+    monkeypatch.undo()
+    for peer in (client, other):
+        peer.say(m.ListSecrets(6))
+        assert peer.next(m.Secrets).request == 6
+        peer.close()
+    assert "ZeroDivisionError: a defect" in caplog.text
+
+
+def test_an_invalid_value_fails_its_own_request_and_no_other(broker: Hub) -> None:
+    client = client_of(broker)
+    for number in range(1, 6):  # more often than a peer may send what is no message
+        client.frame(msgspec.msgpack.encode(m.SetAutoscaler(number, "fu-1", m.PoolSettings(2**63))))
+        failed = client.next(m.Failed)
+        assert (failed.request, failed.code) == (number, "invalid")
+        assert (
+            failed.message == "min_containers is 9223372036854775808; it must be at most 1000000."
+        )
+    client.frame(msgspec.msgpack.encode(m.PutInputs("fc-1", (m.NewInput(2**63, m.Payload(b"")),))))
+    assert client.next(m.CallRefused).call == "fc-1"
+    client.say(m.ListSecrets(9))
+    assert client.next(m.Secrets).request == 9
+    client.close()
+
+
+def test_a_second_hello_of_another_id_does_not_count(broker: Hub) -> None:
+    client = client_of(broker)
+    client.say(m.ClientHello(m.PROTOCOL, "cl-2", *VERSIONS, 1, "here"))
+    assert client.next(m.Refused).code == "invalid"
+    client.say(m.ListSecrets(1))
+    assert client.next(m.Secrets).request == 1
+    client.close()

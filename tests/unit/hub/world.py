@@ -297,7 +297,8 @@ class World:
         held: Counter[int] = Counter()
         for pool in tables.pools.values():
             assert len(pool.workers) <= self.most(pool)
-            assert pool.leased == sum(len(w.leases) for w in pool.workers.values())
+            its = [w for w in tables.workers.values() if w.pool is pool]  # the draining ones, too
+            assert pool.leased == sum(len(w.leases) for w in its)
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
         self._check_capacity()

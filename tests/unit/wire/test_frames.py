@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -38,11 +40,14 @@ def _smallest(kind: type[Message]) -> Message:
 def _value(hint: msgspec.inspect.Type) -> object:
     match hint:
         case msgspec.inspect.IntType():
-            return 7
+            return min(7, hint.le or 7)
         case msgspec.inspect.FloatType():
             return 0.5
         case msgspec.inspect.StrType():
-            return "é"
+            known = ("é", "x", "cl-1", "wk-1")
+            return next(text for text in known if re.search(hint.pattern or "", text))
+        case msgspec.inspect.LiteralType():
+            return hint.values[0]
         case msgspec.inspect.BytesType():
             return b"\x00"
         case msgspec.inspect.BoolType():
@@ -58,6 +63,65 @@ def _value(hint: msgspec.inspect.Type) -> object:
         case msgspec.inspect.DictType():
             return {}
     raise AssertionError(hint)
+
+
+def _damaged(kind: type[Message], hint: msgspec.inspect.Type, position: int) -> list[object]:
+    """Return the frame's list with a value out of range at a position, for each way to be so."""
+    found: list[object] = []
+    match hint:
+        case msgspec.inspect.UnionType():
+            return [bad for one in hint.types for bad in _damaged(kind, one, position)]
+        case msgspec.inspect.IntType():
+            found = [2**63, 2**64 - 1] if hint.le is not None else []
+        case msgspec.inspect.FloatType():
+            found = [float("nan"), float("inf"), 1e300] if hint.le is not None else []
+        case msgspec.inspect.StrType():
+            found = ["\0"] if hint.pattern is not None else []
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(_smallest(kind)))
+    return [[*fields[:position], bad, *fields[position + 1 :]] for bad in found]
+
+
+@pytest.mark.parametrize("kind", messages.FROM_CLIENT + messages.FROM_WORKER)
+def test_numbers_out_of_range_are_refused_with_the_name_of_their_field(kind: type[Message]) -> None:
+    for position, field in enumerate(msgspec.inspect.type_info(kind).fields, 1):  # type: ignore[attr-defined]
+        numbers = (msgspec.inspect.IntType, msgspec.inspect.FloatType)
+        if isinstance(field.type, numbers):
+            assert field.type.le is not None, f"{kind.__name__}.{field.name} has no upper bound"
+        for damaged in _damaged(kind, field.type, position):
+            found = frames.decode(msgspec.msgpack.encode(damaged), frames.TO_HUB)
+            assert isinstance(found, BadFrame), f"{kind.__name__}.{field.name}: {damaged}"
+            assert found.reason.startswith(field.name)
+
+
+def test_a_refused_frame_names_its_request_or_call_and_the_field() -> None:
+    def refused(message: Message) -> BadFrame:
+        found = frames.decode(msgspec.msgpack.encode(message), frames.TO_HUB)
+        assert isinstance(found, BadFrame)
+        return found
+
+    many = messages.PoolSettings(min_containers=2**63)
+    bad = refused(messages.SetAutoscaler(5, "fu-1", many))
+    text = "min_containers is 9223372036854775808; it must be at most 1000000."
+    assert bad == BadFrame(text, request=5)
+    outside = Payload(b"", (messages.Segment("shm", "../../x", 1),))
+    bad = refused(PutCall("fc-1", "fu-1", 1, "map", (NewInput(0, outside),)))
+    text = "name has characters that are not allowed, or is too long."
+    assert bad == BadFrame(text, call="fc-1")
+    bad = refused(messages.Results(1, (messages.Result(1, 99, None, 0.0),)))
+    assert bad == BadFrame("status is 99; it must be at most 6.")
+
+
+@pytest.mark.parametrize("name", ["../../x", "..", ".", "", "a/b", "x\0", "x\n", "a" * 300])
+def test_names_of_segments_stay_in_their_directory(name: str) -> None:
+    payload = Payload(b"", (messages.Segment("shm", name, 1),))
+    frame = msgspec.msgpack.encode(messages.Yielded(1, 0, (payload,)))
+    assert isinstance(frames.decode(frame, frames.TO_HUB), BadFrame)
+
+
+@pytest.mark.parametrize("peer", ["", "wk-1", "cl-", "cl-../x", "cl-1\n", "cl-" + "1" * 99])
+def test_a_client_has_an_id_of_its_kind(peer: str) -> None:
+    hello = messages.ClientHello(messages.PROTOCOL, peer, "0", "3", "3.11", 1, "here")
+    assert isinstance(frames.decode(frames.encode(hello), frames.TO_HUB), BadFrame)
 
 
 @settings(max_examples=2000, deadline=None)
