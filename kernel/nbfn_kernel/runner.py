@@ -151,12 +151,10 @@ class Runner:
         self.current = self._armed = 0
         if self.crew is not None:
             self.crew.disown()
-        for number, handler in (
-            (signal.SIGUSR1, signal.SIG_DFL),
-            (signal.SIGTERM, signal.SIG_DFL),
-            (signal.SIGINT, signal.default_int_handler),
-        ):
-            signal.signal(number, handler)
+
+    def handles(self, handler: object) -> bool:
+        """Whether a signal handler is one that `take_signals` installed."""
+        return handler in (self._on_stop, self._on_terminate, self._on_interrupt)
 
     def _on_stop(self, _signal: int, _frame: FrameType | None) -> None:
         if self._armed and self._armed == self._wanted:

@@ -19,7 +19,7 @@ from nbfn.wire import frames
 from nbfn.wire.messages import Emitted, input_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
-from nbfn_kernel import shell, streams
+from nbfn_kernel import forks, shell, streams
 from nbfn_kernel.attach import Consoles
 from nbfn_kernel.line import Line
 from nbfn_kernel.nested import Nesting
@@ -71,7 +71,7 @@ def main(cell: Any = None) -> None:
     thread = threading.Thread(target=line.run, name="nbfn-link", daemon=True)
     _dress(runner, outbox)
     runner.take_signals()
-    os.register_at_fork(after_in_child=runner.disown)
+    forks.release_children(runner.disown, runner.handles)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
     thread.start()  # it inherits the mask, so signals come to this thread, in its system calls too
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
