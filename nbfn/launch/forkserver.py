@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 from nbfn.config import Places, Settings
 from nbfn.launch import processes
+from nbfn.launch.memory import MemoryUse
 
 #: Its `preload` runs here, its `main` in each worker. Imported by name: it is no part of this package.
 ENTRY = "nbfn_kernel.worker"
@@ -45,9 +46,9 @@ class _Child:
     worker: str
     pid: int
     cell: mmap.mmap
+    memory: MemoryUse  # measured only where there is a limit
     ordered: bool = False
     kill_at: float = float("inf")
-    peak: int = 0  # bytes, with its descendants; looked at only where there is a limit
     over: int = 0  # the limit that it broke
 
     @property
@@ -171,7 +172,7 @@ class ForkServer:
             if os.getpid() == parent:
                 os.close(out)
                 os.close(err)
-        self._children[pid] = _Child(order["worker"], pid, cell)
+        self._children[pid] = _Child(order["worker"], pid, cell, MemoryUse(pid))
         self._tell({"started": order["worker"], "pid": pid})
         return None
 
@@ -230,7 +231,7 @@ class ForkServer:
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
             "running_lease": lease,
-            "memory_peak": max(memory, child.peak),
+            "memory_peak": max(memory, child.memory.peak),
             "stderr_tail": last_words,
             "ordered": child.ordered,
             "memory_limit": child.over,
@@ -238,12 +239,9 @@ class ForkServer:
 
     def _look_at_memory(self) -> None:
         for child in self._children.values():
-            if (limit := child.limit) and not child.over:
-                held = processes.resident(child.pid)
-                child.peak = max(child.peak, held)
-                if held > limit:
-                    child.over = limit
-                    processes.kill_group(child.pid)
+            if (limit := child.limit) and not child.over and child.memory.exceeds(limit):
+                child.over = limit
+                processes.kill_group(child.pid)
 
     def _look_at_clock(self, now: float) -> None:
         for child in self._children.values():

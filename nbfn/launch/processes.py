@@ -53,16 +53,49 @@ def _pids() -> Iterator[int]:
 
 
 def resident(pid: int) -> int:
-    """Return the bytes that a process and all its descendants hold in memory; 0 when it is gone."""
-    held, left = 0, [pid]
+    """Return the resident bytes of a process and all its descendants; 0 when it is gone.
+
+    What several of them share (pages since a fork, shared memory) is counted for each. That is cheap, and never
+    less than `proportional`.
+    """
+    return sum(_resident(one) for one in _tree(pid))
+
+
+def proportional(pid: int) -> int:
+    """Return the bytes that a process and all its descendants hold, shared memory counted once.
+
+    The kernel divides each page by the number of processes that have it mapped, so a page shared with a process
+    outside of the tree counts in part. Pages of mapped files do not count: the kernel can read them again. All page
+    tables are walked, which takes some ten milliseconds for each gigabyte.
+    """
+    return sum(_proportional(one) for one in _tree(pid))
+
+
+def _proportional(pid: int) -> int:
+    try:
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
+        sizes = {
+            key: int(rest.split()[0]) * 1024 for key, _, rest in (x.partition(":") for x in lines)
+        }
+        return sizes["Pss"] - sizes.get("Pss_File", 0)
+    except (OSError, ValueError, IndexError, KeyError):  # gone, or not to be seen
+        return _resident(pid)
+
+
+def _resident(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int((_PROC / str(pid) / "statm").read_bytes().split()[1]) * _PAGE
+    return 0
+
+
+def _tree(pid: int) -> Iterator[int]:
+    """Yield a process and its descendants."""
+    left = [pid]
     while left:
-        one = left.pop()
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            held += int((_PROC / str(one) / "statm").read_bytes().split()[1]) * _PAGE
+        yield (one := left.pop())
         for thread in (_PROC / str(one) / "task").glob("*/children"):
             with contextlib.suppress(OSError, ValueError):
                 left += map(int, thread.read_bytes().split())
-    return held
 
 
 def with_variable(name: str, value: str | None = None) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import tempfile
@@ -153,6 +154,61 @@ def test_what_a_worker_started_counts_as_its_own_memory() -> None:
 
     with pytest.raises(WorkerCrashed, match="out of memory"):
         by_child.remote()
+
+
+@pytest.mark.parametrize("kind", ["private", "shared"])
+def test_memory_that_processes_share_counts_once(kind: str) -> None:
+    @app().function(memory=(100, 300))
+    def fork_three(kind: str) -> int:
+        held = bytearray(200 * MIB) if kind == "private" else mmap.mmap(-1, 200 * MIB)
+        for at in range(0, len(held), mmap.PAGESIZE):
+            held[at] = 1
+        children = [_fork_and_touch(held, len(held) if kind == "shared" else 0) for _ in range(3)]
+        time.sleep(1)  # ten looks of the one who watches
+        return sum(_ended(child) for child in children)
+
+    assert fork_three.remote(kind) == 0
+
+
+def test_memory_that_was_shared_counts_for_each_who_writes_to_it() -> None:
+    @app().function(memory=(100, 300))
+    def fork_three() -> int:
+        held = bytearray(200 * MIB)
+        children = [_fork_and_touch(held, len(held)) for _ in range(3)]
+        return sum(_ended(child) for child in children)
+
+    with pytest.raises(WorkerCrashed, match=r"out of memory \(limit 300 MB\)") as caught:
+        fork_three.remote()
+    assert (caught.value.memory_peak or 0) > 300 * MIB
+
+
+def test_pages_of_a_mapped_file_are_no_memory_of_the_worker(tmp_path: Path) -> None:
+    @app().function(memory=(100, 300))
+    def read_all(path: Path) -> int:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        read = sum(data[at] for at in range(0, len(data), mmap.PAGESIZE))
+        time.sleep(1)
+        return read + len(data)
+
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(400 * MIB)
+    assert read_all.remote(large) == 400 * MIB
+
+
+def _fork_and_touch(held: bytearray | mmap.mmap, size: int) -> int:
+    child = os.fork()
+    if not child:
+        for at in range(0, size, mmap.PAGESIZE):
+            held[at] = 1
+        time.sleep(30 if isinstance(held, bytearray) and size else 2)
+        os._exit(0)
+    return child
+
+
+def _ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_recursion_that_eats_the_memory_ends_by_the_limit() -> None:

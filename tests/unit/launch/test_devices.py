@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import psutil
 import pytest
 
 from nbfn.launch import devices, processes
+from nbfn.launch.memory import MemoryUse
 
 
 @pytest.mark.parametrize(
@@ -55,3 +58,33 @@ def test_what_a_process_holds_is_counted_with_all_that_it_started() -> None:
         assert processes.resident(os.getpid()) > alone + 70 * 2**20
         child.communicate("\n")
     assert processes.resident(2**22 + 1) == 0
+
+
+def test_what_processes_share_is_counted_once() -> None:
+    before = processes.proportional(os.getpid())
+    held = bytearray(50 * 2**20)
+    held[:: mmap.PAGESIZE] = b"x" * len(held[:: mmap.PAGESIZE])
+    children = []
+    for _ in range(3):
+        if not (child := os.fork()):
+            signal.pause()
+        children.append(child)
+    try:
+        assert processes.resident(os.getpid()) > 4 * len(held)
+        assert len(held) * 0.9 < processes.proportional(os.getpid()) - before < 2 * len(held)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert processes.proportional(2**22 + 1) == 0
+
+
+def test_growth_is_noticed_at_once_though_exact_measurements_are_spaced() -> None:
+    use = MemoryUse(os.getpid())
+    limit = processes.proportional(os.getpid()) + 5 * 2**20
+    assert processes.resident(os.getpid()) > limit, "what is mapped of files counts as resident"
+    assert not use.exceeds(limit)
+    held = bytearray(50 * 2**20)
+    held[:: mmap.PAGESIZE] = b"x" * len(held[:: mmap.PAGESIZE])
+    assert use.exceeds(limit)
+    assert use.peak > limit
