@@ -1,17 +1,24 @@
-"""``web.json``: where the web endpoints of one home listen, and what opens them.
+"""``web.json``: the ports of the web endpoints of one home, and the secrets that open them.
 
 Made by the first hub that needs it, readable by its owner only, and kept, so that URLs stay the same.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from nbfn.exception import InvalidError
+
+#: Labels whose ports are kept.
+PORTS_KEPT = 1000
 
 
 def _token() -> str:
@@ -23,13 +30,13 @@ class Address:
     """Where web endpoints listen.
 
     Attributes:
-        port: On 127.0.0.1; 0 for any.
-        token: First part of the path of every URL. Other users of this machine cannot guess it.
+        ports: The port on 127.0.0.1 of each label.
+        token: What the keys of URLs and cookies are made of. Other users of this machine cannot guess it.
         proxy_key, proxy_secret: What a request's Modal-Key and Modal-Secret must be, where an endpoint has
             ``requires_proxy_auth=True``.
     """
 
-    port: int = 0
+    ports: dict[str, int] = field(default_factory=dict)
     token: str = field(default_factory=_token)
     proxy_key: str = field(default_factory=lambda: f"wk-{_token()}")
     proxy_secret: str = field(default_factory=lambda: f"ws-{_token()}")
@@ -60,10 +67,31 @@ class Address:
             json.dump(asdict(self), file, indent=1)
         temporary.replace(path)
 
-    @property
-    def base(self) -> str:
-        """What every URL begins with; a label follows."""
-        return f"http://127.0.0.1:{self.port}/{self.token}/"
+    def with_port(self, label: str, port: int, *, used: Collection[str]) -> Address:
+        """Return the same with the port of a label; of very many, the oldest that is not used is forgotten."""
+        ports = self.ports | {label: port}
+        unused = [name for name in ports if name != label and name not in used]
+        for name in unused[: max(0, len(ports) - PORTS_KEPT)]:
+            del ports[name]
+        return replace(self, ports=ports)
+
+    def url(self, label: str) -> str:
+        """Return the URL of a label that has a port."""
+        return f"http://127.0.0.1:{self.ports[label]}/{self.key('url', label)}/{label}"
+
+    def key(self, purpose: str, what: str) -> str:
+        """Return what opens one thing and nothing else; only who has the token can make it."""
+        digest = hmac.digest(self.token.encode(), f"{purpose}:{what}".encode(), "sha256")
+        return base64.urlsafe_b64encode(digest[:18]).decode()  # 144 bits, no padding
 
 
-_KINDS = {"port": int, "token": str, "proxy_key": str, "proxy_secret": str}
+def _ports(said: Any) -> dict[str, int]:
+    return {str(label): int(port) for label, port in dict(said).items()}
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "ports": _ports,
+    "token": str,
+    "proxy_key": str,
+    "proxy_secret": str,
+}

@@ -76,6 +76,10 @@ class Settings:
         "",
         "Names, by commas, under which web endpoints may be asked for besides this machine's own.",
     )
+    web_endpoints: int = _setting(
+        200,
+        "Most web endpoints that listen at a time: each has a port, and a descriptor of the hub.",
+    )
     web_max_body: int = _setting(100 * 2**20, "Most bytes of the body of a web request.")
     web_patience: float = _setting(
         30.0, "Seconds a web client may take over its headers, or pause within a body."
@@ -219,7 +223,7 @@ class Places:
 
     @property
     def web_file(self) -> Path:
-        """Where web endpoints listen, and what may be kept secret about them."""
+        """The ports of web endpoints, and what opens them."""
         return self.home / "web.json"
 
     @property

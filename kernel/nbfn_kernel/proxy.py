@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -34,7 +35,7 @@ class Proxy:
         self._client: httpx.AsyncClient | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Pass on one request or WebSocket, without what comes before its path."""
+        """Pass on one request or WebSocket."""
         if scope["type"] == "http":
             await self._request(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -59,7 +60,7 @@ class Proxy:
         )
         request = self._client.build_request(
             scope["method"],
-            self._url("http", scope),
+            self._url(f"http://127.0.0.1:{self._port}", scope),
             headers=headers,
             content=_body(receive) if has_body else None,
         )
@@ -72,7 +73,7 @@ class Proxy:
             start = {
                 "type": "http.response.start",
                 "status": response.status_code,
-                "headers": _answered(response.headers.raw, scope["root_path"]),
+                "headers": _answered(response.headers.raw, self._port),
             }
             await send(start)
             async for chunk in response.aiter_raw():
@@ -88,9 +89,13 @@ class Proxy:
             for name, value in _headers(scope)
             if name not in _OF_OPENING and not name.startswith(b"sec-websocket-")
         ]
+        host = _value(scope, b"host").decode("latin-1")
         try:
+            # Servers compare Host with Origin before they accept a WebSocket: both are the client's.
             async with connect(
-                self._url("ws", scope),
+                self._url(f"ws://{host}", scope),
+                host="127.0.0.1",
+                port=self._port,
                 additional_headers=opening,
                 subprotocols=[websockets.Subprotocol(name) for name in scope["subprotocols"]]
                 or None,
@@ -102,31 +107,35 @@ class Proxy:
         except (OSError, websockets.InvalidHandshake):
             await send({"type": "websocket.close", "code": 1011, "reason": ""})
 
-    def _url(self, scheme: str, scope: dict[str, Any]) -> str:
-        path = scope["raw_path"].decode("latin-1").removeprefix(scope["root_path"]) or "/"
+    @staticmethod
+    def _url(origin: str, scope: dict[str, Any]) -> str:
+        path: str = scope["raw_path"].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
-        return f"{scheme}://127.0.0.1:{self._port}{path}" + (f"?{query}" if query else "")
+        return origin + path + (f"?{query}" if query else "")
+
+
+def _value(scope: dict[str, Any], name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
 
 
 def _headers(scope: dict[str, Any]) -> list[tuple[bytes, bytes]]:
     kept = [(name, value) for name, value in scope["headers"] if name not in _OF_CONNECTION]
-    host = next((value for name, value in kept if name == b"host"), b"")
     return [
         *kept,
-        (b"x-forwarded-host", host),
-        (b"x-forwarded-prefix", scope["root_path"].encode("latin-1")),
+        (b"x-forwarded-host", _value(scope, b"host")),
         (b"x-forwarded-proto", scope["scheme"].encode()),
     ]
 
 
-def _answered(headers: list[tuple[bytes, bytes]], root: str) -> list[tuple[bytes, bytes]]:
-    """Return an answer's headers; a redirect to a path of the server's is one to a path of ours."""
-    prefix = root.encode("latin-1")
+def _answered(headers: list[tuple[bytes, bytes]], port: int) -> list[tuple[bytes, bytes]]:
+    """Return a response's headers; redirects to the server's own address become paths."""
+    own = re.compile(rb"http://(?:127\.0\.0\.1|localhost):%d(?=[/?#]|$)" % port, re.IGNORECASE)
     found = []
     for name, value in headers:
         name = name.lower()
-        if name == b"location" and value.startswith(b"/") and not value.startswith((b"//", prefix)):
-            value = prefix + value
+        if name == b"location" and (match := own.match(value)):
+            value = value[match.end() :]
+            value = value if value.startswith(b"/") else b"/" + value
         if name not in _OF_CONNECTION:
             found.append((name, value))
     return found

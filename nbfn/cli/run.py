@@ -203,7 +203,7 @@ def urls_of(app: App) -> list[str]:
         info = sync.run(cls._live()).info
         lines.append(f"  {name}")
         lines += [
-            f"  {name}.{method.name}  {info.web_url}{method.endpoint.label}"
+            f"  {name}.{method.name}  {method.web_url}"
             for method in info.methods
             if method.endpoint
         ]

@@ -121,7 +121,7 @@ def _assemble(
     about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)
     processes = WorkerProcesses(launcher)
     carrier = Carrier(places, "hub")
-    web = GatewayProcess(places)
+    web = GatewayProcess(places, settings.web_endpoints)
     logbook = Logbook(places.home / "logs.db", settings.log_size * 2**20, settings.retention)
     broker = Broker(
         state,

@@ -47,6 +47,8 @@ IDLE_CHECK = 1.0
 PROCESSES_ASKED = 0.5
 #: Seconds between two looks at how full the disk is.
 DISK_ASKED = 1.0
+#: Seconds between two looks which web endpoints there are.
+WEB_ASKED = 1.0
 #: Seconds an embedded hub waits for its first client; who started it may have found another hub, or be gone.
 UNVISITED_EXIT = 30.0
 #: Seconds the workers have to end when the hub is stopped.
@@ -118,6 +120,7 @@ class Broker:
         self._visited = False
         self._processes_asked = 0.0
         self._disk_asked = -DISK_ASKED
+        self._web_asked, self._web_revision = 0.0, -1
         self._watchers: set[str] = set()  # clients that watch the overview
         self._saves: list[Effect] = []
         self._held: list[Effect] = []
@@ -129,8 +132,8 @@ class Broker:
         self._handle(events.AppsRestored())
         for call in found:
             self._handle(call)
-        if endpoints.known(self._state.tables) and (problem := self._web.open()):
-            _log.error("web endpoints do not answer: %s", problem)
+        for problem in set(self._web.keep(endpoints.labels(self._state.tables)).values()):
+            _log.error("a web endpoint does not answer: %s", problem)
 
     # --- the loop ---
 
@@ -189,9 +192,18 @@ class Broker:
         if self._saves or self._held:
             self._store.submit(self._saves, self._held)
             self._saves, self._held = [], []
-        self._web.look()
+        self._look_after_web(now)
         if self._idle_exit is not None and now - self._idle_checked >= IDLE_CHECK:
             self._check_idle(now, self._idle_exit)
+
+    def _look_after_web(self, now: float) -> None:
+        """Restart the gateway if it died, and close the ports of endpoints that no longer exist."""
+        self._web.look()
+        tables = self._state.tables
+        due = now - self._web_asked >= WEB_ASKED and not self.ending
+        if due and (tables.revision != self._web_revision or self._web.closing):
+            self._web_asked, self._web_revision = now, tables.revision
+            self._web.keep(endpoints.labels(tables))
 
     def _check_idle(self, now: float, limit: float) -> None:
         self._idle_checked = now
@@ -295,7 +307,7 @@ class Broker:
             self._watchers.add(peer.id)
         elif (answer := self._answers.to(message)) is not None:
             self._send(peer.id, answer)
-        elif isinstance(message, m.Register) and (lacking := self._web_lacks(message)):
+        elif isinstance(message, m.Register) and (lacking := self._web_lacks(peer.id, message)):
             self._router.send(connection, m.Failed(message.request, "execution", lacking))
         elif isinstance(message, m.GetLogs):
             self._ask_for_logs(peer.id, message)
@@ -381,9 +393,15 @@ class Broker:
             ended = app is not None and overview.state_of(tables, app) == "stopped"
         self._logbook.ask(client, message, ended=ended)
 
-    def _web_lacks(self, message: m.Register) -> str:
-        """Have the gateway run for what is registered; return why it cannot."""
-        return self._web.open() if has_endpoint(message.definition) else ""
+    def _web_lacks(self, client: str, message: m.Register) -> str:
+        """Open the ports of the endpoints to be registered; return why that failed, or nothing."""
+        if not has_endpoint(message.definition):
+            return ""
+        event = speech.heard(client, message)
+        assert isinstance(event, events.FunctionPut)
+        labels = endpoints.wanted(event)
+        refused = self._web.keep([*endpoints.labels(self._state.tables), *labels])
+        return next((refused[label] for label in labels if label in refused), "")
 
     # --- what is done ---
 
@@ -412,6 +430,9 @@ class Broker:
     def _perform(self, effect: Effect) -> None:
         action = self._actions.get(type(effect))
         if isinstance(effect, effects.Answer) and effect.what == "app":
+            self._web.keep(
+                endpoints.labels(self._state.tables)
+            )  # a deployment or a rollback changes them
             self._send(effect.client, self._answers.app(effect))
         elif action is not None:
             action(effect)

@@ -1,8 +1,8 @@
-"""Where web endpoints listen: the hub owns the socket, a gateway process (`python -m nbfn.web`) answers.
+"""The gateway process (`python -m nbfn.web`), which answers HTTP on sockets that the hub owns.
 
 So a URL is known before anything runs behind it, connections wait in the backlog while a gateway
-starts, and a gateway that dies is replaced under the same address. The port and the secret part of
-the URLs are kept in ``web.json`` (0600): URLs stay the same from one hub to the next.
+starts, and a gateway that dies is replaced under the same addresses. The hub passes the sockets over a link; when
+that closes, the hub has ended, and the gateway ends.
 """
 
 from __future__ import annotations
@@ -14,23 +14,18 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Collection
 
 import msgspec
 
-from nbfn.address import Address
 from nbfn.config import Places
-from nbfn.exception import Error
+from nbfn.hub.listeners import Listeners
 from nbfn.wire.messages import Definition, FunctionInfo
 
 _log = logging.getLogger("nbfn.hub")
 
 #: What the extra ``nbfn[web]`` installs.
 NEEDED = ("uvicorn", "websockets")
-#: Connections that wait while a gateway starts.
-BACKLOG = 512
-#: Seconds that the gateway of a killed hub has to let go of the port.
-PORT_GRACE = 2.0
 #: Seconds between two looks whether the gateway lives.
 LOOK_EVERY = 0.05
 #: Seconds until a gateway that died is replaced; the more often it did in a row, the later.
@@ -40,75 +35,80 @@ STARTED_WELL = 10.0
 
 
 class GatewayProcess:
-    """The gateway process of one hub, and the socket that it answers on.
+    """The gateway process of one hub, and the sockets that it answers on.
 
     Args:
         places: Of this hub.
+        most: How many endpoints may listen.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, most: int) -> None:
         self._places = places
-        self._socket: socket.socket | None = None
-        self._base = ""
+        self._listeners = Listeners(places.web_file, most)
         self._process: subprocess.Popen[bytes] | None = None
-        self._alive = -1  # the gateway ends when this is closed, however the hub ended
+        self._link: socket.socket | None = None  # the gateway ends with it, however the hub ended
+        self._passed: dict[str, socket.socket] = {}  # what the gateway has, by label
         self._began = 0.0
         self._deaths = 0
         self._again = 0.0
         self._looked = 0.0
 
-    def open(self) -> str:
-        """Listen, because there is an endpoint; return why that cannot be, empty when it can."""
+    def keep(self, labels: Collection[str]) -> dict[str, str]:
+        """Listen for these labels and no others; return why some cannot be reached, by label."""
         lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        if lacking:
-            return (
+        if labels and lacking:
+            text = (
                 f"Web endpoints need {' and '.join(lacking)} in the hub's Python ({sys.executable}). "
                 "Install them there: pip install 'nbfn[web]'."
             )
-        if self._socket is None:
-            try:
-                self._listen()
-            except (Error, OSError) as error:
-                return str(error)
+            return dict.fromkeys(labels, text)
+        refused = self._listeners.keep(labels)
         self.look()
-        return ""
+        self._pass_sockets()  # at once: a closed port may be needed again soon
+        return refused
+
+    @property
+    def closing(self) -> bool:
+        """Whether sockets of endpoints that are gone wait to be closed."""
+        return bool(self._listeners.unused)
 
     def complete(self, info: FunctionInfo) -> FunctionInfo:
-        """Return what a client learns of a Function with its URL; of a class, what labels are appended to."""
-        if not has_endpoint(info) or not self._base:
+        """Return what a client learns of a Function, with the URLs of it and its methods."""
+        if not has_endpoint(info):
             return info
-        label = info.endpoint.label if info.endpoint is not None else ""
-        return msgspec.structs.replace(info, web_url=self._base + label)
+        methods = tuple(
+            msgspec.structs.replace(method, web_url=self._listeners.url(method.endpoint.label))
+            if method.endpoint is not None
+            else method
+            for method in info.methods
+        )
+        url = self._listeners.url(info.endpoint.label) if info.endpoint is not None else ""
+        return msgspec.structs.replace(info, web_url=url, methods=methods)
 
     def url(self, label: str) -> str | None:
         """Return the URL of a label; None when nothing listens."""
-        return self._base + label if self._base else None
+        return self._listeners.url(label) or None
 
     def look(self) -> None:
-        """Start the gateway if it should run and does not."""
-        if self._socket is None:
-            return
+        """Start the gateway if it should run and does not; pass it the sockets that it lacks."""
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY:
             return  # the hub turns thousands of times a second
         self._looked = now
-        if self._process is not None:
-            if self._process.poll() is None:
-                return
+        if self._process is not None and self._process.poll() is not None:
             self._deaths = 0 if now - self._began > STARTED_WELL else self._deaths + 1
             self._again = now + min(AGAIN * 2**self._deaths, AGAIN_MAX)
             _log.warning(
                 "the web gateway ended (exit %s); another follows", self._process.returncode
             )
             self._forget_process()
-        if now >= self._again:
-            self._start(self._socket, now)
+        if self._process is None and self._listeners.sockets and now >= self._again:
+            self._start(now)
+        self._pass_sockets()
 
     def close(self) -> None:
         """End the gateway and stop listening."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._listeners.close()
         process = self._process
         self._forget_process()
         if process is not None:
@@ -118,65 +118,58 @@ class GatewayProcess:
                 process.kill()
                 process.wait()
 
-    def _listen(self) -> None:
-        path = self._places.web_file
-        kept = Address.load(path)
-        listener = _listening(kept.port)
-        port = listener.getsockname()[1]
-        if kept.port != port:
-            if kept.port:
-                _log.warning("port %d is taken: URLs have port %d now", kept.port, port)
-            kept = replace(kept, port=port)
-            kept.save(path)
-        self._socket, self._base = listener, kept.base
-
-    def _start(self, listener: socket.socket, now: float) -> None:
-        theirs, self._alive = os.pipe()
+    def _start(self, now: float) -> None:
         environment = os.environ | {"NBFN_HOME": str(self._places.home)}
         environment.pop("NBFN_HUB", None)
-        numbers = (listener.fileno(), theirs)
-        with self._places.web_log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "nbfn.web", *map(str, numbers)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._places.home,
-                env=environment,
-                pass_fds=numbers,
-                start_new_session=True,
-            )
-        os.close(theirs)
+        try:
+            self._link, theirs = socket.socketpair()
+            self._link.setblocking(False)
+            with theirs, self._places.web_log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "nbfn.web", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._places.home,
+                    env=environment,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            _log.error("the web gateway cannot be started: %s", error)
+            self._forget_process()
+            self._again = now + AGAIN_MAX
+            return
         self._began = now
-        _log.info("web gateway, pid %d, at port %d", self._process.pid, listener.getsockname()[1])
+        _log.info("web gateway, pid %d", self._process.pid)
+
+    def _pass_sockets(self) -> None:
+        """Send a line for each change: ``+label`` with a socket, or ``-label``."""
+        if self._link is None:
+            return
+        sockets = self._listeners.sockets
+        try:
+            for label, passed in list(self._passed.items()):
+                if sockets.get(label) is not passed:
+                    self._link.send(f"-{label}\n".encode())
+                    del self._passed[label]
+            for label in sockets.keys() - self._passed.keys():
+                line, listener = f"+{label}\n".encode(), sockets[label]
+                socket.send_fds(self._link, [line], [listener.fileno()])
+                self._passed[label] = listener
+        except BlockingIOError:
+            pass  # its buffer is full: the others follow at the next look
+        except OSError as error:
+            _log.debug("a socket was not passed to the web gateway: %s", error)
 
     def _forget_process(self) -> None:
         self._process = None
-        if self._alive >= 0:
-            os.close(self._alive)
-            self._alive = -1
+        self._passed.clear()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
 
 def has_endpoint(what: FunctionInfo | Definition) -> bool:
     """Return whether it, or one of its methods, answers HTTP."""
     return what.endpoint is not None or any(method.endpoint for method in what.methods)
-
-
-def _listening(port: int) -> socket.socket:
-    """Listen on this machine only: at the port that was before, or at any when that is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # Connections of an earlier hub linger; a socket that listens there still forbids it all the same.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    until = time.monotonic() + (PORT_GRACE if port else 0.0)
-    while True:
-        try:
-            listener.bind(("127.0.0.1", port))
-            listener.listen(BACKLOG)
-        except OSError:
-            if not port:
-                raise
-            if time.monotonic() >= until:
-                port = 0
-            time.sleep(0.02)
-        else:
-            return listener

@@ -112,7 +112,7 @@ class Live:
                 signature=found.signature,
                 doc=found.doc,
                 endpoint=found.endpoint,
-                web_url=info.web_url + found.endpoint.label if found.endpoint else "",
+                web_url=found.web_url,
                 batching=found.batching,
             )
             raw = methods(self.raw)[method].raw if isinstance(self.raw, type) else None

@@ -9,6 +9,7 @@ from typing import Any
 
 from nbfn.web.call import WebCall
 from nbfn.web.guard import Wanted, value_of
+from nbfn.web.headers import answered
 from nbfn.web.replies import Send
 from nbfn.wire import web
 from nbfn.wire.web import Event
@@ -93,15 +94,8 @@ class Http:
         """Pass one event of the answer on."""
         if event["type"] == "http.response.start":
             self.begun = True
-            event = {**event, "headers": _with_policy(event.get("headers", ()))}
+            shown = answered(event.get("headers", ()), self.wanted, self.scope)
+            event = {**event, "headers": shown}
         elif event["type"] == "http.response.body":
             self.ended = not event.get("more_body", False)
         await self.send(event)
-
-
-def _with_policy(headers: Any) -> list[tuple[bytes, bytes]]:
-    """Return an answer's headers, with one that keeps the token in the URL from other sites."""
-    found = [(bytes(name), bytes(value)) for name, value in headers]
-    if not any(name.lower() == b"referrer-policy" for name, _ in found):
-        found.append((b"referrer-policy", b"same-origin"))
-    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import msgspec
 
@@ -21,7 +21,8 @@ from nbfn.sync import drive
 from nbfn.web import replies
 from nbfn.web.call import WebCall
 from nbfn.web.exchange import Gone, Http, Receive, Scope, TooLarge
-from nbfn.web.guard import Guard, Refusal, Wanted, value_of
+from nbfn.web.guard import Guard, Refusal, Wanted, is_embedded, is_page, value_of
+from nbfn.web.headers import forwarded, without_key
 from nbfn.web.replies import Send
 from nbfn.wire import messages, web
 from nbfn.wire.messages import EndpointFound, Payload, Variant
@@ -56,6 +57,8 @@ class Gateway:
         wanted = self._guard.admit(scope)
         if isinstance(wanted, Refusal):
             await replies.refuse(scope, send, wanted)
+        elif wanted.root and is_page(scope) and not is_embedded(scope["headers"]):
+            await replies.move(send, _at_root(wanted, scope["query_string"]), wanted.cookie)
         elif _is_page_without_slash(scope, wanted):
             await replies.redirect(send, 307, _location(wanted.root + "/", scope["query_string"]))
         else:
@@ -207,17 +210,17 @@ class Gateway:
     async def _redirect(self, http: Http, call: WebCall) -> None:
         """Have the client ask again for the answer, before anything on the way takes it for lost."""
         expiry = asyncio.get_running_loop().call_later(HELD_FOR, self._expire, call)
-        self._held[call.id] = _Held(call, http.wanted.root, expiry)
+        self._held[call.id] = _Held(call, http.wanted.label, expiry)
         query = [pair for pair in _query(http.scope) if pair[0] != HELD_PARAMETER]
         query.append((HELD_PARAMETER, call.id))
-        path = http.wanted.root + http.wanted.rest
+        path = http.wanted.root + http.wanted.path.decode("latin-1")
         await replies.redirect(http.send, 303, _location(path, urlencode(query).encode()))
 
     def _take_held(self, scope: Scope, wanted: Wanted) -> WebCall | None:
         if HELD_PARAMETER.encode() not in scope["query_string"] or scope.get("method") != "GET":
             return None
         held = self._held.get(dict(_query(scope)).get(HELD_PARAMETER, ""))
-        if held is None or held.root != wanted.root:
+        if held is None or held.label != wanted.label:
             return None
         held.expiry.cancel()
         return self._held.pop(held.call.id).call
@@ -264,7 +267,7 @@ class _Held:
     """A redirected request that waits to be asked for."""
 
     call: WebCall
-    root: str
+    label: str
     expiry: asyncio.TimerHandle
 
 
@@ -277,18 +280,16 @@ async def _feed_messages(call: WebCall, receive: Receive) -> None:
 
 
 def _request(scope: Scope, wanted: Wanted, body: bytes, more: bool) -> Request:
-    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    raw_rest = b"".join(raw.split(b"/", 3)[3:])  # without the token and the label, however quoted
     return Request(
         scope["type"],
         scope["http_version"],
         scope.get("method", "GET"),
         scope["scheme"],
-        wanted.root + (wanted.rest or "/"),
-        quote(wanted.root).encode() + b"/" + raw_rest,
-        wanted.root,
-        scope["query_string"],
-        tuple(_forwarded(scope["headers"])),
+        unquote(wanted.path.decode("latin-1")) or "/",
+        wanted.path or b"/",
+        "",
+        without_key(scope["query_string"], wanted.key),
+        tuple(forwarded(scope["headers"], wanted)),
         tuple(scope["client"]) if scope.get("client") else None,
         tuple(scope["server"]) if scope.get("server") else None,
         tuple(scope.get("subprotocols", ())),
@@ -296,11 +297,6 @@ def _request(scope: Scope, wanted: Wanted, body: bytes, more: bool) -> Request:
         body,
         more,
     )
-
-
-def _forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return a request's headers without those that are the gateway's business."""
-    return [(name, value) for name, value in headers if name not in (b"modal-key", b"modal-secret")]
 
 
 def _endpoint(found: EndpointFound) -> messages.Endpoint:
@@ -332,13 +328,19 @@ def _query(scope: Scope) -> list[tuple[str, str]]:
 
 
 def _location(path: str, query: bytes) -> str:
-    return quote(path) + (f"?{query.decode('latin-1')}" if query else "")
+    return path + (f"?{query.decode('latin-1')}" if query else "")
+
+
+def _at_root(wanted: Wanted, query: bytes) -> str:
+    """Return the app's own URL of a page, relative to its URL with key and label: it may be behind another proxy."""
+    up = "../" * (wanted.path.count(b"/") + 1)
+    return _location(up + wanted.path.decode("latin-1")[1:], query)
 
 
 def _is_page_without_slash(scope: Scope, wanted: Wanted) -> bool:
     """Whether a browser asks for an app's page by the URL without its last slash: its relative links need that."""
     return (
-        not wanted.rest
+        not wanted.path
         and scope.get("method") in ("GET", "HEAD")
         and b"text/html" in value_of(scope["headers"], b"accept")
     )

@@ -1,44 +1,63 @@
-"""Who is let in: by the Host header, the secret part of the path, and the two headers where they are asked for."""
+"""Authentication: the Host header; the key in the URL, a header or a cookie; the headers of ``requires_proxy_auth``."""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote
 
 from nbfn.address import Address
+from nbfn.web import cookies
 
 #: Headers as they come, names in lower case.
 Headers = list[tuple[bytes, bytes]]
 
+#: Kinds of a frame within a page (Sec-Fetch-Dest).
+_FRAMES = (b"iframe", b"frame")
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not served."""
+    """Why a request is not served; with ``again`` the browser shows a link to the same page."""
 
     status: int
     text: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request that was let in asks for; ``root`` and ``rest`` make up its path."""
+    """What an authenticated request asks for.
+
+    Attributes:
+        label: Of the endpoint.
+        key: The endpoint's key; its app never sees it.
+        root: The part of the path that the app does not see: key and label, or empty.
+        path: The app's own path, quoted as it came; empty for the URL without a trailing slash.
+        cookie: The value of a Set-Cookie header to send; may be empty.
+    """
 
     label: str
+    key: str
     root: str
-    rest: str
+    path: bytes
+    cookie: bytes = b""
 
 
 class Guard:
-    """Lets in who knows the token.
+    """Admits requests that know an endpoint's key, or have its cookie.
 
     Args:
-        address: Of this gateway.
-        hosts: Names, by commas, that are served besides this machine's own.
+        address: Makes the keys.
+        hosts: Names, separated by commas, that are served besides this machine's own.
+        labels: The endpoint's label by port.
     """
 
-    def __init__(self, address: Address, hosts: str) -> None:
+    def __init__(self, address: Address, hosts: str, labels: Mapping[int, str]) -> None:
         self._address = address
+        self._labels = labels
         more = (host.strip().lower() for host in hosts.split(","))
         self._hosts = {"127.0.0.1", "localhost", *(host for host in more if host)}
 
@@ -46,17 +65,37 @@ class Guard:
         """Return what is asked for, or why it is refused.
 
         A page of somebody else's that makes its name mean 127.0.0.1 (DNS rebinding) sends its own
-        name as Host. Who does not know the token learns nothing, not even which labels there are.
+        name as Host. A client without the key learns nothing, not even which labels exist.
         """
-        host = value_of(scope["headers"], b"host").decode("latin-1").lower()
+        headers: Headers = scope["headers"]
+        host = value_of(headers, b"host").decode("latin-1").lower()
         if host.rpartition(":")[0] not in self._hosts and host not in self._hosts:
             return Refusal(403, f"This gateway does not serve the host {host!r}.")
-        _, token, *rest = [*scope["path"].split("/", 3), "", ""][:4]
-        if not _same(token, self._address.token):
-            return Refusal(404, "Not found.")
-        label = rest[0]
-        root = f"/{token}/{label}"
-        return Wanted(label, root, scope["path"][len(root) :])
+        port = scope["server"][1]
+        label = self._labels.get(port, "")
+        if not label:
+            return _not_found(headers)
+        key = self._address.key("url", label)
+        raw = scope.get("raw_path") or quote(scope["path"]).encode()
+        if (path := _below(raw, key, label)) is not None:
+            return Wanted(label, key, f"/{key}/{label}", path, self._cookie(scope, label))
+        if _same(value_of(headers, b"authorization").decode("latin-1"), f"Bearer {key}"):
+            return Wanted(label, key, "", raw)
+        if _leads_here(scope):
+            text = "A page of another site opened this one. If that is what you want:"
+            return Refusal(403, text, again=True)
+        if not cookies.left(self._address, label, port, headers):
+            return _not_found(headers)
+        if not _of_own_page(headers, host):
+            return Refusal(403, "Pages of other sites cannot use this endpoint by its cookie.")
+        return Wanted(label, key, "", raw, self._cookie(scope, label))
+
+    def _cookie(self, scope: dict[str, Any], label: str) -> bytes:
+        """Return a new cookie if the request has none, or one that expires soon."""
+        headers, port = scope["headers"], scope["server"][1]
+        if cookies.left(self._address, label, port, headers) > cookies.LIFETIME / 2:
+            return b""
+        return cookies.made(self._address, label, port, embedded=is_embedded(headers))
 
     def authorize(self, headers: Headers) -> Refusal | None:
         """Refuse who does not send the two headers of ``requires_proxy_auth``."""
@@ -74,6 +113,58 @@ def value_of(headers: Headers, name: bytes) -> bytes:
     """Return the value of a header; empty when it is not there, or there twice."""
     found = [value for key, value in headers if key == name]
     return found[0] if len(found) == 1 else b""
+
+
+def is_embedded(headers: Headers) -> bool:
+    """Whether the request is for a frame in another site's page, where browsers partition cookies."""
+    site, kind = value_of(headers, b"sec-fetch-site"), value_of(headers, b"sec-fetch-dest")
+    return site == b"cross-site" and kind != b"document"
+
+
+def is_page(scope: dict[str, Any]) -> bool:
+    """Whether a browser navigates to this, in a tab or in a frame."""
+    return (
+        scope.get("method") == "GET"
+        and value_of(scope["headers"], b"sec-fetch-mode") == b"navigate"
+        and value_of(scope["headers"], b"sec-fetch-dest") in (b"document", *_FRAMES)
+    )
+
+
+def _below(raw: bytes, key: str, label: str) -> bytes | None:
+    """Return a path without key and label; None when it does not begin with them."""
+    _, first, *rest = [*raw.split(b"/", 3), b""]
+    given = unquote(rest[0].decode("latin-1")) if len(rest) > 1 else ""
+    if not _same(unquote(first.decode("latin-1")), key) or given != label:
+        return None
+    return b"/" + rest[1] if raw.count(b"/") > 2 else b""
+
+
+def _leads_here(scope: dict[str, Any]) -> bool:
+    """Whether a link or a redirect of another site navigates a tab to this page.
+
+    Its cookie is not sent then, or not trusted: opening the page may have effects that the other site wants. So the
+    user is asked.
+    """
+    headers = scope["headers"]
+    foreign = value_of(headers, b"sec-fetch-site") in (b"cross-site", b"same-site")
+    return foreign and is_page(scope) and value_of(headers, b"sec-fetch-dest") == b"document"
+
+
+def _of_own_page(headers: Headers, host: str) -> bool:
+    """Whether a request comes from a page of this origin, or from no page at all."""
+    site, origin = value_of(headers, b"sec-fetch-site"), value_of(headers, b"origin").lower()
+    if site not in (b"", b"none", b"same-origin"):
+        return False
+    if origin in (b"", b"null"):  # pages with the policy no-referrer send null
+        return site == b"same-origin" or not origin
+    return origin.partition(b"://")[2].decode("latin-1") == host
+
+
+def _not_found(headers: Headers) -> Refusal:
+    text = "Not found."
+    if value_of(headers, b"sec-fetch-mode") == b"navigate":
+        text += " If this is a web endpoint of nbfn, open the URL that get_web_url() returns."
+    return Refusal(404, text)
 
 
 def _same(given: str, known: str) -> bool:

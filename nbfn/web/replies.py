@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +26,13 @@ _BY_STATUS = {
     InputStatus.INTERNAL_FAILURE: Refusal(502, "The worker died while it answered."),
     InputStatus.SUCCESS: Refusal(500, "The app ended without an answer."),
 }
+#: The pages of `move`, and of a refusal that the user can overrule.
+_MOVE = """<!doctype html><meta charset="utf-8"><title>nbfn</title>
+<noscript><meta http-equiv="refresh" content="0;url={0}"></noscript>
+<a href="{0}">Continue</a><script>location.replace(document.links[0].href + location.hash)</script>"""
+_AGAIN = (
+    """<!doctype html><meta charset="utf-8"><title>nbfn</title><p>{} <a href="">Continue</a></p>"""
+)
 #: Why an accepted WebSocket ends: the app did, it failed, or it was not its fault (RFC 6455, 7.4).
 NORMAL, INTERNAL_ERROR, TRY_AGAIN_LATER = 1000, 1011, 1013
 
@@ -64,9 +72,10 @@ async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:
         if kind not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
             return
-    body = f"{why.text}\n".encode()
+    kind_of_text = b"text/html" if why.again else b"text/plain"
+    body = f"{_AGAIN.format(why.text) if why.again else why.text}\n".encode()
     headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-type", kind_of_text + b"; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
@@ -74,6 +83,24 @@ async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:
         headers.append((b"connection", b"close"))  # the rest of the body is not read
     await send({"type": f"{kind}.start", "status": why.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
+
+
+async def move(send: Send, location: str, cookie: bytes) -> None:
+    """Set the cookie and send a browser from the endpoint's URL to the path that its app knows.
+
+    A page does that, not a redirect: after a redirect from another site's link, browsers withhold strict cookies.
+    """
+    body = _MOVE.format(html.escape(location)).encode()
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"referrer-policy", b"no-referrer"),
+    ]
+    if cookie:
+        headers.append((b"set-cookie", cookie))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def redirect(send: Send, status: int, location: str) -> None:

@@ -382,17 +382,24 @@ def test_a_hub_without_endpoints_has_no_gateway(home: Path) -> None:
     assert not Places.of().web_file.exists()
 
 
-def test_a_taken_port_gives_other_urls_and_the_same_token(home: Path) -> None:
+def test_a_taken_port_gives_another_url_which_is_kept_and_told(home: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        kept = {"port": port, "token": "t" * 22, "proxy_key": "wk-1", "proxy_secret": "ws-1"}
+        kept = {
+            "ports": {"web-site-dev": port},
+            "token": "t" * 22,
+            "proxy_key": "wk-1",
+            "proxy_secret": "ws-1",
+        }
         Places.of().create().web_file.write_text(json.dumps(kept))
         url = url_of(site)
         assert httpx.URL(url).port != port
-        assert token_of(url) == "t" * 22
         assert httpx.get(url, timeout=COLD).status_code == 200
+    kept["ports"] = {"web-site-dev": httpx.URL(url).port}
+    assert json.loads(Places.of().web_file.read_text()) == kept
+    assert f"port {port} is taken" in Places.of().hub_log.read_text()
 
 
 def test_a_file_that_cannot_be_read_is_told(home: Path) -> None:

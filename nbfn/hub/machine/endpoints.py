@@ -38,9 +38,10 @@ def deployed(t: Tables) -> bool:
     return any(record.deployed and _has_endpoint(record.definition) for record in _reachable(t))
 
 
-def known(t: Tables) -> bool:
-    """Return whether there is any endpoint."""
-    return any(_has_endpoint(record.definition) for record in _reachable(t))
+def labels(t: Tables) -> list[str]:
+    """Return the labels of all endpoints that can be reached, those of deployed Apps first."""
+    records = sorted(_reachable(t), key=lambda record: not record.deployed)
+    return [label for record in records for label in labels_of(record, record.definition).values()]
 
 
 def collision(t: Tables, event: FunctionPut) -> str:
@@ -49,7 +50,7 @@ def collision(t: Tables, event: FunctionPut) -> str:
     A process may take over its own labels: a notebook that makes its App anew means the new one.
     """
     environment = event.environment_name or DEFAULT_ENVIRONMENT
-    for label in _wanted(event).values():
+    for label in wanted(event):
         found = find(t, label)
         if found is None:
             continue
@@ -69,20 +70,22 @@ def collision(t: Tables, event: FunctionPut) -> str:
 
 def taken_over(t: Tables, event: FunctionPut) -> list[FunctionRecord]:
     """Return the Functions of the same process that nothing can reach once a definition has their labels."""
-    labels = set(_wanted(event).values())
+    theirs = set(wanted(event))
     return [
         record
         for record in _reachable(t)
         if record.definition.endpoint is not None
         and record.owner == event.client
         and (record.app_id, record.name) != (event.app_id, event.definition.name)
-        and labels & set(labels_of(record, record.definition).values())
+        and theirs & set(labels_of(record, record.definition).values())
     ]
 
 
-def _wanted(event: FunctionPut) -> dict[str, str]:
+def wanted(event: FunctionPut) -> list[str]:
+    """Return the labels of what is to be registered."""
     environment = event.environment_name or DEFAULT_ENVIRONMENT
-    return _labels(event.app, environment, event.definition, deployed=not event.app_id)
+    found = _labels(event.app, environment, event.definition, deployed=not event.app_id)
+    return list(found.values())
 
 
 def _reachable(t: Tables) -> Iterator[FunctionRecord]:

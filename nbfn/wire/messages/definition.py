@@ -103,6 +103,7 @@ class Method(Data):
     endpoint: Endpoint | None = None
     signature: str = ""
     doc: str = ""
+    web_url: str = ""  # where its endpoint answers; the hub fills it in
 
 
 class Parameter(Data):
@@ -214,9 +215,7 @@ class FunctionInfo(Data):
     endpoint: Endpoint | None = None
     batching: Batching = Batching()
     environment_name: str = ""
-    web_url: str = (
-        ""  # where its endpoint answers; of a class: what methods' labels are appended to
-    )
+    web_url: str = ""  # where its endpoint answers
     takes_arguments: bool = False
     method: str = ""  # which one a caller's handle is bound to; the hub leaves it empty
     deployment: int = 0  # of the App, that the lookup asked for

@@ -75,10 +75,10 @@ def test_there_are_no_docs_unless_asked_for() -> None:
     assert httpx.get(url_of(greet) + "/docs", timeout=COLD).status_code == 404
     docs = httpx.get(url_of(documented) + "/docs", timeout=COLD)
     assert docs.status_code == 200
-    path = httpx.URL(url_of(documented)).path
-    assert f"{path}/openapi.json" in docs.text
+    assert "'/openapi.json'" in docs.text  # at the root of its origin
     schema = httpx.get(url_of(documented) + "/openapi.json").json()
-    assert schema["servers"] == [{"url": path}]
+    assert "/" in schema["paths"]
+    assert "servers" not in schema
 
 
 def test_web_endpoint_is_the_older_name() -> None:

@@ -60,7 +60,7 @@ def test_a_label_is_made_of_app_and_name(
 ) -> None:
     assert put(world, made, **where) == ""
     assert answering(world, label) == (where.get("app", "app"), made.name)
-    assert endpoints.known(world.state.tables)
+    assert endpoints.labels(world.state.tables) == [label]
     assert endpoints.deployed(world.state.tables) is ("app_id" in where)
 
 

@@ -1,0 +1,83 @@
+"""The headers of requests and responses: the gateway removes its own keys, and rewrites redirects."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from nbfn.web import cookies
+from nbfn.web.guard import Headers, Wanted, value_of
+
+#: Headers that only the gateway reads.
+_PRIVATE = (b"modal-key", b"modal-secret")
+#: Referrer policies that send other sites the whole URL of a page, with the key in it.
+_OPEN_POLICIES = (b"unsafe-url", b"no-referrer-when-downgrade")
+
+
+def without_key(value: bytes, key: str) -> bytes:
+    """Return a header's value, or a query string, without the key and label of the endpoint's URL."""
+    if key.encode() not in value:
+        return value
+    slash = rb"(?:/|%2F)"
+    return re.sub(
+        rb"%b?%b(?:%b[a-z0-9-]+)?" % (slash, re.escape(key.encode()), slash),
+        b"",
+        value,
+        flags=re.IGNORECASE,
+    )
+
+
+def forwarded(headers: Headers, wanted: Wanted) -> Headers:
+    """Return the request headers that the app gets: without the gateway's keys and cookies."""
+    found = []
+    for name, value in headers:
+        if name in _PRIVATE or value == b"Bearer " + wanted.key.encode():
+            continue
+        if name == b"cookie":
+            value = cookies.without_ours(value)
+            if not value:
+                continue
+        found.append((name, without_key(value, wanted.key)))
+    return found
+
+
+def answered(headers: Any, wanted: Wanted, scope: dict[str, Any]) -> Headers:
+    """Return the response headers that the client gets.
+
+    A client that used the endpoint's URL may keep no cookies, so its redirects get the key and label in front. And
+    no page may tell other sites that URL.
+    """
+    found = [(bytes(name).lower(), bytes(value)) for name, value in headers]
+    if wanted.root:
+        found = [
+            (name, _below(value, wanted, scope) if name == b"location" else value)
+            for name, value in found
+        ]
+        found = [pair for pair in found if pair[0] != b"referrer-policy" or not _is_open(pair[1])]
+    if not any(name == b"referrer-policy" for name, _ in found):
+        found.append((b"referrer-policy", b"same-origin"))
+    if wanted.cookie:
+        found.append((b"set-cookie", wanted.cookie))
+    return found
+
+
+def _below(location: bytes, wanted: Wanted, scope: dict[str, Any]) -> bytes:
+    """Return the target of a redirect, with key and label in front if it is a path of this endpoint."""
+    text = location.decode("latin-1")
+    origin = f"{scope['scheme']}://{value_of(scope['headers'], b'host').decode('latin-1')}"
+    try:
+        there = urljoin(origin + (wanted.path.decode("latin-1") or "/"), text)
+        parts = urlsplit(there)
+    except ValueError:  # not a URL
+        return location
+    if not text or f"{parts.scheme}://{parts.netloc}".lower() != origin.lower():
+        return location
+    if f"{parts.path}/".startswith(f"{wanted.root}/"):
+        return location
+    rest = there[len(origin) :]
+    return f"{wanted.root}{rest if rest.startswith('/') else '/' + rest}".encode("latin-1")
+
+
+def _is_open(policy: bytes) -> bool:
+    return any(one.strip().lower() in _OPEN_POLICIES for one in policy.split(b","))
