@@ -10,17 +10,12 @@ from nbfn import exception
 from nbfn.types import InputStatus
 from nbfn.web.call import Torn, WebCall
 from nbfn.web.guard import Refusal
+from nbfn.wire.messages import FunctionInfo
 from nbfn.wire.web import Event
 
 Send = Callable[[Event], Awaitable[None]]
 
 _BY_STATUS = {
-    InputStatus.FAILURE: Refusal(
-        500, "Internal Server Error. The function's logs have the traceback."
-    ),
-    InputStatus.INIT_FAILURE: Refusal(
-        500, "The function could not be loaded; logs/hub.log in NBFN_HOME says why."
-    ),
     InputStatus.TIMEOUT: Refusal(504, "The function ran longer than its timeout."),
     InputStatus.TERMINATED: Refusal(503, "The request was cancelled."),
     InputStatus.INTERNAL_FAILURE: Refusal(502, "The worker died while it answered."),
@@ -40,10 +35,24 @@ NORMAL, INTERNAL_ERROR, TRY_AGAIN_LATER = 1000, 1011, 1013
 def reason_of(call: WebCall) -> Refusal:
     """Return what to say of a call that ended without an answer."""
     if call.output is not None:
-        return _BY_STATUS.get(InputStatus(call.output.status), _BY_STATUS[InputStatus.FAILURE])
+        status = InputStatus(call.output.status)
+        if status == InputStatus.INIT_FAILURE:
+            named = f"Function {call.function.name!r} of app {call.function.app!r}"
+            return Refusal(500, f"{named} could not be loaded: {_where(call.function)} says why.")
+        failed = f"Internal Server Error: {_where(call.function)} shows the traceback."
+        return _BY_STATUS.get(status, Refusal(500, failed))
     if isinstance(call.error, Torn):
         return _BY_STATUS[InputStatus.INTERNAL_FAILURE]
     return of_error(call.error)
+
+
+def _where(function: FunctionInfo) -> str:
+    """Return the command that prints a Function's logs; an App that is not deployed has only an id."""
+    if not function.deployed:
+        return f"'nbfn app logs {function.app_id}'"
+    env = function.environment_name
+    where = f" -e {env}" if env not in ("", "main") else ""
+    return f"'nbfn app logs {function.app}{where}'"
 
 
 def of_error(error: Exception | None) -> Refusal:

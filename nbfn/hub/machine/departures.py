@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub.machine import outcomes
+from nbfn.hub.machine import journal, outcomes
 from nbfn.hub.machine.effects import Answer, CancelLease, DrainWorker, Outcome, Refuse, StopWorker
 from nbfn.hub.machine.events import WorkerUnwanted
 from nbfn.hub.machine.rows import Input, Pool, Worker
@@ -93,8 +93,11 @@ def _end_if_still(t: Tables, what: tuple[Input, int]) -> None:
 
 
 def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
-    """End all that waits for a worker of a pool: there will be none."""
-    for call in [call for call in t.calls.values() if call.pool is pool]:
+    """End all that waits for a worker of a pool: there will be none. The Function's logs say why."""
+    calls = [call for call in t.calls.values() if call.pool is pool]
+    if calls and how.fault is not None:
+        journal.system(t, pool, how.fault[1])
+    for call in calls:
         call.turns.drop(call)
         waiting = [item for item in call.inputs.values() if item.worker is None]
         failed = [

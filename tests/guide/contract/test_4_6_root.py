@@ -17,6 +17,7 @@ import requests
 import websockets.sync.client
 
 import nbfn
+from tests.conftest import wait_until
 from tests.guide.contract.endpoints import COLD, url_of
 from tests.guide.contract.test_4_6_apps import free_port
 
@@ -293,3 +294,51 @@ def test_a_server_that_names_its_own_address_and_looks_at_origins_is_passed_on_t
         there, additional_headers={"Origin": origin_of(url)}, open_timeout=COLD
     ) as ws:
         assert ws.recv(timeout=10) == "let in"
+
+
+# --- what cannot be loaded ------------------------------------------------------------------------
+
+
+class Recursive:
+    def __reduce__(self) -> Any:
+        return Recursive.rebuilt, ()
+
+    @staticmethod
+    def rebuilt() -> Any:
+        raise RecursionError("maximum recursion depth exceeded")
+
+
+@pytest.mark.parametrize("how", ["raises", "import", "capture", "room"])
+def test_an_answer_names_the_command_that_says_why_an_app_cannot_be_loaded(how: str) -> None:
+    failing = nbfn.App(f"failing-{how}")
+    captured = Recursive() if how == "capture" else None
+
+    @failing.function(cpu=9999 if how == "room" else None)
+    @nbfn.asgi_app()
+    def site() -> Any:
+        if how == "import":
+            import nbfn_has_no_such_module  # noqa: F401
+        return captured or {}["no such model"]
+
+    failing.deploy()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url_of(site), timeout=COLD)
+    said = refused.value.read().decode()
+    assert refused.value.code == 500
+    assert "could not be loaded" in said
+    assert f"'failing-{how}'" in said
+    assert "Traceback" not in said
+    assert said.count(".") == 1
+    command = re.findall(r"'nbfn (app logs .*)' says why", said)[0]
+    why = {
+        "raises": "no such model",
+        "import": "nbfn_has_no_such_module",
+        "capture": "maximum recursion depth exceeded",
+        "room": "9999",
+    }[how]
+
+    def logged() -> bool:
+        run = f"{sys.executable} -m nbfn {command}"
+        return why in subprocess.run(run, shell=True, capture_output=True, text=True).stdout
+
+    wait_until(logged, within=20)
