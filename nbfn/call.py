@@ -19,7 +19,7 @@ from nbfn.invocation.outcome import result_of
 from nbfn.logs import LogsManager
 from nbfn.retries import is_int, is_number
 from nbfn.stream import Stream, streaming
-from nbfn.sync import Blocking, blocking
+from nbfn.sync import Blocking, blocking, original
 from nbfn.types import InputInfo, InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import Output, input_id
@@ -68,7 +68,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
             except Exception as error:
                 if not return_exceptions:
                     raise
-                results.append(error)
+                results.append(original(error))
         return results
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         goes_on(error, *(call.object_id for call in function_calls))

@@ -85,6 +85,30 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
+def raisable(error: BaseException, source: str) -> BaseException:
+    """Return what a coroutine or generator can raise in place of an error of the user's.
+
+    Python lets neither raise StopIteration or StopAsyncIteration, which would end a loop silently.
+
+    Args:
+        error: The error.
+        source: What raised it, as the beginning of a sentence.
+    """
+    if not isinstance(error, (StopIteration, StopAsyncIteration)):
+        return error
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    stand_in = RuntimeError(f"{source} raised {said}")
+    stand_in.__cause__ = error
+    stand_in.__dict__["_stands_in"] = True
+    return stand_in
+
+
+def original(error: BaseException) -> BaseException:
+    """Return the error that a `raisable` one stands for."""
+    stands_in = error.__dict__.get("_stands_in", False)
+    return error.__cause__ if stands_in and error.__cause__ is not None else error
+
+
 def _block(waiting: wait[Any]) -> None:
     __tracebackhide__ = True
     try:
@@ -199,6 +223,8 @@ class Blocking(BoundMethod, Generic[Q, T]):
             return run(self.raw(*args, **kwargs))
         except BaseException as error:
             backtrace.hide(error)
+            if (own := original(error)) is not error:
+                raise own from own.__cause__
             raise
 
     async def aio(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
@@ -208,6 +234,9 @@ class Blocking(BoundMethod, Generic[Q, T]):
             return await drive(self.raw(*args, **kwargs))
         except BaseException as error:
             backtrace.hide(error)
+            own = original(error)
+            if isinstance(own, StopAsyncIteration):
+                raise own from own.__cause__
             raise
 
 

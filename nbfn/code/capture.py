@@ -169,6 +169,10 @@ def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:
         if kind in ("module", *HANDLES):
             continue
         if (held := culprit.find(captured, value)) is not None:
-            once = "In a class, @nbfn.enter() makes it once in each worker."
-            return f"Function {name!r} uses {held.where}, which cannot be pickled. {held.remedy} {once}"
+            once = (
+                " In a class, @nbfn.enter() makes it once in each worker." if held.makeable else ""
+            )
+            return (
+                f"Function {name!r} uses {held.where}, which cannot be pickled. {held.remedy}{once}"
+            )
     return f"Function {name!r} cannot be pickled: {error}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nbfn.code import pickler
+from nbfn.code import nesting, pickler
 from nbfn.code.snapshot import type_name
 
 #: Steps into a value, and parts of one value, that are looked at: an error may take a moment, not a minute.
 DEEPEST, WIDEST = 12, 1000
+#: What pickle itself raises of things that it cannot take.
+_USUAL = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError)
 #: What to do about most things that cannot be pickled: connections, files, handles.
 OPEN_IT = "Open it inside the function, or pass what is needed to open it."
 
@@ -22,10 +25,12 @@ class Culprit(NamedTuple):
     Args:
         where: The way to it from the value that it is in, and its type.
         remedy: What to do instead.
+        makeable: Whether it can be made in the worker, as a connection can.
     """
 
     where: str
     remedy: str
+    makeable: bool = True
 
 
 def find(name: str, value: Any) -> Culprit | None:
@@ -40,21 +45,35 @@ def find(name: str, value: Any) -> Culprit | None:
         >>> find("settings", {"db": [1, threading.Lock()]}).where
         "settings['db'][1] → _thread.lock"
     """
-    if _fits(value):
+    refusal = _refusal(value)
+    if refusal is None:
         return None
+    if deep := nesting.too_deep(value, refusal):
+        return Culprit(f"{name} → {type_name(value)}{deep}", nesting.FLATTEN, makeable=False)
     seen = {id(value)}
     for _ in range(DEEPEST):
         for step, part in _parts(value):
-            if id(part) not in seen and not _fits(part):
+            if id(part) not in seen and (why := _refusal(part)) is not None:
                 seen.add(id(part))
-                name, value = name + step, part
+                name, value, refusal = name + step, part, why
                 break
         else:
             break
-    return Culprit(f"{name} → {type_name(value)}", _remedy(value))
+    where = f"{name} → {type_name(value)}{_raised(refusal)}"
+    return Culprit(where, _remedy(value, refusal), isinstance(refusal, _USUAL))
 
 
-def _remedy(value: Any) -> str:
+def _raised(refusal: Exception) -> str:
+    """Return what is said of an error that pickle itself does not raise: the type's own code did."""
+    if isinstance(refusal, _USUAL):
+        return ""
+    text = f"{type(refusal).__name__}: {refusal}".removesuffix(": ")
+    return f", whose pickling raised {text}"
+
+
+def _remedy(value: Any, refusal: Exception) -> str:
+    if not isinstance(refusal, _USUAL):
+        return "Fix its __reduce__ or __getstate__, or pass what it is made of."
     if isinstance(value, Iterator):
         return "Pass a list of what it yields, or map over it."
     if type(value).__module__ in {"_thread", "threading", "multiprocessing.synchronize"}:
@@ -62,12 +81,14 @@ def _remedy(value: Any) -> str:
     return OPEN_IT
 
 
-def _fits(value: Any) -> bool:
+def _refusal(value: Any) -> Exception | None:
+    """Return what pickling a value raises; None if nothing."""
     try:
         pickler.dumps(value)
-    except Exception:  # noqa: BLE001 - user types raise anything when pickled
-        return False
-    return True
+    except Exception as error:  # noqa: BLE001 - user types raise anything when pickled
+        cause = error.__cause__  # cloudpickle raises an error of its own for endless recursion
+        return cause if isinstance(cause, RecursionError) else error
+    return None
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 from nbfn.connection.opencall import OpenCall
 from nbfn.connection.session import Session
 from nbfn.invocation.inputs import Inputs
+from nbfn.sync import raisable
 from nbfn.wire import messages
 from nbfn.wire.frames import take
 from nbfn.wire.messages import FunctionInfo, Message, NewInput, Payload
@@ -118,7 +119,7 @@ class FedCall(OpenCall):
                 if not self.has_room() and not self._await_credit():
                     break
         except BaseException as error:  # noqa: BLE001 - the caller's iterable's own
-            self.broke(error)
+            self.broke(raisable(error, "An iterable of inputs"))
         else:
             self._finish_input()
         finally:

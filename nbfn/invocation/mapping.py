@@ -25,7 +25,7 @@ from nbfn.invocation.inputs import Inputs
 from nbfn.invocation.mapcall import LiveFunction, MapCall, Repeated
 from nbfn.invocation.outcome import result_of, value_of
 from nbfn.stream import Stream
-from nbfn.sync import blocking, callers_loop, run
+from nbfn.sync import blocking, callers_loop, original, run
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import Output
@@ -163,12 +163,12 @@ class MapResult(Stream[T]):
                 value = self._unpack(call, output)
             except Exception as error:  # noqa: BLE001 - the user's, to be returned or raised
                 if tell:
-                    guarded(call.sink.failed, output.index, error)
+                    guarded(call.sink.failed, output.index, original(error))
                 if not self._returning:
                     self._error = error
                     call.discard(arrived[place + 1 :])
                     return
-                value = error
+                value = original(error)
             if not self._ordered:
                 ready.append(value)
             elif output.index != self._next:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbfn import exception
+from nbfn.sync import raisable
 from nbfn.types import InputStatus
 from nbfn.wire import failure
 from nbfn.wire.messages import Output, Payload
@@ -22,7 +23,7 @@ def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
     """
     __tracebackhide__ = True
     if output.status != InputStatus.SUCCESS:
-        raise _error_of(carrier, output, name, call_id)
+        raise raisable(_error_of(carrier, output, name, call_id), repr(name))
     if output.payload is None:
         return None
     try:

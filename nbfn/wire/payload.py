@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbfn.code import pickler
+from nbfn.code import nesting, pickler
 from nbfn.config import Places, Settings
 from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
 from nbfn.wire import descriptors, memory_map, segment_files, segments
@@ -236,6 +236,8 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _why(value: Any, error: Exception) -> str:
+    if deep := nesting.too_deep(value, error):
+        return f"Cannot pickle an object of type {type(value).__name__}{deep}: {nesting.FLATTEN}"
     culprit, path = _find_unpicklable(value)
     name = f"{type(culprit).__module__}.{type(culprit).__qualname__}".removeprefix("builtins.")
     where = f" (at {path})" if path else ""

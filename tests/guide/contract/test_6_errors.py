@@ -64,6 +64,99 @@ def test_what_has_a_builtins_name_is_none() -> None:
     assert not issubclass(exception.InputCancellation, Exception)
 
 
+@app.function()
+def raises(error: BaseException) -> None:
+    raise error
+
+
+@app.function(is_generator=True)
+def yields_and_raises(error: BaseException) -> Iterator[int]:
+    class Items:
+        count = 0
+
+        def __iter__(self) -> Iterator[int]:
+            return self
+
+        def __next__(self) -> int:
+            self.count += 1
+            if self.count > 1:
+                raise error
+            return self.count
+
+    return Items()
+
+
+class OurStop(StopIteration):
+    """A user's own."""
+
+
+@pytest.mark.parametrize("error", [StopIteration(5), OurStop(5), StopAsyncIteration(5)])
+class TestErrorsThatEndLoops:
+    """They end no loop of the caller's silently, and arrive as they are where Python allows that."""
+
+    def test_a_blocking_call_raises_it(self, error: Exception) -> None:
+        for call in (
+            lambda: raises.remote(error),
+            lambda: raises.spawn(error).get(),
+            lambda: raises.for_each([error]),
+            lambda: nbfn.FunctionCall.gather(raises.spawn(error)),
+        ):
+            with pytest.raises(type(error)) as caught:
+                call()
+            assert caught.value.args == (5,)
+            assert "raise error" in text_of(caught.value)
+
+    def test_a_loop_and_a_coroutine_raise_a_runtime_error_that_names_it(
+        self, error: Exception
+    ) -> None:
+        async def awaited() -> None:
+            await raises.remote.aio(error)
+
+        async def looped() -> list[None]:
+            return [value async for value in raises.map.aio([error])]
+
+        ways = [
+            lambda: list(raises.map([error])),
+            lambda: next(raises.map([error])),
+            lambda: list(raises.spawn_map([error]).iter()),
+            lambda: asyncio.run(looped()),
+        ]
+        if not isinstance(error, StopAsyncIteration):  # which a coroutine may raise
+            ways.append(lambda: asyncio.run(awaited()))
+        for way in ways:
+            with pytest.raises(RuntimeError) as caught:
+                way()
+            assert str(caught.value) == f"'raises' raised {type(error).__name__}: 5"
+            assert type(caught.value.__cause__) is type(error)
+            assert "raise error" in text_of(caught.value)
+
+    def test_it_takes_the_place_of_a_result(self, error: Exception) -> None:
+        results = list(raises.map([error], return_exceptions=True))
+        results += nbfn.FunctionCall.gather(raises.spawn(error), return_exceptions=True)
+        assert [(type(found), found.args) for found in results] == [(type(error), (5,))] * 2
+
+    def test_inputs_that_raise_it_are_not_taken_for_their_end(self, error: Exception) -> None:
+        class Inputs:
+            def __iter__(self) -> Iterator[int]:
+                return self
+
+            def __next__(self) -> int:
+                raise error
+
+        if isinstance(error, StopIteration):
+            assert list(raises.map(Inputs())) == []
+        else:
+            with pytest.raises(RuntimeError, match="An iterable of inputs raised StopAsyncIter"):
+                list(raises.map(Inputs()))
+
+
+def test_an_iterator_that_raises_stop_async_iteration_does_not_end_its_items_silently() -> None:
+    items = yields_and_raises.remote_gen(StopAsyncIteration(5))
+    assert next(items) == 1
+    with pytest.raises(RuntimeError, match="'yields_and_raises' raised StopAsyncIteration: 5"):
+        next(items)
+
+
 # --- 6.2 when each is seen -----------------------------------------------------------------------
 
 
@@ -193,6 +286,58 @@ def test_an_argument_that_cannot_be_pickled_is_refused_here_and_nothing_runs(
     ):
         run.remote(f"open({str(tmp_path / 'ran')!r}, 'w')", deep={"a": [threading.Lock()]})
     assert list(tmp_path.iterdir()) == []
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@app.function()
+def gives_nested(levels: int) -> list[Any]:
+    return nested(levels)
+
+
+class RefusesError(Exception):
+    """Raised by what refuses to be pickled."""
+
+
+class RaisesWhenPickled:
+    def __reduce__(self) -> Any:
+        raise RefusesError("not me")
+
+
+def test_what_is_nested_too_deeply_is_told_with_its_depth() -> None:
+    said = r"\(list nested too deeply, 2,001 levels\)\. Pass flat data"
+    kept = {"kept": nested(2000)}
+    for call in (
+        lambda: inner.remote(nested(2001)),  # type: ignore[arg-type]
+        lambda: list(inner.map([nested(2001)])),
+        lambda: inner.spawn(nested(2001)),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(
+            exception.SerializationError, match=rf"^Cannot pickle argument '\w+' of 'inner' {said}"
+        ):
+            call()
+    with pytest.raises(
+        exception.SerializationError, match=r"'gives_nested' .* nested too deeply, 3,000 levels"
+    ):
+        gives_nested.remote(3000)
+    with pytest.raises(
+        exception.SerializationError, match=r"uses kept → dict nested too deeply, 2,001 levels"
+    ) as caught:
+        app.function(name="keeps")(lambda: kept).remote()
+    assert "enter()" not in str(caught.value)
+
+
+def test_what_raises_when_it_is_pickled_is_told_with_what_it_raised() -> None:
+    said = r"RaisesWhenPickled, whose pickling raised RefusesError: not me"
+    with pytest.raises(exception.SerializationError, match=said) as caught:
+        inner.remote([1, RaisesWhenPickled()])  # type: ignore[arg-type]
+    assert "Open it" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, RefusesError)
 
 
 def test_a_result_that_cannot_be_pickled_names_the_object_and_the_way_to_it() -> None:
