@@ -97,7 +97,7 @@ def _gpu(value: Any) -> tuple[str | None, int | None]:
     for choice in choices:
         found = re.fullmatch(r"([A-Za-z][\w.+-]*)(?::(\d+))?", str(choice))
         if not isinstance(choice, str) or found is None or found[2] == "0":
-            raise InvalidError(f"gpu is {value!r}; it must be like 'A100', 'H100:2' or 'any'.")
+            raise InvalidError(f"gpu is {value!r}; it must be like 'any:2', 'A100' or 'H100:2'.")
         kinds.append(found[1])
         check_at_most("The number of GPUs", int(found[2] or 1), LARGEST_COUNT)
         counts.append(int(found[2] or 1))

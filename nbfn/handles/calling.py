@@ -256,6 +256,9 @@ class _Items(Stream[Any]):
         self._kwargs = kwargs
         self._call: GeneratorCall | None = None
 
+    def __repr__(self) -> str:
+        return "<items of Function.remote_gen, single use: iterate over them>"
+
     async def _more(self) -> list[Any]:
         __tracebackhide__ = True
         if self._call is None:

@@ -26,6 +26,7 @@ from nbfn.notebook.cells.execution import Execution
 from nbfn.notebook.cells.register import Registrar, Wanted, default_app_name
 from nbfn.notebook.cells.script import ScriptCell
 from nbfn.notebook.lines.magics import one_line_errors
+from nbfn.notebook.lines.verbs import plain
 
 if TYPE_CHECKING:
     from nbfn.notebook.progress import NotebookObserver
@@ -60,6 +61,13 @@ class RemoteMagics(Magics):
     @argument("--gpu", metavar="N", help="GPUs each worker needs: a number, or a kind like A100:2.")
     @argument("--concurrency", type=int, metavar="N", help="Inputs each worker runs at once.")
     @argument("--env", metavar="ENV", help="Environment to deploy in; default: main.")
+    @argument(
+        "--set-env",
+        dest="variables",
+        action="append",
+        metavar="NAME=VALUE",
+        help="An environment variable of the workers; may be given several times.",
+    )
     @argument(
         "-i",
         dest="inputs",
@@ -205,12 +213,32 @@ def parsed(parser: Any, line: str) -> argparse.Namespace:
             near = difflib.get_close_matches(name[2:], [option[2:] for option in known], 1)
             hint = f"Did you mean --{near[0]}?" if near else f"Options are {', '.join(known)}."
             raise UsageError(f"%%remote has no option {name}. {hint}")
-    options: argparse.Namespace = parser.parse_argstring(line)
+    try:
+        options: argparse.Namespace = parser.parse_argstring(line)
+    except UsageError as error:
+        raise UsageError(f"{plain(str(error))}.") from None
     for name in ("name", "app"):
         if (value := getattr(options, name)) and value[0] == value[-1] in "'\"":
             setattr(options, name, value[1:-1])  # IPython leaves quotes where they are
+    if options.env and "=" in options.env:
+        raise UsageError(
+            f"--env is the environment to deploy in, and {options.env} is none. "
+            f"For a variable of the workers write --set-env {options.env}."
+        )
+    if options.variables is not None:
+        options.variables = dict(map(_variable, options.variables))
     _check_numbers(options)
     return options
+
+
+def _variable(text: str) -> tuple[str, str]:
+    if text[0] == text[-1] in "'\"":
+        text = text[1:-1]
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--set-env is {text}; write NAME=VALUE.")
+    quoted = len(value) > 1 and value[0] == value[-1] in "'\""
+    return name, value[1:-1] if quoted else value
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

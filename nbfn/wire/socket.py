@@ -24,7 +24,7 @@ import msgspec
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from nbfn.exception import ResourceExhaustedError
+from nbfn.exception import InvalidError, ResourceExhaustedError
 from nbfn.wire import descriptors, frames
 from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message
@@ -105,7 +105,14 @@ class Link:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
-        self._socket.connect(self._endpoint)
+        try:
+            self._socket.connect(self._endpoint)
+        except zmq.ZMQError:  # the address itself is wrong: that nobody listens there is no error
+            self.close()
+            raise InvalidError(
+                f"{self._endpoint!r} is not the address of a hub. Give one like ipc:///path/to/hub.sock, "
+                "which 'nbfn hub status' shows."
+            ) from None
         self._poller = zmq.Poller()
         for source in (self._socket, self._monitor, self._wake):
             self._poller.register(source, zmq.POLLIN)

@@ -184,8 +184,10 @@ def test_verbs_names_and_options_complete(with_function: Run) -> None:
     ("line", "says"),
     [
         ("%fn wram f 2", "%fn has no 'wram'. Did you mean 'warm'?"),
-        ("%fn warm", "the following arguments are required: f, n. Write: usage: %fn warm f n"),
+        ("%fn warm", "the following arguments are required: f, n. Write: %fn warm f n"),
         ("%fn warm nothing 2", "'nothing'"),
+        ("%fn warm f x", "n is 'x'; it must be a whole number. Write: %fn warm f n"),
+        ("%remote connect nowhere", "'nowhere' is not the address of a hub. Give one like ipc://"),
         ("%remote konnect x", "Did you mean 'connect'?"),
     ],
 )

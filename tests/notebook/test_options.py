@@ -50,6 +50,39 @@ def test_a_gpu_that_nothing_has_is_refused_when_it_is_called(one_kernel: Run) ->
     assert "gpu" in called.error
 
 
+def test_environment_variables_of_the_workers(one_kernel: Run) -> None:
+    *_, function, script, model = one_kernel(
+        "%remote defaults --set-env Z=9 --set-env A=0",
+        '%%remote --app variables --set-env A=1 --set-env "B=two words" --set-env C=a=b\n'
+        "def told():\n    import os\n    return [os.environ[name] for name in 'ABCZ']",
+        "%%remote --app variables\n"
+        "import os, nbfn\n"
+        "class Model:\n    @nbfn.method()\n    def told(self): return os.environ['A']",
+        "told.remote()",
+        "%%remote --set-env A=2\nimport os\nprint(os.environ['A'], os.environ['Z'])",
+        "Model().told.remote()",
+    )
+    assert function.result == "['1', 'two words', 'a=b', '9']"
+    assert script.text.startswith("2 9\n")
+    assert model.result == "'0'"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("--env A=1", "For a variable of the workers write --set-env A=1."),
+        ("--set-env A", "--set-env is A; write NAME=VALUE."),
+        ("--set-env =1", "--set-env is =1; write NAME=VALUE."),
+        ("--timeout 10m", "--timeout is '10m'; it must be a number."),
+        ("--warm two", "--warm is 'two'; it must be a whole number."),
+    ],
+)
+def test_what_is_said_of_a_wrong_option_helps(one_kernel: Run, line: str, says: str) -> None:
+    (failed,) = one_kernel(f"%%remote {line}\ndef f(): ...")
+    assert failed.stderr == f"UsageError: {failed.stderr.partition(': ')[2]}"
+    assert failed.stderr.rstrip().endswith(says)
+
+
 def test_an_environment_of_its_own(one_kernel: Run) -> None:
     *_, first, second, found, missing = one_kernel(
         "from nbfn import environments\n"

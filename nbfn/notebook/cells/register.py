@@ -38,6 +38,7 @@ _OPTIONS = {
     "memory": "memory",
     "gpu": "gpu",
     "concurrency": "allow_concurrent_inputs",
+    "variables": "env",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -19,7 +20,17 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}. Write: {self.format_usage().strip()}")
+        usage = self.format_usage().removeprefix("usage: ").strip()
+        raise UsageError(f"{self.prog}: {plain(message)}. Write: {usage}")
+
+
+def plain(message: str) -> str:
+    """Say what argparse says of a number that is none as our other messages say it."""
+    found = re.fullmatch(r"argument (\S+): invalid (int|float) value: (.*)", message)
+    if found is None:
+        return message
+    kind = "a whole number" if found[2] == "int" else "a number"
+    return f"{found[1]} is {found[3]}; it must be {kind}"
 
 
 @dataclass(slots=True)
