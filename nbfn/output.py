@@ -38,8 +38,9 @@ class Output:
         """Write text, at once."""
         if not self.quiet:
             stream = self.stream or sys.stdout
-            stream.write(text)
-            stream.flush()
+            with contextlib.suppress(OSError):  # a terminal that was closed: what is done goes on
+                stream.write(text)
+                stream.flush()
 
 
 _current: ContextVar[Output | None] = ContextVar("nbfn_output", default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -11,6 +12,7 @@ from nbfn import context, exception, output
 from nbfn.apps.deployment import Member
 from nbfn.backtrace import hide, trimmed
 from nbfn.client import Client, attached
+from nbfn.connection.detached_apps import detached
 from nbfn.exception import InvalidError
 from nbfn.registration.home import Home
 from nbfn.sync import drive, run
@@ -60,6 +62,7 @@ class Run(Generic[A]):
         self._interactive = interactive
         self._tags = dict(tags)
         self._before: tuple[str, str | None] = ("", None)
+        self._detached = contextlib.ExitStack()  # what is undone at the end of a detached run
         self._states: dict[int, object] = {}
 
     async def _begin(self) -> A:
@@ -82,6 +85,8 @@ class Run(Generic[A]):
         )
         home.environment_name = where
         home.running_id = home.app_id = app_id
+        if self._detach:
+            self._detached.enter_context(detached(app_id))
         home.interactive = self._interactive
         title = f" of {self._name!r}" if self._name else ""
         output.say(f"{output.DONE} Initialized. App {app_id}{title}.")
@@ -120,6 +125,7 @@ class Run(Generic[A]):
 
     async def _end(self) -> None:
         __tracebackhide__ = True
+        self._detached.close()
         home, app_id = self._home, self._home.running_id
         home.running_id, home.interactive = "", False
         home.environment_name, home.app_id = self._before
@@ -145,7 +151,7 @@ class Run(Generic[A]):
                 raise
             logger.warning("An App could not be stopped: its hub is gone")
         if isinstance(error, KeyboardInterrupt):
-            output.say("Interrupted: the App was stopped.")
+            output.say(f"Interrupted: the App {'goes on' if self._detach else 'was stopped'}.")
             return True
         return False
 

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 import click
 
 import nbfn
+from nbfn.cli import ending
 from nbfn.exception import Error
 
+#: The exit code of a command that was interrupted.
+INTERRUPTED = 130
 #: Commands and where they are.
 _COMMANDS = {
     "run": "run:run",
@@ -61,13 +64,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, 1 for what went wrong, 2 for what was asked wrongly, 130 when interrupted.
+
+    Raises:
+        SystemExit: When told to end by SIGTERM or SIGHUP: 128 and the signal's number.
     """
     given = None if argv is None else list(argv)
+    try:
+        with ending.in_good_order():
+            return _run(given)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        ending.flush()
+
+
+def _run(given: list[str] | None) -> int:
     try:
         code = commands.main(given, "nbfn", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.Abort:
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            return INTERRUPTED
         click.echo("Nothing was done.", err=True)
         return 1
     except click.ClickException as error:
@@ -76,6 +94,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Error as error:
         click.echo(f"nbfn: {error}", err=True)
         return 1
-    except KeyboardInterrupt:
-        return 130
     return code if isinstance(code, int) else 0

@@ -11,6 +11,7 @@ from nbfn.apps.deployment import STRATEGIES, deployer
 from nbfn.cli.logs import log_options, print_logs
 from nbfn.cli.table import env_option, json_option, moment, show, yes_option
 from nbfn.client import Client
+from nbfn.exception import InvalidError, NotFoundError
 from nbfn.sync import run
 from nbfn.wire import messages
 from nbfn.wire.messages import AppRow
@@ -31,6 +32,7 @@ _HISTORY = {
     "commit": "Commit",
     "tag": "Tag",
 }
+_ENDED = ("stopped", "stopping")
 _strategy = click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
@@ -46,8 +48,25 @@ def app() -> None:
 
 
 def found(identifier: str, env: str) -> AppRow:
-    """Return the App of an id, or the deployed one of a name."""
-    return Client.attach().find_app(identifier, env)
+    """Return the App of an id, the deployed one of a name, or else the only one that runs under that name.
+
+    Raises:
+        NotFoundError: If there is none.
+        InvalidError: If several run.
+    """
+    client = Client.attach()
+    try:
+        return client.find_app(identifier, env)
+    except NotFoundError:
+        rows = client.apps(env)
+        live = [row for row in rows if row.name == identifier and row.state not in _ENDED]
+        if len(live) > 1:
+            raise InvalidError(
+                f"{len(live)} Apps run as {identifier!r}; give the id of one: {', '.join(r.id for r in live)}."
+            ) from None
+        if not live:
+            raise
+        return live[0]
 
 
 @app.command("list")
@@ -99,7 +118,7 @@ def stop(app: str, env: str, yes: bool) -> None:
     """Stop an App, by name or id: its inputs are cancelled, its name is free."""
     row = found(app, env)
     named = f"App {row.name!r} ({row.id})" if row.name else f"App {row.id}"
-    if row.state in ("stopped", "stopping"):
+    if row.state in _ENDED:
         click.echo(f"{named} is stopped already.")
         return
     if not yes:

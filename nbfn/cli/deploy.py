@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from nbfn.apps.deployment import STRATEGIES
@@ -50,5 +52,6 @@ def deploy(
         for line in urls_of(app):
             click.echo(line)
     if stream_logs:
-        for entry in app.logs.stream():
-            click.echo(entry.message, nl=False)
+        with contextlib.suppress(KeyboardInterrupt):  # the usual end
+            for entry in app.logs.stream():
+                click.echo(entry.message, nl=False)

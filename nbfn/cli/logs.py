@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +81,11 @@ def print_logs(
         )
         if wanted
     ]
+    with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
+        _print(found, fields, timestamps=timestamps)
+
+
+def _print(found: Iterable[LogEntry], fields: Sequence[str], *, timestamps: bool) -> None:
     for entry in found:
         before = (
             [entry.timestamp.astimezone().isoformat(timespec="milliseconds")] if timestamps else []

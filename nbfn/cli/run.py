@@ -16,7 +16,7 @@ import click
 from nbfn import output, sync
 from nbfn.app import App
 from nbfn.apps.entrypoint import LocalEntrypoint
-from nbfn.cli import arguments, failure, reference
+from nbfn.cli import INTERRUPTED, arguments, ending, failure, reference
 from nbfn.cli.arguments import Given, Parameters
 from nbfn.cli.reference import Method
 from nbfn.cli.table import env_option
@@ -79,10 +79,12 @@ def run(
         try:
             result = call()
         except Exception as error:  # noqa: BLE001 - the user's own
+            if isinstance(error, BrokenPipeError) and ending.nobody_reads():
+                return ending.BROKEN_PIPE
             failure.show(error)
             return 1
     if result is _INTERRUPTED:  # by Ctrl-C, which ends the App and no more
-        return 130
+        return INTERRUPTED
     if write_result is not None:
         _write(write_result, result)
     return 0
@@ -151,11 +153,13 @@ def _write(path: Path, result: Any) -> None:
 
 @contextlib.contextmanager
 def _observed(*, timestamps: bool) -> Iterator[None]:
+    observe.on_broken_pipe = ending.pipe_broke
     if timestamps:
         observe.set_observer(_Clocked())
     try:
         yield
     finally:
+        observe.on_broken_pipe = None
         if timestamps:
             observe.set_observer(None)
 
@@ -190,7 +194,7 @@ class _ClockedSink(observe.TextSink):
 
     def _write(self, channel: str, line: str) -> None:
         now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-        click.echo(f"{now} {line}", err=channel == "stderr")
+        observe.write(sys.stderr if channel == "stderr" else sys.stdout, f"{now} {line}\n")
 
 
 def urls_of(app: App) -> list[str]:

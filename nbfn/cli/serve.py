@@ -36,14 +36,14 @@ _READ = "\0"
 @click.option("--once", is_flag=True, hidden=True)
 @env_option
 @click.argument("ref", metavar="REF")
-def serve(timeout: float | None, as_module: bool, once: bool, env: str, ref: str) -> None:
+def serve(timeout: float | None, as_module: bool, once: bool, env: str, ref: str) -> int:
     """Run an App until Ctrl-C, and anew whenever its code changes.
 
     REF is path.py, path.ipynb or, with -m, pkg.mod; then ::app where there are several.
     """
     if once:
         _serve_once(ref, env, as_module=as_module)
-        return
+        return 0
     argv = [sys.executable, "-m", "nbfn", "serve", "--once", *(["-m"] if as_module else [])]
     argv += [*(["-e", env] if env else []), ref]
     until = None if timeout is None else time.monotonic() + timeout
@@ -52,8 +52,11 @@ def serve(timeout: float | None, as_module: bool, once: bool, env: str, ref: str
         while not server.wait(until):
             click.echo("A file changed: the App is run anew.", err=True)
             server.restart()
+    except KeyboardInterrupt:  # the usual end
+        pass
     finally:
         server.end()
+    return 0 if server.served else 1
 
 
 class _Server:
@@ -68,6 +71,8 @@ class _Server:
         self._argv = argv
         self._first = first
         self._seen: dict[str, float] = {}
+        #: Whether a process has served the App, once at least.
+        self.served = False
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
@@ -85,6 +90,7 @@ class _Server:
             if line.startswith(_READ):
                 name = line[1:].rstrip("\n")
                 seen[name] = _changed_at(name)
+                self.served = True
             else:
                 click.echo(line, nl=False)
 
@@ -123,6 +129,7 @@ def _serve_once(ref: str, env: str, *, as_module: bool) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     found = reference.load(ref, as_module=as_module)
     app = found.app()
+    signal.signal(signal.SIGINT, lambda *_: None)  # its parent gets it too, and tells it to end
     with output.to(Output(sys.stderr)), app.run(environment_name=env or None):
         for line in urls_of(app):
             click.echo(line)
@@ -130,4 +137,4 @@ def _serve_once(ref: str, env: str, *, as_module: bool) -> None:
         for name in sorted(files):
             click.echo(f"{_READ}{name}")
         sys.stdout.flush()
-        sys.stdin.read()  # until Ctrl-C, or the end of who started this
+        sys.stdin.read()  # until the end of who started this

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from nbfn import output
 
@@ -89,6 +89,20 @@ class Observer(Protocol):
         """Choose the sink of a call, or None for the default one. Called on the thread that makes the call."""
 
 
+def write(stream: TextIO, text: str) -> None:
+    """Write what remote code wrote, at once; where nobody reads it any more, say so to the main thread."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        if on_broken_pipe is not None:
+            on_broken_pipe()
+
+
+#: Called, on any thread, when what remote code writes goes into a pipe that nobody reads any more.
+on_broken_pipe: Callable[[], object] | None = None
+
+
 class TextSink:
     """Writes what remote code wrote to this process's stdout and stderr; displays as their plain text."""
 
@@ -97,8 +111,7 @@ class TextSink:
         stream = sys.stderr if e.channel == "stderr" else sys.stdout
         text = plain_text(e)
         if text and stream is not None:
-            stream.write(text)
-            stream.flush()
+            write(stream, text)
 
     def progress(self, p: Progress) -> None:
         """See `CallSink.progress`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nbfn import exception
-from nbfn.connection import observe
+from nbfn.connection import detached_apps, observe
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Message, Output, new_id
 
@@ -102,8 +102,9 @@ class OpenCall:
         self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
 
     def cancel(self) -> None:
-        """Cancel all its inputs; their outcomes still arrive."""
-        self.client.send(messages.Cancel(0, self.id))
+        """Cancel all its inputs; their outcomes still arrive. Of a run that goes on nothing is cancelled."""
+        if not detached_apps.goes_on(self.function.app_id):
+            self.client.send(messages.Cancel(0, self.id))
 
 
 def guarded(function: Callable[..., object], *args: object) -> None:

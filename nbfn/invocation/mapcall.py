@@ -225,7 +225,7 @@ class MapCall(FedCall):
         """Stop pulling and let go of the call; the hub cancels what is left of it."""
         self.stop_pulling()
         if self._announced:
-            self.client.send(messages.Cancel(0, self.id))
+            self.cancel()
         self.end(status, error)
         for item in list(self._unsettled.values()):
             if self._numbers is None or not self._keep(item):  # else it has failed as before

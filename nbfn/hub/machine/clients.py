@@ -54,18 +54,18 @@ def _gone(t: Tables, client: Client) -> None:
             continue
         if call.durable and not call.closed:
             give_up(t, call)
-        elif _detached(t, call) and not client.worker:
-            call.released = True  # nobody hears its outcomes, but it goes on
         else:
-            _release(t, call)
+            _release(t, call, client)
     t.emit(DiscardClient(client.id))
     if client.executable:
         t.after(BLANKS_LINGER, supply.release_blanks, client.executable)
     t.changed()
 
 
-def _detached(t: Tables, call: Call) -> bool:
-    return not call.durable and t.registry.apps[call.pool.record.app_id].detached
+def _detached(t: Tables, call: Call, client: Client | None) -> bool:
+    """Return whether a call goes on without its caller: of a detached App, and not of a worker's code."""
+    waited_for = call.kind == "web" or (client is not None and client.worker)
+    return not waited_for and t.registry.apps[call.pool.record.app_id].detached
 
 
 def give_up(t: Tables, call: Call) -> None:
@@ -83,14 +83,16 @@ def call_released(t: Tables, event: CallReleased) -> None:
     if call is not None:
         call.watchers.discard(event.client)
         if call.client == event.client:
-            _release(t, call)
+            _release(t, call, t.clients.get(event.client))
 
 
-def _release(t: Tables, call: Call) -> None:
+def _release(t: Tables, call: Call, client: Client | None) -> None:
     if call.durable:
         return
     call.released = True
+    goes_on = _detached(t, call, client)
+    call.closed = call.closed or goes_on  # with the inputs that are here
     if call.ended:
         outcomes.end_if_done(t, call)
-    else:
+    elif not goes_on:
         cancellation.cancel(t, call)

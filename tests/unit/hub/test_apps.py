@@ -222,6 +222,19 @@ def test_a_detached_run_outlives_its_client_with_its_calls(world: Apps) -> None:
     assert "fc-1" in world.state.tables.calls
 
 
+def test_what_a_client_lets_go_of_in_a_detached_run_goes_on_with_the_inputs_that_are_here(
+    world: Apps,
+) -> None:
+    run(world, detached=True)
+    two = [(index, f"fc-1:{index}") for index in range(2)]
+    world.put(e.CallPut("cl-1", "fc-1", world.functions["f"], 0, "map", two, closed=False))
+    world.put(e.CallReleased("cl-1", "fc-1"))
+    call = world.state.tables.calls["fc-1"]
+    assert (call.closed, call.cancelled, len(call.inputs)) == (True, False, 2)
+    world.settle()
+    assert "fc-1" not in world.state.tables.calls
+
+
 def test_what_a_process_registered_ends_with_it_but_its_spawned_calls_do_not(world: Apps) -> None:
     function = world.register()
     app = world.state.tables.registry.apps["ap-1"]
