@@ -68,6 +68,10 @@ class Settings:
         "MiB of its disk that the hub keeps for what it has accepted; spawning is refused below.",
     )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
+    worker_threads: int = _setting(
+        0,
+        "Threads of numeric libraries (BLAS, OpenMP and the like) in each worker; 0 means its share of the cores.",
+    )
     environment: str = _setting(
         "", "The environment that Apps are deployed, run and looked up in; empty means main."
     )

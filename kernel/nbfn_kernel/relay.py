@@ -165,7 +165,8 @@ class Relay:
                 return None
             began = time.monotonic()
             self._function = _function(self.options)
-            stream = self._function.remote_gen(os.environ.get("JPY_SESSION_NAME", ""))
+            notebook = os.environ.get("JPY_SESSION_NAME", "")
+            stream = self._function.remote_gen(notebook, self.options.cpu)
             try:
                 opened = await anext(stream)
                 channels = Channels(opened.connection, self._publish, self._ask_user)

@@ -26,7 +26,7 @@ from nbfn.exception import InputCancellation
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
-from nbfn_kernel import answers, crew, objects, streams, unit
+from nbfn_kernel import answers, crew, objects, streams, threads, unit
 from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, TIMEOUT, Answer
 from nbfn_kernel.crew import Crew
 from nbfn_kernel.items import Items
@@ -205,6 +205,8 @@ class Runner:
 
     def _bind(self, bind: Bind) -> None:
         objects.set_variables(bind)
+        if bind.threads:
+            threads.limit(bind.threads)
         self._limit_memory(bind.definition.resources.memory_limit or 0)
         try:
             self._service = service = Service(self._carrier, bind)

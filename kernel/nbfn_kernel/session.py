@@ -26,6 +26,7 @@ import msgspec
 
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
+from nbfn.threads import without_limits
 from nbfn.wire.messages import Payload
 from nbfn.wire.payload import Carrier
 
@@ -76,11 +77,12 @@ class Ended:
         return f"{how}, memory peak {self.memory_peak / 2**20:.0f} MB"
 
 
-def serve(notebook: str) -> Iterator[Opened | Ended]:
+def serve(notebook: str, cpu: float | None = None) -> Iterator[Opened | Ended]:
     """Run a session until it ends or the call is cancelled.
 
     Args:
         notebook: The notebook's ``JPY_SESSION_NAME``, which the session takes over.
+        cpu: The processors that it asked for; without that it uses all of them, as other kernels do.
 
     Yields:
         Opened: Once it can be reached.
@@ -88,7 +90,11 @@ def serve(notebook: str) -> Iterator[Opened | Ended]:
     """
     places = Places.of()
     sweep(places.runtime)
-    child = _Child(places.runtime / f"k{os.getpid()}", notebook)
+    child = _Child(
+        places.runtime / f"k{os.getpid()}",
+        notebook,
+        dict(os.environ) if cpu else without_limits(os.environ),
+    )
     try:
         child.wait_until_open()
         yield Opened(os.environ["NBFN_WORKER"], child.process.pid, child.connection)
@@ -103,9 +109,10 @@ class _Child:
     Args:
         base: The path that the names of its files begin with.
         notebook: See `serve`.
+        environ: The worker's variables.
     """
 
-    def __init__(self, base: Path, notebook: str) -> None:
+    def __init__(self, base: Path, notebook: str, environ: Mapping[str, str]) -> None:
         self._base = base
         self.connection: dict[str, Any] = {
             "transport": "ipc",
@@ -117,7 +124,7 @@ class _Child:
         self._ended: Ended | None = None
         connection_file = _beside(base, ".json")
         _write_private(connection_file, json.dumps(self.connection).encode())
-        kept = {k: v for k, v in os.environ.items() if k not in _WORKERS_OWN}
+        kept = {k: v for k, v in environ.items() if k not in _WORKERS_OWN}
         environment = kept | {
             "JPY_PARENT_PID": str(os.getpid()),
             "JPY_SESSION_NAME": notebook,

@@ -47,6 +47,9 @@ export interface IFunctionRow {
   last_call: number | null;
   /** Not so of a class whose objects differ: it is they that have workers. */
   has_workers: boolean;
+  /** Threads of numeric libraries in a worker, and why so many. */
+  threads: number;
+  threads_why: string;
 }
 
 export interface ICallRow {

@@ -103,6 +103,7 @@ def _assemble(
         kill_grace=settings.kill_grace,
         max_spawned=settings.max_spawned,
         disk_reserve=settings.disk_reserve * 2**20,
+        threads=settings.worker_threads,
     )
     state = State(m.new_id, epoch=epoch, limits=limits)
     registry = state.tables.registry

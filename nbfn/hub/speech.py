@@ -290,7 +290,9 @@ def _bind(x: effects.BindWorker) -> tuple[str, Message]:
     full: Any = x.definition
     definition = replace(full, env={}, secrets=())
     variables = dict(x.variables)
-    return x.worker, m.Bind(x.function, x.version, definition, variables, x.environment_name)
+    return x.worker, m.Bind(
+        x.function, x.version, definition, variables, x.environment_name, x.threads
+    )
 
 
 def _progress(x: effects.TellProgress) -> tuple[str, Message]:

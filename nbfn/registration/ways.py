@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from nbfn import threads
 from nbfn.exception import InvalidError
 from nbfn.options import Options
 from nbfn.schedule import Cron
@@ -57,7 +58,7 @@ def ways_to_run(options: Options) -> dict[str, Any]:
         "resources": like(Resources, options.resources),
         "concurrency": like(Concurrency, options.concurrency),
         "batching": like(Batching, options.batching),
-        "env": dict(options.env),
+        "env": threads.chosen() | dict(options.env),
         "secrets": (
             *_image_variables(options),
             *(_secret(variables) for variables in options.secrets),

@@ -54,6 +54,13 @@ def here_pid(running: Kernel) -> int:
 # --- what runs where --------------------------------------------------------------------------------
 
 
+def test_a_session_uses_all_processors_as_other_kernels_do(shared: Kernel) -> None:
+    shown = (
+        "print([name for name in os.environ if 'THREAD' in name or name == 'LOKY_MAX_CPU_COUNT'])"
+    )
+    assert shared.run(shown).out == shared.run("%%local\nimport os\n" + shown).out
+
+
 def test_plain_code_runs_in_the_session_and_local_cells_here(shared: Kernel) -> None:
     assert session_pid(shared) != here_pid(shared)
     assert here_pid(shared) == shared.manager.provisioner.pid  # type: ignore[attr-defined]

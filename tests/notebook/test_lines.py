@@ -95,6 +95,9 @@ def test_fn_lists_and_shows(with_function: Run) -> None:
     assert re.search(r"twice +lines +1 +function", listed.result)
     assert "twice(x: int) -> int v1 · app lines" in shown.text
     assert "warm 1 · max 3" in shown.text
+    assert re.search(
+        r"  threads 1 for BLAS and OpenMP in a worker \(\d+ cores / max_containers 3\)", shown.text
+    )
     assert "captures FACTOR=2 (" in shown.text
     assert "    return FACTOR * x" in shown.text
     assert "spawn" in calls.result

@@ -21,6 +21,16 @@ def test_it_behaves_like_a_cell_and_says_where_it_ran(one_kernel: Run) -> None:
     assert cell.result == "True"
 
 
+def test_it_has_all_processors_unless_it_asks_for_some(one_kernel: Run) -> None:
+    *_, all_of_them, one = one_kernel(
+        "import nbfn\ncores = int(nbfn.Client.attach().overview().hub.cpus)",
+        "%%remote -i cores\nimport os\nint(os.environ['OMP_NUM_THREADS']) == cores",
+        "%%remote --cpu 1\nimport os\nos.environ['OMP_NUM_THREADS']",
+    )
+    assert all_of_them.result == "True"
+    assert one.result == "'1'"
+
+
 def test_a_named_one_becomes_a_function_whose_parameters_are_its_inputs(one_kernel: Run) -> None:
     _, card, bound, mapped, elsewhere = one_kernel(
         "df = [1, 2, 3]",

@@ -92,6 +92,7 @@ class BindWorker(Effect):
     definition: DefinitionLike
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     environment_name: str = ""
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from nbfn.hub.machine import endpoints, sizing, timetable
 from nbfn.hub.machine.records import AppRecord
 from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.machine.rows import Call, Pool, at_once, largest_batch
-from nbfn.hub.machine.tables import Tables
+from nbfn.hub.machine.tables import Tables, threads_of
 
 #: Running calls that are shown.
 MOST_CALLS = 1000
@@ -122,6 +122,7 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
     definition = record.definition
     kind = "generator" if definition.is_generator else definition.kind
     failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
+    threads, why = threads_of(definition, settings, t.limits)
     state = "failing" if failing else "busy" if now.running else "starting" if starting else "idle"
     return {
         "id": record.id,
@@ -148,6 +149,8 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
         "has_workers": definition.arguments is not None or not definition.takes_arguments,
         "last_call": round(t.now - max(called), 3) if called else None,
         "label": endpoints.labels_of(record, record.definition).get(""),
+        "threads": threads,
+        "threads_why": why,
     }
 
 

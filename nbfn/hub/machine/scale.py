@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from nbfn.hub.machine.definitions import ResourcesLike
+
 #: Seconds of waiting work that justify one more worker. A blank one is bound in about 5 ms and a
 #: fresh fork comes up in 30, so
 #: a tenth of a second is earned back even when the estimate is off by two.
@@ -57,6 +59,38 @@ def useful(load: Load, cores: int) -> int:
     if load.backlog and not load.busy_workers:
         more = max(more, 1)  # however little it is, somebody has to do it
     return load.busy_workers + max(more, 0)
+
+
+def threads(
+    resources: ResourcesLike, settings: Settings, cores: int, *, at_once: int, fixed: int
+) -> tuple[int, str]:
+    """Return how many threads numeric libraries use in a worker, and why: its share of the processors.
+
+    Args:
+        resources: What a worker needs: a share that was asked for is what it gets.
+        settings: The pool's limits: other workers get as much.
+        cores: Processors of the machine.
+        at_once: Inputs that run in threads of one worker at once, each of which uses as many.
+        fixed: The setting ``worker_threads``; 0 when there is none.
+
+    Examples:
+        >>> class Cpu:
+        ...     cpu, cpu_limit = 3.0, None
+        >>> threads(Cpu(), Settings(max_containers=4), 8, at_once=1, fixed=0)
+        (3, 'cpu=3')
+    """
+    if fixed:
+        return fixed, "the setting worker_threads"
+    if asked := resources.cpu_limit or resources.cpu:
+        share, why = min(asked, cores), f"cpu={asked:g}"
+    else:
+        share, why = (
+            cores / max(settings.max_containers, 1),
+            f"{cores} cores / max_containers {settings.max_containers}",
+        )
+    if at_once > 1:
+        why += f" / {at_once} inputs at once"
+    return max(1, int(share / at_once)), why
 
 
 def wanted(load: Load, settings: Settings, cores: int) -> int:

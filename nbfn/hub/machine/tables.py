@@ -12,13 +12,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nbfn.hub.machine import scale
+from nbfn.hub.machine.definitions import DefinitionLike
 from nbfn.hub.machine.effects import (
     Effect,
     OverviewChanged,
 )
 from nbfn.hub.machine.family import Family
 from nbfn.hub.machine.registry import Registry, SecretRecord
-from nbfn.hub.machine.rows import Appointment, Call, Claim, Client, Input, Pool, Worker
+from nbfn.hub.machine.rows import (
+    Appointment,
+    Call,
+    Claim,
+    Client,
+    Input,
+    Pool,
+    Worker,
+    at_once,
+)
 
 #: Finished calls kept for the sidebar.
 HISTORY = 50
@@ -47,6 +58,7 @@ class Limits:
         kill_grace: float = 5.0,
         max_spawned: int = 1_000_000,
         disk_reserve: int = 0,
+        threads: int = 0,
     ) -> None:
         self.cores = cores
         self.cpu = float(cores) if cpu is None else cpu
@@ -59,6 +71,23 @@ class Limits:
         self.kill_grace = kill_grace
         self.max_spawned = max_spawned
         self.disk_reserve = disk_reserve  # in bytes
+        self.threads = threads  # of numeric libraries in a worker; 0: its share of the cores
+
+
+def threads_of(
+    definition: DefinitionLike, settings: scale.Settings, limits: Limits
+) -> tuple[int, str]:
+    """Return how many threads numeric libraries use in a worker, and why."""
+    coroutines = definition.is_async or (
+        bool(definition.methods) and all(method.is_async for method in definition.methods)
+    )
+    return scale.threads(
+        definition.resources,
+        settings,
+        limits.cores,
+        at_once=1 if coroutines else at_once(definition),
+        fixed=limits.threads,
+    )
 
 
 Callback = Callable[["Tables", Any], None]

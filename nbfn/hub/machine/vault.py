@@ -10,7 +10,7 @@ from nbfn.hub.machine.effects import Answer, BindWorker, Refuse, SaveSecret
 from nbfn.hub.machine.events import SecretDeleted, SecretPut, SecretsAsked
 from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, SecretRecord
 from nbfn.hub.machine.rows import Pool, Worker
-from nbfn.hub.machine.tables import Tables
+from nbfn.hub.machine.tables import Tables, threads_of
 
 
 def secret_put(t: Tables, event: SecretPut) -> None:
@@ -91,7 +91,8 @@ def bind(t: Tables, worker: Worker, pool: Pool) -> None:
     variables |= definition.env
     if worker.gpus:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(worker.gpus)
-    t.emit(BindWorker(worker.id, *pool.key, definition, variables, record.environment_name))
+    count, _ = threads_of(definition, pool.settings, t.limits)
+    t.emit(BindWorker(worker.id, *pool.key, definition, variables, record.environment_name, count))
 
 
 def _where(environment: str) -> str:

@@ -65,7 +65,10 @@ class Execution:
     def register(self) -> Function[..., Any]:
         """Make the Function: deployed under its name, or private when it has none."""
         app = App(self._wanted.app if self._wanted.rename else None)
-        function = app.function(name=self.name, **self._wanted.options)(self.raw)
+        options = self._wanted.options
+        if not self._wanted.rename and "cpu" not in options:  # one run: all processors are its own
+            options = {"max_containers": 1, **options}
+        function = app.function(name=self.name, **options)(self.raw)
         if self._wanted.rename:
             self._wanted.deploy(app)
             self._shell.user_ns[self.name] = function

@@ -77,6 +77,9 @@ def show_function(desk: Desk, given: argparse.Namespace) -> Any:
             f"  warm {pool.min_containers} · max {pool.max_containers} · buffer {pool.buffer_containers} · "
             f"idle {pool.scaledown_window:g} s · workers {pool.workers} · {pool.state}"
         )
+        lines.append(
+            f"  threads {pool.threads} for BLAS and OpenMP in a worker ({pool.threads_why})"
+        )
     if known := releases.versions(desk.client(), info):
         lines.append(f"  versions {', '.join(f'v{number}' for number in sorted(known))}")
     if info.doc:

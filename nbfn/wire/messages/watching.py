@@ -37,6 +37,8 @@ class FunctionRow(Struct, frozen=True, gc=False):
     last_call: float | None = None  # seconds since the newest call began
     schedule: str = ""  # when the hub calls it by itself, for people
     has_workers: bool = True  # False: a class whose objects differ; it is they that have workers
+    threads: int = 1  # that numeric libraries use in a worker ...
+    threads_why: str = ""  # ... and why
 
 
 class CallRow(Struct, frozen=True, gc=False):

@@ -41,6 +41,7 @@ class Bind(Message):
     definition: Definition
     variables: dict[str, str] = {}  # of its secrets and its ``env``, resolved
     environment_name: str = ""
+    threads: int = 0  # that numeric libraries use, where its variables say nothing else
 
     def __repr__(self) -> str:
         return f"Bind({self.function!r}, {self.version}, {sorted(self.variables)})"
