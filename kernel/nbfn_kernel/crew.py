@@ -22,6 +22,7 @@ from nbfn.context import set_current
 from nbfn.wire.messages import Definition, LeasedInput, Result
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import answers, streams
+from nbfn_kernel.account import Account
 from nbfn_kernel.answers import Answer
 from nbfn_kernel.inbox import Inbox, inbox
 from nbfn_kernel.items import Items
@@ -76,6 +77,7 @@ class Crew:
         todo: Inputs waiting, filled by the link's thread.
         cell: Shared with the fork server: not 0 while anything runs.
         loop: The worker's, not running.
+        account: Counts results that are not confirmed.
 
     Attributes:
         running: What runs, by the lease of its first input.
@@ -90,6 +92,7 @@ class Crew:
         todo: deque[LeasedInput],
         cell: Any,
         loop: asyncio.AbstractEventLoop,
+        account: Account,
     ) -> None:
         self.running: dict[int, _Running] = {}
         self.latest = 0
@@ -100,6 +103,7 @@ class Crew:
         self._todo = todo
         self._cell = cell
         self._loop = loop
+        self._account = account
         self._hands = _Hands()
         self._stopping = False
         self._disowned = False
@@ -156,10 +160,13 @@ class Crew:
         self._loop.run_until_complete(self._over)
 
     def _begin_waiting(self) -> None:
-        while not self._stopping and (entries := take(self._todo)):
+        while self._may_begin() and (entries := take(self._todo)):
             self._begin(Unit(entries, self._service.targets[entries[0].method], self._carrier))
         if self._stopping and not self.running:
             self._end()
+
+    def _may_begin(self) -> bool:
+        return not (self._stopping or (self._account.full and self._todo))
 
     def _begin(self, unit: Unit) -> None:
         running = _Running(unit, self._outbox)
@@ -277,6 +284,7 @@ class Crew:
         streams.end_lines(running.unit.lease)
         if self.running.pop(running.unit.lease, None) and running.reason != "exit":
             took = (time.monotonic() - running.began) / len(entries)
+            self._account.add(sum(answer[1].weight for answer in found if answer[1] is not None))
             for entry, (status, payload, final) in zip(entries, found, strict=True):
                 self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
             self._outbox.hurry()

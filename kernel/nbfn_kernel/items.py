@@ -7,9 +7,10 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+from nbfn.wire.messages import ITEM_BYTES, ITEM_WINDOW, Payload
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import objects
-from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox
+from nbfn_kernel.outbox import Item, Outbox
 
 
 class Items:
@@ -29,13 +30,19 @@ class Items:
         self._outbox = outbox
         self._count = 0
         self._credit = ITEM_WINDOW
+        self._weight = 0  # of all that were sent
+        self._granted = 0  # that weight when the consumer was heard of last
         self._more: Callable[[], object] = lambda: None  # says that there is more of it
 
     def grant(self, upto: int) -> None:
         """Let the generator go on up to item number ``upto``; any thread may call."""
-        if upto > self._credit:
-            self._credit = upto
+        if upto:
+            self._credit = max(upto, self._credit)
+            self._granted = self._weight
             self._more()
+
+    def _full(self) -> bool:
+        return self._count >= self._credit or self._weight - self._granted >= ITEM_BYTES
 
     def take(self, returned: object) -> int:
         """Send all that a generator yields; return how many.
@@ -49,7 +56,7 @@ class Items:
         try:
             for value in iterator:
                 payload = self._carrier.dump_result(value)
-                while self._count >= self._credit:
+                while self._full():
                     came.get()
                 self._send(payload)
         finally:
@@ -70,9 +77,9 @@ class Items:
         try:
             async for value in returned:
                 payload = self._carrier.dump_result(value)
-                while self._count >= self._credit:
+                while self._full():
                     came.clear()
-                    if self._count >= self._credit:
+                    if self._full():
                         await came.wait()
                 self._send(payload)
         finally:
@@ -80,7 +87,8 @@ class Items:
                 await close()
         return self._count
 
-    def _send(self, payload: Any) -> None:
+    def _send(self, payload: Payload) -> None:
+        self._weight += payload.weight
         self._outbox.put(Item(self.lease, self._count, payload))
         self._count += 1
 

@@ -21,6 +21,7 @@ from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.frames import BadFrame, split
 from nbfn.wire.messages import (
+    ITEM_WINDOW,
     BindFailed,
     Bound,
     Emitted,
@@ -32,7 +33,7 @@ from nbfn.wire.messages import (
 )
 from nbfn.wire.socket import Change, Connection
 from nbfn_kernel import crew
-from nbfn_kernel.outbox import ITEM_WINDOW, Item, Outbox, Text
+from nbfn_kernel.outbox import Item, Outbox, Text
 from nbfn_kernel.runner import Runner
 from nbfn_kernel.streams import Spill
 
@@ -255,10 +256,14 @@ class Line:
 
     def _forget(self, upto: int) -> None:
         kept, known = self._kept, self._known
+        weight = 0
         while kept and next(iter(kept)) <= upto:
             for result in kept.popitem(last=False)[1]:
+                weight += _weight(result)
                 known.pop(result.lease, None)
                 self._items.pop(result.lease, None)
+        if weight:
+            self._runner.confirmed(weight)
 
     def _cancel(self, cancel: messages.CancelInput) -> None:
         lease = cancel.lease

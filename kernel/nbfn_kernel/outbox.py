@@ -8,9 +8,6 @@ from typing import NamedTuple
 
 from nbfn.wire.messages import Message, Payload, Result
 
-#: Items of a generator that may be on their way before the consumer has asked for any.
-ITEM_WINDOW = 64
-
 
 class Text(NamedTuple):
     """A piece of what user code wrote."""

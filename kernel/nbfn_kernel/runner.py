@@ -27,6 +27,7 @@ from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
 from nbfn_kernel import answers, crew, objects, streams, threads, unit
+from nbfn_kernel.account import UNCONFIRMED_BYTES, Account
 from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, TIMEOUT, Answer
 from nbfn_kernel.crew import Crew
 from nbfn_kernel.items import Items
@@ -84,6 +85,7 @@ class Runner:
         self._items: Items | None = None  # of the generator that runs, or ran last
         self._credit: dict[int, int] = {}  # of those that have not begun
         self._thread = threading.get_ident()
+        self.account = Account(outbox.hurry)
 
     @property
     def service(self) -> Service | None:
@@ -128,6 +130,12 @@ class Runner:
             self._credit[lease] = upto
             if (items := self._items) is not None and items.lease == lease:  # it began meanwhile
                 items.grant(upto)
+
+    def confirmed(self, weight: int) -> None:
+        """Note that results of so many bytes are safe."""
+        self.account.confirm(weight)
+        if self.crew is not None:
+            self.crew.look()
 
     def feed(self, lease: int, data: bytes) -> None:
         """Bring a piece of what an input reads while it runs."""
@@ -233,7 +241,9 @@ class Runner:
 
     def _become_crew(self, service: Service) -> None:
         loop = self._loops.get_loop()
-        self.crew = Crew(service, self._carrier, self._outbox, self.todo, self._cell, loop)
+        self.crew = Crew(
+            service, self._carrier, self._outbox, self.todo, self._cell, loop, self.account
+        )
         streams.install(self._outbox, self.crew.lease, streams.LineStream)
         if self.stopping:
             self.crew.drain()
@@ -266,11 +276,16 @@ class Runner:
         )
         append, popleft, functions = outbox.entries.append, todo.popleft, self._functions
         plain, check, end_lines = objects.PLAIN, objects.check_value, streams.end_lines
+        account = self.account
         answer: Payload | None
         args: Any
         kwargs: Any
         value: Any
         while not self.stopping:
+            if account.made - account.confirmed >= UNCONFIRMED_BYTES:
+                self.current = cell[0] = 0
+                account.await_room(lambda: self.stopping)
+                continue
             try:
                 entry = popleft()
             except IndexError:
@@ -307,6 +322,8 @@ class Runner:
                     break  # without a result: the hub gives the input to another worker
                 if status == SUCCESS:
                     status, answer, final = self._failed(None, entry)
+            if answer is not None:
+                account.made += answer.weight
             flush_figures()
             end_lines(lease)
             if not todo:
@@ -324,7 +341,10 @@ class Runner:
 
     def _run_units(self, service: Service) -> None:
         """Run what waits where some of it is batches, one unit after the other."""
-        while not self.stopping and (entries := unit.take(self.todo)):
+        while True:
+            self.account.await_room(lambda: self.stopping)
+            if self.stopping or not (entries := unit.take(self.todo)):
+                break
             todo = Unit(entries, service.targets[entries[0].method], self._carrier)
             set_current((entries[0].call, entries[0].index))
             self.started = began = time.monotonic()
@@ -345,6 +365,7 @@ class Runner:
             self.current = self._cell[0] = 0
             took = (time.monotonic() - began) / len(entries)
             for entry, (status, payload, final) in zip(entries, found, strict=True):
+                self.account.made += payload.weight if payload is not None else 0
                 self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
             self._outbox.hurry()
         self.current = self._cell[0] = 0

@@ -16,7 +16,6 @@ from nbfn.hub.machine.effects import (
     Outcome,
 )
 from nbfn.hub.machine.events import Event
-from nbfn.hub.machine.outcomes import weight_of_fault
 from nbfn.hub.machine.records import Deployment
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.wire import frames
@@ -131,6 +130,7 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.RetryCall: lambda peer, x: events.RetryWanted(peer, x.request, x.call, x.token),
     m.GetCallGraph: lambda peer, x: events.GraphWanted(peer, x.request, x.call),
     m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
+    m.ResultsTaken: lambda peer, x: events.ResultsTaken(peer, x.call, x.weight),
     m.FeedInput: lambda peer, x: events.InputFed(x.call, x.index, x.data),
     m.SetAutoscaler: _set_autoscaler,
     m.PutSecret: lambda peer, x: events.SecretPut(
@@ -169,16 +169,12 @@ def said(effect: Effect) -> tuple[str, Iterable[Message]]:
 
 def outputs(call: str, outcomes: Sequence[Outcome]) -> Iterator[m.Outputs]:
     """Yield the messages that carry outcomes."""
-    for part in frames.split(outcomes, _weight_of_outcome):
+    for part in frames.split(outcomes, lambda outcome: outcome.weight):
         yield _outputs(call, part)
 
 
 def _outputs(call: str, outcomes: Sequence[Outcome]) -> m.Outputs:
     return m.Outputs(call, tuple(_output(o) for o in outcomes))
-
-
-def _weight_of_outcome(outcome: Outcome) -> int:
-    return weight(outcome.payload) + weight_of_fault(outcome)
 
 
 def _output(o: Outcome) -> m.Output:

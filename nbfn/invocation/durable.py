@@ -15,8 +15,8 @@ from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Message, NewInput, Output, Payload
 
-#: Inputs, and bytes of them, that may be on their way to the disk.
-UNACCEPTED, UNACCEPTED_BYTES = 4096, 32 * 1024 * 1024
+#: Inputs that may be on their way to the disk.
+UNACCEPTED = 4096
 
 
 class DurableCall(FedCall):
@@ -41,7 +41,6 @@ class DurableCall(FedCall):
     ) -> None:
         self.accepted: Future[None] = Future()
         self._follows = bool(call_id)  # only: others told of it
-        self._bytes = 0  # of the inputs that are not accepted
         self._waiters: list[tuple[int, Future[Output]]] = []
         self._seen = bytearray()  # a byte for each input: whether it was counted
         self._heard = self._heard_failed = 0  # outcomes that came here
@@ -72,12 +71,7 @@ class DurableCall(FedCall):
 
     def has_room(self) -> bool:
         """See `FedCall.has_room`."""
-        return len(self._unsettled) < UNACCEPTED and self._bytes < UNACCEPTED_BYTES
-
-    def _put(self, item: NewInput) -> None:
-        with self._lock:
-            self._bytes += len(item.payload.data)
-        super()._put(item)
+        return len(self._unsettled) < UNACCEPTED and self._fits()
 
     def broke(self, error: BaseException) -> None:
         """See `FedCall.broke`: a call that will never be whole is not wanted."""
@@ -105,16 +99,16 @@ class DurableCall(FedCall):
             self._end_if_done()
 
     def _stored(self, accepted: messages.Accepted) -> None:
-        with self._lock:
-            for index in list(self._unsettled):
-                if index >= accepted.upto and not accepted.closed:
-                    break
-                self._bytes -= len(self._unsettled.pop(index).payload.data)
+        weight = 0
+        for index in list(self._unsettled):
+            if index >= accepted.upto and not accepted.closed:
+                break
+            weight += self._unsettled.pop(index).payload.weight
+        self._settled(weight)
         if accepted.closed:
             settle(self.accepted)
             self._look_waited()
             self._end_if_done()
-        self.credited()
 
     def _take(self, outputs: tuple[Output, ...]) -> None:
         new: list[Output] = []

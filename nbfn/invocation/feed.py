@@ -22,6 +22,13 @@ from nbfn.wire import messages
 from nbfn.wire.frames import take
 from nbfn.wire.messages import FunctionInfo, Message, NewInput, Payload
 
+#: Bytes of inputs that may be under way: those of one call, of one whose inputs are run in batches, and of
+#: all calls of this process together; and what each may have in any case.
+MOST_BYTES, BATCH_BYTES, ALL_BYTES, LEAST_BYTES = 2**25, 2**26, 3 * 2**25, 2**21
+
+#: The calls of this process that have inputs under way.
+_feeding: dict[FedCall, None] = {}
+
 
 class FedCall(OpenCall):
     """A call that is told bit by bit.
@@ -38,6 +45,8 @@ class FedCall(OpenCall):
 
     #: Whether the hub keeps it on disk.
     durable = False
+    #: Inputs that may be under way, however large they are, so that no worker waits.
+    least = 2
 
     def __init__(
         self,
@@ -59,6 +68,7 @@ class FedCall(OpenCall):
         self._told_closed = False
         self._exhausted = False  # no more inputs will come
         self._sent = 0
+        self._put_weight = self._settled_weight = 0  # bytes of inputs, that were put and have ended
         self._credit = threading.Condition()
         self._lock = threading.Lock()
         self.stopped = False  # nothing more is wanted
@@ -80,6 +90,7 @@ class FedCall(OpenCall):
         """
         self._source = source
         self.client.track(self)
+        _feeding[self] = None
         around = contextvars.copy_context()  # the caller's iterables see the caller's context
         threading.Thread(
             target=around.run,
@@ -131,7 +142,24 @@ class FedCall(OpenCall):
             self._credit.wait_for(lambda: self.has_room() or self.stopped or self._cancelled)
         return not (self.stopped or self._cancelled)
 
+    def _fits(self) -> bool:
+        """Return whether another input may be under way, as far as their bytes are concerned."""
+        mine = self._put_weight - self._settled_weight
+        if mine < LEAST_BYTES or len(self._unsettled) < self.least:
+            return True
+        others = sum(call._put_weight - call._settled_weight for call in tuple(_feeding)) - mine
+        batches = self.function.batching.max_batch_size is not None
+        return mine < (BATCH_BYTES if batches else MOST_BYTES) and others + mine < ALL_BYTES
+
+    def _settled(self, weight: int) -> None:
+        """Note that inputs of so many bytes have ended, or are safe."""
+        self._settled_weight += weight
+        self.credited()
+        for call in tuple(_feeding) if weight > LEAST_BYTES // 16 else ():
+            call.credited()
+
     def _put(self, item: NewInput) -> None:
+        self._put_weight += item.payload.weight
         self._sent += 1
         self._unsettled[item.index] = item
         self._outgoing.append(item)
@@ -201,6 +229,11 @@ class FedCall(OpenCall):
                 return
 
     # --- any thread ------------------------------------------------------------------------------
+
+    def tell_end(self, status: str, error: BaseException | None = None) -> None:
+        """See `OpenCall.tell_end`."""
+        _feeding.pop(self, None)
+        super().tell_end(status, error)
 
     def stop_pulling(self) -> None:
         """Have no more inputs pulled."""

@@ -25,9 +25,11 @@ logger = logging.getLogger("nbfn.client")
 LOG_EVERY = 10.0
 #: Inputs that may be under way before the hub has said how many.
 FIRST_WINDOW = 1000
-#: Bytes of results that may be under way, as far as can be told from those that came, and inputs that
-#: may be in any case, so that no worker waits.
-RESULT_BYTES, LEAST_WINDOW = 64 * 1024 * 1024, 64
+#: Bytes of results after which the hub is told that they were taken. It has no more inputs run when
+#: some ten times as many are not.
+REPORT_BYTES, HELD_BYTES = 2 * 1024 * 1024, 24 * 1024 * 1024
+#: Bytes of results that may be under way, as far as can be told from those that came.
+RESULT_BYTES = 64 * 1024 * 1024
 #: Bytes of results kept for the case that the loop over them is left to itself (`MapCall.detach`).
 HISTORY_BYTES = 32 * 1024 * 1024
 #: About what an outcome weighs beside its payload.
@@ -92,8 +94,15 @@ class MapCall(FedCall):
         self._fail_fast = fail_fast
         self._consumed = 0
         self._window = FIRST_WINDOW
-        self._result_size = 0.0  # what a result weighs, about
         self._arrived: list[Output] = []
+        self._received = 0  # bytes of results that came
+        self._result_size = 0.0  # of one of them, of those that came last
+        self._arrived_weight = 0  # of those that were not handed to the consumer
+        self._taking = [0, 0]  # results that the consumer has and is not done with, and their bytes
+        self._taken = self._reported = (
+            0  # bytes of those it is done with, and that the hub counts no more
+        )
+        self._report_due = False  # the client's thread has been asked to tell it
         self._twice = 0  # outcomes that were told again, after a reconnect
         self._log_due = time.monotonic() + LOG_EVERY
         self._news: Future[None] | None = None
@@ -108,8 +117,9 @@ class MapCall(FedCall):
 
     def has_room(self) -> bool:
         """See `FedCall.has_room`."""
+        under_way = self._sent - self._consumed
         window = min(self._window, RESULT_BYTES / max(self._result_size, 1.0))
-        return self._sent - self._consumed < max(window, min(self._window, LEAST_WINDOW))
+        return under_way < max(window, self.least) and self._fits()
 
     def broke(self, error: BaseException) -> None:
         """See `FedCall.broke`."""
@@ -127,6 +137,8 @@ class MapCall(FedCall):
         """See `OpenCall.receive`."""
         if isinstance(message, messages.Outputs):
             self._take(message.outputs)
+        elif isinstance(message, messages.Progress):
+            self.least = 2 * message.workers + 2
         elif isinstance(message, messages.Window):
             self._window = max(1, message.size)
             self.credited()
@@ -134,6 +146,7 @@ class MapCall(FedCall):
     def _take(self, outputs: tuple[Output, ...]) -> None:
         new: list[Output] = []
         spent: list[NewInput] = []
+        weight = 0
         with (
             self._lock
         ):  # at one stroke: who finds nothing unsettled has to find the last outcome as well
@@ -142,11 +155,15 @@ class MapCall(FedCall):
                 if item is not None:  # else it was told twice
                     spent.append(item)
                     new.append(output)
+                    weight += output.weight
             self._arrived.extend(new)
+            self._arrived_weight += weight
             complete = self._complete()
-        if new and (payload := new[-1].payload):
-            size = size_of(payload)
-            self._result_size += (0.1 if self._result_size else 1.0) * (size - self._result_size)
+        self._received += weight
+        if new:
+            mean = weight / len(new)
+            self._result_size += (0.1 if self._result_size else 1.0) * (mean - self._result_size)
+        self._settled(sum(item.payload.weight for item in spent))
         failed = sum(output.status != _SUCCESS for output in new)
         if failed and any(output.status == InputStatus.TERMINATED for output in new):
             self._cancelled = True  # by somebody else: what is still to be pulled would not run
@@ -161,11 +178,30 @@ class MapCall(FedCall):
             self._log_due = now + LOG_EVERY
             self._log_counters()
         if complete:
+            self.client.send(self._tell_all_arrived)
             self.end("failure" if self.failed else "success")
         elif failed and self._fail_fast:
             worst = next(output.status for output in new if output.status != _SUCCESS)
             self._withdraw(outcome_name(worst))  # at once: the consumer may be slow to hear of it
         self._notify()
+
+    def _tell_taken(self) -> Iterable[Message]:
+        self._report_due = False
+        if (weight := self._taken - self._reported) > 0:
+            self._reported += weight
+            yield messages.ResultsTaken(self.id, weight)
+
+    def _tell_all_arrived(self) -> Iterable[Message]:
+        """Tell the hub that it need keep no result for the case that it did not arrive."""
+        weight, self._reported = self._received - self._reported, self._received
+        if weight >= REPORT_BYTES // 16:
+            yield messages.ResultsTaken(self.id, weight)
+
+    def opening(self, *, resent: bool) -> Iterable[Message]:
+        """See `OpenCall.opening`. The hub counts anew what comes from now on."""
+        self._report_due = False
+        self._reported = self._received
+        yield from super().opening(resent=resent)
 
     def _log_counters(self) -> None:
         logger.debug(
@@ -285,7 +321,7 @@ class MapCall(FedCall):
             return self.stuck
         if self._unsettled or self.stopped or self._exhausted or self._trouble is not None:
             return ""
-        if not self.has_room():
+        if not self.has_room() or self._received - self._taken >= HELD_BYTES:
             return f"{self._sent - self._consumed:,} results wait to be taken"
         return "the next input is awaited" if self._sent else "the first input is awaited"
 
@@ -293,7 +329,15 @@ class MapCall(FedCall):
 
     def consumed(self, count: int) -> None:
         """Note that the consumer has had so many results: as many more inputs may be sent."""
+        taking = self._taking
+        weight = taking[1] * count // max(1, taking[0])  # of results of one size; else about that
+        taking[0] -= count
+        taking[1] -= weight
         self._consumed += count
+        self._taken += weight
+        if self._taken - self._reported >= REPORT_BYTES and not self._report_due:
+            self._report_due = True
+            self.client.send(self._tell_taken)
         self.credited()
 
     async def take(self) -> list[Output]:
@@ -305,6 +349,8 @@ class MapCall(FedCall):
                     raise exception.Detached(self.id, self.function.name)
                 if self._arrived:
                     arrived, self._arrived = self._arrived, []
+                    weight, self._arrived_weight = self._arrived_weight, 0
+                    self._taking = [self._taking[0] + len(arrived), self._taking[1] + weight]
                     self._remember(arrived)
                     return arrived
                 if self._trouble is not None:

@@ -11,14 +11,15 @@ from nbfn import exception
 from nbfn.connection.opencall import OpenCall
 from nbfn.connection.session import Session, settle
 from nbfn.invocation import interrupt, remembered
+from nbfn.invocation.credit import Credit
 from nbfn.invocation.outcome import outcome_name, result_of, value_of
 from nbfn.sync import wait
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Message, Output, Payload
 
-#: Items of a generator that may be under way before the consumer has taken them; workers begin with as many.
-READ_AHEAD = 64
+#: Bytes of a result from which on the hub is told that it arrived.
+TOLD_BYTES = 64 * 1024
 
 
 class SingleCall(OpenCall):
@@ -61,6 +62,8 @@ class SingleCall(OpenCall):
                 remembered.keep(self.id, 0, self.function, self.version, self._input.payload)
             self.end(outcome_name(output.status), settled=True)
             settle(self.outcome, output)
+            if (weight := output.weight) >= TOLD_BYTES:  # else the hub keeps it for a while
+                self.client.send(messages.ResultsTaken(self.id, weight))
             # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.
             self.client.carrier.reclaim(self._input.payload)
 
@@ -118,8 +121,7 @@ class GeneratorCall(SingleCall):
     ) -> None:
         self._items: deque[Payload] = deque()
         self._arrived = 0  # items that came
-        self._taken = 0  # items the consumer has had
-        self._upto = READ_AHEAD
+        self._credit = Credit()
         self._news: Future[None] | None = None
         super().__init__(client, function, "generator", payload, version, parent)
 
@@ -127,7 +129,7 @@ class GeneratorCall(SingleCall):
         """See `OpenCall.opening`."""
         yield from super().opening(resent=resent)
         if resent:
-            yield messages.TakeItems(self.id, 0, self._upto)
+            yield messages.TakeItems(self.id, 0, self._credit.upto)
 
     def receive(self, message: Message) -> None:
         """See `OpenCall.receive`."""
@@ -160,10 +162,8 @@ class GeneratorCall(SingleCall):
                 await wait(self._news)
             self._news = None
         payloads = [self._items.popleft() for _ in range(len(self._items))]
-        self._taken += len(payloads)
-        if self._upto - self._taken < READ_AHEAD // 2:
-            self._upto = self._taken + READ_AHEAD
-            self.client.send(messages.TakeItems(self.id, 0, self._upto))
+        if self._credit.take(len(payloads), sum(payload.weight for payload in payloads)):
+            self.client.send(messages.TakeItems(self.id, 0, self._credit.upto))
         return [self._load(payload) for payload in payloads]
 
     def _load(self, payload: Payload) -> Any:

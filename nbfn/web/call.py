@@ -9,13 +9,11 @@ from collections.abc import Iterable
 from nbfn import exception
 from nbfn.connection.opencall import OpenCall
 from nbfn.connection.session import Session
+from nbfn.invocation.credit import Credit
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import EndpointFound, Message, Output
 from nbfn.wire.web import Event, unpack_events
-
-#: Items of an answer that may be under way; workers begin with as many.
-READ_AHEAD = 64
 
 
 class Torn(exception.Error):
@@ -36,9 +34,9 @@ class WebCall(OpenCall):
         self._loop = asyncio.get_running_loop()
         self._method = found.method
         self._input = messages.NewInput(0, client.carrier.dump_arguments((data,), {}))
-        self._events: deque[tuple[Event, ...]] = deque()
-        self._arrived = self._taken = 0
-        self._upto = READ_AHEAD
+        self._events: deque[tuple[tuple[Event, ...], int]] = deque()  # with their bytes
+        self._arrived = 0
+        self._credit = Credit()
         self._news = asyncio.Event()
         self._attempt = 0
         self._fed = 0
@@ -112,7 +110,7 @@ class WebCall(OpenCall):
         new = items.payloads[known:]
         self._arrived += len(new)
         try:
-            self._events.extend(unpack_events(payload) for payload in new)
+            self._events.extend((unpack_events(payload), payload.weight) for payload in new)
         except ValueError:
             self._tear()
         self._news.set()
@@ -140,11 +138,10 @@ class WebCall(OpenCall):
         await self.started()
         if not self._events:
             return ()
-        self._taken += 1
-        if self._upto - self._taken < READ_AHEAD // 2:
-            self._upto = self._taken + READ_AHEAD
-            self.client.send(messages.TakeItems(self.id, 0, self._upto))
-        return self._events.popleft()
+        events, weight = self._events.popleft()
+        if self._credit.take(1, weight):
+            self.client.send(messages.TakeItems(self.id, 0, self._credit.upto))
+        return events
 
     async def feed(self, data: bytes) -> None:
         """Send a piece of the request, once the worker is ready for it."""

@@ -82,6 +82,7 @@ def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int)
     if pool.ahead or not pool.admits(worker):
         pool.ready.pop(worker.id, None)
     pool.leased += 1
+    worker.load += item.weight
     item.call.running += 1
     if item.call.cancelled:  # and the hub before this one did not live to see the end of it
         departures.interrupt(t, item)

@@ -14,9 +14,10 @@ from nbfn.hub.machine import (
     lending,
     losses,
     outcomes,
+    pressure,
     sizing,
 )
-from nbfn.hub.machine.definitions import Payload, weight
+from nbfn.hub.machine.definitions import Payload
 from nbfn.hub.machine.effects import (
     Accept,
     Deliver,
@@ -137,6 +138,7 @@ def _put_again(t: Tables, call: Call, event: CallPut) -> None:
         call.client = event.client
         if (client := t.clients.get(event.client)) is not None:
             client.calls.add(call.id)
+    pressure.forget(t, call)  # what arrived there counts no more, what did not is told again
     _add(t, call, event.inputs, closed=event.closed, resent=True)
     if event.durable:
         t.emit(Accept(event.client, call.id, call.next_index, call.closed))
@@ -293,7 +295,8 @@ def _unknown(
     asked = {index for index, _ in inputs}
     again = [outcome for outcome in call.recent if outcome.index in asked]
     if again:
-        size = sum(weight(outcome.payload) for outcome in again)
+        size = sum(outcome.weight for outcome in again)
+        pressure.add(t, call, size)
         t.emit(Deliver(call.client, call.id, again, weight=size))
     return [] if call.released else [(i, p) for i, p in inputs if i >= call.next_index]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub.machine import cancellation, outcomes, supply
+from nbfn.hub.machine import cancellation, outcomes, pressure, supply
 from nbfn.hub.machine.effects import DiscardClient, SaveCall
 from nbfn.hub.machine.events import CallReleased, ClientJoined, ClientLost
 from nbfn.hub.machine.rows import Call, Client
@@ -90,6 +90,7 @@ def _release(t: Tables, call: Call, client: Client | None) -> None:
     if call.durable:
         return
     call.released = True
+    pressure.forget(t, call)  # nobody takes its results any more
     goes_on = _detached(t, call, client)
     call.closed = call.closed or goes_on  # with the inputs that are here
     if call.ended:

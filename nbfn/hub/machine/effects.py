@@ -11,9 +11,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from nbfn.hub.machine.definitions import DefinitionLike, Payload
+from nbfn.hub.machine.definitions import DefinitionLike, Payload, weight
 from nbfn.hub.machine.definitions import Fault as Fault
 from nbfn.hub.machine.records import AppRecord, Deployment
+
+#: Bytes that an outcome counts for beside its payload.
+OUTCOME_BYTES = 64
 
 
 class Effect:
@@ -35,6 +38,15 @@ class Outcome(Struct, frozen=True, gc=False):
     worker: str = ""
     attempt: int = 1
     attempts: int = 0  # how many its Function's retries allow; said of failures only
+
+    @property
+    def weight(self) -> int:
+        """What it counts for in limits, in bytes; of a failure that the hub tells at least its sentence
+        and attributes that are as long.
+        """
+        if self.fault is not None:
+            return OUTCOME_BYTES + 4 * 2 * len(self.fault[1])
+        return OUTCOME_BYTES + weight(self.payload)
 
 
 class Grant(Struct, frozen=True, gc=False):

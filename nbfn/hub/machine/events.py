@@ -335,6 +335,15 @@ class ItemsWanted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsTaken(Event):
+    """The consumer of a map has had results of ``weight`` bytes more."""
+
+    client: str
+    call: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
 class InputFed(Event):
     """A client has one more piece of what an input reads while it runs."""
 

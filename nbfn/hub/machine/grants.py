@@ -28,12 +28,23 @@ def dispatch(t: Tables, pool: Pool) -> None:
     while pool.solo and (worker := _fresh(pool)):
         worker.solo = True
         _lease(t, worker, [pool.solo.popleft()])
+    if t.held:
+        _returned(t, pool)
     if pool.batches:
         _batches(t, pool)
     if pool.ahead:
         _ahead(t, pool)
     else:
         _at_once(t, pool)
+
+
+def _returned(t: Tables, pool: Pool) -> None:
+    """Have inputs run again also of calls that are held: they may be what the consumer waits for."""
+    for turns in (pool.turns, *pool.batches.values()):
+        for worker in _with_room(pool) if turns.held else ():
+            if (item := turns.take_returned()) is None:
+                break
+            _lease(t, worker, [item])
 
 
 def _fresh(pool: Pool) -> Worker | None:
@@ -43,7 +54,8 @@ def _fresh(pool: Pool) -> Worker | None:
 def _ahead(t: Tables, pool: Pool) -> None:
     turns = pool.turns
     if turns.count and pool.ready:
-        batch = schedule.batch_size(pool.mean, turns.count, len(pool.workers) + pool.short)
+        workers = len(pool.workers) + pool.short
+        batch = schedule.batch_size(pool.mean, turns.count, workers, pool.result_weight)
         most = pool.settings.max_containers + pool.lent
         while turns.count and pool.ready and (pool.busy < most or not pool.idle):
             # Idle ones first, the latest used of them (its caches are warm; the
@@ -51,7 +63,7 @@ def _ahead(t: Tables, pool: Pool) -> None:
             worker = next(reversed((pool.idle or pool.ready).values()))
             room = schedule.room(len(worker.leases), pool.mean, batch)
             if room:
-                _lease(t, worker, list(turns.take(room)))
+                _lease(t, worker, turns.take(room, schedule.LEASE_BYTES))
             pool.ready.pop(worker.id, None)
     elif pool.idle and pool.leased > pool.busy and not pool.recall_due:
         pool.recall_due = True
@@ -64,7 +76,8 @@ def _at_once(t: Tables, pool: Pool) -> None:
     for worker in _with_room(pool):
         if not turns.count:
             break
-        _lease(t, worker, list(turns.take(min(pool.room(worker), fair))))
+        most_bytes = max(1, schedule.BATCH_BYTES - worker.load)
+        _lease(t, worker, turns.take(min(pool.room(worker), fair), most_bytes))
 
 
 def _batches(t: Tables, pool: Pool) -> None:
@@ -141,21 +154,25 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
             )
         )
     pool.leased += len(items)
+    worker.load += weight
     worker.ran += len(items)
     worker.confirm_due = False
+    worker.unconfirmed = 0
     if worker.solo:
         pool.ready.pop(worker.id, None)
     lending.note(t, worker)
-    calls = {id(item.call): item.call for item in items}.values()
+    last = {item.call: item for item in items}
+    for call, item in last.items():
+        call.begun = max(call.begun, item.index + 1)
     once = pool.definition.at_most_once
     if once:
-        for call in calls:
+        for call in last:
             t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
     t.emit(RunInputs(worker.id, grants, worker.confirmed, once, weight))
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)
-    for call in calls:
+    for call in last:
         outcomes.tell_progress(t, call)
 
 

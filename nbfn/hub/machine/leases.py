@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.machine import journal, lending, outcomes, schedule
+from nbfn.hub.machine.definitions import weight
 from nbfn.hub.machine.effects import (
     AskFeed,
     ConfirmResults,
@@ -36,6 +37,8 @@ from nbfn.types import InputStatus
 #: Seconds until a worker is told that its results are safe, when no inputs go to it that could
 #: carry the word.
 CONFIRM_AFTER = 0.2
+#: Bytes of results after which it is told at once.
+CONFIRM_BYTES = 4 * 2**20
 
 _PENDING, _SUCCESS = InputStatus.PENDING, int(InputStatus.SUCCESS)
 _RETRIED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
@@ -51,8 +54,10 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     pool = worker.pool
     ended: dict[Call, list[Outcome]] = {}
     spent = count = 0.0
+    size = 0
     for lease, status, payload, duration, final in event.results:
         item = worker.leases.get(lease)
+        size += weight(payload)
         if item is None:
             claim = t.claimed.get(lease)
             if claim is None:
@@ -71,13 +76,14 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     if count:
         pool.mean = schedule.smoothed(pool.mean, spent / count)
         pool.durations.append(spent / count)
+        pool.result_weight = schedule.smoothed(pool.result_weight, size / count)
     worker.moved = pool.moved = t.now
     durable = False
     for call, found in ended.items():
         durable = durable or call.durable
         outcomes.finish(t, call, found)
     if event.seq:
-        _confirm(t, worker, event.seq, durable=durable)
+        _confirm(t, worker, event.seq, size, durable=durable)
     freed(t, worker)
 
 
@@ -144,6 +150,7 @@ def detach(item: Input) -> None:
     worker = item.worker
     if worker is not None:
         worker.leases.pop(item.lease, None)
+        worker.load -= item.weight
         item.call.pool.leased -= 1
         item.call.running -= 1
     item.worker = None
@@ -183,14 +190,17 @@ def freed(t: Tables, worker: Worker) -> None:
     t.touch(pool)
 
 
-def _confirm(t: Tables, worker: Worker, seq: int, *, durable: bool) -> None:
+def _confirm(t: Tables, worker: Worker, seq: int, size: int, *, durable: bool) -> None:
     worker.durable = worker.durable or durable
     if worker.durable:
         t.emit(ConfirmResults(worker.id, seq, after_commit=True))
         return
     worker.confirmed = seq
     worker.confirm_due = True
-    if not worker.confirm_timed:  # one timer a worker: the next inputs carry most words before it
+    worker.unconfirmed += size
+    if worker.unconfirmed >= CONFIRM_BYTES:  # it may wait for the word
+        confirm_now(t, worker)
+    elif not worker.confirm_timed:  # one timer a worker: the next inputs carry most words before it
         worker.confirm_timed = True
         t.after(CONFIRM_AFTER, _confirm_late, worker)
 
@@ -204,6 +214,7 @@ def confirm_now(t: Tables, worker: Worker) -> None:
     """Tell a worker which results are safe, if that is still to be said."""
     if worker.confirm_due:
         worker.confirm_due = False
+        worker.unconfirmed = 0
         t.emit(ConfirmResults(worker.id, worker.confirmed))
 
 

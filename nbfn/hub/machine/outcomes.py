@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.machine import journal, lending, schedule
-from nbfn.hub.machine.definitions import weight
+from nbfn.hub.machine import journal, lending, pressure, schedule
 from nbfn.hub.machine.effects import (
     Deliver,
     Discard,
@@ -56,9 +55,9 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
             f"FunctionCall.from_id({call.id!r}).get() raises its exception."
         )
         journal.system(t, call.pool, text, call=call.id)
-    size = sum(weight(outcome.payload) for outcome in new)
-    if failed:
-        size += sum(weight_of_fault(outcome) for outcome in new)
+    size = sum(outcome.weight for outcome in new)
+    if not (call.durable or call.released):
+        pressure.add(t, call, size)
     for client in listeners(t, call):
         t.emit(Deliver(client, call.id, new, call.durable, size))
     if call.released and not call.durable:
@@ -67,11 +66,6 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
     _widen(t, call)
     tell_progress(t, call)
     end_if_done(t, call)
-
-
-def weight_of_fault(outcome: Outcome) -> int:
-    """Return the bytes, about, of a failure that the hub tells: its sentence, and attributes that are as long."""
-    return 0 if outcome.fault is None else 4 * 2 * len(outcome.fault[1])
 
 
 def _widen(t: Tables, call: Call) -> None:
@@ -103,6 +97,7 @@ def end_if_done(t: Tables, call: Call) -> None:
             lending.lend(t, client, -1)
         if not call.durable and not call.released:
             client.ended.append(call)
+    pressure.end(t, call)
     t.history.append((call, t.now))
     t.touch(call.pool)
     t.changed()

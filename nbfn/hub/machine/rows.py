@@ -62,6 +62,7 @@ class Call:
     """One `remote`, `map`, `spawn` or generator call; holds its unfinished inputs only."""
 
     __slots__ = (
+        "begun",
         "cancelled",
         "children",
         "client",
@@ -87,9 +88,11 @@ class Call:
         "retried",
         "retrying",
         "running",
+        "spare",
         "tell_due",
         "told",
         "total",
+        "untaken",
         "watchers",
         "window",
     )
@@ -107,6 +110,7 @@ class Call:
         self.deployment = 0  # of its App, if it is to stay with one
         self.durable = False
         self.closed = False
+        self.begun = 0  # inputs from this index on were at no worker
         self.next_index = 0  # inputs come in order: a lower index has been here
         self.cancelled = False
         self.given_up = False  # its client was gone before it had told all inputs
@@ -117,6 +121,8 @@ class Call:
         #: Outcomes a client that lost its connection may not have seen. It never has more
         #: inputs unanswered than its window.
         self.recent: deque[Outcome] = deque(maxlen=schedule.WINDOW_MAX)
+        self.untaken = 0  # bytes of results that its client has not taken
+        self.spare = 0  # bytes of taken results, of which `recent` has forgotten fewer
         self.watchers: set[str] = set()
         self.total = self.done = self.failed = self.running = self.retrying = 0
         self.expected: int | None = None  # inputs there will be, if the client knows
@@ -152,6 +158,7 @@ class Worker:
         "leases",
         "lending",
         "lent",
+        "load",
         "lost_since",
         "moved",
         "overdue",
@@ -161,6 +168,7 @@ class Worker:
         "solo",
         "state",
         "stopping",
+        "unconfirmed",
         "watched",
     )
 
@@ -171,6 +179,8 @@ class Worker:
         self.state = "starting"  # starting, blank, binding, idle, busy, draining, lost
         self.pool: Pool | None = None
         self.leases: dict[int, Input] = {}
+        self.load = 0  # bytes of these inputs
+        self.unconfirmed = 0  # bytes of results that it was not told to be safe
         self.joined = now
         self.idle_since = now
         self.moved = now  # when it last began or finished something
@@ -222,6 +232,7 @@ class Pool:
         "ready",
         "recall_due",
         "record",
+        "result_weight",
         "retired",
         "settings",
         "short",
@@ -265,6 +276,7 @@ class Pool:
         self.ahead = self.most_at_once == 1 and not (careful or self.batches)
         self.solo: deque[Input] = deque()
         self.mean: float | None = None
+        self.result_weight = 0.0  # bytes of a result, the mean of those that came last
         self.durations: deque[float] = deque(maxlen=101)
         self.called: float | None = None  # when the newest call of it began
         self.failed = 0  # inputs that ended badly, for good
@@ -283,9 +295,9 @@ class Pool:
     @property
     def backlog(self) -> int:
         """Inputs that wait."""
-        waiting = self.turns.count + len(self.solo)
+        waiting = self.turns.count + self.turns.held_back + len(self.solo)
         if self.batches:
-            waiting += sum(turns.count for turns in self.batches.values())
+            waiting += sum(turns.count + turns.held_back for turns in self.batches.values())
         return waiting
 
     @property

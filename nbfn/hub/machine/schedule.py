@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 #: Seconds of work handed to a worker at once: long against a message (0.2 ms), short against a
@@ -18,6 +17,9 @@ from typing import Any, Generic, Protocol, TypeVar
 BATCH_SECONDS = 0.020
 #: Most inputs in one message, whatever their duration.
 BATCH_MAX = 1024
+#: Most bytes of inputs that a worker is handed at once to be run one by one, and about the most of their
+#: results; and most bytes of the inputs of a batch, and of those that a worker runs at once.
+LEASE_BYTES, BATCH_BYTES = 4 * 2**20, 64 * 2**20
 #: Weight of the newest measurement in the running mean of durations.
 SMOOTHING = 0.3
 #: Turns ahead that are counted.
@@ -27,15 +29,18 @@ WINDOW_MIN, WINDOW_MAX = 1000, 8192
 
 
 class Asking(Protocol):
-    """A call, as far as turns go: it has a queue of its own."""
+    """A call, as far as turns go: it has a queue of its own, and inputs below an index were at workers."""
 
     queue: deque[Any]
+    begun: int
 
 
 class Waiting(Protocol):
-    """An input, as far as turns go: it belongs to a call."""
+    """An input, as far as turns go: it belongs to a call, and counts for some bytes."""
 
     call: Any
+    index: int
+    weight: int
 
 
 C = TypeVar("C", bound=Asking)
@@ -44,14 +49,36 @@ I = TypeVar("I", bound=Waiting)  # noqa: E741 - an input
 
 class Turns(Generic[C, I]):
     """The pending inputs of one pool: a queue for each call, taken in turns; retried inputs go
-    to the front of theirs.
+    to the front of theirs. The inputs of a call that is held wait, and do not count.
     """
 
-    __slots__ = ("_calls", "count")
+    __slots__ = ("_calls", "count", "held")
 
     def __init__(self) -> None:
         self._calls: deque[C] = deque()
         self.count = 0
+        self.held: dict[C, None] = {}
+
+    @property
+    def held_back(self) -> int:
+        """Inputs of calls that are held."""
+        return sum(len(call.queue) for call in self.held)
+
+    def hold(self, call: C) -> None:
+        """Hold a call."""
+        if call not in self.held:
+            if call.queue:
+                self._calls.remove(call)
+                self.count -= len(call.queue)
+            self.held[call] = None
+
+    def free(self, call: C) -> None:
+        """Hold a call no more."""
+        if call in self.held:
+            del self.held[call]
+            if call.queue:
+                self._calls.append(call)
+                self.count += len(call.queue)
 
     @property
     def calls(self) -> tuple[C, ...]:
@@ -68,7 +95,8 @@ class Turns(Generic[C, I]):
     def push(self, item: I, *, front: bool = False) -> None:
         """Queue an input."""
         call = item.call
-        if not call.queue:
+        held = call in self.held
+        if not (call.queue or held):
             # A call that comes back with a returned or retried input waits for its
             # turn like any other.
             self._calls.append(call)
@@ -76,34 +104,50 @@ class Turns(Generic[C, I]):
             call.queue.appendleft(item)
         else:
             call.queue.append(item)
-        self.count += 1
+        self.count += not held
 
     def extend(self, call: C, items: list[I]) -> None:
         """Queue new inputs of one call."""
-        if items:
-            if not call.queue:
-                self._calls.append(call)
-            call.queue.extend(items)
-            self.count += len(items)
+        if not items:
+            return
+        held = call in self.held
+        if not (call.queue or held):
+            self._calls.append(call)
+        call.queue.extend(items)
+        self.count += 0 if held else len(items)
 
-    def take(self, most: int) -> Iterator[I]:
-        """Yield up to ``most`` inputs; the calls that have any share them evenly."""
-        while most > 0 and self._calls:
+    def take(self, most: int, most_bytes: int) -> list[I]:
+        """Take up to ``most`` inputs of up to ``most_bytes``, at least one; the calls share them evenly."""
+        taken: list[I] = []
+        while most > 0 and most_bytes > 0 and self._calls:
             share = max(1, most // len(self._calls))
             call = self._calls.popleft()
-            for _ in range(min(share, len(call.queue))):
-                self.count -= 1
+            queue = call.queue
+            for _ in range(min(share, len(queue))):
+                most_bytes -= queue[0].weight
+                if most_bytes < 0 and taken:
+                    break
+                taken.append(queue.popleft())
                 most -= 1
-                yield call.queue.popleft()
-            if call.queue:
+            if queue:
                 self._calls.append(call)
+        self.count -= len(taken)
+        return taken
+
+    def take_returned(self) -> I | None:
+        """Take an input of a call that is held which was at a worker before: its consumer may wait for it."""
+        for call in self.held:
+            if call.queue and call.queue[0].index < call.begun:
+                item: I = call.queue.popleft()
+                return item
+        return None
 
     def drop(self, call: C) -> list[I]:
         """Remove and return all that a call has queued here."""
         dropped = list(call.queue)
         call.queue.clear()
-        self.count -= len(dropped)
-        if dropped:
+        if dropped and call not in self.held:
+            self.count -= len(dropped)
             self._calls.remove(call)
         return dropped
 
@@ -113,9 +157,10 @@ class Turns(Generic[C, I]):
             item.call.queue.remove(item)
         except ValueError:
             return False
-        self.count -= 1
-        if not item.call.queue:
-            self._calls.remove(item.call)
+        if item.call not in self.held:
+            self.count -= 1
+            if not item.call.queue:
+                self._calls.remove(item.call)
         return True
 
 
@@ -149,19 +194,20 @@ class Batches(Turns[C, I]):
 
     def batch(self) -> list[I]:
         """Take a batch."""
-        taken = list(self.take(self.size))
+        taken = self.take(self.size, BATCH_BYTES)
         if not self.count:
             self.since = math.inf
         return taken
 
 
-def batch_size(duration: float | None, pending: int, workers: int) -> int:
+def batch_size(duration: float | None, pending: int, workers: int, result: float = 0.0) -> int:
     """Return how many inputs a worker should be handed at once.
 
     Args:
         duration: Mean seconds of one input, None when nothing has been measured.
         pending: Inputs waiting in the pool.
         workers: Workers of the pool, those starting included.
+        result: Mean bytes of one result.
 
     Examples:
         >>> batch_size(None, 1000, 2), batch_size(1e-6, 100_000, 2), batch_size(1e-6, 10, 2),
@@ -171,7 +217,7 @@ def batch_size(duration: float | None, pending: int, workers: int) -> int:
         return 1
     fitting = int(BATCH_SECONDS / max(duration, 1e-7))
     fair = math.ceil(pending / (2 * max(workers, 1)))
-    return max(1, min(fitting, fair, BATCH_MAX))
+    return max(1, min(fitting, fair, BATCH_MAX, int(LEASE_BYTES / max(result, 1.0))))
 
 
 def room(leased: int, duration: float | None, batch: int) -> int:

@@ -122,6 +122,8 @@ class Tables:
             str, tuple[int, float]
         ] = {}  # executable -> (failures in a row, not before)
         self.history: deque[tuple[Call, float]] = deque(maxlen=HISTORY)
+        #: Calls whose results are not taken: they have no more inputs run.
+        self.held: dict[Call, None] = {}
         #: (call, index), and lease -> what a worker had under the hub before this one.
         self.claims: dict[tuple[str, int], Claim] = {}
         self.claimed: dict[int, Claim] = {}

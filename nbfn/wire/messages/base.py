@@ -47,12 +47,13 @@ class Payload(Data):
     def weight(self) -> int:
         """What it counts for in limits, in bytes: at least what it takes up in a message.
 
-        Its segments count for an eighth: they are in no process's own memory.
+        Its buffers in segments count for a quarter: they are mapped, and in no process's own memory.
         """
         if not self.segments:
             return len(self.data)
-        beside = sum(max(SEGMENT_BYTES, segment.size >> 3) for segment in self.segments)
-        return len(self.data) + beside
+        beside = sum(max(SEGMENT_BYTES, segment.size >> 2) for segment in self.segments)
+        stream = 3 * self.segments[0].size // 4 if self.spilled else 0
+        return len(self.data) + beside + stream
 
 
 class Fault(Data):

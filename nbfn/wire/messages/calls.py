@@ -5,6 +5,12 @@ from __future__ import annotations
 from nbfn.wire.messages.base import Data, Fault, Message, Payload
 from nbfn.wire.messages.fields import Count, Id, Index, Token
 
+#: Bytes that an outcome counts for beside its payload.
+OUTPUT_BYTES = 64
+#: Items of a generator that may be under way, and about their bytes since the worker was told last how far to go.
+#: A worker begins with as many.
+ITEM_WINDOW, ITEM_BYTES = 64, 8 * 1024 * 1024
+
 
 class NewInput(Data):
     """One set of arguments, on its way in."""
@@ -26,6 +32,12 @@ class Output(Data):
     worker: str = ""
     attempt: int = 1
     attempts: int = 0  # how many its Function's retries allow; said of failures only
+
+    @property
+    def weight(self) -> int:
+        """What it counts for in limits, in bytes."""
+        payload = self.payload
+        return OUTPUT_BYTES if payload is None else OUTPUT_BYTES + payload.weight
 
 
 class PutCall(Message):
@@ -86,6 +98,15 @@ class Outputs(Message):
 
     call: str
     outputs: tuple[Output, ...]
+
+
+class ResultsTaken(Message):
+    """The consumer of a map has had results of this many bytes more (`Output.weight`); the hub has no
+    more inputs run when too many are not taken.
+    """
+
+    call: str
+    weight: Count
 
 
 class Progress(Message):

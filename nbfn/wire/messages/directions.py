@@ -25,6 +25,7 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     calls.RetryCall,
     calls.Release,
     calls.TakeItems,
+    calls.ResultsTaken,
     calls.FeedInput,
     apps.PutSecret,
     apps.DeleteSecret,

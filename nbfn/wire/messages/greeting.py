@@ -7,7 +7,7 @@ from nbfn.wire.messages.definition import Environment
 from nbfn.wire.messages.fields import ClientId, Count, Id, Lease, PathName, WorkerId
 
 #: Raised by one whenever two versions could not understand each other.
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 class ClientHello(Message):
