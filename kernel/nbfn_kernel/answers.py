@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from nbfn.exception import (
     DeserializationError,
+    ExecutionError,
     FunctionTimeoutError,
     InvalidError,
     SerializationError,
@@ -20,7 +21,7 @@ from nbfn.types import InputStatus
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Payload
 from nbfn.wire.payload import Carrier
-from nbfn_kernel import objects
+from nbfn_kernel import objects, stdin
 from nbfn_kernel.target import Target
 
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
@@ -70,6 +71,10 @@ def failure(
         printed: Whether to print the error, since nobody waits for the input.
         others: Whether the error is that of other inputs of its batch.
     """
+    if (
+        type(error).__name__ == "BdbQuit"
+    ):  # IPython takes that for the end of a cell, and shows nothing
+        error = _left_debugger(target.name, error)
     if final := not others and _is_final(error, target.function):
         error = _named(target.name, error)
     if printed:
@@ -82,6 +87,8 @@ def _is_final(error: BaseException, function: Callable[..., Any]) -> bool:
 
     Such an error is raised outside of the function's code, so that no frame of it is in the traceback.
     """
+    if _is_raised_by(error, stdin.__name__):
+        return True
     if not isinstance(error, _FINAL) or isinstance(error.__cause__, OSError | MemoryError):
         return False
     tb = error.__traceback__
@@ -100,6 +107,21 @@ def _is_of_call(error: TypeError, tb: TracebackType | None, function: Callable[.
             return False
         tb = tb.tb_next
     return str(error).startswith(f"{called.__qualname__}() ")
+
+
+def _is_raised_by(error: BaseException, module: str) -> bool:
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    return tb is not None and tb.tb_frame.f_globals.get("__name__") == module
+
+
+def _left_debugger(name: str, error: BaseException) -> BaseException:
+    """Return what stands for the exception by which a debugger ends a program."""
+    left = ExecutionError(
+        f"A debugger ended this call of {name!r}: a worker has no terminal. {stdin.remedy()}"
+    )
+    return left.with_traceback(error.__traceback__)
 
 
 def _named(name: str, error: BaseException) -> BaseException:

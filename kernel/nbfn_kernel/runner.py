@@ -146,6 +146,10 @@ class Runner:
         """Return the lease of the input whose code asks, or 0."""
         return self.current if self.crew is None else self.crew.lease()
 
+    def name(self) -> str:
+        """Return the name of the Function that the worker runs."""
+        return "This code" if self._service is None else self._service.definition.name
+
     # --- signals, on the main thread ---
 
     def take_signals(self) -> None:

@@ -233,3 +233,19 @@ def halves(xs):
     )
     assert "ZeroDivisionError" in replayed.error
     assert "[10 // x for x in xs]" in replayed.error
+
+
+def test_a_breakpoint_on_a_worker_says_how_to_debug_its_input(one_kernel: Run) -> None:
+    *_, stopped, replayed, mapped = one_kernel(
+        "import nbfn\napp = nbfn.App('breakpoints')",
+        "@app.function()\ndef halve(x):\n    breakpoint()\n    return x / 2",
+        "halve.remote(3)",
+        "import os, re, sys\nos.environ['PYTHONBREAKPOINT'] = '0'\n"
+        "get_ipython().run_line_magic('fn', 'replay --run ' + re.search(r'replay (\\S+)\\'', str(sys.last_value))[1])",
+        "list(halve.map(range(3)))",
+    )
+    for failed in (stopped, mapped):
+        assert (
+            "'halve' asked for input (breakpoint()), and a worker has no terminal" in failed.error
+        )
+    assert "1.5" in replayed.text + str(replayed.result)
