@@ -77,11 +77,15 @@ class Address:
 
     def url(self, label: str) -> str:
         """Return the URL of a label that has a port."""
-        return f"http://127.0.0.1:{self.ports[label]}/{self.key('url', label)}/{label}"
+        port = self.ports[label]
+        return f"http://127.0.0.1:{port}/{self.key(label, port)}/{label}"
 
-    def key(self, purpose: str, what: str) -> str:
-        """Return what opens one thing and nothing else; only who has the token can make it."""
-        digest = hmac.digest(self.token.encode(), f"{purpose}:{what}".encode(), "sha256")
+    def key(self, label: str, port: int, expiry: str = "") -> str:
+        """Return the key of an endpoint's URL, or of a cookie that expires then; only the token's owner can make it.
+
+        It is of no use at another port: whoever listens on a port that the endpoint had before may have seen it.
+        """
+        digest = hmac.digest(self.token.encode(), f"{label}:{port}:{expiry}".encode(), "sha256")
         return base64.urlsafe_b64encode(digest[:18]).decode()  # 144 bits, no padding
 
 

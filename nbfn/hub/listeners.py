@@ -7,16 +7,19 @@ the port that ``web.json`` has for it; it gets another one only when that port i
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from nbfn.address import Address
-from nbfn.exception import Error, ResourceExhaustedError
+from nbfn.exception import Error, InvalidError, ResourceExhaustedError
 
 _log = logging.getLogger("nbfn.hub")
 
+#: What is part of a URL as it is.
+_LABEL = re.compile(r"[a-z0-9-]{1,1000}")
 #: Connections that wait while a gateway starts.
 BACKLOG = 512
 #: Seconds an unused socket stays open: its endpoint may be staged for a deployment, or restarted by ``nbfn serve``.
@@ -85,9 +88,13 @@ class Listeners:
         """Listen for a label.
 
         Raises:
-            Error: If ``web.json`` cannot be understood, or too many listen.
+            Error: If the label cannot be part of a URL, ``web.json`` cannot be understood, or too many listen.
             OSError: If there is no port, or no descriptor.
         """
+        if not _LABEL.fullmatch(label):
+            raise InvalidError(
+                f"Web endpoint {label[:64]!r} cannot have a URL: use letters, digits and '-'."
+            )
         if len(self.sockets) >= self._most:
             raise ResourceExhaustedError(
                 f"Web endpoint {label!r} gets no port: {self._most} listen already. Stop an App that is not "

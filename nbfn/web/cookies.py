@@ -36,7 +36,7 @@ def made(address: Address, label: str, port: int, *, embedded: bool) -> bytes:
         embedded: Whether it is for a frame in another site's page, where browsers reject a strict cookie.
     """
     end = int(time.time()) + LIFETIME
-    value = f"{end}.{address.key('cookie', f'{label}:{end}')}"
+    value = f"{end}.{address.key(label, port, str(end))}"
     kind = "SameSite=None; Secure; Partitioned" if embedded else "SameSite=Strict"
     return f"{name_of(port)}={value}; Path=/; Max-Age={LIFETIME}; HttpOnly; {kind}".encode()
 
@@ -52,7 +52,7 @@ def left(address: Address, label: str, port: int, headers: list[tuple[bytes, byt
         end, _, key = pair[len(before) :].decode("latin-1").partition(".")
         if not end.isdecimal() or len(end) > DIGITS:
             continue
-        right = address.key("cookie", f"{label}:{end}")
+        right = address.key(label, port, end)
         if hmac.compare_digest(key.encode(), right.encode()):
             best = max(best, int(end) - now)
     return best

@@ -60,7 +60,8 @@ class Gateway:
         elif wanted.root and is_page(scope) and not is_embedded(scope["headers"]):
             await replies.move(send, _at_root(wanted, scope["query_string"]), wanted.cookie)
         elif _is_page_without_slash(scope, wanted):
-            await replies.redirect(send, 307, _location(wanted.root + "/", scope["query_string"]))
+            there = _location(wanted.root + "/", scope["query_string"])
+            await replies.redirect(send, 307, there, wanted.cookie)
         else:
             await self._serve(scope, wanted, receive, send)
 
@@ -214,7 +215,8 @@ class Gateway:
         query = [pair for pair in _query(http.scope) if pair[0] != HELD_PARAMETER]
         query.append((HELD_PARAMETER, call.id))
         path = http.wanted.root + http.wanted.path.decode("latin-1")
-        await replies.redirect(http.send, 303, _location(path, urlencode(query).encode()))
+        there = _location(path, urlencode(query).encode())
+        await replies.redirect(http.send, 303, there, http.wanted.cookie)
 
     def _take_held(self, scope: Scope, wanted: Wanted) -> WebCall | None:
         if HELD_PARAMETER.encode() not in scope["query_string"] or scope.get("method") != "GET":

@@ -75,11 +75,11 @@ class Guard:
         label = self._labels.get(port, "")
         if not label:
             return _not_found(headers)
-        key = self._address.key("url", label)
+        key = self._address.key(label, port)
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
         if (path := _below(raw, key, label)) is not None:
             return Wanted(label, key, f"/{key}/{label}", path, self._cookie(scope, label))
-        if _same(value_of(headers, b"authorization").decode("latin-1"), f"Bearer {key}"):
+        if any(name == b"authorization" and is_bearer(value, key) for name, value in headers):
             return Wanted(label, key, "", raw)
         if _leads_here(scope):
             text = "A page of another site opened this one. If that is what you want:"
@@ -113,6 +113,12 @@ def value_of(headers: Headers, name: bytes) -> bytes:
     """Return the value of a header; empty when it is not there, or there twice."""
     found = [value for key, value in headers if key == name]
     return found[0] if len(found) == 1 else b""
+
+
+def is_bearer(value: bytes, key: str) -> bool:
+    """Whether an Authorization header's value is a key."""
+    scheme, _, given = value.partition(b" ")
+    return scheme.lower() == b"bearer" and _same(given.strip().decode("latin-1"), key)
 
 
 def is_embedded(headers: Headers) -> bool:

@@ -112,8 +112,10 @@ async def move(send: Send, location: str, cookie: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def redirect(send: Send, status: int, location: str) -> None:
+async def redirect(send: Send, status: int, location: str, cookie: bytes) -> None:
     """Send a client elsewhere on this gateway."""
     headers = [(b"location", location.encode("latin-1", "replace")), (b"content-length", b"0")]
+    if cookie:
+        headers.append((b"set-cookie", cookie))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

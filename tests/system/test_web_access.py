@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -110,7 +113,7 @@ def test_a_cookie_that_is_over_or_made_up_is_none(home: Path) -> None:
     port = httpx.URL(url).port
 
     def answer(end: str, key: str = "") -> httpx.Response:
-        key = key or address.key("cookie", f"access-site-dev:{end}")
+        key = key or address.key("access-site-dev", port, end)
         return httpx.get(origin_of(url), headers={"Cookie": f"nbfn-{port}={end}.{key}".encode()})
 
     now = int(time.time())
@@ -329,3 +332,61 @@ def test_many_endpoints_are_passed_to_a_gateway_that_starts_anew(home: Path) -> 
     assert [httpx.get(url, timeout=COLD).status_code for url in wrong] == [404] * 40
     assert httpx.get(urls[-1], timeout=COLD).status_code == 200
     assert sum("nbfn.web" in what for what in processes_of(home).values()) == 1
+
+
+def test_serve_keeps_url_and_cookie_when_it_loads_a_changed_file(
+    home: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "shop.py"
+    code = (
+        "import nbfn\napp = nbfn.App('shop')\n"
+        "@app.function()\n@nbfn.fastapi_endpoint()\ndef say():\n    return 'old'\n"
+    )
+    file.write_text(code)
+    argv = [sys.executable, "-m", "nbfn", "serve", str(file)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        lines = iter(serving.stdout)
+        first = next(line.split()[-1] for line in lines if "http://" in line)
+        cookie = {"Cookie": cookie_of(first)}
+        assert httpx.get(origin_of(first), headers=cookie).json() == "old"
+        file.write_text(code.replace("old", "new"))
+        assert next(line.split()[-1] for line in lines if "http://" in line) == first
+        assert httpx.get(origin_of(first), headers=cookie, timeout=COLD).json() == "new"
+        serving.send_signal(signal.SIGINT)
+
+
+def test_an_answer_that_takes_long_is_waited_for_at_the_root(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NBFN_WEB_REDIRECT", "0.3")
+    go = tmp_path / "go"
+
+    @app.function()
+    @nbfn.fastapi_endpoint()
+    async def slow() -> str:
+        while not go.exists():
+            await asyncio.sleep(0.005)
+        return "done"
+
+    url = url_of(slow)
+    with httpx.Client(timeout=COLD) as client:
+        there = client.get(url).headers["location"]
+        assert there.startswith(httpx.URL(url).path + "?__modal")
+        answer = client.get(origin_of(url))
+        assert answer.headers["location"].startswith("/?__modal")
+        go.touch()
+        for place in (answer.headers["location"], there):
+            assert client.get(origin_of(url) + place, follow_redirects=True).json() == "done"
+
+
+def test_a_localhost_url_has_a_cookie_of_its_own(home: Path) -> None:
+    url = url_of(site).replace("127.0.0.1", "localhost")
+    with httpx.Client(timeout=COLD) as client:
+        assert client.get(url).text == "GET /"
+        origin = origin_of(url_of(site)).replace("127.0.0.1", "localhost")
+        own = {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
+        assert client.post(origin + "/x", headers=own).text == "POST /x"
+        other_name = {"Origin": origin_of(url_of(site))}
+        assert client.post(origin + "/x", headers=other_name).status_code == 403
+        assert client.get(origin_of(url_of(site)) + "/x").status_code == 404

@@ -40,7 +40,8 @@ def deployed(t: Tables) -> bool:
 
 def labels(t: Tables) -> list[str]:
     """Return the labels of all endpoints that can be reached, those of deployed Apps first."""
-    records = sorted(_reachable(t), key=lambda record: not record.deployed)
+    found = [record for record in _reachable(t) if _has_endpoint(record.definition)]
+    records = sorted(found, key=lambda record: not record.deployed)
     return [label for record in records for label in labels_of(record, record.definition).values()]
 
 

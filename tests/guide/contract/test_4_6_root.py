@@ -31,7 +31,13 @@ def shop() -> Any:
     """Links, redirects, forms and mounts as people write them."""
     from starlette.applications import Starlette
     from starlette.requests import Request
-    from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+    from starlette.responses import (
+        HTMLResponse,
+        JSONResponse,
+        PlainTextResponse,
+        RedirectResponse,
+        Response,
+    )
     from starlette.routing import Mount, Route, WebSocketRoute
     from starlette.websockets import WebSocket
 
@@ -68,6 +74,11 @@ def shop() -> Any:
         answer.set_cookie("session", "s3")
         return answer
 
+    async def part(request: Request) -> Any:
+        answer = PlainTextResponse(str(request.cookies))
+        answer.set_cookie("refresh", "r1", path="/part")
+        return answer
+
     async def unsafe(request: Request) -> Any:
         return Response(headers={"Referrer-Policy": "unsafe-url"})
 
@@ -84,6 +95,7 @@ def shop() -> Any:
             Route("/away/{how}", away),
             Route("/login", login, methods=["POST"]),
             Route("/unsafe", unsafe),
+            Route("/part/{rest:path}", part),
             WebSocketRoute("/ws", echo),
             Mount("/inner", inner),
         ]
@@ -156,6 +168,14 @@ def test_a_session_follows_root_relative_links_and_posts_forms() -> None:
         assert done_too.text == "page  {'session': 's3'}"
 
 
+def test_a_cookie_for_a_part_of_an_app_is_kept_by_both_kinds_of_urls() -> None:
+    for base in (url_of(shop), origin_of(url_of(shop))):
+        with requests.Session() as session:
+            session.get(url_of(shop) + "/part/a", timeout=COLD)
+            assert session.get(base + "/part/b").text == "{'refresh': 'r1'}"
+            assert "refresh" not in session.get(base + "/page").text
+
+
 def test_a_header_lets_in_at_the_root() -> None:
     url = url_of(shop)
     key = httpx.URL(url).path.split("/")[1]
@@ -163,6 +183,8 @@ def test_a_header_lets_in_at_the_root() -> None:
     told = httpx.get(origin_of(url) + "/told/", headers=right, timeout=COLD).json()
     assert told["path"] == "/told/"
     assert key not in str(told)
+    also = {"Authorization": f"bearer  {key}"}
+    assert key not in httpx.get(origin_of(url) + "/told/", headers=also).text
     own = {"Authorization": "Bearer of-the-app"}  # not the gateway's business
     assert httpx.get(origin_of(url) + "/told/", headers=own).status_code == 404
     assert (
