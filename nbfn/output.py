@@ -19,11 +19,13 @@ class Output:
 
     Attributes:
         stream: The file; None for whatever ``sys.stdout`` is at the time.
-        quiet: Whether only interaction is wanted, no lines of progress.
+        quiet: Whether no lines of progress are wanted.
+        timestamps: Whether the time stands before each line of remote output.
     """
 
     stream: TextIO | None = None
     quiet: bool = False
+    timestamps: bool = False
 
     @property
     def rewritable(self) -> bool:
@@ -74,10 +76,13 @@ def to(output: Output) -> Iterator[None]:
 
 @contextlib.contextmanager
 def enable_output(show_progress: bool = True) -> Iterator[None]:
-    """Print how runs and deployments go on. What remote code prints is shown with and without it.
+    """Print how runs and deployments go on, and all that the workers of an App that runs write.
+
+    What calls of this process print is shown with and without it; with it also what web requests and
+    scheduled calls print, and tracebacks of failures that nobody looks at.
 
     Args:
-        show_progress: Whether to print steps; without them the output is only enabled for ``interactive=True``.
+        show_progress: Whether to print steps, too.
 
     Examples:
         >>> with enable_output():  # doctest: +SKIP

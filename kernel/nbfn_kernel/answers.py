@@ -21,7 +21,7 @@ from nbfn.types import InputStatus
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Payload
 from nbfn.wire.payload import Carrier
-from nbfn_kernel import objects, stdin
+from nbfn_kernel import objects, stdin, streams
 from nbfn_kernel.target import Target
 
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
@@ -59,7 +59,7 @@ def failure(
     error: BaseException,
     target: Target,
     *,
-    printed: bool = False,
+    logged_as: int = 0,
     others: bool = False,
 ) -> Answer:
     """Return the answer of an input that failed.
@@ -68,7 +68,7 @@ def failure(
         carrier: Of this process.
         error: What it raised.
         target: What it called.
-        printed: Whether to print the error, since nobody waits for the input.
+        logged_as: The lease of an input whose failure nobody may look at: its traceback goes to the logs.
         others: Whether the error is that of other inputs of its batch.
     """
     if (
@@ -77,8 +77,8 @@ def failure(
         error = _left_debugger(target.name, error)
     if final := not others and _is_final(error, target.function):
         error = _named(target.name, error)
-    if printed:
-        sys.stderr.write(format_exception(error, hide=HIDDEN))
+    if logged_as:
+        streams.log_failure(logged_as, format_exception(error, hide=HIDDEN))
     return FAILURE, dump_exception(carrier, error, hide=HIDDEN), final
 
 
@@ -135,10 +135,19 @@ def _named(name: str, error: BaseException) -> BaseException:
     return error
 
 
-def late(carrier: Carrier, name: str, limit: float, trace: TracebackType | None = None) -> Answer:
-    """Return the answer of an input that ran over its time."""
+def late(
+    carrier: Carrier,
+    name: str,
+    limit: float,
+    trace: TracebackType | None = None,
+    *,
+    logged_as: int = 0,
+) -> Answer:
+    """Return the answer of an input that ran over its time; ``logged_as`` as of `failure`."""
     error = FunctionTimeoutError(f"{name!r} ran longer than its timeout of {limit:g} s.")
     error.__traceback__ = trace
+    if logged_as:
+        streams.log_failure(logged_as, format_exception(error, hide=HIDDEN))
     return TIMEOUT, dump_exception(carrier, error, hide=HIDDEN), False
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from nbfn.exception import ExecutionError
 from nbfn.wire import web
+from nbfn.wire.failure import format_exception
 from nbfn.wire.messages import Endpoint, Payload
 from nbfn.wire.web import Event
 from nbfn_kernel.handlers import Handlers, handlers, note_threads, noted_wsgi
@@ -38,6 +39,10 @@ LEAVE_GRACE = 2.0
 STOP_GRACE = 1.0
 #: Seconds an app's shutdown may take.
 SHUTDOWN = 10.0
+
+
+#: Packages that call a handler; their frames above it are not shown.
+FRAMEWORKS = frozenset({"nbfn_kernel", "starlette", "fastapi", "anyio", "a2wsgi", "asyncio"})
 
 
 class Web:
@@ -118,11 +123,20 @@ class Web:
 async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:
     try:
         await app(scope, exchange.receive, exchange.send)
-    except Exception:
-        traceback.print_exc()  # nobody else will: who asked only sees a 500
+    except Exception as error:
+        # Nobody else will: who asked only sees a 500.
+        sys.stderr.write(format_exception(error, hide=_frameworks(error)))
         raise
     finally:
         exchange.finish()
+
+
+def _frameworks(error: BaseException) -> frozenset[str]:
+    """Return the modules of an error's traceback between the hub and the user's handler."""
+    modules = {
+        str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)
+    }
+    return frozenset(name for name in modules if name.partition(".")[0] in FRAMEWORKS)
 
 
 async def _leave(incoming: Inbox, running: asyncio.Task[None]) -> None:

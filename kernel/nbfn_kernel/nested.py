@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from nbfn.channels import NESTED
 from nbfn.connection.observe import CallSink, CallView
 from nbfn.voices import Voices
 from nbfn.wire.messages import Emission, Emitted, Output, Progress
@@ -26,7 +27,7 @@ class NestedSink:
         self._voices = {name: Voices(self._writing(name)) for name in ("stdout", "stderr")}
 
     def _writing(self, channel: str) -> Callable[[str], None]:
-        return lambda text: self._outbox.put(Text(self._lease, channel, text))
+        return lambda text: self._outbox.put(Text(self._lease, f"{NESTED}{channel}", text))
 
     def emission(self, e: Emission) -> None:
         """See `CallSink.emission`."""

@@ -405,16 +405,17 @@ class Runner:
         assert self._service is not None
         carrier = self._carrier.durable if entry.durable else self._carrier
         target = self._service.targets[entry.method]
+        logged_as = entry.lease if entry.unattended else 0
         if self._stopped != entry.lease:
             assert error is not None
             if isinstance(error, KeyboardInterrupt):
                 answers.die_interrupted(error)
-            return answers.failure(carrier, error, target, printed=entry.unattended)
+            return answers.failure(carrier, error, target, logged_as=logged_as)
         if self._reason != "timeout":
             return TERMINATED, None, False
         name, limit = target.name, self._service.definition.timeout
         trace = answers.without(error.__traceback__ if error else None, Runner._on_stop.__code__)
-        return answers.late(carrier, name, limit, trace)
+        return answers.late(carrier, name, limit, trace, logged_as=logged_as)
 
     # --- async functions and generators ---
 

@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nbfn.channels import FAILURE
 from nbfn.voices import Voices
+from nbfn.wire.messages import Emitted
 from nbfn_kernel.outbox import Outbox, Text
 
 #: Characters of one input's output that are sent; the rest is dropped, with a line that says so.
@@ -121,6 +123,11 @@ class Stream(io.TextIOBase):
         if lease == self._counted:
             self._voices.end()
 
+    def log_failure(self, lease: int, text: str) -> None:
+        """Send a traceback for the logs, after what the input wrote."""
+        self.end(lease)
+        self._outbox.put(Emitted(lease, FAILURE, text.encode("utf-8", self.errors)))
+
 
 class LineStream(Stream):
     """For inputs that run at once: text goes out in whole lines, so that no line is of two inputs."""
@@ -195,6 +202,12 @@ def install(outbox: Outbox, lease: Callable[[], int], kind: type[Stream] = Strea
             stream.flush()
     _installed[:] = [kind("stdout", 1, outbox, lease), kind("stderr", 2, outbox, lease)]
     sys.stdout, sys.stderr = _installed
+
+
+def log_failure(lease: int, text: str) -> None:
+    """Send the traceback of an input whose failure nobody may look at, for the logs."""
+    if _installed:
+        _installed[1].log_failure(lease, text)
 
 
 def end_lines(lease: int) -> None:

@@ -109,7 +109,13 @@ class Unit:
         if reason != "timeout":
             return [(answers.TERMINATED, None, False)] * len(self.entries)
         trace = error.__traceback__ if error is not None else None
-        return [answers.late(self._for(e), self.target.name, limit, trace) for e in self.entries]
+        return [
+            answers.late(
+                *(self._for(e), self.target.name, limit, trace),
+                logged_as=e.lease if e.unattended else 0,
+            )
+            for e in self.entries
+        ]
 
     def _success(self, entry: LeasedInput, value: Any) -> Answer:
         try:
@@ -122,7 +128,7 @@ class Unit:
             self._for(entry),
             error,
             self.target,
-            printed=entry.unattended,
+            logged_as=entry.lease if entry.unattended else 0,
             others=entry.lease in self._others,
         )
 

@@ -12,6 +12,7 @@ from nbfn import context, exception, output
 from nbfn.apps.deployment import Member
 from nbfn.backtrace import hide, trimmed
 from nbfn.client import Client, attached
+from nbfn.connection.app_output import AppLines
 from nbfn.connection.detached_apps import detached
 from nbfn.exception import InvalidError
 from nbfn.registration.home import Home
@@ -64,6 +65,7 @@ class Run(Generic[A]):
         self._before: tuple[str, str | None] = ("", None)
         self._detached = contextlib.ExitStack()  # what is undone at the end of a detached run
         self._states: dict[int, object] = {}
+        self._lines: AppLines | None = None
 
     async def _begin(self) -> A:
         __tracebackhide__ = True
@@ -88,6 +90,7 @@ class Run(Generic[A]):
         if self._detach:
             self._detached.enter_context(detached(app_id))
         home.interactive = self._interactive
+        await self._follow(client, app_id)
         title = f" of {self._name!r}" if self._name else ""
         output.say(f"{output.DONE} Initialized. App {app_id}{title}.")
         try:
@@ -106,6 +109,19 @@ class Run(Generic[A]):
                 "  Workers have no terminal here: input() and breakpoint() do not reach you."
             )
         return self._app
+
+    async def _follow(self, client: Client, app_id: str) -> None:
+        """Print what the App's workers write, where output is enabled."""
+        if (where := output.current()) is not None:
+            named = len(self._members()) > 1
+            self._lines = AppLines(named=named, timestamps=where.timestamps)
+            await client.follow_app(app_id, self._lines.take)
+
+    def _unfollow(self, client: Client, app_id: str) -> None:
+        client.unfollow_app(app_id)
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
 
     def _check(self) -> None:
         if self._home.running_id:
@@ -132,14 +148,16 @@ class Run(Generic[A]):
         for member in self._members():
             state = self._states.get(id(member))
             member._state = state  # type: ignore[assignment]
+        client = await attached(self._client)
         if self._detach:
+            self._unfollow(client, app_id)
             output.say(
                 f"{output.DONE} App {app_id} goes on. 'nbfn app logs {app_id}' shows what it prints,"
             )
             output.say(f"  'nbfn app stop {app_id}' ends it.")
             return
-        client = await attached(self._client)
         await client.request(lambda number: messages.StopApp(number, app_id, scope=True))
+        self._unfollow(client, app_id)
         output.say(f"{output.DONE} App completed.")
 
     async def _end_quietly(self, error: BaseException | None) -> bool:

@@ -7,7 +7,6 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from nbfn.cli import INTERRUPTED, arguments, ending, failure, reference
 from nbfn.cli.arguments import Given, Parameters
 from nbfn.cli.reference import Method
 from nbfn.cli.table import env_option
-from nbfn.connection import observe
+from nbfn.connection import console, observe
+from nbfn.connection.app_output import stamp
 from nbfn.exception import InvalidError
 from nbfn.lifecycle import methods
 from nbfn.output import Output
@@ -72,7 +72,7 @@ def run(
         return 0
     result: Any = _INTERRUPTED
     with (
-        output.to(Output(sys.stderr, quiet=quiet)),
+        output.to(Output(sys.stderr, quiet=quiet, timestamps=timestamps)),
         _observed(timestamps=timestamps),
         app.run(name=name, detach=detach, interactive=interactive, environment_name=env or None),
     ):
@@ -153,13 +153,13 @@ def _write(path: Path, result: Any) -> None:
 
 @contextlib.contextmanager
 def _observed(*, timestamps: bool) -> Iterator[None]:
-    observe.on_broken_pipe = ending.pipe_broke
+    console.on_broken_pipe = ending.pipe_broke
     if timestamps:
         observe.set_observer(_Clocked())
     try:
         yield
     finally:
-        observe.on_broken_pipe = None
+        console.on_broken_pipe = None
         if timestamps:
             observe.set_observer(None)
 
@@ -193,8 +193,7 @@ class _ClockedSink(observe.TextSink):
             self._write(channel, rest)
 
     def _write(self, channel: str, line: str) -> None:
-        now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-        observe.write(sys.stderr if channel == "stderr" else sys.stdout, f"{now} {line}\n")
+        console.write("stderr" if channel == "stderr" else "stdout", f"{stamp()} {line}\n")
 
 
 def urls_of(app: App) -> list[str]:

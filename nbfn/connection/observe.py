@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 from nbfn import output
+from nbfn.connection import console
 
 if TYPE_CHECKING:
     from nbfn.connection.opencall import OpenCall
@@ -89,29 +89,13 @@ class Observer(Protocol):
         """Choose the sink of a call, or None for the default one. Called on the thread that makes the call."""
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write what remote code wrote, at once; where nobody reads it any more, say so to the main thread."""
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        if on_broken_pipe is not None:
-            on_broken_pipe()
-
-
-#: Called, on any thread, when what remote code writes goes into a pipe that nobody reads any more.
-on_broken_pipe: Callable[[], object] | None = None
-
-
 class TextSink:
     """Writes what remote code wrote to this process's stdout and stderr; displays as their plain text."""
 
     def emission(self, e: Emission) -> None:
         """See `CallSink.emission`."""
-        stream = sys.stderr if e.channel == "stderr" else sys.stdout
-        text = plain_text(e)
-        if text and stream is not None:
-            write(stream, text)
+        if text := plain_text(e):
+            console.write("stderr" if e.channel == "stderr" else "stdout", text)
 
     def progress(self, p: Progress) -> None:
         """See `CallSink.progress`."""
@@ -147,12 +131,15 @@ class RowSink(TextSink):
         self._began = time.monotonic()
         self._shown = 0.0  # when, in a terminal; which tenth, elsewhere
         self._row = ""
+        console.rows.append(self)
 
-    def emission(self, e: Emission) -> None:
-        """See `CallSink.emission`; the row stays below what is written."""
+    def hide(self) -> None:
+        """Take the row away, for what is to be written in its place."""
         if self._row and self._output.rewritable:
             self._output.write(_CLEAR)
-        super().emission(e)
+
+    def show(self) -> None:
+        """Write the row again."""
         if self._row and self._output.rewritable:
             self._output.write(self._row)
 
@@ -184,6 +171,8 @@ class RowSink(TextSink):
             start = _CLEAR if self._output.rewritable else ""
             self._output.line(f"{start}{self._row}{'' if status == 'success' else f'  {status}'}")
             self._row = ""
+        with contextlib.suppress(ValueError):
+            console.rows.remove(self)
 
 
 def plain_text(e: Emission) -> str:

@@ -101,6 +101,7 @@ class Session:
         self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
         self._tasks: deque[Callable[[], object]] = deque()
         self._watchers: list[Callable[[int], None]] = []
+        self._followed: dict[str, Callable[[messages.AppOutput], object]] = {}
         self._lost: list[Callable[[], None]] = []
         self._closing = False
         self._woken = (
@@ -208,6 +209,16 @@ class Session:
         """Call ``callback(revision)``, on the client's thread, whenever the overview has changed."""
         self._watchers.append(callback)
         self.send(messages.WatchOverview())
+
+    async def follow_app(self, app_id: str, take: Callable[[messages.AppOutput], object]) -> None:
+        """Call ``take``, on the client's thread, with what an App's workers write; see `messages.FollowApp`."""
+        __tracebackhide__ = True
+        self._followed[app_id] = take
+        await self.request(lambda number: messages.FollowApp(number, app_id))
+
+    def unfollow_app(self, app_id: str) -> None:
+        """Take no more of what an App's workers write."""
+        self._followed.pop(app_id, None)
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Call ``callback()``, on the client's thread, whenever the hub is lost."""
@@ -320,6 +331,9 @@ class Session:
             if (call := self._calls.get(arrived.call)) is not None:
                 error = exception.from_fault(arrived.code, arrived.message)
                 self._registrations.refused(call, error, self.epoch)
+        elif isinstance(arrived, messages.AppOutput):
+            if (take := self._followed.get(arrived.app_id)) is not None:
+                guarded(take, arrived)
         elif isinstance(arrived, messages.Changed):
             for callback in self._watchers:
                 guarded(callback, arrived.revision)
@@ -377,6 +391,7 @@ class Session:
                 self._outbox.extend(_opening(call, resent=True))
             if self._watchers:
                 self._outbox.append(messages.WatchOverview())
+            self._outbox.extend(messages.FollowApp(0, app_id) for app_id in list(self._followed))
         awaiting, self._awaiting = self._awaiting, []
         for future in awaiting:
             settle(future, None)

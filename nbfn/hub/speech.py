@@ -90,6 +90,7 @@ def _put_call(peer: str, x: m.PutCall) -> Event:
         x.parent,
         x.method,
         x.deployment,
+        x.unattended,
     )
 
 
@@ -145,6 +146,7 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.RunApp: _run_app,
     m.StopApp: lambda peer, x: events.AppStopped(peer, x.request, x.app_id, x.scope),
     m.FindApp: lambda p, x: events.AppWanted(p, x.request, x.app, x.environment_name, x.create),
+    m.FollowApp: lambda peer, x: events.AppFollowed(peer, x.request, x.app_id),
     m.SetTags: lambda peer, x: events.AppTagged(peer, x.request, x.app_id, x.tags),
     m.ChangeEnvironment: lambda p, x: events.EnvironmentChanged(p, x.request, x.name, x.new_name),
     m.StopWorker: lambda p, x: events.WorkerUnwanted(p, x.request, x.worker, x.graceful),
@@ -331,6 +333,10 @@ _SAID: dict[type[Effect], Callable[[Any], tuple[str, Message]]] = {
     effects.AskFeed: lambda x: (x.client, m.FeedWanted(x.call, x.index, x.attempt, x.upto)),
     effects.DeliverItems: _items,
     effects.DeliverEmission: _emission,
+    effects.DeliverAppOutput: lambda x: (
+        x.client,
+        m.AppOutput(x.app, x.function, x.call, x.index, x.channel, x.data),
+    ),
     effects.Accept: lambda x: (x.client, m.Accepted(x.call, x.upto, x.closed)),
     effects.RefuseCall: lambda x: (x.client, m.CallRefused(x.call, x.code, x.message)),
     effects.GrantWindow: lambda x: (x.client, m.Window(x.call, x.size)),

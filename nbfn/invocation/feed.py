@@ -47,6 +47,8 @@ class FedCall(OpenCall):
     durable = False
     #: Inputs that may be under way, however large they are, so that no worker waits.
     least = 2
+    #: Whether nobody looks at its failures, so that the logs have to have them.
+    unattended = False
 
     def __init__(
         self,
@@ -208,6 +210,7 @@ class FedCall(OpenCall):
             total=self.total,
             method=self.function.method,
             deployment=self.function.deployment,
+            unattended=self.unattended,
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:

@@ -151,6 +151,7 @@ class MapResult(Stream[T]):
             again=self._again,
             results=weakref.ref(self),
         )
+        call.unattended = self._way == "for_each" and self._returning
         call.begin(inputs, lambda args: live.pickle(args, kwargs), await callers_loop())
         return call
 

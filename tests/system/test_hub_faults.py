@@ -118,3 +118,21 @@ def test_a_large_log_of_hubs_before_is_set_aside(home: Path) -> None:
     Client.attach()
     wait_until(lambda: places.hub_log.stat().st_size < 10_000)
     assert places.hub_log.with_name("hub.log.1").stat().st_size > LARGEST
+
+
+def test_what_an_apps_workers_write_is_shown_also_after_the_hub_was_killed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = nbfn.App("shown")
+
+    @shown.function()
+    def fails(x: int) -> None:
+        raise ValueError(f"no {x}")
+
+    with nbfn.enable_output(show_progress=False), shown.run():
+        for number in range(2):
+            with pytest.raises(ValueError, match=f"no {number}"):
+                fails.spawn(number).get()
+            assert f"ValueError: no {number}\n" in capsys.readouterr().err
+            if number == 0:
+                os.kill(hub_pid(), signal.SIGKILL)

@@ -21,6 +21,7 @@ from nbfn.hub.machine.effects import (
 from nbfn.hub.machine.events import (
     AppBegun,
     AppDeployed,
+    AppFollowed,
     AppRolledBack,
     AppsRestored,
     AppStopped,
@@ -372,3 +373,14 @@ def app_tagged(t: Tables, event: AppTagged) -> None:
     app.tags = dict(event.tags)
     save(t, app)
     t.emit(Answer(event.client, event.request, "done", after_commit=True))
+
+
+def app_followed(t: Tables, event: AppFollowed) -> None:
+    """Send a client what an App's workers write from now on."""
+    app = t.registry.apps.get(event.app_id)
+    if app is None:
+        text = f"No app has the id {event.app_id!r}."
+        t.emit(Refuse(event.client, event.request, "not_found", text))
+        return
+    app.followers = {name for name in app.followers if name in t.clients} | {event.client}
+    t.emit(Answer(event.client, event.request, "done"))

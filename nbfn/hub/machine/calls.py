@@ -112,6 +112,7 @@ def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
     pool.called = t.now
     call.deployment = deployment
     call.durable = event.durable
+    call.unattended = event.durable or event.unattended
     call.expected = event.expected
     call.parent, call.method = event.parent, event.method
     t.calls[call.id] = call
@@ -318,6 +319,7 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     record = t.registry.functions[event.function]
     call = Call(event.call, "", sizing.pool_of(t, record, event.version), event.kind, t.now)
     call.durable, call.closed, call.cancelled = True, event.closed, event.cancelled
+    call.unattended = True
     call.done, call.failed = event.done, event.failed
     call.parent, call.method, call.origin = event.parent, event.method, event.origin
     call.retried = event.retried

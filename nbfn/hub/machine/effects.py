@@ -195,6 +195,19 @@ class DeliverItems(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverAppOutput(Effect):
+    """Tell a client that follows an App what one of its workers wrote."""
+
+    client: str
+    app: str
+    function: str
+    call: str
+    index: int
+    channel: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DeliverEmission(Effect):
     """Tell a client what user code wrote."""
 

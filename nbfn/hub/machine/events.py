@@ -128,6 +128,15 @@ class AppWanted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AppFollowed(Event):
+    """A client wants to be sent what an App's workers write."""
+
+    client: str
+    request: int
+    app_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AppTagged(Event):
     """A client replaces an App's tags."""
 
@@ -235,6 +244,7 @@ class CallPut(Event):
     parent: str = ""
     method: str = ""
     deployment: int = 0
+    unattended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
                 call.durable,
                 call.method,
                 batch,
-                call.kind == "schedule",
+                call.unattended,
             )
         )
     pool.leased += len(items)

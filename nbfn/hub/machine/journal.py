@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn.hub.machine.effects import WriteLog
+from nbfn.hub.machine.effects import DeliverAppOutput, WriteLog
+from nbfn.hub.machine.listeners import reaches
 from nbfn.hub.machine.rows import Input, Pool
 from nbfn.hub.machine.tables import Tables
 
@@ -14,6 +15,11 @@ def wrote(t: Tables, item: Input, worker: str, channel: str, data: bytes) -> Non
     """Keep what an input wrote; displays are not kept."""
     if channel in _TEXT:
         _write(t, item.call.pool, channel, data, worker, item)
+
+
+def failed(t: Tables, item: Input, worker: str, data: bytes) -> None:
+    """Keep the traceback of an input whose failure nobody may look at."""
+    _write(t, item.call.pool, "stderr", data, worker, item, only_here=True)
 
 
 def system(
@@ -31,9 +37,19 @@ def _write(
     worker: str,
     item: Input | None,
     call: str = "",
+    *,
+    only_here: bool = False,
 ) -> None:
     record = pool.record
     named = item.call.id if item is not None else call
     index = item.index if item is not None else 0
     where = (record.app_id, record.base or record.id, named, index, worker)
     t.emit(WriteLog(*where, source, data))
+    app = t.registry.apps.get(record.app_id)
+    for client in app.followers if app is not None else ():
+        if client not in t.clients or not t.clients[client].connected:
+            continue
+        if only_here or item is None or source == "system" or not reaches(t, item.call, client):
+            method = f".{item.call.method}" if item is not None and item.call.method else ""
+            said = (f"{record.name}{method}", named, index, source, data)
+            t.emit(DeliverAppOutput(client, record.app_id, *said))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nbfn.channels import FAILURE, NESTED
 from nbfn.hub.machine import journal, lending, outcomes, schedule
 from nbfn.hub.machine.definitions import weight
 from nbfn.hub.machine.effects import (
@@ -30,6 +31,7 @@ from nbfn.hub.machine.events import (
     LeasesReturned,
     ResultsArrived,
 )
+from nbfn.hub.machine.listeners import listeners
 from nbfn.hub.machine.rows import Call, Input, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
@@ -271,20 +273,17 @@ def feed_asked(t: Tables, event: FeedAsked) -> None:
 def emission_arrived(t: Tables, event: EmissionArrived) -> None:
     """Pass on what user code wrote, to whoever listens."""
     item = _leased(t, event.worker, event.lease)
-    if item is not None:
-        journal.wrote(t, item, event.worker, event.channel, event.data)
-        for client in outcomes.listeners(t, item.call):
-            t.emit(
-                DeliverEmission(
-                    client,
-                    item.call.id,
-                    item.index,
-                    item.attempt,
-                    event.channel,
-                    event.data,
-                    event.worker,
-                )
-            )
+    if item is None:
+        return
+    if event.channel == FAILURE:
+        journal.failed(t, item, event.worker, event.data)
+        return
+    channel = event.channel.removeprefix(NESTED)
+    if channel == event.channel:  # else it is in the logs as that of the call that wrote it
+        journal.wrote(t, item, event.worker, channel, event.data)
+    about = (item.call.id, item.index, item.attempt, channel, event.data, event.worker)
+    for client in listeners(t, item.call):
+        t.emit(DeliverEmission(client, *about))
 
 
 def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:

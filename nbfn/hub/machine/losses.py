@@ -13,6 +13,7 @@ from nbfn.hub.machine import journal, leases, outcomes
 from nbfn.hub.machine.admission import GIBIBYTE, MEBIBYTE
 from nbfn.hub.machine.effects import DeliverEmission, Fault, Outcome
 from nbfn.hub.machine.events import WorkerExited
+from nbfn.hub.machine.listeners import listeners
 from nbfn.hub.machine.rows import Call, Input, Pool, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
@@ -110,6 +111,8 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
         if not leases.retry(t, item):
             message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
             fault: Fault = ("function_timeout", message, {})
+            if item.call.unattended:
+                journal.system(t, item.call.pool, message, worker=worker.id, item=item)
             _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
     elif worker.stopping:
         _lost(t, item, count=True)
@@ -138,7 +141,7 @@ def _tell_loss(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> N
     name = item.call.pool.record.name
     which = name if item.call.total == 1 else f"{name}[{item.index}]"
     text = f"{which} lost: {how(event)}{peak(event)}; attempt {item.attempt + 1} runs alone\n"
-    for client in outcomes.listeners(t, item.call):
+    for client in listeners(t, item.call):
         about = (client, item.call.id, item.index, item.attempt)
         t.emit(DeliverEmission(*about, "stderr", text.encode(), worker.id))
 

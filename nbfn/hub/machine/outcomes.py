@@ -14,6 +14,7 @@ from nbfn.hub.machine.effects import (
     SaveOutcomes,
     TellProgress,
 )
+from nbfn.hub.machine.listeners import listeners
 from nbfn.hub.machine.rows import Call, Input
 from nbfn.hub.machine.tables import TELL_EVERY, Tables
 from nbfn.types import InputStatus
@@ -101,14 +102,6 @@ def end_if_done(t: Tables, call: Call) -> None:
     t.history.append((call, t.now))
     t.touch(call.pool)
     t.changed()
-
-
-def listeners(t: Tables, call: Call) -> list[str]:
-    """Return the connected clients that want to hear of a call."""
-    names = set(call.watchers)
-    if not call.released:
-        names.add(call.client)
-    return sorted(name for name in names if name in t.clients and t.clients[name].connected)
 
 
 def waits_long(t: Tables, call: Call) -> bool:

@@ -38,6 +38,7 @@ class AppRecord:
     detached: bool = False
     created: float = 0.0
     stopped: float | None = None
+    followers: set[str] = field(default_factory=set)  # clients that are sent what its workers write
     final: bool = False  # it was stopped, not only left by its owner, who may come back
     version: int = 0
     tags: dict[str, str] = field(default_factory=dict)

@@ -92,6 +92,7 @@ class Call:
         "tell_due",
         "told",
         "total",
+        "unattended",
         "untaken",
         "watchers",
         "window",
@@ -109,6 +110,7 @@ class Call:
         self.method = ""  # of a class
         self.deployment = 0  # of its App, if it is to stay with one
         self.durable = False
+        self.unattended = False  # nobody looks at its failures
         self.closed = False
         self.begun = 0  # inputs from this index on were at no worker
         self.next_index = 0  # inputs come in order: a lower index has been here

@@ -59,6 +59,7 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.AppStopped: apps.app_stopped,
     events.AppWanted: apps.app_wanted,
     events.AppTagged: apps.app_tagged,
+    events.AppFollowed: apps.app_followed,
     events.AppsRestored: apps.apps_restored,
     events.EnvironmentChanged: environments.environment_changed,
     events.WorkerUnwanted: departures.worker_unwanted,

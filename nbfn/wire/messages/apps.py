@@ -118,6 +118,27 @@ class AppFound(Message):
     changed: bool = True
 
 
+class FollowApp(Message):
+    """Send this client, as `AppOutput`, what an App's workers write, until it or the App ends.
+
+    What is written for calls that this client made or watches is not sent twice.
+    """
+
+    request: Token
+    app_id: Id
+
+
+class AppOutput(Message):
+    """What a worker of a followed App wrote, or what the hub says of one (channel ``system``)."""
+
+    app_id: str
+    function: str  # the name; of a method with its class's
+    call: str
+    index: int
+    channel: str  # stdout, stderr, system
+    data: bytes
+
+
 class SetTags(Message):
     """Replace an App's tags."""
 

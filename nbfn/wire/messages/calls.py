@@ -59,6 +59,7 @@ class PutCall(Message):
     total: Count | None = None  # inputs there will be, where the caller knows
     method: str = ""  # which one, when the Function is a class
     deployment: Count = 0  # of the App: what is called from inside stays with it, too
+    unattended: bool = False  # nobody looks at its failures: the logs have their tracebacks
 
 
 class PutInputs(Message):

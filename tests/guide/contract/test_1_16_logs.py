@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,6 +165,70 @@ def test_a_call_whose_client_is_gone_has_its_logs() -> None:
     call = nbfn.FunctionCall.from_id(done.stdout.split()[-1])
     call.get()
     assert messages(call.logs.fetch()) == ["left\n"]
+
+
+@app.function()
+def fails(x: int) -> None:
+    raise ValueError(f"no {x}")
+
+
+@app.function(timeout=1)
+def sleeps() -> None:
+    time.sleep(60)
+
+
+@app.function()
+def calls_other() -> None:
+    other.remote()
+
+
+@pytest.mark.parametrize(
+    ("begin", "failed"),
+    [
+        (lambda: fails.spawn(1), ["no 1"]),
+        (lambda: fails.spawn_map([2, 3]), ["no 2", "no 3"]),
+        (lambda: fails.for_each([4], ignore_exceptions=True), ["no 4"]),
+        (lambda: fails.for_each.aio([5], ignore_exceptions=True), ["no 5"]),
+    ],
+)
+def test_the_traceback_of_a_failure_that_nobody_asks_for_is_in_the_logs(
+    begin: Callable[[], Any], failed: list[str]
+) -> None:
+    call = begin()
+    if asyncio.iscoroutine(call):
+        asyncio.run(call)
+    ends = [f"ValueError: {text}\n" for text in failed]
+    wait_until(lambda: set(ends) <= set(messages(fails.logs.tail())))
+    wait_until(lambda: set(ends) <= set(messages(app.logs.tail())))
+    if isinstance(call, nbfn.FunctionCall):
+        entries = call.logs.fetch()
+        assert sorted(m for m in messages(entries) if m.startswith("ValueError")) == ends
+        assert {entry.source for entry in entries} == {"stderr"}
+        assert [m for m in messages(entries) if __file__ in m][:1] == [
+            f'  File "{__file__}", line {fails.get_raw_f().__code__.co_firstlineno + 2}, in fails\n'
+        ]
+
+
+def test_a_timeout_that_nobody_asks_for_is_in_the_logs() -> None:
+    call = sleeps.spawn()
+    wait_until(lambda: "ran longer than its timeout of 1 s" in "".join(messages(call.logs.fetch())))
+
+
+def test_a_failure_that_is_raised_here_is_not_in_the_logs() -> None:
+    with pytest.raises(ValueError, match="no 6"):
+        fails.remote(6)
+    assert len(list(fails.map([7], return_exceptions=True))) == 1
+    fails.spawn(8)
+    wait_until(lambda: "ValueError: no 8\n" in messages(fails.logs.tail()))
+    assert not {"ValueError: no 6\n", "ValueError: no 7\n"} & set(messages(fails.logs.tail()))
+
+
+def test_a_line_of_a_nested_call_is_in_the_logs_once_as_that_calls() -> None:
+    began = datetime.now(UTC)
+    calls_other.remote()
+    wait_until(lambda: messages(other.logs.fetch(since=began)) == ["from the other\n"])
+    assert messages(calls_other.logs.fetch(since=began)) == []
+    assert messages(app.logs.fetch(since=began)) == ["from the other\n"]
 
 
 def test_a_worker_that_died_is_in_the_logs() -> None:

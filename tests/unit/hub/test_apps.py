@@ -308,3 +308,46 @@ def test_a_worker_that_is_not_wanted_goes_and_its_input_runs_elsewhere(world: Ap
     world.exit(worker.name, signal=9)
     world.settle()
     assert world.outcomes["fc-1", 0].status == SUCCESS
+
+
+# --- following what workers write ------------------------------------------------------------------
+
+
+def outputs(effects: list[fx.Effect]) -> list[tuple[str, str, bytes]]:
+    """Return to whom, and how, something is sent that an App's worker wrote."""
+    sent: list[tuple[str, str, bytes]] = []
+    for x in effects:
+        if isinstance(x, fx.DeliverAppOutput):
+            sent.append((f"follower {x.client}", x.channel, x.data))
+        elif isinstance(x, fx.DeliverEmission):
+            sent.append((f"caller {x.client}", x.channel, x.data))
+    return sent
+
+
+def test_who_follows_an_app_is_sent_what_does_not_reach_it_anyhow(world: Apps) -> None:
+    app = run(world)
+    world.put(e.ClientJoined("cl-2"))
+    for client in ("cl-1", "cl-2"):
+        world.put(e.AppFollowed(client, 1, app.id))
+    world.call("fc-1", world.functions["f"], 1, kind="remote")
+    world.up()
+    (worker,) = world.busy()
+    lease = next(iter(worker.queue)).lease
+
+    def wrote(channel: str) -> list[tuple[str, str, bytes]]:
+        return outputs(world.put(e.EmissionArrived(worker.name, lease, channel, b"x")))
+
+    assert wrote("stdout") == [("follower cl-2", "stdout", b"x"), ("caller cl-1", "stdout", b"x")]
+    # What a nested call wrote was sent to followers as that call's.
+    assert wrote("nested-stdout") == [("caller cl-1", "stdout", b"x")]
+    assert sorted(wrote("failure")) == [
+        ("follower cl-1", "stderr", b"x"),
+        ("follower cl-2", "stderr", b"x"),
+    ]
+    world.put(e.ClientLost("cl-2"))
+    assert wrote("failure") == [("follower cl-1", "stderr", b"x")]
+
+
+def test_an_app_that_is_not_there_cannot_be_followed(world: Apps) -> None:
+    with pytest.raises(LookupError, match="No app has the id 'ap-none'"):
+        world.answered(e.AppFollowed("cl-1", 1, "ap-none"))

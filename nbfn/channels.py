@@ -1,0 +1,8 @@
+"""Channels on which a worker sends what code writes, besides ``stdout``, ``stderr`` and those of displays."""
+
+from __future__ import annotations
+
+#: Before the name of a channel: a call that the code made wrote it. It is in the logs as that call's.
+NESTED = "nested-"
+#: The traceback of an input whose failure nobody may look at: for the logs, and for who follows the App.
+FAILURE = "failure"
