@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nbfn.channels import NESTED
-from nbfn.connection.observe import CallSink, CallView
+from nbfn.connection.observe import CallSink, CallView, TextSink
 from nbfn.voices import Voices
 from nbfn.wire.messages import Emission, Emitted, Output, Progress
 from nbfn_kernel.outbox import Outbox, Text
@@ -63,6 +63,13 @@ class NestedSink:
         self._end_lines()
 
 
+class Unheard(TextSink):
+    """Takes no output."""
+
+    def emission(self, e: Emission) -> None:
+        """See `CallSink.emission`."""
+
+
 class Nesting:
     """Tells each call whose output it is.
 
@@ -77,5 +84,7 @@ class Nesting:
 
     def call_started(self, call: CallView) -> CallSink | None:
         """See `nbfn.connection.observe.Observer`."""
+        if call.kind == "spawn":  # it may outlive this input, so the hub sends on what it writes
+            return Unheard()
         lease = self._lease()
         return NestedSink(lease, self._outbox, many=call.total != 1) if lease else None

@@ -49,7 +49,7 @@ def _write(
     for client in app.followers if app is not None else ():
         if client not in t.clients or not t.clients[client].connected:
             continue
-        if only_here or item is None or source == "system" or not reaches(t, item.call, client):
+        if only_here or item is None or source == "system" or not reaches(t, item, client):
             method = f".{item.call.method}" if item is not None and item.call.method else ""
             said = (f"{record.name}{method}", named, index, source, data)
             t.emit(DeliverAppOutput(client, record.app_id, *said))

@@ -31,7 +31,7 @@ from nbfn.hub.machine.events import (
     LeasesReturned,
     ResultsArrived,
 )
-from nbfn.hub.machine.listeners import listeners
+from nbfn.hub.machine.listeners import audience
 from nbfn.hub.machine.rows import Call, Input, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
@@ -281,9 +281,9 @@ def emission_arrived(t: Tables, event: EmissionArrived) -> None:
     channel = event.channel.removeprefix(NESTED)
     if channel == event.channel:  # else it is in the logs as that of the call that wrote it
         journal.wrote(t, item, event.worker, channel, event.data)
-    about = (item.call.id, item.index, item.attempt, channel, event.data, event.worker)
-    for client in listeners(t, item.call):
-        t.emit(DeliverEmission(client, *about))
+    for client, whose in audience(t, item):
+        about = (whose.call.id, whose.index, whose.attempt)
+        t.emit(DeliverEmission(client, *about, channel, event.data, event.worker))
 
 
 def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:

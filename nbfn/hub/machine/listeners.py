@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub.machine.rows import Call
+from nbfn.hub.machine.rows import Call, Input
 from nbfn.hub.machine.tables import Tables
 
 
@@ -14,22 +14,37 @@ def listeners(t: Tables, call: Call) -> list[str]:
     return sorted(name for name in names if name in t.clients and t.clients[name].connected)
 
 
-def reaches(t: Tables, call: Call, client: str) -> bool:
-    """Return whether a client is sent what a call's code writes anyhow.
+def audience(t: Tables, item: Input) -> list[tuple[str, Input]]:
+    """Return which clients are sent what an input writes, and as whose output.
 
-    Either it listens itself, or the code that made the call does, and hands it on as its own output.
+    Code that waits for a call hands its output on as its own. A call that it spawned may outlive it, so
+    that is shown to who listens to the code, as long as it runs.
     """
-    for name in listeners(t, call):
-        if name == client:
-            return True
-        if t.clients[name].worker and _runs(t, call.parent):
-            return True
-    return False
+    call = item.call
+    found = [
+        (name, item) for name in listeners(t, call) if not (call.durable and t.clients[name].worker)
+    ]
+    if call.durable and (maker := _maker(t, call)) is not None:
+        found += [(name, maker) for name in listeners(t, maker.call)]
+    return found
 
 
-def _runs(t: Tables, named: str) -> bool:
-    """Return whether an input that is named by its call and index is run by a worker now."""
-    call_id, _, index = named.partition(":")
-    call = t.calls.get(call_id)
-    item = call.inputs.get(int(index or 0)) if call is not None else None
-    return item is not None and item.worker is not None
+def reaches(t: Tables, item: Input, client: str) -> bool:
+    """Return whether a client is sent what an input writes anyhow: itself, or by code that hands it on."""
+    return any(
+        name == client
+        or (
+            t.clients[name].worker
+            and (above := _maker(t, whose.call))
+            and reaches(t, above, client)
+        )
+        for name, whose in audience(t, item)
+    )
+
+
+def _maker(t: Tables, call: Call) -> Input | None:
+    """Return the input whose code made a call, if that runs."""
+    above, _, index = call.parent.partition(":")
+    found = t.calls.get(above)
+    item = found.inputs.get(int(index or 0)) if found is not None else None
+    return item if item is not None and item.worker is not None else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from nbfn.hub.machine import effects as fx
@@ -346,6 +348,25 @@ def test_who_follows_an_app_is_sent_what_does_not_reach_it_anyhow(world: Apps) -
     ]
     world.put(e.ClientLost("cl-2"))
     assert wrote("failure") == [("follower cl-1", "stderr", b"x")]
+
+
+def test_what_a_spawned_call_writes_is_its_makers_output_as_long_as_that_runs(world: Apps) -> None:
+    app = run(world)
+    world.put(e.AppFollowed("cl-1", 1, app.id))
+    world.call("fc-1", world.functions["f"], 1, kind="remote")
+    world.up()
+    (maker,) = world.busy()
+    world.put(e.ClientJoined("cl-w", worker=maker.name))
+    spawn = e.CallPut(
+        "cl-w", "fc-2", world.functions["f"], 0, "spawn", [(0, "fc-2:0")], closed=True
+    )
+    world.put(dataclasses.replace(spawn, durable=True, parent="fc-1:0"))
+    world.up()
+    (worker,) = (one for one in world.busy() if one is not maker)
+    wrote = e.EmissionArrived(worker.name, next(iter(worker.queue)).lease, "stdout", b"x")
+    assert outputs(world.put(wrote)) == [("caller cl-1", "stdout", b"x")]
+    world.finish(maker.name)
+    assert outputs(world.put(wrote)) == [("follower cl-1", "stdout", b"x")]
 
 
 def test_an_app_that_is_not_there_cannot_be_followed(world: Apps) -> None:
