@@ -41,8 +41,13 @@ def set_variables(bind: Bind) -> None:
         time.tzset()
 
 
-def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
+def load(carrier: Carrier, definition: Definition, names: dict[str, Any]) -> Callable[..., Any]:
     """Enter the Function's environment and rebuild its callable.
+
+    Args:
+        carrier: Of this process.
+        definition: Of the Function.
+        names: Take what was in `__main__` where it was defined.
 
     Raises:
         DeserializationError: If it cannot be rebuilt, or is not callable.
@@ -50,7 +55,7 @@ def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
     enter(definition.environment)
     _remember_source(definition)
     try:
-        function = carrier.load(definition.payload)
+        function = carrier.load_code(definition.payload, names)
     except DeserializationError as error:
         raise mismatched(definition, error) from error.__cause__
     if not callable(function):

@@ -17,7 +17,7 @@ from nbfn.exception import DeserializationError
 from nbfn.wire.failure import format_exception
 from nbfn.wire.messages import Bind, Definition, Endpoint
 from nbfn.wire.payload import Carrier
-from nbfn_kernel import objects
+from nbfn_kernel import program
 from nbfn_kernel.answers import HIDDEN
 from nbfn_kernel.asgi import Web
 from nbfn_kernel.target import Target
@@ -42,7 +42,7 @@ class Service:
         self.definition = definition = bind.definition
         self._webs: list[Web] = []
         self._thing: Any = None  # the object, of a class
-        loaded = objects.load(carrier, definition)
+        loaded = program.load(carrier, definition)
         if definition.kind == "cls":
             self._thing = _made(carrier, definition, loaded)
             make = functools.partial(_method_here, bind.function, bind.version, definition.name)

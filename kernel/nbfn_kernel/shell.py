@@ -76,6 +76,8 @@ def create() -> WorkerShell:
         config=config, display_pub_class=WorkerDisplayPublisher, profile="default"
     )
     builtins.get_ipython = get_ipython  # type: ignore[attr-defined]
+    for name in ("exit", "quit", "open"):  # a Function means Python's own
+        shell.user_ns.pop(name, None)
     return shell
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import inspect
 import pickle
 import types
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nbfn.code import nesting, pickler
+from nbfn.code.modules import by_value
 from nbfn.code.snapshot import type_name
 
 #: Steps into a value, and parts of one value, that are looked at: an error may take a moment, not a minute.
 DEEPEST, WIDEST = 12, 1000
+#: What Python puts into a class for itself.
+_PYTHONS = frozenset({"__dict__", "__weakref__", "_abc_impl"})
 #: What pickle itself raises of things that it cannot take.
 _USUAL = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError)
 #: What to do about most things that cannot be pickled: connections, files, handles.
@@ -50,17 +54,28 @@ def find(name: str, value: Any) -> Culprit | None:
         return None
     if deep := nesting.too_deep(value, refusal):
         return Culprit(f"{name} → {type_name(value)}{deep}", nesting.FLATTEN, makeable=False)
-    seen = {id(value)}
+    path, part, why = _followed(value, refusal)
+    where = f"{name}{path} → {type_name(part)}{_raised(why)}"
+    return Culprit(where, _remedy(part, why), isinstance(why, _USUAL))
+
+
+def innermost(value: Any) -> tuple[str, Any]:
+    """Return the way to the innermost thing that refuses, and it itself; a value that can be pickled as it is."""
+    refusal = _refusal(value)
+    return ("", value) if refusal is None else _followed(value, refusal)[:2]
+
+
+def _followed(value: Any, refusal: Exception) -> tuple[str, Any, Exception]:
+    path, seen = "", {id(value)}
     for _ in range(DEEPEST):
         for step, part in _parts(value):
             if id(part) not in seen and (why := _refusal(part)) is not None:
                 seen.add(id(part))
-                name, value, refusal = name + step, part, why
+                path, value, refusal = path + step, part, why
                 break
         else:
             break
-    where = f"{name} → {type_name(value)}{_raised(refusal)}"
-    return Culprit(where, _remedy(value, refusal), isinstance(refusal, _USUAL))
+    return path, value, refusal
 
 
 def _raised(refusal: Exception) -> str:
@@ -74,6 +89,8 @@ def _raised(refusal: Exception) -> str:
 def _remedy(value: Any, refusal: Exception) -> str:
     if not isinstance(refusal, _USUAL):
         return "Fix its __reduce__ or __getstate__, or pass what it is made of."
+    if isinstance(value, weakref.ReferenceType):
+        return "Pass the object itself: in a worker nothing else would hold it."
     if isinstance(value, Iterator):
         return "Pass a list of what it yields, or map over it."
     if type(value).__module__ in {"_thread", "threading", "multiprocessing.synchronize"}:
@@ -109,14 +126,29 @@ def _all_parts(value: Any) -> Iterator[tuple[str, Any]]:
         found = inspect.getclosurevars(value)
         yield from ((f"() uses {name}", part) for name, part in found.nonlocals.items())
         yield from ((f"() uses {name}", part) for name, part in found.globals.items())
+        yield from (("() has a default", part) for part in _defaults(value))
     elif isinstance(value, types.MethodType):
         yield ".__self__", value.__self__
+    elif isinstance(value, staticmethod | classmethod):
+        yield "", value.__func__
+    elif isinstance(value, property):
+        yield from (("", part) for part in (value.fget, value.fset, value.fdel) if part)
+    elif isinstance(value, type) and by_value(value):
+        yield from (
+            (f".{name}", part) for name, part in vars(value).items() if name not in _PYTHONS
+        )
     yield from ((f".{_public(value, name)}", part) for name, part in _attributes(value))
+
+
+def _defaults(function: types.FunctionType) -> list[Any]:
+    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, type | types.ModuleType | types.FunctionType):
         return
+    if by_value(type(value)):
+        yield "__class__", type(value)
     yield from list(getattr(value, "__dict__", {}).items())
     for kind in type(value).__mro__:
         slots = kind.__dict__.get("__slots__", ())

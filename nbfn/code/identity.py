@@ -10,14 +10,21 @@ import contextlib
 import hashlib
 import pickle
 import types
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cloudpickle import cloudpickle as _inner
 
-#: Attributes of a class that say nothing of what it is.
-_IGNORED = frozenset({"__dict__", "__weakref__", "_abc_impl", "__static_attributes__"})
+from nbfn.backtrace import users_level
+from nbfn.code import blueprint, namespace, parameters
+
+#: Attributes of a class that say nothing of what it is, but where it is written or what was done with it.
+_IGNORED = frozenset({
+    "__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__slotnames__",
+    "__doc__",
+})  # fmt: skip
 #: What was described, by its id; held, so that no other thing gets the same id meanwhile.
 _Seen = dict[int, tuple[int, object]]
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
@@ -27,51 +34,92 @@ class Unknown(Exception):
     """Raised where something has no description that would be the same elsewhere."""
 
 
-def settle(kind: type, home: type | None = None) -> None:
-    """Give a class that has no id yet one of its content; leave it alone where that cannot be told.
+def settle(thing: Any, home: type | None = None) -> None:
+    """Give a class or type parameter without an id one of its content; leave it alone where that cannot be told.
 
     Args:
-        kind: The class.
+        thing: The class, or what `typing` has beside classes: a ``TypeVar``, a ``NewType``.
         home: The class of this process that its objects become when they come back; itself if not given.
     """
-    by_class = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
-    by_id = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
-    if by_class is None or by_id is None:
-        return
-    if kind in by_class:
+    by_class, by_id = _inner._DYNAMIC_CLASS_TRACKER_BY_CLASS, _inner._DYNAMIC_CLASS_TRACKER_BY_ID
+    if thing in by_class:
         if home is not None:
-            by_id[by_class[kind]] = home
+            by_id[by_class[thing]] = home
         return
     with contextlib.suppress(Unknown, RecursionError):
-        name = digest(kind)
+        name = digest(thing)
         with _inner._DYNAMIC_CLASS_TRACKER_LOCK:
-            by_class[kind] = name
+            by_class[thing] = name
             # What comes back is of this class, not of one that the cell made before.
-            by_id[name] = home or kind
+            by_id[name] = home or thing
 
 
 #: Classes that came here in a pickle: what they are is for others to say.
 _arrived: weakref.WeakSet[type] = weakref.WeakSet()
+#: The ids of classes that a warning was given of.
+_told: set[str] = set()
 
 
-def arrive(make: Callable[..., type], given: tuple[Any, ...]) -> type:
-    """Make a class of a pickle, or find it, as cloudpickle does; called when one is loaded."""
-    by_id = getattr(_inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
-    known = given[-2] in by_id  # what cloudpickle knows it by
-    kind = make(*given)
-    if not known:
+def is_named(kind: type) -> bool:
+    """Return whether a class is what its module has under its name."""
+    return namespace.lookup(kind.__module__, kind.__qualname__) is kind
+
+
+def arrive(make: Callable[..., type], given: tuple[Any, ...], name: str = "") -> type:
+    """Make a class of a pickle, or find it; called when one is loaded.
+
+    Args:
+        make: Makes it.
+        given: What it is made of: what cloudpickle knows it by comes last but one.
+        name: What it was called in `__main__` where it comes from; "" if it was not.
+    """
+    known: type | None = _inner._DYNAMIC_CLASS_TRACKER_BY_ID.get(given[-2])
+    kind = known if namespace.receives() else _present(known, given, name)
+    if kind is None:
+        kind = blueprint.make(make, given)
         _arrived.add(kind)
+    if name:
+        namespace.receive(name, kind)
     return kind
+
+
+def _present(known: type | None, given: tuple[Any, ...], name: str) -> type | None:
+    """Return the class of this process that has the content of one that arrives, else the one known so far."""
+    module, qualname = _address(given)
+    mine = namespace.lookup(module, qualname)
+    if not isinstance(mine, type) or mine is known:
+        return known
+    settle(mine)
+    if _inner._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(mine) == given[-2]:
+        _inner._DYNAMIC_CLASS_TRACKER_BY_ID[given[-2]] = mine
+        return mine
+    if name and given[-2] not in _told:
+        _told.add(given[-2])
+        warnings.warn(
+            f"A value holds objects of the class {qualname!r} as it was when the value was made. {qualname!r} is "
+            f"another class here now: isinstance(value, {qualname}) is False for them. Make the value again, or run "
+            "the class's definition as it was.",
+            UserWarning,
+            stacklevel=users_level(),
+        )
+    return known
+
+
+def _address(given: tuple[Any, ...]) -> tuple[str, str]:
+    """Return the module and the qualified name of a class that is made of this."""
+    if isinstance(given[3], dict) and len(given) == 6:
+        return str(given[3].get("__module__", "")), str(given[3].get("__qualname__", given[1]))
+    return str(given[4]), str(given[2])  # an enum
 
 
 def fill(kind: type, state: Any) -> None:
     """Put into a class of a pickle what it has; a class of this process stays as it is."""
     if kind in _arrived:
-        _inner._class_setstate(kind, state)
+        blueprint.fill(kind, state)
 
 
-def digest(kind: type) -> str:
-    """Return 32 characters that are the same for the same class in any process.
+def digest(kind: Any) -> str:
+    """Return 32 characters that are the same for the same class or type parameter in any process.
 
     Raises:
         Unknown: If something in it cannot be described.
@@ -103,6 +151,8 @@ def _inside(thing: Any, seen: _Seen) -> Iterator[bytes]:
             yield from _all(_of_function(thing), seen)
         case type():
             yield from _of_class(thing, seen)
+        case _ if type(thing) in parameters.KINDS:
+            yield from _all((thing.__module__, *parameters.parts(thing)), seen)
         case staticmethod() | classmethod():
             yield from _described(thing.__func__, seen)
         case property():
@@ -128,7 +178,7 @@ def _all(parts: Iterable[Any], seen: _Seen) -> Iterator[bytes]:
 def _of_code(code: types.CodeType) -> Iterable[Any]:
     return (
         *(code.co_code, code.co_consts, code.co_names, code.co_varnames, code.co_freevars),
-        *(code.co_cellvars, code.co_filename, code.co_name, code.co_firstlineno, code.co_flags),
+        *(code.co_cellvars, code.co_name, code.co_flags),
         *(code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount),
     )
 

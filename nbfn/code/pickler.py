@@ -1,4 +1,4 @@
-"""cloudpickle's pickler, with two things kept that it lets go: where code was written, and caches.
+"""cloudpickle's pickler, with things kept that it lets go: where code was written, which names `__main__` has, caches.
 
 cloudpickle 3.1.3 and later name the file of all code that travels by value ``<dynamic-code>``. Then no
 traceback could show the user's own line. nbfn's names of cells are made of their text, so the pickle
@@ -8,19 +8,21 @@ is the same every time also with the name in it.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import functools
 import io
 import types
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pickle import PickleBuffer
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 from cloudpickle import cloudpickle as _inner
 
-from nbfn.code import identity
+from nbfn.code import blueprint, identity, namespace, reducers
 
 #: cloudpickle's own version.
 VERSION: str = cloudpickle.__version__
@@ -30,27 +32,36 @@ _Cached = functools._lru_cache_wrapper
 _NAMELESS = "<dynamic-code>"
 
 
+def nothing(_thing: Any) -> bool:
+    """Say no of every function: its reader has none of its own."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class _Standing:
     instead: Mapping[int, Any]
     met: set[str]
+    taken: Callable[[Any], bool]
 
 
 _standing: ContextVar[_Standing | None] = ContextVar("_standing", default=None)
 
 
 @contextlib.contextmanager
-def standing_in(instead: Mapping[int, Any]) -> Iterator[set[str]]:
+def standing_in(
+    instead: Mapping[int, Any], taken: Callable[[Any], bool] = nothing
+) -> Iterator[set[str]]:
     """Pickle other things instead of some, as long as the block lasts.
 
     Args:
         instead: They, by the `id` of what they stand for.
+        taken: Says of a function whether the reader took it along with its own code.
 
     Yields:
         The names of the modules whose classes are met.
     """
     met: set[str] = set()
-    token = _standing.set(_Standing(instead, met))
+    token = _standing.set(_Standing(instead, met, taken))
     try:
         yield met
     finally:
@@ -66,7 +77,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         'here.py'
     """
 
+    _reducers: ClassVar[dict[type, Any]] = dict(_inner.Pickler._dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap(_reducers, copyreg.dispatch_table)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if reducers.look_again():
+            self._reducers.update(reducers.TABLE)
         super().__init__(*args, **kwargs)
         self._standing = _standing.get()
 
@@ -79,14 +95,39 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(thing) is types.CodeType:
             made, given = _inner._code_reduce(thing)
             return made, tuple(thing.co_filename if part == _NAMELESS else part for part in given)
-        reduced = super().reducer_override(thing)
         if isinstance(thing, type):
-            if standing is not None:
-                standing.met.add(str(getattr(thing, "__module__", "")))
-            if type(reduced) is tuple and len(reduced) == 6:  # it travels by value
-                make, given, state, *_ = reduced
-                return identity.arrive, (make, given), state, None, None, identity.fill
+            return self._reduced_class(thing)
+        if isinstance(thing, types.FunctionType) and reducers.is_dispatcher(thing):
+            return reducers.dispatcher(thing)
+        reduced = super().reducer_override(thing)
+        if type(reduced) is tuple and (name := namespace.main_name(thing)):
+            return self._named_function(thing, name, reduced)
         return reduced
+
+    def _reduced_class(self, kind: type) -> Any:
+        if (standing := self._standing) is not None:
+            standing.met.add(str(getattr(kind, "__module__", "")))
+        self._settle(kind)
+        reduced = super().reducer_override(kind)
+        if type(reduced) is not tuple or len(reduced) != 6:
+            return reduced
+        make, given, state, *_ = reduced  # it travels by value
+        given, state = blueprint.parts(kind, given, state)
+        name = namespace.main_name(kind)
+        return identity.arrive, (make, given, name), state, None, None, identity.fill
+
+    def _settle(self, kind: type) -> None:
+        """Give a class that is reached by its name the same id in every process that has it."""
+        home = getattr(kind, "__module__", None)
+        by_value = home == "__main__" or home in _inner._PICKLE_BY_VALUE_MODULES
+        if by_value and identity.is_named(kind):
+            identity.settle(kind)
+
+    def _named_function(self, function: Any, name: str, reduced: Any) -> Any:
+        make, given, state, _, _, fill = reduced
+        taken = self._standing is not None and self._standing.taken(function)
+        how = _taken_along if taken else _named
+        return how, (make, given, name), state, None, None, _fill if taken else fill
 
 
 class FunctionPickler(Pickler):
@@ -105,6 +146,7 @@ class FunctionPickler(Pickler):
         super().__init__(stream, protocol=5)
         self._by_value = by_value
         self._copies: dict[str | bytes, str | bytes] = {}
+        self._main: _Main | None = None
 
     def reducer_override(self, thing: Any) -> Any:
         """See `pickle.Pickler.reducer_override`."""
@@ -112,13 +154,23 @@ class FunctionPickler(Pickler):
         if standing is not None and id(thing) in standing.instead:
             return super().reducer_override(thing)
         if isinstance(thing, _Cached) and self._by_value(thing):
-            return _cached, (thing.__wrapped__, *thing.cache_parameters().values())
+            return reducers.cache(thing)
         if type(thing) is types.CodeType:
             made, given = super().reducer_override(thing)
             return made, tuple(map(self._copy, given))
-        if isinstance(thing, type) and not _inner._should_pickle_by_reference(thing):
-            identity.settle(thing)
         return super().reducer_override(thing)
+
+    def _settle(self, kind: type) -> None:
+        if not _inner._should_pickle_by_reference(kind):
+            identity.settle(kind)
+
+    def _function_getnewargs(self, function: types.FunctionType) -> Any:
+        """Have functions of `__main__` share the globals of a worker's `__main__`; as cloudpickle's own."""
+        code, names, *rest = super()._function_getnewargs(function)
+        if namespace.is_main(function.__globals__):
+            self._main = self._main or _Main(names)
+            names = self._main
+        return code, names, *rest
 
     def _copy(self, part: Any) -> Any:
         """Return a part of code as an object that is shared with equal parts of code and nothing else."""
@@ -142,14 +194,41 @@ class _Ordered:
         return frozenset, (self._values,)
 
 
+class _Main:
+    """Stands for the globals of `__main__`."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._names = names
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return namespace.globals_of_main, (self._names,)
+
+
+def _named(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
+    """Make a function that `__main__` has under this name."""
+    function = make(*given)
+    namespace.receive(name, function)
+    return function
+
+
+def _taken_along(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
+    """Return the function that the reader has under this name with its own code; make it where it is another."""
+    return namespace.defined(name, given[0]) or _named(make, given, name)
+
+
+def _fill(function: types.FunctionType, state: Any) -> None:
+    """Put into a function what it has, unless it came with the reader's own code."""
+    if not namespace.is_defined(function):
+        _inner._function_setstate(function, state)
+
+
 def _itself(thing: Any) -> Any:
     """Return what a pickle has in the place of another thing."""
     return thing
 
 
-def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
-    """Put an empty cache on a function, in the worker."""
-    return functools.lru_cache(maxsize, typed)(function)
+#: What pickles call it that were made before it had a module of its own.
+_cached = reducers.cache_of
 
 
 def dumps(value: Any, buffer_callback: Callable[[PickleBuffer], Any] | None = None) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 from nbfn.bound import BoundMethod
 from nbfn.code.imports import absolute, in_body
 from nbfn.code.modules import by_value, is_local
+from nbfn.code.reducers import is_dispatcher
 from nbfn.marks import Partial
 
 #: Types of what travels as an id; an Instance is an object of a Cls.
@@ -45,14 +46,16 @@ class Snapshot:
         "_instead",
         "_names",
         "_old",
+        "_registries",
         "found",
         "homes",
         "imports",
     )
 
     def __init__(self, function: Any, instead: Mapping[int, Any] | None = None) -> None:
-        self._names: list[tuple[dict[str, Any], str, Any]] = []
+        self._names: list[tuple[Mapping[Any, Any], Any, Any]] = []
         self._classes: list[tuple[type, int]] = []  # and how much is in them
+        self._registries: list[tuple[Mapping[Any, Any], int]] = []  # of single-dispatch functions
         self._cells: list[tuple[types.CellType, Any]] = []
         self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
         self._instead = instead or {}
@@ -77,6 +80,10 @@ class Snapshot:
         own = {name for function, *_ in self._functions for name in _assigned(function.__code__)}
         return [name for name in missing if name not in own]
 
+    def holds(self, thing: Any) -> bool:
+        """Return whether something was found under a name."""
+        return any(value is thing for _, _, value in self.found)
+
     def current(self) -> bool:
         """Return whether every name still means the same object."""
         for names, name, value in self._names:
@@ -84,6 +91,9 @@ class Snapshot:
                 return False
         for cls, count in self._classes:
             if _extent(cls) != count:
+                return False
+        for registry, count in self._registries:
+            if len(registry) != count:
                 return False
         for cell, value in self._cells:
             if _content(cell) is not value:
@@ -121,7 +131,7 @@ class Snapshot:
         for name, value in list(vars(cls).items()):
             if name.startswith("__") and not callable(value):
                 continue  # Python's own notes
-            self._names.append((vars(cls), name, value))  # type: ignore[arg-type]
+            self._names.append((vars(cls), name, value))
             part = _plain(value)
             if isinstance(part, types.FunctionType):
                 if by_value(part) and not _is_generated(part):
@@ -133,6 +143,9 @@ class Snapshot:
                 self._walk(base, seen)
 
     def _walk_function(self, function: types.FunctionType, seen: set[int]) -> None:
+        if is_dispatcher(function):
+            self._walk_registry(function.registry, seen)  # type: ignore[attr-defined]
+            return
         code = function.__code__
         self._functions.append((function, code, function.__defaults__, function.__kwdefaults__))
         self.homes.add(str(function.__module__))
@@ -161,6 +174,14 @@ class Snapshot:
             self._cells.append((cell, value))
             if value is not _MISSING:
                 self._note(name, "closure", value, seen)
+
+    def _walk_registry(self, registry: Mapping[type, Any], seen: set[int]) -> None:
+        """Walk what a single-dispatch function calls."""
+        self._registries.append((registry, len(registry)))
+        for kind, function in list(registry.items()):
+            self._names.append((registry, kind, function))
+            if isinstance(function, _WITH_CODE) and by_value(function):
+                self._walk(function, seen)
 
     def _watch(self, module: types.ModuleType, attributes: list[str], seen: set[int]) -> None:
         """Watch what a body takes from a module of the user's: reloaded, it is the same object with others in it."""

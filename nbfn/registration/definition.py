@@ -134,7 +134,9 @@ class Live:
         try:
             if self.watch is None or (not kwargs and all(type(a) in _PLAIN for a in args)):
                 return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
-            with carrying(self.modules), pickler.standing_in(self.edition.instead) as met:
+            holds = self.snapshot.holds if self.snapshot is not None else pickler.nothing
+            instead = pickler.standing_in(self.edition.instead, holds)
+            with carrying(self.modules), instead as met:
                 payload = carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
             if self.brought is not None:
                 self.brought.add(met, self.watch)

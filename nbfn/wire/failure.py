@@ -10,6 +10,7 @@ import contextlib
 import linecache
 import os
 import pickle
+import re
 import sys
 import traceback
 from collections.abc import Collection, Sequence
@@ -37,6 +38,11 @@ _NO_CUDA = (
     "not compiled with CUDA",
     "no NVIDIA driver",
     "driver version",
+)
+
+#: What Python says of a name that `__main__` does not have.
+_NOT_IN_MAIN = re.compile(
+    r"(?:Can't get attribute '(\w+).*' on <module '__main__'|module '__main__' has no attribute '(\w+)')"
 )
 
 _Node = dict[str, Any]
@@ -244,6 +250,12 @@ def hints(error: BaseException) -> list[str]:
         hint = (
             "Hint: code that is sent by value has no package around it. Import by the full name: "
             "'from package.module import name'."
+        )
+    elif isinstance(error, AttributeError) and (found := _NOT_IN_MAIN.match(text)):
+        name = found[1] or found[2]
+        hint = (
+            f"Hint: a worker's __main__ has what its Function refers to, and {name!r} is not among it. "
+            f"Name it in the function (a line that says {name} will do), or import it from a module."
         )
     elif "CUDA" in text and any(sign in text for sign in _NO_CUDA):
         hint = "Hint: this worker sees no GPU that CUDA can use. Ask for one: @app.function(gpu='any')."

@@ -14,13 +14,13 @@ import copy
 import functools
 import os
 import pickle
+import re
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbfn.code import nesting, pickler
+from nbfn.code import namespace, nesting, pickler
 from nbfn.config import Places, Settings
 from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
 from nbfn.wire import descriptors, memory_map, segment_files, segments
@@ -132,6 +132,37 @@ class Carrier:
         except Exception as error:
             raise DeserializationError(_why_not_loaded(error)) from error
 
+    def load_code(self, payload: Payload, names: dict[str, Any]) -> Any:
+        """Rebuild the function or class that this process is to run.
+
+        Args:
+            payload: Of its definition.
+            names: Take what was in `__main__` where it was defined: the globals of functions from there.
+
+        Raises:
+            DeserializationError: As of `load`.
+        """
+        with namespace.loading(names):
+            code = self.load(payload)
+            name = str(getattr(code, "__qualname__", ""))
+            if getattr(code, "__module__", "") == "__main__" and name.isidentifier():
+                namespace.receive(name, code)
+        return code
+
+    @staticmethod
+    def brought() -> bytes:
+        """Return a pickle of what arguments brought to this process's `__main__`, for a child of it."""
+        try:
+            return pickler.dumps(namespace.brought())
+        except Exception:  # noqa: BLE001 - what it captured was changed; the child does without
+            return pickle.dumps({}, protocol=5)
+
+    @staticmethod
+    def load_brought(data: bytes) -> dict[str, Any]:
+        """Rebuild what `brought` pickled."""
+        found: dict[str, Any] = pickle.loads(data)
+        return found
+
     def discard(self, payload: Payload | None) -> None:
         """Unlink a payload's segments, but those the hub keeps; mapped ones stay readable to who has them."""
         for segment in payload.segments if payload is not None else ():
@@ -238,50 +269,12 @@ def _sync_directory(directory: Path) -> None:
 def _why(value: Any, error: Exception) -> str:
     if deep := nesting.too_deep(value, error):
         return f"Cannot pickle an object of type {type(value).__name__}{deep}: {nesting.FLATTEN}"
-    culprit, path = _find_unpicklable(value)
-    name = f"{type(culprit).__module__}.{type(culprit).__qualname__}".removeprefix("builtins.")
+    from nbfn.code import culprit  # these are needed only here
+    from nbfn.code.snapshot import type_name
+
+    path, part = culprit.innermost(value)
     where = f" (at {path})" if path else ""
-    return f"Cannot pickle an object of type {name}{where}: {error}"
-
-
-def _find_unpicklable(value: Any, path: str = "", depth: int = 6) -> tuple[Any, str]:
-    """Follow containers and attributes to the innermost object that does not pickle; say how it is reached."""
-    if depth:
-        for step, part in _parts(value):
-            try:
-                pickler.dumps(part)
-            except Exception:  # noqa: BLE001 - whatever it raises, this is the part that does not pickle
-                return _find_unpicklable(part, path + step, depth - 1)
-    return value, path
-
-
-def _parts(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(f"[{_short(key)}]", part) for key, part in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [(f"[{index}]", part) for index, part in enumerate(value)]
-    if isinstance(value, (set, frozenset)):
-        return [("{...}", part) for part in value]
-    if isinstance(value, types.FunctionType):
-        names = [*value.__code__.co_names]
-        inner = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-        cells = [(f" > {name}", _content(cell)) for name, cell in inner]
-        known = value.__globals__
-        return cells + [(f" > {name}", known[name]) for name in names if name in known]
-    if isinstance(value, (type, types.ModuleType)):
-        return []
-    return [(f".{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None  # not bound yet
-
-
-def _short(key: object) -> str:
-    return repr(key) if type(key) in _PLAIN and len(str(key)) <= 40 else f"a {type(key).__name__}"
+    return f"Cannot pickle an object of type {type_name(part)}{where}: {error}"
 
 
 def _why_not_loaded(error: Exception) -> str:
@@ -290,6 +283,11 @@ def _why_not_loaded(error: Exception) -> str:
     here = f"the {place} environment ({sys.executable})"
     if isinstance(error, ModuleNotFoundError):
         return f"A value needs the module {error.name!r}, which is not installed in {here}."
+    if found := re.match(r"Can't get attribute '(.+)' on <module '__main__'", str(error)):
+        return (
+            f"A value is pickled as the name {found[1]!r} of __main__, which is not in {here}. Put what it names "
+            "into a module, or give its class a __reduce__ that makes it again."
+        )
     if isinstance(error, AttributeError):
         return (
             f"A value needs a name that is not in {here}: {error}. "

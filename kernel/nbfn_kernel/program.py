@@ -1,0 +1,75 @@
+"""The worker's `__main__`: the names of its Function, and how processes that user code starts get them.
+
+A child by ``fork`` has them as it has everything. One by ``spawn`` or ``forkserver`` begins anew: multiprocessing
+tells it the name of its parent's `__main__`, and with it this module tells it what the worker runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+import msgspec
+
+from nbfn.config import Places
+from nbfn.wire.messages import Definition
+from nbfn.wire.payload import Carrier
+from nbfn_kernel import objects
+
+#: What Python puts into every module.
+_PYTHONS = frozenset({"__name__", "__builtins__", "__spec__"})
+#: In a child: the definition that its parent runs, and the pickle of what arguments brought there.
+_told: tuple[Definition, bytes] | None = None
+
+
+def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
+    """Load a definition into this process's `__main__`, and return its callable.
+
+    Raises:
+        DeserializationError: If it cannot be rebuilt.
+    """
+    main = sys.modules["__main__"]
+    loaded = objects.load(carrier, definition, vars(main))
+    main.__spec__ = ModuleSpec(_Name(definition), None)
+    return loaded
+
+
+class _Name(str):  # noqa: SLOT000 - it has an attribute
+    """The name of a worker's `__main__`; pickled for a child, it tells that what to run.
+
+    Args:
+        definition: What the worker runs.
+    """
+
+    definition: Definition
+
+    def __new__(cls, definition: Definition) -> _Name:
+        """Make the name."""
+        made = super().__new__(cls, "__main__")
+        made.definition = definition
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tell, (msgspec.msgpack.encode(self.definition), Carrier.brought())
+
+
+def tell(definition: bytes, brought: bytes) -> str:
+    """Tell this process, a child, what its parent runs; return the module that makes it its `__main__`."""
+    global _told
+    _told = msgspec.msgpack.decode(definition, type=Definition), brought
+    return "nbfn_kernel.spawned"
+
+
+def inherited() -> dict[str, Any]:
+    """Return, in a child, what its parent has in `__main__`."""
+    assert _told is not None
+    definition, brought = _told
+    names: dict[str, Any] = {}
+    carrier = Carrier(Places.of(), f"child-{os.getpid()}")
+    objects.load(carrier, definition, names)
+    own = {"__file__": None, "__spec__": ModuleSpec(_Name(definition), None)}
+    kept = {name: value for name, value in names.items() if name not in _PYTHONS}
+    return own | kept | carrier.load_brought(brought)

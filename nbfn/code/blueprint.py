@@ -1,0 +1,110 @@
+"""How a class that travels by value is taken apart and made again, where cloudpickle leaves something out.
+
+cloudpickle forgets slots, the names of nested classes, the aliases of an enum and what its members were given,
+and makes an empty class first, which a metaclass or an ``__init_subclass__`` may refuse.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import threading
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from cloudpickle import cloudpickle as _inner
+
+#: What each member of an enum has by itself.
+_OF_MEMBERS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
+_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+
+
+def parts(
+    kind: type, given: tuple[Any, ...], state: tuple[dict[str, Any], dict[str, Any]]
+) -> tuple[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]]:
+    """Complete what cloudpickle makes a class of and puts into it.
+
+    Args:
+        kind: The class.
+        given: What it is made of.
+        state: Its attributes.
+    """
+    attributes, more = state
+    attributes.pop("__slotnames__", None)  # notes of `copyreg`, once an object was pickled
+    if issubclass(kind, enum.Enum):
+        members = kind.__members__
+        for name in members:
+            attributes.pop(name, None)
+        values = {name: member.value for name, member in members.items()}
+        given = (*given[:3], values, *given[4:])
+        own = {
+            name: {key: value for key, value in vars(member).items() if key not in _OF_MEMBERS}
+            for name, member in members.items()
+        }
+        if own := {name: held for name, held in own.items() if held}:
+            more = more | {"members": own}
+        return given, (attributes, more)
+    names = dict(given[3])
+    if typing.NamedTuple in given[2]:  # it makes a class of annotations, which come later
+        names["__orig_bases__"] = given[2]
+        given = (*given[:2], kind.__bases__, *given[3:])
+    if kind.__qualname__ != kind.__name__:
+        names["__qualname__"] = kind.__qualname__
+    if "__slots__" in vars(kind):
+        names["__slots__"] = vars(kind)["__slots__"]
+        attributes.pop("__slots__", None)
+        attributes = {  # names that begin with two underscores were mangled
+            name: value
+            for name, value in attributes.items()
+            if not (isinstance(value, _SLOTS) and value.__objclass__ is kind)
+        }
+    return (*given[:3], names, *given[4:]), (attributes, more)
+
+
+def make(how: Callable[..., type], given: tuple[Any, ...]) -> type:
+    """Make the empty class; without asking its metaclass and its bases where these cannot make one."""
+    try:
+        return how(*given)
+    except Exception:
+        if how is not _inner._make_skeleton_class:
+            raise
+        return _bare(*given)
+
+
+_silencing = threading.RLock()
+
+
+def _bare(
+    meta: type, name: str, bases: tuple[Any, ...], names: dict[str, Any], key: str, _: Any
+) -> type:
+    """Make an empty class as `type` does.
+
+    Its metaclass and its bases did their part when it was defined; what came of it is among its attributes.
+    """
+    bases = types.resolve_bases(bases)
+    hooks = {
+        base: vars(base)["__init_subclass__"]
+        for parent in bases
+        for base in parent.__mro__[:-1]
+        if "__init_subclass__" in vars(base)
+    }
+    new = abc.ABCMeta.__new__ if issubclass(meta, abc.ABCMeta) else type.__new__
+    with _silencing:
+        for base in hooks:
+            type.__setattr__(base, "__init_subclass__", classmethod(lambda _: None))
+        try:
+            kind: type = new(meta, name, bases, dict(names))
+        finally:
+            for base, hook in hooks.items():
+                type.__setattr__(base, "__init_subclass__", hook)
+    return _inner._lookup_class_or_track(key, kind)  # type: ignore[no-any-return]
+
+
+def fill(kind: type, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Put into a class what it has."""
+    _inner._class_setstate(kind, state)
+    members: dict[str, Any] = getattr(kind, "__members__", {})
+    for name, own in state[1].get("members", {}).items():
+        vars(members[name]).update(own)

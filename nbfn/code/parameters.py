@@ -1,0 +1,68 @@
+"""What `typing` has beside classes and travels by value: ``TypeVar``, ``ParamSpec``, ``NewType`` and their like."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+_NAMES = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
+
+
+def _kinds() -> dict[type, str]:
+    """Return the types, also those of `typing_extensions` where that is imported."""
+    homes = [typing, *filter(None, [sys.modules.get("typing_extensions")])]
+    found = ((getattr(home, name, None), name) for home in homes for name in _NAMES)
+    return {kind: name for kind, name in found if isinstance(kind, type)}
+
+
+#: The types, and what each of them is called.
+KINDS = _kinds()
+
+
+def look_again() -> None:
+    """See which types there are now."""
+    KINDS.update(_kinds())
+
+
+def parts(thing: Any) -> tuple[str, str, tuple[Any, ...], dict[str, Any]]:
+    """Return what a thing is made of: its kind, its name, more arguments and keywords."""
+    kind, name = KINDS[type(thing)], str(thing.__name__)
+    if kind == "NewType":
+        return kind, name, (thing.__supertype__,), {}
+    if kind == "TypeAliasType":
+        return kind, name, (thing.__value__,), {"type_params": thing.__type_params__}
+    words: dict[str, Any] = {}
+    for word in ("bound", "covariant", "contravariant", "infer_variance"):
+        if value := getattr(thing, f"__{word}__", None):
+            words[word] = value
+    if getattr(thing, "has_default", bool)():
+        words["default"] = thing.__default__
+    return kind, name, tuple(getattr(thing, "__constraints__", ())), words
+
+
+def make(home: str, module: str, qualname: str, made_of: tuple[Any, ...]) -> Any:
+    """Make a thing again.
+
+    Args:
+        home: The module of its type.
+        module: Where it was defined.
+        qualname: How it was reached there.
+        made_of: Its `parts`.
+    """
+    kind, name, more, words = made_of
+    # It takes its module from the frame that makes it.
+    names = {"__name__": module, "how": _type(home, kind), "given": (name, *more), "words": words}
+    thing = eval("how(*given, **words)", names)  # noqa: S307 - our own text
+    if kind == "NewType":
+        thing.__qualname__ = qualname
+    return thing
+
+
+def _type(home: str, kind: str) -> Callable[..., Any]:
+    module: types.ModuleType = typing
+    if not hasattr(typing, kind) or home != "typing":
+        import typing_extensions as module
+    return getattr(module, kind)  # type: ignore[no-any-return]
