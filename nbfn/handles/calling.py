@@ -20,6 +20,12 @@ from nbfn.sync import blocking, callers_loop
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: What is said of a random generator among the keyword arguments of a map.
+_EACH_A_COPY = (
+    "Function {!r} is mapped with the random generator {{!r}} in kwargs: every input gets a copy of it and draws "
+    "the same numbers."
+)
+
 
 class Calling(Generic[P, R]):
     """Base of `Function`: its calls."""
@@ -200,6 +206,7 @@ class Calling(Generic[P, R]):
             raise InvalidError(
                 "A generator Function cannot be called with .spawn_map(...). Use .remote_gen(...)."
             )
+        self._look_at(kwargs, live)
         inputs, fixed = Inputs(input_iterators), dict(kwargs)
         call = DurableCall(
             live.client,
@@ -230,6 +237,7 @@ class Calling(Generic[P, R]):
                 raise InvalidError(
                     f"A generator Function cannot be called with .{way}(...). Use .remote_gen(...)."
                 )
+            self._look_at(kwargs, live)
             return live
 
         return MapResult(
@@ -241,6 +249,10 @@ class Calling(Generic[P, R]):
             returning=return_exceptions,
             parent=context.current_input(),
         )
+
+    def _look_at(self, kwargs: Mapping[str, Any], live: Live) -> None:
+        if kwargs:
+            self._origin.look_for_generators(kwargs.items(), _EACH_A_COPY.format(live.info.name))
 
 
 class _Items(Stream[Any]):

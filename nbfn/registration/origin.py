@@ -20,7 +20,7 @@ import msgspec
 from nbfn import exception
 from nbfn.backtrace import users_level
 from nbfn.client import Client, attached
-from nbfn.code import edition, renewal
+from nbfn.code import edition, randomness, renewal
 from nbfn.code.brought import Brought
 from nbfn.code.edition import Unloadable
 from nbfn.code.modules import local_modules
@@ -38,6 +38,11 @@ from nbfn.wire.messages import Definition, FunctionInfo, Message, Variant
 
 #: Variants that an origin remembers to have bound.
 BOUND_KEPT = 32
+#: What is said of a random generator that a Function takes along.
+_COPIED = (
+    "Function {!r} takes the random generator {{!r}} along: every worker begins with a copy of it and draws the "
+    "same numbers."
+)
 
 
 class Origin:
@@ -56,6 +61,7 @@ class Origin:
 
     known_id = ""
     dumping = False
+    _warned = False  # of a random generator
 
     def __init__(self, name: str, shown: str) -> None:
         self.name = name
@@ -75,6 +81,11 @@ class Origin:
     def registering(self) -> bool:
         """Whether the hub is about to know it: who refers to it meanwhile has to do so by its name."""
         return self._registering
+
+    def look_for_generators(self, found: Iterable[tuple[str, Any]], sentence: str) -> None:
+        """Warn, once, of a random generator that travels to workers; arguments as of `randomness.warn`."""
+        if not self._warned:
+            self._warned = randomness.warn(found, sentence)
 
     async def live(self) -> Live:
         """Return what the hub knows of it, registering or looking it up if need be."""
@@ -209,6 +220,8 @@ class Written(Origin):
         by_the_way = _beside(code.edition.modules.values())
         for origin in (self, *by_the_way):
             origin._registering = True
+        taken = [(self.name, code.raw), *((name, value) for name, _, value in code.snapshot.found)]
+        self.look_for_generators(taken, _COPIED.format(self.name))
         self.dumping = True
         try:
             payload, modules, stand_ins, read = code.dump(self.name)
