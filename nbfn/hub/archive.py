@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nbfn.hub.machine.definitions import Stored
 from nbfn.hub.machine.effects import (
     LoadCall,
     LoadFailures,
     LoadGraph,
     LoadInput,
+    LoadInputs,
     Outcome,
     SaveBegun,
     SaveCall,
@@ -41,6 +44,8 @@ TO_REPLAY = frozenset({
     InputStatus.FAILURE, InputStatus.TIMEOUT, InputStatus.INTERNAL_FAILURE, InputStatus.INIT_FAILURE,
 })  # fmt: skip
 
+#: The size of a payload, and itself if that is small: not all that wait at a restart fit into memory.
+_SMALL = "length(payload), CASE WHEN length(payload) <= 1024 THEN payload END"
 #: Calls that have all their outcomes.
 _ENDED = "closed AND id NOT IN (SELECT call FROM inputs)"
 
@@ -56,6 +61,10 @@ class _Outcome(msgspec.Struct, array_like=True):
     worker: str
     attempt: int
     attempts: int = 0
+
+
+def _loaded(size: int, blob: bytes | None) -> Payload | Stored:
+    return Stored(size) if blob is None else _payload.decode(blob)
 
 
 _outcome = msgspec.msgpack.Decoder(_Outcome)
@@ -160,23 +169,26 @@ class Archive:
 
     def unfinished(self) -> list[CallRestored]:
         """Return the calls that still have inputs to run, or to get."""
-        inputs: dict[str, list[tuple[int, Payload]]] = {
+        inputs: dict[str, list[tuple[int, Payload | Stored]]] = {
             row[0]: [] for row in self._connection.execute("SELECT id FROM calls WHERE NOT closed")
         }
-        for call, number, blob in self._connection.execute(
-            "SELECT call, number, payload FROM inputs ORDER BY call, number"
+        for call, number, size, blob in self._connection.execute(
+            f"SELECT call, number, {_SMALL} FROM inputs ORDER BY call, number"  # noqa: S608 - a constant
         ):
-            inputs.setdefault(call, []).append((number, _payload.decode(blob)))
+            inputs.setdefault(call, []).append((number, _loaded(size, blob)))
         return [self._restored(call, waiting) for call, waiting in inputs.items()]
 
-    def _restored(self, call: str, waiting: Sequence[tuple[int, Payload]]) -> CallRestored:
+    def _restored(self, call: str, waiting: Sequence[tuple[int, Payload | Stored]]) -> CallRestored:
         columns = "function, version, kind, total, parent, method, origin, closed, cancelled, retry, retried"
         row = self._connection.execute(
             f"SELECT {columns} FROM calls WHERE id = ?",  # noqa: S608 - a constant
             (call,),
         ).fetchone()
         function, version, kind, total, parent, method, origin, closed, cancelled, *retried = row
-        outcomes = self.outcomes(call)
+        done = failed = 0
+        for outcome in self._outcomes(call):
+            done += 1
+            failed += outcome.status != InputStatus.SUCCESS
         return CallRestored(
             call=call,
             function=function,
@@ -184,8 +196,8 @@ class Archive:
             kind=kind,
             inputs=waiting,
             total=total,
-            done=len(outcomes),
-            failed=sum(outcome.status != InputStatus.SUCCESS for outcome in outcomes),
+            done=done,
+            failed=failed,
             parent=parent,
             method=method,
             origin=origin,
@@ -208,10 +220,10 @@ class Archive:
         if row is None:
             return FailuresLoaded(*names, None)
         failed = self._connection.execute(
-            "SELECT number, payload FROM failed_inputs WHERE call = ? ORDER BY number",
+            f"SELECT number, {_SMALL} FROM failed_inputs WHERE call = ? ORDER BY number",  # noqa: S608
             (wanted.call,),
         )
-        inputs = [(number, _payload.decode(blob)) for number, blob in failed]
+        inputs = [(number, _loaded(size, blob)) for number, size, blob in failed]
         return FailuresLoaded(*names, self._restored(wanted.call, inputs), bool(row[0]))
 
     def ended(self, most: int) -> list[str]:
@@ -256,15 +268,17 @@ class Archive:
 
     def outcomes(self, call: str, start: int = 0, end: int | None = None) -> list[Outcome]:
         """Return outcomes of a call, by index."""
+        return list(self._outcomes(call, start, end))
+
+    def _outcomes(self, call: str, start: int = 0, end: int | None = None) -> Iterator[Outcome]:
         rows = self._connection.execute(
             "SELECT outcome FROM outcomes WHERE call = ? AND number >= ? AND (? IS NULL OR number < ?) "
             "ORDER BY number",
             (call, start, end, end),
         )
-        decoded = (_outcome.decode(row[0]) for row in rows)
-        return [
-            Outcome(*(getattr(row, name) for name in _Outcome.__struct_fields__)) for row in decoded
-        ]
+        for row in rows:
+            decoded = _outcome.decode(row[0])
+            yield Outcome(*(getattr(decoded, name) for name in _Outcome.__struct_fields__))
 
     def input(self, wanted: LoadInput) -> StoredInput:
         """Return what an input was called with, as long as it has no outcome, or failed."""
@@ -283,6 +297,28 @@ class Archive:
             if found is not None:
                 payload = _payload.decode(found[0])
         return StoredInput(wanted, function, version, method, payload)
+
+    def inputs(self, wanted: LoadInputs) -> LoadInputs:
+        """Return leased inputs with the payloads that are only on disk, and which are not there either."""
+        grants, missing = [], []
+        for grant in wanted.run.grants:
+            if not isinstance(grant.payload, Stored):
+                grants.append(grant)
+                continue
+            row = self._connection.execute(
+                "SELECT payload FROM inputs WHERE call = ? AND number = ?",
+                (grant.call, grant.index),
+            ).fetchone()
+            try:
+                payload = _payload.decode(row[0]) if row is not None else None
+            except msgspec.MsgspecError:
+                payload = None
+            if payload is None:
+                missing.append(grant.lease)
+            else:
+                grants.append(msgspec.structs.replace(grant, payload=payload))
+        run = dataclasses.replace(wanted.run, grants=grants)
+        return dataclasses.replace(wanted, run=run, missing=missing)
 
     # --- families ---
 
@@ -347,7 +383,7 @@ class Archive:
             )
         ]
         for call in calls:
-            for outcome in self.outcomes(call):
+            for outcome in self._outcomes(call):
                 drop(outcome.payload)
             for (blob,) in execute("SELECT payload FROM failed_inputs WHERE call = ?", (call,)):
                 drop(_payload.decode(blob))

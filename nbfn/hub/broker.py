@@ -9,6 +9,7 @@ for a disk.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -176,6 +177,8 @@ class Broker:
         for word in self._store.finished():
             if isinstance(word, events.FailuresLoaded):
                 self._handle(word)
+            elif isinstance(word, effects.LoadInputs):
+                self._loaded(word)
             elif isinstance(word, StoredCall | StoredGraph | StoredInput):
                 for answer in self._answers.from_disk(word):
                     self._send(word.client, answer)
@@ -227,6 +230,9 @@ class Broker:
             try:
                 if kind in _SAVES:
                     self._saves.append(effect)
+                elif isinstance(effect, effects.LoadInputs):
+                    connection = self._routes.get(effect.run.worker)
+                    self._saves.append(dataclasses.replace(effect, connection=connection))
                 elif effect.after_commit:
                     self._held.append(self._for_now(effect))
                 else:
@@ -453,6 +459,14 @@ class Broker:
             effects.OverviewChanged: self._tell_watchers,
             effects.WriteLog: self._write_log,
         }
+
+    def _loaded(self, word: effects.LoadInputs) -> None:
+        """Hand inputs that were read from the disk to the worker, on the connection they were leased on."""
+        self._perform_there(_OnConnection(word.run, word.connection))
+        if word.missing:
+            text = "The arguments of this input are not on the hub's disk, or cannot be read."
+            fault: effects.Fault = ("data_loss", text, {})
+            self._handle(events.InputsNotSent(word.run.worker, word.missing, fault))
 
     def _perform_there(self, what: _OnConnection) -> None:
         if self._routes.get(what.effect.worker) == what.connection:

@@ -10,6 +10,7 @@ the figures behind this: promises.md 1.2.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import queue
@@ -31,6 +32,7 @@ from nbfn.hub.machine.effects import (
     LoadFailures,
     LoadGraph,
     LoadInput,
+    LoadInputs,
     SaveApp,
     SaveBegun,
     SaveCall,
@@ -63,7 +65,7 @@ GROUP = 2000
 _definition = msgspec.msgpack.Decoder(Definition)
 _variant = msgspec.msgpack.Decoder(Variant)
 _encode = msgspec.msgpack.Encoder().encode
-_LOADS = frozenset({LoadCall, LoadGraph, LoadInput, LoadFailures})
+_LOADS = frozenset({LoadCall, LoadGraph, LoadInput, LoadInputs, LoadFailures})
 #: What was read, and what may be said once the rest is on disk.
 _Word = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded
 
@@ -232,6 +234,8 @@ class Store:
                     self._done.put(self._archive.graph(save))
                 elif isinstance(save, LoadInput):
                     self._done.put(self._archive.input(save))
+                elif isinstance(save, LoadInputs):
+                    self._done.put(self._archive.inputs(save))
                 elif isinstance(save, LoadFailures):
                     self._done.put(self._archive.failures(save))
             for effect in then:
@@ -362,9 +366,9 @@ class Store:
         definitions = self._connection.execute("SELECT definition FROM versions")
         named = {
             segment.name
-            for payload in (
-                *(_definition.decode(row[0]).payload for row in definitions),
-                *self._archive.payloads(),
+            for payload in itertools.chain(
+                (_definition.decode(row[0]).payload for row in definitions),
+                self._archive.payloads(),  # one at a time: not all fit into memory
             )
             if payload is not None
             for segment in payload.segments

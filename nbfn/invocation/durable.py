@@ -83,7 +83,10 @@ class DurableCall(FedCall):
     def opening(self, *, resent: bool) -> Iterable[Message]:
         """See `OpenCall.opening`."""
         if self.accepted.done():
-            yield messages.Watch(0, self.id)
+            yield messages.Watch(0, self.id, 0, 0)
+            for index, future in list(self._waiters):
+                if not future.done():
+                    yield messages.Watch(0, self.id, index, index + 1, follow=False)
         else:
             yield from super().opening(resent=resent)
 

@@ -19,6 +19,9 @@ from nbfn.wire.messages import FunctionInfo, Output
 if TYPE_CHECKING:
     from nbfn.call import FunctionCall
 
+#: Bytes of a result that a handle keeps.
+MOST_KEPT = 16 * 1024
+
 
 def _stranger(name: str) -> FunctionInfo:
     """Stand in for the Function of a call that is known by its id only."""
@@ -97,7 +100,7 @@ class Expected:
             raise builtins.TimeoutError(
                 f"Call {handle.object_id}{of} was not ready after {timeout:g} s; it goes on."
             ) from None
-        small = output.payload is None or not output.payload.segments
+        small = output.payload is None or output.payload.weight <= MOST_KEPT
         if small and output.status == InputStatus.SUCCESS:  # what failed may be run again
             handle._kept = output
         return output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 import nbfn
 from nbfn.client import Client
 from nbfn.config import Places
-from tests.conftest import processes_of, wait_until
+from nbfn.exception import Error
+from tests.conftest import processes_of, stop_hub, wait_until
 
 app = nbfn.App()
 KB, MB = 10**3, 10**6
@@ -182,3 +184,43 @@ def _idle(home: Path) -> bool:
     before = used()
     psutil.cpu_percent(0.3)
     return used() - before < 0.1
+
+
+@app.function(max_containers=2, timeout=120)
+def waits(flag: str, value: bytes) -> int:
+    while not Path(flag).exists():
+        time.sleep(0.01)
+    if value.startswith(b"bad") and not Path(f"{flag}.mended").exists():
+        raise ValueError("bad")
+    return len(value)
+
+
+def test_spawned_inputs_wait_on_the_disk(home: Path, tmp_path: Path) -> None:
+    flag, count = tmp_path / "flag", 1200
+    values = itertools.chain([b"bad" * 80 * KB], itertools.repeat(b"x" * (250 * KB), count - 1))
+    call = waits.spawn_map(itertools.repeat(str(flag)), values)
+    one = waits.spawn(str(flag), b"x" * (250 * KB))
+    assert max(held(home).values()) < 220 * MB, "300 MB wait"
+    one.cancel()
+    stop_hub(Places.of())
+    assert call.num_inputs() == count
+    assert max(held(home).values()) < 220 * MB, "after a restart as well"
+    flag.touch()
+    assert list(call.iter(start=1)) == [250 * KB] * (count - 1)
+    with pytest.raises(ValueError, match="bad"):
+        call.get(index=0)
+    Path(f"{flag}.mended").touch()
+    assert call.retry() == 1
+    assert call.get(index=0) == 240 * KB
+    with pytest.raises(Error, match="cancelled"):
+        one.get()
+
+
+def test_results_of_spawned_calls_wait_on_the_disk(home: Path) -> None:
+    call = make.spawn_map([250 * KB] * 1200)
+    wait_until(lambda: call._told().ended, 60)
+    assert max(held(home).values()) < 220 * MB
+    first = call.iter()
+    assert len(next(first)) == 250 * KB
+    assert sum(1 for _ in first) == 1199
+    assert max(held(home).values()) < 220 * MB

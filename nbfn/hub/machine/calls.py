@@ -15,6 +15,7 @@ from nbfn.hub.machine import (
     losses,
     outcomes,
     pressure,
+    residence,
     sizing,
 )
 from nbfn.hub.machine.definitions import Payload
@@ -265,6 +266,8 @@ def put_inputs(
 ) -> None:
     """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
     new = [Input(call, index, payload) for index, payload in inputs]
+    if call.durable:
+        residence.admit(t, new)
     for item in new:
         call.inputs[item.index] = item
     if new:

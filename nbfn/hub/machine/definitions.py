@@ -195,6 +195,15 @@ VariantLike = Any
 Payload = Any
 
 
+class Stored:
+    """Stands for the payload of a durable input that is on the disk, not in memory."""
+
+    __slots__ = ("weight",)
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+
+
 def weight(payload: Payload) -> int:
     """Return what a payload counts for in limits, in bytes."""
     found: int = getattr(payload, "weight", 0)

@@ -80,8 +80,9 @@ def interrupt(t: Tables, item: Input) -> None:
     """Have a worker stop an input that was cancelled; end the worker when it does not."""
     if item.worker is not None and not item.cancelled:
         item.cancelled = True
-        once = item.call.pool.definition.at_most_once  # then the lease itself waits for the disk
-        t.emit(CancelLease(item.worker.id, item.lease, after_commit=once))
+        # Where the lease itself waits for the disk, this does as well.
+        waits = item.stored or item.call.pool.definition.at_most_once
+        t.emit(CancelLease(item.worker.id, item.lease, after_commit=waits))
         t.after(t.limits.kill_grace, _end_if_still, (item, item.lease))
 
 

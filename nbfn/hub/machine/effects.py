@@ -119,6 +119,21 @@ class RunInputs(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadInputs(Effect):
+    """Hand leased inputs to a worker, after the store has read those that are `Stored`.
+
+    Attributes:
+        run: What is to be handed over.
+        connection: The worker's when this was decided; filled in by who carries it out.
+        missing: The leases of inputs that are not on the disk; filled in by the store.
+    """
+
+    run: RunInputs
+    connection: bytes | None = None
+    missing: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmResults(Effect):
     """Tell a worker which results are safe."""
 

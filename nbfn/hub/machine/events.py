@@ -364,7 +364,7 @@ class InputFed(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallRestored(Event):
-    """A durable call with unfinished inputs was found in the store at start."""
+    """A durable call with unfinished inputs was found in the store at start; payloads may be `Stored`."""
 
     call: str
     function: str

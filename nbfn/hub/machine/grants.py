@@ -11,7 +11,14 @@ import math
 from collections.abc import Iterator
 
 from nbfn.hub.machine import lending, outcomes, schedule
-from nbfn.hub.machine.effects import Grant, RecallLeases, RunInputs, SaveBegun, StopWorker
+from nbfn.hub.machine.effects import (
+    Grant,
+    LoadInputs,
+    RecallLeases,
+    RunInputs,
+    SaveBegun,
+    StopWorker,
+)
 from nbfn.hub.machine.rows import Call, Input, Pool, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
@@ -168,7 +175,9 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     if once:
         for call in last:
             t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
-    t.emit(RunInputs(worker.id, grants, worker.confirmed, once, weight))
+    run = RunInputs(worker.id, grants, worker.confirmed, once, weight)
+    load = any(call.durable for call in last) and any(item.stored for item in items)
+    t.emit(LoadInputs(run) if load else run)
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.machine import journal, lending, pressure, schedule
+from nbfn.hub.machine import journal, lending, pressure, residence, schedule
 from nbfn.hub.machine.effects import (
     Deliver,
     Discard,
@@ -36,6 +36,8 @@ def terminated(item: Input) -> Outcome:
 
 def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
     """Record outcomes of a call's inputs, once each, and hand them over."""
+    if call.durable:
+        residence.release(t, call, outcomes)
     new = [outcome for outcome in outcomes if call.inputs.pop(outcome.index, None) is not None]
     if not new:
         return

@@ -10,7 +10,7 @@ import math
 from collections import deque
 
 from nbfn.hub.machine import scale, schedule
-from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike, weight
+from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike, Stored, weight
 from nbfn.hub.machine.effects import Outcome
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.types import InputStatus
@@ -56,6 +56,11 @@ class Input:
         self.losses = 0  # of workers around it: limited by MAX_LOSSES
         self.crashes = 0  # of workers under it: limited by CRASH_BUDGET
         self.cancelled = False
+
+    @property
+    def stored(self) -> bool:
+        """Whether its payload is on the disk only."""
+        return type(self.payload) is Stored
 
 
 class Call:

@@ -138,6 +138,7 @@ class Tables:
         self.family = Family()
         self.dirty: dict[tuple[str, int], Pool] = {}
         self.kept = 0  # inputs of durable calls that have no outcome
+        self.loaded = 0  # bytes of those that are in memory
         self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started

@@ -108,6 +108,8 @@ class World:
                 worker = self.workers[effect.worker]
                 worker.function, worker.version = effect.function, effect.version
                 self.to_bind.append(effect.worker)
+            case fx.LoadInputs():
+                self._perform(effect.run)
             case fx.RunInputs():
                 worker = self.workers.get(effect.worker)
                 if worker is not None and worker.connected:
