@@ -120,6 +120,7 @@ class GeneratorCall(SingleCall):
         self, client: Session, function: FunctionInfo, payload: Payload, version: int, parent: str
     ) -> None:
         self._items: deque[Payload] = deque()
+        self._reading: list[Payload] = []  # those that the consumer is about to have
         self._arrived = 0  # items that came
         self._credit = Credit()
         self._news: Future[None] | None = None
@@ -134,14 +135,22 @@ class GeneratorCall(SingleCall):
     def receive(self, message: Message) -> None:
         """See `OpenCall.receive`."""
         if isinstance(message, messages.Items):
-            known = self._arrived - message.start  # said again after a reconnect
-            new = message.payloads[max(0, known) :]
+            known = max(0, self._arrived - message.start)
+            new = message.payloads[known:]
+            self._discard_repeated(message.payloads[:known])
             self._items.extend(new)
             self._arrived += len(new)
         else:
             super().receive(message)
         if (news := self._news) is not None:
             settle(news)
+
+    def _discard_repeated(self, payloads: Iterable[Payload]) -> None:
+        """Free items that another attempt yielded again; after a reconnect they are those still to be read."""
+        unread = (*self._reading, *self._items)
+        for payload in payloads:
+            if payload.segments and payload not in unread:
+                self.client.carrier.discard(payload)
 
     def fail(self, error: exception.Error) -> None:
         """See `OpenCall.fail`."""
@@ -161,7 +170,8 @@ class GeneratorCall(SingleCall):
             if not self._items and not self.outcome.done():
                 await wait(self._news)
             self._news = None
-        payloads = [self._items.popleft() for _ in range(len(self._items))]
+        self._reading = list(self._items)
+        payloads = [self._items.popleft() for _ in self._reading]
         if self._credit.take(len(payloads), sum(payload.weight for payload in payloads)):
             self.client.send(messages.TakeItems(self.id, 0, self._credit.upto))
         return [self._load(payload) for payload in payloads]

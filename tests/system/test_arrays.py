@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,26 @@ def test_the_memory_of_an_argument_is_used_again_and_freed_when_idle(home: Path)
         used |= {path.stat().st_ino for path in segments()}
     assert len(used) < 5
     wait_until(lambda: not segments())  # with the client connected and nothing going on
+
+
+@app.function(max_containers=1)
+def yields_until_killed(count: int, gate: Path) -> Iterator[np.ndarray]:
+    for number in range(count):
+        yield np.full(ITEMS, number)
+    while not gate.exists():
+        time.sleep(0.01)
+    time.sleep(0.3)  # the second attempt: most of its items have been sent then
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_items_that_a_second_attempt_yields_again_are_freed(home: Path, tmp_path: Path) -> None:
+    items = yields_until_killed.remote_gen(5, tmp_path / "gate")
+    got = [int(next(items)[0]) for _ in range(5)]
+    (tmp_path / "gate").touch()
+    with pytest.raises(nbfn.exception.WorkerCrashed):
+        next(items)
+    assert got == [0, 1, 2, 3, 4]
+    wait_until(lambda: not segments())  # with the client connected
 
 
 def test_what_a_killed_client_had_kept_is_swept(
