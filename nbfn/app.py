@@ -18,7 +18,8 @@ from nbfn.exception import ExecutionError, InvalidError
 from nbfn.function import Function
 from nbfn.lifecycle import methods
 from nbfn.logs import LogsManager
-from nbfn.options import Options, check_flag, check_name
+from nbfn.names import check_name
+from nbfn.options import Options, check_flag
 from nbfn.registration.home import Home
 from nbfn.stream import streaming
 from nbfn.sync import Blocking, blocking
@@ -45,7 +46,7 @@ async def _lookup(
     """
     __tracebackhide__ = True
     where = environment_name or default_environment()
-    check_name("The app's name", name)
+    name = check_name("The app's name", name)
     session = await attached(client)
     found: messages.AppFound = await session.request(
         lambda number: messages.FindApp(number, name, where, create_if_missing)
@@ -92,7 +93,7 @@ class App(Decorators):
         include_source: bool | None = None,
     ) -> None:
         if name is not None:
-            check_name("The app's name", name)
+            name = check_name("The app's name", name)
         options = Options.read(
             {"image": image, "secrets": None if secrets == () else secrets, "volumes": volumes}
         )

@@ -11,6 +11,7 @@ from nbfn import exception
 from nbfn.config import default_environment
 from nbfn.connection import discovery
 from nbfn.connection.session import Session
+from nbfn.names import normalized
 from nbfn.sync import Blocking, blocking
 from nbfn.types import FunctionAutoscalerSettings
 from nbfn.wire import messages
@@ -137,7 +138,7 @@ class Client(Session):
         """
         where = environment_name or default_environment()
         answer: messages.AppFound = await self.request(
-            lambda number: messages.FindApp(number, app, where)
+            lambda number: messages.FindApp(number, normalized(app), where)
         )
         return answer.app
 

@@ -145,8 +145,8 @@ class Cls(Handle, Varying):
             >>> Cls.from_name("demo", "Model")
             Cls.from_name('demo', 'Model')
         """
-        name = check_lookup("Cls", app_name, name, tag, version, environment_name)
-        origin = by_name(app_name, name, environment_name or "", version or 0, "Cls")
+        app, name, where = check_lookup("Cls", app_name, name, tag, version, environment_name)
+        origin = by_name(app, name, where, version or 0, "Cls")
         origin.client = client
         return cls._make(name, origin)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nbfn.exception import InvalidError
+from nbfn.names import normalized
 
 #: Bytes of a directory's path that leave room for a socket's name: together at most 107, on macOS 103.
 LONGEST_RUNTIME = 80
@@ -124,7 +125,7 @@ class Settings:
 
 def default_environment() -> str:
     """Return the environment of who names none; ``MODAL_ENVIRONMENT`` is heard as well."""
-    return Settings.load().environment or os.environ.get("MODAL_ENVIRONMENT", "")
+    return normalized(Settings.load().environment or os.environ.get("MODAL_ENVIRONMENT", ""))
 
 
 def _from_file(path: Path) -> list[tuple[str, str, Any]]:

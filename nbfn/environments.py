@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbfn.client import Client
-from nbfn.options import check_name
+from nbfn.names import check_name
 from nbfn.sync import Blocking
 from nbfn.wire import messages
 from nbfn.wire.messages import EnvironmentRow
@@ -44,8 +44,8 @@ async def update_environment(current_name: str, *, new_name: str) -> None:
         InvalidError: If it is "main".
     """
     __tracebackhide__ = True
-    check_name("The environment's name", current_name)
-    await _change(current_name, check_name("The environment's name", new_name))
+    current = check_name("The environment's name", current_name)
+    await _change(current, check_name("The environment's name", new_name))
 
 
 @Blocking

@@ -190,14 +190,14 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
             >>> Function.from_name("demo", "square")
             Function.from_name('demo', 'square')
         """
-        name = check_lookup("Function", app_name, name, tag, version, environment_name)
+        app, name, where = check_lookup("Function", app_name, name, tag, version, environment_name)
         if "." in name:
             cls_name, _, method = name.partition(".")
             raise InvalidError(
                 f"{name!r} is no Function but a method of a class: "
-                f"use Cls.from_name({app_name!r}, {cls_name!r})().{method}."
+                f"use Cls.from_name({app!r}, {cls_name!r})().{method}."
             )
-        origin = by_name(app_name, name, environment_name or "", version or 0, "Function")
+        origin = by_name(app, name, where, version or 0, "Function")
         origin.client = client
         return cls._make(name, origin)
 

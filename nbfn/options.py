@@ -7,7 +7,6 @@ Modal's cloud are accepted and said, once, to have no effect here.
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -19,13 +18,12 @@ from nbfn import cloud_options
 from nbfn.cloud_options import CloudOption
 from nbfn.exception import InvalidError
 from nbfn.image import Image
+from nbfn.names import check_name
 from nbfn.resources import Resources
 from nbfn.retries import LARGEST_COUNT, Retries, check_at_most, is_int, is_number
 from nbfn.schedule import Cron, Period
 from nbfn.variables import Variables, check_variables
 
-#: What a Function's or App's name may be.
-NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: Seconds a body may run when nothing is said, and at most (one day).
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 86400.0
 #: Seconds an idle worker may be kept at most.
@@ -178,21 +176,6 @@ class Options:
             values["concurrency"] = Concurrency(count)
         check_pool(values.get("min_containers"), values.get("max_containers"))
         return values
-
-
-def check_name(what: str, value: Any) -> str:
-    """Return a name that may be registered.
-
-    Raises:
-        InvalidError: If it is not a string or has other characters.
-    """
-    if not isinstance(value, str):
-        raise InvalidError(f"{what} is {value!r}; it must be a string.")
-    if not NAME_PATTERN.fullmatch(value):
-        raise InvalidError(
-            f"{what} {value!r} is not a name: use letters, digits, '-', '_' and '.', at most 64 of them."
-        )
-    return value
 
 
 def check_pool(least: int | None, most: int | None) -> None:

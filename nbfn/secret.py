@@ -15,7 +15,7 @@ from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.config import default_environment
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
-from nbfn.options import check_name
+from nbfn.names import check_name
 from nbfn.sync import Blocking, blocking
 from nbfn.variables import Variables, check_variables
 from nbfn.wire import messages
@@ -165,7 +165,7 @@ class Secret(Variables):
                 f"required_keys is {required_keys!r}; it must be a list of the names of variables."
             )
         if environment_name not in (None, ""):
-            check_name("The environment's name", environment_name)
+            environment_name = check_name("The environment's name", environment_name)
         self = cls.__new__(cls)
         self.name = check_name("The secret's name", name)
         self.environment_name = environment_name or ""
@@ -326,7 +326,7 @@ async def _store(
     __tracebackhide__ = True
     values = dict(check_variables(f"Secret {name!r}", env_dict))
     where = environment_name or default_environment()
-    check_name("The secret's name", name)
+    name = check_name("The secret's name", name)
     client = await Client.attach.raw()
     await client.request(lambda number: messages.PutSecret(number, name, values, where, overwrite))
     return Secret.from_name(name, environment_name=environment_name or None)

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from pathlib import PurePath
 from typing import Any, TypeVar
 
 import nbfn
 from nbfn.exception import InputCancellation, WorkerLost
+from nbfn.names import of_file
 from nbfn_kernel import session
 from nbfn_kernel.channels import Asking, Channels, Message, SessionEnded
 
@@ -251,5 +251,4 @@ def _why(error: BaseException) -> str:
 
 def _notebook() -> str:
     """Return the notebook's file name without its suffix, as the App of its ``%%remote`` cells has it."""
-    stem = PurePath(os.environ.get("JPY_SESSION_NAME", "")).stem
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")[:64] or "notebook"
+    return of_file(os.environ.get("JPY_SESSION_NAME", "")) or "notebook"

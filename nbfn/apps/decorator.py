@@ -9,7 +9,8 @@ from typing import Any, Never, ParamSpec, Protocol, TypeVar, overload
 from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import Partial
-from nbfn.options import NAME_PATTERN, Options
+from nbfn.names import is_name, normalized
+from nbfn.options import Options
 from nbfn.registration.definition import generates
 
 P = ParamSpec("P")
@@ -74,8 +75,8 @@ def name_of(raw: Any, options: Options) -> str:
             f"@app.function() cannot decorate method {'.'.join(parts[-2:])!r}; "
             "put @nbfn.method() on it and @app.cls() on the class."
         )
-    name = options.name or str(getattr(raw, "__name__", ""))
-    if not NAME_PATTERN.fullmatch(name):
+    name = normalized(options.name or str(getattr(raw, "__name__", "")))
+    if not is_name(name):
         raise InvalidError(
             f"{name or raw!r} cannot be a Function's name; give one: @app.function(name='...')."
         )

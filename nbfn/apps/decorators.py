@@ -17,7 +17,8 @@ from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.lifecycle import methods
 from nbfn.marks import unwrapped
-from nbfn.options import DEFAULT_TIMEOUT, Options, check_name
+from nbfn.names import check_name
+from nbfn.options import DEFAULT_TIMEOUT, Options
 from nbfn.parameters import parameter
 from nbfn.registration.home import Home
 from nbfn.retries import Retries
@@ -229,8 +230,7 @@ class Decorators:
         @backtrace.trimmed
         def decorate(raw: Callable[P, R]) -> LocalEntrypoint[P, R]:
             check_entrypoint(raw)
-            called = name or str(getattr(raw, "__name__", ""))
-            check_name("The entrypoint's name", called)
+            called = check_name("The entrypoint's name", name or str(getattr(raw, "__name__", "")))
             if called in self._entrypoints and not _is_interactive():
                 raise InvalidError(
                     f"{self!r} has a local entrypoint {called!r} already; give this one another name."

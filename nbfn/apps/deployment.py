@@ -17,7 +17,7 @@ import nbfn
 from nbfn import exception, output
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
-from nbfn.options import check_name
+from nbfn.names import check_name
 from nbfn.registration.definition import Live
 from nbfn.registration.home import Home
 from nbfn.wire import messages
@@ -83,7 +83,7 @@ async def deploy(
         raise
     if before.running_id:  # handles stay with the run that goes on
         _put_back(home, before, states)
-        home.deployed_name, home.environment_name = name, before.environment_name
+        home.deployed_name, home.environment_name = found.app.name, before.environment_name
         return found
     home.staged = None
     home.app_id = found.app.id

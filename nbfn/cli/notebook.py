@@ -19,6 +19,7 @@ from types import ModuleType
 
 from nbfn.app import App
 from nbfn.exception import InvalidError
+from nbfn.names import normalized, of_file
 
 #: Cell magics that this package means.
 _OURS = re.compile(r"%%(?:remote|nbfn)\b(.*)")
@@ -44,13 +45,13 @@ def run(file: Path, sources: Sequence[str]) -> ModuleType:
         InvalidError: If a ``%%remote`` cell is wrong.
         Exception: What a cell raises.
     """
-    name = re.sub(r"\W+", "_", file.stem).strip("_") or "notebook"
+    name = re.sub(r"\W+", "_", normalized(file.stem)).strip("_") or "notebook"
     if name[0].isdigit():
         name = f"_{name}"
     # Not in sys.modules: there is no file that a worker could import, so its code travels by value.
     module = ModuleType(name)
     module.__file__ = str(file.resolve())
-    reader = _Reader(module, re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).strip("-.")[:64] or name)
+    reader = _Reader(module, of_file(str(file)) or name)
     for number, text in enumerate(sources, 1):
         reader.run(text, f"<{file.name}, code cell {number}>")
     return module
@@ -102,9 +103,8 @@ class _Reader:
     def _app(self, name: str) -> App:
         if name not in self._apps:
             app = self._apps[name] = App(name)
-            variable = (
-                "app" if "app" not in self._names else f"app_{re.sub(r'[^0-9a-zA-Z]', '_', name)}"
-            )
+            suffix = re.sub(r"\W", "_", name)
+            variable = "app" if "app" not in self._names else f"app_{suffix}"
             self._names[variable] = app
         return self._apps[name]
 

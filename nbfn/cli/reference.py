@@ -22,6 +22,7 @@ from nbfn.cls import Cls
 from nbfn.exception import InvalidError, NotFoundError
 from nbfn.function import Function
 from nbfn.lifecycle import methods
+from nbfn.names import normalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def load(text: str, *, as_module: bool = False) -> Reference:
         click.exceptions.Exit: If the code raises; its traceback is printed.
     """
     where, _, names = text.partition("::")
-    path = tuple(names.split(".")) if names else ()
+    path = tuple(normalized(names).split(".")) if names else ()
     if as_module:
         _look_first_in(Path.cwd())
         if importlib.util.find_spec(where.partition(".")[0]) is None:

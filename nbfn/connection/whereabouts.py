@@ -10,6 +10,9 @@ from pathlib import Path
 
 from nbfn.wire import messages
 
+#: Variables of the notebook that VS Code, and papermill on demand, put its path into.
+_PATHS = ("__vsc_ipynb_file__", "PAPERMILL_INPUT_PATH")
+
 
 @functools.cache
 def _cloudpickle_version() -> str:
@@ -32,8 +35,22 @@ def this_environment() -> messages.Environment:
 
 
 def this_notebook() -> str:
-    """Return the path of the notebook whose kernel this is, or ""."""
-    return os.environ.get("JPY_SESSION_NAME", "")
+    """Return the path of the notebook whose kernel this is, or ""; as Jupyter, VS Code or papermill tell it."""
+    name = os.environ.get("JPY_SESSION_NAME", "")
+    if name and not _is_inherited(name):
+        return name
+    main = sys.modules.get("__main__")
+    return next((str(vars(main)[n]) for n in _PATHS if n in vars(main)), "") if main else ""
+
+
+@functools.cache
+def _is_inherited(name: str) -> bool:
+    """Whether a kernel has the name from who started it: another notebook whose cell ran nbconvert, say."""
+    try:
+        parent = Path("/proc", os.environ.get("JPY_PARENT_PID", "none"), "environ").read_bytes()
+    except OSError:
+        return False
+    return f"JPY_SESSION_NAME={name}".encode() in parent.split(b"\0")
 
 
 def own_name() -> str:

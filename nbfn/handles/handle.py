@@ -8,7 +8,7 @@ from nbfn import context
 from nbfn.client import Client
 from nbfn.exception import InvalidError
 from nbfn.handles.varied import travelled, written
-from nbfn.options import check_name
+from nbfn.names import check_name
 from nbfn.registration.definition import Live
 from nbfn.registration.home import Home
 from nbfn.registration.origin import Origin, fetched
@@ -86,8 +86,8 @@ def check_lookup(
     tag: str | None,
     version: int | None,
     environment_name: str | None,
-) -> str:
-    """Return the name that something is looked up by.
+) -> tuple[str, str, str]:
+    """Return the App's name, the name and the environment that something is looked up by.
 
     Args:
         what: Function or Cls.
@@ -100,11 +100,12 @@ def check_lookup(
     Raises:
         InvalidError: If a name is missing or cannot be one, or there can be no such version.
     """
-    check_name("The app's name", app_name)
+    app = check_name("The app's name", app_name)
     if (name is None) == (tag is None):
         raise InvalidError(f"{what}.from_name needs the {what}'s name, once: (app_name, name).")
+    environment = ""
     if environment_name not in (None, ""):
-        check_name("The environment's name", environment_name)
+        environment = check_name("The environment's name", environment_name)
     if version is not None and (not is_int(version) or version < 1):
         raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
-    return check_name(f"The {what}'s name", name if tag is None else tag)
+    return app, check_name(f"The {what}'s name", name if tag is None else tag), environment

@@ -6,13 +6,13 @@ restart, a redeploy or a stop without a word about it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from nbfn.hub.machine.definitions import DefinitionLike
 from nbfn.hub.machine.events import FunctionPut
 from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.machine.tables import Tables
+from nbfn.names import to_ascii
 
 
 def labels_of(record: FunctionRecord, definition: DefinitionLike) -> dict[str, str]:
@@ -118,5 +118,4 @@ def _labels(
 
 def _default(app: str, environment: str, name: str, method: str, *, deployed: bool) -> str:
     parts = [environment if environment != DEFAULT_ENVIRONMENT else "", app, name, method]
-    label = re.sub(r"[^a-z0-9]+", "-", "-".join(part for part in parts if part).lower())
-    return label.strip("-") + ("" if deployed else "-dev")
+    return to_ascii("-".join(part for part in parts if part)) + ("" if deployed else "-dev")

@@ -30,6 +30,7 @@ class Card:
         captures: The captured names as people read them; see `captures`.
         rehearsed: How large it would be, when it was not registered.
         undefined: Names that it uses and that nobody has defined so far.
+        deployed: Whether other notebooks know it by name.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Card:
     signature: str = ""
     rehearsed: str = ""
     undefined: tuple[str, ...] = ()
+    deployed: bool = True
 
     def line(self) -> str:
         """Return the card as plain text.
@@ -59,6 +61,7 @@ class Card:
     def _rest(self) -> str:
         parts = [] if self.created else [f", v{self.version}"]
         parts.append(f" · app {self.app}")
+        parts += [] if self.deployed else [" of this kernel (--app NAME deploys it)"]
         parts += [f" · warm {self.warm}"] if self.warm else []
         parts += [f" · captures {', '.join(self.captures)}"] if self.captures else []
         parts += [f" · not defined so far: {', '.join(self.undefined)}"] if self.undefined else []

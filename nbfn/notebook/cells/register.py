@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import re
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from types import FunctionType
 from typing import Any
 
@@ -18,13 +16,16 @@ from nbfn.app import App
 from nbfn.cls import Cls
 from nbfn.code import capture
 from nbfn.code.snapshot import Snapshot
+from nbfn.connection.whereabouts import this_notebook
 from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.marks import unwrapped
+from nbfn.names import check_name, of_file
 from nbfn.notebook.cells import card, owners, source
 from nbfn.notebook.cells.cell import FunctionCell, cleaned_name
 from nbfn.notebook.cells.script import ScriptCell
 from nbfn.sync import run
+from nbfn.wire.messages import new_id
 
 #: The magic's short options and what `App.function` calls them.
 _OPTIONS = {
@@ -52,6 +53,7 @@ class Wanted:
         options: For `App.function`.
         environment_name: Where to deploy.
         take_over: Whether what other notebooks registered may be replaced.
+        deployed: Whether it is known to other notebooks: not where the App has no name of its own.
     """
 
     app: str
@@ -59,6 +61,7 @@ class Wanted:
     options: dict[str, Any]
     environment_name: str | None = None
     take_over: bool = False
+    deployed: bool = True
 
     @classmethod
     def of(
@@ -79,8 +82,9 @@ class Wanted:
         """
         own = own or line
         given, said = _given(line), _given(own)
-        app = line.app or default_app_name()
-        made = (app, line.name or "", given, line.env, line.take_over)
+        app = check_name("The app's name", line.app or default_app_name())
+        deployed = bool(line.app or this_notebook())
+        made = (app, line.name or "", given, line.env, line.take_over, deployed)
         if isinstance(cell, ScriptCell):
             return cls(*made)
         if line.name and (len(cell.public) != 1 or cell.classes):
@@ -99,6 +103,12 @@ class Wanted:
             ConflictError: If a name of it belongs to another notebook, and the line does not say --take-over.
         """
         __tracebackhide__ = True
+        if not self.deployed and app.name == self.app:
+            app._home.ephemeral_id = kernel_app_id()
+            app._home.environment_name = self.environment_name or ""
+            for part in app._parts.values():
+                part.hydrate()
+            return
         if not self.take_over:
             app._home.guard = owners.guard(app.name or "", self.environment_name or "")
         # Another cell's Functions of the same App stay.
@@ -115,8 +125,16 @@ def _given(line: argparse.Namespace) -> dict[str, Any]:
 
 def default_app_name() -> str:
     """Return the notebook's file name without its suffix, or ``notebook`` where it is not known."""
-    stem = PurePath(os.environ.get("JPY_SESSION_NAME", "")).stem
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")[:64] or "notebook"
+    return of_file(this_notebook()) or "notebook"
+
+
+@functools.cache
+def kernel_app_id() -> str:
+    """Return the id of the App that a kernel has whose notebook is not known, as in nbconvert and papermill.
+
+    Its Functions end with the kernel: under a name they would replace those of another notebook.
+    """
+    return new_id("ap")
 
 
 class Registrar:
@@ -239,6 +257,7 @@ def _card(made: Function[..., Any] | Cls) -> card.Card:
         _captures(state.raw, state.snapshot),
         info.signature,
         undefined=tuple(state.snapshot.undefined),
+        deployed=info.app_id != kernel_app_id(),
     )
 
 

@@ -17,6 +17,7 @@ from nbfn.call import FunctionCall
 from nbfn.code import capture
 from nbfn.code.snapshot import Snapshot
 from nbfn.invocation.left import left
+from nbfn.names import normalized
 from nbfn.notebook import retries
 from nbfn.notebook.cells import card
 from nbfn.notebook.lines import releases, replays
@@ -37,7 +38,7 @@ _ID = arg("id", metavar="ID", help="a call: its id or name")
 def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
     """List the Functions of this notebook's App, of another one (--app), or all."""
     rows = desk.overview().functions
-    app = given.app or desk.app
+    app = normalized(given.app or desk.app)
     if not given.all and (given.app or any(row.app == app for row in rows)):
         rows = tuple(row for row in rows if row.app == app)
     return table(
