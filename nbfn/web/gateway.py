@@ -21,7 +21,7 @@ from nbfn.sync import drive
 from nbfn.web import replies
 from nbfn.web.call import WebCall
 from nbfn.web.exchange import Gone, Http, Receive, Scope, TooLarge
-from nbfn.web.guard import Guard, Refusal, Wanted, is_embedded, is_page, value_of
+from nbfn.web.guard import Guard, Refusal, Wanted, is_embedded, is_foreign, is_page, value_of
 from nbfn.web.headers import forwarded, without_key
 from nbfn.web.replies import Send
 from nbfn.wire import messages, web
@@ -58,7 +58,8 @@ class Gateway:
         if isinstance(wanted, Refusal):
             await replies.refuse(scope, send, wanted)
         elif wanted.root and is_page(scope) and not is_embedded(scope["headers"]):
-            await replies.move(send, _at_root(wanted, scope["query_string"]), wanted.cookie)
+            there, foreign = _at_root(wanted, scope["query_string"]), is_foreign(scope["headers"])
+            await replies.move(send, there, wanted.cookie, by_page=foreign)
         elif _is_page_without_slash(scope, wanted):
             there = _location(wanted.root + "/", scope["query_string"])
             await replies.redirect(send, 307, there, wanted.cookie)

@@ -121,6 +121,11 @@ def is_bearer(value: bytes, key: str) -> bool:
     return scheme.lower() == b"bearer" and _same(given.strip().decode("latin-1"), key)
 
 
+def is_foreign(headers: Headers) -> bool:
+    """Whether a page of another site, or of another port, makes a browser ask."""
+    return value_of(headers, b"sec-fetch-site") in (b"cross-site", b"same-site")
+
+
 def is_embedded(headers: Headers) -> bool:
     """Whether the request is for a frame in another site's page, where browsers partition cookies."""
     site, kind = value_of(headers, b"sec-fetch-site"), value_of(headers, b"sec-fetch-dest")
@@ -152,8 +157,8 @@ def _leads_here(scope: dict[str, Any]) -> bool:
     user is asked.
     """
     headers = scope["headers"]
-    foreign = value_of(headers, b"sec-fetch-site") in (b"cross-site", b"same-site")
-    return foreign and is_page(scope) and value_of(headers, b"sec-fetch-dest") == b"document"
+    in_tab = is_page(scope) and value_of(headers, b"sec-fetch-dest") == b"document"
+    return in_tab and is_foreign(headers)
 
 
 def _of_own_page(headers: Headers, host: str) -> bool:

@@ -94,12 +94,17 @@ async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:
     await send({"type": f"{kind}.body", "body": body})
 
 
-async def move(send: Send, location: str, cookie: bytes) -> None:
+async def move(send: Send, location: str, cookie: bytes, *, by_page: bool) -> None:
     """Set the cookie and send a browser from the endpoint's URL to the path that its app knows.
 
-    A page does that, not a redirect: after a redirect from another site's link, browsers withhold strict cookies.
+    Args:
+        send: ASGI's.
+        location: That path.
+        cookie: The value of Set-Cookie; may be empty.
+        by_page: Whether another site's link led here. After a redirect browsers would withhold a strict cookie, so a
+            page of this origin does it.
     """
-    body = _MOVE.format(html.escape(location)).encode()
+    body = _MOVE.format(html.escape(location)).encode() if by_page else b""
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
@@ -108,7 +113,10 @@ async def move(send: Send, location: str, cookie: bytes) -> None:
     ]
     if cookie:
         headers.append((b"set-cookie", cookie))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if not by_page:
+        headers.append((b"location", location.encode("latin-1")))
+    status = 200 if by_page else 303
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

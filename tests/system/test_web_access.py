@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -169,22 +171,28 @@ def test_own_pages_and_clients_that_are_no_browser_can(home: Path) -> None:
             assert ws.recv(timeout=10) == "let in"
 
 
-def test_a_browser_goes_from_the_url_to_the_root(home: Path) -> None:
-    answer = httpx.get(url_of(site) + "/a/b?c=%22d&e=1", headers=PAGE, timeout=COLD)
-    assert answer.status_code == 200
-    assert 'href="../../../a/b?c=%22d&amp;e=1"' in answer.text
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert answer.headers["cache-control"] == "no-store"
-    assert "SameSite=Strict" in answer.headers["set-cookie"]
-    assert httpx.URL(url_of(site)).path.split("/")[1] not in answer.text
-    assert 'href="../"' in httpx.get(url_of(site), headers=PAGE).text
-    assert 'href="../../"' in httpx.get(url_of(site) + "/", headers=PAGE).text
-    assert (
-        'href="../../..//evil.example"'
-        in httpx.get(url_of(site) + "//evil.example", headers=PAGE).text
-    )
-    assert httpx.post(url_of(site), headers=PAGE).text == "POST /"
-    script = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "cross-site"}
+@pytest.mark.parametrize("origin", ["none", "same-origin", "same-site", "cross-site"])
+def test_a_browser_goes_from_the_url_to_the_root(home: Path, origin: str) -> None:
+    sent = PAGE | {"Sec-Fetch-Site": origin}
+
+    def target(path: str) -> str:
+        answer = httpx.get(url_of(site) + path, headers=sent, timeout=COLD)
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["set-cookie"].endswith("SameSite=Strict")
+        assert httpx.URL(url_of(site)).path.split("/")[1] not in answer.text
+        if origin in ("none", "same-origin"):
+            assert answer.status_code == 303
+            return str(answer.headers["location"])
+        assert answer.status_code == 200  # after a redirect the cookie would be withheld
+        return html.unescape(re.findall('<a href="([^"]*)"', answer.text)[0])
+
+    assert target("/a/b?c=%22d&e=1") == "../../../a/b?c=%22d&e=1"
+    assert target("") == "../"
+    assert target("/") == "../../"
+    assert target("//evil.example") == "../../..//evil.example"
+    assert httpx.post(url_of(site), headers=sent).text == "POST /"
+    script = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": origin}
     assert httpx.get(url_of(site), headers=script).text == "GET /"
 
 
