@@ -30,6 +30,8 @@ _AGAIN = (
 )
 #: Why an accepted WebSocket ends: the app did, it failed, or it was not its fault (RFC 6455, 7.4).
 NORMAL, INTERNAL_ERROR, TRY_AGAIN_LATER = 1000, 1011, 1013
+#: Bytes of the reason that goes with it, at most.
+LONGEST_REASON = 123
 
 
 def reason_of(call: WebCall) -> Refusal:
@@ -70,7 +72,8 @@ def closing(call: WebCall) -> Event:
         return {"type": "websocket.close", "code": NORMAL, "reason": ""}
     why = reason_of(call)
     code = INTERNAL_ERROR if why.status == 500 else TRY_AGAIN_LATER
-    return {"type": "websocket.close", "code": code, "reason": why.text[:120]}
+    reason = why.text.encode()[:LONGEST_REASON].decode(errors="ignore")
+    return {"type": "websocket.close", "code": code, "reason": reason}
 
 
 async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:

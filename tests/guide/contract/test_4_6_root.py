@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 import requests
+import websockets.exceptions
 import websockets.sync.client
 
 import nbfn
@@ -364,3 +365,28 @@ def test_an_answer_names_the_command_that_says_why_an_app_cannot_be_loaded(how: 
         return why in subprocess.run(run, shell=True, capture_output=True, text=True).stdout
 
     wait_until(logged, within=20)
+
+
+def test_a_websocket_that_fails_names_the_command_as_far_as_there_is_room() -> None:
+    failing = nbfn.App("анализ" * 10)
+
+    @failing.function(name="site")
+    @nbfn.asgi_app()
+    def site() -> Any:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            assert scope["type"] == "websocket"
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": "accepted"})
+            raise ValueError("on purpose")
+
+        return application
+
+    failing.deploy()
+    there = "ws" + url_of(site).removeprefix("http")
+    with websockets.sync.client.connect(there, open_timeout=COLD) as ws:
+        assert ws.recv(timeout=10) == "accepted"
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as closed:
+            ws.recv(timeout=10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1011
+    assert closed.value.rcvd.reason.startswith("Internal Server Error: 'nbfn app logs анализ")
