@@ -12,6 +12,7 @@ from nbfn.invocation.durable import DurableCall
 from nbfn.invocation.inputs import Inputs
 from nbfn.invocation.mapping import MapResult, each
 from nbfn.invocation.single import GeneratorCall, SingleCall
+from nbfn.invocation.traffic import traffic
 from nbfn.registration.definition import Live
 from nbfn.registration.origin import Origin
 from nbfn.stream import Stream, streaming
@@ -59,16 +60,18 @@ class Calling(Generic[P, R]):
             raise InvalidError(
                 "A generator Function cannot be called with .remote(...). Use .remote_gen(...) instead."
             )
-        call = SingleCall(
-            live.client,
-            live.info,
-            "remote",
-            live.pickle(args, kwargs),
-            live.version,
-            context.current_input(),
-        )
-        live.client.open(call)
-        return await call.result()  # type: ignore[no-any-return]
+        # Code of an input does not wait for others: they may wait for it.
+        parent = context.current_input()
+        if traffic.full and not parent:
+            await traffic.room()
+        payload = live.pickle(args, kwargs)
+        call = SingleCall(live.client, live.info, "remote", payload, live.version, parent)
+        traffic.enter(payload.weight)
+        try:
+            live.client.open(call)
+            return await call.result()  # type: ignore[no-any-return]
+        finally:
+            traffic.leave(payload.weight)
 
     @streaming
     def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
@@ -95,6 +98,8 @@ class Calling(Generic[P, R]):
         live = await self._callable("spawn")
         if live.info.is_generator:
             raise InvalidError("Cannot spawn a generator Function. Use .remote_gen(...) instead.")
+        if traffic.full:
+            await traffic.room()
         payload = live.pickle(args, kwargs, durable=True)
         call = DurableCall(
             live.client,
@@ -103,8 +108,12 @@ class Calling(Generic[P, R]):
             parent=context.current_input(),
             total=1,
         )
-        call.put(payload)
-        await call.stored()
+        traffic.enter(payload.weight)
+        try:
+            call.put(payload)
+            await call.stored()
+        finally:
+            traffic.leave(payload.weight)
         return FunctionCall._make(call.id, live.info.name, self._origin.client)
 
     @streaming

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Iterator
@@ -224,3 +225,22 @@ def test_results_of_spawned_calls_wait_on_the_disk(home: Path) -> None:
     assert len(next(first)) == 250 * KB
     assert sum(1 for _ in first) == 1199
     assert max(held(home).values()) < 220 * MB
+
+
+def peak(pid: int) -> int:
+    """Return the most bytes of memory that a process has held so far."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+
+
+@pytest.mark.parametrize("way", ["spawn", "remote"])
+def test_thousands_of_calls_that_begin_at_once(home: Path, way: str) -> None:
+    value = b"x" * (250 * KB)
+
+    async def begin() -> list[Any]:
+        return await asyncio.gather(*(getattr(length, way).aio(value) for _ in range(1600)))
+
+    found = asyncio.run(begin())
+    assert peak(Client.attach().overview().hub.pid) < 220 * MB, "400 MB were sent"
+    values = nbfn.FunctionCall.gather(*found) if way == "spawn" else found
+    assert values == [250 * KB] * 1600
