@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import pickle
 import types
+import typing
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -19,11 +20,15 @@ from cloudpickle import cloudpickle as _inner
 
 from nbfn.backtrace import users_level
 from nbfn.code import blueprint, namespace, parameters
+from nbfn.code.modules import by_value
+from nbfn.code.wrappers import inside
 
 #: Attributes of a class that say nothing of what it is, but where it is written or what was done with it.
 _IGNORED = frozenset({
     "__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__slotnames__",
     "__doc__",
+    # What pydantic makes of the rest: addresses are in it.
+    "__pydantic_core_schema__", "__pydantic_decorators__", "__pydantic_serializer__", "__pydantic_validator__",
 })  # fmt: skip
 #: What was described, by its id; held, so that no other thing gets the same id meanwhile.
 _Seen = dict[int, tuple[int, object]]
@@ -144,6 +149,9 @@ def _described(thing: Any, seen: _Seen) -> Iterator[bytes]:
 
 
 def _inside(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    if (parts := inside(thing)) is not None:
+        yield from _all(parts, seen)
+        return
     match thing:
         case types.CodeType():
             yield from _all(_of_code(thing), seen)
@@ -153,6 +161,10 @@ def _inside(thing: Any, seen: _Seen) -> Iterator[bytes]:
             yield from _of_class(thing, seen)
         case _ if type(thing) in parameters.KINDS:
             yield from _all((thing.__module__, *parameters.parts(thing)), seen)
+        case typing.ForwardRef():
+            yield thing.__forward_arg__.encode()
+        case _ if typing.get_origin(thing) is not None:  # ``list[int]``, ``Optional[P]``
+            yield from _all((typing.get_origin(thing), *typing.get_args(thing)), seen)
         case staticmethod() | classmethod():
             yield from _described(thing.__func__, seen)
         case property():
@@ -196,8 +208,8 @@ def _of_function(function: types.FunctionType) -> Iterable[Any]:
 
 def _of_class(kind: type, seen: _Seen) -> Iterator[bytes]:
     yield f"{kind.__module__} {kind.__qualname__}".encode()
-    if _inner._should_pickle_by_reference(kind):
-        return
+    if _inner._should_pickle_by_reference(kind) and not by_value(kind):
+        return  # its module says what it is
     for base in kind.__bases__:
         yield from _described(base, seen)
     for name, value in sorted(vars(kind).items()):

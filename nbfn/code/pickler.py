@@ -23,6 +23,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as _inner
 
 from nbfn.code import blueprint, identity, namespace, reducers
+from nbfn.code.wrappers import is_dispatcher
 
 #: cloudpickle's own version.
 VERSION: str = cloudpickle.__version__
@@ -97,7 +98,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return made, tuple(thing.co_filename if part == _NAMELESS else part for part in given)
         if isinstance(thing, type):
             return self._reduced_class(thing)
-        if isinstance(thing, types.FunctionType) and reducers.is_dispatcher(thing):
+        if is_dispatcher(thing):
             return reducers.dispatcher(thing)
         reduced = super().reducer_override(thing)
         if type(reduced) is tuple and (name := namespace.main_name(thing)):

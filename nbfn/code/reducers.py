@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import random
 import sys
-import types
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from cloudpickle import cloudpickle as _inner
 
-from nbfn.code import identity, parameters
-
-#: What `functools.singledispatch` makes of every function.
-_DISPATCHER = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
+from nbfn.code import identity, namespace, parameters
+from nbfn.code.wrappers import inside
 
 
 def importable(thing: Any, name: str) -> bool:
@@ -31,16 +28,20 @@ def _parameter(thing: Any) -> Any:
     name = getattr(thing, "__qualname__", thing.__name__)
     if importable(thing, name):
         return name
-    identity.settle(thing)
-    home, module = type(thing).__module__, str(thing.__module__)
     made_of = parameters.parts(thing)
-    return parameter_of, (
-        _inner._get_or_create_tracker_id(thing),
-        home,
-        module,
-        name,
-        made_of,
-    )
+    given = (type(thing).__module__, str(thing.__module__), name, made_of)
+    if made_of[0] == "TypeAliasType":  # nothing refers to it weakly, so it is known by its name
+        return alias_of, given
+    identity.settle(thing)
+    return parameter_of, (_inner._get_or_create_tracker_id(thing), *given)
+
+
+def alias_of(home: str, module: str, name: str, made_of: tuple[Any, ...]) -> Any:
+    """Return the alias that is here under this name, if it means the same, or make it."""
+    mine = namespace.lookup(module, name)
+    if type(mine) in parameters.KINDS and parameters.parts(mine) == made_of:
+        return mine
+    return parameters.make(home, module, name, made_of)
 
 
 def parameter_of(key: str, *given: Any) -> Any:
@@ -52,7 +53,7 @@ def parameter_of(key: str, *given: Any) -> Any:
 
 
 def _cached_property(thing: functools.cached_property[Any]) -> Any:
-    return cached_property_of, (thing.func, thing.attrname)
+    return cached_property_of, inside(thing)
 
 
 def cached_property_of(function: Callable[[Any], Any], name: str | None) -> Any:
@@ -64,7 +65,7 @@ def cached_property_of(function: Callable[[Any], Any], name: str | None) -> Any:
 
 def cache(thing: Any) -> Any:
     """Reduce what `functools.lru_cache` made of a function, without what it remembers."""
-    return cache_of, (thing.__wrapped__, *thing.cache_parameters().values())
+    return cache_of, inside(thing)
 
 
 def cache_of(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
@@ -77,16 +78,9 @@ def _cache(thing: Any) -> Any:
     return name if importable(thing, name) else cache(thing)
 
 
-def is_dispatcher(function: types.FunctionType) -> bool:
-    """Return whether `functools.singledispatch` made a function."""
-    return function.__code__ is _DISPATCHER
-
-
 def dispatcher(function: Any) -> Any:
     """Reduce what `functools.singledispatch` made: its caches and locks stay here."""
-    registry = function.registry
-    others = tuple(pair for pair in registry.items() if pair[0] is not object)
-    return dispatcher_of, (registry[object], others)
+    return dispatcher_of, inside(function)
 
 
 def dispatcher_of(
@@ -96,6 +90,17 @@ def dispatcher_of(
     made = functools.singledispatch(function)
     for kind, other in others:
         made.register(kind, other)
+    return made
+
+
+def _dispatching_method(thing: functools.singledispatchmethod[Any]) -> Any:
+    return dispatching_method_of, inside(thing)
+
+
+def dispatching_method_of(dispatcher: Any, function: Callable[..., Any]) -> Any:
+    """Make a single-dispatch method; from Python 3.13 on it remembers whose methods it found."""
+    made = functools.singledispatchmethod(function)
+    made.dispatcher = dispatcher
     return made
 
 
@@ -126,6 +131,7 @@ def _weak_dictionary(thing: Any) -> Any:
 TABLE: dict[type, Callable[[Any], Any]] = {
     functools.cached_property: _cached_property,
     functools._lru_cache_wrapper: _cache,
+    functools.singledispatchmethod: _dispatching_method,
     random.Random: _random,
     random.SystemRandom: lambda thing: (type(thing), ()),  # it has no state
     weakref.WeakKeyDictionary: _weak_dictionary,

@@ -113,7 +113,7 @@ NAMES = """
     def counted():
         global COUNT
         COUNT = 5
-        return __import__("__main__").COUNT, exit.__class__.__module__, open.__module__
+        return __import__("__main__").COUNT, exit.__class__.__module__, open.__module__.strip("_")
     @app.cls()
     class Model:
         @nbfn.enter()

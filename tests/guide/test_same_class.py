@@ -69,6 +69,89 @@ def test_results_and_exceptions_of_an_earlier_process_are_of_the_classes_of_this
     assert (other.out, other.err) == (FETCHED, "")
 
 
+MANY = """
+    import abc, collections, dataclasses, enum, functools, json, re, typing
+    import numpy, pydantic
+    import shapes
+    class Model(pydantic.BaseModel):
+        a: int
+        @pydantic.field_validator("a")
+        @classmethod
+        def check(cls, v): return v
+    class Abstract(abc.ABC):
+        @abc.abstractmethod
+        def f(self): ...
+    class Concrete(Abstract):
+        def f(self): return 1
+    class Holds:
+        pattern, array, names = re.compile("a+"), numpy.arange(3), {"a", "b"}
+        table, key = collections.defaultdict(list), staticmethod(lambda s: s)
+    class Registry:
+        kinds = {}
+        def __init_subclass__(cls): Registry.kinds[cls.__name__] = cls
+    class Registered(Registry): pass
+    class Methods:
+        @functools.singledispatchmethod
+        def f(self, x): return 0
+        @functools.cached_property
+        def big(self): return 1
+        @functools.lru_cache
+        def cached(self): return 1
+    T, Id = typing.TypeVar("T"), typing.NewType("Id", int)
+    @dataclasses.dataclass
+    class Data:
+        f: typing.Callable[[int], str] = len
+        u: Id = Id(1)
+        g: typing.Optional["Data"] = None
+        h: list = dataclasses.field(default_factory=lambda: [1])
+    def wrapped(f):
+        @functools.wraps(f)
+        def inner(*args): return f(*args)
+        return inner
+    class Decorated:
+        @wrapped
+        def f(self): return 2
+    class Node:
+        def __init__(self): self.me = self
+    Node.root = Node()
+    class Child(typing.Generic[T]): pass
+    class Grandchild(Child[int]): pass
+    class Meta(type): pass
+    class WithMeta(metaclass=Meta): z = 1
+    class Failed(Exception): pass
+    made = dict(
+        model=lambda: Model(a=1), shape=lambda: shapes.Shape(1), error=lambda: Failed(1), concrete=Concrete,
+        holds=Holds, registered=Registered, methods=Methods, data=Data, decorated=Decorated, node=Node,
+        child=Grandchild, meta=WithMeta,
+    )
+    @app.function()
+    def make(name): return made[name]()
+    @app.function()
+    def fail(): raise ExceptionGroup("two", [Failed(1), ValueError(2)])
+    if len(sys.argv) == 1:
+        calls = {name: make.spawn(name) for name in made} | {"group": fail.spawn()}
+        list(calls.values())[0].get()
+        print(json.dumps({name: call.object_id for name, call in calls.items()}))
+    else:
+        calls = {name: nbfn.FunctionCall.from_id(one) for name, one in json.loads(sys.argv[1]).items()}
+        print([name for name in made if type(calls[name].get()) is not type(made[name]())])
+        try: calls["group"].get()
+        except* Failed: print("caught")
+        except* ValueError: pass
+"""
+
+
+def test_so_it_is_for_classes_of_all_kinds_and_of_modules_beside_the_program(
+    hub_home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shapes.py").write_text(
+        "import dataclasses\n@dataclasses.dataclass\nclass Shape:\n    x: int\n"
+    )
+    calls = program.run(tmp_path, MANY, checks=False).out.strip()
+    again = program.run(tmp_path, MANY, calls, checks=False)
+    assert (again.out, again.err) == ("[]\ncaught\n", "")
+
+
 def test_a_class_that_was_changed_since_is_another_and_one_warning_says_so(
     hub_home: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,41 @@ def test_the_same_function_has_the_same_bytes_compiled_or_read_in_any_process(
     assert len(found) == 1
 
 
+TYPED = """
+import functools, hashlib, io, typing
+from nbfn.code.pickler import FunctionPickler
+T, Id = typing.TypeVar("T"), typing.NewType("Id", int)
+P, Ts = typing.ParamSpec("P"), typing.TypeVarTuple("Ts")
+class Box(typing.Generic[T]): pass
+@functools.singledispatch
+def show(x): return "any"
+@show.register
+def _(x: int): return "int"
+def use(x: Id, y: T, *args: P.args) -> Box[T]: return show(x)
+def dumped():
+    stream = io.BytesIO()
+    FunctionPickler(stream, lambda thing: True).dump(use)
+    return hashlib.sha256(stream.getvalue()).hexdigest()
+first = dumped()
+use(1, 2)  # the cache that it fills stays here
+print(first, dumped())
+"""
+
+
+def test_type_parameters_and_single_dispatch_have_the_same_bytes_in_any_process() -> None:
+    found = set()
+    for seed in "12":
+        done = subprocess.run(
+            [sys.executable, "-c", TYPED],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.update(done.stdout.split())
+    assert len(found) == 1
+
+
 def test_a_class_stays_as_it_is_in_the_process_that_made_it() -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(
