@@ -11,6 +11,9 @@ from typing import Any
 
 from nbfn.exception import DeprecationError
 
+#: A method of every Function that does nothing, for who wants to know whether a worker can load it.
+LOAD_METHOD = "<load>"
+
 
 class InputStatus(enum.IntEnum):
     """Where one input stands (the numbers are Modal's; RUNNING and INTERNAL_FAILURE are ours)."""

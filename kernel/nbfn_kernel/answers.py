@@ -28,10 +28,9 @@ SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
 TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
-    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.wire.payload", "nbfn_kernel.answers", "nbfn_kernel.crew",
-    "nbfn_kernel.items",
-    "nbfn.lifecycle", "nbfn_kernel.objects", "nbfn_kernel.runner", "nbfn_kernel.service",
-    "nbfn_kernel.unit", "threading",
+    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.lifecycle", "nbfn.wire.payload", "nbfn_kernel.answers",
+    "nbfn_kernel.asgi", "nbfn_kernel.crew", "nbfn_kernel.items", "nbfn_kernel.objects", "nbfn_kernel.runner",
+    "nbfn_kernel.service", "nbfn_kernel.unit", "threading",
 })  # fmt: skip
 #: Types of errors that may be final.
 _FINAL = (TypeError, InvalidError, SerializationError, DeserializationError)

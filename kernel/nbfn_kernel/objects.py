@@ -75,7 +75,7 @@ def mismatched(definition: Definition, error: DeserializationError) -> Deseriali
     if was.cloudpickle and was.cloudpickle.partition(".")[0] != cloudpickle.partition(".")[0]:
         made.append(f"cloudpickle {was.cloudpickle} (here: {cloudpickle})")
     if not made:
-        return error
+        return DeserializationError(f"{definition.name!r} cannot be loaded. {error}")
     return DeserializationError(
         f"{definition.name!r} was registered under {' and '.join(made)}, and cannot be rebuilt. "
         f"Deploy it again from this environment. {error}"

@@ -14,6 +14,7 @@ from typing import Any
 import nbfn
 from nbfn import lifecycle
 from nbfn.exception import DeserializationError
+from nbfn.types import LOAD_METHOD
 from nbfn.wire.failure import format_exception
 from nbfn.wire.messages import Bind, Definition, Endpoint
 from nbfn.wire.payload import Carrier
@@ -58,6 +59,10 @@ class Service:
                     is_async=definition.is_async,
                 )
             }
+
+        self.targets[LOAD_METHOD] = Target(
+            definition.name, lambda: None, is_generator=False, is_async=False
+        )
 
     def _methods(self, cls: type) -> dict[str, Target]:
         parts = lifecycle.methods(cls)

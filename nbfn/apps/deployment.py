@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import nbfn
 from nbfn import exception, output
+from nbfn.apps.load_check import load_endpoints
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
 from nbfn.names import check_name
@@ -66,6 +67,7 @@ async def deploy(
     Raises:
         InvalidError: If the name or the strategy cannot be one.
         NotFoundError: If there is no such environment.
+        ExecutionError: If a web endpoint cannot be loaded in a worker.
     """
     __tracebackhide__ = True
     if strategy not in STRATEGIES:
@@ -77,6 +79,9 @@ async def deploy(
     home.staged = {}
     try:
         await _stage(session, home, members, client)
+        await load_endpoints(
+            session, [member._state for member in members], " Nothing was deployed."
+        )
         found = await _commit(session, home, members, tag, strategy, tags, partial=partial)
     except BaseException:
         _put_back(home, before, states)

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from nbfn import context, exception, output
 from nbfn.apps.deployment import Member
+from nbfn.apps.load_check import load_endpoints
 from nbfn.backtrace import hide, trimmed
 from nbfn.client import Client, attached
 from nbfn.connection.app_output import AppLines
@@ -99,6 +100,7 @@ class Run(Generic[A]):
                 member._state, member._client = None, self._client or member._client
             for member in members:
                 await member._live()
+            await load_endpoints(client, [member._state for member in members])
         except BaseException:
             self._detach = False
             await self._end()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 import nbfn
-from nbfn.cli import ending
+from nbfn.cli import ending, failure
 from nbfn.exception import Error
 
 #: The exit code of a command that was interrupted.
@@ -92,6 +92,7 @@ def _run(given: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except Error as error:
+        failure.show_cause(error)
         click.echo(f"nbfn: {error}", err=True)
         return 1
     return code if isinstance(code, int) else 0

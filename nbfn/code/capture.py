@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbfn.backtrace import users_level
-from nbfn.code import culprit
+from nbfn.code import culprit, round_trip
 from nbfn.code.modules import by_value, carrying, local_modules
 from nbfn.code.pickler import FunctionPickler, standing_in
 from nbfn.code.snapshot import HANDLES, Snapshot, type_name
@@ -23,6 +23,10 @@ from nbfn.exception import InvalidError, SerializationError
 #: refused. The larger one leaves room for the rest of the message in a frame of 16 MiB.
 WARN_ABOVE = 256 * 1024
 REFUSE_ABOVE = 16 * 1024 * 1024 - 256 * 1024
+
+
+#: Kinds of what is captured that are values.
+_VALUES = frozenset({"global", "closure", "default"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ def dump(
 
     Raises:
         InvalidError: If it captures too much; the message names what is large.
-        SerializationError: If something it captures cannot be pickled; the message names that.
+        SerializationError: If something it captures cannot be pickled, or not be unpickled; the message names
+            that.
     """
     _refuse_large(name, snapshot)
     modules = local_modules()
@@ -76,6 +81,8 @@ def dump(
             modules = []
         except Exception:  # noqa: BLE001 - the first error tells more
             raise SerializationError(_culprit(name, snapshot, error)) from error
+    if not instead:
+        _refuse_unloadable(name, snapshot, modules)
     if len(data) > REFUSE_ABOVE:
         raise InvalidError(_too_large(name, len(data), snapshot))
     if len(data) > WARN_ABOVE:
@@ -89,6 +96,16 @@ def dump(
             stacklevel=users_level(),
         )
     return data, modules
+
+
+def _refuse_unloadable(name: str, snapshot: Snapshot, modules: Iterable[types.ModuleType]) -> None:
+    values = ((n, value) for n, kind, value in snapshot.found if kind in _VALUES)
+    if (found := round_trip.find(values, lambda value: _dumps(value, modules))) is not None:
+        raise SerializationError(
+            f"Function {name!r} uses {found.where}, which can be pickled but not unpickled, so no worker can "
+            f"load it: {type(found.error).__name__}: {found.error}. Mend how it is pickled (__reduce__, "
+            "__setstate__), or make it inside the function."
+        ) from found.error
 
 
 def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nbfn import backtrace
 from nbfn.code import namespace, nesting, pickler
 from nbfn.config import Places, Settings
 from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
@@ -299,5 +300,11 @@ def _why_not_loaded(error: Exception) -> str:
         return sentence
     return (
         f"A value could not be rebuilt in {here}, {python} with cloudpickle {pickler.VERSION}: "
-        f"{type(error).__name__}: {error}"
+        f"{type(error).__name__}: {error}{_where(error)}"
     )
+
+
+def _where(error: Exception) -> str:
+    """Return which code of the user's raised an error, such as ``Model.__setstate__``."""
+    trace = backtrace.after(error.__traceback__)
+    return f" (in {trace.tb_frame.f_code.co_qualname})" if trace is not None else ""

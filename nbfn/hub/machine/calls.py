@@ -43,6 +43,7 @@ from nbfn.hub.machine.family import Member
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.rows import Call, Input, Pool
 from nbfn.hub.machine.tables import Tables
+from nbfn.types import LOAD_METHOD
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.
@@ -187,6 +188,8 @@ def _member(call: Call) -> Member:
 
 def no_method(record: FunctionRecord, version: int, method: str) -> str:
     """Return what is wrong with the method that is called; a name may have become another kind of thing."""
+    if method == LOAD_METHOD:
+        return ""
     definition = record.versions[version]
     if definition.kind != "cls":
         return f"{record.name!r} is a function; it has no method {method!r}." if method else ""

@@ -99,6 +99,9 @@ def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
     if calls and how.fault is not None:
         journal.system(t, pool, how.fault[1])
     for call in calls:
+        if call.unattended:
+            text = f"{pool.record.name!r} could not be loaded, so this call failed; the App's logs say why."
+            journal.system(t, pool, text, call=call.id)
         call.turns.drop(call)
         waiting = [item for item in call.inputs.values() if item.worker is None]
         failed = [

@@ -12,7 +12,7 @@ from nbfn.hub.machine.events import (
     WorkerLeft,
     WorkerLost,
 )
-from nbfn.hub.machine.rows import Worker
+from nbfn.hub.machine.rows import Pool, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
@@ -115,11 +115,17 @@ def worker_broken(t: Tables, event: WorkerBroken) -> None:
     if worker is not None and worker.pool is not None:
         pool = worker.pool
         text = f"{pool.record.name!r} could not be loaded:\n{event.text.rstrip()}"
-        journal.system(t, pool, text, worker=worker.id)
+        journal.system(t, pool, text, worker=worker.id, told=_told(t, pool))
         departures.stop(t, worker)
         supply.load_failed(t, pool)
         failed = (0, int(InputStatus.INIT_FAILURE), event.payload, event.fault)
         departures.fail_waiting(t, pool, Outcome(*failed, worker=worker.id))
+
+
+def _told(t: Tables, pool: Pool) -> frozenset[str]:
+    """Return the clients for which the error of a pool's worker is raised: they wait for a call."""
+    waiting = (call for call in t.calls.values() if call.pool is pool and not call.unattended)
+    return frozenset(call.client for call in waiting if call.kind != "web")
 
 
 def worker_lost(t: Tables, event: WorkerLost) -> None:

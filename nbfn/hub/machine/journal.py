@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from nbfn.hub.machine.effects import DeliverAppOutput, WriteLog
 from nbfn.hub.machine.listeners import reaches
 from nbfn.hub.machine.rows import Input, Pool
@@ -23,10 +25,17 @@ def failed(t: Tables, item: Input, worker: str, data: bytes) -> None:
 
 
 def system(
-    t: Tables, pool: Pool, text: str, *, worker: str = "", item: Input | None = None, call: str = ""
+    t: Tables,
+    pool: Pool,
+    text: str,
+    *,
+    worker: str = "",
+    item: Input | None = None,
+    call: str = "",
+    told: Collection[str] = (),
 ) -> None:
-    """Keep a sentence about a Function's workers, inputs or schedule."""
-    _write(t, pool, "system", f"{text}\n".encode(), worker, item, call)
+    """Keep a sentence about a Function's workers, inputs or schedule; ``told``: clients that have it anyhow."""
+    _write(t, pool, "system", f"{text}\n".encode(), worker, item, call, told=told)
 
 
 def _write(
@@ -39,6 +48,7 @@ def _write(
     call: str = "",
     *,
     only_here: bool = False,
+    told: Collection[str] = (),
 ) -> None:
     record = pool.record
     named = item.call.id if item is not None else call
@@ -47,7 +57,7 @@ def _write(
     t.emit(WriteLog(*where, source, data))
     app = t.registry.apps.get(record.app_id)
     for client in app.followers if app is not None else ():
-        if client not in t.clients or not t.clients[client].connected:
+        if client in told or client not in t.clients or not t.clients[client].connected:
             continue
         if only_here or item is None or source == "system" or not reaches(t, item, client):
             method = f".{item.call.method}" if item is not None and item.call.method else ""

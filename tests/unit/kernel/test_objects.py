@@ -32,5 +32,5 @@ def test_another_cloudpickle_is_named_with_this_one() -> None:
 
 
 @pytest.mark.parametrize("other", [{}, {"python": "", "cloudpickle": ""}])
-def test_otherwise_it_is_the_error_itself(other: dict[str, str]) -> None:
-    assert said(**other) == str(BROKEN)
+def test_otherwise_it_names_the_function_and_the_error(other: dict[str, str]) -> None:
+    assert said(**other) == f"'f' cannot be loaded. {BROKEN}"

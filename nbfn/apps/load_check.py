@@ -1,0 +1,85 @@
+"""Loading the web endpoints of an App once in a worker, before anybody asks them."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+
+import msgspec
+
+from nbfn import output
+from nbfn.client import Client
+from nbfn.exception import Error, ExecutionError
+from nbfn.invocation.outcome import result_of
+from nbfn.invocation.single import SingleCall
+from nbfn.registration.definition import Live
+from nbfn.sync import wait
+from nbfn.types import LOAD_METHOD, InputStatus
+from nbfn.wire.messages import FunctionInfo, Payload
+from nbfn.wire.payload import Carrier
+
+#: Seconds that an endpoint has; one that takes longer is not waited for.
+WITHIN = 10.0
+
+
+async def load_endpoints(client: Client, states: Iterable[Live | None], else_: str = "") -> None:
+    """Have each web endpoint loaded in a worker, which then stands by for its first request.
+
+    Args:
+        client: The connection to use.
+        states: What the hub knows of all that an App has.
+        else_: A sentence that says what becomes of the App where one cannot be loaded.
+
+    Raises:
+        ExecutionError: If one cannot be; its cause is what was raised there.
+    """
+    __tracebackhide__ = True
+    infos = [state.info for state in states if state is not None]
+    calls = [_begun(client, info) for info in infos if _can_be_loaded(info)]
+    try:
+        for call in calls:
+            await _settled(client, call, else_)
+    finally:
+        for call in calls:
+            call.abandon()  # does nothing to one that has ended
+
+
+def _can_be_loaded(info: FunctionInfo) -> bool:
+    """Return whether a Function answers HTTP and its worker can be made now.
+
+    One with a port of its own cannot: the version before has the port. Nor can a class whose objects
+    need parameters.
+    """
+    endpoints = [info.endpoint, *(method.endpoint for method in info.methods)]
+    kinds = {endpoint.kind for endpoint in endpoints if endpoint is not None}
+    needs = info.takes_arguments or any(one.default is None for one in info.parameters)
+    return bool(kinds) and "server" not in kinds and not needs
+
+
+def _begun(client: Client, info: FunctionInfo) -> SingleCall:
+    target = msgspec.structs.replace(info, method=LOAD_METHOD)
+    call = SingleCall(client, target, "remote", Payload(Carrier.nothing()), info.version, "")
+    client.open(call)
+    return call
+
+
+async def _settled(client: Client, call: SingleCall, else_: str) -> None:
+    __tracebackhide__ = True
+    name = call.function.name
+    try:
+        found = await wait(call.outcome, WITHIN)
+    except builtins.TimeoutError:
+        output.say(
+            f"  {name!r} was not loaded within {WITHIN:.0f} s; its first request waits for it."
+        )
+        return
+    except Error:
+        return  # refused, or the hub is gone: whoever goes on hears of that
+    if found.status == InputStatus.SUCCESS:
+        return
+    try:
+        result_of(client.carrier, found, name, call.id)
+    except Exception as error:
+        raise ExecutionError(
+            f"Web endpoint {name!r} cannot be loaded in a worker: {type(error).__name__}: {error}.{else_}"
+        ) from error
