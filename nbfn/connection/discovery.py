@@ -141,8 +141,11 @@ class Finder:
         except Error as error:
             self.reason = f"It cannot be started: {error}"
             return False
-        except OSError as error:  # no descriptors or no room, say; the next look may have some
-            self.reason = descriptors.why(error) or f"It cannot be started: {error}."
+        except OSError as error:  # no descriptors, say; the next look may have some
+            why = descriptors.why(error)
+            self.reason = why or f"It cannot be started: {error}."
+            self._failures += not why
+            return bool(why) or self._failures < MOST_FAILURES
         return True
 
     def _note_end(self, code: int) -> None:

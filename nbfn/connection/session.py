@@ -283,10 +283,10 @@ class Session:
             self._fail(arrived, exception.InternalError(text))
 
     def _fail(self, message: object, error: exception.Error) -> None:
-        """Fail the call or request that a message belongs to."""
+        """Fail the call and the request that a message belongs to."""
         if (call := self._calls.get(getattr(message, "call", ""))) is not None:
             call.fail(error)
-        elif (number := getattr(message, "request", 0)) in self._requests:
+        if (number := getattr(message, "request", 0)) in self._requests:
             settle(self._requests[number][1], error=error)
 
     def _receive(self, arrived: Message | Change | BadFrame) -> None:

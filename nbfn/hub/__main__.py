@@ -5,6 +5,8 @@ start at once stays.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import fcntl
 import gc
 import importlib.metadata
@@ -13,12 +15,14 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 from nbfn.config import Places, Settings
-from nbfn.exception import Error
+from nbfn.exception import Error, ServiceError
 from nbfn.hub.broker import Broker
+from nbfn.hub.disk import Disk
 from nbfn.hub.leftovers import Leftovers
 from nbfn.hub.logbook import Logbook
 from nbfn.hub.machine.state import State
@@ -34,6 +38,9 @@ from nbfn.wire.socket import Router
 
 #: No epoch is as high as this: leases, 2**30 for each, are signed 64-bit numbers.
 LAST_EPOCH = (1 << 33) - 2
+
+#: What is wrong with a disk, or with the rights to it.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -54,11 +61,26 @@ def main() -> int:
         return _serve(embedded=arguments.embedded)
     except Error as error:  # one sentence that says what to do; it is also what a client is told
         print(error, file=sys.stderr)  # noqa: T201 - a command's answer
-        return 1
+    except Exception as error:  # noqa: BLE001 - logged
+        _log.exception("the hub ends by an error")
+        print(f"The hub ended by an error ({type(error).__name__}: {error}).", file=sys.stderr)  # noqa: T201
+    return 1
 
 
 def _serve(*, embedded: bool) -> int:
     places = Places.of().create()
+    try:
+        return _serve_in(places, embedded=embedded)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise ServiceError(
+            f"The hub cannot run in {places.home}: {error}. Make room there, or set NBFN_HOME to a directory "
+            "that can be written."
+        ) from None
+
+
+def _serve_in(places: Places, *, embedded: bool) -> int:
     lock = os.open(places.lock_file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,10 +94,12 @@ def _serve(*, embedded: bool) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: broker.end())
+    threading.excepthook = lambda args: _thread_ended(args, broker)
     try:
         broker.run()
     finally:
-        places.connection_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            places.connection_file.unlink(missing_ok=True)
         store.close()
         logbook.close()
         router.close()
@@ -84,10 +108,22 @@ def _serve(*, embedded: bool) -> int:
     return 0
 
 
+def _thread_ended(args: threading.ExceptHookArgs, broker: Broker) -> None:
+    """End the hub when a thread of it ends by an error: clients start it again."""
+    name = args.thread.name if args.thread is not None else "a thread"
+    assert args.exc_value is not None
+    _log.critical("thread %s ended by an error, so the hub ends", name, exc_info=args.exc_value)
+    broker.fail(
+        f"Thread {name} of the hub ended: {type(args.exc_value).__name__}: {args.exc_value}"
+    )
+
+
 def _assemble(
     places: Places, settings: Settings, epoch: int, *, embedded: bool
 ) -> tuple[Broker, Store, Router, WorkerProcesses, GatewayProcess, Logbook]:
-    store = Store(places.database, places.blobs, settings.retention)
+    disk = Disk(places.home, settings.disk_reserve * 2**20)
+    disk.prepare()
+    store = Store(places.database, places.blobs, settings.retention, disk)
     launcher = _launcher(places, settings)
     capacity = launcher.capacity()
     cores = capacity.cpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,22 @@ from nbfn.hub.machine.effects import (
     SaveRetry,
 )
 from nbfn.hub.machine.events import CallRestored, FailuresLoaded
-from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput, StoredRelative
+from nbfn.hub.stored import (
+    UNREADABLE,
+    StoredCall,
+    StoredGraph,
+    StoredInput,
+    StoredRelative,
+    readable,
+)
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload
+from nbfn.wire.messages.fields import Count, Ended
 
 if TYPE_CHECKING:
     import sqlite3
+
+_log = logging.getLogger("nbfn.hub")
 
 #: Seconds that a call is remembered whose outcomes are gone: "expired" can be told from "never known".
 HISTORY = 30 * 86400.0
@@ -53,8 +64,8 @@ _ENDED = "closed AND id NOT IN (SELECT call FROM inputs)"
 class _Outcome(msgspec.Struct, array_like=True):
     """An `Outcome` as a row."""
 
-    index: int
-    status: int
+    index: Count
+    status: Ended
     payload: Payload | None
     fault: tuple[str, str, dict[str, Any]] | None
     duration: float
@@ -63,11 +74,35 @@ class _Outcome(msgspec.Struct, array_like=True):
     attempts: int = 0
 
 
-def _loaded(size: int, blob: bytes | None) -> Payload | Stored:
-    return Stored(size) if blob is None else _payload.decode(blob)
+def _loaded(size: int, blob: bytes | None, which: str) -> Payload | Stored | None:
+    """Return an input of a row, or where it is; None if it cannot be read."""
+    return Stored(size) if blob is None else readable(_payload, blob, f"input {which}")
 
 
 _outcome = msgspec.msgpack.Decoder(_Outcome)
+#: A call's row, as `Archive._restored` reads it.
+_Row = tuple[str, int, str, int, str, str, str, int, int, str, int]
+
+
+#: ... and as `Archive.call` does.
+_Told = tuple[str, str, int, int, int, int, int, str, float, int]
+
+
+def _outcome_of(call: str, number: int, blob: bytes) -> Outcome:
+    """Return the outcome in a row; where the row is damaged, a failure that says so."""
+    row = readable(_outcome, blob, f"outcome {number} of call {call}")
+    if row is None or row.index != number:
+        text = (
+            f"The outcome of input {number} of call {call} cannot be read from the hub's database."
+        )
+        return Outcome(number, int(InputStatus.INTERNAL_FAILURE), None, ("data_loss", text, {}))
+    return Outcome(*(getattr(row, name) for name in _Outcome.__struct_fields__))
+
+
+def _payloads(blob: bytes) -> list[Payload]:
+    """Return the payload in a row, if it can be read."""
+    payload = readable(_payload, blob, "an input")
+    return [] if payload is None else [payload]
 
 
 class Archive:
@@ -116,12 +151,16 @@ class Archive:
             if row is not None and outcome.status in TO_REPLAY:
                 execute("INSERT OR IGNORE INTO failed_inputs VALUES (?, ?, ?)", (*key, row[0]))
             elif row is not None:
-                spent.append(_payload.decode(row[0]))
+                spent.extend(_payloads(row[0]))
             execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
             fields = (outcome.index, outcome.status, outcome.payload, outcome.fault)
             made_by = (outcome.duration, outcome.worker, outcome.attempt, outcome.attempts)
             blob = _encode(_Outcome(*fields, *made_by))
-            execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)", (*key, blob))
+            # Not of a call that was refused, and ran before that was known.
+            execute(
+                "INSERT OR IGNORE INTO outcomes SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?)",
+                (*key, blob, save.call),
+            )
         return spent
 
     def save_failures(self, save: SaveFailures) -> None:
@@ -145,8 +184,11 @@ class Archive:
             row = execute(
                 "SELECT outcome FROM outcomes WHERE call = ? AND number = ?", key
             ).fetchone()
-            if row is not None and (payload := _outcome.decode(row[0]).payload) is not None:
-                spent.append(payload)
+            outcome = (
+                readable(_outcome, row[0], f"outcome {index} of call {save.call}") if row else None
+            )
+            if outcome is not None and outcome.payload is not None:
+                spent.append(outcome.payload)
             execute(
                 "INSERT OR IGNORE INTO inputs (call, number, payload) "
                 "SELECT call, number, payload FROM failed_inputs WHERE call = ? AND number = ?",
@@ -169,22 +211,31 @@ class Archive:
 
     def unfinished(self) -> list[CallRestored]:
         """Return the calls that still have inputs to run, or to get."""
-        inputs: dict[str, list[tuple[int, Payload | Stored]]] = {
+        inputs: dict[str, list[tuple[int, Payload | Stored | None]]] = {
             row[0]: [] for row in self._connection.execute("SELECT id FROM calls WHERE NOT closed")
         }
         for call, number, size, blob in self._connection.execute(
             f"SELECT call, number, {_SMALL} FROM inputs ORDER BY call, number"  # noqa: S608 - a constant
         ):
-            inputs.setdefault(call, []).append((number, _loaded(size, blob)))
-        return [self._restored(call, waiting) for call, waiting in inputs.items()]
+            inputs.setdefault(call, []).append((number, _loaded(size, blob, f"{number} of {call}")))
+        restored = (self._restored(call, waiting) for call, waiting in inputs.items())
+        return [call for call in restored if call is not None]
 
-    def _restored(self, call: str, waiting: Sequence[tuple[int, Payload | Stored]]) -> CallRestored:
+    def _restored(
+        self, call: str, waiting: Sequence[tuple[int, Payload | Stored | None]]
+    ) -> CallRestored | None:
         columns = "function, version, kind, total, parent, method, origin, closed, cancelled, retry, retried"
         row = self._connection.execute(
             f"SELECT {columns} FROM calls WHERE id = ?",  # noqa: S608 - a constant
             (call,),
         ).fetchone()
-        function, version, kind, total, parent, method, origin, closed, cancelled, *retried = row
+        try:
+            function, version, kind, total, parent, method, origin, closed, cancelled, *retried = (
+                msgspec.convert(row, _Row)
+            )
+        except UNREADABLE as error:
+            _log.error("call %s cannot be read from the store and is left out (%s)", call, error)
+            return None
         done = failed = 0
         for outcome in self._outcomes(call):
             done += 1
@@ -223,7 +274,8 @@ class Archive:
             f"SELECT number, {_SMALL} FROM failed_inputs WHERE call = ? ORDER BY number",  # noqa: S608
             (wanted.call,),
         )
-        inputs = [(number, _loaded(size, blob)) for number, size, blob in failed]
+        read = [(n, _loaded(size, blob, f"{n} of {wanted.call}")) for n, size, blob in failed]
+        inputs = [(number, payload) for number, payload in read if payload is not None]
         return FailuresLoaded(*names, self._restored(wanted.call, inputs), bool(row[0]))
 
     def ended(self, most: int) -> list[str]:
@@ -243,7 +295,9 @@ class Archive:
         ).fetchone()
         if row is None:
             return StoredCall(watch)
-        function, kind, total, closed, expired, cancelled, version, method, created, waiting = row
+        function, kind, total, closed, expired, cancelled, version, method, created, waiting = (
+            msgspec.convert(row, _Told)
+        )
         ended = bool(closed) and not waiting
         return StoredCall(
             watch,
@@ -272,13 +326,12 @@ class Archive:
 
     def _outcomes(self, call: str, start: int = 0, end: int | None = None) -> Iterator[Outcome]:
         rows = self._connection.execute(
-            "SELECT outcome FROM outcomes WHERE call = ? AND number >= ? AND (? IS NULL OR number < ?) "
+            "SELECT number, outcome FROM outcomes WHERE call = ? AND number >= ? AND (? IS NULL OR number < ?) "
             "ORDER BY number",
             (call, start, end, end),
         )
-        for row in rows:
-            decoded = _outcome.decode(row[0])
-            yield Outcome(*(getattr(decoded, name) for name in _Outcome.__struct_fields__))
+        for number, blob in rows:
+            yield _outcome_of(call, number, blob)
 
     def input(self, wanted: LoadInput) -> StoredInput:
         """Return what an input was called with, as long as it has no outcome, or failed."""
@@ -295,7 +348,9 @@ class Archive:
                 (wanted.call, wanted.index),
             ).fetchone()
             if found is not None:
-                payload = _payload.decode(found[0])
+                payload = readable(
+                    _payload, found[0], f"input {wanted.index} of call {wanted.call}"
+                )
         return StoredInput(wanted, function, version, method, payload)
 
     def inputs(self, wanted: LoadInputs) -> LoadInputs:
@@ -309,10 +364,8 @@ class Archive:
                 "SELECT payload FROM inputs WHERE call = ? AND number = ?",
                 (grant.call, grant.index),
             ).fetchone()
-            try:
-                payload = _payload.decode(row[0]) if row is not None else None
-            except msgspec.MsgspecError:
-                payload = None
+            which = f"input {grant.index} of call {grant.call}"
+            payload = readable(_payload, row[0], which) if row is not None else None
             if payload is None:
                 missing.append(grant.lease)
             else:
@@ -357,10 +410,11 @@ class Archive:
             "SELECT number FROM inputs WHERE call = ? ORDER BY number LIMIT ?", (call, most)
         ):
             yield StoredRelative(call, index, parent, pending, "", function, version, method)
-        for (blob,) in self._connection.execute(
-            "SELECT outcome FROM outcomes WHERE call = ? ORDER BY number LIMIT ?", (call, most)
+        for number, blob in self._connection.execute(
+            "SELECT number, outcome FROM outcomes WHERE call = ? ORDER BY number LIMIT ?",
+            (call, most),
         ):
-            o = _outcome.decode(blob)
+            o = _outcome_of(call, number, blob)
             yield StoredRelative(
                 call, o.index, parent, o.status, o.worker, function, version, method
             )
@@ -386,7 +440,8 @@ class Archive:
             for outcome in self._outcomes(call):
                 drop(outcome.payload)
             for (blob,) in execute("SELECT payload FROM failed_inputs WHERE call = ?", (call,)):
-                drop(_payload.decode(blob))
+                for payload in _payloads(blob):
+                    drop(payload)
             execute("DELETE FROM outcomes WHERE call = ?", (call,))
             execute("DELETE FROM failed_inputs WHERE call = ?", (call,))
             execute("UPDATE calls SET expired = 1 WHERE id = ?", (call,))

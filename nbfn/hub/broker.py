@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nbfn.exception import ServiceError
 from nbfn.hub import oversize, refusal, speech
 from nbfn.hub.answers import Answers
 from nbfn.hub.clock import Clock
@@ -47,7 +48,7 @@ IDLE_CHECK = 1.0
 #: Seconds between two looks at the launcher when it says nothing; it has kill timers of its own.
 PROCESSES_ASKED = 0.5
 #: Seconds between two looks at how full the disk is.
-DISK_ASKED = 1.0
+DISK_ASKED = 0.1
 #: Seconds between two looks which web endpoints there are.
 WEB_ASKED = 1.0
 #: Seconds an embedded hub waits for its first client; who started it may have found another hub, or be gone.
@@ -123,9 +124,10 @@ class Broker:
         self._disk_asked = -DISK_ASKED
         self._web_asked, self._web_revision = 0.0, -1
         self._watchers: set[str] = set()  # clients that watch the overview
-        self._saves: list[Effect] = []
-        self._held: list[Effect] = []
+        #: What each event saves, and what is told once that is on disk.
+        self._unsaved: list[tuple[list[Effect], list[Effect]]] = []
         self.ending = False
+        self._failed = ""
         self._actions = self._action_table()
 
     def restore(self, found: Sequence[events.CallRestored]) -> None:
@@ -146,12 +148,19 @@ class Broker:
         while not self.ending:
             self._turn(self._router.wait(self._timeout()))
         self._web.close()
+        if self._failed:  # workers go on, for the next hub
+            raise ServiceError(self._failed)
         self._stop_workers()
 
     def end(self) -> None:
         """Have the hub end; safe from signal handlers."""
         self.ending = True
         self._router.wake()
+
+    def fail(self, reason: str) -> None:
+        """Have the hub end with an error; safe from any thread."""
+        self._failed = reason
+        self.end()
 
     def _timeout(self) -> float:
         deadline = self._state.next_deadline()
@@ -163,7 +172,7 @@ class Broker:
         now = self._now()
         if now - self._disk_asked >= DISK_ASKED:
             self._disk_asked = now
-            self._handle(events.DiskMeasured(*self._store.room()))
+            self._handle(self._store.room())
         for connection in self._router.lost():
             self._lost(connection)
         for connection, message in self._router.receive():
@@ -175,13 +184,12 @@ class Broker:
                 if isinstance(event, events.WorkerExited):
                     self._leftovers.worker_ended(event.worker)
         for word in self._store.finished():
-            if isinstance(word, events.FailuresLoaded):
+            if isinstance(word, events.FailuresLoaded | events.SaveFailed):
                 self._handle(word)
             elif isinstance(word, effects.LoadInputs):
                 self._loaded(word)
             elif isinstance(word, StoredCall | StoredGraph | StoredInput):
-                for answer in self._answers.from_disk(word):
-                    self._send(word.client, answer)
+                self._tell_stored(word)
             else:
                 self._perform(word)
         for client, answer in self._logbook.answers():
@@ -192,9 +200,9 @@ class Broker:
             self._state.next_appointment() <= time.time()
         ):
             self._handle(events.Tick())
-        if self._saves or self._held:
-            self._store.submit(self._saves, self._held)
-            self._saves, self._held = [], []
+        unsaved, self._unsaved = self._unsaved, []
+        for saves, held in unsaved:
+            self._store.submit(saves, held)
         self._look_after_web(now)
         if self._idle_exit is not None and now - self._idle_checked >= IDLE_CHECK:
             self._check_idle(now, self._idle_exit)
@@ -207,6 +215,16 @@ class Broker:
         if due and (tables.revision != self._web_revision or self._web.closing):
             self._web_asked, self._web_revision = now, tables.revision
             self._web.keep(endpoints.labels(tables))
+
+    def _tell_stored(self, found: StoredCall | StoredGraph | StoredInput) -> None:
+        """Tell a client what it asked the store for."""
+        try:
+            for answer in self._answers.from_disk(found):
+                self._send(found.client, answer)
+        except Exception:  # noqa: BLE001 - logged: a row of another program, say
+            _log.exception("what is stored cannot be told")
+            text = "What is stored of this call is not valid (see logs/hub.log in NBFN_HOME)."
+            self._send(found.client, m.Failed(found.request, "data_loss", text))
 
     def _check_idle(self, now: float, limit: float) -> None:
         self._idle_checked = now
@@ -225,20 +243,24 @@ class Broker:
             Exception: The first of those that effects raised.
         """
         failed: Exception | None = None
+        saves: list[Effect] = []
+        held: list[Effect] = []
         for effect in self._state.handle(event, self._now(), time.time()):
             kind = type(effect)
             try:
                 if kind in _SAVES:
-                    self._saves.append(effect)
+                    saves.append(effect)
                 elif isinstance(effect, effects.LoadInputs):
                     connection = self._routes.get(effect.run.worker)
-                    self._saves.append(dataclasses.replace(effect, connection=connection))
+                    saves.append(dataclasses.replace(effect, connection=connection))
                 elif effect.after_commit:
-                    self._held.append(self._for_now(effect))
+                    held.append(self._for_now(effect))
                 else:
                     self._perform(effect)
             except Exception as error:  # noqa: BLE001 - raised below, when the others are carried out
                 failed = failed or error
+        if saves or held:
+            self._unsaved.append((saves, held))
         if failed is not None:
             raise failed
 

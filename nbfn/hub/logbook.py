@@ -36,6 +36,8 @@ LONGEST_LINE = 64 * 1024
 LINES_TOLD, CHARACTERS_TOLD = 1000, 2 * 1024 * 1024
 #: Seconds that an answer may take while there is nothing to tell, and the largest number that SQLite knows.
 LONGEST_WAIT, LARGEST = 60.0, 2**63 - 1
+#: Seconds that the thread has to write what is left when the hub ends.
+LAST_WRITE = 3.0
 #: Seconds between two looks for lines that are too old, and the part that goes when there are too many.
 SWEEP_EVERY, SWEPT = 60.0, 0.1
 
@@ -123,33 +125,46 @@ class Logbook:
         """Write what was taken and end."""
         if self._thread.is_alive():
             self._queue.put(None)
-            self._thread.join()
+            self._thread.join(LAST_WRITE)
 
     # --- the writer's thread ---
 
     def _run(self) -> None:
-        connection = self._open()
-        (self._size,) = connection.execute(
-            "SELECT IFNULL(SUM(LENGTH(message)), 0) FROM logs"
-        ).fetchone()
+        connection: sqlite3.Connection | None = None
         going = True
         while going:
             asked, going = self._gather()
             self._finish_lines(force=not going or any(one.ended for one in asked))
             try:
+                connection = connection or self._open()
                 new = self._save(connection)
                 self._sweep(connection)
                 self._answer(connection, asked, new=new)
-            except sqlite3.Error as error:  # a full disk, say: logs are lost, calls are not
+            except (
+                sqlite3.Error,
+                OSError,
+            ) as error:  # a full disk, say: logs are lost, calls are not
                 _log.warning("%s cannot be written (%s)", self._path, error)
+                if connection is not None and connection.in_transaction:
+                    connection.rollback()
                 self._rows.clear()
                 for one in asked:
                     self._say(one, [], 0)
-        connection.close()
+        if connection is not None:
+            connection.close()
 
     def _open(self) -> sqlite3.Connection:
+        connection = self._repaired()
+        (self._size,) = connection.execute(
+            "SELECT IFNULL(SUM(LENGTH(message)), 0) FROM logs"
+        ).fetchone()
+        return connection
+
+    def _repaired(self) -> sqlite3.Connection:
         try:
             return self._opened()
+        except sqlite3.OperationalError:  # not its own fault
+            raise
         except sqlite3.DatabaseError as error:
             _log.warning("%s cannot be read (%s); logs begin anew", self._path, error)
             for suffix in ("", "-wal", "-shm", "-journal"):

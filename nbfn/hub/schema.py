@@ -9,6 +9,8 @@ from nbfn.exception import VersionError
 
 #: Raised with each change of the tables below; `_MIGRATIONS[n]` leads from n to n + 1.
 SCHEMA = 3
+#: Bytes of SQLite's log that are kept when what is in it is in the database.
+LARGEST_LOG = 4 * 2**20
 _MIGRATIONS = (
     """
     CREATE TABLE functions (id TEXT PRIMARY KEY, record BLOB NOT NULL, latest INTEGER NOT NULL);
@@ -71,6 +73,7 @@ def opened(path: Path) -> sqlite3.Connection:
         "locking_mode=EXCLUSIVE",
         "journal_mode=WAL",
         "synchronous=FULL",
+        f"journal_size_limit={LARGEST_LOG}",
         "secure_delete=FAST",
     ):
         connection.execute(f"PRAGMA {pragma}")

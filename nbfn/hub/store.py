@@ -1,10 +1,9 @@
 """The durable facts, in SQLite: Functions and versions, overrides, spawned calls with their inputs
 and outcomes.
 
-One writer thread owns the connection. The broker hands it what one turn of its loop saved, together
-with the words that may only be said once that is on disk; the thread commits all that has gathered
-in one transaction (group commit: one fdatasync for many turns) and hands the words back. Source of
-the figures behind this: promises.md 1.2.
+What the hub before this one stored is loaded first; a row that cannot be read is logged and left out.
+Then a `Writer` owns the connection. The broker hands it what each event saved, together with the words
+that may only be said once that is on disk.
 """
 
 from __future__ import annotations
@@ -12,19 +11,17 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
-import queue
 import sqlite3
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from nbfn.exception import ServiceError
 from nbfn.hub.archive import Archive
+from nbfn.hub.disk import Disk
 from nbfn.hub.machine.effects import (
     Effect,
     ForgetApp,
@@ -46,28 +43,41 @@ from nbfn.hub.machine.effects import (
     SaveSettings,
     SaveVariant,
 )
-from nbfn.hub.machine.events import CallRestored, FailuresLoaded
+from nbfn.hub.machine.events import CallRestored, DiskMeasured
 from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.machine.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.hub.schema import opened
-from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
+from nbfn.hub.stored import UNREADABLE, readable
+from nbfn.hub.writer import Word, Writer
 from nbfn.wire.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
 
 #: Seconds that the maker of a kept payload part has to tell of it.
 BLOB_GRACE = 3600.0
-#: Seconds between two looks for what has expired.
-EXPIRE_EVERY = 3600.0
-#: Most turns in one transaction.
-GROUP = 2000
 
 _definition = msgspec.msgpack.Decoder(Definition)
 _variant = msgspec.msgpack.Decoder(Variant)
+_app = msgspec.msgpack.Decoder(AppRecord)
+_deployment = msgspec.msgpack.Decoder(Deployment)
+_settings = msgspec.msgpack.Decoder(dict[str, int | float])
+_variables = msgspec.msgpack.Decoder(dict[str, str])
 _encode = msgspec.msgpack.Encoder().encode
-_LOADS = frozenset({LoadCall, LoadGraph, LoadInput, LoadInputs, LoadFailures})
-#: What was read, and what may be said once the rest is on disk.
-_Word = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded
+
+
+class _Names(msgspec.Struct):
+    """What a Function's row has of its `FunctionRecord`."""
+
+    id: str
+    app: str
+    app_id: str
+    environment_name: str
+    deployed: bool
+    name: str
+    owner: str = ""
+
+
+_names = msgspec.msgpack.Decoder(_Names)
 
 
 class Store:
@@ -77,79 +87,108 @@ class Store:
         path: The file.
         blobs: Directory of payload parts kept beside it.
         retention: Seconds that calls and their outcomes are kept.
+        disk: Where it is; without, nothing is kept in reserve.
 
     Raises:
         VersionError: If a later nbfn wrote the file.
         ServiceError: If it cannot be read.
     """
 
-    def __init__(self, path: Path, blobs: Path, retention: float) -> None:
+    def __init__(self, path: Path, blobs: Path, retention: float, disk: Disk | None = None) -> None:
         self._blobs = blobs
-        self._path = path
         try:
             self._connection = opened(path)
+        except sqlite3.OperationalError as error:
+            raise ServiceError(
+                f"{path} cannot be opened ({error}). Make room for it, or set NBFN_HOME to a directory that "
+                "can be written."
+            ) from error
         except sqlite3.DatabaseError as error:
             raise ServiceError(
                 f"{path} cannot be read ({error}). Move it away, with what is named {path.name}-*, and a new one "
                 "is made; what was deployed and spawned is in the old one."
             ) from error
+        self._disk = disk or Disk(path.parent, 0)
         self._archive = Archive(self._connection, retention)
-        self._queue: queue.SimpleQueue[tuple[Sequence[Effect], Sequence[Effect]] | None] = (
-            queue.SimpleQueue()
+        self._writer = Writer(
+            self._connection,
+            self._disk,
+            save=lambda save, spent: self._save(save, spent),
+            load=self._load,
+            delete=self._delete_blobs,
+            expire=self._expire,
         )
-        self._done: queue.SimpleQueue[_Word] = queue.SimpleQueue()
-        self._wake: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._run, name="nbfn-store", daemon=True)
 
     # --- before the writer thread starts ---
 
     def load_functions(self) -> list[FunctionRecord]:
         """Return all Functions with their versions and overrides; variants come after their bases."""
         records: dict[str, FunctionRecord] = {}
-        for row in self._connection.execute("SELECT record, latest, removed FROM functions"):
-            named = msgspec.msgpack.decode(row[0])
-            record = FunctionRecord(**named, latest=row[1], removed=bool(row[2]))
-            records[record.id] = record
-        for function, version, blob in self._connection.execute(
+        for name, row, latest, removed in self._rows(
+            "SELECT id, record, latest, removed FROM functions"
+        ):
+            if (named := readable(_names, row, f"function {name}")) is not None:
+                own = msgspec.structs.asdict(named)
+                records[named.id] = FunctionRecord(
+                    **own, latest=latest if isinstance(latest, int) else 0, removed=bool(removed)
+                )
+        for function, version, blob in self._rows(
             "SELECT function, version, definition FROM versions ORDER BY version"
         ):
-            records[function].versions[version] = _definition.decode(blob)
+            found = readable(_definition, blob, f"version {version} of function {function}")
+            if (record := records.get(function)) is None:
+                continue
+            if found is None:
+                record.unreadable.add(version)
+            else:
+                record.versions[version] = found
         records |= self._load_variants(records)
-        for function, blob in self._connection.execute("SELECT function, settings FROM overrides"):
-            if function in records:
-                records[function].overrides = msgspec.msgpack.decode(blob)
+        for function, blob in self._rows("SELECT function, settings FROM overrides"):
+            settings = readable(_settings, blob, f"the settings of function {function}")
+            if settings is not None and function in records:
+                records[function].overrides = settings
         return [record for record in records.values() if record.versions]
 
     def load_apps(self) -> list[AppRecord]:
         """Return all Apps with their deployments."""
-        apps = {
-            row[0]: msgspec.msgpack.decode(row[1], type=AppRecord)
-            for row in self._connection.execute("SELECT id, record FROM apps")
-        }
-        rows = self._connection.execute(
+        apps = {}
+        for app, blob in self._rows("SELECT id, record FROM apps"):
+            if (record := readable(_app, blob, f"app {app}")) is not None:
+                apps[app] = record
+        for app, version, blob in self._rows(
             "SELECT app, version, deployment FROM deployments ORDER BY version"
-        )
-        for app, version, blob in rows:
-            if app in apps:
-                apps[app].deployments[version] = msgspec.msgpack.decode(blob, type=Deployment)
+        ):
+            made = readable(_deployment, blob, f"deployment {version} of app {app}")
+            if made is not None and app in apps:
+                apps[app].deployments[version] = made
         return list(apps.values())
+
+    def _rows(self, query: str) -> list[Any]:
+        return self._connection.execute(query).fetchall()
 
     def load_environments(self) -> dict[str, float]:
         """Return the environments that were made, and when."""
         return dict(self._connection.execute("SELECT name, created FROM environments").fetchall())
 
     def _load_variants(self, bases: dict[str, FunctionRecord]) -> dict[str, FunctionRecord]:
-        rows = self._connection.execute("SELECT id, base, variant, digest, shown FROM variants")
-        return {
-            made: variant_of(bases[base], made, _variant.decode(blob), digest, shown)
-            for made, base, blob, digest, shown in rows
-            if base in bases
-        }
+        found = {}
+        for made, base, blob, digest, shown in self._rows(
+            "SELECT id, base, variant, digest, shown FROM variants"
+        ):
+            variant = readable(_variant, blob, f"variant {made} of function {base}")
+            if variant is not None and base in bases:
+                found[made] = variant_of(bases[base], made, variant, digest, shown)
+        return found
 
     def load_secrets(self) -> list[SecretRecord]:
         """Return all stored secrets."""
-        rows = self._connection.execute("SELECT environment, name, variables, created FROM secrets")
-        return [SecretRecord(n, e, msgspec.msgpack.decode(v), c) for e, n, v, c in rows]
+        found = []
+        for environment, name, blob, created in self._rows(
+            "SELECT environment, name, variables, created FROM secrets"
+        ):
+            if (values := readable(_variables, blob, f"secret {name!r}")) is not None:
+                found.append(SecretRecord(name, environment, values, created))
+        return found
 
     def load_unfinished(self) -> list[CallRestored]:
         """Return the durable calls that still have inputs to run, or to get."""
@@ -165,99 +204,41 @@ class Store:
 
     def start(self, wake: Callable[[], None]) -> None:
         """Start the writer; ``wake`` is called, from its thread, when `finished` has something."""
-        self._wake = wake
-        self._thread.start()
+        self._writer.start(wake)
 
     # --- from the broker's thread ---
 
-    def room(self) -> tuple[str, int]:
-        """Return where it is, and how many bytes are free there."""
-        where = str(self._path.parent)
-        try:
-            disk = os.statvfs(where)
-        except OSError:  # what is wrong with it, writing will tell
-            return where, sys.maxsize
-        return where, disk.f_bavail * disk.f_frsize
+    def room(self) -> DiskMeasured:
+        """Return how much room there is for more calls: what is submitted counts as written."""
+        free = self._disk.free() + self._writer.spare - self._writer.waiting
+        return DiskMeasured(str(self._disk.home), free, self._writer.trouble)
 
     def submit(self, saves: Sequence[Effect], then: Sequence[Effect]) -> None:
-        """Save, and hand back ``then`` by `finished` once it is on disk; all in the order of
-        submission.
-        """
-        self._queue.put((saves, then))
+        """See `Writer.submit`."""
+        self._writer.submit(saves, then)
 
-    def finished(self) -> list[_Word]:
-        """Return what may be said now."""
-        ready = []
-        while not self._done.empty():
-            ready.append(self._done.get_nowait())
-        return ready
+    def finished(self) -> list[Word]:
+        """See `Writer.finished`."""
+        return self._writer.finished()
 
     def close(self) -> None:
         """Save what was submitted and end."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        self._connection.close()
+        if self._writer.close():
+            self._connection.close()
 
     # --- the writer thread ---
 
-    def _run(self) -> None:
-        self._expire()
-        while (turn := self._next()) is not None:
-            gathered = [turn]
-            while len(gathered) < GROUP and not self._queue.empty():
-                following = self._queue.get_nowait()
-                if following is None:
-                    self._commit(gathered)
-                    return
-                gathered.append(following)
-            self._commit(gathered)
-
-    def _next(self) -> tuple[Sequence[Effect], Sequence[Effect]] | None:
-        """Return the next turn's work, None for the end; what has expired is dropped in between."""
-        while True:
-            if time.monotonic() - self._expired_at >= EXPIRE_EVERY:
-                self._expire()
-            with contextlib.suppress(queue.Empty):
-                return self._queue.get(timeout=EXPIRE_EVERY)
-
-    def _commit(self, gathered: list[tuple[Sequence[Effect], Sequence[Effect]]]) -> None:
-        saves = [save for turn, _ in gathered for save in turn if type(save) not in _LOADS]
-        spent = self._save_all(saves) if saves else []
-        for payload in spent:
-            self._delete_blobs(payload)
-        for turn, then in gathered:
-            for save in turn:
-                if isinstance(save, LoadCall):
-                    self._done.put(self._archive.call(save))
-                elif isinstance(save, LoadGraph):
-                    self._done.put(self._archive.graph(save))
-                elif isinstance(save, LoadInput):
-                    self._done.put(self._archive.input(save))
-                elif isinstance(save, LoadInputs):
-                    self._done.put(self._archive.inputs(save))
-                elif isinstance(save, LoadFailures):
-                    self._done.put(self._archive.failures(save))
-            for effect in then:
-                self._done.put(effect)
-        self._wake()
-
-    def _save_all(self, saves: Sequence[Effect]) -> list[Payload]:
-        """Commit, again and again while the disk refuses: nothing that waits for it is said
-        meanwhile, nothing is lost.
-        """
-        pause = 0.1
-        while True:
-            spent: list[Payload] = []
-            try:
-                with self._connection:
-                    for save in saves:
-                        self._save(save, spent)
-                return spent
-            except sqlite3.OperationalError as error:
-                _log.error("%s cannot be written (%s); trying again", self._path, error)
-                time.sleep(pause)
-                pause = min(2 * pause, 5.0)
+    def _load(self, wanted: Effect) -> Word:
+        if isinstance(wanted, LoadCall):
+            return self._archive.call(wanted)
+        if isinstance(wanted, LoadGraph):
+            return self._archive.graph(wanted)
+        if isinstance(wanted, LoadInput):
+            return self._archive.input(wanted)
+        if isinstance(wanted, LoadInputs):
+            return self._archive.inputs(wanted)
+        assert isinstance(wanted, LoadFailures)
+        return self._archive.failures(wanted)
 
     def _save(self, save: Effect, spent: list[Payload]) -> None:
         execute = self._connection.execute
@@ -354,7 +335,6 @@ class Store:
 
     def _expire(self) -> None:
         """Drop what was kept for its time, in the database and beside it."""
-        self._expired_at = time.monotonic()
         with self._connection:
             count = self._archive.expire(self._delete_blobs)
         self._sweep_blobs()
@@ -364,15 +344,19 @@ class Store:
     def _sweep_blobs(self) -> None:
         """Delete kept payload parts that no row names: their maker was killed before it could say so."""
         definitions = self._connection.execute("SELECT definition FROM versions")
-        named = {
-            segment.name
-            for payload in itertools.chain(
-                (_definition.decode(row[0]).payload for row in definitions),
-                self._archive.payloads(),  # one at a time: not all fit into memory
-            )
-            if payload is not None
-            for segment in payload.segments
-        }
+        try:
+            named = {
+                segment.name
+                for payload in itertools.chain(
+                    (_definition.decode(row[0]).payload for row in definitions),
+                    self._archive.payloads(),  # one at a time: not all fit into memory
+                )
+                if payload is not None
+                for segment in payload.segments
+            }
+        except UNREADABLE as error:  # such a row may name any of them
+            _log.warning("files in %s are kept: a row cannot be read (%s)", self._blobs, error)
+            return
         old = time.time() - BLOB_GRACE
         for path in self._blobs.iterdir():
             if path.name not in named and path.stat().st_mtime < old:
@@ -381,4 +365,5 @@ class Store:
     def _delete_blobs(self, payload: Payload | None) -> None:
         for segment in payload.segments if payload is not None else ():
             if segment.place == "blob":
-                (self._blobs / Path(segment.name).name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # the next sweep deletes it
+                    (self._blobs / Path(segment.name).name).unlink(missing_ok=True)

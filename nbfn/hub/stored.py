@@ -1,14 +1,38 @@
-"""What was read from the disk for somebody who asked; `answers` says it."""
+"""What is read from the disk: for somebody who asked (`answers` says it), or to be taken up again."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from nbfn.hub.machine.effects import LoadCall, LoadGraph, LoadInput, Outcome
 from nbfn.wire.messages import Payload
+
+_log = logging.getLogger("nbfn.hub")
+T = TypeVar("T", covariant=True)
+
+#: What decoding a damaged row raises.
+UNREADABLE = (ValueError, TypeError, RecursionError)
+
+
+class Decoder(Protocol[T]):
+    """Decodes the rows of one table."""
+
+    def decode(self, buf: Any, /) -> T:
+        """Return what is in a row."""
+
+
+def readable(decoder: Decoder[T], blob: object, what: str) -> T | None:
+    """Return what is in a row; None, and a word in the log, if it cannot be read."""
+    try:
+        return decoder.decode(blob)
+    except UNREADABLE as error:
+        _log.error("%s cannot be read from the store and is left out (%s)", what, error)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +59,11 @@ class StoredCall:
         """Who asked."""
         return self.watch.client
 
+    @property
+    def request(self) -> int:
+        """The number of the question."""
+        return self.watch.request
+
 
 @dataclass(frozen=True, slots=True)
 class StoredInput:
@@ -50,6 +79,11 @@ class StoredInput:
     def client(self) -> str:
         """Who asked."""
         return self.wanted.client
+
+    @property
+    def request(self) -> int:
+        """The number of the question."""
+        return self.wanted.request
 
 
 class StoredRelative(msgspec.Struct, frozen=True):
@@ -76,3 +110,8 @@ class StoredGraph:
     def client(self) -> str:
         """Who asked."""
         return self.wanted.client
+
+    @property
+    def request(self) -> int:
+        """The number of the question."""
+        return self.wanted.request

@@ -63,6 +63,9 @@ def function_put(t: Tables, event: FunctionPut) -> None:
         record, created = t.registry.put(*given)
         version = record.latest
     app = t.registry.apps[record.app_id]
+    if (record.id, version) in t.unsaved:  # once more, as if it were new
+        t.unsaved.discard((record.id, version))
+        created = True
     if app.id not in known:
         app.created = t.wall
     if created:

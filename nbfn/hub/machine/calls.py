@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from nbfn.hub.machine import (
     adoption,
     cancellation,
+    capacity,
     clients,
     graph,
     lending,
@@ -25,15 +26,16 @@ from nbfn.hub.machine.effects import (
     FeedLease,
     LoadCall,
     LoadInput,
+    Outcome,
     RefuseCall,
     SaveCall,
+    SaveOutcomes,
     WantItems,
 )
 from nbfn.hub.machine.events import (
     CallPut,
     CallRestored,
     CallWatched,
-    DiskMeasured,
     InputFed,
     InputsPut,
     InputWanted,
@@ -43,7 +45,7 @@ from nbfn.hub.machine.family import Member
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.rows import Call, Input, Pool
 from nbfn.hub.machine.tables import Tables
-from nbfn.types import LOAD_METHOD
+from nbfn.types import LOAD_METHOD, InputStatus
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.
@@ -81,32 +83,10 @@ def call_put(t: Tables, event: CallPut) -> None:
     if problem := no_method(record, version, event.method):
         t.emit(RefuseCall(event.client, event.call, "not_found", problem))
         return
-    if event.durable and (problem := full(t, len(event.inputs))):
+    if event.durable and (problem := capacity.full(t, event.inputs)):
         t.emit(RefuseCall(event.client, event.call, "resource_exhausted", problem))
         return
     _begin(t, event, sizing.pool_of(t, record, version), deployment)
-
-
-def disk_measured(t: Tables, event: DiskMeasured) -> None:
-    """Take how much room there is for durable calls."""
-    t.disk = event.path, event.free
-
-
-def full(t: Tables, more: int) -> str:
-    """Return why no more inputs of spawned calls can be kept, "" where they can."""
-    path, free = t.disk
-    if free < t.limits.disk_reserve:
-        return (
-            f"{free / 2**20:,.0f} MB are free on the disk of {path}, where spawned calls are kept, and the "
-            f"last {t.limits.disk_reserve / 2**20:,.0f} MB are for those that were accepted (setting "
-            "disk_reserve). Make room there and spawn again."
-        )
-    if t.kept + more <= t.limits.max_spawned:
-        return ""
-    return (
-        f"{t.kept:,} inputs of spawned calls wait or run already, and no more than {t.limits.max_spawned:,} "
-        "are kept (setting max_spawned). Spawn again when some of them have ended."
-    )
 
 
 def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
@@ -126,6 +106,7 @@ def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
     if call.parent:
         join_family(t, call)
     if call.durable:
+        capacity.take(t, event.inputs)
         t.emit(saved(call, event.inputs, closed=event.closed))
         t.emit(Accept(event.client, call.id, _after(event.inputs), event.closed))
     put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
@@ -244,11 +225,12 @@ def _add(
     elif inputs and inputs[0][0] < call.next_index:
         # Told on a connection that broke, read only after they were told again on the next.
         inputs = [(index, payload) for index, payload in inputs if index >= call.next_index]
-    if call.durable and (problem := full(t, len(inputs))) and inputs:
+    if call.durable and inputs and (problem := capacity.full(t, inputs)):
         t.emit(RefuseCall(call.client, call.id, "resource_exhausted", problem))
         clients.give_up(t, call)
         return
     if call.durable and (inputs or (closed and not call.closed)):
+        capacity.take(t, inputs)
         t.emit(saved(call, inputs, closed=closed))
     put_inputs(t, call, inputs, closed=closed, resent=resent)
 
@@ -256,7 +238,8 @@ def _add(
 def saved(call: Call, inputs: Sequence[tuple[int, Payload]], *, closed: bool) -> SaveCall:
     """Return what stores a durable call with these inputs of it."""
     words = (call.parent, call.method, call.origin)
-    return SaveCall(call.id, *call.pool.key, call.kind, inputs, *words, closed=closed)
+    size = capacity.size(inputs)
+    return SaveCall(call.id, *call.pool.key, call.kind, inputs, *words, closed=closed, size=size)
 
 
 def put_inputs(
@@ -321,8 +304,11 @@ def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
 
 
 def call_restored(t: Tables, event: CallRestored) -> None:
-    """Take up a durable call of the hub before this one."""
-    record = t.registry.functions[event.function]
+    """Take up a durable call of the hub before this one; inputs that cannot be read or run fail."""
+    record = t.registry.functions.get(event.function)
+    if record is None or event.version not in record.versions:
+        _cannot_run(t, event)
+        return
     call = Call(event.call, "", sizing.pool_of(t, record, event.version), event.kind, t.now)
     call.durable, call.closed, call.cancelled = True, event.closed, event.cancelled
     call.unattended = True
@@ -337,8 +323,29 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     for index, failures in event.failures.items():
         call.inputs[index].failures = failures
     call.next_index = max(call.next_index, event.total)  # those with an outcome have been here, too
+    lost = [index for index, payload in event.inputs if payload is None]
+    text = f"The arguments of this input of call {call.id} cannot be read from the hub's database."
+    outcomes.finish(t, call, [_data_loss(index, text) for index in lost])
     if not call.closed:
         t.after(t.limits.client_grace, _untold, call)
+
+
+def _cannot_run(t: Tables, event: CallRestored) -> None:
+    """End a call whose Function cannot be read from the store."""
+    text = (
+        f"The function of call {event.call} cannot be read from the hub's database, so its inputs cannot run. "
+        "Deploy the function, or run its cell, and spawn again."
+    )
+    lost = [_data_loss(index, text) for index, _ in event.inputs]
+    if not event.closed:
+        words = (event.parent, event.method, event.origin)
+        t.emit(SaveCall(event.call, event.function, event.version, event.kind, (), *words))
+    t.emit(SaveOutcomes(event.call, lost))
+    t.note_ended(event.call)
+
+
+def _data_loss(index: int, text: str) -> Outcome:
+    return Outcome(index, int(InputStatus.INTERNAL_FAILURE), None, ("data_loss", text, {}))
 
 
 def _untold(t: Tables, call: Call) -> None:

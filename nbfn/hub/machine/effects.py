@@ -415,6 +415,7 @@ class SaveCall(Effect):
     method: str = ""
     origin: str = ""
     closed: bool = True  # no more will come
+    size: int = 0  # bytes of its inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from nbfn.hub.machine.definitions import DefinitionLike, Fault, Payload, VariantLike
 
@@ -25,10 +26,20 @@ class Tick(Event):
 
 @dataclass(frozen=True, slots=True)
 class DiskMeasured(Event):
-    """So many bytes are free on the disk that durable calls are kept on."""
+    """So many bytes are free on the disk that durable calls are kept on; ``trouble``: why it takes nothing."""
 
     path: str
     free: int
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed(Event):
+    """What was to be saved is not on disk and will not be; who asked is told."""
+
+    save: Any
+    code: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

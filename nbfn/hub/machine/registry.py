@@ -40,6 +40,8 @@ class FunctionRecord:
     versions: dict[int, DefinitionLike] = field(default_factory=dict)
     latest: int = 0  # the current one; 0 while none was deployed
     overrides: dict[str, float] = field(default_factory=dict)
+    #: Versions that are in the store and cannot be read from there.
+    unreadable: set[int] = field(default_factory=set)
     removed: bool = False  # the newest deployment of its App is without it
     base: str = ""  # of a variant: the id of the Function that it is one of
     variant: VariantLike = None  # of a variant: what it changes
@@ -49,8 +51,8 @@ class FunctionRecord:
 
     @property
     def definition(self) -> DefinitionLike:
-        """The current version's definition."""
-        return self.versions[self.latest]
+        """The current version's definition; of a Function without one, the newest."""
+        return self.versions.get(self.latest) or self.versions[max(self.versions)]
 
     @property
     def live(self) -> bool:
@@ -214,9 +216,10 @@ class Registry:
                 owner=owner.owner,
             )
             self.restore(record)
-        newest = max(record.versions, default=0)
+        newest = max({*record.versions, *record.unreadable}, default=0)
         for version in (record.latest, newest):
-            if version and record.versions[version].digest == definition.digest:
+            known = record.versions.get(version)
+            if known is not None and known.digest == definition.digest:
                 return record, version, False
         record.versions[newest + 1] = definition
         for variant in record.variants.values():
@@ -325,6 +328,11 @@ class Registry:
             return "The function is not known to this hub (any more). Register it again, or look it up by name."
         if self.apps[record.app_id].final:
             return f"App {record.app!r} was stopped, so {record.name!r} cannot be called. Deploy or run it again."
+        if (version or record.latest) in record.unreadable:
+            return (
+                f"Version {version or record.latest} of {record.name!r} (app {record.app!r}) cannot be read from "
+                "the hub's database. Deploy it, or run its cell, again."
+            )
         if not version and not record.live:
             return f"Function {record.name!r} is not in app {record.app!r} any more: it was deployed without it."
         if version and version not in record.versions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub.machine import calls, outcomes, sizing
+from nbfn.hub.machine import calls, capacity, outcomes, sizing
 from nbfn.hub.machine.effects import Answer, LoadFailures, Refuse, SaveRetry
 from nbfn.hub.machine.events import CallRestored, FailuresLoaded, RetryWanted
 from nbfn.hub.machine.rows import Call
@@ -60,7 +60,7 @@ def _refusal(t: Tables, event: FailuresLoaded) -> tuple[str, str]:
     assert record is not None
     if problem := calls.no_method(record, record.latest, found.method):
         return "not_found", problem
-    return "resource_exhausted", calls.full(t, len(found.inputs))
+    return "resource_exhausted", capacity.full(t, found.inputs)
 
 
 def _revive(t: Tables, event: FailuresLoaded, found: CallRestored) -> None:

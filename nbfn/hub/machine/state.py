@@ -16,6 +16,7 @@ from nbfn.hub.machine import (
     apps,
     calls,
     cancellation,
+    capacity,
     clients,
     departures,
     endpoints,
@@ -29,6 +30,7 @@ from nbfn.hub.machine import (
     revival,
     sizing,
     supply,
+    unsaved,
     vault,
 )
 from nbfn.hub.machine.definitions import DefinitionLike
@@ -64,7 +66,8 @@ _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.EnvironmentChanged: environments.environment_changed,
     events.WorkerUnwanted: departures.worker_unwanted,
     events.CallPut: calls.call_put,
-    events.DiskMeasured: calls.disk_measured,
+    events.DiskMeasured: capacity.disk_measured,
+    events.SaveFailed: unsaved.save_failed,
     events.InputsPut: calls.inputs_put,
     events.CallCancelled: cancellation.call_cancelled,
     events.CallReleased: clients.call_released,
@@ -195,7 +198,8 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
         t.emit(Refuse(event.client, event.request, "invalid", message))
         return
     record, created = t.registry.bind(base, event.variant, event.digest, event.shown)
-    version = record.latest or max(record.versions)  # of a class that is only staged
+    # The newest of a class that is only staged.
+    version = record.latest if record.latest in record.versions else max(record.versions)
     settings = sizing.settings_of(t, record, version)
     lacking = vault.missing(t, record.environment_name, record.versions[version])
     odd = _contradiction(record.versions[version])
@@ -234,6 +238,10 @@ def _settings_put(t: Tables, event: events.SettingsPut) -> None:
     if record is None:
         message = f"No function has the id {event.function!r}."
         t.emit(Refuse(event.client, event.request, "not_found", message))
+        return
+    if not record.live:
+        text = t.registry.refusal(record, 0)
+        t.emit(Refuse(event.client, event.request, "not_found", text))
         return
     names = ("min_containers", "max_containers", "buffer_containers", "scaledown_window")
     given = {name: getattr(event, name) for name in names if getattr(event, name) is not None}

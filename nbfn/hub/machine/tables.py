@@ -140,6 +140,8 @@ class Tables:
         self.kept = 0  # inputs of durable calls that have no outcome
         self.loaded = 0  # bytes of those that are in memory
         self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
+        self.disk_trouble = ""  # why nothing can be written there
+        self.unsaved: set[tuple[str, int]] = set()  # versions of Functions that are not on disk
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0

@@ -9,6 +9,7 @@ import pytest
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
+from nbfn.wire.messages import Payload
 from tests.unit.hub.world import PYTHON, FakeWorker, World
 
 TERMINATED = int(InputStatus.TERMINATED)
@@ -187,3 +188,54 @@ def test_a_spawned_call_that_grows_too_large_is_cancelled_whole() -> None:
     world.settle()
     assert {outcome.status for outcome in world.outcomes.values()} == {TERMINATED}
     world.check()
+
+
+def test_inputs_count_against_the_disk_from_when_they_are_accepted() -> None:
+    world = World(disk_reserve=2 * 2**20)
+    f = world.register()
+    world.put(e.DiskMeasured("/home", 4 * 2**20))
+    told = []
+    for number in range(20):
+        inputs = [(0, Payload(b"x" * 100_000))]
+        told += world.put(
+            e.CallPut("cl-1", f"fc-{number}", f, 0, "spawn", inputs, closed=True, durable=True)
+        )
+    accepted = [x for x in told if isinstance(x, fx.Accept)]
+    refused = [x for x in told if isinstance(x, fx.RefuseCall)]
+    assert (len(accepted), len(refused)) == (10, 10), "each takes up twice its size"
+    assert "0.2 MB are needed" in refused[0].message
+    world.put(e.DiskMeasured("/home", 2**30, "database or disk is full"))
+    (refusal,) = [x for x in put(world, "fc-z", f, 2, durable=True) if isinstance(x, fx.RefuseCall)]
+    assert "It cannot be written now (database or disk is full)" in refusal.message
+
+
+def test_a_call_that_was_not_stored_is_dropped_whole() -> None:
+    world = World()
+    f = world.register()
+    told = put(world, "fc-1", f, 3, durable=True)
+    put(world, "fc-2", f, 2, durable=True)
+    world.up()
+    (save,) = [x for x in told if isinstance(x, fx.SaveCall)]
+    told = world.put(e.SaveFailed(save, "resource_exhausted", "no room"))
+    told += [effect for _ in range(5) for effect in world.put(e.Tick())]
+    world.settle()
+    world.check()
+    assert {call for call, _ in world.outcomes} == {"fc-2"}
+    assert not [x for x in world.told if isinstance(x, fx.SaveOutcomes) and x.call == "fc-1"]
+    again = put(world, "fc-1", f, 3, durable=True)
+    assert any(isinstance(x, fx.Accept) for x in again), "it may be spawned again"
+    world.settle()
+    world.check()
+
+
+def test_more_of_a_call_that_was_not_stored_ends_the_call() -> None:
+    world = World()
+    f = world.register()
+    put(world, "fc-1", f, 2, durable=True, closed=False)
+    inputs = [(index, f"fc-1:{index}") for index in (2, 3)]
+    told = world.put(e.InputsPut("cl-1", "fc-1", inputs, closed=True))
+    (save,) = [x for x in told if isinstance(x, fx.SaveCall)]
+    world.put(e.SaveFailed(save, "resource_exhausted", "no room"))
+    world.settle()
+    world.check()
+    assert {outcome.status for outcome in world.outcomes.values()} == {TERMINATED}

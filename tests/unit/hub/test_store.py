@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nbfn.exception import VersionError
+from nbfn.hub import writer
+from nbfn.hub.disk import Disk
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord, Deployment
@@ -18,6 +22,7 @@ from nbfn.hub.store import Store
 from nbfn.hub.stored import StoredCall
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload, Segment, Variant
+from tests.conftest import wait_until
 from tests.unit.hub.world import definition
 
 WEEK = 7 * 86400.0
@@ -300,3 +305,144 @@ def test_what_is_staged_or_removed_comes_back_as_that(tmp_path: Path) -> None:
     again = Opened(tmp_path)
     assert (again.functions[0].latest, again.functions[0].live) == (1, False)
     again.store.close()
+
+
+def test_a_change_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    too_large = fx.SaveCall("fc-bad", "fu-1", 1, "spawn", [(2**63, Payload(b"x"))])
+    opened.store.submit([call("fc-1")], [fx.Accept("cl-1", "fc-1")])
+    opened.store.submit([too_large], [fx.Accept("cl-1", "fc-bad")])
+    opened.store.submit(
+        [fx.SaveSecret("s", "main", {"A": 2**70}, 0.0)],  # type: ignore[dict-item]
+        [fx.Answer("cl-1", 7, "done", after_commit=True)],
+    )
+    told = opened.save(call("fc-2"), then=(fx.Accept("cl-1", "fc-2"),))
+    wait_until(lambda: told.extend(opened.store.finished()) or len(told) >= 6)
+    assert [x.call for x in told if isinstance(x, fx.Accept)] == ["fc-1", "fc-2"]
+    failed = [x for x in told if isinstance(x, e.SaveFailed)]
+    assert [type(x.save) for x in failed] == [fx.SaveCall, fx.SaveSecret]
+    (refused,) = [x for x in told if isinstance(x, fx.RefuseCall)]
+    assert (refused.client, refused.call) == ("cl-1", "fc-bad")
+    assert refused.message.startswith("This cannot be stored (OverflowError: ")
+    (answer,) = [x for x in told if isinstance(x, fx.Refuse)]
+    assert (answer.client, answer.request) == ("cl-1", 7)
+    opened.store.close()
+    again = Opened(tmp_path)
+    assert [found.call for found in again.unfinished] == ["fc-1", "fc-2"]
+    again.store.close()
+
+
+def test_an_outcome_that_cannot_be_written_is_replaced_and_the_others_are_kept(
+    tmp_path: Path,
+) -> None:
+    opened = Opened(tmp_path)
+    opened.save(call())
+    bad = fx.Outcome(1, 1, Payload(b""), None, worker="\ud800")
+    ended = [outcome(0), bad, outcome(2)]
+    told = opened.save(
+        fx.SaveOutcomes("fc-1", ended), then=(fx.Deliver("cl-1", "fc-1", ended, after_commit=True),)
+    )
+    (delivered,) = [x for x in told if isinstance(x, fx.Deliver)]
+    stored = watch(opened).outcomes
+    assert list(delivered.outcomes) == list(stored)
+    assert stored[0] == outcome(0)
+    assert stored[2] == outcome(2)
+    assert (stored[1].status, stored[1].fault[0]) == (InputStatus.INTERNAL_FAILURE, "data_loss")  # type: ignore[index]
+    opened.store.close()
+
+
+class Failing:
+    """A store whose disk takes nothing until it is told to."""
+
+    def __init__(self, opened: Opened, patch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        self.opened = opened
+        self.told: list[Any] = []
+        save = opened.store._save
+
+        def refuse(*args: Any) -> None:
+            if self.full:
+                raise sqlite3.OperationalError("database or disk is full")
+            save(*args)
+
+        patch.setattr(opened.store, "_save", refuse)
+
+    def wait_for(self, *kinds: type) -> list[Any]:
+        """Return what was told of these kinds, as soon as there is something."""
+
+        def found() -> list[Any]:
+            self.told += self.opened.store.finished()
+            return [x for x in self.told if isinstance(x, kinds)]
+
+        wait_until(found)
+        return found()
+
+
+def test_while_the_disk_takes_nothing_new_calls_are_refused_and_the_rest_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened(tmp_path)
+    opened.save(call("fc-old", 2))
+    monkeypatch.setattr(writer, "PATIENCE", 1.0)
+    disk = Failing(opened, monkeypatch)
+    word, asked = fx.Accept("cl-1", "fc-new"), fx.Answer("cl-1", 3, "done", after_commit=True)
+    opened.store.submit([call("fc-new")], [word])
+    opened.store.submit([fx.SaveSecret("s", "main", {"A": "1"}, 5.0)], [asked])
+    ended = [outcome(0)]
+    opened.store.submit(
+        [fx.SaveOutcomes("fc-old", ended)],
+        [fx.Deliver("cl-1", "fc-old", ended), fx.ConfirmResults("wk-1", 5, after_commit=True)],
+    )
+    (refused,) = disk.wait_for(fx.RefuseCall)
+    assert (refused.call, refused.code) == ("fc-new", "resource_exhausted")
+    assert f"The hub cannot write to {tmp_path} (database or disk is full)" in refused.message
+    (answered,) = disk.wait_for(fx.Refuse)
+    assert (answered.request, answered.code) == (3, "resource_exhausted")
+    assert disk.wait_for(fx.Deliver)
+    assert opened.store.room().trouble
+    opened.store.submit([fx.LoadCall("cl-1", 4, "fc-old")], [])
+    (found,) = disk.wait_for(StoredCall)
+    assert found.outcomes == ended, "what waits to be written is told, too"
+    assert not [x for x in disk.told if isinstance(x, fx.ConfirmResults | fx.Accept)]
+    disk.full = False
+    assert disk.wait_for(fx.ConfirmResults)
+    assert not opened.store.room().trouble
+    opened.store.close()
+    again = Opened(tmp_path)
+    assert [found.call for found in again.unfinished] == ["fc-old"]
+    assert again.store.load_secrets() == [SecretRecord("s", "main", {"A": "1"}, 5.0)]
+    again.store.close()
+
+
+def test_a_store_that_cannot_write_ends_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened(tmp_path)
+    opened.save(call("fc-old", 1))
+    disk = Failing(opened, monkeypatch)
+    opened.store.submit([call("fc-new")], [fx.Accept("cl-1", "fc-new")])
+    opened.store.submit([fx.SaveOutcomes("fc-old", [outcome(0)])], [])
+    wait_until(lambda: opened.store.room().trouble)
+    begun = time.monotonic()
+    opened.store.close()
+    assert time.monotonic() - begun < 5
+    disk.full = False
+    again = Opened(tmp_path)
+    assert [found.call for found in again.unfinished] == ["fc-old"], "it runs again"
+    again.store.close()
+
+
+def test_the_ballast_is_there_while_there_is_room_and_given_up_when_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path, 8 * 2**20)
+    disk.keep_ballast()
+    assert (tmp_path / "ballast").stat().st_size == 2 * 2**20
+    again = Disk(tmp_path, 8 * 2**20)  # of the next hub
+    assert again.drop_ballast()
+    assert not again.drop_ballast()
+    assert not (tmp_path / "ballast").exists()
+    monkeypatch.setattr(Disk, "free", lambda _: 9 * 2**20)
+    disk = Disk(tmp_path, 8 * 2**20)
+    disk.keep_ballast()
+    assert not (tmp_path / "ballast").exists(), "the reserve has no room for it"

@@ -1,0 +1,69 @@
+"""The file system that the hub keeps its files on: how much of it is free, and a ballast file to give up.
+
+The ballast takes up a part of what is kept in reserve. It is deleted when the disk is full, so that the
+outcomes of calls that were accepted can still be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+#: Which part of the reserve the ballast is, and its most bytes.
+SHARE, MOST = 4, 16 * 2**20
+#: Bytes that must be free for a hub to start.
+TO_START = 256 * 1024
+
+
+class Disk:
+    """The disk of one home.
+
+    Args:
+        home: The directory.
+        reserve: Bytes that stay free for calls that were accepted.
+    """
+
+    def __init__(self, home: Path, reserve: int) -> None:
+        self.home = home
+        self.reserve = reserve
+        self._ballast = home / "ballast"
+        self._size = min(reserve // SHARE, MOST)
+        self._exists = self._ballast.exists()
+
+    def free(self) -> int:
+        """Return how many bytes are free."""
+        try:
+            disk = os.statvfs(self.home)
+        except OSError:  # writing to it will tell what is wrong
+            return sys.maxsize
+        return disk.f_bavail * disk.f_frsize
+
+    def keep_ballast(self) -> None:
+        """Create the ballast, where there is room for it and for the reserve."""
+        if self._exists or not self._size or self.free() < self.reserve + 2 * self._size:
+            return
+        try:
+            descriptor = os.open(
+                self._ballast, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+            try:
+                os.posix_fallocate(descriptor, 0, self._size)
+            finally:
+                os.close(descriptor)
+            self._exists = True
+        except OSError:  # a file system that cannot do that, or is full
+            self.drop_ballast()
+
+    def drop_ballast(self) -> bool:
+        """Delete the ballast; return whether there was one."""
+        there, self._exists = self._exists, False
+        with contextlib.suppress(OSError):
+            self._ballast.unlink(missing_ok=True)
+        return there
+
+    def prepare(self) -> None:
+        """Give up the ballast if a hub could not even start without that."""
+        if self.free() < TO_START:
+            self.drop_ballast()

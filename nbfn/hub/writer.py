@@ -1,0 +1,465 @@
+"""The thread that writes to the store's database.
+
+It commits what has gathered in one transaction (one fdatasync for many events). A save that fails for a
+reason of its own is left out, and the others are committed. While the disk takes nothing, it tries again:
+new calls are refused after `REFUSE_AFTER` seconds, and after `PATIENCE` seconds whoever waits is answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from nbfn.hub.disk import Disk
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine.effects import Effect, Outcome
+from nbfn.hub.machine.events import FailuresLoaded, SaveFailed
+from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
+from nbfn.types import InputStatus
+from nbfn.wire.messages import Payload
+
+_log = logging.getLogger("nbfn.hub")
+
+#: Most events, and most bytes of new inputs, in one transaction.
+GROUP, GROUP_BYTES = 2000, 8 * 2**20
+#: Seconds without a word after which expired calls are looked for.
+EXPIRE_EVERY = 3600.0
+#: Seconds of trouble with the disk until new calls are refused, and until all who wait are answered.
+REFUSE_AFTER, PATIENCE = 0.5, 5.0
+#: Seconds between two attempts to write: the first, and the longest.
+AGAIN, AGAIN_MOST = 0.1, 1.0
+#: Seconds that the thread has to write what is left when the hub ends.
+LAST_WRITE, LAST_ATTEMPTS = 3.0, 3
+#: Bytes on the disk for each byte of an input: once in SQLite's log, once in the database.
+COPIES = 2
+
+#: Results of SQLite that are not the fault of what was to be written.
+_TROUBLE = frozenset({
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL,
+})  # fmt: skip
+
+_LOADS = frozenset({fx.LoadCall, fx.LoadGraph, fx.LoadInput, fx.LoadInputs, fx.LoadFailures})
+#: What was read, and what may be told once the rest is on disk.
+Word = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded | SaveFailed
+
+
+@dataclass(slots=True)
+class Unit:
+    """What one event saves, and what may be told when that is on disk."""
+
+    saves: list[Effect]
+    then: list[Effect]
+    size: int = 0  # bytes of new inputs
+    failed: list[SaveFailed] = field(default_factory=list)
+
+    @property
+    def calls(self) -> set[str]:
+        """The calls of which something is to be saved."""
+        return {call for save in self.saves if (call := getattr(save, "call", ""))}
+
+
+class Writer:
+    """Owns a database connection once it has started.
+
+    Args:
+        connection: To the database; used by this thread only from `start` to the end of `close`.
+        disk: Where it is.
+        save: Writes one save, and adds payloads that nobody needs any more to a list.
+        load: Reads what a load effect asks for.
+        delete: Deletes the files of a payload.
+        expire: Drops what was kept for its time.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        disk: Disk,
+        *,
+        save: Callable[[Effect, list[Payload]], None],
+        load: Callable[[Effect], Word],
+        delete: Callable[[Payload], None],
+        expire: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._disk = disk
+        self._save, self._load, self._delete, self._expire = save, load, delete, expire
+        self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Word] = queue.SimpleQueue()
+        self._wake: Callable[[], None] = lambda: None
+        self._pending: deque[Unit] = deque()
+        self._submitted = self._written = 0  # bytes of new inputs
+        self._pause = AGAIN
+        self._failing_since: float | None = None
+        self._expired_at = 0.0
+        self._closing = threading.Event()
+        #: Why the disk takes nothing; empty while it does.
+        self.trouble = ""
+        #: Bytes within the database that are free.
+        self.spare = 0
+        self._thread = threading.Thread(target=self._run, name="nbfn-store", daemon=True)
+
+    # --- from the hub's thread ---
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Start the thread; ``wake`` is called, from there, when `finished` has something."""
+        self._wake = wake
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the disk that what was submitted will take up."""
+        return COPIES * (self._submitted - self._written)
+
+    def submit(self, saves: Sequence[Effect], then: Sequence[Effect]) -> None:
+        """Save, and hand back ``then`` by `finished` once it is on disk; all in the order of
+        submission.
+        """
+        size = sum(save.size for save in saves if type(save) is fx.SaveCall)
+        self._submitted += size
+        self._queue.put(Unit(list(saves), list(then), size))
+
+    def finished(self) -> list[Word]:
+        """Return what may be told now."""
+        ready = []
+        while not self._done.empty():
+            ready.append(self._done.get_nowait())
+        return ready
+
+    def close(self) -> bool:
+        """Write what was submitted and end; return whether the thread has ended."""
+        if self._thread.is_alive():
+            self._closing.set()
+            self._queue.put(None)
+            self._thread.join(LAST_WRITE)
+        return not self._thread.is_alive()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        self._disk.keep_ballast()
+        self._tidy()
+        going = True
+        while going:
+            going = self._gather()
+            while self._pending and self._commit():
+                self._wake()
+        for _ in range(LAST_ATTEMPTS):
+            while self._pending and self._commit():
+                pass
+            if not self._pending:
+                return
+            time.sleep(AGAIN)
+        if self._pending:
+            _log.error("the hub ended before %d changes could be written", len(self._pending))
+
+    def _gather(self) -> bool:
+        """Take what was submitted, and wait if that is nothing; False when this is the end."""
+        if not self._pending and time.monotonic() - self._expired_at >= EXPIRE_EVERY:
+            self._tidy()
+        timeout = self._pause if self._pending else EXPIRE_EVERY
+        until = time.monotonic() + timeout
+        try:
+            unit = self._queue.get(timeout=timeout)
+            while True:
+                if unit is None:
+                    return False
+                self._pending.append(unit)
+                if self._failing_since is None:
+                    unit = self._queue.get_nowait()
+                else:  # nothing can be written before the pause is over
+                    unit = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            return not self._closing.is_set()
+
+    def _tidy(self) -> None:
+        self._expired_at = time.monotonic()
+        try:
+            self._expire()
+        except (sqlite3.Error, OSError) as error:
+            _log.error("what has expired cannot be deleted (%s)", error)
+
+    def _group(self) -> list[Unit]:
+        size, group = 0, list[Unit]()
+        for unit in self._pending:
+            if group and (len(group) >= GROUP or size + unit.size > GROUP_BYTES):
+                break
+            size += unit.size
+            group.append(unit)
+        return group
+
+    def _commit(self) -> bool:
+        """Write a group of what waits; False if the disk takes nothing."""
+        group = self._group()
+        spent: list[Payload] = []
+        try:
+            if any(type(save) not in _LOADS for unit in group for save in unit.saves):
+                self._write(group, spent)
+        except sqlite3.Error as error:
+            self._cannot_write(error)
+            return False
+        for _ in group:
+            self._pending.popleft()
+        self._can_write()
+        for payload in spent:
+            self._delete(payload)
+        for unit in group:
+            self._written += unit.size
+            self._tell(unit)
+        return True
+
+    def _write(self, group: Sequence[Unit], spent: list[Payload]) -> None:
+        """Commit a group.
+
+        Raises:
+            sqlite3.Error: If the disk takes nothing.
+        """
+        saves = [save for unit in group for save in unit.saves if type(save) not in _LOADS]
+        try:
+            with self._connection:
+                for save in saves:
+                    self._save(save, spent)
+        except Exception as error:
+            if _is_trouble(error):
+                raise
+            _log.exception("a change cannot be written; the others are written one by one")
+            spent.clear()
+            self._write_one_by_one(group, spent)
+
+    def _write_one_by_one(self, group: Sequence[Unit], spent: list[Payload]) -> None:
+        with self._connection:
+            self._connection.execute("BEGIN")
+            for unit in group:
+                unit.failed.clear()
+                for save in [save for save in unit.saves if type(save) not in _LOADS]:
+                    for part in _parts(save):
+                        if (why := self._try(part, spent)) is not None:
+                            failed = SaveFailed(part, "internal", _not_stored(why))
+                            unit.failed.append(failed)
+                            if isinstance(part, fx.SaveOutcomes):
+                                self._try(fx.SaveOutcomes(part.call, _lost(part, failed)), spent)
+
+    def _try(self, save: Effect, spent: list[Payload]) -> Exception | None:
+        """Write one save within a transaction; return why that cannot be.
+
+        Raises:
+            sqlite3.Error: If the disk takes nothing.
+        """
+        execute = self._connection.execute
+        execute("SAVEPOINT one")
+        try:
+            found: list[Payload] = []
+            self._save(save, found)
+        except Exception as error:
+            if _is_trouble(error):
+                raise
+            execute("ROLLBACK TO one")
+            execute("RELEASE one")
+            _log.error("%s cannot be written: %s: %s", save, type(error).__name__, error)
+            return error
+        execute("RELEASE one")
+        spent.extend(found)
+        return None
+
+    def _tell(self, unit: Unit) -> None:
+        for save in unit.saves:
+            if type(save) in _LOADS:
+                self._done.put(self._loaded(save))
+        for failed in unit.failed:
+            self._done.put(failed)
+        for effect in unit.then:
+            self._done.put(_instead(effect, unit.failed) if unit.failed else effect)
+
+    def _loaded(self, wanted: Effect) -> Word:
+        try:
+            return self._load(wanted)
+        except Exception:  # noqa: BLE001 - logged, and told to who asked
+            _log.exception("%s cannot be read", wanted)
+            if isinstance(wanted, fx.LoadInputs):
+                lost = [grant.lease for grant in wanted.run.grants]
+                run = dataclasses.replace(wanted.run, grants=[])
+                return dataclasses.replace(wanted, run=run, missing=lost)
+            text = "What is stored of this call cannot be read (see logs/hub.log in NBFN_HOME)."
+            return _refusal(wanted, "data_loss", text)
+
+    # --- trouble with the disk ---
+
+    def _can_write(self) -> None:
+        if self._failing_since is not None:
+            _log.warning("%s can be written again", self._disk.home)
+        self._failing_since, self.trouble, self._pause = None, "", AGAIN
+        with contextlib.suppress(sqlite3.Error):
+            pages = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+            self.spare = pages * PAGE
+        self._disk.keep_ballast()
+
+    def _cannot_write(self, error: sqlite3.Error) -> None:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            _log.error("%s cannot be written (%s); trying again", self._disk.home, error)
+        else:
+            self._pause = min(max(2 * self._pause, AGAIN), AGAIN_MOST)
+        self.trouble = str(error)
+        failing = now - self._failing_since
+        if failing >= REFUSE_AFTER or self._closing.is_set():
+            self._refuse_new()
+            if self._disk.drop_ballast():
+                self._pause = 0.0
+        waits = set().union(*(unit.calls - {""} for unit in self._pending if not _reads(unit)))
+        for unit in self._pending:
+            self._read_or_refuse(unit, waits, over=failing >= PATIENCE)
+        if not self._done.empty():
+            self._wake()
+
+    def _refuse_new(self) -> None:
+        """Refuse calls that are not on disk yet: what was accepted before needs the room more."""
+        for unit in self._pending:
+            new = [save for save in unit.saves if _is_new(save)]
+            if not new:
+                continue
+            text = self._no_room(unit.size)
+            failed = [SaveFailed(save, "resource_exhausted", text) for save in new]
+            unit.saves = [save for save in unit.saves if not _is_new(save)]
+            self._written += unit.size
+            unit.size = 0
+            told = [(effect, _instead(effect, failed)) for effect in unit.then]
+            unit.then = [effect for effect, instead in told if instead is effect]
+            for fail in failed:
+                self._done.put(fail)
+            for effect, instead in told:
+                if instead is not effect:
+                    self._done.put(instead)
+
+    def _read_or_refuse(self, unit: Unit, waits: set[str], *, over: bool) -> None:
+        """Answer what needs no writing; when patience is ``over``, whoever waits."""
+        for save in [save for save in unit.saves if type(save) in _LOADS]:
+            if not _asked_of(save) & waits:
+                self._done.put(self._loaded(save))
+            elif over and isinstance(save, fx.LoadCall):
+                self._done.put(self._with_pending(self._loaded(save), save))
+            elif over and not isinstance(save, fx.LoadInputs):  # a worker waits for the disk
+                self._done.put(_refusal(save, "resource_exhausted", self._no_room(0)))
+            else:
+                continue
+            unit.saves.remove(save)
+        if not over:
+            return
+        kept = []
+        for effect in unit.then:
+            if isinstance(effect, fx.Answer):
+                text = (
+                    "This is in force but not on disk yet, and is lost if the hub ends before there is room. "
+                    f"{self._no_room(0)}"
+                )
+                self._done.put(_refusal(effect, "resource_exhausted", text))
+            elif isinstance(effect, fx.Deliver | fx.TellProgress):
+                self._done.put(effect)
+            else:  # a worker must not hear of it before it is on disk
+                kept.append(effect)
+        unit.then = kept
+
+    def _with_pending(self, found: Word, wanted: fx.LoadCall) -> Word:
+        """Return a call with those of its outcomes, too, that wait to be written."""
+        if not isinstance(found, StoredCall):
+            return found
+        end = math.inf if wanted.end is None else wanted.end
+        waiting = [
+            outcome
+            for unit in self._pending
+            for save in unit.saves
+            if isinstance(save, fx.SaveOutcomes) and save.call == wanted.call
+            for outcome in save.outcomes
+            if wanted.start <= outcome.index < end
+        ]
+        return dataclasses.replace(found, outcomes=[*found.outcomes, *waiting])
+
+    def _no_room(self, size: int) -> str:
+        free, reserve = self._disk.free() / MIB, self._disk.reserve / MIB
+        needed = f"{COPIES * size / MIB:,.1f} MB are needed, " if size else ""
+        return (
+            f"The hub cannot write to {self._disk.home} ({self.trouble}): {needed}{free:,.1f} MB are free, and "
+            f"{reserve:,.0f} MB should be (setting disk_reserve). Make room there and try again."
+        )
+
+
+#: Bytes of a page of the database, and of a MiB.
+PAGE, MIB = 4096, 2**20
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Whether the disk is the reason, not what was to be written."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in _TROUBLE
+
+
+def _is_new(save: Effect) -> bool:
+    """Whether a save adds work to the store that nobody has been promised."""
+    return isinstance(save, fx.SaveRetry) or (isinstance(save, fx.SaveCall) and bool(save.inputs))
+
+
+def _asked_of(load: Effect) -> set[str]:
+    """Return the calls that something is to be read of."""
+    if isinstance(load, fx.LoadInputs):
+        return {grant.call for grant in load.run.grants}
+    return {getattr(load, "call", "")}
+
+
+def _reads(unit: Unit) -> bool:
+    return all(type(save) in _LOADS for save in unit.saves)
+
+
+def _parts(save: Effect) -> Sequence[Effect]:
+    """Return a save in parts that can fail alone."""
+    if isinstance(save, fx.SaveOutcomes):
+        return [fx.SaveOutcomes(save.call, [outcome]) for outcome in save.outcomes]
+    return [save]
+
+
+def _not_stored(error: Exception) -> str:
+    return (
+        f"This cannot be stored ({type(error).__name__}: {error}). See logs/hub.log in NBFN_HOME."
+    )
+
+
+def _instead(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
+    """Return what is told when some of the saves of its event failed."""
+    calls = {fail.save.call: fail for fail in failed if isinstance(fail.save, fx.SaveCall)}
+    if isinstance(effect, fx.Accept) and (fail := calls.get(effect.call)) is not None:
+        return fx.RefuseCall(effect.client, effect.call, fail.code, fail.reason)
+    lost = {
+        (fail.save.call, fail.save.outcomes[0].index): fail
+        for fail in failed
+        if isinstance(fail.save, fx.SaveOutcomes)
+    }
+    if isinstance(effect, fx.Deliver) and lost:
+        outcomes = [
+            _lost(fail.save, fail)[0] if (fail := lost.get((effect.call, o.index))) else o
+            for o in effect.outcomes
+        ]
+        return dataclasses.replace(effect, outcomes=outcomes)
+    others = [fail for fail in failed if not isinstance(fail.save, fx.SaveOutcomes | fx.SaveCall)]
+    if isinstance(effect, fx.Answer) and others:
+        return _refusal(effect, others[0].code, others[0].reason)
+    return effect
+
+
+def _lost(save: fx.SaveOutcomes, failed: SaveFailed) -> list[Outcome]:
+    """Return what is stored in place of an outcome that cannot be."""
+    fault: fx.Fault = ("data_loss", failed.reason, {})
+    return [Outcome(save.outcomes[0].index, int(InputStatus.INTERNAL_FAILURE), None, fault)]
+
+
+def _refusal(asked: Effect, code: str, text: str) -> fx.Refuse:
+    return fx.Refuse(getattr(asked, "client", ""), getattr(asked, "request", 0), code, text)
