@@ -385,9 +385,10 @@ class Writer:
 
     def _no_room(self, size: int) -> str:
         free, reserve = self._disk.free() / MIB, self._disk.reserve / MIB
-        needed = f"{COPIES * size / MIB:,.1f} MB are needed, " if size else ""
+        needed = COPIES * size / MIB
+        want = f"{needed:,.1f} MB are needed, " if needed >= 0.1 else ""
         return (
-            f"The hub cannot write to {self._disk.home} ({self.trouble}): {needed}{free:,.1f} MB are free, and "
+            f"The hub cannot write to {self._disk.home} ({self.trouble}): {want}{free:,.1f} MB are free, and "
             f"{reserve:,.0f} MB should be (setting disk_reserve). Make room there and try again."
         )
 
