@@ -12,7 +12,7 @@ from nbfn.config import default_environment
 from nbfn.connection import discovery
 from nbfn.connection.session import Session
 from nbfn.names import normalized
-from nbfn.sync import Blocking, blocking
+from nbfn.sync import Blocking, answering, blocking
 from nbfn.types import FunctionAutoscalerSettings
 from nbfn.wire import messages
 
@@ -258,6 +258,7 @@ def _default(*, start: bool) -> Client:
 def _after_fork() -> None:
     global _client, _making
     _making = threading.Lock()
+    answering.clear()
     if _client is not None:
         _client._closing = True
         _client._woken = threading.Lock()  # another thread may have held it

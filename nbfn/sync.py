@@ -27,11 +27,15 @@ from nbfn import backtrace
 from nbfn.bound import BoundMethod
 from nbfn.config import Settings
 from nbfn.context import is_local
-from nbfn.exception import AsyncUsageWarning
+from nbfn.exception import AsyncUsageWarning, InvalidError
 
 S = TypeVar("S")
 Q = ParamSpec("Q")
 T = TypeVar("T")
+
+
+#: Threads that receive what others wait for.
+answering: set[int] = set()
 
 
 class wait(Generic[T]):  # noqa: N801 - reads as a verb: ``await wait(future)``
@@ -111,6 +115,11 @@ def original(error: BaseException) -> BaseException:
 
 def _block(waiting: wait[Any]) -> None:
     __tracebackhide__ = True
+    if threading.get_ident() in answering:
+        raise InvalidError(
+            "A blocking method of nbfn was called on the thread that receives its answers, as a logging handler does "
+            "that gets records of remote code. Call it in a thread of your own (logging.handlers.QueueListener)."
+        )
     try:
         waiting.future.exception(waiting.timeout)
     except (builtins.TimeoutError, concurrent.futures.CancelledError):

@@ -26,6 +26,7 @@ from nbfn_kernel.account import Account
 from nbfn_kernel.answers import Answer
 from nbfn_kernel.inbox import Inbox, inbox
 from nbfn_kernel.items import Items
+from nbfn_kernel.logs import CallersLevels
 from nbfn_kernel.outbox import Outbox
 from nbfn_kernel.service import Service
 from nbfn_kernel.shell import flush_figures
@@ -78,6 +79,7 @@ class Crew:
         cell: Shared with the fork server: not 0 while anything runs.
         loop: The worker's, not running.
         account: Counts results that are not confirmed.
+        levels: Of the callers' loggers; those of the input that began last are in force.
 
     Attributes:
         running: What runs, by the lease of its first input.
@@ -93,6 +95,7 @@ class Crew:
         cell: Any,
         loop: asyncio.AbstractEventLoop,
         account: Account,
+        levels: CallersLevels,
     ) -> None:
         self.running: dict[int, _Running] = {}
         self.latest = 0
@@ -104,6 +107,7 @@ class Crew:
         self._cell = cell
         self._loop = loop
         self._account = account
+        self._levels = levels
         self._hands = _Hands()
         self._stopping = False
         self._disowned = False
@@ -170,6 +174,7 @@ class Crew:
 
     def _begin(self, unit: Unit) -> None:
         running = _Running(unit, self._outbox)
+        self._levels.of(unit.entries[0].call)
         self.running[unit.lease] = running
         self.latest = self._cell[0] = unit.lease
         running.timer = self._loop.call_later(self._limit, self._stop, unit.lease, "timeout")

@@ -236,6 +236,8 @@ class Line:
         if len(fresh) > 1:  # their results are gathered; a single one hurries by itself
             self._due = min(self._due, time.monotonic() + GATHER)
             self._outbox.watched = True
+        if run.levels:
+            self._runner.levels.note(run.levels)
         self._queue(fresh, goes_on=run.goes_on)
         if run.confirm:
             self._forget(run.confirm)

@@ -31,6 +31,7 @@ from nbfn_kernel.account import UNCONFIRMED_BYTES, Account
 from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, TIMEOUT, Answer
 from nbfn_kernel.crew import Crew
 from nbfn_kernel.items import Items
+from nbfn_kernel.logs import CallersLevels
 from nbfn_kernel.outbox import Outbox
 from nbfn_kernel.service import Service
 from nbfn_kernel.shell import flush_figures
@@ -59,6 +60,7 @@ class Runner:
         current: The lease that runs, or 0.
         started: When it began, by `time.monotonic`.
         stopping: No further input is to be begun.
+        levels: Of the callers' loggers.
         crew: Runs the inputs instead, where several run at once.
     """
 
@@ -68,6 +70,7 @@ class Runner:
         self.started = 0.0
         self.stopping = False
         self.crew: Crew | None = None
+        self.levels = CallersLevels()
         self._carrier = carrier
         self._outbox = outbox
         self._cell = cell
@@ -246,7 +249,8 @@ class Runner:
     def _become_crew(self, service: Service) -> None:
         loop = self._loops.get_loop()
         self.crew = Crew(
-            service, self._carrier, self._outbox, self.todo, self._cell, loop, self.account
+            *(service, self._carrier, self._outbox, self.todo, self._cell, loop, self.account),
+            self.levels,
         )
         streams.install(self._outbox, self.crew.lease, streams.LineStream)
         if self.stopping:
@@ -279,6 +283,8 @@ class Runner:
             self._carrier.durable.dump_result,
         )
         append, popleft, functions = outbox.entries.append, todo.popleft, self._functions
+        levels = self.levels
+        by_call = levels.by_call
         plain, check, end_lines = objects.PLAIN, objects.check_value, streams.end_lines
         account = self.account
         answer: Payload | None
@@ -296,6 +302,8 @@ class Runner:
                 break
             lease = entry.lease
             set_current((entry.call, entry.index))
+            if (wanted := by_call.get(entry.call, b"")) != levels.current:
+                levels.apply(wanted)
             self.started = began = clock()
             self.current = cell[0] = lease
             try:
@@ -351,6 +359,7 @@ class Runner:
                 break
             todo = Unit(entries, service.targets[entries[0].method], self._carrier)
             set_current((entries[0].call, entries[0].index))
+            self.levels.of(entries[0].call)
             self.started = began = time.monotonic()
             self._members = frozenset(entry.lease for entry in entries)
             self.current = self._cell[0] = todo.lease

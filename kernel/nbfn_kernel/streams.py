@@ -210,6 +210,11 @@ def log_failure(lease: int, text: str) -> None:
         _installed[1].log_failure(lease, text)
 
 
+def admit(lease: int, size: int) -> bool:
+    """Count characters that an input sends besides what it writes; False when they are too many."""
+    return _installed[1]._admit(lease, size)
+
+
 def end_lines(lease: int) -> None:
     """Send what an input that ended left of a line."""
     for stream in _installed:

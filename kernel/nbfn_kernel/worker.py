@@ -19,7 +19,7 @@ from nbfn.wire import frames
 from nbfn.wire.messages import Emitted, input_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
-from nbfn_kernel import forks, shell, stdin, streams
+from nbfn_kernel import forks, logs, shell, stdin, streams
 from nbfn_kernel.attach import Consoles
 from nbfn_kernel.line import Line
 from nbfn_kernel.nested import Nesting
@@ -103,4 +103,5 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
     shell.connect(emit)
     streams.install(outbox, runner.lease)
     stdin.install(runner.name)
+    logs.install(outbox, runner.lease)
     set_observer(Nesting(runner.lease, outbox))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nbfn import exception
-from nbfn.connection import detached_apps, observe
+from nbfn.connection import detached_apps, log_records, observe
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Message, Output, new_id
 
@@ -52,6 +52,7 @@ class OpenCall:
         self.id = call_id or new_id("fc")
         self.total = total
         self.done = self.failed = 0
+        self.levels = log_records.levels()
         view = observe.CallView(
             self.id,
             function.name,

@@ -23,12 +23,13 @@ import msgspec
 import nbfn
 from nbfn import exception
 from nbfn.config import Places, Settings
-from nbfn.connection import discovery
+from nbfn.connection import discovery, log_records
 from nbfn.connection.discovery import Finder
 from nbfn.connection.opencall import OpenCall, guarded
 from nbfn.connection.registrations import Registrations
 from nbfn.connection.whereabouts import own_name, this_environment, this_origin
-from nbfn.sync import wait
+from nbfn.context import is_local
+from nbfn.sync import answering, wait
 from nbfn.wire import descriptors, frames, messages, validation
 from nbfn.wire.frames import BadFrame, FrameTooLargeError
 from nbfn.wire.messages import Message, new_id
@@ -237,6 +238,7 @@ class Session:
     # --- the thread ------------------------------------------------------------------------------
 
     def _main(self) -> None:
+        answering.add(threading.get_ident())
         try:
             while not self._closing:
                 for arrived in self._link.wait(self._patience()):
@@ -254,6 +256,7 @@ class Session:
         self._run_tasks()
         self.carrier.close()
         self._link.close(LINGER)
+        answering.discard(threading.get_ident())
 
     def _patience(self) -> float | None:
         """Return how long to wait for messages: until the next look for a hub, or memory is due to be freed."""
@@ -294,7 +297,7 @@ class Session:
             if (call := self._calls.get(arrived.call)) is None:
                 self._discard(arrived)
             elif isinstance(arrived, messages.Emission):
-                guarded(call.sink.emission, arrived)
+                guarded(self._show, call, arrived)
             elif isinstance(arrived, messages.Progress):
                 guarded(call.sink.progress, arrived)
                 call.receive(arrived)
@@ -320,6 +323,14 @@ class Session:
         ):
             for payload in _payloads(arrived):
                 self.carrier.discard(payload)
+
+    def _show(self, call: OpenCall, e: messages.Emission) -> None:
+        """Show what remote code wrote; what it logged is for this process's loggers, a worker's for its caller's."""
+        if e.channel != "log" or call.kind == "web" or not is_local():
+            call.sink.emission(e)
+            return
+        for channel, text in log_records.handle(e.data):
+            call.sink.emission(msgspec.structs.replace(e, channel=channel, data=text.encode()))
 
     def _receive_rare(self, arrived: Message) -> None:
         if isinstance(arrived, messages.Welcome):

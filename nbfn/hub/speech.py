@@ -91,6 +91,7 @@ def _put_call(peer: str, x: m.PutCall) -> Event:
         x.method,
         x.deployment,
         x.unattended,
+        x.levels,
     )
 
 
@@ -188,7 +189,7 @@ def _output(o: Outcome) -> m.Output:
 
 def _run(x: effects.RunInputs) -> tuple[str, Iterable[Message]]:
     if x.weight <= frames.MOST_BYTES and len(x.grants) <= MOST_INPUTS:
-        return x.worker, (m.Run(_leased(x.grants), x.confirm),)
+        return x.worker, (m.Run(_leased(x.grants), x.confirm, levels=x.levels),)
     return x.worker, _runs(x)
 
 
@@ -198,7 +199,7 @@ def _runs(x: effects.RunInputs) -> Iterator[m.Run]:
     for part in frames.split(x.grants, lambda g: weight(g.payload), most=MOST_INPUTS):
         left -= len(part)
         goes_on = left > 0 and part[-1].batch > 0 and part[-1].batch == x.grants[-left].batch
-        yield m.Run(_leased(part), x.confirm, goes_on)
+        yield m.Run(_leased(part), x.confirm, goes_on, x.levels)
 
 
 def _leased(grants: Sequence[effects.Grant]) -> tuple[m.LeasedInput, ...]:

@@ -211,6 +211,7 @@ class FedCall(OpenCall):
             method=self.function.method,
             deployment=self.function.deployment,
             unattended=self.unattended,
+            levels=self.levels,
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:

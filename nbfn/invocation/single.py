@@ -51,6 +51,7 @@ class SingleCall(OpenCall):
             parent=self._parent,
             method=self.function.method,
             deployment=self.function.deployment,
+            levels=self.levels,
         )
 
     def receive(self, message: Message) -> None:

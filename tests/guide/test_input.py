@@ -95,6 +95,7 @@ FUNCTIONS = [app.function(name=body.__name__, retries=LATE)(body) for body in BO
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.tag)
+@pytest.mark.filterwarnings("default")  # getpass and IPython warn; an error here is one there, too
 def test_it_says_at_once_that_there_is_no_terminal(function: Any) -> None:
     with pytest.raises(ExecutionError, match="a worker has no terminal") as caught:
         function.spawn(1).get(timeout=30)

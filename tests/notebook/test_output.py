@@ -369,3 +369,24 @@ def test_progress_of_a_loop_is_the_last_line_of_the_handle_and_a_row_of_the_map(
     kernel.until(lambda: "epoch 4/4 · 100%" in kernel.text(cell, "stderr"))
     mapped = kernel.execute(f"list(train.map([{str(gate)!r}]))")
     assert "epoch 4/4 · 100%" in kernel.text(mapped)
+
+
+def test_logging_as_the_notebook_configured_it_is_under_the_cell_that_called(
+    one_kernel: Run,
+) -> None:
+    *_, quiet, single, mapped, silent, _restored = one_kernel(
+        "import logging, warnings\nbefore = warnings.filters[:]",
+        "%%remote --quiet --app logging\nimport logging, warnings\ndef notes(x):\n"
+        "    print('printed', x)\n    logging.getLogger('mine').info('logged %s', x)\n    warnings.warn('careful')",
+        "notes.remote(0)",
+        "logging.basicConfig(level=logging.INFO, format='%(levelname)s %(name)s %(message)s')\n"
+        "logging.getLogger('nbfn').setLevel(logging.WARNING)\nnotes.remote(1)",
+        "done = list(notes.map([2, 3]))",
+        "warnings.filterwarnings('ignore')\nlogging.getLogger('mine').setLevel(logging.WARNING)\nnotes.remote(4)",
+        "warnings.filters[:] = before\nlogging.basicConfig(level=logging.WARNING, handlers=[], force=True)\n"
+        "for name in ('mine', 'nbfn'): logging.getLogger(name).setLevel(logging.NOTSET)",
+    )
+    assert "logged" not in quiet.text + quiet.stderr
+    assert (single.text + single.stderr).count("INFO mine logged 1\n") == 1
+    assert all((mapped.text + mapped.stderr).count(f"INFO mine logged {x}") == 1 for x in (2, 3))
+    assert (silent.text, silent.stderr) == ("printed 4\n", "")

@@ -97,6 +97,7 @@ def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
     call.unattended = event.durable or event.unattended
     call.expected = event.expected
     call.parent, call.method = event.parent, event.method
+    call.levels = event.levels
     t.calls[call.id] = call
     if (client := t.clients.get(event.client)) is not None:
         call.origin = client.origin

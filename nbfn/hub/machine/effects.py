@@ -116,6 +116,7 @@ class RunInputs(Effect):
     confirm: int
     after_commit: bool = False
     weight: int = 0
+    levels: dict[str, bytes] = field(default_factory=dict)  # of their callers' loggers, by call
 
 
 @dataclass(frozen=True, slots=True)

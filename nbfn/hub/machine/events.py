@@ -256,6 +256,7 @@ class CallPut(Event):
     method: str = ""
     deployment: int = 0
     unattended: bool = False
+    levels: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,8 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     if once:
         for call in last:
             t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
-    run = RunInputs(worker.id, grants, worker.confirmed, once, weight)
+    levels = {call.id: call.levels for call in last if call.levels}
+    run = RunInputs(worker.id, grants, worker.confirmed, once, weight, levels)
     load = any(call.durable for call in last) and any(item.stored for item in items)
     t.emit(LoadInputs(run) if load else run)
     if not worker.watched:

@@ -17,6 +17,8 @@ def wrote(t: Tables, item: Input, worker: str, channel: str, data: bytes) -> Non
     """Keep what an input wrote; displays are not kept."""
     if channel in _TEXT:
         _write(t, item.call.pool, channel, data, worker, item)
+    elif channel == "log":  # a record, whose text is what comes first
+        _write(t, item.call.pool, "stderr", data.partition(b"\0")[0], worker, item)
 
 
 def failed(t: Tables, item: Input, worker: str, data: bytes) -> None:

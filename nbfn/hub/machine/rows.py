@@ -82,6 +82,7 @@ class Call:
         "id",
         "inputs",
         "kind",
+        "levels",
         "method",
         "next_index",
         "origin",
@@ -113,6 +114,7 @@ class Call:
         self.children: set[str] | None = None  # calls that its code made and waits for
         self.origin = ""  # the notebook or script that it comes from
         self.method = ""  # of a class
+        self.levels = b""  # of its caller's loggers
         self.deployment = 0  # of its App, if it is to stay with one
         self.durable = False
         self.unattended = False  # nobody looks at its failures

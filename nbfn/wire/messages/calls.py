@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbfn.wire.messages.base import Data, Fault, Message, Payload
-from nbfn.wire.messages.fields import Count, Id, Index, Token
+from nbfn.wire.messages.fields import Count, Id, Index, LogLevels, Token
 
 #: Bytes that an outcome counts for beside its payload.
 OUTPUT_BYTES = 64
@@ -60,6 +60,7 @@ class PutCall(Message):
     method: str = ""  # which one, when the Function is a class
     deployment: Count = 0  # of the App: what is called from inside stays with it, too
     unattended: bool = False  # nobody looks at its failures: the logs have their tracebacks
+    levels: LogLevels = b""  # of the caller's loggers
 
 
 class PutInputs(Message):
@@ -131,7 +132,7 @@ class Progress(Message):
 
 class Emission(Message):
     """What remote code wrote: ``channel`` is stdout, stderr (``data`` is UTF-8) or display,
-    clear, update (``data`` is JSON).
+    clear, update (``data`` is JSON), or log (see `nbfn.wire.records`).
     """
 
     call: str

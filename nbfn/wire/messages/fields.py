@@ -36,6 +36,8 @@ Ended = Annotated[int, Meta(ge=1, le=6)]
 Id = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_.:-]{0,80}\Z")]
 ClientId = Annotated[str, Meta(pattern=r"\Acl-[0-9A-Za-z_-]{1,60}\Z")]
 WorkerId = Annotated[str, Meta(pattern=r"\Awk-[0-9A-Za-z_-]{1,60}\Z")]
+#: The levels of a caller's loggers, see `nbfn.wire.records`.
+LogLevels = Annotated[bytes, Meta(max_length=4096)]
 #: A path of the file system.
 PathName = Annotated[str, Meta(pattern=r"\A[^\0]*\Z", max_length=4096)]
 #: The name of a file in a directory that the receiver chooses.

@@ -65,12 +65,14 @@ class BindFailed(Message):
 
 class Run(Message):
     """Run these inputs, in order. ``confirm``: results up to that sequence number are safe and
-    may be forgotten. ``goes_on``: the rest of the last batch is in the next message.
+    may be forgotten. ``goes_on``: the rest of the last batch is in the next message. ``levels``:
+    of the loggers of those who made the calls, where they are not the default ones.
     """
 
     inputs: tuple[LeasedInput, ...]
     confirm: int = 0
     goes_on: bool = False
+    levels: dict[str, bytes] = {}
 
 
 class Results(Message):

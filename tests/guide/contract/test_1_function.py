@@ -115,6 +115,7 @@ print(asyncio.run(cell()))
     assert done.stdout == "9\n", done.stderr
 
 
+@pytest.mark.filterwarnings("default")  # an error of the caller's is one in the worker, too
 def test_an_async_function_that_blocks_its_workers_loop_is_warned_of(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

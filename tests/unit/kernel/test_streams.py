@@ -32,7 +32,8 @@ def test_both_streams_logging_and_warnings(hub: FakeHub, worker: str) -> None:
     )
     assert hub.call(worker) == (False, "utf-8", 1, 2)
     assert hub.text() == "outä"
-    assert all(word in hub.text("stderr") for word in ("err\n", "logged", "warned"))
+    assert all(word in hub.text("stderr") for word in ("err\n", "warned"))
+    assert hub.text("log").startswith("WARNING:root:logged\n\0")
 
 
 def test_text_of_threads_counts_to_the_running_input(hub: FakeHub, worker: str) -> None:

@@ -1,0 +1,26 @@
+"""The levels of a caller's loggers reach the workers that run its inputs."""
+
+from __future__ import annotations
+
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine.events import CallPut
+
+from .world import World
+
+
+def test_inputs_come_with_the_levels_of_their_calls_that_have_some() -> None:
+    world = World()
+    f = world.register(max_containers=1)
+    world.up()
+    world.put(CallPut("cl-1", "fc-1", f, 0, "map", [(0, "a"), (1, "b")], True, levels=b"info"))
+    world.call("fc-2", f, 1)
+    world.up()
+    while world.busy():
+        world.finish(world.busy()[0].name)
+    told = {
+        grant.call: run.levels.get(grant.call)
+        for run in world.told
+        if isinstance(run, fx.RunInputs)
+        for grant in run.grants
+    }
+    assert told == {"fc-1": b"info", "fc-2": None}
