@@ -9,7 +9,7 @@ import msgspec
 
 from nbfn import output
 from nbfn.client import Client
-from nbfn.exception import Error, ExecutionError
+from nbfn.exception import DeserializationError, Error, ExecutionError
 from nbfn.invocation.outcome import result_of
 from nbfn.invocation.single import SingleCall
 from nbfn.registration.definition import Live
@@ -34,11 +34,11 @@ async def load_endpoints(client: Client, states: Iterable[Live | None], else_: s
         ExecutionError: If one cannot be; its cause is what was raised there.
     """
     __tracebackhide__ = True
-    infos = [state.info for state in states if state is not None]
-    calls = [_begun(client, info) for info in infos if _can_be_loaded(info)]
+    live = [state for state in states if state is not None and _can_be_loaded(state.info)]
+    calls = [_begun(client, state.info) for state in live]
     try:
-        for call in calls:
-            await _settled(client, call, else_)
+        for state, call in zip(live, calls, strict=True):
+            await _settled(state, call, else_)
     finally:
         for call in calls:
             call.abandon()  # does nothing to one that has ended
@@ -63,7 +63,7 @@ def _begun(client: Client, info: FunctionInfo) -> SingleCall:
     return call
 
 
-async def _settled(client: Client, call: SingleCall, else_: str) -> None:
+async def _settled(state: Live, call: SingleCall, else_: str) -> None:
     __tracebackhide__ = True
     name = call.function.name
     try:
@@ -78,8 +78,11 @@ async def _settled(client: Client, call: SingleCall, else_: str) -> None:
     if found.status == InputStatus.SUCCESS:
         return
     try:
-        result_of(client.carrier, found, name, call.id)
+        result_of(state.client.carrier, found, name, call.id)
     except Exception as error:
+        why = f"{type(error).__name__}: {str(error).removesuffix('.')}."
+        if isinstance(error, DeserializationError) and (sentence := state.unloadable()):
+            why = sentence
         raise ExecutionError(
-            f"Web endpoint {name!r} cannot be loaded in a worker: {type(error).__name__}: {error}.{else_}"
+            f"Web endpoint {name!r} cannot be loaded in a worker: {why}{else_}"
         ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import types
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,9 +98,19 @@ def dump(
     return data, modules
 
 
+def unloadable(snapshot: Snapshot, modules: Iterable[types.ModuleType]) -> str:
+    """Return which captured value made a worker fail to load a function, and its type; "" if none did."""
+    found = round_trip.find_whole(_values(snapshot), lambda value: _dumps(value, modules))
+    return found.where if found is not None else ""
+
+
+def _values(snapshot: Snapshot) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, kind, value in snapshot.found if kind in _VALUES)
+
+
 def _refuse_unloadable(name: str, snapshot: Snapshot, modules: Iterable[types.ModuleType]) -> None:
-    values = ((n, value) for n, kind, value in snapshot.found if kind in _VALUES)
-    if (found := round_trip.find(values, lambda value: _dumps(value, modules))) is not None:
+    found = round_trip.find(_values(snapshot), lambda value: _dumps(value, modules))
+    if found is not None:
         raise SerializationError(
             f"Function {name!r} uses {found.where}, which can be pickled but not unpickled, so no worker can "
             f"load it: {type(found.error).__name__}: {found.error}. Mend how it is pickled (__reduce__, "

@@ -53,6 +53,16 @@ def find(captured: Iterable[tuple[str, Any]], dumps: Callable[[Any], bytes]) -> 
     return None
 
 
+def find_whole(
+    captured: Iterable[tuple[str, Any]], dumps: Callable[[Any], bytes]
+) -> Unloadable | None:
+    """Return the first captured value that cannot be unpickled, whatever it is; for one that failed already."""
+    for name, value in captured:
+        if type(value) not in _PLAIN and (error := _tried(value, dumps)) is not None:
+            return Unloadable(f"{name} → {type_name(value)}", error)
+    return None
+
+
 def _tried(value: Any, dumps: Callable[[Any], bytes]) -> Exception | None:
     try:
         data = dumps(value)

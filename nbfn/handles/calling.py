@@ -7,7 +7,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from nbfn import context, endpoint
 from nbfn.call import FunctionCall
-from nbfn.exception import Detached, InvalidError
+from nbfn.exception import DeserializationError, Detached, InvalidError
 from nbfn.invocation.durable import DurableCall
 from nbfn.invocation.inputs import Inputs
 from nbfn.invocation.mapping import MapResult, each
@@ -70,6 +70,10 @@ class Calling(Generic[P, R]):
         try:
             live.client.open(call)
             return await call.result()  # type: ignore[no-any-return]
+        except DeserializationError as error:
+            if call.was_not_loaded and (sentence := live.unloadable()):
+                error.add_note(sentence)
+            raise
         finally:
             traffic.leave(payload.weight)
 

@@ -82,6 +82,11 @@ class SingleCall(OpenCall):
         self.end("terminated")
         self.client.carrier.discard(self._input.payload)
 
+    @property
+    def was_not_loaded(self) -> bool:
+        """Whether its Function could not be loaded in a worker."""
+        return self.outcome.done() and self.outcome.result().status == InputStatus.INIT_FAILURE
+
     async def interrupted(self, by: BaseException) -> None:
         """Cancel it, or on a second interrupt leave it.
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from nbfn.client import Client
-from nbfn.code import culprit, edition, pickler
+from nbfn.code import capture, culprit, edition, pickler
 from nbfn.code.brought import Brought
 from nbfn.code.edition import Edition
 from nbfn.code.files import Watch
@@ -88,6 +88,13 @@ class Live:
         if self.snapshot is None:
             return missing
         return self.snapshot.current() and not (self.watch is not None and self.watch.changed())
+
+    def unloadable(self) -> str:
+        """Return in a sentence which captured value keeps workers from loading it; "" where that is not known."""
+        where = "" if self.snapshot is None else capture.unloadable(self.snapshot, self.modules)
+        if not where:
+            return ""
+        return f"{self.info.name!r} captures {where}, which cannot be unpickled: make it inside the function."
 
     def of(self, method: str) -> Live:
         """Return what callers of one method see; of no method, of a function.

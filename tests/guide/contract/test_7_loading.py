@@ -6,6 +6,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -108,6 +109,26 @@ def test_an_endpoint_that_cannot_be_loaded_is_not_deployed_and_the_one_before_st
     shown = "".join(traceback.format_exception(caught.value))
     assert 'raise KeyError("no settings")' in shown
     assert httpx.get(url, timeout=30).text == "works"
+
+
+def test_a_captured_value_that_only_a_worker_finds_is_named_there() -> None:
+    app, settings = nbfn.App("found-by-a-worker"), SimpleNamespace(held=Broken())
+
+    @app.function()
+    @nbfn.fastapi_endpoint()
+    def page() -> Any:
+        return settings
+
+    @app.function()
+    def plain() -> Any:
+        return settings
+
+    said = "captures settings → types.SimpleNamespace, which cannot be unpickled: make it inside"
+    with pytest.raises(ExecutionError, match=f"'page' {said}"):
+        app.deploy()
+    with pytest.raises(DeserializationError) as caught:
+        plain.remote()
+    assert any(f"'plain' {said}" in note for note in caught.value.__notes__)
 
 
 def test_a_run_whose_endpoint_cannot_be_loaded_does_not_begin() -> None:
