@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,12 +129,29 @@ def class_parameters(cls: type, name: str) -> Parameters:
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    """Return the annotations of parameters, resolved.
+
+    One that cannot be is left out where there is a default, whose type then counts: what is imported
+    for type checkers only is not there.
+    """
+    raw = inspect.unwrap(function)
     try:
-        return typing.get_type_hints(inspect.unwrap(function))
-    except Exception as error:
-        raise ExecutionError(
-            f"The annotations of {name!r} cannot be resolved: {error}. Import what they name."
-        ) from error
+        return typing.get_type_hints(raw)
+    except Exception:  # noqa: BLE001 - evaluates what the user wrote; told below, one by one
+        parameters = inspect.signature(raw).parameters
+    hints: dict[str, Any] = {}
+    for parameter in parameters.values():
+        alone = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+        try:
+            if parameter.annotation is not parameter.empty:
+                hints |= typing.get_type_hints(alone, getattr(raw, "__globals__", {}))
+        except Exception as error:
+            if parameter.default is parameter.empty:
+                raise ExecutionError(
+                    f"The annotation of {parameter.name!r} of {name!r} cannot be resolved: {error}. "
+                    "Import what it names."
+                ) from error
+    return hints
 
 
 def _option(parameter: inspect.Parameter, hint: Any, function: str) -> Option:

@@ -136,6 +136,10 @@ async def names(n_items=3, _hidden=True, /, *, dry_run=True):
     print(repr((n_items, _hidden, dry_run)))
 
 @app.local_entrypoint()
+def half_resolved(n: "int", level: "Nowhere" = 2, *, at: "Elsewhere | None" = None):
+    print(repr((n, level, at)))
+
+@app.local_entrypoint()
 def unreadable(settings={"a": 1}, n=1):
     print(repr((settings, n)))
 
@@ -176,6 +180,8 @@ class Model:
         ("names", "", "(3, True, True)"),
         ("names", "--n-items 4 --no-dry-run", "(4, True, False)"),
         ("names", "--n_items 4 --no-hidden --no_dry_run", "(4, False, False)"),
+        ("half_resolved", "--n 1", "(1, 2, None)"),
+        ("half_resolved", "--n 1 --level 3 --at x", "(1, 3, 'x')"),
         ("unreadable", "--n 2", "({'a': 1}, 2)"),
         ("direct", "", "(1, 0.5)"),
         ("direct", "--x 2 --scale 3", "(2, 3.0)"),
