@@ -17,13 +17,14 @@ class Voices:
 
     Args:
         write: Takes what goes out. It is called by one thread at a time.
+        lock: Held meanwhile; reentrant, since a signal handler of the user's may print. Its own, if none is given.
     """
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], lock: threading.RLock | None = None) -> None:
         self._write = write
         self._held: dict[Hashable, str] = {}
         self._begun: Hashable = None  # whose unfinished line is out
-        self._turn = threading.RLock()  # reentrant: a signal handler of the user's may print
+        self._turn = lock or threading.RLock()
 
     def say(self, who: Hashable, text: str, *, alone: bool) -> None:
         """Write a text of somebody's."""
@@ -37,6 +38,10 @@ class Voices:
                     if rest:
                         self._held[who] = rest
             self._put(who, text)
+
+    def has_begun(self, who: Hashable) -> None:
+        """Note that somebody has written the beginning of a line without `say`."""
+        self._begun = who
 
     def flush(self, who: Hashable) -> None:
         """Write what somebody began."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from types import CodeType, FunctionType, TracebackType
 from typing import Any, NoReturn
@@ -174,10 +173,12 @@ def end_child(error: BaseException | None) -> NoReturn:
     os._exit(code & 0xFF)
 
 
-def die_interrupted(error: KeyboardInterrupt) -> NoReturn:
-    """End the worker: user code raised KeyboardInterrupt, which asks for that."""
-    traceback.print_exception(error, file=sys.__stderr__)
+def die_interrupted(error: KeyboardInterrupt, handler: CodeType | None = None) -> NoReturn:
+    """End the worker: user code raised KeyboardInterrupt, or ``handler`` did, which asks for that."""
+    if handler is not None:
+        error.__traceback__ = without(error.__traceback__, handler)
     if sys.__stderr__ is not None:
+        sys.__stderr__.write(format_exception(error, hide=HIDDEN))
         sys.__stderr__.flush()
     os._exit(INTERRUPTED)
 

@@ -157,9 +157,14 @@ class Crew:
 
     # --- on the main thread ---
 
-    def serve(self) -> None:
-        """Work until told to stop."""
-        self._loop.add_signal_handler(signal.SIGTERM, self._leave)
+    def serve(self, told_to_end: Callable[[], None]) -> None:
+        """Work until told to stop; ``told_to_end`` is called when a signal does that."""
+
+        def terminate() -> None:
+            told_to_end()
+            self._leave()
+
+        self._loop.add_signal_handler(signal.SIGTERM, terminate)
         self.look()
         self._loop.run_until_complete(self._over)
 

@@ -33,9 +33,8 @@ from nbfn.wire.messages import (
 )
 from nbfn.wire.socket import Change, Connection
 from nbfn_kernel import crew
-from nbfn_kernel.outbox import Item, Outbox, Text
+from nbfn_kernel.outbox import Item, Outbox, Span, Text
 from nbfn_kernel.runner import Runner
-from nbfn_kernel.streams import Spill
 
 #: Seconds that results, items and text wait for company.
 GATHER, GATHER_FIRST = 0.005, 0.001
@@ -79,7 +78,7 @@ class Line:
         self._outbox = outbox
         self._hub_grace = hub_grace
         self._versions = versions
-        self._spill = Spill()
+        self._texts_sent = 0  # the number of the last piece of output
         self._function, self._version, self._timeout = "", 0, math.inf
         self._gpus: tuple[str, ...] = ()
         self._known: dict[int, tuple[int, str, int, int]] = {}  # leases until they are confirmed
@@ -139,13 +138,15 @@ class Line:
         now = time.monotonic()
         if self._outbox.urgent or now >= self._due:
             self._send_outbox(now)
-        elif self._outbox.entries and self._due == math.inf:
+        elif self._outbox.waiting and self._due == math.inf:
             self._due = max(self._sent + GATHER, now + GATHER_FIRST)
         if self._unfinished:
             self._check_timeout(now)
+        elif self._loading and now >= self._sent + LOOK:
+            self._collect_files(0)
+            self._sent = now
         if now >= self._logs_due:
-            if not self._unfinished:  # what an input wrote is read first
-                self._spill.cut()
+            self._collect_files(0)  # what was written between inputs
             self._logs_due = now + LOOK_AT_LOGS
         if self._closing:
             self._say_goodbye()
@@ -154,12 +155,16 @@ class Line:
 
     def _wait_for(self, now: float) -> float:
         until = min(self._due, self._deadline, self._logs_due)
-        if self._unfinished:
+        if self._unfinished or self._loading:
             until = min(until, now + LOOK)
             if runs := self._runner.current:
                 over = self._runner.started + self._timeout
                 until = min(until, over if runs != self._overdue else math.inf)
         return max(0.0, math.ceil((until - now) * 1000) / 1000)  # whole milliseconds, never too few
+
+    @property
+    def _loading(self) -> bool:
+        return bool(self._function) and self._bound is None
 
     # --- the connection ---
 
@@ -182,6 +187,7 @@ class Line:
                 version=self._version,
                 running=tuple(self._known.values()),
                 gpus=self._gpus,
+                output=self._texts_sent,
             )
         )
         if self._bound is not None:
@@ -232,6 +238,8 @@ class Line:
             if entry.lease not in known:
                 known[entry.lease] = (entry.lease, entry.call, entry.index, entry.attempt)
                 fresh.append(entry)
+        if not self._unfinished:
+            self._collect_files(0)  # what was written before these begin
         self._unfinished += len(fresh)
         if len(fresh) > 1:  # their results are gathered; a single one hurries by itself
             self._due = min(self._due, time.monotonic() + GATHER)
@@ -330,28 +338,49 @@ class Line:
             self._overdue = lease
             self._runner.interrupt(lease, "timeout")
         if now >= self._sent + LOOK:
-            self._send_spill(lease)
+            self._collect_files(lease)
             self._sent = now
 
     # --- what the worker says ---
 
+    def _collect_files(self, lease: int) -> None:
+        if self._outbox.collect_files(lease):
+            self._due = min(self._due, time.monotonic() + GATHER_FIRST)
+
     def _send_outbox(self, now: float) -> None:
-        """Send all there is: text joined, then what descriptors 1 and 2 got, then results."""
+        """Send all there is; an input's output before its result."""
         outbox = self._outbox
         outbox.urgent, self._due, self._sent = False, math.inf, now
         results: list[Result] = []
+        gathered: dict[int, list[Item]] = {}
+        outbox.flush()
+        self._send_entries(results, gathered)
+        if results and outbox.collect_files(results[0].lease):
+            self._send_entries(results, gathered)
+        for lease, items in gathered.items():
+            self._send_items(lease, items)
+        if results:
+            self._send_results(results)
+        outbox.cut_files()
+        outbox.watched = bool(self._runner.todo or outbox.waiting)
+        if outbox.watched or outbox.waiting:
+            outbox.watched, self._due = True, now + GATHER
+
+    def _send_entries(self, results: list[Result], gathered: dict[int, list[Item]]) -> None:
+        """Send what waits, neighbouring texts joined; collect results and items."""
+        outbox = self._outbox
         texts: list[str] = []
         where: tuple[int, str] = (0, "")
-        gathered: dict[int, list[Item]] = {}
         for _ in range(len(outbox.entries)):
             entry = outbox.entries.popleft()
             if type(entry) is Result:
                 results.append(entry)
-            elif type(entry) is Text:
+            elif isinstance(entry, Text | Span):
                 if (entry.lease, entry.channel) != where:
                     self._send_text(where, texts)
                     where, texts = (entry.lease, entry.channel), []
-                texts.append(entry.text)
+                texts.append(outbox.read(entry) if isinstance(entry, Span) else entry.text)
+                self._texts_sent = entry.number
             elif type(entry) is Item:
                 gathered.setdefault(entry.lease, []).append(entry)
             else:
@@ -361,24 +390,12 @@ class Line:
                     self._bound = entry
                 self._link.send(entry)  # type: ignore[arg-type]
         self._send_text(where, texts)
-        for lease, items in gathered.items():
-            self._send_items(lease, items)
-        if results:
-            self._send_spill(results[0].lease)
-            self._send_results(results)
-        outbox.watched = bool(self._runner.todo or outbox.entries)
-        if outbox.watched or outbox.entries:
-            outbox.watched, self._due = True, now + GATHER
 
     def _send_text(self, where: tuple[int, str], texts: list[str]) -> None:
-        text, most = "".join(texts), MAX_BYTES // 4  # characters, which are up to four bytes long
-        for start in range(0, len(text), most):
-            data = text[start : start + most].encode("utf-8", "backslashreplace")
-            self._link.send(Emitted(*where, data))
-
-    def _send_spill(self, lease: int) -> None:
-        for channel, text in self._spill.take():
-            self._send_text((lease, channel), [text])
+        data = "".join(texts).encode("utf-8", "backslashreplace")
+        for start in range(0, len(data), MAX_BYTES):
+            part = data[start : start + MAX_BYTES]
+            self._link.send(Emitted(*where, part, self._texts_sent))
 
     def _send_items(self, lease: int, items: list[Item]) -> None:
         _, kept = self._items.setdefault(lease, (items[0].number, deque()))
@@ -400,10 +417,11 @@ class Line:
     def _say_goodbye(self) -> None:
         if not self._asked_to_end:
             self._asked_to_end = True
+            self._outbox.collect_files(0)
             if returned := self._give_back():
                 self._link.send(messages.Returned(returned))
             self._send_outbox(time.monotonic())
-            self._link.send(messages.Goodbye())
+            self._link.send(messages.Goodbye(self._runner.ended_by))
             self._deadline = time.monotonic() + LAST_WORDS
         if not self._kept or time.monotonic() >= self._deadline:
             self._closed = True

@@ -8,7 +8,7 @@ from nbfn.channels import NESTED
 from nbfn.connection.observe import CallSink, CallView, TextSink
 from nbfn.voices import Voices
 from nbfn.wire.messages import Emission, Emitted, Output, Progress
-from nbfn_kernel.outbox import Outbox, Text
+from nbfn_kernel.outbox import Outbox
 
 
 class NestedSink:
@@ -27,7 +27,7 @@ class NestedSink:
         self._voices = {name: Voices(self._writing(name)) for name in ("stdout", "stderr")}
 
     def _writing(self, channel: str) -> Callable[[str], None]:
-        return lambda text: self._outbox.put(Text(self._lease, f"{NESTED}{channel}", text))
+        return lambda text: self._outbox.write(self._lease, f"{NESTED}{channel}", text)
 
     def emission(self, e: Emission) -> None:
         """See `CallSink.emission`."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from nbfn.wire.messages import Message, Payload, Result
+from nbfn.wire.worker_state import CHANNELS, WorkerState
+from nbfn_kernel.log_files import FILES, LogFiles
+
+#: Characters of one text that is not kept back until its line is whole.
+LONG = 1024
+#: Characters after which waiting text is sent at once.
+HURRY = 8 * 1024
 
 
 class Text(NamedTuple):
@@ -15,6 +23,17 @@ class Text(NamedTuple):
     lease: int
     channel: str
     text: str
+    number: int
+
+
+class Span(NamedTuple):
+    """A part of a log file: what C code or a child process wrote to descriptor 1 or 2."""
+
+    lease: int
+    channel: str
+    first: int
+    end: int
+    number: int
 
 
 class Item(NamedTuple):
@@ -25,32 +44,126 @@ class Item(NamedTuple):
     payload: Payload
 
 
-Entry = Result | Text | Item | Message
+Entry = Result | Text | Span | Item | Message
 
 
 class Outbox:
-    """A deque and two flags; appending is atomic, so there is no lock.
+    """A queue and two flags. Appending is atomic; only output takes a lock, which keeps its order.
+
+    Args:
+        wake: Wakes the link's thread.
+        state: Keeps output for the case that this process dies before the link's thread has sent it.
+        files: What descriptors 1 and 2 write to.
 
     Attributes:
         entries: What is to be sent.
         watched: The link's thread will look within a few milliseconds; nobody need wake it.
         urgent: It should look at once.
+        lock: Held while output is added; reentrant, since a signal handler of the user's may print.
     """
 
-    __slots__ = ("entries", "urgent", "wake", "watched")
+    __slots__ = (
+        "_channel",
+        "_files",
+        "_held",
+        "_lease",
+        "_size",
+        "_state",
+        "entries",
+        "lock",
+        "urgent",
+        "wake",
+        "watched",
+    )
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], state: WorkerState, files: LogFiles) -> None:
         self.entries: deque[Entry] = deque()
         self.watched = False
         self.urgent = False
         self.wake = wake
+        self.lock = threading.RLock()
+        self._state = state
+        self._files = files
+        self._held: list[str] = []  # texts of a line that has begun, ...
+        self._lease, self._channel = 0, ""  # ... and whose they are
+        self._size = 0  # of what was added since the link's thread was told to hurry
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to be sent."""
+        return bool(self.entries or self._held)
 
     def put(self, entry: Entry) -> None:
         """Send soon, together with what else comes."""
+        if self._held:
+            self.flush()
         self.entries.append(entry)
         if not self.watched:
             self.watched = True
             self.wake()
+
+    def write(self, lease: int, channel: str, text: str) -> None:
+        """Send a text soon. Whole lines, and what is flushed, reach the hub even if this process dies at once."""
+        with self.lock:
+            if lease != self._lease or channel != self._channel:
+                self._flush()
+                self._lease, self._channel = lease, channel
+            self._held.append(text)
+            if text[-1:] == "\n" or len(text) > LONG:
+                self._flush()
+        if not self.watched:
+            self.watched = True
+            self.wake()
+
+    def flush(self) -> None:
+        """Add what `write` has gathered to what is sent, and to what outlives this process."""
+        if self._held:
+            with self.lock:
+                self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if not held:
+            return
+        lease, channel = self._lease, self._channel
+        number = 0 if channel == CHANNELS[0] else CHANNELS.index(channel)
+        if number < FILES and self._files.grown(number):
+            self._add_span(lease, number)  # it was written before this text
+        text = held[0] if len(held) == 1 else "".join(held)
+        kept = self._state.add_text(lease, number, text.encode("utf-8", "backslashreplace"))
+        self.entries.append(Text(lease, channel, text, kept))
+        self._size += len(text)
+        if self._size >= HURRY:
+            self._size = 0
+            self.hurry()
+
+    def collect_files(self, lease: int) -> bool:
+        """Send what was written to descriptors 1 and 2 since the last time; False if that is nothing."""
+        self._files.flush()
+        with self.lock:
+            self._flush()
+            grown = [number for number in range(FILES) if self._files.grown(number)]
+            for number in grown:
+                self._add_span(lease, number)
+        return bool(grown)
+
+    def _add_span(self, lease: int, channel: int) -> None:
+        first, end = self._files.advance(channel)
+        kept = self._state.add_span(lease, channel, first, end)
+        self.entries.append(Span(lease, CHANNELS[channel], first, end, kept))
+
+    def read(self, span: Span) -> str:
+        """Return the text of a part of a log file; for the link's thread, once and in order."""
+        return self._files.read(CHANNELS.index(span.channel), span.first, span.end)
+
+    def cut_files(self) -> None:
+        """Keep the log files small; called where all that is to be sent of them was sent."""
+        if not self._files.too_long():
+            return
+        with self.lock:
+            if not any(type(entry) is Span for entry in self.entries):
+                for channel in self._files.cut():
+                    self._state.add_span(0, channel, 0, 0)
 
     def hurry(self) -> None:
         """Send all of it now."""

@@ -26,6 +26,7 @@ from nbfn.exception import InputCancellation
 from nbfn.wire.failure import dump_exception, format_exception
 from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.wire.payload import Carrier
+from nbfn.wire.worker_state import ENDED_BY, MEMORY_LIMIT, WorkerState
 from nbfn_kernel import answers, crew, objects, streams, threads, unit
 from nbfn_kernel.account import UNCONFIRMED_BYTES, Account
 from nbfn_kernel.answers import HIDDEN, SUCCESS, TERMINATED, TIMEOUT, Answer
@@ -53,7 +54,7 @@ class Runner:
     Args:
         carrier: Of this process.
         outbox: Takes results, items and the answer to a Bind.
-        cell: Numbers shared with the fork server: the lease that runs, and most bytes of memory.
+        state: Shared with the fork server.
 
     Attributes:
         todo: Inputs waiting, filled by the link's thread.
@@ -64,7 +65,7 @@ class Runner:
         crew: Runs the inputs instead, where several run at once.
     """
 
-    def __init__(self, carrier: Carrier, outbox: Outbox, cell: Any) -> None:
+    def __init__(self, carrier: Carrier, outbox: Outbox, state: WorkerState) -> None:
         self.todo: deque[LeasedInput] = deque()
         self.current = 0
         self.started = 0.0
@@ -73,7 +74,8 @@ class Runner:
         self.levels = CallersLevels()
         self._carrier = carrier
         self._outbox = outbox
-        self._cell = cell
+        self._state = state
+        self._cell = state.numbers
         self._commands: queue.SimpleQueue[Bind | None] = queue.SimpleQueue()
         self._service: Service | None = None
         self._batched = False
@@ -89,6 +91,11 @@ class Runner:
         self._credit: dict[int, int] = {}  # of those that have not begun
         self._thread = threading.get_ident()
         self.account = Account(outbox.hurry)
+
+    @property
+    def ended_by(self) -> int:
+        """The signal that told the worker to end, or 0."""
+        return self._cell[ENDED_BY]
 
     @property
     def service(self) -> Service | None:
@@ -164,6 +171,7 @@ class Runner:
     def disown(self) -> None:
         """Make a child that user code forked an ordinary process: it neither answers nor is asked."""
         self.current = self._armed = 0
+        streams.detach()
         if self.crew is not None:
             self.crew.disown()
 
@@ -183,7 +191,7 @@ class Runner:
         raise InputCancellation(_SAID[self._reason])
 
     def _on_terminate(self, _signal: int, _frame: FrameType | None) -> None:
-        self.stopping = True
+        self._told_to_end()
         self._commands.put(None)
         if self.crew is not None:
             self.crew.leave()
@@ -191,6 +199,10 @@ class Runner:
             self._reason, self._wanted = "exit", self.current
             if self._armed:
                 self._stop_armed()
+
+    def _told_to_end(self) -> None:
+        self.stopping = True
+        self._cell[ENDED_BY] = signal.SIGTERM
 
     def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         if self._armed:
@@ -208,7 +220,7 @@ class Runner:
             if command is not None:
                 self._bind(command)
             if self.crew is not None:
-                self.crew.serve()
+                self.crew.serve(self._told_to_end)
                 break
             if self.todo and self._service is not None:
                 if self._batched:
@@ -217,8 +229,10 @@ class Runner:
                     self._run_queue(self._service)
         if self._service is not None:
             self._service.close(self._loops.get_loop().run_until_complete)
+            self._send_output()
 
     def _bind(self, bind: Bind) -> None:
+        streams.forward_all()
         objects.set_variables(bind)
         if bind.threads:
             threads.limit(bind.threads)
@@ -233,15 +247,23 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
             payload = dump_exception(self._carrier, error, hide=HIDDEN)
             text = _shortened(format_exception(error, hide=HIDDEN))
+            self._send_output()
             self._outbox.put(BindFailed(bind.function, bind.version, payload, text))
         else:
+            self._send_output()
             self._outbox.put(Bound(bind.function, bind.version))
         self._outbox.hurry()
 
+    def _send_output(self) -> None:
+        """Send what was written and drawn outside of inputs, before it is said what follows."""
+        flush_figures()
+        streams.end_lines(0)
+        self._outbox.collect_files(0)
+
     def _limit_memory(self, limit: int) -> None:
         """Tell the fork server how much this worker may hold; it watches from then on."""
-        if limit and isinstance(self._cell, memoryview):
-            self._cell[1] = limit
+        if limit and self._state.shared:
+            self._cell[MEMORY_LIMIT] = limit
             os.kill(os.getppid(), signal.SIGCHLD)  # what it wakes up for
         elif limit:
             logger.warning("Nobody watches the memory limit of %d MB here.", limit // 2**20)
@@ -406,7 +428,7 @@ class Runner:
             error.__traceback__ = answers.without(error.__traceback__, Runner._on_stop.__code__)
             return todo.stopped(self._reason, self._service.definition.timeout, error)
         if isinstance(error, KeyboardInterrupt):
-            answers.die_interrupted(error)
+            answers.die_interrupted(error, Runner._on_interrupt.__code__)
         return todo.raised(error)
 
     def _failed(self, error: BaseException | None, entry: LeasedInput) -> Answer:
@@ -418,7 +440,7 @@ class Runner:
         if self._stopped != entry.lease:
             assert error is not None
             if isinstance(error, KeyboardInterrupt):
-                answers.die_interrupted(error)
+                answers.die_interrupted(error, Runner._on_interrupt.__code__)
             return answers.failure(carrier, error, target, logged_as=logged_as)
         if self._reason != "timeout":
             return TERMINATED, None, False

@@ -1,13 +1,10 @@
-"""What user code writes: `print` goes through `Stream`, C code and subprocesses through `Spill`."""
+"""What user code writes through ``sys.stdout`` and ``sys.stderr``; C code and subprocesses write to `log_files`."""
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import ctypes
 import io
 import os
-import stat
 import sys
 import threading
 from collections.abc import Callable
@@ -16,16 +13,12 @@ from typing import Any
 from nbfn.channels import FAILURE
 from nbfn.voices import Voices
 from nbfn.wire.messages import Emitted
-from nbfn_kernel.outbox import Outbox, Text
+from nbfn_kernel.outbox import Outbox
 
 #: Characters of one input's output that are sent; the rest is dropped, with a line that says so.
 MAX_TEXT = 16 * 1024 * 1024
-#: Characters after which waiting text is sent at once.
-HURRY = 8 * 1024
-#: Bytes of a log file from which on it is cut.
-MAX_LOG = 8 * 1024 * 1024
-#: Bytes of a log file forwarded at a time; what is more is passed over.
-CHUNK = 4 * 1024 * 1024
+#: Characters of a line after which it goes out unfinished.
+LONGEST = 8 * 1024
 
 #: What threads of consoles write goes to them, by thread: (channel, text).
 diverted: dict[int, Callable[[str, str], None]] = {}
@@ -33,6 +26,7 @@ diverted: dict[int, Callable[[str, str], None]] = {}
 _main = threading.main_thread().ident
 
 _installed: list[Stream] = []  # what user code may put something else in front of
+_outside = True  # text that belongs to no input goes to the log file: there is no Function, or it is a child's
 
 
 class Stream(io.TextIOBase):
@@ -58,8 +52,9 @@ class Stream(io.TextIOBase):
         self._lease = lease
         self._counted = 0  # the lease that `_count` is of
         self._count = 0
-        self._waiting = 0
-        self._voices = Voices(self._put)  # of the lease that is counted; one for each thread
+        self._voices = self._new_voices()  # of the lease that is counted; one for each thread ...
+        self._alone = True  # ... where not only the main thread writes
+        self._last = "\n"  # what that wrote last
         self.buffer = _Bytes(self)
 
     @property
@@ -87,41 +82,59 @@ class Stream(io.TextIOBase):
             console(self._channel, text)
             return len(text)
         lease = self._lease()
-        if not lease:
+        if not lease and _outside:  # in a child, whose connection this is not, as well
             os.write(self._descriptor, text.encode("utf-8", self.errors))
         elif text and self._admit(lease, len(text)):
             thread = threading.get_ident()
-            self._voices.say(thread, text, alone=thread == _main)
+            if thread == _main and self._alone:
+                self._last = text
+                self._outbox.write(lease, self._channel, text)
+            else:
+                self._share()
+                self._voices.say(thread, text, alone=thread == _main)
         return len(text)
 
+    def _share(self) -> None:
+        """From now on see to it that no line is of two threads: another one than the main one writes."""
+        if self._alone:
+            self._alone = False
+            if not self._last.endswith(("\n", "\r")):
+                self._voices.has_begun(_main)
+
+    def _new_voices(self) -> Voices:
+        return Voices(self._put, self._outbox.lock)
+
     def _put(self, text: str) -> None:
-        self._outbox.put(Text(self._counted, self._channel, text))
-        self._waiting += len(text)
-        if self._waiting >= HURRY:
-            self._waiting = 0
-            self._outbox.hurry()
+        self._outbox.write(self._counted, self._channel, text)
 
     def _admit(self, lease: int, size: int) -> bool:
         if lease != self._counted:
             self._counted, self._count = lease, 0
-            self._voices = Voices(self._put)
+            self._voices = self._new_voices()
+            self._alone, self._last = True, "\n"
         before, self._count = self._count, self._count + size
         if self._count <= MAX_TEXT:
             return True
         if before <= MAX_TEXT:
             limit = MAX_TEXT // 2**20
             note = f"\n[nbfn: {self._channel} of this input is cut here, at {limit} MiB]\n"
-            self._outbox.put(Text(lease, self._channel, note))
+            self._outbox.write(lease, self._channel, note)
         return False
 
     def flush(self) -> None:
-        """Send a line that another thread than the main one has begun; all else is on its way."""
+        """Hand over what was written, the begun line of a thread as well."""
         self._voices.flush(threading.get_ident())
+        self._outbox.flush()
 
     def end(self, lease: int) -> None:
         """Send what threads of an input that ended left of a line."""
         if lease == self._counted:
             self._voices.end()
+            self._outbox.flush()
+
+    def detach_lines(self) -> None:
+        """Forget begun lines, in a child: they are its parent's, and a thread of that may have held the lock."""
+        self._voices = Voices(lambda _: None)
 
     def log_failure(self, lease: int, text: str) -> None:
         """Send a traceback for the logs, after what the input wrote."""
@@ -147,7 +160,7 @@ class LineStream(Stream):
         key = (lease, threading.get_ident())
         held = self._held.pop(key, "") + text
         ends = max(held.rfind("\n"), held.rfind("\r")) + 1
-        if len(held) - ends >= HURRY:
+        if len(held) - ends >= LONGEST:
             ends = len(held)
         self._send(lease, held[:ends])
         if ends < len(held):
@@ -155,19 +168,21 @@ class LineStream(Stream):
         return len(text)
 
     def flush(self) -> None:
-        """Send a begun line as far as it goes."""
+        """See `Stream.flush`."""
         key = (self._lease(), threading.get_ident())
         self._send(key[0], self._held.pop(key, ""))
+        self._outbox.flush()
 
     def end(self, lease: int) -> None:
         """Send what an input that ended left of a line."""
         for key in [key for key in tuple(self._held) if key[0] == lease]:
             self._send(lease, self._held.pop(key, ""))
         self._counts.pop(lease, None)
+        self._outbox.flush()
 
     def _send(self, lease: int, text: str) -> None:
         if text and self._admit(lease, len(text)):
-            self._outbox.put(Text(lease, self._channel, text))
+            self._outbox.write(lease, self._channel, text)
 
     def _admit(self, lease: int, size: int) -> bool:
         self._counted, self._count = lease, self._counts.get(lease, 0)
@@ -215,55 +230,26 @@ def admit(lease: int, size: int) -> bool:
     return _installed[1]._admit(lease, size)
 
 
+def forward_all() -> None:
+    """Send text that belongs to no input from now on, too: the worker has a Function."""
+    global _outside
+    _outside = False
+
+
+def detach() -> None:
+    """Write to the log files only, in a child that user code forked."""
+    global _outside
+    _outside = True
+    for stream in _installed:
+        stream.detach_lines()
+
+
+def is_forwarding() -> bool:
+    """Whether output that belongs to no input is sent."""
+    return not _outside
+
+
 def end_lines(lease: int) -> None:
     """Send what an input that ended left of a line."""
     for stream in _installed:
         stream.end(lease)
-
-
-class Spill:
-    """Reads what was written to descriptors 1 and 2 themselves, if these are log files of ours."""
-
-    def __init__(self) -> None:
-        self._offsets: dict[int, int] = {}
-        # One for each, since a character may come in two halves.
-        self._decoders = {n: codecs.getincrementaldecoder("utf-8")("replace") for n in (1, 2)}
-        for descriptor in (1, 2):
-            with contextlib.suppress(OSError):
-                found = os.fstat(descriptor)
-                os.pread(descriptor, 0, 0)  # fails when it is open for writing only
-                if stat.S_ISREG(found.st_mode):
-                    self._offsets[descriptor] = found.st_size
-        self._flush_c = ctypes.CDLL(None).fflush if self._offsets else None
-
-    def take(self) -> list[tuple[str, str]]:
-        """Return the new text as (channel, text)."""
-        if self._flush_c is None:
-            return []
-        self._flush_c(None)  # C's own buffers: a file is not flushed line by line
-        found = []
-        for descriptor, offset in list(self._offsets.items()):
-            try:
-                size = os.fstat(descriptor).st_size
-            except OSError:  # user code closed it
-                del self._offsets[descriptor]
-                continue
-            if size < offset:
-                offset = 0
-            if size > offset:
-                text = self._decoders[descriptor].decode(os.pread(descriptor, CHUNK, offset))
-                if size - offset > CHUNK:
-                    text += f"\n[nbfn: {size - offset - CHUNK} bytes are passed over here]\n"
-                found.append(("stdout" if descriptor == 1 else "stderr", text))
-                offset = size
-            self._offsets[descriptor] = offset
-        self.cut()
-        return found
-
-    def cut(self) -> None:
-        """Keep the files small, also of what nobody reads: that of threads and subprocesses between inputs."""
-        for descriptor in self._offsets:
-            with contextlib.suppress(OSError):  # user code closed it
-                if os.fstat(descriptor).st_size > MAX_LOG:
-                    os.ftruncate(descriptor, 0)
-                    self._offsets[descriptor] = 0

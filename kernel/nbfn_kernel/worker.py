@@ -19,11 +19,13 @@ from nbfn.wire import frames
 from nbfn.wire.messages import Emitted, input_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
+from nbfn.wire.worker_state import FINISHED, WorkerState
 from nbfn_kernel import forks, logs, shell, stdin, streams
 from nbfn_kernel.attach import Consoles
 from nbfn_kernel.line import Line
+from nbfn_kernel.log_files import LogFiles
 from nbfn_kernel.nested import Nesting
-from nbfn_kernel.outbox import Outbox, Text
+from nbfn_kernel.outbox import Outbox
 from nbfn_kernel.runner import Runner
 
 #: Seconds the last messages have to leave.
@@ -46,12 +48,11 @@ def preload() -> None:
         shell.create()
 
 
-def main(cell: Any = None) -> None:
+def main(memory: Any = None) -> None:
     """Be a worker until the hub, a signal or the loss of the hub ends it.
 
     Args:
-        cell: Two 64-bit numbers shared with the fork server: the lease that runs, and the most bytes
-            that this worker and what it starts may hold together.
+        memory: Shared with the fork server; see `WorkerState`.
     """
     logging.getLogger("nbfn").addHandler(logging.StreamHandler(sys.__stderr__))
     worker = os.environ["NBFN_WORKER"]
@@ -64,8 +65,9 @@ def main(cell: Any = None) -> None:
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     )
     link = Link(os.environ.get("NBFN_HUB", places.endpoint), frames.TO_WORKER)
-    outbox = Outbox(link.wake)
-    runner = Runner(Carrier(places, worker), outbox, [0, 0] if cell is None else cell)
+    state = WorkerState(memory)
+    outbox = Outbox(link.wake, state, LogFiles())
+    runner = Runner(Carrier(places, worker), outbox, state)
     consoles = Consoles(runner, outbox)
     line = Line(link, runner, outbox, Settings.load().hub_grace, _versions, consoles.open)
     thread = threading.Thread(target=line.run, name="nbfn-link", daemon=True)
@@ -78,6 +80,7 @@ def main(cell: Any = None) -> None:
     runner.run()
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    state.numbers[FINISHED] = 1
     line.finish()
     consoles.close()
     thread.join(2 * LINGER)
@@ -93,11 +96,13 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
             console(channel, data.decode())
             return
         lease = runner.lease()
-        if lease and len(data) <= MAX_DISPLAY:
+        if not lease and not streams.is_forwarding():
+            return
+        if len(data) <= MAX_DISPLAY:
             outbox.put(Emitted(lease, channel, data))
-        elif lease:
+        else:
             note = f"[nbfn: a display of {len(data) // 2**20} MiB is too large to send]\n"
-            outbox.put(Text(lease, "stderr", note))
+            outbox.write(lease, "stderr", note)
 
     enter_worker(input_id, runner.drain)
     shell.connect(emit)

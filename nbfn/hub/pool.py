@@ -69,6 +69,9 @@ class WorkerProcesses:
                     report.memory_peak,
                     report.stderr_tail,
                     report.memory_limit,
+                    report.finished,
+                    report.ended_by,
+                    report.output,
                 )
             case Failed():
                 self._refs.pop(report.worker, None)

@@ -43,7 +43,9 @@ def _client_hello(peer: str, x: m.ClientHello) -> Event:
 
 
 def _worker_hello(peer: str, x: m.WorkerHello) -> Event:
-    return events.WorkerJoined(peer, x.pid, x.executable, x.function, x.version, x.running, x.gpus)
+    return events.WorkerJoined(
+        peer, x.pid, x.executable, x.function, x.version, x.running, x.gpus, x.output
+    )
 
 
 def _register(peer: str, x: m.Register) -> Event:
@@ -156,9 +158,9 @@ _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.Results: _results,
     m.Yielded: lambda peer, x: events.ItemsArrived(peer, x.lease, x.start, x.payloads),
     m.WantFeed: lambda peer, x: events.FeedAsked(peer, x.lease, x.upto),
-    m.Emitted: lambda peer, x: events.EmissionArrived(peer, x.lease, x.channel, x.data),
+    m.Emitted: lambda peer, x: events.EmissionArrived(peer, x.lease, x.channel, x.data, x.number),
     m.Returned: lambda peer, x: events.LeasesReturned(peer, x.leases),
-    m.Goodbye: lambda peer, x: events.WorkerLeft(peer),
+    m.Goodbye: lambda peer, x: events.WorkerLeft(peer, x.signal),
 }
 
 

@@ -78,6 +78,9 @@ class Exit:
         stderr_tail: The last lines it wrote to stderr.
         ordered: Whether `Launcher.stop` had asked for it.
         memory_limit: Bytes that it, with all that it started, held more of; 0 when that did not end it.
+        finished: Whether it came to its end in good order.
+        ended_by: The signal that told it to, or 0.
+        output: What it wrote last, as (number, lease, channel, data); the hub may have some of it already.
     """
 
     worker: str
@@ -88,6 +91,9 @@ class Exit:
     stderr_tail: str = ""
     ordered: bool = False
     memory_limit: int = 0
+    finished: bool = False
+    ended_by: int = 0
+    output: Sequence[tuple[int, int, str, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)

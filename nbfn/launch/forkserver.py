@@ -26,8 +26,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nbfn.config import Places, Settings
-from nbfn.launch import processes
+from nbfn.launch import last_output, processes
+from nbfn.launch.last_output import LastOutput
 from nbfn.launch.memory import MemoryUse
+from nbfn.wire import worker_state
+from nbfn.wire.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
 
 #: Its `preload` runs here, its `main` in each worker. Imported by name: it is no part of this package.
 ENTRY = "nbfn_kernel.worker"
@@ -45,7 +48,7 @@ class _Child:
 
     worker: str
     pid: int
-    cell: mmap.mmap
+    shared: mmap.mmap  # see `worker_state`
     memory: MemoryUse  # measured only where there is a limit
     ordered: bool = False
     kill_at: float = float("inf")
@@ -54,7 +57,11 @@ class _Child:
     @property
     def limit(self) -> int:
         """Bytes that it may hold, with its descendants; 0 for any number."""
-        return int.from_bytes(self.cell[8:16], sys.byteorder)
+        return self.number(MEMORY_LIMIT)
+
+    def number(self, which: int) -> int:
+        """Return one of the numbers that it shares."""
+        return int.from_bytes(self.shared[8 * which : 8 * which + 8], sys.byteorder)
 
 
 @dataclass(slots=True)
@@ -63,7 +70,7 @@ class _Birth:
 
     order: dict[str, Any]
     parent: int
-    cell: mmap.mmap
+    shared: mmap.mmap
     out: int
     err: int
 
@@ -113,7 +120,7 @@ class ForkServer:
         if self._control is not None:
             self._control.close()
         for child in self._children.values():
-            child.cell.close()
+            child.shared.close()
 
     def _wait(self) -> list[int]:
         sources = [self._wake_out]
@@ -165,14 +172,14 @@ class ForkServer:
     def _start(self, order: dict[str, Any]) -> _Birth | None:
         out, err = (self._log(order["worker"], end) for end in ("out", "err"))
         try:
-            cell, parent = mmap.mmap(-1, 16), os.getpid()
+            shared, parent = mmap.mmap(-1, worker_state.SIZE), os.getpid()
             if not (pid := os.fork()):
-                return _Birth(order, parent, cell, out, err)
+                return _Birth(order, parent, shared, out, err)
         finally:
             if os.getpid() == parent:
                 os.close(out)
                 os.close(err)
-        self._children[pid] = _Child(order["worker"], pid, cell, MemoryUse(pid))
+        self._children[pid] = _Child(order["worker"], pid, shared, MemoryUse(pid))
         self._tell({"started": order["worker"], "pid": pid})
         return None
 
@@ -218,24 +225,27 @@ class ForkServer:
                 time.sleep(0.001)
 
     def _report(self, child: _Child, status: int, memory: int) -> None:
-        logs = [self._places.logs / f"{child.worker}.{end}" for end in ("out", "err")]
+        out, err = (self._places.logs / f"{child.worker}.{end}" for end in ("out", "err"))
         code = os.waitstatus_to_exitcode(status)
-        lease = int.from_bytes(child.cell[:8], sys.byteorder)
-        child.cell.close()
-        last_words = processes.tail(logs[1])
+        finished = bool(child.number(FINISHED))
+        last = LastOutput([], "") if finished else last_output.read(child.shared, (out, err))
         if child.ordered or code == 0:
-            for log in logs:
+            for log in (out, err):
                 log.unlink(missing_ok=True)
         self._tell({
             "exit": child.worker,
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
-            "running_lease": lease,
+            "running_lease": child.number(LEASE),
             "memory_peak": max(memory, child.memory.peak),
-            "stderr_tail": last_words,
+            "stderr_tail": last.stderr,
             "ordered": child.ordered,
             "memory_limit": child.over,
+            "finished": finished,
+            "ended_by": child.number(ENDED_BY),
+            "output": last.pieces,
         })  # fmt: skip
+        child.shared.close()
 
     def _look_at_memory(self) -> None:
         for child in self._children.values():
@@ -285,7 +295,7 @@ def _become(birth: _Birth) -> NoReturn:
         with contextlib.suppress(OSError):
             os.chdir(order["cwd"])
         faulthandler.enable(all_threads=False)  # the other thread would fill the tail that is told
-        importlib.import_module(ENTRY).main(memoryview(birth.cell).cast("Q"))
+        importlib.import_module(ENTRY).main(birth.shared)
         code = 0
     except BaseException:  # noqa: BLE001 - nothing may unwind into the server's frames
         traceback.print_exc(file=sys.__stderr__)

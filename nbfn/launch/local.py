@@ -260,7 +260,8 @@ class _Server:
             reports.append(Started(said["started"], said["pid"]))
         elif "exit" in said:
             self._pids.pop(said["exit"], None)
-            reports.append(Exit(said.pop("exit"), **said))
+            pieces = [(n, lease, c, text.encode()) for n, lease, c, text in said.pop("output")]
+            reports.append(Exit(said.pop("exit"), **said, output=pieces))
         elif "failed" in said:
             self._pids.pop(said["failed"], None)
             reports.append(Failed(said["failed"], said["reason"]))

@@ -18,10 +18,14 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
 #: What `ps` calls the two kinds of process; also how they are told from what they started.
 FORK_SERVER, WORKER = "nbfn-forkserver", "nbfn-worker"
-#: Lines of a worker's stderr that are told when it ends.
+#: Lines, and bytes, of a worker's stderr that are told when it ends.
 TAIL_LINES, TAIL_BYTES = 20, 8192
-#: From such a line on, faulthandler's list of frames is about the worker itself, not about user code.
-OWN_FRAMES = re.compile(r"nbfn_kernel/(runner|unit|crew)\.py")
+#: How faulthandler begins.
+CRASH = "Fatal Python error"
+#: From such a line on, what faulthandler wrote is about the worker itself, not about user code.
+OWN_FRAMES = re.compile(r"nbfn_kernel/(runner|unit|crew)\.py|^Extension modules: ")
+#: Such a line tells that it is about the thread that speaks with the hub: no frame is of user code.
+OWN_THREAD = re.compile(r"nbfn_kernel/line\.py")
 
 
 class Process(NamedTuple):
@@ -163,17 +167,27 @@ def tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
+            return last_lines(file.read().decode("utf-8", "replace"))
     except OSError:
         return ""
-    lines = text.splitlines()
-    crash = max(
-        (n for n, line in enumerate(lines) if line.startswith("Fatal Python error")), default=None
-    )
-    if crash is None:
-        return "\n".join(lines[-TAIL_LINES:])
-    told = itertools.takewhile(lambda line: not OWN_FRAMES.search(line), lines[crash:])
-    return "\n".join(itertools.islice(told, TAIL_LINES))
+
+
+def last_lines(text: str) -> str:
+    """Return the last lines of a text, or the first ones of what faulthandler wrote in it."""
+    crash = text.rfind(CRASH)
+    if crash >= 0:
+        return "\n".join(without_own_frames(text[crash:]).splitlines()[:TAIL_LINES])
+    return "\n".join(text[-TAIL_BYTES:].splitlines()[-TAIL_LINES:])
+
+
+def without_own_frames(text: str) -> str:
+    """Cut what faulthandler wrote where its list of frames comes to the worker's own."""
+    lines = text.splitlines(keepends=True)
+    crash = max((n for n, line in enumerate(lines) if line.startswith(CRASH)), default=len(lines))
+    told = list(itertools.takewhile(lambda line: not OWN_FRAMES.search(line), lines[crash:]))
+    if any(map(OWN_THREAD.search, told)):
+        told = told[:1]
+    return "".join([*lines[:crash], *told]).rstrip("\n") + "\n"
 
 
 def is_locked(path: Path) -> bool:

@@ -400,7 +400,9 @@ class CallRestored(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerJoined(Event):
-    """A worker said hello. ``running``: (lease, call, index, attempt) of all it has."""
+    """A worker said hello. ``running``: (lease, call, index, attempt) of all it has; ``output``: the number of
+    the last piece of output that it sent.
+    """
 
     worker: str
     pid: int
@@ -409,6 +411,7 @@ class WorkerJoined(Event):
     version: int = 0
     running: Sequence[tuple[int, str, int, int]] = ()
     gpus: Sequence[str] = ()
+    output: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,9 +449,10 @@ class WorkerLost(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLeft(Event):
-    """A worker said goodbye."""
+    """A worker said goodbye; ``signal``: the one that told it to end, 0 for none."""
 
     worker: str
+    signal: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +468,10 @@ class WorkerExited(Event):
     memory_peak: int | None = None
     stderr: str = ""
     memory_limit: int = 0  # what it held more of, where that ended it
+    finished: bool = False  # whether it came to its end in good order ...
+    ended_by: int = 0  # ... and the signal that told it to
+    #: What it had written last: (number, lease, channel, data); some of it may have arrived.
+    output: Sequence[tuple[int, int, str, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,12 +512,13 @@ class FeedAsked(Event):
 
 @dataclass(frozen=True, slots=True)
 class EmissionArrived(Event):
-    """User code wrote something."""
+    """User code wrote something; ``number`` is that of its last piece, 0 for output without numbers."""
 
     worker: str
     lease: int
     channel: str
     data: bytes
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class WorkerHello(Message):
     version: Count = 0
     running: tuple[tuple[Lease, Id, Count, Count], ...] = ()  # (lease, call, index, attempt)
     gpus: tuple[str, ...] = ()  # that were set aside for it when it was bound
+    output: Count = 0  # the number of the last piece of output that it sent; see `Emitted`
 
 
 class Welcome(Message):

@@ -120,11 +120,15 @@ class Fed(Message):
 
 
 class Emitted(Message):
-    """What user code wrote while this lease ran; see `Emission`."""
+    """What user code wrote while this lease ran, or outside of any (0); see `Emission`.
+
+    Text that is kept in case the process dies is numbered; ``number`` is that of the last piece in here.
+    """
 
     lease: Lease
     channel: str
     data: bytes
+    number: Count = 0
 
 
 class CancelInput(Message):
@@ -164,4 +168,6 @@ class Drain(Message):
 
 
 class Goodbye(Message):
-    """The worker exits in good order."""
+    """The worker exits in good order; ``signal``: because of that one, 0 for none."""
+
+    signal: Count = 0

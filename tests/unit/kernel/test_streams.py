@@ -121,9 +121,11 @@ def test_figures_left_open_arrive_before_the_result(hub: FakeHub, worker: str) -
 
 def test_the_log_of_a_worker_without_inputs_stays_small(tmp_path: Path) -> None:
     code = (
-        "import os\nfrom nbfn_kernel import streams\nstreams.MAX_LOG = 10\nspill = streams.Spill()\n"
-        "os.write(1, b'x' * 8)\nspill.cut()\nos.write(1, b'y' * 8)\nspill.cut()\n"
-        "os.write(1, b'after')\nassert spill.take() == [('stdout', 'after')]"
+        "import os\nfrom nbfn_kernel import log_files\nlog_files.MAX_LOG = 10\nfiles = log_files.LogFiles()\n"
+        "os.write(1, b'x' * 8)\nfiles.advance(0)\nassert not files.too_long()\n"
+        "os.write(1, b'y' * 8)\nassert files.cut() == [], 'not read to its end'\n"
+        "assert files.read(0, *files.advance(0)) == 'y' * 8\nassert files.cut() == [0]\n"
+        "os.write(1, b'after')\nassert files.grown(0)\nassert files.read(0, *files.advance(0)) == 'after'"
     )
     path = tmp_path / "worker.out"
     with path.open("a+") as log:
