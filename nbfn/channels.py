@@ -6,3 +6,5 @@ from __future__ import annotations
 NESTED = "nested-"
 #: The traceback of an input whose failure nobody may look at: for the logs, and for who follows the App.
 FAILURE = "failure"
+#: A log record: its text, a zero byte, and its fields as JSON.
+LOG = "log"

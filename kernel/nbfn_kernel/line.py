@@ -388,6 +388,8 @@ class Line:
                 texts = []
                 if isinstance(entry, (Bound, BindFailed)):
                     self._bound = entry
+                elif isinstance(entry, Emitted):
+                    self._texts_sent = max(self._texts_sent, entry.number)
                 self._link.send(entry)  # type: ignore[arg-type]
         self._send_text(where, texts)
 

@@ -8,8 +8,8 @@ import ctypes
 import os
 import stat
 
-#: There is one for stdout and one for stderr.
-FILES = 2
+#: There is one for stdout, channel 0, and one for stderr.
+FILES, STDERR = 2, 1
 #: Bytes of a log file from which on it is cut.
 MAX_LOG = 8 * 1024 * 1024
 #: Bytes of a log file forwarded at a time; what is more is passed over.

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn.wire.messages import Emitted
+from nbfn.channels import LOG
 from nbfn.wire.records import DEFAULT, Filter, dump_record, load_levels
 from nbfn_kernel import streams
 from nbfn_kernel.outbox import Outbox
@@ -125,7 +125,7 @@ class Forwarder(logging.Handler):
         self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Make none: putting into the outbox is atomic."""
+        """Make none: the outbox has one, and it is reentrant."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -138,7 +138,7 @@ class Forwarder(logging.Handler):
             if not lease or threading.get_ident() in streams.diverted:
                 sys.stderr.write(text)
             elif streams.admit(lease, len(text)):
-                self._outbox.put(Emitted(lease, "log", dump_record(record, text)))
+                self._outbox.write_packed(lease, LOG, dump_record(record, text))
         except RecursionError:
             raise
         except Exception:  # noqa: BLE001 - as handlers of logging do

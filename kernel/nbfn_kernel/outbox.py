@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nbfn.wire.messages import Message, Payload, Result
+from nbfn.wire.messages import Emitted, Message, Payload, Result
 from nbfn.wire.worker_state import CHANNELS, WorkerState
-from nbfn_kernel.log_files import FILES, LogFiles
+from nbfn_kernel.log_files import FILES, STDERR, LogFiles
 
 #: Characters of one text that is not kept back until its line is whole.
 LONG = 1024
@@ -111,6 +111,18 @@ class Outbox:
             self._held.append(text)
             if text[-1:] == "\n" or len(text) > LONG:
                 self._flush()
+        if not self.watched:
+            self.watched = True
+            self.wake()
+
+    def write_packed(self, lease: int, channel: str, data: bytes) -> None:
+        """Send one whole piece of output that is no text of stdout or stderr, with what was written before it."""
+        with self.lock:
+            self._flush()
+            if self._files.grown(STDERR):
+                self._add_span(lease, STDERR)
+            kept = self._state.add_text(lease, CHANNELS.index(channel), data)
+            self.entries.append(Emitted(lease, channel, data, kept))
         if not self.watched:
             self.watched = True
             self.wake()

@@ -12,7 +12,6 @@ from typing import Any
 
 from nbfn.channels import FAILURE
 from nbfn.voices import Voices
-from nbfn.wire.messages import Emitted
 from nbfn_kernel.outbox import Outbox
 
 #: Characters of one input's output that are sent; the rest is dropped, with a line that says so.
@@ -139,7 +138,7 @@ class Stream(io.TextIOBase):
     def log_failure(self, lease: int, text: str) -> None:
         """Send a traceback for the logs, after what the input wrote."""
         self.end(lease)
-        self._outbox.put(Emitted(lease, FAILURE, text.encode("utf-8", self.errors)))
+        self._outbox.write_packed(lease, FAILURE, text.encode("utf-8", self.errors))
 
 
 class LineStream(Stream):

@@ -98,6 +98,7 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
         lease = runner.lease()
         if not lease and not streams.is_forwarding():
             return
+        outbox.collect_files(lease)  # what was written before it
         if len(data) <= MAX_DISPLAY:
             outbox.put(Emitted(lease, channel, data))
         else:

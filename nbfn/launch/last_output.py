@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nbfn.channels import LOG
 from nbfn.launch import processes
 from nbfn.wire import worker_state
 from nbfn.wire.worker_state import CHANNELS, LEASE, READ_OF_STDOUT, Piece
@@ -90,4 +91,8 @@ def _text(piece: Piece, logs: tuple[Path, Path], most: int) -> str:
 
 def _stderr(found: list[tuple[int, int, str, str]], lease: int) -> str:
     began = next((n for n, piece in enumerate(found) if piece[1] == lease), 0) if lease else 0
-    return processes.last_lines("".join(p[3] for p in found[began:] if p[2] == "stderr"))
+    texts = []
+    for _, _, channel, text in found[began:]:
+        if channel in {"stderr", LOG}:
+            texts.append(text.partition("\0")[0])  # what follows are the fields of a record
+    return processes.last_lines("".join(texts))

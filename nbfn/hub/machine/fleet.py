@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from nbfn.hub.machine import adoption, departures, journal, leases, losses, sizing, supply, vault
-from nbfn.hub.machine.effects import DrainWorker, Fault, Outcome, RefuseWorker, StopWorker
+from nbfn.hub.machine import (
+    adoption,
+    departures,
+    exits,
+    journal,
+    leases,
+    losses,
+    output,
+    sizing,
+    startup,
+    vault,
+)
+from nbfn.hub.machine.effects import DrainWorker, Outcome, RefuseWorker, StopWorker
 from nbfn.hub.machine.events import (
     WorkerBound,
     WorkerBroken,
@@ -12,12 +23,9 @@ from nbfn.hub.machine.events import (
     WorkerLeft,
     WorkerLost,
 )
-from nbfn.hub.machine.rows import Pool, Worker
+from nbfn.hub.machine.rows import Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
-
-#: Workers in a row that die while they load a function until its waiting inputs fail.
-LOAD_FAILURES = 3
 
 
 def worker_joined(t: Tables, event: WorkerJoined) -> None:
@@ -33,10 +41,10 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
         if worker is None:
             return
     worker.pid = event.pid
+    worker.heard = max(worker.heard, event.output)
     t.supply_due = True
     if worker.state == "starting":
         t.starting.get(worker.executable, {}).pop(worker.id, None)
-        t.start_backoff.pop(worker.executable, None)
         worker.state = "blank"
         t.blanks.setdefault(worker.executable, {})[worker.id] = worker
         for pool in t.short.values():
@@ -60,6 +68,7 @@ def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
     t.workers[worker.id] = worker
     if record is not None:
         pool = worker.pool = sizing.pool_of(t, record, event.version)
+        worker.loaded = worker.served = True
         worker.state = "idle"
         worker.ran = 1
         worker.gpus = tuple(event.gpus)
@@ -94,11 +103,14 @@ def _back(t: Tables, worker: Worker, event: WorkerJoined) -> None:
 def worker_bound(t: Tables, event: WorkerBound) -> None:
     """A worker has its function and takes inputs."""
     worker = t.workers.get(event.worker)
-    if worker is None or worker.pool is None or worker.state != "binding":
+    if worker is None or worker.pool is None:
+        return
+    worker.loaded = True
+    if worker.state != "binding":
         return
     pool = worker.pool
     pool.binding.pop(worker.id, None)
-    pool.start_failures = pool.load_failures = 0
+    startup.stood_by(t, worker)
     worker.state = "idle"
     worker.idle_since = t.now
     pool.idle[worker.id] = worker
@@ -113,19 +125,13 @@ def worker_broken(t: Tables, event: WorkerBroken) -> None:
     """
     worker = t.workers.get(event.worker)
     if worker is not None and worker.pool is not None:
-        pool = worker.pool
-        text = f"{pool.record.name!r} could not be loaded:\n{event.text.rstrip()}"
-        journal.system(t, pool, text, worker=worker.id, told=_told(t, pool))
+        text = f"{worker.pool.record.name!r} could not be loaded:\n{event.text.rstrip()}"
+        raised_for = startup.raised_for(t, worker.pool)
+        journal.system(t, worker.pool, text, worker=worker.id, told=raised_for)
         departures.stop(t, worker)
-        supply.load_failed(t, pool)
-        failed = (0, int(InputStatus.INIT_FAILURE), event.payload, event.fault)
-        departures.fail_waiting(t, pool, Outcome(*failed, worker=worker.id))
-
-
-def _told(t: Tables, pool: Pool) -> frozenset[str]:
-    """Return the clients for which the error of a pool's worker is raised: they wait for a call."""
-    waiting = (call for call in t.calls.values() if call.pool is pool and not call.unattended)
-    return frozenset(call.client for call in waiting if call.kind != "web")
+        status = int(InputStatus.INIT_FAILURE)
+        failed = Outcome(0, status, event.payload, event.fault, worker=worker.id)
+        startup.cannot_load(t, worker, failed)
 
 
 def worker_lost(t: Tables, event: WorkerLost) -> None:
@@ -146,9 +152,12 @@ def _lease_over(t: Tables, what: tuple[Worker, float]) -> None:
     lost = worker.state == "lost" and worker.lost_since == since
     if lost and t.workers.get(worker.id) is worker:
         departures.gone(t, worker)
-        losses.lose_all(t, worker)
+        began = bool(worker.leases)
+        losses.lose_all(t, worker, exits.UNREACHABLE)
         t.fenced.append(worker.id)
         t.emit(StopWorker(worker.id, 0.0))
+        if not began:
+            startup.ended_early(t, worker, WorkerExited(worker.id), exits.UNREACHABLE)
 
 
 def worker_left(t: Tables, event: WorkerLeft) -> None:
@@ -156,8 +165,16 @@ def worker_left(t: Tables, event: WorkerLeft) -> None:
     worker = t.workers.get(event.worker)
     if worker is not None:
         leases.confirm_now(t, worker)  # it waits for the word
-        departures.gone(t, worker)
-        losses.lose_all(t, worker, count=False)
+        _left(t, worker, event.signal)
+
+
+def _left(t: Tables, worker: Worker, signal: int) -> None:
+    departures.gone(t, worker)
+    began = bool(worker.leases)
+    losses.left(t, worker, signal)
+    if not began:
+        how = exits.told_to_end(signal) if signal else "it ended by itself"
+        startup.ended_early(t, worker, WorkerExited(worker.id, signal=signal or None), how)
 
 
 def worker_exited(t: Tables, event: WorkerExited) -> None:
@@ -165,18 +182,14 @@ def worker_exited(t: Tables, event: WorkerExited) -> None:
     worker = t.workers.get(event.worker)
     if worker is None:
         return
-    pool, state = worker.pool, worker.state
+    if event.finished:  # its goodbye is still on the way, or was lost
+        _left(t, worker, event.ended_by)
+        return
+    output.recovered(t, worker, event)
     departures.gone(t, worker)
-    if state == "starting":
-        supply.start_failed(t, worker)
-    elif state == "binding" and pool is not None and not worker.stopping:
-        text = f"Worker {worker.id} died while loading {pool.record.name!r} ({losses.how(event)})."
-        journal.system(t, pool, text, worker=worker.id)
-        pool.start_failures += 1
-        supply.load_failed(t, pool)
-        if pool.start_failures >= LOAD_FAILURES:
-            pool.start_failures = 0
-            message = losses.crash_message(pool, event).replace("while running", "while loading")
-            fault: Fault = ("worker_crashed", message, losses.crash_details(pool, event))
-            departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
+    began = bool(worker.leases)
     losses.crashed(t, worker, event)
+    if worker.pool is None and not worker.stopping:
+        startup.blank_failed(t, worker, exits.how(event) + exits.last_lines(event))
+    elif not began:
+        startup.ended_early(t, worker, event)

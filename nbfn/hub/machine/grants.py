@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from nbfn.hub.machine import lending, outcomes, schedule
+from nbfn.hub.machine import lending, outcomes, output, schedule
 from nbfn.hub.machine.effects import (
     Grant,
     LoadInputs,
@@ -160,6 +160,8 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
                 call.unattended,
             )
         )
+    if worker.startup is not None:
+        output.served(t, worker, items[0])
     pool.leased += len(items)
     worker.load += weight
     worker.ran += len(items)

@@ -26,6 +26,12 @@ def failed(t: Tables, item: Input, worker: str, data: bytes) -> None:
     _write(t, item.call.pool, "stderr", data, worker, item, only_here=True)
 
 
+def worker_wrote(t: Tables, pool: Pool, worker: str, channel: str, data: bytes) -> None:
+    """Keep what a worker wrote outside of any input."""
+    if channel in _TEXT:
+        _write(t, pool, channel, data, worker, None)
+
+
 def system(
     t: Tables,
     pool: Pool,

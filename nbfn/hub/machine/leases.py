@@ -11,27 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.channels import FAILURE, NESTED
-from nbfn.hub.machine import journal, lending, outcomes, schedule
+from nbfn.hub.machine import lending, outcomes, schedule
 from nbfn.hub.machine.definitions import weight
 from nbfn.hub.machine.effects import (
     AskFeed,
     ConfirmResults,
-    DeliverEmission,
     DeliverItems,
     Discard,
     Outcome,
     SaveFailures,
 )
 from nbfn.hub.machine.events import (
-    EmissionArrived,
     FeedAsked,
     InputsNotSent,
     ItemsArrived,
     LeasesReturned,
     ResultsArrived,
 )
-from nbfn.hub.machine.listeners import audience
 from nbfn.hub.machine.rows import Call, Input, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
@@ -80,6 +76,9 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
         pool.durations.append(spent / count)
         pool.result_weight = schedule.smoothed(pool.result_weight, size / count)
     worker.moved = pool.moved = t.now
+    worker.served = True
+    if pool.load_failures and worker.bound_at > pool.failed_at:
+        pool.succeeded()
     durable = False
     for call, found in ended.items():
         durable = durable or call.durable
@@ -268,22 +267,6 @@ def feed_asked(t: Tables, event: FeedAsked) -> None:
     item = _leased(t, event.worker, event.lease)
     if item is not None:
         t.emit(AskFeed(item.call.client, item.call.id, item.index, item.attempt, event.upto))
-
-
-def emission_arrived(t: Tables, event: EmissionArrived) -> None:
-    """Pass on what user code wrote, to whoever listens."""
-    item = _leased(t, event.worker, event.lease)
-    if item is None:
-        return
-    if event.channel == FAILURE:
-        journal.failed(t, item, event.worker, event.data)
-        return
-    channel = event.channel.removeprefix(NESTED)
-    if channel == event.channel:  # else it is in the logs as that of the call that wrote it
-        journal.wrote(t, item, event.worker, channel, event.data)
-    for client, whose in audience(t, item):
-        about = (whose.call.id, whose.index, whose.attempt)
-        t.emit(DeliverEmission(client, *about, channel, event.data, event.worker))
 
 
 def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:

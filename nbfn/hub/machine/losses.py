@@ -7,10 +7,7 @@ A worker lost around an input counts against `MAX_LOSSES`, one that died under i
 
 from __future__ import annotations
 
-import signal as signals
-
-from nbfn.hub.machine import journal, leases, outcomes
-from nbfn.hub.machine.admission import GIBIBYTE, MEBIBYTE
+from nbfn.hub.machine import exits, journal, leases, outcomes
 from nbfn.hub.machine.effects import DeliverEmission, Fault, Outcome
 from nbfn.hub.machine.events import WorkerExited
 from nbfn.hub.machine.listeners import listeners
@@ -25,11 +22,29 @@ MAX_LOSSES = 8
 CRASH_BUDGET = 1
 
 
-def lose_all(t: Tables, worker: Worker, *, count: bool = True) -> None:
+def lose_all(t: Tables, worker: Worker, why: str, *, count: bool = True) -> None:
     """Take a worker's inputs away from it, for reasons that are not theirs."""
     for item in reversed(list(worker.leases.values())):
         leases.detach(item)
-        _lost(t, item, count=count)
+        _lost(t, item, why, count=count and not t.closing)
+
+
+def left(t: Tables, worker: Worker, signal: int) -> None:
+    """A worker ended in good order, and did not finish all it had begun.
+
+    Where a signal that the hub knows nothing of told it to end, that counts for its inputs: it may have been their
+    own doing. Else it made way, for one that it could not stop say, and they are not charged.
+    """
+    charged = bool(signal) and not worker.stopping and not t.closing
+    why = exits.told_to_end(signal) if signal else "it ended"
+    if charged:
+        for item in worker.leases.values():
+            journal.system(
+                t, item.call.pool, f"Worker {worker.id} was {why}.", worker=worker.id, item=item
+            )
+            if item.losses < MAX_LOSSES and not item.call.pool.definition.at_most_once:
+                _tell_loss(t, item, worker, f"its worker was {why}", "follows")
+    lose_all(t, worker, why, count=charged)
 
 
 def never_begun(t: Tables, call: Call, items: list[Input]) -> list[Input]:
@@ -55,23 +70,22 @@ def _give_up(t: Tables, item: Input, why: str) -> None:
     outcomes.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
 
 
-def _lost(t: Tables, item: Input, *, count: bool) -> None:
+def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
     if item.call.pool.definition.at_most_once:
-        _give_up(t, item, "its process or its connection ended")
+        _give_up(t, item, why)
         return
     item.losses += count
     if item.losses <= MAX_LOSSES:
         leases.requeue(t, item)
         return
     name = item.call.pool.record.name
-    fault: Fault = (
-        "internal_failure",
-        f"Input {item.index} of {name!r} lost its worker {item.losses} times.",
-        {},
+    message = (
+        f"Input {item.index} of {name!r} lost its worker {item.losses} times (the last one: {why}), "
+        "and does not run again. If its own code ends or stops the process, change that."
     )
-    outcomes.finish(
-        t, item.call, [Outcome(item.index, int(InputStatus.INTERNAL_FAILURE), fault=fault)]
-    )
+    status = int(InputStatus.INTERNAL_FAILURE)
+    fault: Fault = ("internal_failure", message, {})
+    outcomes.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
 
 
 def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
@@ -80,7 +94,7 @@ def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
     for item in reversed(suspects):
         leases.detach(item)
         _blame(t, item, worker, event)
-    lose_all(t, worker, count=not suspects)
+    lose_all(t, worker, exits.how(event), count=not suspects)
 
 
 def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:
@@ -114,33 +128,30 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
             if item.call.unattended:
                 journal.system(t, item.call.pool, message, worker=worker.id, item=item)
             _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
-    elif worker.stopping:
-        _lost(t, item, count=True)
+    elif worker.stopping or t.closing:
+        _lost(t, item, exits.how(event), count=not t.closing)
     else:
         name = item.call.pool.record.name
-        text = f"Worker {worker.id} died while running {name!r} ({how(event)})."
+        text = f"Worker {worker.id} died while running {name!r} ({exits.how(event)})."
         journal.system(t, item.call.pool, text, worker=worker.id, item=item)
         if item.call.pool.definition.at_most_once:
-            _give_up(t, item, how(event))
+            _give_up(t, item, exits.how(event))
             return
         item.crashes += 1
         if item.crashes <= CRASH_BUDGET:
-            _tell_loss(t, item, worker, event)
+            _tell_loss(t, item, worker, exits.how(event) + exits.peak(event), "runs alone")
             leases.requeue(t, item)
             return
-        fault = (
-            "worker_crashed",
-            crash_message(item.call.pool, event),
-            crash_details(item.call.pool, event),
-        )
+        pool = item.call.pool
+        fault = ("worker_crashed", _crash_message(pool, event), exits.details(pool, event))
         _end(t, item, worker, InputStatus.INTERNAL_FAILURE, fault)
 
 
-def _tell_loss(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
-    """Have whoever listens read, as if the input had written it, what it died of and that it runs again."""
+def _tell_loss(t: Tables, item: Input, worker: Worker, how: str, again: str) -> None:
+    """Show those who listen, as output of the input, how it lost its worker and that it runs again."""
     name = item.call.pool.record.name
     which = name if item.call.total == 1 else f"{name}[{item.index}]"
-    text = f"{which} lost: {how(event)}{peak(event)}; attempt {item.attempt + 1} runs alone\n"
+    text = f"{which} lost: {how}; attempt {item.attempt + 1} {again}\n"
     for client in listeners(t, item.call):
         about = (client, item.call.id, item.index, item.attempt)
         t.emit(DeliverEmission(*about, "stderr", text.encode(), worker.id))
@@ -156,50 +167,8 @@ def _end(
     outcomes.finish(t, item.call, [outcome])
 
 
-def crash_message(pool: Pool, event: WorkerExited) -> str:
-    """Return the sentence about a worker that died."""
-    tail = f"\nThe last lines it wrote to stderr:\n{event.stderr}" if event.stderr else ""
+def _crash_message(pool: Pool, event: WorkerExited) -> str:
     return (
-        f"The worker process died while running {pool.record.name!r} ({how(event)}{peak(event)}); "
-        f"a second try alone on a fresh worker ended the same way.{tail}"
+        f"The worker process died while running {pool.record.name!r} ({exits.how(event)}{exits.peak(event)}); "
+        f"a second try alone on a fresh worker ended the same way.{exits.last_lines(event)}"
     )
-
-
-def peak(event: WorkerExited) -> str:
-    """Return how much memory a process held at most, where that is known."""
-    if not event.memory_peak:
-        return ""
-    large = event.memory_peak >= GIBIBYTE
-    unit, digits, name = (GIBIBYTE, 1, "GB") if large else (MEBIBYTE, 0, "MB")
-    return f", peak memory {event.memory_peak / unit:.{digits}f} {name}"
-
-
-def how(event: WorkerExited) -> str:
-    """Return in a few words how a process ended."""
-    if event.memory_limit:
-        return f"out of memory (limit {event.memory_limit / MEBIBYTE:.0f} MB)"
-    if event.signal is None:
-        known = event.exit_code is not None
-        return (
-            f"exit code {event.exit_code}"
-            if known
-            else "nobody saw how: the hub had been restarted"
-        )
-    try:
-        name = signals.Signals(event.signal).name
-    except ValueError:
-        name = "unknown"
-    hint = ", by somebody or by a system out of memory" if name == "SIGKILL" else ""
-    return f"killed by signal {event.signal}, {name}{hint}"
-
-
-def crash_details(pool: Pool, event: WorkerExited) -> dict[str, object]:
-    """Return the attributes of `WorkerCrashed`."""
-    return {
-        "exit_code": event.exit_code,
-        "signal": event.signal,
-        "memory_peak": event.memory_peak,
-        "stderr": event.stderr,
-        "oom": bool(event.memory_limit),
-        "memory_limit": event.memory_limit or pool.definition.resources.memory_limit,
-    }

@@ -13,6 +13,7 @@ from nbfn.hub.machine import scale, schedule
 from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike, Stored, weight
 from nbfn.hub.machine.effects import Outcome
 from nbfn.hub.machine.registry import FunctionRecord
+from nbfn.hub.machine.startup_output import StartupOutput
 from nbfn.types import InputStatus
 
 #: Ended calls kept for each client, in case its connection broke before their outcomes arrived.
@@ -154,6 +155,7 @@ class Worker:
     """One worker process as the hub sees it."""
 
     __slots__ = (
+        "bound_at",
         "claimed",
         "confirm_due",
         "confirm_timed",
@@ -161,6 +163,7 @@ class Worker:
         "durable",
         "executable",
         "gpus",
+        "heard",
         "id",
         "idle_since",
         "joined",
@@ -168,13 +171,16 @@ class Worker:
         "lending",
         "lent",
         "load",
+        "loaded",
         "lost_since",
         "moved",
         "overdue",
         "pid",
         "pool",
         "ran",
+        "served",
         "solo",
+        "startup",
         "state",
         "stopping",
         "unconfirmed",
@@ -194,7 +200,12 @@ class Worker:
         self.idle_since = now
         self.moved = now  # when it last began or finished something
         self.lost_since = now  # while it is lost: when its connection ended
+        self.bound_at = 0.0  # when it was given a function
+        self.loaded = False  # it has said that it can take inputs
         self.ran = 0
+        self.served = False  # it has answered for an input
+        self.heard = 0  # the number of the last piece of its output that arrived
+        self.startup: StartupOutput | None = None  # what it wrote outside of inputs, to be shown
         self.confirmed = 0  # results up to here are safe ...
         self.confirm_due = False  # ... and it will be told with its next inputs, or by a timer ...
         self.confirm_timed = False  # ... that runs
@@ -228,6 +239,7 @@ class Pool:
         "durations",
         "executable",
         "failed",
+        "failed_at",
         "idle",
         "key",
         "leased",
@@ -290,9 +302,10 @@ class Pool:
         self.called: float | None = None  # when the newest call of it began
         self.failed = 0  # inputs that ended badly, for good
         self.cold_starts = 0  # workers that were made while inputs waited
-        self.start_failures = 0  # of workers that died while loading, in a row
-        self.load_failures = 0  # of any kind, in a row
-        self.load_not_before = 0.0  # when one is bound again to stand by
+        #: Workers in a row that ended before they served an input: since something waits, and in all.
+        self.start_failures = self.load_failures = 0
+        self.failed_at = 0.0  # when the last of them ended
+        self.load_not_before = 0.0  # when the next one is bound
         self.retired = False  # a newer version took its place
         self.recall_due = False
         self.shrink_due = (
@@ -323,6 +336,10 @@ class Pool:
         if not self.batches:
             return self.leased
         return sum(self.most_at_once - self.room(worker) for worker in self.workers.values())
+
+    def succeeded(self) -> None:
+        """Note that a worker works: earlier failures are over."""
+        self.start_failures = self.load_failures = 0
 
     def room(self, worker: Worker) -> int:
         """Return how many more inputs, or batches, a worker may run at once."""

@@ -186,6 +186,8 @@ def _explain(t: Tables, pool: Pool, load: scale.Load, settings: scale.Settings) 
         pool.waiting_for = f"max {settings.max_containers} reached"
     elif pool.executable in t.start_backoff:
         pool.waiting_for = "workers do not start (see the hub's log); trying again"
+    elif pool.start_failures and not pool.idle:
+        pool.waiting_for = "its workers end while they start; trying again"
 
 
 def _shrink(t: Tables, pool: Pool, want: int, settings: scale.Settings) -> None:

@@ -8,18 +8,13 @@ beyond their pool's warm number are given up, the least recently used first.
 
 from __future__ import annotations
 
-from nbfn.hub.machine import admission, departures, lending, vault
+from nbfn.hub.machine import admission, departures, lending, startup, vault
 from nbfn.hub.machine.effects import Fault, Outcome, StartWorker, StopWorker
 from nbfn.hub.machine.events import WorkerNotStarted
 from nbfn.hub.machine.rows import Pool, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
 
-#: Workers in a row that do not come up until what waits for one fails.
-START_FAILURES = 3
-#: Seconds before a Python whose workers do not start is tried again: doubled from the first to
-#: the last.
-BACKOFF_FIRST, BACKOFF_LAST = 1.0, 60.0
 #: Seconds a started process has to say hello.
 START_TIMEOUT = 60.0
 
@@ -72,35 +67,7 @@ def worker_not_started(t: Tables, event: WorkerNotStarted) -> None:
     worker = t.workers.get(event.worker)
     if worker is not None:
         departures.gone(t, worker)
-        start_failed(t, worker)
-
-
-def start_failed(t: Tables, worker: Worker) -> None:
-    """Wait longer with each failure; after a few, tell those who wait."""
-    failures, not_before = t.start_backoff.get(worker.executable, (0, 0.0))
-    if failures and t.now < not_before:
-        return  # it was started together with one that has failed: of one cause, a killed fork server say
-    failures += 1
-    delay = _pause(failures - 1)
-    t.start_backoff[worker.executable] = (failures, t.now + delay)
-    t.after(delay, _start_again, worker.executable)
-    if failures >= START_FAILURES:
-        message = f"No worker starts under {worker.executable}. See logs/hub.log in NBFN_HOME."
-        for pool in [pool for pool in t.short.values() if pool.executable == worker.executable]:
-            fault: Fault = ("internal_failure", message, {})
-            departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
-            t.touch(pool)
-
-
-def _pause(failures: int) -> float:
-    return min(BACKOFF_FIRST * 2.0 ** min(failures, 10), BACKOFF_LAST)
-
-
-def _start_again(t: Tables, executable: str) -> None:
-    t.supply_due = True
-    for pool in t.short.values():
-        if pool.executable == executable:
-            t.touch(pool)
+        startup.blank_failed(t, worker, event.reason)
 
 
 def _reclaim(t: Tables, count: int) -> None:
@@ -172,7 +139,7 @@ def bind_blank(t: Tables, pool: Pool) -> bool:
         return False
     blanks = t.blanks.get(pool.executable)
     room = admission.fitting(t, pool, lending.room(t))
-    if not pool.backlog and t.now < pool.load_not_before:
+    if not startup.may_bind(t, pool):
         return False
     if not pool.backlog:
         room -= len(_starving(t))  # warming up waits for those who have work and nobody to do it
@@ -182,6 +149,8 @@ def bind_blank(t: Tables, pool: Pool) -> bool:
     worker.gpus = admission.set_aside(t, pool)
     worker.pool = pool
     worker.state = "binding"
+    worker.bound_at = t.now
+    t.start_backoff.pop(pool.executable, None)
     pool.workers[worker.id] = worker
     pool.binding[worker.id] = worker
     pool.cold_starts += bool(pool.backlog)
@@ -196,27 +165,17 @@ def bind_blank(t: Tables, pool: Pool) -> bool:
 def _check_loaded(t: Tables, worker: Worker) -> None:
     """End a worker that takes too long to load; what waits for it fails, unless others serve it."""
     pool = worker.pool
-    if pool is None or worker.state != "binding" or t.workers.get(worker.id) is not worker:
+    if pool is None or worker.loaded or worker.stopping or t.workers.get(worker.id) is not worker:
         return
     departures.stop(t, worker)
     t.emit(StopWorker(worker.id, 0.0))
-    load_failed(t, pool)
-    if not any(other.state in {"idle", "busy"} for other in pool.workers.values()):
-        limit = pool.definition.startup_timeout or pool.definition.timeout
-        message = (
-            f"A worker of {pool.record.name!r} took longer than its startup_timeout of {limit:g} s to load "
-            "(imports and enter hooks included) and was ended."
-        )
-        fault: Fault = ("function_timeout", message, {})
-        departures.fail_waiting(t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
-
-
-def load_failed(t: Tables, pool: Pool) -> None:
-    """Wait longer with each failure until a worker is bound only to stand by."""
-    delay = _pause(pool.load_failures)
-    pool.load_failures += 1
-    pool.load_not_before = t.now + delay
-    t.after(delay, Tables.touch, pool)
+    limit = pool.definition.startup_timeout or pool.definition.timeout
+    message = (
+        f"A worker of {pool.record.name!r} took longer than its startup_timeout of {limit:g} s to load "
+        "(imports and enter hooks included) and was ended."
+    )
+    fault: Fault = ("function_timeout", message, {})
+    startup.cannot_load(t, worker, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
 
 
 def _lacks_a_secret(t: Tables, pool: Pool) -> bool:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import losses
-from nbfn.hub.machine.events import CallPut, ResultsArrived, WorkerExited, WorkerJoined
+from nbfn.hub.machine import exits, losses
+from nbfn.hub.machine.events import (
+    CallPut,
+    ResultsArrived,
+    WorkerExited,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerUnwanted,
+)
 
 from .world import PYTHON, World
 
@@ -26,11 +33,11 @@ def test_who_listens_reads_what_it_died_of_and_that_it_runs_again() -> None:
 
 def test_a_peak_is_in_megabytes_and_above_in_gigabytes() -> None:
     died = WorkerExited("wk-1", None, 9, 1, memory_peak=int(7.9 * 2**30))
-    assert losses.peak(died) == ", peak memory 7.9 GB"
-    assert losses.peak(WorkerExited("wk-1", None, 9, 1, memory_peak=80 * 2**20)) == (
+    assert exits.peak(died) == ", peak memory 7.9 GB"
+    assert exits.peak(WorkerExited("wk-1", None, 9, 1, memory_peak=80 * 2**20)) == (
         ", peak memory 80 MB"
     )
-    assert losses.peak(WorkerExited("wk-1", None, 9, 1)) == ""
+    assert exits.peak(WorkerExited("wk-1", None, 9, 1)) == ""
 
 
 def test_a_failure_says_how_many_attempts_there_are() -> None:
@@ -61,3 +68,68 @@ def test_a_final_failure_stays_final_when_the_hub_hears_of_its_call_after_it() -
     world.put(ResultsArrived("wk-old", 1, [(7, 2, "error", 0.1, True)]))
     world.put(CallPut("cl-1", "fc-old", f, 0, "map", [(0, "x")], closed=True, resent=True))
     assert world.outcomes["fc-old", 0].payload == "error"
+
+
+def lost(world: World, **how: object) -> None:
+    """The only busy worker ends in good order, in the middle of its input."""
+    (worker,) = world.busy()
+    world.workers.pop(worker.name)
+    world.put(WorkerLeft(worker.name, **how))  # type: ignore[arg-type]
+    world.up()
+
+
+def test_an_input_is_not_run_for_ever_whose_workers_are_told_to_end() -> None:
+    world = World(blank_workers=2)
+    world.call("fc-1", world.register(max_containers=1), 1)
+    world.up()
+    for _ in range(losses.MAX_LOSSES):
+        lost(world, signal=15)
+        assert not world.outcomes
+    lost(world, signal=15)
+    assert world.begun["fc-1", 0] == losses.MAX_LOSSES + 1
+    fault = world.outcomes["fc-1", 0].fault
+    assert fault is not None
+    assert "lost its worker 9 times (the last one: told to end by signal 15, SIGTERM)" in fault[1]
+    said = [x.data for x in world.told if isinstance(x, fx.DeliverEmission)]
+    assert said[0] == (
+        b"f lost: its worker was told to end by signal 15, SIGTERM; attempt 2 follows\n"
+    )
+
+
+def test_the_end_of_a_process_may_be_noticed_before_its_goodbye() -> None:
+    world = World(blank_workers=2)
+    world.call("fc-1", world.register(max_containers=1), 1)
+    world.up()
+    (worker,) = world.busy()
+    world.workers.pop(worker.name)
+    world.put(WorkerExited(worker.name, 0, None, 0, finished=True, ended_by=15))
+    (item,) = world.state.tables.calls["fc-1"].inputs.values()
+    assert (item.losses, item.crashes) == (1, 0)
+
+
+def test_ends_that_the_hub_ordered_or_that_make_way_are_not_charged() -> None:
+    world = World(blank_workers=2)
+    world.call("fc-1", world.register(max_containers=1), 1)
+    world.up()
+    for order in (True, False) * losses.MAX_LOSSES:
+        (worker,) = world.busy()
+        if order:
+            world.put(WorkerUnwanted("cl-1", 1, worker.name, graceful=True))
+            world.to_stop.clear()
+        lost(world, **({"signal": 15} if order else {}))
+    (item,) = world.state.tables.calls["fc-1"].inputs.values()
+    assert item.losses == 0
+
+
+def test_the_end_of_the_hub_is_not_charged() -> None:
+    world = World(blank_workers=2)
+    world.call("fc-1", world.register(max_containers=1), 1, durable=True)
+    world.up()
+    world.exit(world.busy()[0].name, signal=9)
+    world.up()
+    (item,) = world.state.tables.calls["fc-1"].inputs.values()
+    assert item.crashes == 1
+    world.state.tables.closing = True
+    world.exit(world.busy()[0].name, signal=9)
+    assert not world.outcomes, "the next hub runs it again"
+    assert (item.crashes, item.losses) == (1, 0)
