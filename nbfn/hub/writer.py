@@ -17,14 +17,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from nbfn.hub.disk import Disk
 from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine.effects import Effect, Outcome
+from nbfn.hub.machine.capacity import COPIES
+from nbfn.hub.machine.effects import Effect
 from nbfn.hub.machine.events import FailuresLoaded, SaveFailed
 from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
-from nbfn.types import InputStatus
+from nbfn.hub.unit import (
+    LOADS,
+    Unit,
+    asked_of,
+    instead,
+    is_new,
+    lost_outcomes,
+    not_stored,
+    parts,
+    reads,
+    refusal,
+)
 from nbfn.wire.messages import Payload
 
 _log = logging.getLogger("nbfn.hub")
@@ -39,8 +50,6 @@ REFUSE_AFTER, PATIENCE = 0.5, 5.0
 AGAIN, AGAIN_MOST = 0.1, 1.0
 #: Seconds that the thread has to write what is left when the hub ends.
 LAST_WRITE, LAST_ATTEMPTS = 3.0, 3
-#: Bytes on the disk for each byte of an input: once in SQLite's log, once in the database.
-COPIES = 2
 
 #: Results of SQLite that are not the fault of what was to be written.
 _TROUBLE = frozenset({
@@ -48,24 +57,8 @@ _TROUBLE = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL,
 })  # fmt: skip
 
-_LOADS = frozenset({fx.LoadCall, fx.LoadGraph, fx.LoadInput, fx.LoadInputs, fx.LoadFailures})
 #: What was read, and what may be told once the rest is on disk.
 Word = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded | SaveFailed
-
-
-@dataclass(slots=True)
-class Unit:
-    """What one event saves, and what may be told when that is on disk."""
-
-    saves: list[Effect]
-    then: list[Effect]
-    size: int = 0  # bytes of new inputs
-    failed: list[SaveFailed] = field(default_factory=list)
-
-    @property
-    def calls(self) -> set[str]:
-        """The calls of which something is to be saved."""
-        return {call for save in self.saves if (call := getattr(save, "call", ""))}
 
 
 class Writer:
@@ -202,7 +195,7 @@ class Writer:
         group = self._group()
         spent: list[Payload] = []
         try:
-            if any(type(save) not in _LOADS for unit in group for save in unit.saves):
+            if any(type(save) not in LOADS for unit in group for save in unit.saves):
                 self._write(group, spent)
         except sqlite3.Error as error:
             self._cannot_write(error)
@@ -223,7 +216,7 @@ class Writer:
         Raises:
             sqlite3.Error: If the disk takes nothing.
         """
-        saves = [save for unit in group for save in unit.saves if type(save) not in _LOADS]
+        saves = [save for unit in group for save in unit.saves if type(save) not in LOADS]
         try:
             with self._connection:
                 for save in saves:
@@ -240,13 +233,15 @@ class Writer:
             self._connection.execute("BEGIN")
             for unit in group:
                 unit.failed.clear()
-                for save in [save for save in unit.saves if type(save) not in _LOADS]:
-                    for part in _parts(save):
+                for save in [save for save in unit.saves if type(save) not in LOADS]:
+                    for part in parts(save):
                         if (why := self._try(part, spent)) is not None:
-                            failed = SaveFailed(part, "internal", _not_stored(why))
+                            failed = SaveFailed(part, "internal", not_stored(why))
                             unit.failed.append(failed)
                             if isinstance(part, fx.SaveOutcomes):
-                                self._try(fx.SaveOutcomes(part.call, _lost(part, failed)), spent)
+                                self._try(
+                                    fx.SaveOutcomes(part.call, lost_outcomes(part, failed)), spent
+                                )
 
     def _try(self, save: Effect, spent: list[Payload]) -> Exception | None:
         """Write one save within a transaction; return why that cannot be.
@@ -272,12 +267,12 @@ class Writer:
 
     def _tell(self, unit: Unit) -> None:
         for save in unit.saves:
-            if type(save) in _LOADS:
+            if type(save) in LOADS:
                 self._done.put(self._loaded(save))
         for failed in unit.failed:
             self._done.put(failed)
         for effect in unit.then:
-            self._done.put(_instead(effect, unit.failed) if unit.failed else effect)
+            self._done.put(instead(effect, unit.failed) if unit.failed else effect)
 
     def _loaded(self, wanted: Effect) -> Word:
         try:
@@ -289,7 +284,7 @@ class Writer:
                 run = dataclasses.replace(wanted.run, grants=[])
                 return dataclasses.replace(wanted, run=run, missing=lost)
             text = "What is stored of this call cannot be read (see logs/hub.log in NBFN_HOME)."
-            return _refusal(wanted, "data_loss", text)
+            return refusal(wanted, "data_loss", text)
 
     # --- trouble with the disk ---
 
@@ -315,7 +310,7 @@ class Writer:
             self._refuse_new()
             if self._disk.drop_ballast():
                 self._pause = 0.0
-        waits = set().union(*(unit.calls - {""} for unit in self._pending if not _reads(unit)))
+        waits = set().union(*(unit.calls - {""} for unit in self._pending if not reads(unit)))
         for unit in self._pending:
             self._read_or_refuse(unit, waits, over=failing >= PATIENCE)
         if not self._done.empty():
@@ -324,31 +319,31 @@ class Writer:
     def _refuse_new(self) -> None:
         """Refuse calls that are not on disk yet: what was accepted before needs the room more."""
         for unit in self._pending:
-            new = [save for save in unit.saves if _is_new(save)]
+            new = [save for save in unit.saves if is_new(save)]
             if not new:
                 continue
             text = self._no_room(unit.size)
             failed = [SaveFailed(save, "resource_exhausted", text) for save in new]
-            unit.saves = [save for save in unit.saves if not _is_new(save)]
+            unit.saves = [save for save in unit.saves if not is_new(save)]
             self._written += unit.size
             unit.size = 0
-            told = [(effect, _instead(effect, failed)) for effect in unit.then]
-            unit.then = [effect for effect, instead in told if instead is effect]
+            told = [(effect, instead(effect, failed)) for effect in unit.then]
+            unit.then = [effect for effect, other in told if other is effect]
             for fail in failed:
                 self._done.put(fail)
-            for effect, instead in told:
-                if instead is not effect:
-                    self._done.put(instead)
+            for effect, other in told:
+                if other is not effect:
+                    self._done.put(other)
 
     def _read_or_refuse(self, unit: Unit, waits: set[str], *, over: bool) -> None:
         """Answer what needs no writing; when patience is ``over``, whoever waits."""
-        for save in [save for save in unit.saves if type(save) in _LOADS]:
-            if not _asked_of(save) & waits:
+        for save in [save for save in unit.saves if type(save) in LOADS]:
+            if not asked_of(save) & waits:
                 self._done.put(self._loaded(save))
             elif over and isinstance(save, fx.LoadCall):
                 self._done.put(self._with_pending(self._loaded(save), save))
             elif over and not isinstance(save, fx.LoadInputs):  # a worker waits for the disk
-                self._done.put(_refusal(save, "resource_exhausted", self._no_room(0)))
+                self._done.put(refusal(save, "resource_exhausted", self._no_room(0)))
             else:
                 continue
             unit.saves.remove(save)
@@ -361,7 +356,7 @@ class Writer:
                     "This is in force but not on disk yet, and is lost if the hub ends before there is room. "
                     f"{self._no_room(0)}"
                 )
-                self._done.put(_refusal(effect, "resource_exhausted", text))
+                self._done.put(refusal(effect, "resource_exhausted", text))
             elif isinstance(effect, fx.Deliver | fx.TellProgress):
                 self._done.put(effect)
             else:  # a worker must not hear of it before it is on disk
@@ -403,64 +398,3 @@ def _is_trouble(error: Exception) -> bool:
         return False
     code = getattr(error, "sqlite_errorcode", None)
     return code is None or code & 0xFF in _TROUBLE
-
-
-def _is_new(save: Effect) -> bool:
-    """Whether a save adds work to the store that nobody has been promised."""
-    return isinstance(save, fx.SaveRetry) or (isinstance(save, fx.SaveCall) and bool(save.inputs))
-
-
-def _asked_of(load: Effect) -> set[str]:
-    """Return the calls that something is to be read of."""
-    if isinstance(load, fx.LoadInputs):
-        return {grant.call for grant in load.run.grants}
-    return {getattr(load, "call", "")}
-
-
-def _reads(unit: Unit) -> bool:
-    return all(type(save) in _LOADS for save in unit.saves)
-
-
-def _parts(save: Effect) -> Sequence[Effect]:
-    """Return a save in parts that can fail alone."""
-    if isinstance(save, fx.SaveOutcomes):
-        return [fx.SaveOutcomes(save.call, [outcome]) for outcome in save.outcomes]
-    return [save]
-
-
-def _not_stored(error: Exception) -> str:
-    return (
-        f"This cannot be stored ({type(error).__name__}: {error}). See logs/hub.log in NBFN_HOME."
-    )
-
-
-def _instead(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
-    """Return what is told when some of the saves of its event failed."""
-    calls = {fail.save.call: fail for fail in failed if isinstance(fail.save, fx.SaveCall)}
-    if isinstance(effect, fx.Accept) and (fail := calls.get(effect.call)) is not None:
-        return fx.RefuseCall(effect.client, effect.call, fail.code, fail.reason)
-    lost = {
-        (fail.save.call, fail.save.outcomes[0].index): fail
-        for fail in failed
-        if isinstance(fail.save, fx.SaveOutcomes)
-    }
-    if isinstance(effect, fx.Deliver) and lost:
-        outcomes = [
-            _lost(fail.save, fail)[0] if (fail := lost.get((effect.call, o.index))) else o
-            for o in effect.outcomes
-        ]
-        return dataclasses.replace(effect, outcomes=outcomes)
-    others = [fail for fail in failed if not isinstance(fail.save, fx.SaveOutcomes | fx.SaveCall)]
-    if isinstance(effect, fx.Answer) and others:
-        return _refusal(effect, others[0].code, others[0].reason)
-    return effect
-
-
-def _lost(save: fx.SaveOutcomes, failed: SaveFailed) -> list[Outcome]:
-    """Return what is stored in place of an outcome that cannot be."""
-    fault: fx.Fault = ("data_loss", failed.reason, {})
-    return [Outcome(save.outcomes[0].index, int(InputStatus.INTERNAL_FAILURE), None, fault)]
-
-
-def _refusal(asked: Effect, code: str, text: str) -> fx.Refuse:
-    return fx.Refuse(getattr(asked, "client", ""), getattr(asked, "request", 0), code, text)

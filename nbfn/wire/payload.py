@@ -49,6 +49,7 @@ class Carrier:
         self._directories = {"shm": places.shm, "spill": places.spill, "blob": places.blobs}
         self._segments = segments.Segments(places.shm, owner)
         self._place: Place = "shm"
+        self._owner = owner
 
     @functools.cached_property
     def durable(self) -> Carrier:
@@ -225,12 +226,7 @@ class Carrier:
     def _create(self, name: str, raw: memoryview) -> Place:
         """Write a buffer to a file where there is room for it; return in which place."""
         if self._place == "blob":
-            try:
-                segment_files.create(self._directories["blob"] / name, raw, sync=True)
-            except segment_files.NoRoom:
-                raise segment_files.no_room(raw.nbytes, [self._directories["blob"]], 0) from None
-            _sync_directory(self._directories["blob"])
-            return "blob"
+            return self._keep(name, raw)
         while True:
             try:
                 segment_files.create(self._directories["shm"] / name, raw)
@@ -239,6 +235,18 @@ class Carrier:
                     return self._spill(name, raw)
             else:
                 return "shm"
+
+    def _keep(self, name: str, raw: memoryview) -> Place:
+        """Write a buffer to the store's directory; results may use the room that is in reserve."""
+        directory = self._directories["blob"]
+        result = self._owner.startswith("wk-")
+        reserve = 0 if result else Settings.load().disk_reserve * 2**20
+        try:
+            segment_files.create(directory / name, raw, reserve=reserve, sync=True)
+        except segment_files.NoRoom:
+            raise segment_files.no_room(raw.nbytes, [directory], reserve) from None
+        _sync_directory(directory)
+        return "blob"
 
     def _spill(self, name: str, raw: memoryview) -> Place:
         reserve = Settings.load().disk_reserve * 2**20

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import nbfn
+from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import ConnectionError, ResourceExhaustedError
@@ -274,3 +275,57 @@ def test_logs_are_kept_again_when_there_is_room_again(small: Path) -> None:
         same.for_each(range(1000, 3000))
     assert same.remote(500) == 500
     wait_until(lambda: kept(500))
+
+
+def test_large_arguments_are_refused_before_they_use_up_the_reserve(
+    small: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    accepted: list[nbfn.FunctionCall[int]] = []
+
+    def spawn() -> None:
+        accepted.append(size_after.spawn(gate, b"x" * 2 * MIB))
+
+    text = refusal(spawn)
+    assert re.search(r"No room for a value of 2\.0 MiB: free are .* in .*blobs \(8\.0 MiB", text)
+    assert free() >= 8 * MIB
+    assert 15 < len(accepted) < 32
+    gate.touch()
+    assert {call.get(timeout=60) for call in accepted} == {2 * MIB}
+    wait_until(lambda: free() > 40 * MIB)
+    assert size_after.spawn(gate, b"x" * 2 * MIB).get(timeout=30) == 2 * MIB
+
+
+def test_a_call_of_many_inputs_for_which_there_is_no_room_is_refused_whole(
+    small: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    before = size_after.spawn(gate, b"x")
+    with pytest.raises(ResourceExhaustedError, match=r"MB are free on the disk of .* are needed"):
+        size_after.spawn_map([gate] * 2000, (b"x" * 60_000 for _ in range(2000)))
+    assert same.remote(1) == 1
+    gate.touch()
+    assert before.get(timeout=30) == 1
+    wait_until(lambda: not [c for c in Client.attach().overview().calls if c.status == "running"])
+    wait_until(_spawns)
+
+
+def test_deployments_are_refused_or_last(small: Path) -> None:
+    names: list[str] = []
+
+    def deploy() -> None:
+        large = nbfn.App(name := f"large-{len(names)}")
+        large.function(serialized=True, name="one")(lambda ballast=bytes(100_000): len(ballast))
+        large.deploy()
+        names.append(name)
+
+    deploy()
+    wait_until(lambda: (small / "ballast").exists())
+    (small / "ballast").unlink()
+    with filled():
+        assert "not on disk yet" in refusal(deploy)
+        assert nbfn.Function.from_name("large-0", "one").remote() == 100_000
+        os.kill(hub_pid(), signal.SIGKILL)
+        wait_until(lambda: not is_running(Places.of()))
+    for name in names:
+        assert nbfn.Function.from_name(name, "one").remote() == 100_000

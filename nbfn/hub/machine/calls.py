@@ -12,6 +12,7 @@ from nbfn.hub.machine import (
     capacity,
     clients,
     graph,
+    journal,
     lending,
     losses,
     outcomes,
@@ -85,6 +86,9 @@ def call_put(t: Tables, event: CallPut) -> None:
         return
     if event.durable and (problem := capacity.full(t, event.inputs)):
         t.emit(RefuseCall(event.client, event.call, "resource_exhausted", problem))
+        if event.kind == "schedule":  # nobody is there to be told
+            text = f"The scheduled call of {record.name!r} did not begin: {problem}"
+            journal.system(t, sizing.pool_of(t, record, version), text)
         return
     _begin(t, event, sizing.pool_of(t, record, version), deployment)
 

@@ -236,3 +236,14 @@ def test_what_a_process_registers_without_running_its_app_is_not_called() -> Non
     made = msgspec.structs.replace(definition(), schedule=Schedule(NOTHING, minutes=1))
     world.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", made))
     assert world.until(NINE + 600) == 0
+
+
+def test_a_call_for_which_the_disk_has_no_room_is_told_in_the_log() -> None:
+    world = Clocked()
+    world.schedule(minutes=1)
+    world.put(e.DiskMeasured("/home", 2**30, "database or disk is full"))
+    assert world.until(NINE + 60) == 0
+    (line,) = [effect for effect in world.told if isinstance(effect, fx.WriteLog)]
+    assert line.data.startswith(b"The scheduled call of 'f' did not begin: ")
+    world.put(e.DiskMeasured("/home", 2**30))
+    assert world.until(NINE + 120) == 1

@@ -1,0 +1,94 @@
+"""What one event saves, and what is told in place of its words when some of that cannot be saved."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nbfn.hub.machine import effects as fx
+from nbfn.hub.machine.effects import Effect, Outcome
+from nbfn.hub.machine.events import SaveFailed
+from nbfn.types import InputStatus
+
+#: Effects that read and save nothing.
+LOADS = frozenset({fx.LoadCall, fx.LoadGraph, fx.LoadInput, fx.LoadInputs, fx.LoadFailures})
+
+
+@dataclass(slots=True)
+class Unit:
+    """What one event saves, and what may be told when that is on disk."""
+
+    saves: list[Effect]
+    then: list[Effect]
+    size: int = 0  # bytes of new inputs
+    failed: list[SaveFailed] = field(default_factory=list)
+
+    @property
+    def calls(self) -> set[str]:
+        """The calls of which something is to be saved."""
+        return {call for save in self.saves if (call := getattr(save, "call", ""))}
+
+
+def is_new(save: Effect) -> bool:
+    """Whether a save adds work to the store that nobody has been promised."""
+    return isinstance(save, fx.SaveRetry) or (isinstance(save, fx.SaveCall) and bool(save.inputs))
+
+
+def asked_of(load: Effect) -> set[str]:
+    """Return the calls that something is to be read of."""
+    if isinstance(load, fx.LoadInputs):
+        return {grant.call for grant in load.run.grants}
+    return {getattr(load, "call", "")}
+
+
+def reads(unit: Unit) -> bool:
+    """Whether a unit saves nothing."""
+    return all(type(save) in LOADS for save in unit.saves)
+
+
+def parts(save: Effect) -> Sequence[Effect]:
+    """Return a save in parts that can fail alone."""
+    if isinstance(save, fx.SaveOutcomes):
+        return [fx.SaveOutcomes(save.call, [outcome]) for outcome in save.outcomes]
+    return [save]
+
+
+def not_stored(error: Exception) -> str:
+    """Return the sentence about a change that cannot be stored."""
+    return (
+        f"This cannot be stored ({type(error).__name__}: {error}). See logs/hub.log in NBFN_HOME."
+    )
+
+
+def instead(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
+    """Return what is told when some of the saves of its event failed."""
+    calls = {fail.save.call: fail for fail in failed if isinstance(fail.save, fx.SaveCall)}
+    if isinstance(effect, fx.Accept) and (fail := calls.get(effect.call)) is not None:
+        return fx.RefuseCall(effect.client, effect.call, fail.code, fail.reason)
+    lost = {
+        (fail.save.call, fail.save.outcomes[0].index): fail
+        for fail in failed
+        if isinstance(fail.save, fx.SaveOutcomes)
+    }
+    if isinstance(effect, fx.Deliver) and lost:
+        outcomes = [
+            lost_outcomes(fail.save, fail)[0] if (fail := lost.get((effect.call, o.index))) else o
+            for o in effect.outcomes
+        ]
+        return dataclasses.replace(effect, outcomes=outcomes)
+    others = [fail for fail in failed if not isinstance(fail.save, fx.SaveOutcomes | fx.SaveCall)]
+    if isinstance(effect, fx.Answer) and others:
+        return refusal(effect, others[0].code, others[0].reason)
+    return effect
+
+
+def lost_outcomes(save: fx.SaveOutcomes, failed: SaveFailed) -> list[Outcome]:
+    """Return what is stored in place of an outcome that cannot be."""
+    fault: fx.Fault = ("data_loss", failed.reason, {})
+    return [Outcome(save.outcomes[0].index, int(InputStatus.INTERNAL_FAILURE), None, fault)]
+
+
+def refusal(asked: Effect, code: str, text: str) -> fx.Refuse:
+    """Return what fails the request that an effect answers."""
+    return fx.Refuse(getattr(asked, "client", ""), getattr(asked, "request", 0), code, text)
