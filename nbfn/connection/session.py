@@ -42,6 +42,8 @@ logger = logging.getLogger("nbfn.client")
 LINGER = 0.5
 #: Calls that were given up and are known as such: what still comes for one of them is freed.
 MOST_GIVEN_UP = 1000
+#: Times in a row that a hub may be lost before it has answered anything, until what waits fails.
+MOST_LOSSES = 10
 
 _ABOUT_CALLS = (
     messages.Outputs,
@@ -90,6 +92,7 @@ class Session:
         self._state = "down"  # down, greeting (hello sent), ready
         self._since: float | None = None  # when the wait for a hub began
         self._looked = 0.0
+        self._losses = 0  # in a row, of hubs that had answered nothing
         self._refused = False  # the hub reads nothing more from this connection
         self._numbers = itertools.count(1)
         self._calls: dict[str, OpenCall] = {}
@@ -293,6 +296,8 @@ class Session:
             settle(self._requests[number][1], error=error)
 
     def _receive(self, arrived: Message | Change | BadFrame) -> None:
+        if self._losses and not isinstance(arrived, Change | messages.Welcome):
+            self._losses = 0
         if isinstance(arrived, _ABOUT_CALLS):
             if (call := self._calls.get(arrived.call)) is None:
                 self._discard(arrived)
@@ -415,6 +420,14 @@ class Session:
             self._tell_calls(up=False)
             for callback in self._lost:
                 guarded(callback)
+            self._losses += 1
+            if self._losses >= MOST_LOSSES:
+                self._losses = 0
+                self._give_up(
+                    exception.ConnectionError(
+                        f"The nbfn hub ended {MOST_LOSSES} times before it answered. See {self.places.hub_log}."
+                    )
+                )
 
     def _tell_calls(self, *, up: bool) -> None:
         for call in list(self._calls.values()):

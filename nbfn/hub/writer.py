@@ -178,8 +178,8 @@ class Writer:
         self._expired_at = time.monotonic()
         try:
             self._expire()
-        except (sqlite3.Error, OSError) as error:
-            _log.error("what has expired cannot be deleted (%s)", error)
+        except Exception:  # noqa: BLE001 - logged; it is tried again later
+            _log.exception("what has expired cannot be deleted")
 
     def _group(self) -> list[Unit]:
         size, group = 0, list[Unit]()

@@ -12,6 +12,7 @@ import pytest
 import nbfn
 from nbfn.config import Places
 from nbfn.connection.discovery import read_connection_file
+from nbfn.exception import ConnectionError
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -66,3 +67,33 @@ def test_a_thread_that_ends_ends_the_hub_and_the_next_one_goes_on(
     assert "KeyError: 'a defect'" in written
     assert "Traceback" in written
     assert "Traceback" not in written.partition("KeyError: 'a defect'")[2]
+
+
+def test_a_request_of_which_every_hub_dies_fails_in_the_end(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+        import os, sys
+        if "nbfn.hub" in sys.orig_argv:
+            from nbfn.hub.answers import Answers
+            from nbfn.wire import messages
+            answer = Answers.to
+            def deadly(self, message):
+                if isinstance(message, messages.GetOverview):
+                    os._exit(3)
+                return answer(self, message)
+            Answers.to = deadly
+    """)
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    client = nbfn.Client.attach()
+    monkeypatch.delenv("PYTHONPATH")
+    assert same.remote(1) == 1
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(
+        ConnectionError, match=r"ended 10 times before it answered\. See .*hub\.log"
+    ):
+        client.overview()
+    monkeypatch.delenv("PYTHONPATH")
+    assert same.remote(2) == 2, "the next hub is another"
