@@ -65,9 +65,13 @@ def set_aside(t: Tables, pool: Pool) -> tuple[str, ...]:
     wanted = pool.definition.resources.gpus
     if not wanted:
         return ()
-    taken = {gpu for worker in holders(t) for gpu in worker.gpus}
-    free = [gpu for gpu in t.limits.gpus if gpu not in taken]
-    return tuple(free[:wanted])
+    return free_gpus(t)[:wanted]
+
+
+def free_gpus(t: Tables) -> tuple[str, ...]:
+    """Return the GPUs that no worker has."""
+    taken = {gpu for worker in t.workers.values() for gpu in worker.gpus}
+    return tuple(gpu for gpu in t.limits.gpus if gpu not in taken)
 
 
 def _needs(t: Tables, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:

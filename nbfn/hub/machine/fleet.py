@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nbfn.hub.machine import (
+    admission,
     adoption,
     departures,
     exits,
@@ -71,7 +72,8 @@ def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
         worker.loaded = worker.served = True
         worker.state = "idle"
         worker.ran = 1
-        worker.gpus = tuple(event.gpus)
+        free = admission.free_gpus(t)
+        worker.gpus = tuple(gpu for gpu in free if gpu in event.gpus)
         pool.workers[worker.id] = worker
         pool.idle[worker.id] = worker
         adoption.adopt(t, worker, event.running)

@@ -19,7 +19,7 @@ from nbfn.wire import frames
 from nbfn.wire import messages as m
 from nbfn.wire.frames import BadFrame
 from tests.unit.hub.random_messages import message
-from tests.unit.hub.world import World
+from tests.unit.hub.world import PYTHON, World
 
 #: Not events of the state machine: the broker answers these itself.
 _ASKED = {
@@ -107,3 +107,12 @@ def test_any_words_in_any_order_leave_the_hub_up_and_its_tables_consistent(
     for _ in range(5):
         world.now += 20.0
         world.take(events.Tick())
+
+
+def test_a_worker_that_was_not_started_here_holds_only_gpus_that_are_free() -> None:
+    world = World(gpus=["0", "1"])
+    function = world.register("f")
+    for name, claimed in (("wk-a", ["0", "0", "9"]), ("wk-b", ["0", "1"])):
+        world.put(events.WorkerJoined(name, 1, PYTHON, function, 1, gpus=claimed))
+    held = {worker.id: worker.gpus for worker in world.state.tables.workers.values()}
+    assert (held["wk-a"], held["wk-b"]) == (("0",), ("1",))
