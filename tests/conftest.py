@@ -21,8 +21,10 @@ from nbfn import client
 from nbfn.config import Places
 from nbfn.connection import discovery
 
-# A shell that runs the tests in the background has them ignore SIGINT, and some send it to themselves.
+# A shell that runs the tests in the background has them ignore SIGINT, nohup has them ignore SIGHUP,
+# and some tests send these to themselves or to programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 #: Seconds that processes have to end after their hub was stopped.
 GONE_WITHIN = 15.0
