@@ -97,7 +97,7 @@ def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
     """End all that waits for a worker of a pool: there will be none. The Function's logs say why."""
     calls = [call for call in t.calls.values() if call.pool is pool]
     if calls and how.fault is not None:
-        journal.system(t, pool, how.fault[1])
+        journal.system(t, pool, how.fault[1], worker=how.worker, told=raised_for(t, pool))
     for call in calls:
         if call.unattended:
             text = f"{pool.record.name!r} could not be loaded, so this call failed; the App's logs say why."
@@ -110,3 +110,9 @@ def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
         ]
         outcomes.finish(t, call, failed)
     pool.solo.clear()
+
+
+def raised_for(t: Tables, pool: Pool) -> frozenset[str]:
+    """Return the clients for which the error of a pool's worker is raised: they wait for a call."""
+    waiting = (call for call in t.calls.values() if call.pool is pool and not call.unattended)
+    return frozenset(call.client for call in waiting if call.kind != "web")

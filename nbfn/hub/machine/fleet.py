@@ -128,7 +128,7 @@ def worker_broken(t: Tables, event: WorkerBroken) -> None:
     worker = t.workers.get(event.worker)
     if worker is not None and worker.pool is not None:
         text = f"{worker.pool.record.name!r} could not be loaded:\n{event.text.rstrip()}"
-        raised_for = startup.raised_for(t, worker.pool)
+        raised_for = departures.raised_for(t, worker.pool)
         journal.system(t, worker.pool, text, worker=worker.id, told=raised_for)
         departures.stop(t, worker)
         status = int(InputStatus.INIT_FAILURE)

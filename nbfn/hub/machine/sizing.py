@@ -4,7 +4,7 @@ load.
 
 from __future__ import annotations
 
-from nbfn.hub.machine import admission, departures, lending, outcomes, scale, supply
+from nbfn.hub.machine import admission, departures, lending, outcomes, scale, startup, supply
 from nbfn.hub.machine.effects import Fault, Outcome
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.rows import Pool
@@ -85,7 +85,8 @@ def resize(t: Tables, pool: Pool) -> None:
         return
     while have < want and supply.bind_blank(t, pool):
         have += 1
-    _note_short(t, pool, admission.fitting(t, pool, max(0, want - have)))
+    missing = max(0, want - have) if startup.may_bind(t, pool) else 0
+    _note_short(t, pool, admission.fitting(t, pool, missing))
     said, pool.waiting_for = pool.waiting_for, ""
     if pool.asks:
         _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")

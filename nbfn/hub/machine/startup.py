@@ -6,7 +6,7 @@ It does not matter how they end: by an exit code, a signal, a lost connection, o
 
 from __future__ import annotations
 
-from nbfn.hub.machine import departures, exits, journal, output
+from nbfn.hub.machine import departures, exits, output
 from nbfn.hub.machine.effects import Fault, Outcome
 from nbfn.hub.machine.events import WorkerExited
 from nbfn.hub.machine.rows import Pool, Worker
@@ -87,7 +87,6 @@ def ended_early(t: Tables, worker: Worker, event: WorkerExited, how: str = "") -
         output.announce(t, pool, f"A worker ended while {doing} {name!r} ({how}); {again}.", worker)
         return
     text = f"{pool.start_failures} workers in a row ended while {doing} {name!r}"
-    journal.system(t, pool, f"{text} ({how}).", worker=worker.id, told=raised_for(t, pool))
     message = f"{text}, the last one: {how}{exits.peak(event)}.{exits.last_lines(event)}"
     fault: Fault = ("worker_crashed", message, exits.details(pool, event))
     _give_up(t, pool, worker, Outcome(0, _INIT_FAILURE, None, fault, worker=worker.id))
@@ -103,12 +102,6 @@ def cannot_load(t: Tables, worker: Worker, failed: Outcome) -> None:
         output.announce(t, pool, text, worker)
     else:
         _give_up(t, pool, worker, failed)
-
-
-def raised_for(t: Tables, pool: Pool) -> frozenset[str]:
-    """Return the clients for which the error of a pool's worker is raised: they wait for a call."""
-    waiting = (call for call in t.calls.values() if call.pool is pool and not call.unattended)
-    return frozenset(call.client for call in waiting if call.kind != "web")
 
 
 def _count(t: Tables, pool: Pool) -> float:
