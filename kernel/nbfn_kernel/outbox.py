@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nbfn.wire.messages import Emitted, Message, Payload, Result
-from nbfn.wire.worker_state import CHANNELS, WorkerState
+from nbfn.wire.worker_state import CHANNELS, LARGEST, WorkerState
 from nbfn_kernel.log_files import FILES, STDERR, LogFiles
 
 #: Characters of one text that is not kept back until its line is whole.
@@ -121,7 +121,9 @@ class Outbox:
             self._flush()
             if self._files.grown(STDERR):
                 self._add_span(lease, STDERR)
-            kept = self._state.add_text(lease, CHANNELS.index(channel), data)
+            kept = 0  # one that is too large to be kept whole is not kept
+            if len(data) <= LARGEST:
+                kept = self._state.add_text(lease, CHANNELS.index(channel), data)
             self.entries.append(Emitted(lease, channel, data, kept))
         if not self.watched:
             self.watched = True

@@ -27,7 +27,6 @@ from typing import Any, NoReturn
 
 from nbfn.config import Places, Settings
 from nbfn.launch import last_output, processes
-from nbfn.launch.last_output import LastOutput
 from nbfn.launch.memory import MemoryUse
 from nbfn.wire import worker_state
 from nbfn.wire.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
@@ -227,8 +226,7 @@ class ForkServer:
     def _report(self, child: _Child, status: int, memory: int) -> None:
         out, err = (self._places.logs / f"{child.worker}.{end}" for end in ("out", "err"))
         code = os.waitstatus_to_exitcode(status)
-        finished = bool(child.number(FINISHED))
-        last = LastOutput([], "") if finished else last_output.read(child.shared, (out, err))
+        last = last_output.read(child.shared, (out, err))
         if child.ordered or code == 0:
             for log in (out, err):
                 log.unlink(missing_ok=True)
@@ -241,7 +239,7 @@ class ForkServer:
             "stderr_tail": last.stderr,
             "ordered": child.ordered,
             "memory_limit": child.over,
-            "finished": finished,
+            "finished": bool(child.number(FINISHED)),
             "ended_by": child.number(ENDED_BY),
             "output": last.pieces,
         })  # fmt: skip

@@ -23,6 +23,8 @@ HALF = 256 * 1024
 SIZE = _NUMBERS + 2 * HALF
 
 _HEADER = struct.Struct("=QQIB")  # number, lease, length, kind
+#: Bytes of the largest text that is kept whole; of a larger one the end is.
+LARGEST = HALF - _HEADER.size
 _SPAN = struct.Struct("=QQ")  # first byte in a log file, and the byte after the last
 
 #: What is kept; the first two may be log files as well.
@@ -69,9 +71,9 @@ class WorkerState:
         return number
 
     def _add(self, lease: int, kind: int, data: bytes) -> int:
+        if len(data) > LARGEST:
+            data = data[-LARGEST:]
         size = _HEADER.size + len(data)
-        if size > HALF:
-            data, size = data[_HEADER.size - HALF :], HALF
         at = self._at
         if at + size > self._end:
             at = _NUMBERS + HALF if self._end == _NUMBERS + HALF else _NUMBERS

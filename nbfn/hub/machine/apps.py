@@ -263,7 +263,8 @@ def app_stopped(t: Tables, event: AppStopped) -> None:
         _end_scope(t, app)
     else:
         stop(t, app)
-    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+    answer = Answer(event.client, event.request, "done", after_commit=True)
+    departures.answer_after_hooks(t, app, answer)
 
 
 def _end_scope(t: Tables, app: AppRecord) -> None:

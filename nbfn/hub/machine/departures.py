@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbfn.hub.machine import journal, outcomes
 from nbfn.hub.machine.effects import Answer, CancelLease, DrainWorker, Outcome, Refuse, StopWorker
 from nbfn.hub.machine.events import WorkerUnwanted
+from nbfn.hub.machine.records import AppRecord
 from nbfn.hub.machine.rows import Input, Pool, Worker
 from nbfn.hub.machine.tables import Tables
 
@@ -73,7 +74,35 @@ def gone(t: Tables, worker: Worker) -> None:
         t.touch(worker.pool)
     for pool in (*t.short.values(), *t.lacking.values()):
         t.touch(pool)
+    for app, answer in tuple(t.ends):
+        if not _runs_hooks(t, app):
+            _answer_now(t, answer)
     t.changed()
+
+
+def answer_after_hooks(t: Tables, app: AppRecord, answer: Answer) -> None:
+    """Answer a client that ends an App: when exit hooks have run, if it is shown what they write."""
+    if answer.client in app.followers and _runs_hooks(t, app):
+        t.ends.append((app, answer))
+        t.after(EXIT_GRACE + 2 * t.limits.kill_grace, _answer_now, answer)
+    else:
+        t.emit(answer)
+
+
+def _runs_hooks(t: Tables, app: AppRecord) -> bool:
+    """Whether a worker of an App is to run exit hooks soon: none that a spawned call goes on in."""
+    return any(
+        worker.pool.definition.exit_hooks
+        and not any(i.call.durable for i in worker.leases.values())
+        for worker in t.workers.values()
+        if worker.pool is not None and worker.pool.record.app_id == app.id
+    )
+
+
+def _answer_now(t: Tables, answer: Answer) -> None:
+    if any(one is answer for _, one in t.ends):
+        t.ends = [(app, one) for app, one in t.ends if one is not answer]
+        t.emit(answer)
 
 
 def interrupt(t: Tables, item: Input) -> None:

@@ -172,9 +172,9 @@ def worker_left(t: Tables, event: WorkerLeft) -> None:
 
 def _left(t: Tables, worker: Worker, signal: int) -> None:
     departures.gone(t, worker)
-    began = bool(worker.leases)
+    charged = bool(signal and worker.leases)
     losses.left(t, worker, signal)
-    if not began:
+    if not charged:
         how = exits.told_to_end(signal) if signal else "it ended by itself"
         startup.ended_early(t, worker, WorkerExited(worker.id, signal=signal or None), how)
 
@@ -184,14 +184,13 @@ def worker_exited(t: Tables, event: WorkerExited) -> None:
     worker = t.workers.get(event.worker)
     if worker is None:
         return
+    output.recovered(t, worker, event)
     if event.finished:  # its goodbye is still on the way, or was lost
         _left(t, worker, event.ended_by)
         return
-    output.recovered(t, worker, event)
     departures.gone(t, worker)
-    began = bool(worker.leases)
-    losses.crashed(t, worker, event)
+    blamed = losses.crashed(t, worker, event)
     if worker.pool is None and not worker.stopping:
         startup.blank_failed(t, worker, exits.how(event) + exits.last_lines(event))
-    elif not began:
+    elif not blamed:
         startup.ended_early(t, worker, event)

@@ -88,13 +88,18 @@ def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
     outcomes.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
 
 
-def crashed(t: Tables, worker: Worker, event: WorkerExited) -> None:
-    """A worker process died: find the inputs it may have died under; the others go back without penalty."""
+def crashed(t: Tables, worker: Worker, event: WorkerExited) -> bool:
+    """A worker process died: find the inputs it may have died under; the others go back without penalty.
+
+    Returns:
+        Whether there are any.
+    """
     suspects = _suspects(worker, event)
     for item in reversed(suspects):
         leases.detach(item)
         _blame(t, item, worker, event)
     lose_all(t, worker, exits.how(event), count=not suspects)
+    return bool(suspects)
 
 
 def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:

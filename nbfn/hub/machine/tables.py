@@ -15,10 +15,12 @@ from typing import Any
 from nbfn.hub.machine import scale
 from nbfn.hub.machine.definitions import DefinitionLike
 from nbfn.hub.machine.effects import (
+    Answer,
     Effect,
     OverviewChanged,
 )
 from nbfn.hub.machine.family import Family
+from nbfn.hub.machine.records import AppRecord
 from nbfn.hub.machine.registry import Registry, SecretRecord
 from nbfn.hub.machine.rows import (
     Appointment,
@@ -142,6 +144,8 @@ class Tables:
         self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
         self.disk_trouble = ""  # why nothing can be written there
         self.unsaved: set[tuple[str, int]] = set()  # versions of Functions that are not on disk
+        #: Apps that end, and what is answered when their workers' exit hooks have run.
+        self.ends: list[tuple[AppRecord, Answer]] = []
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0

@@ -9,6 +9,7 @@ import pytest
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine import overview
+from nbfn.hub.machine.departures import EXIT_GRACE
 from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord
 from nbfn.hub.machine.registry import STOPPED_KEPT
 from tests.unit.hub.world import SUCCESS, World, definition
@@ -372,3 +373,29 @@ def test_what_a_spawned_call_writes_is_its_makers_output_as_long_as_that_runs(wo
 def test_an_app_that_is_not_there_cannot_be_followed(world: Apps) -> None:
     with pytest.raises(LookupError, match="No app has the id 'ap-none'"):
         world.answered(e.AppFollowed("cl-1", 1, "ap-none"))
+
+
+@pytest.mark.parametrize(("follows", "ends"), [(True, True), (True, False), (False, True)])
+def test_a_run_ends_for_its_client_when_exit_hooks_have_run_that_it_is_shown(
+    world: Apps, follows: bool, ends: bool
+) -> None:
+    app = world.answered(e.AppBegun("cl-1", 1, "ap-run", "demo", "", False))
+    made = definition(options={"exit_hooks": True})
+    world.put(e.FunctionPut("cl-1", 1, "demo", "ap-run", "", made))
+    if follows:
+        world.put(e.AppFollowed("cl-1", 1, app.id))
+    world.call("fc-1", world.functions["f"], 1)
+    world.up()
+    world.finish(world.busy()[0].name)
+
+    def answered() -> bool:
+        return any(isinstance(x, fx.Answer) and x.request == 7 for x in world.told)
+
+    world.put(e.AppStopped("cl-1", 7, app.id, scope=True))
+    assert answered() != follows
+    if ends:
+        world.stop(world.to_stop[0])
+    else:
+        world.wait(EXIT_GRACE + 30.0)
+    assert answered()
+    assert not world.state.tables.ends

@@ -116,6 +116,8 @@ def test_ends_that_the_hub_ordered_or_that_make_way_are_not_charged() -> None:
         if order:
             world.put(WorkerUnwanted("cl-1", 1, worker.name, graceful=True))
             world.to_stop.clear()
+        else:  # for an input that it could not stop, and has answered for
+            world.state.tables.workers[worker.name].served = True
         lost(world, **({"signal": 15} if order else {}))
     (item,) = world.state.tables.calls["fc-1"].inputs.values()
     assert item.losses == 0
