@@ -8,6 +8,7 @@ is put beside it, the latest of each name; it never replaces what the Function t
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import types
 from collections.abc import Iterator
@@ -36,8 +37,22 @@ def main_name(thing: Any) -> str:
     """Return the name under which `__main__` has a function or class; "" if it does not."""
     if getattr(thing, "__module__", None) != "__main__":
         return ""
-    name = thing.__qualname__
-    return name if vars(sys.modules["__main__"]).get(name) is thing else ""
+    name: str = thing.__qualname__
+    found = vars(sys.modules["__main__"]).get(name)
+    return name if found is thing or _is_of_cell(thing, found) else ""
+
+
+def _is_of_cell(thing: Any, found: Any) -> bool:
+    """Return whether a `%%remote` cell defined a function whose name in `__main__` is its Function.
+
+    The functions of the cell call it directly, so in their workers the name is the plain function's.
+    """
+    code = getattr(thing, "__code__", None)
+    if (
+        code is None or not code.co_flags & inspect.CO_NESTED
+    ):  # see `_enclosed` of the cell's parser
+        return False
+    return getattr(found, "__dict__", {}).get("_raw") is thing
 
 
 def is_main(names: dict[str, Any]) -> bool:

@@ -37,6 +37,21 @@ def test_pools_in_a_worker_run_helpers_of_other_cells(start_kernel: Start) -> No
         assert kernel.text(cell) == "True\n", kernel.traceback(cell)
 
 
+def test_pools_in_a_worker_run_functions_of_the_same_cell(start_kernel: Start) -> None:
+    kernel = start_kernel()
+    kernel.execute(
+        "%%remote --quiet --app pickling\n"
+        "import multiprocessing\n"
+        "def double(x): return 2 * x\n"
+        "def pooled(kind):\n"
+        "    with multiprocessing.get_context(kind).Pool(1) as pool:\n"
+        "        return pool.map(double, [1, 2])\n"
+    )
+    for kind in ("fork", "spawn", "forkserver"):
+        cell = kernel.execute(f"print(pooled.remote({kind!r}), double.remote(5))")
+        assert kernel.text(cell) == "[2, 4] 10\n", kernel.traceback(cell)
+
+
 def test_a_script_cell_pickles_what_other_cells_define(start_kernel: Start) -> None:
     kernel = start_kernel()
     kernel.execute(CLASSES)
