@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -128,6 +129,7 @@ class Broker:
         self._unsaved: list[tuple[list[Effect], list[Effect]]] = []
         self.ending = False
         self._failed = ""
+        self._consequences: deque[Event] = deque()  # of messages that were too large to be sent
         self._actions = self._action_table()
 
     def restore(self, found: Sequence[events.CallRestored]) -> None:
@@ -200,6 +202,8 @@ class Broker:
             self._state.next_appointment() <= time.time()
         ):
             self._handle(events.Tick())
+        while self._consequences:
+            self._handle(self._consequences.popleft())
         unsaved, self._unsaved = self._unsaved, []
         for saves, held in unsaved:
             self._store.submit(saves, held)
@@ -444,7 +448,7 @@ class Broker:
             if (other := oversize.replacement(message, error)) is not None:
                 self._router.send(connection, other)
             if (event := oversize.consequence(peer_id, message, error)) is not None:
-                self._handle(event)
+                self._consequences.append(event)  # after all that the event at hand asks for
 
     def _for_now(self, effect: Effect) -> Effect:
         """Have inputs that wait for the disk reach the connection they were leased on, or nobody.
