@@ -38,8 +38,12 @@ def release_children(disown: Callable[[], None], own: Callable[[object], bool]) 
         for number in reset:
             signal.signal(number, signal.SIG_DFL)
         _unblock()
-        if signal.SIGINT in reset:  # last: a KeyboardInterrupt raised in here would be ignored
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in reset:
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            except KeyboardInterrupt:  # raised from here, it would be ignored
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGINT)
 
     os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=in_child)
 

@@ -35,6 +35,8 @@ from nbfn.wire.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
 ENTRY = "nbfn_kernel.worker"
 #: Seconds between looks for a hub once the control channel is closed.
 LOOK = 0.5
+#: Seconds that resource trackers have to clean up when a worker has ended.
+TRACKERS_END = 2.0
 #: Seconds between looks at the memory of workers that have a limit.
 WATCH = 0.1
 
@@ -210,18 +212,29 @@ class ForkServer:
 
     def _kill_strays(self) -> None:
         """End children that are not workers: what workers that ended have left behind."""
-        me = os.getpid()
+        trackers_until = time.monotonic() + TRACKERS_END
         for _ in range(10):
-            table = processes.processes().values()
-            strays = [p.pid for p in table if p.parent == me and p.pid not in self._children]
+            strays = self._strays()
+            while strays and all(map(processes.is_tracker, strays)):
+                if time.monotonic() >= trackers_until:
+                    break
+                strays = [pid for pid in strays if not _is_over(pid)]
+                time.sleep(0.001)
             if not strays:
                 return
+            if time.monotonic() < trackers_until:
+                strays = [pid for pid in strays if not processes.is_tracker(pid)]
             processes.kill(*strays)
             # Their own children come to us as soon as they are gone. One that the kernel holds back is left for later.
             deadline = time.monotonic() + 0.2
             while strays and time.monotonic() < deadline:
                 strays = [pid for pid in strays if not _is_over(pid)]
                 time.sleep(0.001)
+
+    def _strays(self) -> list[int]:
+        me = os.getpid()
+        table = processes.processes().values()
+        return [p.pid for p in table if p.parent == me and p.pid not in self._children]
 
     def _report(self, child: _Child, status: int, memory: int) -> None:
         out, err = (self._places.logs / f"{child.worker}.{end}" for end in ("out", "err"))

@@ -35,6 +35,7 @@ class Process(NamedTuple):
     parent: int
     name: str
     state: str
+    group: int
 
 
 def processes() -> dict[int, Process]:
@@ -44,8 +45,8 @@ def processes() -> dict[int, Process]:
         with contextlib.suppress(OSError, ValueError):
             text = (_PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
             name, _, rest = text.partition("(")[2].rpartition(")")
-            state, parent = rest.split()[:2]
-            found[pid] = Process(pid, int(parent), name, state)
+            state, parent, group = rest.split()[:3]
+            found[pid] = Process(pid, int(parent), name, state, int(group))
     return found
 
 
@@ -125,10 +126,26 @@ def kill(*pids: int) -> None:
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL a process and its process group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    """SIGKILL a process and its process group, but for resource trackers: they end by themselves, soon."""
+    members = [one.pid for one in processes().values() if one.group == pid]
+    trackers = set(filter(is_tracker, members))
+    if trackers:
+        kill(*(member for member in members if member not in trackers))
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
     kill(pid)
+
+
+def is_tracker(pid: int) -> bool:
+    """Whether a process frees shared memory and semaphores when those have ended who use them.
+
+    Such a process of `multiprocessing` or loky waits for their end; killed with them, it would leave all that in
+    ``/dev/shm`` for ever.
+    """
+    with contextlib.suppress(OSError):
+        return b"resource_tracker" in (_PROC / str(pid) / "cmdline").read_bytes()
+    return False
 
 
 def kill_marked(name: str, value: str) -> None:
