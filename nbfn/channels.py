@@ -1,4 +1,4 @@
-"""Channels on which a worker sends what code writes, besides ``stdout``, ``stderr`` and those of displays."""
+"""Channels on which a worker sends what code writes, besides ``stdout`` and ``stderr``."""
 
 from __future__ import annotations
 
@@ -8,3 +8,5 @@ NESTED = "nested-"
 FAILURE = "failure"
 #: A log record: its text, a zero byte, and its fields as JSON.
 LOG = "log"
+#: A display as Jupyter sends it, as JSON; and that what is displayed is to be cleared.
+DISPLAY, CLEAR = "display", "clear"

@@ -16,7 +16,7 @@ from nbfn.config import Places, Settings
 from nbfn.connection.observe import set_observer
 from nbfn.context import enter_worker
 from nbfn.wire import frames
-from nbfn.wire.messages import Emitted, input_id
+from nbfn.wire.messages import input_id
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Link
 from nbfn.wire.worker_state import FINISHED, WorkerState
@@ -100,7 +100,7 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
             return
         outbox.collect_files(lease)  # what was written before it
         if len(data) <= MAX_DISPLAY:
-            outbox.put(Emitted(lease, channel, data))
+            outbox.write_packed(lease, channel, data)
         else:
             note = f"[nbfn: a display of {len(data) // 2**20} MiB is too large to send]\n"
             outbox.write(lease, "stderr", note)

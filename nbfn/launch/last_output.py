@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from nbfn.channels import LOG
 from nbfn.launch import processes
 from nbfn.wire import worker_state
-from nbfn.wire.worker_state import CHANNELS, FINISHED, LEASE, READ_OF_STDOUT, Piece
+from nbfn.wire.worker_state import CHANNELS, FINISHED, LEASE, PACKED, READ_OF_STDOUT, Piece
 
 #: Bytes that are read; what is older is passed over. Of a worker that ended well, only its last words are missing.
 MOST, MOST_AFTER_GOOD_END = 1024 * 1024, 64 * 1024
@@ -72,8 +72,8 @@ def _size(log: Path) -> int:
 def _text(piece: Piece, logs: tuple[Path, Path], most: int) -> str:
     """Return the text of a piece, or the last bytes of it; of a crash only the lines about user code."""
     data = piece.text[max(0, len(piece.text) - most) :]
-    if piece.channel == LOG and len(data) < len(piece.text):
-        return ""  # a record is of no use without its beginning
+    if piece.channel in PACKED and len(data) < len(piece.text):
+        return ""
     if piece.span is not None:
         first, end = piece.span
         first = max(first, end - most)

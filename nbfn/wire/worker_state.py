@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from nbfn.channels import FAILURE, LOG, NESTED
+from nbfn.channels import CLEAR, DISPLAY, FAILURE, LOG, NESTED
 
 #: Which number is what: the lease that runs; bytes that the worker and its children may hold, 0 for any number; the
 #: signal that told it to end; 1 when it came to its end in good order; bytes read of its two log files.
@@ -28,7 +28,12 @@ LARGEST = HALF - _HEADER.size
 _SPAN = struct.Struct("=QQ")  # first byte in a log file, and the byte after the last
 
 #: What is kept; the first two may be log files as well.
-CHANNELS = ("stdout", "stderr", f"{NESTED}stdout", f"{NESTED}stderr", LOG, FAILURE)
+CHANNELS = (
+    *("stdout", "stderr", f"{NESTED}stdout", f"{NESTED}stderr", FAILURE),
+    *(LOG, DISPLAY, CLEAR),
+)
+#: Those whose pieces are of use only as a whole.
+PACKED = frozenset({LOG, DISPLAY, CLEAR})
 _FILE = len(CHANNELS)  # added to the place of a channel, for a part of a log file
 
 

@@ -393,3 +393,36 @@ def test_logging_as_the_notebook_configured_it_is_under_the_cell_that_called(
     assert (single.text + single.stderr).count("INFO mine logged 1\n") == 1
     assert all((mapped.text + mapped.stderr).count(f"INFO mine logged {x}") == 1 for x in (2, 3))
     assert (silent.text, silent.stderr) == ("printed 4\n", "")
+
+
+def test_what_a_worker_wrote_before_it_died_is_under_the_cell(one_kernel: Run) -> None:
+    _, called = one_kernel(
+        "%%remote --app output\n"
+        "import os, sys\n"
+        "def die(x):\n"
+        "    from IPython.display import HTML, display\n"
+        "    print('step', x, flush=True)\n"
+        "    display(HTML('<b>shown</b>'))\n"
+        "    print('last words', file=sys.stderr)\n"
+        "    os._exit(3)",
+        "try:\n    die.remote(1)\nexcept Exception as error:\n    print(type(error).__name__)",
+    )
+    assert called.text == "step 1\nstep 1\nWorkerCrashed\n"
+    assert called.stderr.count("last words\n") == 2
+    assert "die lost: exit code 3" in called.stderr
+    assert [shown["text/html"] for shown in called.shown] == ["<b>shown</b>"] * 2
+
+
+def test_what_an_enter_hook_wrote_is_under_the_cell_also_when_it_raises(one_kernel: Run) -> None:
+    _, called = one_kernel(
+        "%%remote --app output\n"
+        "class Broken:\n"
+        "    @nbfn.enter()\n"
+        "    def load(self):\n"
+        "        print('loading')\n"
+        "        raise ValueError('no weights')\n"
+        "    @nbfn.method()\n"
+        "    def work(self): ...",
+        "try:\n    Broken().work.remote()\nexcept ValueError as error:\n    print(error)",
+    )
+    assert called.text == "loading\nno weights\n"
