@@ -375,11 +375,11 @@ class Line:
             entry = outbox.entries.popleft()
             if type(entry) is Result:
                 results.append(entry)
-            elif isinstance(entry, Text | Span):
+            elif type(entry) is Text or type(entry) is Span:
                 if (entry.lease, entry.channel) != where:
                     self._send_text(where, texts)
                     where, texts = (entry.lease, entry.channel), []
-                texts.append(outbox.read(entry) if isinstance(entry, Span) else entry.text)
+                texts.append(entry.text if type(entry) is Text else outbox.read(entry))  # type: ignore[arg-type]
                 self._texts_sent = entry.number
             elif type(entry) is Item:
                 gathered.setdefault(entry.lease, []).append(entry)
