@@ -16,6 +16,7 @@ from nbfn.hub.machine import (
     lending,
     losses,
     outcomes,
+    output,
     pressure,
     residence,
     sizing,
@@ -115,6 +116,8 @@ def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
         t.emit(saved(call, event.inputs, closed=event.closed))
         t.emit(Accept(event.client, call.id, _after(event.inputs), event.closed))
     put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
+    if pool.binding and not pool.ready:
+        output.show_loading(t, pool)
     t.changed()
 
 

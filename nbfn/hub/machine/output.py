@@ -66,6 +66,12 @@ def show_startup(t: Tables, worker: Worker) -> None:
             _show_new(t, worker, worker.startup, item)
 
 
+def show_loading(t: Tables, pool: Pool) -> None:
+    """Show what a pool's workers wrote that are loading now to calls that have come since."""
+    for worker in pool.binding.values():
+        show_startup(t, worker)
+
+
 def served(t: Tables, worker: Worker, item: Input) -> None:
     """Show what a worker wrote outside of any input to the call that it now serves, and to nobody else."""
     if worker.startup is not None:

@@ -104,8 +104,10 @@ def test_each_call_that_waits_is_shown_what_loading_writes_while_it_goes_on(
 
     with ThreadPoolExecutor(2) as threads:
         calls = [threads.submit(Slow().which.remote) for _ in range(2)]  # type: ignore[attr-defined]
-        wait_until(is_shown_twice)
-        (tmp_path / "go").touch()
+        try:
+            wait_until(is_shown_twice)
+        finally:
+            (tmp_path / "go").touch()
         assert calls[0].result() == calls[1].result()
     assert "loading" not in capfd.readouterr().out
     assert lines(app) == "loading\n"
