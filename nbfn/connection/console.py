@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from collections.abc import Callable
-from typing import Protocol
-
-from nbfn.voices import Voices
+from typing import Protocol, TextIO
+from weakref import WeakKeyDictionary
 
 
 class Row(Protocol):
@@ -33,27 +34,32 @@ def write(channel: str, text: str, *, source: str = "calls") -> None:
         text: The text.
         source: Where it comes from: this process's own calls, or others.
     """
-    _voices[channel].say(source, text, alone=True)
-
-
-def _writing(channel: str) -> Callable[[str], None]:
-    def put(text: str) -> None:
+    with _lock:
         stream = getattr(sys, channel)
-        if stream is None:
+        if stream is None or not text:
             return
-        shown = rows[-1:]
-        for row in shown:
-            row.hide()
-        try:
-            stream.write(text)
-            stream.flush()
-        except BrokenPipeError:
-            if on_broken_pipe is not None:
-                on_broken_pipe()
-        for row in shown:
-            row.show()
-
-    return put
+        with contextlib.suppress(TypeError):  # a stream of the user's that has no hash, say
+            if _unfinished.pop(stream, source) != source:
+                text = f"\n{text}"
+            if text[-1] not in "\r\n":
+                _unfinished[stream] = source
+        _write(stream, text)
 
 
-_voices = {channel: Voices(_writing(channel)) for channel in ("stdout", "stderr")}
+def _write(stream: TextIO, text: str) -> None:
+    shown = rows[-1:]
+    for row in shown:
+        row.hide()
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        if on_broken_pipe is not None:
+            on_broken_pipe()
+    for row in shown:
+        row.show()
+
+
+_lock = threading.RLock()  # reentrant, since a signal handler of the user's may print
+#: The source of the unfinished line at the end of a stream. Users put other streams in place of ``sys.stdout``.
+_unfinished: WeakKeyDictionary[TextIO, str] = WeakKeyDictionary()
