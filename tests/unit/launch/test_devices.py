@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import psutil
@@ -47,44 +45,93 @@ def test_memory_is_what_processes_here_may_have() -> None:
     assert 0 < devices.memory() <= psutil.virtual_memory().total
 
 
+#: The beginning of each program: it holds as little as a process can.
+HEAD = """
+import mmap, os, signal, subprocess, sys
+def hold(size):
+    held = bytearray(size)
+    held[:: mmap.PAGESIZE] = b"x" * len(held[:: mmap.PAGESIZE])
+    return held
+def pause():
+    print("paused", flush=True)
+    input()
+pause()
+"""
+
+
+class Program:
+    """A process to be measured; this one holds what all tests before left in it.
+
+    Args:
+        text: What it does after it has paused once; at the end it pauses as well.
+    """
+
+    def __init__(self, text: str) -> None:
+        code = f"{HEAD}{textwrap.dedent(text)}\npause()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Program:
+        self._wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        processes.kill_group(self.pid)
+        self._process.communicate()
+
+    def go_on(self) -> None:
+        """Have it run to where it pauses next."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._wait()
+
+    def _wait(self) -> None:
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "paused\n"
+
+
 def test_what_a_process_holds_is_counted_with_all_that_it_started() -> None:
-    alone = psutil.Process().memory_info().rss
-    code = "held = bytearray(80 * 2**20); print('held', flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "held\n"
-        assert processes.resident(os.getpid()) > alone + 70 * 2**20
-        child.communicate("\n")
+    text = """
+        code = "held = bytearray(80 * 2**20); print('held', flush=True); input()"
+        child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout.readline() == b"held\\n"
+        """
+    with Program(text) as parent:
+        alone = psutil.Process(parent.pid).memory_info().rss
+        parent.go_on()
+        assert processes.resident(parent.pid) > alone + 70 * 2**20
     assert processes.resident(2**22 + 1) == 0
 
 
 def test_what_processes_share_is_counted_once() -> None:
-    before = processes.proportional(os.getpid())
-    held = bytearray(50 * 2**20)
-    held[:: mmap.PAGESIZE] = b"x" * len(held[:: mmap.PAGESIZE])
-    children = []
-    for _ in range(3):
-        if not (child := os.fork()):
-            signal.pause()
-        children.append(child)
-    try:
-        assert processes.resident(os.getpid()) > 4 * len(held)
-        assert len(held) * 0.9 < processes.proportional(os.getpid()) - before < 2 * len(held)
-    finally:
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+    size = 50 * 2**20
+    text = f"""
+        held = hold({size})
+        for _ in range(3):
+            if not os.fork():
+                signal.pause()
+        """
+    with Program(text) as parent:
+        before = processes.proportional(parent.pid)
+        parent.go_on()
+        assert processes.resident(parent.pid) > 4 * size
+        assert size * 0.9 < processes.proportional(parent.pid) - before < 2 * size
     assert processes.proportional(2**22 + 1) == 0
 
 
 def test_growth_is_noticed_at_once_though_exact_measurements_are_spaced() -> None:
-    use = MemoryUse(os.getpid())
-    limit = processes.proportional(os.getpid()) + 5 * 2**20
-    assert processes.resident(os.getpid()) > limit, "what is mapped of files counts as resident"
-    assert not use.exceeds(limit)
-    held = bytearray(50 * 2**20)
-    held[:: mmap.PAGESIZE] = b"x" * len(held[:: mmap.PAGESIZE])
-    assert use.exceeds(limit)
-    assert use.peak > limit
+    with Program("held = hold(50 * 2**20)") as process:
+        use = MemoryUse(process.pid)
+        limit = processes.proportional(process.pid) + 5 * 2**20
+        assert processes.resident(process.pid) > limit, "what is mapped of files counts as resident"
+        assert not use.exceeds(limit)
+        process.go_on()
+        assert use.exceeds(limit)
+        assert use.peak > limit

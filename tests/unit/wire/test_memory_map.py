@@ -6,6 +6,7 @@ import mmap
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nbfn.wire import memory_map
@@ -19,16 +20,18 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def descriptors(file: Path) -> int:
+    """Return how many descriptors of a file this process has."""
+    return sum(one.path == str(file.resolve()) for one in psutil.Process().open_files())
 
 
 def test_a_mapping_is_private_and_keeps_no_descriptor(file: Path) -> None:
     content = file.read_bytes()
-    before = descriptors()
     memory = load_private(file, MAP_MIN, shared=True)
     assert isinstance(memory, mmap.mmap)
-    assert descriptors() == before
+    assert descriptors(file) == 0
+    with file.open():
+        assert descriptors(file) == 1
     file.unlink()
     assert memory[:] == content
     memory[0] = (content[0] + 1) % 256
