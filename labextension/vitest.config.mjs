@@ -20,16 +20,8 @@ export default defineConfig({
     css: false,
     setupFiles: ['./vitest.setup.mjs'],
     include: ['src/**/__tests__/*.spec.{ts,tsx}'],
-    // Lab's packages are ES modules that do not say so: let vite transform them.
-    server: {
-      deps: {
-        inline: [
-          /@jupyterlab\//,
-          /@lumino\//,
-          /@jupyter\//,
-          /@jupyter-widgets\//
-        ]
-      }
-    }
+    // Vite transforms every package: those of Lab are ES modules that do not say so, and Node does not
+    // find what vitest leaves to it when the path of this clone has a "%".
+    server: { deps: { inline: true } }
   }
 });

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -81,3 +83,32 @@ def test_the_kernels_are_found_with_their_logos(name: str, shown: str, module: s
 def test_page_and_server_mean_the_same_event() -> None:
     source = (ROOT / "labextension/src/events.ts").read_text("utf-8")
     assert f"'{SCHEMA_ID}'" in source
+
+
+def test_the_panels_tests_run_in_a_directory_with_a_percent_sign_in_its_name(tmp_path: Path) -> None:
+    clone = tmp_path / "50% off"
+    panel, packages = clone / "labextension", clone / "node_modules"
+    (panel / "src" / "__tests__").mkdir(parents=True)
+    packages.mkdir()
+    for name in ("vitest.config.mjs", "vitest.setup.mjs"):
+        shutil.copy(ROOT / "labextension" / name, panel)
+    for name in ("vitest", "jsdom"):
+        (packages / name).symlink_to(ROOT / "node_modules" / name)
+    shutil.copytree(ROOT / "node_modules" / "react", packages / "react")
+    (panel / "src" / "__tests__" / "react.spec.ts").write_text(
+        "import { version } from 'react';\n"
+        "import { expect, it } from 'vitest';\n"
+        "it('is found', () => expect(version).toMatch(/^18/));\n"
+    )
+    command = [
+        "node",
+        str(packages / "vitest" / "vitest.mjs"),
+        "run",
+        "--config",
+        "labextension/vitest.config.mjs",
+    ]
+    done = subprocess.run(
+        command, cwd=clone, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
