@@ -85,7 +85,9 @@ def test_page_and_server_mean_the_same_event() -> None:
     assert f"'{SCHEMA_ID}'" in source
 
 
-def test_the_panels_tests_run_in_a_directory_with_a_percent_sign_in_its_name(tmp_path: Path) -> None:
+def test_the_panels_tests_run_in_a_directory_with_a_percent_sign_in_its_name(
+    tmp_path: Path,
+) -> None:
     clone = tmp_path / "50% off"
     panel, packages = clone / "labextension", clone / "node_modules"
     (panel / "src" / "__tests__").mkdir(parents=True)

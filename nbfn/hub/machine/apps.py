@@ -7,7 +7,7 @@ Rule 2: a rolling deployment changes what new calls mean; those under way keep t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from nbfn.hub.machine import cancellation, clients, departures, endpoints, sizing, timetable, vault
 from nbfn.hub.machine.effects import (
@@ -126,11 +126,11 @@ def app_deployed(t: Tables, event: AppDeployed) -> None:
         t.emit(Refuse(event.client, event.request, "not_found", named))
         return
     changed = wanted != before or not app.version
-    _make_current(t, app, named, wanted, afresh=not event.partial)
+    renewed = _make_current(t, app, named, wanted, afresh=not event.partial)
     if changed:
         _note(t, app, wanted, event)
         if event.strategy == "recreate":
-            _drain(t, app)
+            _drain(t, app, but=renewed)
     save(t, app, deployed=changed)
     t.emit(Answer(event.client, event.request, "app", (app, changed), after_commit=True))
     t.changed()
@@ -143,8 +143,12 @@ def _make_current(
     wanted: Mapping[str, int],
     *,
     afresh: bool,
-) -> None:
-    """Let an App's names mean these versions; ``afresh`` also drops what was overridden of unchanged ones."""
+) -> set[tuple[str, int]]:
+    """Let an App's names mean these versions; ``afresh`` also drops what was overridden of unchanged ones.
+
+    Returns the keys of the pools of those that were not current before.
+    """
+    renewed: set[tuple[str, int]] = set()
     for record in t.registry.functions_of(app):
         if record.name not in named and record.live:
             record.remove()
@@ -154,12 +158,14 @@ def _make_current(
         same = record.live and record.latest == wanted[name]
         if not same:
             record.become(wanted[name])
+            renewed |= {(one.id, one.latest) for one in record.family}
             t.emit(SaveFunction(record, record.latest))
         elif afresh:
             for overridden in [one for one in record.family if one.overrides]:
                 overridden.overrides.clear()
                 t.emit(SaveSettings(overridden.id, {}))
         _take_place(t, record)
+    return renewed
 
 
 def save(t: Tables, app: AppRecord, *, deployed: bool = False) -> None:
@@ -215,10 +221,14 @@ def app_rolled_back(t: Tables, event: AppRolledBack) -> None:
     t.changed()
 
 
-def _drain(t: Tables, app: AppRecord) -> None:
-    """Let all workers of an App finish what they run and go; new inputs wait for others."""
+def _drain(t: Tables, app: AppRecord, but: Collection[tuple[str, int]] = ()) -> None:
+    """Let the workers of an App finish what they run and go; new inputs wait for others.
+
+    Pools with the keys ``but`` are passed over: workers that loaded a version before it was deployed are new.
+    """
     for worker in list(t.workers.values()):
-        if worker.pool is not None and worker.pool.record.app_id == app.id:
+        pool = worker.pool
+        if pool is not None and pool.record.app_id == app.id and pool.key not in but:
             departures.stop(t, worker)
 
 

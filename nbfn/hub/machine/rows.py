@@ -306,13 +306,18 @@ class Pool:
         self.start_failures = self.load_failures = 0
         self.failed_at = 0.0  # when the last of them ended
         self.load_not_before = 0.0  # when the next one is bound
-        self.retired = False  # a newer version took its place
+        self.retired = False  # another version took its place
         self.recall_due = False
         self.shrink_due = (
             False  # a timer will look whether idle workers have been so for long enough
         )
         self.waiting_for = ""
         self.tell_due = False  # a timer looks who has waited long
+
+    @property
+    def staged(self) -> bool:
+        """Whether its version is newer than the current one: a deployment may make it current."""
+        return self.key[1] > self.record.latest
 
     @property
     def backlog(self) -> int:

@@ -17,7 +17,7 @@ def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
     pool = t.pools.get((record.id, version))
     if pool is None:
         pool = Pool(record, version, settings_of(t, record, version))
-        pool.retired = version != record.latest
+        pool.retired = version < record.latest
         t.pools[pool.key] = pool
         t.touch(pool)
     return pool
@@ -69,6 +69,9 @@ def resize(t: Tables, pool: Pool) -> None:
             departures.stop(t, worker)
     if pool.retired:
         settings = scale.Settings(0, settings.max_containers, 0, 0.0)
+    elif pool.staged:  # a worker that loaded an endpoint stays for a while; none is kept warm
+        window = min(settings.scaledown_window, scale.DEFAULT_WINDOW)
+        settings = scale.Settings(0, settings.max_containers, 0, window)
     # Those that lend their slots count as not there: as many others may take their place.
     load = scale.Load(
         pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.aim
@@ -98,7 +101,8 @@ def resize(t: Tables, pool: Pool) -> None:
         t.after(outcomes.LONG_WAIT, _tell_again, pool)
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
-    if pool.retired and not pool.workers and not pool.backlog and not _called(t, pool):
+    passing = pool.retired or pool.staged
+    if passing and not pool.workers and not pool.backlog and not _called(t, pool):
         t.pools.pop(pool.key, None)
 
 

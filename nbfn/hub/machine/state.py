@@ -179,7 +179,9 @@ class State:
             bool(t.calls)
             or agenda.waits(t)
             or any(client.connected and client.executable for client in t.clients.values())
-            or any(p.settings.min_containers and not p.retired for p in t.pools.values())
+            or any(
+                p.settings.min_containers and not (p.retired or p.staged) for p in t.pools.values()
+            )
             or endpoints.deployed(t)
         )
 

@@ -111,6 +111,40 @@ def test_an_endpoint_that_cannot_be_loaded_is_not_deployed_and_the_one_before_st
     assert httpx.get(url, timeout=30).text == "works"
 
 
+def test_an_endpoint_is_loaded_once_for_its_check_and_its_first_request(tmp_path: Path) -> None:
+    loads = tmp_path / "loads"
+    loads.touch()
+
+    def deployed(text: str) -> list[str]:
+        app = nbfn.App("loaded-once")
+
+        def site(name: str) -> Any:
+            def make() -> Any:
+                with loads.open("a") as file:
+                    file.write(f"{name} ")
+
+                async def answer(scope: Any, receive: Any, send: Any) -> None:
+                    await send({"type": "http.response.start", "status": 200, "headers": []})
+                    await send({"type": "http.response.body", "body": text.encode()})
+
+                return answer
+
+            return make
+
+        for name in ("one", "two"):
+            app.function(name=name, serialized=True)(nbfn.asgi_app()(site(name)))
+        app.deploy()
+        return [str(app.registered_functions[name].get_web_url()) for name in ("one", "two")]
+
+    for text in ("first", "second"):
+        loads.write_text("")
+        urls = deployed(text)
+        assert [httpx.get(url, timeout=30).text for url in urls] == [text, text]
+        assert sorted(loads.read_text().split()) == ["one", "two"]
+    assert deployed("second") == urls  # unchanged: the workers that are there are asked
+    assert sorted(loads.read_text().split()) == ["one", "two"]
+
+
 def test_a_captured_value_that_only_a_worker_finds_is_named_there() -> None:
     app, settings = nbfn.App("found-by-a-worker"), SimpleNamespace(held=Broken())
 

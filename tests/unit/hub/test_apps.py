@@ -8,7 +8,7 @@ import pytest
 
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
-from nbfn.hub.machine import overview
+from nbfn.hub.machine import overview, scale
 from nbfn.hub.machine.departures import EXIT_GRACE
 from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord
 from nbfn.hub.machine.registry import STOPPED_KEPT
@@ -60,6 +60,35 @@ def test_what_is_staged_is_not_there_before_it_is_deployed(world: Apps) -> None:
     assert world.refused(world.functions["f"]) != ""
     world.deploy(one)
     assert world.refused(world.functions["f"]) == ""
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "recreate"])
+@pytest.mark.parametrize("before", [False, True])
+def test_the_worker_that_tried_a_staged_version_serves_its_first_call(
+    world: Apps, *, before: bool, strategy: str
+) -> None:
+    if before:
+        world.deploy(world.stage())
+    staged = world.stage(digest="2")
+    world.call("fc-load", world.functions["f"], 1, version=staged[1])
+    world.settle()
+    loaded = {worker.name for worker in world.workers.values() if worker.function}
+    world.deploy(staged, strategy=strategy)
+    world.call("fc-new", world.functions["f"], 1)
+    world.up()
+    assert {worker.name for worker in world.busy()} == loaded
+
+
+def test_a_staged_version_that_is_not_deployed_keeps_no_worker(world: Apps) -> None:
+    world.deploy(world.stage())
+    staged = world.stage(digest="2", min_containers=2, scaledown_window=1000.0)
+    world.call("fc-load", world.functions["f"], 1, version=staged[1])
+    world.settle()
+    key = (world.functions["f"], staged[1])
+    assert len(world.state.tables.pools[key].workers) == 1
+    world.wait(scale.DEFAULT_WINDOW)
+    world.settle()
+    assert key not in world.state.tables.pools
 
 
 def test_a_deployment_changes_all_names_at_once(world: Apps) -> None:

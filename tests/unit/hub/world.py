@@ -247,10 +247,11 @@ class World:
         kind: str = "map",
         durable: bool = False,
         method: str = "",
+        version: int = 0,
     ) -> str:
         """Begin a call with inputs 0..count-1, all at once."""
         inputs = [(index, f"{name}:{index}") for index in range(count)]
-        put = e.CallPut("cl-1", name, function, 0, kind, inputs, closed=True, durable=durable)
+        put = e.CallPut("cl-1", name, function, version, kind, inputs, closed=True, durable=durable)
         self.put(dataclasses.replace(put, method=method))
         return name
 
