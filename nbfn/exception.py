@@ -241,6 +241,10 @@ class InputCancellation(BaseException):
     code: ClassVar[str] = "cancelled"
 
 
+#: The attribute of errors of code that asked for input in a worker.
+NEEDS_TERMINAL = "_needs_terminal"
+
+
 class Detached(BaseException):
     """Raised where somebody waits for a call that was detached: it goes on without them.
 

@@ -116,9 +116,7 @@ def _is_raised_by(error: BaseException, module: str) -> bool:
 
 def _left_debugger(name: str, error: BaseException) -> BaseException:
     """Return what stands for the exception by which a debugger ends a program."""
-    left = ExecutionError(
-        f"A debugger ended this call of {name!r}: a worker has no terminal. {stdin.remedy()}"
-    )
+    left = stdin.needs_terminal(f"A debugger ended this call of {name!r}")
     return left.with_traceback(error.__traceback__)
 
 

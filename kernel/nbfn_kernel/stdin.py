@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from nbfn import context
-from nbfn.exception import ExecutionError
+from nbfn.exception import NEEDS_TERMINAL, ExecutionError
 
 #: Values of ``PYTHONBREAKPOINT`` that stand for Python's own debugger, which needs a terminal.
 _PDB = frozenset({"", "pdb.set_trace"})
@@ -56,9 +55,7 @@ class Stdin(io.TextIOBase):
         Raises:
             ExecutionError: Always.
         """
-        raise ExecutionError(
-            f"{self._of()!r} asked for input ({what}), and a worker has no terminal. {remedy()}"
-        )
+        raise needs_terminal(f"{self._of()!r} asked for input ({what})")
 
     def on_breakpoint(self, *args: Any, **kwargs: Any) -> Any:
         """Be `sys.breakpointhook`: refuse Python's own debugger; another one may have a way of its own."""
@@ -84,13 +81,17 @@ class _Bytes(io.RawIOBase):
         self._stdin.refuse("it read standard input")
 
 
-def remedy() -> str:
-    """Return what to do about code that needs somebody at a terminal."""
-    call, _, index = context.current_input().partition(":")
-    replay = (
-        f", or look into this input with '%fn replay {call}[{index}]' in a notebook" if call else ""
+def needs_terminal(what: str) -> ExecutionError:
+    """Return the error of code that needs somebody at a terminal; it says what to do instead.
+
+    Args:
+        what: What happened, as the beginning of a sentence.
+    """
+    error = ExecutionError(
+        f"{what}, and a worker has no terminal. Call it with .local(...) to run it here."
     )
-    return f"Call it with .local(...) to be asked here{replay}."
+    setattr(error, NEEDS_TERMINAL, True)
+    return error
 
 
 def install(name: Callable[[], str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from nbfn.connection import observe
 from nbfn.connection.opencall import OpenCall
 from nbfn.exception import Detached
+from nbfn.invocation import call_hints
 from nbfn.sync import wait
 
 #: Seconds after the first interrupt in which a second one lets the call go on.
@@ -70,9 +71,11 @@ def left(call_id: str) -> OpenCall | None:
 def goes_on(error: BaseException, *calls: str) -> None:
     """Note on an interrupt of a wait that what was waited for has not been cancelled."""
     if len(calls) == 1:
-        error.add_note(f"detached: the call goes on; %fn attach {calls[0]} brings its handle back.")
+        handle = call_hints.handle_of(calls[0])
+        error.add_note(f"detached: the call goes on; {handle} brings its handle back.")
     else:
         some = ", ".join(calls[:3]) + (", …" if len(calls) > 3 else "")
+        handle = call_hints.handle_of("ID")
         error.add_note(
-            f"detached: {len(calls)} calls go on ({some}); %fn attach ID brings a handle back."
+            f"detached: {len(calls)} calls go on ({some}); {handle} brings a handle back."
         )

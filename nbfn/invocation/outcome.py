@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nbfn import exception
+from nbfn.exception import NEEDS_TERMINAL
+from nbfn.invocation import call_hints
 from nbfn.sync import raisable
 from nbfn.types import InputStatus
 from nbfn.wire import failure
@@ -64,6 +66,8 @@ def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Base
         times += f" of {output.attempts}" if times and output.attempts >= output.attempt else ""
         which = f"{call_id}[{output.index}]" if output.index else call_id
         error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({which})")
+        if vars(error).get(NEEDS_TERMINAL) and (hint := call_hints.replay(which)):
+            error.add_note(hint)
     return error
 
 

@@ -19,6 +19,7 @@ def load(shell: Any) -> None:
     """
     from nbfn.config import Settings
     from nbfn.connection import observe
+    from nbfn.invocation import call_hints
     from nbfn.notebook import figures, frames, restart, threads
     from nbfn.notebook.calls import handle
     from nbfn.notebook.cards import card
@@ -44,6 +45,7 @@ def load(shell: Any) -> None:
     figures.install(shell)
     threads.install(lambda: cell_now(shell))
     shell._nbfn_observer = observer
+    call_hints.magics = True
     restart.tell()
 
 
@@ -53,6 +55,7 @@ def unload(shell: Any) -> None:
     if observer is None:
         return
     from nbfn.connection import observe
+    from nbfn.invocation import call_hints
     from nbfn.notebook import figures, frames, threads
     from nbfn.notebook.calls import handle
     from nbfn.notebook.cards import card
@@ -60,6 +63,7 @@ def unload(shell: Any) -> None:
     from nbfn.notebook.maps import unconsumed
 
     observe.set_observer(None)
+    call_hints.magics = False
     threads.uninstall()
     for undo in (
         lambda: shell.events.unregister("post_run_cell", observer.settle),

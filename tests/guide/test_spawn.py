@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -120,3 +123,43 @@ def test_a_spawned_call_survives_the_hub(tmp_path: Path) -> None:
     wait_until(lambda: not is_running(places))
     (tmp_path / "go").write_text("still here")
     assert call.get(timeout=20) == "still here"
+
+
+WAITS = """
+import os, signal, time
+import nbfn
+
+app = nbfn.App("interrupted-wait")
+
+@app.function()
+def waits_for(gate):
+    while not os.path.exists(gate): time.sleep(0.05)
+
+call = waits_for.spawn(os.path.abspath("gate"))
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+call.get()
+"""
+
+
+def test_an_interrupted_wait_in_a_program_says_how_to_get_the_handle_in_python(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "waits.py").write_text(WAITS)
+    ended = subprocess.run(
+        [sys.executable, "waits.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found = re.search(
+        r"detached: the call goes on; (nbfn.FunctionCall.from_id\('(fc-\w{22})'\)) brings",
+        ended.stderr,
+    )
+    assert found, ended.stderr
+    assert "%fn" not in ended.stderr
+    (tmp_path / "gate").touch()
+    call = eval(found[1])
+    assert (call.object_id, call.get(timeout=30)) == (found[2], None)

@@ -241,11 +241,13 @@ def test_a_breakpoint_on_a_worker_says_how_to_debug_its_input(one_kernel: Run) -
         "@app.function()\ndef halve(x):\n    breakpoint()\n    return x / 2",
         "halve.remote(3)",
         "import os, re, sys\nos.environ['PYTHONBREAKPOINT'] = '0'\n"
-        "get_ipython().run_line_magic('fn', 'replay --run ' + re.search(r'replay (\\S+)\\'', str(sys.last_value))[1])",
+        "which = re.search(r'replay (\\S+)', sys.last_value.__notes__[-1])[1]\n"
+        "get_ipython().run_line_magic('fn', f'replay --run {which}')",
         "list(halve.map(range(3)))",
     )
     for failed in (stopped, mapped):
         assert (
             "'halve' asked for input (breakpoint()), and a worker has no terminal" in failed.error
         )
+        assert re.search(r"%fn replay fc-\w{22} runs this input here", failed.error)
     assert "1.5" in replayed.text + str(replayed.result)
