@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from nbfn.exception import (
     DeserializationError,
-    ExecutionError,
     FunctionTimeoutError,
     InvalidError,
     SerializationError,
