@@ -85,6 +85,7 @@ def test_with_options_of_a_class() -> None:
     names = rows()
     name = "Model.with_options(max_containers=1).with_options(buffer_containers=1)(name='a')"
     assert names[name[:85]].max_containers == 1
+    app.deploy()
     assert (
         nbfn.Cls.from_name("classes", "Model")
         .with_options(timeout=9)(name="z")
