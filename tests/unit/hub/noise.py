@@ -29,7 +29,9 @@ class NoisyWorld(World):
             str, list[tuple[int, int, object, float, bool]]
         ] = {}  # by worker, unconfirmed
         self.said: list[e.Event] = []  # words that a network may say again
-        self.lost: Counter[tuple[str, int]] = Counter()  # words lost, workers killed, by input
+        self.ran: dict[int, fx.Grant] = {}  # what workers ran to its end, by lease
+        self.written_off: set[int] = set()  # leases whose results count for nothing, or may not
+        self.lost: Counter[tuple[str, int]] = Counter()  # ... how many, by input; runs granted anew
         self.deaf = False  # the client hears nothing: its connection is down
         super().__init__(**limits)
 
@@ -64,6 +66,8 @@ class NoisyWorld(World):
             case fx.ConfirmResults():
                 self._confirm(effect.worker)
             case fx.RunInputs():
+                for grant in effect.grants:
+                    self._write_off_elsewhere(grant)
                 super()._perform(effect)
                 self._take_once(effect.worker)
                 return
@@ -73,6 +77,22 @@ class NoisyWorld(World):
         fake = self.workers.get(worker)
         if fake is not None and fake.connected:
             self.finished.pop(worker, None)
+
+    def _write_off(self, grant: fx.Grant) -> None:
+        if grant.lease not in self.written_off:
+            self.written_off.add(grant.lease)
+            self.lost[grant.call, grant.index] += 1
+
+    def _write_off_elsewhere(self, grant: fx.Grant) -> None:
+        """An input is handed out although another worker, which the hub gave up, may run it or has its result."""
+        for fake in self.workers.values():
+            for other in (*fake.queue, *self._unconfirmed(fake.name)):
+                if (other.call, other.index) == (grant.call, grant.index):
+                    self._write_off(other)
+
+    def _unconfirmed(self, worker: str) -> list[fx.Grant]:
+        """Return what a worker ran to its end and would tell of again."""
+        return [self.ran[lease] for lease, *_ in self.finished.get(worker, ()) if lease in self.ran]
 
     def _take_once(self, worker: str) -> None:
         """Do as the worker's line does: an input that comes twice is run once."""
@@ -99,13 +119,8 @@ class NoisyWorld(World):
         fake = self.workers[worker]
         fake.connected = True
         kept = self.finished.get(worker, [])
-        places = {grant.lease: grant for grant in getattr(fake, "taken", [])}
-        running = [(g.lease, g.call, g.index, g.attempt) for g in fake.queue]
-        running += [
-            (g.lease, g.call, g.index, g.attempt)
-            for g in (places.get(lease) for lease, *_ in kept)
-            if g is not None
-        ]
+        grants = [*fake.queue, *self._unconfirmed(worker)]
+        running = [(g.lease, g.call, g.index, g.attempt) for g in grants]
         event = e.WorkerJoined(worker, 1, PYTHON, fake.function, fake.version, running)
         self.put(event)
         if kept and worker in self.workers:
@@ -113,19 +128,15 @@ class NoisyWorld(World):
 
     def finish(self, worker: str, status: int = 0, duration: float = 0.01) -> None:
         """See `World.finish`."""
-        fake = self.workers[worker]
-        fake.taken = [*getattr(fake, "taken", []), fake.queue[0]]  # type: ignore[attr-defined]
+        grant = self.workers[worker].queue[0]
+        self.ran[grant.lease] = grant
         super().finish(worker, status or 1, duration)
 
     def exit(self, worker: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
-        """See `World.exit`; counted for the inputs that go with it."""
-        fake = self.workers.get(worker)
-        if fake is not None:
-            for grant in fake.queue:
-                self.lost[grant.call, grant.index] += 1
-            for lease, *_ in self.finished.pop(worker, []):
-                for grant in getattr(fake, "taken", []):
-                    self.lost[grant.call, grant.index] += grant.lease == lease
+        """See `World.exit`; the results that it had not told of, or not for certain, go with it."""
+        for grant in self._unconfirmed(worker):
+            self._write_off(grant)
+        self.finished.pop(worker, None)
         super().exit(worker, exit_code=exit_code, signal=signal)
 
     def restart(self) -> None:
@@ -133,10 +144,7 @@ class NoisyWorld(World):
         ids = self.state.tables.new_id
         registry = self.state.tables.registry
         self.epoch += 1
-        for call in self.state.tables.calls.values():
-            if not call.durable:  # how often its inputs failed is known to nobody else
-                for item in call.inputs.values():
-                    self.lost[call.id, item.index] += item.failures
+        self._write_off_what_only_the_hub_knew()
         self.state = State(ids, epoch=self.epoch, limits=self.state.tables.limits)
         for record in registry.functions.values():
             self.state.tables.registry.restore(record)
@@ -168,6 +176,14 @@ class NoisyWorld(World):
                         },
                     )
                 )
+
+    def _write_off_what_only_the_hub_knew(self) -> None:
+        """Results that workers need not keep any longer, of calls that are not on disk, before the client has them."""
+        kept = {grant.lease for worker in self.workers for grant in self._unconfirmed(worker)}
+        for lease, grant in self.ran.items():
+            on_disk = self.given[grant.call].durable
+            if not on_disk and lease not in kept and (grant.call, grant.index) not in self.outcomes:
+                self._write_off(grant)
 
     def failed(self) -> list[str]:
         """Return the durable calls that have ended, on disk, with inputs that failed."""

@@ -143,7 +143,7 @@ class Noise(RuleBasedStateMachine):
             if outcome.status == InputStatus.SUCCESS:
                 assert outcome.payload == f"{call}:{index}"
         for key, runs in world.runs.items():
-            # Once, once more for a failure (retries), once for each time that what was done was lost.
+            # Once, once more for a failure (retries), once for each result that was lost.
             assert runs <= 2 + world.lost[key], f"{key} ran {runs} times"
 
 

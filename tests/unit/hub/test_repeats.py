@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nbfn.hub.machine import events as e
 from tests.unit.hub.noise import NoisyWorld
+from tests.unit.hub.world import FAILURE, SUCCESS
 
 
-def _at_work(world: NoisyWorld, count: int = 1, *, durable: bool = False) -> str:
+def _at_work(world: NoisyWorld, count: int = 1, *, durable: bool = False, retries: int = 0) -> str:
     """Begin a call and have a worker run its first input; return the worker."""
-    function = world.register("f", max_containers=1)
+    function = world.register("f", max_containers=1, retries=retries)
     world.up()
     world.give("fc-1", function, count, durable=durable)
     world.up()
@@ -148,3 +151,37 @@ def test_a_new_call_after_a_restart_takes_no_place_of_a_worker_that_is_still_to_
     world.check()  # no pool has more than its most
     world.settle()
     assert world.runs["fc-1", 0] == world.runs["fc-2", 0] == 1
+
+
+@pytest.mark.parametrize(("durable", "runs", "lost"), [(False, 3, 2), (True, 2, 0)])
+def test_what_only_a_hub_knew_that_was_killed_is_run_again_unless_it_is_on_disk(
+    durable: bool, runs: int, lost: int
+) -> None:
+    world = NoisyWorld()
+    worker = _at_work(world, durable=durable, retries=1)
+    world.finish(worker, FAILURE)
+    world.wait(1.0)
+    world.deaf = True
+    world.finish(worker, SUCCESS)
+    world.wait(1.0)  # the worker is told that the hub has the result; the client does not get it
+    world.restart()
+    world.hello(worker)
+    world.client_back()
+    world.settle()
+    assert world.outcomes["fc-1", 0].status == SUCCESS
+    assert (world.runs["fc-1", 0], world.lost["fc-1", 0]) == (runs, lost)
+
+
+def test_a_result_that_its_worker_still_has_when_the_hub_is_killed_is_not_run_again() -> None:
+    world = NoisyWorld()
+    worker = _at_work(world, retries=1)
+    world.finish(worker, FAILURE)
+    world.wait(1.0)
+    world.workers[worker].connected = False
+    world.finish(worker, SUCCESS)
+    world.restart()
+    world.hello(worker)
+    world.client_back()
+    world.settle()
+    assert world.outcomes["fc-1", 0].status == SUCCESS
+    assert (world.runs["fc-1", 0], world.lost["fc-1", 0]) == (2, 1)
