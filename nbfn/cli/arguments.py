@@ -68,6 +68,8 @@ class Option(click.Option):
         flag = kind.type is bool and not kind.multiple
         required = default is inspect.Parameter.empty
         shown = "" if required or default is None else f"[default: {default}]"
+        if kind.multiple:
+            shown = f"May be given several times. {shown}".rstrip()
         self.collect = kind.collect
         if flag:
             super().__init__(
@@ -207,12 +209,12 @@ class _Unreadable(click.ParamType[Any]):
 
 
 def parsed(
-    name: str, levels: Sequence[Parameters], words: Sequence[str], doc: str
+    command_line: str, levels: Sequence[Parameters], words: Sequence[str], doc: str
 ) -> list[Given] | None:
     """Parse the words of a command line.
 
     Args:
-        name: What is run, for the usage line.
+        command_line: What was written before them, for the usage line.
         levels: Of everything that is called, a class before its method.
         words: The words.
         doc: The help text.
@@ -245,10 +247,10 @@ def parsed(
     if raw:
         settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
     command = click.Command(
-        name, params=options, callback=take, help=inspect.cleandoc(doc), context_settings=settings
+        None, params=options, callback=take, help=inspect.cleandoc(doc), context_settings=settings
     )
     try:
-        command.main(list(words), f"nbfn run {name}", standalone_mode=False)
+        command.main(list(words), command_line, standalone_mode=False)
     except click.exceptions.Exit:
         return None
     return found or None

@@ -67,7 +67,7 @@ def run(
         raise InvalidError("--quiet and --interactive contradict each other: give one of them.")
     found = reference.load(ref, as_module=as_module)
     app, target = found.target()
-    call = prepared(target, words)
+    call = prepared(target, f"nbfn run {'-m ' if as_module else ''}{ref}", words)
     if call is None:
         return 0
     result: Any = _INTERRUPTED
@@ -90,8 +90,13 @@ def run(
     return 0
 
 
-def prepared(target: Any, words: tuple[str, ...]) -> Callable[[], Any] | None:
+def prepared(target: Any, command_line: str, words: tuple[str, ...]) -> Callable[[], Any] | None:
     """Return what runs the target with the words' arguments; None when only its help was asked for.
+
+    Args:
+        target: A local entrypoint, a Function or a method.
+        command_line: What was written before the words.
+        words: Its arguments.
 
     Raises:
         InvalidError: If it is a generator, or its parameters cannot be read from a command line.
@@ -107,7 +112,7 @@ def prepared(target: Any, words: tuple[str, ...]) -> Callable[[], Any] | None:
                 f"{called!r} is a generator, which cannot be run from the command line. "
                 "Write a local entrypoint that iterates over it."
             )
-    given = arguments.parsed(called, parameters, words, raw.__doc__ or "")
+    given = arguments.parsed(command_line, parameters, words, raw.__doc__ or "")
     return None if given is None else lambda: _call(target, given)
 
 

@@ -74,7 +74,7 @@ class RemoteMagics(Magics):
         action="append",
         default=[],
         metavar="NAME[=EXPR]",
-        help="Script cells: a value to send along; a parameter of NAME.",
+        help="Script cells: a value to send along, a parameter of NAME; may be given several times.",
     )
     @argument(
         "-o",
@@ -82,7 +82,7 @@ class RemoteMagics(Magics):
         action="append",
         default=[],
         metavar="NAME",
-        help="Script cells: a name to bring back.",
+        help="Script cells: a name to bring back; may be given several times.",
     )
     @argument("--no-run", action="store_true", help="Script cells: only make the Function NAME.")
     @argument("--bg", action="store_true", help="Script cells: return a handle at once.")

@@ -127,6 +127,19 @@ def test_what_a_worker_uses_is_told_with_the_reason(cores: int) -> None:
     assert rows["share"].threads == 1
 
 
+def test_the_reason_names_max_containers_only_where_it_is_set(cores: int) -> None:
+    free = nbfn.App().function(name="free")(seen)
+    free.hydrate()
+
+    def told() -> tuple[int, str]:
+        (row,) = (row for row in Client.attach().overview().functions if row.name == "free")
+        return row.threads, row.threads_why
+
+    assert told() == (1, f"{cores} cores / {cores} workers, as max_containers is not set")
+    free.update_autoscaler(max_containers=1)
+    assert told() == (cores, f"{cores} cores / max_containers 1")
+
+
 def test_the_variables_of_the_process_that_started_the_hub_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -22,12 +22,13 @@ DEFAULT_WINDOW = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A pool's settings, all filled in."""
+    """A pool's settings, all filled in; ``limited`` is whether ``max_containers`` was set, and not what fits."""
 
     min_containers: int = 0
     max_containers: int = 1
     buffer_containers: int = 0
     scaledown_window: float = DEFAULT_WINDOW
+    limited: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ def threads(
     if asked := resources.cpu_limit or resources.cpu:
         share, why = min(asked, cores), f"cpu={asked:g}"
     else:
-        share, why = (
-            cores / max(settings.max_containers, 1),
-            f"{cores} cores / max_containers {settings.max_containers}",
-        )
+        most = settings.max_containers
+        share, why = cores / max(most, 1), f"{cores} cores / max_containers {most}"
+        if not settings.limited:
+            why = f"{cores} cores / {most} workers, as max_containers is not set"
     if at_once > 1:
         why += f" / {at_once} inputs at once"
     return max(1, int(share / at_once)), why

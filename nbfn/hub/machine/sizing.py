@@ -44,6 +44,7 @@ def settings_of(t: Tables, record: FunctionRecord, version: int) -> scale.Settin
         int(most) if most is not None else max(t.limits.cores, least),
         int(given["buffer_containers"] or 0),
         float(window) if window is not None else scale.DEFAULT_WINDOW,
+        limited=most is not None,
     )
 
 

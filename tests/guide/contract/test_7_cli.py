@@ -382,6 +382,54 @@ def test_run_help_lists_the_parameters(run: Run, program: Path) -> None:
     assert "[small|large]" in ran.out
 
 
+def test_help_and_usage_errors_repeat_what_was_written(run: Run, program: Path) -> None:
+    ref = f"{program.name}::main"
+    assert run("run", ref, "--help").out.startswith(f"Usage: nbfn run {ref} [OPTIONS]\n")
+    for words in ([], ["--x", "y"], ["--unknown", "1"]):
+        wrong = run("run", "-q", ref, *words)
+        assert wrong.code == 2
+        assert f"Usage: nbfn run {ref} [OPTIONS]\nTry 'nbfn run {ref} --help'" in wrong.err
+    write(
+        program.parent / "counters.py",
+        """
+        import nbfn
+
+        app = nbfn.App("counters")
+
+        @app.cls()
+        class Counter:
+            @nbfn.method()
+            def count(self, n: int):
+                return n
+        """,
+    )
+    for words in (["counters.py"], ["-m", "counters"], ["-m", "counters::Counter.count"]):
+        usage = f"Usage: nbfn run {' '.join(words)} [OPTIONS]"
+        assert run("run", *words, "--help").out.startswith(usage)
+
+
+def test_help_says_which_options_may_be_given_several_times(run: Run, tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "several.py",
+        """
+        import nbfn
+
+        app = nbfn.App("several")
+
+        @app.local_entrypoint()
+        def main(names: list[str], sizes: tuple[int, ...] = (1, 2), size: tuple[int, int] = (3, 4), x: int = 5):
+            print(names, sizes, size, x)
+        """,
+    )
+    shown = run("run", str(file), "--help").out
+    lines = {line.split()[0]: " ".join(line.split()) for line in shown.splitlines() if "--" in line}
+    assert lines["--names"] == "--names TEXT May be given several times. [required]"
+    assert lines["--sizes"] == "--sizes INTEGER May be given several times. [default: (1, 2)]"
+    assert "several times" not in lines["--size"] + lines["--x"]
+    words = ("--names", "a", "--names", "b", "--sizes", "7", "--size", "8", "9")
+    assert run("run", "-q", str(file), *words).out == "['a', 'b'] (7,) (8, 9) 5\n"
+
+
 @pytest.mark.parametrize("command", ["run", "deploy"])
 def test_code_that_cannot_be_imported_is_shown_with_its_line(
     run: Run, tmp_path: Path, command: str
