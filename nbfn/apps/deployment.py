@@ -143,10 +143,10 @@ async def _commit(
         )
     )
     if found.changed:
-        logger.info("%s %r deployed as v%d", found.app.id, home.deployed_name, found.app.version)
+        logger.debug("%s %r deployed as v%d", found.app.id, home.deployed_name, found.app.version)
         output.say(f"{output.DONE} App {home.deployed_name!r} deployed as v{found.app.version}.")
     else:
-        logger.info("%s %r is unchanged: deployment skipped", found.app.id, home.deployed_name)
+        logger.debug("%s %r is unchanged: deployment skipped", found.app.id, home.deployed_name)
         output.say(
             f"App {home.deployed_name!r} is unchanged (v{found.app.version}): deployment skipped."
         )

@@ -391,7 +391,7 @@ class Session:
         known, self.epoch = self.epoch, welcome.epoch
         self._state, self._since = "ready", None
         self._finder.found(welcome.pid)
-        logger.info(
+        logger.debug(
             "%s connected to the hub (pid %d, epoch %d)", self.peer, welcome.pid, welcome.epoch
         )
         if known:  # whatever waits to leave is said again below, but for last words
@@ -416,7 +416,7 @@ class Session:
         was, self._state = self._state, "down"
         self._looked = 0.0
         if was == "ready":
-            logger.info("%s lost the hub", self.peer)
+            logger.debug("%s lost the hub", self.peer)
             self._tell_calls(up=False)
             for callback in self._lost:
                 guarded(callback)

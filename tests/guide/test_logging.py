@@ -363,3 +363,39 @@ def test_a_caller_that_configured_nothing_sends_nothing() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ran.stdout == "b'' True b''\n", ran.stderr
+
+
+LOGS_INFO = """
+import logging
+logging.basicConfig(level=logging.INFO)
+import nbfn
+
+app = nbfn.App("at-info")
+
+@app.function()
+def inner(x: int) -> int:
+    logging.getLogger("mine").info("inner %d", x)
+    return x
+
+@app.function()
+def outer(x: int) -> int:
+    return inner.remote(x)
+
+app.deploy()
+app.deploy()
+print(outer.remote(1), list(inner.map([2])), inner.spawn(3).get())
+"""
+
+
+def test_a_program_that_logs_at_info_shows_no_record_of_nbfns(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "at_info.py").write_text(LOGS_INFO)
+    ran = subprocess.run(
+        [sys.executable, "at_info.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout == "1 [2] 3\n", ran.stderr
+    assert ran.stderr == "INFO:mine:inner 1\nINFO:mine:inner 2\nINFO:mine:inner 3\n"
