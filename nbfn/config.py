@@ -193,13 +193,18 @@ class Places:
                 others.
         """
         for path in (self.home, self.runtime, self.shm, self.spill, self.blobs, self.logs):
-            _private_directory(path)
+            private_directory(path)
         return self
 
     @property
     def endpoint(self) -> str:
         """The hub's ZeroMQ address on this machine."""
-        return f"ipc://{self.runtime / 'hub.sock'}"
+        return f"ipc://{self.socket}"
+
+    @property
+    def socket(self) -> Path:
+        """The hub's socket."""
+        return self.runtime / "hub.sock"
 
     @property
     def connection_file(self) -> Path:
@@ -247,7 +252,12 @@ class Places:
         return self.logs / "web.log"
 
 
-def _private_directory(path: Path) -> None:
+def private_directory(path: Path) -> None:
+    """Make a directory that only this user can use, or see that it is one.
+
+    Raises:
+        InvalidError: If it belongs to somebody else, is a link, or cannot be made.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

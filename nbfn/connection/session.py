@@ -30,7 +30,7 @@ from nbfn.connection.registrations import Registrations
 from nbfn.connection.whereabouts import own_name, this_environment, this_origin
 from nbfn.context import is_local
 from nbfn.sync import answering, wait
-from nbfn.wire import descriptors, frames, messages, validation
+from nbfn.wire import descriptors, frames, messages, segment_directory, validation
 from nbfn.wire.frames import BadFrame, FrameTooLargeError
 from nbfn.wire.messages import Message, new_id
 from nbfn.wire.payload import Carrier
@@ -258,6 +258,7 @@ class Session:
         self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
         self._run_tasks()
         self.carrier.close()
+        segment_directory.remove_if_unused(self.places.shm)  # the hub may have ended before
         self._link.close(LINGER)
         answering.discard(threading.get_ident())
 

@@ -33,6 +33,7 @@ from nbfn.hub.web import GatewayProcess
 from nbfn.launch import base
 from nbfn.logfile import LogFile
 from nbfn.wire import messages as m
+from nbfn.wire import segment_directory
 from nbfn.wire.payload import Carrier
 from nbfn.wire.socket import Router
 
@@ -88,6 +89,9 @@ def _serve_in(places: Places, *, embedded: bool) -> int:
         if not embedded:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
+    places.create()  # the hub before this one may have removed some when it ended
+    held = segment_directory.hold(places.shm)
+    segment_directory.remove_abandoned(places.shm)
     settings = Settings.load()
     broker, store, router, processes, web, logbook = _assemble(
         places, settings, _next_epoch(lock), embedded=embedded
@@ -105,6 +109,11 @@ def _serve_in(places: Places, *, embedded: bool) -> int:
         router.close()
         processes.close()
         web.close()
+        os.close(held)
+        segment_directory.remove_if_unused(places.shm)
+        with contextlib.suppress(OSError):  # where consoles of workers have files, it stays
+            places.socket.unlink(missing_ok=True)
+            places.runtime.rmdir()
     return 0
 
 

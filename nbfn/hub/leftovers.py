@@ -76,4 +76,8 @@ class Leftovers:
         return [path for path in self._all() if path.name.startswith(f"{owner}.")]
 
     def _all(self) -> list[Path]:
-        return [path for directory in self._directories for path in directory.iterdir()]
+        found: list[Path] = []
+        for directory in self._directories:
+            with contextlib.suppress(FileNotFoundError):  # removed by somebody else
+                found.extend(directory.iterdir())
+        return found

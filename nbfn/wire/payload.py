@@ -22,7 +22,7 @@ from typing import Any
 
 from nbfn import backtrace
 from nbfn.code import namespace, nesting, pickler
-from nbfn.config import Places, Settings
+from nbfn.config import Places, Settings, private_directory
 from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
 from nbfn.wire import descriptors, memory_map, segment_files, segments
 from nbfn.wire.messages import Payload, Segment
@@ -233,6 +233,8 @@ class Carrier:
             except segment_files.NoRoom:
                 if not self._segments.clear():
                     return self._spill(name, raw)
+            except FileNotFoundError:  # the hub has ended, and removed it
+                private_directory(self._directories["shm"])
             else:
                 return "shm"
 

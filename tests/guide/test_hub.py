@@ -19,8 +19,8 @@ from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.connection import discovery
 from nbfn.connection.discovery import is_running, read_connection_file
-from nbfn.wire import messages
-from tests.conftest import wait_until
+from nbfn.wire import messages, segment_directory
+from tests.conftest import a_home, wait_until
 
 app = nbfn.App()
 
@@ -28,6 +28,11 @@ app = nbfn.App()
 @app.function()
 def square(x: int) -> int:
     return x * x
+
+
+@app.function()
+def size(data: bytes) -> int:
+    return len(data)
 
 
 @app.function()
@@ -238,6 +243,65 @@ def test_stop(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["hub", "stop"]) == 0  # there is none: nothing to do
     assert "No hub runs" in capsys.readouterr().out
     assert square.remote(2) == 4  # and back again
+
+
+def are_gone(places: Places) -> bool:
+    """Whether a hub has ended and left nothing in shared memory and temporary directories."""
+    there = places.shm.exists() or places.runtime.exists()
+    return not there and not is_running(places)
+
+
+def test_its_directories_are_removed_when_it_ends_and_made_again_for_a_client_that_is_still_there(
+    home: Path,
+) -> None:
+    assert square.remote(2) == 4
+    for _ in range(2):
+        assert cli.main(["hub", "stop"]) == 0
+        wait_until(lambda: are_gone(Places.of()))
+        assert size.remote(bytes(2_000_000)) == 2_000_000
+        client.Client.attach().close()  # it may keep that memory for another value
+
+
+def test_they_are_removed_when_it_ends_by_itself(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBFN_IDLE_EXIT", "0.5")
+    monkeypatch.setenv("NBFN_CLIENT_GRACE", "0.5")
+    assert size.remote(bytes(2_000_000)) == 2_000_000
+    client.Client.attach().close()
+    wait_until(lambda: are_gone(Places.of()), within=30)
+
+
+def test_those_of_a_killed_hub_are_removed_when_the_next_one_ends(home: Path) -> None:
+    assert square.remote(2) == 4
+    kill_hub()
+    assert Places.of().shm.exists()
+    assert size.remote(bytes(2_000_000)) == 2_000_000
+    client.Client.attach().close()
+    assert cli.main(["hub", "stop"]) == 0
+    wait_until(lambda: are_gone(Places.of()))
+
+
+def test_a_hub_removes_what_killed_hubs_of_other_homes_left_but_nothing_that_is_in_use(
+    home: Path,
+) -> None:
+    long_ago = time.time() - 2 * segment_directory.ABANDONED
+    with a_home() as other:
+        assert square.remote(2) == 4
+        living = Places.of(other)
+        os.utime(living.shm, (long_ago, long_ago))
+        killed, recent = (Places.of(other / name).create() for name in ("killed", "recent"))
+        (killed.shm / "cl-1.0").write_bytes(b"left")
+        os.utime(killed.shm, (long_ago, long_ago))
+        code = "import nbfn; nbfn.Client.attach().overview()"
+        environment = os.environ | {"NBFN_HOME": str(home)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        assert not killed.shm.exists()
+        assert living.shm.exists()
+        assert recent.shm.exists()
+        for places in (killed, recent):
+            segment_directory.remove_if_unused(places.shm)
+            places.runtime.rmdir()
 
 
 def test_watching(home: Path) -> None:
