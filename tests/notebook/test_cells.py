@@ -69,6 +69,36 @@ def test_what_runs_here_and_what_travels_along(run: Run) -> None:
     )
 
 
+def test_siblings_and_underscore_names_of_a_cell_are_what_the_readme_says(run: Run) -> None:
+    defined, kinds, direct, live, copied, both, called, elsewhere = run(
+        "%%remote --quiet --max 1 --app siblings\n"
+        "import os\n"
+        "K, _seen = 3, []\n"
+        "def _scaled(x): return x * K\n"
+        "class Plain: pass\n"
+        "def base(x): return _scaled(x), os.getpid()\n"
+        "def far(x): return _scaled(x), os.getpid()\n"
+        "def direct(x): return base(x), os.getpid()\n"
+        "def live(x): return far.remote(x), os.getpid()\n"
+        "def sees(): _seen.append(Plain()); return len(_seen)",
+        "' '.join(type(name).__name__ for name in (base, far, direct, live, sees, _scaled, Plain))",
+        "(value, there), here = direct.remote(2)\nvalue, there == here",
+        "(value, there), here = live.remote(2)\nvalue, there == here",
+        "sees.remote(), sees.remote(), _seen",
+        "%%remote --quiet --app siblings\ndef f(x): return x\ndef g(x): return f(x) + f.remote(x)",
+        "base(2)",
+        "%%remote --quiet --app siblings\ndef other(x): return base.local(x)[0] + base.remote(x)[0] + _scaled(x)\n"
+        "%local\nother.remote(2)",
+    )
+    assert not defined.error
+    assert kinds.result == repr(" ".join(["Function"] * 5 + ["function", "type"]))
+    assert (direct.result, live.result) == ("(6, True)", "(6, False)")
+    assert copied.result == "(1, 2, [])"
+    assert "helper, `_f`" in both.stderr + both.error
+    assert "Use base.remote(...) to run it on a worker, or base.local(...)" in called.error
+    assert elsewhere.result == "18"
+
+
 def test_functions_of_an_app_of_ones_own_are_deployed(run: Run) -> None:
     cell, found = run(
         "%%remote\nimport nbfn\napp = nbfn.App('own')\n@app.function(timeout=9)\ndef f(x): return x + 1",
