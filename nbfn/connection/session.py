@@ -278,6 +278,7 @@ class Session:
     def _say_goodbye(self) -> None:
         for call_id in list(self._calls):
             self._outbox.append(messages.Release(call_id))
+        self._outbox.append(messages.ClientLeaves())
         self._flush()
 
     def _receive_guarded(self, arrived: Message | Change | BadFrame) -> None:

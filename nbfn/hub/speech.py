@@ -122,6 +122,7 @@ def _results(peer: str, x: m.Results) -> Event:
 
 _HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
     m.ClientHello: _client_hello,
+    m.ClientLeaves: lambda peer, x: events.ClientLeft(peer),
     m.WorkerHello: _worker_hello,
     m.Register: _register,
     m.BindVariant: _bind_variant,

@@ -28,6 +28,7 @@ from nbfn.hub.machine.events import (
     AppTagged,
     AppWanted,
     ClientJoined,
+    ClientLeft,
     ClientLost,
     FunctionPut,
 )
@@ -342,6 +343,11 @@ def client_lost(t: Tables, event: ClientLost) -> None:
     t.after(t.limits.client_grace, _owner_gone, event.client)
 
 
+def client_left(t: Tables, event: ClientLeft) -> None:
+    """A client was closed; calls of its Apps that are on disk still finish."""
+    _end_owned(t, event.client)
+
+
 def apps_restored(t: Tables, _: AppsRestored) -> None:
     """Give the owners of ephemeral Apps their time to come back to this hub."""
     for owner in {app.owner for app in t.registry.apps.values() if app.owner and not app.final}:
@@ -350,8 +356,11 @@ def apps_restored(t: Tables, _: AppsRestored) -> None:
 
 def _owner_gone(t: Tables, client: str) -> None:
     """End what an absent client owns; calls of it that are on disk still finish."""
-    if client in t.clients:
-        return
+    if client not in t.clients:
+        _end_owned(t, client)
+
+
+def _end_owned(t: Tables, client: str) -> None:
     for app in list(t.registry.apps.values()):
         if app.owner != client or app.stopped is not None or app.detached:
             continue

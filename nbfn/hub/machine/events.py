@@ -61,6 +61,13 @@ class ClientLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ClientLeft(Event):
+    """A client was closed and will not be back."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionPut(Event):
     """A client registers a Function version."""
 

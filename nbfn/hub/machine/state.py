@@ -55,6 +55,7 @@ def _worker_exited(t: Tables, event: events.WorkerExited) -> None:
 _HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.ClientJoined: apps.client_joined,
     events.ClientLost: apps.client_lost,
+    events.ClientLeft: apps.client_left,
     events.FunctionPut: apps.function_put,
     events.AppDeployed: apps.app_deployed,
     events.AppRolledBack: apps.app_rolled_back,

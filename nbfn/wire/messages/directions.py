@@ -8,6 +8,7 @@ from nbfn.wire.messages.base import Message
 #: Who may say what to the hub; anything else from that role is refused.
 FROM_CLIENT: tuple[type[Message], ...] = (
     greeting.ClientHello,
+    greeting.ClientLeaves,
     functions.Register,
     functions.BindVariant,
     functions.Lookup,

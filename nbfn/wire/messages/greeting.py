@@ -30,6 +30,10 @@ class ClientHello(Message):
     origin: str = ""  # the notebook's path or the script's name: its calls are known by it later
 
 
+class ClientLeaves(Message):
+    """Client to hub: the client is closed and will not be back; the last message of it."""
+
+
 class WorkerHello(Message):
     """Worker to hub. ``running`` and ``holding`` are leases: at work or queued here, and
     finished but not yet confirmed.

@@ -227,6 +227,42 @@ def test_the_hub_stops_the_app_of_a_client_that_was_killed(
     wait_until(lambda: state_of(app_id) == "stopped")
 
 
+def test_functions_that_were_only_called_end_with_their_process_and_spawned_calls_do_not(
+    home: Path, tmp_path: Path
+) -> None:
+    program = """
+import os, time
+import nbfn
+
+app = nbfn.App("only-called")
+
+@app.function(min_containers=1)
+def waits_for(gate):
+    while gate and not os.path.exists(gate): time.sleep(0.02)
+    return "done"
+
+waits_for.remote("")
+print(waits_for.spawn(os.path.abspath("gate")).object_id)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    def state() -> str:
+        return next(row.state for row in Client.attach().apps() if row.name == "only-called")
+
+    wait_until(lambda: state() == "stopping")
+    (tmp_path / "gate").touch()
+    assert nbfn.FunctionCall.from_id(ran.stdout.strip()).get(timeout=30) == "done"
+    wait_until(lambda: state() == "stopped")
+    wait_until(lambda: not [w for w in Client.attach().overview().workers if w.function])
+
+
 def test_interactive_needs_output() -> None:
     app = nbfn.App("interactive")
     with pytest.raises(InvalidError, match="enable_output"), app.run(interactive=True):

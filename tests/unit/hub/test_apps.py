@@ -236,6 +236,24 @@ def test_a_run_ends_with_its_client_after_the_grace(world: Apps) -> None:
     assert world.state_of(app) == "stopped"
 
 
+def test_a_run_ends_at_once_when_its_client_is_closed(world: Apps) -> None:
+    app = run(world)
+    world.call("fc-1", world.functions["f"], 1, durable=True)
+    world.up()
+    world.put(e.ClientLeft("cl-1"))
+    world.put(e.ClientLost("cl-1"))
+    assert world.state_of(app) == "stopping"
+    world.settle()
+    assert world.runs["fc-1", 0] == 1
+    assert world.state_of(app) == "stopped"
+
+
+def test_a_detached_run_goes_on_when_its_client_is_closed(world: Apps) -> None:
+    app = run(world, detached=True)
+    world.put(e.ClientLeft("cl-1"))
+    assert world.state_of(app) == "ephemeral (detached)"
+
+
 def test_a_client_that_is_back_in_time_keeps_its_run(world: Apps) -> None:
     app = run(world)
     world.put(e.ClientLost("cl-1"))
