@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nbfn.hub import speech
@@ -48,10 +48,14 @@ class Answers:
             m.GetEnvironments: self._environments,
         }
 
-    def to(self, message: Message) -> Message | None:
-        """Return the answer to a question, None for what is none."""
-        answer = self._table.get(type(message))
-        return answer(message) if answer is not None else None
+    @property
+    def kinds(self) -> Iterable[type[Message]]:
+        """The types of messages that are answered here."""
+        return self._table
+
+    def to(self, message: Message) -> Message:
+        """Return the answer to a message of one of these types."""
+        return self._table[type(message)](message)
 
     def app(self, effect: effects.Answer) -> m.AppFound:
         """Return what a client is told of an App that it changed, or did not."""

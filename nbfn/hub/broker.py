@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nbfn.exception import ServiceError
 from nbfn.hub import oversize, refusal, speech
@@ -131,6 +132,7 @@ class Broker:
         self._failed = ""
         self._consequences: deque[Event] = deque()  # of messages that were too large to be sent
         self._actions = self._action_table()
+        self._handlers = self._handler_table()
 
     def restore(self, found: Sequence[events.CallRestored]) -> None:
         """Take up the Apps and durable calls of the hub before this one."""
@@ -314,8 +316,15 @@ class Broker:
 
     def _take(self, connection: bytes, message: Message | BadFrame) -> None:
         peer = self._peers.get(connection)
+        kind = type(message)
         if isinstance(message, m.ClientHello | m.WorkerHello):
             self._hello(connection, message)
+        elif peer is not None and kind in _ROLES[peer.role]:
+            handler = self._handlers.get(kind)
+            if handler is None:
+                self._handle(speech.heard(peer.id, message))  # type: ignore[arg-type]
+            else:
+                handler(peer.id, message)
         elif (
             isinstance(message, BadFrame)
             and peer is not None
@@ -324,33 +333,50 @@ class Broker:
         ):
             _log.warning("refused a message of %s: %s", peer.id, message.reason)
             self._refuse(connection, answer)
-        elif (
-            peer is None or isinstance(message, BadFrame) or type(message) not in _ROLES[peer.role]
-        ):
-            self._strike(connection, message)
-        elif isinstance(message, m.Attach):
-            self._consoles.ask(peer.id, message)
-        elif isinstance(message, m.ConsoleOpened):
-            self._consoles.opened(peer.id, message)
-        elif isinstance(message, m.StopHub):
-            self._router.send(connection, m.Done(message.request))
-            self.ending = True
-        elif isinstance(message, m.WatchOverview):
-            self._watchers.add(peer.id)
-        elif (answer := self._answers.to(message)) is not None:
-            self._send(peer.id, answer)
-        elif isinstance(message, m.Register) and (lacking := self._web_lacks(peer.id, message)):
-            self._router.send(connection, m.Failed(message.request, "execution", lacking))
-        elif isinstance(message, m.GetLogs):
-            self._ask_for_logs(peer.id, message)
         else:
-            if isinstance(message, m.Results):
-                self._leftovers.handed_over(peer.id, [result.payload for result in message.results])
-            elif isinstance(message, m.Yielded):
-                self._leftovers.handed_over(peer.id, message.payloads)
-            elif isinstance(message, m.BindFailed):
-                _log.warning("%s could not load its function:\n%s", peer.id, message.text)
-            self._handle(speech.heard(peer.id, message))
+            self._strike(connection, message)
+
+    def _handler_table(self) -> dict[type, Callable[[str, Any], None]]:
+        """Return who handles messages that the state machine does not handle, or not alone."""
+        return {
+            **dict.fromkeys(self._answers.kinds, self._answer),
+            m.Attach: self._consoles.ask,
+            m.ConsoleOpened: self._consoles.opened,
+            m.StopHub: self._stop_hub,
+            m.WatchOverview: lambda peer_id, message: self._watchers.add(peer_id),
+            m.GetLogs: self._ask_for_logs,
+            m.Register: self._register,
+            m.Results: self._take_results,
+            m.Yielded: self._take_yielded,
+            m.BindFailed: self._log_bind_failed,
+        }
+
+    def _answer(self, peer_id: str, message: Message) -> None:
+        self._send(peer_id, self._answers.to(message))
+
+    def _stop_hub(self, peer_id: str, message: m.StopHub) -> None:
+        self._send(peer_id, m.Done(message.request))
+        self.ending = True
+
+    def _register(self, peer_id: str, message: m.Register) -> None:
+        if lacking := self._web_lacks(peer_id, message):
+            self._send(peer_id, m.Failed(message.request, "execution", lacking))
+        else:
+            self._handle(speech.heard(peer_id, message))
+
+    def _take_results(self, peer_id: str, message: m.Results) -> None:
+        payloads = [result.payload for result in message.results]
+        if large := [payload for payload in payloads if payload and payload.segments]:
+            self._leftovers.handed_over(peer_id, large)
+        self._handle(speech.heard(peer_id, message))
+
+    def _take_yielded(self, peer_id: str, message: m.Yielded) -> None:
+        self._leftovers.handed_over(peer_id, message.payloads)
+        self._handle(speech.heard(peer_id, message))
+
+    def _log_bind_failed(self, peer_id: str, message: m.BindFailed) -> None:
+        _log.warning("%s could not load its function:\n%s", peer_id, message.text)
+        self._handle(speech.heard(peer_id, message))
 
     def _strike(self, connection: bytes, message: Message | BadFrame) -> None:
         """Something that this peer may not say: told a few times, then no longer listened to."""
