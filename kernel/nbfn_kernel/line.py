@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nbfn.types import InputStatus
@@ -268,8 +268,9 @@ class Line:
         kept, known = self._kept, self._known
         weight = 0
         while kept and next(iter(kept)) <= upto:
-            for result in kept.popitem(last=False)[1]:
-                weight += _weight(result)
+            results = kept.popitem(last=False)[1]
+            weight += _weigh(results)
+            for result in results:
                 known.pop(result.lease, None)
                 self._items.pop(result.lease, None)
         if weight:
@@ -405,13 +406,13 @@ class Line:
         self._send_yielded(lease, items)
 
     def _send_yielded(self, lease: int, items: list[Item]) -> None:
-        for part in split(items, lambda i: i.payload.weight, most_bytes=MAX_BYTES):
+        for part in split(items, _weigh, most_bytes=MAX_BYTES):
             self._link.send(Yielded(lease, part[0].number, tuple(item.payload for item in part)))
 
     def _send_results(self, results: list[Result]) -> None:
         self._unfinished -= len(results)
         _fault("die_before_ack")
-        for part in split(results, _weight, most=MAX_RESULTS, most_bytes=MAX_BYTES):
+        for part in split(results, _weigh, most=MAX_RESULTS, most_bytes=MAX_BYTES):
             self._number += 1
             self._kept[self._number] = part
             self._link.send(Results(self._number, part))
@@ -429,8 +430,9 @@ class Line:
             self._closed = True
 
 
-def _weight(result: Result) -> int:
-    return result.payload.weight if result.payload is not None else 0
+def _weigh(entries: Sequence[Result | Item]) -> int:
+    payloads = [payload for entry in entries if (payload := entry.payload) is not None]
+    return messages.total_weight(payloads)
 
 
 def _fault(name: str) -> None:

@@ -357,7 +357,7 @@ class Runner:
                 if status == SUCCESS:
                     status, answer, final = self._failed(None, entry)
             if answer is not None:
-                account.made += answer.weight
+                account.made += answer.weight if answer.segments else len(answer.data)
             flush_figures()
             end_lines(lease)
             if not todo:

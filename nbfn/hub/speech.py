@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from nbfn.hub.machine import effects, endpoints, events
-from nbfn.hub.machine.definitions import weight
+from nbfn.hub.machine.definitions import weights
 from nbfn.hub.machine.effects import (
     Effect,
     Outcome,
@@ -175,7 +175,7 @@ def said(effect: Effect) -> tuple[str, Iterable[Message]]:
 
 def outputs(call: str, outcomes: Sequence[Outcome]) -> Iterator[m.Outputs]:
     """Yield the messages that carry outcomes."""
-    for part in frames.split(outcomes, lambda outcome: outcome.weight):
+    for part in frames.split(outcomes, effects.total_weight):
         yield _outputs(call, part)
 
 
@@ -199,10 +199,14 @@ def _run(x: effects.RunInputs) -> tuple[str, Iterable[Message]]:
 def _runs(x: effects.RunInputs) -> Iterator[m.Run]:
     """Yield the messages for inputs that are too large for one; the last part of a batch ends it."""
     left = len(x.grants)
-    for part in frames.split(x.grants, lambda g: weight(g.payload), most=MOST_INPUTS):
+    for part in frames.split(x.grants, _weigh, most=MOST_INPUTS):
         left -= len(part)
         goes_on = left > 0 and part[-1].batch > 0 and part[-1].batch == x.grants[-left].batch
         yield m.Run(_leased(part), x.confirm, goes_on, x.levels)
+
+
+def _weigh(grants: Sequence[effects.Grant]) -> int:
+    return sum(weights([grant.payload for grant in grants]))
 
 
 def _leased(grants: Sequence[effects.Grant]) -> tuple[m.LeasedInput, ...]:

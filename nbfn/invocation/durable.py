@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from nbfn import exception
 from nbfn.connection.opencall import guarded
 from nbfn.connection.session import Session, settle
-from nbfn.invocation.feed import FedCall
+from nbfn.invocation.feed import FedCall, weight_of
 from nbfn.invocation.outcome import outcome_name
 from nbfn.sync import wait
 from nbfn.types import InputStatus
@@ -102,12 +102,13 @@ class DurableCall(FedCall):
             self._end_if_done()
 
     def _stored(self, accepted: messages.Accepted) -> None:
-        weight = 0
+        stored: list[NewInput] = []
         for index in list(self._unsettled):
             if index >= accepted.upto and not accepted.closed:
                 break
-            weight += self._unsettled.pop(index).payload.weight
-        self._settled(weight)
+            stored.append(self._unsettled.pop(index))
+        self._settled(weight_of(stored))
+        self.credited()
         if accepted.closed:
             settle(self.accepted)
             self._look_waited()

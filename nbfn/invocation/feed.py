@@ -20,7 +20,7 @@ from nbfn.invocation.inputs import Inputs
 from nbfn.sync import raisable
 from nbfn.wire import messages
 from nbfn.wire.frames import take
-from nbfn.wire.messages import FunctionInfo, Message, NewInput, Payload
+from nbfn.wire.messages import FunctionInfo, Message, NewInput, Payload, total_weight
 
 #: Bytes of inputs that may be under way: those of one call, of one whose inputs are run in batches, and of
 #: all calls of this process together; and what each may have in any case.
@@ -155,13 +155,16 @@ class FedCall(OpenCall):
 
     def _settled(self, weight: int) -> None:
         """Note that inputs of so many bytes have ended, or are safe."""
+        waits = self._put_weight - self._settled_weight >= LEAST_BYTES
         self._settled_weight += weight
-        self.credited()
+        if waits:
+            self.credited()
         for call in tuple(_feeding) if weight > LEAST_BYTES // 16 else ():
             call.credited()
 
     def _put(self, item: NewInput) -> None:
-        self._put_weight += item.payload.weight
+        payload = item.payload
+        self._put_weight += payload.weight if payload.segments else len(payload.data)
         self._sent += 1
         self._unsettled[item.index] = item
         self._outgoing.append(item)
@@ -183,7 +186,7 @@ class FedCall(OpenCall):
         self._flush_due = False  # before looking: what is added from here on asks again
         while self._outgoing and not self.stopped:
             exhausted = self._exhausted  # before looking whether anything is left
-            batch = take(self._outgoing, _weight)
+            batch = take(self._outgoing, weight_of)
             yield self._message(batch, closed=exhausted and not self._outgoing)
         if self._exhausted and not self._outgoing and not self._told_closed and not self.stopped:
             yield self._message((), closed=True)
@@ -227,7 +230,7 @@ class FedCall(OpenCall):
         exhausted = self._exhausted
         again = deque(list(self._unsettled.values()))
         while True:
-            batch = take(again, _weight)
+            batch = take(again, weight_of)
             yield self._message(batch, closed=exhausted and not again, resent=resent)
             if not again:
                 return
@@ -258,5 +261,6 @@ class FedCall(OpenCall):
         super().cancel()
 
 
-def _weight(item: NewInput) -> int:
-    return item.payload.weight
+def weight_of(items: Iterable[NewInput]) -> int:
+    """Return the sum of the weights of inputs."""
+    return total_weight([item.payload for item in items])

@@ -12,7 +12,7 @@ from nbfn import exception
 from nbfn.connection.session import Session, settle
 from nbfn.invocation import remembered
 from nbfn.invocation.failures import Failures, size_of
-from nbfn.invocation.feed import FedCall
+from nbfn.invocation.feed import FedCall, weight_of
 from nbfn.invocation.outcome import outcome_name
 from nbfn.sync import wait
 from nbfn.types import InputStatus
@@ -94,6 +94,7 @@ class MapCall(FedCall):
         self._fail_fast = fail_fast
         self._consumed = 0
         self._window = FIRST_WINDOW
+        self._most: float = FIRST_WINDOW  # inputs that may be under way
         self._arrived: list[Output] = []
         self._received = 0  # bytes of results that came
         self._result_size = 0.0  # of one of them, of those that came last
@@ -117,9 +118,12 @@ class MapCall(FedCall):
 
     def has_room(self) -> bool:
         """See `FedCall.has_room`."""
-        under_way = self._sent - self._consumed
+        return self._sent - self._consumed < self._most and self._fits()
+
+    def _limit(self) -> None:
+        """Set how many inputs may be under way: looked at for each input, changed for each message."""
         window = min(self._window, RESULT_BYTES / max(self._result_size, 1.0))
-        return under_way < max(window, self.least) and self._fits()
+        self._most = max(window, self.least)
 
     def broke(self, error: BaseException) -> None:
         """See `FedCall.broke`."""
@@ -139,14 +143,15 @@ class MapCall(FedCall):
             self._take(message.outputs)
         elif isinstance(message, messages.Progress):
             self.least = 2 * message.workers + 2
+            self._limit()
         elif isinstance(message, messages.Window):
             self._window = max(1, message.size)
+            self._limit()
             self.credited()
 
     def _take(self, outputs: tuple[Output, ...]) -> None:
         new: list[Output] = []
         spent: list[NewInput] = []
-        weight = 0
         with (
             self._lock
         ):  # at one stroke: who finds nothing unsettled has to find the last outcome as well
@@ -155,7 +160,7 @@ class MapCall(FedCall):
                 if item is not None:  # else it was told twice
                     spent.append(item)
                     new.append(output)
-                    weight += output.weight
+            weight = messages.outputs_weight(new)
             self._arrived.extend(new)
             self._arrived_weight += weight
             complete = self._complete()
@@ -163,7 +168,8 @@ class MapCall(FedCall):
         if new:
             mean = weight / len(new)
             self._result_size += (0.1 if self._result_size else 1.0) * (mean - self._result_size)
-        self._settled(sum(item.payload.weight for item in spent))
+            self._limit()
+        self._settled(weight_of(spent))
         failed = sum(output.status != _SUCCESS for output in new)
         if failed and any(output.status == InputStatus.TERMINATED for output in new):
             self._cancelled = True  # by somebody else: what is still to be pulled would not run

@@ -7,8 +7,11 @@ no frame over the limit is built.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from typing import Any, TypeVar, Union
 
 import msgspec
@@ -71,7 +74,7 @@ def encode(message: Message) -> bytes:
 
 def take(
     queue: deque[T],
-    size: Callable[[T], int],
+    weigh: Callable[[Sequence[T]], int],
     *,
     most: int = MOST_ENTRIES,
     most_bytes: int = MOST_BYTES,
@@ -79,23 +82,25 @@ def take(
     """Take from a queue what is sent in one message; at least one entry, where there is one.
 
     Args:
-        queue: What is to be sent.
-        size: Returns the bytes of an entry.
+        queue: What is to be sent; other threads may append to it, or clear it, meanwhile.
+        weigh: Returns the bytes of some entries together.
         most: Entries in one message.
         most_bytes: Bytes in one message; an entry that is larger goes alone.
     """
     part: list[T] = []
-    while queue and len(part) < most:
-        most_bytes -= size(queue[0])
-        if part and most_bytes < 0:
-            break
-        part.append(queue.popleft())
+    with suppress(IndexError):  # another thread has cleared it
+        part.extend(queue.popleft() for _ in range(min(len(queue), most)))
+    if weigh(part) > most_bytes:
+        sums = list(accumulate(weigh((entry,)) for entry in part))
+        fitting = max(1, bisect(sums, most_bytes))
+        queue.extendleft(reversed(part[fitting:]))
+        del part[fitting:]
     return tuple(part)
 
 
 def split(
     entries: Iterable[T],
-    size: Callable[[T], int],
+    weigh: Callable[[Sequence[T]], int],
     *,
     most: int = MOST_ENTRIES,
     most_bytes: int = MOST_BYTES,
@@ -103,7 +108,7 @@ def split(
     """Yield the parts of a list that are sent as one message each; arguments as of `take`."""
     queue = deque(entries)
     while queue:
-        yield take(queue, size, most=most, most_bytes=most_bytes)
+        yield take(queue, weigh, most=most, most_bytes=most_bytes)
 
 
 def fitting(rows: Iterable[T], most_bytes: int = MOST_OF_ANSWER) -> tuple[T, ...]:

@@ -21,7 +21,7 @@ from nbfn.hub.machine import (
     residence,
     sizing,
 )
-from nbfn.hub.machine.definitions import Payload
+from nbfn.hub.machine.definitions import Payload, weights
 from nbfn.hub.machine.effects import (
     Accept,
     Deliver,
@@ -33,6 +33,7 @@ from nbfn.hub.machine.effects import (
     SaveCall,
     SaveOutcomes,
     WantItems,
+    total_weight,
 )
 from nbfn.hub.machine.events import (
     CallPut,
@@ -259,7 +260,11 @@ def put_inputs(
     resent: bool,
 ) -> None:
     """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
-    new = [Input(call, index, payload) for index, payload in inputs]
+    sizes = weights([payload for _, payload in inputs])
+    new = [
+        Input(call, index, payload, size)
+        for (index, payload), size in zip(inputs, sizes, strict=True)
+    ]
     if call.durable:
         residence.admit(t, new)
     for item in new:
@@ -293,7 +298,7 @@ def _unknown(
     asked = {index for index, _ in inputs}
     again = [outcome for outcome in call.recent if outcome.index in asked]
     if again:
-        size = sum(outcome.weight for outcome in again)
+        size = total_weight(again)
         pressure.add(t, call, size)
         t.emit(Deliver(call.client, call.id, again, weight=size))
     return [] if call.released else [(i, p) for i, p in inputs if i >= call.next_index]

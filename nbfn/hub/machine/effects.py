@@ -5,13 +5,14 @@ An effect whose ``after_commit`` is true must not be seen outside before everyth
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Struct
 
-from nbfn.hub.machine.definitions import DefinitionLike, Payload, weight
+from nbfn.hub.machine.definitions import DefinitionLike, Payload, weight, weights
 from nbfn.hub.machine.definitions import Fault as Fault
 from nbfn.hub.machine.records import AppRecord, Deployment
 
@@ -47,6 +48,16 @@ class Outcome(Struct, frozen=True, gc=False):
         if self.fault is not None:
             return OUTCOME_BYTES + 4 * 2 * len(self.fault[1])
         return OUTCOME_BYTES + weight(self.payload)
+
+
+_fault = operator.attrgetter("fault")
+
+
+def total_weight(outcomes: Sequence[Outcome]) -> int:
+    """Return the sum of the weights of outcomes."""
+    if any(map(_fault, outcomes)):
+        return sum(outcome.weight for outcome in outcomes)
+    return OUTCOME_BYTES * len(outcomes) + sum(weights([o.payload for o in outcomes]))
 
 
 class Grant(Struct, frozen=True, gc=False):

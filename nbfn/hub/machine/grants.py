@@ -134,9 +134,9 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
         if pool.busy == 1:
             pool.moved = t.now
         worker.state = "busy"
-    batch = weight = 0
+    batch = 0
+    weight = schedule.weight_of(items)
     for item in items:
-        weight += item.weight
         item.lease = lease = t.new_lease()
         if pool.batches and item.call.method in pool.batches:
             item.batch = batch = batch or lease

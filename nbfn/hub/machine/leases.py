@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.machine import lending, outcomes, schedule
-from nbfn.hub.machine.definitions import weight
+from nbfn.hub.machine.definitions import weights
 from nbfn.hub.machine.effects import (
     AskFeed,
     ConfirmResults,
@@ -52,10 +52,8 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     pool = worker.pool
     ended: dict[Call, list[Outcome]] = {}
     spent = count = 0.0
-    size = 0
     for lease, status, payload, duration, final in event.results:
         item = worker.leases.get(lease)
-        size += weight(payload)
         if item is None:
             claim = t.claimed.get(lease)
             if claim is None:
@@ -71,6 +69,7 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
         outcome = _judge(t, item, status, payload, duration, worker, final=final)
         if outcome is not None:
             ended.setdefault(item.call, []).append(outcome)
+    size = sum(weights([result[2] for result in event.results]))
     if count:
         pool.mean = schedule.smoothed(pool.mean, spent / count)
         pool.durations.append(spent / count)

@@ -13,6 +13,7 @@ from nbfn.hub.machine.effects import (
     Outcome,
     SaveOutcomes,
     TellProgress,
+    total_weight,
 )
 from nbfn.hub.machine.listeners import listeners
 from nbfn.hub.machine.rows import Call, Input
@@ -58,7 +59,7 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
             f"FunctionCall.from_id({call.id!r}).get() raises its exception."
         )
         journal.system(t, call.pool, text, call=call.id)
-    size = sum(outcome.weight for outcome in new)
+    size = total_weight(new)
     if not (call.durable or call.released):
         pressure.add(t, call, size)
     for client in listeners(t, call):

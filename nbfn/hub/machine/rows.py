@@ -10,7 +10,7 @@ import math
 from collections import deque
 
 from nbfn.hub.machine import scale, schedule
-from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike, Stored, weight
+from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike, Stored
 from nbfn.hub.machine.effects import Outcome
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.startup_output import StartupOutput
@@ -42,11 +42,11 @@ class Input:
         "worker",
     )
 
-    def __init__(self, call: Call, index: int, payload: Payload) -> None:
+    def __init__(self, call: Call, index: int, payload: Payload, weight: int) -> None:
         self.call = call
         self.index = index
         self.payload = payload
-        self.weight = weight(payload)
+        self.weight = weight  # of the payload, in bytes
         self.status = InputStatus.PENDING
         self.lease = 0
         self.worker: Worker | None = None

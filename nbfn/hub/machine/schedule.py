@@ -8,8 +8,12 @@ is about `BATCH_SECONDS` of work, and never more than its fair share of what is 
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
+import operator
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 #: Seconds of work handed to a worker at once: long against a message (0.2 ms), short against a
@@ -47,6 +51,14 @@ C = TypeVar("C", bound=Asking)
 I = TypeVar("I", bound=Waiting)  # noqa: E741 - an input
 
 
+_weight = operator.attrgetter("weight")
+
+
+def weight_of(items: Iterable[Waiting]) -> int:
+    """Return the sum of the weights of inputs."""
+    return sum(map(_weight, items))
+
+
 class Turns(Generic[C, I]):
     """The pending inputs of one pool: a queue for each call, taken in turns; retried inputs go
     to the front of theirs. The inputs of a call that is held wait, and do not count.
@@ -62,7 +74,7 @@ class Turns(Generic[C, I]):
     @property
     def held_back(self) -> int:
         """Inputs of calls that are held."""
-        return sum(len(call.queue) for call in self.held)
+        return sum(len(call.queue) for call in self.held) if self.held else 0
 
     def hold(self, call: C) -> None:
         """Hold a call."""
@@ -123,12 +135,18 @@ class Turns(Generic[C, I]):
             share = max(1, most // len(self._calls))
             call = self._calls.popleft()
             queue = call.queue
-            for _ in range(min(share, len(queue))):
-                most_bytes -= queue[0].weight
-                if most_bytes < 0 and taken:
-                    break
-                taken.append(queue.popleft())
-                most -= 1
+            part = list(itertools.islice(queue, share))
+            size = weight_of(part)
+            if size > most_bytes:
+                sums = list(itertools.accumulate(item.weight for item in part))
+                fitting = max(bisect.bisect(sums, most_bytes), 0 if taken else 1)
+                size = most_bytes  # no more fits
+                del part[fitting:]
+            taken += part
+            most -= len(part)
+            most_bytes -= size
+            for _ in part:
+                queue.popleft()
             if queue:
                 self._calls.append(call)
         self.count -= len(taken)

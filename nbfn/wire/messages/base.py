@@ -4,6 +4,8 @@ ends that has no answer of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -54,6 +56,16 @@ class Payload(Data):
         beside = sum(max(SEGMENT_BYTES, segment.size >> 2) for segment in self.segments)
         stream = 3 * self.segments[0].size // 4 if self.spilled else 0
         return len(self.data) + beside + stream
+
+
+_data, _segments = attrgetter("data"), attrgetter("segments")
+
+
+def total_weight(payloads: Sequence[Payload]) -> int:
+    """Return the sum of the weights of payloads. Where none has segments, no Python code runs for each."""
+    if any(map(_segments, payloads)):
+        return sum(payload.weight for payload in payloads)
+    return sum(map(len, map(_data, payloads)))
 
 
 class Fault(Data):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nbfn.wire.messages.base import Data, Fault, Message, Payload
+from collections.abc import Sequence
+
+from nbfn.wire.messages.base import Data, Fault, Message, Payload, total_weight
 from nbfn.wire.messages.fields import Count, Id, Index, LogLevels, Token
 
 #: Bytes that an outcome counts for beside its payload.
@@ -38,6 +40,12 @@ class Output(Data):
         """What it counts for in limits, in bytes."""
         payload = self.payload
         return OUTPUT_BYTES if payload is None else OUTPUT_BYTES + payload.weight
+
+
+def outputs_weight(outputs: Sequence[Output]) -> int:
+    """Return the sum of the weights of outputs."""
+    payloads = [payload for output in outputs if (payload := output.payload) is not None]
+    return OUTPUT_BYTES * len(outputs) + total_weight(payloads)
 
 
 class PutCall(Message):
