@@ -18,15 +18,17 @@ def audience(t: Tables, item: Input) -> list[tuple[str, Input]]:
     """Return which clients are sent what an input writes, and as whose output.
 
     Code that waits for a call hands its output on as its own. A call that it spawned may outlive it, so
-    that is shown to who listens to the code, as long as it runs.
+    that is shown to those who are sent what the code writes, as long as it runs. Each client is sent it once.
     """
-    call = item.call
-    found = [
-        (name, item) for name in listeners(t, call) if not (call.durable and t.clients[name].worker)
-    ]
-    if call.durable and (maker := _maker(t, call)) is not None:
-        found += [(name, maker) for name in listeners(t, maker.call)]
-    return found
+    found: dict[str, Input] = {}
+    source: Input | None = item
+    while source is not None:
+        call = source.call
+        for name in listeners(t, call):
+            if not (call.durable and t.clients[name].worker):
+                found.setdefault(name, source)
+        source = _maker(t, call) if call.durable else None
+    return list(found.items())
 
 
 def reaches(t: Tables, item: Input, client: str) -> bool:

@@ -417,6 +417,34 @@ def test_what_a_spawned_call_writes_is_its_makers_output_as_long_as_that_runs(wo
     assert outputs(world.put(wrote)) == [("follower cl-1", "stdout", b"x")]
 
 
+def spawned(world: Apps, by: str, client: str) -> str:
+    """Have a call spawn another, and a worker run that; return the worker."""
+    name = f"{by.partition(':')[0]}-s"
+    before = {worker.name for worker in world.busy()}
+    spawn = e.CallPut(client, name, world.functions["f"], 0, "spawn", [(0, name)], closed=True)
+    world.put(dataclasses.replace(spawn, durable=True, parent=by))
+    world.up()
+    (worker,) = (one for one in world.busy() if one.name not in before)
+    world.put(e.ClientJoined(f"cl-{worker.name}", worker=worker.name))
+    return worker.name
+
+
+def test_what_spawned_calls_of_spawned_calls_write_is_shown_once_to_who_waits() -> None:
+    world = Apps(cores=4)
+    run(world)
+    world.call("fc-1", world.functions["f"], 1, kind="remote")
+    world.up()
+    (maker,) = world.busy()
+    world.put(e.ClientJoined("cl-w", worker=maker.name))
+    second = spawned(world, "fc-1:0", "cl-w")
+    third = spawned(world, "fc-1-s:0", f"cl-{second}")
+    (grant,) = world.workers[third].queue
+    wrote = e.EmissionArrived(third, grant.lease, "stdout", b"x")
+    assert outputs(world.put(wrote)) == [("caller cl-1", "stdout", b"x")]
+    world.put(e.CallWatched("cl-1", 1, grant.call, 0, 0))
+    assert outputs(world.put(wrote)) == [("caller cl-1", "stdout", b"x")]
+
+
 def test_an_app_that_is_not_there_cannot_be_followed(world: Apps) -> None:
     with pytest.raises(LookupError, match="No app has the id 'ap-none'"):
         world.answered(e.AppFollowed("cl-1", 1, "ap-none"))
