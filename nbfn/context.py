@@ -10,22 +10,26 @@ from nbfn.exception import ExecutionError
 _current: ContextVar[tuple[str, int] | None] = ContextVar("nbfn_current_input", default=None)
 _name_input: Callable[[str, int], str] | None = None
 _stop_fetching: Callable[[], None] | None = None
+_latest_input: Callable[[], tuple[str, int] | None] | None = None
 
 #: Called by the worker with (call id, index) before each input, and with None after the last.
 set_current = _current.set
 
 
 def enter_worker(
-    name_input: Callable[[str, int], str], stop_fetching: Callable[[], None] | None = None
+    name_input: Callable[[str, int], str],
+    stop_fetching: Callable[[], None] | None = None,
+    latest_input: Callable[[], tuple[str, int] | None] | None = None,
 ) -> None:
     """Tell this module that it is in a worker.
 
     Args:
         name_input: Makes the public id of an input from its call's id and its index.
         stop_fetching: Has the worker end after what it runs.
+        latest_input: Returns the call id and index of the input that began last and runs, if one does.
     """
-    global _name_input, _stop_fetching
-    _name_input, _stop_fetching = name_input, stop_fetching
+    global _name_input, _stop_fetching, _latest_input
+    _name_input, _stop_fetching, _latest_input = name_input, stop_fetching, latest_input
 
 
 def stop_fetching() -> None:
@@ -52,7 +56,19 @@ def current_input_id() -> str | None:
 
 def current_input() -> str:
     """Return what the hub knows the input being run by: its call's id and its index; empty outside an input."""
-    current = _current.get()
+    return _known_by(_current.get())
+
+
+def spawning_input() -> str:
+    """Return what the hub knows the input by whose code spawns a call.
+
+    Threads that user code starts have no context of an input; what they print is the output of the input that began
+    last, and so is what their spawned calls print.
+    """
+    return _known_by(_current.get() or (_latest_input() if _latest_input is not None else None))
+
+
+def _known_by(current: tuple[str, int] | None) -> str:
     return f"{current[0]}:{current[1]}" if current else ""
 
 

@@ -104,6 +104,7 @@ class Line:
             messages.Bind: self._bind,
             messages.CancelInput: self._cancel,
             messages.Recall: self._recall,
+            messages.Synced: lambda synced: outbox.arrived(synced.number),
             messages.ItemsTaken: self._items_taken,
             messages.Fed: self._fed,
             messages.Drain: self._drain,
@@ -116,6 +117,11 @@ class Line:
         """Say what is left to say, and goodbye; called when the main thread has stopped."""
         self._closing = True
         self._outbox.hurry()
+
+    def input_of(self, lease: int) -> tuple[str, int] | None:
+        """Return the call id and index of an input that this worker has. Safe from any thread."""
+        known = self._known.get(lease)
+        return known[1:3] if known is not None else None
 
     def run(self) -> None:
         """Be the link's thread."""

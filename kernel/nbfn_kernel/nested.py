@@ -83,8 +83,10 @@ class Nesting:
         self._outbox = outbox
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """See `nbfn.connection.observe.Observer`."""
+        """See `nbfn.connection.observe.Observer`; what was written before the call reaches the hub before it."""
+        lease = self._lease()
+        if lease:
+            self._outbox.sync(lease)
         if call.kind == "spawn":  # it may outlive this input, so the hub sends on what it writes
             return Unheard()
-        lease = self._lease()
         return NestedSink(lease, self._outbox, many=call.total != 1) if lease else None

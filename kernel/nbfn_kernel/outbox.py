@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nbfn.wire.messages import Emitted, Message, Payload, Result
+from nbfn.wire.messages import Emitted, Message, Payload, Result, Sync
 from nbfn.wire.worker_state import CHANNELS, LARGEST, WorkerState
 from nbfn_kernel.log_files import FILES, STDERR, LogFiles
 
@@ -15,6 +15,8 @@ from nbfn_kernel.log_files import FILES, STDERR, LogFiles
 LONG = 1024
 #: Characters after which waiting text is sent at once.
 HURRY = 8 * 1024
+#: Most seconds that `sync` waits for the hub.
+PATIENCE = 1.0
 
 
 class Text(NamedTuple):
@@ -63,12 +65,15 @@ class Outbox:
     """
 
     __slots__ = (
+        "_added",
+        "_arrived",
         "_channel",
         "_files",
         "_held",
         "_lease",
         "_size",
         "_state",
+        "_syncs",
         "entries",
         "lock",
         "urgent",
@@ -87,6 +92,9 @@ class Outbox:
         self._held: list[str] = []  # texts of a line that has begun, ...
         self._lease, self._channel = 0, ""  # ... and whose they are
         self._size = 0  # of what was added since the link's thread was told to hurry
+        self._added = 0  # pieces of output, ...
+        self._arrived = 0  # ... how many of them the hub is known to have ...
+        self._syncs: dict[int, threading.Event] = {}  # ... and who waits until it has so many
 
     @property
     def waiting(self) -> bool:
@@ -95,9 +103,9 @@ class Outbox:
 
     def put(self, entry: Entry) -> None:
         """Send soon, together with what else comes."""
-        if self._held:
-            self.flush()
-        self.entries.append(entry)
+        with self.lock:
+            self._flush()
+            self._append(entry)
         if not self.watched:
             self.watched = True
             self.wake()
@@ -124,7 +132,7 @@ class Outbox:
             kept = 0  # one that is too large to be kept whole is not kept
             if len(data) <= LARGEST:
                 kept = self._state.add_text(lease, CHANNELS.index(channel), data)
-            self.entries.append(Emitted(lease, channel, data, kept))
+            self._append(Emitted(lease, channel, data, kept))
         if not self.watched:
             self.watched = True
             self.wake()
@@ -145,7 +153,7 @@ class Outbox:
             self._add_span(lease, number)  # it was written before this text
         text = held[0] if len(held) == 1 else "".join(held)
         kept = self._state.add_text(lease, number, text.encode("utf-8", "backslashreplace"))
-        self.entries.append(Text(lease, channel, text, kept))
+        self._append(Text(lease, channel, text, kept))
         self._size += len(text)
         if self._size >= HURRY:
             self._size = 0
@@ -164,7 +172,11 @@ class Outbox:
     def _add_span(self, lease: int, channel: int) -> None:
         first, end = self._files.advance(channel)
         kept = self._state.add_span(lease, channel, first, end)
-        self.entries.append(Span(lease, CHANNELS[channel], first, end, kept))
+        self._append(Span(lease, CHANNELS[channel], first, end, kept))
+
+    def _append(self, entry: Entry) -> None:
+        self._added += 1
+        self.entries.append(entry)
 
     def read(self, span: Span) -> str:
         """Return the text of a part of a log file; for the link's thread, once and in order."""
@@ -178,6 +190,25 @@ class Outbox:
             if not any(type(entry) is Span for entry in self.entries):
                 for channel in self._files.cut():
                     self._state.add_span(0, channel, 0, 0)
+
+    def sync(self, lease: int) -> None:
+        """Return when the hub has all that was written so far, also by C code and child processes.
+
+        What it is told afterwards, by other connections of this process as well, comes after that.
+        """
+        self.collect_files(lease)
+        number = self._added
+        if self._arrived < number:
+            arrived = self._syncs.setdefault(number, threading.Event())
+            self.entries.append(Sync(number))
+            self.hurry()
+            arrived.wait(PATIENCE)
+
+    def arrived(self, number: int) -> None:
+        """Note that the hub has the first ``number`` pieces of output; called by the link's thread."""
+        self._arrived = max(self._arrived, number)
+        for reached in [one for one in tuple(self._syncs) if one <= number]:
+            self._syncs.pop(reached).set()
 
     def hurry(self) -> None:
         """Send all of it now."""

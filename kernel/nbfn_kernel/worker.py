@@ -71,7 +71,7 @@ def main(memory: Any = None) -> None:
     consoles = Consoles(runner, outbox)
     line = Line(link, runner, outbox, Settings.load().hub_grace, _versions, consoles.open)
     thread = threading.Thread(target=line.run, name="nbfn-link", daemon=True)
-    _dress(runner, outbox)
+    _dress(runner, outbox, line)
     runner.take_signals()
     forks.release_children(runner.disown, runner.handles)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
@@ -88,7 +88,7 @@ def main(memory: Any = None) -> None:
         logging.shutdown()
 
 
-def _dress(runner: Runner, outbox: Outbox) -> None:
+def _dress(runner: Runner, outbox: Outbox, line: Line) -> None:
     """Make prints, displays and the context those of the input that runs."""
 
     def emit(channel: str, data: bytes) -> None:
@@ -105,7 +105,7 @@ def _dress(runner: Runner, outbox: Outbox) -> None:
             note = f"[nbfn: a display of {len(data) // 2**20} MiB is too large to send]\n"
             outbox.write(lease, "stderr", note)
 
-    enter_worker(input_id, runner.drain)
+    enter_worker(input_id, runner.drain, lambda: line.input_of(runner.lease()))
     shell.connect(emit)
     streams.install(outbox, runner.lease)
     stdin.install(runner.name)

@@ -109,7 +109,7 @@ class Calling(Generic[P, R]):
             live.client,
             live.info,
             version=live.version,
-            parent=context.current_input(),
+            parent=context.spawning_input(),
             total=1,
         )
         traffic.enter(payload.weight)
@@ -225,7 +225,7 @@ class Calling(Generic[P, R]):
             live.client,
             live.info,
             version=live.version,
-            parent=context.current_input(),
+            parent=context.spawning_input(),
             total=inputs.known(),
         )
         loop = await callers_loop()

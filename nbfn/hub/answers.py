@@ -45,6 +45,7 @@ class Answers:
             m.LookupEndpoint: self._endpoint,
             m.GetApps: self._apps,
             m.GetHistory: self._history,
+            m.Sync: lambda asked: m.Synced(asked.number),
             m.GetEnvironments: self._environments,
         }
 

@@ -58,6 +58,7 @@ FROM_WORKER: tuple[type[Message], ...] = (
     work.Yielded,
     work.WantFeed,
     work.Emitted,
+    work.Sync,
     work.Returned,
     work.Goodbye,
 )
@@ -104,6 +105,7 @@ TO_WORKER: tuple[type[Message], ...] = (
     work.Recall,
     work.ItemsTaken,
     work.Fed,
+    work.Synced,
     work.Drain,
     work.OpenConsole,
 )

@@ -131,6 +131,18 @@ class Emitted(Message):
     number: Count = 0
 
 
+class Sync(Message):
+    """Answer with `Synced` when all that this worker sent before is taken."""
+
+    number: Token
+
+
+class Synced(Message):
+    """Answer to `Sync`."""
+
+    number: int
+
+
 class CancelInput(Message):
     """Stop this input if it runs, drop it if it waits; answer with its `Result` (TERMINATED)
     either way.

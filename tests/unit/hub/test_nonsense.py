@@ -37,6 +37,7 @@ _ASKED = {
     m.GetLogs,
     m.Attach,
     m.ConsoleOpened,
+    m.Sync,
 }
 
 
