@@ -177,10 +177,11 @@ class Broker:
         if now - self._disk_asked >= DISK_ASKED:
             self._disk_asked = now
             self._handle(self._store.room())
-        for connection in self._router.lost():
-            self._lost(connection)
-        for connection, message in self._router.receive():
+        lost = self._router.lost()
+        for connection, message in self._router.receive():  # also the last of those that are lost
             self._received(connection, message)
+        for connection in lost:
+            self._lost(connection)
         if processes_spoke or now - self._processes_asked >= PROCESSES_ASKED:
             self._processes_asked = now
             for event in self._processes.events():

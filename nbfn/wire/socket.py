@@ -207,6 +207,7 @@ class Router:
         self._peer_of: dict[int, bytes] = {}  # connection's file descriptor -> peer
         self._fd_of: dict[bytes, int] = {}
         self._gone: list[bytes] = []
+        self._told: list[bytes] = []  # peers that the last `lost` returned
         self._quiet = False  # the last wait saw nothing of the monitor
         self._foreign = 0  # messages of peers that speak no ZMTP of today
         self._socket.bind(endpoint)
@@ -237,17 +238,23 @@ class Router:
         os.eventfd_write(self._wake, 1)
 
     def lost(self) -> list[bytes]:
-        """Return the peers whose connections ended since the last call."""
+        """Return the peers whose connections ended since the last call.
+
+        What they sent before can be received until the next call.
+        """
+        for peer in self._told:
+            self._fd_of.pop(peer, None)
+        self._told = []
         if self._quiet and not self._gone:
             return []
-        return self._read_monitor()
+        self._told = self._read_monitor()
+        return self._told
 
     def _read_monitor(self) -> list[bytes]:
         while self._monitor.poll(0):
             descriptor = int(recv_monitor_message(self._monitor, zmq.NOBLOCK)["value"])
             peer = self._peer_of.pop(descriptor, None)
             if peer is not None:
-                self._fd_of.pop(peer, None)
                 self._gone.append(peer)
         gone, self._gone = self._gone, []
         return gone

@@ -64,6 +64,7 @@ def function_put(t: Tables, event: FunctionPut) -> None:
         record, created = t.registry.put(*given)
         version = record.latest
     app = t.registry.apps[record.app_id]
+    _adopt(t, app, event.client)
     if (record.id, version) in t.unsaved:  # once more, as if it were new
         t.unsaved.discard((record.id, version))
         created = True
@@ -329,12 +330,29 @@ def client_joined(t: Tables, event: ClientJoined) -> None:
     """A client is here, perhaps again: what it had left lives on."""
     clients.client_joined(t, event)
     for app in t.registry.apps.values():
-        if app.owner == event.client and app.stopped is not None and not app.final:
-            app.stopped = None
-            save(t, app)
-            for record in t.registry.functions_of(app):
-                if record.live:
-                    _take_place(t, record)
+        if app.owner == event.client:
+            _revive(t, app)
+
+
+def _adopt(t: Tables, app: AppRecord, client: str) -> None:
+    """Give a process its ephemeral App back where the client that it was made with was closed."""
+    mine = t.clients.get(client)
+    if app.owner and app.stopped is not None and mine is not None and not mine.worker:
+        app.owner = client
+        for record in t.registry.functions_of(app):
+            for one in record.family:
+                one.owner = client
+        _revive(t, app)
+
+
+def _revive(t: Tables, app: AppRecord) -> None:
+    if app.stopped is None or app.final:
+        return
+    app.stopped = None
+    save(t, app)
+    for record in t.registry.functions_of(app):
+        if record.live:
+            _take_place(t, record)
 
 
 def client_lost(t: Tables, event: ClientLost) -> None:

@@ -102,7 +102,8 @@ def resize(t: Tables, pool: Pool) -> None:
         t.after(outcomes.LONG_WAIT, _tell_again, pool)
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
-    passing = pool.retired or pool.staged
+    # One that was dropped before may have a successor with its key, while its last workers end.
+    passing = (pool.retired or pool.staged) and t.pools.get(pool.key) is pool
     if passing and not pool.workers and not pool.backlog and not _called(t, pool):
         t.pools.pop(pool.key, None)
 

@@ -263,6 +263,28 @@ print(waits_for.spawn(os.path.abspath("gate")).object_id)
     wait_until(lambda: not [w for w in Client.attach().overview().workers if w.function])
 
 
+def test_a_process_that_closes_its_client_has_its_functions_again_with_the_next_one(
+    home: Path,
+) -> None:
+    app = nbfn.App("closed-and-back")
+
+    @app.function(min_containers=1)
+    def one() -> int:
+        return 1
+
+    def state() -> str:
+        return next(row.state for row in Client.attach().apps() if row.name == "closed-and-back")
+
+    for _ in range(8):
+        assert one.remote() == 1
+        assert state() == "ephemeral"
+        Client.attach().close()
+        wait_until(lambda: state() == "stopped")
+    assert one.remote() == 1
+    one.keep_warm(2)
+    wait_until(lambda: len([w for w in Client.attach().overview().workers if w.function]) == 2)
+
+
 def test_interactive_needs_output() -> None:
     app = nbfn.App("interactive")
     with pytest.raises(InvalidError, match="enable_output"), app.run(interactive=True):

@@ -248,6 +248,34 @@ def test_a_run_ends_at_once_when_its_client_is_closed(world: Apps) -> None:
     assert world.state_of(app) == "stopped"
 
 
+def test_a_process_that_registers_with_another_client_keeps_its_app(world: Apps) -> None:
+    app = run(world)
+    world.put(e.ClientLeft("cl-1"))
+    world.put(e.ClientJoined("cl-2"))
+    world.put(e.FunctionPut("cl-2", 1, "demo", "ap-run", "", definition()))
+    world.put(e.ClientLost("cl-1"))
+    world.wait(60)
+    assert world.state_of(app) == "ephemeral"
+    world.put(e.ClientLeft("cl-2"))
+    assert world.state_of(app) == "stopped"
+
+
+def test_workers_of_a_pool_that_ends_do_not_take_the_next_pool_of_the_version_along(
+    world: Apps,
+) -> None:
+    run(world)
+    world.call("fc-1", world.functions["f"], 1)
+    world.settle()
+    (old,) = [worker.name for worker in world.workers.values() if worker.function]
+    world.put(e.ClientLeft("cl-1"))
+    world.put(e.ClientJoined("cl-2"))
+    world.put(e.FunctionPut("cl-2", 1, "demo", "ap-run", "", definition()))
+    (pool,) = world.state.tables.pools.values()
+    assert old in world.to_stop
+    world.stop(old)
+    assert list(world.state.tables.pools.values()) == [pool]
+
+
 def test_a_detached_run_goes_on_when_its_client_is_closed(world: Apps) -> None:
     app = run(world, detached=True)
     world.put(e.ClientLeft("cl-1"))
