@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nbfn import _unpickle
+
 if TYPE_CHECKING:
     from nbfn import exception, experimental, functions, gpu
     from nbfn.app import App
@@ -154,6 +156,9 @@ _HOMES = {
     "web_server": "endpoint",
     "wsgi_app": "endpoint",
 }
+
+
+_unpickle.find_moved_modules()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+from nbfn import _unpickle
 from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.declaration import check_arguments
@@ -271,7 +272,7 @@ class Cls(Handle, Varying):
     def __reduce__(self) -> tuple[Any, ...]:
         # Where it refers to itself the class is there anyway, as what this handle is part of.
         own = self._raw if self._origin.dumping else None
-        return _cls_travelled, (self._name, self._origin, own)
+        return _unpickle.cls, (self._name, self._origin, own)
 
 
 def _cls_travelled(name: str, origin: Origin, raw: type | None) -> Cls:

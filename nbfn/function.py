@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
-from nbfn import endpoint, marks
+from nbfn import _unpickle, endpoint, marks
 from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
@@ -381,7 +381,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         return f"{self._object}.{self._method}" if self._method else self._origin.shown
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _travelled, (self._name, self._origin, self._object, self._method)
+        return _unpickle.function, (self._name, self._origin, self._object, self._method)
 
 
 def _travelled(name: str, origin: Origin, of: str, method: str) -> Function[..., Any]:

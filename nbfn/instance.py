@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from nbfn import _unpickle
 from nbfn.exception import NotFoundError
 from nbfn.function import Function
 from nbfn.handles.autoscaled import Autoscaled
@@ -99,7 +100,7 @@ class Instance(Autoscaled):
         return f"{shown}({self._supplied})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _instance_travelled, (self._cls, self._supplied.args, self._supplied.kwargs)
+        return _unpickle.instance, (self._cls, self._supplied.args, self._supplied.kwargs)
 
     # --- in this process -------------------------------------------------------------------------
 

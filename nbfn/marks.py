@@ -31,6 +31,9 @@ from typing import (
     overload,
 )
 
+import msgspec
+
+from nbfn import _unpickle
 from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
 from nbfn.options import Batching, Concurrency, Endpoint, Options, check_flag
@@ -64,6 +67,9 @@ class Marks:
     concurrency: Concurrency | None = None
     endpoint: Endpoint | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle.decorator_options, (msgspec.msgpack.encode(self),)
+
     @property
     def lifecycle(self) -> bool:
         """Whether it is run by the worker, not called."""
@@ -92,6 +98,11 @@ class Marks:
         return found
 
 
+def unpacked(packed: bytes) -> Marks:
+    """Return the marks that a pickle has."""
+    return msgspec.msgpack.decode(packed, type=Marks)
+
+
 class Partial(Generic[P, R, Original]):
     """A marked function (or class) that no App has taken up yet; inside a class, a method as any other."""
 
@@ -102,6 +113,9 @@ class Partial(Generic[P, R, Original]):
         self.__doc__ = raw.__doc__
         self.__name__ = getattr(raw, "__name__", "")
         self.__wrapped__ = raw
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle.decorated_function, (), dict(self.__dict__)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.__name__ = name

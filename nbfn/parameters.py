@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from nbfn import _unpickle
 from nbfn.exception import InvalidError
 
 #: Bytes that an object's parameters, or its constructor's arguments, may take.
@@ -50,7 +51,7 @@ class Declared:
         return "parameter()" if self.default is _MISSING else f"parameter(default={self.default!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _declared, (self.name, self.init, *self._defaults())
+        return _unpickle.parameter, (self.name, self.init, *self._defaults())
 
     def _defaults(self) -> tuple[Any, ...]:
         return () if self.default is _MISSING else (self.default,)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nbfn import _unpickle
 from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.config import default_environment
@@ -185,8 +186,8 @@ class Secret(Variables):
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel by name; values at hand stay here: pickles of code lie in stores and are handed out."""
         if self.name:
-            return _named, (self.name, self.environment_name, self.required_keys)
-        return _withheld, (self._shown,)
+            return _unpickle.secret, (self.name, self.environment_name, self.required_keys)
+        return _unpickle.secret_without_values, (self._shown,)
 
     @blocking
     async def info(self) -> SecretInfo:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from nbfn import _unpickle
 from nbfn.config import Places
 from nbfn.wire.messages import Definition
 from nbfn.wire.payload import Carrier
@@ -53,7 +54,7 @@ class _Name(str):  # noqa: SLOT000 - it has an attribute
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return tell, (msgspec.msgpack.encode(self.definition), Carrier.brought())
+        return _unpickle.worker_main, (msgspec.msgpack.encode(self.definition), Carrier.brought())
 
 
 def tell(definition: bytes, brought: bytes) -> str:

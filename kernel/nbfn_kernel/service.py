@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import nbfn
-from nbfn import lifecycle
+from nbfn import _unpickle, lifecycle
 from nbfn.exception import DeserializationError
 from nbfn.types import LOAD_METHOD
 from nbfn.wire.failure import format_exception
@@ -46,7 +46,9 @@ class Service:
         loaded = program.load(carrier, definition)
         if definition.kind == "cls":
             self._thing = _made(carrier, definition, loaded)
-            make = functools.partial(_method_here, bind.function, bind.version, definition.name)
+            make = functools.partial(
+                _unpickle.method_of_worker, bind.function, bind.version, definition.name
+            )
             lifecycle.give_methods(self._thing, make)
             self.targets = self._methods(type(self._thing))
         else:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import cloudpickle
 from cloudpickle import cloudpickle as _inner
 
+from nbfn import _unpickle
 from nbfn.code import blueprint, identity, namespace, reducers
 from nbfn.code.wrappers import is_dispatcher
 
@@ -92,7 +93,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if (standing := self._standing) is not None:
             other = standing.instead.get(id(thing))
             if other is not None:
-                return _itself, (other,)
+                return _unpickle.same_object, (other,)
         if type(thing) is types.CodeType:
             made, given = _inner._code_reduce(thing)
             return made, tuple(thing.co_filename if part == _NAMELESS else part for part in given)
@@ -115,7 +116,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         make, given, state, *_ = reduced  # it travels by value
         given, state = blueprint.parts(kind, given, state)
         name = namespace.main_name(kind)
-        return identity.arrive, (make, given, name), state, None, None, identity.fill
+        skeleton = (make, given, name)
+        return _unpickle.class_skeleton, skeleton, state, None, None, _unpickle.set_class_state
 
     def _settle(self, kind: type) -> None:
         """Give a class that is reached by its name the same id in every process that has it."""
@@ -127,8 +129,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _named_function(self, function: Any, name: str, reduced: Any) -> Any:
         make, given, state, _, _, fill = reduced
         taken = self._standing is not None and self._standing.taken(function)
-        how = _taken_along if taken else _named
-        return how, (make, given, name), state, None, None, _fill if taken else fill
+        how = _unpickle.main_function_or_own if taken else _unpickle.main_function
+        set_state = _unpickle.set_function_state if taken else fill
+        return how, (make, given, name), state, None, None, set_state
 
 
 class FunctionPickler(Pickler):
@@ -202,7 +205,7 @@ class _Main:
         self._names = names
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return namespace.globals_of_main, (self._names,)
+        return _unpickle.main_globals, (self._names,)
 
 
 def _named(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
@@ -223,13 +226,8 @@ def _fill(function: types.FunctionType, state: Any) -> None:
         _inner._function_setstate(function, state)
 
 
-def _itself(thing: Any) -> Any:
-    """Return what a pickle has in the place of another thing."""
-    return thing
-
-
-#: What pickles call it that were made before it had a module of its own.
-_cached = reducers.cache_of
+#: Names in pickles of nbfn 35f8363; see `nbfn._unpickle.MOVED`.
+_cached, _itself = reducers.cache_of, _unpickle.same_object
 
 
 def dumps(value: Any, buffer_callback: Callable[[PickleBuffer], Any] | None = None) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _inner
 
+from nbfn import _unpickle
 from nbfn.code import identity, namespace, parameters
 from nbfn.code.wrappers import inside
 
@@ -31,9 +32,9 @@ def _parameter(thing: Any) -> Any:
     made_of = parameters.parts(thing)
     given = (type(thing).__module__, str(thing.__module__), name, made_of)
     if made_of[0] == "TypeAliasType":  # nothing refers to it weakly, so it is known by its name
-        return alias_of, given
+        return _unpickle.type_alias, given
     identity.settle(thing)
-    return parameter_of, (_inner._get_or_create_tracker_id(thing), *given)
+    return _unpickle.type_parameter, (_inner._get_or_create_tracker_id(thing), *given)
 
 
 def alias_of(home: str, module: str, name: str, made_of: tuple[Any, ...]) -> Any:
@@ -53,7 +54,7 @@ def parameter_of(key: str, *given: Any) -> Any:
 
 
 def _cached_property(thing: functools.cached_property[Any]) -> Any:
-    return cached_property_of, inside(thing)
+    return _unpickle.cached_property, inside(thing)
 
 
 def cached_property_of(function: Callable[[Any], Any], name: str | None) -> Any:
@@ -65,7 +66,7 @@ def cached_property_of(function: Callable[[Any], Any], name: str | None) -> Any:
 
 def cache(thing: Any) -> Any:
     """Reduce what `functools.lru_cache` made of a function, without what it remembers."""
-    return cache_of, inside(thing)
+    return _unpickle.cached_function, inside(thing)
 
 
 def cache_of(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
@@ -80,7 +81,7 @@ def _cache(thing: Any) -> Any:
 
 def dispatcher(function: Any) -> Any:
     """Reduce what `functools.singledispatch` made: its caches and locks stay here."""
-    return dispatcher_of, inside(function)
+    return _unpickle.single_dispatch, inside(function)
 
 
 def dispatcher_of(
@@ -94,7 +95,7 @@ def dispatcher_of(
 
 
 def _dispatching_method(thing: functools.singledispatchmethod[Any]) -> Any:
-    return dispatching_method_of, inside(thing)
+    return _unpickle.single_dispatch_method, inside(thing)
 
 
 def dispatching_method_of(dispatcher: Any, function: Callable[..., Any]) -> Any:

@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
+from nbfn import _unpickle
 from nbfn.client import Client
 from nbfn.endpoint import no_variants
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.parameters import check_size, encoded, only_keywords
 from nbfn.registration.definition import Live
-from nbfn.registration.origin import Elsewhere, Origin, Written, by_id
+from nbfn.registration.origin import Elsewhere, Origin, Written
 from nbfn.variant import applied
 from nbfn.wire.messages import Payload, Variant
 
@@ -146,8 +147,19 @@ class Varied(Origin):
     def __reduce__(self) -> tuple[Any, ...]:
         if (self.changes.env or self.changes.secrets) and self.state is not None:
             # As its id: values of variables stay out of pickles.
-            return by_id, (self.state.info.id, self.name, 0)
-        return Varied, (self.base, self.changes, self.suffix, self._supplied)
+            return _unpickle.reference_by_id, (self.state.info.id, self.name, 0)
+        supplied = self._supplied
+        given = None if supplied is None else (supplied.args, supplied.kwargs)
+        changes = msgspec.msgpack.encode(self.changes)
+        return _unpickle.variant, (self.base, changes, self.suffix, given)
+
+
+def unpickled(
+    base: Origin, changes: bytes, shown: str, given: tuple[tuple[Any, ...], dict[str, Any]] | None
+) -> Varied:
+    """Return a variant of ``base``; the arguments are those of `Varied`, as a pickle has them."""
+    supplied = None if given is None else Supplied(*given)
+    return Varied(base, msgspec.msgpack.decode(changes, type=Variant), shown, supplied)
 
 
 def root(origin: Origin) -> Origin:

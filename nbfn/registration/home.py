@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from nbfn import _unpickle
 from nbfn.client import Client
 from nbfn.config import default_environment
 from nbfn.wire import messages
@@ -42,6 +43,13 @@ class Home:
         if self.staged is not None:
             return self.deployed_name
         return self.running_id or self.deployed_name or self.ephemeral_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            _unpickle.app_scope,
+            (),
+            (None, {f.name: getattr(self, f.name) for f in fields(self)}),
+        )
 
     async def register(self, client: Client, definition: Definition) -> FunctionInfo:
         """Register a definition here."""

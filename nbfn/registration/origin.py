@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn import exception
+from nbfn import _unpickle, exception
 from nbfn.backtrace import users_level
 from nbfn.client import Client, attached
 from nbfn.code import edition, randomness, renewal
@@ -260,9 +260,9 @@ class Written(Origin):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.registering:  # it refers to itself: it is found by name when it runs
-            return _from_home, (self.home.place, self.name, self.home.environment)
+            return _unpickle.reference_in_app, (self.home.place, self.name, self.home.environment)
         if self.state is not None:
-            return by_id, (self.state.info.id, self.name, 0)
+            return _unpickle.reference_by_id, (self.state.info.id, self.name, 0)
         raise InvalidError(
             f"{self.shown} cannot be sent before the hub knows it. "
             "Call its hydrate() first, or call it once."
@@ -391,7 +391,7 @@ def by_name(app: str, name: str, environment: str, deployment: int, what: str) -
         lambda number: messages.Lookup(
             number, app, name, environment or default_environment(), deployment
         ),
-        (by_name, (app, name, environment, deployment, what)),
+        (_unpickle.reference_by_name, (app, name, environment, deployment, what)),
         pinned=bool(deployment),
     )
     made.what = what
@@ -420,7 +420,7 @@ def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> Els
         name,
         f"<Function {name!r} {function_id}>",
         lambda number: messages.LookupId(number, function_id, version, deployment),
-        (by_id, (function_id, name, deployment, version)),
+        (_unpickle.reference_by_id, (function_id, name, deployment, version)),
         pinned=bool(deployment or version),
     )
     made.known_id = function_id

@@ -1,0 +1,245 @@
+"""The names that pickles of nbfn's own objects contain.
+
+A pickle names the function that rebuilds an object by its module and its name. Stored definitions, inputs and results
+are pickles, so those names may never change, while the code that they lead to moves. Therefore nbfn's pickles name
+the functions of this module. Each hands over to the module that rebuilds such an object now.
+
+Add functions and optional parameters here; never rename or remove any. Nothing of nbfn is imported before it is
+needed, so every module may import this one.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.machinery
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+# --- handles -------------------------------------------------------------------------------------
+
+
+def function(*parts: Any) -> Any:
+    """Rebuild a `nbfn.Function`."""
+    return _find("nbfn.function:_travelled")(*parts)
+
+
+def cls(*parts: Any) -> Any:
+    """Rebuild a `nbfn.Cls`."""
+    return _find("nbfn.cls:_cls_travelled")(*parts)
+
+
+def instance(*parts: Any) -> Any:
+    """Rebuild an object of a `nbfn.Cls`."""
+    return _find("nbfn.instance:_instance_travelled")(*parts)
+
+
+def reference_by_id(*parts: Any) -> Any:
+    """Rebuild the reference to a registered Function from its id."""
+    return _find("nbfn.registration.origin:by_id")(*parts)
+
+
+def reference_by_name(*parts: Any) -> Any:
+    """Rebuild the reference to a deployed Function from its name."""
+    return _find("nbfn.registration.origin:by_name")(*parts)
+
+
+def reference_in_app(*parts: Any) -> Any:
+    """Rebuild the reference to a Function of a running App from its name."""
+    return _find("nbfn.registration.origin:_from_home")(*parts)
+
+
+def variant(*parts: Any) -> Any:
+    """Rebuild the reference to a variant of a Function."""
+    return _find("nbfn.handles.varied:unpickled")(*parts)
+
+
+def app_scope() -> Any:
+    """Return what an App and its Functions know of where they are registered, to be filled."""
+    return _find("nbfn.registration.home:Home")()
+
+
+def secret(*parts: Any) -> Any:
+    """Rebuild a stored `nbfn.Secret` from its name."""
+    return _find("nbfn.secret:_named")(*parts)
+
+
+def secret_without_values(*parts: Any) -> Any:
+    """Rebuild a `nbfn.Secret` whose values stay in the process that has them."""
+    return _find("nbfn.secret:_withheld")(*parts)
+
+
+def parameter(*parts: Any) -> Any:
+    """Rebuild a `nbfn.parameter` of a class."""
+    return _find("nbfn.parameters:_declared")(*parts)
+
+
+def decorated_function() -> Any:
+    """Return what `nbfn.method` and its like make of a function, to be filled."""
+    kind: Any = _find("nbfn.marks:Partial")
+    return kind.__new__(kind)
+
+
+def decorator_options(packed: bytes) -> Any:
+    """Rebuild what `nbfn.method` and its like say of a function."""
+    return _find("nbfn.marks:unpacked")(packed)
+
+
+# --- code ----------------------------------------------------------------------------------------
+
+
+def class_skeleton(*parts: Any) -> Any:
+    """Rebuild a class, without its attributes."""
+    return _find("nbfn.code.identity:arrive")(*parts)
+
+
+def set_class_state(kind: type, state: Any) -> None:
+    """Set the attributes of a class that `class_skeleton` made."""
+    _find("nbfn.code.identity:fill")(kind, state)
+
+
+def main_globals(*parts: Any) -> Any:
+    """Return the globals of functions that were defined in `__main__`."""
+    return _find("nbfn.code.namespace:globals_of_main")(*parts)
+
+
+def main_function(*parts: Any) -> Any:
+    """Rebuild a function that `__main__` has under a name."""
+    return _find("nbfn.code.pickler:_named")(*parts)
+
+
+def main_function_or_own(*parts: Any) -> Any:
+    """Return the function that this process has under the same name with the same code, or rebuild it."""
+    return _find("nbfn.code.pickler:_taken_along")(*parts)
+
+
+def set_function_state(made: Any, state: Any) -> None:
+    """Set the attributes of a function that `main_function_or_own` made."""
+    _find("nbfn.code.pickler:_fill")(made, state)
+
+
+def same_object(thing: Any) -> Any:
+    """Return an object that was pickled in the place of another."""
+    return thing
+
+
+def cached_function(*parts: Any) -> Any:
+    """Rebuild what `functools.lru_cache` made, with an empty cache."""
+    return _find("nbfn.code.reducers:cache_of")(*parts)
+
+
+def cached_property(*parts: Any) -> Any:
+    """Rebuild a `functools.cached_property`."""
+    return _find("nbfn.code.reducers:cached_property_of")(*parts)
+
+
+def single_dispatch(*parts: Any) -> Any:
+    """Rebuild what `functools.singledispatch` made."""
+    return _find("nbfn.code.reducers:dispatcher_of")(*parts)
+
+
+def single_dispatch_method(*parts: Any) -> Any:
+    """Rebuild a `functools.singledispatchmethod`."""
+    return _find("nbfn.code.reducers:dispatching_method_of")(*parts)
+
+
+def type_alias(*parts: Any) -> Any:
+    """Rebuild a type alias."""
+    return _find("nbfn.code.reducers:alias_of")(*parts)
+
+
+def type_parameter(*parts: Any) -> Any:
+    """Rebuild a type parameter."""
+    return _find("nbfn.code.reducers:parameter_of")(*parts)
+
+
+# --- processes that a worker starts --------------------------------------------------------------
+
+
+def worker_main(*parts: Any) -> Any:
+    """Tell a child process of a worker what to make its `__main__` of."""
+    return _find("nbfn_kernel.program:tell")(*parts)
+
+
+def method_of_worker(*parts: Any) -> Any:
+    """Return the Function of a method of the object that a worker has."""
+    return _find("nbfn_kernel.service:_method_here")(*parts)
+
+
+@functools.cache
+def _find(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+# --- pickles of older versions -------------------------------------------------------------------
+
+#: What pickles of nbfn 35f8363 name, and where it is now, by the module that it was in. Only modules that do not
+#: exist any more are looked up here.
+MOVED: dict[str, dict[str, str]] = {
+    "nbfn.cls": {"_cls_travelled": "nbfn.cls:_cls_travelled"},
+    "nbfn.code.identity": {
+        "arrive": "nbfn.code.identity:arrive",
+        "fill": "nbfn.code.identity:fill",
+    },
+    "nbfn.code.pickler": {
+        "_cached": "nbfn.code.reducers:cache_of",
+        "_itself": "nbfn._unpickle:same_object",
+    },
+    "nbfn.function": {"_travelled": "nbfn.function:_travelled"},
+    "nbfn.handles.varied": {
+        "Supplied": "nbfn.handles.varied:Supplied",
+        "Varied": "nbfn.handles.varied:Varied",
+    },
+    "nbfn.instance": {"_instance_travelled": "nbfn.instance:_instance_travelled"},
+    "nbfn.marks": {"Marks": "nbfn.marks:Marks", "Partial": "nbfn.marks:Partial"},
+    "nbfn.options": {
+        "Batching": "nbfn.options:Batching",
+        "Concurrency": "nbfn.options:Concurrency",
+        "Endpoint": "nbfn.options:Endpoint",
+    },
+    "nbfn.parameters": {"_declared": "nbfn.parameters:_declared"},
+    "nbfn.registration.home": {"Home": "nbfn.registration.home:Home"},
+    "nbfn.registration.origin": {
+        "_from_home": "nbfn.registration.origin:_from_home",
+        "by_id": "nbfn.registration.origin:by_id",
+        "by_name": "nbfn.registration.origin:by_name",
+    },
+    "nbfn.secret": {
+        "_named": "nbfn.secret:_named",
+        "_withheld": "nbfn.secret:_withheld",
+    },
+    "nbfn.wire.messages.base": {"Payload": "nbfn.wire.messages.base:Payload"},
+    "nbfn.wire.messages.definition": {"Variant": "nbfn.wire.messages.definition:Variant"},
+}
+
+
+class _MovedModules:
+    """Finds and loads the modules in `MOVED`, which have only the names that pickles contain."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder.find_spec`."""
+        if not any(f"{name}.".startswith(f"{fullname}.") for name in MOVED):
+            return None
+        loader: Any = self  # by its methods: `importlib.abc` takes long to import
+        return importlib.machinery.ModuleSpec(fullname, loader, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """See `importlib.abc.Loader.create_module`."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See `importlib.abc.Loader.exec_module`."""
+        for name, path in MOVED.get(module.__name__, {}).items():
+            setattr(module, name, _find(path))
+
+
+def find_moved_modules() -> None:
+    """Have pickles find what was in modules that do not exist any more. Called when nbfn is imported."""
+    if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(_MovedModules())
