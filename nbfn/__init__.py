@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nbfn import _unpickle
+from nbfn._version import __version__
 
 if TYPE_CHECKING:
     from nbfn import exception, experimental, functions, gpu
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from nbfn.schedule import Cron, Period
     from nbfn.secret import Secret
     from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputInfo, InputStatus
-
-__version__ = "0.1.0"
 
 __all__ = [
     "App",

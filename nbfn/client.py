@@ -6,8 +6,8 @@ import atexit
 import os
 import threading
 
-import nbfn
 from nbfn import exception
+from nbfn._version import __version__
 from nbfn.config import default_environment
 from nbfn.connection import discovery
 from nbfn.connection.session import Session
@@ -185,9 +185,7 @@ class Client(Session):
             )
             version = now.app.version - 1
         answer: messages.AppFound = await self.request(
-            lambda number: messages.Rollback(
-                number, app_id, version, strategy, by, nbfn.__version__
-            )
+            lambda number: messages.Rollback(number, app_id, version, strategy, by, __version__)
         )
         return answer.app
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import nbfn
 from nbfn import exception, output
+from nbfn._version import __version__
 from nbfn.apps.load_check import load_endpoints
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
@@ -138,7 +138,7 @@ async def _commit(
             tag,
             deployer(),
             commit,
-            nbfn.__version__,
+            __version__,
             None if tags is None else dict(tags),
         )
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-import nbfn
+from nbfn._version import __version__
 from nbfn.cli import ending, failure
 from nbfn.exception import Error
 
@@ -51,7 +51,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Functions for notebooks: run and deploy Apps, and see what becomes of them.",
 )
-@click.version_option(nbfn.__version__, "-V", "--version", message="nbfn %(version)s")
+@click.version_option(__version__, "-V", "--version", message="nbfn %(version)s")
 def commands() -> None:
     """Hold the commands."""
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-import nbfn
 from nbfn import exception
+from nbfn._version import __version__
 from nbfn.config import Places, Settings
 from nbfn.connection import discovery, log_records
 from nbfn.connection.discovery import Finder
@@ -377,7 +377,7 @@ class Session:
             messages.ClientHello(
                 protocol=messages.PROTOCOL,
                 peer=self.peer,
-                nbfn=nbfn.__version__,
+                nbfn=__version__,
                 cloudpickle=environment.cloudpickle,
                 python=environment.python,
                 pid=os.getpid(),

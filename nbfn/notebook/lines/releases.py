@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import nbfn
+from nbfn._version import __version__
 from nbfn.apps.deployment import deployer
 from nbfn.client import Client
 from nbfn.sync import run
@@ -45,7 +45,7 @@ def roll_back(client: Client, info: FunctionInfo, version: int) -> messages.AppR
                 partial=True,
                 tag=f"{info.name} back to v{version}",
                 by=deployer(),
-                nbfn=nbfn.__version__,
+                nbfn=__version__,
             )
         )
     )
