@@ -1,4 +1,4 @@
-"""Beginning a call now and fetching its result later; all that is promised is in `contract/test_3_calls.py`."""
+"""Beginning a call now and fetching its result later; all that is promised is in `contract/test_function_call.py`."""
 
 from __future__ import annotations
 

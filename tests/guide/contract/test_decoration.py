@@ -104,7 +104,7 @@ def test_a_second_function_of_that_name_replaces_and_warns_of_both(app: modal.Ap
     def other() -> int:
         return 2
 
-    with pytest.warns(UserWarning, match=r"'same'.*test_4_1_decoration\.noop.*<locals>\.other"):
+    with pytest.warns(UserWarning, match=r"'same'.*test_decoration\.noop.*<locals>\.other"):
         second = app.function(name="same")(other)
     assert app.registered_functions["same"] is second
     assert second.remote() == 2

@@ -20,7 +20,7 @@ import websockets.sync.client
 import nbfn
 from tests.conftest import wait_until
 from tests.guide.contract.endpoints import COLD, url_of
-from tests.guide.contract.test_4_6_apps import free_port
+from tests.guide.contract.test_web_apps import free_port
 
 app = nbfn.App("rooted")
 
