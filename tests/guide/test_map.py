@@ -10,25 +10,9 @@ from pathlib import Path
 import pytest
 
 import nbfn
+from tests.guide.contract.functions import add, fail_at_2, square
 
 app = nbfn.App()
-
-
-@app.function()
-def square(x: int) -> int:
-    return x * x
-
-
-@app.function()
-def add(a: int, b: int = 0, *, c: int = 0) -> int:
-    return a + b + c
-
-
-@app.function()
-def picky(x: int) -> int:
-    if x == 2:
-        raise ValueError("ohno")
-    return x
 
 
 @app.function(max_containers=2)
@@ -79,11 +63,11 @@ def test_unordered_results_come_as_they_are_ready() -> None:
 
 def test_a_failure_is_raised() -> None:
     with pytest.raises(ValueError, match="ohno"):
-        list(picky.map(range(5)))
+        list(fail_at_2.map(range(5)))
 
 
 def test_exceptions_can_take_the_place_of_results() -> None:
-    results = list(picky.map(range(4), return_exceptions=True))
+    results = list(fail_at_2.map(range(4), return_exceptions=True))
     assert results[:2] == [0, 1]
     assert isinstance(results[2], ValueError)
     assert results[3] == 3

@@ -26,27 +26,12 @@ from nbfn.exception import (
     SerializationError,
 )
 from tests.conftest import wait_until
+from tests.guide.contract import functions
+from tests.guide.contract.functions import add, count_up, fail_at_2, square
 
 app = nbfn.App()
 
 UNKNOWN = "fc-" + "0" * 22
-
-
-@app.function()
-def square(x: int) -> int:
-    return x * x
-
-
-@app.function()
-def add(a: int, b: int = 0, *, c: int = 0) -> int:
-    return a + b + c
-
-
-@app.function()
-def fail_at_2(x: int) -> int:
-    if x == 2:
-        raise ValueError("ohno")
-    return x
 
 
 @app.function(max_containers=4)
@@ -91,11 +76,6 @@ def spawn_and_wait(path: Path) -> None:
     stay_after = wait_for.spawn(path / "go")
     path.joinpath("spawned").write_text(stay_after.object_id)
     stay.remote(path)
-
-
-@app.function()
-def count_up(n: int) -> Iterator[int]:
-    yield from range(n)
 
 
 @app.function()
@@ -572,7 +552,7 @@ def test_a_call_without_family_is_its_own_root() -> None:
     ] * 2
     assert {i.function_call_id for i in graph} == {call.object_id}
     assert all(i.input_id.startswith("in-") and i.task_id.startswith("wk-") for i in graph)
-    assert {i.module_name for i in graph} == {__name__}
+    assert {i.module_name for i in graph} == {functions.__name__}
 
 
 def test_the_graph_is_the_whole_tree_from_its_root_whoever_asks(tmp_path: Path) -> None:

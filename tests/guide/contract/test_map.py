@@ -21,30 +21,14 @@ import nbfn
 from nbfn import output
 from nbfn.invocation import mapcall
 from tests.conftest import wait_until
+from tests.guide.contract.functions import add, count_up, fail_at_2, square
 
 app = nbfn.App()
 
 
 @app.function()
-def square(x: int) -> int:
-    return x * x
-
-
-@app.function()
-def add(a: Any, b: Any = 0, *, c: Any = 0) -> Any:
-    return a + b + c
-
-
-@app.function()
 def nothing(x: object) -> None:
     return None
-
-
-@app.function()
-def fail_at_2(x: int) -> int:
-    if x == 2:
-        raise ValueError("ohno")
-    return x
 
 
 @app.function(max_containers=2)
@@ -53,11 +37,6 @@ def sleep_for(x: float) -> float:
     if x < 0:
         raise ValueError(x)
     return x
-
-
-@app.function()
-def count_up(n: int) -> Iterator[int]:
-    yield from range(n)
 
 
 async def ticking(*values: int) -> AsyncIterator[int]:
