@@ -177,12 +177,12 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: Any) -> None:
     """Set up the magics: what ``%load_ext nbfn`` calls."""
-    importlib.import_module("nbfn.notebook.magics").load_ipython_extension(ipython)
+    importlib.import_module("nbfn.notebook.extension").load_ipython_extension(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """Take the magics away again: what ``%unload_ext nbfn`` calls, and ``%reload_ext nbfn`` first."""
-    importlib.import_module("nbfn.notebook.magics").unload_ipython_extension(ipython)
+    importlib.import_module("nbfn.notebook.extension").unload_ipython_extension(ipython)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

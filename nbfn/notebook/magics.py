@@ -178,21 +178,6 @@ class RemoteMagics(Magics):
 RemoteMagics.magics["cell"]["nbfn"] = "remote"
 
 
-def load_ipython_extension(shell: Any) -> None:
-    """Do ``%load_ext nbfn``."""
-    from nbfn.notebook import load
-
-    with one_line_errors():  # a setting that cannot be read, say
-        load(shell)
-
-
-def unload_ipython_extension(shell: Any) -> None:
-    """Do ``%unload_ext nbfn``."""
-    from nbfn.notebook import unload
-
-    unload(shell)
-
-
 def _check_defaults(words: str) -> None:
     given = parsed(RemoteMagics.remote.parser, words)
     for name, value in (("NAME", given.name), ("-i", given.inputs), ("-o", given.outputs)):

@@ -1,0 +1,83 @@
+"""The IPython extension: what ``%load_ext nbfn`` puts into a shell, and ``%unload_ext nbfn`` takes out again."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from nbfn.config import Settings
+from nbfn.connection import observe
+from nbfn.invocation import call_hints
+from nbfn.notebook import figures, frames, restart, threads
+from nbfn.notebook.calls import handle
+from nbfn.notebook.cards import card
+from nbfn.notebook.display import cell_now
+from nbfn.notebook.lines import completion
+from nbfn.notebook.lines.desk import Desk
+from nbfn.notebook.lines.magics import LineMagics, one_line_errors
+from nbfn.notebook.magics import RemoteMagics
+from nbfn.notebook.maps import unconsumed
+from nbfn.notebook.progress import NotebookObserver
+
+log = logging.getLogger("nbfn.client")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Do ``%load_ext nbfn``; a second time replaces the first.
+
+    Args:
+        shell: The running `InteractiveShell`.
+    """
+    with one_line_errors():  # a setting that cannot be read, say
+        _load(shell)
+
+
+def _load(shell: Any) -> None:
+    unload_ipython_extension(shell)
+    observer = NotebookObserver(progress=Settings.load().progress)
+    observe.set_observer(observer)
+    cells = RemoteMagics(shell, observer)
+    shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults, observer)))
+    shell.events.register("post_run_cell", observer.settle)
+    handle.install(shell, observer)
+    unconsumed.install(shell, observer)
+    card.install(shell)
+    completion.install(shell)
+    frames.install(shell)
+    figures.install(shell)
+    threads.install(lambda: cell_now(shell))
+    shell._nbfn_observer = observer
+    call_hints.magics = True
+    restart.tell()
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Do ``%unload_ext nbfn``: take out the magics and all else; Functions and handles work on."""
+    observer = shell.__dict__.pop("_nbfn_observer", None)
+    if observer is None:
+        return
+    observe.set_observer(None)
+    call_hints.magics = False
+    threads.uninstall()
+    for undo in (
+        lambda: shell.events.unregister("post_run_cell", observer.settle),
+        lambda: handle.uninstall(shell),
+        lambda: unconsumed.uninstall(shell),
+        lambda: card.uninstall(shell),
+        lambda: completion.uninstall(shell),
+        lambda: frames.uninstall(shell),
+        lambda: figures.uninstall(shell),
+        lambda: _forget_magics(shell),
+    ):
+        try:
+            undo()
+        except (ValueError, AttributeError):  # somebody else removed it already
+            log.debug("nbfn was partly unloaded before", exc_info=True)
+
+
+def _forget_magics(shell: Any) -> None:
+    """Have the shell not know nbfn's magics; IPython itself has no word for that."""
+    for known in shell.magics_manager.magics.values():
+        for name, magic in list(known.items()):
+            if isinstance(getattr(magic, "__self__", None), LineMagics | RemoteMagics):
+                del known[name]
