@@ -127,6 +127,26 @@ class FunctionCard:
             coded(self.imports) if self.imports else "",
         )
 
+    def view(self) -> dict[str, Any]:
+        """Return it as the page wants it."""
+        return {
+            "title": self.title,
+            "app": self.where,
+            "url": self.url,
+            "call": self.call,
+            "doc": self.doc,
+            "methods": self.methods,
+            "pool": self.pool,
+            "warm": self.warm,
+            "imports": self.imports,
+            "fields": [field.told() for field in self.fields],
+            "callable": self.callable,
+            "note": self.note,
+            "result": self.result,
+            "busy": self.busy,
+            "shown": 0,
+        }
+
 
 def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
     """Return what there is to show of a Function or class; asks the hub unless it was never told of it."""
@@ -265,7 +285,7 @@ class CardBoard:
             "warm": lambda said: self._aside(lambda: self._warm(int(said["n"]))),
             "call": lambda said: self._aside(lambda: self._call(said["values"])),
         }
-        return FunctionView(self.card, actions)
+        return FunctionView(self.card.view(), actions)
 
     # --- buttons, on a thread of their own ---
 
@@ -279,7 +299,7 @@ class CardBoard:
                 self.card.note = f"{type(error).__name__}: {error}"
             finally:
                 self.card.busy = False
-                self._widget.show(self.card)
+                self._widget.show(self.card.view())
 
         self.card.note = ""
         threading.Thread(
@@ -297,7 +317,7 @@ class CardBoard:
         assert isinstance(function, Function)
         args, kwargs = arguments_of(self.card.fields, values, self._names)
         self.card.busy, self.card.result = True, ""
-        self._widget.show(self.card)
+        self._widget.show(self.card.view())
         if function.is_generator:
             found: Any = list(function.remote_gen(*args, **kwargs))
         else:
