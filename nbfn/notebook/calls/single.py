@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nbfn.notebook.calls.voice import Voice
 from nbfn.notebook.display import Place
@@ -11,11 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nbfn.connection.observe import CallView
-    from nbfn.notebook.progress import NotebookObserver
     from nbfn.wire.messages import Emission, Output, Progress
 
 #: Seconds that a call waits until its cell says for what.
 PATIENCE = 5.0
+
+
+class Ticker(Protocol):
+    """What a call needs of the observer that made its sink: the time, and to be shown again and again."""
+
+    def now(self) -> float:
+        """Return the time by which calls are shown."""
+
+    def look_after(self, board: PrintSink, /) -> None:
+        """Show something again and again until it has ended."""
 
 
 class PrintSink:
@@ -24,18 +33,18 @@ class PrintSink:
     Args:
         call: The call.
         place: Where it is shown.
-        notebook: Looks after it while it waits.
+        ticker: Looks after it while it waits.
     """
 
-    def __init__(self, call: CallView, place: Place, notebook: NotebookObserver) -> None:
+    def __init__(self, call: CallView, place: Place, ticker: Ticker) -> None:
         self._name = call.function
         self._place = place
-        self._notebook = notebook
+        self._ticker = ticker
         self._voice = Voice(place)
         self._why = self._said = ""
         self._since: float | None = None  # when it began to wait
         # When it was made, until it runs: the hub tells of a long wait only.
-        self._made: float | None = notebook.now()
+        self._made: float | None = ticker.now()
 
     def emission(self, e: Emission) -> None:
         """Show it."""
@@ -70,10 +79,10 @@ class PrintSink:
         if not why:
             self._since = None
         elif self._since is None:
-            self._since = self._notebook.now() if since is None else since
-            self._notebook.look_after(self)
+            self._since = self._ticker.now() if since is None else since
+            self._ticker.look_after(self)
 
-    # --- as the notebook's ticker sees it ---
+    # --- as the ticker sees it ---
 
     @property
     def ended(self) -> bool:
