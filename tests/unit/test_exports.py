@@ -30,7 +30,7 @@ def test_no_name_is_left_out_of_all() -> None:
 
 def test_checkers_see_the_same_names() -> None:
     text = Path(nbfn.__file__).read_text("utf-8")
-    checked = text.partition("if TYPE_CHECKING:")[2].partition("__version__ =")[0]
+    checked = text.partition("if TYPE_CHECKING:")[2].partition("__all__ =")[0]
     seen = {
         alias.name
         for node in ast.walk(ast.parse(textwrap.dedent(checked)))
