@@ -26,6 +26,8 @@ from nbfn.wire.messages import Output, input_id
 
 R = TypeVar("R")
 
+#: Bytes of a result that a handle keeps.
+MOST_KEPT = 16 * 1024
 #: Outcomes that `FunctionCall.iter` asks for at once.
 PAGE = 64
 
@@ -52,7 +54,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
             )
     if not function_calls:
         return []
-    expected = [Expected(await attached(call._client), call, range(1)) for call in function_calls]
+    expected = [call._expect(await attached(call._client), range(1)) for call in function_calls]
     try:
         for one in expected:
             try:
@@ -187,7 +189,7 @@ class FunctionCall(Generic[R]):
         client = await attached(self._client)
         output = self._kept
         if output is None or output.index != index:
-            expected = Expected(client, self, range(index, index + 1))
+            expected = self._expect(client, range(index, index + 1))
             try:
                 await expected.ask()
                 output = await expected.output(expected.futures[0], timeout)
@@ -196,11 +198,17 @@ class FunctionCall(Generic[R]):
                 raise
             finally:
                 expected.leave()
-        return self._value(client, output)
-
-    def _value(self, client: Client, output: Output) -> R:
-        __tracebackhide__ = True
         return result_of(client.carrier, output, self._name, self._id)  # type: ignore[no-any-return]
+
+    def _expect(self, client: Client, indices: range) -> Expected:
+        """Return what waits for the outcomes of some inputs."""
+        return Expected(client, self._id, self._name, indices, self._keep)
+
+    def _keep(self, output: Output) -> None:
+        """Keep an outcome that is small; what failed may be run again."""
+        small = output.payload is None or output.payload.weight <= MOST_KEPT
+        if small and output.status == InputStatus.SUCCESS:
+            self._kept = output
 
     @streaming
     def iter(self, *, start: int = 0, end: int | None = None) -> Stream[R]:
@@ -257,7 +265,7 @@ class FunctionCall(Generic[R]):
         __tracebackhide__ = True
         client = await attached(self._client)
         token = messages.new_id("re")
-        listening = Expected(client, self, range(0))  # what is printed at once is heard as well
+        listening = self._expect(client, range(0))  # what is printed at once is heard as well
         try:
             answer: messages.CallRetried = await client.request(
                 lambda number: messages.RetryCall(number, self._id, token)
@@ -335,7 +343,7 @@ class FunctionCall(Generic[R]):
 
     async def _heed(self) -> messages.CallInfo:
         __tracebackhide__ = True
-        expected = Expected(await attached(self._client), self, range(1))
+        expected = self._expect(await attached(self._client), range(1))
         try:
             return await expected.ask()
         finally:
@@ -401,7 +409,7 @@ class _Results(Stream[R]):
         if not page:
             raise StopAsyncIteration
         self._next = page.stop
-        self._page = Expected(client, self._handle, page)
+        self._page = self._handle._expect(client, page)
         self._pending = list(self._page.futures)
         await self._page.ask()
 

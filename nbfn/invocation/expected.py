@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbfn import exception
 from nbfn.client import Client
 from nbfn.connection.session import settle
 from nbfn.invocation.durable import DurableCall
+from nbfn.invocation.outcome import result_of
 from nbfn.sync import wait
 from nbfn.types import InputStatus
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Output
-
-if TYPE_CHECKING:
-    from nbfn.call import FunctionCall
-
-#: Bytes of a result that a handle keeps.
-MOST_KEPT = 16 * 1024
 
 
 def _stranger(name: str) -> FunctionInfo:
@@ -36,19 +31,29 @@ class Expected:
 
     Args:
         client: Of this process.
-        handle: The call's.
+        call_id: The call's id.
+        name: Its Function's name; empty where that is not known.
         indices: The inputs.
+        on_output: Takes each outcome that was waited for.
     """
 
-    def __init__(self, client: Client, handle: FunctionCall[Any], indices: range) -> None:
+    def __init__(
+        self,
+        client: Client,
+        call_id: str,
+        name: str,
+        indices: range,
+        on_output: Callable[[Output], None],
+    ) -> None:
         self._client = client
-        self._handle = handle
+        self._name = name
         self._indices = indices
+        self._on_output = on_output
         self._info: messages.CallInfo | None = None
         while True:
-            known = client.tracked(handle.object_id)
+            known = client.tracked(call_id)
             if not isinstance(known, DurableCall):
-                known = DurableCall(client, _stranger(handle._name), call_id=handle.object_id)
+                known = DurableCall(client, _stranger(name), call_id=call_id)
             self._call = known
             self.futures = [known.expect(index) for index in indices]
             if client.track(known) is known:
@@ -83,7 +88,8 @@ class Expected:
             Exception: What the function raised.
         """
         __tracebackhide__ = True
-        return self._handle._value(self._client, await self.output(future))
+        output = await self.output(future)
+        return result_of(self._client.carrier, output, self._name, self._call.id)
 
     async def output(self, future: Future[Output], timeout: float | None = None) -> Output:
         """Wait for one of the futures.
@@ -92,17 +98,14 @@ class Expected:
             builtins.TimeoutError: After ``timeout`` seconds.
         """
         __tracebackhide__ = True
-        handle = self._handle
         try:
             output = await wait(future, timeout)
         except builtins.TimeoutError:
-            of = f" of {handle._name!r}" if handle._name else ""
+            of = f" of {self._name!r}" if self._name else ""
             raise builtins.TimeoutError(
-                f"Call {handle.object_id}{of} was not ready after {timeout:g} s; it goes on."
+                f"Call {self._call.id}{of} was not ready after {timeout:g} s; it goes on."
             ) from None
-        small = output.payload is None or output.payload.weight <= MOST_KEPT
-        if small and output.status == InputStatus.SUCCESS:  # what failed may be run again
-            handle._kept = output
+        self._on_output(output)
         return output
 
     def leave(self) -> None:
