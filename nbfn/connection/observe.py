@@ -18,7 +18,6 @@ from nbfn import output
 from nbfn.connection import console
 
 if TYPE_CHECKING:
-    from nbfn.connection.opencall import OpenCall
     from nbfn.wire.messages import Emission, Output, Progress
 
 logger = logging.getLogger("nbfn.client")
@@ -37,7 +36,7 @@ class CallView:
         total: Inputs there will be, or None while that is not known.
         created: When the call began, in `time.time` seconds.
         cancel: Cancels the call; safe from any thread, does not block.
-        call: The call itself: a map can be detached, and its failures be run again.
+        call: The call itself, an `OpenCall`: a map can be detached, and its failures be run again.
     """
 
     id: str
@@ -48,7 +47,7 @@ class CallView:
     total: int | None
     created: float
     cancel: Callable[[], None]
-    call: OpenCall | None = None
+    call: object = None
 
 
 class CallSink(Protocol):

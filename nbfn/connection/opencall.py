@@ -5,17 +5,41 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from nbfn import exception
+from nbfn.config import Places
 from nbfn.connection import detached_apps, log_records, observe
 from nbfn.wire import messages
 from nbfn.wire.messages import FunctionInfo, Message, Output, new_id
-
-if TYPE_CHECKING:
-    from nbfn.connection.session import Session
+from nbfn.wire.payload import Carrier
 
 logger = logging.getLogger("nbfn.client")
+
+
+class Connection(Protocol):
+    """What a call needs of the connection to the hub; `nbfn.connection.session.Session`."""
+
+    places: Places
+    carrier: Carrier
+
+    def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
+        """Send a message, or what a function returns on the client's thread. Any thread; does not block."""
+
+    def run_soon(self, task: Callable[[], object]) -> None:
+        """Run something on the client's thread; at once when this is it."""
+
+    async def request(self, make: Callable[[int], Message]) -> Any:
+        """Ask the hub and return its answer."""
+
+    def open(self, call: OpenCall) -> None:
+        """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
+
+    def track(self, call: OpenCall) -> OpenCall:
+        """Have a call's messages reach it without telling the hub."""
+
+    def forget(self, call: OpenCall, *, settled: bool) -> bool:
+        """End a call here; False when that was done before."""
 
 
 class OpenCall:
@@ -37,7 +61,7 @@ class OpenCall:
 
     def __init__(
         self,
-        client: Session,
+        client: Connection,
         function: FunctionInfo,
         kind: str,
         *,

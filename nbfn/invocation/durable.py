@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 
 from nbfn import exception
-from nbfn.connection.opencall import guarded
-from nbfn.connection.session import Session, settle
+from nbfn.connection.opencall import Connection, guarded
+from nbfn.connection.session import settle
 from nbfn.invocation.feed import FedCall, weight_of
 from nbfn.invocation.outcome import outcome_name
 from nbfn.sync import wait
@@ -31,7 +31,7 @@ class DurableCall(FedCall):
 
     def __init__(
         self,
-        client: Session,
+        client: Connection,
         function: FunctionInfo,
         *,
         version: int = 0,

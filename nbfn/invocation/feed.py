@@ -14,8 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nbfn.connection.opencall import OpenCall
-from nbfn.connection.session import Session
+from nbfn.connection.opencall import Connection, OpenCall
 from nbfn.invocation.inputs import Inputs
 from nbfn.sync import raisable
 from nbfn.wire import messages
@@ -52,7 +51,7 @@ class FedCall(OpenCall):
 
     def __init__(
         self,
-        client: Session,
+        client: Connection,
         function: FunctionInfo,
         kind: str,
         *,

@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from nbfn import exception
-from nbfn.connection.session import Session, settle
+from nbfn.connection.opencall import Connection
+from nbfn.connection.session import settle
 from nbfn.invocation import remembered
 from nbfn.invocation.failures import Failures, size_of
 from nbfn.invocation.feed import FedCall, weight_of
@@ -42,7 +43,7 @@ class LiveFunction(Protocol):
     """What a map needs of a Function that the hub knows."""
 
     @property
-    def client(self) -> Session:
+    def client(self) -> Connection:
         """The way to its hub."""
 
     @property
@@ -381,7 +382,7 @@ class Repeated:
     #: The newest one.
     version = 0
 
-    def __init__(self, client: Session, info: FunctionInfo) -> None:
+    def __init__(self, client: Connection, info: FunctionInfo) -> None:
         self.client = client
         self.info = info
 

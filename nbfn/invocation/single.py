@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from nbfn import exception
-from nbfn.connection.opencall import OpenCall
-from nbfn.connection.session import Session, settle
+from nbfn.connection.opencall import Connection, OpenCall
+from nbfn.connection.session import settle
 from nbfn.invocation import interrupt, remembered
 from nbfn.invocation.credit import Credit
 from nbfn.invocation.outcome import outcome_name, result_of, value_of
@@ -27,7 +27,7 @@ class SingleCall(OpenCall):
 
     def __init__(
         self,
-        client: Session,
+        client: Connection,
         function: FunctionInfo,
         kind: str,
         payload: Payload,
@@ -123,7 +123,12 @@ class GeneratorCall(SingleCall):
     """A call of a generator Function: its items, then its outcome."""
 
     def __init__(
-        self, client: Session, function: FunctionInfo, payload: Payload, version: int, parent: str
+        self,
+        client: Connection,
+        function: FunctionInfo,
+        payload: Payload,
+        version: int,
+        parent: str,
     ) -> None:
         self._items: deque[Payload] = deque()
         self._reading: list[Payload] = []  # those that the consumer is about to have

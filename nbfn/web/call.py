@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from nbfn import exception
-from nbfn.connection.opencall import OpenCall
-from nbfn.connection.session import Session
+from nbfn.connection.opencall import Connection, OpenCall
 from nbfn.invocation.credit import Credit
 from nbfn.types import InputStatus
 from nbfn.wire import messages
@@ -29,7 +28,7 @@ class WebCall(OpenCall):
         data: The packed request.
     """
 
-    def __init__(self, client: Session, found: EndpointFound, data: bytes) -> None:
+    def __init__(self, client: Connection, found: EndpointFound, data: bytes) -> None:
         super().__init__(client, found.info, "web", version=0)
         self._loop = asyncio.get_running_loop()
         self._method = found.method
