@@ -34,12 +34,11 @@ if TYPE_CHECKING:
     )
     from nbfn.cls import Cls
     from nbfn.context import current_function_call_id, current_input_id, is_local
-    from nbfn.endpoint import asgi_app, fastapi_endpoint, web_endpoint, web_server, wsgi_app
     from nbfn.exception import Error
     from nbfn.function import Function
     from nbfn.image import Image
-    from nbfn.marks import batched, build, concurrent, enter, exit, method
     from nbfn.meter import progress
+    from nbfn.method_decorators import batched, build, concurrent, enter, exit, method
     from nbfn.mine import calls
     from nbfn.output import enable_output
     from nbfn.parameters import parameter
@@ -47,6 +46,13 @@ if TYPE_CHECKING:
     from nbfn.schedule import Cron, Period
     from nbfn.secret import Secret
     from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputInfo, InputStatus
+    from nbfn.web_decorators import (
+        asgi_app,
+        fastapi_endpoint,
+        web_endpoint,
+        web_server,
+        wsgi_app,
+    )
 
 __all__ = [
     "App",
@@ -134,26 +140,26 @@ _HOMES = {
     "Secret": "secret",
     "Tunnel": "cloud",
     "Volume": "cloud",
-    "asgi_app": "endpoint",
-    "batched": "marks",
-    "build": "marks",
+    "asgi_app": "web_decorators",
+    "batched": "method_decorators",
+    "build": "method_decorators",
     "calls": "mine",
-    "concurrent": "marks",
+    "concurrent": "method_decorators",
     "current_function_call_id": "context",
     "current_input_id": "context",
     "enable_output": "output",
-    "enter": "marks",
-    "exit": "marks",
-    "fastapi_endpoint": "endpoint",
+    "enter": "method_decorators",
+    "exit": "method_decorators",
+    "fastapi_endpoint": "web_decorators",
     "forward": "cloud",
     "interact": "cloud",
     "is_local": "context",
-    "method": "marks",
+    "method": "method_decorators",
     "parameter": "parameters",
     "progress": "meter",
-    "web_endpoint": "endpoint",
-    "web_server": "endpoint",
-    "wsgi_app": "endpoint",
+    "web_endpoint": "web_decorators",
+    "web_server": "web_decorators",
+    "wsgi_app": "web_decorators",
 }
 
 

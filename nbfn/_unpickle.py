@@ -78,13 +78,13 @@ def parameter(*parts: Any) -> Any:
 
 def decorated_function() -> Any:
     """Return what `nbfn.method` and its like make of a function, to be filled."""
-    kind: Any = _find("nbfn.marks:Partial")
+    kind: Any = _find("nbfn.partial_function:Partial")
     return kind.__new__(kind)
 
 
 def decorator_options(packed: bytes) -> Any:
     """Rebuild what `nbfn.method` and its like say of a function."""
-    return _find("nbfn.marks:unpacked")(packed)
+    return _find("nbfn.partial_function:unpacked")(packed)
 
 
 # --- code ----------------------------------------------------------------------------------------
@@ -189,13 +189,29 @@ MOVED: dict[str, dict[str, str]] = {
         "_cached": "nbfn.code.reducers:cache_of",
         "_itself": "nbfn._unpickle:same_object",
     },
+    "nbfn.endpoint": {
+        "asgi_app": "nbfn.web_decorators:asgi_app",
+        "fastapi_endpoint": "nbfn.web_decorators:fastapi_endpoint",
+        "web_endpoint": "nbfn.web_decorators:web_endpoint",
+        "web_server": "nbfn.web_decorators:web_server",
+        "wsgi_app": "nbfn.web_decorators:wsgi_app",
+    },
     "nbfn.function": {"_travelled": "nbfn.function:_travelled"},
     "nbfn.handles.varied": {
         "Supplied": "nbfn.handles.varied:Supplied",
         "Varied": "nbfn.handles.varied:Varied",
     },
     "nbfn.instance": {"_instance_travelled": "nbfn.instance:_instance_travelled"},
-    "nbfn.marks": {"Marks": "nbfn.marks:Marks", "Partial": "nbfn.marks:Partial"},
+    "nbfn.marks": {
+        "Marks": "nbfn.partial_function:Marks",
+        "Partial": "nbfn.partial_function:Partial",
+        "batched": "nbfn.method_decorators:batched",
+        "build": "nbfn.method_decorators:build",
+        "concurrent": "nbfn.method_decorators:concurrent",
+        "enter": "nbfn.method_decorators:enter",
+        "exit": "nbfn.method_decorators:exit",
+        "method": "nbfn.method_decorators:method",
+    },
     "nbfn.options": {
         "Batching": "nbfn.options:Batching",
         "Concurrency": "nbfn.options:Concurrency",

@@ -21,9 +21,9 @@ from nbfn.handles.varied import varied
 from nbfn.handles.varying import Varying
 from nbfn.instance import Instance, is_protocol
 from nbfn.lifecycle import methods
-from nbfn.marks import check_batched, unwrapped
 from nbfn.options import Options
 from nbfn.parameters import Shape, shape_of
+from nbfn.partial_function import check_batched, unwrapped
 from nbfn.registration.definition import Live, define_class, not_a_class
 from nbfn.registration.home import Home
 from nbfn.registration.origin import Origin, Written, by_id, by_name

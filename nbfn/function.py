@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
-from nbfn import _unpickle, endpoint, marks
+from nbfn import _unpickle, endpoint_checks, partial_function
 from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
@@ -239,9 +239,9 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
                 f"{self!r} is a method: make the variant of its class, Cls.with_options(...)."
             )
         if self._options.endpoint is not None:
-            raise endpoint.no_variants(self._name)
+            raise endpoint_checks.no_variants(self._name)
         if changes.batching is not None and self._raw is not None:
-            marks.check_batched(self._raw)
+            partial_function.check_batched(self._raw)
         made = self._make(self._name, varied(self._origin, changes, shown))
         made._dress(self._raw, self._options)
         return made
@@ -300,7 +300,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
             return None
         info = (await self._live()).info
         if info.endpoint is not None and has_options(self._origin):
-            raise endpoint.no_variants(f"{self._origin.name}.{self._method}")
+            raise endpoint_checks.no_variants(f"{self._origin.name}.{self._method}")
         return info.web_url or None
 
     @property

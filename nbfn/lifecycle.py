@@ -9,13 +9,13 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from nbfn.marks import METHODS, Partial
 from nbfn.parameters import declared, decoded
+from nbfn.partial_function import METHODS, Partial
 
 
-def marked(cls: type) -> dict[str, Partial[..., Any, Any]]:
+def marked(cls: type) -> dict[str, Partial]:
     """Return the marked functions of a class and its bases, in order; what overrides one wins."""
-    found: dict[str, Partial[..., Any, Any]] = {}
+    found: dict[str, Partial] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             if isinstance(value, Partial):
@@ -25,7 +25,7 @@ def marked(cls: type) -> dict[str, Partial[..., Any, Any]]:
     return found
 
 
-def methods(cls: type) -> dict[str, Partial[..., Any, Any]]:
+def methods(cls: type) -> dict[str, Partial]:
     """Return the methods of a class that can be called from elsewhere."""
     return {name: part for name, part in marked(cls).items() if part.marks.callable}
 

@@ -8,7 +8,7 @@ from typing import Any, Never, ParamSpec, Protocol, TypeVar, overload
 
 from nbfn.exception import InvalidError
 from nbfn.function import Function
-from nbfn.marks import Partial
+from nbfn.method_decorators import Decorated
 from nbfn.names import is_name, normalized
 from nbfn.options import Options
 from nbfn.registration.definition import generates
@@ -22,7 +22,7 @@ class Decorator(Protocol):
     """What ``@app.function(...)`` is: makes a Function of a ``def`` or an ``async def``."""
 
     @overload
-    def __call__(self, raw: Partial[P, R, Original], /) -> Function[P, R, Original]: ...
+    def __call__(self, raw: Decorated[P, R, Original], /) -> Function[P, R, Original]: ...
     # One that returns Any fits every overload, so the first takes it.
     @overload
     def __call__(self, raw: Callable[P, Never], /) -> Function[P, Any, Any]: ...

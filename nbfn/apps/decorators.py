@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
-from nbfn import backtrace, endpoint
+from nbfn import backtrace, endpoint_checks
 from nbfn.apps.decorator import Decorator, check_fit, misplaced, name_of
 from nbfn.apps.entrypoint import LocalEntrypoint, check_entrypoint
 from nbfn.cls import Cls
@@ -16,10 +16,10 @@ from nbfn.declaration import check_class
 from nbfn.exception import InvalidError
 from nbfn.function import Function
 from nbfn.lifecycle import methods
-from nbfn.marks import unwrapped
 from nbfn.names import check_name
 from nbfn.options import DEFAULT_TIMEOUT, Options
 from nbfn.parameters import parameter
+from nbfn.partial_function import unwrapped
 from nbfn.registration.home import Home
 from nbfn.retries import Retries
 
@@ -108,7 +108,7 @@ class Decorators:
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = name_of(raw, options)
         check_fit(raw, name, options)
-        options = endpoint.checked(name, options)
+        options = endpoint_checks.checked(name, options)
         function: Function[..., Any] = Function._local(raw, name, options, self._home)
         self._take(name, function, raw)
         return function
@@ -203,7 +203,7 @@ class Decorators:
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = check_name("The class's name", raw.__name__)
         endpoints = [part.marks.endpoint for part in methods(raw).values()]
-        options = endpoint.checked_class(name, options, endpoints)
+        options = endpoint_checks.checked_class(name, options, endpoints)
         made = Cls._local(raw, name, options, self._home)
         self._take(name, made, raw)
         return made

@@ -13,7 +13,7 @@ from nbfn.bound import BoundMethod
 from nbfn.code.imports import absolute, in_body
 from nbfn.code.modules import by_value, is_local
 from nbfn.code.wrappers import is_dispatcher
-from nbfn.marks import Partial
+from nbfn.partial_function import Partial
 
 #: Types of what travels as an id; an Instance is an object of a Cls.
 HANDLES = frozenset({"Function", "Cls", "Instance"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from nbfn import context, endpoint
+from nbfn import context, endpoint_checks
 from nbfn.call import FunctionCall
 from nbfn.exception import DeserializationError, Detached, InvalidError
 from nbfn.invocation.durable import DurableCall
@@ -42,7 +42,7 @@ class Calling(Generic[P, R]):
         __tracebackhide__ = True
         live = await self._live()
         if live.info.endpoint is not None:
-            raise endpoint.not_called(live.info.name, live.info.web_url, way)
+            raise endpoint_checks.not_called(live.info.name, live.info.web_url, way)
         return live
 
     @blocking

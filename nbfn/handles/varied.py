@@ -14,7 +14,7 @@ import msgspec
 
 from nbfn import _unpickle
 from nbfn.client import Client
-from nbfn.endpoint import no_variants
+from nbfn.endpoint_checks import no_variants
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.parameters import check_size, encoded, only_keywords
 from nbfn.registration.definition import Live

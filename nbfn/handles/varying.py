@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
-from nbfn.marks import read_batching, read_concurrency
 from nbfn.options import Concurrency, Options
+from nbfn.partial_function import read_batching, read_concurrency
 from nbfn.registration.ways import variant_of
 from nbfn.retries import Retries
 from nbfn.wire.messages import Variant

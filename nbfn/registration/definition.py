@@ -25,9 +25,9 @@ from nbfn.code.source import text_of
 from nbfn.connection.whereabouts import this_environment, this_notebook
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.lifecycle import has_exit_hooks, marked, methods
-from nbfn.marks import Partial
 from nbfn.options import Options
 from nbfn.parameters import shape_of
+from nbfn.partial_function import Partial
 from nbfn.registration.ways import like, schedule_of, ways_to_run
 from nbfn.wire.messages import (
     Batching,
@@ -285,7 +285,7 @@ def _signed(definition: Definition, payload: Payload) -> Definition:
     )
 
 
-def _method(name: str, part: Partial[..., Any, Any]) -> Method:
+def _method(name: str, part: Partial) -> Method:
     raw, marks = part.raw, part.marks
     return Method(
         name=name,

@@ -19,11 +19,11 @@ from nbfn.code.snapshot import Snapshot
 from nbfn.connection.whereabouts import this_notebook
 from nbfn.exception import InvalidError
 from nbfn.function import Function
-from nbfn.marks import unwrapped
 from nbfn.names import check_name, of_file
 from nbfn.notebook.cells import card, owners, source
 from nbfn.notebook.cells.cell import FunctionCell, cleaned_name
 from nbfn.notebook.cells.script import ScriptCell
+from nbfn.partial_function import unwrapped
 from nbfn.sync import run
 from nbfn.wire.messages import new_id
 

@@ -6,18 +6,18 @@ Nothing here imports a web framework: that happens in the worker, when it loads 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import re
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from nbfn.backtrace import trimmed, users_level
 from nbfn.exception import InvalidError
-from nbfn.marks import Partial, mark, unwrapped
-from nbfn.options import LONGEST_TIMEOUT, Endpoint, Options, check_flag
+from nbfn.method_decorators import Decorated
+from nbfn.options import LONGEST_TIMEOUT, Endpoint, check_flag
+from nbfn.partial_function import mark, unwrapped
 from nbfn.retries import is_int, is_number
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
@@ -31,7 +31,7 @@ R = TypeVar("R")
 class EndpointDecorator(Protocol):
     """What the decorators below are: the function stays what it is for `Function.local`."""
 
-    def __call__(self, raw: Callable[P, R], /) -> Partial[P, R, R]:
+    def __call__(self, raw: Callable[P, R], /) -> Decorated[P, R, R]:
         """Mark it."""
 
 
@@ -183,60 +183,6 @@ def web_server(
         )
     extra = {"port": int(port), "startup_timeout": float(startup_timeout)}
     return _factory("server", what, given, label, custom_domains, requires_proxy_auth, **extra)
-
-
-def checked(name: str, options: Options) -> Options:
-    """Return the options of a Function that may be a web endpoint, with what that implies.
-
-    Raises:
-        InvalidError: If one makes no sense for a web endpoint.
-    """
-    endpoint = options.endpoint
-    if endpoint is None:
-        return options
-    if options.batching is not None:
-        raise InvalidError(f"{name!r} cannot be both batched and a web endpoint.")
-    if options.schedule is not None:
-        raise InvalidError(f"{name!r} cannot be both scheduled and a web endpoint.")
-    return _with_room(name, options, [endpoint])
-
-
-def checked_class(name: str, options: Options, endpoints: Iterable[Endpoint | None]) -> Options:
-    """Return the options of a class with what the endpoints of its methods imply."""
-    return _with_room(name, options, [endpoint for endpoint in endpoints if endpoint is not None])
-
-
-def _with_room(name: str, options: Options, endpoints: Sequence[Endpoint]) -> Options:
-    port = next((endpoint.port for endpoint in endpoints if endpoint.kind == "server"), 0)
-    if not port:
-        return options
-    if max(options.max_containers or 1, options.min_containers or 1) > 1:
-        warnings.warn(
-            f"{name!r} listens on port {port}, which this machine has once: it keeps to one worker.",
-            UserWarning,
-            stacklevel=users_level(),
-        )
-    least = options.min_containers and 1
-    return dataclasses.replace(
-        options, min_containers=least, max_containers=1, buffer_containers=None
-    )
-
-
-def not_called(name: str, url: str | None, how: str) -> InvalidError:
-    """Return what to raise where a web endpoint is called as other Functions are."""
-    where = f"its URL, {url}," if url else "its URL"
-    return InvalidError(
-        f"{name!r} is a web endpoint and cannot be invoked with .{how}(...). "
-        f"Send a request to {where} or run it here with .local(...)."
-    )
-
-
-def no_variants(name: str) -> InvalidError:
-    """Return what to raise where a variant of a web endpoint is wanted: nothing would ever be asked of it."""
-    return InvalidError(
-        f"{name!r} is a web endpoint and has no variants: requests come to its one URL. "
-        "Give these options to the decorator, or make another Function of the same code."
-    )
 
 
 def _factory(
