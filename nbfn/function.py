@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 from nbfn import _unpickle, endpoint_checks, partial_function
+from nbfn.app_like import AppLike
 from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
@@ -31,8 +32,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultingTypeVar
-
-    from nbfn.app import App
 
     Original = DefaultingTypeVar("Original", default=R)
 else:  # defaults of type variables are for checkers; `typing` has them from Python 3.13 on
@@ -321,14 +320,16 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         return self._name
 
     @property
-    def app(self) -> App:
+    def app(self) -> AppLike:
         """The App it was made by.
 
         Raises:
             ExecutionError: If its definition is elsewhere (it was found by name).
         """
         self.get_raw_f()
-        return written(self._origin).home.app  # type: ignore[no-any-return]
+        app = written(self._origin).home.app
+        assert app is not None
+        return app
 
     @property
     def info(self) -> FunctionOrigin:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from nbfn import _unpickle
+from nbfn.app_like import AppLike
 from nbfn.client import Client
 from nbfn.config import default_environment
 from nbfn.wire import messages
@@ -28,7 +29,7 @@ class Home:
     running_id: str = ""  # of the `app.run()` that goes on
     staged: dict[str, int] | None = None  # the versions that the deployment under way has so far
     app_id: str | None = None
-    app: Any = None  # the App itself, which is a layer up
+    app: AppLike | None = None  # None only while it is being unpickled
     interactive: bool = False
     guard: Guard | None = None  # asked before anything is registered here
 

@@ -162,6 +162,11 @@ def as_annotation(
     assert_type(f.remote(1) + g.remote(1), str)
 
 
+def of_an_app() -> None:
+    assert_type(square.app.name, str | None)
+    square.app.deploy(tag="first")
+
+
 async def refused() -> None:
     square.remote("3")  # type: ignore[arg-type]
     square.remote()  # type: ignore[call-arg]
