@@ -33,7 +33,7 @@ def cls(*parts: Any) -> Any:
 
 def instance(*parts: Any) -> Any:
     """Rebuild an object of a `nbfn.Cls`."""
-    return _find("nbfn.instance:_instance_travelled")(*parts)
+    return _find("nbfn.cls:_instance_travelled")(*parts)
 
 
 def reference_by_id(*parts: Any) -> Any:
@@ -201,7 +201,7 @@ MOVED: dict[str, dict[str, str]] = {
         "Supplied": "nbfn.handles.varied:Supplied",
         "Varied": "nbfn.handles.varied:Varied",
     },
-    "nbfn.instance": {"_instance_travelled": "nbfn.instance:_instance_travelled"},
+    "nbfn.instance": {"_instance_travelled": "nbfn.cls:_instance_travelled"},
     "nbfn.marks": {
         "Marks": "nbfn.partial_function:Marks",
         "Partial": "nbfn.partial_function:Partial",
