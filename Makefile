@@ -117,6 +117,7 @@ lint: $(INSTALL)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.metrics --cycles
 	$(BIN)/codespell
 	npm run --silent lint
 

@@ -38,6 +38,10 @@ def main() -> int:
         edges = cyclic_imports(graph)
         for importer, imported in edges:
             print(f"{importer} -> {imported}")
+        if edges:
+            importer, imported = edges[0]
+            back = graph.find_shortest_chain(importer=imported, imported=importer) or ()
+            print(f"One cycle: {' -> '.join((importer, *back))}")
         print(f"{len(edges)} imports are part of a cycle.")
         return bool(edges)
     for name, value in rows(graph):
