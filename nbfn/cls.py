@@ -27,6 +27,7 @@ from nbfn.lifecycle import enter_hooks, give_methods, is_async, made, methods
 from nbfn.options import Options
 from nbfn.parameters import Shape, filled, shape_of
 from nbfn.partial_function import check_batched, unwrapped
+from nbfn.registered import Registered
 from nbfn.registration.definition import Live, define_class, not_a_class
 from nbfn.registration.home import Home
 from nbfn.registration.origin import Origin, Written, by_id, by_name
@@ -278,7 +279,7 @@ class Cls(Handle, Varying):
         return _unpickle.cls, (self._name, self._origin, own)
 
 
-class Instance(Autoscaled):
+class Instance(Registered, Autoscaled):
     """One object of a class, as `Cls` makes it: its methods are Functions, with one pool of workers.
 
     For what runs in this process (``.local()``) it makes the object itself, as a worker would.

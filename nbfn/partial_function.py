@@ -19,6 +19,7 @@ from nbfn import _unpickle
 from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
 from nbfn.options import Batching, Concurrency, Endpoint, Options
+from nbfn.registered import Registered
 from nbfn.retries import LARGEST_COUNT, check_at_most, is_int, is_number
 
 logger = logging.getLogger("nbfn.client")
@@ -175,7 +176,7 @@ def mark(what: str, raw: Any, **changes: Any) -> Any:
         InvalidError: If the marks contradict each other.
     """
     raw, before = unwrapped(raw)
-    if type(raw).__module__ == "nbfn":  # a Function or Cls already
+    if isinstance(raw, Registered):
         raise InvalidError(f"Put {what} below @app.function() or @app.cls(), not above.")
     marks = dataclasses.replace(before, **changes)
     if marks.lifecycle and (marks.callable or marks.concurrency):

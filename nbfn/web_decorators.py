@@ -18,6 +18,7 @@ from nbfn.exception import InvalidError
 from nbfn.method_decorators import Decorated
 from nbfn.options import LONGEST_TIMEOUT, Endpoint, check_flag
 from nbfn.partial_function import mark, unwrapped
+from nbfn.registered import Registered
 from nbfn.retries import is_int, is_number
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
@@ -248,7 +249,7 @@ def _function(what: str, raw: Any) -> Any:
         raise InvalidError(
             f"{what}() cannot decorate class {getattr(function, '__name__', 'it')!r}; use it on a method of the class."
         )
-    if type(function).__module__ == "nbfn":
+    if isinstance(function, Registered):
         raise InvalidError(f"Swap the two decorators: put @app.function() above {what}().")
     if not callable(function):
         raise InvalidError(

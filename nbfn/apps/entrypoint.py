@@ -7,12 +7,13 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
+from nbfn.registered import Registered
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LocalEntrypoint(Generic[P, R]):
+class LocalEntrypoint(Registered, Generic[P, R]):
     """Made by ``@app.local_entrypoint()``; it may be called like the function it is.
 
     Examples:
@@ -45,7 +46,7 @@ def check_entrypoint(raw: Any) -> None:
     Raises:
         InvalidError: If it is a Function, a class, or cannot be called.
     """
-    if type(raw).__module__ == "nbfn":
+    if isinstance(raw, Registered):
         raise InvalidError(
             f"{raw!r} runs on workers, so it is no local entrypoint: decorate another, plain def."
         )

@@ -14,6 +14,7 @@ from nbfn.code.imports import absolute, in_body
 from nbfn.code.modules import by_value, is_local
 from nbfn.code.wrappers import is_dispatcher
 from nbfn.partial_function import Partial
+from nbfn.registered import Registered
 
 #: Types of what travels as an id; an Instance is an object of a Cls.
 HANDLES = frozenset({"Function", "Cls", "Instance"})
@@ -283,7 +284,7 @@ def _kind(value: Any, otherwise: str) -> str:
         return "class"
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | Cached):
         return "function"
-    if type(value).__module__ == "nbfn" and type(value).__name__ in HANDLES:
+    if isinstance(value, Registered) and type(value).__name__ in HANDLES:
         return type(value).__name__
     return otherwise
 

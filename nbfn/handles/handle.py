@@ -9,6 +9,7 @@ from nbfn.client import Client
 from nbfn.exception import InvalidError
 from nbfn.handles.varied import travelled, written
 from nbfn.names import check_name
+from nbfn.registered import Registered
 from nbfn.registration.definition import Live
 from nbfn.registration.home import Home
 from nbfn.registration.origin import Origin, fetched
@@ -16,7 +17,7 @@ from nbfn.retries import is_int
 from nbfn.sync import run
 
 
-class Handle:
+class Handle(Registered):
     """Base of `Function` and `Cls`."""
 
     _name: str
