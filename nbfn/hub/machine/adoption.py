@@ -7,9 +7,10 @@ client.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from nbfn.hub.machine import departures, leases
+from nbfn.hub.machine.effects import Discard
 from nbfn.hub.machine.events import ResultsArrived
 from nbfn.hub.machine.rows import Claim, Input, Worker
 from nbfn.hub.machine.tables import Tables
@@ -30,10 +31,9 @@ def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]
             claim = Claim(worker, lease, attempt, (call_id, index))
             t.claims[claim.input] = t.claimed[lease] = claim
             worker.claimed += 1
-        elif item.call.pool is worker.pool and item.worker is None and not item.crashes:
-            item.call.turns.remove(item)
+        elif item.call.pool is worker.pool and _unqueue(t, item):
             _take_over(t, item, worker, lease, attempt)
-    t.after(CLAIM_KEPT, _forget_claims, worker)
+    t.after(CLAIM_KEPT, forget_claims, worker)
 
 
 def settle_claims(t: Tables, items: Iterable[Input]) -> None:
@@ -46,7 +46,7 @@ def settle_claims(t: Tables, items: Iterable[Input]) -> None:
             continue
         t.claimed.pop(claim.lease, None)
         claim.worker.claimed -= claim.result is None
-        if claim.worker.id in t.workers:
+        if claim.worker.pool is item.call.pool and settled(t, item):
             _take_over(t, item, claim.worker, claim.lease, claim.attempt)
             if claim.result is not None:
                 leases.results_arrived(t, ResultsArrived(claim.worker.id, 0, [claim.result]))
@@ -65,15 +65,17 @@ def settled(t: Tables, item: Input) -> bool:
     return True
 
 
+def _unqueue(t: Tables, item: Input) -> bool:
+    """Take an input out of the queue; False when it is elsewhere: at a worker, or waiting to be retried."""
+    return settled(t, item) or item.call.turns.remove(item)
+
+
 def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int) -> None:
     pool = item.call.pool
-    if worker.pool is not pool:
-        return
-    if not worker.leases:
+    if worker.state == "idle":  # one that is lost or draining stays so
         pool.idle.pop(worker.id, None)
         pool.busy += 1
         worker.state = "busy"
-    settled(t, item)
     item.worker, item.lease, item.attempt = worker, lease, attempt
     item.status = InputStatus.RUNNING
     worker.leases[lease] = item
@@ -88,10 +90,28 @@ def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int)
         departures.interrupt(t, item)
 
 
-def _forget_claims(t: Tables, worker: Worker) -> None:
-    for claim in [claim for claim in t.claims.values() if claim.worker is worker]:
-        t.claims.pop(claim.input, None)
-        t.claimed.pop(claim.lease, None)
-        worker.claimed -= claim.result is None
+def keep_claims(t: Tables, worker: Worker, has: Container[int]) -> None:
+    """Drop the claims of a worker on inputs that it no longer has and has not ended."""
+    for claim in _claims_of(t, worker):
+        if claim.result is None and claim.lease not in has:
+            _drop(t, claim)
+
+
+def forget_claims(t: Tables, worker: Worker) -> None:
+    """Drop all claims of a worker: it is gone, or no client has sent these inputs for long."""
+    for claim in _claims_of(t, worker):
+        _drop(t, claim)
     if t.workers.get(worker.id) is worker:
         leases.freed(t, worker)
+
+
+def _claims_of(t: Tables, worker: Worker) -> list[Claim]:
+    return [claim for claim in t.claims.values() if claim.worker is worker]
+
+
+def _drop(t: Tables, claim: Claim) -> None:
+    del t.claims[claim.input], t.claimed[claim.lease]
+    if claim.result is None:
+        claim.worker.claimed -= 1
+    else:
+        t.emit(Discard(claim.result[2]))

@@ -85,7 +85,8 @@ def _back(t: Tables, worker: Worker, event: WorkerJoined) -> None:
     """A lost worker is there again in time: it keeps what it still has; what never reached it
     goes back.
     """
-    has = {lease for lease, *_ in event.running}
+    has = {lease for lease, *_ in event.running} if event.function else set()
+    adoption.keep_claims(t, worker, has)
     if worker.pool is None:
         worker.state = "blank"
         t.blanks.setdefault(worker.executable, {})[worker.id] = worker
@@ -100,6 +101,12 @@ def _back(t: Tables, worker: Worker, event: WorkerJoined) -> None:
         worker.pool.busy += bool(worker.leases)
     leases.give_back(t, worker, [lease for lease in worker.leases if lease not in has])
     leases.freed(t, worker)
+
+
+def _gone(t: Tables, worker: Worker) -> None:
+    """Forget a worker and what it claimed; the caller sees to its inputs."""
+    departures.gone(t, worker)
+    adoption.forget_claims(t, worker)
 
 
 def worker_bound(t: Tables, event: WorkerBound) -> None:
@@ -153,7 +160,7 @@ def _lease_over(t: Tables, what: tuple[Worker, float]) -> None:
     worker, since = what  # it may have been back and lost again meanwhile
     lost = worker.state == "lost" and worker.lost_since == since
     if lost and t.workers.get(worker.id) is worker:
-        departures.gone(t, worker)
+        _gone(t, worker)
         began = bool(worker.leases)
         losses.lose_all(t, worker, exits.UNREACHABLE)
         t.fenced.append(worker.id)
@@ -171,7 +178,7 @@ def worker_left(t: Tables, event: WorkerLeft) -> None:
 
 
 def _left(t: Tables, worker: Worker, signal: int) -> None:
-    departures.gone(t, worker)
+    _gone(t, worker)
     charged = bool(signal and worker.leases)
     losses.left(t, worker, signal)
     if not charged:
@@ -188,7 +195,7 @@ def worker_exited(t: Tables, event: WorkerExited) -> None:
     if event.finished:  # its goodbye is still on the way, or was lost
         _left(t, worker, event.ended_by)
         return
-    departures.gone(t, worker)
+    _gone(t, worker)
     blamed = losses.crashed(t, worker, event)
     if worker.pool is None and not worker.stopping:
         startup.blank_failed(t, worker, exits.how(event) + exits.last_lines(event))

@@ -56,7 +56,7 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
         item = worker.leases.get(lease)
         if item is None:
             claim = t.claimed.get(lease)
-            if claim is None:
+            if claim is None or claim.worker is not worker:
                 t.emit(Discard(payload))  # fenced: somebody else answers for that input
             else:
                 worker.claimed -= claim.result is None
