@@ -65,7 +65,11 @@ def call_put(t: Tables, event: CallPut) -> None:
     call = t.calls.get(event.call) or _ended(t, event)
     client = t.clients.get(event.client)
     if call is not None:
-        _put_again(t, call, event)
+        if _is_from(call, event.client):
+            _put_again(t, call, event)
+        else:
+            text = f"Another client has made a call with the id {call.id!r}."
+            t.emit(RefuseCall(event.client, call.id, "invalid", text))
         return
     if event.durable and (whole := t.ended_spawns.get(event.call)) is not None:
         accept = Accept(event.client, event.call)
@@ -135,6 +139,11 @@ def _put_again(t: Tables, call: Call, event: CallPut) -> None:
     _add(t, call, event.inputs, closed=event.closed, resent=True)
     if event.durable:
         t.emit(Accept(event.client, call.id, call.next_index, call.closed))
+
+
+def _is_from(call: Call, client: str) -> bool:
+    """Whether a client made a call; one of the hub before this one is from whoever sends it again."""
+    return call.client in (client, "")
 
 
 def _ascending(inputs: Sequence[tuple[int, Payload]]) -> bool:
@@ -210,14 +219,16 @@ def _ended(t: Tables, event: CallPut) -> Call | None:
 
 
 def inputs_put(t: Tables, event: InputsPut) -> None:
-    """Add inputs to an open call; for a call that is gone they are dropped, its client has been
-    told.
+    """Add inputs to an open call. Those for a call that is gone are dropped, its client has been told; so are
+    those that another client sends.
     """
     if not _ascending(event.inputs):
         t.emit(_disordered(event.client, event.call))
         return
     call = t.calls.get(event.call)
     if call is not None:
+        if not _is_from(call, event.client):
+            return
         _add(t, call, event.inputs, closed=event.closed, resent=event.resent)
         if call.durable and not call.given_up:
             t.emit(Accept(event.client, call.id, call.next_index, call.closed))
@@ -228,12 +239,16 @@ def inputs_put(t: Tables, event: InputsPut) -> None:
 def _add(
     t: Tables, call: Call, inputs: Sequence[tuple[int, Payload]], *, closed: bool, resent: bool
 ) -> None:
-    """Add inputs to a call that is known; of those that are told again only the unknown ones."""
+    """Add inputs to a call that is known; of those that are told again only the unknown ones, and none once it
+    is closed: it may have ended.
+    """
     if resent:
         inputs = _unknown(t, call, inputs)
     elif inputs and inputs[0][0] < call.next_index:
         # Told on a connection that broke, read only after they were told again on the next.
         inputs = [(index, payload) for index, payload in inputs if index >= call.next_index]
+    if call.closed or call.released:
+        inputs = ()
     if call.durable and inputs and (problem := capacity.full(t, inputs)):
         t.emit(RefuseCall(call.client, call.id, "resource_exhausted", problem))
         clients.give_up(t, call)
@@ -301,7 +316,7 @@ def _unknown(
         size = total_weight(again)
         pressure.add(t, call, size)
         t.emit(Deliver(call.client, call.id, again, weight=size))
-    return [] if call.released else [(i, p) for i, p in inputs if i >= call.next_index]
+    return [(i, p) for i, p in inputs if i >= call.next_index]
 
 
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:

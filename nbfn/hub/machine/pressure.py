@@ -16,9 +16,9 @@ MOST, LEAST = 48 * 2**20, 4 * 2**20
 
 
 def add(t: Tables, call: Call, weight: int) -> None:
-    """Count results that go to the call's client."""
+    """Count results that go to the call's client; a call that has ended has nothing to hold."""
     call.untaken += weight
-    if call.untaken >= _limit(t) and call not in t.held:
+    if call.untaken >= _limit(t) and call not in t.held and not call.ended:
         t.held[call] = None
         call.turns.hold(call)
 

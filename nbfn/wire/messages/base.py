@@ -14,6 +14,9 @@ from nbfn.wire.messages.fields import Count, FileName, Place
 
 #: Most bytes of a `Segment` in a message.
 SEGMENT_BYTES = 80
+#: Most bytes that the segments of one payload count for: far above every limit, and small enough that the sum for
+#: as many payloads as there can be is still a `Count`.
+MOST_BESIDE = 2**38
 
 
 class Data(Struct, frozen=True, array_like=True, gc=False):
@@ -49,13 +52,14 @@ class Payload(Data):
     def weight(self) -> int:
         """What it counts for in limits, in bytes: at least what it takes up in a message.
 
-        Its buffers in segments count for a quarter: they are mapped, and in no process's own memory.
+        Its buffers in segments count for a quarter: they are mapped, and in no process's own memory. What a
+        peer says of their sizes may be wrong, so they count for no more than `MOST_BESIDE`.
         """
         if not self.segments:
             return len(self.data)
         beside = sum(max(SEGMENT_BYTES, segment.size >> 2) for segment in self.segments)
         stream = 3 * self.segments[0].size // 4 if self.spilled else 0
-        return len(self.data) + beside + stream
+        return len(self.data) + min(beside + stream, MOST_BESIDE)
 
 
 _data, _segments = attrgetter("data"), attrgetter("segments")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nbfn.hub import speech
-from nbfn.hub.machine import events
+from nbfn.hub.machine import effects, events
 from nbfn.hub.machine.rows import Input, Pool
 from nbfn.wire import frames
 from nbfn.wire import messages as m
@@ -47,8 +48,10 @@ class _Beset(World):
     def __init__(self) -> None:
         super().__init__()
         function = self.register("f")
-        self.call("fc-1", function, 5)
-        self.call("fc-2", function, 2, durable=True)
+        for name, count, durable in (("fc-1", 5, False), ("fc-2", 2, True)):
+            inputs = [(index, m.Payload(b"x")) for index in range(count)]
+            put = events.CallPut("cl-1", name, function, 0, "map", inputs, closed=True)
+            self.put(dataclasses.replace(put, durable=durable))
         self.up()
 
     def most(self, pool: Pool) -> float:
@@ -59,7 +62,8 @@ class _Beset(World):
         """Have the state machine take an event, and look whether all that it knows fits together."""
         for effect in self.state.handle(event, self.now):
             if type(effect) in speech._SAID or type(effect) in speech._DIVIDED:
-                list(speech.said(effect)[1])
+                for message in speech.said(effect)[1]:
+                    _assert_readable(message)
         self.check()
         tables = self.state.tables
         queued = {id(item) for pool in tables.pools.values() for item in _queued(pool)}
@@ -72,16 +76,41 @@ class _Beset(World):
                 if item.worker is None and id(item) not in queued | waiting
             ]
             assert len(unseen) <= call.retrying, f"nobody will ever run {call.id} {unseen}"
+        assert all(tables.calls.get(call.id) is call for call in tables.held)
+        assert all(tables.workers.get(c.worker.id) is c.worker for c in tables.claims.values())
+        for pool in tables.pools.values():
+            for turns in (pool.turns, *pool.batches.values()):
+                assert set(turns.held) <= set(tables.held)
         claimed = Counter(c.worker.id for c in tables.claims.values() if c.result is None)
         for worker in tables.workers.values():
             assert worker.claimed == claimed[worker.id]
         assert {claim.lease for claim in tables.claims.values()} == set(tables.claimed)
 
+    def take_results(self) -> None:
+        """Have the client take all results: calls that are held go on."""
+        for call in list(self.state.tables.held):
+            assert self.state.tables.calls[call.id] is call
+            _read(m.ResultsTaken(call.id, call.untaken), frames.TO_HUB)
+            self.take(events.ResultsTaken(call.client, call.id, call.untaken))
+        assert not self.state.tables.held
+
+
+def _read(message: m.Message, decoder: msgspec.msgpack.Decoder[m.Message]) -> m.Message:
+    """Return a message as its receiver reads it."""
+    decoded = frames.decode(frames.encode(message), decoder)
+    assert not isinstance(decoded, BadFrame), f"{decoded.reason}: {message}"
+    return decoded
+
+
+def _assert_readable(message: m.Message) -> None:
+    """Check that whoever is sent a message can read it."""
+    _read(message, frames.TO_CLIENT if isinstance(message, m.TO_CLIENT) else frames.TO_WORKER)
+
 
 def _queued(pool: Pool) -> Iterator[Input]:
     yield from pool.solo
     for turns in (pool.turns, *pool.batches.values()):
-        for call in turns.calls:
+        for call in (*turns.calls, *turns.held):
             yield from call.queue
 
 
@@ -101,13 +130,12 @@ def test_any_words_in_any_order_leave_the_hub_up_and_its_tables_consistent(
 ) -> None:
     world = _Beset()
     for peer, one in said:
-        decoded = frames.decode(msgspec.msgpack.encode(one), frames.TO_HUB)
-        assert not isinstance(decoded, BadFrame), decoded
-        world.take(speech.heard(peer, decoded))
+        world.take(speech.heard(peer, _read(one, frames.TO_HUB)))
         world.now += 0.3
     for _ in range(5):
         world.now += 20.0
         world.take(events.Tick())
+    world.take_results()
 
 
 def test_a_worker_that_was_not_started_here_holds_only_gpus_that_are_free() -> None:
@@ -117,3 +145,20 @@ def test_a_worker_that_was_not_started_here_holds_only_gpus_that_are_free() -> N
         world.put(events.WorkerJoined(name, 1, PYTHON, function, 1, gpus=claimed))
     held = {worker.id: worker.gpus for worker in world.state.tables.workers.values()}
     assert (held["wk-a"], held["wk-b"]) == (("0",), ("1",))
+
+
+def test_only_the_client_that_made_a_call_can_add_inputs_to_it_or_close_it() -> None:
+    world = World()
+    function = world.register("f")
+    world.put(events.ClientJoined("cl-2"))
+    first = events.CallPut("cl-1", "fc-1", function, 0, "map", [(0, "fc-1:0")], closed=False)
+    world.put(first)
+    other = dataclasses.replace(first, client="cl-2", closed=True)
+    (refused,) = (x for x in world.put(other) if isinstance(x, effects.RefuseCall))
+    assert refused.client == "cl-2"
+    world.put(events.InputsPut("cl-2", "fc-1", [(1, "not mine")], closed=True))
+    world.put(events.InputsPut("cl-1", "fc-1", [(1, "fc-1:1")], closed=True))
+    world.up()
+    world.settle()
+    assert world.runs["fc-1", 0] == world.runs["fc-1", 1] == 1
+    assert world.outcomes["fc-1", 1].payload == "fc-1:1"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine import pressure, residence, schedule
 from nbfn.hub.machine.definitions import Stored
 from nbfn.types import InputStatus
-from nbfn.wire.messages import Payload
+from nbfn.wire import frames
+from nbfn.wire.messages import Payload, ResultsTaken, Segment
 from tests.unit.hub.world import FakeWorker, World
 
 MiB = 2**20
@@ -152,3 +155,48 @@ def test_a_cancelled_input_that_is_being_read_is_stopped_after_that() -> None:
     effects = world.put(e.CallCancelled("cl-1", 0, "fc-a"))
     (cancel,) = [effect for effect in effects if isinstance(effect, fx.CancelLease)]
     assert cancel.after_commit
+
+
+def test_a_result_of_any_size_holds_its_call_until_it_is_taken_and_loses_no_input() -> None:
+    world, function = a_world()
+    world.call("fc-a", function, 5)
+    world.up()
+    huge = Payload(b"", (Segment("spill", "fc-a", 2**53),) * 8, spilled=True)
+    worker = world.busy()[0]
+    grant = worker.queue.pop(0)
+    world.results(worker, [(grant.lease, SUCCESS, huge, 1.0, False)])
+    call = world.state.tables.calls["fc-a"]
+    assert not world.busy()
+    assert call.pool.backlog == 4
+    taken = ResultsTaken("fc-a", world.outcomes["fc-a", 0].weight)
+    heard = frames.decode(frames.encode(taken), frames.TO_HUB)
+    assert isinstance(heard, ResultsTaken), "the client can say that it has taken it"
+    world.put(e.ResultsTaken("cl-1", heard.call, heard.weight))
+    run_all(world, 10)
+    assert len(world.outcomes) == 5
+
+
+def test_a_call_that_has_ended_is_not_held_when_its_client_asks_again() -> None:
+    world, function = a_world()
+    inputs = [(0, "fc-a:0")]
+    put = e.CallPut("cl-1", "fc-a", function, 0, "map", inputs, closed=True)
+    world.put(put)
+    world.up()
+    finish(world, 64 * MiB)
+    world.put(dataclasses.replace(put, resent=True))
+    delivered = [effect for effect in world.told if isinstance(effect, fx.Deliver)]
+    assert len(delivered) == 2
+    assert not world.state.tables.held
+
+
+def test_a_call_that_has_ended_takes_no_more_inputs() -> None:
+    world, function = a_world()
+    inputs = [(0, "fc-a:0")]
+    world.put(e.CallPut("cl-1", "fc-a", function, 0, "map", inputs, closed=True))
+    world.up()
+    world.settle()
+    more = [*inputs, (1, "fc-a:1")]
+    world.wait(2.0)  # the hub is no longer new: inputs that are sent again need not wait
+    world.put(e.CallPut("cl-1", "fc-a", function, 0, "map", more, closed=True, resent=True))
+    assert not world.busy()
+    world.check()
