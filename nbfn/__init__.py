@@ -173,6 +173,8 @@ def __getattr__(name: str) -> Any:
         hint = "; an App is what it is called today" if name == "Stub" else ""
         raise AttributeError(f"module 'nbfn' has no attribute {name!r}{hint}")
     value = getattr(importlib.import_module(f"nbfn.{_HOMES[name]}"), name)
+    if callable(value) and not isinstance(value, type):
+        value.__module__ = __name__  # which pickles contain; the module that it is in may change
     globals()[name] = value
     return value
 

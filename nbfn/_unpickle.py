@@ -180,6 +180,10 @@ def _find(path: str) -> Callable[..., Any]:
 #: What pickles of nbfn 35f8363 name, and where it is now, by the module that it was in. Only modules that do not
 #: exist any more are looked up here.
 MOVED: dict[str, dict[str, str]] = {
+    "nbfn.cloud": {
+        "forward": "nbfn.cloud:forward",
+        "interact": "nbfn.cloud:interact",
+    },
     "nbfn.cls": {"_cls_travelled": "nbfn.cls:_cls_travelled"},
     "nbfn.code.identity": {
         "arrive": "nbfn.code.identity:arrive",
@@ -188,6 +192,11 @@ MOVED: dict[str, dict[str, str]] = {
     "nbfn.code.pickler": {
         "_cached": "nbfn.code.reducers:cache_of",
         "_itself": "nbfn._unpickle:same_object",
+    },
+    "nbfn.context": {
+        "current_function_call_id": "nbfn.context:current_function_call_id",
+        "current_input_id": "nbfn.context:current_input_id",
+        "is_local": "nbfn.context:is_local",
     },
     "nbfn.endpoint": {
         "asgi_app": "nbfn.web_decorators:asgi_app",
@@ -212,12 +221,18 @@ MOVED: dict[str, dict[str, str]] = {
         "exit": "nbfn.method_decorators:exit",
         "method": "nbfn.method_decorators:method",
     },
+    "nbfn.meter": {"progress": "nbfn.meter:progress"},
+    "nbfn.mine": {"calls": "nbfn.mine:calls"},
     "nbfn.options": {
         "Batching": "nbfn.options:Batching",
         "Concurrency": "nbfn.options:Concurrency",
         "Endpoint": "nbfn.options:Endpoint",
     },
-    "nbfn.parameters": {"_declared": "nbfn.parameters:_declared"},
+    "nbfn.output": {"enable_output": "nbfn.output:enable_output"},
+    "nbfn.parameters": {
+        "_declared": "nbfn.parameters:_declared",
+        "parameter": "nbfn.parameters:parameter",
+    },
     "nbfn.registration.home": {"Home": "nbfn.registration.home:Home"},
     "nbfn.registration.origin": {
         "_from_home": "nbfn.registration.origin:_from_home",

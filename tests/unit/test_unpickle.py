@@ -92,12 +92,35 @@ OBJECTS: dict[str, Callable[[], Any]] = {
 }
 
 
+#: The functions of the API, which what a notebook defines may refer to.
+FUNCTIONS = [
+    name
+    for name in nbfn.__all__
+    if callable(value := getattr(nbfn, name)) and not isinstance(value, type)
+]
+
+
 @pytest.mark.parametrize("kind", OBJECTS)
 def test_a_pickle_names_only_what_does_not_move(kind: str) -> None:
     with cloudpickle_by_value():
         pickled = pickler.dumps(OBJECTS[kind]())
     assert module_names(pickled) <= STABLE
     pickle.loads(pickled)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_public_function_is_pickled_by_its_public_name(name: str) -> None:
+    function = getattr(nbfn, name)
+    pickled = pickler.dumps(function)
+    assert module_names(pickled) == {"nbfn"}
+    assert pickle.loads(pickled) is function
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_public_function_is_found_where_older_versions_had_it(name: str) -> None:
+    (path,) = [names[name] for names in _unpickle.MOVED.values() if name in names]
+    module, _, attribute = path.partition(":")
+    assert getattr(importlib.import_module(module), attribute) is getattr(nbfn, name)
 
 
 def test_a_variant_is_rebuilt_as_it_was() -> None:
