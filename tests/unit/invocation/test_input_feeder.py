@@ -146,19 +146,18 @@ def test_a_batched_function_may_have_more_bytes(connection: RecordingConnection)
 def test_bytes_limit_all_calls_of_the_process_and_each_has_some(
     connection: RecordingConnection,
 ) -> None:
-    large = m.Payload(bytes(MIB))
-    each = feed.MOST_BYTES // MIB
-    calls = [Feeder(connection).feed(range(1000), lambda n: large) for _ in range(3)]
+    large, half = m.Payload(bytes(MIB)), m.Payload(bytes(MIB // 2))
+    each, least = feed.MOST_BYTES // MIB, feed.LEAST_BYTES // (MIB // 2)
+    calls = [Feeder(connection).feed(range(each), lambda n: large) for _ in range(3)]
     told(connection, 3 * each)  # which is as much as all may have
-    last = Feeder(connection).feed(range(1000), lambda n: large)
-    least = feed.LEAST_BYTES // MIB
+    last = Feeder(connection).feed(range(1000), lambda n: half)
     assert len(indices(told(connection, least))) == least
     assert not last.has_room()
-    calls[0].outcome_of(*range(each // 2))  # any of them may have what that frees
-    told(connection, each // 2 - least)
-    assert not any(call.has_room() for call in (*calls, last))
-    calls[0].stop_pulling()
-    calls[0].end("terminated")  # and what it still had
+    calls[0].outcome_of(*range(each // 2))  # another call may have what that frees
+    assert len(indices(told(connection, each - least))) == each - least
+    assert not last.has_room()
+    calls[1].stop_pulling()
+    calls[1].end("terminated")  # and what a call had that has ended
     assert last.has_room()
 
 
