@@ -30,7 +30,7 @@ from nbfn.wire.frames import BadFrame
 from nbfn.wire.messages import Message
 
 #: Milliseconds between ZMTP heartbeats, and without an answer until the connection is given up
-#: (promises F9: 3 s).
+#: (docs/guarantees.md, F9).
 HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT = 1000, 3000
 #: Messages taken at once before the owner may do something else.
 DRAIN = 512

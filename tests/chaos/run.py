@@ -1,4 +1,4 @@
-"""One chaos run: load and villain side by side, then the account (promises.md 1.3, (c)).
+"""One chaos run: load and fault injector side by side, then the check of docs/guarantees.md, P1 to P7.
 
 That no process and no shared memory is left is seen when the home is closed.
 """

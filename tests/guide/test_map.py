@@ -1,4 +1,4 @@
-"""Running a function for many inputs at once; all that is promised is in `contract/test_map.py`."""
+"""Running a function for many inputs at once; all of it is in docs/function-api.md#maps and `contract/test_map.py`."""
 
 from __future__ import annotations
 

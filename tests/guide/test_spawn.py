@@ -1,4 +1,4 @@
-"""Beginning a call now and fetching its result later; all that is promised is in `contract/test_function_call.py`."""
+"""Beginning a call now and fetching its result later; all of it is in docs/function-api.md#spawned-calls."""
 
 from __future__ import annotations
 

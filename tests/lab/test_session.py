@@ -1,4 +1,4 @@
-"""What runs where in the magic kernel, and the life of its session: section 4 of the notebook's contract."""
+"""What runs where in the remote kernel, and the life of its session (docs/notebook.md#the-remote-kernel)."""
 
 from __future__ import annotations
 

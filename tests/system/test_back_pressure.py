@@ -1,4 +1,7 @@
-"""Whatever the sizes of inputs and results, no process holds more than a fixed amount of them (promises F22, F23)."""
+"""Whatever the sizes of inputs and results, no process holds more than a fixed amount of them.
+
+See docs/guarantees.md, F22, F23.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hub that is sent what no peer should send refuses it and goes on (promises S4, S9, S10, S17)."""
+"""A hub that is sent what no peer should send refuses it and goes on (docs/guarantees.md, S4, S9, S10, S17)."""
 
 from __future__ import annotations
 

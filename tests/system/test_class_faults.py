@@ -1,4 +1,4 @@
-"""What befalls classes and variants when the hub does not live as long as they do (promises P1, P2)."""
+"""Classes and variants when the hub is restarted (docs/guarantees.md, P1, P2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs that may run once (promise P6), and inputs that run at once (F33), when hub and workers die."""
+"""Inputs that may run once, and inputs that run at once, when hub and workers die (docs/guarantees.md, P6, F33)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row of the database that cannot be read fails its own call, and nothing else (promise F28)."""
+"""A row of the database that cannot be read fails its own call, and nothing else (docs/guarantees.md, F28)."""
 
 from __future__ import annotations
 

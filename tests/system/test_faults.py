@@ -1,4 +1,4 @@
-"""What survives which fault, on real processes that are really killed (numbers: promises.md 1.3)."""
+"""What survives which failure, on real processes that are killed; names of tests cite docs/guarantees.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Too much of something: cancels, prints, results that nobody takes (promises F23, F39, F42)."""
+"""Too much of something: cancels, prints, results that nobody takes (docs/guarantees.md, F23, F39, F42)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """A disk that is full, read-only or broken: refused with numbers, nothing accepted is lost, and it recovers
-without help (promises P9, F27).
+without help (docs/guarantees.md, P9, F27).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What befalls the hub itself, and words of workers that are lost (promises F3, F4, F17, F28)."""
+"""Failures of the hub itself, and messages of workers that are lost (docs/guarantees.md, F3, F4, F17, F28)."""
 
 from __future__ import annotations
 

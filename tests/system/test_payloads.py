@@ -1,4 +1,4 @@
-"""Values that are too large, or cannot be pickled, rebuilt or trusted (promises F24, F25, F26)."""
+"""Values that are too large, or cannot be pickled, rebuilt or trusted (docs/guarantees.md, F24, F25, F26)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets in, on real processes (numbers: promises.md 2.2)."""
+"""Who can reach the processes, on real ones; names of tests cite docs/guarantees.md."""
 
 from __future__ import annotations
 

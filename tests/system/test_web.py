@@ -1,4 +1,4 @@
-"""Who reaches web endpoints (promises.md S14), and what befalls the gateway, on real processes."""
+"""Who reaches web endpoints (docs/guarantees.md, S14), and failures of the gateway, on real processes."""
 
 from __future__ import annotations
 

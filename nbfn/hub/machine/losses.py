@@ -2,7 +2,7 @@
 out of luck.
 
 A worker lost around an input counts against `MAX_LOSSES`, one that died under it against
-`CRASH_BUDGET` (promises P4, P5).
+`CRASH_BUDGET` (docs/guarantees.md, P4, P5).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two classes, of which section 5 of the contract tells."""
+"""Two classes that several files use (docs/function-api.md#classes)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints that several files ask, and how those of section 4.6 of the contract are asked."""
+"""Endpoints that several files request, and how to request them (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 

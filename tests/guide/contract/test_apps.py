@@ -1,4 +1,4 @@
-"""Section 7.1, 7.2, 7.5 and 4.7 of the contract: Apps that run, are deployed, rolled back and stopped."""
+"""Apps that run, are deployed, rolled back and stopped (docs/function-api.md#apps)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section 5.1: what is said of a class where it is defined."""
+"""What a class says where it is defined (docs/function-api.md#definition-of-classes)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.guide.contract.classes import Counter, Model, app
 pytestmark = pytest.mark.filterwarnings("ignore:Option 'enable_memory_snapshot'")
 
 
-# --- 5.1 definition --------------------------------------------------------------------------------
+# --- definition ----------------------------------------------------------------------------------
 
 
 def test_app_cls_returns_a_cls_handle() -> None:

@@ -1,4 +1,4 @@
-"""Section 5.2: objects and their methods, where they are used."""
+"""Objects and their methods, where they are used (docs/function-api.md#objects)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.guide.contract.classes import Counter, Model, app, rows
 pytestmark = pytest.mark.filterwarnings("ignore:Option 'enable_memory_snapshot'")
 
 
-# --- 5.2 use -----------------------------------------------------------------------------------------
+# --- use -----------------------------------------------------------------------------------------
 
 
 def test_making_an_object_asks_nothing_and_enters_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Sections 5.3 and 5.4: the pools of classes, and the life cycle of their objects."""
+"""The pools of classes, and the life cycle of their objects (docs/function-api.md#life-cycle)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.guide.contract.classes import Counter, Model, app, read, rows
 pytestmark = pytest.mark.filterwarnings("ignore:Option 'enable_memory_snapshot'")
 
 
-# --- 5.3 pools ---------------------------------------------------------------------------------------
+# --- pools ---------------------------------------------------------------------------------------
 
 
 def test_each_set_of_parameters_has_workers_of_its_own() -> None:
@@ -153,7 +153,7 @@ def test_batched_methods() -> None:
     assert Doubler().double.local([1]) == [(2, 1)]
 
 
-# --- 5.4 life cycle ----------------------------------------------------------------------------------
+# --- life cycle ----------------------------------------------------------------------------------
 
 
 def test_hooks_inputs_and_the_end_come_in_order(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Section 7.3 and 7.4 of the contract: the command line."""
+"""The command line (docs/function-api.md#command-line)."""
 
 from __future__ import annotations
 
@@ -515,7 +515,7 @@ def test_a_notebook_that_is_none_is_told(run: Run, tmp_path: Path) -> None:
     assert "is not a notebook" in run("run", str(file)).err
 
 
-# --- deploy, history, rollback, stop --------------------------------------------------------------
+# --- deploy, history, rollback, stop -------------------------------------------------------------
 
 
 def version(path: Path, number: int) -> Path:
@@ -668,7 +668,7 @@ def test_serve_ends_after_its_timeout(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-# --- containers, environments, secrets ------------------------------------------------------------
+# --- containers, environments, secrets -----------------------------------------------------------
 
 
 def test_containers_are_listed_and_stopped(run: Run) -> None:
@@ -723,7 +723,7 @@ def test_secrets_from_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch
     assert json.loads(run("secret", "list", "--json").out) == []
 
 
-# --- the command itself ---------------------------------------------------------------------------
+# --- the command itself --------------------------------------------------------------------------
 
 
 def test_help_names_the_commands(run: Run) -> None:

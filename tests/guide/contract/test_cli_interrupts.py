@@ -1,4 +1,4 @@
-"""Section 7.3 of the contract: commands that are interrupted, told to end, or not read any more."""
+"""Commands that are interrupted or ended, or whose output is not read any more (docs/function-api.md#command-line)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract 4.4: @concurrent and @batched."""
+"""`@concurrent` and `@batched` (docs/function-api.md#concurrent-inputs-and-batches)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def together(function: Any, *calls: tuple[Any, ...]) -> list[Any]:
         return list(pool.map(call, calls))
 
 
-# --- @concurrent ---
+# --- @concurrent ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("function", "on_main"), [(meet, True), (meet_in_threads, False)])
@@ -201,7 +201,7 @@ def test_timeouts_count_per_input_and_leave_neighbours_alone() -> None:
     assert fine == 0.5
 
 
-# --- @batched ---
+# --- @batched ------------------------------------------------------------------------------------
 
 
 @app.function(max_containers=1)
@@ -347,7 +347,7 @@ def test_batches_run_at_once_with_concurrent(tmp_path: Path) -> None:
     assert list(both.map([str(tmp_path / "mark")] * 6)) == [2] * 6
 
 
-# --- classes ---
+# --- classes -------------------------------------------------------------------------------------
 
 
 def test_the_methods_of_a_concurrent_class_share_one_object(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Section 4.1 of the contract: what `@app.function` refuses, and warns of, when it decorates."""
+"""What `@app.function` refuses, and warns of, when it decorates (docs/function-api.md#decoration)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Section 4, `env` and `secrets`, and 3.8: what a worker's environment holds, and who else sees it."""
+"""`env` and `secrets`: the environment of a worker, and who can see it.
+
+See docs/function-api.md#environment-variables-and-secrets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section 6: which error is seen when, and what its traceback shows."""
+"""Which error is raised when, and what its traceback shows (docs/function-api.md#errors)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def files_of(error: BaseException) -> list[str]:
     return [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
 
 
-# --- 6.1 the hierarchy ---------------------------------------------------------------------------
+# --- the hierarchy -------------------------------------------------------------------------------
 
 HIERARCHY = {
     "Error": "AlreadyExistsError AuthError InternalError DataLossError NotFoundError PermissionDeniedError "
@@ -157,7 +157,7 @@ def test_an_iterator_that_raises_stop_async_iteration_does_not_end_its_items_sil
         next(items)
 
 
-# --- 6.2 when each is seen -----------------------------------------------------------------------
+# --- when each is seen ---------------------------------------------------------------------------
 
 
 class OurError(Exception):
@@ -398,7 +398,7 @@ def test_what_would_end_the_notebook_is_a_remote_error(end: str) -> None:
     assert isinstance(returned[0], exception.RemoteError)
 
 
-# --- 6.3 tracebacks ------------------------------------------------------------------------------
+# --- tracebacks ----------------------------------------------------------------------------------
 
 
 @app.function()
@@ -608,7 +608,7 @@ def test_a_module_that_is_not_there_is_hinted_at_with_the_environment() -> None:
     assert any("remote environment" in note and sys.executable in note for note in error.__notes__)
 
 
-# --- preemption, and faults F25 and F26 ----------------------------------------------------------
+# --- preemption, and results that cannot be read (docs/guarantees.md, F26) -----------------------
 
 
 def test_a_preempted_input_runs_again_without_using_up_retries(tmp_path: Path) -> None:

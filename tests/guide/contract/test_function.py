@@ -1,4 +1,4 @@
-"""Section 1 of the contract: what a Function is and says of itself, before and beside its calls."""
+"""What a Function is and has, before and beside its calls (docs/function-api.md#functions)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def found(name: str = "square", **more: Any) -> modal.Function[..., Any]:
     return modal.Function.from_name("contract-1", name, **more)
 
 
-# --- 1.2 common behaviour ------------------------------------------------------------------------
+# --- common behaviour ----------------------------------------------------------------------------
 
 
 def test_every_blocking_method_has_aio_on_the_instance() -> None:
@@ -168,7 +168,7 @@ def test_the_docstring_and_the_name_are_those_of_the_def() -> None:
     assert inspect.signature(square.remote)
 
 
-# --- 1.3 the constructor and a direct call -------------------------------------------------------
+# --- the constructor and a direct call -----------------------------------------------------------
 
 
 def test_a_function_has_no_constructor() -> None:
@@ -218,7 +218,7 @@ def test_a_marked_function_that_never_became_a_function_is_warned_of(
     assert "'idle' was marked but never became a Function" in record.getMessage()
 
 
-# --- 1.4 hydrate ---------------------------------------------------------------------------------
+# --- hydrate -------------------------------------------------------------------------------------
 
 
 def test_hydrate_returns_the_function_so_that_it_chains() -> None:
@@ -270,7 +270,7 @@ def test_what_is_no_client_is_refused() -> None:
         found().hydrate("tcp://somewhere")  # type: ignore[arg-type]
 
 
-# --- 1.5 keep_warm and update_autoscaler ---------------------------------------------------------
+# --- keep_warm and update_autoscaler -------------------------------------------------------------
 
 
 def test_keep_warm_is_a_floor_and_zero_takes_it_away() -> None:
@@ -331,7 +331,7 @@ def test_a_floor_above_the_ceiling_in_force_is_refused() -> None:
         square.keep_warm(6)
 
 
-# --- 1.6 from_name and lookup --------------------------------------------------------------------
+# --- from_name and lookup ------------------------------------------------------------------------
 
 
 def test_from_name_asks_nothing_of_anybody() -> None:
@@ -435,7 +435,7 @@ def test_lookup_is_from_name_hydrated() -> None:
         modal.Function.lookup("contract-1", "nothing")
 
 
-# --- 1.7 web_url ---------------------------------------------------------------------------------
+# --- web_url -------------------------------------------------------------------------------------
 
 
 def test_a_function_that_is_no_web_endpoint_has_no_url() -> None:
@@ -444,7 +444,7 @@ def test_a_function_that_is_no_web_endpoint_has_no_url() -> None:
     assert found().web_url is None
 
 
-# --- 1.10 local ----------------------------------------------------------------------------------
+# --- local ---------------------------------------------------------------------------------------
 
 
 def test_local_runs_in_this_thread_on_the_very_objects() -> None:
@@ -535,7 +535,7 @@ def test_is_local_tells_here_from_there() -> None:
     assert there.remote() == (False, False)
 
 
-# --- 1.12 get_raw_f ------------------------------------------------------------------------------
+# --- get_raw_f -----------------------------------------------------------------------------------
 
 
 def test_get_raw_f_is_the_very_object_that_was_decorated() -> None:
@@ -553,7 +553,7 @@ def test_get_raw_f_of_a_marked_function_is_the_unmarked_one() -> None:
     assert modal.App().function()(modal.concurrent(max_inputs=2)(raw)).get_raw_f() is raw
 
 
-# --- 1.13 get_current_stats ----------------------------------------------------------------------
+# --- get_current_stats ---------------------------------------------------------------------------
 
 
 def test_stats_are_frozen_and_have_the_fields_of_both_generations() -> None:
@@ -577,7 +577,7 @@ def test_the_removed_field_says_its_new_name() -> None:
         assert stats.num_active_runners == 2
 
 
-# --- 1.16 other members --------------------------------------------------------------------------
+# --- other members -------------------------------------------------------------------------------
 
 
 def test_a_function_knows_its_app_its_tag_and_where_it_is_defined() -> None:

@@ -1,4 +1,4 @@
-"""Section 3 of the contract: `spawn`, `spawn_map` (2.12) and `FunctionCall`."""
+"""`spawn`, `spawn_map` and `FunctionCall` (docs/function-api.md#spawned-calls)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def pid_of(name: str) -> list[int]:
     ]
 
 
-# --- 1.11 spawn ----------------------------------------------------------------------------------
+# --- spawn ---------------------------------------------------------------------------------------
 
 
 def test_spawn_does_not_wait_for_a_worker(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_spawned_call_goes_on_after_its_parent(tmp_path: Path) -> None:
     assert call.get(timeout=30) == "went on"
 
 
-# --- 2.12 spawn_map ------------------------------------------------------------------------------
+# --- spawn_map -----------------------------------------------------------------------------------
 
 
 def test_spawn_map_returns_a_call_with_all_inputs() -> None:
@@ -246,7 +246,7 @@ def test_an_interrupt_of_spawn_map_closes_the_iterable() -> None:
     wait_until(lambda: square.get_current_stats().backlog == 0)
 
 
-# --- 3.2 get -------------------------------------------------------------------------------------
+# --- get -----------------------------------------------------------------------------------------
 
 
 def test_get_in_time_or_the_builtin_timeout_error(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_unknown_and_malformed_ids() -> None:
         FunctionCall.from_id("42")
 
 
-# --- 3.3 cancel ----------------------------------------------------------------------------------
+# --- cancel --------------------------------------------------------------------------------------
 
 
 def test_a_cancelled_pending_input_never_runs(tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_what_a_cancelled_input_spawned_goes_on(tmp_path: Path) -> None:
     assert spawned.get(timeout=30) == "went on"
 
 
-# --- 3.4 gather ----------------------------------------------------------------------------------
+# --- gather --------------------------------------------------------------------------------------
 
 
 def test_gather_gives_results_in_the_order_of_its_arguments() -> None:
@@ -490,7 +490,7 @@ def test_gather_has_its_older_place() -> None:
     assert gather(square.spawn(2)) == [4]
 
 
-# --- 3.5 handles ---------------------------------------------------------------------------------
+# --- handles -------------------------------------------------------------------------------------
 
 
 def test_handles_are_arguments_and_results() -> None:
@@ -519,7 +519,7 @@ def test_a_call_is_hydrated_always_and_prints_its_id() -> None:
         FunctionCall()
 
 
-# --- 3.6 call graph ------------------------------------------------------------------------------
+# --- call graph ----------------------------------------------------------------------------------
 
 
 @app.function()
@@ -604,7 +604,7 @@ def test_get_call_graph_has_aio() -> None:
     assert root.function_name == "square"
 
 
-# --- 3.7 iter ------------------------------------------------------------------------------------
+# --- iter ----------------------------------------------------------------------------------------
 
 
 def test_iter_is_in_order_and_waits_for_what_is_not_ready(tmp_path: Path) -> None:
@@ -642,7 +642,7 @@ def test_iter_over_a_wrong_range_is_a_value_error(wrong: dict[str, int]) -> None
         list(call.iter(**wrong))
 
 
-# --- 3.8 context ---------------------------------------------------------------------------------
+# --- context -------------------------------------------------------------------------------------
 
 
 def test_a_worker_knows_its_input_and_its_call_and_the_client_none() -> None:

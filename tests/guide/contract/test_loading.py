@@ -1,4 +1,4 @@
-"""Section 7.2 of the contract: what cannot be loaded in a worker says so where it is registered or deployed."""
+"""What cannot be loaded in a worker says so where it is registered or deployed (docs/function-api.md#deployments)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OnlyHere:
             raise RuntimeError("not here")
 
 
-# --- captured values --------------------------------------------------------------------------------
+# --- captured values -----------------------------------------------------------------------------
 
 
 def test_a_captured_value_that_cannot_be_unpickled_is_named_at_registration() -> None:
@@ -77,7 +77,7 @@ def test_one_that_fails_only_in_a_worker_says_where_at_the_first_call() -> None:
     wait_until(lambda: "could not be loaded, so this call failed" in logged(call.logs))
 
 
-# --- web endpoints ----------------------------------------------------------------------------------
+# --- web endpoints -------------------------------------------------------------------------------
 
 
 def an_app(name: str, *, works: bool) -> nbfn.App:

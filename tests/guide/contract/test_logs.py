@@ -1,4 +1,4 @@
-"""Section 1.16 of the contract: logs of Functions, Apps and calls, and `nbfn app logs`."""
+"""Logs of Functions, Apps and calls, and `nbfn app logs` (docs/function-api.md#logs)."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def test_an_app_that_never_was_at_the_hub_has_no_logs() -> None:
         nbfn.App("fresh").logs.fetch()
 
 
-# --- nbfn app logs --------------------------------------------------------------------------------
+# --- nbfn app logs -------------------------------------------------------------------------------
 
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Section 2 of the contract: `map`, `starmap`, `for_each`."""
+"""`map`, `starmap`, `for_each` (docs/function-api.md#maps)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def ticking(*values: int) -> AsyncIterator[int]:
         yield value
 
 
-# --- 2.1 inputs and call shape -------------------------------------------------------------------
+# --- inputs and call shape -----------------------------------------------------------------------
 
 
 def test_iterables_are_zipped_and_the_shortest_ends_it() -> None:
@@ -92,7 +92,7 @@ def test_what_is_no_iterable_is_told_at_the_first_result() -> None:
         list(results)
 
 
-# --- 2.2 laziness and the result object ----------------------------------------------------------
+# --- laziness and the result object --------------------------------------------------------------
 
 
 def test_the_call_pulls_nothing_checks_nothing_and_asks_nobody() -> None:
@@ -173,7 +173,7 @@ def test_wrong_kinds_of_function_are_told_at_the_first_result() -> None:
         list(nbfn.Function.from_name("no-such-app", "f").map([1]))
 
 
-# --- 2.3 threads and event loops -----------------------------------------------------------------
+# --- threads and event loops ---------------------------------------------------------------------
 
 
 def test_a_plain_list_of_a_map_works_where_an_event_loop_runs() -> None:
@@ -310,7 +310,7 @@ def test_nested_maps_work_in_workers() -> None:
     assert list(sum_of_squares.map([2, 3, 4])) == [1, 5, 14]
 
 
-# --- 2.4 to 2.6: order, None, failures -----------------------------------------------------------
+# --- order, None, failures -----------------------------------------------------------------------
 
 
 def test_a_million_inputs_are_not_pulled_before_they_are_needed() -> None:
@@ -419,7 +419,7 @@ def test_a_failing_map_starts_no_more_inputs(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) < 100
 
 
-# --- 2.7 leaving early ---------------------------------------------------------------------------
+# --- leaving early -------------------------------------------------------------------------------
 
 
 class Watched:
@@ -545,7 +545,7 @@ def test_a_map_that_somebody_else_cancels_comes_to_its_end() -> None:
         list(cancel_all.map(itertools.count()))
 
 
-# --- 2.8 retries, 2.9 empty and tiny -------------------------------------------------------------
+# --- retries, empty and tiny inputs --------------------------------------------------------------
 
 
 def test_a_failure_surfaces_only_when_retries_are_used_up(tmp_path: Path) -> None:

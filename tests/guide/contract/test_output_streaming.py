@@ -1,4 +1,4 @@
-"""Section 7.3 of the contract: who runs an App sees all that its workers write, each line once."""
+"""Whoever runs an App sees all that its workers write, each line once (docs/function-api.md#command-line)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections 1.8 and 1.9 of the contract: `remote` and `remote_gen`."""
+"""`remote` and `remote_gen` (docs/function-api.md#remote-calls)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def stay(path: Path) -> None:
         path.joinpath("ended").touch()
 
 
-# --- 1.8 remote ----------------------------------------------------------------------------------
+# --- remote --------------------------------------------------------------------------------------
 
 
 def test_remote_returns_the_result_or_raises_the_original_type() -> None:
@@ -174,7 +174,7 @@ def test_arguments_are_copies() -> None:
     assert back is not mine
 
 
-# --- 1.9 remote_gen ------------------------------------------------------------------------------
+# --- remote_gen ----------------------------------------------------------------------------------
 
 
 def test_nothing_is_called_before_the_first_next() -> None:

@@ -1,4 +1,4 @@
-"""Contract 4, cpu, memory and gpu: what is set aside, what is enforced, and what is told."""
+"""cpu, memory and gpu: what is reserved, enforced and reported (docs/function-api.md#resources)."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def _ended(child: int) -> int:
 
 
 def test_a_recursion_that_eats_the_memory_ends_by_the_limit() -> None:
-    """F6."""
+    """See docs/guarantees.md, F6."""
 
     @app().function(memory=(100, 300))
     def recurse(limit: int) -> None:

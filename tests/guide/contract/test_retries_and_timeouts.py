@@ -1,4 +1,4 @@
-"""Contract 4, 4.2, 4.5 and 5.4: retries, timeouts, fresh workers, at most once, and how workers live and end."""
+"""Retries, timeouts, fresh workers, at most once, and how workers start and end (docs/function-api.md#options)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pid(_: object = None) -> int:
     return os.getpid()
 
 
-# --- 4.2 retries ---------------------------------------------------------------------------------
+# --- retries -------------------------------------------------------------------------------------
 
 
 def test_an_int_retries_that_often_one_second_apart(journal: Path) -> None:
@@ -173,7 +173,7 @@ def test_web_functions_cannot_have_retries() -> None:
         def w() -> None: ...
 
 
-# --- 4.5 timeouts --------------------------------------------------------------------------------
+# --- timeouts ------------------------------------------------------------------------------------
 
 
 def test_a_timeout_counts_execution_only_and_each_attempt_anew() -> None:
@@ -335,7 +335,7 @@ def test_startup_time_is_no_execution_time() -> None:
     assert Slow().f.remote() == "fine"
 
 
-# --- 5.4 what user code may do to its worker ------------------------------------------------------
+# --- what user code may do to its worker ---------------------------------------------------------
 
 
 def test_sync_bodies_run_on_the_main_thread_without_a_loop() -> None:

@@ -1,4 +1,4 @@
-"""Section 4.3: `Cron` and `Period`, fired by the hub while the App is deployed."""
+"""`Cron` and `Period`, run by the hub while the App is deployed (docs/function-api.md#schedules)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section 8: what travels, how, and what is said when it cannot."""
+"""What is pickled, how, and which error is raised when it cannot be (docs/function-api.md#serialization)."""
 
 from __future__ import annotations
 

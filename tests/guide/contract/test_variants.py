@@ -1,4 +1,4 @@
-"""Section 1.15: variants on a Function."""
+"""Variants of a Function: `with_options` and its kind (docs/function-api.md#variants)."""
 
 from __future__ import annotations
 

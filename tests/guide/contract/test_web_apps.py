@@ -1,4 +1,4 @@
-"""Section 4.6 of the contract: apps and servers of one's own behind a URL."""
+"""ASGI and WSGI apps and servers behind a URL (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nbfn.config import Places
 from tests.conftest import wait_until
 from tests.guide.contract.endpoints import COLD, app, site, url_of, ws_of
 
-# --- asgi_app -------------------------------------------------------------------------------------
+# --- asgi_app ------------------------------------------------------------------------------------
 
 
 def test_an_asgi_app_is_served_with_its_paths_and_has_its_lifespan() -> None:
@@ -180,7 +180,7 @@ def test_an_app_that_fails_to_start_up_is_a_500_that_says_so() -> None:
     assert "no database" in (Places.of().logs / "hub.log").read_text()
 
 
-# --- wsgi_app -------------------------------------------------------------------------------------
+# --- wsgi_app ------------------------------------------------------------------------------------
 
 
 def test_a_wsgi_app_is_served() -> None:
@@ -200,7 +200,7 @@ def test_a_wsgi_app_is_served() -> None:
     assert answer.text == "('POST', '/a/b', 'c=d') '' body"
 
 
-# --- web_server -----------------------------------------------------------------------------------
+# --- web_server ----------------------------------------------------------------------------------
 
 
 def free_port() -> int:

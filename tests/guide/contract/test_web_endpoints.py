@@ -1,4 +1,4 @@
-"""Sections 4.6 and 1.7 of the contract: web endpoints, asked over HTTP as anybody would ask."""
+"""Web endpoints, requested over HTTP as by any client (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nbfn.config import Places
 from nbfn.exception import ConflictError, InvalidError, NotFoundError
 from tests.guide.contract.endpoints import COLD, Model, app, greet, url_of
 
-# --- fastapi_endpoint -----------------------------------------------------------------------------
+# --- fastapi_endpoint ----------------------------------------------------------------------------
 
 
 def test_an_endpoint_answers_with_its_result_and_reads_its_parameters_from_the_query() -> None:
@@ -104,7 +104,7 @@ def test_a_response_is_sent_as_it_is() -> None:
     assert answer.headers["x-handle"] == "1"
 
 
-# --- methods ---
+# --- methods -------------------------------------------------------------------------------------
 
 
 def test_a_method_is_an_endpoint_with_a_url_of_its_own() -> None:
@@ -152,7 +152,7 @@ def test_registered_web_endpoints_names_methods_with_their_class() -> None:
     assert "Model.pid" not in app.registered_web_endpoints
 
 
-# --- URLs -----------------------------------------------------------------------------------------
+# --- URLs ----------------------------------------------------------------------------------------
 
 
 def test_a_url_names_app_and_function_and_an_ephemeral_app_says_dev() -> None:
@@ -250,7 +250,7 @@ def test_registered_web_endpoints_names_them() -> None:
     assert some.registered_web_endpoints == ["page"]
 
 
-# --- who is let in --------------------------------------------------------------------------------
+# --- who is let in -------------------------------------------------------------------------------
 
 
 @app.function()

@@ -1,4 +1,4 @@
-"""Section 4.6 of the contract: how web endpoints fail, and what they refuse."""
+"""How web endpoints fail, and what they refuse (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nbfn.exception import InvalidError
 from tests.conftest import wait_until
 from tests.guide.contract.endpoints import COLD, Model, app, greet, site, url_of
 
-# --- errors ---------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 def test_an_endpoint_that_raises_is_a_500_without_its_traceback() -> None:
@@ -119,7 +119,7 @@ def test_a_response_that_breaks_off_is_told_by_the_connection() -> None:
         httpx.get(url_of(breaks), timeout=COLD)
 
 
-# --- not called as other Functions are ------------------------------------------------------------
+# --- not called as other Functions are -----------------------------------------------------------
 
 
 CALLS: list[tuple[str, Callable[[Any], Any]]] = [
@@ -152,7 +152,7 @@ def test_local_returns_the_app() -> None:
     assert isinstance(site.local(), Starlette)
 
 
-# --- decoration -----------------------------------------------------------------------------------
+# --- decoration ----------------------------------------------------------------------------------
 
 
 def nullary() -> Any: ...

@@ -1,4 +1,4 @@
-"""Section 4.6 of the contract: an app sees itself at the root of its URL, whichever client asks."""
+"""An app is at the root of its URL, whichever client requests it (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ def test_a_server_that_names_its_own_address_and_looks_at_origins_is_passed_on_t
         assert ws.recv(timeout=10) == "let in"
 
 
-# --- what cannot be loaded ------------------------------------------------------------------------
+# --- what cannot be loaded -----------------------------------------------------------------------
 
 
 class Recursive:

@@ -1,5 +1,5 @@
 """Words that come twice, late or to a new hub change nothing: one outcome each, nothing lost, and nothing runs
-again without a reason (promises P2, P3, P4, P10; faults F13, F15, F20, F30).
+again without a reason (docs/guarantees.md, P2, P3, P4, P10, F13, F15, F20, F30).
 """
 
 from __future__ import annotations

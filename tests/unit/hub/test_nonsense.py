@@ -1,5 +1,5 @@
 """Messages that make no sense: a peer may send anything, the hub stays up and its tables stay consistent
-(promises S4, S9, S17).
+(docs/guarantees.md, S4, S9, S17).
 """
 
 from __future__ import annotations
