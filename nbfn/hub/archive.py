@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nbfn.hub.machine.definitions import Stored
 from nbfn.hub.machine.effects import (
     LoadCall,
     LoadFailures,
@@ -25,6 +24,7 @@ from nbfn.hub.machine.effects import (
     SaveRetry,
 )
 from nbfn.hub.machine.events import CallRestored, FailuresLoaded
+from nbfn.hub.machine.payloads import Stored
 from nbfn.hub.stored import (
     UNREADABLE,
     StoredCall,
@@ -130,7 +130,7 @@ class Archive:
                 *(len(save.inputs), save.parent, save.method, save.origin, save.closed),
             ),
         )
-        rows = [(save.call, index, _encode(payload)) for index, payload in save.inputs]
+        rows = [(save.call, entry.index, _encode(entry.payload)) for entry in save.inputs]
         self._connection.executemany(
             "INSERT OR IGNORE INTO inputs (call, number, payload) VALUES (?, ?, ?)", rows
         )

@@ -29,7 +29,7 @@ from nbfn.hub.machine.departures import EXIT_GRACE
 from nbfn.hub.machine.effects import (
     Effect,
 )
-from nbfn.hub.machine.events import Event
+from nbfn.hub.machine.events import Event, Received
 from nbfn.hub.machine.state import State
 from nbfn.hub.pool import WorkerProcesses
 from nbfn.hub.store import Store
@@ -323,7 +323,7 @@ class Broker:
         elif peer is not None and kind in _ROLES[peer.role]:
             handler = self._handlers.get(kind)
             if handler is None:
-                self._handle(speech.heard(peer.id, message))  # type: ignore[arg-type]
+                self._handle(Received(peer.id, message))  # type: ignore[arg-type]
             else:
                 handler(peer.id, message)
         elif (
@@ -363,21 +363,21 @@ class Broker:
         if lacking := self._web_lacks(peer_id, message):
             self._send(peer_id, m.Failed(message.request, "execution", lacking))
         else:
-            self._handle(speech.heard(peer_id, message))
+            self._handle(Received(peer_id, message))
 
     def _take_results(self, peer_id: str, message: m.Results) -> None:
         payloads = [result.payload for result in message.results]
         if large := [payload for payload in payloads if payload and payload.segments]:
             self._leftovers.handed_over(peer_id, large)
-        self._handle(speech.heard(peer_id, message))
+        self._handle(Received(peer_id, message))
 
     def _take_yielded(self, peer_id: str, message: m.Yielded) -> None:
         self._leftovers.handed_over(peer_id, message.payloads)
-        self._handle(speech.heard(peer_id, message))
+        self._handle(Received(peer_id, message))
 
     def _log_bind_failed(self, peer_id: str, message: m.BindFailed) -> None:
         _log.warning("%s could not load its function:\n%s", peer_id, message.text)
-        self._handle(speech.heard(peer_id, message))
+        self._handle(Received(peer_id, message))
 
     def _strike(self, connection: bytes, message: Message | BadFrame) -> None:
         """Something that this peer may not say: told a few times, then no longer listened to."""
@@ -409,7 +409,7 @@ class Broker:
             self._drop(connection)
         elif answer is not None:
             if isinstance(answer, m.CallRefused):
-                self._handle(events.CallCancelled(peer.id, 0, answer.call))
+                self._handle(Received(peer.id, m.Cancel(0, answer.call)))
             self._router.send(connection, answer)
 
     def _hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
@@ -433,7 +433,7 @@ class Broker:
         self._router.send(connection, m.Welcome(m.PROTOCOL, about.epoch, about.version, about.pid))
         if role == "worker":
             self._leftovers.met(hello.peer)
-        self._handle(speech.heard(hello.peer, hello))
+        self._handle(events.joined(hello))
         self._visited = self._visited or role == "client"
         if isinstance(hello, m.ClientHello) and hello.environment is not None:
             self._processes.ready(hello.environment.executable)
@@ -456,9 +456,7 @@ class Broker:
         """Open the ports of the endpoints to be registered; return why that failed, or nothing."""
         if not has_endpoint(message.definition):
             return ""
-        event = speech.heard(client, message)
-        assert isinstance(event, events.FunctionPut)
-        labels = endpoints.wanted(event)
+        labels = endpoints.wanted(message)
         refused = self._web.keep([*endpoints.labels(self._state.tables), *labels])
         return next((refused[label] for label in labels if label in refused), "")
 

@@ -36,5 +36,5 @@ def consequence(worker: str, message: Message, error: FrameTooLargeError) -> Eve
             f"{message.definition.name!r} cannot be sent to a worker with its environment variables and "
             f"secrets: {error}"
         )
-        return events.WorkerBroken(worker, None, text, ("resource_exhausted", text, {}))
+        return events.BindNotSent(worker, ("resource_exhausted", text, {}))
     return None

@@ -9,13 +9,12 @@ from typing import Any
 
 import msgspec
 
-from nbfn.hub.machine import effects, endpoints, events
-from nbfn.hub.machine.definitions import weights
+from nbfn.hub.machine import effects, endpoints
 from nbfn.hub.machine.effects import (
     Effect,
     Outcome,
 )
-from nbfn.hub.machine.events import Event
+from nbfn.hub.machine.payloads import weights
 from nbfn.hub.machine.records import Deployment
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.wire import frames
@@ -26,143 +25,6 @@ from nbfn.wire.messages import Message
 MOST_INPUTS = 1024
 
 replace = msgspec.structs.replace
-
-
-def heard(peer: str, message: Message) -> Event:
-    """Return the event that a peer's message is."""
-    return _HEARD[type(message)](peer, message)
-
-
-def _pairs(inputs: Sequence[m.NewInput]) -> list[tuple[int, m.Payload]]:
-    return [(item.index, item.payload) for item in inputs]
-
-
-def _client_hello(peer: str, x: m.ClientHello) -> Event:
-    executable = x.environment.executable if x.environment else ""
-    return events.ClientJoined(peer, x.name, executable, x.worker, x.origin)
-
-
-def _worker_hello(peer: str, x: m.WorkerHello) -> Event:
-    return events.WorkerJoined(
-        peer, x.pid, x.executable, x.function, x.version, x.running, x.gpus, x.output
-    )
-
-
-def _register(peer: str, x: m.Register) -> Event:
-    return events.FunctionPut(
-        *(peer, x.request, x.app, x.app_id, x.environment_name, x.definition, x.staged)
-    )
-
-
-def _deploy(peer: str, x: m.Deploy) -> Event:
-    return events.AppDeployed(
-        *(peer, x.request, x.app, x.environment_name, x.functions, x.strategy, x.partial, x.tag),
-        *(x.by, x.commit, x.nbfn, x.tags),
-    )
-
-
-def _rollback(peer: str, x: m.Rollback) -> Event:
-    return events.AppRolledBack(
-        *(peer, x.request, x.app_id, x.version, x.strategy, x.by, x.nbfn),
-    )
-
-
-def _run_app(peer: str, x: m.RunApp) -> Event:
-    return events.AppBegun(
-        *(peer, x.request, x.app_id, x.name, x.environment_name, x.detached, x.tags),
-    )
-
-
-def _bind_variant(peer: str, x: m.BindVariant) -> Event:
-    return events.VariantPut(peer, x.request, x.function, x.variant, x.digest, x.shown)
-
-
-def _put_call(peer: str, x: m.PutCall) -> Event:
-    return events.CallPut(
-        peer,
-        x.call,
-        x.function,
-        x.version,
-        x.kind,
-        _pairs(x.inputs),
-        x.closed,
-        x.durable,
-        x.resent,
-        x.total,
-        x.parent,
-        x.method,
-        x.deployment,
-        x.unattended,
-        x.levels,
-    )
-
-
-def _put_inputs(peer: str, x: m.PutInputs) -> Event:
-    return events.InputsPut(peer, x.call, _pairs(x.inputs), x.closed, x.resent)
-
-
-def _set_autoscaler(peer: str, x: m.SetAutoscaler) -> Event:
-    s = x.settings
-    return events.SettingsPut(
-        peer,
-        x.request,
-        x.function,
-        s.min_containers,
-        s.max_containers,
-        s.buffer_containers,
-        s.scaledown_window,
-    )
-
-
-def _results(peer: str, x: m.Results) -> Event:
-    return events.ResultsArrived(
-        peer, x.seq, [(r.lease, r.status, r.payload, r.duration, r.final) for r in x.results]
-    )
-
-
-_HEARD: dict[type[Message], Callable[[str, Any], Event]] = {
-    m.ClientHello: _client_hello,
-    m.ClientLeaves: lambda peer, x: events.ClientLeft(peer),
-    m.WorkerHello: _worker_hello,
-    m.Register: _register,
-    m.BindVariant: _bind_variant,
-    m.PutCall: _put_call,
-    m.PutInputs: _put_inputs,
-    m.Cancel: lambda peer, x: events.CallCancelled(peer, x.request, x.call, x.indices, x.terminate),
-    m.Release: lambda peer, x: events.CallReleased(peer, x.call),
-    m.Watch: lambda peer, x: events.CallWatched(peer, x.request, x.call, x.start, x.end, x.follow),
-    m.GetInput: lambda peer, x: events.InputWanted(peer, x.request, x.call, x.index),
-    m.RetryCall: lambda peer, x: events.RetryWanted(peer, x.request, x.call, x.token),
-    m.GetCallGraph: lambda peer, x: events.GraphWanted(peer, x.request, x.call),
-    m.TakeItems: lambda peer, x: events.ItemsWanted(x.call, x.index, x.upto),
-    m.ResultsTaken: lambda peer, x: events.ResultsTaken(peer, x.call, x.weight),
-    m.FeedInput: lambda peer, x: events.InputFed(x.call, x.index, x.data),
-    m.SetAutoscaler: _set_autoscaler,
-    m.PutSecret: lambda peer, x: events.SecretPut(
-        peer, x.request, x.name, x.values, x.environment_name, x.overwrite
-    ),
-    m.DeleteSecret: lambda peer, x: events.SecretDeleted(
-        peer, x.request, x.name, x.environment_name
-    ),
-    m.ListSecrets: lambda peer, x: events.SecretsAsked(peer, x.request, x.environment_name),
-    m.Deploy: _deploy,
-    m.Rollback: _rollback,
-    m.RunApp: _run_app,
-    m.StopApp: lambda peer, x: events.AppStopped(peer, x.request, x.app_id, x.scope),
-    m.FindApp: lambda p, x: events.AppWanted(p, x.request, x.app, x.environment_name, x.create),
-    m.FollowApp: lambda peer, x: events.AppFollowed(peer, x.request, x.app_id),
-    m.SetTags: lambda peer, x: events.AppTagged(peer, x.request, x.app_id, x.tags),
-    m.ChangeEnvironment: lambda p, x: events.EnvironmentChanged(p, x.request, x.name, x.new_name),
-    m.StopWorker: lambda p, x: events.WorkerUnwanted(p, x.request, x.worker, x.graceful),
-    m.Bound: lambda peer, x: events.WorkerBound(peer),
-    m.BindFailed: lambda peer, x: events.WorkerBroken(peer, x.payload, x.text),
-    m.Results: _results,
-    m.Yielded: lambda peer, x: events.ItemsArrived(peer, x.lease, x.start, x.payloads),
-    m.WantFeed: lambda peer, x: events.FeedAsked(peer, x.lease, x.upto),
-    m.Emitted: lambda peer, x: events.EmissionArrived(peer, x.lease, x.channel, x.data, x.number),
-    m.Returned: lambda peer, x: events.LeasesReturned(peer, x.leases),
-    m.Goodbye: lambda peer, x: events.WorkerLeft(peer, x.signal),
-}
 
 
 def said(effect: Effect) -> tuple[str, Iterable[Message]]:

@@ -18,6 +18,7 @@ from nbfn.hub.machine import events as e
 from nbfn.hub.machine.state import State
 from nbfn.hub.machine.tables import Limits
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from tests.bench.clock import once
 from tests.bench.options import Options
 from tests.bench.table import Row, seconds, times
@@ -26,6 +27,10 @@ from tests.unit.hub.world import PYTHON, definition
 SUCCESS = int(InputStatus.SUCCESS)
 #: Mean seconds of an input: a long one is handed out alone, a short one in batches.
 LONG, SHORT = 10.0, 1e-4
+
+
+#: The arguments of an input, and its result.
+PAYLOAD = m.Payload(b"x" * 10)
 
 
 class Fleet:
@@ -60,7 +65,7 @@ class Fleet:
 
     def _register(self, name: str, **pool: float) -> str:
         made = definition(name, **pool)  # type: ignore[arg-type]
-        self.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", made))
+        self.receive("cl-1", m.Register(1, "app", made, "ap-1", ""))
         return list(self.state.tables.registry.functions)[-1]
 
     def _bring_up(self) -> None:
@@ -68,7 +73,7 @@ class Fleet:
             if self.starting:
                 self.put(e.WorkerJoined(self.starting.popleft(), 1, PYTHON))
             if self.binding:
-                self.put(e.WorkerBound(self.binding.popleft()))
+                self.receive(self.binding.popleft(), m.Bound("", 0))
 
     def _new_id(self, prefix: str) -> str:
         self._ids += 1
@@ -91,15 +96,19 @@ class Fleet:
                 self.binding.append(effect.worker)
         return took
 
+    def receive(self, sender: str, message: m.Message) -> float:
+        """Hand in a message; return the seconds it took."""
+        return self.put(e.Received(sender, message))
+
     def busy(self) -> list[str]:
         """Return the workers that have inputs."""
         return list(self._busy)
 
     def call(self, name: str, inputs: int) -> float:
         """Begin a call."""
-        pairs = [(index, None) for index in range(inputs)]
+        new = tuple(m.NewInput(index, PAYLOAD) for index in range(inputs))
         kind = "map" if inputs > 1 else "remote"
-        return self.put(e.CallPut("cl-1", name, self.function, 0, kind, pairs, closed=True))
+        return self.receive("cl-1", m.PutCall(name, self.function, 0, kind, new, closed=True))
 
     def finish(self, worker: str, duration: float, most: int = 256) -> tuple[float, int]:
         """Have a worker report what it has; return the seconds that took, and of how many inputs."""
@@ -108,8 +117,8 @@ class Fleet:
         if not leases:
             self._busy.pop(worker, None)
         self._seqs[worker] = seq = self._seqs.get(worker, 0) + 1
-        results = [(lease, SUCCESS, None, duration, False) for lease in done]
-        return self.put(e.ResultsArrived(worker, seq, results)), len(done)
+        results = tuple(m.Result(lease, SUCCESS, PAYLOAD, duration) for lease in done)
+        return self.receive(worker, m.Results(seq, results)), len(done)
 
 
 def measure(options: Options) -> Iterator[Row]:
@@ -188,7 +197,7 @@ def _results(fleet: Fleet, inputs: int, count: int = 1000) -> float:
     name = f"fc-{inputs}-{fleet.now}"
     fleet.call(name, inputs)
     took = [fleet.finish(choice.choice(fleet.names), LONG)[0] for _ in range(count)]
-    fleet.put(e.CallCancelled("cl-1", 0, name))
+    fleet.receive("cl-1", m.Cancel(0, name))
     for worker in fleet.busy():
         fleet.finish(worker, LONG)
     return statistics.median(took)

@@ -11,10 +11,10 @@ from collections.abc import Container, Iterable, Sequence
 
 from nbfn.hub.machine import departures, leases
 from nbfn.hub.machine.effects import Discard
-from nbfn.hub.machine.events import ResultsArrived
 from nbfn.hub.machine.rows import Claim, Input, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 
 #: Seconds that a worker's claim on an input waits for the client that will tell of the input again.
 CLAIM_KEPT = 60.0
@@ -49,7 +49,7 @@ def settle_claims(t: Tables, items: Iterable[Input]) -> None:
         if claim.worker.pool is item.call.pool and settled(t, item):
             _take_over(t, item, claim.worker, claim.lease, claim.attempt)
             if claim.result is not None:
-                leases.results_arrived(t, ResultsArrived(claim.worker.id, 0, [claim.result]))
+                leases.results_arrived(t, claim.worker.id, m.Results(0, (claim.result,)))
 
 
 def settled(t: Tables, item: Input) -> bool:
@@ -114,4 +114,4 @@ def _drop(t: Tables, claim: Claim) -> None:
     if claim.result is None:
         claim.worker.claimed -= 1
     else:
-        t.emit(Discard(claim.result[2]))
+        t.emit(Discard(claim.result.payload))

@@ -11,10 +11,10 @@ import math
 from datetime import UTC, datetime
 
 from nbfn.hub.machine import calls, timetable
-from nbfn.hub.machine.events import CallPut
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.rows import Appointment
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 #: Seconds that a call may be late, a machine having slept; if it is later it is missed.
 LATE = 60.0
@@ -92,9 +92,6 @@ def _note_next(t: Tables) -> None:
 def _call(t: Tables, appointment: Appointment) -> None:
     record = appointment.record
     appointment.called = max(t.wall, appointment.due)
-    nothing = [(0, appointment.schedule.payload)]
-    call = t.new_id("fc")
-    calls.call_put(
-        t,
-        CallPut("", call, record.id, record.latest, "schedule", nothing, closed=True, durable=True),
-    )
+    nothing = (m.NewInput(0, appointment.schedule.payload),)
+    named = (t.new_id("fc"), record.id, record.latest, "schedule")
+    calls.call_put(t, "", m.PutCall(*named, nothing, durable=True))

@@ -19,52 +19,44 @@ from nbfn.hub.machine.effects import (
     SaveSettings,
 )
 from nbfn.hub.machine.events import (
-    AppBegun,
-    AppDeployed,
-    AppFollowed,
-    AppRolledBack,
     AppsRestored,
-    AppStopped,
-    AppTagged,
-    AppWanted,
     ClientJoined,
-    ClientLeft,
     ClientLost,
-    FunctionPut,
 )
 from nbfn.hub.machine.records import AppRecord, Deployment
 from nbfn.hub.machine.registry import STOPPED_KEPT, FunctionRecord
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 # --- Functions come ------------------------------------------------------------------------------
 
 
-def function_put(t: Tables, event: FunctionPut) -> None:
+def function_put(t: Tables, sender: str, message: m.Register) -> None:
     """Register a version; unless it is staged, it takes the place of the older ones' pools."""
-    if problem := _closed(t, event.app_id, event.environment_name):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
+    if problem := _closed(t, message.app_id, message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
         return
-    if taken := endpoints.collision(t, event):
-        t.emit(Refuse(event.client, event.request, "conflict", taken))
+    if taken := endpoints.collision(t, sender, message):
+        t.emit(Refuse(sender, message.request, "conflict", taken))
         return
-    schedule = event.definition.schedule
+    schedule = message.definition.schedule
     if schedule is not None and (problem := timetable.problem(schedule)):
-        t.emit(Refuse(event.client, event.request, "invalid", problem))
+        t.emit(Refuse(sender, message.request, "invalid", problem))
         return
-    if lacking := vault.missing(t, event.environment_name, event.definition):
-        t.emit(Refuse(event.client, event.request, "not_found", lacking))
+    if lacking := vault.missing(t, message.environment_name, message.definition):
+        t.emit(Refuse(sender, message.request, "not_found", lacking))
         return
-    for record in endpoints.taken_over(t, event):
+    for record in endpoints.taken_over(t, sender, message):
         _retire(t, record)
     known = set(t.registry.apps)
-    given = (event.app, event.app_id, event.environment_name, event.definition, event.client)
-    if event.staged:
+    given = (message.app, message.app_id, message.environment_name, message.definition, sender)
+    if message.staged:
         record, version, created = t.registry.stage(*given)
     else:
         record, created = t.registry.put(*given)
         version = record.latest
     app = t.registry.apps[record.app_id]
-    _adopt(t, app, event.client)
+    _adopt(t, app, sender)
     if (record.id, version) in t.unsaved:  # once more, as if it were new
         t.unsaved.discard((record.id, version))
         created = True
@@ -73,17 +65,16 @@ def function_put(t: Tables, event: FunctionPut) -> None:
     if created:
         t.emit(SaveFunction(record, version, record.latest))
         t.changed()
-    if not event.staged:
+    if not message.staged:
         t.touch(sizing.pool_of(t, record, version))
         _take_place(t, record)
         if created and app.deployed:  # a captured name was rebound: that is a deployment, too
             made = {record.name: version}
-            said = AppDeployed(event.client, 0, app.name, "", made, partial=True)
-            _note(t, app, app_functions(t, app), said)
+            _note(t, app, app_functions(t, app), m.Deploy(0, app.name, made, "", partial=True))
     if created or app.id not in known:
-        save(t, app, deployed=app.deployed and not event.staged)
+        save(t, app, deployed=app.deployed and not message.staged)
     answer = (record, version, created)
-    t.emit(Answer(event.client, event.request, "registered", answer, after_commit=created))
+    t.emit(Answer(sender, message.request, "registered", answer, after_commit=created))
 
 
 def _closed(t: Tables, app_id: str, environment_name: str) -> str:
@@ -112,29 +103,29 @@ def _take_place(t: Tables, record: FunctionRecord) -> None:
 # --- deployments ---------------------------------------------------------------------------------
 
 
-def app_deployed(t: Tables, event: AppDeployed) -> None:
+def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
     """Make versions current; the same ones again change nothing."""
-    if problem := t.registry.no_environment(event.environment_name):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
+    if problem := t.registry.no_environment(message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
         return
-    app = t.registry.begin("", event.app, event.environment_name, event.client)
+    app = t.registry.begin("", message.app, message.environment_name, sender)
     app.created = app.created or t.wall
-    if event.tags is not None:
-        app.tags = dict(event.tags)
+    if message.tags is not None:
+        app.tags = dict(message.tags)
     before = app_functions(t, app)
-    wanted = {**before, **event.functions} if event.partial else dict(event.functions)
+    wanted = {**before, **message.functions} if message.partial else dict(message.functions)
     named = t.registry.named(app, wanted)
     if isinstance(named, str):
-        t.emit(Refuse(event.client, event.request, "not_found", named))
+        t.emit(Refuse(sender, message.request, "not_found", named))
         return
     changed = wanted != before or not app.version
-    renewed = _make_current(t, app, named, wanted, afresh=not event.partial)
+    renewed = _make_current(t, app, named, wanted, afresh=not message.partial)
     if changed:
-        _note(t, app, wanted, event)
-        if event.strategy == "recreate":
+        _note(t, app, wanted, message)
+        if message.strategy == "recreate":
             _drain(t, app, but=renewed)
     save(t, app, deployed=changed)
-    t.emit(Answer(event.client, event.request, "app", (app, changed), after_commit=True))
+    t.emit(Answer(sender, message.request, "app", (app, changed), after_commit=True))
     t.changed()
 
 
@@ -176,50 +167,49 @@ def save(t: Tables, app: AppRecord, *, deployed: bool = False) -> None:
     t.emit(SaveApp(dataclasses.replace(app, tags=dict(app.tags), deployments={}), kept))
 
 
-def _note(t: Tables, app: AppRecord, functions: Mapping[str, int], event: AppDeployed) -> None:
-    said = (event.nbfn, event.by, event.commit, event.tag, dict(functions))
+def _note(t: Tables, app: AppRecord, functions: Mapping[str, int], message: m.Deploy) -> None:
+    said = (message.nbfn, message.by, message.commit, message.tag, dict(functions))
     app.note(Deployment(app.version + 1, t.wall, *said))
     app.anchors = {
-        name: t.wall if name in event.functions else app.anchors.get(name, t.wall)
+        name: t.wall if name in message.functions else app.anchors.get(name, t.wall)
         for name in functions
     }
 
 
-def app_rolled_back(t: Tables, event: AppRolledBack) -> None:
+def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
     """Deploy what an earlier deployment had."""
-    app = t.registry.apps.get(event.app_id)
+    app = t.registry.apps.get(message.app_id)
     if app is None or app.final or not app.deployed:
-        text = f"No app with the id {event.app_id!r} is deployed."
-        t.emit(Refuse(event.client, event.request, "not_found", text))
+        text = f"No app with the id {message.app_id!r} is deployed."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
-    version = event.version if event.version > 0 else app.version - (event.version == 0)
+    version = message.version if message.version > 0 else app.version - (message.version == 0)
     kept = app.deployments.get(version)
     if kept is None:
         known = ", ".join(f"v{n}" for n in sorted(app.deployments))
         text = f"App {app.name!r} has no version {version} to go back to (kept: {known or 'none'})."
-        t.emit(Refuse(event.client, event.request, "not_found", text))
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
     named = t.registry.named(app, kept.functions)
     if isinstance(named, str):
-        t.emit(Refuse(event.client, event.request, "not_found", named))
+        t.emit(Refuse(sender, message.request, "not_found", named))
         return
     _make_current(t, app, named, kept.functions, afresh=True)
-    said = AppDeployed(
-        event.client,
-        event.request,
+    said = m.Deploy(
+        message.request,
         app.name,
-        app.environment_name,
         kept.functions,
+        app.environment_name,
         tag=kept.tag,
-        by=event.by,
+        by=message.by,
         commit=kept.commit,
-        nbfn=event.nbfn,
+        nbfn=message.nbfn,
     )
     _note(t, app, kept.functions, said)
-    if event.strategy == "recreate" or event.version < 0:
+    if message.strategy == "recreate" or message.version < 0:
         _drain(t, app)
     save(t, app, deployed=True)
-    t.emit(Answer(event.client, event.request, "app", (app, True), after_commit=True))
+    t.emit(Answer(sender, message.request, "app", (app, True), after_commit=True))
     t.changed()
 
 
@@ -245,37 +235,37 @@ def _retire(t: Tables, record: FunctionRecord) -> None:
 # --- run and stop --------------------------------------------------------------------------------
 
 
-def app_begun(t: Tables, event: AppBegun) -> None:
+def app_begun(t: Tables, sender: str, message: m.RunApp) -> None:
     """Take up an ephemeral App; told again it stays what it is."""
-    if problem := _closed(t, event.app_id, event.environment_name):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
+    if problem := _closed(t, message.app_id, message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
         return
-    known = t.registry.apps.get(event.app_id)
-    if known is not None and (known.deployed or known.owner != event.client):
-        text = f"App {event.app_id} is somebody else's."
-        t.emit(Refuse(event.client, event.request, "conflict", text))
+    known = t.registry.apps.get(message.app_id)
+    if known is not None and (known.deployed or known.owner != sender):
+        text = f"App {message.app_id} is somebody else's."
+        t.emit(Refuse(sender, message.request, "conflict", text))
         return
-    app = t.registry.begin(event.app_id, event.name, event.environment_name, event.client)
-    app.scoped, app.detached = True, event.detached
-    app.tags = dict(event.tags)
+    app = t.registry.begin(message.app_id, message.name, message.environment_name, sender)
+    app.scoped, app.detached = True, message.detached
+    app.tags = dict(message.tags)
     app.created = app.created or t.wall
     save(t, app)
-    t.emit(Answer(event.client, event.request, "app", (app, True), after_commit=True))
+    t.emit(Answer(sender, message.request, "app", (app, True), after_commit=True))
     t.changed()
 
 
-def app_stopped(t: Tables, event: AppStopped) -> None:
+def app_stopped(t: Tables, sender: str, message: m.StopApp) -> None:
     """End an App; a second time does nothing."""
-    app = t.registry.apps.get(event.app_id)
+    app = t.registry.apps.get(message.app_id)
     if app is None:
-        text = f"No app has the id {event.app_id!r}."
-        t.emit(Refuse(event.client, event.request, "not_found", text))
+        text = f"No app has the id {message.app_id!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
-    if event.scope:
+    if message.scope:
         _end_scope(t, app)
     else:
         stop(t, app)
-    answer = Answer(event.client, event.request, "done", after_commit=True)
+    answer = Answer(sender, message.request, "done", after_commit=True)
     departures.answer_after_hooks(t, app, answer)
 
 
@@ -361,9 +351,9 @@ def client_lost(t: Tables, event: ClientLost) -> None:
     t.after(t.limits.client_grace, _owner_gone, event.client)
 
 
-def client_left(t: Tables, event: ClientLeft) -> None:
+def client_left(t: Tables, sender: str, message: m.ClientLeaves) -> None:
     """A client was closed; calls of its Apps that are on disk still finish."""
-    _end_owned(t, event.client)
+    _end_owned(t, sender)
 
 
 def apps_restored(t: Tables, _: AppsRestored) -> None:
@@ -390,38 +380,38 @@ def _end_owned(t: Tables, client: str) -> None:
 # --- what else is asked of Apps -------------------------------------------------------------------
 
 
-def app_wanted(t: Tables, event: AppWanted) -> None:
+def app_wanted(t: Tables, sender: str, message: m.FindApp) -> None:
     """Find an App, or make an empty deployed one."""
-    found = t.registry.app(event.app, event.environment_name)
+    found = t.registry.app(message.app, message.environment_name)
     missing = isinstance(found, str)
-    if missing and event.create and not t.registry.no_environment(event.environment_name):
-        found = t.registry.begin("", event.app, event.environment_name, event.client)
+    if missing and message.create and not t.registry.no_environment(message.environment_name):
+        found = t.registry.begin("", message.app, message.environment_name, sender)
         found.created = t.wall
         save(t, found)
     if isinstance(found, str):
-        t.emit(Refuse(event.client, event.request, "not_found", found))
+        t.emit(Refuse(sender, message.request, "not_found", found))
     else:
-        t.emit(Answer(event.client, event.request, "app", (found, missing), after_commit=missing))
+        t.emit(Answer(sender, message.request, "app", (found, missing), after_commit=missing))
 
 
-def app_tagged(t: Tables, event: AppTagged) -> None:
+def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
     """Replace an App's tags."""
-    app = t.registry.apps.get(event.app_id)
+    app = t.registry.apps.get(message.app_id)
     if app is None:
-        text = f"No app has the id {event.app_id!r}."
-        t.emit(Refuse(event.client, event.request, "not_found", text))
+        text = f"No app has the id {message.app_id!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
-    app.tags = dict(event.tags)
+    app.tags = dict(message.tags)
     save(t, app)
-    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+    t.emit(Answer(sender, message.request, "done", after_commit=True))
 
 
-def app_followed(t: Tables, event: AppFollowed) -> None:
+def app_followed(t: Tables, sender: str, message: m.FollowApp) -> None:
     """Send a client what an App's workers write from now on."""
-    app = t.registry.apps.get(event.app_id)
+    app = t.registry.apps.get(message.app_id)
     if app is None:
-        text = f"No app has the id {event.app_id!r}."
-        t.emit(Refuse(event.client, event.request, "not_found", text))
+        text = f"No app has the id {message.app_id!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
-    app.followers = {name for name in app.followers if name in t.clients} | {event.client}
-    t.emit(Answer(event.client, event.request, "done"))
+    app.followers = {name for name in app.followers if name in t.clients} | {sender}
+    t.emit(Answer(sender, message.request, "done"))

@@ -21,7 +21,6 @@ from nbfn.hub.machine import (
     residence,
     sizing,
 )
-from nbfn.hub.machine.definitions import Payload, weights
 from nbfn.hub.machine.effects import (
     Accept,
     Deliver,
@@ -36,80 +35,76 @@ from nbfn.hub.machine.effects import (
     total_weight,
 )
 from nbfn.hub.machine.events import (
-    CallPut,
     CallRestored,
-    CallWatched,
-    InputFed,
-    InputsPut,
-    InputWanted,
-    ItemsWanted,
 )
 from nbfn.hub.machine.family import Member
+from nbfn.hub.machine.payloads import weight, weights
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.rows import Call, Input, Pool
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import LOAD_METHOD, InputStatus
+from nbfn.wire import messages as m
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.
 ADOPTION = 1.5
 
 
-def call_put(t: Tables, event: CallPut) -> None:
+def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
     """Begin a call; telling of it again changes nothing but repeats what the client may have
     missed.
     """
-    if not _ascending(event.inputs):
-        t.emit(_disordered(event.client, event.call))
+    if not _ascending(message.inputs):
+        t.emit(_disordered(sender, message.call))
         return
-    call = t.calls.get(event.call) or _ended(t, event)
-    client = t.clients.get(event.client)
+    call = t.calls.get(message.call) or _ended(t, sender, message)
+    client = t.clients.get(sender)
     if call is not None:
-        if _is_from(call, event.client):
-            _put_again(t, call, event)
+        if _is_from(call, sender):
+            _put_again(t, call, sender, message)
         else:
             text = f"Another client has made a call with the id {call.id!r}."
-            t.emit(RefuseCall(event.client, call.id, "invalid", text))
+            t.emit(RefuseCall(sender, call.id, "invalid", text))
         return
-    if event.durable and (whole := t.ended_spawns.get(event.call)) is not None:
-        accept = Accept(event.client, event.call)
-        t.emit(accept if whole else _given_up(event.client, event.call))
+    if message.durable and (whole := t.ended_spawns.get(message.call)) is not None:
+        accept = Accept(sender, message.call)
+        t.emit(accept if whole else _given_up(sender, message.call))
         return
-    if client is None and not event.durable:
+    if client is None and not message.durable:
         return  # the worker it was made in has ended: nobody waits for it
-    record = t.registry.functions.get(event.function)
-    deployment = event.deployment or _deployment_around(t, event.client, record)
-    version = event.version
+    record = t.registry.functions.get(message.function)
+    deployment = message.deployment or _deployment_around(t, sender, record)
+    version = message.version
     if record is not None and deployment and not version:
         version = t.registry.pinned(record, deployment) or 0
     problem = t.registry.refusal(record, version)
     if record is None or problem:
-        t.emit(RefuseCall(event.client, event.call, "not_found", problem))
+        t.emit(RefuseCall(sender, message.call, "not_found", problem))
         return
     version = version or record.latest
-    if problem := no_method(record, version, event.method):
-        t.emit(RefuseCall(event.client, event.call, "not_found", problem))
+    if problem := no_method(record, version, message.method):
+        t.emit(RefuseCall(sender, message.call, "not_found", problem))
         return
-    if event.durable and (problem := capacity.full(t, event.inputs)):
-        t.emit(RefuseCall(event.client, event.call, "resource_exhausted", problem))
-        if event.kind == "schedule":  # nobody is there to be told
+    if message.durable and (problem := capacity.full(t, payloads(message.inputs))):
+        t.emit(RefuseCall(sender, message.call, "resource_exhausted", problem))
+        if message.kind == "schedule":  # nobody is there to be told
             text = f"The scheduled call of {record.name!r} did not begin: {problem}"
             journal.system(t, sizing.pool_of(t, record, version), text)
         return
-    _begin(t, event, sizing.pool_of(t, record, version), deployment)
+    _begin(t, sender, message, sizing.pool_of(t, record, version), deployment)
 
 
-def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
-    call = Call(event.call, event.client, pool, event.kind, t.now)
+def _begin(t: Tables, sender: str, message: m.PutCall, pool: Pool, deployment: int) -> None:
+    call = Call(message.call, sender, pool, message.kind, t.now)
     pool.called = t.now
     call.deployment = deployment
-    call.durable = event.durable
-    call.unattended = event.durable or event.unattended
-    call.expected = event.expected
-    call.parent, call.method = event.parent, event.method
-    call.levels = event.levels
+    call.durable = message.durable
+    call.unattended = message.durable or message.unattended
+    call.expected = message.total
+    call.parent, call.method = message.parent, message.method
+    call.levels = message.levels
     t.calls[call.id] = call
-    if (client := t.clients.get(event.client)) is not None:
+    if (client := t.clients.get(sender)) is not None:
         call.origin = client.origin
         client.calls.add(call.id)
         if not call.durable:
@@ -117,28 +112,29 @@ def _begin(t: Tables, event: CallPut, pool: Pool, deployment: int) -> None:
     if call.parent:
         join_family(t, call)
     if call.durable:
-        capacity.take(t, event.inputs)
-        t.emit(saved(call, event.inputs, closed=event.closed))
-        t.emit(Accept(event.client, call.id, _after(event.inputs), event.closed))
-    put_inputs(t, call, event.inputs, closed=event.closed, resent=event.resent)
+        capacity.take(t, payloads(message.inputs))
+        t.emit(saved(call, message.inputs, closed=message.closed))
+        t.emit(Accept(sender, call.id, _after(message.inputs), message.closed))
+    new = _made_of(call, message.inputs)
+    put_inputs(t, call, new, closed=message.closed, resent=message.resent)
     if pool.binding and not pool.ready:
         output.show_loading(t, pool)
     t.changed()
 
 
-def _put_again(t: Tables, call: Call, event: CallPut) -> None:
+def _put_again(t: Tables, call: Call, sender: str, message: m.PutCall) -> None:
     """Take a call that is known from a client that has lost its connection, or this hub's predecessor."""
     if call.given_up:
-        t.emit(_given_up(event.client, call.id))
+        t.emit(_given_up(sender, call.id))
         return
     if call.durable and not call.client:  # of the hub before this one, and not told to its end
-        call.client = event.client
-        if (client := t.clients.get(event.client)) is not None:
+        call.client = sender
+        if (client := t.clients.get(sender)) is not None:
             client.calls.add(call.id)
     pressure.forget(t, call)  # what arrived there counts no more, what did not is told again
-    _add(t, call, event.inputs, closed=event.closed, resent=True)
-    if event.durable:
-        t.emit(Accept(event.client, call.id, call.next_index, call.closed))
+    _add(t, call, message.inputs, closed=message.closed, resent=True)
+    if message.durable:
+        t.emit(Accept(sender, call.id, call.next_index, call.closed))
 
 
 def _is_from(call: Call, client: str) -> bool:
@@ -146,11 +142,11 @@ def _is_from(call: Call, client: str) -> bool:
     return call.client in (client, "")
 
 
-def _ascending(inputs: Sequence[tuple[int, Payload]]) -> bool:
+def _ascending(inputs: Sequence[m.NewInput]) -> bool:
     """Return whether each index is above the one before it, so that none comes twice."""
     if len(inputs) < 2:
         return True
-    indices = [index for index, _ in inputs]
+    indices = [entry.index for entry in inputs]
     return all(map(operator.lt, indices, itertools.islice(indices, 1, None)))
 
 
@@ -165,8 +161,8 @@ def _given_up(client: str, call: str) -> RefuseCall:
     return RefuseCall(client, call, "connection", text)
 
 
-def _after(inputs: Sequence[tuple[int, Payload]]) -> int:
-    return inputs[-1][0] + 1 if inputs else 0
+def _after(inputs: Sequence[m.NewInput]) -> int:
+    return inputs[-1].index + 1 if inputs else 0
 
 
 def join_family(t: Tables, call: Call) -> None:
@@ -211,75 +207,81 @@ def _deployment_around(t: Tables, client: str, record: FunctionRecord | None) ->
     )
 
 
-def _ended(t: Tables, event: CallPut) -> Call | None:
-    client = t.clients.get(event.client)
-    if client is None or not event.resent:
+def _ended(t: Tables, sender: str, message: m.PutCall) -> Call | None:
+    client = t.clients.get(sender)
+    if client is None or not message.resent:
         return None
-    return next((call for call in client.ended if call.id == event.call), None)
+    return next((call for call in client.ended if call.id == message.call), None)
 
 
-def inputs_put(t: Tables, event: InputsPut) -> None:
+def inputs_put(t: Tables, sender: str, message: m.PutInputs) -> None:
     """Add inputs to an open call. Those for a call that is gone are dropped, its client has been told; so are
     those that another client sends.
     """
-    if not _ascending(event.inputs):
-        t.emit(_disordered(event.client, event.call))
+    if not _ascending(message.inputs):
+        t.emit(_disordered(sender, message.call))
         return
-    call = t.calls.get(event.call)
+    call = t.calls.get(message.call)
     if call is not None:
-        if not _is_from(call, event.client):
+        if not _is_from(call, sender):
             return
-        _add(t, call, event.inputs, closed=event.closed, resent=event.resent)
+        _add(t, call, message.inputs, closed=message.closed, resent=message.resent)
         if call.durable and not call.given_up:
-            t.emit(Accept(event.client, call.id, call.next_index, call.closed))
-    elif event.call in t.ended_spawns:
-        t.emit(Accept(event.client, event.call))
+            t.emit(Accept(sender, call.id, call.next_index, call.closed))
+    elif message.call in t.ended_spawns:
+        t.emit(Accept(sender, message.call))
 
 
 def _add(
-    t: Tables, call: Call, inputs: Sequence[tuple[int, Payload]], *, closed: bool, resent: bool
+    t: Tables, call: Call, inputs: Sequence[m.NewInput], *, closed: bool, resent: bool
 ) -> None:
     """Add inputs to a call that is known; of those that are told again only the unknown ones, and none once it
     is closed: it may have ended.
     """
     if resent:
         inputs = _unknown(t, call, inputs)
-    elif inputs and inputs[0][0] < call.next_index:
+    elif inputs and inputs[0].index < call.next_index:
         # Told on a connection that broke, read only after they were told again on the next.
-        inputs = [(index, payload) for index, payload in inputs if index >= call.next_index]
+        inputs = [entry for entry in inputs if entry.index >= call.next_index]
     if call.closed or call.released:
         inputs = ()
-    if call.durable and inputs and (problem := capacity.full(t, inputs)):
+    if call.durable and inputs and (problem := capacity.full(t, payloads(inputs))):
         t.emit(RefuseCall(call.client, call.id, "resource_exhausted", problem))
         clients.give_up(t, call)
         return
     if call.durable and (inputs or (closed and not call.closed)):
-        capacity.take(t, inputs)
+        capacity.take(t, payloads(inputs))
         t.emit(saved(call, inputs, closed=closed))
-    put_inputs(t, call, inputs, closed=closed, resent=resent)
+    put_inputs(t, call, _made_of(call, inputs), closed=closed, resent=resent)
 
 
-def saved(call: Call, inputs: Sequence[tuple[int, Payload]], *, closed: bool) -> SaveCall:
+def saved(call: Call, inputs: Sequence[m.NewInput], *, closed: bool) -> SaveCall:
     """Return what stores a durable call with these inputs of it."""
     words = (call.parent, call.method, call.origin)
-    size = capacity.size(inputs)
+    size = capacity.size(payloads(inputs))
     return SaveCall(call.id, *call.pool.key, call.kind, inputs, *words, closed=closed, size=size)
 
 
-def put_inputs(
-    t: Tables,
-    call: Call,
-    inputs: Sequence[tuple[int, Payload]],
-    *,
-    closed: bool,
-    resent: bool,
-) -> None:
-    """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
-    sizes = weights([payload for _, payload in inputs])
-    new = [
-        Input(call, index, payload, size)
-        for (index, payload), size in zip(inputs, sizes, strict=True)
+def payloads(inputs: Sequence[m.NewInput]) -> list[m.Payload]:
+    """Return the payloads of inputs."""
+    return [entry.payload for entry in inputs]
+
+
+def _made_of(call: Call, inputs: Sequence[m.NewInput]) -> list[Input]:
+    sizes = weights(payloads(inputs))
+    return [
+        Input(call, entry.index, entry.payload, size)
+        for entry, size in zip(inputs, sizes, strict=True)
     ]
+
+
+def restored_inputs(call: Call, event: CallRestored) -> list[Input]:
+    """Return the inputs of a call that the store has."""
+    return [Input(call, index, payload, weight(payload)) for index, payload in event.inputs]
+
+
+def put_inputs(t: Tables, call: Call, new: list[Input], *, closed: bool, resent: bool) -> None:
+    """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
     if call.durable:
         residence.admit(t, new)
     for item in new:
@@ -303,20 +305,18 @@ def put_inputs(
     outcomes.tell_progress(t, call)
 
 
-def _unknown(
-    t: Tables, call: Call, inputs: Sequence[tuple[int, Payload]]
-) -> list[tuple[int, Payload]]:
+def _unknown(t: Tables, call: Call, inputs: Sequence[m.NewInput]) -> list[m.NewInput]:
     """Repeat the outcomes that the client asks about again; return the inputs that never arrived.
 
     Indices are sent in order, so what is new has an index that no input had yet.
     """
-    asked = {index for index, _ in inputs}
+    asked = {entry.index for entry in inputs}
     again = [outcome for outcome in call.recent if outcome.index in asked]
     if again:
         size = total_weight(again)
         pressure.add(t, call, size)
         t.emit(Deliver(call.client, call.id, again, weight=size))
-    return [(i, p) for i, p in inputs if i >= call.next_index]
+    return [entry for entry in inputs if entry.index >= call.next_index]
 
 
 def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
@@ -347,7 +347,7 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     t.calls[call.id] = call
     if call.parent:
         join_family(t, call)
-    put_inputs(t, call, event.inputs, closed=event.closed, resent=True)
+    put_inputs(t, call, restored_inputs(call, event), closed=event.closed, resent=True)
     for index, failures in event.failures.items():
         call.inputs[index].failures = failures
     call.next_index = max(call.next_index, event.total)  # those with an outcome have been here, too
@@ -382,38 +382,38 @@ def _untold(t: Tables, call: Call) -> None:
         clients.give_up(t, call)
 
 
-def call_watched(t: Tables, event: CallWatched) -> None:
+def call_watched(t: Tables, sender: str, message: m.Watch) -> None:
     """Tell a client of a call from now on; the store adds what was before."""
-    call = t.calls.get(event.call)
-    if call is not None and event.follow:
-        call.watchers.add(event.client)
+    call = t.calls.get(message.call)
+    if call is not None and message.follow:
+        call.watchers.add(sender)
         outcomes.tell_progress(t, call)
-    t.emit(LoadCall(event.client, event.request, event.call, event.start, event.end))
+    t.emit(LoadCall(sender, message.request, message.call, message.start, message.end))
 
 
-def input_wanted(t: Tables, event: InputWanted) -> None:
+def input_wanted(t: Tables, sender: str, message: m.GetInput) -> None:
     """Have the store tell what an input was called with."""
-    t.emit(LoadInput(event.client, event.request, event.call, event.index))
+    t.emit(LoadInput(sender, message.request, message.call, message.index))
 
 
-def items_wanted(t: Tables, event: ItemsWanted) -> None:
+def items_wanted(t: Tables, sender: str, message: m.TakeItems) -> None:
     """Pass on that a generator's consumer is ready for more."""
-    call = t.calls.get(event.call)
-    item = call.inputs.get(event.index) if call is not None else None
+    call = t.calls.get(message.call)
+    item = call.inputs.get(message.index) if call is not None else None
     if item is not None and item.worker is not None:
-        t.emit(WantItems(item.worker.id, item.lease, event.upto))
+        t.emit(WantItems(item.worker.id, item.lease, message.upto))
 
 
-def input_fed(t: Tables, event: InputFed) -> None:
+def input_fed(t: Tables, sender: str, message: m.FeedInput) -> None:
     """Pass on a piece of what an input reads; only a worker that asked for it can be its reader.
 
     The last, empty one says that who asked is gone: what nobody has begun is not worth beginning.
     """
-    call = t.calls.get(event.call)
-    item = call.inputs.get(event.index) if call is not None else None
+    call = t.calls.get(message.call)
+    item = call.inputs.get(message.index) if call is not None else None
     if call is None or item is None:
         return
     if item.worker is not None:
-        t.emit(FeedLease(item.worker.id, item.lease, event.data))
-    elif not event.data:
-        cancellation.cancel(t, call, [event.index])
+        t.emit(FeedLease(item.worker.id, item.lease, message.data))
+    elif not message.data:
+        cancellation.cancel(t, call, [message.index])

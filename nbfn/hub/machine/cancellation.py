@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 from nbfn.hub.machine import departures, leases, outcomes
 from nbfn.hub.machine.effects import Answer, LoadCall, SaveCancelled, StopWorker
-from nbfn.hub.machine.events import CallCancelled
 from nbfn.hub.machine.rows import Call, Input
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 
-def call_cancelled(t: Tables, event: CallCancelled) -> None:
+def call_cancelled(t: Tables, sender: str, message: m.Cancel) -> None:
     """Cancel a call or some of its inputs; harmless for what has ended."""
-    call = t.calls.get(event.call)
+    call = t.calls.get(message.call)
     if call is not None:
-        cancel(t, call, event.indices, terminate=event.terminate)
-    if not event.request:
+        cancel(t, call, message.indices, terminate=message.terminate)
+    if not message.request:
         return
-    if call is None and event.call not in t.ended_spawns:  # ended long ago, or never known
-        t.emit(LoadCall(event.client, event.request, event.call, exists=True))
+    if call is None and message.call not in t.ended_spawns:  # ended long ago, or never known
+        t.emit(LoadCall(sender, message.request, message.call, exists=True))
     else:
         durable = call is not None and call.durable
-        t.emit(Answer(event.client, event.request, "done", after_commit=durable))
+        t.emit(Answer(sender, message.request, "done", after_commit=durable))
 
 
 def cancel(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.machine.definitions import Payload
 from nbfn.hub.machine.events import DiskMeasured
+from nbfn.hub.machine.payloads import Payload
 from nbfn.hub.machine.tables import Tables
 
 #: Bytes of the disk for each byte of an input: once in SQLite's log, once in the database.
@@ -13,7 +13,6 @@ COPIES = 2
 #: Bytes that an input takes up besides its data.
 ROW = 64
 
-Inputs = Sequence[tuple[int, Payload]]
 _MIB = 2**20
 
 
@@ -22,22 +21,22 @@ def disk_measured(t: Tables, event: DiskMeasured) -> None:
     t.disk, t.disk_trouble = (event.path, event.free), event.trouble
 
 
-def size(inputs: Inputs) -> int:
+def size(payloads: Sequence[Payload]) -> int:
     """Return how many bytes inputs have in the database; large parts are in files of their own."""
-    return sum(len(getattr(payload, "data", b"")) + ROW for _, payload in inputs)
+    return sum(len(getattr(payload, "data", b"")) + ROW for payload in payloads)
 
 
-def take(t: Tables, inputs: Inputs) -> None:
+def take(t: Tables, payloads: Sequence[Payload]) -> None:
     """Count inputs that were accepted until the disk is measured again."""
     path, free = t.disk
-    t.disk = path, free - COPIES * size(inputs)
+    t.disk = path, free - COPIES * size(payloads)
 
 
-def full(t: Tables, inputs: Inputs) -> str:
+def full(t: Tables, payloads: Sequence[Payload]) -> str:
     """Return why these inputs of a durable call cannot be kept, "" where they can."""
-    if problem := _disk_full(t, inputs):
+    if problem := _disk_full(t, payloads):
         return problem
-    if t.kept + len(inputs) <= t.limits.max_spawned:
+    if t.kept + len(payloads) <= t.limits.max_spawned:
         return ""
     return (
         f"{t.kept:,} inputs of spawned calls wait or run already, and no more than {t.limits.max_spawned:,} "
@@ -45,9 +44,9 @@ def full(t: Tables, inputs: Inputs) -> str:
     )
 
 
-def _disk_full(t: Tables, inputs: Inputs) -> str:
+def _disk_full(t: Tables, payloads: Sequence[Payload]) -> str:
     path, free = t.disk
-    needed, reserve = COPIES * size(inputs), t.limits.disk_reserve
+    needed, reserve = COPIES * size(payloads), t.limits.disk_reserve
     if not t.disk_trouble and free - needed >= reserve:
         return ""
     now = f" It cannot be written now ({t.disk_trouble})." if t.disk_trouble else ""

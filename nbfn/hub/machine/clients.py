@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from nbfn.hub.machine import cancellation, outcomes, pressure, supply
 from nbfn.hub.machine.effects import DiscardClient, SaveCall
-from nbfn.hub.machine.events import CallReleased, ClientJoined, ClientLost
+from nbfn.hub.machine.events import ClientJoined, ClientLost
 from nbfn.hub.machine.rows import Call, Client
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 #: Seconds unused blank workers stay after the last client of their Python left.
 BLANKS_LINGER = 60.0
@@ -77,13 +78,13 @@ def give_up(t: Tables, call: Call) -> None:
     outcomes.end_if_done(t, call)
 
 
-def call_released(t: Tables, event: CallReleased) -> None:
+def call_released(t: Tables, sender: str, message: m.Release) -> None:
     """The caller, or one who looked on, is done with a call."""
-    call = t.calls.get(event.call)
+    call = t.calls.get(message.call)
     if call is not None:
-        call.watchers.discard(event.client)
-        if call.client == event.client:
-            _release(t, call, t.clients.get(event.client))
+        call.watchers.discard(sender)
+        if call.client == sender:
+            _release(t, call, t.clients.get(sender))
 
 
 def _release(t: Tables, call: Call, client: Client | None) -> None:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from nbfn.hub.machine import journal, outcomes
 from nbfn.hub.machine.effects import Answer, CancelLease, DrainWorker, Outcome, Refuse, StopWorker
-from nbfn.hub.machine.events import WorkerUnwanted
 from nbfn.hub.machine.records import AppRecord
 from nbfn.hub.machine.rows import Input, Pool, Worker
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 #: Seconds that a worker has for the exit hooks of its class.
 EXIT_GRACE = 30.0
 
 
-def worker_unwanted(t: Tables, event: WorkerUnwanted) -> None:
+def worker_unwanted(t: Tables, sender: str, message: m.StopWorker) -> None:
     """End a worker; what it runs is run elsewhere, or, gracefully, finished first."""
-    worker = t.workers.get(event.worker)
+    worker = t.workers.get(message.worker)
     if worker is None:
-        text = f"No worker has the id {event.worker!r}."
-        t.emit(Refuse(event.client, event.request, "not_found", text))
+        text = f"No worker has the id {message.worker!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
     stop(t, worker)
-    if not event.graceful:
+    if not message.graceful:
         t.emit(StopWorker(worker.id, 0.0))
-    t.emit(Answer(event.client, event.request, "done"))
+    t.emit(Answer(sender, message.request, "done"))
 
 
 def stop(t: Tables, worker: Worker) -> None:

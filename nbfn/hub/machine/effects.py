@@ -12,9 +12,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from nbfn.hub.machine.definitions import DefinitionLike, Payload, weight, weights
-from nbfn.hub.machine.definitions import Fault as Fault
+from nbfn.hub.machine.payloads import Fault as Fault
+from nbfn.hub.machine.payloads import Payload, weight, weights
 from nbfn.hub.machine.records import AppRecord, Deployment
+from nbfn.wire.messages import Definition, NewInput
 
 #: Bytes that an outcome counts for beside its payload.
 OUTCOME_BYTES = 64
@@ -112,7 +113,7 @@ class BindWorker(Effect):
     worker: str
     function: str
     version: int
-    definition: DefinitionLike
+    definition: Definition
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     environment_name: str = ""
     threads: int = 0
@@ -422,7 +423,7 @@ class SaveCall(Effect):
     function: str
     version: int
     kind: str
-    inputs: Sequence[tuple[int, Payload]]
+    inputs: Sequence[NewInput]
     parent: str = ""
     method: str = ""
     origin: str = ""

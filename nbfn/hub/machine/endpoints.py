@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nbfn.hub.machine.definitions import DefinitionLike
-from nbfn.hub.machine.events import FunctionPut
 from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.hub.machine.tables import Tables
 from nbfn.names import to_ascii
+from nbfn.wire import messages as m
+from nbfn.wire.messages import Definition
 
 
-def labels_of(record: FunctionRecord, definition: DefinitionLike) -> dict[str, str]:
+def labels_of(record: FunctionRecord, definition: Definition) -> dict[str, str]:
     """Return the labels of a definition's endpoints, by method; a Function's own is ""."""
     return _labels(record.app, record.environment_name, definition, deployed=record.deployed)
 
@@ -45,47 +45,47 @@ def labels(t: Tables) -> list[str]:
     return [label for record in records for label in labels_of(record, record.definition).values()]
 
 
-def collision(t: Tables, event: FunctionPut) -> str:
+def collision(t: Tables, sender: str, message: m.Register) -> str:
     """Return why a definition cannot be registered: a label of it is somebody else's.
 
     A process may take over its own labels: a notebook that makes its App anew means the new one.
     """
-    environment = event.environment_name or DEFAULT_ENVIRONMENT
-    for label in wanted(event):
+    environment = message.environment_name or DEFAULT_ENVIRONMENT
+    for label in wanted(message):
         found = find(t, label)
         if found is None:
             continue
         record, method = found
         named = (record.app, record.environment_name, record.name)
-        if record.deployed and named == (event.app, environment, event.definition.name):
+        if record.deployed and named == (message.app, environment, message.definition.name):
             continue
-        if not record.deployed and record.owner == event.client:
+        if not record.deployed and record.owner == sender:
             continue
         theirs = f"{record.name}.{method}" if method else record.name
         return (
-            f"The label {label!r} of {event.definition.name!r} (app {event.app!r}) is taken by {theirs!r} "
+            f"The label {label!r} of {message.definition.name!r} (app {message.app!r}) is taken by {theirs!r} "
             f"of app {record.app!r}. Give one of the two another: label='...'."
         )
     return ""
 
 
-def taken_over(t: Tables, event: FunctionPut) -> list[FunctionRecord]:
+def taken_over(t: Tables, sender: str, message: m.Register) -> list[FunctionRecord]:
     """Return the Functions of the same process that nothing can reach once a definition has their labels."""
-    theirs = set(wanted(event))
+    theirs = set(wanted(message))
     return [
         record
         for record in _reachable(t)
         if record.definition.endpoint is not None
-        and record.owner == event.client
-        and (record.app_id, record.name) != (event.app_id, event.definition.name)
+        and record.owner == sender
+        and (record.app_id, record.name) != (message.app_id, message.definition.name)
         and theirs & set(labels_of(record, record.definition).values())
     ]
 
 
-def wanted(event: FunctionPut) -> list[str]:
+def wanted(message: m.Register) -> list[str]:
     """Return the labels of what is to be registered."""
-    environment = event.environment_name or DEFAULT_ENVIRONMENT
-    found = _labels(event.app, environment, event.definition, deployed=not event.app_id)
+    environment = message.environment_name or DEFAULT_ENVIRONMENT
+    found = _labels(message.app, environment, message.definition, deployed=not message.app_id)
     return list(found.values())
 
 
@@ -99,12 +99,12 @@ def _reachable(t: Tables) -> Iterator[FunctionRecord]:
             yield record
 
 
-def _has_endpoint(definition: DefinitionLike) -> bool:
+def _has_endpoint(definition: Definition) -> bool:
     return definition.endpoint is not None or any(m.endpoint for m in definition.methods)
 
 
 def _labels(
-    app: str, environment: str, definition: DefinitionLike, *, deployed: bool
+    app: str, environment: str, definition: Definition, *, deployed: bool
 ) -> dict[str, str]:
     found = {"": definition.endpoint} if definition.endpoint is not None else {}
     found |= {m.name: m.endpoint for m in definition.methods if m.endpoint is not None}

@@ -17,16 +17,17 @@ from nbfn.hub.machine import (
 )
 from nbfn.hub.machine.effects import DrainWorker, Outcome, RefuseWorker, StopWorker
 from nbfn.hub.machine.events import (
-    WorkerBound,
-    WorkerBroken,
+    BindNotSent,
     WorkerExited,
     WorkerJoined,
-    WorkerLeft,
     WorkerLost,
 )
 from nbfn.hub.machine.rows import Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
+
+_INIT_FAILURE = int(InputStatus.INIT_FAILURE)
 
 
 def worker_joined(t: Tables, event: WorkerJoined) -> None:
@@ -109,9 +110,9 @@ def _gone(t: Tables, worker: Worker) -> None:
     adoption.forget_claims(t, worker)
 
 
-def worker_bound(t: Tables, event: WorkerBound) -> None:
+def worker_bound(t: Tables, sender: str, message: m.Bound) -> None:
     """A worker has its function and takes inputs."""
-    worker = t.workers.get(event.worker)
+    worker = t.workers.get(sender)
     if worker is None or worker.pool is None:
         return
     worker.loaded = True
@@ -128,18 +129,26 @@ def worker_bound(t: Tables, event: WorkerBound) -> None:
     t.changed()
 
 
-def worker_broken(t: Tables, event: WorkerBroken) -> None:
-    """A function cannot be loaded: another try would end the same way, so what waits for it
-    fails now.
-    """
-    worker = t.workers.get(event.worker)
+def bind_failed(t: Tables, sender: str, message: m.BindFailed) -> None:
+    """A worker could not load its function."""
+    failed = Outcome(0, _INIT_FAILURE, message.payload, worker=sender)
+    _cannot_load(t, sender, message.text, failed)
+
+
+def bind_not_sent(t: Tables, event: BindNotSent) -> None:
+    """A worker cannot be sent what it is to load."""
+    failed = Outcome(0, _INIT_FAILURE, None, event.fault, worker=event.worker)
+    _cannot_load(t, event.worker, event.fault[1], failed)
+
+
+def _cannot_load(t: Tables, worker_id: str, text: str, failed: Outcome) -> None:
+    """Fail what waits for a function: another try to load it would end in the same way."""
+    worker = t.workers.get(worker_id)
     if worker is not None and worker.pool is not None:
-        text = f"{worker.pool.record.name!r} could not be loaded:\n{event.text.rstrip()}"
+        text = f"{worker.pool.record.name!r} could not be loaded:\n{text.rstrip()}"
         raised_for = departures.raised_for(t, worker.pool)
         journal.system(t, worker.pool, text, worker=worker.id, told=raised_for)
         departures.stop(t, worker)
-        status = int(InputStatus.INIT_FAILURE)
-        failed = Outcome(0, status, event.payload, event.fault, worker=worker.id)
         startup.cannot_load(t, worker, failed)
 
 
@@ -169,12 +178,12 @@ def _lease_over(t: Tables, what: tuple[Worker, float]) -> None:
             startup.ended_early(t, worker, WorkerExited(worker.id), exits.UNREACHABLE)
 
 
-def worker_left(t: Tables, event: WorkerLeft) -> None:
+def worker_left(t: Tables, sender: str, message: m.Goodbye) -> None:
     """A worker said goodbye in good order."""
-    worker = t.workers.get(event.worker)
+    worker = t.workers.get(sender)
     if worker is not None:
         leases.confirm_now(t, worker)  # it waits for the word
-        _left(t, worker, event.signal)
+        _left(t, worker, message.signal)
 
 
 def _left(t: Tables, worker: Worker, signal: int) -> None:

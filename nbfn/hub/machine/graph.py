@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nbfn.hub.machine.effects import LoadGraph
-from nbfn.hub.machine.events import GraphWanted
 from nbfn.hub.machine.rows import Call
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 
 #: Most inputs that are told of one family.
 MOST_INPUTS = 5000
@@ -17,9 +17,9 @@ MOST_INPUTS = 5000
 Row = tuple[str, int, str, int, str, str, str]
 
 
-def wanted(t: Tables, event: GraphWanted) -> None:
+def wanted(t: Tables, sender: str, message: m.GetCallGraph) -> None:
     """Have the store add what it knows; the answer comes when it has."""
-    t.emit(LoadGraph(event.client, event.request, event.call, t.family.relatives(event.call)))
+    t.emit(LoadGraph(sender, message.request, message.call, t.family.relatives(message.call)))
 
 
 def rows(t: Tables, calls: Iterable[str], stored: Iterable[Row]) -> list[Row]:

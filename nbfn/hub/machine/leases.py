@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.machine import lending, outcomes, schedule
-from nbfn.hub.machine.definitions import weights
 from nbfn.hub.machine.effects import (
     AskFeed,
     ConfirmResults,
@@ -22,15 +21,13 @@ from nbfn.hub.machine.effects import (
     SaveFailures,
 )
 from nbfn.hub.machine.events import (
-    FeedAsked,
     InputsNotSent,
-    ItemsArrived,
-    LeasesReturned,
-    ResultsArrived,
 )
+from nbfn.hub.machine.payloads import weights
 from nbfn.hub.machine.rows import Call, Input, Worker
 from nbfn.hub.machine.tables import Tables
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 
 #: Seconds until a worker is told that its results are safe, when no inputs go to it that could
 #: carry the word.
@@ -42,34 +39,34 @@ _PENDING, _SUCCESS = InputStatus.PENDING, int(InputStatus.SUCCESS)
 _RETRIED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
 
 
-def results_arrived(t: Tables, event: ResultsArrived) -> None:
+def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
     """Take a worker's results: outcomes for their callers, or another try."""
-    worker = t.workers.get(event.worker)
+    worker = t.workers.get(sender)
     if worker is None or worker.pool is None:
-        for _, _, payload, *_ in event.results:
-            t.emit(Discard(payload))
+        for result in message.results:
+            t.emit(Discard(result.payload))
         return
     pool = worker.pool
     ended: dict[Call, list[Outcome]] = {}
     spent = count = 0.0
-    for lease, status, payload, duration, final in event.results:
-        item = worker.leases.get(lease)
+    for result in message.results:
+        item = worker.leases.get(result.lease)
         if item is None:
-            claim = t.claimed.get(lease)
+            claim = t.claimed.get(result.lease)
             if claim is None or claim.worker is not worker:
-                t.emit(Discard(payload))  # fenced: somebody else answers for that input
+                t.emit(Discard(result.payload))  # fenced: somebody else answers for that input
             else:
                 worker.claimed -= claim.result is None
-                claim.result = (lease, status, payload, duration, final)
+                claim.result = result
             continue
-        if status != InputStatus.TERMINATED:
-            spent += duration
+        if result.status != InputStatus.TERMINATED:
+            spent += result.duration
             count += 1
         detach(item)
-        outcome = _judge(t, item, status, payload, duration, worker, final=final)
+        outcome = _judge(t, item, result, worker)
         if outcome is not None:
             ended.setdefault(item.call, []).append(outcome)
-    size = sum(weights([result[2] for result in event.results]))
+    size = sum(weights([result.payload for result in message.results]))
     if count:
         pool.mean = schedule.smoothed(pool.mean, spent / count)
         pool.durations.append(spent / count)
@@ -82,23 +79,15 @@ def results_arrived(t: Tables, event: ResultsArrived) -> None:
     for call, found in ended.items():
         durable = durable or call.durable
         outcomes.finish(t, call, found)
-    if event.seq:
-        _confirm(t, worker, event.seq, size, durable=durable)
+    if message.seq:
+        _confirm(t, worker, message.seq, size, durable=durable)
     freed(t, worker)
 
 
-def _judge(
-    t: Tables,
-    item: Input,
-    status: int,
-    payload: object,
-    duration: float,
-    worker: Worker,
-    *,
-    final: bool,
-) -> Outcome | None:
+def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> Outcome | None:
     """Return the outcome of an input that a worker ended, or None when it is to be tried again."""
     call = item.call
+    status, payload, duration = result.status, result.payload, result.duration
     if status == _SUCCESS:
         return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
     if item.cancelled or call.cancelled:
@@ -107,7 +96,7 @@ def _judge(
     if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
         requeue(t, item)
         return None
-    if status in _RETRIED and not final and retry(t, item):
+    if status in _RETRIED and not result.final and retry(t, item):
         t.emit(Discard(payload))
         return None
     return Outcome(
@@ -218,11 +207,11 @@ def confirm_now(t: Tables, worker: Worker) -> None:
         t.emit(ConfirmResults(worker.id, worker.confirmed))
 
 
-def leases_returned(t: Tables, event: LeasesReturned) -> None:
+def leases_returned(t: Tables, sender: str, message: m.Returned) -> None:
     """Take back what a worker never began; that was no attempt."""
-    worker = t.workers.get(event.worker)
+    worker = t.workers.get(sender)
     if worker is not None:
-        give_back(t, worker, event.leases)
+        give_back(t, worker, message.leases)
         freed(t, worker)
 
 
@@ -250,22 +239,22 @@ def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
             requeue(t, item)
 
 
-def items_arrived(t: Tables, event: ItemsArrived) -> None:
+def items_arrived(t: Tables, sender: str, message: m.Yielded) -> None:
     """Pass on what a generator yielded."""
-    item = _leased(t, event.worker, event.lease)
+    item = _leased(t, sender, message.lease)
     if item is None:
-        for payload in event.payloads:
+        for payload in message.payloads:
             t.emit(Discard(payload))
     else:
         call = item.call
-        t.emit(DeliverItems(call.client, call.id, item.index, event.start, event.payloads))
+        t.emit(DeliverItems(call.client, call.id, item.index, message.start, message.payloads))
 
 
-def feed_asked(t: Tables, event: FeedAsked) -> None:
+def feed_asked(t: Tables, sender: str, message: m.WantFeed) -> None:
     """Pass on that an input is ready for more of what it reads."""
-    item = _leased(t, event.worker, event.lease)
+    item = _leased(t, sender, message.lease)
     if item is not None:
-        t.emit(AskFeed(item.call.client, item.call.id, item.index, item.attempt, event.upto))
+        t.emit(AskFeed(item.call.client, item.call.id, item.index, item.attempt, message.upto))
 
 
 def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:

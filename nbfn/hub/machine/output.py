@@ -11,19 +11,20 @@ from collections.abc import Iterator
 from nbfn.channels import FAILURE, NESTED
 from nbfn.hub.machine import journal
 from nbfn.hub.machine.effects import DeliverEmission
-from nbfn.hub.machine.events import EmissionArrived, WorkerExited
+from nbfn.hub.machine.events import WorkerExited
 from nbfn.hub.machine.listeners import audience
 from nbfn.hub.machine.rows import Input, Pool, Worker
 from nbfn.hub.machine.startup_output import StartupOutput
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 
-def emission_arrived(t: Tables, event: EmissionArrived) -> None:
+def emission_arrived(t: Tables, sender: str, message: m.Emitted) -> None:
     """Pass on what a worker's code wrote, to whoever listens."""
-    worker = t.workers.get(event.worker)
+    worker = t.workers.get(sender)
     if worker is not None:
-        worker.heard = max(worker.heard, event.number)
-        _wrote(t, worker, event.lease, event.channel, event.data)
+        worker.heard = max(worker.heard, message.number)
+        _wrote(t, worker, message.lease, message.channel, message.data)
 
 
 def recovered(t: Tables, worker: Worker, event: WorkerExited) -> None:

@@ -6,9 +6,9 @@ arrived there first, so the hub need not keep these for a client that lost its c
 
 from __future__ import annotations
 
-from nbfn.hub.machine.events import ResultsTaken
 from nbfn.hub.machine.rows import Call
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 #: Bytes of one call's results that may wait to be taken, the more such calls there are the fewer of
 #: each, and the least.
@@ -27,13 +27,13 @@ def _limit(t: Tables) -> int:
     return max(LEAST, MOST // (len(t.held) + 1))
 
 
-def results_taken(t: Tables, event: ResultsTaken) -> None:
+def results_taken(t: Tables, sender: str, message: m.ResultsTaken) -> None:
     """Count results that the consumer has taken, and go on with the call if there is room."""
-    call = t.calls.get(event.call) or _ended(t, event)
+    call = t.calls.get(message.call) or _ended(t, sender, message)
     if call is None:
         return
-    call.untaken = max(0, call.untaken - event.weight)
-    call.spare += event.weight
+    call.untaken = max(0, call.untaken - message.weight)
+    call.spare += message.weight
     recent = call.recent
     while recent and (weight := recent[0].weight) <= call.spare:
         call.spare -= weight
@@ -42,10 +42,10 @@ def results_taken(t: Tables, event: ResultsTaken) -> None:
         _go_on(t, call)
 
 
-def _ended(t: Tables, event: ResultsTaken) -> Call | None:
-    client = t.clients.get(event.client)
+def _ended(t: Tables, sender: str, message: m.ResultsTaken) -> Call | None:
+    client = t.clients.get(sender)
     ended = client.ended if client is not None else ()
-    return next((call for call in ended if call.id == event.call), None)
+    return next((call for call in ended if call.id == message.call), None)
 
 
 def forget(t: Tables, call: Call) -> None:

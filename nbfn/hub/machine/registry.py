@@ -14,9 +14,9 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from nbfn.hub.machine.definitions import DefinitionLike, VariantLike
 from nbfn.hub.machine.records import AppRecord
 from nbfn.variant import applied
+from nbfn.wire.messages import Definition, Variant
 
 #: The environment of those who name none.
 DEFAULT_ENVIRONMENT = "main"
@@ -37,20 +37,20 @@ class FunctionRecord:
     deployed: bool
     name: str
     owner: str = ""  # the client whose process an ephemeral App lives in
-    versions: dict[int, DefinitionLike] = field(default_factory=dict)
+    versions: dict[int, Definition] = field(default_factory=dict)
     latest: int = 0  # the current one; 0 while none was deployed
     overrides: dict[str, float] = field(default_factory=dict)
     #: Versions that are in the store and cannot be read from there.
     unreadable: set[int] = field(default_factory=set)
     removed: bool = False  # the newest deployment of its App is without it
     base: str = ""  # of a variant: the id of the Function that it is one of
-    variant: VariantLike = None  # of a variant: what it changes
+    variant: Variant | None = None  # of a variant: what it changes
     digest: str = ""  # of a variant: its identity
     shown: str = ""  # of a variant: what follows its base's name
     variants: dict[str, FunctionRecord] = field(default_factory=dict, repr=False)  # by digest
 
     @property
-    def definition(self) -> DefinitionLike:
+    def definition(self) -> Definition:
         """The current version's definition; of a Function without one, the newest."""
         return self.versions.get(self.latest) or self.versions[max(self.versions)]
 
@@ -184,7 +184,7 @@ class Registry:
         app: str,
         app_id: str,
         environment_name: str,
-        definition: DefinitionLike,
+        definition: Definition,
         client: str,
     ) -> tuple[FunctionRecord, bool]:
         """Register a definition as the current one; return its Function and whether anything is new."""
@@ -199,7 +199,7 @@ class Registry:
         app: str,
         app_id: str,
         environment_name: str,
-        definition: DefinitionLike,
+        definition: Definition,
         client: str,
     ) -> tuple[FunctionRecord, int, bool]:
         """Take a definition without making it current; return its Function, its version and whether it is new."""
@@ -223,11 +223,12 @@ class Registry:
                 return record, version, False
         record.versions[newest + 1] = definition
         for variant in record.variants.values():
-            variant.versions[newest + 1] = applied(variant.variant, definition)  # type: ignore[type-var]
+            assert variant.variant is not None
+            variant.versions[newest + 1] = applied(variant.variant, definition)
         return record, newest + 1, True
 
     def bind(
-        self, base: FunctionRecord, variant: VariantLike, digest: str, shown: str
+        self, base: FunctionRecord, variant: Variant, digest: str, shown: str
     ) -> tuple[FunctionRecord, bool]:
         """Return a variant of a Function, made if need be, and whether it was."""
         if (known := base.variants.get(digest)) is not None:
@@ -343,7 +344,7 @@ class Registry:
 def variant_of(
     base: FunctionRecord,
     id: str,  # noqa: A002 - its id
-    variant: VariantLike,
+    variant: Variant,
     digest: str,
     shown: str,
 ) -> FunctionRecord:
@@ -356,7 +357,7 @@ def variant_of(
         deployed=base.deployed,
         name=base.name + shown[:LONGEST_SHOWN],
         owner=base.owner,
-        versions={n: applied(variant, version) for n, version in base.versions.items()},  # type: ignore[type-var]
+        versions={n: applied(variant, version) for n, version in base.versions.items()},
         latest=base.latest,
         removed=base.removed,
         base=base.id,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbfn.hub.machine.definitions import Stored
 from nbfn.hub.machine.effects import Outcome
+from nbfn.hub.machine.payloads import Stored
 from nbfn.hub.machine.rows import Call, Input
 from nbfn.hub.machine.tables import Tables
 

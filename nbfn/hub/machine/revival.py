@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from nbfn.hub.machine import calls, capacity, outcomes, sizing
 from nbfn.hub.machine.effects import Answer, LoadFailures, Refuse, SaveRetry
-from nbfn.hub.machine.events import CallRestored, FailuresLoaded, RetryWanted
+from nbfn.hub.machine.events import CallRestored, FailuresLoaded
 from nbfn.hub.machine.rows import Call
 from nbfn.hub.machine.tables import Tables
+from nbfn.wire import messages as m
 
 
-def retry_wanted(t: Tables, event: RetryWanted) -> None:
+def retry_wanted(t: Tables, sender: str, message: m.RetryCall) -> None:
     """Have the store look which inputs failed, unless the call still runs."""
-    call = t.calls.get(event.call)
+    call = t.calls.get(message.call)
     if call is None:
-        t.emit(LoadFailures(event.client, event.request, event.call, event.token))
-    elif call.retried[0] == event.token:  # told again: the answer was lost
-        t.emit(Answer(event.client, event.request, "retried", call.retried[1], after_commit=True))
+        t.emit(LoadFailures(sender, message.request, message.call, message.token))
+    elif call.retried[0] == message.token:  # told again: the answer was lost
+        t.emit(Answer(sender, message.request, "retried", call.retried[1], after_commit=True))
     else:
         text = (
-            f"Call {event.call} still runs ({call.done:,} of {call.total:,} inputs have ended). "
+            f"Call {message.call} still runs ({call.done:,} of {call.total:,} inputs have ended). "
             "Retry it when it has ended, or cancel it first."
         )
-        t.emit(Refuse(event.client, event.request, "conflict", text))
+        t.emit(Refuse(sender, message.request, "conflict", text))
 
 
 def failures_loaded(t: Tables, event: FailuresLoaded) -> None:
     """Begin a call again with its failed inputs, or say why not."""
     found = event.found
     if event.call in t.calls:  # another one was faster
-        retry_wanted(t, RetryWanted(event.client, event.request, event.call, event.token))
+        retry_wanted(t, event.client, m.RetryCall(event.request, event.call, event.token))
         return
     if found is not None and found.retried[0] == event.token:  # told again, and it has ended since
         t.emit(Answer(event.client, event.request, "retried", found.retried[1]))
@@ -60,7 +61,7 @@ def _refusal(t: Tables, event: FailuresLoaded) -> tuple[str, str]:
     assert record is not None
     if problem := calls.no_method(record, record.latest, found.method):
         return "not_found", problem
-    return "resource_exhausted", capacity.full(t, found.inputs)
+    return "resource_exhausted", capacity.full(t, [payload for _, payload in found.inputs])
 
 
 def _revive(t: Tables, event: FailuresLoaded, found: CallRestored) -> None:
@@ -86,7 +87,7 @@ def _revive(t: Tables, event: FailuresLoaded, found: CallRestored) -> None:
         calls.join_family(t, call)
     t.emit(SaveRetry(call.id, record.latest, indices, event.token))
     t.emit(Answer(event.client, event.request, "retried", len(indices), after_commit=True))
-    calls.put_inputs(t, call, found.inputs, closed=True, resent=False)
+    calls.put_inputs(t, call, calls.restored_inputs(call, found), closed=True, resent=False)
     call.next_index = max(call.next_index, found.total)
     outcomes.tell_progress(t, call)
     t.changed()

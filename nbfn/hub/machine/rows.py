@@ -10,11 +10,12 @@ import math
 from collections import deque
 
 from nbfn.hub.machine import scale, schedule
-from nbfn.hub.machine.definitions import DefinitionLike, Payload, ScheduleLike, Stored
 from nbfn.hub.machine.effects import Outcome
+from nbfn.hub.machine.payloads import Payload, Stored
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.startup_output import StartupOutput
 from nbfn.types import InputStatus
+from nbfn.wire.messages import Definition, Result, Schedule
 
 #: Ended calls kept for each client, in case its connection broke before their outcomes arrived.
 ENDED_KEPT = 256
@@ -269,7 +270,7 @@ class Pool:
     def __init__(self, record: FunctionRecord, version: int, settings: scale.Settings) -> None:
         self.record = record
         self.key = (record.id, version)
-        self.definition: DefinitionLike = record.versions[version]
+        self.definition: Definition = record.versions[version]
         self.executable = self.definition.environment.executable
         self.settings = settings
         self.workers: dict[str, Worker] = {}
@@ -368,18 +369,18 @@ class Pool:
         return len(self.binding) + self.short
 
 
-def at_once(definition: DefinitionLike) -> int:
+def at_once(definition: Definition) -> int:
     """Return how many inputs, or batches, one worker may run at once."""
     return 1 if definition.single_use else max(1, definition.concurrency.max_inputs or 1)
 
 
-def largest_batch(definition: DefinitionLike) -> int:
+def largest_batch(definition: Definition) -> int:
     """Return how many inputs may be run as one."""
-    parts = (definition, *definition.methods)
-    return max(1, *(part.batching.max_batch_size or 1 for part in parts))
+    batchings = (definition.batching, *(method.batching for method in definition.methods))
+    return max(1, *(batching.max_batch_size or 1 for batching in batchings))
 
 
-def _batches_of(definition: DefinitionLike) -> dict[str, schedule.Batches[Call, Input]]:
+def _batches_of(definition: Definition) -> dict[str, schedule.Batches[Call, Input]]:
     said = {"": definition.batching} | {m.name: m.batching for m in definition.methods}
     return {
         name: schedule.Batches(max(1, batching.max_batch_size), max(0.0, batching.wait or 0.0))
@@ -421,7 +422,7 @@ class Claim:
         self.lease = lease
         self.attempt = attempt
         self.input = input
-        self.result: tuple[int, int, Payload, float, bool] | None = None
+        self.result: Result | None = None
 
 
 class Appointment:
@@ -429,7 +430,7 @@ class Appointment:
 
     __slots__ = ("anchor", "called", "due", "record", "schedule")
 
-    def __init__(self, record: FunctionRecord, schedule: ScheduleLike, anchor: float) -> None:
+    def __init__(self, record: FunctionRecord, schedule: Schedule, anchor: float) -> None:
         self.record = record
         self.schedule = schedule
         self.anchor = anchor  # what a period is counted from

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nbfn.hub.machine.definitions import ResourcesLike
+from nbfn.wire.messages import Resources
 
 #: Seconds of waiting work that justify one more worker. A blank one is bound in about 5 ms and a
 #: fresh fork comes up in 30, so
@@ -63,7 +63,7 @@ def useful(load: Load, cores: int) -> int:
 
 
 def threads(
-    resources: ResourcesLike, settings: Settings, cores: int, *, at_once: int, fixed: int
+    resources: Resources, settings: Settings, cores: int, *, at_once: int, fixed: int
 ) -> tuple[int, str]:
     """Return how many threads numeric libraries use in a worker, and why: its share of the processors.
 

@@ -34,7 +34,6 @@ from nbfn.hub.machine import (
     unsaved,
     vault,
 )
-from nbfn.hub.machine.definitions import DefinitionLike
 from nbfn.hub.machine.effects import (
     Answer,
     Effect,
@@ -42,9 +41,11 @@ from nbfn.hub.machine.effects import (
     SaveSettings,
     SaveVariant,
 )
-from nbfn.hub.machine.events import Event
+from nbfn.hub.machine.events import Event, Received
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.hub.machine.tables import Limits, Tables
+from nbfn.wire import messages as m
+from nbfn.wire.messages import Definition
 
 
 def _worker_exited(t: Tables, event: events.WorkerExited) -> None:
@@ -52,60 +53,63 @@ def _worker_exited(t: Tables, event: events.WorkerExited) -> None:
     clients.worker_gone(t, event.worker)
 
 
-_HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
+_EVENT_HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.ClientJoined: apps.client_joined,
     events.ClientLost: apps.client_lost,
-    events.ClientLeft: apps.client_left,
-    events.FunctionPut: apps.function_put,
-    events.AppDeployed: apps.app_deployed,
-    events.AppRolledBack: apps.app_rolled_back,
-    events.AppBegun: apps.app_begun,
-    events.AppStopped: apps.app_stopped,
-    events.AppWanted: apps.app_wanted,
-    events.AppTagged: apps.app_tagged,
-    events.AppFollowed: apps.app_followed,
     events.AppsRestored: apps.apps_restored,
-    events.EnvironmentChanged: environments.environment_changed,
-    events.WorkerUnwanted: departures.worker_unwanted,
-    events.CallPut: calls.call_put,
     events.DiskMeasured: capacity.disk_measured,
     events.SaveFailed: unsaved.save_failed,
-    events.InputsPut: calls.inputs_put,
-    events.CallCancelled: cancellation.call_cancelled,
-    events.CallReleased: clients.call_released,
-    events.CallWatched: calls.call_watched,
     events.CallRestored: calls.call_restored,
-    events.GraphWanted: graph.wanted,
-    events.InputWanted: calls.input_wanted,
-    events.RetryWanted: revival.retry_wanted,
     events.FailuresLoaded: revival.failures_loaded,
-    events.ItemsWanted: calls.items_wanted,
-    events.ResultsTaken: pressure.results_taken,
-    events.InputFed: calls.input_fed,
-    events.ResultsArrived: leases.results_arrived,
-    events.LeasesReturned: leases.leases_returned,
     events.InputsNotSent: leases.inputs_not_sent,
-    events.ItemsArrived: leases.items_arrived,
-    events.FeedAsked: leases.feed_asked,
-    events.EmissionArrived: output.emission_arrived,
     events.WorkerJoined: fleet.worker_joined,
-    events.WorkerBound: fleet.worker_bound,
-    events.WorkerBroken: fleet.worker_broken,
+    events.BindNotSent: fleet.bind_not_sent,
     events.WorkerLost: fleet.worker_lost,
-    events.WorkerLeft: fleet.worker_left,
     events.WorkerExited: _worker_exited,
     events.WorkerNotStarted: supply.worker_not_started,
-    events.SecretPut: vault.secret_put,
-    events.SecretDeleted: vault.secret_deleted,
-    events.SecretsAsked: vault.secrets_asked,
     events.Tick: lambda t, event: None,
+}
+
+_MESSAGE_HANDLERS: dict[type[m.Message], Callable[[Tables, str, Any], None]] = {
+    m.ClientLeaves: apps.client_left,
+    m.Register: apps.function_put,
+    m.Deploy: apps.app_deployed,
+    m.Rollback: apps.app_rolled_back,
+    m.RunApp: apps.app_begun,
+    m.StopApp: apps.app_stopped,
+    m.FindApp: apps.app_wanted,
+    m.SetTags: apps.app_tagged,
+    m.FollowApp: apps.app_followed,
+    m.ChangeEnvironment: environments.environment_changed,
+    m.StopWorker: departures.worker_unwanted,
+    m.PutCall: calls.call_put,
+    m.PutInputs: calls.inputs_put,
+    m.Cancel: cancellation.call_cancelled,
+    m.Release: clients.call_released,
+    m.Watch: calls.call_watched,
+    m.GetCallGraph: graph.wanted,
+    m.GetInput: calls.input_wanted,
+    m.RetryCall: revival.retry_wanted,
+    m.TakeItems: calls.items_wanted,
+    m.ResultsTaken: pressure.results_taken,
+    m.FeedInput: calls.input_fed,
+    m.Results: leases.results_arrived,
+    m.Returned: leases.leases_returned,
+    m.Yielded: leases.items_arrived,
+    m.WantFeed: leases.feed_asked,
+    m.Emitted: output.emission_arrived,
+    m.Bound: fleet.worker_bound,
+    m.BindFailed: fleet.bind_failed,
+    m.Goodbye: fleet.worker_left,
+    m.PutSecret: vault.secret_put,
+    m.DeleteSecret: vault.secret_deleted,
+    m.ListSecrets: vault.secrets_asked,
 }
 
 
 #: After these there may be other Functions that the hub calls by itself.
-_PLANNING: frozenset[type[Event]] = frozenset({
-    *(events.FunctionPut, events.AppDeployed, events.AppRolledBack, events.AppBegun),
-    *(events.AppStopped, events.EnvironmentChanged),
+_PLANNING: frozenset[type[m.Message]] = frozenset({
+    *(m.Register, m.Deploy, m.Rollback, m.RunApp, m.StopApp, m.ChangeEnvironment),
 })  # fmt: skip
 
 
@@ -122,9 +126,9 @@ class State:
         self, new_id: Callable[[str], str], *, epoch: int = 1, limits: Limits | None = None
     ) -> None:
         self.tables = Tables(new_id, epoch, limits or Limits())
-        self._handlers = _HANDLERS | {
-            events.VariantPut: _variant_put,
-            events.SettingsPut: _settings_put,
+        self._message_handlers = _MESSAGE_HANDLERS | {
+            m.BindVariant: _variant_put,
+            m.SetAutoscaler: _settings_put,
         }
 
     def handle(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
@@ -142,9 +146,14 @@ class State:
         t.now, t.wall = now, wall
         if t.born is None:
             t.born = now
-        self._handlers[type(event)](t, event)
+        if type(event) is Received:
+            kind = type(event.message)
+            self._message_handlers[kind](t, event.sender, event.message)
+        else:
+            kind = None
+            _EVENT_HANDLERS[type(event)](t, event)
         t.run_timers()
-        if type(event) in _PLANNING:
+        if kind in _PLANNING:
             agenda.review(t)
         agenda.run(t)
         while t.dirty or t.supply_due:
@@ -187,21 +196,21 @@ class State:
         )
 
 
-def _variant_put(t: Tables, event: events.VariantPut) -> None:
+def _variant_put(t: Tables, sender: str, message: m.BindVariant) -> None:
     """Make a variant of a Function, or find it."""
-    base = t.registry.functions.get(event.function)
+    base = t.registry.functions.get(message.function)
     if base is None:
-        message = f"No function has the id {event.function!r}."
-        t.emit(Refuse(event.client, event.request, "not_found", message))
+        text = f"No function has the id {message.function!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
     if t.registry.apps[base.app_id].final:
-        t.emit(Refuse(event.client, event.request, "not_found", t.registry.refusal(base, 0)))
+        t.emit(Refuse(sender, message.request, "not_found", t.registry.refusal(base, 0)))
         return
     if base.base:
-        message = f"{base.name!r} is a variant itself; make one of the Function it was made of."
-        t.emit(Refuse(event.client, event.request, "invalid", message))
+        text = f"{base.name!r} is a variant itself; make one of the Function it was made of."
+        t.emit(Refuse(sender, message.request, "invalid", text))
         return
-    record, created = t.registry.bind(base, event.variant, event.digest, event.shown)
+    record, created = t.registry.bind(base, message.variant, message.digest, message.shown)
     # The newest of a class that is only staged.
     version = record.latest if record.latest in record.versions else max(record.versions)
     settings = sizing.settings_of(t, record, version)
@@ -211,7 +220,7 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
     if created and problem:
         t.registry.forget(record)
         code = "not_found" if lacking else "invalid"
-        t.emit(Refuse(event.client, event.request, code, problem))
+        t.emit(Refuse(sender, message.request, code, problem))
         return
     if created:
         t.emit(SaveVariant(record))
@@ -219,10 +228,10 @@ def _variant_put(t: Tables, event: events.VariantPut) -> None:
             sizing.renew(t, record)
         t.changed()
     value = (record, version, created)
-    t.emit(Answer(event.client, event.request, "registered", value, after_commit=created))
+    t.emit(Answer(sender, message.request, "registered", value, after_commit=created))
 
 
-def _contradiction(definition: DefinitionLike) -> str:
+def _contradiction(definition: Definition) -> str:
     """Return the sentence about what a variant changes against what its Function is; one that is decorated so
     is refused where that happens.
     """
@@ -236,31 +245,35 @@ def _contradiction(definition: DefinitionLike) -> str:
     return ""
 
 
-def _settings_put(t: Tables, event: events.SettingsPut) -> None:
+def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
     """Override pool settings, if they make sense together."""
-    record = t.registry.functions.get(event.function)
+    record = t.registry.functions.get(message.function)
     if record is None:
-        message = f"No function has the id {event.function!r}."
-        t.emit(Refuse(event.client, event.request, "not_found", message))
+        text = f"No function has the id {message.function!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
     if not record.live:
         text = t.registry.refusal(record, 0)
-        t.emit(Refuse(event.client, event.request, "not_found", text))
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
     names = ("min_containers", "max_containers", "buffer_containers", "scaledown_window")
-    given = {name: getattr(event, name) for name in names if getattr(event, name) is not None}
+    given = {
+        name: getattr(message.settings, name)
+        for name in names
+        if getattr(message.settings, name) is not None
+    }
     before = dict(record.overrides)
     record.overrides.update(given)
     settings = sizing.settings_of(t, record, record.latest)
     if problem := _problem(t, record, settings):
         record.overrides = before
-        t.emit(Refuse(event.client, event.request, "invalid", problem))
+        t.emit(Refuse(sender, message.request, "invalid", problem))
         return
     pool = sizing.pool_of(t, record, record.latest)
     pool.settings = settings
     t.touch(pool)
     t.emit(SaveSettings(record.id, dict(record.overrides)))
-    t.emit(Answer(event.client, event.request, "settings", settings, after_commit=True))
+    t.emit(Answer(sender, message.request, "settings", settings, after_commit=True))
     t.changed()
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbfn.hub.machine import scale
-from nbfn.hub.machine.definitions import DefinitionLike
 from nbfn.hub.machine.effects import (
     Answer,
     Effect,
@@ -32,6 +31,7 @@ from nbfn.hub.machine.rows import (
     Worker,
     at_once,
 )
+from nbfn.wire.messages import Definition
 
 #: Finished calls kept for the sidebar.
 HISTORY = 50
@@ -76,9 +76,7 @@ class Limits:
         self.threads = threads  # of numeric libraries in a worker; 0: its share of the cores
 
 
-def threads_of(
-    definition: DefinitionLike, settings: scale.Settings, limits: Limits
-) -> tuple[int, str]:
+def threads_of(definition: Definition, settings: scale.Settings, limits: Limits) -> tuple[int, str]:
     """Return how many threads numeric libraries use in a worker, and why."""
     coroutines = definition.is_async or (
         bool(definition.methods) and all(method.is_async for method in definition.methods)

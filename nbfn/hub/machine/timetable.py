@@ -8,14 +8,14 @@ from cronsim import CronSim, CronSimError
 from dateutil.relativedelta import relativedelta
 
 from nbfn.exception import InvalidError
-from nbfn.hub.machine.definitions import ScheduleLike
 from nbfn.schedule import SHORTEST, Cron, Period, time_zone
+from nbfn.wire.messages import Schedule
 
 #: About the seconds of a month: where to begin to look for the right one.
 _MONTH = 30.44 * 86400
 
 
-def problem(schedule: ScheduleLike) -> str:
+def problem(schedule: Schedule) -> str:
     """Return the sentence that says what is wrong with a schedule, or nothing."""
     s = schedule
     try:
@@ -36,7 +36,7 @@ def problem(schedule: ScheduleLike) -> str:
     return ""
 
 
-def text(schedule: ScheduleLike) -> str:
+def text(schedule: Schedule) -> str:
     """Return when a schedule is due, for people: ``0 9 * * 1 (UTC)``, ``every 6 hours``."""
     if schedule.cron:
         return f"{schedule.cron} ({schedule.timezone})"
@@ -46,7 +46,7 @@ def text(schedule: ScheduleLike) -> str:
     return f"every {' '.join(parts)}"
 
 
-def following(schedule: ScheduleLike, anchor: datetime, after: datetime) -> datetime | None:
+def following(schedule: Schedule, anchor: datetime, after: datetime) -> datetime | None:
     """Return the first time after ``after`` at which a schedule is due.
 
     Args:
@@ -64,7 +64,7 @@ def following(schedule: ScheduleLike, anchor: datetime, after: datetime) -> date
         return None  # nonsense, or further away than there are years
 
 
-def _cron(schedule: ScheduleLike, after: datetime) -> datetime | None:
+def _cron(schedule: Schedule, after: datetime) -> datetime | None:
     zone = time_zone(schedule.timezone)
     for local in CronSim(schedule.cron, after.astimezone(zone)):
         found = local.astimezone(UTC)
@@ -73,7 +73,7 @@ def _cron(schedule: ScheduleLike, after: datetime) -> datetime | None:
     return None
 
 
-def _period(schedule: ScheduleLike, anchor: datetime, after: datetime) -> datetime:
+def _period(schedule: Schedule, anchor: datetime, after: datetime) -> datetime:
     s = schedule
     months = 12 * s.years + s.months
     rest = timedelta(

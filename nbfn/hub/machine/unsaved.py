@@ -24,7 +24,7 @@ def save_failed(t: Tables, event: SaveFailed) -> None:
 
 
 def _call_not_stored(t: Tables, call: Call, save: SaveCall | SaveRetry) -> None:
-    if isinstance(save, SaveCall) and save.inputs and save.inputs[0][0] > 0:
+    if isinstance(save, SaveCall) and save.inputs and save.inputs[0].index > 0:
         clients.give_up(t, call)  # its first inputs are stored
         return
     # None of it is: it ends as a call that lives in memory only, and nobody hears its outcomes.

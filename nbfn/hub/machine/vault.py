@@ -5,50 +5,50 @@ Values leave the hub in one direction only: into a worker that becomes a Functio
 
 from __future__ import annotations
 
-from nbfn.hub.machine.definitions import DefinitionLike
 from nbfn.hub.machine.effects import Answer, BindWorker, Refuse, SaveSecret
-from nbfn.hub.machine.events import SecretDeleted, SecretPut, SecretsAsked
 from nbfn.hub.machine.registry import DEFAULT_ENVIRONMENT, SecretRecord
 from nbfn.hub.machine.rows import Pool, Worker
 from nbfn.hub.machine.tables import Tables, threads_of
+from nbfn.wire import messages as m
+from nbfn.wire.messages import Definition
 
 
-def secret_put(t: Tables, event: SecretPut) -> None:
+def secret_put(t: Tables, sender: str, message: m.PutSecret) -> None:
     """Store a secret; one of that name stays unless it is to be overwritten."""
-    key = (event.environment_name or DEFAULT_ENVIRONMENT, event.name)
-    if problem := t.registry.no_environment(event.environment_name):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
+    key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
+    if problem := t.registry.no_environment(message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
         return
-    if key in t.secrets and not event.overwrite:
-        message = f"There is a secret {event.name!r} already. Delete it, or overwrite it."
-        t.emit(Refuse(event.client, event.request, "already_exists", message))
+    if key in t.secrets and not message.overwrite:
+        text = f"There is a secret {message.name!r} already. Delete it, or overwrite it."
+        t.emit(Refuse(sender, message.request, "already_exists", text))
         return
-    t.secrets[key] = SecretRecord(event.name, key[0], dict(event.values), t.wall)
+    t.secrets[key] = SecretRecord(message.name, key[0], dict(message.values), t.wall)
     for pool in t.short.values():  # it may be what they lacked
         t.touch(pool)
-    t.emit(SaveSecret(event.name, key[0], dict(event.values), t.wall))
-    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+    t.emit(SaveSecret(message.name, key[0], dict(message.values), t.wall))
+    t.emit(Answer(sender, message.request, "done", after_commit=True))
 
 
-def secret_deleted(t: Tables, event: SecretDeleted) -> None:
+def secret_deleted(t: Tables, sender: str, message: m.DeleteSecret) -> None:
     """Forget a secret; workers keep what they have of it."""
-    key = (event.environment_name or DEFAULT_ENVIRONMENT, event.name)
+    key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
     if t.secrets.pop(key, None) is None:
-        message = f"No secret {event.name!r} is stored{_where(key[0])}."
-        t.emit(Refuse(event.client, event.request, "not_found", message))
+        text = f"No secret {message.name!r} is stored{_where(key[0])}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
         return
-    t.emit(SaveSecret(event.name, key[0], None))
-    t.emit(Answer(event.client, event.request, "done", after_commit=True))
+    t.emit(SaveSecret(message.name, key[0], None))
+    t.emit(Answer(sender, message.request, "done", after_commit=True))
 
 
-def secrets_asked(t: Tables, event: SecretsAsked) -> None:
+def secrets_asked(t: Tables, sender: str, message: m.ListSecrets) -> None:
     """Tell which secrets there are; what is told holds the values no longer."""
-    wanted = event.environment_name or DEFAULT_ENVIRONMENT
+    wanted = message.environment_name or DEFAULT_ENVIRONMENT
     if problem := t.registry.no_environment(wanted):
-        t.emit(Refuse(event.client, event.request, "not_found", problem))
+        t.emit(Refuse(sender, message.request, "not_found", problem))
         return
     found = [record for (environment, _), record in t.secrets.items() if environment == wanted]
-    t.emit(Answer(event.client, event.request, "secrets", found))
+    t.emit(Answer(sender, message.request, "secrets", found))
 
 
 def move(t: Tables, environment_name: str, new_name: str) -> None:
@@ -62,7 +62,7 @@ def move(t: Tables, environment_name: str, new_name: str) -> None:
             t.emit(SaveSecret(record.name, new_name, dict(record.values), record.created))
 
 
-def missing(t: Tables, environment_name: str, definition: DefinitionLike) -> str:
+def missing(t: Tables, environment_name: str, definition: Definition) -> str:
     """Return the sentence that says which secret a definition needs and does not have, or nothing."""
     for secret in definition.secrets:
         if not secret.name:

@@ -7,12 +7,15 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
+import msgspec
+
 from nbfn.hub.archive import TO_REPLAY
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine.rows import Pool
 from nbfn.hub.machine.state import State
-from tests.unit.hub.world import PYTHON, FakeWorker, World
+from nbfn.wire import messages as m
+from tests.unit.hub.world import PYTHON, FakeWorker, World, inputs_of, results_of
 
 
 class NoisyWorld(World):
@@ -23,7 +26,7 @@ class NoisyWorld(World):
         self.disk: dict[str, dict[int, object]] = {}  # durable calls: their inputs without outcome
         self.saved: dict[str, tuple[fx.SaveCall, int, int]] = {}  # ... with total and done
         self.failures: dict[str, dict[int, int]] = {}  # ... and how often these had failed
-        self.given: dict[str, e.CallPut] = {}  # what the client called
+        self.given: dict[str, m.PutCall] = {}  # what the client called
         self.unaccepted: set[str] = set()  # spawned, and not told yet that it is safe
         self.finished: dict[
             str, list[tuple[int, int, object, float, bool]]
@@ -38,7 +41,8 @@ class NoisyWorld(World):
     def _perform(self, effect: fx.Effect) -> None:
         match effect:
             case fx.SaveCall():
-                self.disk.setdefault(effect.call, {}).update(effect.inputs)
+                new = {one.index: one.payload for one in effect.inputs}
+                self.disk.setdefault(effect.call, {}).update(new)
                 _, total, done = self.saved.get(effect.call, (effect, 0, 0))
                 self.saved[effect.call] = (effect, total + len(effect.inputs), done)
             case fx.SaveFailures():
@@ -110,7 +114,7 @@ class NoisyWorld(World):
         self.finished.setdefault(fake.name, []).extend(results)
         fake.seq += 1
         if fake.connected:
-            event = e.ResultsArrived(fake.name, fake.seq, results)
+            event = e.Received(fake.name, m.Results(fake.seq, results_of(results)))
             self.said.append(event)
             self.put(event)
 
@@ -124,7 +128,7 @@ class NoisyWorld(World):
         event = e.WorkerJoined(worker, 1, PYTHON, fake.function, fake.version, running)
         self.put(event)
         if kept and worker in self.workers:
-            self.put(e.ResultsArrived(worker, fake.seq, list(kept)))
+            self.receive(worker, m.Results(fake.seq, results_of(list(kept))))
 
     def finish(self, worker: str, status: int = 0, duration: float = 0.01) -> None:
         """See `World.finish`."""
@@ -193,8 +197,8 @@ class NoisyWorld(World):
     def retry(self, call: str) -> None:
         """The client wants a call's failed inputs run again; the disk tells which these are."""
         token = f"re-{sum(isinstance(effect, fx.SaveRetry) for effect in self.told)}"
-        if fx.LoadFailures("cl-1", 7, call, token) not in self.put(
-            e.RetryWanted("cl-1", 7, call, token)
+        if fx.LoadFailures("cl-1", 7, call, token) not in self.receive(
+            "cl-1", m.RetryCall(7, call, token)
         ):
             return
         save, total, done = self.saved[call]
@@ -217,29 +221,18 @@ class NoisyWorld(World):
         for call, put in self.given.items():
             if put.durable and call not in self.unaccepted:
                 continue
-            inputs = [pair for pair in put.inputs if (call, pair[0]) not in self.outcomes]
-            if put.durable:
-                inputs = list(put.inputs)
+            inputs = put.inputs
+            if not put.durable:
+                inputs = tuple(one for one in inputs if (call, one.index) not in self.outcomes)
             if inputs:
-                again = e.CallPut(
-                    "cl-1",
-                    call,
-                    put.function,
-                    put.version,
-                    put.kind,
-                    inputs,
-                    True,
-                    put.durable,
-                    True,
-                )
-                self.put(again)
+                self.receive("cl-1", msgspec.structs.replace(put, inputs=inputs, resent=True))
 
     def give(self, name: str, function: str, count: int, *, durable: bool) -> None:
         """Begin a call, and keep it until it has its outcomes."""
         inputs = [(index, f"{name}:{index}") for index in range(count)]
-        put = e.CallPut("cl-1", name, function, 0, "map", inputs, closed=True, durable=durable)
+        put = m.PutCall(name, function, 0, "map", inputs_of(inputs), closed=True, durable=durable)
         self.given[name] = put
         if durable:
             self.unaccepted.add(name)
         if not self.deaf:
-            self.put(put)
+            self.receive("cl-1", put)

@@ -10,8 +10,9 @@ from nbfn.hub.machine import admission
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import Resources
-from tests.unit.hub.world import World
+from tests.unit.hub.world import World, inputs_of
 
 
 def needs(**resources: Any) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def test_a_nested_call_that_needs_what_its_caller_holds_is_told() -> None:
     world.call("fc-1", f, 1)
     world.up()
     world.put(e.ClientJoined("cl-2", worker=world.busy()[0].name))
-    world.put(e.CallPut("cl-2", "fc-in", g, 0, "remote", [(0, "x")], closed=True))
+    world.receive("cl-2", m.PutCall("fc-in", g, 0, "remote", inputs_of([(0, "x")]), closed=True))
     outcome = world.outcomes["fc-in", 0]
     assert outcome.fault is not None
     assert "wait for other calls" in outcome.fault[1]
@@ -161,7 +162,7 @@ def test_a_worker_to_stand_by_that_cannot_load_is_tried_again_later_and_later() 
         for worker in list(world.to_bind):
             tries += 1
             world.to_bind.remove(worker)
-            world.put(e.WorkerBroken(worker, "error", "text"))
+            world.receive(worker, m.BindFailed("", 0, "error", "text"))
         for worker in list(world.to_stop):
             world.stop(worker)
         world.wait(1.0)
@@ -218,7 +219,7 @@ def test_what_a_worker_gives_back_has_not_begun() -> None:
     worker = world.busy()[0]
     (grant,) = worker.queue
     worker.queue.clear()
-    world.put(e.LeasesReturned(worker.name, [grant.lease]))
+    world.receive(worker.name, m.Returned([grant.lease]))
     world.settle()
     assert world.outcomes["fc-1", 0].status == InputStatus.SUCCESS
 
@@ -228,7 +229,9 @@ def test_what_had_begun_under_the_hub_before_does_not_begin_again() -> None:
     f = once(world)
     world.state.tables.begun = {("fc-1", 0)}
     inputs = [(0, "fc-1:0"), (1, "fc-1:1")]
-    world.put(e.CallPut("cl-1", "fc-1", f, 0, "map", inputs, closed=True, resent=True))
+    world.receive(
+        "cl-1", m.PutCall("fc-1", f, 0, "map", inputs_of(inputs), closed=True, resent=True)
+    )
     world.settle()
     statuses = [world.outcomes["fc-1", n].status for n in range(2)]
     assert statuses == [InputStatus.INTERNAL_FAILURE, InputStatus.SUCCESS]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nbfn.hub.machine import events as e
-from tests.unit.hub.world import FAILURE, PYTHON, SUCCESS, World
+from nbfn.wire import messages as m
+from tests.unit.hub.world import FAILURE, PYTHON, SUCCESS, World, inputs_of, results_of
 
 OLD = "wk-old"
 
@@ -19,7 +20,9 @@ def world_with_claim(**options: int) -> tuple[World, str]:
 def send_again(world: World, function: str) -> None:
     """Have the client send the call of the claimed input."""
     inputs = [(0, "fc-old:0")]
-    world.put(e.CallPut("cl-1", "fc-old", function, 0, "map", inputs, closed=True, resent=True))
+    world.receive(
+        "cl-1", m.PutCall("fc-old", function, 0, "map", inputs_of(inputs), closed=True, resent=True)
+    )
     world.check()
 
 
@@ -41,7 +44,7 @@ def test_a_lost_worker_that_comes_back_keeps_the_input_that_it_claimed() -> None
     send_again(world, function)
     world.put(e.WorkerJoined(OLD, 1, PYTHON, function, 1, [(7, "fc-old", 0, 1)]))
     world.check()
-    world.put(e.ResultsArrived(OLD, 1, [(7, SUCCESS, "result", 0.1, False)]))
+    world.receive(OLD, m.Results(1, results_of([(7, SUCCESS, "result", 0.1, False)])))
     world.check()
     assert world.outcomes["fc-old", 0].payload == "result"
     assert not world.runs
@@ -49,36 +52,36 @@ def test_a_lost_worker_that_comes_back_keeps_the_input_that_it_claimed() -> None
 
 def test_a_draining_worker_ends_the_input_that_it_claimed_and_gets_no_other() -> None:
     world, function = world_with_claim()
-    world.put(e.WorkerUnwanted("cl-1", 1, OLD, graceful=True))
+    world.receive("cl-1", m.StopWorker(1, OLD, graceful=True))
     send_again(world, function)
-    world.put(e.ResultsArrived(OLD, 1, [(7, SUCCESS, "result", 0.1, False)]))
+    world.receive(OLD, m.Results(1, results_of([(7, SUCCESS, "result", 0.1, False)])))
     world.check()
     assert world.outcomes["fc-old", 0].payload == "result"
     world.call("fc-new", function, 1)
     assert not world.state.tables.workers[OLD].leases
-    world.put(e.WorkerLeft(OLD))
+    world.receive(OLD, m.Goodbye())
     world.settle()
     assert world.runs["fc-new", 0] == 1
 
 
 def test_a_claim_ends_with_its_worker_although_one_with_the_same_id_joins() -> None:
     world, function = world_with_claim()
-    world.put(e.WorkerLeft(OLD))
+    world.receive(OLD, m.Goodbye())
     assert not world.state.tables.claims
     world.put(e.WorkerJoined(OLD, 1, PYTHON, function, 1, [(7, "fc-old", 0, 1)]))
     send_again(world, function)
-    world.put(e.ResultsArrived(OLD, 1, [(7, SUCCESS, "result", 0.1, False)]))
+    world.receive(OLD, m.Results(1, results_of([(7, SUCCESS, "result", 0.1, False)])))
     assert world.outcomes["fc-old", 0].payload == "result"
 
 
 def test_only_the_worker_that_claimed_an_input_can_end_it() -> None:
     world, function = world_with_claim()
     world.put(e.WorkerJoined("wk-other", 1, PYTHON, function, 1))
-    world.put(e.ResultsArrived("wk-other", 1, [(7, SUCCESS, "not mine", 0.1, False)]))
+    world.receive("wk-other", m.Results(1, results_of([(7, SUCCESS, "not mine", 0.1, False)])))
     tables = world.state.tables
     assert (tables.workers[OLD].claimed, tables.workers["wk-other"].claimed) == (1, 0)
     send_again(world, function)
-    world.put(e.ResultsArrived(OLD, 1, [(7, SUCCESS, "mine", 0.1, False)]))
+    world.receive(OLD, m.Results(1, results_of([(7, SUCCESS, "mine", 0.1, False)])))
     assert world.outcomes["fc-old", 0].payload == "mine"
 
 
@@ -89,7 +92,7 @@ def test_an_input_that_waits_for_its_retry_is_not_handed_to_a_worker_that_claims
     world.up()
     world.finish(world.busy()[0].name, FAILURE)
     world.put(e.WorkerJoined(OLD, 1, PYTHON, function, 1, [(7, "fc-1", 0, 1)]))
-    world.put(e.ResultsArrived(OLD, 1, [(7, FAILURE, "error", 0.1, False)]))
+    world.receive(OLD, m.Results(1, results_of([(7, FAILURE, "error", 0.1, False)])))
     call = world.state.tables.calls["fc-1"]
     assert call.retrying == 1
     world.wait(1.5)

@@ -10,6 +10,7 @@ import msgspec
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import Payload, Schedule
 from tests.unit.hub.world import FAILURE, World, definition
 
@@ -34,7 +35,7 @@ class Clocked(World):
     def schedule(self, name: str = "f", digest: str = "1", **when: Any) -> None:
         made = definition(name, digest)
         made = msgspec.structs.replace(made, schedule=Schedule(NOTHING, **when))
-        self.put(e.FunctionPut("cl-1", 1, "app", "", "", made))
+        self.receive("cl-1", m.Register(1, "app", made, "", ""))
 
     def until(self, wall: float) -> int:
         """Let time pass as the broker does; return how many calls the hub made by itself."""
@@ -59,7 +60,7 @@ def test_it_calls_with_no_arguments_and_the_call_is_durable() -> None:
     assert world.until(NINE + 59) == 0
     assert world.until(NINE + 60) == 1
     (saved,) = world.made
-    assert (saved.kind, list(saved.inputs)) == ("schedule", [(0, NOTHING)])
+    assert (saved.kind, saved.inputs) == ("schedule", (m.NewInput(0, NOTHING),))
     world.settle()
     assert world.runs[saved.call, 0] == 1
 
@@ -84,7 +85,7 @@ def test_a_version_without_a_schedule_is_not_called() -> None:
     world = Clocked()
     world.schedule(minutes=1)
     assert world.state.needed()
-    world.put(e.FunctionPut("cl-1", 1, "app", "", "", definition(digest="2")))
+    world.receive("cl-1", m.Register(1, "app", definition(digest="2"), "", ""))
     assert world.until(NINE + 600) == 0
     assert world.state.next_appointment() > NINE + 1e9
 
@@ -175,7 +176,7 @@ def test_retries_apply() -> None:
     world = Clocked()
     made = definition(retries=1)
     made = msgspec.structs.replace(made, schedule=Schedule(NOTHING, minutes=1))
-    world.put(e.FunctionPut("cl-1", 1, "app", "", "", made))
+    world.receive("cl-1", m.Register(1, "app", made, "", ""))
     world.until(NINE + 60)
     world.up()
     world.finish(world.busy()[0].name, int(InputStatus.FAILURE))
@@ -198,7 +199,7 @@ def test_a_redeploy_anchors_a_period_anew_and_not_a_line() -> None:
     world.schedule("every", minutes=10)
     world.schedule("hourly", cron="0 * * * *")
     world.until(NINE + 300)
-    world.put(e.AppDeployed("cl-1", 1, "app", "", {"every": 1, "hourly": 1}, strategy="rolling"))
+    world.receive("cl-1", m.Deploy(1, "app", {"every": 1, "hourly": 1}, "", strategy="rolling"))
     unchanged = {one.record.name: one.due for one in world.state.tables.agenda.values()}
     assert unchanged == {"every": NINE + 600, "hourly": NINE + 3600}  # it was no deployment
     world.schedule("every", digest="2", minutes=10)
@@ -209,16 +210,16 @@ def test_a_redeploy_anchors_a_period_anew_and_not_a_line() -> None:
 
 def run(world: Clocked) -> None:
     """Open an ephemeral App with a scheduled Function in it."""
-    world.put(e.AppBegun("cl-1", 1, "ap-1", "mine", "", detached=False))
+    world.receive("cl-1", m.RunApp(1, "ap-1", "mine", "", detached=False))
     made = msgspec.structs.replace(definition(), schedule=Schedule(NOTHING, minutes=1))
-    world.put(e.FunctionPut("cl-1", 1, "mine", "ap-1", "", made))
+    world.receive("cl-1", m.Register(1, "mine", made, "ap-1", ""))
 
 
 def test_it_runs_while_an_ephemeral_app_is_open_and_ends_with_it() -> None:
     world = Clocked()
     run(world)
     assert world.until(NINE + 120) == 2
-    world.put(e.AppStopped("cl-1", 1, "ap-1"))
+    world.receive("cl-1", m.StopApp(1, "ap-1"))
     assert world.until(NINE + 600) == 0
 
 
@@ -234,7 +235,7 @@ def test_it_ends_with_the_owner_of_an_ephemeral_app_and_no_longer_keeps_the_hub(
 def test_what_a_process_registers_without_running_its_app_is_not_called() -> None:
     world = Clocked()
     made = msgspec.structs.replace(definition(), schedule=Schedule(NOTHING, minutes=1))
-    world.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", made))
+    world.receive("cl-1", m.Register(1, "app", made, "ap-1", ""))
     assert world.until(NINE + 600) == 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from nbfn.hub.machine import effects as fx
@@ -12,7 +10,8 @@ from nbfn.hub.machine import overview, scale
 from nbfn.hub.machine.departures import EXIT_GRACE
 from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord
 from nbfn.hub.machine.registry import STOPPED_KEPT
-from tests.unit.hub.world import SUCCESS, World, definition
+from nbfn.wire import messages as m
+from tests.unit.hub.world import SUCCESS, World, definition, inputs_of
 
 
 class Apps(World):
@@ -21,14 +20,14 @@ class Apps(World):
     def stage(self, name: str = "f", digest: str = "1", **pool: float) -> tuple[str, int]:
         """Tell the hub of a version; return its name and number."""
         made = definition(name, digest, **pool)
-        event = e.FunctionPut("cl-1", 1, "demo", "", "", made, staged=True)
+        event = e.Received("cl-1", m.Register(1, "demo", made, "", "", staged=True))
         (answer,) = (x for x in self.put(event) if isinstance(x, fx.Answer))
         return name, answer.value[1]
 
     def deploy(self, *staged: tuple[str, int], **options: object) -> AppRecord:
         """Deploy versions; return the App."""
-        event = e.AppDeployed("cl-1", 2, "demo", "", dict(staged), **options)  # type: ignore[arg-type]
-        return self.answered(event)
+        message = m.Deploy(2, "demo", dict(staged), "", **options)  # type: ignore[arg-type]
+        return self.answered(e.Received("cl-1", message))
 
     def answered(self, event: e.Event) -> AppRecord:
         """Hand in an event; return the App of the answer, or raise what is refused."""
@@ -42,7 +41,9 @@ class Apps(World):
     def refused(self, function: str, version: int = 0) -> str:
         """Call a Function; return why it cannot be, or "" if it can."""
         call = f"fc-{len(self.told)}"
-        event = e.CallPut("cl-1", call, function, version, "remote", [(0, "x")], closed=True)
+        event = e.Received(
+            "cl-1", m.PutCall(call, function, version, "remote", inputs_of([(0, "x")]), closed=True)
+        )
         said = [x.message for x in self.put(event) if isinstance(x, fx.RefuseCall)]
         return said[0] if said else ""
 
@@ -108,7 +109,7 @@ def test_the_same_again_is_no_deployment(world: Apps) -> None:
     app = world.deploy(world.stage())
     (answer,) = (
         x
-        for x in world.put(e.AppDeployed("cl-1", 3, "demo", "", dict([world.stage()])))
+        for x in world.receive("cl-1", m.Deploy(3, "demo", dict([world.stage()]), ""))
         if isinstance(x, fx.Answer) and x.what == "app"
     )
     assert answer.value == (app, False)
@@ -134,11 +135,11 @@ def test_a_rollback_brings_back_older_versions_and_their_pool(world: Apps) -> No
     world.settle()
     old = world.state.tables.pools.get((world.functions["f"], 1))
     assert old is None or old.retired
-    world.answered(e.AppRolledBack("cl-1", 4, app.id, 0))
+    world.answered(e.Received("cl-1", m.Rollback(4, app.id, 0)))
     pool = world.state.tables.pools[world.functions["f"], 1]
     assert (app.version, pool.retired, pool.settings.min_containers) == (3, False, 1)
     with pytest.raises(LookupError, match="no version 7"):
-        world.answered(e.AppRolledBack("cl-1", 4, app.id, 7))
+        world.answered(e.Received("cl-1", m.Rollback(4, app.id, 7)))
 
 
 def test_the_history_is_bounded(world: Apps) -> None:
@@ -179,7 +180,7 @@ def test_a_full_deployment_drops_what_was_overridden_and_a_partial_one_does_not(
 ) -> None:
     world.deploy(world.stage("f"), world.stage("g"))
     record = world.state.tables.registry.functions[world.functions["f"]]
-    world.put(e.SettingsPut("cl-1", 3, record.id, min_containers=1))
+    world.receive("cl-1", m.SetAutoscaler(3, record.id, m.PoolSettings(min_containers=1)))
     world.deploy(world.stage("g", "2"), partial=True)
     assert record.overrides == {"min_containers": 1}
     world.deploy(world.stage("f"), world.stage("g", "2"))
@@ -192,7 +193,7 @@ def test_stopping_an_app_ends_its_calls_and_frees_its_name(world: Apps) -> None:
     function = world.functions["f"]
     world.call("fc-1", function, 3)
     world.up()
-    world.put(e.AppStopped("cl-1", 5, app.id))
+    world.receive("cl-1", m.StopApp(5, app.id))
     world.settle()
     assert {o.status == SUCCESS for o in world.outcomes.values()} == {False}
     assert world.state_of(app) == "stopped"
@@ -208,7 +209,7 @@ def test_an_app_with_calls_under_way_is_stopping(world: Apps) -> None:
     (worker,) = world.busy()
     worker.connected = False  # it does not hear of the cancellation
     worker.queue, held = [], worker.queue
-    world.put(e.AppStopped("cl-1", 5, app.id))
+    world.receive("cl-1", m.StopApp(5, app.id))
     assert world.state_of(app) == "stopping"
     worker.queue = held
     world.exit(worker.name, exit_code=1)
@@ -217,8 +218,8 @@ def test_an_app_with_calls_under_way_is_stopping(world: Apps) -> None:
 
 def run(world: Apps, *, detached: bool = False) -> AppRecord:
     """Begin an ephemeral App with one Function, ``f``."""
-    app = world.answered(e.AppBegun("cl-1", 1, "ap-run", "demo", "", detached))
-    world.put(e.FunctionPut("cl-1", 1, "demo", "ap-run", "", definition()))
+    app = world.answered(e.Received("cl-1", m.RunApp(1, "ap-run", "demo", "", detached)))
+    world.receive("cl-1", m.Register(1, "demo", definition(), "ap-run", ""))
     return app
 
 
@@ -240,7 +241,7 @@ def test_a_run_ends_at_once_when_its_client_is_closed(world: Apps) -> None:
     app = run(world)
     world.call("fc-1", world.functions["f"], 1, durable=True)
     world.up()
-    world.put(e.ClientLeft("cl-1"))
+    world.receive("cl-1", m.ClientLeaves())
     world.put(e.ClientLost("cl-1"))
     assert world.state_of(app) == "stopping"
     world.settle()
@@ -250,13 +251,13 @@ def test_a_run_ends_at_once_when_its_client_is_closed(world: Apps) -> None:
 
 def test_a_process_that_registers_with_another_client_keeps_its_app(world: Apps) -> None:
     app = run(world)
-    world.put(e.ClientLeft("cl-1"))
+    world.receive("cl-1", m.ClientLeaves())
     world.put(e.ClientJoined("cl-2"))
-    world.put(e.FunctionPut("cl-2", 1, "demo", "ap-run", "", definition()))
+    world.receive("cl-2", m.Register(1, "demo", definition(), "ap-run", ""))
     world.put(e.ClientLost("cl-1"))
     world.wait(60)
     assert world.state_of(app) == "ephemeral"
-    world.put(e.ClientLeft("cl-2"))
+    world.receive("cl-2", m.ClientLeaves())
     assert world.state_of(app) == "stopped"
 
 
@@ -267,9 +268,9 @@ def test_workers_of_a_pool_that_ends_do_not_take_the_next_pool_of_the_version_al
     world.call("fc-1", world.functions["f"], 1)
     world.settle()
     (old,) = [worker.name for worker in world.workers.values() if worker.function]
-    world.put(e.ClientLeft("cl-1"))
+    world.receive("cl-1", m.ClientLeaves())
     world.put(e.ClientJoined("cl-2"))
-    world.put(e.FunctionPut("cl-2", 1, "demo", "ap-run", "", definition()))
+    world.receive("cl-2", m.Register(1, "demo", definition(), "ap-run", ""))
     (pool,) = world.state.tables.pools.values()
     assert old in world.to_stop
     world.stop(old)
@@ -278,7 +279,7 @@ def test_workers_of_a_pool_that_ends_do_not_take_the_next_pool_of_the_version_al
 
 def test_a_detached_run_goes_on_when_its_client_is_closed(world: Apps) -> None:
     app = run(world, detached=True)
-    world.put(e.ClientLeft("cl-1"))
+    world.receive("cl-1", m.ClientLeaves())
     assert world.state_of(app) == "ephemeral (detached)"
 
 
@@ -305,8 +306,10 @@ def test_what_a_client_lets_go_of_in_a_detached_run_goes_on_with_the_inputs_that
 ) -> None:
     run(world, detached=True)
     two = [(index, f"fc-1:{index}") for index in range(2)]
-    world.put(e.CallPut("cl-1", "fc-1", world.functions["f"], 0, "map", two, closed=False))
-    world.put(e.CallReleased("cl-1", "fc-1"))
+    world.receive(
+        "cl-1", m.PutCall("fc-1", world.functions["f"], 0, "map", inputs_of(two), closed=False)
+    )
+    world.receive("cl-1", m.Release("fc-1"))
     call = world.state.tables.calls["fc-1"]
     assert (call.closed, call.cancelled, len(call.inputs)) == (True, False, 2)
     world.settle()
@@ -337,39 +340,39 @@ def test_the_apps_of_clients_that_do_not_come_back_after_a_restart_end(world: Ap
 
 def test_a_stopped_run_takes_no_more_functions(world: Apps) -> None:
     app = run(world)
-    world.put(e.AppStopped("cl-1", 5, app.id))
+    world.receive("cl-1", m.StopApp(5, app.id))
     with pytest.raises(LookupError, match="was stopped"):
-        world.answered(e.FunctionPut("cl-1", 6, "demo", app.id, "", definition("g")))
+        world.answered(e.Received("cl-1", m.Register(6, "demo", definition("g"), app.id, "")))
 
 
 def test_nobody_takes_over_somebody_elses_app(world: Apps) -> None:
     deployed = world.deploy(world.stage())
     for app_id in (deployed.id, run(world).id):
         with pytest.raises(LookupError, match="somebody else's"):
-            world.answered(e.AppBegun("cl-2", 1, app_id, "", "", False))
+            world.answered(e.Received("cl-2", m.RunApp(1, app_id, "", "", False)))
     assert (deployed.scoped, world.state_of(deployed)) == (False, "deployed")
 
 
 def test_stopped_apps_are_forgotten_in_the_end(world: Apps) -> None:
     for number in range(STOPPED_KEPT + 3):
-        app = world.answered(e.AppBegun("cl-1", 1, f"ap-{number:04d}", "", "", False))
-        world.put(e.AppStopped("cl-1", 2, app.id))
+        app = world.answered(e.Received("cl-1", m.RunApp(1, f"ap-{number:04d}", "", "", False)))
+        world.receive("cl-1", m.StopApp(2, app.id))
     assert len(world.state.tables.registry.apps) == STOPPED_KEPT
     assert sum(isinstance(x, fx.ForgetApp) for x in world.told) == 3
 
 
 def test_an_unknown_environment_is_refused_and_a_deleted_one_stops_its_apps(world: Apps) -> None:
     with pytest.raises(LookupError, match="no environment 'lab'"):
-        world.answered(e.AppDeployed("cl-1", 1, "demo", "lab", {}))
-    world.put(e.EnvironmentChanged("cl-1", 2, "", "lab"))
-    app = world.answered(e.AppDeployed("cl-1", 3, "demo", "lab", {}))
-    world.put(e.EnvironmentChanged("cl-1", 4, "lab", "lab2"))
+        world.answered(e.Received("cl-1", m.Deploy(1, "demo", {}, "lab")))
+    world.receive("cl-1", m.ChangeEnvironment(2, "", "lab"))
+    app = world.answered(e.Received("cl-1", m.Deploy(3, "demo", {}, "lab")))
+    world.receive("cl-1", m.ChangeEnvironment(4, "lab", "lab2"))
     assert (app.environment_name, app.final) == ("lab2", False)
-    world.put(e.EnvironmentChanged("cl-1", 5, "lab2", ""))
+    world.receive("cl-1", m.ChangeEnvironment(5, "lab2", ""))
     assert app.final
     (refusal,) = (
         x
-        for x in world.put(e.EnvironmentChanged("cl-1", 6, "main", ""))
+        for x in world.receive("cl-1", m.ChangeEnvironment(6, "main", ""))
         if isinstance(x, fx.Refuse)
     )
     assert refusal.code == "invalid"
@@ -380,7 +383,7 @@ def test_a_worker_that_is_not_wanted_goes_and_its_input_runs_elsewhere(world: Ap
     world.call("fc-1", world.functions["f"], 1)
     world.up()
     (worker,) = world.busy()
-    world.put(e.WorkerUnwanted("cl-1", 7, worker.name, graceful=False))
+    world.receive("cl-1", m.StopWorker(7, worker.name, graceful=False))
     assert worker.name in world.to_stop
     world.to_stop.clear()
     world.exit(worker.name, signal=9)
@@ -406,14 +409,14 @@ def test_who_follows_an_app_is_sent_what_does_not_reach_it_anyhow(world: Apps) -
     app = run(world)
     world.put(e.ClientJoined("cl-2"))
     for client in ("cl-1", "cl-2"):
-        world.put(e.AppFollowed(client, 1, app.id))
+        world.receive(client, m.FollowApp(1, app.id))
     world.call("fc-1", world.functions["f"], 1, kind="remote")
     world.up()
     (worker,) = world.busy()
     lease = next(iter(worker.queue)).lease
 
     def wrote(channel: str) -> list[tuple[str, str, bytes]]:
-        return outputs(world.put(e.EmissionArrived(worker.name, lease, channel, b"x")))
+        return outputs(world.receive(worker.name, m.Emitted(lease, channel, b"x")))
 
     assert wrote("stdout") == [("follower cl-2", "stdout", b"x"), ("caller cl-1", "stdout", b"x")]
     # What a nested call wrote was sent to followers as that call's.
@@ -428,18 +431,16 @@ def test_who_follows_an_app_is_sent_what_does_not_reach_it_anyhow(world: Apps) -
 
 def test_what_a_spawned_call_writes_is_its_makers_output_as_long_as_that_runs(world: Apps) -> None:
     app = run(world)
-    world.put(e.AppFollowed("cl-1", 1, app.id))
+    world.receive("cl-1", m.FollowApp(1, app.id))
     world.call("fc-1", world.functions["f"], 1, kind="remote")
     world.up()
     (maker,) = world.busy()
     world.put(e.ClientJoined("cl-w", worker=maker.name))
-    spawn = e.CallPut(
-        "cl-w", "fc-2", world.functions["f"], 0, "spawn", [(0, "fc-2:0")], closed=True
-    )
-    world.put(dataclasses.replace(spawn, durable=True, parent="fc-1:0"))
+    what = ("fc-2", world.functions["f"], 0, "spawn", inputs_of([(0, "fc-2:0")]))
+    world.receive("cl-w", m.PutCall(*what, durable=True, parent="fc-1:0"))
     world.up()
     (worker,) = (one for one in world.busy() if one is not maker)
-    wrote = e.EmissionArrived(worker.name, next(iter(worker.queue)).lease, "stdout", b"x")
+    wrote = e.Received(worker.name, m.Emitted(next(iter(worker.queue)).lease, "stdout", b"x"))
     assert outputs(world.put(wrote)) == [("caller cl-1", "stdout", b"x")]
     world.finish(maker.name)
     assert outputs(world.put(wrote)) == [("follower cl-1", "stdout", b"x")]
@@ -449,8 +450,8 @@ def spawned(world: Apps, by: str, client: str) -> str:
     """Have a call spawn another, and a worker run that; return the worker."""
     name = f"{by.partition(':')[0]}-s"
     before = {worker.name for worker in world.busy()}
-    spawn = e.CallPut(client, name, world.functions["f"], 0, "spawn", [(0, name)], closed=True)
-    world.put(dataclasses.replace(spawn, durable=True, parent=by))
+    what = (name, world.functions["f"], 0, "spawn", inputs_of([(0, name)]))
+    world.receive(client, m.PutCall(*what, durable=True, parent=by))
     world.up()
     (worker,) = (one for one in world.busy() if one.name not in before)
     world.put(e.ClientJoined(f"cl-{worker.name}", worker=worker.name))
@@ -467,26 +468,26 @@ def test_what_spawned_calls_of_spawned_calls_write_is_shown_once_to_who_waits() 
     second = spawned(world, "fc-1:0", "cl-w")
     third = spawned(world, "fc-1-s:0", f"cl-{second}")
     (grant,) = world.workers[third].queue
-    wrote = e.EmissionArrived(third, grant.lease, "stdout", b"x")
+    wrote = e.Received(third, m.Emitted(grant.lease, "stdout", b"x"))
     assert outputs(world.put(wrote)) == [("caller cl-1", "stdout", b"x")]
-    world.put(e.CallWatched("cl-1", 1, grant.call, 0, 0))
+    world.receive("cl-1", m.Watch(1, grant.call, 0, 0))
     assert outputs(world.put(wrote)) == [("caller cl-1", "stdout", b"x")]
 
 
 def test_an_app_that_is_not_there_cannot_be_followed(world: Apps) -> None:
     with pytest.raises(LookupError, match="No app has the id 'ap-none'"):
-        world.answered(e.AppFollowed("cl-1", 1, "ap-none"))
+        world.answered(e.Received("cl-1", m.FollowApp(1, "ap-none")))
 
 
 @pytest.mark.parametrize(("follows", "ends"), [(True, True), (True, False), (False, True)])
 def test_a_run_ends_for_its_client_when_exit_hooks_have_run_that_it_is_shown(
     world: Apps, follows: bool, ends: bool
 ) -> None:
-    app = world.answered(e.AppBegun("cl-1", 1, "ap-run", "demo", "", False))
+    app = world.answered(e.Received("cl-1", m.RunApp(1, "ap-run", "demo", "", False)))
     made = definition(options={"exit_hooks": True})
-    world.put(e.FunctionPut("cl-1", 1, "demo", "ap-run", "", made))
+    world.receive("cl-1", m.Register(1, "demo", made, "ap-run", ""))
     if follows:
-        world.put(e.AppFollowed("cl-1", 1, app.id))
+        world.receive("cl-1", m.FollowApp(1, app.id))
     world.call("fc-1", world.functions["f"], 1)
     world.up()
     world.finish(world.busy()[0].name)
@@ -494,7 +495,7 @@ def test_a_run_ends_for_its_client_when_exit_hooks_have_run_that_it_is_shown(
     def answered() -> bool:
         return any(isinstance(x, fx.Answer) and x.request == 7 for x in world.told)
 
-    world.put(e.AppStopped("cl-1", 7, app.id, scope=True))
+    world.receive("cl-1", m.StopApp(7, app.id, scope=True))
     assert answered() != follows
     if ends:
         world.stop(world.to_stop[0])

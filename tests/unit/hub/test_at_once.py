@@ -8,8 +8,9 @@ from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine import overview
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import Batching, Method
-from tests.unit.hub.world import FAILURE, PYTHON, FakeWorker, World
+from tests.unit.hub.world import FAILURE, PYTHON, FakeWorker, World, inputs_of, results_of
 
 
 def loads(world: World) -> list[int]:
@@ -67,7 +68,9 @@ def test_a_worker_whose_inputs_wait_for_others_still_takes_more_while_it_has_roo
     worker = only(world)
     world.put(e.ClientJoined("cl-2", worker=worker.name))
     for number in range(2):  # its input calls the same Function, twice
-        world.put(e.CallPut("cl-2", f"fc-in-{number}", f, 0, "remote", [(0, "x")], closed=True))
+        world.receive(
+            "cl-2", m.PutCall(f"fc-in-{number}", f, 0, "remote", inputs_of([(0, "x")]), closed=True)
+        )
     assert len(worker.queue) == 3
     pool = next(iter(world.state.tables.pools.values()))
     assert pool.lent == 1  # it is full, and one of the three only waits
@@ -209,10 +212,10 @@ def test_an_input_that_is_cancelled_leaves_its_batch_while_others_go_on() -> Non
     world.call("fc-1", f, 3)
     world.up()
     world.told.clear()
-    world.put(e.CallCancelled("cl-1", 0, "fc-1", [0, 1]))
+    world.receive("cl-1", m.Cancel(0, "fc-1", [0, 1]))
     assert not any(isinstance(effect, fx.CancelLease) for effect in world.told)
     assert {i for _, i in world.outcomes} == {0, 1}
-    world.put(e.CallCancelled("cl-1", 0, "fc-1", [2]))  # the last one: nobody wants the batch
+    world.receive("cl-1", m.Cancel(0, "fc-1", [2]))  # the last one: nobody wants the batch
     assert any(isinstance(effect, fx.CancelLease) for effect in world.told)
     assert world.outcomes["fc-1", 2].status == InputStatus.TERMINATED
 
@@ -309,9 +312,11 @@ def test_what_a_worker_runs_since_the_hub_before_takes_its_room() -> None:
     world.call("fc-new", f, 5)
     assert len(tables.workers["wk-old"].leases) == 1
     old = [(0, "fc-old:0"), (1, "fc-old:1")]
-    world.put(e.CallPut("cl-1", "fc-old", f, 0, "map", old, closed=True, resent=True))
+    world.receive(
+        "cl-1", m.PutCall("fc-old", f, 0, "map", inputs_of(old), closed=True, resent=True)
+    )
     assert len(tables.workers["wk-old"].leases) == 3
-    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "fc-old:0", 0.1, False)]))
+    world.receive("wk-old", m.Results(1, results_of([(7, 1, "fc-old:0", 0.1, False)])))
     assert world.outcomes["fc-old", 0].payload == "fc-old:0"
     assert len(tables.workers["wk-old"].leases) == 3
 
@@ -323,7 +328,7 @@ def test_a_claim_that_nobody_tells_of_gives_its_room_back() -> None:
     world.call("fc-new", f, 5)
     worker = world.state.tables.workers["wk-old"]
     assert not worker.leases
-    world.put(e.ResultsArrived("wk-old", 1, [(7, 1, "x", 0.1, False)]))
+    world.receive("wk-old", m.Results(1, results_of([(7, 1, "x", 0.1, False)])))
     assert len(worker.leases) == 1
     world.wait(61.0)
     assert len(worker.leases) == 2

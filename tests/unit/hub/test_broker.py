@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from nbfn.config import Places, Settings
 from nbfn.hub import __main__ as hub
-from nbfn.hub.machine import events
 from nbfn.launch.base import Capacity, Exit, Ref, Report, WorkerSpec
 from nbfn.types import InputStatus
 from nbfn.wire import frames
@@ -258,9 +257,9 @@ def test_a_message_that_cannot_be_handled_fails_only_what_it_asks_for(
         raise ZeroDivisionError("a defect")
 
     client, other = client_of(broker), client_of(broker, "cl-2")
-    handlers = broker._broker._state._handlers
-    monkeypatch.setitem(handlers, events.SecretsAsked, defect)
-    monkeypatch.setitem(handlers, events.CallPut, defect)
+    handlers = broker._broker._state._message_handlers
+    monkeypatch.setitem(handlers, m.ListSecrets, defect)
+    monkeypatch.setitem(handlers, m.PutCall, defect)
     client.say(m.ListSecrets(5))
     assert client.next(m.Failed).request == 5
     client.say(m.PutCall("fc-1", "fu-1", 1, "remote", (m.NewInput(0, m.Payload(b"")),)))

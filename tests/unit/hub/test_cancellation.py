@@ -9,8 +9,9 @@ import pytest
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import Payload
-from tests.unit.hub.world import PYTHON, FakeWorker, World
+from tests.unit.hub.world import PYTHON, FakeWorker, World, inputs_of
 
 TERMINATED = int(InputStatus.TERMINATED)
 _numbers = itertools.count(1)
@@ -34,7 +35,8 @@ def put(
     """Begin a call, or tell of it again."""
     inputs = [(index, f"{name}:{index}") for index in range(start, start + count)]
     given = {"kind": "spawn", "closed": True} | more
-    return world.put(e.CallPut(client, name, function, 0, inputs=inputs, **given))  # type: ignore[arg-type]
+    put = m.PutCall(name, function, 0, inputs=inputs_of(inputs), **given)  # type: ignore[arg-type]
+    return world.receive(client, put)
 
 
 def nested(world: World, *, durable: bool = False) -> tuple[FakeWorker, FakeWorker]:
@@ -52,7 +54,7 @@ def nested(world: World, *, durable: bool = False) -> tuple[FakeWorker, FakeWork
 
 def test_a_cancelled_input_takes_along_what_it_waits_for(world: World) -> None:
     nested(world)
-    world.put(e.CallCancelled("cl-1", next(_numbers), "fc-outer"))
+    world.receive("cl-1", m.Cancel(next(_numbers), "fc-outer"))
     assert world.outcomes["fc-outer", 0].status == TERMINATED
     assert world.outcomes["fc-inner", 0].status == TERMINATED
     assert not world.state.tables.calls
@@ -60,7 +62,7 @@ def test_a_cancelled_input_takes_along_what_it_waits_for(world: World) -> None:
 
 def test_a_cancelled_input_leaves_what_it_spawned(world: World) -> None:
     _, lower = nested(world, durable=True)
-    world.put(e.CallCancelled("cl-1", next(_numbers), "fc-outer"))
+    world.receive("cl-1", m.Cancel(next(_numbers), "fc-outer"))
     assert world.outcomes["fc-outer", 0].status == TERMINATED
     world.finish(lower.name)
     assert world.outcomes["fc-inner", 0].status == InputStatus.SUCCESS
@@ -79,7 +81,7 @@ def test_terminate_ends_the_worker_and_what_is_beside_runs_elsewhere(world: Worl
     put(world, "fc-1", function)
     world.up()
     (worker,) = world.busy()
-    effects = world.put(e.CallCancelled("cl-1", 0, "fc-1", terminate=True))
+    effects = world.receive("cl-1", m.Cancel(0, "fc-1", terminate=True))
     assert fx.StopWorker(worker.name, 0.0) in effects
     world.exit(worker.name, signal=9)
     assert world.outcomes["fc-1", 0].status == TERMINATED
@@ -89,13 +91,13 @@ def test_a_cancel_is_saved_before_it_is_answered(world: World) -> None:
     function = world.register()
     put(world, "fc-1", function, durable=True)
     world.up()
-    effects = world.put(e.CallCancelled("cl-1", 7, "fc-1"))
+    effects = world.receive("cl-1", m.Cancel(7, "fc-1"))
     assert fx.SaveCancelled("fc-1") in effects
     assert fx.Answer("cl-1", 7, "done", after_commit=True) in effects
 
 
 def test_a_cancel_of_what_memory_does_not_know_is_for_the_store_to_answer(world: World) -> None:
-    effects = world.put(e.CallCancelled("cl-1", 7, "fc-1"))
+    effects = world.receive("cl-1", m.Cancel(7, "fc-1"))
     assert effects == [fx.LoadCall("cl-1", 7, "fc-1", exists=True)]
 
 
@@ -103,9 +105,9 @@ def test_accepted_inputs_are_counted_and_the_end_is_told(world: World) -> None:
     function = world.register()
     effects = put(world, "fc-1", function, 3, durable=True, closed=False)
     assert fx.Accept("cl-1", "fc-1", 3, closed=False) in effects
-    effects = world.put(e.InputsPut("cl-1", "fc-1", [(3, "x")], closed=False))
+    effects = world.receive("cl-1", m.PutInputs("fc-1", inputs_of([(3, "x")]), closed=False))
     assert fx.Accept("cl-1", "fc-1", 4, closed=False) in effects
-    effects = world.put(e.InputsPut("cl-1", "fc-1", [], closed=True))
+    effects = world.receive("cl-1", m.PutInputs("fc-1", inputs_of([]), closed=True))
     assert fx.Accept("cl-1", "fc-1", 4, closed=True) in effects
     assert [x.closed for x in world.told if isinstance(x, fx.SaveCall)] == [False, False, True]
 
@@ -182,7 +184,7 @@ def test_a_spawned_call_that_grows_too_large_is_cancelled_whole() -> None:
     f = world.register()
     put(world, "fc-1", f, 2, durable=True, closed=False)
     inputs = [(index, f"fc-1:{index}") for index in (2, 3)]
-    told = world.put(e.InputsPut("cl-1", "fc-1", inputs, closed=True))
+    told = world.receive("cl-1", m.PutInputs("fc-1", inputs_of(inputs), closed=True))
     assert [x.code for x in told if isinstance(x, fx.RefuseCall)] == ["resource_exhausted"]
     assert not any(isinstance(x, fx.Accept) for x in told)
     world.settle()
@@ -197,8 +199,9 @@ def test_inputs_count_against_the_disk_from_when_they_are_accepted() -> None:
     told = []
     for number in range(20):
         inputs = [(0, Payload(b"x" * 100_000))]
-        told += world.put(
-            e.CallPut("cl-1", f"fc-{number}", f, 0, "spawn", inputs, closed=True, durable=True)
+        told += world.receive(
+            "cl-1",
+            m.PutCall(f"fc-{number}", f, 0, "spawn", inputs_of(inputs), closed=True, durable=True),
         )
     accepted = [x for x in told if isinstance(x, fx.Accept)]
     refused = [x for x in told if isinstance(x, fx.RefuseCall)]
@@ -233,7 +236,7 @@ def test_more_of_a_call_that_was_not_stored_ends_the_call() -> None:
     f = world.register()
     put(world, "fc-1", f, 2, durable=True, closed=False)
     inputs = [(index, f"fc-1:{index}") for index in (2, 3)]
-    told = world.put(e.InputsPut("cl-1", "fc-1", inputs, closed=True))
+    told = world.receive("cl-1", m.PutInputs("fc-1", inputs_of(inputs), closed=True))
     (save,) = [x for x in told if isinstance(x, fx.SaveCall)]
     world.put(e.SaveFailed(save, "resource_exhausted", "no room"))
     world.settle()

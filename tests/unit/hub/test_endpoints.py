@@ -9,6 +9,7 @@ from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import endpoints
 from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import Definition, Endpoint, Method, PoolSettings, Variant
 from tests.unit.hub.world import FAILURE, PYTHON, World, definition
 
@@ -35,7 +36,7 @@ def put(
     client: str = "cl-1",
 ) -> str:
     """Register; return what it was refused with."""
-    found = world.put(e.FunctionPut(client, 1, app, app_id, environment, made))
+    found = world.receive(client, m.Register(1, app, made, app_id, environment))
     return next((effect.message for effect in found if isinstance(effect, fx.Refuse)), "")
 
 
@@ -65,7 +66,7 @@ def test_a_label_is_made_of_app_and_name(
 
 
 def test_other_environments_say_so(world: World) -> None:
-    world.put(e.EnvironmentChanged("cl-1", 1, "", "staging"))
+    world.receive("cl-1", m.ChangeEnvironment(1, "", "staging"))
     assert put(world, web(), app_id="", environment="staging") == ""
     assert put(world, web(), app_id="") == ""
     assert answering(world, "staging-app-f") == answering(world, "app-f") == ("app", "f")
@@ -133,7 +134,7 @@ def test_a_variant_answers_where_its_base_does(world: World) -> None:
     assert put(world, web(), app_id="") == ""
     base = world.functions["f"]
     changes = Variant(pool=PoolSettings(max_containers=2))
-    world.put(e.VariantPut("cl-1", 7, base, changes, "v1", "(x=1)"))
+    world.receive("cl-1", m.BindVariant(7, base, changes, "v1", "(x=1)"))
     found = endpoints.find(world.state.tables, "app-f")
     assert found is not None
     assert found[0].id == base
@@ -157,19 +158,19 @@ def test_pieces_go_to_the_worker_that_has_the_input_and_its_wishes_to_the_client
     world: World,
 ) -> None:
     call = world.call("fc-1", world.register(), 1, kind="web")
-    piece = e.InputFed(call, 0, b"piece")
+    piece = e.Received("cl-1", m.FeedInput(call, 0, b"piece"))
     assert told(world, fx.FeedLease, piece) == []  # no worker has it yet
     world.up()
     (worker,) = world.busy()
     lease = worker.queue[0].lease
-    assert told(world, fx.AskFeed, e.FeedAsked(worker.name, lease, 32)) == [
+    assert told(world, fx.AskFeed, e.Received(worker.name, m.WantFeed(lease, 32))) == [
         fx.AskFeed("cl-1", call, 0, 1, 32)
     ]
     assert told(world, fx.FeedLease, piece) == [fx.FeedLease(worker.name, lease, b"piece")]
     world.settle()
     assert told(world, fx.FeedLease, piece) == []
-    assert told(world, fx.AskFeed, e.FeedAsked(worker.name, lease, 64)) == []
-    assert told(world, fx.FeedLease, e.InputFed("fc-unknown", 0, b"")) == []
+    assert told(world, fx.AskFeed, e.Received(worker.name, m.WantFeed(lease, 64))) == []
+    assert told(world, fx.FeedLease, e.Received("cl-1", m.FeedInput("fc-unknown", 0, b""))) == []
 
 
 def test_another_attempt_is_known_by_its_number(world: World) -> None:
@@ -179,9 +180,9 @@ def test_another_attempt_is_known_by_its_number(world: World) -> None:
     world.exit(worker.name, signal=9)
     world.up()
     (second,) = world.busy()
-    asked = e.FeedAsked(second.name, second.queue[0].lease, 32)
+    asked = e.Received(second.name, m.WantFeed(second.queue[0].lease, 32))
     assert told(world, fx.AskFeed, asked) == [fx.AskFeed("cl-1", call, 0, 2, 32)]
-    late = e.FeedAsked(worker.name, 1, 32)
+    late = e.Received(worker.name, m.WantFeed(1, 32))
     assert told(world, fx.AskFeed, late) == []
 
 
@@ -189,14 +190,14 @@ def test_who_leaves_before_the_input_began_cancels_it_and_later_the_worker_is_to
     world: World,
 ) -> None:
     call = world.call("fc-1", world.register(), 1, kind="web")
-    (outcome,) = told(world, fx.Deliver, e.InputFed(call, 0, b""))
+    (outcome,) = told(world, fx.Deliver, e.Received("cl-1", m.FeedInput(call, 0, b"")))
     assert isinstance(outcome, fx.Deliver)
     assert outcome.outcomes[0].status == InputStatus.TERMINATED
     second = world.call("fc-2", world.register(), 1, kind="web")
     world.up()
     (worker,) = world.busy()
     lease = worker.queue[0].lease
-    assert told(world, fx.FeedLease, e.InputFed(second, 0, b"")) == [
+    assert told(world, fx.FeedLease, e.Received("cl-1", m.FeedInput(second, 0, b""))) == [
         fx.FeedLease(worker.name, lease, b"")
     ]
 

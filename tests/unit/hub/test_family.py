@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
 from nbfn.hub.machine import family, graph
 from nbfn.hub.machine.family import Family, Member
 from nbfn.types import InputStatus
-from tests.unit.hub.world import World
+from nbfn.wire import messages as m
+from tests.unit.hub.world import World, inputs_of
 
 
 def chain(forest: Family, *names: str) -> None:
@@ -66,10 +66,14 @@ def test_the_graph_joins_memory_and_disk_with_callers_first() -> None:
     world = World()
     function = world.register("f")
     inputs = [(0, "x")]
-    world.put(e.CallPut("cl-1", "fc-a", function, 0, "spawn", inputs, True, durable=True))
+    world.receive(
+        "cl-1", m.PutCall("fc-a", function, 0, "spawn", inputs_of(inputs), True, durable=True)
+    )
     world.up()
-    world.put(e.CallPut("cl-1", "fc-b", function, 0, "remote", inputs, True, parent="fc-a:0"))
-    (asked,) = world.put(e.GraphWanted("cl-1", 1, "fc-b"))
+    world.receive(
+        "cl-1", m.PutCall("fc-b", function, 0, "remote", inputs_of(inputs), True, parent="fc-a:0")
+    )
+    (asked,) = world.receive("cl-1", m.GetCallGraph(1, "fc-b"))
     assert isinstance(asked, fx.LoadGraph)
     assert set(asked.calls) == {"fc-a", "fc-b"}
     on_disk = [("fc-c", 0, "fc-b:0", 1, "f", "m", "wk-9"), ("fc-a", 0, "", 0, "f", "m", "")]

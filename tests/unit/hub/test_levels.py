@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine.events import CallPut
+from nbfn.wire import messages as m
+from tests.unit.hub.world import inputs_of
 
 from .world import World
 
@@ -12,7 +13,10 @@ def test_inputs_come_with_the_levels_of_their_calls_that_have_some() -> None:
     world = World()
     f = world.register(max_containers=1)
     world.up()
-    world.put(CallPut("cl-1", "fc-1", f, 0, "map", [(0, "a"), (1, "b")], True, levels=b"info"))
+    world.receive(
+        "cl-1",
+        m.PutCall("fc-1", f, 0, "map", inputs_of([(0, "a"), (1, "b")]), True, levels=b"info"),
+    )
     world.call("fc-2", f, 1)
     world.up()
     while world.busy():

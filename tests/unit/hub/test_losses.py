@@ -5,13 +5,11 @@ from __future__ import annotations
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import exits, losses
 from nbfn.hub.machine.events import (
-    CallPut,
-    ResultsArrived,
     WorkerExited,
     WorkerJoined,
-    WorkerLeft,
-    WorkerUnwanted,
 )
+from nbfn.wire import messages as m
+from tests.unit.hub.world import inputs_of, results_of
 
 from .world import PYTHON, World
 
@@ -65,8 +63,10 @@ def test_a_final_failure_stays_final_when_the_hub_hears_of_its_call_after_it() -
     world = World()
     f = world.register(retries=3, max_containers=1)
     world.put(WorkerJoined("wk-old", 1, PYTHON, f, 1, [(7, "fc-old", 0, 1)]))
-    world.put(ResultsArrived("wk-old", 1, [(7, 2, "error", 0.1, True)]))
-    world.put(CallPut("cl-1", "fc-old", f, 0, "map", [(0, "x")], closed=True, resent=True))
+    world.receive("wk-old", m.Results(1, results_of([(7, 2, "error", 0.1, True)])))
+    world.receive(
+        "cl-1", m.PutCall("fc-old", f, 0, "map", inputs_of([(0, "x")]), closed=True, resent=True)
+    )
     assert world.outcomes["fc-old", 0].payload == "error"
 
 
@@ -74,7 +74,7 @@ def lost(world: World, **how: object) -> None:
     """The only busy worker ends in good order, in the middle of its input."""
     (worker,) = world.busy()
     world.workers.pop(worker.name)
-    world.put(WorkerLeft(worker.name, **how))  # type: ignore[arg-type]
+    world.receive(worker.name, m.Goodbye(**how))  # type: ignore[arg-type]
     world.up()
 
 
@@ -114,7 +114,7 @@ def test_ends_that_the_hub_ordered_or_that_make_way_are_not_charged() -> None:
     for order in (True, False) * losses.MAX_LOSSES:
         (worker,) = world.busy()
         if order:
-            world.put(WorkerUnwanted("cl-1", 1, worker.name, graceful=True))
+            world.receive("cl-1", m.StopWorker(1, worker.name, graceful=True))
             world.to_stop.clear()
         else:  # for an input that it could not stop, and has answered for
             world.state.tables.workers[worker.name].served = True

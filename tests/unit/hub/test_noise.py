@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import PoolSettings, Variant
 from tests.unit.hub.noise import NoisyWorld
 from tests.unit.hub.world import FAILURE, SUCCESS
@@ -28,7 +29,7 @@ class Noise(RuleBasedStateMachine):
             self.world.register("g", max_containers=3, min_containers=1),
         ]
         changes = Variant(pool=PoolSettings(max_containers=1))
-        self.world.put(e.VariantPut("cl-1", 1, self.fs[0], changes, "v", "(x=1)"))
+        self.world.receive("cl-1", m.BindVariant(1, self.fs[0], changes, "v", "(x=1)"))
         self.fs.append(self.world.functions["f(x=1)"])
 
     def _pick(self, names: list[str], data: st.DataObject) -> str:

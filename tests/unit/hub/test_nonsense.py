@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from nbfn.wire import frames
 from nbfn.wire import messages as m
 from nbfn.wire.frames import BadFrame
 from tests.unit.hub.random_messages import message
-from tests.unit.hub.world import PYTHON, World
+from tests.unit.hub.world import PYTHON, World, inputs_of
 
 #: Not events of the state machine: the broker answers these itself.
 _ASKED = {
@@ -49,9 +48,8 @@ class _Beset(World):
         super().__init__()
         function = self.register("f")
         for name, count, durable in (("fc-1", 5, False), ("fc-2", 2, True)):
-            inputs = [(index, m.Payload(b"x")) for index in range(count)]
-            put = events.CallPut("cl-1", name, function, 0, "map", inputs, closed=True)
-            self.put(dataclasses.replace(put, durable=durable))
+            inputs = inputs_of((index, m.Payload(b"x")) for index in range(count))
+            self.receive("cl-1", m.PutCall(name, function, 0, "map", inputs, durable=durable))
         self.up()
 
     def most(self, pool: Pool) -> float:
@@ -91,7 +89,7 @@ class _Beset(World):
         for call in list(self.state.tables.held):
             assert self.state.tables.calls[call.id] is call
             _read(m.ResultsTaken(call.id, call.untaken), frames.TO_HUB)
-            self.take(events.ResultsTaken(call.client, call.id, call.untaken))
+            self.take(events.Received(call.client, m.ResultsTaken(call.id, call.untaken)))
         assert not self.state.tables.held
 
 
@@ -130,7 +128,9 @@ def test_any_words_in_any_order_leave_the_hub_up_and_its_tables_consistent(
 ) -> None:
     world = _Beset()
     for peer, one in said:
-        world.take(speech.heard(peer, _read(one, frames.TO_HUB)))
+        decoded = _read(one, frames.TO_HUB)
+        hello = isinstance(decoded, m.ClientHello | m.WorkerHello)
+        world.take(events.joined(decoded) if hello else events.Received(peer, decoded))
         world.now += 0.3
     for _ in range(5):
         world.now += 20.0
@@ -151,13 +151,13 @@ def test_only_the_client_that_made_a_call_can_add_inputs_to_it_or_close_it() -> 
     world = World()
     function = world.register("f")
     world.put(events.ClientJoined("cl-2"))
-    first = events.CallPut("cl-1", "fc-1", function, 0, "map", [(0, "fc-1:0")], closed=False)
-    world.put(first)
-    other = dataclasses.replace(first, client="cl-2", closed=True)
-    (refused,) = (x for x in world.put(other) if isinstance(x, effects.RefuseCall))
+    first = m.PutCall("fc-1", function, 0, "map", inputs_of([(0, "fc-1:0")]), closed=False)
+    world.receive("cl-1", first)
+    told = world.receive("cl-2", msgspec.structs.replace(first, closed=True))
+    (refused,) = (x for x in told if isinstance(x, effects.RefuseCall))
     assert refused.client == "cl-2"
-    world.put(events.InputsPut("cl-2", "fc-1", [(1, "not mine")], closed=True))
-    world.put(events.InputsPut("cl-1", "fc-1", [(1, "fc-1:1")], closed=True))
+    world.receive("cl-2", m.PutInputs("fc-1", inputs_of([(1, "not mine")]), closed=True))
+    world.receive("cl-1", m.PutInputs("fc-1", inputs_of([(1, "fc-1:1")]), closed=True))
     world.up()
     world.settle()
     assert world.runs["fc-1", 0] == world.runs["fc-1", 1] == 1

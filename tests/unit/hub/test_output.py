@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine.startup_output import MOST_KEPT, StartupOutput
+from nbfn.wire import messages as m
 
 from .world import World
 
@@ -27,7 +28,7 @@ def loading(world: World) -> str:
 
 
 def writes(world: World, worker: str, data: bytes, lease: int = 0, number: int = 0) -> None:
-    world.put(e.EmissionArrived(worker, lease, "stdout", data, number))
+    world.receive(worker, m.Emitted(lease, "stdout", data, number))
 
 
 def test_what_a_worker_writes_while_it_loads_goes_to_all_calls_that_wait() -> None:
@@ -72,7 +73,7 @@ def test_what_was_written_is_shown_before_the_error_of_loading() -> None:
     world.call("fc-2", function, 1)
     world.told.clear()
     writes(world, worker, b"one\n")
-    world.put(e.WorkerBroken(worker, "pickle", "ValueError: no"))
+    world.receive(worker, m.BindFailed("", 0, "pickle", "ValueError: no"))
     order = [
         (type(x).__name__, x.call)
         for x in world.told

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine import pressure, residence, schedule
-from nbfn.hub.machine.definitions import Stored
+from nbfn.hub.machine.payloads import Stored
 from nbfn.types import InputStatus
 from nbfn.wire import frames
+from nbfn.wire import messages as m
 from nbfn.wire.messages import Payload, ResultsTaken, Segment
-from tests.unit.hub.world import FakeWorker, World
+from tests.unit.hub.world import FakeWorker, World, inputs_of
 
 MiB = 2**20
 SUCCESS = int(InputStatus.SUCCESS)
@@ -37,7 +38,9 @@ def run_all(world: World, weight: int) -> None:
 
 def put(world: World, function: str, name: str, sizes: list[int], *, durable: bool = False) -> None:
     inputs = [(index, Payload(bytes(size))) for index, size in enumerate(sizes)]
-    world.put(e.CallPut("cl-1", name, function, 0, "map", inputs, closed=True, durable=durable))
+    world.receive(
+        "cl-1", m.PutCall(name, function, 0, "map", inputs_of(inputs), closed=True, durable=durable)
+    )
     world.up()
 
 
@@ -54,15 +57,15 @@ def test_a_call_is_held_until_its_results_are_taken() -> None:
     run_all(world, 10)
     assert ("fc-b", 2) in world.outcomes, "others go on"
 
-    world.put(e.ResultsTaken("cl-1", "fc-a", 8 * MiB))
+    world.receive("cl-1", m.ResultsTaken("fc-a", 8 * MiB))
     assert not world.busy(), "it goes on when half of them are taken"
-    world.put(e.ResultsTaken("cl-1", "fc-a", 20 * MiB))
+    world.receive("cl-1", m.ResultsTaken("fc-a", 20 * MiB))
     run_all(world, 4 * MiB)
     assert call.done == (pressure.MOST + 28 * MiB) // (4 * MiB)
-    world.put(e.ResultsTaken("cl-1", "fc-a", 10**9))
+    world.receive("cl-1", m.ResultsTaken("fc-a", 10**9))
     while call.done < 100:
         run_all(world, 4 * MiB)
-        world.put(e.ResultsTaken("cl-1", "fc-a", 10**9))
+        world.receive("cl-1", m.ResultsTaken("fc-a", 10**9))
 
 
 def test_outcomes_are_forgotten_when_they_are_taken_in_the_order_in_which_they_left() -> None:
@@ -72,9 +75,9 @@ def test_outcomes_are_forgotten_when_they_are_taken_in_the_order_in_which_they_l
     for _ in range(5):
         finish(world, MiB)
     call = world.state.tables.calls["fc-a"]
-    world.put(e.ResultsTaken("cl-1", "fc-a", 2 * MiB + 2 * fx.OUTCOME_BYTES - 1))
+    world.receive("cl-1", m.ResultsTaken("fc-a", 2 * MiB + 2 * fx.OUTCOME_BYTES - 1))
     assert [outcome.index for outcome in call.recent] == [1, 2, 3, 4]
-    world.put(e.ResultsTaken("cl-1", "fc-a", 1))
+    world.receive("cl-1", m.ResultsTaken("fc-a", 1))
     assert [outcome.index for outcome in call.recent] == [2, 3, 4]
 
 
@@ -97,7 +100,7 @@ def test_a_held_call_can_be_cancelled_and_its_client_be_lost() -> None:
         world.call(name, function, 50)
         world.up()
         run_all(world, 16 * MiB)
-    world.put(e.CallCancelled("cl-1", 0, "fc-a"))
+    world.receive("cl-1", m.Cancel(0, "fc-a"))
     assert world.outcomes["fc-a", 49].status == InputStatus.TERMINATED
     world.put(e.ClientLost("cl-1"))
     world.wait(100.0)
@@ -152,7 +155,7 @@ def first(worker: FakeWorker) -> fx.Grant:
 def test_a_cancelled_input_that_is_being_read_is_stopped_after_that() -> None:
     world, function = a_world()
     put(world, function, "fc-a", [64 * MiB], durable=True)
-    effects = world.put(e.CallCancelled("cl-1", 0, "fc-a"))
+    effects = world.receive("cl-1", m.Cancel(0, "fc-a"))
     (cancel,) = [effect for effect in effects if isinstance(effect, fx.CancelLease)]
     assert cancel.after_commit
 
@@ -171,19 +174,18 @@ def test_a_result_of_any_size_holds_its_call_until_it_is_taken_and_loses_no_inpu
     taken = ResultsTaken("fc-a", world.outcomes["fc-a", 0].weight)
     heard = frames.decode(frames.encode(taken), frames.TO_HUB)
     assert isinstance(heard, ResultsTaken), "the client can say that it has taken it"
-    world.put(e.ResultsTaken("cl-1", heard.call, heard.weight))
+    world.receive("cl-1", m.ResultsTaken(heard.call, heard.weight))
     run_all(world, 10)
     assert len(world.outcomes) == 5
 
 
 def test_a_call_that_has_ended_is_not_held_when_its_client_asks_again() -> None:
     world, function = a_world()
-    inputs = [(0, "fc-a:0")]
-    put = e.CallPut("cl-1", "fc-a", function, 0, "map", inputs, closed=True)
-    world.put(put)
+    put = m.PutCall("fc-a", function, 0, "map", inputs_of([(0, "fc-a:0")]))
+    world.receive("cl-1", put)
     world.up()
     finish(world, 64 * MiB)
-    world.put(dataclasses.replace(put, resent=True))
+    world.receive("cl-1", msgspec.structs.replace(put, resent=True))
     delivered = [effect for effect in world.told if isinstance(effect, fx.Deliver)]
     assert len(delivered) == 2
     assert not world.state.tables.held
@@ -192,11 +194,13 @@ def test_a_call_that_has_ended_is_not_held_when_its_client_asks_again() -> None:
 def test_a_call_that_has_ended_takes_no_more_inputs() -> None:
     world, function = a_world()
     inputs = [(0, "fc-a:0")]
-    world.put(e.CallPut("cl-1", "fc-a", function, 0, "map", inputs, closed=True))
+    world.receive("cl-1", m.PutCall("fc-a", function, 0, "map", inputs_of(inputs), closed=True))
     world.up()
     world.settle()
     more = [*inputs, (1, "fc-a:1")]
     world.wait(2.0)  # the hub is no longer new: inputs that are sent again need not wait
-    world.put(e.CallPut("cl-1", "fc-a", function, 0, "map", more, closed=True, resent=True))
+    world.receive(
+        "cl-1", m.PutCall("fc-a", function, 0, "map", inputs_of(more), closed=True, resent=True)
+    )
     assert not world.busy()
     world.check()

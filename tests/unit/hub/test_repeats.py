@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nbfn.hub.machine import events as e
+from nbfn.wire import messages as m
 from tests.unit.hub.noise import NoisyWorld
-from tests.unit.hub.world import FAILURE, SUCCESS
+from tests.unit.hub.world import FAILURE, SUCCESS, inputs_of
 
 
 def _at_work(world: NoisyWorld, count: int = 1, *, durable: bool = False, retries: int = 0) -> str:
@@ -130,10 +131,13 @@ def test_inputs_of_a_broken_connection_that_are_read_late_do_not_run_twice() -> 
     world.wait(5.0)  # no input waits for a worker of the hub before
     function = world.register()
     first, second = [(0, "a"), (1, "b")], [(2, "c"), (3, "d")]
-    world.put(e.CallPut("cl-1", "map", function, 0, "map", first, closed=False))
-    again = e.CallPut("cl-1", "map", function, 0, "map", first + second, closed=True, resent=True)
+    world.receive("cl-1", m.PutCall("map", function, 0, "map", inputs_of(first), closed=False))
+    again = e.Received(
+        "cl-1",
+        m.PutCall("map", function, 0, "map", inputs_of(first + second), closed=True, resent=True),
+    )
     world.put(again)
-    world.put(e.InputsPut("cl-1", "map", second, closed=True))
+    world.receive("cl-1", m.PutInputs("map", inputs_of(second), closed=True))
     world.settle()
     assert world.runs == {("map", index): 1 for index in range(4)}
 

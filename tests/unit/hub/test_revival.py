@@ -9,6 +9,7 @@ import pytest
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine import overview
+from nbfn.wire import messages as m
 from tests.unit.hub.world import FAILURE, World, definition
 
 
@@ -37,7 +38,7 @@ class Shelf(World):
 
     def retry(self, found: e.CallRestored | None, token: str = "re-1", **more: Any) -> list[Any]:
         """Have a client ask for a retry, and the disk answer."""
-        first = self.put(e.RetryWanted("cl-1", 7, "fc-1", token))
+        first = self.receive("cl-1", m.RetryCall(7, "fc-1", token))
         if fx.LoadFailures("cl-1", 7, "fc-1", token) not in first:
             return first
         return self.put(e.FailuresLoaded("cl-1", 7, "fc-1", token, found, **more))
@@ -95,7 +96,7 @@ def test_it_runs_with_the_newest_version() -> None:
     world = Shelf()
     world.ended(0)
     forget_failures(world)
-    world.put(e.FunctionPut("cl-1", 2, "app", "ap-1", "", definition("f", "2", max_containers=1)))
+    world.receive("cl-1", m.Register(2, "app", definition("f", "2", max_containers=1), "ap-1", ""))
     effects = world.retry(world.restored(0))
     (save,) = [x for x in effects if isinstance(x, fx.SaveRetry)]
     assert save.version == 2
@@ -122,7 +123,7 @@ def test_two_retries_at_once_run_it_once() -> None:
     world.ended(0)
     forget_failures(world)
     for token in ("re-1", "re-2"):
-        world.put(e.RetryWanted("cl-1", 7, "fc-1", token))
+        world.receive("cl-1", m.RetryCall(7, "fc-1", token))
     found = world.restored(0)
     assert answered(world.put(e.FailuresLoaded("cl-1", 7, "fc-1", "re-1", found))) == [1]
     code, text = refusal(world.put(e.FailuresLoaded("cl-1", 8, "fc-1", "re-2", found)))
@@ -162,7 +163,7 @@ def test_what_cannot_be_retried_is_refused_in_a_sentence(
 def test_a_function_that_is_gone_is_named() -> None:
     world = Shelf()
     world.ended(0)
-    world.put(e.AppStopped("cl-1", 3, "ap-1"))
+    world.receive("cl-1", m.StopApp(3, "ap-1"))
     code, text = refusal(world.retry(world.restored(0)))
     assert code == "not_found"
     assert "App 'app' was stopped, so 'f' cannot be called" in text

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine import schedule
-from tests.unit.hub.world import PYTHON, World
+from nbfn.wire import messages as m
+from tests.unit.hub.world import PYTHON, World, inputs_of
 
 durations = st.one_of(st.none(), st.floats(0, 1e4))
 
@@ -90,7 +91,9 @@ def test_a_waiting_input_lends_its_slot_and_has_nobody_wait_behind_it() -> None:
     world.up()
     outer = world.busy()[0].name
     world.put(e.ClientJoined("cl-inner", executable=PYTHON, worker=outer))
-    world.put(e.CallPut("cl-inner", "fc-inner", function, 0, "remote", [(0, "x")], closed=True))
+    world.receive(
+        "cl-inner", m.PutCall("fc-inner", function, 0, "remote", inputs_of([(0, "x")]), closed=True)
+    )
     world.up()
     (inner,) = [worker for worker in world.busy() if worker.name != outer]
     world.finish(inner.name, duration=1.0)
@@ -116,6 +119,8 @@ def test_nesting_without_end_is_refused_with_a_reason() -> None:
         client = f"cl-inner-{depth}"
         world.put(e.ClientJoined(client, executable=PYTHON, worker=(busy - lending).pop()))
         inputs = [(0, "x")]
-        world.put(e.CallPut(client, f"fc-{depth}", function, 0, "remote", inputs, closed=True))
+        world.receive(
+            client, m.PutCall(f"fc-{depth}", function, 0, "remote", inputs_of(inputs), closed=True)
+        )
     refused = [outcome for outcome in world.outcomes.values() if outcome.fault is not None]
     assert [outcome.fault[0] for outcome in refused if outcome.fault] == ["resource_exhausted"]

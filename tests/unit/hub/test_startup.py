@@ -8,6 +8,7 @@ from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine.startup import MOST_FAILURES
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 
 from .world import World
 
@@ -26,7 +27,7 @@ def ends(world: World, worker: str, how: str) -> None:
         world.put(e.WorkerLost(worker))
         world.wait(world.state.tables.limits.lease)
     elif how == "goodbye":
-        world.put(e.WorkerLeft(worker, signal=15))
+        world.receive(worker, m.Goodbye(signal=15))
     else:
         world.put(e.WorkerLost(worker))  # which is usually noticed first
         world.put(e.WorkerExited(worker, exit_code=0 if how == "exit 0" else 9, running=0))
@@ -100,7 +101,7 @@ def test_a_pool_that_others_serve_goes_on_with_them() -> None:
             if tries % 2:
                 ends(world, worker, "exit 9")
             else:
-                world.put(e.WorkerBroken(worker, "pickle", "ValueError: no"))
+                world.receive(worker, m.BindFailed("", 0, "pickle", "ValueError: no"))
                 world.stop(worker)
         world.wait(1.0)
     assert not world.outcomes, "no input failed"
@@ -120,11 +121,11 @@ def test_a_warm_worker_that_ends_again_and_again_is_replaced_later_each_time(how
     for _ in range(600):
         for worker in bound(world):
             starts += 1
-            world.put(e.WorkerBound(worker))
+            world.receive(worker, m.Bound("", 0))
             if how == "exit":
                 world.exit(worker, exit_code=7)
             else:
-                world.put(e.WorkerLeft(worker))
+                world.receive(worker, m.Goodbye())
                 world.workers.pop(worker)
         world.wait(1.0)
     assert 10 < starts < 20

@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import Resources
-from tests.unit.hub.world import FAILURE, SUCCESS, World
+from tests.unit.hub.world import FAILURE, SUCCESS, World, inputs_of
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -52,8 +53,11 @@ class AnyOrder(RuleBasedStateMachine):
         call = self.world.state.tables.calls.get(name)
         if call is not None:
             inputs = [(i, f"{name}:{i}") for n, i in sorted(self.accepted) if n == name]
-            put = e.CallPut(
-                "cl-1", name, call.pool.record.id, 0, "map", inputs, True, call.durable, True
+            put = e.Received(
+                "cl-1",
+                m.PutCall(
+                    name, call.pool.record.id, 0, "map", inputs_of(inputs), True, call.durable, True
+                ),
             )
             self.world.put(put)
 
@@ -62,7 +66,7 @@ class AnyOrder(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject, some: bool) -> None:
         name = self._pick(list(self.world.state.tables.calls), data)
         indices = [i for n, i in sorted(self.accepted) if n == name][::2] if some else None
-        self.world.put(e.CallCancelled("cl-1", 0, name, indices))
+        self.world.receive("cl-1", m.Cancel(0, name, indices))
 
     @precondition(lambda self: self.world.to_start)
     @rule(data=st.data())
@@ -120,14 +124,21 @@ class AnyOrder(RuleBasedStateMachine):
         ]
         fake.queue, back = fake.queue[:1], fake.queue[1:]
         self.world.begun.subtract((grant.call, grant.index) for grant in back)
-        self.world.put(e.LeasesReturned(fake.name, [grant.lease for grant in back]))
+        self.world.receive(fake.name, m.Returned([grant.lease for grant in back]))
 
     @rule(which=st.integers(0, 1), least=st.integers(0, 3), most=st.integers(1, 4))
     def change_settings(self, which: int, least: int, most: int) -> None:
         # Never under what is there: a pool above a *lowered* max shrinks as its workers become idle.
         pools = [p for p in self.world.state.tables.pools.values() if p.record.id == self.fs[which]]
         most = max([most, *(len(pool.workers) for pool in pools)])
-        self.world.put(e.SettingsPut("cl-1", 2, self.fs[which], min(least, most), most))
+        self.world.receive(
+            "cl-1",
+            m.SetAutoscaler(
+                2,
+                self.fs[which],
+                m.PoolSettings(min_containers=min(least, most), max_containers=most),
+            ),
+        )
 
     @rule()
     def new_version(self) -> None:

@@ -23,7 +23,7 @@ from nbfn.hub.stored import StoredCall
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload, Segment, Variant
 from tests.conftest import wait_until
-from tests.unit.hub.world import definition
+from tests.unit.hub.world import definition, inputs_of
 
 WEEK = 7 * 86400.0
 
@@ -49,7 +49,9 @@ class Opened:
 
 
 def call(name: str = "fc-1", count: int = 3) -> fx.SaveCall:
-    return fx.SaveCall(name, "fu-1", 1, "spawn", [(n, Payload(b"in %d" % n)) for n in range(count)])
+    return fx.SaveCall(
+        name, "fu-1", 1, "spawn", inputs_of((n, Payload(b"in %d" % n)) for n in range(count))
+    )
 
 
 def outcome(index: int, status: InputStatus = InputStatus.SUCCESS) -> fx.Outcome:
@@ -125,7 +127,7 @@ def test_what_a_call_comes_from_and_the_arguments_of_its_failures_are_kept(tmp_p
     opened = Opened(tmp_path)
     inputs = [(n, Payload(b"in %d" % n)) for n in range(4)]
     ended = [outcome(1), outcome(2, InputStatus.FAILURE), outcome(3, InputStatus.TERMINATED)]
-    made = fx.SaveCall("fc-1", "fu-1", 1, "spawn", inputs, origin="mine.ipynb")
+    made = fx.SaveCall("fc-1", "fu-1", 1, "spawn", inputs_of(inputs), origin="mine.ipynb")
     opened.save(made, fx.SaveOutcomes("fc-1", ended))
     opened.store.close()
     again = Opened(tmp_path)
@@ -174,7 +176,7 @@ def test_what_a_retry_replaces_leaves_nothing_beside_the_database(tmp_path: Path
     for path in files.values():
         path.write_bytes(b"large")
     kept = {name: Payload(b"", (Segment("blob", name, 5),)) for name in files}
-    opened.save(fx.SaveCall("fc-1", "fu-1", 1, "spawn", [(0, kept["in"])]))
+    opened.save(fx.SaveCall("fc-1", "fu-1", 1, "spawn", inputs_of([(0, kept["in"])])))
     opened.save(
         fx.SaveOutcomes("fc-1", [fx.Outcome(0, int(InputStatus.FAILURE), kept["out"], None)])
     )
@@ -309,7 +311,7 @@ def test_what_is_staged_or_removed_comes_back_as_that(tmp_path: Path) -> None:
 
 def test_a_change_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
-    too_large = fx.SaveCall("fc-bad", "fu-1", 1, "spawn", [(2**63, Payload(b"x"))])
+    too_large = fx.SaveCall("fc-bad", "fu-1", 1, "spawn", inputs_of([(2**63, Payload(b"x"))]))
     opened.store.submit([call("fc-1")], [fx.Accept("cl-1", "fc-1")])
     opened.store.submit([too_large], [fx.Accept("cl-1", "fc-bad")])
     opened.store.submit(

@@ -10,6 +10,7 @@ from nbfn.hub.machine import events as e
 from nbfn.hub.machine.departures import EXIT_GRACE
 from nbfn.hub.machine.registry import FunctionRecord
 from nbfn.variant import applied
+from nbfn.wire import messages as m
 from nbfn.wire.messages import (
     Concurrency,
     Definition,
@@ -20,7 +21,7 @@ from nbfn.wire.messages import (
     RetryPolicy,
     Variant,
 )
-from tests.unit.hub.world import FAILURE, PYTHON, World, definition
+from tests.unit.hub.world import FAILURE, PYTHON, World, definition, inputs_of
 
 TWO = Variant(pool=PoolSettings(max_containers=2))
 
@@ -31,7 +32,7 @@ def world() -> World:
 
 
 def bind(world: World, function: str, variant: Variant, digest: str = "v1") -> FunctionRecord:
-    effects = world.put(e.VariantPut("cl-1", 7, function, variant, digest, "(x=1)"))
+    effects = world.receive("cl-1", m.BindVariant(7, function, variant, digest, "(x=1)"))
     (answer,) = (x for x in effects if isinstance(x, fx.Answer))
     record: FunctionRecord = answer.value[0]
     return record
@@ -47,7 +48,7 @@ def a_class(digest: str = "1", **changes: object) -> Definition:
 
 
 def put_class(world: World, digest: str = "1", **changes: object) -> str:
-    world.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", a_class(digest, **changes)))
+    world.receive("cl-1", m.Register(1, "app", a_class(digest, **changes), "ap-1", ""))
     return world.functions["C"]
 
 
@@ -124,7 +125,7 @@ def test_a_new_version_of_the_base_is_one_of_its_variants(world: World) -> None:
 def test_what_is_kept_warm_for_a_variant_leaves_its_base_alone(world: World) -> None:
     base = world.register("f")
     variant = bind(world, base, Variant())
-    world.put(e.SettingsPut("cl-1", 2, variant.id, min_containers=2))
+    world.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=2)))
     tables = world.state.tables
     assert tables.pools[variant.id, 1].settings.min_containers == 2
     assert tables.pools[base, 1].settings.min_containers == 0
@@ -156,7 +157,7 @@ def test_a_class_that_takes_arguments_has_no_worker_without(world: World) -> Non
 def test_variants_go_and_come_back_with_their_owner(world: World) -> None:
     base = world.register("f")
     variant = bind(world, base, Variant())
-    world.put(e.SettingsPut("cl-1", 2, variant.id, min_containers=1))
+    world.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=1)))
     world.up()
     pools = world.state.tables.pools
     assert len(pools[variant.id, 1].workers) == 1
@@ -181,14 +182,18 @@ def test_generator_inputs_are_not_retried(world: World) -> None:
 
 
 def test_a_variant_of_what_is_not_there_or_is_a_variant_is_refused(world: World) -> None:
-    assert "No function" in refused(world, e.VariantPut("cl-1", 1, "fu-none", TWO, "v"))
+    assert "No function" in refused(
+        world, e.Received("cl-1", m.BindVariant(1, "fu-none", TWO, "v"))
+    )
     variant = bind(world, world.register("f"), TWO)
-    assert "a variant itself" in refused(world, e.VariantPut("cl-1", 1, variant.id, TWO, "v"))
+    assert "a variant itself" in refused(
+        world, e.Received("cl-1", m.BindVariant(1, variant.id, TWO, "v"))
+    )
 
 
 def test_a_variant_that_makes_no_sense_is_refused_and_not_kept(world: World) -> None:
     base = world.register("f", min_containers=3, max_containers=5)
-    said = refused(world, e.VariantPut("cl-1", 1, base, TWO, "v1"))
+    said = refused(world, e.Received("cl-1", m.BindVariant(1, base, TWO, "v1")))
     assert "min_containers (3)" in said
     assert not world.state.tables.registry.functions[base].variants
     assert list(world.state.tables.registry.functions) == [base]
@@ -205,8 +210,11 @@ def test_variants_go_with_their_base(world: World) -> None:
 # --- methods ---
 
 
-def call(world: World, function: str, method: str) -> e.CallPut:
-    return e.CallPut("cl-1", "fc-9", function, 0, "remote", [(0, "x")], closed=True, method=method)
+def call(world: World, function: str, method: str) -> e.Received:
+    return e.Received(
+        "cl-1",
+        m.PutCall("fc-9", function, 0, "remote", inputs_of([(0, "x")]), closed=True, method=method),
+    )
 
 
 def test_a_call_names_a_method_of_a_class_and_none_of_a_function(world: World) -> None:
@@ -256,4 +264,4 @@ def test_what_contradicts_its_function_is_refused(
     world: World, base: dict[str, object], variant: Variant, said: str
 ) -> None:
     f = world.register(options=base)
-    assert said in refused(world, e.VariantPut("cl-1", 7, f, variant, "v1", "(x=1)"))
+    assert said in refused(world, e.Received("cl-1", m.BindVariant(7, f, variant, "v1", "(x=1)")))

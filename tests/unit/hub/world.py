@@ -5,10 +5,10 @@ It carries out effects the way processes would, without any process, and keeps i
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from nbfn.hub.machine import effects as fx
@@ -17,6 +17,7 @@ from nbfn.hub.machine.rows import Pool, Worker
 from nbfn.hub.machine.state import State
 from nbfn.hub.machine.tables import Limits
 from nbfn.types import InputStatus
+from nbfn.wire import messages as m
 from nbfn.wire.messages import (
     Batching,
     Concurrency,
@@ -54,6 +55,16 @@ def definition(
         batching=Batching(*batches) if batches else Batching(),
         **(options or {}),
     )
+
+
+def inputs_of(pairs: Iterable[tuple[int, Any]]) -> tuple[m.NewInput, ...]:
+    """Return the inputs that a message has, of (index, payload)."""
+    return tuple(m.NewInput(index, payload) for index, payload in pairs)
+
+
+def results_of(told: Iterable[tuple[int, int, Any, float, bool]]) -> tuple[m.Result, ...]:
+    """Return the results that a message has, of (lease, status, payload, duration, final)."""
+    return tuple(m.Result(*one) for one in told)
 
 
 class FakeWorker:
@@ -99,6 +110,10 @@ class World:
             self._perform(effect)
         self.told.extend(effects)
         return effects
+
+    def receive(self, sender: str, message: m.Message) -> list[fx.Effect]:
+        """Hand a message to the state machine and carry out what it asks for."""
+        return self.put(e.Received(sender, message))
 
     def _perform(self, effect: fx.Effect) -> None:
         match effect:
@@ -157,7 +172,7 @@ class World:
         """A worker has loaded its function."""
         self.to_bind.remove(worker)
         if worker in self.workers and self.workers[worker].connected:
-            self.put(e.WorkerBound(worker))
+            self.receive(worker, m.Bound("", 0))
 
     def stop(self, worker: str) -> None:
         """A worker that was told to goes."""
@@ -178,7 +193,7 @@ class World:
     ) -> None:
         """A worker reports."""
         fake.seq += 1
-        self.put(e.ResultsArrived(fake.name, fake.seq, results))
+        self.receive(fake.name, m.Results(fake.seq, results_of(results)))
 
     def exit(self, worker: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
         """A worker process ends, in the middle of its first input if it has one."""
@@ -235,7 +250,7 @@ class World:
     def register(self, *args: object, **kwargs: object) -> str:
         """Register a function; return its id."""
         made = definition(*args, **kwargs)  # type: ignore[arg-type]
-        self.put(e.FunctionPut("cl-1", 1, "app", "ap-1", "", made))
+        self.receive("cl-1", m.Register(1, "app", made, "ap-1", ""))
         return self.functions[made.name]
 
     def call(
@@ -251,8 +266,8 @@ class World:
     ) -> str:
         """Begin a call with inputs 0..count-1, all at once."""
         inputs = [(index, f"{name}:{index}") for index in range(count)]
-        put = e.CallPut("cl-1", name, function, version, kind, inputs, closed=True, durable=durable)
-        self.put(dataclasses.replace(put, method=method))
+        what = (name, function, version, kind, inputs_of(inputs))
+        self.receive("cl-1", m.PutCall(*what, closed=True, durable=durable, method=method))
         return name
 
     def up(self, count: int | None = None) -> None:

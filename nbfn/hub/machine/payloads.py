@@ -1,0 +1,41 @@
+"""Payloads as the state machine sees them: opaque, but for what they count for in limits."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+#: A failure that the hub itself tells: code, sentence, attributes of the error.
+Fault = tuple[str, str, dict[str, Any]]
+
+#: User bytes; never looked into.
+Payload = Any
+
+
+class Stored:
+    """Stands for the payload of a durable input that is on the disk, not in memory."""
+
+    __slots__ = ("weight",)
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+
+
+def weight(payload: Payload) -> int:
+    """Return what a payload counts for in limits, in bytes."""
+    found: int = getattr(payload, "weight", 0)
+    return found
+
+
+_data, _segments = operator.attrgetter("data"), operator.attrgetter("segments")
+
+
+def weights(payloads: Sequence[Payload]) -> list[int]:
+    """Return the weight of each payload. Where none has segments, no Python code runs for each."""
+    try:
+        if not any(map(_segments, payloads)):
+            return list(map(len, map(_data, payloads)))
+    except AttributeError:
+        pass  # some are None, or `Stored`
+    return list(map(weight, payloads))
