@@ -231,6 +231,10 @@ def test_the_hub_is_told_of_results_that_the_consumer_is_done_with(
     assert reports(connection.flush()) == [5 * weight]
     call.consumed(1)
     assert reports(connection.flush()) == []
+    call.receive(outputs(call, *range(6, 9), payload=part))
+    take(call)
+    call.consumed(3)
+    assert reports(connection.flush()) == [4 * weight]
 
 
 def test_after_a_reconnect_the_hub_counts_anew(connection: RecordingConnection) -> None:
