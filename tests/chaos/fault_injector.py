@@ -1,4 +1,4 @@
-"""Kills and stops processes of one home at random, and remembers what it did when."""
+"""Kills and stops processes of one home at random, and records which fault it caused when."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nbfn.connection.discovery import read_connection_file
 from nbfn.launch import processes
 from tests.conftest import processes_of
 
-#: What it does, and how often of a hundred times.
-ACTS = {
+#: The faults, and how often of a hundred times each is chosen.
+FAULTS = {
     "kill worker": 40,
     "stop worker": 20,
     "kill hub": 18,
@@ -24,13 +24,13 @@ ACTS = {
     "kill fork server": 4,
     "stop client": 6,
 }
-#: Seconds between two acts, and that a process is stopped for.
+#: Seconds between two faults, and that a process is stopped for.
 PAUSE, STOPPED = (0.2, 1.2), (0.1, 4.5)
 
 
 @dataclass
-class Act:
-    """One thing that was done to a process."""
+class Fault:
+    """A signal that was sent to a process, and until when it acted."""
 
     what: str
     pid: int
@@ -38,12 +38,12 @@ class Act:
     ended: float
 
 
-class Villain:
-    """Acts on processes of one home only.
+class FaultInjector:
+    """Causes faults in processes of one home only.
 
     Args:
-        home: Whose.
-        seed: Decides what is done when.
+        home: The home.
+        seed: Decides which fault is caused when.
         clients: Pids of client processes it may stop.
     """
 
@@ -52,31 +52,31 @@ class Villain:
         self._random = random.Random(seed)
         self._clients = clients
         self._stopped: list[tuple[float, int]] = []  # until when, pid
-        self.acts: list[Act] = []
+        self.faults: list[Fault] = []
 
-    def act(self) -> None:
-        """Do one thing, if there is a process to do it to; then wait a while."""
-        what = self._random.choices(list(ACTS), weights=list(ACTS.values()))[0]
+    def inject(self) -> None:
+        """Cause one fault, if there is a process for it; then wait a while."""
+        what = self._random.choices(list(FAULTS), weights=list(FAULTS.values()))[0]
         found = self._candidates(what.partition(" ")[2])
         if found:
             pid = self._random.choice(found)
             now = time.monotonic()
             if what.startswith("kill"):
                 self._signal(pid, signal.SIGKILL)
-                self.acts.append(Act(what, pid, now, now))
+                self.faults.append(Fault(what, pid, now, now))
             else:
                 until = now + self._random.uniform(*STOPPED)
                 self._signal(pid, signal.SIGSTOP)
                 self._stopped.append((until, pid))
-                self.acts.append(Act(what, pid, now, until))
-        self._let_go(time.monotonic())
+                self.faults.append(Fault(what, pid, now, until))
+        self._resume(time.monotonic())
         time.sleep(self._random.uniform(*PAUSE))
 
-    def rest(self) -> None:
-        """Let all that is stopped go on."""
-        self._let_go(float("inf"))
+    def stop(self) -> None:
+        """Resume all processes that are stopped."""
+        self._resume(float("inf"))
 
-    def _let_go(self, now: float) -> None:
+    def _resume(self, now: float) -> None:
         for until, pid in list(self._stopped):
             if until <= now:
                 self._stopped.remove((until, pid))

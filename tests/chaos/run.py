@@ -13,8 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.fault_injector import Fault, FaultInjector
 from tests.chaos.load import Account, Caller, Told
-from tests.chaos.villain import Act, Villain
 
 #: Patience with processes, short so that a run sees many losses.
 SETTINGS = {
@@ -23,9 +23,9 @@ SETTINGS = {
     "NBFN_CLIENT_GRACE": "15",
     "NBFN_HUB_GRACE": "8",
 }
-#: Seconds that what is under way has to end once nothing is done to it any more.
+#: Seconds that calls have to end after the last fault.
 PEACE = 90.0
-#: Seconds around an act in which an input may have been under it without anybody's knowing.
+#: Seconds around a fault in which it may have hit an input.
 BLUR = 0.5
 
 
@@ -38,19 +38,19 @@ class Report:
     executions: int = 0
     crashed: int = 0
     spawned: int = 0
-    acts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        acts = ", ".join(f"{what} {count}" for what, count in sorted(self.acts.items()))
+        faults = ", ".join(f"{what} {count}" for what, count in sorted(self.faults.items()))
         return (
             f"seed {self.seed}: {self.inputs} inputs ({self.spawned} spawned), {self.executions} executions, "
-            f"{self.crashed} given up after crashes; {acts}; {len(self.wrong)} wrong"
+            f"{self.crashed} given up after crashes; {faults}; {len(self.wrong)} wrong"
         )
 
 
 def run(home: Path, journal: Path, seconds: float, seed: int, threads: int = 3) -> Report:
-    """Make calls for a while, killing; return what is not as promised.
+    """Make calls while faults are injected; return what is not as guaranteed.
 
     Args:
         home: The ``NBFN_HOME``, which the environment names too.
@@ -65,23 +65,23 @@ def run(home: Path, journal: Path, seconds: float, seed: int, threads: int = 3) 
         for n in range(threads)
     ]
     other = _other_client(seed, journal)
-    villain = Villain(home, seed, [other.pid])
+    injector = FaultInjector(home, seed, [other.pid])
     try:
         for caller in callers:
             caller.start()
         while time.monotonic() < until:
-            villain.act()
+            injector.inject()
     finally:
-        villain.rest()
+        injector.stop()
     ends = time.monotonic() + PEACE
-    report = Report(seed, acts=Counter(act.what for act in villain.acts))
+    report = Report(seed, faults=Counter(fault.what for fault in injector.faults))
     for caller in callers:
         caller.join(max(0.0, ends - time.monotonic()))
         if caller.is_alive():
             waiting = [t.key for t in caller.account.told.values() if not t.outcomes]
             report.wrong.append(f"{caller.name} hangs; without outcome: {waiting[:5]}")
     accounts = [caller.account for caller in callers] + [_ended(other, ends, report)]
-    _judge(report, accounts, journal, villain.acts)
+    _judge(report, accounts, journal, injector.faults)
     return report
 
 
@@ -106,7 +106,7 @@ def _ended(other: subprocess.Popen[str], ends: float, report: Report) -> Account
     return Account(inputs, [tuple(pair) for pair in told["spawned"]], told["trouble"])
 
 
-def _judge(report: Report, accounts: list[Account], journal: Path, acts: list[Act]) -> None:
+def _judge(report: Report, accounts: list[Account], journal: Path, faults: list[Fault]) -> None:
     ran = Counter(journal.read_text().split()) if journal.exists() else Counter()
     report.executions = sum(ran.values())
     for account in accounts:
@@ -119,18 +119,22 @@ def _judge(report: Report, accounts: list[Account], journal: Path, acts: list[Ac
             report.crashed += told.outcome.startswith("crashed")
             if told.outcome not in ("right", "") and not told.outcome.startswith("crashed"):
                 report.wrong.append(f"{told.key}: {told.outcome}")
-            around = _acts_around(told, acts)
+            around = _faults_around(told, faults)
             once = "-once-" in told.key
             if ran[told.key] > (1 if once else 1 + around):
                 report.wrong.append(
-                    f"{told.key} ran {ran[told.key]} times, {around} acts around it"
+                    f"{told.key} ran {ran[told.key]} times, {around} faults around it"
                 )
             if told.outcome == "right" and not ran[told.key]:
                 report.wrong.append(f"{told.key} has a result and never ran")
             if told.outcome.startswith("crashed") and around < (1 if once else 2):
-                report.wrong.append(f"{told.key} was given up after {around} acts: {told.outcome}")
+                report.wrong.append(
+                    f"{told.key} was given up after {around} faults: {told.outcome}"
+                )
 
 
-def _acts_around(told: Told, acts: list[Act]) -> int:
-    """Count what was done while an input was under way; nothing else may make it run again."""
-    return sum(act.begun <= told.ended + BLUR and act.ended >= told.begun - BLUR for act in acts)
+def _faults_around(told: Told, faults: list[Fault]) -> int:
+    """Count the faults while an input was under way; nothing else may make it run again."""
+    return sum(
+        fault.begun <= told.ended + BLUR and fault.ended >= told.begun - BLUR for fault in faults
+    )
