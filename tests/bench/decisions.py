@@ -22,7 +22,7 @@ from nbfn.wire import messages as m
 from tests.bench.clock import once
 from tests.bench.options import Options
 from tests.bench.table import Row, seconds, times
-from tests.unit.hub.world import PYTHON, definition
+from tests.unit.hub.simulator import PYTHON, definition
 
 SUCCESS = int(InputStatus.SUCCESS)
 #: Mean seconds of an input: a long one is handed out alone, a short one in batches.

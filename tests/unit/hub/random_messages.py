@@ -11,9 +11,9 @@ import msgspec
 from hypothesis import strategies as st
 
 from nbfn.wire import messages as m
-from tests.unit.hub.world import PYTHON
+from tests.unit.hub.simulator import PYTHON
 
-#: The ids of the world that the messages come to are among them: numbers are given in order there.
+#: The ids of the simulator that the messages come to are among them: numbers are given in order there.
 _IDS = [f"{kind}-{number:022d}" for kind in ("fu", "wk") for number in range(3)]
 _TEXTS = ["", "fc-1", "fc-2", *_IDS, "wk-new", "cl-1", "fc-1:0", PYTHON, "../x", "\0", "é"]
 _EPOCH = 1 << 30  # leases are counted from here

@@ -9,7 +9,7 @@ from nbfn.hub.machine import family, graph
 from nbfn.hub.machine.family import Family, Member
 from nbfn.types import InputStatus
 from nbfn.wire import messages as m
-from tests.unit.hub.world import World, inputs_of
+from tests.unit.hub.simulator import Simulator, inputs_of
 
 
 def chain(forest: Family, *names: str) -> None:
@@ -63,26 +63,26 @@ def test_outcomes_are_bounded_in_all_and_for_each(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_graph_joins_memory_and_disk_with_callers_first() -> None:
-    world = World()
-    function = world.register("f")
+    sim = Simulator()
+    function = sim.register("f")
     inputs = [(0, "x")]
-    world.receive(
+    sim.receive(
         "cl-1", m.PutCall("fc-a", function, 0, "spawn", inputs_of(inputs), True, durable=True)
     )
-    world.up()
-    world.receive(
+    sim.up()
+    sim.receive(
         "cl-1", m.PutCall("fc-b", function, 0, "remote", inputs_of(inputs), True, parent="fc-a:0")
     )
-    (asked,) = world.receive("cl-1", m.GetCallGraph(1, "fc-b"))
+    (asked,) = sim.receive("cl-1", m.GetCallGraph(1, "fc-b"))
     assert isinstance(asked, fx.LoadGraph)
     assert set(asked.calls) == {"fc-a", "fc-b"}
     on_disk = [("fc-c", 0, "fc-b:0", 1, "f", "m", "wk-9"), ("fc-a", 0, "", 0, "f", "m", "")]
-    rows = graph.rows(world.state.tables, asked.calls, on_disk)
+    rows = graph.rows(sim.state.tables, asked.calls, on_disk)
     assert [(row[0], row[2]) for row in rows] == [
         ("fc-a", ""),
         ("fc-b", "fc-a:0"),
         ("fc-c", "fc-b:0"),
     ]
-    world.settle()
-    rows = graph.rows(world.state.tables, asked.calls, on_disk)
+    sim.settle()
+    rows = graph.rows(sim.state.tables, asked.calls, on_disk)
     assert [row[3] for row in rows] == [int(InputStatus.SUCCESS)] * 3

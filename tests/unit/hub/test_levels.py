@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from nbfn.hub.machine import effects as fx
 from nbfn.wire import messages as m
-from tests.unit.hub.world import inputs_of
+from tests.unit.hub.simulator import inputs_of
 
-from .world import World
+from .simulator import Simulator
 
 
 def test_inputs_come_with_the_levels_of_their_calls_that_have_some() -> None:
-    world = World()
-    f = world.register(max_containers=1)
-    world.up()
-    world.receive(
+    sim = Simulator()
+    f = sim.register(max_containers=1)
+    sim.up()
+    sim.receive(
         "cl-1",
         m.PutCall("fc-1", f, 0, "map", inputs_of([(0, "a"), (1, "b")]), True, levels=b"info"),
     )
-    world.call("fc-2", f, 1)
-    world.up()
-    while world.busy():
-        world.finish(world.busy()[0].name)
+    sim.call("fc-2", f, 1)
+    sim.up()
+    while sim.busy():
+        sim.finish(sim.busy()[0].name)
     told = {
         grant.call: run.levels.get(grant.call)
-        for run in world.told
+        for run in sim.told
         if isinstance(run, fx.RunInputs)
         for grant in run.grants
     }

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from nbfn.hub.machine.registry import FunctionRecord, Registry
-from tests.unit.hub.world import definition
+from tests.unit.hub.simulator import definition
 
 
 @pytest.fixture

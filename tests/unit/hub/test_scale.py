@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbfn.hub.machine.scale import Load, Settings, wanted
-from tests.unit.hub.world import World
+from tests.unit.hub.simulator import Simulator
 
 
 @st.composite
@@ -60,42 +60,42 @@ def test_examples(load: Load, settings: Settings, workers: int) -> None:
 
 
 def test_idle_workers_go_when_their_window_is_over_but_not_the_warm_ones() -> None:
-    world = World(blank_workers=0)
-    function = world.register("f", min_containers=1, max_containers=3, scaledown_window=60)
-    world.call("fc-1", function, 3)
-    world.up()
+    sim = Simulator(blank_workers=0)
+    function = sim.register("f", min_containers=1, max_containers=3, scaledown_window=60)
+    sim.call("fc-1", function, 3)
+    sim.up()
     for _ in range(3):
-        world.up()
-        if world.busy():
-            world.finish(world.busy()[0].name, duration=5.0)
-    world.settle()
-    pool = next(iter(world.state.tables.pools.values()))
+        sim.up()
+        if sim.busy():
+            sim.finish(sim.busy()[0].name, duration=5.0)
+    sim.settle()
+    pool = next(iter(sim.state.tables.pools.values()))
     assert len(pool.workers) > 1
-    world.wait(59)
+    sim.wait(59)
     assert len(pool.workers) > 1
-    world.wait(2)
-    world.settle()
+    sim.wait(2)
+    sim.settle()
     assert len(pool.workers) == 1
 
 
 def test_a_full_machine_gives_up_idle_workers_least_recently_used_first() -> None:
-    world = World(max_workers=2, blank_workers=0)
-    first, second, third = (world.register(name, max_containers=1) for name in "abc")
+    sim = Simulator(max_workers=2, blank_workers=0)
+    first, second, third = (sim.register(name, max_containers=1) for name in "abc")
     for name, function in (("fc-1", first), ("fc-2", second)):
-        world.call(name, function, 1)
-        world.settle()
-        world.wait(1)
-    world.call("fc-3", third, 1)
-    world.settle()
-    left = [p.record.name for p in world.state.tables.pools.values() if p.workers]
+        sim.call(name, function, 1)
+        sim.settle()
+        sim.wait(1)
+    sim.call("fc-3", third, 1)
+    sim.settle()
+    left = [p.record.name for p in sim.state.tables.pools.values() if p.workers]
     assert left == ["b", "c"]
 
 
 def test_a_call_without_any_worker_comes_before_somebodys_warm_ones() -> None:
-    world = World(max_workers=2, blank_workers=0)
-    world.register("warm", min_containers=2, max_containers=2)
-    world.settle()
-    function = world.register("cold", max_containers=2)
-    world.call("fc-1", function, 3)
-    world.settle()
-    assert len(world.outcomes) == 3
+    sim = Simulator(max_workers=2, blank_workers=0)
+    sim.register("warm", min_containers=2, max_containers=2)
+    sim.settle()
+    function = sim.register("cold", max_containers=2)
+    sim.call("fc-1", function, 3)
+    sim.settle()
+    assert len(sim.outcomes) == 3

@@ -11,7 +11,7 @@ from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine import events as e
 from nbfn.hub.machine import schedule
 from nbfn.wire import messages as m
-from tests.unit.hub.world import PYTHON, World, inputs_of
+from tests.unit.hub.simulator import PYTHON, Simulator, inputs_of
 
 durations = st.one_of(st.none(), st.floats(0, 1e4))
 
@@ -43,84 +43,84 @@ def test_a_window_is_bounded(duration: float | None, workers: int) -> None:
 
 
 def test_a_long_map_does_not_starve_a_single_call() -> None:
-    world = World()
-    function = world.register("f", max_containers=1)
-    world.call("fc-map", function, 1000)
-    world.up()
+    sim = Simulator()
+    function = sim.register("f", max_containers=1)
+    sim.call("fc-map", function, 1000)
+    sim.up()
     for _ in range(5):
-        world.finish(world.busy()[0].name, duration=1.0)
-    world.call("fc-one", function, 1, kind="remote")
+        sim.finish(sim.busy()[0].name, duration=1.0)
+    sim.call("fc-one", function, 1, kind="remote")
     for _ in range(3):  # what runs, one more of the map, then it
-        world.finish(world.busy()[0].name, duration=1.0)
-    assert ("fc-one", 0) in world.outcomes
+        sim.finish(sim.busy()[0].name, duration=1.0)
+    assert ("fc-one", 0) in sim.outcomes
 
 
 def test_calls_of_one_function_share_its_workers_evenly() -> None:
-    world = World()
-    function = world.register("f", max_containers=2)
+    sim = Simulator()
+    function = sim.register("f", max_containers=2)
     for name in ("fc-a", "fc-b", "fc-c"):
-        world.call(name, function, 300)
-    world.up()
+        sim.call(name, function, 300)
+    sim.up()
     for _ in range(300):
-        world.finish(world.busy()[0].name, duration=1e-3)
-    done = Counter(call for call, _ in world.outcomes)
+        sim.finish(sim.busy()[0].name, duration=1e-3)
+    done = Counter(call for call, _ in sim.outcomes)
     assert max(done.values()) - min(done.values()) <= 100, done  # two batches each way
 
 
 def test_a_batch_that_is_stuck_behind_a_slow_input_is_shared() -> None:
-    world = World()
-    function = world.register("f", max_containers=2)
-    world.call("fc-a", function, 400)
-    world.up()
-    while len(world.outcomes) < 300:
-        for worker in world.busy():
-            world.finish(worker.name, duration=1e-4)
-    stuck = max(world.busy(), key=lambda worker: len(worker.queue))
-    for worker in world.busy():
+    sim = Simulator()
+    function = sim.register("f", max_containers=2)
+    sim.call("fc-a", function, 400)
+    sim.up()
+    while len(sim.outcomes) < 300:
+        for worker in sim.busy():
+            sim.finish(worker.name, duration=1e-4)
+    stuck = max(sim.busy(), key=lambda worker: len(worker.queue))
+    for worker in sim.busy():
         while worker is not stuck and worker.queue:
-            world.finish(worker.name, duration=1e-4)
-    world.told.clear()
-    world.wait(1.0)
-    assert fx.RecallLeases(stuck.name) in world.told
+            sim.finish(worker.name, duration=1e-4)
+    sim.told.clear()
+    sim.wait(1.0)
+    assert fx.RecallLeases(stuck.name) in sim.told
 
 
 def test_a_waiting_input_lends_its_slot_and_has_nobody_wait_behind_it() -> None:
-    world = World()
-    function = world.register("f", max_containers=1)
-    world.call("fc-outer", function, 1, kind="remote")
-    world.up()
-    outer = world.busy()[0].name
-    world.put(e.ClientJoined("cl-inner", executable=PYTHON, worker=outer))
-    world.receive(
+    sim = Simulator()
+    function = sim.register("f", max_containers=1)
+    sim.call("fc-outer", function, 1, kind="remote")
+    sim.up()
+    outer = sim.busy()[0].name
+    sim.put(e.ClientJoined("cl-inner", executable=PYTHON, worker=outer))
+    sim.receive(
         "cl-inner", m.PutCall("fc-inner", function, 0, "remote", inputs_of([(0, "x")]), closed=True)
     )
-    world.up()
-    (inner,) = [worker for worker in world.busy() if worker.name != outer]
-    world.finish(inner.name, duration=1.0)
-    assert ("fc-inner", 0) in world.outcomes
-    world.call("fc-next", function, 1, kind="remote")
-    assert not world.workers[inner.name].queue, "the slot is no longer lent"
-    world.finish(outer, duration=2.0)
-    world.settle()
-    assert set(world.outcomes) == {("fc-outer", 0), ("fc-inner", 0), ("fc-next", 0)}
+    sim.up()
+    (inner,) = [worker for worker in sim.busy() if worker.name != outer]
+    sim.finish(inner.name, duration=1.0)
+    assert ("fc-inner", 0) in sim.outcomes
+    sim.call("fc-next", function, 1, kind="remote")
+    assert not sim.workers[inner.name].queue, "the slot is no longer lent"
+    sim.finish(outer, duration=2.0)
+    sim.settle()
+    assert set(sim.outcomes) == {("fc-outer", 0), ("fc-inner", 0), ("fc-next", 0)}
 
 
 def test_nesting_without_end_is_refused_with_a_reason() -> None:
-    world = World(max_workers=1)
-    function = world.register("f", max_containers=1)
-    world.call("fc-0", function, 1, kind="remote")
+    sim = Simulator(max_workers=1)
+    function = sim.register("f", max_containers=1)
+    sim.call("fc-0", function, 1, kind="remote")
     for depth in range(1, 10):
-        world.up()
-        world.up()
-        busy = {worker.name for worker in world.busy()}
-        lending = {client.worker for client in world.state.tables.clients.values()}
+        sim.up()
+        sim.up()
+        busy = {worker.name for worker in sim.busy()}
+        lending = {client.worker for client in sim.state.tables.clients.values()}
         if not busy - lending:
             break
         client = f"cl-inner-{depth}"
-        world.put(e.ClientJoined(client, executable=PYTHON, worker=(busy - lending).pop()))
+        sim.put(e.ClientJoined(client, executable=PYTHON, worker=(busy - lending).pop()))
         inputs = [(0, "x")]
-        world.receive(
+        sim.receive(
             client, m.PutCall(f"fc-{depth}", function, 0, "remote", inputs_of(inputs), closed=True)
         )
-    refused = [outcome for outcome in world.outcomes.values() if outcome.fault is not None]
+    refused = [outcome for outcome in sim.outcomes.values() if outcome.fault is not None]
     assert [outcome.fault[0] for outcome in refused if outcome.fault] == ["resource_exhausted"]

@@ -10,7 +10,7 @@ from nbfn.hub.machine import events as e
 from nbfn.types import InputStatus
 from nbfn.wire import messages as m
 from nbfn.wire.messages import Resources
-from tests.unit.hub.world import FAILURE, SUCCESS, World, inputs_of
+from tests.unit.hub.simulator import FAILURE, SUCCESS, Simulator, inputs_of
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -18,21 +18,21 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(memory=100, gpus=("3", "5"))
+        self.sim = Simulator(memory=100, gpus=("3", "5"))
         self.accepted: set[tuple[str, int]] = set()
         self.calls = 0
         self.versions = 0
         self.fs = [
-            self.world.register("f", max_containers=2, retries=1),
-            self.world.register("g", max_containers=3, min_containers=1),
-            self.world.register("at once", at_once=(3, 2), max_containers=2, retries=1),
-            self.world.register("batches", batches=(4, 1.0), at_once=(2, 2), max_containers=2),
-            self.world.register("single", options={"single_use": True}, max_containers=2),
-            self.world.register("once", options={"at_most_once": True}, max_containers=2),
-            self.world.register(
+            self.sim.register("f", max_containers=2, retries=1),
+            self.sim.register("g", max_containers=3, min_containers=1),
+            self.sim.register("at once", at_once=(3, 2), max_containers=2, retries=1),
+            self.sim.register("batches", batches=(4, 1.0), at_once=(2, 2), max_containers=2),
+            self.sim.register("single", options={"single_use": True}, max_containers=2),
+            self.sim.register("once", options={"at_most_once": True}, max_containers=2),
+            self.sim.register(
                 "large", options={"resources": Resources(memory=60)}, max_containers=2
             ),
-            self.world.register(
+            self.sim.register(
                 "gpu", options={"resources": Resources(memory=30, gpus=1)}, max_containers=3
             ),
         ]
@@ -43,14 +43,14 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(which=st.integers(0, 7), count=st.integers(1, 30), durable=st.booleans())
     def begin_a_call(self, which: int, count: int, durable: bool) -> None:
         self.calls += 1
-        name = self.world.call(f"fc-{self.calls}", self.fs[which], count, durable=durable)
+        name = self.sim.call(f"fc-{self.calls}", self.fs[which], count, durable=durable)
         self.accepted |= {(name, index) for index in range(count)}
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())
     def tell_of_a_call_again(self, data: st.DataObject) -> None:
         name, _ = data.draw(st.sampled_from(sorted(self.accepted)))
-        call = self.world.state.tables.calls.get(name)
+        call = self.sim.state.tables.calls.get(name)
         if call is not None:
             inputs = [(i, f"{name}:{i}") for n, i in sorted(self.accepted) if n == name]
             put = e.Received(
@@ -59,79 +59,79 @@ class AnyOrder(RuleBasedStateMachine):
                     name, call.pool.record.id, 0, "map", inputs_of(inputs), True, call.durable, True
                 ),
             )
-            self.world.put(put)
+            self.sim.put(put)
 
-    @precondition(lambda self: self.world.state.tables.calls)
+    @precondition(lambda self: self.sim.state.tables.calls)
     @rule(data=st.data(), some=st.booleans())
     def cancel(self, data: st.DataObject, some: bool) -> None:
-        name = self._pick(list(self.world.state.tables.calls), data)
+        name = self._pick(list(self.sim.state.tables.calls), data)
         indices = [i for n, i in sorted(self.accepted) if n == name][::2] if some else None
-        self.world.receive("cl-1", m.Cancel(0, name, indices))
+        self.sim.receive("cl-1", m.Cancel(0, name, indices))
 
-    @precondition(lambda self: self.world.to_start)
+    @precondition(lambda self: self.sim.to_start)
     @rule(data=st.data())
     def start_worker(self, data: st.DataObject) -> None:
-        self.world.start(self._pick(self.world.to_start, data))
+        self.sim.start(self._pick(self.sim.to_start, data))
 
-    @precondition(lambda self: self.world.to_start)
+    @precondition(lambda self: self.sim.to_start)
     @rule(data=st.data())
     def fail_to_start(self, data: st.DataObject) -> None:
-        worker = self._pick(self.world.to_start, data)
-        self.world.to_start.remove(worker)
-        self.world.put(e.WorkerNotStarted(worker, "no room"))
+        worker = self._pick(self.sim.to_start, data)
+        self.sim.to_start.remove(worker)
+        self.sim.put(e.WorkerNotStarted(worker, "no room"))
 
-    @precondition(lambda self: self.world.to_bind)
+    @precondition(lambda self: self.sim.to_bind)
     @rule(data=st.data())
     def load_function(self, data: st.DataObject) -> None:
-        self.world.bind(self._pick(self.world.to_bind, data))
+        self.sim.bind(self._pick(self.sim.to_bind, data))
 
-    @precondition(lambda self: self.world.to_stop)
+    @precondition(lambda self: self.sim.to_stop)
     @rule(data=st.data())
     def stop_worker(self, data: st.DataObject) -> None:
-        self.world.stop(self._pick(self.world.to_stop, data))
+        self.sim.stop(self._pick(self.sim.to_stop, data))
 
-    @precondition(lambda self: self.world.busy())
+    @precondition(lambda self: self.sim.busy())
     @rule(data=st.data(), status=st.sampled_from([SUCCESS, SUCCESS, FAILURE]), fast=st.booleans())
     def finish_input(self, data: st.DataObject, status: int, fast: bool) -> None:
-        worker = self._pick([w.name for w in self.world.busy()], data)
-        self.world.finish(worker, status, 1e-5 if fast else 1.0)
+        worker = self._pick([w.name for w in self.sim.busy()], data)
+        self.sim.finish(worker, status, 1e-5 if fast else 1.0)
 
-    @precondition(lambda self: self.world.workers)
+    @precondition(lambda self: self.sim.workers)
     @rule(data=st.data(), signal=st.sampled_from([9, 11, None]))
     def kill_worker(self, data: st.DataObject, signal: int | None) -> None:
-        worker = self._pick(list(self.world.workers), data)
-        self.world.exit(worker, signal=signal, exit_code=None if signal else 3)
+        worker = self._pick(list(self.sim.workers), data)
+        self.sim.exit(worker, signal=signal, exit_code=None if signal else 3)
 
-    @precondition(lambda self: self.world.workers)
+    @precondition(lambda self: self.sim.workers)
     @rule(data=st.data())
     def lose_worker(self, data: st.DataObject) -> None:
-        fake = self.world.workers[self._pick(list(self.world.workers), data)]
+        fake = self.sim.workers[self._pick(list(self.sim.workers), data)]
         if fake.connected:
             fake.connected = False
-            self.world.put(e.WorkerLost(fake.name))
+            self.sim.put(e.WorkerLost(fake.name))
 
-    @precondition(lambda self: any(not w.connected for w in self.world.workers.values()))
+    @precondition(lambda self: any(not w.connected for w in self.sim.workers.values()))
     @rule(data=st.data())
     def worker_comes_back(self, data: st.DataObject) -> None:
-        lost = [w.name for w in self.world.workers.values() if not w.connected]
-        self.world.hello(self._pick(lost, data))
+        lost = [w.name for w in self.sim.workers.values() if not w.connected]
+        self.sim.hello(self._pick(lost, data))
 
-    @precondition(lambda self: any(len(w.queue) > 1 for w in self.world.workers.values()))
+    @precondition(lambda self: any(len(w.queue) > 1 for w in self.sim.workers.values()))
     @rule(data=st.data())
     def give_back(self, data: st.DataObject) -> None:
-        fake = self.world.workers[
-            self._pick([w.name for w in self.world.workers.values() if len(w.queue) > 1], data)
+        fake = self.sim.workers[
+            self._pick([w.name for w in self.sim.workers.values() if len(w.queue) > 1], data)
         ]
         fake.queue, back = fake.queue[:1], fake.queue[1:]
-        self.world.begun.subtract((grant.call, grant.index) for grant in back)
-        self.world.receive(fake.name, m.Returned([grant.lease for grant in back]))
+        self.sim.begun.subtract((grant.call, grant.index) for grant in back)
+        self.sim.receive(fake.name, m.Returned([grant.lease for grant in back]))
 
     @rule(which=st.integers(0, 1), least=st.integers(0, 3), most=st.integers(1, 4))
     def change_settings(self, which: int, least: int, most: int) -> None:
         # Never under what is there: a pool above a *lowered* max shrinks as its workers become idle.
-        pools = [p for p in self.world.state.tables.pools.values() if p.record.id == self.fs[which]]
+        pools = [p for p in self.sim.state.tables.pools.values() if p.record.id == self.fs[which]]
         most = max([most, *(len(pool.workers) for pool in pools)])
-        self.world.receive(
+        self.sim.receive(
             "cl-1",
             m.SetAutoscaler(
                 2,
@@ -143,30 +143,30 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def new_version(self) -> None:
         self.versions += 1
-        self.world.register("f", digest=f"again {self.versions}", max_containers=2)
+        self.sim.register("f", digest=f"again {self.versions}", max_containers=2)
 
     @rule(seconds=st.sampled_from([0.05, 1.0, 6.0, 70.0]))
     def time_passes(self, seconds: float) -> None:
-        self.world.wait(seconds)
+        self.sim.wait(seconds)
 
     @invariant()
     def nothing_begins_twice_that_must_not(self) -> None:
-        calls = self.world.state.tables.calls
-        for (name, index), count in self.world.begun.items():
+        calls = self.sim.state.tables.calls
+        for (name, index), count in self.sim.begun.items():
             if name in calls and calls[name].pool.definition.at_most_once:
                 assert count == 1, (name, index)
 
     @invariant()
     def tables_agree(self) -> None:
-        self.world.check()
+        self.sim.check()
 
     def teardown(self) -> None:
-        for fake in list(self.world.workers.values()):
+        for fake in list(self.sim.workers.values()):
             if not fake.connected:
-                self.world.exit(fake.name, signal=9)
-        self.world.settle()
-        assert set(self.world.outcomes) == self.accepted
-        for (call, index), outcome in self.world.outcomes.items():
+                self.sim.exit(fake.name, signal=9)
+        self.sim.settle()
+        assert set(self.sim.outcomes) == self.accepted
+        for (call, index), outcome in self.sim.outcomes.items():
             if outcome.status == InputStatus.SUCCESS:
                 assert outcome.payload == f"{call}:{index}"
 

@@ -23,7 +23,7 @@ from nbfn.hub.stored import StoredCall
 from nbfn.types import InputStatus
 from nbfn.wire.messages import Payload, Segment, Variant
 from tests.conftest import wait_until
-from tests.unit.hub.world import definition, inputs_of
+from tests.unit.hub.simulator import definition, inputs_of
 
 WEEK = 7 * 86400.0
 

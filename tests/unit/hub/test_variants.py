@@ -21,25 +21,25 @@ from nbfn.wire.messages import (
     RetryPolicy,
     Variant,
 )
-from tests.unit.hub.world import FAILURE, PYTHON, World, definition, inputs_of
+from tests.unit.hub.simulator import FAILURE, PYTHON, Simulator, definition, inputs_of
 
 TWO = Variant(pool=PoolSettings(max_containers=2))
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def sim() -> Simulator:
+    return Simulator()
 
 
-def bind(world: World, function: str, variant: Variant, digest: str = "v1") -> FunctionRecord:
-    effects = world.receive("cl-1", m.BindVariant(7, function, variant, digest, "(x=1)"))
+def bind(sim: Simulator, function: str, variant: Variant, digest: str = "v1") -> FunctionRecord:
+    effects = sim.receive("cl-1", m.BindVariant(7, function, variant, digest, "(x=1)"))
     (answer,) = (x for x in effects if isinstance(x, fx.Answer))
     record: FunctionRecord = answer.value[0]
     return record
 
 
-def refused(world: World, event: e.Event) -> str:
-    return next(x.message for x in world.put(event) if isinstance(x, fx.Refuse | fx.RefuseCall))
+def refused(sim: Simulator, event: e.Event) -> str:
+    return next(x.message for x in sim.put(event) if isinstance(x, fx.Refuse | fx.RefuseCall))
 
 
 def a_class(digest: str = "1", **changes: object) -> Definition:
@@ -47,9 +47,9 @@ def a_class(digest: str = "1", **changes: object) -> Definition:
     return msgspec.structs.replace(made, **changes)
 
 
-def put_class(world: World, digest: str = "1", **changes: object) -> str:
-    world.receive("cl-1", m.Register(1, "app", a_class(digest, **changes), "ap-1", ""))
-    return world.functions["C"]
+def put_class(sim: Simulator, digest: str = "1", **changes: object) -> str:
+    sim.receive("cl-1", m.Register(1, "app", a_class(digest, **changes), "ap-1", ""))
+    return sim.functions["C"]
 
 
 # --- what is laid over what ---
@@ -82,127 +82,125 @@ def test_retries_and_arguments_are_replaced_as_a_whole() -> None:
 # --- pools and versions ---
 
 
-def test_a_variant_has_an_id_and_a_pool_of_its_own(world: World) -> None:
-    base = world.register("f", max_containers=5)
-    variant = bind(world, base, TWO)
+def test_a_variant_has_an_id_and_a_pool_of_its_own(sim: Simulator) -> None:
+    base = sim.register("f", max_containers=5)
+    variant = bind(sim, base, TWO)
     assert variant.id != base
     assert variant.name == "f(x=1)"
-    world.call("fc-1", variant.id, 2)
-    world.call("fc-2", base, 1)
-    pools = world.state.tables.pools
+    sim.call("fc-1", variant.id, 2)
+    sim.call("fc-2", base, 1)
+    pools = sim.state.tables.pools
     assert pools[variant.id, 1].settings.max_containers == 2
     assert pools[base, 1].settings.max_containers == 5
     assert pools[variant.id, 1].backlog + pools[variant.id, 1].leased == 2
-    world.settle()
-    world.check()
-    assert len(world.outcomes) == 3
+    sim.settle()
+    sim.check()
+    assert len(sim.outcomes) == 3
 
 
-def test_the_same_digest_is_the_same_variant(world: World) -> None:
-    base = world.register("f")
-    first, again = bind(world, base, TWO), bind(world, base, TWO)
+def test_the_same_digest_is_the_same_variant(sim: Simulator) -> None:
+    base = sim.register("f")
+    first, again = bind(sim, base, TWO), bind(sim, base, TWO)
     assert first is again
-    assert bind(world, base, TWO, "v2") is not first
-    assert sum(isinstance(x, fx.SaveVariant) for x in world.told) == 2
+    assert bind(sim, base, TWO, "v2") is not first
+    assert sum(isinstance(x, fx.SaveVariant) for x in sim.told) == 2
 
 
-def test_a_new_version_of_the_base_is_one_of_its_variants(world: World) -> None:
-    base = world.register("f", "1", max_containers=5)
-    variant = bind(world, base, TWO)
-    world.call("fc-1", variant.id, 1)
-    world.register("f", "2", max_containers=7, timeout=9.0)
+def test_a_new_version_of_the_base_is_one_of_its_variants(sim: Simulator) -> None:
+    base = sim.register("f", "1", max_containers=5)
+    variant = bind(sim, base, TWO)
+    sim.call("fc-1", variant.id, 1)
+    sim.register("f", "2", max_containers=7, timeout=9.0)
     assert (variant.latest, sorted(variant.versions)) == (2, [1, 2])
     assert variant.versions[2].timeout == 9.0
     assert variant.versions[2].pool.max_containers == 2
-    assert world.state.tables.pools[variant.id, 1].retired
-    world.call("fc-2", variant.id, 1)
-    world.settle()
-    assert (variant.id, 1) not in world.state.tables.pools
-    assert (variant.id, 2) in world.state.tables.pools
-    assert len(world.outcomes) == 2
+    assert sim.state.tables.pools[variant.id, 1].retired
+    sim.call("fc-2", variant.id, 1)
+    sim.settle()
+    assert (variant.id, 1) not in sim.state.tables.pools
+    assert (variant.id, 2) in sim.state.tables.pools
+    assert len(sim.outcomes) == 2
 
 
-def test_what_is_kept_warm_for_a_variant_leaves_its_base_alone(world: World) -> None:
-    base = world.register("f")
-    variant = bind(world, base, Variant())
-    world.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=2)))
-    tables = world.state.tables
+def test_what_is_kept_warm_for_a_variant_leaves_its_base_alone(sim: Simulator) -> None:
+    base = sim.register("f")
+    variant = bind(sim, base, Variant())
+    sim.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=2)))
+    tables = sim.state.tables
     assert tables.pools[variant.id, 1].settings.min_containers == 2
     assert tables.pools[base, 1].settings.min_containers == 0
-    world.register("f", "2")
+    sim.register("f", "2")
     assert variant.overrides == {}
 
 
 def test_a_variant_of_a_warm_function_is_warm_from_the_start_and_in_each_version(
-    world: World,
+    sim: Simulator,
 ) -> None:
-    variant = bind(world, world.register("f", min_containers=1), TWO)
-    world.up()
-    assert len(world.state.tables.pools[variant.id, 1].workers) == 1
-    world.register("f", "2", min_containers=1)
-    world.wait(200)
-    world.up()
-    assert len(world.state.tables.pools[variant.id, 2].workers) == 1
+    variant = bind(sim, sim.register("f", min_containers=1), TWO)
+    sim.up()
+    assert len(sim.state.tables.pools[variant.id, 1].workers) == 1
+    sim.register("f", "2", min_containers=1)
+    sim.wait(200)
+    sim.up()
+    assert len(sim.state.tables.pools[variant.id, 2].workers) == 1
 
 
-def test_a_class_that_takes_arguments_has_no_worker_without(world: World) -> None:
-    base = put_class(world, takes_arguments=True, pool=PoolSettings(min_containers=1))
-    assert not world.state.tables.pools[base, 1].workers
-    variant = bind(world, base, Variant(arguments=Payload(b"x")))
-    world.up()
-    assert world.state.tables.pools[variant.id, 1].settings.min_containers == 1
-    assert len(world.state.tables.pools[variant.id, 1].workers) == 1
+def test_a_class_that_takes_arguments_has_no_worker_without(sim: Simulator) -> None:
+    base = put_class(sim, takes_arguments=True, pool=PoolSettings(min_containers=1))
+    assert not sim.state.tables.pools[base, 1].workers
+    variant = bind(sim, base, Variant(arguments=Payload(b"x")))
+    sim.up()
+    assert sim.state.tables.pools[variant.id, 1].settings.min_containers == 1
+    assert len(sim.state.tables.pools[variant.id, 1].workers) == 1
 
 
-def test_variants_go_and_come_back_with_their_owner(world: World) -> None:
-    base = world.register("f")
-    variant = bind(world, base, Variant())
-    world.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=1)))
-    world.up()
-    pools = world.state.tables.pools
+def test_variants_go_and_come_back_with_their_owner(sim: Simulator) -> None:
+    base = sim.register("f")
+    variant = bind(sim, base, Variant())
+    sim.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=1)))
+    sim.up()
+    pools = sim.state.tables.pools
     assert len(pools[variant.id, 1].workers) == 1
-    world.put(e.ClientLost("cl-1"))
-    world.wait(31)
+    sim.put(e.ClientLost("cl-1"))
+    sim.wait(31)
     assert (variant.id, 1) not in pools
-    world.put(e.ClientJoined("cl-1", executable=PYTHON))
-    world.up()
+    sim.put(e.ClientJoined("cl-1", executable=PYTHON))
+    sim.up()
     assert len(pools[variant.id, 1].workers) == 1
 
 
-def test_generator_inputs_are_not_retried(world: World) -> None:
-    function = world.register("f", retries=3)
-    world.call("fc-1", function, 1, kind="generator")
-    world.up()
-    (worker,) = world.busy()
-    world.finish(worker.name, FAILURE)
-    assert world.outcomes["fc-1", 0].status == FAILURE
+def test_generator_inputs_are_not_retried(sim: Simulator) -> None:
+    function = sim.register("f", retries=3)
+    sim.call("fc-1", function, 1, kind="generator")
+    sim.up()
+    (worker,) = sim.busy()
+    sim.finish(worker.name, FAILURE)
+    assert sim.outcomes["fc-1", 0].status == FAILURE
 
 
 # --- what is refused ---
 
 
-def test_a_variant_of_what_is_not_there_or_is_a_variant_is_refused(world: World) -> None:
-    assert "No function" in refused(
-        world, e.Received("cl-1", m.BindVariant(1, "fu-none", TWO, "v"))
-    )
-    variant = bind(world, world.register("f"), TWO)
+def test_a_variant_of_what_is_not_there_or_is_a_variant_is_refused(sim: Simulator) -> None:
+    assert "No function" in refused(sim, e.Received("cl-1", m.BindVariant(1, "fu-none", TWO, "v")))
+    variant = bind(sim, sim.register("f"), TWO)
     assert "a variant itself" in refused(
-        world, e.Received("cl-1", m.BindVariant(1, variant.id, TWO, "v"))
+        sim, e.Received("cl-1", m.BindVariant(1, variant.id, TWO, "v"))
     )
 
 
-def test_a_variant_that_makes_no_sense_is_refused_and_not_kept(world: World) -> None:
-    base = world.register("f", min_containers=3, max_containers=5)
-    said = refused(world, e.Received("cl-1", m.BindVariant(1, base, TWO, "v1")))
+def test_a_variant_that_makes_no_sense_is_refused_and_not_kept(sim: Simulator) -> None:
+    base = sim.register("f", min_containers=3, max_containers=5)
+    said = refused(sim, e.Received("cl-1", m.BindVariant(1, base, TWO, "v1")))
     assert "min_containers (3)" in said
-    assert not world.state.tables.registry.functions[base].variants
-    assert list(world.state.tables.registry.functions) == [base]
+    assert not sim.state.tables.registry.functions[base].variants
+    assert list(sim.state.tables.registry.functions) == [base]
 
 
-def test_variants_go_with_their_base(world: World) -> None:
-    base = world.register("f")
-    bind(world, base, TWO)
-    registry = world.state.tables.registry
+def test_variants_go_with_their_base(sim: Simulator) -> None:
+    base = sim.register("f")
+    bind(sim, base, TWO)
+    registry = sim.state.tables.registry
     registry.forget(registry.functions[base])
     assert registry.functions == {}
 
@@ -210,45 +208,45 @@ def test_variants_go_with_their_base(world: World) -> None:
 # --- methods ---
 
 
-def call(world: World, function: str, method: str) -> e.Received:
+def call(sim: Simulator, function: str, method: str) -> e.Received:
     return e.Received(
         "cl-1",
         m.PutCall("fc-9", function, 0, "remote", inputs_of([(0, "x")]), closed=True, method=method),
     )
 
 
-def test_a_call_names_a_method_of_a_class_and_none_of_a_function(world: World) -> None:
-    cls, function = put_class(world), world.register("f")
-    assert "no method 'n' (there are: m)" in refused(world, call(world, cls, "n"))
-    assert "is a class" in refused(world, call(world, cls, ""))
-    assert "is a function" in refused(world, call(world, function, "m"))
-    world.put(call(world, cls, "m"))
-    world.settle()
-    assert world.runs == {("fc-9", 0): 1}
+def test_a_call_names_a_method_of_a_class_and_none_of_a_function(sim: Simulator) -> None:
+    cls, function = put_class(sim), sim.register("f")
+    assert "no method 'n' (there are: m)" in refused(sim, call(sim, cls, "n"))
+    assert "is a class" in refused(sim, call(sim, cls, ""))
+    assert "is a function" in refused(sim, call(sim, function, "m"))
+    sim.put(call(sim, cls, "m"))
+    sim.settle()
+    assert sim.runs == {("fc-9", 0): 1}
 
 
-def test_a_name_may_become_a_class_and_keeps_its_id(world: World) -> None:
-    before = world.register("C")
-    assert put_class(world, "2") == before
-    assert "is a class" in refused(world, call(world, before, ""))
+def test_a_name_may_become_a_class_and_keeps_its_id(sim: Simulator) -> None:
+    before = sim.register("C")
+    assert put_class(sim, "2") == before
+    assert "is a class" in refused(sim, call(sim, before, ""))
 
 
-def test_workers_with_exit_hooks_have_longer_to_end(world: World) -> None:
-    base = put_class(world, exit_hooks=True, pool=PoolSettings(scaledown_window=1.0))
-    world.put(call(world, base, "m"))
-    world.up()
-    (worker,) = world.busy()
-    world.finish(worker.name)
-    world.wait(2.0)
-    stops = [x for x in world.told if isinstance(x, fx.DrainWorker)]
+def test_workers_with_exit_hooks_have_longer_to_end(sim: Simulator) -> None:
+    base = put_class(sim, exit_hooks=True, pool=PoolSettings(scaledown_window=1.0))
+    sim.put(call(sim, base, "m"))
+    sim.up()
+    (worker,) = sim.busy()
+    sim.finish(worker.name)
+    sim.wait(2.0)
+    stops = [x for x in sim.told if isinstance(x, fx.DrainWorker)]
     assert [x.worker for x in stops] == [worker.name]
 
     def killed() -> bool:
-        return fx.StopWorker(worker.name, 5.0) in world.told
+        return fx.StopWorker(worker.name, 5.0) in sim.told
 
-    world.wait(EXIT_GRACE - 3.0)
+    sim.wait(EXIT_GRACE - 3.0)
     assert not killed()
-    world.wait(3.0)
+    sim.wait(3.0)
     assert killed()
 
 
@@ -261,7 +259,7 @@ def test_workers_with_exit_hooks_have_longer_to_end(world: World) -> None:
     ],
 )
 def test_what_contradicts_its_function_is_refused(
-    world: World, base: dict[str, object], variant: Variant, said: str
+    sim: Simulator, base: dict[str, object], variant: Variant, said: str
 ) -> None:
-    f = world.register(options=base)
-    assert said in refused(world, e.Received("cl-1", m.BindVariant(7, f, variant, "v1", "(x=1)")))
+    f = sim.register(options=base)
+    assert said in refused(sim, e.Received("cl-1", m.BindVariant(7, f, variant, "v1", "(x=1)")))

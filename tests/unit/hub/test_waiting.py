@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from nbfn.hub.machine import effects as fx
 from nbfn.hub.machine.outcomes import LONG_WAIT
-from tests.unit.hub.world import World
+from tests.unit.hub.simulator import Simulator
 
 
-def _reasons(world: World, call: str) -> list[str]:
-    told = [one for one in world.told if isinstance(one, fx.TellProgress) and one.call == call]
+def _reasons(sim: Simulator, call: str) -> list[str]:
+    told = [one for one in sim.told if isinstance(one, fx.TellProgress) and one.call == call]
     return [one.waiting_for for one in told]
 
 
-def _full(world: World) -> str:
+def _full(sim: Simulator) -> str:
     """Have a Function's only worker be busy with as much as it is given ahead; return the Function."""
-    function = world.register("f", max_containers=1, timeout=3600.0, at_once=(1, 1))
-    world.call("fc-first", function, 1, kind="remote")
-    world.up()
+    function = sim.register("f", max_containers=1, timeout=3600.0, at_once=(1, 1))
+    sim.call("fc-first", function, 1, kind="remote")
+    sim.up()
     for number in range(20):
-        world.call(f"fc-{number}", function, 1, kind="remote")
+        sim.call(f"fc-{number}", function, 1, kind="remote")
     return function
 
 
 def test_a_call_that_waits_a_moment_costs_no_word() -> None:
-    world = World()
-    _full(world)
-    world.settle()
-    assert not [one for one in world.told if isinstance(one, fx.TellProgress)]
+    sim = Simulator()
+    _full(sim)
+    sim.settle()
+    assert not [one for one in sim.told if isinstance(one, fx.TellProgress)]
 
 
 def test_a_call_that_waits_long_is_told_for_what_once_it_has() -> None:
-    world = World()
-    _full(world)
-    world.wait(LONG_WAIT - 0.1)
-    assert _reasons(world, "fc-19") == []
-    world.wait(LONG_WAIT)
-    assert "max 1 reached" in _reasons(world, "fc-19")
+    sim = Simulator()
+    _full(sim)
+    sim.wait(LONG_WAIT - 0.1)
+    assert _reasons(sim, "fc-19") == []
+    sim.wait(LONG_WAIT)
+    assert "max 1 reached" in _reasons(sim, "fc-19")

@@ -1,4 +1,4 @@
-"""A world in which words come twice, late or to a hub that is new: what a network, a stopped process and a
+"""A simulator in which words come twice, late or to a hub that is new: what a network, a stopped process and a
 `kill -9` of the hub do to them.
 """
 
@@ -15,11 +15,11 @@ from nbfn.hub.machine import events as e
 from nbfn.hub.machine.rows import Pool
 from nbfn.hub.machine.state import State
 from nbfn.wire import messages as m
-from tests.unit.hub.world import PYTHON, FakeWorker, World, inputs_of, results_of
+from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of, results_of
 
 
-class NoisyWorld(World):
-    """A `World` whose client and workers keep what is not confirmed and say it again, and that has a disk."""
+class RedeliverySimulator(Simulator):
+    """A `Simulator` whose client and workers keep what is not confirmed and say it again, and that has a disk."""
 
     def __init__(self, **limits: float) -> None:
         self.epoch = 1
@@ -110,7 +110,7 @@ class NoisyWorld(World):
     def results(
         self, fake: FakeWorker, results: list[tuple[int, int, object, float, bool]]
     ) -> None:
-        """See `World.results`; kept, and lost on the way when the connection is down."""
+        """See `Simulator.results`; kept, and lost on the way when the connection is down."""
         self.finished.setdefault(fake.name, []).extend(results)
         fake.seq += 1
         if fake.connected:
@@ -119,7 +119,7 @@ class NoisyWorld(World):
             self.put(event)
 
     def hello(self, worker: str) -> None:
-        """See `World.hello`; says again what is not confirmed."""
+        """See `Simulator.hello`; says again what is not confirmed."""
         fake = self.workers[worker]
         fake.connected = True
         kept = self.finished.get(worker, [])
@@ -131,13 +131,13 @@ class NoisyWorld(World):
             self.receive(worker, m.Results(fake.seq, results_of(list(kept))))
 
     def finish(self, worker: str, status: int = 0, duration: float = 0.01) -> None:
-        """See `World.finish`."""
+        """See `Simulator.finish`."""
         grant = self.workers[worker].queue[0]
         self.ran[grant.lease] = grant
         super().finish(worker, status or 1, duration)
 
     def exit(self, worker: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
-        """See `World.exit`; the results that it had not told of, or not for certain, go with it."""
+        """See `Simulator.exit`; the results that it had not told of, or not for certain, go with it."""
         for grant in self._unconfirmed(worker):
             self._write_off(grant)
         self.finished.pop(worker, None)
@@ -211,7 +211,7 @@ class NoisyWorld(World):
         self.put(e.FailuresLoaded("cl-1", 7, call, token, e.CallRestored(*words)))
 
     def most(self, pool: Pool) -> float:
-        """See `World.most`; those of an earlier hub may come when others have been started for them."""
+        """See `Simulator.most`; those of an earlier hub may come when others have been started for them."""
         return super().most(pool) if self.epoch == 1 else float("inf")
 
     def client_back(self) -> None:

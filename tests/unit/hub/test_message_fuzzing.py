@@ -19,7 +19,7 @@ from nbfn.wire import frames
 from nbfn.wire import messages as m
 from nbfn.wire.frames import BadFrame
 from tests.unit.hub.random_messages import message
-from tests.unit.hub.world import PYTHON, World, inputs_of
+from tests.unit.hub.simulator import PYTHON, Simulator, inputs_of
 
 #: Not events of the state machine: the broker answers these itself.
 _ASKED = {
@@ -41,8 +41,8 @@ _ASKED = {
 }
 
 
-class _Beset(World):
-    """A world in which a worker is at work, always the same one, and peers say anything."""
+class _FuzzedSimulator(Simulator):
+    """A simulator in which a worker is at work, always the same one, and peers say anything."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class _Beset(World):
         self.up()
 
     def most(self, pool: Pool) -> float:
-        """See `World.most`; workers that nobody started may say hello."""
+        """See `Simulator.most`; workers that nobody started may say hello."""
         return math.inf
 
     def take(self, event: events.Event) -> None:
@@ -112,7 +112,7 @@ def _queued(pool: Pool) -> Iterator[Input]:
             yield from call.queue
 
 
-_WORKERS = sorted(_Beset().workers)
+_WORKERS = sorted(_FuzzedSimulator().workers)
 _anything = message(*[kind for kind in (*m.FROM_CLIENT, *m.FROM_WORKER) if kind not in _ASKED])
 
 
@@ -126,39 +126,39 @@ _anything = message(*[kind for kind in (*m.FROM_CLIENT, *m.FROM_WORKER) if kind 
 def test_any_words_in_any_order_leave_the_hub_up_and_its_tables_consistent(
     said: list[tuple[str, m.Message]],
 ) -> None:
-    world = _Beset()
+    sim = _FuzzedSimulator()
     for peer, one in said:
         decoded = _read(one, frames.TO_HUB)
         hello = isinstance(decoded, m.ClientHello | m.WorkerHello)
-        world.take(events.joined(decoded) if hello else events.Received(peer, decoded))
-        world.now += 0.3
+        sim.take(events.joined(decoded) if hello else events.Received(peer, decoded))
+        sim.now += 0.3
     for _ in range(5):
-        world.now += 20.0
-        world.take(events.Tick())
-    world.take_results()
+        sim.now += 20.0
+        sim.take(events.Tick())
+    sim.take_results()
 
 
 def test_a_worker_that_was_not_started_here_holds_only_gpus_that_are_free() -> None:
-    world = World(gpus=["0", "1"])
-    function = world.register("f")
+    sim = Simulator(gpus=["0", "1"])
+    function = sim.register("f")
     for name, claimed in (("wk-a", ["0", "0", "9"]), ("wk-b", ["0", "1"])):
-        world.put(events.WorkerJoined(name, 1, PYTHON, function, 1, gpus=claimed))
-    held = {worker.id: worker.gpus for worker in world.state.tables.workers.values()}
+        sim.put(events.WorkerJoined(name, 1, PYTHON, function, 1, gpus=claimed))
+    held = {worker.id: worker.gpus for worker in sim.state.tables.workers.values()}
     assert (held["wk-a"], held["wk-b"]) == (("0",), ("1",))
 
 
 def test_only_the_client_that_made_a_call_can_add_inputs_to_it_or_close_it() -> None:
-    world = World()
-    function = world.register("f")
-    world.put(events.ClientJoined("cl-2"))
+    sim = Simulator()
+    function = sim.register("f")
+    sim.put(events.ClientJoined("cl-2"))
     first = m.PutCall("fc-1", function, 0, "map", inputs_of([(0, "fc-1:0")]), closed=False)
-    world.receive("cl-1", first)
-    told = world.receive("cl-2", msgspec.structs.replace(first, closed=True))
+    sim.receive("cl-1", first)
+    told = sim.receive("cl-2", msgspec.structs.replace(first, closed=True))
     (refused,) = (x for x in told if isinstance(x, effects.RefuseCall))
     assert refused.client == "cl-2"
-    world.receive("cl-2", m.PutInputs("fc-1", inputs_of([(1, "not mine")]), closed=True))
-    world.receive("cl-1", m.PutInputs("fc-1", inputs_of([(1, "fc-1:1")]), closed=True))
-    world.up()
-    world.settle()
-    assert world.runs["fc-1", 0] == world.runs["fc-1", 1] == 1
-    assert world.outcomes["fc-1", 1].payload == "fc-1:1"
+    sim.receive("cl-2", m.PutInputs("fc-1", inputs_of([(1, "not mine")]), closed=True))
+    sim.receive("cl-1", m.PutInputs("fc-1", inputs_of([(1, "fc-1:1")]), closed=True))
+    sim.up()
+    sim.settle()
+    assert sim.runs["fc-1", 0] == sim.runs["fc-1", 1] == 1
+    assert sim.outcomes["fc-1", 1].payload == "fc-1:1"

@@ -1,4 +1,4 @@
-"""A world for the state machine: workers that start, load, run, crash; clients that count.
+"""A simulator for the state machine: workers that start, load, run, crash; clients that count.
 
 It carries out effects the way processes would, without any process, and keeps its own account of who runs what.
 """
@@ -80,7 +80,7 @@ class FakeWorker:
         self.draining = False
 
 
-class World:
+class Simulator:
     """Effects carried out, outcomes counted, time in hand."""
 
     def __init__(self, **limits: Any) -> None:
@@ -243,7 +243,7 @@ class World:
             for p in tables.pools.values()
         ]
         rest = (tables.blanks, tables.starting, tables.start_backoff, list(tables.short))
-        return f"{pools} {rest} now {self.now} worlds {list(self.workers)} {self.to_bind}"
+        return f"{pools} {rest} now {self.now} workers {list(self.workers)} {self.to_bind}"
 
     # --- what tests ask for ---
 
@@ -310,7 +310,7 @@ class World:
             assert size <= pool.batches[methods.pop()].size
 
     def check(self) -> None:
-        """Hold the tables against each other and against this world's own account."""
+        """Hold the tables against each other and against this simulator's own account."""
         tables = self.state.tables
         held: Counter[int] = Counter()
         for pool in tables.pools.values():
