@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn_kernel.worker import main, preload
+from nbfn_kernel.worker.main import main, preload
 
 if __name__ == "__main__":
     preload()

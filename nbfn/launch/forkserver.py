@@ -32,7 +32,7 @@ from nbfn.wire import worker_state
 from nbfn.wire.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
 
 #: Its `preload` runs here, its `main` in each worker. Imported by name: it is no part of this package.
-ENTRY = "nbfn_kernel.worker"
+ENTRY = "nbfn_kernel.worker.main"
 #: Seconds between looks for a hub once the control channel is closed.
 LOOK = 0.5
 #: Seconds that resource trackers have to clean up when a worker has ended.

@@ -23,9 +23,11 @@ TAIL_LINES, TAIL_BYTES = 20, 8192
 #: How faulthandler begins.
 CRASH = "Fatal Python error"
 #: From such a line on, what faulthandler wrote is about the worker itself, not about user code.
-OWN_FRAMES = re.compile(r"nbfn_kernel/(runner|unit|crew)\.py|^Extension modules: ")
+OWN_FRAMES = re.compile(
+    r"nbfn_kernel/worker/(serial_executor|batch|concurrent_executor)\.py|^Extension modules: "
+)
 #: Such a line tells that it is about the thread that speaks with the hub: no frame is of user code.
-OWN_THREAD = re.compile(r"nbfn_kernel/line\.py")
+OWN_THREAD = re.compile(r"nbfn_kernel/worker/hub_connection\.py")
 
 
 class Process(NamedTuple):

@@ -68,8 +68,8 @@ def test_the_names_that_others_find_us_by() -> None:
 @pytest.mark.parametrize(
     ("name", "shown", "module"),
     [
-        ("nbfn", "Python 3 (nbfn)", "nbfn_kernel.notebook"),
-        ("nbfn-remote", "Python 3 (nbfn remote)", "nbfn_kernel.magic"),
+        ("nbfn", "Python 3 (nbfn)", "nbfn_kernel.session.local_kernel"),
+        ("nbfn-remote", "Python 3 (nbfn remote)", "nbfn_kernel.session.remote_kernel"),
     ],
 )
 def test_the_kernels_are_found_with_their_logos(name: str, shown: str, module: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from nbfn.wire.messages import Sync
 from nbfn.wire.worker_state import WorkerState
-from nbfn_kernel import outbox as module
-from nbfn_kernel.log_files import LogFiles
-from nbfn_kernel.outbox import Outbox, Text
+from nbfn_kernel.worker import outbox as module
+from nbfn_kernel.worker.log_files import LogFiles
+from nbfn_kernel.worker.outbox import Outbox, Text
 from tests.conftest import wait_until
 
 

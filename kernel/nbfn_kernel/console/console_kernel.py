@@ -1,0 +1,201 @@
+"""The kernel of a console on a worker, served by a side thread while user code runs.
+
+What is typed runs in that thread, with the Function's own globals. Its output goes to the console, an interrupt
+stops only what was typed, and closing a console does not affect the input that runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import ctypes
+import json
+import os
+import rlcompleter
+import sys
+import threading
+import traceback
+import types
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.kernelbase import Kernel
+
+from nbfn_kernel.console.console_server import about, frames, names_of
+from nbfn_kernel.worker import output_capture
+from nbfn_kernel.worker.display_shell import WorkerShell
+from nbfn_kernel.worker.serial_executor import SerialExecutor
+
+BANNER = (
+    "A console on worker {worker}. Names are those of {function}; `frames` has the frames of the\n"
+    "input that runs, innermost first: frames[0].f_locals"
+)
+_NAME = "<console>"
+
+
+class ConsoleKernel(Kernel):
+    """What answers a console."""
+
+    implementation = "nbfn-console"
+    implementation_version = "1"
+    language_info = {  # noqa: RUF012 - as its base class has it
+        "name": "python",
+        "version": sys.version.split()[0],
+        "mimetype": "text/x-python",
+        "file_extension": ".py",
+        "pygments_lexer": "ipython3",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._executor: SerialExecutor = kwargs["parent"].executor
+        self._thread = threading.get_ident()
+        self._executing = False
+        self.control_handlers.pop("debug_request")
+
+    @property
+    def banner(self) -> str:  # type: ignore[override]
+        """What a console shows first."""
+        worker = os.environ.get("NBFN_WORKER", "")
+        return BANNER.format(worker=worker, function=about(self._executor))
+
+    def do_execute(  # type: ignore[override]
+        self, code: str, silent: bool, *_args: Any, **_more: Any
+    ) -> asyncio.Future[dict[str, Any]]:
+        """Run what was typed, here and now."""
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        output_capture.diverted[self._thread] = self._emit
+        self._executing = True
+        try:
+            value = self._run(code)
+            if value is not None and not silent:
+                self._show(value)
+            content: dict[str, Any] = {"status": "ok", "payload": [], "user_expressions": {}}
+        except BaseException as error:  # noqa: BLE001 - what was typed may raise anything
+            content = self._error(error)
+        finally:
+            self._executing = False
+            output_capture.diverted.pop(self._thread, None)
+        answer.set_result(content | {"execution_count": self.execution_count})
+        return answer
+
+    def _run(self, code: str) -> Any:
+        """Execute statements; return the value of the last one if that is an expression."""
+        tree = ast.parse(WorkerShell.instance().transform_cell(code), _NAME)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        names = names_of(self._executor)
+        with _TemporaryName(names, "frames", frames(self._executor)):
+            exec(compile(tree, _NAME, "exec"), names)
+            if isinstance(last, ast.Expr):
+                return eval(_expression(last), names)  # noqa: S307 - what a console is for
+        return None
+
+    def _show(self, value: object) -> None:
+        formatter: Any = WorkerShell.instance().display_formatter
+        data, metadata = formatter.format(value)
+        shown = {"data": data, "metadata": metadata, "execution_count": self.execution_count}
+        self.send_response(self.iopub_socket, "execute_result", shown)
+
+    def _error(self, error: BaseException) -> dict[str, Any]:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename != _NAME:
+            trace = trace.tb_next
+        lines = traceback.format_exception(type(error), error, trace)
+        shown = {"ename": type(error).__name__, "evalue": str(error), "traceback": lines}
+        self.send_response(self.iopub_socket, "error", shown)
+        return {"status": "error", **shown}
+
+    def _emit(self, channel: str, text: str) -> None:
+        if channel in ("stdout", "stderr"):
+            self.send_response(self.iopub_socket, "stream", {"name": channel, "text": text})
+        elif channel == "display":
+            shown = json.loads(text)
+            kind = "update_display_data" if shown.pop("update") else "display_data"
+            self.send_response(self.iopub_socket, kind, shown)
+
+    async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
+        """Complete names and attributes."""
+        start = cursor_pos
+        while start and (code[start - 1].isidentifier() or code[start - 1] in ".0123456789"):
+            start -= 1
+        with _TemporaryName(names := names_of(self._executor), "frames", frames(self._executor)):
+            completer = rlcompleter.Completer(names)
+            found: list[str] = []
+            while len(found) < 500 and (
+                one := completer.complete(code[start:cursor_pos], len(found))
+            ):
+                found.append(one)
+        place = {"cursor_start": start, "cursor_end": cursor_pos}
+        return {
+            "status": "ok",
+            "matches": [one.rstrip("()") for one in found],
+            "metadata": {},
+            **place,
+        }
+
+    async def do_is_complete(self, code: str) -> dict[str, Any]:
+        """Say whether more lines are to come."""
+        status, indent = WorkerShell.instance().input_transformer_manager.check_complete(code)
+        return {"status": status} | ({"indent": " " * indent} if indent is not None else {})
+
+    async def interrupt_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        """Stop what was typed; a signal would stop the input that runs."""
+        assert self.session is not None
+        if self._executing:
+            thread, error = ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
+        self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
+
+    async def shutdown_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        """Let the console go; the worker stays."""
+        assert self.session is not None
+        content = {"status": "ok", "restart": False}
+        self.session.send(stream, "shutdown_reply", content, parent, ident=ident)
+
+
+class ConsoleApp(IPKernelApp):
+    """Makes the channels: what `IPKernelApp` does to a process of its own is left out."""
+
+    kernel_class = ConsoleKernel
+    executor: Any = None
+
+    @classmethod
+    def opened(cls, base: Path, executor: SerialExecutor) -> ConsoleApp:
+        """Bind the sockets and write the connection file.
+
+        Args:
+            base: The path that the names of its files begin with.
+            executor: Of this worker.
+        """
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        self = cls(connection_file=f"{base}.json", transport="ipc", ip=str(base))
+        self.executor = executor
+        self.init_connection_file()
+        self.init_sockets()
+        self.init_heartbeat()
+        self.write_connection_file()
+        self.displayhook = types.SimpleNamespace()  # the worker's own stays
+        self.init_kernel()
+        return self
+
+
+class _TemporaryName:
+    """Puts a name among others for a while, unless it is taken."""
+
+    def __init__(self, names: dict[str, Any], name: str, value: Any) -> None:
+        self._names, self._name, self._value = names, name, value
+
+    def __enter__(self) -> None:
+        self._is_ours = self._name not in self._names
+        if self._is_ours:
+            self._names[self._name] = self._value
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._is_ours and self._names.get(self._name) is self._value:
+            del self._names[self._name]
+
+
+def _expression(last: ast.Expr) -> CodeType:
+    return compile(ast.Expression(last.value), _NAME, "eval")

@@ -1,0 +1,1 @@
+"""Web endpoints: runs ASGI and WSGI apps and local servers, and answers one HTTP request per input."""

@@ -1,0 +1,1 @@
+"""The worker process: talks to the hub and runs inputs."""
