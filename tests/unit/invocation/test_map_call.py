@@ -546,7 +546,7 @@ def test_a_map_that_has_ended_keeps_nothing(connection: RecordingConnection) -> 
     assert not call.remembers
 
 
-def test_results_that_are_too_many_or_in_shared_memory_are_not_kept(
+def test_results_that_are_too_many_are_not_kept(
     connection: RecordingConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapcall, "HISTORY_BYTES", 10_000)
@@ -558,11 +558,14 @@ def test_results_that_are_too_many_or_in_shared_memory_are_not_kept(
     call.receive(outputs(call, 1, payload=m.Payload(bytes(1_000))))
     take(call)
     assert not call.remembers
-    other = begin(connection, range(10_000))
-    told(connection, 1)
-    other.receive(outputs(other, 0, payload=connection.carrier.dump(bytes(MIB))))
-    take(other)
-    assert not other.remembers
+
+
+def test_results_in_shared_memory_are_not_kept(connection: RecordingConnection) -> None:
+    call = begin(connection, range(2))
+    all_told(connection)
+    call.receive(outputs(call, 0, payload=connection.carrier.dump(bytes(MIB))))
+    take(call)
+    assert not call.remembers
 
 
 def test_a_map_that_nobody_can_detach_keeps_nothing(
