@@ -221,7 +221,7 @@ def _of_class(kind: type, seen: _Seen) -> Iterator[bytes]:
 def _of_object(thing: Any, seen: _Seen) -> Iterator[bytes]:
     kind = type(thing)
     if {"__reduce__", "__reduce_ex__"} & {name for b in kind.__mro__[:-1] for name in vars(b)}:
-        yield _pickled(thing)  # it knows itself what it is made of
+        yield from _of_reducible(thing, seen)
         return
     slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
     held = dict(getattr(thing, "__dict__", {}))
@@ -231,6 +231,18 @@ def _of_object(thing: Any, seen: _Seen) -> Iterator[bytes]:
         return
     yield from _described(kind, seen)
     yield from _all((part for pair in sorted(held.items()) for part in pair), seen)
+
+
+def _of_reducible(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    """Describe an object that says itself how it is pickled: by its pickle, or else by what it is made of."""
+    with contextlib.suppress(Unknown):
+        yield _pickled(thing)
+        return
+    try:  # it may hold a function or class that has no name to be pickled by, as those of a method do
+        reduced = thing.__reduce_ex__(5)
+    except Exception as error:
+        raise Unknown from error
+    yield from _described(reduced, seen)
 
 
 def _pickled(thing: Any) -> bytes:

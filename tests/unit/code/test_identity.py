@@ -80,3 +80,9 @@ def test_another_class_gives_another(before: str, after: str) -> None:
 def test_what_cannot_be_described_is_left_alone() -> None:
     with pytest.raises(identity.Unknown):
         digest("import threading\nclass Locked:\n    lock = threading.Lock()", "Locked")
+
+
+def test_methods_that_are_decorated_are_described() -> None:
+    cell = "import nbfn\nclass Model:\n    @nbfn.method()\n    def predict(self, x): return x"
+    assert digest(cell, "Model") == digest(cell, "Model")
+    assert digest(cell, "Model") != digest(cell.replace("return x", "return -x"), "Model")
