@@ -23,7 +23,7 @@ from typing import Any
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 
-from nbfn_kernel.console.console_server import about, frames, names_of
+from nbfn_kernel.console.running_code import frames, function_name, global_names
 from nbfn_kernel.worker import output_capture
 from nbfn_kernel.worker.display_shell import WorkerShell
 from nbfn_kernel.worker.serial_executor import SerialExecutor
@@ -59,7 +59,7 @@ class ConsoleKernel(Kernel):
     def banner(self) -> str:  # type: ignore[override]
         """What a console shows first."""
         worker = os.environ.get("NBFN_WORKER", "")
-        return BANNER.format(worker=worker, function=about(self._executor))
+        return BANNER.format(worker=worker, function=function_name(self._executor))
 
     def do_execute(  # type: ignore[override]
         self, code: str, silent: bool, *_args: Any, **_more: Any
@@ -85,7 +85,7 @@ class ConsoleKernel(Kernel):
         """Execute statements; return the value of the last one if that is an expression."""
         tree = ast.parse(WorkerShell.instance().transform_cell(code), _NAME)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        names = names_of(self._executor)
+        names = global_names(self._executor)
         with _TemporaryName(names, "frames", frames(self._executor)):
             exec(compile(tree, _NAME, "exec"), names)
             if isinstance(last, ast.Expr):
@@ -120,7 +120,9 @@ class ConsoleKernel(Kernel):
         start = cursor_pos
         while start and (code[start - 1].isidentifier() or code[start - 1] in ".0123456789"):
             start -= 1
-        with _TemporaryName(names := names_of(self._executor), "frames", frames(self._executor)):
+        with _TemporaryName(
+            names := global_names(self._executor), "frames", frames(self._executor)
+        ):
             completer = rlcompleter.Completer(names)
             found: list[str] = []
             while len(found) < 500 and (
