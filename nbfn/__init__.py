@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from nbfn.app import App
     from nbfn.call import FunctionCall
     from nbfn.client import Client
-    from nbfn.cloud import (
+    from nbfn.cls import Cls
+    from nbfn.console_output import enable_output
+    from nbfn.context import current_function_call_id, current_input_id, is_local
+    from nbfn.exception import Error
+    from nbfn.function import Function
+    from nbfn.image import Image
+    from nbfn.method_decorators import batched, build, concurrent, enter, exit, method
+    from nbfn.mine import calls
+    from nbfn.parameters import parameter
+    from nbfn.progress_reporting import progress
+    from nbfn.retries import Retries
+    from nbfn.schedule import Cron, Period
+    from nbfn.secret import Secret
+    from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputInfo, InputStatus
+    from nbfn.unsupported import (
         CloudBucketMount,
         Dict,
         FilePatternMatcher,
@@ -32,20 +46,6 @@ if TYPE_CHECKING:
         forward,
         interact,
     )
-    from nbfn.cls import Cls
-    from nbfn.context import current_function_call_id, current_input_id, is_local
-    from nbfn.exception import Error
-    from nbfn.function import Function
-    from nbfn.image import Image
-    from nbfn.meter import progress
-    from nbfn.method_decorators import batched, build, concurrent, enter, exit, method
-    from nbfn.mine import calls
-    from nbfn.output import enable_output
-    from nbfn.parameters import parameter
-    from nbfn.retries import Retries
-    from nbfn.schedule import Cron, Period
-    from nbfn.secret import Secret
-    from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputInfo, InputStatus
     from nbfn.web_decorators import (
         asgi_app,
         fastapi_endpoint,
@@ -115,12 +115,12 @@ _MODULES = ("exception", "experimental", "functions", "gpu")
 _HOMES = {
     "App": "app",
     "Client": "client",
-    "CloudBucketMount": "cloud",
+    "CloudBucketMount": "unsupported",
     "Cls": "cls",
     "Cron": "schedule",
-    "Dict": "cloud",
+    "Dict": "unsupported",
     "Error": "exception",
-    "FilePatternMatcher": "cloud",
+    "FilePatternMatcher": "unsupported",
     "Function": "function",
     "FunctionAutoscalerSettings": "types",
     "FunctionCall": "call",
@@ -128,18 +128,18 @@ _HOMES = {
     "Image": "image",
     "InputInfo": "types",
     "InputStatus": "types",
-    "Mount": "cloud",
-    "NetworkFileSystem": "cloud",
+    "Mount": "unsupported",
+    "NetworkFileSystem": "unsupported",
     "Period": "schedule",
-    "Proxy": "cloud",
-    "Queue": "cloud",
+    "Proxy": "unsupported",
+    "Queue": "unsupported",
     "Retries": "retries",
-    "Sandbox": "cloud",
-    "SandboxSnapshot": "cloud",
-    "SchedulerPlacement": "cloud",
+    "Sandbox": "unsupported",
+    "SandboxSnapshot": "unsupported",
+    "SchedulerPlacement": "unsupported",
     "Secret": "secret",
-    "Tunnel": "cloud",
-    "Volume": "cloud",
+    "Tunnel": "unsupported",
+    "Volume": "unsupported",
     "asgi_app": "web_decorators",
     "batched": "method_decorators",
     "build": "method_decorators",
@@ -147,16 +147,16 @@ _HOMES = {
     "concurrent": "method_decorators",
     "current_function_call_id": "context",
     "current_input_id": "context",
-    "enable_output": "output",
+    "enable_output": "console_output",
     "enter": "method_decorators",
     "exit": "method_decorators",
     "fastapi_endpoint": "web_decorators",
-    "forward": "cloud",
-    "interact": "cloud",
+    "forward": "unsupported",
+    "interact": "unsupported",
     "is_local": "context",
     "method": "method_decorators",
     "parameter": "parameters",
-    "progress": "meter",
+    "progress": "progress_reporting",
     "web_endpoint": "web_decorators",
     "web_server": "web_decorators",
     "wsgi_app": "web_decorators",

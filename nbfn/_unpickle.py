@@ -38,27 +38,27 @@ def instance(*parts: Any) -> Any:
 
 def reference_by_id(*parts: Any) -> Any:
     """Rebuild the reference to a registered Function from its id."""
-    return _find("nbfn.registration.origin:by_id")(*parts)
+    return _find("nbfn.registration.function_ref:by_id")(*parts)
 
 
 def reference_by_name(*parts: Any) -> Any:
     """Rebuild the reference to a deployed Function from its name."""
-    return _find("nbfn.registration.origin:by_name")(*parts)
+    return _find("nbfn.registration.function_ref:by_name")(*parts)
 
 
 def reference_in_app(*parts: Any) -> Any:
     """Rebuild the reference to a Function of a running App from its name."""
-    return _find("nbfn.registration.origin:_from_home")(*parts)
+    return _find("nbfn.registration.function_ref:_from_home")(*parts)
 
 
 def variant(*parts: Any) -> Any:
     """Rebuild the reference to a variant of a Function."""
-    return _find("nbfn.handles.varied:unpickled")(*parts)
+    return _find("nbfn.handles.variants:unpickled")(*parts)
 
 
 def app_scope() -> Any:
     """Return what an App and its Functions know of where they are registered, to be filled."""
-    return _find("nbfn.registration.home:Home")()
+    return _find("nbfn.registration.app_scope:Home")()
 
 
 def secret(*parts: Any) -> Any:
@@ -92,12 +92,12 @@ def decorator_options(packed: bytes) -> Any:
 
 def class_skeleton(*parts: Any) -> Any:
     """Rebuild a class, without its attributes."""
-    return _find("nbfn.code.identity:arrive")(*parts)
+    return _find("nbfn.code.class_ids:arrive")(*parts)
 
 
 def set_class_state(kind: type, state: Any) -> None:
     """Set the attributes of a class that `class_skeleton` made."""
-    _find("nbfn.code.identity:fill")(kind, state)
+    _find("nbfn.code.class_ids:fill")(kind, state)
 
 
 def main_globals(*parts: Any) -> Any:
@@ -181,13 +181,13 @@ def _find(path: str) -> Callable[..., Any]:
 #: exist any more are looked up here.
 MOVED: dict[str, dict[str, str]] = {
     "nbfn.cloud": {
-        "forward": "nbfn.cloud:forward",
-        "interact": "nbfn.cloud:interact",
+        "forward": "nbfn.unsupported:forward",
+        "interact": "nbfn.unsupported:interact",
     },
     "nbfn.cls": {"_cls_travelled": "nbfn.cls:_cls_travelled"},
     "nbfn.code.identity": {
-        "arrive": "nbfn.code.identity:arrive",
-        "fill": "nbfn.code.identity:fill",
+        "arrive": "nbfn.code.class_ids:arrive",
+        "fill": "nbfn.code.class_ids:fill",
     },
     "nbfn.code.pickler": {
         "_cached": "nbfn.code.reducers:cache_of",
@@ -207,8 +207,8 @@ MOVED: dict[str, dict[str, str]] = {
     },
     "nbfn.function": {"_travelled": "nbfn.function:_travelled"},
     "nbfn.handles.varied": {
-        "Supplied": "nbfn.handles.varied:Supplied",
-        "Varied": "nbfn.handles.varied:Varied",
+        "Supplied": "nbfn.handles.variants:Supplied",
+        "Varied": "nbfn.handles.variants:Varied",
     },
     "nbfn.instance": {"_instance_travelled": "nbfn.cls:_instance_travelled"},
     "nbfn.marks": {
@@ -221,30 +221,30 @@ MOVED: dict[str, dict[str, str]] = {
         "exit": "nbfn.method_decorators:exit",
         "method": "nbfn.method_decorators:method",
     },
-    "nbfn.meter": {"progress": "nbfn.meter:progress"},
+    "nbfn.meter": {"progress": "nbfn.progress_reporting:progress"},
     "nbfn.mine": {"calls": "nbfn.mine:calls"},
     "nbfn.options": {
         "Batching": "nbfn.options:Batching",
         "Concurrency": "nbfn.options:Concurrency",
         "Endpoint": "nbfn.options:Endpoint",
     },
-    "nbfn.output": {"enable_output": "nbfn.output:enable_output"},
+    "nbfn.output": {"enable_output": "nbfn.console_output:enable_output"},
     "nbfn.parameters": {
         "_declared": "nbfn.parameters:_declared",
         "parameter": "nbfn.parameters:parameter",
     },
-    "nbfn.registration.home": {"Home": "nbfn.registration.home:Home"},
+    "nbfn.registration.home": {"Home": "nbfn.registration.app_scope:Home"},
     "nbfn.registration.origin": {
-        "_from_home": "nbfn.registration.origin:_from_home",
-        "by_id": "nbfn.registration.origin:by_id",
-        "by_name": "nbfn.registration.origin:by_name",
+        "_from_home": "nbfn.registration.function_ref:_from_home",
+        "by_id": "nbfn.registration.function_ref:by_id",
+        "by_name": "nbfn.registration.function_ref:by_name",
     },
     "nbfn.secret": {
         "_named": "nbfn.secret:_named",
         "_withheld": "nbfn.secret:_withheld",
     },
-    "nbfn.wire.messages.base": {"Payload": "nbfn.wire.messages.base:Payload"},
-    "nbfn.wire.messages.definition": {"Variant": "nbfn.wire.messages.definition:Variant"},
+    "nbfn.wire.messages.base": {"Payload": "nbfn.protocol.messages.base:Payload"},
+    "nbfn.wire.messages.definition": {"Variant": "nbfn.protocol.messages.definition:Variant"},
 }
 
 

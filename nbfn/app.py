@@ -1,4 +1,4 @@
-"""`App`: a named set of Functions: what it has, its runs, its deployments. `nbfn.apps.decorators` makes them."""
+"""`App`: a named set of Functions: what it has, its runs, its deployments. `nbfn.apps.app_decorators` makes them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from nbfn.apps import deployment
-from nbfn.apps.decorators import Decorators
+from nbfn.apps.app_decorators import Decorators
+from nbfn.apps.app_run import Run
 from nbfn.apps.deployment import Member
 from nbfn.apps.entrypoint import LocalEntrypoint
-from nbfn.apps.running import Run
-from nbfn.backtrace import trimmed
 from nbfn.client import Client, attached
 from nbfn.cls import Cls
 from nbfn.config import default_environment
@@ -20,10 +19,11 @@ from nbfn.lifecycle import methods
 from nbfn.logs import LogsManager
 from nbfn.names import check_name
 from nbfn.options import Options, check_flag
-from nbfn.registration.home import Home
+from nbfn.protocol import messages
+from nbfn.registration.app_scope import Home
 from nbfn.stream import streaming
 from nbfn.sync import Blocking, blocking
-from nbfn.wire import messages
+from nbfn.traceback_filter import trimmed
 
 
 async def _lookup(

@@ -10,19 +10,19 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
-from nbfn.backtrace import trimmed
 from nbfn.client import Client, attached, current
 from nbfn.connection.session import settle
-from nbfn.invocation.expected import Expected, all_or_first_failure
 from nbfn.invocation.interrupt import goes_on
 from nbfn.invocation.outcome import result_of
+from nbfn.invocation.outcome_waiter import Expected, all_or_first_failure
 from nbfn.logs import LogsManager
+from nbfn.protocol import messages
+from nbfn.protocol.messages import Output, input_id
 from nbfn.retries import is_int, is_number
 from nbfn.stream import Stream, streaming
 from nbfn.sync import Blocking, blocking, original
+from nbfn.traceback_filter import trimmed
 from nbfn.types import InputInfo, InputStatus
-from nbfn.wire import messages
-from nbfn.wire.messages import Output, input_id
 
 R = TypeVar("R")
 

@@ -12,9 +12,9 @@ from nbfn.config import default_environment
 from nbfn.connection import discovery
 from nbfn.connection.session import Session
 from nbfn.names import normalized
+from nbfn.protocol import messages
 from nbfn.sync import Blocking, answering, blocking
 from nbfn.types import FunctionAutoscalerSettings
-from nbfn.wire import messages
 
 
 async def _attach(*, start: bool = True) -> Client:

@@ -14,25 +14,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar, Self
 
 from nbfn import _unpickle
-from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.declaration import check_arguments
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.function import Function
-from nbfn.handles.autoscaled import Autoscaled
+from nbfn.handles.autoscaler import Autoscaled
 from nbfn.handles.handle import Handle, check_lookup
-from nbfn.handles.varied import Supplied, supplied, varied
-from nbfn.handles.varying import Varying
+from nbfn.handles.variant_methods import Varying
+from nbfn.handles.variants import Supplied, supplied, varied
 from nbfn.lifecycle import enter_hooks, give_methods, is_async, made, methods
 from nbfn.options import Options
 from nbfn.parameters import Shape, filled, shape_of
 from nbfn.partial_function import check_batched, unwrapped
+from nbfn.protocol.messages import Variant
 from nbfn.registered import Registered
+from nbfn.registration.app_scope import Home
 from nbfn.registration.definition import Live, define_class, not_a_class
-from nbfn.registration.home import Home
-from nbfn.registration.origin import Origin, Written, by_id, by_name
+from nbfn.registration.function_ref import Origin, Written, by_id, by_name
 from nbfn.sync import Blocking, blocking
-from nbfn.wire.messages import Variant
+from nbfn.traceback_filter import trimmed
 
 
 async def _lookup(

@@ -6,10 +6,10 @@ import inspect
 import warnings
 from typing import Any
 
-from nbfn.backtrace import users_level
 from nbfn.exception import DeprecationError, InvalidError
 from nbfn.lifecycle import marked
 from nbfn.parameters import Shape, check_names, only_keywords, shape_of
+from nbfn.traceback_filter import users_level
 
 
 def check_class(raw: Any, *, snapshots: bool) -> None:

@@ -6,9 +6,9 @@ import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
 
-from nbfn.backtrace import users_level
 from nbfn.exception import InvalidError
 from nbfn.options import Endpoint, Options
+from nbfn.traceback_filter import users_level
 
 
 def checked(name: str, options: Options) -> Options:

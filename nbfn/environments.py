@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nbfn.client import Client
 from nbfn.names import check_name
+from nbfn.protocol import messages
+from nbfn.protocol.messages import EnvironmentRow
 from nbfn.sync import Blocking
-from nbfn.wire import messages
-from nbfn.wire.messages import EnvironmentRow
 
 
 @Blocking

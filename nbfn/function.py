@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeV
 
 from nbfn import _unpickle, endpoint_checks, partial_function
 from nbfn.app_like import AppLike
-from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
-from nbfn.handles.autoscaled import Autoscaled
-from nbfn.handles.calling import Calling
+from nbfn.handles.autoscaler import Autoscaled
+from nbfn.handles.call_methods import Calling
 from nbfn.handles.handle import Handle, check_lookup
-from nbfn.handles.varied import has_options, varied, written
-from nbfn.handles.varying import Varying
+from nbfn.handles.variant_methods import Varying
+from nbfn.handles.variants import has_options, varied, written
 from nbfn.logs import LogsManager
 from nbfn.options import Options
+from nbfn.protocol.messages import Variant
+from nbfn.registration.app_scope import Home
 from nbfn.registration.definition import Live, define, generates
-from nbfn.registration.home import Home
-from nbfn.registration.origin import Origin, Written, by_name
+from nbfn.registration.function_ref import Origin, Written, by_name
 from nbfn.sync import Blocking, blocking, run
+from nbfn.traceback_filter import trimmed
 from nbfn.types import FunctionOrigin
-from nbfn.wire.messages import Variant
 
 P = ParamSpec("P")
 R = TypeVar("R")

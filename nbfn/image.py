@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
-from nbfn.backtrace import trimmed
+from nbfn.env_vars import check_variables
 from nbfn.exception import InvalidError
-from nbfn.variables import check_variables
+from nbfn.traceback_filter import trimmed
 
 
 def _begin(name: str) -> Any:

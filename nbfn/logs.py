@@ -10,11 +10,11 @@ from typing import Any
 
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
+from nbfn.protocol import messages
+from nbfn.protocol.messages import LogLine
 from nbfn.retries import is_int
 from nbfn.stream import Stream, streaming
 from nbfn.sync import blocking, run
-from nbfn.wire import messages
-from nbfn.wire.messages import LogLine
 
 #: Where a line comes from: the two streams, and what the hub says of workers and schedules.
 SOURCES = ("stdout", "stderr", "system")

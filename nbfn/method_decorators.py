@@ -23,7 +23,6 @@ from typing import (
     overload,
 )
 
-from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
 from nbfn.options import check_flag
 from nbfn.partial_function import (
@@ -34,6 +33,7 @@ from nbfn.partial_function import (
     read_concurrency,
     unwrapped,
 )
+from nbfn.traceback_filter import trimmed
 
 if TYPE_CHECKING:
     from nbfn.function import Function

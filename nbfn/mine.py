@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nbfn.client import Client, attached
-from nbfn.connection.whereabouts import this_origin
+from nbfn.connection.process_info import this_origin
+from nbfn.protocol.messages import CallRow, GetOverview
 from nbfn.sync import Blocking
-from nbfn.wire.messages import CallRow, GetOverview
 
 
 @Blocking

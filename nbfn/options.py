@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from nbfn import cloud_options
-from nbfn.cloud_options import CloudOption
+from nbfn import unsupported_options
+from nbfn.env_vars import Variables, check_variables
 from nbfn.exception import InvalidError
 from nbfn.image import Image
 from nbfn.names import check_name
 from nbfn.resources import Resources
 from nbfn.retries import LARGEST_COUNT, Retries, check_at_most, is_int, is_number
 from nbfn.schedule import Cron, Period
-from nbfn.variables import Variables, check_variables
+from nbfn.unsupported_options import CloudOption
 
 #: Seconds a body may run when nothing is said, and at most (one day).
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 86400.0
@@ -157,7 +157,7 @@ class Options:
         values: dict[str, Any] = {}
         for name, value in given.items():
             ours = _RENAMED.get(name, name)
-            if ours == name and (option := cloud_options.find(name)) is not None:
+            if ours == name and (option := unsupported_options.find(name)) is not None:
                 _warn_once(name, value, option)
             elif ours not in _OWN:
                 raise InvalidError(_unknown(name))
@@ -298,7 +298,7 @@ _CHECKS: dict[str, Any] = {
 
 
 def _unknown(name: str) -> str:
-    known = [*_OWN, *_RENAMED, *cloud_options.NAMES]
+    known = [*_OWN, *_RENAMED, *unsupported_options.NAMES]
     near = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean {near[0]!r}?" if near else f" Options are: {', '.join(_OWN)}."
     return f"Unknown option {name!r} of a Function.{hint}"
@@ -308,7 +308,7 @@ def _warn_once(name: str, value: Any, option: CloudOption) -> None:
     """Check an option of Modal's cloud, and say what happens instead."""
     if value is not None:
         option.check(name, value)
-    if not cloud_options.asks_for_nothing(value):
+    if not unsupported_options.asks_for_nothing(value):
         _say_once(name, f"Option {name!r} has no effect in nbfn: {option.instead}.")
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nbfn import _unpickle
-from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
 from nbfn.options import Batching, Concurrency, Endpoint, Options
 from nbfn.registered import Registered
 from nbfn.retries import LARGEST_COUNT, check_at_most, is_int, is_number
+from nbfn.traceback_filter import trimmed
 
 logger = logging.getLogger("nbfn.client")
 

@@ -12,9 +12,9 @@ from typing import Any
 from nbfn import exception, lifecycle
 from nbfn.client import Client
 from nbfn.cls import Cls
-from nbfn.invocation import remembered
-from nbfn.wire import messages
-from nbfn.wire.messages import Definition, Method, Payload
+from nbfn.invocation import recent_failures
+from nbfn.protocol import messages
+from nbfn.protocol.messages import Definition, Method, Payload
 
 #: What is called, and what is called before: the enter hooks of an object.
 Ready = tuple[Callable[..., Any], Sequence[Callable[[], Any]]]
@@ -106,7 +106,7 @@ class _Found:
 
 async def _input(client: Client, call: str, index: int) -> _Found:
     __tracebackhide__ = True
-    if (mine := remembered.find(call, index)) is not None:
+    if (mine := recent_failures.find(call, index)) is not None:
         return _Found(mine.function.id, mine.version, mine.function.method, mine.payload)
     try:
         told: messages.InputTold = await client.request(
@@ -115,7 +115,7 @@ async def _input(client: Client, call: str, index: int) -> _Found:
     except exception.NotFoundError:
         raise exception.NotFoundError(
             f"The arguments of {call}[{index}] are gone, or it did not fail: of calls that are not spawned, "
-            f"the process that made them remembers the latest {remembered.MOST} small inputs that failed."
+            f"the process that made them remembers the latest {recent_failures.MOST} small inputs that failed."
         ) from None
     if told.payload is None:
         raise exception.NotFoundError(

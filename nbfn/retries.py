@@ -6,8 +6,8 @@ import numbers
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn.backtrace import trimmed_init
 from nbfn.exception import InvalidError
+from nbfn.traceback_filter import trimmed_init
 
 #: The largest number of workers, inputs at once or retries.
 LARGEST_COUNT = 1_000_000

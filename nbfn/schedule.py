@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from cronsim import CronSim, CronSimError
 
-from nbfn.backtrace import trimmed_init
 from nbfn.exception import InvalidError
+from nbfn.traceback_filter import trimmed_init
 
 #: Seconds of the shortest period, and the years of the longest.
 SHORTEST, MOST_YEARS = 0.001, 100

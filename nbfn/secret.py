@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nbfn import _unpickle
-from nbfn.backtrace import trimmed
 from nbfn.client import Client
 from nbfn.config import default_environment
+from nbfn.env_vars import Variables, check_variables
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
 from nbfn.names import check_name
+from nbfn.protocol import messages
 from nbfn.sync import Blocking, blocking
-from nbfn.variables import Variables, check_variables
-from nbfn.wire import messages
+from nbfn.traceback_filter import trimmed
 
 #: A line of a .env file: a name, and the value quoted or up to a comment.
 _LINE = re.compile(

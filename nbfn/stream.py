@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from nbfn import backtrace
+from nbfn import traceback_filter
 from nbfn.bound import BoundMethod
 from nbfn.sync import drive, run
 
@@ -46,7 +46,7 @@ class Stream(Generic[T]):
             while run(self._refill()):
                 yield from self._batch
         except BaseException as error:
-            backtrace.hide(error)
+            traceback_filter.hide(error)
             raise
         finally:
             self.close()
@@ -59,7 +59,7 @@ class Stream(Generic[T]):
             try:
                 more = run(self._refill())
             except BaseException as error:
-                backtrace.hide(error)
+                traceback_filter.hide(error)
                 raise
             if not more:
                 raise StopIteration
@@ -88,7 +88,7 @@ class Stream(Generic[T]):
                 for value in self._batch:
                     yield value
         except BaseException as error:
-            backtrace.hide(error)
+            traceback_filter.hide(error)
             raise
         finally:
             self.close()
@@ -101,7 +101,7 @@ class Stream(Generic[T]):
             try:
                 more = await drive(self._refill())
             except BaseException as error:
-                backtrace.hide(error)
+                traceback_filter.hide(error)
                 raise
             if not more:
                 raise StopAsyncIteration

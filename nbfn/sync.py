@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from nbfn import backtrace
+from nbfn import traceback_filter
 from nbfn.bound import BoundMethod
 from nbfn.config import Settings
 from nbfn.context import is_local
@@ -231,7 +231,7 @@ class Blocking(BoundMethod, Generic[Q, T]):
         try:
             return run(self.raw(*args, **kwargs))
         except BaseException as error:
-            backtrace.hide(error)
+            traceback_filter.hide(error)
             if (own := original(error)) is not error:
                 raise own from own.__cause__
             raise
@@ -242,7 +242,7 @@ class Blocking(BoundMethod, Generic[Q, T]):
         try:
             return await drive(self.raw(*args, **kwargs))
         except BaseException as error:
-            backtrace.hide(error)
+            traceback_filter.hide(error)
             own = original(error)
             if isinstance(own, StopAsyncIteration):
                 raise own from own.__cause__

@@ -13,13 +13,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from nbfn.backtrace import trimmed, users_level
 from nbfn.exception import InvalidError
 from nbfn.method_decorators import Decorated
 from nbfn.options import LONGEST_TIMEOUT, Endpoint, check_flag
 from nbfn.partial_function import mark, unwrapped
 from nbfn.registered import Registered
 from nbfn.retries import is_int, is_number
+from nbfn.traceback_filter import trimmed, users_level
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
 #: What a label may be: it is part of a URL.

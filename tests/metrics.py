@@ -26,7 +26,7 @@ from tests.bench.home import home, register
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"nbfn": ROOT / "nbfn", "nbfn_kernel": ROOT / "kernel" / "nbfn_kernel"}
 #: The module whose `send` ends a call's way through the caller's process.
-SOCKET = "nbfn.wire.socket"
+SOCKET = "nbfn.protocol.transport"
 
 
 def main() -> int:

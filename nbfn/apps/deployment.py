@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from nbfn import exception, output
+from nbfn import console_output, exception
 from nbfn._version import __version__
 from nbfn.apps.load_check import load_endpoints
 from nbfn.client import Client, attached
 from nbfn.exception import InvalidError
 from nbfn.names import check_name
+from nbfn.protocol import messages
+from nbfn.registration.app_scope import Home
 from nbfn.registration.definition import Live
-from nbfn.registration.home import Home
-from nbfn.wire import messages
 
 logger = logging.getLogger("nbfn.client")
 
@@ -144,10 +144,12 @@ async def _commit(
     )
     if found.changed:
         logger.debug("%s %r deployed as v%d", found.app.id, home.deployed_name, found.app.version)
-        output.say(f"{output.DONE} App {home.deployed_name!r} deployed as v{found.app.version}.")
+        console_output.say(
+            f"{console_output.DONE} App {home.deployed_name!r} deployed as v{found.app.version}."
+        )
     else:
         logger.debug("%s %r is unchanged: deployment skipped", found.app.id, home.deployed_name)
-        output.say(
+        console_output.say(
             f"App {home.deployed_name!r} is unchanged (v{found.app.version}): deployment skipped."
         )
     return found

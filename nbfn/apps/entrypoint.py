@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from nbfn.backtrace import trimmed
 from nbfn.exception import InvalidError
 from nbfn.registered import Registered
+from nbfn.traceback_filter import trimmed
 
 P = ParamSpec("P")
 R = TypeVar("R")

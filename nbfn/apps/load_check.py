@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 import msgspec
 
-from nbfn import output
+from nbfn import console_output
 from nbfn.client import Client
 from nbfn.exception import DeserializationError, Error, ExecutionError
 from nbfn.invocation.outcome import result_of
-from nbfn.invocation.single import SingleCall
+from nbfn.invocation.single_call import SingleCall
+from nbfn.protocol.messages import FunctionInfo, Payload
+from nbfn.protocol.payload import Carrier
 from nbfn.registration.definition import Live
 from nbfn.sync import wait
 from nbfn.types import LOAD_METHOD, InputStatus
-from nbfn.wire.messages import FunctionInfo, Payload
-from nbfn.wire.payload import Carrier
 
 #: Seconds that an endpoint has; one that takes longer is not waited for.
 WITHIN = 10.0
@@ -69,7 +69,7 @@ async def _settled(state: Live, call: SingleCall, else_: str) -> None:
     try:
         found = await wait(call.outcome, WITHIN)
     except builtins.TimeoutError:
-        output.say(
+        console_output.say(
             f"  {name!r} was not loaded within {WITHIN:.0f} s; its first request waits for it."
         )
         return

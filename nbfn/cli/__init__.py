@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from nbfn._version import __version__
-from nbfn.cli import ending, failure
+from nbfn.cli import signals, user_traceback
 from nbfn.exception import Error
 
 #: The exit code of a command that was interrupted.
@@ -70,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = None if argv is None else list(argv)
     try:
-        with ending.in_good_order():
+        with signals.in_good_order():
             return _run(given)
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        ending.flush()
+        signals.flush()
 
 
 def _run(given: list[str] | None) -> int:
@@ -92,7 +92,7 @@ def _run(given: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except Error as error:
-        failure.show_cause(error)
+        user_traceback.show_cause(error)
         click.echo(f"nbfn: {error}", err=True)
         return 1
     return code if isinstance(code, int) else 0

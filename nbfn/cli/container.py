@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from nbfn.cli.app import found
+from nbfn.cli.formatting import env_option, json_option, show, yes_option
 from nbfn.cli.logs import log_options, print_logs
-from nbfn.cli.table import env_option, json_option, show, yes_option
 from nbfn.client import Client
 
 _COLUMNS = {

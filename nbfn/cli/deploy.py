@@ -7,9 +7,9 @@ import contextlib
 import click
 
 from nbfn.apps.deployment import STRATEGIES
-from nbfn.cli import reference
+from nbfn.cli import import_string
+from nbfn.cli.formatting import env_option
 from nbfn.cli.run import urls_of
-from nbfn.cli.table import env_option
 from nbfn.sync import run
 
 
@@ -40,7 +40,7 @@ def deploy(
 
     REF is path.py, path.ipynb or, with -m, pkg.mod; then ::app where there are several.
     """
-    app = reference.load(ref, as_module=as_module).app()
+    app = import_string.load(ref, as_module=as_module).app()
     found = run(app._deploy(name, environment_name=env or None, tag=tag, strategy=strategy))
     row = found.app
     if not found.changed:

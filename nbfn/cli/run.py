@@ -12,19 +12,19 @@ from typing import Any
 
 import click
 
-from nbfn import output, sync
+from nbfn import console_output, sync
 from nbfn.app import App
 from nbfn.apps.entrypoint import LocalEntrypoint
-from nbfn.cli import INTERRUPTED, arguments, ending, failure, reference
-from nbfn.cli.arguments import Given, Parameters
-from nbfn.cli.reference import Method
-from nbfn.cli.table import env_option
-from nbfn.connection import console, observe
+from nbfn.cli import INTERRUPTED, import_string, parameter_options, signals, user_traceback
+from nbfn.cli.formatting import env_option
+from nbfn.cli.import_string import Method
+from nbfn.cli.parameter_options import Given, Parameters
+from nbfn.connection import call_observer, console
 from nbfn.connection.app_output import stamp
+from nbfn.console_output import Output
 from nbfn.exception import InvalidError
 from nbfn.lifecycle import methods
-from nbfn.output import Output
-from nbfn.wire.messages import Emission
+from nbfn.protocol.messages import Emission
 
 _INTERRUPTED = object()
 
@@ -65,23 +65,23 @@ def run(
     """
     if quiet and interactive:
         raise InvalidError("--quiet and --interactive contradict each other: give one of them.")
-    found = reference.load(ref, as_module=as_module)
+    found = import_string.load(ref, as_module=as_module)
     app, target = found.target()
     call = prepared(target, f"nbfn run {'-m ' if as_module else ''}{ref}", words)
     if call is None:
         return 0
     result: Any = _INTERRUPTED
     with (
-        output.to(Output(sys.stderr, quiet=quiet, timestamps=timestamps)),
+        console_output.to(Output(sys.stderr, quiet=quiet, timestamps=timestamps)),
         _observed(timestamps=timestamps),
         app.run(name=name, detach=detach, interactive=interactive, environment_name=env or None),
     ):
         try:
             result = call()
         except Exception as error:  # noqa: BLE001 - the user's own
-            if isinstance(error, BrokenPipeError) and ending.nobody_reads():
-                return ending.BROKEN_PIPE
-            failure.show(error)
+            if isinstance(error, BrokenPipeError) and signals.nobody_reads():
+                return signals.BROKEN_PIPE
+            user_traceback.show(error)
             return 1
     if result is _INTERRUPTED:  # by Ctrl-C, which ends the App and no more
         return INTERRUPTED
@@ -104,7 +104,7 @@ def prepared(target: Any, command_line: str, words: tuple[str, ...]) -> Callable
     """
     if isinstance(target, LocalEntrypoint):
         raw, called = target.raw_f, target.name
-        parameters = [arguments.parameters_of(raw, called)]
+        parameters = [parameter_options.parameters_of(raw, called)]
     else:
         raw, called, parameters = _remote(target)
         if inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw):
@@ -112,7 +112,7 @@ def prepared(target: Any, command_line: str, words: tuple[str, ...]) -> Callable
                 f"{called!r} is a generator, which cannot be run from the command line. "
                 "Write a local entrypoint that iterates over it."
             )
-    given = arguments.parsed(command_line, parameters, words, raw.__doc__ or "")
+    given = parameter_options.parsed(command_line, parameters, words, raw.__doc__ or "")
     return None if given is None else lambda: _call(target, given)
 
 
@@ -120,11 +120,13 @@ def _remote(target: Any) -> tuple[Callable[..., Any], str, list[Parameters]]:
     """Return the definition of a Function or method, its name, and the parameters on the way to it."""
     if not isinstance(target, Method):
         raw, called = target.get_raw_f(), target._name
-        return raw, called, [arguments.parameters_of(raw, called)]
+        return raw, called, [parameter_options.parameters_of(raw, called)]
     cls, called = target.cls._class(), f"{target.cls._name}.{target.name}"
     raw = methods(cls)[target.name].raw
-    own = arguments.parameters_of(raw, called, skip=list(inspect.signature(raw).parameters)[:1])
-    of_class = arguments.class_parameters(cls, target.cls._name)
+    own = parameter_options.parameters_of(
+        raw, called, skip=list(inspect.signature(raw).parameters)[:1]
+    )
+    of_class = parameter_options.class_parameters(cls, target.cls._name)
     taken = {option.name for option in of_class.options} & {option.name for option in own.options}
     if taken:
         raise InvalidError(
@@ -158,26 +160,26 @@ def _write(path: Path, result: Any) -> None:
 
 @contextlib.contextmanager
 def _observed(*, timestamps: bool) -> Iterator[None]:
-    console.on_broken_pipe = ending.pipe_broke
+    console.on_broken_pipe = signals.pipe_broke
     if timestamps:
-        observe.set_observer(_Clocked())
+        call_observer.set_observer(_Clocked())
     try:
         yield
     finally:
         console.on_broken_pipe = None
         if timestamps:
-            observe.set_observer(None)
+            call_observer.set_observer(None)
 
 
 class _Clocked:
     """An observer that puts the time before each line of what remote code writes."""
 
-    def call_started(self, call: observe.CallView) -> observe.CallSink:
+    def call_started(self, call: call_observer.CallView) -> call_observer.CallSink:
         """See `observe.Observer`."""
         return _ClockedSink()
 
 
-class _ClockedSink(observe.TextSink):
+class _ClockedSink(call_observer.TextSink):
     """Writes whole lines; of a line that is not ended yet the beginning waits."""
 
     def __init__(self) -> None:
@@ -185,7 +187,7 @@ class _ClockedSink(observe.TextSink):
 
     def emission(self, e: Emission) -> None:
         """See `observe.CallSink.emission`."""
-        text = self._begun.pop(e.channel, "") + observe.plain_text(e)
+        text = self._begun.pop(e.channel, "") + call_observer.plain_text(e)
         *lines, rest = text.split("\n")
         for line in lines:
             self._write(e.channel, line)

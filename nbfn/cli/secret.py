@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nbfn.cli.table import env_option, json_option, show, yes_option
+from nbfn.cli.formatting import env_option, json_option, show, yes_option
 from nbfn.config import default_environment
 from nbfn.exception import AlreadyExistsError
 from nbfn.secret import Secret

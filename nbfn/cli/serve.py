@@ -15,12 +15,12 @@ from pathlib import Path
 
 import click
 
-from nbfn import output
-from nbfn.cli import reference
+from nbfn import console_output
+from nbfn.cli import import_string
+from nbfn.cli.formatting import env_option
 from nbfn.cli.run import urls_of
-from nbfn.cli.table import env_option
-from nbfn.code import modules
-from nbfn.output import Output
+from nbfn.code import user_modules
+from nbfn.console_output import Output
 
 #: Seconds between two looks at the files.
 LOOK_EVERY = 0.5
@@ -127,13 +127,15 @@ def _changed_at(name: str) -> float:
 
 def _serve_once(ref: str, env: str, *, as_module: bool) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    found = reference.load(ref, as_module=as_module)
+    found = import_string.load(ref, as_module=as_module)
     app = found.app()
     signal.signal(signal.SIGINT, lambda *_: None)  # its parent gets it too, and tells it to end
-    with output.to(Output(sys.stderr)), app.run(environment_name=env or None):
+    with console_output.to(Output(sys.stderr)), app.run(environment_name=env or None):
         for line in urls_of(app):
             click.echo(line)
-        files = {str(m.__file__) for m in modules.local_modules()} | {str(found.module.__file__)}
+        files = {str(m.__file__) for m in user_modules.local_modules()} | {
+            str(found.module.__file__)
+        }
         for name in sorted(files):
             click.echo(f"{_READ}{name}")
         sys.stdout.flush()

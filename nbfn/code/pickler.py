@@ -23,7 +23,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as _inner
 
 from nbfn import _unpickle
-from nbfn.code import blueprint, identity, namespace, reducers
+from nbfn.code import class_ids, class_pickling, namespace, reducers
 from nbfn.code.wrappers import is_dispatcher
 
 #: cloudpickle's own version.
@@ -114,7 +114,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(reduced) is not tuple or len(reduced) != 6:
             return reduced
         make, given, state, *_ = reduced  # it travels by value
-        given, state = blueprint.parts(kind, given, state)
+        given, state = class_pickling.parts(kind, given, state)
         name = namespace.main_name(kind)
         skeleton = (make, given, name)
         return _unpickle.class_skeleton, skeleton, state, None, None, _unpickle.set_class_state
@@ -123,8 +123,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Give a class that is reached by its name the same id in every process that has it."""
         home = getattr(kind, "__module__", None)
         by_value = home == "__main__" or home in _inner._PICKLE_BY_VALUE_MODULES
-        if by_value and identity.is_named(kind):
-            identity.settle(kind)
+        if by_value and class_ids.is_named(kind):
+            class_ids.settle(kind)
 
     def _named_function(self, function: Any, name: str, reduced: Any) -> Any:
         make, given, state, _, _, fill = reduced
@@ -166,7 +166,7 @@ class FunctionPickler(Pickler):
 
     def _settle(self, kind: type) -> None:
         if not _inner._should_pickle_by_reference(kind):
-            identity.settle(kind)
+            class_ids.settle(kind)
 
     def _function_getnewargs(self, function: types.FunctionType) -> Any:
         """Have functions of `__main__` share the globals of a worker's `__main__`; as cloudpickle's own."""

@@ -12,7 +12,7 @@ from typing import Any
 from cloudpickle import cloudpickle as _inner
 
 from nbfn import _unpickle
-from nbfn.code import identity, namespace, parameters
+from nbfn.code import class_ids, namespace, parameters
 from nbfn.code.wrappers import inside
 
 
@@ -33,7 +33,7 @@ def _parameter(thing: Any) -> Any:
     given = (type(thing).__module__, str(thing.__module__), name, made_of)
     if made_of[0] == "TypeAliasType":  # nothing refers to it weakly, so it is known by its name
         return _unpickle.type_alias, given
-    identity.settle(thing)
+    class_ids.settle(thing)
     return _unpickle.type_parameter, (_inner._get_or_create_tracker_id(thing), *given)
 
 

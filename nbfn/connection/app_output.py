@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 
 from nbfn.connection import console
-from nbfn.wire.messages import AppOutput
+from nbfn.protocol.messages import AppOutput
 
 #: Characters of an unfinished line that are held back.
 LONGEST = 8 * 1024

@@ -17,7 +17,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nbfn.exception import Error
-from nbfn.wire import descriptors
+from nbfn.protocol import descriptors
 
 if TYPE_CHECKING:
     from nbfn.config import Places

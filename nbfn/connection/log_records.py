@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from nbfn.wire.records import Filter, Levels, dump_levels, load_record
+from nbfn.protocol.log_records import Filter, Levels, dump_levels, load_record
 
 #: Seconds that a handler which another thread is using has to become free; then it misses records until it is.
 PATIENCE = 1.0

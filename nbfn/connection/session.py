@@ -24,17 +24,17 @@ from nbfn import exception
 from nbfn._version import __version__
 from nbfn.config import Places, Settings
 from nbfn.connection import discovery, log_records
+from nbfn.connection.active_call import OpenCall, guarded
 from nbfn.connection.discovery import Finder
-from nbfn.connection.opencall import OpenCall, guarded
-from nbfn.connection.registrations import Registrations
-from nbfn.connection.whereabouts import own_name, this_environment, this_origin
+from nbfn.connection.process_info import own_name, this_environment, this_origin
+from nbfn.connection.registration_cache import Registrations
 from nbfn.context import is_local
+from nbfn.protocol import codec, descriptors, messages, segment_directory, validation
+from nbfn.protocol.codec import BadFrame, FrameTooLargeError
+from nbfn.protocol.messages import Message, new_id
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.transport import Change, Link
 from nbfn.sync import answering, wait
-from nbfn.wire import descriptors, frames, messages, segment_directory, validation
-from nbfn.wire.frames import BadFrame, FrameTooLargeError
-from nbfn.wire.messages import Message, new_id
-from nbfn.wire.payload import Carrier
-from nbfn.wire.socket import Change, Link
 
 logger = logging.getLogger("nbfn.client")
 
@@ -112,7 +112,7 @@ class Session:
             threading.Lock()
         )  # guards the link against being replaced while another thread wakes it
         self._endpoint = self._finder.endpoint
-        self._link = Link(self._endpoint, frames.TO_CLIENT)
+        self._link = Link(self._endpoint, codec.TO_CLIENT)
         self._thread = threading.Thread(target=self._main, name="nbfn-client", daemon=True)
         self._thread.start()
 
@@ -465,7 +465,7 @@ class Session:
         with self._woken:
             self._link.close()
             self._endpoint, self._refused = endpoint, False
-            self._link = Link(endpoint, frames.TO_CLIENT)
+            self._link = Link(endpoint, codec.TO_CLIENT)
 
     def _no_hub(self, waited: float) -> exception.ConnectionError:
         why = f" {self._finder.reason}" if self._finder.reason else ""

@@ -7,12 +7,12 @@ from typing import Any, Self
 from nbfn import context
 from nbfn.client import Client
 from nbfn.exception import InvalidError
-from nbfn.handles.varied import travelled, written
+from nbfn.handles.variants import travelled, written
 from nbfn.names import check_name
 from nbfn.registered import Registered
+from nbfn.registration.app_scope import Home
 from nbfn.registration.definition import Live
-from nbfn.registration.home import Home
-from nbfn.registration.origin import Origin, fetched
+from nbfn.registration.function_ref import Origin, fetched
 from nbfn.retries import is_int
 from nbfn.sync import run
 

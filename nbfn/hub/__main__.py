@@ -22,20 +22,20 @@ from pathlib import Path
 from nbfn.config import Places, Settings
 from nbfn.exception import Error, ServiceError
 from nbfn.hub.broker import Broker
-from nbfn.hub.disk import Disk
-from nbfn.hub.leftovers import Leftovers
-from nbfn.hub.logbook import Logbook
-from nbfn.hub.machine.state import State
-from nbfn.hub.machine.tables import SPAWNS_KEPT, Limits
-from nbfn.hub.pool import WorkerProcesses
+from nbfn.hub.disk_space import Disk
+from nbfn.hub.gateway_process import GatewayProcess
+from nbfn.hub.log_store import Logbook
+from nbfn.hub.scheduler.hub_state import SPAWNS_KEPT, Limits
+from nbfn.hub.scheduler.state_machine import State
+from nbfn.hub.shared_memory_gc import Leftovers
 from nbfn.hub.store import Store
-from nbfn.hub.web import GatewayProcess
+from nbfn.hub.worker_processes import WorkerProcesses
 from nbfn.launch import base
-from nbfn.logfile import LogFile
-from nbfn.wire import messages as m
-from nbfn.wire import segment_directory
-from nbfn.wire.payload import Carrier
-from nbfn.wire.socket import Router
+from nbfn.log_rotation import LogFile
+from nbfn.protocol import messages as m
+from nbfn.protocol import segment_directory
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.transport import Router
 
 #: No epoch is as high as this: leases, 2**30 for each, are signed 64-bit numbers.
 LAST_EPOCH = (1 << 33) - 2

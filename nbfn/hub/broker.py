@@ -18,28 +18,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbfn.exception import ServiceError
-from nbfn.hub import oversize, refusal, speech
-from nbfn.hub.answers import Answers
-from nbfn.hub.clock import Clock
-from nbfn.hub.consoles import Consoles
-from nbfn.hub.leftovers import Leftovers
-from nbfn.hub.logbook import Logbook
-from nbfn.hub.machine import effects, endpoints, events, overview
-from nbfn.hub.machine.departures import EXIT_GRACE
-from nbfn.hub.machine.effects import (
-    Effect,
-)
-from nbfn.hub.machine.events import Event, Received
-from nbfn.hub.machine.state import State
-from nbfn.hub.pool import WorkerProcesses
+from nbfn.hub import effect_messages, message_errors, oversized_messages
+from nbfn.hub.console_requests import Consoles
+from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
+from nbfn.hub.log_store import Logbook
+from nbfn.hub.queries import Answers
+from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
+from nbfn.hub.scheduler import effects, events, status, web_endpoints
+from nbfn.hub.scheduler.effects import Effect
+from nbfn.hub.scheduler.events import Event, Received
+from nbfn.hub.scheduler.state_machine import State
+from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
+from nbfn.hub.shared_memory_gc import Leftovers
 from nbfn.hub.store import Store
-from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
-from nbfn.hub.web import GatewayProcess, has_endpoint
-from nbfn.wire import messages as m
-from nbfn.wire.frames import BadFrame, FrameTooLargeError
-from nbfn.wire.messages import Message
-from nbfn.wire.payload import Carrier
-from nbfn.wire.socket import Router
+from nbfn.hub.suspend_aware_clock import Clock
+from nbfn.hub.worker_processes import WorkerProcesses
+from nbfn.protocol import messages as m
+from nbfn.protocol.codec import BadFrame, FrameTooLargeError
+from nbfn.protocol.messages import Message
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.transport import Router
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -139,7 +137,7 @@ class Broker:
         self._handle(events.AppsRestored())
         for call in found:
             self._handle(call)
-        for problem in set(self._web.keep(endpoints.labels(self._state.tables)).values()):
+        for problem in set(self._web.keep(web_endpoints.labels(self._state.tables)).values()):
             _log.error("a web endpoint does not answer: %s", problem)
 
     # --- the loop ---
@@ -221,7 +219,7 @@ class Broker:
         due = now - self._web_asked >= WEB_ASKED and not self.ending
         if due and (tables.revision != self._web_revision or self._web.closing):
             self._web_asked, self._web_revision = now, tables.revision
-            self._web.keep(endpoints.labels(tables))
+            self._web.keep(web_endpoints.labels(tables))
 
     def _tell_stored(self, found: StoredCall | StoredGraph | StoredInput) -> None:
         """Tell a client what it asked the store for."""
@@ -313,7 +311,7 @@ class Broker:
         except Exception:  # noqa: BLE001 - logged
             _log.exception("%s could not be handled", type(message).__name__)
             self._handle(events.Tick())  # what was begun is carried out
-            self._refuse(connection, refusal.of_failure(message))
+            self._refuse(connection, message_errors.of_failure(message))
 
     def _take(self, connection: bytes, message: Message | BadFrame) -> None:
         peer = self._peers.get(connection)
@@ -330,7 +328,7 @@ class Broker:
             isinstance(message, BadFrame)
             and peer is not None
             and peer.role == "client"
-            and (answer := refusal.of_frame(message))
+            and (answer := message_errors.of_frame(message))
         ):
             _log.warning("refused a message of %s: %s", peer.id, message.reason)
             self._refuse(connection, answer)
@@ -445,19 +443,19 @@ class Broker:
         record = tables.registry.functions.get(message.function)
         app = tables.registry.apps.get(record.app_id if record is not None else message.app)
         if record is not None and record.base:
-            message = speech.replace(message, function=record.base)
+            message = effect_messages.replace(message, function=record.base)
         if message.call:
             ended = message.call not in tables.calls
         else:
-            ended = app is not None and overview.state_of(tables, app) == "stopped"
+            ended = app is not None and status.state_of(tables, app) == "stopped"
         self._logbook.ask(client, message, ended=ended)
 
     def _web_lacks(self, client: str, message: m.Register) -> str:
         """Open the ports of the endpoints to be registered; return why that failed, or nothing."""
         if not has_endpoint(message.definition):
             return ""
-        labels = endpoints.wanted(message)
-        refused = self._web.keep([*endpoints.labels(self._state.tables), *labels])
+        labels = web_endpoints.wanted(message)
+        refused = self._web.keep([*web_endpoints.labels(self._state.tables), *labels])
         return next((refused[label] for label in labels if label in refused), "")
 
     # --- what is done ---
@@ -470,9 +468,9 @@ class Broker:
             self._router.send(connection, message)
         except FrameTooLargeError as error:
             _log.error("%s for %s was not sent: %s", type(message).__name__, peer_id, error)
-            if (other := oversize.replacement(message, error)) is not None:
+            if (other := oversized_messages.replacement(message, error)) is not None:
                 self._router.send(connection, other)
-            if (event := oversize.consequence(peer_id, message, error)) is not None:
+            if (event := oversized_messages.consequence(peer_id, message, error)) is not None:
                 self._consequences.append(event)  # after all that the event at hand asks for
 
     def _for_now(self, effect: Effect) -> Effect:
@@ -488,13 +486,13 @@ class Broker:
         action = self._actions.get(type(effect))
         if isinstance(effect, effects.Answer) and effect.what == "app":
             self._web.keep(
-                endpoints.labels(self._state.tables)
+                web_endpoints.labels(self._state.tables)
             )  # a deployment or a rollback changes them
             self._send(effect.client, self._answers.app(effect))
         elif action is not None:
             action(effect)
         else:
-            to, messages = speech.said(effect)
+            to, messages = effect_messages.said(effect)
             for message in messages:
                 if isinstance(message, m.Registered):
                     message = m.Registered(message.request, self._web.complete(message.info))

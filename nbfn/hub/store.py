@@ -20,9 +20,11 @@ from typing import Any
 import msgspec
 
 from nbfn.exception import ServiceError
-from nbfn.hub.archive import Archive
-from nbfn.hub.disk import Disk
-from nbfn.hub.machine.effects import (
+from nbfn.hub.call_store import Archive
+from nbfn.hub.disk_space import Disk
+from nbfn.hub.query_results import UNREADABLE, readable
+from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord, Deployment
+from nbfn.hub.scheduler.effects import (
     Effect,
     ForgetApp,
     LoadCall,
@@ -43,13 +45,11 @@ from nbfn.hub.machine.effects import (
     SaveSettings,
     SaveVariant,
 )
-from nbfn.hub.machine.events import CallRestored, DiskMeasured
-from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord, Deployment
-from nbfn.hub.machine.registry import FunctionRecord, SecretRecord, variant_of
+from nbfn.hub.scheduler.events import CallRestored, DiskMeasured
+from nbfn.hub.scheduler.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.hub.schema import opened
-from nbfn.hub.stored import UNREADABLE, readable
 from nbfn.hub.writer import Word, Writer
-from nbfn.wire.messages import Definition, Payload, Variant
+from nbfn.protocol.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
 

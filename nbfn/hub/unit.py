@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine.effects import Effect, Outcome
-from nbfn.hub.machine.events import SaveFailed
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler.effects import Effect, Outcome
+from nbfn.hub.scheduler.events import SaveFailed
 from nbfn.types import InputStatus
 
 #: Effects that read and save nothing.

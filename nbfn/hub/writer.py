@@ -18,12 +18,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from nbfn.hub.disk import Disk
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine.capacity import COPIES
-from nbfn.hub.machine.effects import Effect
-from nbfn.hub.machine.events import FailuresLoaded, SaveFailed
-from nbfn.hub.stored import StoredCall, StoredGraph, StoredInput
+from nbfn.hub.disk_space import Disk
+from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler.effects import Effect
+from nbfn.hub.scheduler.events import FailuresLoaded, SaveFailed
+from nbfn.hub.scheduler.spawn_limits import COPIES
 from nbfn.hub.unit import (
     LOADS,
     Unit,
@@ -36,7 +36,7 @@ from nbfn.hub.unit import (
     reads,
     refusal,
 )
-from nbfn.wire.messages import Payload
+from nbfn.protocol.messages import Payload
 
 _log = logging.getLogger("nbfn.hub")
 

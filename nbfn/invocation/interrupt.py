@@ -1,6 +1,6 @@
 """What an interrupt of a waiting caller does: the first cancels the call, a second one lets it go on alone.
 
-Only where somebody watches (`nbfn.connection.observe.interrupted`) is a second press waited for; elsewhere an
+Only where somebody watches (`nbfn.connection.call_observer.interrupted`) is a second press waited for; elsewhere an
 interrupt cancels at once.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from nbfn.connection import observe
-from nbfn.connection.opencall import OpenCall
+from nbfn.connection import call_observer
+from nbfn.connection.active_call import OpenCall
 from nbfn.exception import Detached
 from nbfn.invocation import call_hints
 from nbfn.sync import wait
@@ -41,7 +41,7 @@ async def interrupted(call: OpenCall, over: Future[Any], abandon: Callable[[], N
             later it has been told to stop.
     """
     __tracebackhide__ = True
-    if over.done() or not observe.interrupted(call.id, call.function.name):
+    if over.done() or not call_observer.interrupted(call.id, call.function.name):
         abandon()
         return
     try:

@@ -7,11 +7,11 @@ from typing import Any
 from nbfn import exception
 from nbfn.exception import NEEDS_TERMINAL
 from nbfn.invocation import call_hints
+from nbfn.protocol import remote_exception
+from nbfn.protocol.messages import Output, Payload
+from nbfn.protocol.payload import Carrier
 from nbfn.sync import raisable
 from nbfn.types import InputStatus
-from nbfn.wire import failure
-from nbfn.wire.messages import Output, Payload
-from nbfn.wire.payload import Carrier
 
 
 def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
@@ -56,7 +56,7 @@ def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Base
         fault = output.fault
         error = exception.from_fault(fault.code, fault.message, fault.details)
     elif output.payload is not None:
-        error = failure.load_exception(carrier, output.payload)
+        error = remote_exception.load_exception(carrier, output.payload)
         carrier.discard(output.payload)
     else:
         error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from jupyter_server.extension.application import ExtensionApp
 
-from . import saving
-from .events import Events
-from .link import Link
-from .routes import ROUTES
+from nbfn.lab import pre_save_hook
+from nbfn.lab.events import Events
+from nbfn.lab.hub_client import Link
+from nbfn.lab.routes import ROUTES
 
 
 class NbfnApp(ExtensionApp):
@@ -28,7 +28,7 @@ class NbfnApp(ExtensionApp):
         events = Events(server.event_logger)
         self.link = Link(on_change=events.changed)
         self.settings["nbfn_link"] = self.link
-        saving.install(server.contents_manager)
+        pre_save_hook.install(server.contents_manager)
 
     def initialize_handlers(self) -> None:
         """Add the routes."""

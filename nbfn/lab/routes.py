@@ -25,9 +25,8 @@ from nbfn.exception import (
     NotFoundError,
     TimeoutError,
 )
+from nbfn.lab.hub_client import PATIENCE, Link
 from nbfn.retries import LARGEST_COUNT, check_at_most
-
-from .link import PATIENCE, Link
 
 #: What an id must look like before it is passed on.
 ID = re.compile(r"[a-z]{2}-[0-9A-Za-z]{22}")

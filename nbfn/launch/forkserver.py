@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nbfn.config import Places, Settings
-from nbfn.launch import last_output, processes
+from nbfn.launch import last_output, procfs
 from nbfn.launch.memory import MemoryUse
-from nbfn.wire import worker_state
-from nbfn.wire.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
+from nbfn.protocol import worker_state
+from nbfn.protocol.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
 
 #: Its `preload` runs here, its `main` in each worker. Imported by name: it is no part of this package.
 ENTRY = "nbfn_kernel.worker.main"
@@ -194,7 +194,7 @@ class ForkServer:
     def _reap(self) -> None:
         ended = list(self._ended())
         for child, _, _ in ended:
-            processes.kill_group(child.pid)
+            procfs.kill_group(child.pid)
         self._kill_strays()
         for child, status, memory in ended:
             self._report(child, status, memory)
@@ -215,7 +215,7 @@ class ForkServer:
         trackers_until = time.monotonic() + TRACKERS_END
         for _ in range(10):
             strays = self._strays()
-            while strays and all(map(processes.is_tracker, strays)):
+            while strays and all(map(procfs.is_tracker, strays)):
                 if time.monotonic() >= trackers_until:
                     break
                 strays = [pid for pid in strays if not _is_over(pid)]
@@ -223,8 +223,8 @@ class ForkServer:
             if not strays:
                 return
             if time.monotonic() < trackers_until:
-                strays = [pid for pid in strays if not processes.is_tracker(pid)]
-            processes.kill(*strays)
+                strays = [pid for pid in strays if not procfs.is_tracker(pid)]
+            procfs.kill(*strays)
             # Their own children come to us as soon as they are gone. One that the kernel holds back is left for later.
             deadline = time.monotonic() + 0.2
             while strays and time.monotonic() < deadline:
@@ -233,7 +233,7 @@ class ForkServer:
 
     def _strays(self) -> list[int]:
         me = os.getpid()
-        table = processes.processes().values()
+        table = procfs.processes().values()
         return [p.pid for p in table if p.parent == me and p.pid not in self._children]
 
     def _report(self, child: _Child, status: int, memory: int) -> None:
@@ -262,19 +262,19 @@ class ForkServer:
         for child in self._children.values():
             if (limit := child.limit) and not child.over and child.memory.exceeds(limit):
                 child.over = limit
-                processes.kill_group(child.pid)
+                procfs.kill_group(child.pid)
 
     def _look_at_clock(self, now: float) -> None:
         for child in self._children.values():
             if now >= child.kill_at:
                 child.kill_at = float("inf")
-                processes.kill_group(child.pid)
+                procfs.kill_group(child.pid)
         if self._control is None and self._children:
-            if processes.is_locked(self._places.lock_file):
+            if procfs.is_locked(self._places.lock_file):
                 self._unheard_since = now
             elif now >= self._unheard_since + self._patience:
                 for child in self._children.values():
-                    processes.kill_group(child.pid)
+                    procfs.kill_group(child.pid)
 
 
 def _is_over(pid: int) -> bool:
@@ -289,10 +289,10 @@ def _become(birth: _Birth) -> NoReturn:
     code = 1
     try:
         os.setsid()
-        if not processes.die_with_parent(birth.parent):
+        if not procfs.die_with_parent(birth.parent):
             os._exit(1)
-        processes.take_orphans()
-        processes.set_name(processes.WORKER)
+        procfs.take_orphans()
+        procfs.set_name(procfs.WORKER)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         _rewire(birth)
@@ -336,8 +336,8 @@ def main(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
     sys.path[:] = [entry for entry in sys.path if entry not in ("", str(Path.cwd()))]
-    processes.set_name(processes.FORK_SERVER)
-    processes.take_orphans()
+    procfs.set_name(procfs.FORK_SERVER)
+    procfs.take_orphans()
     importlib.import_module(ENTRY).preload()
     server = ForkServer(control, Places.of(), Settings.load())
     del control

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nbfn.channels import LOG
-from nbfn.launch import processes
-from nbfn.wire import worker_state
-from nbfn.wire.worker_state import CHANNELS, FINISHED, LEASE, PACKED, READ_OF_STDOUT, Piece
+from nbfn.launch import procfs
+from nbfn.output_channels import LOG
+from nbfn.protocol import worker_state
+from nbfn.protocol.worker_state import CHANNELS, FINISHED, LEASE, PACKED, READ_OF_STDOUT, Piece
 
 #: Bytes that are read; what is older is passed over. Of a worker that ended well, only its last words are missing.
 MOST, MOST_AFTER_GOOD_END = 1024 * 1024, 64 * 1024
@@ -86,8 +86,8 @@ def _text(piece: Piece, logs: tuple[Path, Path], most: int) -> str:
         finally:
             os.close(descriptor)
     text = data.decode("utf-8", "replace")
-    if piece.span is not None and processes.CRASH in text:
-        return processes.without_own_frames(text)
+    if piece.span is not None and procfs.CRASH in text:
+        return procfs.without_own_frames(text)
     return text
 
 
@@ -97,4 +97,4 @@ def _stderr(found: list[tuple[int, int, str, str]], lease: int) -> str:
     for _, _, channel, text in found[began:]:
         if channel in {"stderr", LOG}:
             texts.append(text.partition("\0")[0])  # what follows are the fields of a record
-    return processes.last_lines("".join(texts))
+    return procfs.last_lines("".join(texts))

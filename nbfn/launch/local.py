@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nbfn.config import Places, Settings
-from nbfn.launch import devices, processes
+from nbfn.launch import host_resources, procfs
 from nbfn.launch.base import Capacity, Exit, Failed, Ref, Report, Started, WorkerSpec
-from nbfn.launch.plain import Plain, python_path
+from nbfn.launch.subprocess_worker import Plain, python_path
 
 #: Logs of workers and fork servers that did not end well are kept; the oldest above this number go.
 MAX_LOGS = 100
@@ -120,7 +120,9 @@ class LocalLauncher:
         """See `Launcher.capacity`; cores and memory as cgroups and affinity allow."""
         from loky import cpu_count  # slow to import, and needed once
 
-        return Capacity(cpu=float(cpu_count()), memory=devices.memory(), gpus=devices.gpus())
+        return Capacity(
+            cpu=float(cpu_count()), memory=host_resources.memory(), gpus=host_resources.gpus()
+        )
 
     def sources(self) -> Sequence[int]:
         """See `Launcher.sources`: one epoll descriptor that stands for all."""
@@ -268,10 +270,10 @@ class _Server:
 
     def _ended(self, reports: list[Report]) -> None:
         """The fork server is gone, and its workers with it; see to what these had started."""
-        processes.kill_marked(MARK, self._mark)
+        procfs.kill_marked(MARK, self._mark)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        tail = processes.tail(self._log)
+        tail = procfs.tail(self._log)
         for worker, pid in self._pids.items():
             if pid or self._ready:
                 reports.append(Exit(worker, stderr_tail=tail, ordered=worker in self._ordered))
@@ -291,13 +293,13 @@ class _Server:
 
 def _find_workers(logs: Path) -> list[Ref]:
     """Find the workers of this hub: children of a fork server that write to its log directory."""
-    table = processes.processes()
+    table = procfs.processes()
     found = []
     for process in table.values():
         parent = table.get(process.parent)
-        if process.name != processes.WORKER or process.state == "Z":
+        if process.name != procfs.WORKER or process.state == "Z":
             continue
-        if parent is None or parent.name != processes.FORK_SERVER:
+        if parent is None or parent.name != procfs.FORK_SERVER:
             continue
         log = _log_of(process.pid)
         if log.parent == logs and log.suffix == ".err":
@@ -314,20 +316,20 @@ def _log_of(pid: int) -> Path:
 
 def _kill_leftovers(home: Path) -> None:
     """End what workers of this home had started, when hub and fork server were killed at one stroke."""
-    table = processes.processes()
-    ours = processes.with_variable("NBFN_HOME", str(home))
-    for pid in processes.with_variable(MARK).keys() & ours.keys():
+    table = procfs.processes()
+    ours = procfs.with_variable("NBFN_HOME", str(home))
+    for pid in procfs.with_variable(MARK).keys() & ours.keys():
         above: int | None = pid
-        while above in table and table[above].name != processes.FORK_SERVER:
+        while above in table and table[above].name != procfs.FORK_SERVER:
             above = table[above].parent
         if above not in table and pid != os.getpid():
-            processes.kill(pid)
+            procfs.kill(pid)
 
 
 def _prune(logs: Path, *, begun: bool = False) -> None:
     """Delete the oldest logs of what has ended; at the ``begun`` of a hub the empty ones of fork servers, too."""
-    kinds = (processes.WORKER, processes.FORK_SERVER)
-    table = processes.processes().values()
+    kinds = (procfs.WORKER, procfs.FORK_SERVER)
+    table = procfs.processes().values()
     used = {_log_of(process.pid).stem for process in table if process.name in kinds}
     with contextlib.suppress(OSError):
         found = [*logs.glob("wk-*.*"), *logs.glob("forkserver-*.log")]

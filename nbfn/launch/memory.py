@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from nbfn.launch import processes
+from nbfn.launch import procfs
 
 #: Part of the time that may be spent on exact measurements of one tree of processes.
 SHARE = 0.05
@@ -29,7 +29,7 @@ class MemoryUse:
 
     def exceeds(self, limit: int) -> bool:
         """Whether the processes hold more bytes than this together, each shared page counted once."""
-        resident = processes.resident(self._pid)
+        resident = procfs.resident(self._pid)
         if resident <= limit:
             self.peak = max(self.peak, resident)
             return False
@@ -37,7 +37,7 @@ class MemoryUse:
         grown = resident - self._resident
         if began < self._again_at and self._exact + grown <= limit:
             return False
-        self._exact, self._resident = processes.proportional(self._pid), resident
+        self._exact, self._resident = procfs.proportional(self._pid), resident
         ended = time.monotonic()
         self._again_at = ended + (ended - began) / SHARE
         self.peak = max(self.peak, self._exact)

@@ -6,18 +6,18 @@ import logging
 from typing import Any
 
 from nbfn.config import Settings
-from nbfn.connection import observe
+from nbfn.connection import call_observer
 from nbfn.invocation import call_hints
-from nbfn.notebook import figures, frames, restart, threads
-from nbfn.notebook.calls import handle
-from nbfn.notebook.cards import card
-from nbfn.notebook.display import cell_now
+from nbfn.notebook import matplotlib_figures, restart_notice, thread_context, traceback_display
+from nbfn.notebook.calls import call_sink
+from nbfn.notebook.cards import function_card
+from nbfn.notebook.cell_magic import RemoteMagics
+from nbfn.notebook.cell_output import cell_now
 from nbfn.notebook.lines import completion
-from nbfn.notebook.lines.desk import Desk
-from nbfn.notebook.lines.magics import LineMagics, one_line_errors
-from nbfn.notebook.magics import RemoteMagics
-from nbfn.notebook.maps import unconsumed
-from nbfn.notebook.progress import NotebookObserver
+from nbfn.notebook.lines.line_magics import LineMagics, one_line_errors
+from nbfn.notebook.lines.magic_context import Desk
+from nbfn.notebook.maps import map_autostart
+from nbfn.notebook.notebook_observer import NotebookObserver
 
 log = logging.getLogger("nbfn.client")
 
@@ -35,20 +35,20 @@ def load_ipython_extension(shell: Any) -> None:
 def _load(shell: Any) -> None:
     unload_ipython_extension(shell)
     observer = NotebookObserver(progress=Settings.load().progress)
-    observe.set_observer(observer)
+    call_observer.set_observer(observer)
     cells = RemoteMagics(shell, observer)
     shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults, observer)))
     shell.events.register("post_run_cell", observer.settle)
-    handle.install(shell, observer)
-    unconsumed.install(shell, observer)
-    card.install(shell)
+    call_sink.install(shell, observer)
+    map_autostart.install(shell, observer)
+    function_card.install(shell)
     completion.install(shell)
-    frames.install(shell)
-    figures.install(shell)
-    threads.install(lambda: cell_now(shell))
+    traceback_display.install(shell)
+    matplotlib_figures.install(shell)
+    thread_context.install(lambda: cell_now(shell))
     shell._nbfn_observer = observer
     call_hints.magics = True
-    restart.tell()
+    restart_notice.tell()
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -56,17 +56,17 @@ def unload_ipython_extension(shell: Any) -> None:
     observer = shell.__dict__.pop("_nbfn_observer", None)
     if observer is None:
         return
-    observe.set_observer(None)
+    call_observer.set_observer(None)
     call_hints.magics = False
-    threads.uninstall()
+    thread_context.uninstall()
     for undo in (
         lambda: shell.events.unregister("post_run_cell", observer.settle),
-        lambda: handle.uninstall(shell),
-        lambda: unconsumed.uninstall(shell),
-        lambda: card.uninstall(shell),
+        lambda: call_sink.uninstall(shell),
+        lambda: map_autostart.uninstall(shell),
+        lambda: function_card.uninstall(shell),
         lambda: completion.uninstall(shell),
-        lambda: frames.uninstall(shell),
-        lambda: figures.uninstall(shell),
+        lambda: traceback_display.uninstall(shell),
+        lambda: matplotlib_figures.uninstall(shell),
         lambda: _forget_magics(shell),
     ):
         try:

@@ -14,22 +14,21 @@ from typing import Any
 import msgspec
 
 from nbfn.client import Client
-from nbfn.code import capture, culprit, edition, pickler
-from nbfn.code.brought import Brought
-from nbfn.code.edition import Edition
-from nbfn.code.files import Watch
-from nbfn.code.modules import carrying
+from nbfn.code import function_pickling, module_reload, pickle_diagnosis, pickler
+from nbfn.code.argument_modules import Brought
+from nbfn.code.cell_source import text_of
+from nbfn.code.dependencies import Snapshot, type_name
+from nbfn.code.file_watch import Watch
+from nbfn.code.module_reload import Edition
 from nbfn.code.signature import class_signature, signature_of
-from nbfn.code.snapshot import Snapshot, type_name
-from nbfn.code.source import text_of
-from nbfn.connection.whereabouts import this_environment, this_notebook
+from nbfn.code.user_modules import carrying
+from nbfn.connection.process_info import this_environment, this_notebook
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.lifecycle import has_exit_hooks, marked, methods
 from nbfn.options import Options
 from nbfn.parameters import shape_of
 from nbfn.partial_function import Partial
-from nbfn.registration.ways import like, schedule_of, ways_to_run
-from nbfn.wire.messages import (
+from nbfn.protocol.messages import (
     Batching,
     Definition,
     Endpoint,
@@ -38,7 +37,8 @@ from nbfn.wire.messages import (
     Parameter,
     Payload,
 )
-from nbfn.wire.payload import Carrier
+from nbfn.protocol.payload import Carrier
+from nbfn.registration.option_encoding import like, schedule_of, ways_to_run
 
 #: Characters of a docstring that the hub is told.
 MOST_DOC = 16 * 1024
@@ -63,7 +63,7 @@ class Live:
     others: list[Any] = field(default_factory=list)  # Functions that it calls
     raw: Callable[..., Any] | None = None
     watch: Watch | None = None  # of the files that it is written in
-    edition: Edition = edition.NONE  # what stands for what in its pickle
+    edition: Edition = module_reload.NONE  # what stands for what in its pickle
     brought: Brought | None = None  # modules of which arguments had classes
     views: dict[str, Live] = field(default_factory=dict)  # of a class: by method
 
@@ -91,7 +91,11 @@ class Live:
 
     def unloadable(self) -> str:
         """Return in a sentence which captured value keeps workers from loading it; "" where that is not known."""
-        where = "" if self.snapshot is None else capture.unloadable(self.snapshot, self.modules)
+        where = (
+            ""
+            if self.snapshot is None
+            else function_pickling.unloadable(self.snapshot, self.modules)
+        )
         if not where:
             return ""
         return f"{self.info.name!r} captures {where}, which cannot be unpickled: make it inside the function."
@@ -160,8 +164,8 @@ class Live:
             try:
                 self.client.carrier.discard(self.client.carrier.dump(value))
             except SerializationError as why:
-                what, remedy = _innermost(str(why)) or type_name(value), culprit.OPEN_IT
-                if found := culprit.find(name, value):
+                what, remedy = _innermost(str(why)) or type_name(value), pickle_diagnosis.OPEN_IT
+                if found := pickle_diagnosis.find(name, value):
                     what, remedy = found.where.removeprefix(f"{name} → "), found.remedy
                 return SerializationError(
                     f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). {remedy}"

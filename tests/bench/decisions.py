@@ -13,12 +13,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
-from nbfn.hub.machine.state import State
-from nbfn.hub.machine.tables import Limits
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.hub.scheduler.hub_state import Limits
+from nbfn.hub.scheduler.state_machine import State
+from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
 from tests.bench.clock import once
 from tests.bench.options import Options
 from tests.bench.table import Row, seconds, times

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn.wire.messages import Overview
+from nbfn.protocol.messages import Overview
 from tests.bench.clock import wait_until
 from tests.conftest import a_home, processes_of
 

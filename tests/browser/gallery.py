@@ -15,14 +15,14 @@ from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
 from nbfn.config import Places
-from nbfn.connection import observe
-from nbfn.invocation import failures, mapcall
-from nbfn.notebook.display import Place
-from nbfn.notebook.maps import snapshot
-from nbfn.notebook.progress import NotebookObserver
+from nbfn.connection import call_observer
+from nbfn.invocation import failed_inputs, map_call
+from nbfn.notebook.cell_output import Place
+from nbfn.notebook.maps import static_render
+from nbfn.notebook.notebook_observer import NotebookObserver
+from nbfn.protocol import messages
+from nbfn.protocol.payload import Carrier
 from nbfn.types import InputStatus
-from nbfn.wire import messages
-from nbfn.wire.payload import Carrier
 
 GOOD, BAD, STOPPED = map(int, (InputStatus.SUCCESS, InputStatus.FAILURE, InputStatus.TERMINATED))
 WORKERS = [
@@ -43,13 +43,13 @@ class Clock:
         return self.now
 
 
-class RecordedCall(mapcall.MapCall):
+class RecordedCall(map_call.MapCall):
     """The call of a map whose inputs have failed and could run again."""
 
     def __init__(self) -> None:
         self.results = lambda: None
         self.repeats = False
-        self.failures = failures.Failures(Carrier(Places.of(Path.cwd()), "gallery"))
+        self.failures = failed_inputs.Failures(Carrier(Places.of(Path.cwd()), "gallery"))
         self.why = ""
 
     @property
@@ -67,7 +67,7 @@ class Map:
         observer.quiet.add(("churn", "embed"))  # shown when we say so, not by a ticker
         self.call = f"fc-{os.urandom(2).hex()}AAAAAAAAAAAAAAAAAA"
         sink = observer.call_started(
-            observe.CallView(
+            call_observer.CallView(
                 *(self.call, "embed", 4, "churn", "map", total, 0.0, lambda: None),
                 call=RecordedCall(),
             )
@@ -128,7 +128,7 @@ class Map:
 
     def saved(self) -> Map:
         """Show what a saved notebook has of it."""
-        display(HTML(snapshot.html(self.sink.tally, self.clock())))
+        display(HTML(static_render.html(self.sink.tally, self.clock())))
         return self
 
 
@@ -223,7 +223,7 @@ def handle_of(name: str) -> None:
     clock = Clock()
     call = f"fc-{os.urandom(2).hex()}AAAAAAAAAAAAAAAAAA"
     sink: Any = NotebookObserver(now=clock).call_started(
-        observe.CallView(call, "train", 2, "churn", "spawn", 1, 0.0, lambda: None)
+        call_observer.CallView(call, "train", 2, "churn", "spawn", 1, 0.0, lambda: None)
     )
     clock.now = 192.0
     HANDLES[name](sink, call)

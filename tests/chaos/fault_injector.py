@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nbfn.config import Places
 from nbfn.connection.discovery import read_connection_file
-from nbfn.launch import processes
+from nbfn.launch import procfs
 from tests.conftest import processes_of
 
 #: The faults, and how often of a hundred times each is chosen.
@@ -88,8 +88,8 @@ class FaultInjector:
         if whom == "hub":
             pid = read_connection_file(Places.of()).get("pid")
             return [pid] if isinstance(pid, int) and pid in processes_of(self._home) else []
-        name = processes.WORKER if whom == "worker" else processes.FORK_SERVER
-        table = processes.processes()
+        name = procfs.WORKER if whom == "worker" else procfs.FORK_SERVER
+        table = procfs.processes()
         return sorted(p for p in processes_of(self._home) if p in table and table[p].name == name)
 
     def _signal(self, pid: int, number: int) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nbfn.wire import frames
-from nbfn.wire.messages import Done, GetOverview, Message
-from nbfn.wire.socket import Change, Connection, Link, Router, pair
+from nbfn.protocol import codec
+from nbfn.protocol.messages import Done, GetOverview, Message
+from nbfn.protocol.transport import Change, Connection, Link, Router, pair
 
 
 class InMemory:
@@ -36,7 +36,7 @@ class ZeroMq:
     def __init__(self, path: Path) -> None:
         endpoint = f"ipc://{path / 'hub.sock'}"
         self._router = Router(endpoint)
-        self.peer = Link(endpoint, frames.TO_CLIENT)
+        self.peer = Link(endpoint, codec.TO_CLIENT)
         self._who = b""
         self._ended = False
 
@@ -121,7 +121,7 @@ def test_it_notices_that_the_hub_is_gone(hub: InMemory | ZeroMq) -> None:
 def test_a_link_finds_the_next_hub_and_a_router_notices_lost_peers(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path / 'hub.sock'}"
     router = Router(endpoint)
-    link = Link(endpoint, frames.TO_CLIENT)
+    link = Link(endpoint, codec.TO_CLIENT)
     until(link, lambda x: x is Change.UP)
     router.close()
     until(link, lambda x: x is Change.DOWN)

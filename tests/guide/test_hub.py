@@ -19,7 +19,7 @@ from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.connection import discovery
 from nbfn.connection.discovery import is_running, read_connection_file
-from nbfn.wire import messages, segment_directory
+from nbfn.protocol import messages, segment_directory
 from tests.conftest import a_home, wait_until
 
 app = nbfn.App()

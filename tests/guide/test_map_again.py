@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn.connection import observe
+from nbfn.connection import call_observer
 from nbfn.exception import Detached
-from nbfn.invocation import kept
-from nbfn.invocation.mapping import MapResult
+from nbfn.invocation import spill_buffer
+from nbfn.invocation.map_result import MapResult
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -59,8 +59,8 @@ def test_collected_results_can_be_read_any_number_of_times() -> None:
 
 
 def test_a_map_waits_while_its_results_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MEMORY", kept.Room(0))
-    monkeypatch.setattr(kept, "SPARE", 1 << 60)
+    monkeypatch.setattr(spill_buffer, "MEMORY", spill_buffer.Room(0))
+    monkeypatch.setattr(spill_buffer, "SPARE", 1 << 60)
     pulled: list[int] = []
     results = results_of(square.map(pulled.append(x) or x for x in range(20_000)))  # type: ignore[func-returns-value]
     results.collect()
@@ -69,7 +69,7 @@ def test_a_map_waits_while_its_results_cannot_be_kept(monkeypatch: pytest.Monkey
     wait_until(lambda: call.held.startswith("no room on the disk"))
     assert next(results) == 0  # what is there can be read
     assert len(pulled) < 20_000
-    monkeypatch.setattr(kept, "SPARE", 0)
+    monkeypatch.setattr(spill_buffer, "SPARE", 0)
     assert list(results) == [x * x for x in range(20_000)]
     assert call.held == ""
 
@@ -160,11 +160,11 @@ class Watching:
     """An observer as a notebook is one: its maps can be detached."""
 
     def __init__(self) -> None:
-        self.calls: list[observe.CallView] = []
+        self.calls: list[call_observer.CallView] = []
 
-    def call_started(self, call: observe.CallView) -> observe.CallSink:
+    def call_started(self, call: call_observer.CallView) -> call_observer.CallSink:
         self.calls.append(call)
-        sink = observe.TextSink()
+        sink = call_observer.TextSink()
         sink.detachable = True  # type: ignore[attr-defined]
         return sink
 
@@ -172,9 +172,9 @@ class Watching:
 @pytest.fixture
 def watching() -> Iterator[Watching]:
     watching = Watching()
-    observe.set_observer(watching)
+    call_observer.set_observer(watching)
     yield watching
-    observe.set_observer(None)
+    call_observer.set_observer(None)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -238,12 +238,12 @@ def test_a_map_that_runs_hears_of_a_newer_version(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     newest: list[int] = []
 
-    class Sink(observe.TextSink):
+    class Sink(call_observer.TextSink):
         def progress(self, p: Any) -> None:
             newest.append(p.newest)
 
     class Observer:
-        def call_started(self, call: observe.CallView) -> observe.CallSink:
+        def call_started(self, call: call_observer.CallView) -> call_observer.CallSink:
             return Sink()
 
     def wait(x: int, gate: str) -> int:
@@ -259,7 +259,7 @@ def test_a_map_that_runs_hears_of_a_newer_version(tmp_path: Path) -> None:
     first = nbfn.App("newer")
     waiting = first.function(name="wait")(wait)
     first.deploy()
-    observe.set_observer(Observer())
+    call_observer.set_observer(Observer())
     try:
         results = results_of(waiting.map([1, 2], kwargs={"gate": str(gate)}))
         results.collect()
@@ -271,4 +271,4 @@ def test_a_map_that_runs_hears_of_a_newer_version(tmp_path: Path) -> None:
         gate.touch()
         assert list(results) == [1, 2]
     finally:
-        observe.set_observer(None)
+        call_observer.set_observer(None)

@@ -16,7 +16,7 @@ import pytest
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 
 from nbfn.exception import ConnectionError
-from nbfn.wire.messages import CallRow, FunctionRow, HubRow, Overview, WorkerRow
+from nbfn.protocol.messages import CallRow, FunctionRow, HubRow, Overview, WorkerRow
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "contract" / "overview.json").read_text("utf-8"))
 
@@ -103,7 +103,7 @@ class FakeClient:
 def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     hub = FakeHub()
     client = SimpleNamespace(attach=SimpleNamespace(aio=hub.attach))
-    monkeypatch.setattr("nbfn.lab.link.Client", client)
+    monkeypatch.setattr("nbfn.lab.hub_client.Client", client)
     return hub
 
 

@@ -16,7 +16,7 @@ from jupyter_client import KernelManager
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from nbfn.wire.messages import new_id
+from nbfn.protocol.messages import new_id
 from tests.conftest import a_home
 from tests.notebook.kernel import Kernel
 

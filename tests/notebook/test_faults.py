@@ -197,7 +197,7 @@ def test_a_function_that_is_redefined_during_a_map_is_told_and_the_map_stays(
 def test_a_function_of_another_python_is_not_called(one_kernel: Run) -> None:
     _, failed, calls = one_kernel(
         CELL,
-        "import msgspec, nbfn, nbfn.registration.origin as origin\n"
+        "import msgspec, nbfn, nbfn.registration.function_ref as origin\n"
         "here, kept = origin.this_environment(), origin.this_environment\n"
         "origin.this_environment = lambda: msgspec.structs.replace(here, python='3.99')\n"
         "before = len(nbfn.calls(all=True))\n"
@@ -235,7 +235,9 @@ def test_a_cell_that_waits_for_room_says_so(kernel: Kernel, tmp_path: Path) -> N
     first = kernel.execute(f"first = wait_for.spawn({gate!r})")
     kernel.until(lambda: "waiting" in kernel.text(first))
     kernel.execute(f"%%remote --quiet --app faults --cpu {cores}\ndef next_one(x): return x")
-    kernel.execute("import nbfn.notebook.calls.single\nnbfn.notebook.calls.single.PATIENCE = 0.1")
+    kernel.execute(
+        "import nbfn.notebook.calls.print_sink\nnbfn.notebook.calls.single.PATIENCE = 0.1"
+    )
     cell = kernel.execute("next_one.remote(2)", wait=False)
     said = f"○ next_one: waits for {cores} cores\n"
     kernel.until(lambda: kernel.text(cell, "stderr") == said)

@@ -12,7 +12,7 @@ Run = Callable[..., list[Any]]
 
 #: What the hub has of a Function: how it is run.
 TOLD = """
-from nbfn.wire import messages as _m
+from nbfn.protocol import messages as _m
 def told(f):
     f.hydrate()
     client = f._state.client

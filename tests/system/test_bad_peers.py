@@ -14,9 +14,9 @@ from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.connection.discovery import read_connection_file
 from nbfn.exception import InvalidError, NotFoundError, RemoteError
-from nbfn.wire import frames
-from nbfn.wire import messages as m
-from nbfn.wire.socket import Link
+from nbfn.protocol import codec
+from nbfn.protocol import messages as m
+from nbfn.protocol.transport import Link
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -47,7 +47,7 @@ class Intruder:
     """A connection to the hub that sends any frame."""
 
     def __init__(self, places: Places, hello: m.Message) -> None:
-        decoder = frames.TO_CLIENT if isinstance(hello, m.ClientHello) else frames.TO_WORKER
+        decoder = codec.TO_CLIENT if isinstance(hello, m.ClientHello) else codec.TO_WORKER
         self._link = Link(places.endpoint, decoder)
         wait_until(lambda: self._link.wait(0.1) or self._link.up)
         self.send(hello)

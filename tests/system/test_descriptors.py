@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nbfn.wire.memory_map import MOST_MAPPED
+from nbfn.protocol.memory_map import MOST_MAPPED
 from tests.system.programs import run_program
 
 #: Functions that take and give arrays of more than 1 MiB.
@@ -169,7 +169,7 @@ def test_values_that_are_kept_leave_mappings_for_others(tmp_path: Path) -> None:
         tmp_path,
         """
 import os, pathlib
-from nbfn.wire import memory_map
+from nbfn.protocol import memory_map
 file = pathlib.Path("segment")
 file.write_bytes(os.urandom(memory_map.MAP_MIN))
 many = memory_map.MOST_MAPPED + 50

@@ -10,9 +10,9 @@ import pytest
 
 import nbfn
 from nbfn.client import Client
-from nbfn.connection import observe
+from nbfn.connection import call_observer
 from nbfn.exception import Error
-from nbfn.wire import messages as m
+from nbfn.protocol import messages as m
 from tests.conftest import wait_until
 
 app = nbfn.App()
@@ -51,23 +51,23 @@ def test_f42_100_mb_of_prints_are_cut_and_marked(home: Path) -> None:
     heard = [0]
     last = [""]
 
-    class Sink(observe.TextSink):
+    class Sink(call_observer.TextSink):
         def emission(self, e: m.Emission) -> None:
             heard[0] += len(e.data)
             last[0] = e.data[-200:].decode()
 
     class Observer:
-        def call_started(self, call: observe.CallView) -> Sink:
+        def call_started(self, call: call_observer.CallView) -> Sink:
             return Sink()
 
     assert double.remote(1) == 2
     process = hub()
     before = process.memory_info().rss
-    observe.set_observer(Observer())
+    call_observer.set_observer(Observer())
     try:
         assert loud.remote() == 1
     finally:
-        observe.set_observer(None)
+        call_observer.set_observer(None)
     assert 10 * MB < heard[0] < 20 * MB
     assert "is cut here" in last[0]
     workers = [w for w in Client.attach().overview().workers if w.function == "loud"]

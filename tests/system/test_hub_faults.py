@@ -14,7 +14,7 @@ from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import ConnectionError, WorkerCrashed
-from nbfn.logfile import LARGEST
+from nbfn.log_rotation import LARGEST
 from tests.conftest import wait_until
 
 app = nbfn.App()

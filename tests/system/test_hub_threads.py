@@ -76,8 +76,8 @@ def test_a_request_of_which_every_hub_dies_fails_in_the_end(
         textwrap.dedent("""
         import os, sys
         if "nbfn.hub" in sys.orig_argv:
-            from nbfn.hub.answers import Answers
-            from nbfn.wire import messages
+            from nbfn.hub.queries import Answers
+            from nbfn.protocol import messages
             answer = Answers.to
             def deadly(self, message):
                 if isinstance(message, messages.GetOverview):

@@ -15,7 +15,7 @@ import pytest
 
 import nbfn
 from nbfn.exception import WorkerCrashed, WorkerLost
-from nbfn.wire.worker_state import HALF
+from nbfn.protocol.worker_state import HALF
 from tests.conftest import wait_until
 
 MIB = 2**20

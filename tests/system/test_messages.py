@@ -14,8 +14,8 @@ import pytest
 import nbfn
 from nbfn.client import Client
 from nbfn.exception import Error, InvalidError
-from nbfn.wire import frames
-from nbfn.wire import messages as m
+from nbfn.protocol import codec
+from nbfn.protocol import messages as m
 from tests.conftest import stop_hub, wait_until
 
 app = nbfn.App()
@@ -118,8 +118,8 @@ def test_an_input_that_no_message_can_carry_fails_alone(epoch: int) -> None:
     client = Client.attach()
     put = put_call(length.object_id)
     item = m.NewInput(0, m.Payload(b""))
-    around = len(frames.encode(m.PutInputs(put.call, (item,), closed=True)))
-    item = m.NewInput(0, m.Payload(bytes(frames.MAX_FRAME - around - 8)))
+    around = len(codec.encode(m.PutInputs(put.call, (item,), closed=True)))
+    item = m.NewInput(0, m.Payload(bytes(codec.MAX_FRAME - around - 8)))
     client.send(put)
     client.send(m.PutInputs(put.call, (item,), closed=True))  # just within the limit
     call: Any = nbfn.FunctionCall.from_id(put.call)

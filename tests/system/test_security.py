@@ -19,8 +19,8 @@ import nbfn
 from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.exception import InvalidError
-from nbfn.wire import frames
-from nbfn.wire import messages as m
+from nbfn.protocol import codec
+from nbfn.protocol import messages as m
 from tests.conftest import processes_of
 
 app = nbfn.App()
@@ -149,7 +149,7 @@ def test_s9_garbage_is_told_and_then_not_listened_to_and_hurts_nobody(home: Path
         for garbage in (b"", b"\xc1" * 100, os.urandom(1000)):
             bad.send(garbage)
             assert bad.poll(5000)
-            answers.append(frames.decode(bad.recv(), frames.TO_CLIENT))
+            answers.append(codec.decode(bad.recv(), codec.TO_CLIENT))
         assert all(
             isinstance(said, m.Refused) and "Not a message" in said.message for said in answers
         )
@@ -157,7 +157,7 @@ def test_s9_garbage_is_told_and_then_not_listened_to_and_hurts_nobody(home: Path
             bad.send(garbage)
         bad.send_multipart([b"a"] * 1000)
         # Struck out: not even a word that makes sense is answered.
-        bad.send(frames.encode(m.GetOverview(1)))
+        bad.send(codec.encode(m.GetOverview(1)))
         assert double.remote(4) == 8
         assert not bad.poll(200)
     finally:

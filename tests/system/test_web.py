@@ -79,7 +79,7 @@ def token_of(url: str) -> str:
 
 
 def gateway_of(home: Path) -> int:
-    return next((pid for pid, what in processes_of(home).items() if "nbfn.web" in what), 0)
+    return next((pid for pid, what in processes_of(home).items() if "nbfn.gateway" in what), 0)
 
 
 def hub_pid() -> int:

@@ -22,9 +22,9 @@ import websockets.exceptions
 import websockets.sync.client
 
 import nbfn
-from nbfn.address import Address
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
+from nbfn.gateway_config import Address
 from tests.conftest import processes_of, wait_until
 from tests.system.test_web import COLD, gateway_of, hub_pid, url_of
 
@@ -339,7 +339,7 @@ def test_many_endpoints_are_passed_to_a_gateway_that_starts_anew(home: Path) -> 
     wrong = [url.replace("/many-", "/none-") for url in urls]
     assert [httpx.get(url, timeout=COLD).status_code for url in wrong] == [404] * 40
     assert httpx.get(urls[-1], timeout=COLD).status_code == 200
-    assert sum("nbfn.web" in what for what in processes_of(home).values()) == 1
+    assert sum("nbfn.gateway" in what for what in processes_of(home).values()) == 1
 
 
 def test_serve_keeps_url_and_cookie_when_it_loads_a_changed_file(

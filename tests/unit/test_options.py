@@ -12,8 +12,8 @@ import nbfn
 from nbfn import App, Mount, Secret, Volume, options
 from nbfn.exception import InvalidError
 from nbfn.options import Options, Retries
-from nbfn.wire.messages import Definition, Environment, GetOverview, Payload, Register
-from nbfn.wire.validation import problem
+from nbfn.protocol.messages import Definition, Environment, GetOverview, Payload, Register
+from nbfn.protocol.validation import problem
 
 
 def test_the_older_names_mean_the_same_without_a_word() -> None:

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from nbfn.config import Places
-from nbfn.wire.messages import ConsoleOpened
+from nbfn.protocol.messages import ConsoleOpened
 from nbfn_kernel.session import remote_session
 from nbfn_kernel.worker.outbox import Outbox
 from nbfn_kernel.worker.serial_executor import SerialExecutor

@@ -26,9 +26,9 @@ import msgspec
 
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
+from nbfn.protocol.messages import Payload
+from nbfn.protocol.payload import Carrier
 from nbfn.threads import without_limits
-from nbfn.wire.messages import Payload
-from nbfn.wire.payload import Carrier
 
 #: Seconds the child has to end when it is told to, before it is killed.
 GRACE = 2.0

@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from nbfn.exception import ExecutionError
-from nbfn.wire import web
-from nbfn.wire.failure import format_exception
-from nbfn.wire.messages import Endpoint, Payload
-from nbfn.wire.web import Event
+from nbfn.protocol import web_events
+from nbfn.protocol.messages import Endpoint, Payload
+from nbfn.protocol.remote_exception import format_exception
+from nbfn.protocol.web_events import Event
 from nbfn_kernel.web.request_stream import RequestStream, request_stream
 from nbfn_kernel.web.threaded_handlers import (
     ThreadedHandlers,
@@ -101,7 +101,7 @@ class WebEndpoint:
         """
         at_work = ThreadedHandlers()
         threaded_handlers.set(at_work)
-        request = web.unpack_request(data)
+        request = web_events.unpack_request(data)
         exchange = _Exchange(request)
         assert self._app is not None
         assert self._lifespan is not None
@@ -110,7 +110,7 @@ class WebEndpoint:
         leaving = asyncio.create_task(_leave(request_stream.get(), running))
         try:
             while events := await exchange.sent():
-                yield web.pack_events(events)
+                yield web_events.pack_events(events)
             await asyncio.wait([running])
             if not running.cancelled():
                 running.result()
@@ -154,7 +154,7 @@ async def _leave(incoming: RequestStream, running: asyncio.Task[None]) -> None:
 class _Exchange:
     """One request between the app and its caller: what it receives, what it sends."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web_events.Request) -> None:
         self._kind = request.type
         self._request_stream = request_stream.get()
         self._gone = False
@@ -168,7 +168,7 @@ class _Exchange:
         self._sent: asyncio.Queue[tuple[Event, ...]] = asyncio.Queue()
         self._room = asyncio.Semaphore(PENDING)
         if request.more:
-            self._request_stream.want(web.WINDOW)
+            self._request_stream.want(web_events.WINDOW)
 
     async def receive(self) -> Event:
         """Be the app's ``receive``."""
@@ -181,7 +181,7 @@ class _Exchange:
             if self._kind == "http":
                 return {"type": "http.disconnect"}
             return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
-        event = web.unpack_piece(data)
+        event = web_events.unpack_piece(data)
         self._gone = event["type"] == "websocket.disconnect"
         return event
 
@@ -189,8 +189,8 @@ class _Exchange:
         data = await self._request_stream.get()
         if data:
             self._taken += 1
-            if self._taken % (web.WINDOW // 2) == 0:
-                self._request_stream.want(self._taken + web.WINDOW)
+            if self._taken % (web_events.WINDOW // 2) == 0:
+                self._request_stream.want(self._taken + web_events.WINDOW)
         return data
 
     async def send(self, event: Event) -> None:
@@ -202,8 +202,13 @@ class _Exchange:
             return
         if kind == "websocket.send":
             message = event.get("bytes") or (event.get("text") or "")
-            if len(message if isinstance(message, bytes) else message.encode()) > web.LARGEST:
-                raise ValueError(f"A WebSocket's message may have {web.LARGEST} bytes at most.")
+            if (
+                len(message if isinstance(message, bytes) else message.encode())
+                > web_events.LARGEST
+            ):
+                raise ValueError(
+                    f"A WebSocket's message may have {web_events.LARGEST} bytes at most."
+                )
         if self._request_stream.gone.is_set():
             return  # nobody reads it
         for part in _parts(_plain(event)):
@@ -241,15 +246,15 @@ def _plain(event: Event) -> Event:
 def _parts(event: Event) -> list[Event]:
     """Cut a body that is too large for one message."""
     body = event.get("body", b"")
-    if len(body) <= web.PIECE:
+    if len(body) <= web_events.PIECE:
         return [event]
-    starts = range(0, len(body), web.PIECE)
-    parts = [{**event, "body": body[s : s + web.PIECE], "more_body": True} for s in starts]
+    starts = range(0, len(body), web_events.PIECE)
+    parts = [{**event, "body": body[s : s + web_events.PIECE], "more_body": True} for s in starts]
     parts[-1]["more_body"] = event.get("more_body", False)
     return parts
 
 
-def _scope(request: web.Request, state: dict[str, Any]) -> Scope:
+def _scope(request: web_events.Request, state: dict[str, Any]) -> Scope:
     scope: Scope = {
         "type": request.type,
         "asgi": {"version": "3.0", "spec_version": "2.3"},

@@ -11,8 +11,8 @@ import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from nbfn.wire import web
-from nbfn.wire.web import Event
+from nbfn.protocol import web_events
+from nbfn.protocol.web_events import Event
 
 #: Headers that belong to one connection, not to what it carries (RFC 9110, 7.6.1).
 _OF_CONNECTION = frozenset({
@@ -99,7 +99,7 @@ class HttpProxy:
                 additional_headers=opening,
                 subprotocols=[websockets.Subprotocol(name) for name in scope["subprotocols"]]
                 or None,
-                max_size=web.LARGEST,
+                max_size=web_events.LARGEST,
                 proxy=None,
             ) as server:
                 await send({"type": "websocket.accept", "subprotocol": server.subprotocol})

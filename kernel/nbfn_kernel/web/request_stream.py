@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 
-from nbfn.wire.messages import WantFeed
+from nbfn.protocol.messages import WantFeed
 from nbfn_kernel.worker.outbox import Outbox
 
 

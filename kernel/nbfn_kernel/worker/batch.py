@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbfn.exception import InvalidError
-from nbfn.wire.messages import Definition, LeasedInput
-from nbfn.wire.payload import Carrier
+from nbfn.protocol.messages import Definition, LeasedInput
+from nbfn.protocol.payload import Carrier
 from nbfn_kernel.worker import input_result
 from nbfn_kernel.worker.input_result import InputResult
 from nbfn_kernel.worker.target import Target

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbfn.context import set_current
-from nbfn.wire.messages import Definition, LeasedInput, Result
-from nbfn.wire.payload import Carrier
+from nbfn.protocol.messages import Definition, LeasedInput, Result
+from nbfn.protocol.payload import Carrier
 from nbfn_kernel.web.request_stream import RequestStream, request_stream
 from nbfn_kernel.worker import input_result, output_capture
 from nbfn_kernel.worker.batch import Batch, take

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from nbfn.exception import DeserializationError, InvalidError
-from nbfn.wire.messages import Bind, Definition, Environment
-from nbfn.wire.payload import Carrier
+from nbfn.protocol.messages import Bind, Definition, Environment
+from nbfn.protocol.payload import Carrier
 
 #: Values that no check for forgotten generators need look at.
 PLAIN = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple})

@@ -7,8 +7,8 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from nbfn.wire.messages import ITEM_BYTES, ITEM_WINDOW, Payload
-from nbfn.wire.payload import Carrier
+from nbfn.protocol.messages import ITEM_BYTES, ITEM_WINDOW, Payload
+from nbfn.protocol.payload import Carrier
 from nbfn_kernel.worker import function_loader
 from nbfn_kernel.worker.outbox import Item, Outbox
 

@@ -17,10 +17,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nbfn.types import InputStatus
-from nbfn.wire import messages
-from nbfn.wire.frames import BadFrame, split
-from nbfn.wire.messages import (
+from nbfn.protocol import messages
+from nbfn.protocol.codec import BadFrame, split
+from nbfn.protocol.messages import (
     ITEM_WINDOW,
     BindFailed,
     Bound,
@@ -31,7 +30,8 @@ from nbfn.wire.messages import (
     Results,
     Yielded,
 )
-from nbfn.wire.socket import Change, Connection
+from nbfn.protocol.transport import Change, Connection
+from nbfn.types import InputStatus
 from nbfn_kernel.worker import concurrent_executor
 from nbfn_kernel.worker.outbox import Item, Outbox, Span, Text
 from nbfn_kernel.worker.serial_executor import SerialExecutor

@@ -15,10 +15,10 @@ from nbfn.exception import (
     InvalidError,
     SerializationError,
 )
+from nbfn.protocol.messages import Payload
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.remote_exception import dump_exception, format_exception
 from nbfn.types import InputStatus
-from nbfn.wire.failure import dump_exception, format_exception
-from nbfn.wire.messages import Payload
-from nbfn.wire.payload import Carrier
 from nbfn_kernel.worker import function_loader, output_capture, stdin
 from nbfn_kernel.worker.target import Target
 
@@ -26,7 +26,7 @@ SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
 TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
-    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.lifecycle", "nbfn.wire.payload", "nbfn_kernel.web.asgi",
+    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.lifecycle", "nbfn.protocol.payload", "nbfn_kernel.web.asgi",
     "nbfn_kernel.worker.batch", "nbfn_kernel.worker.concurrent_executor", "nbfn_kernel.worker.function_loader",
     "nbfn_kernel.worker.generator_stream", "nbfn_kernel.worker.input_result", "nbfn_kernel.worker.loaded_function",
     "nbfn_kernel.worker.serial_executor", "threading",

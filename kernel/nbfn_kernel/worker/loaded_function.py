@@ -14,10 +14,10 @@ from typing import Any
 import nbfn
 from nbfn import _unpickle, lifecycle
 from nbfn.exception import DeserializationError
+from nbfn.protocol.messages import Bind, Definition, Endpoint
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.remote_exception import format_exception
 from nbfn.types import LOAD_METHOD
-from nbfn.wire.failure import format_exception
-from nbfn.wire.messages import Bind, Definition, Endpoint
-from nbfn.wire.payload import Carrier
 from nbfn_kernel.web.asgi import WebEndpoint
 from nbfn_kernel.worker import main_module
 from nbfn_kernel.worker.input_result import HIDDEN

@@ -13,13 +13,13 @@ import warnings
 from typing import Any
 
 from nbfn.config import Places, Settings
-from nbfn.connection.observe import set_observer
+from nbfn.connection.call_observer import set_observer
 from nbfn.context import enter_worker
-from nbfn.wire import frames
-from nbfn.wire.messages import input_id
-from nbfn.wire.payload import Carrier
-from nbfn.wire.socket import Link
-from nbfn.wire.worker_state import FINISHED, WorkerState
+from nbfn.protocol import codec
+from nbfn.protocol.messages import input_id
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.transport import Link
+from nbfn.protocol.worker_state import FINISHED, WorkerState
 from nbfn_kernel.console.console_server import ConsoleServer
 from nbfn_kernel.worker import display_shell, fork_handlers, log_forwarding, output_capture, stdin
 from nbfn_kernel.worker.hub_connection import HubConnection
@@ -64,7 +64,7 @@ def main(memory: Any = None) -> None:
         MODAL_REGION="local",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     )
-    link = Link(os.environ.get("NBFN_HUB", places.endpoint), frames.TO_WORKER)
+    link = Link(os.environ.get("NBFN_HUB", places.endpoint), codec.TO_WORKER)
     state = WorkerState(memory)
     outbox = Outbox(link.wake, state, LogFiles())
     executor = SerialExecutor(Carrier(places, worker), outbox, state)

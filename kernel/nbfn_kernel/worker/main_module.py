@@ -16,8 +16,8 @@ import msgspec
 
 from nbfn import _unpickle
 from nbfn.config import Places
-from nbfn.wire.messages import Definition
-from nbfn.wire.payload import Carrier
+from nbfn.protocol.messages import Definition
+from nbfn.protocol.payload import Carrier
 from nbfn_kernel.worker import function_loader
 
 #: What Python puts into every module.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nbfn.channels import NESTED
-from nbfn.connection.observe import CallSink, CallView, TextSink
-from nbfn.voices import Voices
-from nbfn.wire.messages import Emission, Emitted, Output, Progress
+from nbfn.connection.call_observer import CallSink, CallView, TextSink
+from nbfn.line_multiplexer import Voices
+from nbfn.output_channels import NESTED
+from nbfn.protocol.messages import Emission, Emitted, Output, Progress
 from nbfn_kernel.worker.outbox import Outbox
 
 
@@ -83,7 +83,7 @@ class NestedCallObserver:
         self._outbox = outbox
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """See `nbfn.connection.observe.Observer`; what was written before the call reaches the hub before it."""
+        """See `nbfn.connection.call_observer.Observer`; what was written before the call reaches the hub before it."""
         lease = self._lease()
         if lease:
             self._outbox.sync(lease)

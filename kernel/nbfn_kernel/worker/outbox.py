@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nbfn.wire.messages import Emitted, Message, Payload, Result, Sync
-from nbfn.wire.worker_state import CHANNELS, LARGEST, WorkerState
+from nbfn.protocol.messages import Emitted, Message, Payload, Result, Sync
+from nbfn.protocol.worker_state import CHANNELS, LARGEST, WorkerState
 from nbfn_kernel.worker.log_files import FILES, STDERR, LogFiles
 
 #: Characters of one text that is not kept back until its line is whole.

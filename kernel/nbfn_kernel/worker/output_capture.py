@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.channels import FAILURE
-from nbfn.voices import Voices
+from nbfn.line_multiplexer import Voices
+from nbfn.output_channels import FAILURE
 from nbfn_kernel.worker.outbox import Outbox
 
 #: Characters of one input's output that are sent; the rest is dropped, with a line that says so.

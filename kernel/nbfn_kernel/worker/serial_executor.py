@@ -23,10 +23,10 @@ from typing import Any
 
 from nbfn.context import set_current
 from nbfn.exception import InputCancellation
-from nbfn.wire.failure import dump_exception, format_exception
-from nbfn.wire.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
-from nbfn.wire.payload import Carrier
-from nbfn.wire.worker_state import ENDED_BY, MEMORY_LIMIT, WorkerState
+from nbfn.protocol.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.remote_exception import dump_exception, format_exception
+from nbfn.protocol.worker_state import ENDED_BY, MEMORY_LIMIT, WorkerState
 from nbfn_kernel.worker import (
     batch,
     concurrent_executor,

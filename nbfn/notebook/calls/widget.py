@@ -8,17 +8,17 @@ from typing import Any
 import anywidget
 import traitlets
 
-from nbfn.notebook import page
-from nbfn.notebook.calls.spawned import Spawned, parts
-from nbfn.notebook.page import keep_on_its_subshell
-from nbfn.notebook.palette import mark_of
+from nbfn.notebook import widget_base
+from nbfn.notebook.calls.call_record import Spawned, parts
+from nbfn.notebook.status_style import mark_of
+from nbfn.notebook.widget_base import keep_on_its_subshell
 
 
 class HandleView(anywidget.AnyWidget):
     """Shows a `Spawned`; its buttons call ``actions`` by name, on the thread of the page's messages."""
 
-    _esm = page.script("handle")
-    _css = page.style("handle")
+    _esm = widget_base.script("handle")
+    _css = widget_base.style("handle")
     view = traitlets.Dict().tag(sync=True)
 
     def __init__(

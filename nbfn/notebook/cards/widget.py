@@ -7,8 +7,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from nbfn.notebook import page
-from nbfn.notebook.page import Actions, keep_on_its_subshell
+from nbfn.notebook import widget_base
+from nbfn.notebook.widget_base import Actions, keep_on_its_subshell
 
 
 class FunctionView(anywidget.AnyWidget):
@@ -19,8 +19,8 @@ class FunctionView(anywidget.AnyWidget):
         actions: What its buttons do.
     """
 
-    _esm = page.script("function")
-    _css = page.style("function")
+    _esm = widget_base.script("function")
+    _css = widget_base.style("function")
     view = traitlets.Dict().tag(sync=True)
 
     def __init__(self, card: dict[str, Any], actions: Actions) -> None:

@@ -13,9 +13,9 @@ from nbfn.call import FunctionCall
 from nbfn.cls import Cls
 from nbfn.exception import Error
 from nbfn.function import Function
-from nbfn.notebook.lines.fn import fn
-from nbfn.notebook.lines.magics import remote
-from nbfn.notebook.lines.verbs import Verbs
+from nbfn.notebook.lines.fn_magic import fn
+from nbfn.notebook.lines.line_magics import remote
+from nbfn.notebook.lines.subcommands import Verbs
 
 #: What ``f`` may be in a verb.
 _FUNCTIONS = (Function, Cls)

@@ -10,9 +10,9 @@ from pathlib import Path
 from nbfn.client import Client
 from nbfn.config import Places, Settings
 from nbfn.connection import discovery
-from nbfn.connection.whereabouts import this_environment
+from nbfn.connection.process_info import this_environment
 from nbfn.exception import Error
-from nbfn.wire.messages import Overview
+from nbfn.protocol.messages import Overview
 
 #: Bytes that should be free where results and arguments go.
 ENOUGH = 512 * 1024 * 1024

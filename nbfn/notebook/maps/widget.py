@@ -8,13 +8,13 @@ from typing import Any
 import anywidget
 import traitlets
 
-from nbfn.notebook import page
-from nbfn.notebook.maps import snapshot
-from nbfn.notebook.maps.crew import Crew
-from nbfn.notebook.maps.snapshot import short
-from nbfn.notebook.maps.tally import Tally
-from nbfn.notebook.page import Actions, keep_on_its_subshell
-from nbfn.notebook.palette import mark_of
+from nbfn.notebook import widget_base
+from nbfn.notebook.maps import static_render
+from nbfn.notebook.maps.map_stats import Tally
+from nbfn.notebook.maps.static_render import short
+from nbfn.notebook.maps.worker_poller import Crew
+from nbfn.notebook.status_style import mark_of
+from nbfn.notebook.widget_base import Actions, keep_on_its_subshell
 
 log = logging.getLogger("nbfn.client")
 
@@ -25,8 +25,8 @@ LOG_BYTES, SHOWN_GROUPS = 8_000, 20
 class MapProgress(anywidget.AnyWidget):
     """Shows a `Tally`; calls ``actions`` by the name of the button that was pressed."""
 
-    _esm = page.script("progress")
-    _css = page.style("progress")
+    _esm = widget_base.script("progress")
+    _css = widget_base.style("progress")
     view = traitlets.Dict().tag(sync=True)
     strip = traitlets.Bytes(b"").tag(sync=True)
     errors: Any = traitlets.List().tag(sync=True)
@@ -113,14 +113,16 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "starting": tally.starting,
         "why": tally.why(now),
         "note": tally.note,
-        "rate": snapshot.rate_text(tally.rate(now)),
-        "elapsed": snapshot.whole_clock(tally.elapsed(now)),
-        "left": snapshot.left_text(tally, now),
+        "rate": static_render.rate_text(tally.rate(now)),
+        "elapsed": static_render.whole_clock(tally.elapsed(now)),
+        "left": static_render.left_text(tally, now),
         "p50": _seconds(tally.percentile(0.5)),
         "p95": _seconds(tally.percentile(0.95)),
         "lines": tally.lines + len(tally.moving),
         "ended": tally.ended is not None,
-        "summary": snapshot.line(tally, now).partition(" ")[2] if tally.ended is not None else "",
+        "summary": static_render.line(tally, now).partition(" ")[2]
+        if tally.ended is not None
+        else "",
     }
 
 

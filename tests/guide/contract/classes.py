@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import nbfn
-from nbfn.wire.messages import FunctionRow
+from nbfn.protocol.messages import FunctionRow
 
 app = nbfn.App("classes")
 

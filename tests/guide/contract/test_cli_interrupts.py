@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nbfn.client import Client
-from nbfn.wire.messages import AppRow
+from nbfn.protocol.messages import AppRow
 from tests.conftest import wait_until
 
 PROGRAM = """

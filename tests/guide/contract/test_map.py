@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import output
-from nbfn.invocation import mapcall
+from nbfn import console_output
+from nbfn.invocation import map_call
 from tests.conftest import wait_until
 from tests.guide.contract.functions import add, count_up, fail_at_2, square
 
@@ -588,7 +588,7 @@ def test_a_map_has_a_row_of_progress_where_output_is_enabled(
         return x
 
     assert list(rowed.map(range(3))) == [0, 1, 2]  # silent without it
-    with output.to(output.Output(stream)):
+    with console_output.to(console_output.Output(stream)):
         list(rowed.map(range(20), return_exceptions=True))
     *_, last = stream.getvalue().replace("\r", "\n").splitlines()
     assert re.search(r"rowed  20/20  1 failed  \d+\.\d s", last)
@@ -598,7 +598,7 @@ def test_a_map_has_a_row_of_progress_where_output_is_enabled(
 def test_the_debug_log_counts_what_a_map_has_done(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mapcall, "LOG_EVERY", 0.0)
+    monkeypatch.setattr(map_call, "LOG_EVERY", 0.0)
     with caplog.at_level(logging.DEBUG, "nbfn.client"):
         assert list(square.map(range(5))) == [0, 1, 4, 9, 16]
 

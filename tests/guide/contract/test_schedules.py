@@ -13,7 +13,7 @@ from nbfn import Cron, FunctionCall, Period
 from nbfn.client import Client
 from nbfn.config import Places
 from nbfn.exception import InvalidError
-from nbfn.wire.messages import CallRow
+from nbfn.protocol.messages import CallRow
 from tests.conftest import stop_hub, wait_until
 
 

@@ -13,9 +13,9 @@ import pytest
 
 import nbfn
 from nbfn import Function, FunctionCall, exception
-from nbfn.code.capture import report
-from nbfn.connection import whereabouts
-from nbfn.registration import origin
+from nbfn.code.function_pickling import report
+from nbfn.connection import process_info
+from nbfn.registration import function_ref
 
 app = nbfn.App("serialized")
 FACTOR = 2
@@ -274,9 +274,9 @@ def test_a_function_of_another_python_is_a_version_error_that_names_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     far = deployed()
-    ours = whereabouts.this_environment()
+    ours = process_info.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, "3.99", ours.cloudpickle)
-    monkeypatch.setattr(origin, "this_environment", lambda: other)
+    monkeypatch.setattr(function_ref, "this_environment", lambda: other)
     with pytest.raises(exception.VersionError, match=r"under Python 3\.\d+, this is Python 3\.99"):
         far.remote(1)
 
@@ -285,9 +285,9 @@ def test_a_function_of_another_cloudpickle_warns_and_names_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     far = deployed()
-    ours = whereabouts.this_environment()
+    ours = process_info.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, ours.python, "9.0.1")
-    monkeypatch.setattr(origin, "this_environment", lambda: other)
+    monkeypatch.setattr(function_ref, "this_environment", lambda: other)
     with pytest.warns(UserWarning, match=r"cloudpickle 3\.[\d.]+, this is 9\.0\.1"):
         assert far.remote(1) == 2
 

@@ -11,7 +11,7 @@ import pytest
 
 import nbfn
 from nbfn.exception import InvalidError
-from nbfn.wire.messages import FunctionRow
+from nbfn.protocol.messages import FunctionRow
 from tests.conftest import wait_until
 
 app = nbfn.App("variants")

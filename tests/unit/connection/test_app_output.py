@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbfn.connection.app_output import LONGEST, AppLines
-from nbfn.wire.messages import AppOutput
+from nbfn.protocol.messages import AppOutput
 
 
 def output(text: str, function: str = "f", channel: str = "stdout", index: int = 0) -> AppOutput:

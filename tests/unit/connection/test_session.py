@@ -14,14 +14,14 @@ import pytest
 from nbfn.app import App
 from nbfn.client import Client
 from nbfn.config import Places
-from nbfn.connection import observe
+from nbfn.connection import call_observer
 from nbfn.exception import AuthError, ConnectionError, NotFoundError, RemoteError
 from nbfn.function import Function
-from nbfn.invocation.durable import DurableCall
+from nbfn.invocation.durable_call import DurableCall
+from nbfn.protocol import messages as m
+from nbfn.protocol.payload import SEGMENT_MIN, Carrier
+from nbfn.protocol.transport import Router
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
-from nbfn.wire.payload import SEGMENT_MIN, Carrier
-from nbfn.wire.socket import Router
 from tests.conftest import wait_until
 
 
@@ -206,15 +206,15 @@ def test_an_observer_hears_that_the_hub_is_lost_and_back(
 ) -> None:
     heard: list[bool] = []
 
-    class Sink(observe.TextSink):
+    class Sink(call_observer.TextSink):
         def connected(self, up: bool) -> None:
             heard.append(up)
 
     class Observer:
-        def call_started(self, call: observe.CallView) -> Sink:
+        def call_started(self, call: call_observer.CallView) -> Sink:
             return Sink()
 
-    observe.set_observer(Observer())
+    call_observer.set_observer(Observer())
     try:
         results = Background(list, double.map([1]))
         put = hub.expect(m.PutCall)
@@ -229,7 +229,7 @@ def test_an_observer_hears_that_the_hub_is_lost_and_back(
         finally:
             second.close()
     finally:
-        observe.set_observer(None)
+        call_observer.set_observer(None)
 
 
 def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without_it(
@@ -237,17 +237,17 @@ def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without
 ) -> None:
     arriving, ended = threading.Event(), threading.Event()
 
-    class Sink(observe.TextSink):
+    class Sink(call_observer.TextSink):
         def outputs(self, done: int, failed: int, total: int | None, new: Any = ()) -> None:
             if done == 2:  # on the client's thread, in the middle of taking it
                 arriving.set()
                 ended.wait(1)
 
     class Observer:
-        def call_started(self, call: observe.CallView) -> Sink:
+        def call_started(self, call: call_observer.CallView) -> Sink:
             return Sink()
 
-    observe.set_observer(Observer())
+    call_observer.set_observer(Observer())
     try:
         results = iter(double.map([1, 2]))
         first = Background(next, results)
@@ -260,7 +260,7 @@ def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without
         assert rest.join() == ["last"]
     finally:
         ended.set()
-        observe.set_observer(None)
+        call_observer.set_observer(None)
 
 
 def large(call: str, index: int) -> tuple[m.Outputs, Path]:
@@ -321,13 +321,13 @@ def test_the_window_is_kept(hub: FakeHub, double: Function[[int], int]) -> None:
 
 
 def test_cancelling_a_map_ends_its_input(hub: FakeHub, double: Function[[int], int]) -> None:
-    views: list[observe.CallView] = []
+    views: list[call_observer.CallView] = []
 
     class Watching:
-        def call_started(self, call: observe.CallView) -> None:
+        def call_started(self, call: call_observer.CallView) -> None:
             views.append(call)
 
-    observe.set_observer(Watching())
+    call_observer.set_observer(Watching())
     try:
         results = Background(list, double.map(iter(int, 1), return_exceptions=True))
         put = hub.expect(m.PutCall)
@@ -348,7 +348,7 @@ def test_cancelling_a_map_ends_its_input(hub: FakeHub, double: Function[[int], i
         assert len(ended) == count
         assert all(isinstance(error, RemoteError) for error in ended)
     finally:
-        observe.set_observer(None)
+        call_observer.set_observer(None)
 
 
 def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int]) -> None:
@@ -369,11 +369,11 @@ def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int
             heard.append((status, error))
 
     class Observer:
-        def call_started(self, call: observe.CallView) -> Sink:
+        def call_started(self, call: call_observer.CallView) -> Sink:
             heard.append((call.function, call.kind, call.total, threading.current_thread().name))
             return Sink()
 
-    observe.set_observer(Observer())
+    call_observer.set_observer(Observer())
     try:
         calling = Background(double.remote, 3)
         put = hub.expect(m.PutCall)
@@ -382,7 +382,7 @@ def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int
         hub.answer(put.call, 6)
         calling.join()
     finally:
-        observe.set_observer(None)
+        call_observer.set_observer(None)
     assert heard[0][:3] == ("double", "remote", 1)
     assert heard[0][3] != "nbfn-client"
     assert heard[1:] == [1, b"hello", (1, 0, 1), ("success", None)]

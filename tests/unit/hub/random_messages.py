@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from nbfn.wire import messages as m
+from nbfn.protocol import messages as m
 from tests.unit.hub.simulator import PYTHON
 
 #: The ids of the simulator that the messages come to are among them: numbers are given in order there.

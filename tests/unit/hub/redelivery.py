@@ -9,12 +9,12 @@ from collections import Counter
 
 import msgspec
 
-from nbfn.hub.archive import TO_REPLAY
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
-from nbfn.hub.machine.rows import Pool
-from nbfn.hub.machine.state import State
-from nbfn.wire import messages as m
+from nbfn.hub.call_store import TO_REPLAY
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.hub.scheduler.models import Pool
+from nbfn.hub.scheduler.state_machine import State
+from nbfn.protocol import messages as m
 from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of, results_of
 
 

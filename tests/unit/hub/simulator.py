@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
-from nbfn.hub.machine.rows import Pool, Worker
-from nbfn.hub.machine.state import State
-from nbfn.hub.machine.tables import Limits
-from nbfn.types import InputStatus
-from nbfn.wire import messages as m
-from nbfn.wire.messages import (
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.hub.scheduler.hub_state import Limits
+from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.hub.scheduler.state_machine import State
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import (
     Batching,
     Concurrency,
     Definition,
@@ -27,6 +26,7 @@ from nbfn.wire.messages import (
     PoolSettings,
     RetryPolicy,
 )
+from nbfn.types import InputStatus
 
 PYTHON = "/usr/bin/python"
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from nbfn.hub.machine import admission
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
+from nbfn.hub.scheduler import admission
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import Resources
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
-from nbfn.wire.messages import Resources
 from tests.unit.hub.simulator import Simulator, inputs_of
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
-from nbfn.hub.machine import overview, scale
-from nbfn.hub.machine.departures import EXIT_GRACE
-from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord
-from nbfn.hub.machine.registry import STOPPED_KEPT
-from nbfn.wire import messages as m
+from nbfn.hub.scheduler import autoscaler, status
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord
+from nbfn.hub.scheduler.registry import STOPPED_KEPT
+from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
+from nbfn.protocol import messages as m
 from tests.unit.hub.simulator import SUCCESS, Simulator, definition, inputs_of
 
 
@@ -48,7 +48,7 @@ class Apps(Simulator):
         return said[0] if said else ""
 
     def state_of(self, app: AppRecord) -> str:
-        return overview.state_of(self.state.tables, app)
+        return status.state_of(self.state.tables, app)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_staged_version_that_is_not_deployed_keeps_no_worker(sim: Apps) -> Non
     sim.settle()
     key = (sim.functions["f"], staged[1])
     assert len(sim.state.tables.pools[key].workers) == 1
-    sim.wait(scale.DEFAULT_WINDOW)
+    sim.wait(autoscaler.DEFAULT_WINDOW)
     sim.settle()
     assert key not in sim.state.tables.pools
 

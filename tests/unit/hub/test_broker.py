@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from nbfn.config import Places, Settings
 from nbfn.hub import __main__ as hub
 from nbfn.launch.base import Capacity, Exit, Ref, Report, WorkerSpec
+from nbfn.protocol import codec
+from nbfn.protocol import messages as m
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.transport import Link
 from nbfn.types import InputStatus
-from nbfn.wire import frames
-from nbfn.wire import messages as m
-from nbfn.wire.payload import Carrier
-from nbfn.wire.socket import Link
 from tests.conftest import wait_until
 from tests.unit.hub.random_messages import message
 
@@ -152,14 +152,14 @@ class Peer:
 
 def client_of(hub: Hub, name: str = "cl-1") -> Peer:
     hello = m.ClientHello(m.PROTOCOL, name, *VERSIONS, 1, "here")
-    return Peer(hub, frames.TO_CLIENT, hello)
+    return Peer(hub, codec.TO_CLIENT, hello)
 
 
 def worker_of(hub: Hub, name: str, function: str = "") -> Peer:
     hello = m.WorkerHello(
         m.PROTOCOL, name, *VERSIONS, 2, "here", sys.executable, function, int(bool(function))
     )
-    return Peer(hub, frames.TO_WORKER, hello)
+    return Peer(hub, codec.TO_WORKER, hello)
 
 
 def test_an_input_that_waited_for_the_disk_does_not_run_on_a_connection_that_it_was_not_leased_on(

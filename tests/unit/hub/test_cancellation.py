@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import Payload
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
-from nbfn.wire.messages import Payload
 from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of
 
 TERMINATED = int(InputStatus.TERMINATED)

@@ -12,12 +12,12 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nbfn.hub import speech
-from nbfn.hub.machine import effects, events
-from nbfn.hub.machine.rows import Input, Pool
-from nbfn.wire import frames
-from nbfn.wire import messages as m
-from nbfn.wire.frames import BadFrame
+from nbfn.hub import effect_messages
+from nbfn.hub.scheduler import effects, events
+from nbfn.hub.scheduler.models import Input, Pool
+from nbfn.protocol import codec
+from nbfn.protocol import messages as m
+from nbfn.protocol.codec import BadFrame
 from tests.unit.hub.random_messages import message
 from tests.unit.hub.simulator import PYTHON, Simulator, inputs_of
 
@@ -59,8 +59,8 @@ class _FuzzedSimulator(Simulator):
     def take(self, event: events.Event) -> None:
         """Have the state machine take an event, and look whether all that it knows fits together."""
         for effect in self.state.handle(event, self.now):
-            if type(effect) in speech._SAID or type(effect) in speech._DIVIDED:
-                for message in speech.said(effect)[1]:
+            if type(effect) in effect_messages._SAID or type(effect) in effect_messages._DIVIDED:
+                for message in effect_messages.said(effect)[1]:
                     _assert_readable(message)
         self.check()
         tables = self.state.tables
@@ -88,21 +88,21 @@ class _FuzzedSimulator(Simulator):
         """Have the client take all results: calls that are held go on."""
         for call in list(self.state.tables.held):
             assert self.state.tables.calls[call.id] is call
-            _read(m.ResultsTaken(call.id, call.untaken), frames.TO_HUB)
+            _read(m.ResultsTaken(call.id, call.untaken), codec.TO_HUB)
             self.take(events.Received(call.client, m.ResultsTaken(call.id, call.untaken)))
         assert not self.state.tables.held
 
 
 def _read(message: m.Message, decoder: msgspec.msgpack.Decoder[m.Message]) -> m.Message:
     """Return a message as its receiver reads it."""
-    decoded = frames.decode(frames.encode(message), decoder)
+    decoded = codec.decode(codec.encode(message), decoder)
     assert not isinstance(decoded, BadFrame), f"{decoded.reason}: {message}"
     return decoded
 
 
 def _assert_readable(message: m.Message) -> None:
     """Check that whoever is sent a message can read it."""
-    _read(message, frames.TO_CLIENT if isinstance(message, m.TO_CLIENT) else frames.TO_WORKER)
+    _read(message, codec.TO_CLIENT if isinstance(message, m.TO_CLIENT) else codec.TO_WORKER)
 
 
 def _queued(pool: Pool) -> Iterator[Input]:
@@ -128,7 +128,7 @@ def test_any_words_in_any_order_leave_the_hub_up_and_its_tables_consistent(
 ) -> None:
     sim = _FuzzedSimulator()
     for peer, one in said:
-        decoded = _read(one, frames.TO_HUB)
+        decoded = _read(one, codec.TO_HUB)
         hello = isinstance(decoded, m.ClientHello | m.WorkerHello)
         sim.take(events.joined(decoded) if hello else events.Received(peer, decoded))
         sim.now += 0.3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub.machine import events as e
-from nbfn.wire import messages as m
+from nbfn.hub.scheduler import events as e
+from nbfn.protocol import messages as m
 from tests.unit.hub.redelivery import RedeliverySimulator
 from tests.unit.hub.simulator import FAILURE, SUCCESS, inputs_of
 

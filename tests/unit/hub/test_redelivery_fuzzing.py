@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nbfn.hub.machine import events as e
+from nbfn.hub.scheduler import events as e
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import PoolSettings, Variant
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
-from nbfn.wire.messages import PoolSettings, Variant
 from tests.unit.hub.redelivery import RedeliverySimulator
 from tests.unit.hub.simulator import FAILURE, SUCCESS
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from nbfn.hub.machine.registry import FunctionRecord, Registry
+from nbfn.hub.scheduler.registry import FunctionRecord, Registry
 from tests.unit.hub.simulator import definition
 
 

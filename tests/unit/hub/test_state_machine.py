@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nbfn.hub.machine import events as e
+from nbfn.hub.scheduler import events as e
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import Resources
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
-from nbfn.wire.messages import Resources
 from tests.unit.hub.simulator import FAILURE, SUCCESS, Simulator, inputs_of
 
 

@@ -13,15 +13,15 @@ import pytest
 
 from nbfn.exception import VersionError
 from nbfn.hub import writer
-from nbfn.hub.disk import Disk
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
-from nbfn.hub.machine.records import HISTORY_KEPT, AppRecord, Deployment
-from nbfn.hub.machine.registry import Registry, SecretRecord
+from nbfn.hub.disk_space import Disk
+from nbfn.hub.query_results import StoredCall
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord, Deployment
+from nbfn.hub.scheduler.registry import Registry, SecretRecord
 from nbfn.hub.store import Store
-from nbfn.hub.stored import StoredCall
+from nbfn.protocol.messages import Payload, Segment, Variant
 from nbfn.types import InputStatus
-from nbfn.wire.messages import Payload, Segment, Variant
 from tests.conftest import wait_until
 from tests.unit.hub.simulator import definition, inputs_of
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine import events as e
-from nbfn.hub.machine.departures import EXIT_GRACE
-from nbfn.hub.machine.registry import FunctionRecord
-from nbfn.variant import applied
-from nbfn.wire import messages as m
-from nbfn.wire.messages import (
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler import events as e
+from nbfn.hub.scheduler.registry import FunctionRecord
+from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
+from nbfn.overrides import applied
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import (
     Concurrency,
     Definition,
     Method,

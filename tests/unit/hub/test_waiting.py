@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn.hub.machine import effects as fx
-from nbfn.hub.machine.outcomes import LONG_WAIT
+from nbfn.hub.scheduler import effects as fx
+from nbfn.hub.scheduler.completion import LONG_WAIT
 from tests.unit.hub.simulator import Simulator
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nbfn.connection import observe
-from nbfn.connection.observe import CallView
+from nbfn.connection import call_observer
+from nbfn.connection.call_observer import CallView
 from tests.unit.invocation.recording_connection import RecordingSink
 
 
@@ -19,7 +19,7 @@ class _Observer:
 @pytest.fixture
 def observer() -> Iterator[None]:
     """Have each call tell a `RecordingSink`."""
-    before = observe._observer
-    observe.set_observer(_Observer())
+    before = call_observer._observer
+    call_observer.set_observer(_Observer())
     yield
-    observe.set_observer(before)
+    call_observer.set_observer(before)

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from nbfn.config import Places
-from nbfn.connection.observe import TextSink
-from nbfn.connection.opencall import OpenCall
-from nbfn.wire import messages as m
-from nbfn.wire.payload import Carrier
+from nbfn.connection.active_call import OpenCall
+from nbfn.connection.call_observer import TextSink
+from nbfn.protocol import messages as m
+from nbfn.protocol.payload import Carrier
 from tests.conftest import wait_until
 
 

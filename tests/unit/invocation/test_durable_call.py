@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from nbfn import exception
-from nbfn.invocation.durable import UNACCEPTED, DurableCall
-from nbfn.invocation.inputs import Inputs
+from nbfn.invocation.durable_call import UNACCEPTED, DurableCall
+from nbfn.invocation.input_iterator import Inputs
+from nbfn.protocol import messages as m
 from nbfn.sync import run
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
 from tests.conftest import wait_until
 from tests.unit.invocation.recording_connection import (
     RecordingConnection,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from nbfn.invocation import feed
-from nbfn.invocation.feed import FedCall
-from nbfn.invocation.inputs import Inputs
-from nbfn.wire import messages as m
-from nbfn.wire.frames import MOST_BYTES, MOST_ENTRIES
+from nbfn.invocation import input_feeder
+from nbfn.invocation.input_feeder import FedCall
+from nbfn.invocation.input_iterator import Inputs
+from nbfn.protocol import messages as m
+from nbfn.protocol.codec import MOST_BYTES, MOST_ENTRIES
 from tests.conftest import wait_until
 from tests.unit.invocation.recording_connection import (
     RecordingConnection,
@@ -56,7 +56,7 @@ class Feeder(FedCall):
     def outcome_of(self, *which: int) -> None:
         """Note that inputs have ended."""
         items = [self._unsettled.pop(index) for index in which]
-        self._settled(feed.weight_of(items))
+        self._settled(input_feeder.weight_of(items))
         self.credited()
 
 
@@ -126,7 +126,7 @@ def test_no_input_is_pulled_before_it_may_be_sent(connection: RecordingConnectio
 
 def test_bytes_limit_one_call(connection: RecordingConnection) -> None:
     large = m.Payload(bytes(MIB))
-    fit = feed.MOST_BYTES // MIB
+    fit = input_feeder.MOST_BYTES // MIB
     call = Feeder(connection).feed(range(1000), lambda n: large)
     assert len(indices(told(connection, fit))) == fit
     assert not call.has_room()
@@ -137,7 +137,7 @@ def test_bytes_limit_one_call(connection: RecordingConnection) -> None:
 
 def test_a_batched_function_may_have_more_bytes(connection: RecordingConnection) -> None:
     large = m.Payload(bytes(MIB))
-    fit = feed.BATCH_BYTES // MIB
+    fit = input_feeder.BATCH_BYTES // MIB
     call = Feeder(connection, batching=m.Batching(8, 0.1)).feed(range(1000), lambda n: large)
     assert len(indices(told(connection, fit))) == fit
     assert not call.has_room()
@@ -147,7 +147,7 @@ def test_bytes_limit_all_calls_of_the_process_and_each_has_some(
     connection: RecordingConnection,
 ) -> None:
     large, half = m.Payload(bytes(MIB)), m.Payload(bytes(MIB // 2))
-    each, least = feed.MOST_BYTES // MIB, feed.LEAST_BYTES // (MIB // 2)
+    each, least = input_feeder.MOST_BYTES // MIB, input_feeder.LEAST_BYTES // (MIB // 2)
     calls = [Feeder(connection).feed(range(each), lambda n: large) for _ in range(3)]
     told(connection, 3 * each)  # which is as much as all may have
     last = Feeder(connection).feed(range(1000), lambda n: half)
@@ -162,7 +162,7 @@ def test_bytes_limit_all_calls_of_the_process_and_each_has_some(
 
 
 def test_a_few_inputs_are_under_way_however_large_they_are(connection: RecordingConnection) -> None:
-    huge = m.Payload(bytes(feed.MOST_BYTES))
+    huge = m.Payload(bytes(input_feeder.MOST_BYTES))
     call = Feeder(connection)
     call.least = 3
     call.feed(range(100), lambda n: huge)
@@ -173,7 +173,10 @@ def test_a_few_inputs_are_under_way_however_large_they_are(connection: Recording
 def test_shared_memory_counts_for_a_part_of_its_size(connection: RecordingConnection) -> None:
     beside = m.Payload(b"", (m.Segment("shm", "cl-test.1", 4 * MIB),))
     Feeder(connection).feed(range(1000), lambda n: beside)
-    assert len(indices(told(connection, feed.MOST_BYTES // MIB))) == feed.MOST_BYTES // MIB
+    assert (
+        len(indices(told(connection, input_feeder.MOST_BYTES // MIB)))
+        == input_feeder.MOST_BYTES // MIB
+    )
 
 
 def test_an_iterable_that_raises_is_told_and_closed(connection: RecordingConnection) -> None:

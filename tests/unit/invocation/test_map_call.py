@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from nbfn import exception
-from nbfn.invocation import mapcall, remembered
-from nbfn.invocation.inputs import Inputs
-from nbfn.invocation.mapcall import FIRST_WINDOW, HELD_BYTES, REPORT_BYTES, MapCall, Repeated
+from nbfn.invocation import map_call, recent_failures
+from nbfn.invocation.input_iterator import Inputs
+from nbfn.invocation.map_call import FIRST_WINDOW, HELD_BYTES, REPORT_BYTES, MapCall, Repeated
+from nbfn.protocol import messages as m
 from nbfn.sync import run
 from nbfn.types import InputStatus
-from nbfn.wire import messages as m
 from tests.conftest import wait_until
 from tests.unit.invocation.recording_connection import (
     RecordingConnection,
@@ -330,7 +330,7 @@ def test_a_map_that_returns_its_exceptions_goes_on_and_keeps_what_failed(
     assert ends(call) == ["failure"]
     assert call.failures.indices == [2, 3]
     assert call.failures.take([2]) == {2: small(2)}
-    found = remembered.find(call.id, 3)
+    found = recent_failures.find(call.id, 3)
     assert found is not None
     assert (found.payload, found.version) == (small(3), 3)
 
@@ -549,7 +549,7 @@ def test_a_map_that_has_ended_keeps_nothing(connection: RecordingConnection) -> 
 def test_results_that_are_too_many_are_not_kept(
     connection: RecordingConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mapcall, "HISTORY_BYTES", 10_000)
+    monkeypatch.setattr(map_call, "HISTORY_BYTES", 10_000)
     call = begin(connection, range(10_000))
     told(connection, FIRST_WINDOW)
     call.receive(outputs(call, 0, payload=m.Payload(bytes(9_000))))

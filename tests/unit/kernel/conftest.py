@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nbfn.wire import messages
+from nbfn.protocol import messages
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 
 

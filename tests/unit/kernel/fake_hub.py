@@ -17,10 +17,9 @@ import pytest
 from nbfn.config import Places, Settings
 from nbfn.launch.base import Report, WorkerSpec
 from nbfn.launch.local import LocalLauncher
-from nbfn.wire import messages
-from nbfn.wire.failure import load_exception
-from nbfn.wire.frames import BadFrame
-from nbfn.wire.messages import (
+from nbfn.protocol import messages
+from nbfn.protocol.codec import BadFrame
+from nbfn.protocol.messages import (
     Bind,
     BindFailed,
     Bound,
@@ -36,8 +35,9 @@ from nbfn.wire.messages import (
     Welcome,
     WorkerHello,
 )
-from nbfn.wire.payload import Carrier
-from nbfn.wire.socket import Router
+from nbfn.protocol.payload import Carrier
+from nbfn.protocol.remote_exception import load_exception
+from nbfn.protocol.transport import Router
 
 T = TypeVar("T")
 CALL = messages.new_id("fc")

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from nbfn.exception import InvalidError
+from nbfn.protocol.messages import Batching, CancelInput, Concurrency, LeasedInput, Result, Run
+from nbfn.protocol.remote_exception import load_exception
 from nbfn.types import InputStatus
-from nbfn.wire.failure import load_exception
-from nbfn.wire.messages import Batching, CancelInput, Concurrency, LeasedInput, Result, Run
 from tests.unit.kernel.fake_hub import FakeHub
 
 SLEEP = """

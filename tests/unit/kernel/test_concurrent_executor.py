@@ -6,9 +6,7 @@ import pytest
 
 from nbfn.exception import FunctionTimeoutError, InvalidError
 from nbfn.launch.base import Exit
-from nbfn.types import InputStatus
-from nbfn.wire.failure import load_exception
-from nbfn.wire.messages import (
+from nbfn.protocol.messages import (
     CancelInput,
     Concurrency,
     Drain,
@@ -21,6 +19,8 @@ from nbfn.wire.messages import (
     Yielded,
     input_id,
 )
+from nbfn.protocol.remote_exception import load_exception
+from nbfn.types import InputStatus
 from tests.unit.kernel.fake_hub import CALL, FakeHub
 
 TEN = Concurrency(10)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nbfn.connection.whereabouts import this_environment
+from nbfn.connection.process_info import this_environment
 from nbfn.exception import DeserializationError
-from nbfn.wire.messages import Definition, Payload
+from nbfn.protocol.messages import Definition, Payload
 from nbfn_kernel.worker import function_loader
 
 HERE = this_environment()

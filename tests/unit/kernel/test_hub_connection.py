@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from nbfn.launch.base import Exit
-from nbfn.wire.messages import Confirm, Drain, Goodbye, Refused, Results, Returned, Run, Yielded
+from nbfn.protocol.messages import Confirm, Drain, Goodbye, Refused, Results, Returned, Run, Yielded
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 
 SLEEP = "import time\ndef f(x):\n    print('on')\n    time.sleep(x)\n    return x"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nbfn.wire.records import DEFAULT, Filter, Levels, dump_levels, load_levels
+from nbfn.protocol.log_records import DEFAULT, Filter, Levels, dump_levels, load_levels
 from nbfn_kernel.worker.log_forwarding import CallerLogLevels
 
 NAMES = ("", "levels.a", "levels.b")

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from nbfn.wire.messages import Sync
-from nbfn.wire.worker_state import WorkerState
+from nbfn.protocol.messages import Sync
+from nbfn.protocol.worker_state import WorkerState
 from nbfn_kernel.worker import outbox as module
 from nbfn_kernel.worker.log_files import LogFiles
 from nbfn_kernel.worker.outbox import Outbox, Text

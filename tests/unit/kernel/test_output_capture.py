@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nbfn.wire.messages import Emitted, Results
+from nbfn.protocol.messages import Emitted, Results
 from tests.unit.kernel.fake_hub import FakeHub
 
 

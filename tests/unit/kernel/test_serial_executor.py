@@ -16,10 +16,8 @@ from nbfn.exception import (
     SerializationError,
 )
 from nbfn.launch.base import Exit
-from nbfn.types import InputStatus
-from nbfn.wire import messages
-from nbfn.wire.failure import load_exception
-from nbfn.wire.messages import (
+from nbfn.protocol import messages
+from nbfn.protocol.messages import (
     BindFailed,
     Bound,
     Concurrency,
@@ -32,6 +30,8 @@ from nbfn.wire.messages import (
     Run,
     Yielded,
 )
+from nbfn.protocol.remote_exception import load_exception
+from nbfn.types import InputStatus
 from tests.unit.kernel.fake_hub import CALL, FakeHub
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nbfn.launch import processes
+from nbfn.launch import procfs
 from nbfn.launch.base import Exit, Started, WorkerSpec
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 
@@ -21,9 +21,9 @@ def hub() -> Iterator[FakeHub]:
 
 def test_the_server_is_safe_to_fork(hub: FakeHub) -> None:
     worker = hub.start("wk-a").pid
-    server = processes.processes()[worker].parent
+    server = procfs.processes()[worker].parent
     assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
-    assert processes.processes()[server].name == processes.FORK_SERVER
+    assert procfs.processes()[server].name == procfs.FORK_SERVER
 
 
 def test_a_crash_is_told_with_lease_memory_and_last_words(hub: FakeHub) -> None:
@@ -51,7 +51,7 @@ def test_a_worker_has_only_its_own_descriptors(hub: FakeHub) -> None:
     pid = hub.start("wk-d").pid
     links = [str(Path(f"/proc/{pid}/fd/{n}").readlink()) for n in range(3)]
     assert links == ["/dev/null", *(str(hub.places.logs / f"wk-d.{end}") for end in ("out", "err"))]
-    server = processes.processes()[pid].parent
+    server = procfs.processes()[pid].parent
     ours, theirs = (set(map(Path.readlink, Path(f"/proc/{p}/fd").iterdir())) for p in (server, pid))
     assert not [link for link in ours & theirs if str(link).startswith(("socket:", "pipe:"))]
     assert os.getpgid(pid) == os.getsid(pid) == pid
@@ -84,9 +84,9 @@ def test_the_lock_is_seen_without_being_touched(tmp_path: Path) -> None:
     import fcntl
 
     path = tmp_path / "lock"
-    assert not processes.is_locked(path)
+    assert not procfs.is_locked(path)
     with path.open("w") as file:
-        assert not processes.is_locked(path)
+        assert not procfs.is_locked(path)
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert processes.is_locked(path)
-    assert not processes.is_locked(path)
+        assert procfs.is_locked(path)
+    assert not procfs.is_locked(path)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from nbfn.config import Places, Settings
-from nbfn.launch import processes
+from nbfn.launch import procfs
 from nbfn.launch.base import Exit
 from nbfn.launch.local import LocalLauncher
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
@@ -76,7 +76,7 @@ def brood(hub: FakeHub, worker: str) -> list[int]:
 
 
 def fork_server(worker_pid: int) -> int:
-    return processes.processes()[worker_pid].parent
+    return procfs.processes()[worker_pid].parent
 
 
 def test_a_killed_worker_takes_all_its_descendants_along(hub: FakeHub) -> None:

@@ -1,0 +1,128 @@
+"""A notebook as a module: its code cells, one after the other, in one namespace.
+
+Code runs as it would in the notebook, with three differences: ``__name__`` is the file's name, so what
+stands below ``if __name__ == "__main__":`` does not run. A ``%%remote`` cell of defs registers them with
+the App that its ``--app`` names (the notebook's own name without it) and runs nothing; one without
+defs, and what is below ``%local``, is passed over. So are other cell magics, line magics, and
+``!commands``.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import linecache
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from nbfn.app import App
+from nbfn.exception import InvalidError
+from nbfn.names import normalized, of_file
+
+#: Cell magics that this package means.
+_OURS = re.compile(r"%%(?:remote|nbfn)\b(.*)")
+
+
+def read(file: Path) -> list[str]:
+    """Return the text of a notebook's code cells.
+
+    Raises:
+        InvalidError: If the file is no notebook.
+    """
+    try:
+        cells = json.loads(file.read_text("utf-8"))["cells"]
+        return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidError(f"{file} is not a notebook: {error!r}.") from None
+
+
+def run(file: Path, sources: Sequence[str]) -> ModuleType:
+    """Run a notebook's code cells and return the module that they make.
+
+    Raises:
+        InvalidError: If a ``%%remote`` cell is wrong.
+        Exception: What a cell raises.
+    """
+    name = re.sub(r"\W+", "_", normalized(file.stem)).strip("_") or "notebook"
+    if name[0].isdigit():
+        name = f"_{name}"
+    # Not in sys.modules: there is no file that a worker could import, so its code travels by value.
+    module = ModuleType(name)
+    module.__file__ = str(file.resolve())
+    reader = _Reader(module, of_file(str(file)) or name)
+    for number, text in enumerate(sources, 1):
+        reader.run(text, f"<{file.name}, code cell {number}>")
+    return module
+
+
+class _Reader:
+    """Runs cells in a module's namespace."""
+
+    def __init__(self, module: ModuleType, app_name: str) -> None:
+        self._names = vars(module)
+        self._app_name = app_name
+        self._apps: dict[str, App] = {}
+
+    def run(self, text: str, filename: str) -> None:
+        """Run one cell."""
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+        stripped = text.lstrip()
+        first, _, body = stripped.partition("\n")
+        if match := _OURS.match(first):
+            self._remote(
+                match[1], body, text.count("\n", 0, len(text) - len(stripped)) + 2, filename
+            )
+        elif not stripped.startswith("%%"):
+            self._execute(_plain(text, filename), filename)
+
+    def _remote(self, line: str, body: str, first_line: int, filename: str) -> None:
+        from IPython.core.error import UsageError
+
+        from nbfn.notebook import cell_magic
+        from nbfn.notebook.cells import cell_registration
+        from nbfn.notebook.cells.cell_parser import CellError, FunctionCell, parse
+
+        try:
+            options = cell_magic.parsed(cell_magic.RemoteMagics.remote.parser, line)
+            cell = parse(body, first_line=first_line, filename=filename)
+            if not isinstance(cell, FunctionCell):
+                return
+            wanted = cell_registration.Wanted.of(options, cell)
+        except (UsageError, CellError) as error:
+            raise InvalidError(f"{filename}: {error}") from None
+        app = self._app(options.app or self._app_name)
+        self._execute(cell.tree, filename)
+        for name in cell.public:
+            make = app.function(name=wanted.rename or name, **wanted.options)
+            self._names[name] = make(cell_registration.named(self._names[name]))
+        for name in cell.classes:
+            self._names[name] = app.cls(**wanted.options)(self._names[name])
+
+    def _app(self, name: str) -> App:
+        if name not in self._apps:
+            app = self._apps[name] = App(name)
+            suffix = re.sub(r"\W", "_", name)
+            variable = "app" if "app" not in self._names else f"app_{suffix}"
+            self._names[variable] = app
+        return self._apps[name]
+
+    def _execute(self, tree: ast.Module, filename: str) -> None:
+        exec(compile(tree, filename, "exec", dont_inherit=True), self._names)  # noqa: S102 - the user's own code
+
+
+def _plain(text: str, filename: str) -> ast.Module:
+    """Return a cell's code without what only IPython understands."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    plain = TransformerManager().transform_cell(text)  # type: ignore[no-untyped-call]
+    tree = ast.parse(plain, filename)
+    tree.body = [statement for statement in tree.body if not _is_magic(statement)]
+    return tree
+
+
+def _is_magic(statement: ast.stmt) -> bool:
+    return any(
+        isinstance(node, ast.Name) and node.id == "get_ipython" for node in ast.walk(statement)
+    ) and not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)

@@ -1,0 +1,460 @@
+"""The durable calls on disk: their inputs, their outcomes, who called whom. Part of the store, on its connection."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nbfn.hub.query_results import (
+    UNREADABLE,
+    StoredCall,
+    StoredGraph,
+    StoredInput,
+    StoredRelative,
+    readable,
+)
+from nbfn.hub.scheduler.effects import (
+    LoadCall,
+    LoadFailures,
+    LoadGraph,
+    LoadInput,
+    LoadInputs,
+    Outcome,
+    SaveBegun,
+    SaveCall,
+    SaveFailures,
+    SaveOutcomes,
+    SaveRetry,
+)
+from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
+from nbfn.hub.scheduler.payloads import Stored
+from nbfn.protocol.messages import Payload
+from nbfn.protocol.messages.fields import Count, Ended
+from nbfn.types import InputStatus
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_log = logging.getLogger("nbfn.hub")
+
+#: Seconds that a call is remembered whose outcomes are gone: "expired" can be told from "never known".
+HISTORY = 30 * 86400.0
+#: Most inputs of one family that are looked up.
+MOST_RELATIVES = 5000
+
+_payload = msgspec.msgpack.Decoder(Payload)
+_encode = msgspec.msgpack.Encoder().encode
+
+#: How an input ends whose arguments are kept: somebody may want to see why.
+TO_REPLAY = frozenset({
+    InputStatus.FAILURE, InputStatus.TIMEOUT, InputStatus.INTERNAL_FAILURE, InputStatus.INIT_FAILURE,
+})  # fmt: skip
+
+#: The size of a payload, and itself if that is small: not all that wait at a restart fit into memory.
+_SMALL = "length(payload), CASE WHEN length(payload) <= 1024 THEN payload END"
+#: Calls that have all their outcomes.
+_ENDED = "closed AND id NOT IN (SELECT call FROM inputs)"
+
+
+class _Outcome(msgspec.Struct, array_like=True):
+    """An `Outcome` as a row."""
+
+    index: Count
+    status: Ended
+    payload: Payload | None
+    fault: tuple[str, str, dict[str, Any]] | None
+    duration: float
+    worker: str
+    attempt: int
+    attempts: int = 0
+
+
+def _loaded(size: int, blob: bytes | None, which: str) -> Payload | Stored | None:
+    """Return an input of a row, or where it is; None if it cannot be read."""
+    return Stored(size) if blob is None else readable(_payload, blob, f"input {which}")
+
+
+_outcome = msgspec.msgpack.Decoder(_Outcome)
+#: A call's row, as `Archive._restored` reads it.
+_Row = tuple[str, int, str, int, str, str, str, int, int, str, int]
+
+
+#: ... and as `Archive.call` does.
+_Told = tuple[str, str, int, int, int, int, int, str, float, int]
+
+
+def _outcome_of(call: str, number: int, blob: bytes) -> Outcome:
+    """Return the outcome in a row; where the row is damaged, a failure that says so."""
+    row = readable(_outcome, blob, f"outcome {number} of call {call}")
+    if row is None or row.index != number:
+        text = (
+            f"The outcome of input {number} of call {call} cannot be read from the hub's database."
+        )
+        return Outcome(number, int(InputStatus.INTERNAL_FAILURE), None, ("data_loss", text, {}))
+    return Outcome(*(getattr(row, name) for name in _Outcome.__struct_fields__))
+
+
+def _payloads(blob: bytes) -> list[Payload]:
+    """Return the payload in a row, if it can be read."""
+    payload = readable(_payload, blob, "an input")
+    return [] if payload is None else [payload]
+
+
+class Archive:
+    """The tables of durable calls.
+
+    Args:
+        connection: To the database.
+        retention: Seconds that outcomes are kept.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, retention: float) -> None:
+        self._connection = connection
+        self._retention = retention
+
+    # --- saving ---
+
+    def save_call(self, save: SaveCall) -> None:
+        """Save a call, or more of it."""
+        self._connection.execute(
+            "INSERT INTO calls (id, function, version, kind, created, total, parent, method, origin, closed) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total, "
+            "closed = max(closed, excluded.closed)",
+            (
+                *(save.call, save.function, save.version, save.kind, time.time()),
+                *(len(save.inputs), save.parent, save.method, save.origin, save.closed),
+            ),
+        )
+        rows = [(save.call, entry.index, _encode(entry.payload)) for entry in save.inputs]
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO inputs (call, number, payload) VALUES (?, ?, ?)", rows
+        )
+
+    def save_cancelled(self, call: str) -> None:
+        """Save that a call was cancelled, before its inputs have ended."""
+        self._connection.execute("UPDATE calls SET cancelled = 1 WHERE id = ?", (call,))
+
+    def save_outcomes(self, save: SaveOutcomes) -> list[Payload]:
+        """Save outcomes in the place of their inputs; return what these leave behind."""
+        spent = []
+        execute = self._connection.execute
+        for outcome in save.outcomes:
+            key = (save.call, outcome.index)
+            row = execute(
+                "SELECT payload FROM inputs WHERE call = ? AND number = ?", key
+            ).fetchone()
+            if row is not None and outcome.status in TO_REPLAY:
+                execute("INSERT OR IGNORE INTO failed_inputs VALUES (?, ?, ?)", (*key, row[0]))
+            elif row is not None:
+                spent.extend(_payloads(row[0]))
+            execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
+            fields = (outcome.index, outcome.status, outcome.payload, outcome.fault)
+            made_by = (outcome.duration, outcome.worker, outcome.attempt, outcome.attempts)
+            blob = _encode(_Outcome(*fields, *made_by))
+            # Not of a call that was refused, and ran before that was known.
+            execute(
+                "INSERT OR IGNORE INTO outcomes SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?)",
+                (*key, blob, save.call),
+            )
+        return spent
+
+    def save_failures(self, save: SaveFailures) -> None:
+        """Save how often an input has failed."""
+        self._connection.execute(
+            "UPDATE inputs SET failures = ? WHERE call = ? AND number = ?",
+            (save.failures, save.call, save.index),
+        )
+
+    def save_begun(self, save: SaveBegun) -> None:
+        """Save that inputs begin which may not begin again."""
+        rows = [(save.call, index, time.time()) for index in save.indices]
+        self._connection.executemany("INSERT OR IGNORE INTO begun VALUES (?, ?, ?)", rows)
+
+    def save_retry(self, save: SaveRetry) -> list[Payload]:
+        """Put inputs that failed among those that wait; return what their outcomes leave behind."""
+        spent = []
+        execute = self._connection.execute
+        for index in save.indices:
+            key = (save.call, index)
+            row = execute(
+                "SELECT outcome FROM outcomes WHERE call = ? AND number = ?", key
+            ).fetchone()
+            outcome = (
+                readable(_outcome, row[0], f"outcome {index} of call {save.call}") if row else None
+            )
+            if outcome is not None and outcome.payload is not None:
+                spent.append(outcome.payload)
+            execute(
+                "INSERT OR IGNORE INTO inputs (call, number, payload) "
+                "SELECT call, number, payload FROM failed_inputs WHERE call = ? AND number = ?",
+                key,
+            )
+            for table in ("failed_inputs", "outcomes", "begun"):
+                execute(f"DELETE FROM {table} WHERE call = ? AND number = ?", key)  # noqa: S608
+        # Its results are kept for their time from now on.
+        execute(
+            "UPDATE calls SET version = ?, created = ?, cancelled = 0, retry = ?, retried = ? WHERE id = ?",
+            (save.version, time.time(), save.token, len(save.indices), save.call),
+        )
+        return spent
+
+    # --- loading ---
+
+    def begun(self) -> set[tuple[str, int]]:
+        """Return the inputs that began and may not begin again."""
+        return set(self._connection.execute("SELECT call, number FROM begun"))
+
+    def unfinished(self) -> list[CallRestored]:
+        """Return the calls that still have inputs to run, or to get."""
+        inputs: dict[str, list[tuple[int, Payload | Stored | None]]] = {
+            row[0]: [] for row in self._connection.execute("SELECT id FROM calls WHERE NOT closed")
+        }
+        for call, number, size, blob in self._connection.execute(
+            f"SELECT call, number, {_SMALL} FROM inputs ORDER BY call, number"  # noqa: S608 - a constant
+        ):
+            inputs.setdefault(call, []).append((number, _loaded(size, blob, f"{number} of {call}")))
+        restored = (self._restored(call, waiting) for call, waiting in inputs.items())
+        return [call for call in restored if call is not None]
+
+    def _restored(
+        self, call: str, waiting: Sequence[tuple[int, Payload | Stored | None]]
+    ) -> CallRestored | None:
+        columns = "function, version, kind, total, parent, method, origin, closed, cancelled, retry, retried"
+        row = self._connection.execute(
+            f"SELECT {columns} FROM calls WHERE id = ?",  # noqa: S608 - a constant
+            (call,),
+        ).fetchone()
+        try:
+            function, version, kind, total, parent, method, origin, closed, cancelled, *retried = (
+                msgspec.convert(row, _Row)
+            )
+        except UNREADABLE as error:
+            _log.error("call %s cannot be read from the store and is left out (%s)", call, error)
+            return None
+        done = failed = 0
+        for outcome in self._outcomes(call):
+            done += 1
+            failed += outcome.status != InputStatus.SUCCESS
+        return CallRestored(
+            call=call,
+            function=function,
+            version=version,
+            kind=kind,
+            inputs=waiting,
+            total=total,
+            done=done,
+            failed=failed,
+            parent=parent,
+            method=method,
+            origin=origin,
+            closed=bool(closed),
+            cancelled=bool(cancelled),
+            failures=dict(
+                self._connection.execute(
+                    "SELECT number, failures FROM inputs WHERE call = ? AND failures", (call,)
+                )
+            ),
+            retried=(retried[0], retried[1]),
+        )
+
+    def failures(self, wanted: LoadFailures) -> FailuresLoaded:
+        """Return a call with those of its inputs that failed and can run again."""
+        names = (wanted.client, wanted.request, wanted.call, wanted.token)
+        row = self._connection.execute(
+            "SELECT expired FROM calls WHERE id = ?", (wanted.call,)
+        ).fetchone()
+        if row is None:
+            return FailuresLoaded(*names, None)
+        failed = self._connection.execute(
+            f"SELECT number, {_SMALL} FROM failed_inputs WHERE call = ? ORDER BY number",  # noqa: S608
+            (wanted.call,),
+        )
+        read = [(n, _loaded(size, blob, f"{n} of {wanted.call}")) for n, size, blob in failed]
+        inputs = [(number, payload) for number, payload in read if payload is not None]
+        return FailuresLoaded(*names, self._restored(wanted.call, inputs), bool(row[0]))
+
+    def ended(self, most: int) -> list[str]:
+        """Return the latest calls that have all their outcomes, the oldest of them first."""
+        rows = self._connection.execute(
+            f"SELECT id FROM calls WHERE {_ENDED} ORDER BY created DESC LIMIT ?",  # noqa: S608 - a constant
+            (most,),
+        )
+        return [row[0] for row in rows][::-1]
+
+    def call(self, watch: LoadCall) -> StoredCall:
+        """Return a call with those of its outcomes that are asked for."""
+        row = self._connection.execute(
+            "SELECT function, kind, total, closed, expired, cancelled, version, method, created, "
+            "EXISTS (SELECT 1 FROM inputs WHERE call = id) FROM calls WHERE id = ?",
+            (watch.call,),
+        ).fetchone()
+        if row is None:
+            return StoredCall(watch)
+        function, kind, total, closed, expired, cancelled, version, method, created, waiting = (
+            msgspec.convert(row, _Told)
+        )
+        ended = bool(closed) and not waiting
+        return StoredCall(
+            watch,
+            function,
+            kind,
+            total,
+            self.outcomes(watch.call, watch.start, watch.end),
+            closed=bool(closed),
+            ended=ended,
+            expired=bool(expired),
+            failed=self._failed(watch.call) if ended else 0,
+            cancelled=bool(cancelled),
+            version=version,
+            method=method,
+            created=created,
+            kept_until=created + self._retention,
+        )
+
+    def _failed(self, call: str) -> int:
+        count = "SELECT count(*) FROM failed_inputs WHERE call = ?"
+        return int(self._connection.execute(count, (call,)).fetchone()[0])
+
+    def outcomes(self, call: str, start: int = 0, end: int | None = None) -> list[Outcome]:
+        """Return outcomes of a call, by index."""
+        return list(self._outcomes(call, start, end))
+
+    def _outcomes(self, call: str, start: int = 0, end: int | None = None) -> Iterator[Outcome]:
+        rows = self._connection.execute(
+            "SELECT number, outcome FROM outcomes WHERE call = ? AND number >= ? AND (? IS NULL OR number < ?) "
+            "ORDER BY number",
+            (call, start, end, end),
+        )
+        for number, blob in rows:
+            yield _outcome_of(call, number, blob)
+
+    def input(self, wanted: LoadInput) -> StoredInput:
+        """Return what an input was called with, as long as it has no outcome, or failed."""
+        row = self._connection.execute(
+            "SELECT function, version, method FROM calls WHERE id = ?", (wanted.call,)
+        ).fetchone()
+        if row is None:
+            return StoredInput(wanted)
+        function, version, method = row
+        payload = None
+        for table in ("inputs", "failed_inputs"):
+            found = self._connection.execute(
+                f"SELECT payload FROM {table} WHERE call = ? AND number = ?",  # noqa: S608 - a constant
+                (wanted.call, wanted.index),
+            ).fetchone()
+            if found is not None:
+                payload = readable(
+                    _payload, found[0], f"input {wanted.index} of call {wanted.call}"
+                )
+        return StoredInput(wanted, function, version, method, payload)
+
+    def inputs(self, wanted: LoadInputs) -> LoadInputs:
+        """Return leased inputs with the payloads that are only on disk, and which are not there either."""
+        grants, missing = [], []
+        for grant in wanted.run.grants:
+            if not isinstance(grant.payload, Stored):
+                grants.append(grant)
+                continue
+            row = self._connection.execute(
+                "SELECT payload FROM inputs WHERE call = ? AND number = ?",
+                (grant.call, grant.index),
+            ).fetchone()
+            which = f"input {grant.index} of call {grant.call}"
+            payload = readable(_payload, row[0], which) if row is not None else None
+            if payload is None:
+                missing.append(grant.lease)
+            else:
+                grants.append(msgspec.structs.replace(grant, payload=payload))
+        run = dataclasses.replace(wanted.run, grants=grants)
+        return dataclasses.replace(wanted, run=run, missing=missing)
+
+    # --- families ---
+
+    def graph(self, wanted: LoadGraph) -> StoredGraph:
+        """Return what is on disk of the family of some calls: up to the roots, and down from there."""
+        found: dict[str, None] = dict.fromkeys(wanted.calls)
+        for call in wanted.calls:
+            while (call := self._parent(call)) and call not in found:
+                found[call] = None
+        relatives: list[StoredRelative] = []
+        below = list(found)
+        while below and len(relatives) < MOST_RELATIVES:
+            call = below.pop()
+            relatives.extend(self._inputs_of(call, MOST_RELATIVES - len(relatives)))
+            for row in self._connection.execute(
+                "SELECT id FROM calls WHERE parent > ? AND parent < ?", (f"{call}:", f"{call};")
+            ):
+                if row[0] not in found:
+                    found[row[0]] = None
+                    below.append(row[0])
+        return StoredGraph(wanted, relatives)
+
+    def _parent(self, call: str) -> str:
+        row = self._connection.execute("SELECT parent FROM calls WHERE id = ?", (call,)).fetchone()
+        return str(row[0]).partition(":")[0] if row is not None else ""
+
+    def _inputs_of(self, call: str, most: int) -> Iterable[StoredRelative]:
+        row = self._connection.execute(
+            "SELECT parent, function, version, method FROM calls WHERE id = ?", (call,)
+        ).fetchone()
+        if row is None:
+            return
+        parent, function, version, method = row
+        pending = int(InputStatus.PENDING)
+        for (index,) in self._connection.execute(
+            "SELECT number FROM inputs WHERE call = ? ORDER BY number LIMIT ?", (call, most)
+        ):
+            yield StoredRelative(call, index, parent, pending, "", function, version, method)
+        for number, blob in self._connection.execute(
+            "SELECT number, outcome FROM outcomes WHERE call = ? ORDER BY number LIMIT ?",
+            (call, most),
+        ):
+            o = _outcome_of(call, number, blob)
+            yield StoredRelative(
+                call, o.index, parent, o.status, o.worker, function, version, method
+            )
+
+    # --- forgetting ---
+
+    def expire(self, drop: Callable[[Payload | None], None]) -> int:
+        """Drop the outcomes that were kept for their time, and calls that nobody will ask for; return how many.
+
+        Args:
+            drop: Deletes what a payload has beside the database.
+        """
+        now = time.time()
+        execute = self._connection.execute
+        calls = [
+            row[0]
+            for row in execute(
+                f"SELECT id FROM calls WHERE created < ? AND NOT expired AND {_ENDED}",  # noqa: S608 - a constant
+                (now - self._retention,),
+            )
+        ]
+        for call in calls:
+            for outcome in self._outcomes(call):
+                drop(outcome.payload)
+            for (blob,) in execute("SELECT payload FROM failed_inputs WHERE call = ?", (call,)):
+                for payload in _payloads(blob):
+                    drop(payload)
+            execute("DELETE FROM outcomes WHERE call = ?", (call,))
+            execute("DELETE FROM failed_inputs WHERE call = ?", (call,))
+            execute("UPDATE calls SET expired = 1 WHERE id = ?", (call,))
+        execute(
+            "DELETE FROM calls WHERE expired AND created < ?", (now - self._retention - HISTORY,)
+        )
+        execute("DELETE FROM begun WHERE created < ?", (now - self._retention,))
+        return len(calls)
+
+    def payloads(self) -> Iterable[Payload | None]:
+        """Yield every payload that is needed."""
+        for table in ("inputs", "failed_inputs"):
+            for row in self._connection.execute(f"SELECT payload FROM {table}"):  # noqa: S608
+                yield _payload.decode(row[0])
+        for row in self._connection.execute("SELECT outcome FROM outcomes"):
+            yield _outcome.decode(row[0]).payload

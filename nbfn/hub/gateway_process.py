@@ -1,0 +1,175 @@
+"""The gateway process (`python -m nbfn.gateway`), which answers HTTP on sockets that the hub owns.
+
+So a URL is known before anything runs behind it, connections wait in the backlog while a gateway
+starts, and a gateway that dies is replaced under the same addresses. The hub passes the sockets over a link; when
+that closes, the hub has ended, and the gateway ends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection
+
+import msgspec
+
+from nbfn.config import Places
+from nbfn.hub.endpoint_sockets import Listeners
+from nbfn.protocol.messages import Definition, FunctionInfo
+
+_log = logging.getLogger("nbfn.hub")
+
+#: What the extra ``nbfn[web]`` installs.
+NEEDED = ("uvicorn", "websockets")
+#: Seconds between two looks whether the gateway lives.
+LOOK_EVERY = 0.05
+#: Seconds until a gateway that died is replaced; the more often it did in a row, the later.
+AGAIN, AGAIN_MAX = 0.05, 10.0
+#: Seconds after which a gateway counts as having started well.
+STARTED_WELL = 10.0
+
+
+class GatewayProcess:
+    """The gateway process of one hub, and the sockets that it answers on.
+
+    Args:
+        places: Of this hub.
+        most: How many endpoints may listen.
+    """
+
+    def __init__(self, places: Places, most: int) -> None:
+        self._places = places
+        self._listeners = Listeners(places.web_file, most)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._link: socket.socket | None = None  # the gateway ends with it, however the hub ended
+        self._passed: dict[str, socket.socket] = {}  # what the gateway has, by label
+        self._began = 0.0
+        self._deaths = 0
+        self._again = 0.0
+        self._looked = 0.0
+
+    def keep(self, labels: Collection[str]) -> dict[str, str]:
+        """Listen for these labels and no others; return why some cannot be reached, by label."""
+        lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        if labels and lacking:
+            text = (
+                f"Web endpoints need {' and '.join(lacking)} in the hub's Python ({sys.executable}). "
+                "Install them there: pip install 'nbfn[web]'."
+            )
+            return dict.fromkeys(labels, text)
+        refused = self._listeners.keep(labels)
+        self.look()
+        self._pass_sockets()  # at once: a closed port may be needed again soon
+        return refused
+
+    @property
+    def closing(self) -> bool:
+        """Whether sockets of endpoints that are gone wait to be closed."""
+        return bool(self._listeners.unused)
+
+    def complete(self, info: FunctionInfo) -> FunctionInfo:
+        """Return what a client learns of a Function, with the URLs of it and its methods."""
+        if not has_endpoint(info):
+            return info
+        methods = tuple(
+            msgspec.structs.replace(method, web_url=self._listeners.url(method.endpoint.label))
+            if method.endpoint is not None
+            else method
+            for method in info.methods
+        )
+        url = self._listeners.url(info.endpoint.label) if info.endpoint is not None else ""
+        return msgspec.structs.replace(info, web_url=url, methods=methods)
+
+    def url(self, label: str) -> str | None:
+        """Return the URL of a label; None when nothing listens."""
+        return self._listeners.url(label) or None
+
+    def look(self) -> None:
+        """Start the gateway if it should run and does not; pass it the sockets that it lacks."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return  # the hub turns thousands of times a second
+        self._looked = now
+        if self._process is not None and self._process.poll() is not None:
+            self._deaths = 0 if now - self._began > STARTED_WELL else self._deaths + 1
+            self._again = now + min(AGAIN * 2**self._deaths, AGAIN_MAX)
+            _log.warning(
+                "the web gateway ended (exit %s); another follows", self._process.returncode
+            )
+            self._forget_process()
+        if self._process is None and self._listeners.sockets and now >= self._again:
+            self._start(now)
+        self._pass_sockets()
+
+    def close(self) -> None:
+        """End the gateway and stop listening."""
+        self._listeners.close()
+        process = self._process
+        self._forget_process()
+        if process is not None:
+            try:
+                process.wait(2.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _start(self, now: float) -> None:
+        environment = os.environ | {"NBFN_HOME": str(self._places.home)}
+        environment.pop("NBFN_HUB", None)
+        try:
+            self._link, theirs = socket.socketpair()
+            self._link.setblocking(False)
+            with theirs, self._places.web_log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "nbfn.gateway", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._places.home,
+                    env=environment,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            _log.error("the web gateway cannot be started: %s", error)
+            self._forget_process()
+            self._again = now + AGAIN_MAX
+            return
+        self._began = now
+        _log.info("web gateway, pid %d", self._process.pid)
+
+    def _pass_sockets(self) -> None:
+        """Send a line for each change: ``+label`` with a socket, or ``-label``."""
+        if self._link is None:
+            return
+        sockets = self._listeners.sockets
+        try:
+            for label, passed in list(self._passed.items()):
+                if sockets.get(label) is not passed:
+                    self._link.send(f"-{label}\n".encode())
+                    del self._passed[label]
+            for label in sockets.keys() - self._passed.keys():
+                line, listener = f"+{label}\n".encode(), sockets[label]
+                socket.send_fds(self._link, [line], [listener.fileno()])
+                self._passed[label] = listener
+        except BlockingIOError:
+            pass  # its buffer is full: the others follow at the next look
+        except OSError as error:
+            _log.debug("a socket was not passed to the web gateway: %s", error)
+
+    def _forget_process(self) -> None:
+        self._process = None
+        self._passed.clear()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+def has_endpoint(what: FunctionInfo | Definition) -> bool:
+    """Return whether it, or one of its methods, answers HTTP."""
+    return what.endpoint is not None or any(method.endpoint for method in what.methods)

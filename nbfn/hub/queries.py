@@ -1,0 +1,246 @@
+"""Answers that change nothing: read from the tables, or put together of what the disk gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from nbfn.hub import effect_messages
+from nbfn.hub.gateway_process import GatewayProcess
+from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
+from nbfn.hub.scheduler import call_graph_query, effects, status, web_endpoints
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.worker_processes import memory_of
+from nbfn.protocol import messages as m
+from nbfn.protocol.codec import MOST_OF_ANSWER, fitting
+from nbfn.protocol.messages import Message
+
+_A_THIRD = MOST_OF_ANSWER // 3
+
+
+class Answers:
+    """What the hub says when it is asked.
+
+    Args:
+        tables: Of the state machine; only read.
+        web: Knows the URLs of endpoints.
+        about: What the hub says of itself; ``uptime`` is filled in.
+        now: The hub's clock.
+    """
+
+    def __init__(
+        self, tables: Tables, web: GatewayProcess, about: m.HubRow, now: Callable[[], float]
+    ) -> None:
+        self._tables = tables
+        self._web = web
+        self._about = about
+        self._now = now
+        self._started = now()
+        self._table: dict[type[Message], Callable[[Any], Message]] = {
+            m.GetOverview: self._overview,
+            m.GetStats: self._stats,
+            m.Lookup: self._looked_up,
+            m.LookupId: self._looked_up,
+            m.GetDefinition: self._definition_of,
+            m.LookupEndpoint: self._endpoint,
+            m.GetApps: self._apps,
+            m.GetHistory: self._history,
+            m.Sync: lambda asked: m.Synced(asked.number),
+            m.GetEnvironments: self._environments,
+        }
+
+    @property
+    def kinds(self) -> Iterable[type[Message]]:
+        """The types of messages that are answered here."""
+        return self._table
+
+    def to(self, message: Message) -> Message:
+        """Return the answer to a message of one of these types."""
+        return self._table[type(message)](message)
+
+    def app(self, effect: effects.Answer) -> m.AppFound:
+        """Return what a client is told of an App that it changed, or did not."""
+        app, changed = effect.value
+        row = m.AppRow(**status.app_row(self._tables, app))
+        return m.AppFound(effect.request, row, changed)
+
+    def _looked_up(self, message: m.Lookup | m.LookupId) -> Message:
+        registry = self._tables.registry
+        version: int | None = 0
+        if isinstance(message, m.LookupId):
+            version = message.version
+            record = registry.functions.get(message.function)
+            if record is not None and message.deployment:
+                version = registry.pinned(record, message.deployment)
+            found = registry.by_id(message.function, version or 0)
+        elif message.deployment:
+            where = (message.app, message.name, message.environment_name)
+            pinned = registry.deployed_as(*where, message.deployment)
+            found, version = pinned if not isinstance(pinned, str) else (pinned, 0)
+        else:
+            found = registry.find(message.app, message.name, message.environment_name)
+        if version is None:
+            found = f"Version {message.deployment} of the app is not kept."
+        if isinstance(found, str):
+            return m.Failed(message.request, "not_found", found)
+        info = self._web.complete(
+            effect_messages.info(found, version or found.latest, created=False)
+        )
+        info = effect_messages.replace(info, deployment=message.deployment)
+        return m.Registered(message.request, info)
+
+    def _stats(self, message: m.GetStats) -> Message:
+        tables = self._tables
+        record = tables.registry.functions.get(message.function)
+        if record is None:
+            return _unknown(message.request, message.function)
+        now = status.counters(tables, record)
+        return m.Stats(message.request, now.backlog, now.workers, now.running, now.headroom)
+
+    def _definition_of(self, message: m.GetDefinition) -> Message:
+        record = self._tables.registry.functions.get(message.function)
+        if record is None:
+            return _unknown(message.request, message.function)
+        kept = record.versions.get(message.version)
+        definition: Any = kept or record.definition  # its variables are its workers' business only
+        return m.DefinitionTold(
+            message.request, effect_messages.replace(definition, env={}, secrets=())
+        )
+
+    def _endpoint(self, message: m.LookupEndpoint) -> Message:
+        found = web_endpoints.find(self._tables, message.label)
+        if found is None:
+            text = f"No web endpoint has the label {message.label!r}."
+            return m.Failed(message.request, "not_found", text)
+        record, method = found
+        return m.EndpointFound(
+            message.request, effect_messages.info(record, record.latest, created=False), method
+        )
+
+    def _apps(self, message: m.GetApps) -> Message:
+        if missing := self._tables.registry.no_environment(message.environment_name):
+            return m.Failed(message.request, "not_found", missing)
+        rows = status.apps(self._tables, message.environment_name)
+        return m.Apps(message.request, fitting(m.AppRow(**row) for row in rows))
+
+    def _history(self, message: m.GetHistory) -> Message:
+        app = self._tables.registry.apps.get(message.app_id)
+        if app is None:
+            return m.Failed(message.request, "not_found", f"No app has the id {message.app_id!r}.")
+        kept = sorted(app.deployments.values(), key=lambda d: -d.version)
+        return m.History(message.request, fitting(effect_messages.deployment(d) for d in kept))
+
+    def _environments(self, message: m.GetEnvironments) -> Message:
+        found = fitting(m.EnvironmentRow(**row) for row in status.environments(self._tables))
+        return m.Environments(message.request, found)
+
+    def _overview(self, message: m.GetOverview) -> m.Overview:
+        tables = self._tables
+        tables.now = self._now()
+        rows = status.workers(tables)
+        return m.Overview(
+            message.request,
+            tables.revision,
+            effect_messages.replace(self._about, uptime=round(tables.now - self._started, 1)),
+            fitting((self._function_row(**r) for r in status.functions(tables)), _A_THIRD),
+            fitting((m.CallRow(**row) for row in status.calls(tables)), _A_THIRD),
+            fitting((m.WorkerRow(**r, memory=memory_of(r["pid"])) for r in rows), _A_THIRD),
+        )
+
+    def _function_row(self, *, label: str | None, **row: Any) -> m.FunctionRow:
+        return m.FunctionRow(**row, web_url=self._web.url(label) if label else None)
+
+    def from_disk(self, stored: StoredCall | StoredGraph | StoredInput) -> Iterator[Message]:
+        """Return what to say of what was read from the disk."""
+        if isinstance(stored, StoredGraph):
+            yield self._graph(stored)
+        elif isinstance(stored, StoredInput):
+            yield _input(stored)
+        elif stored.watch.exists:
+            request = stored.watch.request
+            yield (
+                m.Done(request) if stored.function else _unknown_call(request, stored.watch.call)
+            )
+        else:
+            yield from self._watched(stored)
+
+    def _watched(self, stored: StoredCall) -> Iterator[Message]:
+        watch = stored.watch
+        call = self._tables.calls.get(watch.call)
+        if stored.function:
+            yield from effect_messages.outputs(watch.call, stored.outcomes)
+            info = m.CallInfo(
+                watch.request,
+                watch.call,
+                stored.function,
+                stored.kind,
+                stored.total,
+                stored.closed,
+                self._name_of(stored.function, stored.method),
+                stored.ended,
+                stored.expired,
+                stored.total if call is None else call.done,
+                stored.failed if call is None else call.failed,
+                stored.cancelled,
+                stored.version,
+                stored.created,
+                stored.kept_until,
+            )
+            yield info
+        elif call is not None:
+            function = call.pool.record
+            info = m.CallInfo(
+                watch.request,
+                call.id,
+                function.id,
+                call.kind,
+                call.total,
+                call.closed,
+                function.name,
+            )
+            yield info
+        else:
+            yield _unknown_call(watch.request, watch.call)
+
+    def _graph(self, stored: StoredGraph) -> Message:
+        wanted, tables = stored.wanted, self._tables
+        on_disk = [
+            (
+                *(x.call, x.index, x.parent, x.status),
+                *(self._name_of(x.function, x.method), self._module_of(x.function, x.version)),
+                x.worker,
+            )
+            for x in stored.relatives
+        ]
+        found = call_graph_query.rows(tables, wanted.calls, on_disk)
+        if any(row[0] == wanted.call for row in found):
+            return m.CallGraph(wanted.request, fitting(m.Relative(*row) for row in found))
+        return _unknown_call(wanted.request, wanted.call)
+
+    def _name_of(self, function: str, method: str = "") -> str:
+        record = self._tables.registry.functions.get(function)
+        name = record.name if record is not None else ""
+        return f"{name}.{method}" if method else name
+
+    def _module_of(self, function: str, version: int) -> str:
+        record = self._tables.registry.functions.get(function)
+        definition = record.versions.get(version) if record is not None else None
+        return definition.module if definition is not None else ""
+
+
+def _input(stored: StoredInput) -> Message:
+    wanted = stored.wanted
+    if not stored.function:
+        return _unknown_call(wanted.request, wanted.call)
+    return m.InputTold(
+        wanted.request, stored.function, stored.version, stored.method, stored.payload
+    )
+
+
+def _unknown_call(request: int, call: str) -> m.Failed:
+    text = f"No call has the id {call!r}; only spawned calls are kept, and for the retention time."
+    return m.Failed(request, "not_found", text)
+
+
+def _unknown(request: int, function: str) -> m.Failed:
+    return m.Failed(request, "not_found", f"No function has the id {function!r}.")

@@ -1,0 +1,108 @@
+"""Whether the machine has what a pool's workers ask for: processors, memory, GPUs.
+
+What a Function asks for is set aside for each of its workers from binding until it is gone. One that
+asks for nothing is bound as long as `max_workers` allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Pool, Worker
+
+#: Workers that there is room for where hardly anything is asked for.
+MOST = 2**31
+GIBIBYTE, MEBIBYTE = 2**30, 2**20
+
+
+class _Need(NamedTuple):
+    """One thing that a pool asks for: for each worker, in all, and set aside already."""
+
+    shown: str
+    each: float
+    total: float
+    held: float
+
+    @property
+    def fits(self) -> int:
+        return math.floor(min((self.total - self.held) / self.each + 1e-9, MOST))
+
+
+def holders(t: Tables) -> list[Worker]:
+    """Return the workers that something is set aside for, those on their way out as well."""
+    return [w for w in t.workers.values() if w.pool is not None and w.pool.asks]
+
+
+def impossible(t: Tables, pool: Pool) -> str:
+    """Return the sentence that says why a pool can never have a worker here, or nothing."""
+    for need in _needs(t, pool, []):
+        if need.fits < 1:
+            return (
+                f"{pool.record.name!r} asks for {need.shown} for each worker, and this machine has "
+                f"{_amount(need.shown, need.total)}. Ask for less, or run the hub on a larger machine."
+            )
+    return ""
+
+
+def fitting(t: Tables, pool: Pool, most: int) -> int:
+    """Return how many more workers there is room for, ``most`` at most."""
+    if most <= 0 or not pool.asks:
+        return most
+    return max(0, min([most, *(need.fits for need in _needs(t, pool, holders(t)))]))
+
+
+def waits_for(t: Tables, pool: Pool) -> str:
+    """Return what is missing for one more worker, as people read it, or nothing."""
+    missing = [need.shown for need in _needs(t, pool, holders(t)) if need.fits < 1]
+    return f"waits for {' and '.join(missing)}" if missing else ""
+
+
+def set_aside(t: Tables, pool: Pool) -> tuple[str, ...]:
+    """Return the GPUs for one more worker of a pool that there is room for."""
+    wanted = pool.definition.resources.gpus
+    if not wanted:
+        return ()
+    return free_gpus(t)[:wanted]
+
+
+def free_gpus(t: Tables) -> tuple[str, ...]:
+    """Return the GPUs that no worker has."""
+    taken = {gpu for worker in t.workers.values() for gpu in worker.gpus}
+    return tuple(gpu for gpu in t.limits.gpus if gpu not in taken)
+
+
+def _needs(t: Tables, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:
+    wants, limits = pool.definition.resources, t.limits
+    others = [w.pool.definition.resources for w in held_by if w.pool is not None]
+    if wants.cpu and wants.cpu > 0:
+        held = sum(other.cpu or 0.0 for other in others)
+        yield _Need(_cores(wants.cpu), wants.cpu, limits.cpu, held)
+    if wants.memory and wants.memory > 0 and limits.memory:
+        taken = sum(other.memory or 0 for other in others)
+        yield _Need(_bytes(wants.memory), wants.memory, limits.memory, taken)
+    if wants.gpus and wants.gpus > 0:
+        busy = sum(other.gpus or 0 for other in others)
+        yield _Need(_gpus(wants.gpus), wants.gpus, len(limits.gpus), busy)
+
+
+def _amount(shown: str, total: float) -> str:
+    if "memory" in shown:
+        return _bytes(total)
+    return _gpus(int(total)) if "GPU" in shown else _cores(total)
+
+
+def _cores(count: float) -> str:
+    return f"{count:g} core" if count == 1 else f"{count:g} cores"
+
+
+def _gpus(count: int) -> str:
+    return f"{count or 'no'} GPU" if count <= 1 else f"{count} GPUs"
+
+
+def _bytes(count: float) -> str:
+    if count >= GIBIBYTE:
+        return f"{round(count / GIBIBYTE, 1):g} GB of memory"
+    return f"{count / MEBIBYTE:.0f} MB of memory"

@@ -1,0 +1,421 @@
+"""An App's life: deployed, deployed again, rolled back, run, stopped, left by its owner.
+
+Rule 1: what an App's names mean changes here (`_make_current`) and in `function_put`, nowhere else.
+Rule 2: a rolling deployment changes what new calls mean; those under way keep their version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+
+from nbfn.hub.scheduler import (
+    cancellation,
+    clients,
+    cron_times,
+    pool_scaling,
+    secret_store,
+    web_endpoints,
+    worker_shutdown,
+)
+from nbfn.hub.scheduler.app_records import AppRecord, Deployment
+from nbfn.hub.scheduler.effects import (
+    Answer,
+    ForgetApp,
+    Refuse,
+    SaveApp,
+    SaveFunction,
+    SaveSettings,
+)
+from nbfn.hub.scheduler.events import AppsRestored, ClientJoined, ClientLost
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.registry import STOPPED_KEPT, FunctionRecord
+from nbfn.protocol import messages as m
+
+# --- Functions come ------------------------------------------------------------------------------
+
+
+def function_put(t: Tables, sender: str, message: m.Register) -> None:
+    """Register a version; unless it is staged, it takes the place of the older ones' pools."""
+    if problem := _closed(t, message.app_id, message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
+        return
+    if taken := web_endpoints.collision(t, sender, message):
+        t.emit(Refuse(sender, message.request, "conflict", taken))
+        return
+    schedule = message.definition.schedule
+    if schedule is not None and (problem := cron_times.problem(schedule)):
+        t.emit(Refuse(sender, message.request, "invalid", problem))
+        return
+    if lacking := secret_store.missing(t, message.environment_name, message.definition):
+        t.emit(Refuse(sender, message.request, "not_found", lacking))
+        return
+    for record in web_endpoints.taken_over(t, sender, message):
+        _retire(t, record)
+    known = set(t.registry.apps)
+    given = (message.app, message.app_id, message.environment_name, message.definition, sender)
+    if message.staged:
+        record, version, created = t.registry.stage(*given)
+    else:
+        record, created = t.registry.put(*given)
+        version = record.latest
+    app = t.registry.apps[record.app_id]
+    _adopt(t, app, sender)
+    if (record.id, version) in t.unsaved:  # once more, as if it were new
+        t.unsaved.discard((record.id, version))
+        created = True
+    if app.id not in known:
+        app.created = t.wall
+    if created:
+        t.emit(SaveFunction(record, version, record.latest))
+        t.changed()
+    if not message.staged:
+        t.touch(pool_scaling.pool_of(t, record, version))
+        _take_place(t, record)
+        if created and app.deployed:  # a captured name was rebound: that is a deployment, too
+            made = {record.name: version}
+            _note(t, app, app_functions(t, app), m.Deploy(0, app.name, made, "", partial=True))
+    if created or app.id not in known:
+        save(t, app, deployed=app.deployed and not message.staged)
+    answer = (record, version, created)
+    t.emit(Answer(sender, message.request, "registered", answer, after_commit=created))
+
+
+def _closed(t: Tables, app_id: str, environment_name: str) -> str:
+    app = t.registry.apps.get(app_id)
+    if app is not None and app.final:
+        name = f"App {app.name!r}" if app.name else f"App {app.id}"
+        return f"{name} was stopped. Run it again, or deploy it."
+    return t.registry.no_environment(environment_name)
+
+
+def app_functions(t: Tables, app: AppRecord) -> dict[str, int]:
+    """Return what an App's names mean now."""
+    return {f.name: f.latest for f in t.registry.functions_of(app) if f.live}
+
+
+def _take_place(t: Tables, record: FunctionRecord) -> None:
+    """Have a Function's current version be the one with a pool to stay, and the others' go."""
+    for renewed in record.family:
+        pool_scaling.renew(t, renewed)
+        if (pool := t.pools.get((renewed.id, renewed.latest))) is not None:
+            pool.retired = False
+            pool.settings = pool_scaling.settings_of(t, renewed, renewed.latest)
+            t.touch(pool)
+
+
+# --- deployments ---------------------------------------------------------------------------------
+
+
+def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
+    """Make versions current; the same ones again change nothing."""
+    if problem := t.registry.no_environment(message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
+        return
+    app = t.registry.begin("", message.app, message.environment_name, sender)
+    app.created = app.created or t.wall
+    if message.tags is not None:
+        app.tags = dict(message.tags)
+    before = app_functions(t, app)
+    wanted = {**before, **message.functions} if message.partial else dict(message.functions)
+    named = t.registry.named(app, wanted)
+    if isinstance(named, str):
+        t.emit(Refuse(sender, message.request, "not_found", named))
+        return
+    changed = wanted != before or not app.version
+    renewed = _make_current(t, app, named, wanted, afresh=not message.partial)
+    if changed:
+        _note(t, app, wanted, message)
+        if message.strategy == "recreate":
+            _drain(t, app, but=renewed)
+    save(t, app, deployed=changed)
+    t.emit(Answer(sender, message.request, "app", (app, changed), after_commit=True))
+    t.changed()
+
+
+def _make_current(
+    t: Tables,
+    app: AppRecord,
+    named: Mapping[str, FunctionRecord],
+    wanted: Mapping[str, int],
+    *,
+    afresh: bool,
+) -> set[tuple[str, int]]:
+    """Let an App's names mean these versions; ``afresh`` also drops what was overridden of unchanged ones.
+
+    Returns the keys of the pools of those that were not current before.
+    """
+    renewed: set[tuple[str, int]] = set()
+    for record in t.registry.functions_of(app):
+        if record.name not in named and record.live:
+            record.remove()
+            _retire(t, record)
+            t.emit(SaveFunction(record, record.latest, removed=True))
+    for name, record in named.items():
+        same = record.live and record.latest == wanted[name]
+        if not same:
+            record.become(wanted[name])
+            renewed |= {(one.id, one.latest) for one in record.family}
+            t.emit(SaveFunction(record, record.latest))
+        elif afresh:
+            for overridden in [one for one in record.family if one.overrides]:
+                overridden.overrides.clear()
+                t.emit(SaveSettings(overridden.id, {}))
+        _take_place(t, record)
+    return renewed
+
+
+def save(t: Tables, app: AppRecord, *, deployed: bool = False) -> None:
+    """Have an App stored, and its current deployment with it if that is new."""
+    kept = app.deployments.get(app.version) if deployed else None
+    t.emit(SaveApp(dataclasses.replace(app, tags=dict(app.tags), deployments={}), kept))
+
+
+def _note(t: Tables, app: AppRecord, functions: Mapping[str, int], message: m.Deploy) -> None:
+    said = (message.nbfn, message.by, message.commit, message.tag, dict(functions))
+    app.note(Deployment(app.version + 1, t.wall, *said))
+    app.anchors = {
+        name: t.wall if name in message.functions else app.anchors.get(name, t.wall)
+        for name in functions
+    }
+
+
+def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
+    """Deploy what an earlier deployment had."""
+    app = t.registry.apps.get(message.app_id)
+    if app is None or app.final or not app.deployed:
+        text = f"No app with the id {message.app_id!r} is deployed."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    version = message.version if message.version > 0 else app.version - (message.version == 0)
+    kept = app.deployments.get(version)
+    if kept is None:
+        known = ", ".join(f"v{n}" for n in sorted(app.deployments))
+        text = f"App {app.name!r} has no version {version} to go back to (kept: {known or 'none'})."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    named = t.registry.named(app, kept.functions)
+    if isinstance(named, str):
+        t.emit(Refuse(sender, message.request, "not_found", named))
+        return
+    _make_current(t, app, named, kept.functions, afresh=True)
+    said = m.Deploy(
+        message.request,
+        app.name,
+        kept.functions,
+        app.environment_name,
+        tag=kept.tag,
+        by=message.by,
+        commit=kept.commit,
+        nbfn=message.nbfn,
+    )
+    _note(t, app, kept.functions, said)
+    if message.strategy == "recreate" or message.version < 0:
+        _drain(t, app)
+    save(t, app, deployed=True)
+    t.emit(Answer(sender, message.request, "app", (app, True), after_commit=True))
+    t.changed()
+
+
+def _drain(t: Tables, app: AppRecord, but: Collection[tuple[str, int]] = ()) -> None:
+    """Let the workers of an App finish what they run and go; new inputs wait for others.
+
+    Pools with the keys ``but`` are passed over: workers that loaded a version before it was deployed are new.
+    """
+    for worker in list(t.workers.values()):
+        pool = worker.pool
+        if pool is not None and pool.record.app_id == app.id and pool.key not in but:
+            worker_shutdown.stop(t, worker)
+
+
+def _retire(t: Tables, record: FunctionRecord) -> None:
+    family = {one.id for one in record.family}
+    for pool in t.pools.values():
+        if pool.record.id in family:
+            pool.retired = True
+            t.touch(pool)
+
+
+# --- run and stop --------------------------------------------------------------------------------
+
+
+def app_begun(t: Tables, sender: str, message: m.RunApp) -> None:
+    """Take up an ephemeral App; told again it stays what it is."""
+    if problem := _closed(t, message.app_id, message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
+        return
+    known = t.registry.apps.get(message.app_id)
+    if known is not None and (known.deployed or known.owner != sender):
+        text = f"App {message.app_id} is somebody else's."
+        t.emit(Refuse(sender, message.request, "conflict", text))
+        return
+    app = t.registry.begin(message.app_id, message.name, message.environment_name, sender)
+    app.scoped, app.detached = True, message.detached
+    app.tags = dict(message.tags)
+    app.created = app.created or t.wall
+    save(t, app)
+    t.emit(Answer(sender, message.request, "app", (app, True), after_commit=True))
+    t.changed()
+
+
+def app_stopped(t: Tables, sender: str, message: m.StopApp) -> None:
+    """End an App; a second time does nothing."""
+    app = t.registry.apps.get(message.app_id)
+    if app is None:
+        text = f"No app has the id {message.app_id!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    if message.scope:
+        _end_scope(t, app)
+    else:
+        stop(t, app)
+    answer = Answer(sender, message.request, "done", after_commit=True)
+    worker_shutdown.answer_after_hooks(t, app, answer)
+
+
+def _end_scope(t: Tables, app: AppRecord) -> None:
+    """End what waits in the block of an ephemeral App; calls that are on disk still finish."""
+    if app.stopped is not None:
+        return
+    app.owner = ""
+    for call in list(t.calls.values()):
+        if call.pool.record.app_id == app.id and not call.durable:
+            cancellation.cancel(t, call)
+    _let_go(t, app)
+    _forget_oldest(t)
+    t.changed()
+
+
+def _let_go(t: Tables, app: AppRecord) -> None:
+    app.stopped = t.wall
+    save(t, app)
+    for record in t.registry.functions_of(app):
+        _retire(t, record)
+
+
+def stop(t: Tables, app: AppRecord) -> None:
+    """Cancel an App's calls, let its workers go and free its name."""
+    if app.final:
+        return
+    app.stopped, app.final = t.wall, True
+    t.registry.close(app)
+    for call in list(t.calls.values()):
+        if call.pool.record.app_id == app.id:
+            cancellation.cancel(t, call)
+    for record in t.registry.functions_of(app):
+        _retire(t, record)
+    save(t, app)
+    _forget_oldest(t)
+    t.changed()
+
+
+def _forget_oldest(t: Tables) -> None:
+    """Bound the Apps that are only remembered; one with calls or workers is not."""
+    busy = {call.pool.record.app_id for call in t.calls.values()}
+    busy |= {pool.record.app_id for pool in t.pools.values()}
+    old = [a for a in t.registry.apps.values() if a.stopped is not None and a.id not in busy]
+    for app in sorted(old, key=lambda app: app.stopped or 0.0)[:-STOPPED_KEPT]:
+        functions = [record.id for record in t.registry.functions_of(app)]
+        t.registry.forget_app(app)
+        t.emit(ForgetApp(app.id, functions))
+
+
+def client_joined(t: Tables, event: ClientJoined) -> None:
+    """A client is here, perhaps again: what it had left lives on."""
+    clients.client_joined(t, event)
+    for app in t.registry.apps.values():
+        if app.owner == event.client:
+            _revive(t, app)
+
+
+def _adopt(t: Tables, app: AppRecord, client: str) -> None:
+    """Give a process its ephemeral App back where the client that it was made with was closed."""
+    mine = t.clients.get(client)
+    if app.owner and app.stopped is not None and mine is not None and not mine.worker:
+        app.owner = client
+        for record in t.registry.functions_of(app):
+            for one in record.family:
+                one.owner = client
+        _revive(t, app)
+
+
+def _revive(t: Tables, app: AppRecord) -> None:
+    if app.stopped is None or app.final:
+        return
+    app.stopped = None
+    save(t, app)
+    for record in t.registry.functions_of(app):
+        if record.live:
+            _take_place(t, record)
+
+
+def client_lost(t: Tables, event: ClientLost) -> None:
+    """A client's connection ended; what it owns waits as long as its calls do."""
+    clients.client_lost(t, event)
+    t.after(t.limits.client_grace, _owner_gone, event.client)
+
+
+def client_left(t: Tables, sender: str, message: m.ClientLeaves) -> None:
+    """A client was closed; calls of its Apps that are on disk still finish."""
+    _end_owned(t, sender)
+
+
+def apps_restored(t: Tables, _: AppsRestored) -> None:
+    """Give the owners of ephemeral Apps their time to come back to this hub."""
+    for owner in {app.owner for app in t.registry.apps.values() if app.owner and not app.final}:
+        t.after(t.limits.client_grace, _owner_gone, owner)
+
+
+def _owner_gone(t: Tables, client: str) -> None:
+    """End what an absent client owns; calls of it that are on disk still finish."""
+    if client not in t.clients:
+        _end_owned(t, client)
+
+
+def _end_owned(t: Tables, client: str) -> None:
+    for app in list(t.registry.apps.values()):
+        if app.owner != client or app.stopped is not None or app.detached:
+            continue
+        _let_go(t, app)
+    _forget_oldest(t)
+    t.changed()
+
+
+# --- what else is asked of Apps -------------------------------------------------------------------
+
+
+def app_wanted(t: Tables, sender: str, message: m.FindApp) -> None:
+    """Find an App, or make an empty deployed one."""
+    found = t.registry.app(message.app, message.environment_name)
+    missing = isinstance(found, str)
+    if missing and message.create and not t.registry.no_environment(message.environment_name):
+        found = t.registry.begin("", message.app, message.environment_name, sender)
+        found.created = t.wall
+        save(t, found)
+    if isinstance(found, str):
+        t.emit(Refuse(sender, message.request, "not_found", found))
+    else:
+        t.emit(Answer(sender, message.request, "app", (found, missing), after_commit=missing))
+
+
+def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
+    """Replace an App's tags."""
+    app = t.registry.apps.get(message.app_id)
+    if app is None:
+        text = f"No app has the id {message.app_id!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    app.tags = dict(message.tags)
+    save(t, app)
+    t.emit(Answer(sender, message.request, "done", after_commit=True))
+
+
+def app_followed(t: Tables, sender: str, message: m.FollowApp) -> None:
+    """Send a client what an App's workers write from now on."""
+    app = t.registry.apps.get(message.app_id)
+    if app is None:
+        text = f"No app has the id {message.app_id!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    app.followers = {name for name in app.followers if name in t.clients} | {sender}
+    t.emit(Answer(sender, message.request, "done"))

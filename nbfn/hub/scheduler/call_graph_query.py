@@ -1,0 +1,86 @@
+"""The call graph, as `FunctionCall.get_call_graph` shows it: what memory knows and what is on disk, in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nbfn.hub.scheduler.effects import LoadGraph
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call
+from nbfn.protocol import messages as m
+from nbfn.types import InputStatus
+
+#: Most inputs that are told of one family.
+MOST_INPUTS = 5000
+
+#: Call, index, parent (call and index), status, function, module, worker.
+Row = tuple[str, int, str, int, str, str, str]
+
+
+def wanted(t: Tables, sender: str, message: m.GetCallGraph) -> None:
+    """Have the store add what it knows; the answer comes when it has."""
+    t.emit(LoadGraph(sender, message.request, message.call, t.family.relatives(message.call)))
+
+
+def rows(t: Tables, calls: Iterable[str], stored: Iterable[Row]) -> list[Row]:
+    """Return the inputs of some calls, callers before those they called.
+
+    Args:
+        t: The tables.
+        calls: The calls of the family that memory knows.
+        stored: The inputs that are on disk.
+    """
+    found: dict[tuple[str, int], Row] = {(row[0], row[1]): row for row in stored}
+    names = dict.fromkeys(calls)
+    for name in dict.fromkeys(call for call, _ in found):
+        if name not in names:
+            names.update(dict.fromkeys(t.family.relatives(name)))
+    for name in names:
+        for row in _known(t, name):
+            if len(found) >= MOST_INPUTS:
+                break
+            key = (row[0], row[1])
+            if key not in found or not InputStatus(found[key][3]).final:
+                found[key] = row
+    return _callers_first(list(found.values()))
+
+
+def _known(t: Tables, name: str) -> Iterable[Row]:
+    member = t.family.members.get(name)
+    if member is not None:
+        for index, (status, worker) in member.outcomes.items():
+            yield (
+                name,
+                index,
+                member.parent,
+                status,
+                member.function,
+                member.module,
+                worker,
+            )
+    call = t.calls.get(name)
+    if call is not None:
+        function, module = name_of(call), call.pool.definition.module
+        for item in call.inputs.values():
+            worker = item.worker.id if item.worker is not None else ""
+            yield (name, item.index, call.parent, int(item.status), function, module, worker)
+
+
+def name_of(call: Call) -> str:
+    """Return the name of what a call calls, as people say it."""
+    name = call.pool.record.name
+    return f"{name}.{call.method}" if call.method else name
+
+
+def _callers_first(found: Sequence[Row]) -> list[Row]:
+    known = {f"{row[0]}:{row[1]}" for row in found}
+    below: dict[str, list[Row]] = {}
+    for row in sorted(found, key=lambda row: (row[0], row[1])):
+        below.setdefault(row[2] if row[2] in known else "", []).append(row)
+    ordered: list[Row] = []
+    waiting = below.pop("", [])[::-1]
+    while waiting:
+        row = waiting.pop()
+        ordered.append(row)
+        waiting.extend(below.pop(f"{row[0]}:{row[1]}", [])[::-1])
+    return ordered

@@ -1,0 +1,93 @@
+"""Durable calls that have ended and are run again: their failed inputs, into the same list of outcomes."""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import calls, completion, pool_scaling, spawn_limits
+from nbfn.hub.scheduler.effects import Answer, LoadFailures, Refuse, SaveRetry
+from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call
+from nbfn.protocol import messages as m
+
+
+def retry_wanted(t: Tables, sender: str, message: m.RetryCall) -> None:
+    """Have the store look which inputs failed, unless the call still runs."""
+    call = t.calls.get(message.call)
+    if call is None:
+        t.emit(LoadFailures(sender, message.request, message.call, message.token))
+    elif call.retried[0] == message.token:  # told again: the answer was lost
+        t.emit(Answer(sender, message.request, "retried", call.retried[1], after_commit=True))
+    else:
+        text = (
+            f"Call {message.call} still runs ({call.done:,} of {call.total:,} inputs have ended). "
+            "Retry it when it has ended, or cancel it first."
+        )
+        t.emit(Refuse(sender, message.request, "conflict", text))
+
+
+def failures_loaded(t: Tables, event: FailuresLoaded) -> None:
+    """Begin a call again with its failed inputs, or say why not."""
+    found = event.found
+    if event.call in t.calls:  # another one was faster
+        retry_wanted(t, event.client, m.RetryCall(event.request, event.call, event.token))
+        return
+    if found is not None and found.retried[0] == event.token:  # told again, and it has ended since
+        t.emit(Answer(event.client, event.request, "retried", found.retried[1]))
+        return
+    code, problem = _refusal(t, event)
+    if found is None or problem:
+        t.emit(Refuse(event.client, event.request, code, problem))
+        return
+    _revive(t, event, found)
+
+
+def _refusal(t: Tables, event: FailuresLoaded) -> tuple[str, str]:
+    """Return the code and the sentence of why a call cannot be run again, or nothing."""
+    found, name = event.found, event.call
+    if found is None:
+        return "not_found", (
+            f"No call has the id {name!r}; only spawned calls are kept, and for the retention time."
+        )
+    if event.expired:
+        return "output_expired", (
+            f"The arguments and results of call {name} were kept for their time and are gone (setting retention)."
+        )
+    if not found.inputs:
+        cancelled = f"; {found.failed:,} were cancelled, and are not run again" * bool(found.failed)
+        return "invalid", f"No input of call {name} failed{cancelled}."
+    record = t.registry.functions.get(found.function)
+    if problem := t.registry.refusal(record, 0):
+        return "not_found", problem
+    assert record is not None
+    if problem := calls.no_method(record, record.latest, found.method):
+        return "not_found", problem
+    return "resource_exhausted", spawn_limits.full(t, [payload for _, payload in found.inputs])
+
+
+def _revive(t: Tables, event: FailuresLoaded, found: CallRestored) -> None:
+    record = t.registry.functions[found.function]
+    indices = [index for index, _ in found.inputs]
+    pool = pool_scaling.pool_of(t, record, record.latest)
+    pool.called = t.now
+    call = Call(found.call, "", pool, found.kind, t.now)
+    call.durable = True
+    call.parent, call.method, call.origin = found.parent, found.method, found.origin
+    call.retried = (event.token, len(indices))
+    call.done, call.failed = found.done - len(indices), found.failed - len(indices)
+    call.total = found.total - len(indices)  # they are added again below
+    call.watchers.add(event.client)
+    t.calls[call.id] = call
+    t.ended_spawns.pop(call.id, None)
+    t.begun.difference_update((call.id, index) for index in indices)
+    ended = [entry for entry in t.history if entry[0].id != call.id]
+    t.history.clear()
+    t.history.extend(ended)
+    t.family.reopen(call.id, indices)
+    if call.parent:
+        calls.join_family(t, call)
+    t.emit(SaveRetry(call.id, record.latest, indices, event.token))
+    t.emit(Answer(event.client, event.request, "retried", len(indices), after_commit=True))
+    calls.put_inputs(t, call, calls.restored_inputs(call, found), closed=True, resent=False)
+    call.next_index = max(call.next_index, found.total)
+    completion.tell_progress(t, call)
+    t.changed()

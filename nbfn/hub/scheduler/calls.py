@@ -1,0 +1,417 @@
+"""What clients ask for: calls begun, fed, watched, and taken up again after a restart."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Sequence
+
+from nbfn.hub.scheduler import (
+    back_pressure,
+    call_graph_query,
+    cancellation,
+    clients,
+    completion,
+    input_logs,
+    nested_calls,
+    output,
+    payload_cache,
+    pool_scaling,
+    spawn_limits,
+    worker_failures,
+    worker_recovery,
+)
+from nbfn.hub.scheduler.call_graph import Member
+from nbfn.hub.scheduler.effects import (
+    Accept,
+    Deliver,
+    FeedLease,
+    LoadCall,
+    LoadInput,
+    Outcome,
+    RefuseCall,
+    SaveCall,
+    SaveOutcomes,
+    WantItems,
+    total_weight,
+)
+from nbfn.hub.scheduler.events import CallRestored
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call, Input, Pool
+from nbfn.hub.scheduler.payloads import weight, weights
+from nbfn.hub.scheduler.registry import FunctionRecord
+from nbfn.protocol import messages as m
+from nbfn.types import LOAD_METHOD, InputStatus
+
+#: Seconds after a hub's start during which inputs from before wait for the worker that may still
+#: be at them.
+ADOPTION = 1.5
+
+
+def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
+    """Begin a call; telling of it again changes nothing but repeats what the client may have
+    missed.
+    """
+    if not _ascending(message.inputs):
+        t.emit(_disordered(sender, message.call))
+        return
+    call = t.calls.get(message.call) or _ended(t, sender, message)
+    client = t.clients.get(sender)
+    if call is not None:
+        if _is_from(call, sender):
+            _put_again(t, call, sender, message)
+        else:
+            text = f"Another client has made a call with the id {call.id!r}."
+            t.emit(RefuseCall(sender, call.id, "invalid", text))
+        return
+    if message.durable and (whole := t.ended_spawns.get(message.call)) is not None:
+        accept = Accept(sender, message.call)
+        t.emit(accept if whole else _given_up(sender, message.call))
+        return
+    if client is None and not message.durable:
+        return  # the worker it was made in has ended: nobody waits for it
+    record = t.registry.functions.get(message.function)
+    deployment = message.deployment or _deployment_around(t, sender, record)
+    version = message.version
+    if record is not None and deployment and not version:
+        version = t.registry.pinned(record, deployment) or 0
+    problem = t.registry.refusal(record, version)
+    if record is None or problem:
+        t.emit(RefuseCall(sender, message.call, "not_found", problem))
+        return
+    version = version or record.latest
+    if problem := no_method(record, version, message.method):
+        t.emit(RefuseCall(sender, message.call, "not_found", problem))
+        return
+    if message.durable and (problem := spawn_limits.full(t, payloads(message.inputs))):
+        t.emit(RefuseCall(sender, message.call, "resource_exhausted", problem))
+        if message.kind == "schedule":  # nobody is there to be told
+            text = f"The scheduled call of {record.name!r} did not begin: {problem}"
+            input_logs.system(t, pool_scaling.pool_of(t, record, version), text)
+        return
+    _begin(t, sender, message, pool_scaling.pool_of(t, record, version), deployment)
+
+
+def _begin(t: Tables, sender: str, message: m.PutCall, pool: Pool, deployment: int) -> None:
+    call = Call(message.call, sender, pool, message.kind, t.now)
+    pool.called = t.now
+    call.deployment = deployment
+    call.durable = message.durable
+    call.unattended = message.durable or message.unattended
+    call.expected = message.total
+    call.parent, call.method = message.parent, message.method
+    call.levels = message.levels
+    t.calls[call.id] = call
+    if (client := t.clients.get(sender)) is not None:
+        call.origin = client.origin
+        client.calls.add(call.id)
+        if not call.durable:
+            nested_calls.lend(t, client, 1)
+    if call.parent:
+        join_family(t, call)
+    if call.durable:
+        spawn_limits.take(t, payloads(message.inputs))
+        t.emit(saved(call, message.inputs, closed=message.closed))
+        t.emit(Accept(sender, call.id, _after(message.inputs), message.closed))
+    new = _made_of(call, message.inputs)
+    put_inputs(t, call, new, closed=message.closed, resent=message.resent)
+    if pool.binding and not pool.ready:
+        output.show_loading(t, pool)
+    t.changed()
+
+
+def _put_again(t: Tables, call: Call, sender: str, message: m.PutCall) -> None:
+    """Take a call that is known from a client that has lost its connection, or this hub's predecessor."""
+    if call.given_up:
+        t.emit(_given_up(sender, call.id))
+        return
+    if call.durable and not call.client:  # of the hub before this one, and not told to its end
+        call.client = sender
+        if (client := t.clients.get(sender)) is not None:
+            client.calls.add(call.id)
+    back_pressure.forget(t, call)  # what arrived there counts no more, what did not is told again
+    _add(t, call, message.inputs, closed=message.closed, resent=True)
+    if message.durable:
+        t.emit(Accept(sender, call.id, call.next_index, call.closed))
+
+
+def _is_from(call: Call, client: str) -> bool:
+    """Whether a client made a call; one of the hub before this one is from whoever sends it again."""
+    return call.client in (client, "")
+
+
+def _ascending(inputs: Sequence[m.NewInput]) -> bool:
+    """Return whether each index is above the one before it, so that none comes twice."""
+    if len(inputs) < 2:
+        return True
+    indices = [entry.index for entry in inputs]
+    return all(map(operator.lt, indices, itertools.islice(indices, 1, None)))
+
+
+def _disordered(client: str, call: str) -> RefuseCall:
+    return RefuseCall(
+        client, call, "invalid", "The inputs of this call are not in ascending order."
+    )
+
+
+def _given_up(client: str, call: str) -> RefuseCall:
+    text = "This call was cancelled: its client was away too long before all inputs were stored (setting client_grace)."
+    return RefuseCall(client, call, "connection", text)
+
+
+def _after(inputs: Sequence[m.NewInput]) -> int:
+    return inputs[-1].index + 1 if inputs else 0
+
+
+def join_family(t: Tables, call: Call) -> None:
+    """Note whose code made a call: it is cancelled with it, and both are in one call graph."""
+    above = t.calls.get(call.parent.partition(":")[0])
+    if above is not None:
+        call.origin = call.origin or above.origin
+        if not call.durable:
+            above.children = above.children or set()
+            above.children.add(call.id)
+        t.family.add(_member(above))
+    t.family.add(_member(call))
+
+
+def _member(call: Call) -> Member:
+    return Member(call.id, call.parent, call_graph_query.name_of(call), call.pool.definition.module)
+
+
+def no_method(record: FunctionRecord, version: int, method: str) -> str:
+    """Return what is wrong with the method that is called; a name may have become another kind of thing."""
+    if method == LOAD_METHOD:
+        return ""
+    definition = record.versions[version]
+    if definition.kind != "cls":
+        return f"{record.name!r} is a function; it has no method {method!r}." if method else ""
+    if any(known.name == method for known in definition.methods):
+        return ""
+    names = ", ".join(known.name for known in definition.methods) or "none"
+    what = f"it has no method {method!r}" if method else "call one of its methods"
+    return f"{record.name!r} is a class; {what} (there are: {names})."
+
+
+def _deployment_around(t: Tables, client: str, record: FunctionRecord | None) -> int:
+    """Return the deployment that code calling from inside a worker stays with, for calls within its App."""
+    caller = t.clients.get(client)
+    worker = t.workers.get(caller.worker) if caller is not None else None
+    if worker is None or record is None:
+        return 0
+    calls = (item.call for item in worker.leases.values())
+    return next(
+        (c.deployment for c in calls if c.deployment and c.pool.record.app_id == record.app_id), 0
+    )
+
+
+def _ended(t: Tables, sender: str, message: m.PutCall) -> Call | None:
+    client = t.clients.get(sender)
+    if client is None or not message.resent:
+        return None
+    return next((call for call in client.ended if call.id == message.call), None)
+
+
+def inputs_put(t: Tables, sender: str, message: m.PutInputs) -> None:
+    """Add inputs to an open call. Those for a call that is gone are dropped, its client has been told; so are
+    those that another client sends.
+    """
+    if not _ascending(message.inputs):
+        t.emit(_disordered(sender, message.call))
+        return
+    call = t.calls.get(message.call)
+    if call is not None:
+        if not _is_from(call, sender):
+            return
+        _add(t, call, message.inputs, closed=message.closed, resent=message.resent)
+        if call.durable and not call.given_up:
+            t.emit(Accept(sender, call.id, call.next_index, call.closed))
+    elif message.call in t.ended_spawns:
+        t.emit(Accept(sender, message.call))
+
+
+def _add(
+    t: Tables, call: Call, inputs: Sequence[m.NewInput], *, closed: bool, resent: bool
+) -> None:
+    """Add inputs to a call that is known; of those that are told again only the unknown ones, and none once it
+    is closed: it may have ended.
+    """
+    if resent:
+        inputs = _unknown(t, call, inputs)
+    elif inputs and inputs[0].index < call.next_index:
+        # Told on a connection that broke, read only after they were told again on the next.
+        inputs = [entry for entry in inputs if entry.index >= call.next_index]
+    if call.closed or call.released:
+        inputs = ()
+    if call.durable and inputs and (problem := spawn_limits.full(t, payloads(inputs))):
+        t.emit(RefuseCall(call.client, call.id, "resource_exhausted", problem))
+        clients.give_up(t, call)
+        return
+    if call.durable and (inputs or (closed and not call.closed)):
+        spawn_limits.take(t, payloads(inputs))
+        t.emit(saved(call, inputs, closed=closed))
+    put_inputs(t, call, _made_of(call, inputs), closed=closed, resent=resent)
+
+
+def saved(call: Call, inputs: Sequence[m.NewInput], *, closed: bool) -> SaveCall:
+    """Return what stores a durable call with these inputs of it."""
+    words = (call.parent, call.method, call.origin)
+    size = spawn_limits.size(payloads(inputs))
+    return SaveCall(call.id, *call.pool.key, call.kind, inputs, *words, closed=closed, size=size)
+
+
+def payloads(inputs: Sequence[m.NewInput]) -> list[m.Payload]:
+    """Return the payloads of inputs."""
+    return [entry.payload for entry in inputs]
+
+
+def _made_of(call: Call, inputs: Sequence[m.NewInput]) -> list[Input]:
+    sizes = weights(payloads(inputs))
+    return [
+        Input(call, entry.index, entry.payload, size)
+        for entry, size in zip(inputs, sizes, strict=True)
+    ]
+
+
+def restored_inputs(call: Call, event: CallRestored) -> list[Input]:
+    """Return the inputs of a call that the store has."""
+    return [Input(call, index, payload, weight(payload)) for index, payload in event.inputs]
+
+
+def put_inputs(t: Tables, call: Call, new: list[Input], *, closed: bool, resent: bool) -> None:
+    """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
+    if call.durable:
+        payload_cache.admit(t, new)
+    for item in new:
+        call.inputs[item.index] = item
+    if new:
+        call.next_index = max(call.next_index, new[-1].index + 1)
+    call.total += len(new)
+    t.kept += len(new) if call.durable else 0
+    call.closed = call.closed or closed
+    if resent and t.born is not None and t.now - t.born < ADOPTION:
+        if new:
+            t.unclaimed.setdefault(call.pool, set()).update(new)
+            t.after(ADOPTION, _queue_unclaimed, new)
+            worker_recovery.settle_claims(t, new)
+    elif call.cancelled:
+        completion.finish(t, call, [completion.terminated(item) for item in new])
+    else:
+        call.turns.extend(call, worker_failures.never_begun(t, call, new))
+        t.touch(call.pool)
+    completion.end_if_done(t, call)
+    completion.tell_progress(t, call)
+
+
+def _unknown(t: Tables, call: Call, inputs: Sequence[m.NewInput]) -> list[m.NewInput]:
+    """Repeat the outcomes that the client asks about again; return the inputs that never arrived.
+
+    Indices are sent in order, so what is new has an index that no input had yet.
+    """
+    asked = {entry.index for entry in inputs}
+    again = [outcome for outcome in call.recent if outcome.index in asked]
+    if again:
+        size = total_weight(again)
+        back_pressure.add(t, call, size)
+        t.emit(Deliver(call.client, call.id, again, weight=size))
+    return [entry for entry in inputs if entry.index >= call.next_index]
+
+
+def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
+    for item in items:
+        if not worker_recovery.settled(t, item) or item.call.inputs.get(item.index) is not item:
+            continue
+        if item.call.cancelled:
+            completion.finish(t, item.call, [completion.terminated(item)])
+        else:
+            for ready in worker_failures.never_begun(t, item.call, [item]):
+                item.call.turns.push(ready)
+        t.touch(item.call.pool)
+
+
+def call_restored(t: Tables, event: CallRestored) -> None:
+    """Take up a durable call of the hub before this one; inputs that cannot be read or run fail."""
+    record = t.registry.functions.get(event.function)
+    if record is None or event.version not in record.versions:
+        _cannot_run(t, event)
+        return
+    call = Call(event.call, "", pool_scaling.pool_of(t, record, event.version), event.kind, t.now)
+    call.durable, call.closed, call.cancelled = True, event.closed, event.cancelled
+    call.unattended = True
+    call.done, call.failed = event.done, event.failed
+    call.parent, call.method, call.origin = event.parent, event.method, event.origin
+    call.retried = event.retried
+    call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
+    t.calls[call.id] = call
+    if call.parent:
+        join_family(t, call)
+    put_inputs(t, call, restored_inputs(call, event), closed=event.closed, resent=True)
+    for index, failures in event.failures.items():
+        call.inputs[index].failures = failures
+    call.next_index = max(call.next_index, event.total)  # those with an outcome have been here, too
+    lost = [index for index, payload in event.inputs if payload is None]
+    text = f"The arguments of this input of call {call.id} cannot be read from the hub's database."
+    completion.finish(t, call, [_data_loss(index, text) for index in lost])
+    if not call.closed:
+        t.after(t.limits.client_grace, _untold, call)
+
+
+def _cannot_run(t: Tables, event: CallRestored) -> None:
+    """End a call whose Function cannot be read from the store."""
+    text = (
+        f"The function of call {event.call} cannot be read from the hub's database, so its inputs cannot run. "
+        "Deploy the function, or run its cell, and spawn again."
+    )
+    lost = [_data_loss(index, text) for index, _ in event.inputs]
+    if not event.closed:
+        words = (event.parent, event.method, event.origin)
+        t.emit(SaveCall(event.call, event.function, event.version, event.kind, (), *words))
+    t.emit(SaveOutcomes(event.call, lost))
+    t.note_ended(event.call)
+
+
+def _data_loss(index: int, text: str) -> Outcome:
+    return Outcome(index, int(InputStatus.INTERNAL_FAILURE), None, ("data_loss", text, {}))
+
+
+def _untold(t: Tables, call: Call) -> None:
+    """Nobody has come back to tell the rest of a call."""
+    if not call.closed and not call.client:
+        clients.give_up(t, call)
+
+
+def call_watched(t: Tables, sender: str, message: m.Watch) -> None:
+    """Tell a client of a call from now on; the store adds what was before."""
+    call = t.calls.get(message.call)
+    if call is not None and message.follow:
+        call.watchers.add(sender)
+        completion.tell_progress(t, call)
+    t.emit(LoadCall(sender, message.request, message.call, message.start, message.end))
+
+
+def input_wanted(t: Tables, sender: str, message: m.GetInput) -> None:
+    """Have the store tell what an input was called with."""
+    t.emit(LoadInput(sender, message.request, message.call, message.index))
+
+
+def items_wanted(t: Tables, sender: str, message: m.TakeItems) -> None:
+    """Pass on that a generator's consumer is ready for more."""
+    call = t.calls.get(message.call)
+    item = call.inputs.get(message.index) if call is not None else None
+    if item is not None and item.worker is not None:
+        t.emit(WantItems(item.worker.id, item.lease, message.upto))
+
+
+def input_fed(t: Tables, sender: str, message: m.FeedInput) -> None:
+    """Pass on a piece of what an input reads; only a worker that asked for it can be its reader.
+
+    The last, empty one says that who asked is gone: what nobody has begun is not worth beginning.
+    """
+    call = t.calls.get(message.call)
+    item = call.inputs.get(message.index) if call is not None else None
+    if call is None or item is None:
+        return
+    if item.worker is not None:
+        t.emit(FeedLease(item.worker.id, item.lease, message.data))
+    elif not message.data:
+        cancellation.cancel(t, call, [message.index])

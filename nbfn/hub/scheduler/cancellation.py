@@ -1,0 +1,99 @@
+"""Cancellation: what waits never starts, what runs is stopped, and so is what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbfn.hub.scheduler import completion, results, worker_shutdown
+from nbfn.hub.scheduler.effects import Answer, LoadCall, SaveCancelled, StopWorker
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call, Input
+from nbfn.protocol import messages as m
+
+
+def call_cancelled(t: Tables, sender: str, message: m.Cancel) -> None:
+    """Cancel a call or some of its inputs; harmless for what has ended."""
+    call = t.calls.get(message.call)
+    if call is not None:
+        cancel(t, call, message.indices, terminate=message.terminate)
+    if not message.request:
+        return
+    if call is None and message.call not in t.ended_spawns:  # ended long ago, or never known
+        t.emit(LoadCall(sender, message.request, message.call, exists=True))
+    else:
+        durable = call is not None and call.durable
+        t.emit(Answer(sender, message.request, "done", after_commit=durable))
+
+
+def cancel(
+    t: Tables, call: Call, indices: Sequence[int] | None = None, *, terminate: bool = False
+) -> None:
+    """Drop what waits, stop what runs.
+
+    Args:
+        t: The tables.
+        call: The call.
+        indices: Of some of its inputs; None for all, those to come as well.
+        terminate: Whether to end the workers of those that run.
+    """
+    if indices is None:
+        if call.durable and not call.cancelled:
+            t.emit(SaveCancelled(call.id))
+        call.cancelled = True
+        # Otherwise it is closed by who tells it: until then inputs may be on their way.
+        call.closed = call.closed or call.released
+        items = list(call.inputs.values())
+        call.turns.drop(call)
+    else:
+        items = [call.inputs[i] for i in indices if i in call.inputs]
+    ended = []
+    for item in items:
+        if item.worker is not None:
+            if _has_company(item) and not terminate:  # the batch goes on for the others
+                results.detach(item)
+                ended.append(completion.terminated(item))
+            else:
+                _stop_running(t, item, terminate=terminate)
+        else:
+            if item.crashes and item in call.pool.solo:
+                call.pool.solo.remove(item)
+            elif indices is not None:
+                call.turns.remove(item)
+            ended.append(completion.terminated(item))
+    _cancel_children(t, call, items)
+    completion.finish(t, call, ended)
+    completion.end_if_done(t, call)
+    t.touch(call.pool)
+    t.changed()
+
+
+def _cancel_children(t: Tables, call: Call, items: Sequence[Input]) -> None:
+    """Cancel the calls that the code of these inputs waits for; what it spawned goes on."""
+    if not call.children:
+        return
+    parents = {f"{call.id}:{item.index}" for item in items}
+    for name in list(call.children):
+        child = t.calls.get(name)
+        if child is not None and child.parent in parents and not child.cancelled:
+            cancel(t, child)
+
+
+def _has_company(item: Input) -> bool:
+    """Whether an input runs in a batch with others that are not cancelled."""
+    if not item.batch or item.worker is None:
+        return False
+    beside = (other for other in item.worker.leases.values() if other is not item)
+    return any(other.batch == item.batch and not other.cancelled for other in beside)
+
+
+def _stop_running(t: Tables, item: Input, *, terminate: bool) -> None:
+    worker = item.worker
+    if worker is None:
+        return
+    if terminate and not worker.stopping:
+        item.cancelled = worker.stopping = True
+        if worker.pool is not None:
+            worker.pool.ready.pop(worker.id, None)
+        t.emit(StopWorker(worker.id, 0.0))
+    else:
+        worker_shutdown.interrupt(t, item)

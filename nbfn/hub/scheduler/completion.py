@@ -1,0 +1,168 @@
+"""Outcomes: each input gets one, here and nowhere else, and whoever listens is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbfn.hub.scheduler import back_pressure, fair_queue, input_logs, nested_calls, payload_cache
+from nbfn.hub.scheduler.effects import (
+    Deliver,
+    Discard,
+    Fault,
+    GrantWindow,
+    Outcome,
+    SaveOutcomes,
+    TellProgress,
+    total_weight,
+)
+from nbfn.hub.scheduler.hub_state import TELL_EVERY, Tables
+from nbfn.hub.scheduler.models import Call, Input
+from nbfn.hub.scheduler.output_audience import listeners
+from nbfn.types import InputStatus
+
+#: Seconds that a single call waits until its caller is told for what: a word for each that waits a
+#: moment would cost the hub a third of the call.
+LONG_WAIT = 1.0
+
+_SUCCESS = int(InputStatus.SUCCESS)
+
+
+def terminated(item: Input) -> Outcome:
+    """Return the outcome of a cancelled input."""
+    fault: Fault = ("remote", f"This call of {item.call.pool.record.name!r} was cancelled.", {})
+    return Outcome(
+        item.index, int(InputStatus.TERMINATED), fault=fault, attempt=max(item.attempt, 1)
+    )
+
+
+def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes of a call's inputs, once each, and hand them over."""
+    if call.durable:
+        payload_cache.release(t, call, outcomes)
+    new = [outcome for outcome in outcomes if call.inputs.pop(outcome.index, None) is not None]
+    if not new:
+        return
+    call.done += len(new)
+    failed = sum(outcome.status != _SUCCESS for outcome in new)
+    call.failed += failed
+    call.pool.failed += 0 if call.cancelled else failed
+    if call.id in t.family.members:
+        t.family.settle(call.id, [(o.index, o.status, o.worker) for o in new])
+    if call.durable:
+        t.kept -= len(new)
+        t.emit(SaveOutcomes(call.id, new))
+    else:
+        call.recent.extend(new)
+    if call.kind == "schedule" and call.failed:
+        text = (
+            f"The scheduled call of {call.pool.record.name!r} failed: "
+            f"FunctionCall.from_id({call.id!r}).get() raises its exception."
+        )
+        input_logs.system(t, call.pool, text, call=call.id)
+    size = total_weight(new)
+    if not (call.durable or call.released):
+        back_pressure.add(t, call, size)
+    for client in listeners(t, call):
+        t.emit(Deliver(client, call.id, new, call.durable, size))
+    if call.released and not call.durable:
+        for outcome in new:
+            t.emit(Discard(outcome.payload))
+    _widen(t, call)
+    tell_progress(t, call)
+    end_if_done(t, call)
+
+
+def _widen(t: Tables, call: Call) -> None:
+    if not call.closed:
+        pool = call.pool
+        size = fair_queue.window(pool.mean, len(pool.workers), pool.aim * pool.batch)
+        if size >= 2 * call.window:
+            call.window = size
+            t.emit(GrantWindow(call.client, call.id, size))
+
+
+def end_if_done(t: Tables, call: Call) -> None:
+    """Drop a call that has all its outcomes."""
+    if not call.ended or t.calls.get(call.id) is not call:
+        return
+    del t.calls[call.id]
+    client = t.clients.get(call.client)
+    if call.watchers:  # who follows it by its id counts by this
+        _say(t, call, after_commit=call.durable)
+    if call.durable:
+        t.note_ended(call.id, whole=not call.given_up)
+    elif call.parent:
+        above = t.calls.get(call.parent.partition(":")[0])
+        if above is not None and above.children:
+            above.children.discard(call.id)
+    if client is not None:
+        client.calls.discard(call.id)
+        if not call.durable:
+            nested_calls.lend(t, client, -1)
+        if not call.durable and not call.released:
+            client.ended.append(call)
+    back_pressure.end(t, call)
+    t.history.append((call, t.now))
+    t.touch(call.pool)
+    t.changed()
+
+
+def waits_long(t: Tables, call: Call) -> bool:
+    """Whether a call has waited for so long that its caller may want to know for what."""
+    return bool(call.pool.waiting_for) and t.now - call.created >= LONG_WAIT
+
+
+def tell_progress(t: Tables, call: Call) -> None:
+    """Tell the callers of maps and generators where their call stands, at most every
+    `TELL_EVERY` seconds; those of single calls only of one that has waited long, and when it begins.
+    """
+    if call.tell_due or call.ended:
+        return
+    if call.kind == "remote" and call.told < 0 and not waits_long(t, call):
+        return
+    if t.now - call.told >= TELL_EVERY:
+        _tell(t, call)
+    else:
+        call.tell_due = True
+        t.after(TELL_EVERY, _tell, call)
+
+
+def _tell(t: Tables, call: Call) -> None:
+    call.tell_due = False
+    if t.calls.get(call.id) is not call:
+        return
+    call.told = t.now
+    _say(t, call, after_commit=False)
+
+
+def _say(t: Tables, call: Call, *, after_commit: bool) -> None:
+    pool = call.pool
+    queued = len(call.inputs) - call.running - call.retrying
+    for client in listeners(t, call):
+        t.emit(
+            TellProgress(
+                client,
+                call.id,
+                queued,
+                call.running,
+                call.retrying,
+                len(pool.workers) - len(pool.binding),
+                pool.starting,
+                pool.waiting_for,
+                0 if pool.key[1] == pool.record.latest else pool.record.latest,
+                call.done,
+                call.failed,
+                call.total if call.closed else call.expected,
+                *_whereabouts(call),
+                after_commit,
+            )
+        )
+
+
+def _whereabouts(call: Call) -> tuple[int, str, int]:
+    """Return the place in the queue of a call that only waits, the worker and attempt of a last input."""
+    if len(call.inputs) == 1:
+        (item,) = call.inputs.values()
+        if item.worker is not None:
+            return 0, item.worker.id, item.attempt
+    return (call.turns.place(call) if not call.running else 0), "", 0

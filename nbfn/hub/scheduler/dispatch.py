@@ -1,0 +1,224 @@
+"""Waiting inputs and the workers with room for them: which goes where, how many at once.
+
+Three ways, by the kind of pool: ahead of its worker, where inputs are run one by one (`_ahead`); up to
+as many as a worker runs at once, and no more (`_at_once`); and batches that are full or have waited
+long enough, each as one (`_batches`). An input that crashed a worker goes alone, whatever the pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from nbfn.hub.scheduler import completion, fair_queue, nested_calls, output
+from nbfn.hub.scheduler.effects import (
+    Grant,
+    LoadInputs,
+    RecallLeases,
+    RunInputs,
+    SaveBegun,
+    StopWorker,
+)
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
+from nbfn.types import InputStatus
+
+#: Seconds without a word from a worker with several inputs, while others are idle, until it is
+#: asked to give some back.
+RECALL_AFTER = 0.05
+
+_RUNNING = InputStatus.RUNNING
+
+
+def dispatch(t: Tables, pool: Pool) -> None:
+    """Give waiting inputs to workers with room."""
+    while pool.solo and (worker := _fresh(pool)):
+        worker.solo = True
+        _lease(t, worker, [pool.solo.popleft()])
+    if t.held:
+        _returned(t, pool)
+    if pool.batches:
+        _batches(t, pool)
+    if pool.ahead:
+        _ahead(t, pool)
+    else:
+        _at_once(t, pool)
+
+
+def _returned(t: Tables, pool: Pool) -> None:
+    """Have inputs run again also of calls that are held: they may be what the consumer waits for."""
+    for turns in (pool.turns, *pool.batches.values()):
+        for worker in _with_room(pool) if turns.held else ():
+            if (item := turns.take_returned()) is None:
+                break
+            _lease(t, worker, [item])
+
+
+def _fresh(pool: Pool) -> Worker | None:
+    return next((worker for worker in pool.idle.values() if worker.ran == 0), None)
+
+
+def _ahead(t: Tables, pool: Pool) -> None:
+    turns = pool.turns
+    if turns.count and pool.ready:
+        workers = len(pool.workers) + pool.short
+        batch = fair_queue.batch_size(pool.mean, turns.count, workers, pool.result_weight)
+        most = pool.settings.max_containers + pool.lent
+        while turns.count and pool.ready and (pool.busy < most or not pool.idle):
+            # Idle ones first, the latest used of them (its caches are warm; the
+            # others may be given up).
+            worker = next(reversed((pool.idle or pool.ready).values()))
+            room = fair_queue.room(len(worker.leases), pool.mean, batch)
+            if room:
+                _lease(t, worker, turns.take(room, fair_queue.LEASE_BYTES))
+            pool.ready.pop(worker.id, None)
+    elif pool.idle and pool.leased > pool.busy and not pool.recall_due:
+        pool.recall_due = True
+        t.after(RECALL_AFTER, _recall, pool)
+
+
+def _at_once(t: Tables, pool: Pool) -> None:
+    turns = pool.turns
+    fair = math.ceil(turns.count / max(1, len(pool.ready)))
+    for worker in _with_room(pool):
+        if not turns.count:
+            break
+        most_bytes = max(1, fair_queue.BATCH_BYTES - worker.load)
+        _lease(t, worker, turns.take(min(pool.room(worker), fair), most_bytes))
+
+
+def _batches(t: Tables, pool: Pool) -> None:
+    for turns in pool.batches.values():
+        turns.look(t.now)
+        for worker in _with_room(pool):
+            if not turns.due(t.now):
+                break
+            _lease(t, worker, turns.batch())
+        if turns.count and not turns.due(t.now) and not turns.look_due:
+            turns.look_due = True
+            t.after(turns.since + turns.wait - t.now, _look_again, (pool, turns))
+
+
+def _look_again(t: Tables, what: tuple[Pool, fair_queue.Batches[Call, Input]]) -> None:
+    pool, turns = what
+    turns.look_due = False
+    t.touch(pool)
+
+
+def _with_room(pool: Pool) -> Iterator[Worker]:
+    """Yield workers that take more, idle ones first; one that still has room after a turn comes last."""
+    while pool.ready:
+        most = pool.settings.max_containers + pool.lent
+        rested = next((w for w in reversed(pool.idle.values()) if w.id in pool.ready), None)
+        worker = rested if rested and pool.busy < most else _busy(pool)
+        if worker is None:
+            return
+        if pool.admits(worker):
+            yield worker
+        pool.ready.pop(worker.id, None)
+        if pool.admits(worker):
+            pool.ready[worker.id] = worker
+
+
+def _busy(pool: Pool) -> Worker | None:
+    return next((worker for worker in pool.ready.values() if worker.leases), None)
+
+
+def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
+    pool = items[0].call.pool
+    grants = []
+    if not worker.leases:
+        pool.idle.pop(worker.id, None)
+        pool.busy += 1
+        worker.moved = t.now
+        if pool.busy == 1:
+            pool.moved = t.now
+        worker.state = "busy"
+    batch = 0
+    weight = fair_queue.weight_of(items)
+    for item in items:
+        item.lease = lease = t.new_lease()
+        if pool.batches and item.call.method in pool.batches:
+            item.batch = batch = batch or lease
+        item.worker = worker
+        item.status = _RUNNING
+        item.attempt += 1
+        item.began = t.now
+        call = item.call
+        call.running += 1
+        worker.leases[lease] = item
+        grants.append(
+            Grant(
+                lease,
+                call.id,
+                item.index,
+                item.attempt,
+                item.payload,
+                call.durable,
+                call.method,
+                batch,
+                call.unattended,
+            )
+        )
+    if worker.startup is not None:
+        output.served(t, worker, items[0])
+    pool.leased += len(items)
+    worker.load += weight
+    worker.ran += len(items)
+    worker.confirm_due = False
+    worker.unconfirmed = 0
+    if worker.solo:
+        pool.ready.pop(worker.id, None)
+    nested_calls.note(t, worker)
+    last = {item.call: item for item in items}
+    for call, item in last.items():
+        call.begun = max(call.begun, item.index + 1)
+    once = pool.definition.at_most_once
+    if once:
+        for call in last:
+            t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
+    levels = {call.id: call.levels for call in last if call.levels}
+    run = RunInputs(worker.id, grants, worker.confirmed, once, weight, levels)
+    load = any(call.durable for call in last) and any(item.stored for item in items)
+    t.emit(LoadInputs(run) if load else run)
+    if not worker.watched:
+        worker.watched = True
+        t.after(_limit(t, pool), _check_overdue, worker)
+    for call in last:
+        completion.tell_progress(t, call)
+
+
+def _limit(t: Tables, pool: Pool) -> float:
+    return pool.definition.timeout + 2 * t.limits.kill_grace
+
+
+def _check_overdue(t: Tables, worker: Worker) -> None:
+    """The worker ends inputs that are over their time itself; this is for one that can't (stuck
+    in C code).
+    """
+    worker.watched = False
+    if worker.pool is None or not worker.leases or worker.stopping:
+        return
+    since = worker.moved if worker.pool.ahead else min(i.began for i in worker.leases.values())
+    left = since + _limit(t, worker.pool) - t.now
+    if left > 0:
+        worker.watched = True
+        t.after(left, _check_overdue, worker)
+    else:
+        worker.stopping = worker.overdue = True
+        t.emit(StopWorker(worker.id, t.limits.kill_grace))
+
+
+def _recall(t: Tables, pool: Pool) -> None:
+    """Some workers are idle while others sit on inputs: have the stuck ones give back what they
+    have not begun.
+    """
+    pool.recall_due = False
+    if pool.turns.count or not pool.idle:
+        return
+    for worker in pool.workers.values():
+        if len(worker.leases) > 1 and not worker.stopping and t.now - worker.moved >= RECALL_AFTER:
+            t.emit(RecallLeases(worker.id))
+    if pool.leased > pool.busy:
+        pool.recall_due = True
+        t.after(RECALL_AFTER, _recall, pool)

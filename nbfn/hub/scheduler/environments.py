@@ -1,0 +1,44 @@
+"""Environments: made, renamed and deleted, with the Apps and secrets that are in them."""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import apps, secret_store
+from nbfn.hub.scheduler.effects import Answer, Refuse, SaveEnvironments, SaveFunction, SaveSettings
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT
+from nbfn.protocol import messages as m
+
+
+def environment_changed(t: Tables, sender: str, message: m.ChangeEnvironment) -> None:
+    """Create, rename or delete an environment; what is deployed in it goes with it."""
+    environments = t.registry.environments
+    if message.name == DEFAULT_ENVIRONMENT:
+        code, problem = "invalid", f"The environment {message.name!r} always exists."
+    elif message.name and (problem := t.registry.no_environment(message.name)):
+        code = "not_found"
+    else:
+        taken = message.new_name in environments
+        code, problem = (
+            "conflict",
+            f"There is an environment {message.new_name!r}." if taken else "",
+        )
+    if problem:
+        t.emit(Refuse(sender, message.request, code, problem))
+        return
+    inside = [app for app in t.registry.apps.values() if app.environment_name == message.name]
+    for app in inside if message.name else ():
+        if message.new_name:
+            t.registry.move(app, message.new_name)
+            apps.save(t, app)
+            for record in t.registry.functions_of(app):
+                t.emit(SaveFunction(record, max(record.versions), record.latest, record.removed))
+                t.emit(SaveSettings(record.id, dict(record.overrides)))
+        else:
+            apps.stop(t, app)
+    if message.name:
+        secret_store.move(t, message.name, message.new_name)
+    created = environments.pop(message.name, t.wall)
+    if message.new_name:
+        environments[message.new_name] = created
+    t.emit(SaveEnvironments(dict(environments)))
+    t.emit(Answer(sender, message.request, "done", after_commit=True))

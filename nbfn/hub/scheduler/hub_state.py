@@ -1,0 +1,197 @@
+"""What the state machine knows: the tables of all its `rows`, timers, and the effects of the turn.
+
+The tables hold; they do not decide. `calls`, `leases` and `fleet` change them, `state` calls those,
+`overview` reads.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nbfn.hub.scheduler import autoscaler
+from nbfn.hub.scheduler.app_records import AppRecord
+from nbfn.hub.scheduler.call_graph import Family
+from nbfn.hub.scheduler.effects import Answer, Effect, OverviewChanged
+from nbfn.hub.scheduler.models import Appointment, Call, Claim, Client, Input, Pool, Worker, at_once
+from nbfn.hub.scheduler.registry import Registry, SecretRecord
+from nbfn.protocol.messages import Definition
+
+#: Finished calls kept for the sidebar.
+HISTORY = 50
+#: Ids of ended durable calls that are known, in case the word that one was accepted was lost.
+SPAWNS_KEPT = 10_000
+#: Seconds between two words to a watcher about the same thing.
+TELL_EVERY = 0.1
+
+
+class Limits:
+    """The numbers of `nbfn.config.Settings` that the state machine uses, and the size of the
+    machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        cores: int = 2,
+        cpu: float | None = None,
+        memory: int = 0,
+        gpus: Sequence[str] = (),
+        max_workers: int = 16,
+        blank_workers: int = 2,
+        client_grace: float = 30.0,
+        lease: float = 10.0,
+        kill_grace: float = 5.0,
+        max_spawned: int = 1_000_000,
+        disk_reserve: int = 0,
+        threads: int = 0,
+    ) -> None:
+        self.cores = cores
+        self.cpu = float(cores) if cpu is None else cpu
+        self.memory = memory  # in bytes; 0: not known, so not counted
+        self.gpus = tuple(gpus)  # what each is called in CUDA_VISIBLE_DEVICES
+        self.max_workers = max_workers
+        self.blank_workers = blank_workers
+        self.client_grace = client_grace
+        self.lease = lease
+        self.kill_grace = kill_grace
+        self.max_spawned = max_spawned
+        self.disk_reserve = disk_reserve  # in bytes
+        self.threads = threads  # of numeric libraries in a worker; 0: its share of the cores
+
+
+def threads_of(
+    definition: Definition, settings: autoscaler.Settings, limits: Limits
+) -> tuple[int, str]:
+    """Return how many threads numeric libraries use in a worker, and why."""
+    coroutines = definition.is_async or (
+        bool(definition.methods) and all(method.is_async for method in definition.methods)
+    )
+    return autoscaler.threads(
+        definition.resources,
+        settings,
+        limits.cores,
+        at_once=1 if coroutines else at_once(definition),
+        fixed=limits.threads,
+    )
+
+
+Callback = Callable[["Tables", Any], None]
+
+
+class Tables:
+    """Everything the hub knows, the current time, and the effects of this turn."""
+
+    def __init__(self, new_id: Callable[[str], str], epoch: int, limits: Limits) -> None:
+        self.new_id = new_id
+        self.limits = limits
+        self.now = 0.0
+        self.wall = 0.0  # people's time: never to be counted on, it can jump
+        self.born: float | None = None
+        self.effects: list[Effect] = []
+        self.registry = Registry(new_id)
+        self.secrets: dict[tuple[str, str], SecretRecord] = {}  # (environment, name)
+        self.clients: dict[str, Client] = {}
+        self.calls: dict[str, Call] = {}
+        self.pools: dict[tuple[str, int], Pool] = {}
+        self.workers: dict[str, Worker] = {}
+        self.blanks: dict[
+            str, dict[str, Worker]
+        ] = {}  # executable -> blank workers, longest waiting first
+        self.starting: dict[str, dict[str, Worker]] = {}  # executable -> not yet joined
+        self.fenced: deque[str] = deque(maxlen=1000)  # given up: their word no longer counts
+        self.short: dict[tuple[str, int], Pool] = {}  # pools that want workers
+        self.lacking: dict[tuple[str, int], Pool] = {}  # pools that wait for memory, say
+        #: (call, index) of inputs with at_most_once that began under a hub before this one.
+        self.begun: set[tuple[str, int]] = set()
+        self.start_backoff: dict[
+            str, tuple[int, float]
+        ] = {}  # executable -> (failures in a row, not before)
+        self.history: deque[tuple[Call, float]] = deque(maxlen=HISTORY)
+        #: Calls whose results are not taken: they have no more inputs run.
+        self.held: dict[Call, None] = {}
+        #: (call, index), and lease -> what a worker had under the hub before this one.
+        self.claims: dict[tuple[str, int], Claim] = {}
+        self.claimed: dict[int, Claim] = {}
+        #: Inputs told by a client or the disk that wait for a worker which may still be at them.
+        self.unclaimed: dict[Pool, set[Input]] = {}
+        #: Durable calls that have ended, the latest `SPAWNS_KEPT`: told again, they do not run again.
+        #: The value: whether it was told to its end, not given up before.
+        self.ended_spawns: dict[str, bool] = {}
+        self.agenda: dict[str, Appointment] = {}  # by Function
+        self.next_appointment = math.inf
+        self.wall_before = -math.inf  # people's time when the agenda was looked at
+        self.family = Family()
+        self.dirty: dict[tuple[str, int], Pool] = {}
+        self.kept = 0  # inputs of durable calls that have no outcome
+        self.loaded = 0  # bytes of those that are in memory
+        self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
+        self.disk_trouble = ""  # why nothing can be written there
+        self.unsaved: set[tuple[str, int]] = set()  # versions of Functions that are not on disk
+        #: Apps that end, and what is answered when their workers' exit hooks have run.
+        self.ends: list[tuple[AppRecord, Answer]] = []
+        self.closing = False  # the hub ends: no more workers
+        self.supply_due = False  # somebody should look whether workers must be started
+        self.revision = 0
+        self._changed_told = -1.0
+        self._changed_due = False
+        # Never the same number again, also after a restart within the same second: leases
+        # fence across epochs.
+        self._last_lease = epoch << 30
+        self._timers: list[tuple[float, int, Callback, Any]] = []
+        self._timer_count = 0
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect to this turn."""
+        self.effects.append(effect)
+
+    def touch(self, pool: Pool) -> None:
+        """Have the pool's queue and size looked at before this turn ends."""
+        self.dirty[pool.key] = pool
+
+    def new_lease(self) -> int:
+        """Return a lease number that was never used."""
+        self._last_lease += 1
+        return self._last_lease
+
+    def note_ended(self, spawn: str, *, whole: bool = True) -> None:
+        """Remember that a durable call has ended."""
+        self.ended_spawns[spawn] = whole
+        if len(self.ended_spawns) > SPAWNS_KEPT:
+            del self.ended_spawns[next(iter(self.ended_spawns))]
+
+    def after(self, delay: float, callback: Callback, what: Any) -> None:
+        """Call ``callback(tables, what)`` once, ``delay`` seconds from now."""
+        self._timer_count += 1
+        heapq.heappush(self._timers, (self.now + delay, self._timer_count, callback, what))
+
+    def next_timer(self) -> float | None:
+        """Return when the next timer is due."""
+        return self._timers[0][0] if self._timers else None
+
+    def run_timers(self) -> None:
+        """Run the timers that are due."""
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, callback, what = heapq.heappop(self._timers)
+            callback(self, what)
+
+    def changed(self) -> None:
+        """Note that the overview changed; watchers hear of it at most every `TELL_EVERY`
+        seconds.
+        """
+        self.revision += 1
+        if self._changed_due:
+            return
+        if self.now - self._changed_told >= TELL_EVERY:
+            self._tell_changed(None)
+        else:
+            self._changed_due = True
+            self.after(TELL_EVERY, Tables._tell_changed, None)
+
+    def _tell_changed(self, _: None) -> None:
+        self._changed_due = False
+        self._changed_told = self.now
+        self.emit(OverviewChanged(self.revision))

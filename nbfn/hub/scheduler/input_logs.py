@@ -1,0 +1,73 @@
+"""What goes into the logs: lines that inputs wrote, and what the hub itself has to say of a Function."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from nbfn.hub.scheduler.effects import DeliverAppOutput, WriteLog
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Input, Pool
+from nbfn.hub.scheduler.output_audience import reaches
+
+#: Channels of emissions that are text.
+_TEXT = frozenset({"stdout", "stderr"})
+
+
+def wrote(t: Tables, item: Input, worker: str, channel: str, data: bytes) -> None:
+    """Keep what an input wrote; displays are not kept."""
+    if channel in _TEXT:
+        _write(t, item.call.pool, channel, data, worker, item)
+    elif channel == "log":  # a record, whose text is what comes first
+        _write(t, item.call.pool, "stderr", data.partition(b"\0")[0], worker, item)
+
+
+def failed(t: Tables, item: Input, worker: str, data: bytes) -> None:
+    """Keep the traceback of an input whose failure nobody may look at."""
+    _write(t, item.call.pool, "stderr", data, worker, item, only_here=True)
+
+
+def worker_wrote(t: Tables, pool: Pool, worker: str, channel: str, data: bytes) -> None:
+    """Keep what a worker wrote outside of any input."""
+    if channel in _TEXT:
+        _write(t, pool, channel, data, worker, None)
+
+
+def system(
+    t: Tables,
+    pool: Pool,
+    text: str,
+    *,
+    worker: str = "",
+    item: Input | None = None,
+    call: str = "",
+    told: Collection[str] = (),
+) -> None:
+    """Keep a sentence about a Function's workers, inputs or schedule; ``told``: clients that have it anyhow."""
+    _write(t, pool, "system", f"{text}\n".encode(), worker, item, call, told=told)
+
+
+def _write(
+    t: Tables,
+    pool: Pool,
+    source: str,
+    data: bytes,
+    worker: str,
+    item: Input | None,
+    call: str = "",
+    *,
+    only_here: bool = False,
+    told: Collection[str] = (),
+) -> None:
+    record = pool.record
+    named = item.call.id if item is not None else call
+    index = item.index if item is not None else 0
+    where = (record.app_id, record.base or record.id, named, index, worker)
+    t.emit(WriteLog(*where, source, data))
+    app = t.registry.apps.get(record.app_id)
+    for client in app.followers if app is not None else ():
+        if client in told or client not in t.clients or not t.clients[client].connected:
+            continue
+        if only_here or item is None or source == "system" or not reaches(t, item, client):
+            method = f".{item.call.method}" if item is not None and item.call.method else ""
+            said = (f"{record.name}{method}", named, index, source, data)
+            t.emit(DeliverAppOutput(client, record.app_id, *said))

@@ -1,0 +1,52 @@
+"""Who is sent what a call's code writes, and its outcomes: clients that made or watch it."""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call, Input
+
+
+def listeners(t: Tables, call: Call) -> list[str]:
+    """Return the connected clients that want to hear of a call."""
+    names = set(call.watchers)
+    if not call.released:
+        names.add(call.client)
+    return sorted(name for name in names if name in t.clients and t.clients[name].connected)
+
+
+def audience(t: Tables, item: Input) -> list[tuple[str, Input]]:
+    """Return which clients are sent what an input writes, and as whose output.
+
+    Code that waits for a call hands its output on as its own. A call that it spawned may outlive it, so
+    that is shown to those who are sent what the code writes, as long as it runs. Each client is sent it once.
+    """
+    found: dict[str, Input] = {}
+    source: Input | None = item
+    while source is not None:
+        call = source.call
+        for name in listeners(t, call):
+            if not (call.durable and t.clients[name].worker):
+                found.setdefault(name, source)
+        source = _maker(t, call) if call.durable else None
+    return list(found.items())
+
+
+def reaches(t: Tables, item: Input, client: str) -> bool:
+    """Return whether a client is sent what an input writes anyhow: itself, or by code that hands it on."""
+    return any(
+        name == client
+        or (
+            t.clients[name].worker
+            and (above := _maker(t, whose.call))
+            and reaches(t, above, client)
+        )
+        for name, whose in audience(t, item)
+    )
+
+
+def _maker(t: Tables, call: Call) -> Input | None:
+    """Return the input whose code made a call, if that runs."""
+    above, _, index = call.parent.partition(":")
+    found = t.calls.get(above)
+    item = found.inputs.get(int(index or 0)) if found is not None else None
+    return item if item is not None and item.worker is not None else None

@@ -1,0 +1,32 @@
+"""Which payloads of durable inputs are in memory: as many as fit; the others are read from the disk when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nbfn.hub.scheduler.effects import Outcome
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call, Input
+from nbfn.hub.scheduler.payloads import Stored
+
+#: Bytes of durable inputs that are kept in memory.
+MOST = 48 * 2**20
+
+
+def admit(t: Tables, items: Iterable[Input]) -> None:
+    """Keep the payloads of inputs that are saved in this turn, or were before, as far as there is room."""
+    for item in items:
+        if item.stored:
+            continue
+        if t.loaded + item.weight > MOST:
+            item.payload = Stored(item.weight)
+        else:
+            t.loaded += item.weight
+
+
+def release(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
+    """Note that inputs end, before they are forgotten."""
+    for outcome in outcomes:
+        item = call.inputs.get(outcome.index)
+        if item is not None and not item.stored:
+            t.loaded -= item.weight

@@ -1,0 +1,232 @@
+"""Pools and how large they should be: made for a Function version, grown and shrunk with their
+load.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import (
+    admission,
+    autoscaler,
+    completion,
+    nested_calls,
+    provisioning,
+    startup_failures,
+    worker_shutdown,
+)
+from nbfn.hub.scheduler.effects import Fault, Outcome
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Pool
+from nbfn.hub.scheduler.registry import FunctionRecord
+from nbfn.types import InputStatus
+
+
+def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
+    """Return the pool of a Function version, made if need be."""
+    pool = t.pools.get((record.id, version))
+    if pool is None:
+        pool = Pool(record, version, settings_of(t, record, version))
+        pool.retired = version < record.latest
+        t.pools[pool.key] = pool
+        t.touch(pool)
+    return pool
+
+
+def settings_of(t: Tables, record: FunctionRecord, version: int) -> autoscaler.Settings:
+    """Return a pool's settings: overridden, else the definition's own, else the defaults."""
+    definition = record.versions[version]
+    own = definition.pool
+    given = {
+        "min_containers": own.min_containers,
+        "max_containers": own.max_containers,
+        "buffer_containers": own.buffer_containers,
+        "scaledown_window": own.scaledown_window,
+    } | record.overrides
+    if definition.takes_arguments and definition.arguments is None:
+        # Nobody can make an object of this class without arguments, so nothing can be kept warm.
+        given["min_containers"] = given["buffer_containers"] = 0
+    least = int(given["min_containers"] or 0)
+    most = given["max_containers"]
+    window = given["scaledown_window"]
+    return autoscaler.Settings(
+        least,
+        int(most) if most is not None else max(t.limits.cores, least),
+        int(given["buffer_containers"] or 0),
+        float(window) if window is not None else autoscaler.DEFAULT_WINDOW,
+        limited=most is not None,
+    )
+
+
+def renew(t: Tables, record: FunctionRecord) -> None:
+    """Let the pools of a Function's older versions finish and go; warm up the newest if it asks for that."""
+    if settings_of(t, record, record.latest).min_containers:
+        t.touch(pool_of(t, record, record.latest))
+    for version in record.versions:
+        pool = t.pools.get((record.id, version))
+        if pool is not None and version != record.latest:
+            pool.retired = True
+            for call in t.calls.values():
+                if call.pool is pool:
+                    completion.tell_progress(
+                        t, call
+                    )  # whoever waits hears that there is a newer one
+            t.touch(pool)
+
+
+def resize(t: Tables, pool: Pool) -> None:
+    """Bring a pool to its wanted size, as far as workers are to be had."""
+    settings = pool.settings
+    if pool.definition.single_use:
+        for worker in [worker for worker in pool.idle.values() if worker.ran]:
+            worker_shutdown.stop(t, worker)
+    if pool.retired:
+        settings = autoscaler.Settings(0, settings.max_containers, 0, 0.0)
+    elif pool.staged:  # a worker that loaded an endpoint stays for a while; none is kept warm
+        window = min(settings.scaledown_window, autoscaler.DEFAULT_WINDOW)
+        settings = autoscaler.Settings(0, settings.max_containers, 0, window)
+    # Those that lend their slots count as not there: as many others may take their place.
+    load = autoscaler.Load(
+        pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.aim
+    )
+    want = autoscaler.wanted(load, settings, t.limits.cores) + pool.lent
+    have = len(pool.workers)
+    if pool in t.unclaimed:  # workers of the hub before this one are still to come back
+        want = min(want, have)
+    if pool.solo:
+        want = _room_for_solo(t, pool, max(want, have), settings)
+    if pool.asks and pool.backlog and (why := admission.impossible(t, pool)):
+        fault: Fault = ("resource_exhausted", why, {})
+        worker_shutdown.fail_waiting(
+            t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault)
+        )
+        return
+    while have < want and provisioning.bind_blank(t, pool):
+        have += 1
+    missing = max(0, want - have) if startup_failures.may_bind(t, pool) else 0
+    _note_short(t, pool, admission.fitting(t, pool, missing))
+    said, pool.waiting_for = pool.waiting_for, ""
+    if pool.asks:
+        _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")
+    _explain(t, pool, load, settings)
+    if pool.waiting_for != said:
+        _tell_those_who_wait(t, pool)
+    if pool.waiting_for and not pool.tell_due:
+        pool.tell_due = True
+        t.after(completion.LONG_WAIT, _tell_again, pool)
+    if have > want and pool.idle:
+        _shrink(t, pool, want, settings)
+    # One that was dropped before may have a successor with its key, while its last workers end.
+    passing = (pool.retired or pool.staged) and t.pools.get(pool.key) is pool
+    if passing and not pool.workers and not pool.backlog and not _called(t, pool):
+        t.pools.pop(pool.key, None)
+
+
+def _tell_again(t: Tables, pool: Pool) -> None:
+    pool.tell_due = False
+    _tell_those_who_wait(t, pool)
+    if pool.backlog:
+        t.touch(pool)
+
+
+def _tell_those_who_wait(t: Tables, pool: Pool) -> None:
+    for turns in (pool.turns, *pool.batches.values()):
+        for call in turns.calls:
+            completion.tell_progress(t, call)
+
+
+def _duration(t: Tables, pool: Pool) -> float | None:
+    """Return the usual seconds of an input, or batch; those that run now may show that it is longer
+    than was measured.
+    """
+    mean = None if pool.mean is None else pool.mean * pool.batch
+    if not pool.busy:
+        return mean
+    silent = t.now - pool.moved
+    if pool.backlog and not pool.look_due:
+        pool.look_due = True
+        t.after(max(autoscaler.WORTH_A_WORKER, silent), _look_again, pool)
+    if silent < autoscaler.WORTH_A_WORKER:
+        return mean
+    return max(silent, mean or 0.0)
+
+
+def _look_again(t: Tables, pool: Pool) -> None:
+    pool.look_due = False
+    if pool.backlog:
+        t.touch(pool)
+
+
+def _note_short(t: Tables, pool: Pool, missing: int) -> None:
+    if missing != pool.short:
+        pool.short = missing
+        t.supply_due = True
+    if missing:
+        t.short[pool.key] = pool
+    else:
+        t.short.pop(pool.key, None)
+
+
+def _note_lack(t: Tables, pool: Pool, what: str) -> None:
+    pool.waiting_for = what
+    if what and pool.key not in t.lacking:
+        t.supply_due = True
+    if what:
+        t.lacking[pool.key] = pool
+    else:
+        t.lacking.pop(pool.key, None)
+
+
+def _called(t: Tables, pool: Pool) -> bool:
+    return any(call.pool is pool for call in t.calls.values())
+
+
+def _room_for_solo(t: Tables, pool: Pool, want: int, settings: autoscaler.Settings) -> int:
+    """An input that crashed a worker waits for a fresh one: give up a used one where the pool is
+    full.
+    """
+    fresh = pool.binding or any(worker.ran == 0 for worker in pool.idle.values())
+    if fresh:
+        return want
+    most = settings.max_containers + pool.lent
+    if len(pool.workers) >= most and pool.idle:
+        worker_shutdown.stop(t, next(iter(pool.idle.values())))
+    return min(len(pool.workers) + 1, most)
+
+
+def _explain(t: Tables, pool: Pool, load: autoscaler.Load, settings: autoscaler.Settings) -> None:
+    """Keep the sentence that says why inputs wait."""
+    if not load.backlog or pool.waiting_for:
+        return
+    if pool.idle and not pool.turns.count and not pool.solo:
+        sizes = sorted({str(turns.size) for turns in pool.batches.values() if turns.count})
+        pool.waiting_for = f"a batch of {' or '.join(sizes)} gathers"
+    elif pool.short and nested_calls.room(t) <= 0:
+        pool.waiting_for = f"this machine's limit of {t.limits.max_workers} workers is reached"
+    elif len(pool.workers) - pool.lent >= settings.max_containers and not pool.binding:
+        pool.waiting_for = f"max {settings.max_containers} reached"
+    elif pool.executable in t.start_backoff:
+        pool.waiting_for = "workers do not start (see the hub's log); trying again"
+    elif pool.start_failures and not pool.idle:
+        pool.waiting_for = "its workers end while they start; trying again"
+
+
+def _shrink(t: Tables, pool: Pool, want: int, settings: autoscaler.Settings) -> None:
+    """Stop idle workers beyond ``want`` that have been idle for the window, longest idle first.
+
+    They became idle in the order in which they stand, so the first one that may stay ends the search.
+    """
+    for _ in range(min(len(pool.workers) - want, len(pool.idle))):
+        worker = next(iter(pool.idle.values()))
+        # One that stood in for a worker that waited goes at once.
+        over = len(pool.workers) - pool.lent > settings.max_containers
+        left = 0.0 if over else worker.idle_since + settings.scaledown_window - t.now
+        if left > 0:
+            if not pool.shrink_due:
+                pool.shrink_due = True
+                t.after(left, _shrink_again, pool)
+            return
+        worker_shutdown.stop(t, worker)
+
+
+def _shrink_again(t: Tables, pool: Pool) -> None:
+    pool.shrink_due = False
+    t.touch(pool)

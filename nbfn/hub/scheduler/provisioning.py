@@ -1,0 +1,202 @@
+"""Where workers come from: started blank, kept standing by, bound to a pool that lacks one, taken
+back from those that idle.
+
+A worker starts blank, in one Python; binding makes it one Function version's for the rest of its
+life. Blank ones stand by for each Python that a client uses. When the machine is full, idle workers
+beyond their pool's warm number are given up, the least recently used first.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import (
+    admission,
+    nested_calls,
+    secret_store,
+    startup_failures,
+    worker_shutdown,
+)
+from nbfn.hub.scheduler.effects import Fault, Outcome, StartWorker, StopWorker
+from nbfn.hub.scheduler.events import WorkerNotStarted
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.types import InputStatus
+
+#: Seconds a started process has to say hello.
+START_TIMEOUT = 60.0
+
+
+def supply(t: Tables) -> None:
+    """Start as many blank workers as pools lack, and as should stand by."""
+    t.supply_due = False
+    if t.closing:
+        return
+    for pool in [pool for pool in t.lacking.values() if pool.backlog]:
+        _make_room(t, pool)
+    short: dict[str, int] = {}
+    for pool in t.short.values():
+        short[pool.executable] = short.get(pool.executable, 0) + pool.short
+    room = nested_calls.room(t)
+    missing = sum(short.values())
+    if missing > room:
+        _reclaim(t, missing - max(room, 0))
+    for executable in t.blanks.keys() | short.keys():
+        needed = min(short.get(executable, 0), max(room, 0))
+        spare = t.limits.blank_workers if _in_use(t, executable) else 0
+        have = len(t.blanks.get(executable, ())) + len(t.starting.get(executable, ()))
+        _start(t, executable, needed + spare - have)
+
+
+def _in_use(t: Tables, executable: str) -> bool:
+    return any(c.connected and c.executable == executable for c in t.clients.values())
+
+
+def _start(t: Tables, executable: str, count: int) -> None:
+    failures, not_before = t.start_backoff.get(executable, (0, 0.0))
+    if count <= 0 or (failures and t.now < not_before):
+        return
+    for _ in range(1 if failures else count):
+        worker = Worker(t.new_id("wk"), executable, t.now)
+        t.workers[worker.id] = worker
+        t.starting.setdefault(executable, {})[worker.id] = worker
+        t.emit(StartWorker(worker.id, executable))
+        t.after(START_TIMEOUT, _check_started, worker)
+
+
+def _check_started(t: Tables, worker: Worker) -> None:
+    if worker.state == "starting" and worker.id in t.workers:
+        t.emit(StopWorker(worker.id, 0.0))
+        worker_not_started(t, WorkerNotStarted(worker.id, f"no hello within {START_TIMEOUT:g} s"))
+
+
+def worker_not_started(t: Tables, event: WorkerNotStarted) -> None:
+    """A worker process could not be started."""
+    worker = t.workers.get(event.worker)
+    if worker is not None:
+        worker_shutdown.gone(t, worker)
+        startup_failures.blank_failed(t, worker, event.reason)
+
+
+def _reclaim(t: Tables, count: int) -> None:
+    """Give up idle workers beyond their pools' warm numbers, the least recently used first.
+
+    Where that gives none and a pool with work has no worker at all, a warm one goes: a promise to
+    be quick is worth less than somebody's call.
+    """
+    pools = [pool for pool in t.pools.values() if not pool.short]
+    spare = [w for pool in pools for w in list(pool.idle.values())[: _surplus(pool)]]
+    if not spare and (starving := _starving(t)):
+        spare = [worker for pool in t.pools.values() for worker in pool.idle.values()]
+        count = 1
+        if not spare:
+            _refuse_nesting(t, starving)
+    for worker in sorted(spare, key=lambda worker: worker.idle_since)[:count]:
+        worker_shutdown.stop(t, worker)
+
+
+def _make_room(t: Tables, pool: Pool) -> None:
+    """Give up an idle worker that holds what a pool lacks, the least recently used of those beyond
+    their pools' warm numbers; a warm one where the pool has nobody.
+    """
+    holding = admission.holders(t)
+    if any(worker.state == "draining" for worker in holding):
+        return  # it leaves room in a moment
+    idle = [w for w in holding if w.state == "idle" and w.pool is not pool and w.pool is not None]
+    spare = [w for w in idle if w.pool is not None and _surplus(w.pool)]
+    nobody = len(pool.workers) <= pool.lent
+    if found := spare or (idle if nobody else []):
+        worker_shutdown.stop(t, min(found, key=lambda worker: worker.idle_since))
+    elif nobody and holding and all(worker.lending for worker in holding):
+        message = (
+            f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
+            "Nest calls less deeply, or ask for less."
+        )
+        fault: Fault = ("resource_exhausted", message, {})
+        worker_shutdown.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+        t.touch(pool)
+
+
+def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
+    """All workers wait for calls that wait for a worker: it has to end somewhere, and with a
+    reason.
+    """
+    workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
+    if workers and all(worker.lending for worker in workers):
+        message = (
+            f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "
+            "Nest calls less deeply, or raise the setting max_workers."
+        )
+        fault: Fault = ("resource_exhausted", message, {})
+        for pool in starving:
+            worker_shutdown.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+            t.touch(pool)
+
+
+def _surplus(pool: Pool) -> int:
+    return max(0, len(pool.workers) - pool.settings.min_containers)
+
+
+def _starving(t: Tables) -> list[Pool]:
+    return [pool for pool in t.short.values() if pool.backlog and len(pool.workers) <= pool.lent]
+
+
+def bind_blank(t: Tables, pool: Pool) -> bool:
+    """Give a pool a blank worker, if there is one and the machine has room."""
+    if pool.definition.secrets and _lacks_a_secret(t, pool):
+        return False
+    blanks = t.blanks.get(pool.executable)
+    room = admission.fitting(t, pool, nested_calls.room(t))
+    if not startup_failures.may_bind(t, pool):
+        return False
+    if not pool.backlog:
+        room -= len(_starving(t))  # warming up waits for those who have work and nobody to do it
+    if not blanks or room <= 0:
+        return False
+    worker = blanks.pop(next(iter(blanks)))
+    worker.gpus = admission.set_aside(t, pool)
+    worker.pool = pool
+    worker.state = "binding"
+    worker.bound_at = t.now
+    t.start_backoff.pop(pool.executable, None)
+    pool.workers[worker.id] = worker
+    pool.binding[worker.id] = worker
+    pool.cold_starts += bool(pool.backlog)
+    secret_store.bind(t, worker, pool)
+    limit = pool.definition.startup_timeout or pool.definition.timeout
+    t.after(limit, _check_loaded, worker)
+    t.supply_due = True
+    t.changed()
+    return True
+
+
+def _check_loaded(t: Tables, worker: Worker) -> None:
+    """End a worker that takes too long to load; what waits for it fails, unless others serve it."""
+    pool = worker.pool
+    if pool is None or worker.loaded or worker.stopping or t.workers.get(worker.id) is not worker:
+        return
+    worker_shutdown.stop(t, worker)
+    t.emit(StopWorker(worker.id, 0.0))
+    limit = pool.definition.startup_timeout or pool.definition.timeout
+    message = (
+        f"A worker of {pool.record.name!r} took longer than its startup_timeout of {limit:g} s to load "
+        "(imports and enter hooks included) and was ended."
+    )
+    fault: Fault = ("function_timeout", message, {})
+    startup_failures.cannot_load(t, worker, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
+
+
+def _lacks_a_secret(t: Tables, pool: Pool) -> bool:
+    """Whether a secret was deleted since the Function was registered; then what waits for it fails."""
+    problem = secret_store.missing(t, pool.record.environment_name, pool.definition)
+    if problem and pool.backlog:
+        fault: Fault = ("not_found", problem, {})
+        worker_shutdown.fail_waiting(
+            t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault)
+        )
+    return bool(problem)
+
+
+def release_blanks(t: Tables, executable: str) -> None:
+    """Stop the blank workers of a Python that nobody uses any more."""
+    if not _in_use(t, executable):
+        for worker in list(t.blanks.pop(executable, {}).values()):
+            worker_shutdown.stop(t, worker)

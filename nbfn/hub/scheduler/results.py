@@ -1,0 +1,260 @@
+"""Inputs that come back from workers: finished, to be retried, given back; `grants` hands them out.
+
+Rule 1: an input has a lease exactly while it is in one worker's table; whatever arrives under
+another number is dropped.
+Rule 2: an input gets one outcome; `outcomes.finish` is the only way to it.
+Rule 3: what a user's code does wrong counts against ``retries``; what its worker does is for
+`losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbfn.hub.scheduler import completion, fair_queue, nested_calls
+from nbfn.hub.scheduler.effects import (
+    AskFeed,
+    ConfirmResults,
+    DeliverItems,
+    Discard,
+    Outcome,
+    SaveFailures,
+)
+from nbfn.hub.scheduler.events import InputsNotSent
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call, Input, Worker
+from nbfn.hub.scheduler.payloads import weights
+from nbfn.protocol import messages as m
+from nbfn.types import InputStatus
+
+#: Seconds until a worker is told that its results are safe, when no inputs go to it that could
+#: carry the word.
+CONFIRM_AFTER = 0.2
+#: Bytes of results after which it is told at once.
+CONFIRM_BYTES = 4 * 2**20
+
+_PENDING, _SUCCESS = InputStatus.PENDING, int(InputStatus.SUCCESS)
+_RETRIED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
+
+
+def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
+    """Take a worker's results: outcomes for their callers, or another try."""
+    worker = t.workers.get(sender)
+    if worker is None or worker.pool is None:
+        for result in message.results:
+            t.emit(Discard(result.payload))
+        return
+    pool = worker.pool
+    ended: dict[Call, list[Outcome]] = {}
+    spent = count = 0.0
+    for result in message.results:
+        item = worker.leases.get(result.lease)
+        if item is None:
+            claim = t.claimed.get(result.lease)
+            if claim is None or claim.worker is not worker:
+                t.emit(Discard(result.payload))  # fenced: somebody else answers for that input
+            else:
+                worker.claimed -= claim.result is None
+                claim.result = result
+            continue
+        if result.status != InputStatus.TERMINATED:
+            spent += result.duration
+            count += 1
+        detach(item)
+        outcome = _judge(t, item, result, worker)
+        if outcome is not None:
+            ended.setdefault(item.call, []).append(outcome)
+    size = sum(weights([result.payload for result in message.results]))
+    if count:
+        pool.mean = fair_queue.smoothed(pool.mean, spent / count)
+        pool.durations.append(spent / count)
+        pool.result_weight = fair_queue.smoothed(pool.result_weight, size / count)
+    worker.moved = pool.moved = t.now
+    worker.served = True
+    if pool.load_failures and worker.bound_at > pool.failed_at:
+        pool.succeeded()
+    durable = False
+    for call, found in ended.items():
+        durable = durable or call.durable
+        completion.finish(t, call, found)
+    if message.seq:
+        _confirm(t, worker, message.seq, size, durable=durable)
+    freed(t, worker)
+
+
+def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> Outcome | None:
+    """Return the outcome of an input that a worker ended, or None when it is to be tried again."""
+    call = item.call
+    status, payload, duration = result.status, result.payload, result.duration
+    if status == _SUCCESS:
+        return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
+    if item.cancelled or call.cancelled:
+        t.emit(Discard(payload))
+        return completion.terminated(item)
+    if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
+        requeue(t, item)
+        return None
+    if status in _RETRIED and not result.final and retry(t, item):
+        t.emit(Discard(payload))
+        return None
+    return Outcome(
+        *(item.index, status, payload, None, duration, worker.id, item.attempt, attempts(item))
+    )
+
+
+def attempts(item: Input) -> int:
+    """Return how often an input's own code may fail."""
+    return item.call.pool.definition.retries.max_retries + 1
+
+
+def retry(t: Tables, item: Input) -> bool:
+    """Have an input run again that its own code failed, if its Function's policy allows."""
+    policy = item.call.pool.definition.retries
+    begun = item.call.kind in ("web", "generator")  # its answer may have been handed out in part
+    once = begun or item.call.pool.definition.at_most_once
+    if once or item.failures >= policy.max_retries:
+        return False
+    try:
+        delay = policy.initial_delay * policy.backoff_coefficient**item.failures
+    except OverflowError:
+        delay = policy.max_delay if policy.initial_delay else 0.0
+    item.failures += 1
+    if item.call.durable:
+        t.emit(SaveFailures(item.call.id, item.index, item.failures))
+    item.call.retrying += 1
+    t.after(min(delay, policy.max_delay), _try_again, item)
+    return True
+
+
+def _try_again(t: Tables, item: Input) -> None:
+    item.call.retrying -= 1
+    if item.call.inputs.get(item.index) is item and item.worker is None:
+        requeue(t, item)
+
+
+def detach(item: Input) -> None:
+    """Take an input from its worker; the caller says what becomes of it."""
+    worker = item.worker
+    if worker is not None:
+        worker.leases.pop(item.lease, None)
+        worker.load -= item.weight
+        item.call.pool.leased -= 1
+        item.call.running -= 1
+    item.worker = None
+    item.lease = item.batch = 0
+    item.status = _PENDING
+
+
+def requeue(t: Tables, item: Input) -> None:
+    """Put an input that no worker has back into its queue, in front; a cancelled one ends."""
+    call = item.call
+    if item.cancelled or call.cancelled:
+        completion.finish(t, call, [completion.terminated(item)])
+    elif item.crashes:
+        call.pool.solo.append(item)
+    else:
+        call.turns.push(item, front=True)
+    t.touch(call.pool)
+
+
+def freed(t: Tables, worker: Worker) -> None:
+    """Note that a worker has fewer inputs than before."""
+    pool = worker.pool
+    if pool is None or worker.state not in ("busy", "idle"):
+        return
+    if not worker.leases:
+        if worker.state == "busy":
+            pool.busy -= 1
+            worker.state = "idle"
+        worker.solo = False
+        worker.idle_since = t.now
+        pool.idle[worker.id] = worker
+        if t.lacking or len(t.short) > (pool.key in t.short):
+            t.supply_due = True  # another pool may need its room
+    nested_calls.note(t, worker)
+    if pool.admits(worker):
+        pool.ready[worker.id] = worker
+    t.touch(pool)
+
+
+def _confirm(t: Tables, worker: Worker, seq: int, size: int, *, durable: bool) -> None:
+    worker.durable = worker.durable or durable
+    if worker.durable:
+        t.emit(ConfirmResults(worker.id, seq, after_commit=True))
+        return
+    worker.confirmed = seq
+    worker.confirm_due = True
+    worker.unconfirmed += size
+    if worker.unconfirmed >= CONFIRM_BYTES:  # it may wait for the word
+        confirm_now(t, worker)
+    elif not worker.confirm_timed:  # one timer a worker: the next inputs carry most words before it
+        worker.confirm_timed = True
+        t.after(CONFIRM_AFTER, _confirm_late, worker)
+
+
+def _confirm_late(t: Tables, worker: Worker) -> None:
+    worker.confirm_timed = False
+    confirm_now(t, worker)
+
+
+def confirm_now(t: Tables, worker: Worker) -> None:
+    """Tell a worker which results are safe, if that is still to be said."""
+    if worker.confirm_due:
+        worker.confirm_due = False
+        worker.unconfirmed = 0
+        t.emit(ConfirmResults(worker.id, worker.confirmed))
+
+
+def leases_returned(t: Tables, sender: str, message: m.Returned) -> None:
+    """Take back what a worker never began; that was no attempt."""
+    worker = t.workers.get(sender)
+    if worker is not None:
+        give_back(t, worker, message.leases)
+        freed(t, worker)
+
+
+def inputs_not_sent(t: Tables, event: InputsNotSent) -> None:
+    """End inputs that no message can carry."""
+    worker = t.workers.get(event.worker)
+    if worker is None:
+        return
+    status = int(InputStatus.INTERNAL_FAILURE)
+    for lease in event.leases:
+        item = worker.leases.get(lease)
+        if item is not None:
+            detach(item)
+            completion.finish(t, item.call, [Outcome(item.index, status, fault=event.fault)])
+    freed(t, worker)
+
+
+def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
+    """Requeue inputs that a worker has not begun, in their old order."""
+    for lease in reversed(leases):
+        item = worker.leases.get(lease)
+        if item is not None:
+            item.attempt -= 1
+            detach(item)
+            requeue(t, item)
+
+
+def items_arrived(t: Tables, sender: str, message: m.Yielded) -> None:
+    """Pass on what a generator yielded."""
+    item = _leased(t, sender, message.lease)
+    if item is None:
+        for payload in message.payloads:
+            t.emit(Discard(payload))
+    else:
+        call = item.call
+        t.emit(DeliverItems(call.client, call.id, item.index, message.start, message.payloads))
+
+
+def feed_asked(t: Tables, sender: str, message: m.WantFeed) -> None:
+    """Pass on that an input is ready for more of what it reads."""
+    item = _leased(t, sender, message.lease)
+    if item is not None:
+        t.emit(AskFeed(item.call.client, item.call.id, item.index, item.attempt, message.upto))
+
+
+def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:
+    worker = t.workers.get(worker_id)
+    return worker.leases.get(lease) if worker is not None else None

@@ -1,0 +1,99 @@
+"""Stored secrets, and the environment variables that a Function's workers get of them.
+
+Values leave the hub in one direction only: into a worker that becomes a Function which names them.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler.effects import Answer, BindWorker, Refuse, SaveSecret
+from nbfn.hub.scheduler.hub_state import Tables, threads_of
+from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, SecretRecord
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import Definition
+
+
+def secret_put(t: Tables, sender: str, message: m.PutSecret) -> None:
+    """Store a secret; one of that name stays unless it is to be overwritten."""
+    key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
+    if problem := t.registry.no_environment(message.environment_name):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
+        return
+    if key in t.secrets and not message.overwrite:
+        text = f"There is a secret {message.name!r} already. Delete it, or overwrite it."
+        t.emit(Refuse(sender, message.request, "already_exists", text))
+        return
+    t.secrets[key] = SecretRecord(message.name, key[0], dict(message.values), t.wall)
+    for pool in t.short.values():  # it may be what they lacked
+        t.touch(pool)
+    t.emit(SaveSecret(message.name, key[0], dict(message.values), t.wall))
+    t.emit(Answer(sender, message.request, "done", after_commit=True))
+
+
+def secret_deleted(t: Tables, sender: str, message: m.DeleteSecret) -> None:
+    """Forget a secret; workers keep what they have of it."""
+    key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
+    if t.secrets.pop(key, None) is None:
+        text = f"No secret {message.name!r} is stored{_where(key[0])}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    t.emit(SaveSecret(message.name, key[0], None))
+    t.emit(Answer(sender, message.request, "done", after_commit=True))
+
+
+def secrets_asked(t: Tables, sender: str, message: m.ListSecrets) -> None:
+    """Tell which secrets there are; what is told holds the values no longer."""
+    wanted = message.environment_name or DEFAULT_ENVIRONMENT
+    if problem := t.registry.no_environment(wanted):
+        t.emit(Refuse(sender, message.request, "not_found", problem))
+        return
+    found = [record for (environment, _), record in t.secrets.items() if environment == wanted]
+    t.emit(Answer(sender, message.request, "secrets", found))
+
+
+def move(t: Tables, environment_name: str, new_name: str) -> None:
+    """Take an environment's secrets along when it is renamed, or drop them when it is deleted."""
+    for key in [key for key in t.secrets if key[0] == environment_name]:
+        record = t.secrets.pop(key)
+        t.emit(SaveSecret(record.name, environment_name, None))
+        if new_name:
+            moved = SecretRecord(record.name, new_name, record.values, record.created)
+            t.secrets[new_name, record.name] = moved
+            t.emit(SaveSecret(record.name, new_name, dict(record.values), record.created))
+
+
+def missing(t: Tables, environment_name: str, definition: Definition) -> str:
+    """Return the sentence that says which secret a definition needs and does not have, or nothing."""
+    for secret in definition.secrets:
+        if not secret.name:
+            continue
+        environment = secret.environment_name or environment_name or DEFAULT_ENVIRONMENT
+        record = t.secrets.get((environment, secret.name))
+        needs = f"{definition.name!r} needs secret {secret.name!r}"
+        if record is None:
+            return (
+                f"{needs}, which is not stored{_where(environment)}. "
+                f"Make it: nbfn secret create {secret.name} NAME=-"
+            )
+        if lacking := [key for key in secret.required_keys if key not in record.values]:
+            return f"{needs} with {', '.join(lacking)}, which it does not have."
+    return ""
+
+
+def bind(t: Tables, worker: Worker, pool: Pool) -> None:
+    """Tell a worker what it becomes, with its variables as they are now."""
+    record, definition = pool.record, pool.definition
+    variables: dict[str, str] = {}
+    for secret in definition.secrets:
+        environment = secret.environment_name or record.environment_name
+        stored = t.secrets.get((environment, secret.name)) if secret.name else None
+        variables |= stored.values if stored is not None else secret.values
+    variables |= definition.env
+    if worker.gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(worker.gpus)
+    count, _ = threads_of(definition, pool.settings, t.limits)
+    t.emit(BindWorker(worker.id, *pool.key, definition, variables, record.environment_name, count))
+
+
+def _where(environment: str) -> str:
+    return "" if environment == DEFAULT_ENVIRONMENT else f" in the {environment!r} environment"

@@ -1,0 +1,140 @@
+"""Workers that end before they serve an input: the next one starts later each time, and after a few of them
+what waits for one fails, with the reason.
+
+It does not matter how they end: by an exit code, a signal, a lost connection, or in good order.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import exit_reasons, output, worker_shutdown
+from nbfn.hub.scheduler.effects import Fault, Outcome
+from nbfn.hub.scheduler.events import WorkerExited
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.types import InputStatus
+
+#: Workers in a row that end before they serve an input until what waits for one fails.
+MOST_FAILURES = 5
+#: Seconds until the next try after a failure: doubled from the first to the last.
+BACKOFF_FIRST, BACKOFF_LAST = 1.0, 60.0
+
+_INIT_FAILURE = int(InputStatus.INIT_FAILURE)
+
+
+def pause(failures: int) -> float:
+    """Return the seconds to wait after so many earlier failures."""
+    return min(BACKOFF_FIRST * 2.0 ** min(failures, 10), BACKOFF_LAST)
+
+
+# --- workers without a function ---
+
+
+def blank_failed(t: Tables, worker: Worker, why: str) -> None:
+    """A worker ended before it was given a function."""
+    old = t.now - worker.joined > BACKOFF_LAST
+    failures, not_before = t.start_backoff.get(worker.executable, (0, 0.0))
+    if old or (failures and t.now < not_before):
+        return  # it stood by for long, or was started together with one that has failed: of one cause
+    failures += 1
+    delay = pause(failures - 1)
+    t.start_backoff[worker.executable] = (failures, t.now + delay)
+    t.after(delay, _start_again, worker.executable)
+    if failures >= MOST_FAILURES:
+        message = f"No worker starts under {worker.executable}: {why}"
+        for pool in [pool for pool in t.short.values() if pool.executable == worker.executable]:
+            fault: Fault = ("internal_failure", message, {})
+            worker_shutdown.fail_waiting(t, pool, Outcome(0, _INIT_FAILURE, None, fault))
+            t.touch(pool)
+
+
+def _start_again(t: Tables, executable: str) -> None:
+    t.supply_due = True
+    for pool in t.short.values():
+        if pool.executable == executable:
+            t.touch(pool)
+
+
+# --- workers of a pool ---
+
+
+def may_bind(t: Tables, pool: Pool) -> bool:
+    """Whether a pool may be given one more worker now, after what became of the last ones."""
+    if pool.backlog and not pool.start_failures:
+        return True  # a new call need not wait for the failures that others have seen
+    return t.now >= pool.load_not_before and not (pool.start_failures and pool.binding)
+
+
+def ended_early(t: Tables, worker: Worker, event: WorkerExited, how: str = "") -> None:
+    """A worker of a pool ended, by its own doing, before it had served an input.
+
+    Args:
+        t: The tables.
+        worker: It is gone already.
+        event: Its end, as far as that is known.
+        how: How it ended, if it was no exit of its process.
+    """
+    pool = worker.pool
+    if pool is None or worker.served or worker.stopping or t.closing:
+        return
+    how = how or exit_reasons.how(event)
+    doing = "starting" if worker.loaded else "loading"
+    if pool.start_failures and worker.bound_at <= pool.failed_at:
+        return  # it was bound before another one failed: of one cause
+    wait = _count(t, pool)
+    name = pool.record.name
+    if pool.start_failures < MOST_FAILURES or _served_by_others(pool):
+        again = f"the next one starts in {wait:g} s"
+        output.announce(t, pool, f"A worker ended while {doing} {name!r} ({how}); {again}.", worker)
+        return
+    text = f"{pool.start_failures} workers in a row ended while {doing} {name!r}"
+    message = (
+        f"{text}, the last one: {how}{exit_reasons.peak(event)}.{exit_reasons.last_lines(event)}"
+    )
+    fault: Fault = ("worker_crashed", message, exit_reasons.details(pool, event))
+    _give_up(t, pool, worker, Outcome(0, _INIT_FAILURE, None, fault, worker=worker.id))
+
+
+def cannot_load(t: Tables, worker: Worker, failed: Outcome) -> None:
+    """A worker said why it cannot load its function. What waits fails, unless other workers serve it."""
+    pool = worker.pool
+    assert pool is not None
+    wait = _count(t, pool)
+    if _served_by_others(pool):
+        text = f"A worker could not load {pool.record.name!r}; the next one starts in {wait:g} s."
+        output.announce(t, pool, text, worker)
+    else:
+        _give_up(t, pool, worker, failed)
+
+
+def _count(t: Tables, pool: Pool) -> float:
+    """Count one more failure in a row; return the seconds until the next worker may start."""
+    wait = pause(pool.load_failures)
+    pool.load_failures += 1
+    pool.start_failures += 1
+    pool.failed_at = t.now
+    pool.load_not_before = t.now + wait
+    t.after(wait, Tables.touch, pool)
+    return wait
+
+
+def _give_up(t: Tables, pool: Pool, worker: Worker, failed: Outcome) -> None:
+    """Fail all that waits for a worker of a pool; the next call is tried without a pause."""
+    pool.start_failures = 0
+    output.show_startup(t, worker)
+    worker_shutdown.fail_waiting(t, pool, failed)
+
+
+def stood_by(t: Tables, worker: Worker) -> None:
+    """A worker has loaded its function; when it still stands by in a while, the pool's failures are over."""
+    if worker.pool is not None and worker.pool.load_failures:
+        t.after(BACKOFF_LAST, _look_if_alive, worker)
+
+
+def _look_if_alive(t: Tables, worker: Worker) -> None:
+    pool, alive = worker.pool, t.workers.get(worker.id) is worker
+    if pool is not None and alive and worker.bound_at > pool.failed_at:
+        pool.succeeded()
+
+
+def _served_by_others(pool: Pool) -> bool:
+    return any(worker.state in {"idle", "busy"} for worker in pool.workers.values())

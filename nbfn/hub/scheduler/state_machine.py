@@ -1,0 +1,290 @@
+"""The hub's state machine: ``handle(event, now) -> effects``.
+
+Rule 1: nothing here or below (`calls`, `leases`, `fleet`, `tables`, `registry`, `schedule`,
+`scale`) reads a clock, owns a socket or starts a process; time is an argument. Rule 2: payloads are
+opaque. Rule 3: after each event every pool that it touched is looked at once more: waiting inputs
+go to workers with room, and the pool takes the size that its load asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nbfn.hub.scheduler import (
+    apps,
+    back_pressure,
+    call_graph_query,
+    call_retry,
+    calls,
+    cancellation,
+    clients,
+    cron,
+    dispatch,
+    environments,
+    events,
+    output,
+    pool_scaling,
+    provisioning,
+    results,
+    save_failures,
+    secret_store,
+    spawn_limits,
+    web_endpoints,
+    worker_lifecycle,
+    worker_shutdown,
+)
+from nbfn.hub.scheduler.effects import Answer, Effect, Refuse, SaveSettings, SaveVariant
+from nbfn.hub.scheduler.events import Event, Received
+from nbfn.hub.scheduler.hub_state import Limits, Tables
+from nbfn.hub.scheduler.registry import FunctionRecord
+from nbfn.protocol import messages as m
+from nbfn.protocol.messages import Definition
+
+
+def _worker_exited(t: Tables, event: events.WorkerExited) -> None:
+    worker_lifecycle.worker_exited(t, event)
+    clients.worker_gone(t, event.worker)
+
+
+_EVENT_HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
+    events.ClientJoined: apps.client_joined,
+    events.ClientLost: apps.client_lost,
+    events.AppsRestored: apps.apps_restored,
+    events.DiskMeasured: spawn_limits.disk_measured,
+    events.SaveFailed: save_failures.save_failed,
+    events.CallRestored: calls.call_restored,
+    events.FailuresLoaded: call_retry.failures_loaded,
+    events.InputsNotSent: results.inputs_not_sent,
+    events.WorkerJoined: worker_lifecycle.worker_joined,
+    events.BindNotSent: worker_lifecycle.bind_not_sent,
+    events.WorkerLost: worker_lifecycle.worker_lost,
+    events.WorkerExited: _worker_exited,
+    events.WorkerNotStarted: provisioning.worker_not_started,
+    events.Tick: lambda t, event: None,
+}
+
+_MESSAGE_HANDLERS: dict[type[m.Message], Callable[[Tables, str, Any], None]] = {
+    m.ClientLeaves: apps.client_left,
+    m.Register: apps.function_put,
+    m.Deploy: apps.app_deployed,
+    m.Rollback: apps.app_rolled_back,
+    m.RunApp: apps.app_begun,
+    m.StopApp: apps.app_stopped,
+    m.FindApp: apps.app_wanted,
+    m.SetTags: apps.app_tagged,
+    m.FollowApp: apps.app_followed,
+    m.ChangeEnvironment: environments.environment_changed,
+    m.StopWorker: worker_shutdown.worker_unwanted,
+    m.PutCall: calls.call_put,
+    m.PutInputs: calls.inputs_put,
+    m.Cancel: cancellation.call_cancelled,
+    m.Release: clients.call_released,
+    m.Watch: calls.call_watched,
+    m.GetCallGraph: call_graph_query.wanted,
+    m.GetInput: calls.input_wanted,
+    m.RetryCall: call_retry.retry_wanted,
+    m.TakeItems: calls.items_wanted,
+    m.ResultsTaken: back_pressure.results_taken,
+    m.FeedInput: calls.input_fed,
+    m.Results: results.results_arrived,
+    m.Returned: results.leases_returned,
+    m.Yielded: results.items_arrived,
+    m.WantFeed: results.feed_asked,
+    m.Emitted: output.emission_arrived,
+    m.Bound: worker_lifecycle.worker_bound,
+    m.BindFailed: worker_lifecycle.bind_failed,
+    m.Goodbye: worker_lifecycle.worker_left,
+    m.PutSecret: secret_store.secret_put,
+    m.DeleteSecret: secret_store.secret_deleted,
+    m.ListSecrets: secret_store.secrets_asked,
+}
+
+
+#: After these there may be other Functions that the hub calls by itself.
+_PLANNING: frozenset[type[m.Message]] = frozenset({
+    *(m.Register, m.Deploy, m.Rollback, m.RunApp, m.StopApp, m.ChangeEnvironment),
+})  # fmt: skip
+
+
+class State:
+    """All that the hub knows, and the one way to change it.
+
+    Args:
+        new_id: Makes ids from a prefix.
+        epoch: A number that is larger for each later hub process (its start, in seconds).
+        limits: The settings that matter here.
+    """
+
+    def __init__(
+        self, new_id: Callable[[str], str], *, epoch: int = 1, limits: Limits | None = None
+    ) -> None:
+        self.tables = Tables(new_id, epoch, limits or Limits())
+        self._message_handlers = _MESSAGE_HANDLERS | {
+            m.BindVariant: _variant_put,
+            m.SetAutoscaler: _settings_put,
+        }
+
+    def handle(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
+        """Take one event.
+
+        Args:
+            event: What happened.
+            now: Seconds on a clock that never goes back.
+            wall: Seconds since 1970, as people's clocks have it; for what is said to people, and schedules.
+
+        Returns:
+            What must be done about it, in order.
+        """
+        t = self.tables
+        t.now, t.wall = now, wall
+        if t.born is None:
+            t.born = now
+        if type(event) is Received:
+            kind = type(event.message)
+            self._message_handlers[kind](t, event.sender, event.message)
+        else:
+            kind = None
+            _EVENT_HANDLERS[type(event)](t, event)
+        t.run_timers()
+        if kind in _PLANNING:
+            cron.review(t)
+        cron.run(t)
+        while t.dirty or t.supply_due:
+            while t.dirty:
+                _, pool = t.dirty.popitem()
+                dispatch.dispatch(t, pool)
+                pool_scaling.resize(t, pool)
+            if t.supply_due:
+                provisioning.supply(t)
+        effects, t.effects = t.effects, []
+        return effects
+
+    def next_deadline(self) -> float | None:
+        """Return when `Tick` is due next, or None."""
+        return self.tables.next_timer()
+
+    def next_appointment(self) -> float:
+        """Return when `Tick` is due for a schedule's sake, in people's time."""
+        return self.tables.next_appointment
+
+    def plan(self, wall: float) -> None:
+        """Take up the schedules of what was restored."""
+        self.tables.wall = wall
+        cron.review(self.tables)
+
+    def needed(self) -> bool:
+        """Whether an embedded hub has a reason to stay: a client, a warm pool, a schedule, a URL, or work.
+
+        A client that only looks on (JupyterLab's panel names no Python) is no reason.
+        """
+        t = self.tables
+        return (
+            bool(t.calls)
+            or cron.waits(t)
+            or any(client.connected and client.executable for client in t.clients.values())
+            or any(
+                p.settings.min_containers and not (p.retired or p.staged) for p in t.pools.values()
+            )
+            or web_endpoints.deployed(t)
+        )
+
+
+def _variant_put(t: Tables, sender: str, message: m.BindVariant) -> None:
+    """Make a variant of a Function, or find it."""
+    base = t.registry.functions.get(message.function)
+    if base is None:
+        text = f"No function has the id {message.function!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    if t.registry.apps[base.app_id].final:
+        t.emit(Refuse(sender, message.request, "not_found", t.registry.refusal(base, 0)))
+        return
+    if base.base:
+        text = f"{base.name!r} is a variant itself; make one of the Function it was made of."
+        t.emit(Refuse(sender, message.request, "invalid", text))
+        return
+    record, created = t.registry.bind(base, message.variant, message.digest, message.shown)
+    # The newest of a class that is only staged.
+    version = record.latest if record.latest in record.versions else max(record.versions)
+    settings = pool_scaling.settings_of(t, record, version)
+    lacking = secret_store.missing(t, record.environment_name, record.versions[version])
+    odd = _contradiction(record.versions[version])
+    problem = lacking or odd or _problem(t, record, settings)
+    if created and problem:
+        t.registry.forget(record)
+        code = "not_found" if lacking else "invalid"
+        t.emit(Refuse(sender, message.request, code, problem))
+        return
+    if created:
+        t.emit(SaveVariant(record))
+        if record.live:
+            pool_scaling.renew(t, record)
+        t.changed()
+    value = (record, version, created)
+    t.emit(Answer(sender, message.request, "registered", value, after_commit=created))
+
+
+def _contradiction(definition: Definition) -> str:
+    """Return the sentence about what a variant changes against what its Function is; one that is decorated so
+    is refused where that happens.
+    """
+    name, retries = definition.name, definition.retries.max_retries > 0
+    if retries and definition.at_most_once:
+        return f"{name!r} runs an input at most once, so it cannot have retries."
+    if retries and definition.is_generator:
+        return f"{name!r} yields, so it cannot have retries: its items were already handed out."
+    if definition.single_use and (definition.concurrency.max_inputs or 1) > 1:
+        return f"{name!r} has a fresh worker for each input, so it cannot run several at once."
+    return ""
+
+
+def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
+    """Override pool settings, if they make sense together."""
+    record = t.registry.functions.get(message.function)
+    if record is None:
+        text = f"No function has the id {message.function!r}."
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    if not record.live:
+        text = t.registry.refusal(record, 0)
+        t.emit(Refuse(sender, message.request, "not_found", text))
+        return
+    names = ("min_containers", "max_containers", "buffer_containers", "scaledown_window")
+    given = {
+        name: getattr(message.settings, name)
+        for name in names
+        if getattr(message.settings, name) is not None
+    }
+    before = dict(record.overrides)
+    record.overrides.update(given)
+    settings = pool_scaling.settings_of(t, record, record.latest)
+    if problem := _problem(t, record, settings):
+        record.overrides = before
+        t.emit(Refuse(sender, message.request, "invalid", problem))
+        return
+    pool = pool_scaling.pool_of(t, record, record.latest)
+    pool.settings = settings
+    t.touch(pool)
+    t.emit(SaveSettings(record.id, dict(record.overrides)))
+    t.emit(Answer(sender, message.request, "settings", settings, after_commit=True))
+    t.changed()
+
+
+def _problem(t: Tables, record: FunctionRecord, settings: Any) -> str:
+    least, most = settings.min_containers, settings.max_containers
+    name = record.name
+    if least < 0 or settings.buffer_containers < 0:
+        return f"{name!r} cannot keep {min(least, settings.buffer_containers)} workers; give 0 or more."
+    if most < 1:
+        return f"max_containers of {name!r} is {most}; it must be 1 or more."
+    if least > most:
+        return f"min_containers ({least}) of {name!r} is over its max_containers ({most})."
+    if settings.scaledown_window <= 0:
+        return f"scaledown_window of {name!r} must be > 0 seconds."
+    if least > t.limits.max_workers:
+        return (
+            f"min_containers ({least}) of {name!r} is over this machine's limit of "
+            f"{t.limits.max_workers} workers (setting max_workers)."
+        )
+    return ""

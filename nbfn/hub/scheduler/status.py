@@ -1,0 +1,209 @@
+"""What a sidebar shows, read from the tables: rows of Functions, calls and workers, and one
+Function's counters.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from nbfn.hub.scheduler import cron_times, pool_scaling, web_endpoints
+from nbfn.hub.scheduler.app_records import AppRecord
+from nbfn.hub.scheduler.hub_state import Tables, threads_of
+from nbfn.hub.scheduler.models import Call, Pool, at_once, largest_batch
+from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
+
+#: Running calls that are shown.
+MOST_CALLS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """A Function's load now."""
+
+    backlog: int
+    workers: int
+    running: int
+    headroom: int
+
+
+def counters(t: Tables, record: FunctionRecord) -> Counters:
+    """Return the counters of all versions of a Function together."""
+    pools = _pools(t, record)
+    newest = pool_scaling.settings_of(t, record, record.latest)
+    each = at_once(record.definition) * largest_batch(record.definition)
+    workers = sum(len(pool.workers) for pool in pools)
+    running = sum(pool.leased for pool in pools)
+    return Counters(
+        backlog=sum(pool.backlog for pool in pools),
+        workers=workers,
+        running=running,
+        headroom=max(0, newest.max_containers * each - running),
+    )
+
+
+def functions(t: Tables) -> list[dict[str, Any]]:
+    """Return a row for each Function that is deployed, or whose process is there."""
+    shown = [
+        record
+        for record in t.registry.functions.values()
+        if record.live and _there(t, t.registry.apps[record.app_id])
+    ]
+    return [_function(t, record) for record in sorted(shown, key=lambda r: (r.app, r.name))]
+
+
+def _there(t: Tables, app: AppRecord) -> bool:
+    if app.stopped is not None:
+        return False
+    owner = t.clients.get(app.owner)
+    return app.deployed or app.detached or (owner is not None and owner.connected)
+
+
+def apps(t: Tables, environment_name: str) -> list[dict[str, Any]]:
+    """Return a row for each App of an environment, the newest first."""
+    where = environment_name or DEFAULT_ENVIRONMENT
+    found = [app for app in t.registry.apps.values() if app.environment_name == where]
+    return [app_row(t, app) for app in sorted(found, key=lambda app: -app.created)]
+
+
+def app_row(t: Tables, app: AppRecord) -> dict[str, Any]:
+    """Return an App's row."""
+    functions = [f for f in t.registry.functions_of(app) if f.live]
+    return {
+        "id": app.id,
+        "name": app.name,
+        "environment_name": app.environment_name,
+        "state": state_of(t, app),
+        "version": app.version,
+        "workers": sum(
+            len(pool.workers) for pool in t.pools.values() if pool.record.app_id == app.id
+        ),
+        "created": app.created,
+        "stopped": app.stopped,
+        "tags": app.tags,
+        "functions": tuple(sorted(f.name for f in functions)),
+    }
+
+
+def state_of(t: Tables, app: AppRecord) -> str:
+    """Return an App's state as people know it."""
+    if app.stopped is not None:
+        busy = any(call.pool.record.app_id == app.id for call in t.calls.values())
+        return "stopping" if busy else "stopped"
+    if app.deployed:
+        return "deployed"
+    return "ephemeral (detached)" if app.detached else "ephemeral"
+
+
+def environments(t: Tables) -> list[dict[str, Any]]:
+    """Return a row for each environment."""
+    living = [app.environment_name for app in t.registry.apps.values() if app.stopped is None]
+    return [
+        {"name": name, "created": created, "apps": living.count(name)}
+        for name, created in sorted(t.registry.environments.items())
+    ]
+
+
+def _pools(t: Tables, record: FunctionRecord) -> list[Pool]:
+    found = (t.pools.get((record.id, version)) for version in record.versions)
+    return [pool for pool in found if pool is not None]
+
+
+def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
+    now = counters(t, record)
+    settings = pool_scaling.settings_of(t, record, record.latest)
+    pool = t.pools.get((record.id, record.latest))
+    starting = pool.starting if pool else 0
+    durations = sorted(pool.durations) if pool else []
+    pools = _pools(t, record)
+    called = [pool.called for pool in pools if pool.called is not None]
+    definition = record.definition
+    kind = "generator" if definition.is_generator else definition.kind
+    failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
+    threads, why = threads_of(definition, settings, t.limits)
+    state = "failing" if failing else "busy" if now.running else "starting" if starting else "idle"
+    return {
+        "id": record.id,
+        "app": record.app,
+        "name": record.name,
+        "version": record.latest,
+        "kind": kind,
+        "deployed": record.deployed,
+        "state": state,
+        "backlog": now.backlog,
+        "running": now.running,
+        "workers": now.workers,
+        "starting": starting,
+        "min_containers": settings.min_containers,
+        "max_containers": settings.max_containers,
+        "buffer_containers": settings.buffer_containers,
+        "scaledown_window": settings.scaledown_window,
+        "p50": statistics.median(durations) if durations else None,
+        "waiting_for": (pool.waiting_for or None) if pool else None,
+        "p95": durations[round(0.95 * (len(durations) - 1))] if durations else None,
+        "failed": sum(pool.failed for pool in pools),
+        "cold_starts": sum(pool.cold_starts for pool in pools),
+        "schedule": cron_times.text(definition.schedule) if definition.schedule else "",
+        "has_workers": definition.arguments is not None or not definition.takes_arguments,
+        "last_call": round(t.now - max(called), 3) if called else None,
+        "label": web_endpoints.labels_of(record, record.definition).get(""),
+        "threads": threads,
+        "threads_why": why,
+    }
+
+
+def calls(t: Tables) -> list[dict[str, Any]]:
+    """Return running calls, oldest first, then ended ones, newest first.
+
+    Of more than `MOST_CALLS` that run, those that a worker is at come before those that wait.
+    """
+    shown = list(t.calls.values())
+    if len(shown) > MOST_CALLS:
+        begun = [call for call in shown if call.running][:MOST_CALLS]
+        waiting = (call for call in shown if not call.running)
+        shown = begun + list(itertools.islice(waiting, MOST_CALLS - len(begun)))
+    running = [_call(call, "running", t.now - call.created, t.now - call.created) for call in shown]
+    ended = [
+        _call(call, _ending(call), ended - call.created, t.now - call.created)
+        for call, ended in reversed(t.history)
+    ]
+    return running + ended
+
+
+def _ending(call: Call) -> str:
+    return "terminated" if call.cancelled else "failure" if call.failed else "success"
+
+
+def _call(call: Call, status: str, age: float, since: float) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "function": call.pool.record.name + (f".{call.method}" if call.method else ""),
+        "app": call.pool.record.app,
+        "kind": call.kind,
+        "status": status,
+        "total": call.total if call.closed else call.expected,
+        "done": call.done,
+        "failed": call.failed,
+        "running": call.running,
+        "age": round(max(age, 0.0), 3),
+        "origin": call.origin,
+        "since": round(max(since, 0.0), 3),
+    }
+
+
+def workers(t: Tables) -> list[dict[str, Any]]:
+    """Return a row for each worker process."""
+    return [
+        {
+            "id": worker.id,
+            "function": worker.pool.record.name if worker.pool else None,
+            "app": worker.pool.record.app if worker.pool else None,
+            "app_id": worker.pool.record.app_id if worker.pool else None,
+            "state": "starting" if worker.state == "binding" else worker.state,
+            "pid": worker.pid,
+            "age": round(t.now - worker.joined, 3),
+        }
+        for worker in t.workers.values()
+    ]

@@ -1,0 +1,182 @@
+"""What becomes of the inputs of a worker that is gone: who is to blame, who runs again, who has run
+out of luck.
+
+A worker lost around an input counts against `MAX_LOSSES`, one that died under it against
+`CRASH_BUDGET` (docs/guarantees.md, P4, P5).
+"""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import completion, exit_reasons, input_logs, results
+from nbfn.hub.scheduler.effects import DeliverEmission, Fault, Outcome
+from nbfn.hub.scheduler.events import WorkerExited
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
+from nbfn.hub.scheduler.output_audience import listeners
+from nbfn.types import InputStatus
+
+#: Times an input is run again because its worker was lost for reasons outside of it (Modal's
+#: number).
+MAX_LOSSES = 8
+#: Times an input is run again after a worker died under it.
+CRASH_BUDGET = 1
+
+
+def lose_all(t: Tables, worker: Worker, why: str, *, count: bool = True) -> None:
+    """Take a worker's inputs away from it, for reasons that are not theirs."""
+    for item in reversed(list(worker.leases.values())):
+        results.detach(item)
+        _lost(t, item, why, count=count and not t.closing)
+
+
+def left(t: Tables, worker: Worker, signal: int) -> None:
+    """A worker ended in good order, and did not finish all it had begun.
+
+    Where a signal that the hub knows nothing of told it to end, that counts for its inputs: it may have been their
+    own doing. Else it made way, for one that it could not stop say, and they are not charged.
+    """
+    charged = bool(signal) and not worker.stopping and not t.closing
+    why = exit_reasons.told_to_end(signal) if signal else "it ended"
+    if charged:
+        for item in worker.leases.values():
+            input_logs.system(
+                t, item.call.pool, f"Worker {worker.id} was {why}.", worker=worker.id, item=item
+            )
+            if item.losses < MAX_LOSSES and not item.call.pool.definition.at_most_once:
+                _tell_loss(t, item, worker, f"its worker was {why}", "follows")
+    lose_all(t, worker, why, count=charged)
+
+
+def never_begun(t: Tables, call: Call, items: list[Input]) -> list[Input]:
+    """Return those of a call's inputs that may be queued; what began under the hub before this one and may
+    not begin again is lost.
+    """
+    if not t.begun or not call.pool.definition.at_most_once:
+        return items
+    lost = [item for item in items if (call.id, item.index) in t.begun]
+    for item in lost:
+        _give_up(t, item, "the hub was restarted")
+    return [item for item in items if item not in lost]
+
+
+def _give_up(t: Tables, item: Input, why: str) -> None:
+    """End an input that may have run and must not run again."""
+    message = (
+        f"Input {item.index} of {item.call.pool.record.name!r} had begun when its worker was lost ({why}). "
+        "It may have run to its end, and it does not run again: at_most_once."
+    )
+    fault: Fault = ("worker_lost", message, {})
+    status = int(InputStatus.INTERNAL_FAILURE)
+    completion.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
+
+
+def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
+    if item.call.pool.definition.at_most_once:
+        _give_up(t, item, why)
+        return
+    item.losses += count
+    if item.losses <= MAX_LOSSES:
+        results.requeue(t, item)
+        return
+    name = item.call.pool.record.name
+    message = (
+        f"Input {item.index} of {name!r} lost its worker {item.losses} times (the last one: {why}), "
+        "and does not run again. If its own code ends or stops the process, change that."
+    )
+    status = int(InputStatus.INTERNAL_FAILURE)
+    fault: Fault = ("internal_failure", message, {})
+    completion.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
+
+
+def crashed(t: Tables, worker: Worker, event: WorkerExited) -> bool:
+    """A worker process died: find the inputs it may have died under; the others go back without penalty.
+
+    Returns:
+        Whether there are any.
+    """
+    suspects = _suspects(worker, event)
+    for item in reversed(suspects):
+        results.detach(item)
+        _blame(t, item, worker, event)
+    lose_all(t, worker, exit_reasons.how(event), count=not suspects)
+    return bool(suspects)
+
+
+def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:
+    """Return what a worker may have died of: of several at once nobody can say which, so each is run
+    again alone.
+    """
+    if worker.pool is None or event.running == 0:
+        return []
+    if worker.pool.most_at_once > 1:
+        return list(worker.leases.values())
+    culprit = worker.leases.get(event.running) if event.running else None
+    if culprit is None and event.running is None and worker.leases:
+        # A launcher that cannot tell: inputs run in order.
+        culprit = next(iter(worker.leases.values()))
+    if culprit is None:
+        # The first one of a batch may have been cancelled.
+        return [item for item in worker.leases.values() if item.batch]
+    if not culprit.batch:
+        return [culprit]
+    return [item for item in worker.leases.values() if item.batch == culprit.batch]
+
+
+def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
+    limit = item.call.pool.definition.timeout
+    if item.cancelled or item.call.cancelled:
+        completion.finish(t, item.call, [completion.terminated(item)])
+    elif worker.overdue and t.now >= item.began + limit:
+        if not results.retry(t, item):
+            message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
+            fault: Fault = ("function_timeout", message, {})
+            if item.call.unattended:
+                input_logs.system(t, item.call.pool, message, worker=worker.id, item=item)
+            _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
+    elif worker.stopping or t.closing:
+        _lost(t, item, exit_reasons.how(event), count=not t.closing)
+    else:
+        name = item.call.pool.record.name
+        text = f"Worker {worker.id} died while running {name!r} ({exit_reasons.how(event)})."
+        input_logs.system(t, item.call.pool, text, worker=worker.id, item=item)
+        if item.call.pool.definition.at_most_once:
+            _give_up(t, item, exit_reasons.how(event))
+            return
+        item.crashes += 1
+        if item.crashes <= CRASH_BUDGET:
+            _tell_loss(
+                t, item, worker, exit_reasons.how(event) + exit_reasons.peak(event), "runs alone"
+            )
+            results.requeue(t, item)
+            return
+        pool = item.call.pool
+        fault = ("worker_crashed", _crash_message(pool, event), exit_reasons.details(pool, event))
+        _end(t, item, worker, InputStatus.INTERNAL_FAILURE, fault)
+
+
+def _tell_loss(t: Tables, item: Input, worker: Worker, how: str, again: str) -> None:
+    """Show those who listen, as output of the input, how it lost its worker and that it runs again."""
+    name = item.call.pool.record.name
+    which = name if item.call.total == 1 else f"{name}[{item.index}]"
+    text = f"{which} lost: {how}; attempt {item.attempt + 1} {again}\n"
+    for client in listeners(t, item.call):
+        about = (client, item.call.id, item.index, item.attempt)
+        t.emit(DeliverEmission(*about, "stderr", text.encode(), worker.id))
+
+
+def _end(
+    t: Tables, item: Input, worker: Worker, status: InputStatus, fault: Fault, took: float = 0.0
+) -> None:
+    outcome = Outcome(
+        *(item.index, int(status), None, fault, took),
+        *(worker.id, item.attempt, results.attempts(item)),
+    )
+    completion.finish(t, item.call, [outcome])
+
+
+def _crash_message(pool: Pool, event: WorkerExited) -> str:
+    return (
+        f"The worker process died while running {pool.record.name!r} "
+        f"({exit_reasons.how(event)}{exit_reasons.peak(event)}); "
+        f"a second try alone on a fresh worker ended the same way.{exit_reasons.last_lines(event)}"
+    )

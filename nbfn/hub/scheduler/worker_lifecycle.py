@@ -1,0 +1,211 @@
+"""A worker's life as the hub hears of it: joined, loaded, lost, back, gone."""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import (
+    admission,
+    exit_reasons,
+    input_logs,
+    output,
+    pool_scaling,
+    results,
+    secret_store,
+    startup_failures,
+    worker_failures,
+    worker_recovery,
+    worker_shutdown,
+)
+from nbfn.hub.scheduler.effects import DrainWorker, Outcome, RefuseWorker, StopWorker
+from nbfn.hub.scheduler.events import BindNotSent, WorkerExited, WorkerJoined, WorkerLost
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Worker
+from nbfn.protocol import messages as m
+from nbfn.types import InputStatus
+
+_INIT_FAILURE = int(InputStatus.INIT_FAILURE)
+
+
+def worker_joined(t: Tables, event: WorkerJoined) -> None:
+    """A worker said hello: new, back after a broken connection, or left over from the hub
+    before.
+    """
+    worker = known = t.workers.get(event.worker)
+    if event.worker in t.fenced:
+        t.emit(RefuseWorker(event.worker, "superseded"))
+        return
+    if worker is None:
+        worker = _stranger(t, event)
+        if worker is None:
+            return
+    worker.pid = event.pid
+    worker.heard = max(worker.heard, event.output)
+    t.supply_due = True
+    if worker.state == "starting":
+        t.starting.get(worker.executable, {}).pop(worker.id, None)
+        worker.state = "blank"
+        t.blanks.setdefault(worker.executable, {})[worker.id] = worker
+        for pool in t.short.values():
+            t.touch(pool)
+    elif worker.state == "lost":
+        _back(t, worker, event)
+    elif worker.state == "draining":
+        t.emit(DrainWorker(worker.id))
+    elif known is not None:  # on a new connection, before anybody noticed the end of the old one
+        worker_shutdown.out_of_service(t, worker)
+        _back(t, worker, event)
+    t.changed()
+
+
+def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
+    worker = Worker(event.worker, event.executable, t.now)
+    record = t.registry.functions.get(event.function)
+    if event.function and (record is None or event.version not in record.versions):
+        t.emit(RefuseWorker(event.worker, "its function is not known to this hub"))
+        return None
+    t.workers[worker.id] = worker
+    if record is not None:
+        pool = worker.pool = pool_scaling.pool_of(t, record, event.version)
+        worker.loaded = worker.served = True
+        worker.state = "idle"
+        worker.ran = 1
+        free = admission.free_gpus(t)
+        worker.gpus = tuple(gpu for gpu in free if gpu in event.gpus)
+        pool.workers[worker.id] = worker
+        pool.idle[worker.id] = worker
+        worker_recovery.adopt(t, worker, event.running)
+        results.freed(t, worker)
+    return worker
+
+
+def _back(t: Tables, worker: Worker, event: WorkerJoined) -> None:
+    """A lost worker is there again in time: it keeps what it still has; what never reached it
+    goes back.
+    """
+    has = {lease for lease, *_ in event.running} if event.function else set()
+    worker_recovery.keep_claims(t, worker, has)
+    if worker.pool is None:
+        worker.state = "blank"
+        t.blanks.setdefault(worker.executable, {})[worker.id] = worker
+        return
+    if not event.function:  # the word to bind was lost on the way
+        worker.state = "binding"
+        worker.pool.binding[worker.id] = worker
+        worker.pool.workers[worker.id] = worker
+        secret_store.bind(t, worker, worker.pool)
+    else:
+        worker.state = "busy" if worker.leases else "idle"
+        worker.pool.busy += bool(worker.leases)
+    results.give_back(t, worker, [lease for lease in worker.leases if lease not in has])
+    results.freed(t, worker)
+
+
+def _gone(t: Tables, worker: Worker) -> None:
+    """Forget a worker and what it claimed; the caller sees to its inputs."""
+    worker_shutdown.gone(t, worker)
+    worker_recovery.forget_claims(t, worker)
+
+
+def worker_bound(t: Tables, sender: str, message: m.Bound) -> None:
+    """A worker has its function and takes inputs."""
+    worker = t.workers.get(sender)
+    if worker is None or worker.pool is None:
+        return
+    worker.loaded = True
+    if worker.state != "binding":
+        return
+    pool = worker.pool
+    pool.binding.pop(worker.id, None)
+    startup_failures.stood_by(t, worker)
+    worker.state = "idle"
+    worker.idle_since = t.now
+    pool.idle[worker.id] = worker
+    pool.ready[worker.id] = worker
+    t.touch(pool)
+    t.changed()
+
+
+def bind_failed(t: Tables, sender: str, message: m.BindFailed) -> None:
+    """A worker could not load its function."""
+    failed = Outcome(0, _INIT_FAILURE, message.payload, worker=sender)
+    _cannot_load(t, sender, message.text, failed)
+
+
+def bind_not_sent(t: Tables, event: BindNotSent) -> None:
+    """A worker cannot be sent what it is to load."""
+    failed = Outcome(0, _INIT_FAILURE, None, event.fault, worker=event.worker)
+    _cannot_load(t, event.worker, event.fault[1], failed)
+
+
+def _cannot_load(t: Tables, worker_id: str, text: str, failed: Outcome) -> None:
+    """Fail what waits for a function: another try to load it would end in the same way."""
+    worker = t.workers.get(worker_id)
+    if worker is not None and worker.pool is not None:
+        text = f"{worker.pool.record.name!r} could not be loaded:\n{text.rstrip()}"
+        raised_for = worker_shutdown.raised_for(t, worker.pool)
+        input_logs.system(t, worker.pool, text, worker=worker.id, told=raised_for)
+        worker_shutdown.stop(t, worker)
+        startup_failures.cannot_load(t, worker, failed)
+
+
+def worker_lost(t: Tables, event: WorkerLost) -> None:
+    """A worker's connection ended: it gets nothing new, and its inputs wait until its lease runs
+    out.
+    """
+    worker = t.workers.get(event.worker)
+    if worker is None or worker.state in ("lost", "draining"):
+        return  # one that was told to go has a timer of its own
+    worker_shutdown.out_of_service(t, worker)
+    worker.state, worker.lost_since = "lost", t.now
+    t.after(t.limits.lease, _lease_over, (worker, t.now))
+    t.changed()
+
+
+def _lease_over(t: Tables, what: tuple[Worker, float]) -> None:
+    worker, since = what  # it may have been back and lost again meanwhile
+    lost = worker.state == "lost" and worker.lost_since == since
+    if lost and t.workers.get(worker.id) is worker:
+        _gone(t, worker)
+        began = bool(worker.leases)
+        worker_failures.lose_all(t, worker, exit_reasons.UNREACHABLE)
+        t.fenced.append(worker.id)
+        t.emit(StopWorker(worker.id, 0.0))
+        if not began:
+            startup_failures.ended_early(
+                t, worker, WorkerExited(worker.id), exit_reasons.UNREACHABLE
+            )
+
+
+def worker_left(t: Tables, sender: str, message: m.Goodbye) -> None:
+    """A worker said goodbye in good order."""
+    worker = t.workers.get(sender)
+    if worker is not None:
+        results.confirm_now(t, worker)  # it waits for the word
+        _left(t, worker, message.signal)
+
+
+def _left(t: Tables, worker: Worker, signal: int) -> None:
+    _gone(t, worker)
+    charged = bool(signal and worker.leases)
+    worker_failures.left(t, worker, signal)
+    if not charged:
+        how = exit_reasons.told_to_end(signal) if signal else "it ended by itself"
+        startup_failures.ended_early(t, worker, WorkerExited(worker.id, signal=signal or None), how)
+
+
+def worker_exited(t: Tables, event: WorkerExited) -> None:
+    """A worker process ended; why decides what becomes of its inputs."""
+    worker = t.workers.get(event.worker)
+    if worker is None:
+        return
+    output.recovered(t, worker, event)
+    if event.finished:  # its goodbye is still on the way, or was lost
+        _left(t, worker, event.ended_by)
+        return
+    _gone(t, worker)
+    blamed = worker_failures.crashed(t, worker, event)
+    if worker.pool is None and not worker.stopping:
+        startup_failures.blank_failed(
+            t, worker, exit_reasons.how(event) + exit_reasons.last_lines(event)
+        )
+    elif not blamed:
+        startup_failures.ended_early(t, worker, event)

@@ -1,0 +1,113 @@
+"""Explains why a frame is not a message, and finds out which request or call it belongs to.
+
+The sender can then be told that this one request is invalid, and its other requests go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import typing
+from typing import Any
+
+import msgspec
+
+from nbfn.protocol.messages.fields import LARGEST
+
+#: What `msgspec` says, and where in the frame the value is.
+_ERROR = re.compile(r"(?P<what>.*) - at `(?P<key>key` in `)?\$(?P<steps>[^`]*)`$", re.DOTALL)
+_RANGE = re.compile(r"Expected `(?:int|float)` (?P<sign>[<>])=? (?P<limit>.+)")
+_TYPE = re.compile(r"Expected `(?P<type>\w+)")
+_STEP = re.compile(r"\[(\d+|\.\.\.)\]")
+_TYPES = {
+    "str": "a string", "int": "a whole number", "float": "a number", "bool": "True or False",
+    "array": "a list", "object": "a dict",
+}  # fmt: skip
+
+
+class BadFrame(msgspec.Struct, frozen=True):
+    """What arrived instead of a message.
+
+    Attributes:
+        reason: Why it is none, in one sentence.
+        request: The number of the request that it makes or answers; 0 if that cannot be told.
+        call: The id of the call that it is about; empty if that cannot be told.
+    """
+
+    reason: str
+    request: int = 0
+    call: str = ""
+
+
+def explain(frame: bytes, kinds: dict[str, type[Any]], error: Exception) -> BadFrame:
+    """Return what is wrong with a frame that does not decode.
+
+    Args:
+        frame: The bytes.
+        kinds: The types of messages that may be received, by name.
+        error: What `msgspec` raised.
+    """
+    found: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = msgspec.msgpack.decode(frame)
+    kind = kinds.get(found[0]) if isinstance(found, list) and found and _text(found[0]) else None
+    if kind is None:
+        nested = isinstance(error, RecursionError)
+        return BadFrame(f"Not a message: {'nested too deeply' if nested else error}")
+    values = dict(zip(kind.__struct_fields__, found[1:], strict=False))
+    request, call = values.get("request"), values.get("call")
+    return BadFrame(
+        _sentence(kind, found, str(error)),
+        request if type(request) is int and abs(request) <= LARGEST else 0,
+        call if _text(call) and len(call) <= 80 else "",
+    )
+
+
+def _text(value: object) -> typing.TypeGuard[str]:
+    return type(value) is str
+
+
+def _sentence(kind: type[Any], found: list[Any], error: str) -> str:
+    """Return what is wrong, with the name of the field in place of its position.
+
+    Of a value only its type is shown, or a number: it may be secret.
+    """
+    told = _ERROR.match(error)
+    if told is None:
+        return f"{kind.__name__} is not valid: {error}."
+    name, value = _field(kind, found, _STEP.findall(told["steps"]))
+    what = told["what"]
+    if "matching regex" in what or "length" in what:
+        return f"{name} has characters that are not allowed, or is too long."
+    if (limits := _RANGE.match(what)) is not None:
+        bound = "at most" if limits["sign"] == "<" else "at least"
+        return f"{name} is {value!r}; it must be {bound} {limits['limit']}."
+    wanted = _TYPE.match(what)
+    must = _TYPES.get(wanted["type"], wanted["type"]) if wanted else "something else"
+    if "..." in told["steps"] or told["key"]:  # msgspec does not say which
+        return f"{name} has a part of a wrong type; each must be {must}."
+    return f"{name} is an object of type {type(value).__name__}; it must be {must}."
+
+
+def _field(kind: Any, value: Any, steps: list[str]) -> tuple[str, Any]:
+    """Return the name of the field, and the value, that a path of positions leads to."""
+    name = kind.__name__
+    for step in steps:
+        if step == "..." or not isinstance(value, list) or int(step) >= len(value):
+            break
+        value = value[int(step)]
+        if _is(kind, tuple):  # a position in a list
+            kind = typing.get_args(kind)[0]
+            continue
+        kind = next((one for one in typing.get_args(kind) if _is(one, msgspec.Struct)), kind)
+        if not _is(kind, msgspec.Struct):
+            break
+        # A message's kind is the first element of its array.
+        field = msgspec.structs.fields(kind)[int(step) - bool(kind.__struct_config__.tag)]
+        name, kind = field.name, field.type
+    return name, value
+
+
+def _is(kind: Any, base: type[Any]) -> bool:
+    kind = typing.get_origin(kind) or kind
+    return isinstance(kind, type) and issubclass(kind, base)
