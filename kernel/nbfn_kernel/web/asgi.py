@@ -132,6 +132,10 @@ async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:
         # Nobody else will: who asked only sees a 500.
         sys.stderr.write(format_exception(error, hide=_frameworks(error)))
         raise
+    except (SystemExit, KeyboardInterrupt) as error:
+        # An event loop that gets one of these ends, and the other requests with it.
+        sys.stderr.write(format_exception(error, hide=_frameworks(error)))
+        raise ExecutionError(f"The app raised {type(error).__name__}.") from error
     finally:
         exchange.finish()
 

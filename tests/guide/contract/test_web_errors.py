@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,23 @@ def test_an_endpoint_that_raises_is_a_500_without_its_traceback() -> None:
     answer = httpx.get(url_of(fails), timeout=COLD)
     assert answer.status_code == 500
     assert "on purpose" not in answer.text
+
+
+def test_an_endpoint_that_exits_is_a_500_and_its_worker_goes_on() -> None:
+    @app.function()
+    @nbfn.fastapi_endpoint()
+    def leaves(how: str) -> int:
+        if how == "exit":
+            sys.exit(3)
+        if how == "interrupt":
+            raise KeyboardInterrupt
+        return os.getpid()
+
+    url = url_of(leaves)
+    pid = httpx.get(url, params={"how": ""}, timeout=COLD).json()
+    for how in ("exit", "interrupt"):
+        assert httpx.get(url, params={"how": how}, timeout=COLD).status_code == 500
+        assert httpx.get(url, params={"how": ""}, timeout=COLD).json() == pid
 
 
 def test_a_worker_that_dies_is_a_502() -> None:
