@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,6 +64,8 @@ def run(
     without a name it is the only local entrypoint, else the only Function. ARGUMENTS are its
     parameters: --some-name VALUE, --flag/--no-flag; `nbfn run REF --help` lists them.
     """
+    if write_result is not None:
+        _check_writable(write_result)
     if quiet and interactive:
         raise InvalidError("--quiet and --interactive contradict each other: give one of them.")
     found = import_string.load(ref, as_module=as_module)
@@ -145,6 +148,19 @@ def _call(target: Any, given: list[Given]) -> Any:
         return target.remote(*args, **kwargs)
     result = target(*args, **kwargs)
     return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before the run where its result could not be written.
+
+    Raises:
+        InvalidError: If the file cannot be written, or its directory does not exist.
+    """
+    where = path if path.exists() else path.parent
+    if not where.exists():
+        raise InvalidError(f"--write-result {path}: the directory {where} does not exist.")
+    if not os.access(where, os.W_OK):
+        raise InvalidError(f"--write-result {path}: {where} cannot be written.")
 
 
 def _write(path: Path, result: Any) -> None:

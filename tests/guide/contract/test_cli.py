@@ -457,6 +457,25 @@ def test_an_interrupted_run_stops_its_app_and_exits_with_130(
     assert [row.state for row in rows] == ["stopped"]
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = """
+        from pathlib import Path
+        import nbfn
+        app = nbfn.App("unwritable")
+        @app.local_entrypoint()
+        def main():
+            Path("ran").touch()
+            return "result"
+    """
+    ran = run("run", "-w", "nowhere/out", str(write(tmp_path / "unwritable.py", program)))
+    assert ran.code == 1
+    assert "--write-result nowhere/out: the directory nowhere does not exist." in ran.err
+    assert not (tmp_path / "ran").exists()
+
+
 def test_run_imports_a_module_with_m(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
