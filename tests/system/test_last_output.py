@@ -114,6 +114,20 @@ def test_the_error_has_the_last_lines_of_stderr_of_its_own_input(home: Path) -> 
     assert str(crash).count("warned of") == 1
 
 
+@app.function(name="load_and_die", at_most_once=True)
+def load_and_die() -> None:
+    sys.stderr.write("loading the model ... ")
+    os._exit(4)
+
+
+def test_a_begun_line_of_stderr_is_shown_though_nobody_flushed_it(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(WorkerLost):
+        load_and_die.remote()
+    assert capfd.readouterr().err.startswith("loading the model ... ")
+
+
 @app.function(name="flood_and_die", at_most_once=True)
 def flood_and_die(lines: int) -> None:
     for number in range(lines):

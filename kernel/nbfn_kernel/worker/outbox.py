@@ -111,13 +111,15 @@ class Outbox:
             self.wake()
 
     def write(self, lease: int, channel: str, text: str) -> None:
-        """Send a text soon. Whole lines, and what is flushed, reach the hub even if this process dies at once."""
+        """Send a text soon. Whole lines, what is flushed and what is written to stderr reach the hub even if this
+        process dies at once.
+        """
         with self.lock:
             if lease != self._lease or channel != self._channel:
                 self._flush()
                 self._lease, self._channel = lease, channel
             self._held.append(text)
-            if text[-1:] == "\n" or len(text) > LONG:
+            if text[-1:] == "\n" or len(text) > LONG or channel == "stderr":
                 self._flush()
         if not self.watched:
             self.watched = True
