@@ -340,6 +340,22 @@ def test_a_request_whose_worker_dies_before_it_answers_runs_again(
     assert runs.read_text() == "again\nagain\n"
 
 
+def test_a_request_of_an_endpoint_that_runs_at_most_once_is_not_sent_again(
+    home: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+
+    @app.function(at_most_once=True)
+    @nbfn.fastapi_endpoint(method="POST")
+    async def dies_first() -> None:
+        with runs.open("a") as file:
+            print("begun", file=file)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert httpx.post(url_of(dies_first), timeout=COLD).status_code == 502
+    assert runs.read_text() == "begun\n"
+
+
 def test_a_client_that_leaves_does_not_cost_a_sync_endpoint_its_worker(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
