@@ -33,6 +33,7 @@ from nbfn.hub.shared_memory_gc import Leftovers
 from nbfn.hub.store import Store
 from nbfn.hub.suspend_aware_clock import Clock
 from nbfn.hub.worker_processes import WorkerProcesses
+from nbfn.hub.writer import Word
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import BadFrame, FrameTooLargeError
 from nbfn.protocol.messages import Message
@@ -182,27 +183,13 @@ class Broker:
             self._lost(connection)
         if processes_spoke or now - self._processes_asked >= PROCESSES_ASKED:
             self._processes_asked = now
-            for event in self._processes.events():
-                self._handle(event)
-                if isinstance(event, events.WorkerExited):
-                    self._leftovers.worker_ended(event.worker)
+            self._take_exits()
         for word in self._store.finished():
-            if isinstance(word, events.FailuresLoaded | events.SaveFailed):
-                self._handle(word)
-            elif isinstance(word, effects.LoadInputs):
-                self._loaded(word)
-            elif isinstance(word, StoredCall | StoredGraph | StoredInput):
-                self._tell_stored(word)
-            else:
-                self._perform(word)
+            self._take_stored(word)
         for client, answer in self._logbook.answers():
             self._send(client, answer)
         now = self._now()
-        deadline = self._state.next_deadline()
-        if (deadline is not None and deadline <= now) or (
-            self._state.next_appointment() <= time.time()
-        ):
-            self._handle(events.Tick())
+        self._tick(now)
         while self._consequences:
             self._handle(self._consequences.popleft())
         unsaved, self._unsaved = self._unsaved, []
@@ -211,6 +198,32 @@ class Broker:
         self._look_after_web(now)
         if self._idle_exit is not None and now - self._idle_checked >= IDLE_CHECK:
             self._check_idle(now, self._idle_exit)
+
+    def _take_exits(self) -> None:
+        """Handle what the launcher saw of worker processes."""
+        for event in self._processes.events():
+            self._handle(event)
+            if isinstance(event, events.WorkerExited):
+                self._leftovers.worker_ended(event.worker)
+
+    def _take_stored(self, word: Word) -> None:
+        """Handle what the store has read, or go on with what it has written."""
+        if isinstance(word, events.FailuresLoaded | events.SaveFailed):
+            self._handle(word)
+        elif isinstance(word, effects.LoadInputs):
+            self._loaded(word)
+        elif isinstance(word, StoredCall | StoredGraph | StoredInput):
+            self._tell_stored(word)
+        else:
+            self._perform(word)
+
+    def _tick(self, now: float) -> None:
+        """Handle what is due by now."""
+        deadline = self._state.next_deadline()
+        if (deadline is not None and deadline <= now) or (
+            self._state.next_appointment() <= time.time()
+        ):
+            self._handle(events.Tick())
 
     def _look_after_web(self, now: float) -> None:
         """Restart the gateway if it died, and close the ports of endpoints that no longer exist."""

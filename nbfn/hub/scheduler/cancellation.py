@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.scheduler import completion, results, worker_shutdown
+from nbfn.hub.scheduler import completion, worker_shutdown
 from nbfn.hub.scheduler.effects import Answer, LoadCall, SaveCancelled, StopWorker
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input
@@ -50,7 +50,7 @@ def cancel(
     for item in items:
         if item.worker is not None:
             if _has_company(item) and not terminate:  # the batch goes on for the others
-                results.detach(item)
+                item.detach()
                 ended.append(completion.terminated(item))
             else:
                 _stop_running(t, item, terminate=terminate)

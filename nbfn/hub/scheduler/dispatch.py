@@ -8,7 +8,7 @@ long enough, each as one (`_batches`). An input that crashed a worker goes alone
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nbfn.hub.scheduler import completion, fair_queue, nested_calls, output
 from nbfn.hub.scheduler.effects import (
@@ -21,13 +21,10 @@ from nbfn.hub.scheduler.effects import (
 )
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
-from nbfn.types import InputStatus
 
 #: Seconds without a word from a worker with several inputs, while others are idle, until it is
 #: asked to give some back.
 RECALL_AFTER = 0.05
-
-_RUNNING = InputStatus.RUNNING
 
 
 def dispatch(t: Tables, pool: Pool) -> None:
@@ -125,67 +122,46 @@ def _busy(pool: Pool) -> Worker | None:
 
 
 def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
+    """Hand inputs to a worker."""
     pool = items[0].call.pool
-    grants = []
-    if not worker.leases:
-        pool.idle.pop(worker.id, None)
-        pool.busy += 1
-        worker.moved = t.now
-        if pool.busy == 1:
-            pool.moved = t.now
-        worker.state = "busy"
-    batch = 0
-    weight = fair_queue.weight_of(items)
-    for item in items:
-        item.lease = lease = t.new_lease()
-        if pool.batches and item.call.method in pool.batches:
-            item.batch = batch = batch or lease
-        item.worker = worker
-        item.status = _RUNNING
-        item.attempt += 1
-        item.began = t.now
-        call = item.call
-        call.running += 1
-        worker.leases[lease] = item
-        grants.append(
-            Grant(
-                lease,
-                call.id,
-                item.index,
-                item.attempt,
-                item.payload,
-                call.durable,
-                call.method,
-                batch,
-                call.unattended,
-            )
-        )
+    pool.lease(worker, items, t.new_lease, t.now)
     if worker.startup is not None:
         output.served(t, worker, items[0])
-    pool.leased += len(items)
-    worker.load += weight
-    worker.ran += len(items)
-    worker.confirm_due = False
+    worker.confirm_due = False  # the message that hands them over says what is safe
     worker.unconfirmed = 0
-    if worker.solo:
-        pool.ready.pop(worker.id, None)
     nested_calls.note(t, worker)
     last = {item.call: item for item in items}
     for call, item in last.items():
         call.begun = max(call.begun, item.index + 1)
-    once = pool.definition.at_most_once
-    if once:
+    if pool.definition.at_most_once:
         for call in last:
             t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
-    levels = {call.id: call.levels for call in last if call.levels}
-    run = RunInputs(worker.id, grants, worker.confirmed, once, weight, levels)
-    load = any(call.durable for call in last) and any(item.stored for item in items)
-    t.emit(LoadInputs(run) if load else run)
+    t.emit(_run(worker, items, last))
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)
     for call in last:
         completion.tell_progress(t, call)
+
+
+def _run(worker: Worker, items: list[Input], calls: Iterable[Call]) -> RunInputs | LoadInputs:
+    """Return what hands leased inputs over; payloads that are on the disk only are read first."""
+    once = items[0].call.pool.definition.at_most_once
+    levels = {call.id: call.levels for call in calls if call.levels}
+    weight = fair_queue.weight_of(items)
+    run = RunInputs(worker.id, _grants(items), worker.confirmed, once, weight, levels)
+    load = any(call.durable for call in calls) and any(item.stored for item in items)
+    return LoadInputs(run) if load else run
+
+
+def _grants(items: list[Input]) -> list[Grant]:
+    return [
+        Grant(
+            *(item.lease, item.call.id, item.index, item.attempt, item.payload),
+            *(item.call.durable, item.call.method, item.batch, item.call.unattended),
+        )
+        for item in items
+    ]
 
 
 def _limit(t: Tables, pool: Pool) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Sequence
 
 from nbfn.hub.scheduler import autoscaler, fair_queue
 from nbfn.hub.scheduler.effects import Outcome
@@ -19,6 +20,8 @@ from nbfn.types import InputStatus
 
 #: Ended calls kept for each client, in case its connection broke before their outcomes arrived.
 ENDED_KEPT = 256
+
+_PENDING, _RUNNING = InputStatus.PENDING, InputStatus.RUNNING
 
 
 class Input:
@@ -63,6 +66,18 @@ class Input:
     def stored(self) -> bool:
         """Whether its payload is on the disk only."""
         return type(self.payload) is Stored
+
+    def detach(self) -> None:
+        """Take it from its worker; the caller says what becomes of it."""
+        worker = self.worker
+        if worker is not None:
+            worker.leases.pop(self.lease, None)
+            worker.load -= self.weight
+            self.call.pool.leased -= 1
+            self.call.running -= 1
+        self.worker = None
+        self.lease = self.batch = 0
+        self.status = _PENDING
 
 
 class Call:
@@ -346,6 +361,59 @@ class Pool:
     def succeeded(self) -> None:
         """Note that a worker works: earlier failures are over."""
         self.start_failures = self.load_failures = 0
+
+    def lease(
+        self, worker: Worker, items: Sequence[Input], new_lease: Callable[[], int], now: float
+    ) -> None:
+        """Give a worker inputs. The other way is `Input.detach`.
+
+        Args:
+            worker: One of this pool.
+            items: Inputs of this pool that no worker has.
+            new_lease: Returns a number that no lease had.
+            now: The hub's time.
+        """
+        if not worker.leases:
+            worker.moved = now
+            self._becomes_busy(worker)
+            if self.busy == 1:
+                self.moved = now
+        batch = 0
+        for item in items:
+            item.lease = lease = new_lease()
+            if self.batches and item.call.method in self.batches:
+                item.batch = batch = batch or lease
+            item.worker = worker
+            item.status = _RUNNING
+            item.attempt += 1
+            item.began = now
+            item.call.running += 1
+            worker.leases[lease] = item
+        self.leased += len(items)
+        worker.load += fair_queue.weight_of(items)
+        worker.ran += len(items)
+        if worker.solo:
+            self.ready.pop(worker.id, None)
+
+    def adopt(self, worker: Worker, item: Input, lease: int, attempt: int, now: float) -> None:
+        """Note that a worker has an input since the hub before this one."""
+        if worker.state == "idle":  # one that is lost or draining stays so
+            self._becomes_busy(worker)
+        item.worker, item.lease, item.attempt = worker, lease, attempt
+        item.status = _RUNNING
+        item.began = now
+        item.call.running += 1
+        worker.leases[lease] = item
+        worker.ran += 1
+        worker.load += item.weight
+        self.leased += 1
+        if self.ahead or not self.admits(worker):
+            self.ready.pop(worker.id, None)
+
+    def _becomes_busy(self, worker: Worker) -> None:
+        self.idle.pop(worker.id, None)
+        self.busy += 1
+        worker.state = "busy"
 
     def room(self, worker: Worker) -> int:
         """Return how many more inputs, or batches, a worker may run at once."""

@@ -74,46 +74,73 @@ def renew(t: Tables, record: FunctionRecord) -> None:
 
 def resize(t: Tables, pool: Pool) -> None:
     """Bring a pool to its wanted size, as far as workers are to be had."""
-    settings = pool.settings
     if pool.definition.single_use:
         for worker in [worker for worker in pool.idle.values() if worker.ran]:
             worker_shutdown.stop(t, worker)
-    if pool.retired:
-        settings = autoscaler.Settings(0, settings.max_containers, 0, 0.0)
-    elif pool.staged:  # a worker that loaded an endpoint stays for a while; none is kept warm
-        window = min(settings.scaledown_window, autoscaler.DEFAULT_WINDOW)
-        settings = autoscaler.Settings(0, settings.max_containers, 0, window)
+    settings = _settings_now(pool)
     # Those that lend their slots count as not there: as many others may take their place.
     load = autoscaler.Load(
         pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.aim
     )
-    want = autoscaler.wanted(load, settings, t.limits.cores) + pool.lent
-    have = len(pool.workers)
-    if pool in t.unclaimed:  # workers of the hub before this one are still to come back
-        want = min(want, have)
-    if pool.solo:
-        want = _room_for_solo(t, pool, max(want, have), settings)
+    want = _wanted(t, pool, load, settings)
     if pool.asks and pool.backlog and (why := admission.impossible(t, pool)):
         fault: Fault = ("resource_exhausted", why, {})
         worker_shutdown.fail_waiting(
             t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault)
         )
         return
+    have = len(pool.workers)
     while have < want and provisioning.bind_blank(t, pool):
         have += 1
     missing = max(0, want - have) if startup_failures.may_bind(t, pool) else 0
     _note_short(t, pool, admission.fitting(t, pool, missing))
+    _say_what_it_waits_for(t, pool, load, settings, lacks=have < want)
+    if have > want and pool.idle:
+        _shrink(t, pool, want, settings)
+    _drop_if_over(t, pool)
+
+
+def _settings_now(pool: Pool) -> autoscaler.Settings:
+    settings = pool.settings
+    if pool.retired:
+        return autoscaler.Settings(0, settings.max_containers, 0, 0.0)
+    if pool.staged:  # a worker that loaded an endpoint stays for a while; none is kept warm
+        window = min(settings.scaledown_window, autoscaler.DEFAULT_WINDOW)
+        return autoscaler.Settings(0, settings.max_containers, 0, window)
+    return settings
+
+
+def _wanted(t: Tables, pool: Pool, load: autoscaler.Load, settings: autoscaler.Settings) -> int:
+    """Return how many workers a pool should have."""
+    want = autoscaler.wanted(load, settings, t.limits.cores) + pool.lent
+    have = len(pool.workers)
+    if pool in t.unclaimed:  # workers of the hub before this one are still to come back
+        want = min(want, have)
+    return _room_for_solo(t, pool, max(want, have), settings) if pool.solo else want
+
+
+def _say_what_it_waits_for(
+    t: Tables,
+    pool: Pool,
+    load: autoscaler.Load,
+    settings: autoscaler.Settings,
+    *,
+    lacks: bool,
+) -> None:
+    """Note why inputs of a pool wait, and tell who waits when that changes."""
     said, pool.waiting_for = pool.waiting_for, ""
     if pool.asks:
-        _note_lack(t, pool, admission.waits_for(t, pool) if have < want else "")
+        _note_lack(t, pool, admission.waits_for(t, pool) if lacks else "")
     _explain(t, pool, load, settings)
     if pool.waiting_for != said:
         _tell_those_who_wait(t, pool)
     if pool.waiting_for and not pool.tell_due:
         pool.tell_due = True
         t.after(completion.LONG_WAIT, _tell_again, pool)
-    if have > want and pool.idle:
-        _shrink(t, pool, want, settings)
+
+
+def _drop_if_over(t: Tables, pool: Pool) -> None:
+    """Forget a pool that nothing needs any more."""
     # One that was dropped before may have a successor with its key, while its last workers end.
     passing = (pool.retired or pool.staged) and t.pools.get(pool.key) is pool
     if passing and not pool.workers and not pool.backlog and not _called(t, pool):

@@ -60,7 +60,7 @@ def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
         if result.status != InputStatus.TERMINATED:
             spent += result.duration
             count += 1
-        detach(item)
+        item.detach()
         outcome = _judge(t, item, result, worker)
         if outcome is not None:
             ended.setdefault(item.call, []).append(outcome)
@@ -130,19 +130,6 @@ def _try_again(t: Tables, item: Input) -> None:
     item.call.retrying -= 1
     if item.call.inputs.get(item.index) is item and item.worker is None:
         requeue(t, item)
-
-
-def detach(item: Input) -> None:
-    """Take an input from its worker; the caller says what becomes of it."""
-    worker = item.worker
-    if worker is not None:
-        worker.leases.pop(item.lease, None)
-        worker.load -= item.weight
-        item.call.pool.leased -= 1
-        item.call.running -= 1
-    item.worker = None
-    item.lease = item.batch = 0
-    item.status = _PENDING
 
 
 def requeue(t: Tables, item: Input) -> None:
@@ -222,7 +209,7 @@ def inputs_not_sent(t: Tables, event: InputsNotSent) -> None:
     for lease in event.leases:
         item = worker.leases.get(lease)
         if item is not None:
-            detach(item)
+            item.detach()
             completion.finish(t, item.call, [Outcome(item.index, status, fault=event.fault)])
     freed(t, worker)
 
@@ -233,7 +220,7 @@ def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
         item = worker.leases.get(lease)
         if item is not None:
             item.attempt -= 1
-            detach(item)
+            item.detach()
             requeue(t, item)
 
 

@@ -25,7 +25,7 @@ CRASH_BUDGET = 1
 def lose_all(t: Tables, worker: Worker, why: str, *, count: bool = True) -> None:
     """Take a worker's inputs away from it, for reasons that are not theirs."""
     for item in reversed(list(worker.leases.values())):
-        results.detach(item)
+        item.detach()
         _lost(t, item, why, count=count and not t.closing)
 
 
@@ -96,7 +96,7 @@ def crashed(t: Tables, worker: Worker, event: WorkerExited) -> bool:
     """
     suspects = _suspects(worker, event)
     for item in reversed(suspects):
-        results.detach(item)
+        item.detach()
         _blame(t, item, worker, event)
     lose_all(t, worker, exit_reasons.how(event), count=not suspects)
     return bool(suspects)

@@ -14,7 +14,6 @@ from nbfn.hub.scheduler.effects import Discard
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Claim, Input, Worker
 from nbfn.protocol import messages as m
-from nbfn.types import InputStatus
 
 #: Seconds that a worker's claim on an input waits for the client that will tell of the input again.
 CLAIM_KEPT = 60.0
@@ -71,21 +70,7 @@ def _unqueue(t: Tables, item: Input) -> bool:
 
 
 def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int) -> None:
-    pool = item.call.pool
-    if worker.state == "idle":  # one that is lost or draining stays so
-        pool.idle.pop(worker.id, None)
-        pool.busy += 1
-        worker.state = "busy"
-    item.worker, item.lease, item.attempt = worker, lease, attempt
-    item.status = InputStatus.RUNNING
-    worker.leases[lease] = item
-    item.began = t.now
-    worker.ran += 1
-    if pool.ahead or not pool.admits(worker):
-        pool.ready.pop(worker.id, None)
-    pool.leased += 1
-    worker.load += item.weight
-    item.call.running += 1
+    item.call.pool.adopt(worker, item, lease, attempt, t.now)
     if item.call.cancelled:  # and the hub before this one did not live to see the end of it
         worker_shutdown.interrupt(t, item)
 
