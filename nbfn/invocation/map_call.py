@@ -166,21 +166,16 @@ class MapCall(FedCall):
             self._arrived_weight += weight
             complete = self._complete()
         self._received += weight
+        self._twice += len(outputs) - len(new)
         if new:
-            mean = weight / len(new)
-            self._result_size += (0.1 if self._result_size else 1.0) * (mean - self._result_size)
-            self._limit()
+            self._measure(weight / len(new))
         self._settled(weight_of(spent))
         failed = sum(output.status != _SUCCESS for output in new)
-        if failed and any(output.status == InputStatus.TERMINATED for output in new):
-            self._cancelled = True  # by somebody else: what is still to be pulled would not run
-            self.credited()
         if failed:
-            self._keep_failed(new, spent)
+            self._take_failed(new, spent)
         else:
             self._reclaim(spent)
         self.count(new, failed)
-        self._twice += len(outputs) - len(new)
         if (now := time.monotonic()) >= self._log_due:
             self._log_due = now + LOG_EVERY
             self._log_counters()
@@ -191,6 +186,18 @@ class MapCall(FedCall):
             worst = next(output.status for output in new if output.status != _SUCCESS)
             self._withdraw(outcome_name(worst))  # at once: the consumer may be slow to hear of it
         self._notify()
+
+    def _measure(self, size: float) -> None:
+        """Note what results weigh, in bytes, a mean."""
+        self._result_size += (0.1 if self._result_size else 1.0) * (size - self._result_size)
+        self._limit()
+
+    def _take_failed(self, new: list[Output], spent: list[NewInput]) -> None:
+        """Keep the inputs that failed, and pull no more where somebody else has cancelled the map."""
+        if any(output.status == InputStatus.TERMINATED for output in new):
+            self._cancelled = True
+            self.credited()
+        self._keep_failed(new, spent)
 
     def _tell_taken(self) -> Iterable[Message]:
         self._report_due = False

@@ -70,17 +70,21 @@ def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
         return
     if client is None and not message.durable:
         return  # the worker it was made in has ended: nobody waits for it
+    _put_new(t, sender, message)
+
+
+def _put_new(t: Tables, sender: str, message: m.PutCall) -> None:
+    """Begin a call of a Function that is here and has room for it, or refuse it."""
     record = t.registry.functions.get(message.function)
     deployment = message.deployment or _deployment_around(t, sender, record)
     version = message.version
     if record is not None and deployment and not version:
         version = t.registry.pinned(record, deployment) or 0
     problem = t.registry.refusal(record, version)
+    if record is not None and not problem:
+        version = version or record.latest
+        problem = no_method(record, version, message.method)
     if record is None or problem:
-        t.emit(RefuseCall(sender, message.call, "not_found", problem))
-        return
-    version = version or record.latest
-    if problem := no_method(record, version, message.method):
         t.emit(RefuseCall(sender, message.call, "not_found", problem))
         return
     if message.durable and (problem := spawn_limits.full(t, payloads(message.inputs))):

@@ -358,6 +358,12 @@ class Pool:
             return self.leased
         return sum(self.most_at_once - self.room(worker) for worker in self.workers.values())
 
+    def measured(self, duration: float, weight: float) -> None:
+        """Note how long inputs took, in seconds, and what their results weigh, in bytes; each is a mean."""
+        self.mean = fair_queue.smoothed(self.mean, duration)
+        self.durations.append(duration)
+        self.result_weight = fair_queue.smoothed(self.result_weight, weight)
+
     def succeeded(self) -> None:
         """Note that a worker works: earlier failures are over."""
         self.start_failures = self.load_failures = 0

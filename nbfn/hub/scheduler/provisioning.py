@@ -106,13 +106,18 @@ def _make_room(t: Tables, pool: Pool) -> None:
     if found := spare or (idle if nobody else []):
         worker_shutdown.stop(t, min(found, key=lambda worker: worker.idle_since))
     elif nobody and holding and all(worker.lending for worker in holding):
-        message = (
-            f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
-            "Nest calls less deeply, or ask for less."
-        )
-        fault: Fault = ("resource_exhausted", message, {})
-        worker_shutdown.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
-        t.touch(pool)
+        _refuse_lacking(t, pool)
+
+
+def _refuse_lacking(t: Tables, pool: Pool) -> None:
+    """Fail what waits in a pool: all that it lacks is held by workers that wait for other calls."""
+    message = (
+        f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
+        "Nest calls less deeply, or ask for less."
+    )
+    fault: Fault = ("resource_exhausted", message, {})
+    worker_shutdown.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+    t.touch(pool)
 
 
 def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:

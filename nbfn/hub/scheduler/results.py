@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.scheduler import completion, fair_queue, nested_calls
+from nbfn.hub.scheduler import completion, nested_calls
 from nbfn.hub.scheduler.effects import (
     AskFeed,
     ConfirmResults,
@@ -50,12 +50,7 @@ def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
     for result in message.results:
         item = worker.leases.get(result.lease)
         if item is None:
-            claim = t.claimed.get(result.lease)
-            if claim is None or claim.worker is not worker:
-                t.emit(Discard(result.payload))  # fenced: somebody else answers for that input
-            else:
-                worker.claimed -= claim.result is None
-                claim.result = result
+            _keep_claimed(t, worker, result)
             continue
         if result.status != InputStatus.TERMINATED:
             spent += result.duration
@@ -66,9 +61,7 @@ def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
             ended.setdefault(item.call, []).append(outcome)
     size = sum(weights([result.payload for result in message.results]))
     if count:
-        pool.mean = fair_queue.smoothed(pool.mean, spent / count)
-        pool.durations.append(spent / count)
-        pool.result_weight = fair_queue.smoothed(pool.result_weight, size / count)
+        pool.measured(spent / count, size / count)
     worker.moved = pool.moved = t.now
     worker.served = True
     if pool.load_failures and worker.bound_at > pool.failed_at:
@@ -80,6 +73,16 @@ def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
     if message.seq:
         _confirm(t, worker, message.seq, size, durable=durable)
     freed(t, worker)
+
+
+def _keep_claimed(t: Tables, worker: Worker, result: m.Result) -> None:
+    """Keep a result of the hub before this one until its client has sent the input again."""
+    claim = t.claimed.get(result.lease)
+    if claim is None or claim.worker is not worker:
+        t.emit(Discard(result.payload))  # another worker answers for that input
+    else:
+        worker.claimed -= claim.result is None
+        claim.result = result
 
 
 def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> Outcome | None:

@@ -85,31 +85,63 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
     local_line = first_line + remote.count("\n") + 1 if local else 0
     tree = _tree(remote, first_line, filename)
     kinds = [(statement, _kind(statement)) for statement in tree.body]
-    defs = [s for s, kind in kinds if kind == "def" and isinstance(s, _Def)]
     if kinds and not any(isinstance(s, _Def | ast.ClassDef) for s, _ in kinds):
         return script_of(tree, remote, local, local_line, filename)
-    marked = [s for s, kind in kinds if kind == "cls" and isinstance(s, ast.ClassDef)]
-    _check(kinds, remote, first_line, {s.name for s in (*defs, *marked)})
-    decorated = {s.name: app for s in (*defs, *marked) if (app := _app_of(s))}
-    public = [s.name for s in defs if not s.name.startswith("_") and s.name not in decorated]
-    classes = [s.name for s in marked if not s.name.startswith("_") and s.name not in decorated]
-    if not public and not decorated and not classes:
-        raise CellError(_nothing_to_register(bool(defs or marked)))
-    helpers = [
-        s.name
-        for s, kind in kinds
-        if isinstance(s, _Def | ast.ClassDef) and (kind == "class" or s.name.startswith("_"))
-    ]
+    found = _Definitions(kinds)
+    _check(kinds, remote, first_line, found.functions | found.marked)
+    if not (found.public or found.classes or found.decorated):
+        raise CellError(_nothing_to_register(bool(found.functions or found.marked)))
+    defs = [s for s, kind in kinds if kind == "def" and isinstance(s, _Def)]
     return FunctionCell(
-        tree=_enclosed(tree, _called_directly(defs, set(public))),
-        public=tuple(dict.fromkeys(public)),
-        classes=tuple(dict.fromkeys(classes)),
-        helpers=tuple(h for h in helpers if h not in decorated),
-        decorated=tuple(decorated),
-        apps=tuple(dict.fromkeys(decorated.values())),
+        tree=_enclosed(tree, _called_directly(defs, set(found.public))),
+        public=found.public,
+        classes=found.classes,
+        helpers=found.helpers,
+        decorated=tuple(found.decorated),
+        apps=tuple(dict.fromkeys(found.decorated.values())),
         local=local,
         local_line=local_line,
     )
+
+
+class _Definitions:
+    """What a function cell defines, sorted.
+
+    Args:
+        kinds: Its statements, and the kind of each (`_kind`).
+
+    Attributes:
+        functions: Names of all functions.
+        marked: Names of the classes with decorated methods.
+        decorated: The App that each decorated one belongs to, by its name.
+        public: Names of functions to be registered.
+        classes: Names of classes to be registered.
+        helpers: Names of what they may use.
+    """
+
+    def __init__(self, kinds: list[tuple[ast.stmt, str]]) -> None:
+        named = [(s, kind) for s, kind in kinds if isinstance(s, _Def | ast.ClassDef)]
+        self.functions = {s.name for s, kind in named if kind == "def"}
+        self.marked = {s.name for s, kind in named if kind == "cls"}
+        self.decorated = {
+            s.name: app
+            for kind in ("def", "cls")
+            for s, found in named
+            if found == kind and (app := _app_of(s))
+        }
+        self.public = self._registered(named, "def")
+        self.classes = self._registered(named, "cls")
+        self.helpers = tuple(
+            s.name
+            for s, kind in named
+            if (kind == "class" or s.name.startswith("_")) and s.name not in self.decorated
+        )
+
+    def _registered(
+        self, named: list[tuple[_Def | ast.ClassDef, str]], kind: str
+    ) -> tuple[str, ...]:
+        names = [s.name for s, found in named if found == kind and not s.name.startswith("_")]
+        return tuple(dict.fromkeys(name for name in names if name not in self.decorated))
 
 
 def _tree(text: str, first_line: int, filename: str) -> ast.Module:
