@@ -24,13 +24,13 @@ from nbfn.exception import Error, ServiceError
 from nbfn.hub.broker import Broker
 from nbfn.hub.disk_space import Disk
 from nbfn.hub.gateway_process import GatewayProcess
+from nbfn.hub.launchers import base
 from nbfn.hub.log_store import Logbook
 from nbfn.hub.scheduler.hub_state import SPAWNS_KEPT, Limits
 from nbfn.hub.scheduler.state_machine import State
 from nbfn.hub.shared_memory_gc import Leftovers
 from nbfn.hub.store import Store
 from nbfn.hub.worker_processes import WorkerProcesses
-from nbfn.launch import base
 from nbfn.log_rotation import LogFile
 from nbfn.protocol import messages as m
 from nbfn.protocol import segment_directory

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import psutil
 
+from nbfn.hub.launchers.base import Exit, Failed, Launcher, WorkerSpec
 from nbfn.hub.scheduler.effects import StartWorker, StopWorker
 from nbfn.hub.scheduler.events import Event, WorkerExited, WorkerNotStarted
-from nbfn.launch.base import Exit, Failed, Launcher, WorkerSpec
 
 _log = logging.getLogger("nbfn.hub")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from nbfn.launch.procfs import FORK_SERVER
+from nbfn.hub.launchers.procfs import FORK_SERVER
 from tests.bench import functions, peers
 from tests.bench.home import await_blanks, home, hub_pid, named, overview, register, share
 from tests.bench.options import Options

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nbfn.config import Places
 from nbfn.connection.discovery import read_connection_file
-from nbfn.launch import procfs
+from nbfn.hub.launchers import procfs
 from tests.conftest import processes_of
 
 #: The faults, and how often of a hundred times each is chosen.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nbfn.launch.base import Exit, Failed, Launcher, Started, WorkerSpec
+from nbfn.hub.launchers.base import Exit, Failed, Launcher, Started, WorkerSpec
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 
 Make = Callable[..., WorkerSpec]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from nbfn.config import Places, Settings
 from nbfn.hub import __main__ as hub
-from nbfn.launch.base import Capacity, Exit, Ref, Report, WorkerSpec
+from nbfn.hub.launchers.base import Capacity, Exit, Ref, Report, WorkerSpec
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m
 from nbfn.protocol.payload import Carrier

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import pytest
 
 from nbfn.config import Places, Settings
-from nbfn.launch.base import Report, WorkerSpec
-from nbfn.launch.local import LocalLauncher
+from nbfn.hub.launchers.base import Report, WorkerSpec
+from nbfn.hub.launchers.local import LocalLauncher
 from nbfn.protocol import messages
 from nbfn.protocol.codec import BadFrame
 from nbfn.protocol.messages import (

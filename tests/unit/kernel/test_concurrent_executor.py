@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbfn.exception import FunctionTimeoutError, InvalidError
-from nbfn.launch.base import Exit
+from nbfn.hub.launchers.base import Exit
 from nbfn.protocol.messages import (
     CancelInput,
     Concurrency,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nbfn.launch.base import Exit
+from nbfn.hub.launchers.base import Exit
 from nbfn.protocol.messages import Confirm, Drain, Goodbye, Refused, Results, Returned, Run, Yielded
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 

@@ -15,7 +15,7 @@ from nbfn.exception import (
     RemoteError,
     SerializationError,
 )
-from nbfn.launch.base import Exit
+from nbfn.hub.launchers.base import Exit
 from nbfn.protocol import messages
 from nbfn.protocol.messages import (
     BindFailed,

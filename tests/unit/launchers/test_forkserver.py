@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nbfn.launch import procfs
-from nbfn.launch.base import Exit, Started, WorkerSpec
+from nbfn.hub.launchers import procfs
+from nbfn.hub.launchers.base import Exit, Started, WorkerSpec
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 
 

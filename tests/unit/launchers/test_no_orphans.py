@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from nbfn.config import Places, Settings
-from nbfn.launch import procfs
-from nbfn.launch.base import Exit
-from nbfn.launch.local import LocalLauncher
+from nbfn.hub.launchers import procfs
+from nbfn.hub.launchers.base import Exit
+from nbfn.hub.launchers.local import LocalLauncher
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 
 #: Starts four children in the ways in which children escape, and prints the pids of the last of each line.
@@ -115,7 +115,7 @@ def test_workers_and_their_children_die_with_the_fork_server(hub: FakeHub) -> No
 HUB = """
 import fcntl, os, sys, time
 from nbfn.config import Places, Settings
-from nbfn.launch.base import WorkerSpec
+from nbfn.hub.launchers.base import WorkerSpec
 from tests.unit.kernel.fake_hub import FakeHub
 places = Places.of().create()
 lock = os.open(places.lock_file, os.O_CREAT | os.O_RDWR)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nbfn.config import Places, Settings
-from nbfn.launch import host_resources, procfs
-from nbfn.launch.base import Capacity, Exit, Failed, Ref, Report, Started, WorkerSpec
-from nbfn.launch.subprocess_worker import Plain, python_path
+from nbfn.hub.launchers import host_resources, procfs
+from nbfn.hub.launchers.base import Capacity, Exit, Failed, Ref, Report, Started, WorkerSpec
+from nbfn.hub.launchers.subprocess_worker import Plain, python_path
 
 #: Logs of workers and fork servers that did not end well are kept; the oldest above this number go.
 MAX_LOGS = 100
@@ -198,7 +198,7 @@ class _Server:
     def _started(self, control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [self.executable, "-m", "nbfn.launch.forkserver", str(control)],
+                [self.executable, "-m", "nbfn.hub.launchers.forkserver", str(control)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

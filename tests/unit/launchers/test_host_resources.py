@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nbfn.launch import host_resources, procfs
-from nbfn.launch.memory import MemoryUse
+from nbfn.hub.launchers import host_resources, procfs
+from nbfn.hub.launchers.memory import MemoryUse
 
 
 @pytest.mark.parametrize(

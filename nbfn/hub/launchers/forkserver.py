@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nbfn.config import Places, Settings
-from nbfn.launch import last_output, procfs
-from nbfn.launch.memory import MemoryUse
+from nbfn.hub.launchers import last_output, procfs
+from nbfn.hub.launchers.memory import MemoryUse
 from nbfn.protocol import worker_state
 from nbfn.protocol.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from nbfn.config import Settings
-from nbfn.launch import local
-from nbfn.launch.base import Exit
-from nbfn.launch.local import LocalLauncher
+from nbfn.hub.launchers import local
+from nbfn.hub.launchers.base import Exit
+from nbfn.hub.launchers.local import LocalLauncher
 from tests.unit.kernel.fake_hub import FakeHub, fake_hub
 
 

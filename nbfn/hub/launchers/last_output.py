@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nbfn.launch import procfs
+from nbfn.hub.launchers import procfs
 from nbfn.output_channels import LOG
 from nbfn.protocol import worker_state
 from nbfn.protocol.worker_state import CHANNELS, FINISHED, LEASE, PACKED, READ_OF_STDOUT, Piece

@@ -16,8 +16,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from nbfn.launch import procfs
-from nbfn.launch.base import Exit, Report, WorkerSpec
+from nbfn.hub.launchers import procfs
+from nbfn.hub.launchers.base import Exit, Report, WorkerSpec
 
 #: Marks all that descends from one plain worker. Not the worker's id: who chose that may have
 #: chosen the same for a worker of another hub.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from nbfn.launch import procfs
+from nbfn.hub.launchers import procfs
 
 #: Part of the time that may be spent on exact measurements of one tree of processes.
 SHARE = 0.05
