@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.scheduler import completion, nested_calls
+from nbfn.hub.scheduler import completion, input_retry, nested_calls
 from nbfn.hub.scheduler.effects import (
     AskFeed,
     ConfirmResults,
     DeliverItems,
     Discard,
     Outcome,
-    SaveFailures,
 )
 from nbfn.hub.scheduler.events import InputsNotSent
 from nbfn.hub.scheduler.hub_state import Tables
@@ -95,56 +94,23 @@ def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> Outcome 
         t.emit(Discard(payload))
         return completion.terminated(item)
     if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
-        requeue(t, item)
+        input_retry.requeue(t, item)
         return None
-    if status in _RETRIED and not result.final and retry(t, item):
+    if status in _RETRIED and not result.final and input_retry.retry(t, item):
         t.emit(Discard(payload))
         return None
     return Outcome(
-        *(item.index, status, payload, None, duration, worker.id, item.attempt, attempts(item))
+        *(
+            item.index,
+            status,
+            payload,
+            None,
+            duration,
+            worker.id,
+            item.attempt,
+            input_retry.attempts(item),
+        )
     )
-
-
-def attempts(item: Input) -> int:
-    """Return how often an input's own code may fail."""
-    return item.call.pool.definition.retries.max_retries + 1
-
-
-def retry(t: Tables, item: Input) -> bool:
-    """Have an input run again that its own code failed, if its Function's policy allows."""
-    policy = item.call.pool.definition.retries
-    begun = item.call.kind in ("web", "generator")  # its answer may have been handed out in part
-    once = begun or item.call.pool.definition.at_most_once
-    if once or item.failures >= policy.max_retries:
-        return False
-    try:
-        delay = policy.initial_delay * policy.backoff_coefficient**item.failures
-    except OverflowError:
-        delay = policy.max_delay if policy.initial_delay else 0.0
-    item.failures += 1
-    if item.call.durable:
-        t.emit(SaveFailures(item.call.id, item.index, item.failures))
-    item.call.retrying += 1
-    t.after(min(delay, policy.max_delay), _try_again, item)
-    return True
-
-
-def _try_again(t: Tables, item: Input) -> None:
-    item.call.retrying -= 1
-    if item.call.inputs.get(item.index) is item and item.worker is None:
-        requeue(t, item)
-
-
-def requeue(t: Tables, item: Input) -> None:
-    """Put an input that no worker has back into its queue, in front; a cancelled one ends."""
-    call = item.call
-    if item.cancelled or call.cancelled:
-        completion.finish(t, call, [completion.terminated(item)])
-    elif item.crashes:
-        call.pool.solo.append(item)
-    else:
-        call.turns.push(item, front=True)
-    t.touch(call.pool)
 
 
 def freed(t: Tables, worker: Worker) -> None:
@@ -224,7 +190,7 @@ def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
         if item is not None:
             item.attempt -= 1
             item.detach()
-            requeue(t, item)
+            input_retry.requeue(t, item)
 
 
 def items_arrived(t: Tables, sender: str, message: m.Yielded) -> None:

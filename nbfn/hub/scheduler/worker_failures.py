@@ -7,7 +7,7 @@ A worker lost around an input counts against `MAX_LOSSES`, one that died under i
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import completion, exit_reasons, input_logs, results
+from nbfn.hub.scheduler import completion, exit_reasons, input_logs, input_retry
 from nbfn.hub.scheduler.effects import DeliverEmission, Fault, Outcome
 from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.hub_state import Tables
@@ -76,7 +76,7 @@ def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
         return
     item.losses += count
     if item.losses <= MAX_LOSSES:
-        results.requeue(t, item)
+        input_retry.requeue(t, item)
         return
     name = item.call.pool.record.name
     message = (
@@ -127,7 +127,7 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
     if item.cancelled or item.call.cancelled:
         completion.finish(t, item.call, [completion.terminated(item)])
     elif worker.overdue and t.now >= item.began + limit:
-        if not results.retry(t, item):
+        if not input_retry.retry(t, item):
             message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
             fault: Fault = ("function_timeout", message, {})
             if item.call.unattended:
@@ -147,7 +147,7 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
             _tell_loss(
                 t, item, worker, exit_reasons.how(event) + exit_reasons.peak(event), "runs alone"
             )
-            results.requeue(t, item)
+            input_retry.requeue(t, item)
             return
         pool = item.call.pool
         fault = ("worker_crashed", _crash_message(pool, event), exit_reasons.details(pool, event))
@@ -169,7 +169,7 @@ def _end(
 ) -> None:
     outcome = Outcome(
         *(item.index, int(status), None, fault, took),
-        *(worker.id, item.attempt, results.attempts(item)),
+        *(worker.id, item.attempt, input_retry.attempts(item)),
     )
     completion.finish(t, item.call, [outcome])
 

@@ -1,0 +1,52 @@
+"""Runs inputs again: after a failure of their own code, by the policy of their Function, or when they came back
+from a worker unfinished.
+"""
+
+from __future__ import annotations
+
+from nbfn.hub.scheduler import completion
+from nbfn.hub.scheduler.effects import SaveFailures
+from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.models import Input
+
+
+def attempts(item: Input) -> int:
+    """Return how often an input's own code may fail."""
+    return item.call.pool.definition.retries.max_retries + 1
+
+
+def retry(t: Tables, item: Input) -> bool:
+    """Have an input run again that its own code failed, if its Function's policy allows."""
+    policy = item.call.pool.definition.retries
+    begun = item.call.kind in ("web", "generator")  # its answer may have been handed out in part
+    once = begun or item.call.pool.definition.at_most_once
+    if once or item.failures >= policy.max_retries:
+        return False
+    try:
+        delay = policy.initial_delay * policy.backoff_coefficient**item.failures
+    except OverflowError:
+        delay = policy.max_delay if policy.initial_delay else 0.0
+    item.failures += 1
+    if item.call.durable:
+        t.emit(SaveFailures(item.call.id, item.index, item.failures))
+    item.call.retrying += 1
+    t.after(min(delay, policy.max_delay), _try_again, item)
+    return True
+
+
+def _try_again(t: Tables, item: Input) -> None:
+    item.call.retrying -= 1
+    if item.call.inputs.get(item.index) is item and item.worker is None:
+        requeue(t, item)
+
+
+def requeue(t: Tables, item: Input) -> None:
+    """Put an input that no worker has back into its queue, in front; a cancelled one ends."""
+    call = item.call
+    if item.cancelled or call.cancelled:
+        completion.finish(t, call, [completion.terminated(item)])
+    elif item.crashes:
+        call.pool.solo.append(item)
+    else:
+        call.turns.push(item, front=True)
+    t.touch(call.pool)
