@@ -209,11 +209,11 @@ def star(name: str, names: dict[str, Any]) -> None:
 
 _TEMPLATE = f"""\
 {{kind}} {{name}}(*, {ASKED}=False):
-    __import__("nbfn.notebook.cells.script_cell").notebook.cells.script.check({{name!r}}, locals())
+    __import__("nbfn.notebook.cells.script_cell").notebook.cells.script_cell.check({{name!r}}, locals())
     {_LAST}, {_BEGAN} = None, __import__("time").perf_counter()
     pass
     {_VALUES} = locals()
-    return __import__("nbfn.notebook.cells.script_cell").notebook.cells.script.returned(
+    return __import__("nbfn.notebook.cells.script_cell").notebook.cells.script_cell.returned(
         {{name!r}}, {_VALUES}, {{outputs!r}}, {{kept!r}}
     )
 """
