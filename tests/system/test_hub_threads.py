@@ -42,7 +42,7 @@ DEFECT = """
 
 @pytest.mark.parametrize(
     ("module", "kind", "method"),
-    [("writer", "Writer", "_commit"), ("logbook", "Logbook", "_gather"), ("broker", "Broker", "_check_idle")],
+    [("writer", "Writer", "_commit"), ("log_store", "Logbook", "_gather"), ("broker", "Broker", "_check_idle")],
 )  # fmt: skip
 def test_a_thread_that_ends_ends_the_hub_and_the_next_one_goes_on(
     home: Path, tmp_path: Path, module: str, kind: str, method: str
