@@ -41,6 +41,10 @@ class CallerLogLevels:
         self._before: dict[str, int] = {}  # ... and what it was before
         self._levels = DEFAULT
         self._filters = list(warnings.filters)  # that this process began with
+        self._lacking: bytes | None = (
+            None  # levels with a category of warnings that is not loaded here ...
+        )
+        self._modules = 0  # ... when so many modules were
 
     def note(self, told: dict[str, bytes]) -> None:
         """Keep the levels of calls whose inputs are to run; called by the connection's thread."""
@@ -57,6 +61,9 @@ class CallerLogLevels:
 
     def apply(self, packed: bytes) -> None:
         """Put levels in force. What user code has changed meanwhile stays as it is."""
+        if packed == self._lacking and len(sys.modules) == self._modules:
+            return  # the category that its filters lack cannot have been loaded: looked at before each input
+        self._lacking = None
         before, wanted = self._levels, load_levels(packed)
         self.current, self._levels = packed, wanted
         for name in {*self._set, *wanted.levels}:
@@ -77,6 +84,7 @@ class CallerLogLevels:
             logging.captureWarnings(wanted.captured)
         if wanted.filters != before.filters and not self._filter(wanted.filters):
             self.current = _AGAIN
+            self._lacking, self._modules = packed, len(sys.modules)
             self._levels = msgspec.structs.replace(wanted, filters=())
 
     def _filter(self, filters: tuple[Filter, ...] | None) -> bool:

@@ -63,6 +63,16 @@ def test_a_category_of_a_module_that_comes_later_is_looked_for_again(
     assert levels.current == packed
 
 
+def test_filters_are_set_once_as_long_as_no_module_comes(levels: CallerLogLevels) -> None:
+    wanted = Filter("ignore", "", "never_loaded:Category", "", 0)
+    levels.by_call["fc-1"] = dump_levels(Levels(DEFAULT.levels, filters=(wanted,)))
+    levels.of("fc-1")
+    warnings.simplefilter("error")
+    before = list(warnings.filters)
+    levels.of("fc-1")
+    assert list(warnings.filters) == before
+
+
 def test_calls_that_are_long_over_are_forgotten(levels: CallerLogLevels) -> None:
     for number in range(1000):
         levels.note({f"fc-{number}": b"x"})
