@@ -15,10 +15,10 @@ from msgspec import Struct
 from nbfn.hub.scheduler.app_records import AppRecord, Deployment
 from nbfn.hub.scheduler.payloads import Fault as Fault
 from nbfn.hub.scheduler.payloads import Payload, weight, weights
-from nbfn.protocol.messages import Definition, NewInput
+from nbfn.protocol.messages import OUTPUT_BYTES, Definition, NewInput
 
-#: Bytes that an outcome counts for beside its payload.
-OUTCOME_BYTES = 64
+#: Bytes that an outcome counts for beside its payload; the client counts them, too.
+OUTCOME_BYTES = OUTPUT_BYTES
 
 
 class Effect:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
+
+from nbfn.protocol import messages
 
 #: A failure that the hub itself tells: code, sentence, attributes of the error.
 Fault = tuple[str, str, dict[str, Any]]
@@ -28,14 +29,9 @@ def weight(payload: Payload) -> int:
     return found
 
 
-_data, _segments = operator.attrgetter("data"), operator.attrgetter("segments")
-
-
 def weights(payloads: Sequence[Payload]) -> list[int]:
-    """Return the weight of each payload. Where none has segments, no Python code runs for each."""
+    """Return the weight of each payload, as `nbfn.protocol.messages.weights`; some may be None, or `Stored`."""
     try:
-        if not any(map(_segments, payloads)):
-            return list(map(len, map(_data, payloads)))
+        return messages.weights(payloads)
     except AttributeError:
-        pass  # some are None, or `Stored`
-    return list(map(weight, payloads))
+        return list(map(weight, payloads))

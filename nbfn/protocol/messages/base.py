@@ -65,11 +65,16 @@ class Payload(Data):
 _data, _segments = attrgetter("data"), attrgetter("segments")
 
 
-def total_weight(payloads: Sequence[Payload]) -> int:
-    """Return the sum of the weights of payloads. Where none has segments, no Python code runs for each."""
+def weights(payloads: Sequence[Payload]) -> list[int]:
+    """Return the weight of each payload. Where none has segments, no Python code runs for each."""
     if any(map(_segments, payloads)):
-        return sum(payload.weight for payload in payloads)
-    return sum(map(len, map(_data, payloads)))
+        return [payload.weight for payload in payloads]
+    return list(map(len, map(_data, payloads)))
+
+
+def total_weight(payloads: Sequence[Payload]) -> int:
+    """Return the sum of the weights of payloads."""
+    return sum(weights(payloads))
 
 
 class Fault(Data):
