@@ -124,7 +124,7 @@ def _busy(pool: Pool) -> Worker | None:
 def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     """Hand inputs to a worker."""
     pool = items[0].call.pool
-    pool.lease(worker, items, t.new_lease, t.now)
+    weight = pool.lease(worker, items, t.new_lease, t.now)
     if worker.startup is not None:
         output.served(t, worker, items[0])
     worker.confirm_due = False  # the message that hands them over says what is safe
@@ -136,7 +136,7 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     if pool.definition.at_most_once:
         for call in last:
             t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
-    t.emit(_run(worker, items, last))
+    t.emit(_run(worker, items, last, weight))
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)
@@ -144,11 +144,12 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
         completion.tell_progress(t, call)
 
 
-def _run(worker: Worker, items: list[Input], calls: Iterable[Call]) -> RunInputs | LoadInputs:
+def _run(
+    worker: Worker, items: list[Input], calls: Iterable[Call], weight: int
+) -> RunInputs | LoadInputs:
     """Return what hands leased inputs over; payloads that are on the disk only are read first."""
     once = items[0].call.pool.definition.at_most_once
     levels = {call.id: call.levels for call in calls if call.levels}
-    weight = fair_queue.weight_of(items)
     run = RunInputs(worker.id, _grants(items), worker.confirmed, once, weight, levels)
     load = any(call.durable for call in calls) and any(item.stored for item in items)
     return LoadInputs(run) if load else run

@@ -1,7 +1,7 @@
 """What the state machine keeps a row of: inputs and calls, workers and pools, clients, and what is due.
 
 Rows hold, and answer for themselves; they do not decide. They refer to each other, so they are here
-together. `tables` has all of them.
+together. `hub_state` has all of them.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ class Pool:
 
     def lease(
         self, worker: Worker, items: Sequence[Input], new_lease: Callable[[], int], now: float
-    ) -> None:
+    ) -> int:
         """Give a worker inputs. The other way is `Input.detach`.
 
         Args:
@@ -378,6 +378,9 @@ class Pool:
             items: Inputs of this pool that no worker has.
             new_lease: Returns a number that no lease had.
             now: The hub's time.
+
+        Returns:
+            The bytes of the inputs.
         """
         if not worker.leases:
             worker.moved = now
@@ -396,10 +399,12 @@ class Pool:
             item.call.running += 1
             worker.leases[lease] = item
         self.leased += len(items)
-        worker.load += fair_queue.weight_of(items)
+        weight = fair_queue.weight_of(items)
+        worker.load += weight
         worker.ran += len(items)
         if worker.solo:
             self.ready.pop(worker.id, None)
+        return weight
 
     def adopt(self, worker: Worker, item: Input, lease: int, attempt: int, now: float) -> None:
         """Note that a worker has an input since the hub before this one."""
