@@ -258,12 +258,21 @@ def app_begun(t: Tables, sender: str, message: m.RunApp) -> None:
     t.changed()
 
 
-def app_stopped(t: Tables, sender: str, message: m.StopApp) -> None:
-    """End an App; a second time does nothing."""
+def _app_of(
+    t: Tables, sender: str, message: m.StopApp | m.SetTags | m.FollowApp
+) -> AppRecord | None:
+    """Return the App that a message is about; where there is none, it is refused."""
     app = t.registry.apps.get(message.app_id)
     if app is None:
         text = f"No app has the id {message.app_id!r}."
         t.emit(Refuse(sender, message.request, "not_found", text))
+    return app
+
+
+def app_stopped(t: Tables, sender: str, message: m.StopApp) -> None:
+    """End an App; a second time does nothing."""
+    app = _app_of(t, sender, message)
+    if app is None:
         return
     if message.scope:
         _end_scope(t, app)
@@ -400,10 +409,8 @@ def app_wanted(t: Tables, sender: str, message: m.FindApp) -> None:
 
 def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
     """Replace an App's tags."""
-    app = t.registry.apps.get(message.app_id)
+    app = _app_of(t, sender, message)
     if app is None:
-        text = f"No app has the id {message.app_id!r}."
-        t.emit(Refuse(sender, message.request, "not_found", text))
         return
     app.tags = dict(message.tags)
     save(t, app)
@@ -412,10 +419,8 @@ def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
 
 def app_followed(t: Tables, sender: str, message: m.FollowApp) -> None:
     """Send a client what an App's workers write from now on."""
-    app = t.registry.apps.get(message.app_id)
+    app = _app_of(t, sender, message)
     if app is None:
-        text = f"No app has the id {message.app_id!r}."
-        t.emit(Refuse(sender, message.request, "not_found", text))
         return
     app.followers = {name for name in app.followers if name in t.clients} | {sender}
     t.emit(Answer(sender, message.request, "done"))
