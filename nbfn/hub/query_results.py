@@ -1,4 +1,4 @@
-"""What is read from the disk: for somebody who asked (`answers` says it), or to be taken up again."""
+"""What is read from the disk: for somebody who asked (`queries` answers), or to be taken up again."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Link:
 
     Args:
         endpoint: The hub's address.
-        decoder: `frames.TO_CLIENT` or `frames.TO_WORKER`.
+        decoder: `codec.TO_CLIENT` or `codec.TO_WORKER`.
     """
 
     def __init__(self, endpoint: str, decoder: Decoder) -> None:

@@ -1,6 +1,6 @@
 """Who called whom, of calls made by the code of other calls: bounded, the latest are remembered.
 
-What is on disk is not repeated here but for the links; `graph` puts both together.
+What is on disk is not repeated here but for the links; `call_graph_query` puts both together.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the state machine knows: the tables of all its `rows`, timers, and the effects of the turn.
+"""What the state machine knows: the tables of all its `models`, timers, and the effects of the turn.
 
-The tables hold; they do not decide. `calls`, `leases` and `fleet` change them, `state` calls those,
-`overview` reads.
+The tables hold; they do not decide. `calls`, `results` and `worker_lifecycle` change them, `state_machine` calls those,
+`status` reads.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Inputs that come back from workers: finished, to be retried, given back; `grants` hands them out.
+"""Inputs that come back from workers: finished, to be retried, given back; `dispatch` hands them out.
 
 Rule 1: an input has a lease exactly while it is in one worker's table; whatever arrives under
 another number is dropped.
-Rule 2: an input gets one outcome; `outcomes.finish` is the only way to it.
+Rule 2: an input gets one outcome; `completion.finish` is the only way to it.
 Rule 3: what a user's code does wrong counts against ``retries``; what its worker does is for
-`losses`.
+`worker_failures`.
 """
 
 from __future__ import annotations

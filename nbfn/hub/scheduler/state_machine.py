@@ -1,7 +1,7 @@
 """The hub's state machine: ``handle(event, now) -> effects``.
 
-Rule 1: nothing here or below (`calls`, `leases`, `fleet`, `tables`, `registry`, `schedule`,
-`scale`) reads a clock, owns a socket or starts a process; time is an argument. Rule 2: payloads are
+Rule 1: nothing here or below (`calls`, `results`, `worker_lifecycle`, `hub_state`, `registry`,
+`fair_queue`, `autoscaler`) reads a clock, owns a socket or starts a process; time is an argument. Rule 2: payloads are
 opaque. Rule 3: after each event every pool that it touched is looked at once more: waiting inputs
 go to workers with room, and the pool takes the size that its load asks for.
 """

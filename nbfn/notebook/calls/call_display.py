@@ -1,6 +1,6 @@
 """One display of a spawned call: a widget on a page, text elsewhere; static once the call has ended.
 
-The ticker of `progress` has it look again; the client's thread never waits for it.
+The ticker of `notebook_observer` has it look again; the client's thread never waits for it.
 """
 
 from __future__ import annotations

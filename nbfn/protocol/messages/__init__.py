@@ -1,4 +1,4 @@
-"""All that two processes say to each other; `directions` is the table of who says what to whom.
+"""All that two processes say to each other; `message_table` is the table of who says what to whom.
 
 Rules: a message is frozen and made of plain data; user bytes are opaque `Payload`s that the hub
 never opens; an input is named by (call, index) between client and hub and by its *lease* (one
