@@ -13,24 +13,28 @@ from nbfn._version import __version__
 
 if TYPE_CHECKING:
     from nbfn import exception, experimental, functions, gpu
-    from nbfn.app import App
-    from nbfn.call import FunctionCall
-    from nbfn.client import Client
-    from nbfn.cls import Cls
-    from nbfn.console_output import enable_output
+    from nbfn.api.app import App
+    from nbfn.api.call import FunctionCall
+    from nbfn.api.call_listing import calls
+    from nbfn.api.cls import Cls
+    from nbfn.api.function import Function
+    from nbfn.api.method_decorators import batched, build, concurrent, enter, exit, method
+    from nbfn.api.progress import progress
+    from nbfn.api.secret import Secret
+    from nbfn.api.web_decorators import (
+        asgi_app,
+        fastapi_endpoint,
+        web_endpoint,
+        web_server,
+        wsgi_app,
+    )
+    from nbfn.client.client import Client
     from nbfn.context import current_function_call_id, current_input_id, is_local
-    from nbfn.exception import Error
-    from nbfn.function import Function
-    from nbfn.image import Image
-    from nbfn.method_decorators import batched, build, concurrent, enter, exit, method
-    from nbfn.mine import calls
-    from nbfn.parameters import parameter
-    from nbfn.progress_reporting import progress
-    from nbfn.retries import Retries
-    from nbfn.schedule import Cron, Period
-    from nbfn.secret import Secret
-    from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputInfo, InputStatus
-    from nbfn.unsupported import (
+    from nbfn.declarations.image import Image
+    from nbfn.declarations.parameters import parameter
+    from nbfn.declarations.retries import Retries
+    from nbfn.declarations.schedule import Cron, Period
+    from nbfn.declarations.unsupported import (
         CloudBucketMount,
         Dict,
         FilePatternMatcher,
@@ -46,13 +50,9 @@ if TYPE_CHECKING:
         forward,
         interact,
     )
-    from nbfn.web_decorators import (
-        asgi_app,
-        fastapi_endpoint,
-        web_endpoint,
-        web_server,
-        wsgi_app,
-    )
+    from nbfn.exception import Error
+    from nbfn.runtime.console_output import enable_output
+    from nbfn.types import FunctionAutoscalerSettings, FunctionStats, InputInfo, InputStatus
 
 __all__ = [
     "App",
@@ -113,53 +113,53 @@ __all__ = [
 _MODULES = ("exception", "experimental", "functions", "gpu")
 
 _HOMES = {
-    "App": "app",
-    "Client": "client",
-    "CloudBucketMount": "unsupported",
-    "Cls": "cls",
-    "Cron": "schedule",
-    "Dict": "unsupported",
+    "App": "api.app",
+    "Client": "client.client",
+    "CloudBucketMount": "declarations.unsupported",
+    "Cls": "api.cls",
+    "Cron": "declarations.schedule",
+    "Dict": "declarations.unsupported",
     "Error": "exception",
-    "FilePatternMatcher": "unsupported",
-    "Function": "function",
+    "FilePatternMatcher": "declarations.unsupported",
+    "Function": "api.function",
     "FunctionAutoscalerSettings": "types",
-    "FunctionCall": "call",
+    "FunctionCall": "api.call",
     "FunctionStats": "types",
-    "Image": "image",
+    "Image": "declarations.image",
     "InputInfo": "types",
     "InputStatus": "types",
-    "Mount": "unsupported",
-    "NetworkFileSystem": "unsupported",
-    "Period": "schedule",
-    "Proxy": "unsupported",
-    "Queue": "unsupported",
-    "Retries": "retries",
-    "Sandbox": "unsupported",
-    "SandboxSnapshot": "unsupported",
-    "SchedulerPlacement": "unsupported",
-    "Secret": "secret",
-    "Tunnel": "unsupported",
-    "Volume": "unsupported",
-    "asgi_app": "web_decorators",
-    "batched": "method_decorators",
-    "build": "method_decorators",
-    "calls": "mine",
-    "concurrent": "method_decorators",
+    "Mount": "declarations.unsupported",
+    "NetworkFileSystem": "declarations.unsupported",
+    "Period": "declarations.schedule",
+    "Proxy": "declarations.unsupported",
+    "Queue": "declarations.unsupported",
+    "Retries": "declarations.retries",
+    "Sandbox": "declarations.unsupported",
+    "SandboxSnapshot": "declarations.unsupported",
+    "SchedulerPlacement": "declarations.unsupported",
+    "Secret": "api.secret",
+    "Tunnel": "declarations.unsupported",
+    "Volume": "declarations.unsupported",
+    "asgi_app": "api.web_decorators",
+    "batched": "api.method_decorators",
+    "build": "api.method_decorators",
+    "calls": "api.call_listing",
+    "concurrent": "api.method_decorators",
     "current_function_call_id": "context",
     "current_input_id": "context",
-    "enable_output": "console_output",
-    "enter": "method_decorators",
-    "exit": "method_decorators",
-    "fastapi_endpoint": "web_decorators",
-    "forward": "unsupported",
-    "interact": "unsupported",
+    "enable_output": "runtime.console_output",
+    "enter": "api.method_decorators",
+    "exit": "api.method_decorators",
+    "fastapi_endpoint": "api.web_decorators",
+    "forward": "declarations.unsupported",
+    "interact": "declarations.unsupported",
     "is_local": "context",
-    "method": "method_decorators",
-    "parameter": "parameters",
-    "progress": "progress_reporting",
-    "web_endpoint": "web_decorators",
-    "web_server": "web_decorators",
-    "wsgi_app": "web_decorators",
+    "method": "api.method_decorators",
+    "parameter": "declarations.parameters",
+    "progress": "api.progress",
+    "web_endpoint": "api.web_decorators",
+    "web_server": "api.web_decorators",
+    "wsgi_app": "api.web_decorators",
 }
 
 
@@ -185,12 +185,12 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: Any) -> None:
     """Set up the magics: what ``%load_ext nbfn`` calls."""
-    importlib.import_module("nbfn.notebook.extension").load_ipython_extension(ipython)
+    importlib.import_module("nbfn.jupyter.extension").load_ipython_extension(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """Take the magics away again: what ``%unload_ext nbfn`` calls, and ``%reload_ext nbfn`` first."""
-    importlib.import_module("nbfn.notebook.extension").unload_ipython_extension(ipython)
+    importlib.import_module("nbfn.jupyter.extension").unload_ipython_extension(ipython)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
@@ -198,6 +198,6 @@ def _jupyter_labextension_paths() -> list[dict[str, str]]:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    from nbfn.lab.extension import NbfnApp
+    from nbfn.jupyter.server.extension import NbfnApp
 
-    return [{"module": "nbfn.lab.extension", "app": NbfnApp}]
+    return [{"module": "nbfn.jupyter.server.extension", "app": NbfnApp}]

@@ -23,68 +23,68 @@ from typing import Any
 
 def function(*parts: Any) -> Any:
     """Rebuild a `nbfn.Function`."""
-    return _find("nbfn.function:_travelled")(*parts)
+    return _find("nbfn.api.function:_travelled")(*parts)
 
 
 def cls(*parts: Any) -> Any:
     """Rebuild a `nbfn.Cls`."""
-    return _find("nbfn.cls:_cls_travelled")(*parts)
+    return _find("nbfn.api.cls:_cls_travelled")(*parts)
 
 
 def instance(*parts: Any) -> Any:
     """Rebuild an object of a `nbfn.Cls`."""
-    return _find("nbfn.cls:_instance_travelled")(*parts)
+    return _find("nbfn.api.cls:_instance_travelled")(*parts)
 
 
 def reference_by_id(*parts: Any) -> Any:
     """Rebuild the reference to a registered Function from its id."""
-    return _find("nbfn.registration.function_ref:by_id")(*parts)
+    return _find("nbfn.client.registration.function_ref:by_id")(*parts)
 
 
 def reference_by_name(*parts: Any) -> Any:
     """Rebuild the reference to a deployed Function from its name."""
-    return _find("nbfn.registration.function_ref:by_name")(*parts)
+    return _find("nbfn.client.registration.function_ref:by_name")(*parts)
 
 
 def reference_in_app(*parts: Any) -> Any:
     """Rebuild the reference to a Function of a running App from its name."""
-    return _find("nbfn.registration.function_ref:_from_home")(*parts)
+    return _find("nbfn.client.registration.function_ref:_from_home")(*parts)
 
 
 def variant(*parts: Any) -> Any:
     """Rebuild the reference to a variant of a Function."""
-    return _find("nbfn.handles.variants:unpickled")(*parts)
+    return _find("nbfn.api.variants:unpickled")(*parts)
 
 
 def app_scope() -> Any:
     """Return what an App and its Functions know of where they are registered, to be filled."""
-    return _find("nbfn.registration.app_scope:Home")()
+    return _find("nbfn.client.registration.app_scope:Home")()
 
 
 def secret(*parts: Any) -> Any:
     """Rebuild a stored `nbfn.Secret` from its name."""
-    return _find("nbfn.secret:_named")(*parts)
+    return _find("nbfn.api.secret:_named")(*parts)
 
 
 def secret_without_values(*parts: Any) -> Any:
     """Rebuild a `nbfn.Secret` whose values stay in the process that has them."""
-    return _find("nbfn.secret:_withheld")(*parts)
+    return _find("nbfn.api.secret:_withheld")(*parts)
 
 
 def parameter(*parts: Any) -> Any:
     """Rebuild a `nbfn.parameter` of a class."""
-    return _find("nbfn.parameters:_declared")(*parts)
+    return _find("nbfn.declarations.parameters:_declared")(*parts)
 
 
 def decorated_function() -> Any:
     """Return what `nbfn.method` and its like make of a function, to be filled."""
-    kind: Any = _find("nbfn.partial_function:Partial")
+    kind: Any = _find("nbfn.declarations.partial_function:Partial")
     return kind.__new__(kind)
 
 
 def decorator_options(packed: bytes) -> Any:
     """Rebuild what `nbfn.method` and its like say of a function."""
-    return _find("nbfn.partial_function:unpacked")(packed)
+    return _find("nbfn.declarations.partial_function:unpacked")(packed)
 
 
 # --- code ----------------------------------------------------------------------------------------
@@ -92,32 +92,32 @@ def decorator_options(packed: bytes) -> Any:
 
 def class_skeleton(*parts: Any) -> Any:
     """Rebuild a class, without its attributes."""
-    return _find("nbfn.code.class_ids:arrive")(*parts)
+    return _find("nbfn.serialization.class_ids:arrive")(*parts)
 
 
 def set_class_state(kind: type, state: Any) -> None:
     """Set the attributes of a class that `class_skeleton` made."""
-    _find("nbfn.code.class_ids:fill")(kind, state)
+    _find("nbfn.serialization.class_ids:fill")(kind, state)
 
 
 def main_globals(*parts: Any) -> Any:
     """Return the globals of functions that were defined in `__main__`."""
-    return _find("nbfn.code.namespace:globals_of_main")(*parts)
+    return _find("nbfn.serialization.namespace:globals_of_main")(*parts)
 
 
 def main_function(*parts: Any) -> Any:
     """Rebuild a function that `__main__` has under a name."""
-    return _find("nbfn.code.pickler:_named")(*parts)
+    return _find("nbfn.serialization.pickler:_named")(*parts)
 
 
 def main_function_or_own(*parts: Any) -> Any:
     """Return the function that this process has under the same name with the same code, or rebuild it."""
-    return _find("nbfn.code.pickler:_taken_along")(*parts)
+    return _find("nbfn.serialization.pickler:_taken_along")(*parts)
 
 
 def set_function_state(made: Any, state: Any) -> None:
     """Set the attributes of a function that `main_function_or_own` made."""
-    _find("nbfn.code.pickler:_fill")(made, state)
+    _find("nbfn.serialization.pickler:_fill")(made, state)
 
 
 def same_object(thing: Any) -> Any:
@@ -127,32 +127,32 @@ def same_object(thing: Any) -> Any:
 
 def cached_function(*parts: Any) -> Any:
     """Rebuild what `functools.lru_cache` made, with an empty cache."""
-    return _find("nbfn.code.reducers:cache_of")(*parts)
+    return _find("nbfn.serialization.reducers:cache_of")(*parts)
 
 
 def cached_property(*parts: Any) -> Any:
     """Rebuild a `functools.cached_property`."""
-    return _find("nbfn.code.reducers:cached_property_of")(*parts)
+    return _find("nbfn.serialization.reducers:cached_property_of")(*parts)
 
 
 def single_dispatch(*parts: Any) -> Any:
     """Rebuild what `functools.singledispatch` made."""
-    return _find("nbfn.code.reducers:dispatcher_of")(*parts)
+    return _find("nbfn.serialization.reducers:dispatcher_of")(*parts)
 
 
 def single_dispatch_method(*parts: Any) -> Any:
     """Rebuild a `functools.singledispatchmethod`."""
-    return _find("nbfn.code.reducers:dispatching_method_of")(*parts)
+    return _find("nbfn.serialization.reducers:dispatching_method_of")(*parts)
 
 
 def type_alias(*parts: Any) -> Any:
     """Rebuild a type alias."""
-    return _find("nbfn.code.reducers:alias_of")(*parts)
+    return _find("nbfn.serialization.reducers:alias_of")(*parts)
 
 
 def type_parameter(*parts: Any) -> Any:
     """Rebuild a type parameter."""
-    return _find("nbfn.code.reducers:parameter_of")(*parts)
+    return _find("nbfn.serialization.reducers:parameter_of")(*parts)
 
 
 # --- processes that a worker starts --------------------------------------------------------------
@@ -181,16 +181,16 @@ def _find(path: str) -> Callable[..., Any]:
 #: exist any more are looked up here.
 MOVED: dict[str, dict[str, str]] = {
     "nbfn.cloud": {
-        "forward": "nbfn.unsupported:forward",
-        "interact": "nbfn.unsupported:interact",
+        "forward": "nbfn.declarations.unsupported:forward",
+        "interact": "nbfn.declarations.unsupported:interact",
     },
-    "nbfn.cls": {"_cls_travelled": "nbfn.cls:_cls_travelled"},
+    "nbfn.cls": {"_cls_travelled": "nbfn.api.cls:_cls_travelled"},
     "nbfn.code.identity": {
-        "arrive": "nbfn.code.class_ids:arrive",
-        "fill": "nbfn.code.class_ids:fill",
+        "arrive": "nbfn.serialization.class_ids:arrive",
+        "fill": "nbfn.serialization.class_ids:fill",
     },
     "nbfn.code.pickler": {
-        "_cached": "nbfn.code.reducers:cache_of",
+        "_cached": "nbfn.serialization.reducers:cache_of",
         "_itself": "nbfn._unpickle:same_object",
     },
     "nbfn.context": {
@@ -199,49 +199,49 @@ MOVED: dict[str, dict[str, str]] = {
         "is_local": "nbfn.context:is_local",
     },
     "nbfn.endpoint": {
-        "asgi_app": "nbfn.web_decorators:asgi_app",
-        "fastapi_endpoint": "nbfn.web_decorators:fastapi_endpoint",
-        "web_endpoint": "nbfn.web_decorators:web_endpoint",
-        "web_server": "nbfn.web_decorators:web_server",
-        "wsgi_app": "nbfn.web_decorators:wsgi_app",
+        "asgi_app": "nbfn.api.web_decorators:asgi_app",
+        "fastapi_endpoint": "nbfn.api.web_decorators:fastapi_endpoint",
+        "web_endpoint": "nbfn.api.web_decorators:web_endpoint",
+        "web_server": "nbfn.api.web_decorators:web_server",
+        "wsgi_app": "nbfn.api.web_decorators:wsgi_app",
     },
-    "nbfn.function": {"_travelled": "nbfn.function:_travelled"},
+    "nbfn.function": {"_travelled": "nbfn.api.function:_travelled"},
     "nbfn.handles.varied": {
-        "Supplied": "nbfn.handles.variants:Supplied",
-        "Varied": "nbfn.handles.variants:Varied",
+        "Supplied": "nbfn.api.variants:Supplied",
+        "Varied": "nbfn.api.variants:Varied",
     },
-    "nbfn.instance": {"_instance_travelled": "nbfn.cls:_instance_travelled"},
+    "nbfn.instance": {"_instance_travelled": "nbfn.api.cls:_instance_travelled"},
     "nbfn.marks": {
-        "Marks": "nbfn.partial_function:Marks",
-        "Partial": "nbfn.partial_function:Partial",
-        "batched": "nbfn.method_decorators:batched",
-        "build": "nbfn.method_decorators:build",
-        "concurrent": "nbfn.method_decorators:concurrent",
-        "enter": "nbfn.method_decorators:enter",
-        "exit": "nbfn.method_decorators:exit",
-        "method": "nbfn.method_decorators:method",
+        "Marks": "nbfn.declarations.partial_function:Marks",
+        "Partial": "nbfn.declarations.partial_function:Partial",
+        "batched": "nbfn.api.method_decorators:batched",
+        "build": "nbfn.api.method_decorators:build",
+        "concurrent": "nbfn.api.method_decorators:concurrent",
+        "enter": "nbfn.api.method_decorators:enter",
+        "exit": "nbfn.api.method_decorators:exit",
+        "method": "nbfn.api.method_decorators:method",
     },
-    "nbfn.meter": {"progress": "nbfn.progress_reporting:progress"},
-    "nbfn.mine": {"calls": "nbfn.mine:calls"},
+    "nbfn.meter": {"progress": "nbfn.api.progress:progress"},
+    "nbfn.mine": {"calls": "nbfn.api.call_listing:calls"},
     "nbfn.options": {
-        "Batching": "nbfn.options:Batching",
-        "Concurrency": "nbfn.options:Concurrency",
-        "Endpoint": "nbfn.options:Endpoint",
+        "Batching": "nbfn.declarations.options:Batching",
+        "Concurrency": "nbfn.declarations.options:Concurrency",
+        "Endpoint": "nbfn.declarations.options:Endpoint",
     },
-    "nbfn.output": {"enable_output": "nbfn.console_output:enable_output"},
+    "nbfn.output": {"enable_output": "nbfn.runtime.console_output:enable_output"},
     "nbfn.parameters": {
-        "_declared": "nbfn.parameters:_declared",
-        "parameter": "nbfn.parameters:parameter",
+        "_declared": "nbfn.declarations.parameters:_declared",
+        "parameter": "nbfn.declarations.parameters:parameter",
     },
-    "nbfn.registration.home": {"Home": "nbfn.registration.app_scope:Home"},
+    "nbfn.registration.home": {"Home": "nbfn.client.registration.app_scope:Home"},
     "nbfn.registration.origin": {
-        "_from_home": "nbfn.registration.function_ref:_from_home",
-        "by_id": "nbfn.registration.function_ref:by_id",
-        "by_name": "nbfn.registration.function_ref:by_name",
+        "_from_home": "nbfn.client.registration.function_ref:_from_home",
+        "by_id": "nbfn.client.registration.function_ref:by_id",
+        "by_name": "nbfn.client.registration.function_ref:by_name",
     },
     "nbfn.secret": {
-        "_named": "nbfn.secret:_named",
-        "_withheld": "nbfn.secret:_withheld",
+        "_named": "nbfn.api.secret:_named",
+        "_withheld": "nbfn.api.secret:_withheld",
     },
     "nbfn.wire.messages.base": {"Payload": "nbfn.protocol.messages.base:Payload"},
     "nbfn.wire.messages.definition": {"Variant": "nbfn.protocol.messages.definition:Variant"},

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nbfn._names import normalized
 from nbfn.exception import InvalidError
-from nbfn.names import normalized
 
 #: Bytes of a directory's path that leave room for a socket's name: together at most 107, on macOS 103.
 LONGEST_RUNTIME = 80

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn.call import FunctionCall
-from nbfn.function import Function
+from nbfn.api.call import FunctionCall
+from nbfn.api.function import Function
 from nbfn.types import FunctionStats
 
 __all__ = ["Function", "FunctionCall", "FunctionStats", "gather"]

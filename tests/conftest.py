@@ -17,9 +17,8 @@ import pytest
 
 import nbfn
 import nbfn_kernel
-from nbfn import client
+from nbfn.client import client, discovery
 from nbfn.config import Places
-from nbfn.connection import discovery
 
 # A shell that runs the tests in the background has them ignore SIGINT, nohup has them ignore SIGHUP,
 # and some tests send these to themselves or to programs that they start.

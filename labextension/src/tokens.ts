@@ -1,5 +1,5 @@
 /**
- * The JSON of the server extension's routes, field by field as nbfn/lab/routes.py sends it.
+ * The JSON of the server extension's routes, field by field as nbfn/jupyter/server/routes.py sends it.
  * tests/contract/overview.json is the example that both sides are tested with.
  */
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from nbfn.apps.deployment import STRATEGIES, deployer
+from nbfn.api.deployment import STRATEGIES, deployer
 from nbfn.cli.formatting import env_option, json_option, moment, show, yes_option
 from nbfn.cli.logs import log_options, print_logs
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.exception import InvalidError, NotFoundError
 from nbfn.protocol import messages
 from nbfn.protocol.messages import AppRow
-from nbfn.sync import run
+from nbfn.runtime.sync import run
 
 _APPS = {
     "app_id": "App ID",

@@ -14,7 +14,7 @@ import click
 from nbfn.cli.app import found
 from nbfn.cli.formatting import env_option, json_option, show, yes_option
 from nbfn.cli.logs import log_options, print_logs
-from nbfn.client import Client
+from nbfn.client.client import Client
 
 _COLUMNS = {
     "container_id": "Container ID",

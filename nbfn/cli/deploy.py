@@ -6,11 +6,11 @@ import contextlib
 
 import click
 
-from nbfn.apps.deployment import STRATEGIES
+from nbfn.api.deployment import STRATEGIES
 from nbfn.cli import import_string
 from nbfn.cli.formatting import env_option
 from nbfn.cli.run import urls_of
-from nbfn.sync import run
+from nbfn.runtime.sync import run
 
 
 @click.command()

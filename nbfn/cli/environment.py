@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nbfn import environments
+from nbfn.api import environments
 from nbfn.cli.formatting import json_option, moment, show, yes_option
 
 _COLUMNS = {"name": "Name", "apps": "Apps", "created": "Created"}

@@ -47,7 +47,7 @@ def _start(*, embedded: bool) -> None:
 
 
 def _running() -> bool:
-    from nbfn.connection.discovery import is_running
+    from nbfn.client.discovery import is_running
 
     if os.environ.get("NBFN_HUB") or is_running(Places.of()):
         return True
@@ -56,7 +56,7 @@ def _running() -> bool:
 
 
 def _stop() -> int:
-    from nbfn.connection.discovery import is_running
+    from nbfn.client.discovery import is_running
 
     if not _running():
         return 0
@@ -74,8 +74,8 @@ def _stop() -> int:
 
 
 def _tell_to_end() -> None:
-    from nbfn.client import Client
-    from nbfn.connection.discovery import read_connection_file
+    from nbfn.client.client import Client
+    from nbfn.client.discovery import read_connection_file
     from nbfn.exception import VersionError
 
     client = Client(start=False)
@@ -92,7 +92,7 @@ def _tell_to_end() -> None:
 
 
 def _status() -> int:
-    from nbfn.client import Client
+    from nbfn.client.client import Client
 
     if not _running():
         return 1

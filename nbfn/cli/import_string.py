@@ -15,14 +15,14 @@ from typing import Any
 
 import click
 
-from nbfn.app import App
-from nbfn.apps.entrypoint import LocalEntrypoint
+from nbfn._names import normalized
+from nbfn.api.app import App
+from nbfn.api.cls import Cls
+from nbfn.api.entrypoint import LocalEntrypoint
+from nbfn.api.function import Function
 from nbfn.cli import notebook_module, user_traceback
-from nbfn.cls import Cls
+from nbfn.declarations.lifecycle import methods
 from nbfn.exception import InvalidError, NotFoundError
-from nbfn.function import Function
-from nbfn.lifecycle import methods
-from nbfn.names import normalized
 
 
 @dataclass(frozen=True, slots=True)

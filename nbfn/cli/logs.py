@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from nbfn.cli.formatting import Moment
-from nbfn.logs import MOST_TAILED, SOURCES, LogEntry, following, kept
+from nbfn.client.logs import MOST_TAILED, SOURCES, LogEntry, following, kept
 
 #: Lines that are printed when nothing else is asked for.
 TAIL = 100

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from nbfn.app import App
+from nbfn._names import normalized, of_file
+from nbfn.api.app import App
 from nbfn.exception import InvalidError
-from nbfn.names import normalized, of_file
 
 #: Cell magics that this package means.
 _OURS = re.compile(r"%%(?:remote|nbfn)\b(.*)")
@@ -80,9 +80,9 @@ class _Reader:
     def _remote(self, line: str, body: str, first_line: int, filename: str) -> None:
         from IPython.core.error import UsageError
 
-        from nbfn.notebook import cell_magic
-        from nbfn.notebook.cells import cell_registration
-        from nbfn.notebook.cells.cell_parser import CellError, FunctionCell, parse
+        from nbfn.jupyter.cells import cell_registration
+        from nbfn.jupyter.cells.cell_parser import CellError, FunctionCell, parse
+        from nbfn.jupyter.magics import cell_magic
 
         try:
             options = cell_magic.parsed(cell_magic.RemoteMagics.remote.parser, line)

@@ -14,8 +14,8 @@ import msgspec
 from click.core import ParameterSource
 
 from nbfn.cli.value_types import READABLE, ValueType, value_type
+from nbfn.declarations.parameters import shape_of
 from nbfn.exception import ExecutionError, InvalidError
-from nbfn.parameters import shape_of
 
 #: What a command line has given: positional and keyword arguments.
 Given = tuple[list[Any], dict[str, Any]]

@@ -13,19 +13,19 @@ from typing import Any
 
 import click
 
-from nbfn import console_output, sync
-from nbfn.app import App
-from nbfn.apps.entrypoint import LocalEntrypoint
+from nbfn.api.app import App
+from nbfn.api.entrypoint import LocalEntrypoint
 from nbfn.cli import INTERRUPTED, import_string, parameter_options, signals, user_traceback
 from nbfn.cli.formatting import env_option
 from nbfn.cli.import_string import Method
 from nbfn.cli.parameter_options import Given, Parameters
-from nbfn.connection import call_observer, console
-from nbfn.connection.app_output import stamp
-from nbfn.console_output import Output
+from nbfn.client import call_observer, console
+from nbfn.client.app_output import stamp
+from nbfn.declarations.lifecycle import methods
 from nbfn.exception import InvalidError
-from nbfn.lifecycle import methods
 from nbfn.protocol.messages import Emission
+from nbfn.runtime import console_output, sync
+from nbfn.runtime.console_output import Output
 
 _INTERRUPTED = object()
 

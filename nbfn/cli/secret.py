@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from nbfn.api.secret import Secret
 from nbfn.cli.formatting import env_option, json_option, show, yes_option
 from nbfn.config import default_environment
 from nbfn.exception import AlreadyExistsError
-from nbfn.secret import Secret
 
 _COLUMNS = {"name": "Name", "variables": "Variables", "created": "Created"}
 

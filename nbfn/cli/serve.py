@@ -15,12 +15,12 @@ from pathlib import Path
 
 import click
 
-from nbfn import console_output
 from nbfn.cli import import_string
 from nbfn.cli.formatting import env_option
 from nbfn.cli.run import urls_of
-from nbfn.code import user_modules
-from nbfn.console_output import Output
+from nbfn.runtime import console_output
+from nbfn.runtime.console_output import Output
+from nbfn.serialization import user_modules
 
 #: Seconds between two looks at the files.
 LOOK_EVERY = 0.5

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from nbfn.connection import detached_apps
+from nbfn.client import detached_apps
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 #: Exit codes: as a program that SIGPIPE ended.

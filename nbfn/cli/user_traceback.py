@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from nbfn import traceback_filter
+from nbfn.runtime import traceback_filter
 
 
 def show(error: BaseException) -> None:

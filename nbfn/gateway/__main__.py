@@ -14,30 +14,30 @@ from typing import Any
 
 import uvicorn
 
+from nbfn.client.call_observer import CallView, TextSink, set_observer
+from nbfn.client.connection import Session
 from nbfn.config import Places
-from nbfn.connection.call_observer import CallView, TextSink, set_observer
-from nbfn.connection.session import Session
 from nbfn.gateway.auth import Guard
 from nbfn.gateway.gateway import Gateway
 from nbfn.gateway.server import Protocol, Server
-from nbfn.gateway_config import Address
-from nbfn.log_rotation import LogFile
+from nbfn.protocol.gateway_config import Address
 from nbfn.protocol.messages import Emission
 from nbfn.protocol.web_events import LARGEST
+from nbfn.runtime.log_rotation import LogFile
 
 
 class Quiet(TextSink):
     """Passes over what endpoints print: the hub keeps it with the logs of their Functions."""
 
     def emission(self, e: Emission) -> None:
-        """See `nbfn.connection.call_observer.CallSink.emission`."""
+        """See `nbfn.client.call_observer.CallSink.emission`."""
 
 
 class Observer:
     """Has every request be as quiet."""
 
     def call_started(self, _call: CallView) -> Quiet:
-        """See `nbfn.connection.call_observer.Observer.call_started`."""
+        """See `nbfn.client.call_observer.Observer.call_started`."""
         return Quiet()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from nbfn.gateway import cookies
-from nbfn.gateway_config import Address
+from nbfn.protocol.gateway_config import Address
 
 #: Headers as they come, names in lower case.
 Headers = list[tuple[bytes, bytes]]

@@ -11,7 +11,7 @@ import hmac
 import re
 import time
 
-from nbfn.gateway_config import Address
+from nbfn.protocol.gateway_config import Address
 
 #: Seconds until a cookie expires.
 LIFETIME = 86400

@@ -14,19 +14,19 @@ from urllib.parse import parse_qsl, unquote, urlencode
 import msgspec
 
 from nbfn import exception
-from nbfn.connection.session import Session
+from nbfn.client.connection import Session
+from nbfn.client.registration.option_encoding import variant_digest
+from nbfn.declarations.parameters import encoded
 from nbfn.gateway import error_responses
 from nbfn.gateway.auth import Guard, Refusal, Wanted, is_embedded, is_foreign, is_page, value_of
 from nbfn.gateway.error_responses import Send
 from nbfn.gateway.headers import forwarded, without_key
 from nbfn.gateway.http_exchange import Gone, Http, Receive, Scope, TooLarge
 from nbfn.gateway.request_call import WebCall
-from nbfn.parameters import encoded
 from nbfn.protocol import messages, web_events
 from nbfn.protocol.messages import EndpointFound, Payload, Variant
 from nbfn.protocol.web_events import Event, Request
-from nbfn.registration.option_encoding import variant_digest
-from nbfn.sync import drive
+from nbfn.runtime.sync import drive
 
 #: Seconds that a redirected request's answer waits to be asked for.
 HELD_FOR = 60.0

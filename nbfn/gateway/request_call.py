@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from nbfn import exception
-from nbfn.connection.active_call import Connection, OpenCall
-from nbfn.invocation.item_credit import Credit
+from nbfn.client.active_call import Connection, OpenCall
+from nbfn.client.calls.item_credit import Credit
 from nbfn.protocol import messages
 from nbfn.protocol.messages import EndpointFound, Message, Output
 from nbfn.protocol.web_events import Event, unpack_events

@@ -31,11 +31,11 @@ from nbfn.hub.scheduler.state_machine import State
 from nbfn.hub.shared_memory_gc import Leftovers
 from nbfn.hub.store import Store
 from nbfn.hub.worker_processes import WorkerProcesses
-from nbfn.log_rotation import LogFile
 from nbfn.protocol import messages as m
-from nbfn.protocol import segment_directory
-from nbfn.protocol.payload import Carrier
 from nbfn.protocol.transport import Router
+from nbfn.runtime.log_rotation import LogFile
+from nbfn.serialization import segment_directory
+from nbfn.serialization.payload import Carrier
 
 #: No epoch is as high as this: leases, 2**30 for each, are signed 64-bit numbers.
 LAST_EPOCH = (1 << 33) - 2

@@ -37,8 +37,8 @@ from nbfn.hub.writer import Word
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import BadFrame, FrameTooLargeError
 from nbfn.protocol.messages import Message
-from nbfn.protocol.payload import Carrier
 from nbfn.protocol.transport import Router
+from nbfn.serialization.payload import Carrier
 
 _log = logging.getLogger("nbfn.hub")
 

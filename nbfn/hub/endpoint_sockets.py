@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nbfn.exception import Error, InvalidError, ResourceExhaustedError
-from nbfn.gateway_config import Address
+from nbfn.protocol.gateway_config import Address
 
 _log = logging.getLogger("nbfn.hub")
 

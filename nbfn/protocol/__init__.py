@@ -1,1 +1,1 @@
-"""What two processes must agree on: messages, frames, payloads, sockets. No policy."""
+"""The protocol between processes: messages, their encoding and the ZeroMQ transport."""

@@ -23,10 +23,10 @@ from nbfn.protocol.messages import Message
 
 T = TypeVar("T")
 
-#: Bytes of the largest message; larger values travel as segments (`nbfn.protocol.payload`).
+#: Bytes of the largest message; larger values travel as segments (`nbfn.serialization.payload`).
 MAX_FRAME = 16 * 1024 * 1024
 #: Most entries of a list in one message, and most bytes of them. An entry is far smaller than a frame:
-#: a payload's data is at most `nbfn.protocol.payload.SEGMENT_MIN` bytes.
+#: a payload's data is at most `nbfn.serialization.payload.SEGMENT_MIN` bytes.
 MOST_ENTRIES, MOST_BYTES = 512, 2 * 1024 * 1024
 #: Bytes of the rows in an answer that is one message.
 MOST_OF_ANSWER = 12 * 1024 * 1024

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from nbfn.output_channels import CLEAR, DISPLAY, FAILURE, LOG, NESTED
+from nbfn.runtime.output_channels import CLEAR, DISPLAY, FAILURE, LOG, NESTED
 
 #: Which number is what: the lease that runs; bytes that the worker and its children may hold, 0 for any number; the
 #: signal that told it to end; 1 when it came to its end in good order; bytes read of its two log files.

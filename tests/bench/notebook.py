@@ -33,9 +33,9 @@ _CELL = "%%remote --quiet --app bench --max 2\ndef same(x): return x\ndef say(x)
 _WAYS = {
     "shown": "observer.progress = True\nnbfn.connection.observe.set_observer(observer)",
     "off": "observer.progress = False\nnbfn.connection.observe.set_observer(observer)",
-    "unwatched": "nbfn.connection.call_observer.set_observer(None)",
+    "unwatched": "nbfn.client.call_observer.set_observer(None)",
 }
-_LOUD = "import nbfn.connection.call_observer\nobserver = get_ipython()._nbfn_observer\nobserver.quiet.clear()"
+_LOUD = "import nbfn.client.call_observer\nobserver = get_ipython()._nbfn_observer\nobserver.quiet.clear()"
 _MAP = "import collections\ncollections.deque(same.map(range({})), maxlen=0)"
 
 

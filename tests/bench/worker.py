@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+from nbfn.client import discovery
 from nbfn.config import Places
-from nbfn.connection import discovery
 from tests.bench import functions, peers
 from tests.bench.clock import once, wait_until
 from tests.bench.home import await_blanks, home, register

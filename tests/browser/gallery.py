@@ -1,6 +1,6 @@
 """Every state of every widget, made of recorded events: a notebook's cells show them one by one.
 
-`test_gallery` puts this file beside its notebook. What it tells the sinks of `nbfn.notebook` are the messages
+`test_gallery` puts this file beside its notebook. What it tells the sinks of `nbfn.jupyter` are the messages
 that a client would; how they are shown is left to what is tested.
 """
 
@@ -14,14 +14,14 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
+from nbfn.client import call_observer
+from nbfn.client.calls import failed_inputs, map_call
 from nbfn.config import Places
-from nbfn.connection import call_observer
-from nbfn.invocation import failed_inputs, map_call
-from nbfn.notebook.cell_output import Place
-from nbfn.notebook.maps import static_render
-from nbfn.notebook.notebook_observer import NotebookObserver
+from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.observer import NotebookObserver
+from nbfn.jupyter.views.maps import static_render
 from nbfn.protocol import messages
-from nbfn.protocol.payload import Carrier
+from nbfn.serialization.payload import Carrier
 from nbfn.types import InputStatus
 
 GOOD, BAD, STOPPED = map(int, (InputStatus.SUCCESS, InputStatus.FAILURE, InputStatus.TERMINATED))

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from nbfn.client.discovery import read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import read_connection_file
 from nbfn.hub.launchers import procfs
 from tests.conftest import processes_of
 

@@ -113,7 +113,7 @@ def test_a_function_travels_as_its_id() -> None:
 def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
     import msgspec
 
-    from nbfn.registration import function_ref
+    from nbfn.client.registration import function_ref
 
     here = function_ref.this_environment()
     monkeypatch.setattr(

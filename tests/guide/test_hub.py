@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 import nbfn
-from nbfn import cli, client
-from nbfn.client import Client
+from nbfn import cli
+from nbfn.client import client, discovery
+from nbfn.client.client import Client
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection import discovery
-from nbfn.connection.discovery import is_running, read_connection_file
-from nbfn.protocol import messages, segment_directory
+from nbfn.protocol import messages
+from nbfn.serialization import segment_directory
 from tests.conftest import a_home, wait_until
 
 app = nbfn.App()

@@ -276,7 +276,7 @@ def test_in_a_script_they_are_formatted_as_its_own_among_the_prints(tmp_path: Pa
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     ran = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
-    said = [line for line in ran.stdout.splitlines() if "nbfn.client" not in line]
+    said = [line for line in ran.stdout.splitlines() if "nbfn.client.client" not in line]
     assert said == ["printed before", "INFO remote logged 1", "printed after"]
 
 
@@ -357,7 +357,7 @@ def test_warnings_that_the_caller_has_logged_are(kept: Kept) -> None:
 
 def test_a_caller_that_configured_nothing_sends_nothing() -> None:
     program = (
-        "import nbfn.client\nfrom nbfn.connection.log_records import levels\nimport logging, warnings\n"
+        "import nbfn.client.client\nfrom nbfn.client.log_records import levels\nimport logging, warnings\n"
         "print(levels(), end=' ')\nlogging.getLogger('x').setLevel(10)\nprint(len(levels()) > 0, end=' ')\n"
         "logging.getLogger('x').setLevel(0)\nprint(levels())\n"
     )

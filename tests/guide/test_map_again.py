@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn.connection import call_observer
+from nbfn.client import call_observer
+from nbfn.client.calls import spill_buffer
+from nbfn.client.calls.map_result import MapResult
 from nbfn.exception import Detached
-from nbfn.invocation import spill_buffer
-from nbfn.invocation.map_result import MapResult
 from tests.conftest import wait_until
 
 app = nbfn.App()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import nbfn
-from nbfn import options
+from nbfn.declarations import options
 
 README = Path(nbfn.__file__).parents[1] / "README.md"
 TEXT = README.read_text("utf-8")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn import threads
-from nbfn.client import Client
+from nbfn.client.client import Client
+from nbfn.runtime import threads
 from tests.conftest import a_home
 
 app = nbfn.App("threads")

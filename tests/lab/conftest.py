@@ -62,7 +62,7 @@ class FakeHub:
 
 
 class FakeClient:
-    """The part of `nbfn.client.Client` that the extension uses."""
+    """The part of `nbfn.client.client.Client` that the extension uses."""
 
     def __init__(self, hub: FakeHub) -> None:
         self._hub = hub
@@ -103,7 +103,7 @@ class FakeClient:
 def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     hub = FakeHub()
     client = SimpleNamespace(attach=SimpleNamespace(aio=hub.attach))
-    monkeypatch.setattr("nbfn.lab.hub_client.Client", client)
+    monkeypatch.setattr("nbfn.jupyter.server.hub_client.Client", client)
     return hub
 
 

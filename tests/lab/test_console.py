@@ -18,7 +18,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import InvalidError, NotFoundError
 from tests.conftest import a_home, wait_until

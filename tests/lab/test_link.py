@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from nbfn.exception import ConnectionError
-from nbfn.lab import hub_client as link_module
-from nbfn.lab.events import SCHEMA_ID
-from nbfn.lab.hub_client import Link
+from nbfn.jupyter.server import hub_client as link_module
+from nbfn.jupyter.server.events import SCHEMA_ID
+from nbfn.jupyter.server.hub_client import Link
 
 from .conftest import FakeHub
 

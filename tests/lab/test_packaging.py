@@ -16,7 +16,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 
 import nbfn
 from nbfn import _jupyter_server_extension_points
-from nbfn.lab.events import SCHEMA_ID
+from nbfn.jupyter.server.events import SCHEMA_ID
 
 ROOT = Path(__file__).parents[2]
 

@@ -78,7 +78,7 @@ async def test_a_hub_that_answers_with_an_error_is_unreachable(ask: Any, hub: Fa
 async def test_a_hub_that_does_not_answer_is_unreachable(
     ask: Any, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nbfn.lab.routes.PATIENCE", 0.05)
+    monkeypatch.setattr("nbfn.jupyter.server.routes.PATIENCE", 0.05)
     hub.delay = asyncio.Event()
     status, reply = await ask("GET", "overview")
     assert (status, reply["connection"]) == (200, "unreachable")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.config import Places
 from tests.conftest import a_home, wait_until
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nbfn.client import Client
+from nbfn.client import discovery
+from nbfn.client.client import Client
 from nbfn.config import Places
-from nbfn.connection import discovery
 from tests.conftest import own_files, wait_until
 from tests.notebook.kernel import Kernel
 
@@ -197,7 +197,7 @@ def test_a_function_that_is_redefined_during_a_map_is_told_and_the_map_stays(
 def test_a_function_of_another_python_is_not_called(one_kernel: Run) -> None:
     _, failed, calls = one_kernel(
         CELL,
-        "import msgspec, nbfn, nbfn.registration.function_ref as origin\n"
+        "import msgspec, nbfn, nbfn.client.registration.function_ref as origin\n"
         "here, kept = origin.this_environment(), origin.this_environment\n"
         "origin.this_environment = lambda: msgspec.structs.replace(here, python='3.99')\n"
         "before = len(nbfn.calls(all=True))\n"
@@ -236,7 +236,7 @@ def test_a_cell_that_waits_for_room_says_so(kernel: Kernel, tmp_path: Path) -> N
     kernel.until(lambda: "waiting" in kernel.text(first))
     kernel.execute(f"%%remote --quiet --app faults --cpu {cores}\ndef next_one(x): return x")
     kernel.execute(
-        "import nbfn.notebook.calls.print_sink\nnbfn.notebook.calls.single.PATIENCE = 0.1"
+        "import nbfn.jupyter.views.calls.print_sink\nnbfn.notebook.calls.single.PATIENCE = 0.1"
     )
     cell = kernel.execute("next_one.remote(2)", wait=False)
     said = f"○ next_one: waits for {cores} cores\n"

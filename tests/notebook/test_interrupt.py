@@ -78,7 +78,9 @@ def test_a_second_interrupt_lets_a_map_go_on_and_attach_finds_its_results(
     kernel: Kernel, tmp_path: Path
 ) -> None:
     kernel.execute(CELL.replace("--quiet ", ""))
-    kernel.execute("import nbfn.invocation.interrupt\nnbfn.invocation.interrupt.SECOND_PRESS = 30")
+    kernel.execute(
+        "import nbfn.client.calls.interrupt\nnbfn.invocation.interrupt.SECOND_PRESS = 30"
+    )
     gate = tmp_path / "gate"
     cell = kernel.execute(f"list(wait_for.map([{str(gate)!r}] * 20))", wait=False)
     kernel.until(lambda: "wait_for v1 · running" in kernel.text(cell))
@@ -98,7 +100,9 @@ def test_a_second_interrupt_lets_the_call_go_on_and_attach_finds_it(
 ) -> None:
     kernel.execute(CELL)
     # However slow this machine is, the second press comes in time.
-    kernel.execute("import nbfn.invocation.interrupt\nnbfn.invocation.interrupt.SECOND_PRESS = 30")
+    kernel.execute(
+        "import nbfn.client.calls.interrupt\nnbfn.invocation.interrupt.SECOND_PRESS = 30"
+    )
     code = BLOCKING[way].replace("PATH", repr(str(tmp_path / "gate")))
     cell = kernel.execute(code, wait=False)
     interrupt(kernel, cell, 2)

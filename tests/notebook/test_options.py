@@ -16,7 +16,7 @@ from nbfn.protocol import messages as _m
 def told(f):
     f.hydrate()
     client = f._state.client
-    from nbfn.sync import run
+    from nbfn.runtime.sync import run
     d = run(client.request(lambda n: _m.GetDefinition(n, f.object_id))).definition
     return d.timeout, d.retries.max_retries, d.pool, d.resources, d.concurrency.max_inputs
 """

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nbfn.client import discovery
 from nbfn.config import Places
-from nbfn.connection import discovery
 from tests.notebook.kernel import Kernel
 
 Start = Callable[..., Kernel]

@@ -16,7 +16,9 @@ BROKEN = (
 )
 MENDED = BROKEN.replace("10 // (x - 2)", "f'mended {x}'")
 #: Waits for the end of a call without looking at its results.
-ENDED = "import nbfn\nassert nbfn.connection.call_observer._observer.handles[call.object_id].over.wait(30)"
+ENDED = (
+    "import nbfn\nassert nbfn.client.call_observer._observer.handles[call.object_id].over.wait(30)"
+)
 
 
 def test_failed_inputs_run_again_with_todays_version_into_the_same_results(one_kernel: Run) -> None:

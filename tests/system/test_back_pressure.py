@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import Error
 from tests.conftest import processes_of, stop_hub, wait_until

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
+from nbfn.client.discovery import read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import read_connection_file
 from nbfn.exception import InvalidError, NotFoundError, RemoteError
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running, read_connection_file
 from tests.conftest import stop_hub, wait_until
 
 app = nbfn.App("objects")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import nbfn
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import WorkerCrashed, WorkerLost
 from tests.conftest import wait_until
 

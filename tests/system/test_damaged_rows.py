@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import nbfn
+from nbfn.client.discovery import is_running
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running
 from nbfn.exception import DataLossError, NotFoundError
 from tests.conftest import stop_hub, wait_until
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import FunctionTimeoutError, RemoteError, WorkerCrashed
 from tests.conftest import processes_of, wait_until
 from tests.system.programs import run_program

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 import nbfn
-from nbfn.client import Client
-from nbfn.connection import call_observer
+from nbfn.client import call_observer
+from nbfn.client.client import Client
 from nbfn.exception import Error
 from nbfn.protocol import messages as m
 from tests.conftest import wait_until

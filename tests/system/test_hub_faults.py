@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import ConnectionError, WorkerCrashed
-from nbfn.log_rotation import LARGEST
+from nbfn.runtime.log_rotation import LARGEST
 from tests.conftest import wait_until
 
 app = nbfn.App()

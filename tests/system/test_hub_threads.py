@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import nbfn
+from nbfn.client.discovery import read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import read_connection_file
 from nbfn.exception import ConnectionError
 from tests.conftest import wait_until
 

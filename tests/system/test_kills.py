@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import NotFoundError, OutputExpiredError, RemoteError
 from tests.conftest import stop_hub, wait_until
 

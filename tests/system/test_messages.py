@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.exception import Error, InvalidError
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m

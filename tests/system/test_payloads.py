@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.exception import Error, ExecutionError, SerializationError
 
 app = nbfn.App()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import nbfn
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running, read_connection_file
 from tests.conftest import stop_hub, wait_until
 
 app = nbfn.App()

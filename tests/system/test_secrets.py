@@ -10,10 +10,10 @@ import msgspec
 
 import nbfn
 from nbfn import Secret
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.protocol import messages
-from nbfn.sync import run
+from nbfn.runtime.sync import run
 from tests.conftest import processes_of, wait_until
 
 STORED, INLINE, PLAIN = "hush-stored-4711", "hush-inline-4712", "hush-env-4713"

@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 import nbfn
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import InvalidError
 from nbfn.protocol import codec

@@ -23,8 +23,8 @@ import websockets.exceptions
 import websockets.sync.client
 
 import nbfn
+from nbfn.client import discovery
 from nbfn.config import Places
-from nbfn.connection import discovery
 from nbfn.exception import ExecutionError
 from tests.conftest import processes_of, wait_until
 

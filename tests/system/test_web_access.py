@@ -24,7 +24,7 @@ import websockets.sync.client
 import nbfn
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
-from nbfn.gateway_config import Address
+from nbfn.protocol.gateway_config import Address
 from tests.conftest import processes_of, wait_until
 from tests.system.test_web import COLD, gateway_of, hub_pid, url_of
 

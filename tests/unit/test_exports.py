@@ -76,4 +76,4 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_jupyter_finds_its_parts() -> None:
     assert nbfn._jupyter_labextension_paths() == [{"src": "_labextension", "dest": "nbfn"}]
     (point,) = nbfn._jupyter_server_extension_points()
-    assert point["module"] == "nbfn.lab.extension"
+    assert point["module"] == "nbfn.jupyter.server.extension"

@@ -16,10 +16,10 @@ import pytest
 
 import nbfn
 from nbfn import _unpickle
-from nbfn.code import pickler
-from nbfn.handles.variants import Supplied, Varied
+from nbfn.api.variants import Supplied, Varied
+from nbfn.client.registration.function_ref import by_id, by_name
 from nbfn.protocol.messages import Payload, Variant
-from nbfn.registration.function_ref import by_id, by_name
+from nbfn.serialization import pickler
 
 #: What a pickle may name: the package itself, whose names are public, and public modules.
 STABLE = {"nbfn", "nbfn.exception", "nbfn.types", "nbfn._unpickle"}
@@ -143,7 +143,9 @@ def test_a_module_that_does_not_exist_any_more_has_what_pickles_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(
-        _unpickle.MOVED, "nbfn.gone.origin", {"by_id": "nbfn.registration.function_ref:by_id"}
+        _unpickle.MOVED,
+        "nbfn.gone.origin",
+        {"by_id": "nbfn.client.registration.function_ref:by_id"},
     )
     assert pickle.loads(b"cnbfn.gone.origin\nby_id\n.") is by_id
     with pytest.raises(ModuleNotFoundError):

@@ -27,8 +27,8 @@ import msgspec
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
 from nbfn.protocol.messages import Payload
-from nbfn.protocol.payload import Carrier
-from nbfn.threads import without_limits
+from nbfn.runtime.threads import without_limits
+from nbfn.serialization.payload import Carrier
 
 #: Seconds the child has to end when it is told to, before it is killed.
 GRACE = 2.0

@@ -17,8 +17,8 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import nbfn
+from nbfn._names import of_file
 from nbfn.exception import InputCancellation, WorkerLost
-from nbfn.names import of_file
 from nbfn_kernel.session import remote_session
 from nbfn_kernel.session.kernel_channels import AskUser, KernelChannels, Message, SessionEnded
 

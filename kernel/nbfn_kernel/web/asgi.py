@@ -19,8 +19,8 @@ from typing import Any
 from nbfn.exception import ExecutionError
 from nbfn.protocol import web_events
 from nbfn.protocol.messages import Endpoint, Payload
-from nbfn.protocol.remote_exception import format_exception
 from nbfn.protocol.web_events import Event
+from nbfn.serialization.remote_exception import format_exception
 from nbfn_kernel.web.request_stream import RequestStream, request_stream
 from nbfn_kernel.web.threaded_handlers import (
     ThreadedHandlers,

@@ -13,7 +13,7 @@ from typing import Any
 
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Definition, LeasedInput
-from nbfn.protocol.payload import Carrier
+from nbfn.serialization.payload import Carrier
 from nbfn_kernel.worker import input_result
 from nbfn_kernel.worker.input_result import InputResult
 from nbfn_kernel.worker.target import Target

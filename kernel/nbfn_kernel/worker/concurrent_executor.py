@@ -19,7 +19,7 @@ from typing import Any
 
 from nbfn.context import set_current
 from nbfn.protocol.messages import Definition, LeasedInput, Result
-from nbfn.protocol.payload import Carrier
+from nbfn.serialization.payload import Carrier
 from nbfn_kernel.web.request_stream import RequestStream, request_stream
 from nbfn_kernel.worker import input_result, output_capture
 from nbfn_kernel.worker.batch import Batch, take

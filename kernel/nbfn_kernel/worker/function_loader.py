@@ -16,7 +16,7 @@ from typing import Any
 
 from nbfn.exception import DeserializationError, InvalidError
 from nbfn.protocol.messages import Bind, Definition, Environment
-from nbfn.protocol.payload import Carrier
+from nbfn.serialization.payload import Carrier
 
 #: Values that no check for forgotten generators need look at.
 PLAIN = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple})

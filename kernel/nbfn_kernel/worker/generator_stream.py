@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from nbfn.protocol.messages import ITEM_BYTES, ITEM_WINDOW, Payload
-from nbfn.protocol.payload import Carrier
+from nbfn.serialization.payload import Carrier
 from nbfn_kernel.worker import function_loader
 from nbfn_kernel.worker.outbox import Item, Outbox
 

@@ -16,8 +16,8 @@ from nbfn.exception import (
     SerializationError,
 )
 from nbfn.protocol.messages import Payload
-from nbfn.protocol.payload import Carrier
-from nbfn.protocol.remote_exception import dump_exception, format_exception
+from nbfn.serialization.payload import Carrier
+from nbfn.serialization.remote_exception import dump_exception, format_exception
 from nbfn.types import InputStatus
 from nbfn_kernel.worker import function_loader, output_capture, stdin
 from nbfn_kernel.worker.target import Target
@@ -26,7 +26,8 @@ SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
 TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
 #: Modules whose frames are no business of the user's.
 HIDDEN = frozenset({
-    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.lifecycle", "nbfn.protocol.payload", "nbfn_kernel.web.asgi",
+    "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.declarations.lifecycle",
+    "nbfn.serialization.payload", "nbfn_kernel.web.asgi",
     "nbfn_kernel.worker.batch", "nbfn_kernel.worker.concurrent_executor", "nbfn_kernel.worker.function_loader",
     "nbfn_kernel.worker.generator_stream", "nbfn_kernel.worker.input_result", "nbfn_kernel.worker.loaded_function",
     "nbfn_kernel.worker.serial_executor", "threading",

@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import nbfn
-from nbfn import _unpickle, lifecycle
+from nbfn import _unpickle
+from nbfn.declarations import lifecycle
 from nbfn.exception import DeserializationError
 from nbfn.protocol.messages import Bind, Definition, Endpoint
-from nbfn.protocol.payload import Carrier
-from nbfn.protocol.remote_exception import format_exception
+from nbfn.serialization.payload import Carrier
+from nbfn.serialization.remote_exception import format_exception
 from nbfn.types import LOAD_METHOD
 from nbfn_kernel.web.asgi import WebEndpoint
 from nbfn_kernel.worker import main_module

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from nbfn.output_channels import LOG
 from nbfn.protocol.log_records import DEFAULT, Filter, dump_record, load_levels
+from nbfn.runtime.output_channels import LOG
 from nbfn_kernel.worker import output_capture
 from nbfn_kernel.worker.outbox import Outbox
 

@@ -12,14 +12,14 @@ import threading
 import warnings
 from typing import Any
 
+from nbfn.client.call_observer import set_observer
 from nbfn.config import Places, Settings
-from nbfn.connection.call_observer import set_observer
 from nbfn.context import enter_worker
 from nbfn.protocol import codec
 from nbfn.protocol.messages import input_id
-from nbfn.protocol.payload import Carrier
 from nbfn.protocol.transport import Link
 from nbfn.protocol.worker_state import FINISHED, WorkerState
+from nbfn.serialization.payload import Carrier
 from nbfn_kernel.console.console_server import ConsoleServer
 from nbfn_kernel.worker import display_shell, fork_handlers, log_forwarding, output_capture, stdin
 from nbfn_kernel.worker.hub_connection import HubConnection

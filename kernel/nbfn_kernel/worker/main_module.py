@@ -17,7 +17,7 @@ import msgspec
 from nbfn import _unpickle
 from nbfn.config import Places
 from nbfn.protocol.messages import Definition
-from nbfn.protocol.payload import Carrier
+from nbfn.serialization.payload import Carrier
 from nbfn_kernel.worker import function_loader
 
 #: What Python puts into every module.

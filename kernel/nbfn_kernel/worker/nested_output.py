@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nbfn.connection.call_observer import CallSink, CallView, TextSink
-from nbfn.line_multiplexer import Voices
-from nbfn.output_channels import NESTED
+from nbfn.client.call_observer import CallSink, CallView, TextSink
 from nbfn.protocol.messages import Emission, Emitted, Output, Progress
+from nbfn.runtime.line_multiplexer import Voices
+from nbfn.runtime.output_channels import NESTED
 from nbfn_kernel.worker.outbox import Outbox
 
 
@@ -83,7 +83,7 @@ class NestedCallObserver:
         self._outbox = outbox
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """See `nbfn.connection.call_observer.Observer`; what was written before the call reaches the hub before it."""
+        """See `nbfn.client.call_observer.Observer`; what was written before the call reaches the hub before it."""
         lease = self._lease()
         if lease:
             self._outbox.sync(lease)

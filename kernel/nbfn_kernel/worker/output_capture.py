@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.line_multiplexer import Voices
-from nbfn.output_channels import FAILURE
+from nbfn.runtime.line_multiplexer import Voices
+from nbfn.runtime.output_channels import FAILURE
 from nbfn_kernel.worker.outbox import Outbox
 
 #: Characters of one input's output that are sent; the rest is dropped, with a line that says so.

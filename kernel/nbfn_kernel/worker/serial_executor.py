@@ -24,9 +24,9 @@ from typing import Any
 from nbfn.context import set_current
 from nbfn.exception import InputCancellation
 from nbfn.protocol.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
-from nbfn.protocol.payload import Carrier
-from nbfn.protocol.remote_exception import dump_exception, format_exception
 from nbfn.protocol.worker_state import ENDED_BY, MEMORY_LIMIT, WorkerState
+from nbfn.serialization.payload import Carrier
+from nbfn.serialization.remote_exception import dump_exception, format_exception
 from nbfn_kernel.worker import (
     batch,
     concurrent_executor,

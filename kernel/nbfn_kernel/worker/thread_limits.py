@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from nbfn import threads
+from nbfn.runtime import threads
 
 #: Modules that bring a library whose threads can be limited after it was loaded.
 _NATIVE = frozenset({"numpy", "scipy", "sklearn", "torch"})

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbfn.hub.launchers import procfs
-from nbfn.output_channels import LOG
 from nbfn.protocol import worker_state
 from nbfn.protocol.worker_state import CHANNELS, FINISHED, LEASE, PACKED, READ_OF_STDOUT, Piece
+from nbfn.runtime.output_channels import LOG
 
 #: Bytes that are read; what is older is passed over. Of a worker that ended well, only its last words are missing.
 MOST, MOST_AFTER_GOOD_END = 1024 * 1024, 64 * 1024

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from cronsim import CronSim, CronSimError
 from dateutil.relativedelta import relativedelta
 
+from nbfn.declarations.schedule import SHORTEST, Cron, Period, time_zone
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Schedule
-from nbfn.schedule import SHORTEST, Cron, Period, time_zone
 
 #: About the seconds of a month: where to begin to look for the right one.
 _MONTH = 30.44 * 86400

@@ -15,8 +15,8 @@ from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Input, Pool, Worker
 from nbfn.hub.scheduler.output_audience import audience
 from nbfn.hub.scheduler.startup_output import StartupOutput
-from nbfn.output_channels import FAILURE, NESTED
 from nbfn.protocol import messages as m
+from nbfn.runtime.output_channels import FAILURE, NESTED
 
 
 def emission_arrived(t: Tables, sender: str, message: m.Emitted) -> None:

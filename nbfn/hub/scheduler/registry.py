@@ -14,8 +14,8 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from nbfn.declarations.overrides import applied
 from nbfn.hub.scheduler.app_records import AppRecord
-from nbfn.overrides import applied
 from nbfn.protocol.messages import Definition, Variant
 
 #: The environment of those who name none.

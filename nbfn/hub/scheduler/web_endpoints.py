@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nbfn._names import to_ascii
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
-from nbfn.names import to_ascii
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Definition
 

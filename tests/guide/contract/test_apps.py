@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import nbfn
-from nbfn import environments
-from nbfn.client import Client
+from nbfn.api import environments
+from nbfn.client.client import Client
+from nbfn.client.discovery import is_running, read_connection_file
 from nbfn.config import Places
-from nbfn.connection.discovery import is_running, read_connection_file
 from nbfn.exception import ConflictError, InvalidError, NotFoundError, RemoteError
-from nbfn.sync import run
+from nbfn.runtime.sync import run
 from tests.conftest import wait_until
 
 

@@ -16,9 +16,9 @@ import pytest
 
 import nbfn
 from nbfn import cli
-from nbfn.client import Client
+from nbfn.api.secret import Secret
+from nbfn.client.client import Client
 from nbfn.exception import NotFoundError
-from nbfn.secret import Secret
 from tests.conftest import own_files, passing_modules, wait_until
 
 PROGRAM = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.protocol.messages import AppRow
 from tests.conftest import wait_until
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import nbfn as modal
-from nbfn import options
+from nbfn.declarations import options
 from nbfn.exception import InvalidError
 
 

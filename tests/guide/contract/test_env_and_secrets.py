@@ -15,10 +15,10 @@ import pytest
 
 import nbfn
 from nbfn import Secret
-from nbfn.environments import create_environment
+from nbfn.api.environments import create_environment
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
 from nbfn.protocol import messages
-from nbfn.sync import run
+from nbfn.runtime.sync import run
 
 app = nbfn.App("secrets-of-the-app", secrets=[Secret.from_dict({"WHOSE": "app", "APP": "yes"})])
 

@@ -477,7 +477,7 @@ def test_local_of_an_async_generator_is_an_async_generator() -> None:
 
 
 def test_local_needs_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nbfn.client.Client, "attach", None)
+    monkeypatch.setattr(nbfn.client.client.Client, "attach", None)
     never_run = modal.App()
 
     @never_run.function()

@@ -18,8 +18,8 @@ import pytest
 
 import nbfn
 from nbfn import cli
+from nbfn.client.logs import LogEntry
 from nbfn.exception import DeserializationError, ExecutionError, InvalidError, WorkerCrashed
-from nbfn.logs import LogEntry
 from tests.conftest import wait_until
 
 app = nbfn.App("logged")

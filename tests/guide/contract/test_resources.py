@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 import nbfn
-from nbfn import options
+from nbfn.declarations import options
+from nbfn.declarations.resources import Resources
 from nbfn.exception import InvalidError, ResourceExhaustedError, WorkerCrashed
-from nbfn.resources import Resources
 from tests.conftest import a_home, wait_until
 
 MIB = 2**20

@@ -10,7 +10,7 @@ import pytest
 
 import nbfn
 from nbfn import Cron, FunctionCall, Period
-from nbfn.client import Client
+from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import CallRow

@@ -13,9 +13,9 @@ import pytest
 
 import nbfn
 from nbfn import Function, FunctionCall, exception
-from nbfn.code.function_pickling import report
-from nbfn.connection import process_info
-from nbfn.registration import function_ref
+from nbfn.client import process_info
+from nbfn.client.registration import function_ref
+from nbfn.serialization.function_pickling import report
 
 app = nbfn.App("serialized")
 FACTOR = 2

@@ -20,8 +20,8 @@ from nbfn.hub import __main__ as hub
 from nbfn.hub.launchers.base import Capacity, Exit, Ref, Report, WorkerSpec
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m
-from nbfn.protocol.payload import Carrier
 from nbfn.protocol.transport import Link
+from nbfn.serialization.payload import Carrier
 from nbfn.types import InputStatus
 from tests.conftest import wait_until
 from tests.unit.hub.random_messages import message

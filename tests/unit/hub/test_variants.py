@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from nbfn.declarations.overrides import applied
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
-from nbfn.overrides import applied
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import (
     Concurrency,

@@ -35,9 +35,9 @@ from nbfn.protocol.messages import (
     Welcome,
     WorkerHello,
 )
-from nbfn.protocol.payload import Carrier
-from nbfn.protocol.remote_exception import load_exception
 from nbfn.protocol.transport import Router
+from nbfn.serialization.payload import Carrier
+from nbfn.serialization.remote_exception import load_exception
 
 T = TypeVar("T")
 CALL = messages.new_id("fc")

@@ -9,7 +9,7 @@ import pytest
 
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Batching, CancelInput, Concurrency, LeasedInput, Result, Run
-from nbfn.protocol.remote_exception import load_exception
+from nbfn.serialization.remote_exception import load_exception
 from nbfn.types import InputStatus
 from tests.unit.kernel.fake_hub import FakeHub
 

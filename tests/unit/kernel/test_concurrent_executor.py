@@ -19,7 +19,7 @@ from nbfn.protocol.messages import (
     Yielded,
     input_id,
 )
-from nbfn.protocol.remote_exception import load_exception
+from nbfn.serialization.remote_exception import load_exception
 from nbfn.types import InputStatus
 from tests.unit.kernel.fake_hub import CALL, FakeHub
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nbfn.connection.process_info import this_environment
+from nbfn.client.process_info import this_environment
 from nbfn.exception import DeserializationError
 from nbfn.protocol.messages import Definition, Payload
 from nbfn_kernel.worker import function_loader

@@ -30,7 +30,7 @@ from nbfn.protocol.messages import (
     Run,
     Yielded,
 )
-from nbfn.protocol.remote_exception import load_exception
+from nbfn.serialization.remote_exception import load_exception
 from nbfn.types import InputStatus
 from tests.unit.kernel.fake_hub import CALL, FakeHub
 

@@ -1,0 +1,350 @@
+"""`App`: a named set of Functions: what it has, its runs, its deployments. `nbfn.api.app_decorators` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from nbfn._names import check_name
+from nbfn.api import deployment
+from nbfn.api.app_decorators import Decorators
+from nbfn.api.app_run import Run
+from nbfn.api.cls import Cls
+from nbfn.api.deployment import Member
+from nbfn.api.entrypoint import LocalEntrypoint
+from nbfn.api.function import Function
+from nbfn.client.client import Client, attached
+from nbfn.client.logs import LogsManager
+from nbfn.client.registration.app_scope import Home
+from nbfn.config import default_environment
+from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.options import Options, check_flag
+from nbfn.exception import ExecutionError, InvalidError
+from nbfn.protocol import messages
+from nbfn.runtime.stream import streaming
+from nbfn.runtime.sync import Blocking, blocking
+from nbfn.runtime.traceback_filter import trimmed
+
+
+async def _lookup(
+    name: str,
+    *,
+    client: Client | None = None,
+    environment_name: str | None = None,
+    create_if_missing: bool = False,
+) -> App:
+    """Return the deployed App of a name.
+
+    Args:
+        name: The name.
+        client: The connection to use; this process's when not given.
+        environment_name: The environment; the default one when not given.
+        create_if_missing: Whether to make an empty one where there is none.
+
+    Raises:
+        NotFoundError: If there is none, and none is to be made.
+    """
+    __tracebackhide__ = True
+    where = environment_name or default_environment()
+    name = check_name("The app's name", name)
+    session = await attached(client)
+    found: messages.AppFound = await session.request(
+        lambda number: messages.FindApp(number, name, where, create_if_missing)
+    )
+    return App._found(found.app)
+
+
+class App(Decorators):
+    """A set of Functions, by name.
+
+    Its Functions may be called at once: they are registered in an ephemeral App that lives as long as
+    this process. `run` gives them one with an end; `deploy` makes them known to other notebooks.
+
+    Args:
+        name: Its name; needed for `deploy`.
+        image: What its Functions' workers are made of, where they do not say it themselves.
+        secrets: Environment variables for all its Functions: `Secret`s. A Function's own win over them.
+        tags: Words for people and programs; see `set_tags`.
+        volumes, include_source: Accepted for Modal programs, without effect here.
+
+    Raises:
+        InvalidError: If the name cannot be one.
+
+    Examples:
+        >>> app = App("demo")
+        >>> @app.function()
+        ... def square(x: int) -> int:
+        ...     return x * x
+        >>> square.local(3)
+        9
+    """
+
+    __module__ = "nbfn"
+
+    @trimmed
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        image: Any = None,
+        secrets: Sequence[Any] = (),
+        volumes: Mapping[str, Any] | None = None,
+        include_source: bool | None = None,
+    ) -> None:
+        if name is not None:
+            name = check_name("The app's name", name)
+        options = Options.read(
+            {"image": image, "secrets": None if secrets == () else secrets, "volumes": volumes}
+        )
+        self._secrets = options.secrets
+        self._name = name
+        if include_source is not None:
+            check_flag("include_source", include_source)
+        self._tags = checked_tags(tags or {})
+        self._home = Home(name or "", app=self)
+        self._parts: dict[str, Function[..., Any, Any] | Cls] = {}
+        self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        #: Of Functions that are made from now on and name none themselves.
+        self.image: Any = image
+
+    @classmethod
+    def _found(cls, row: messages.AppRow) -> App:
+        self = cls(row.name, tags=row.tags)
+        self._home.deployed_name, self._home.environment_name = row.name, row.environment_name
+        self._home.app_id = row.id
+        return self
+
+    lookup: ClassVar = Blocking(_lookup)
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+        return self._name
+
+    @property
+    def description(self) -> str | None:
+        """Its name."""
+        return self._name
+
+    @property
+    def app_id(self) -> str | None:
+        """Its id at the hub: of the run that goes on, else once it was deployed or a Function of it called."""
+        return self._home.app_id
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether it runs with ``interactive=True``."""
+        return self._home.interactive
+
+    @property
+    def registered_functions(self) -> dict[str, Function[..., Any]]:
+        """Its Functions by name."""
+        return {n: part for n, part in self._parts.items() if isinstance(part, Function)}
+
+    @property
+    def registered_classes(self) -> dict[str, Cls]:
+        """Its classes by name."""
+        return {n: part for n, part in self._parts.items() if isinstance(part, Cls)}
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """Its local entrypoints by name."""
+        return dict(self._entrypoints)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """The names of its Functions that are web endpoints, those of methods with their class's."""
+        functions = self.registered_functions.items()
+        named = [name for name, function in functions if function.spec.endpoint]
+        for name, cls in self.registered_classes.items():
+            parts = methods(cls._class()).items()
+            named += [f"{name}.{method}" for method, part in parts if part.marks.endpoint]
+        return named
+
+    @property
+    def logs(self) -> LogsManager:
+        """What the inputs of its Functions wrote: ``fetch``, ``tail`` and ``stream``."""
+
+        async def scope() -> dict[str, str]:
+            if self._home.app_id is None:
+                raise ExecutionError(
+                    f"{self!r} is not known to the hub yet, so it has no logs: run or deploy it, or call a Function."
+                )
+            return {"app": self._home.app_id}
+
+        return LogsManager(scope, self._client_of_all())
+
+    def _client_of_all(self) -> Client | None:
+        return next((m._client for m in self._members() if m._client is not None), None)
+
+    def _members(self) -> list[Member]:
+        """Return all that is registered with the App, in the order of the source."""
+        return list(self._parts.values())
+
+    @trimmed
+    def include(self, other_app: App, /, inherit_tags: bool = True) -> Self:
+        """Take over all Functions and classes of another App: from now on they are this App's.
+
+        Args:
+            other_app: The other one; running or deploying it does no longer register them.
+            inherit_tags: Whether its tags come along, where this one has none of that name.
+
+        Raises:
+            InvalidError: If it is no App, or one of the two is running.
+        """
+        if not isinstance(other_app, App):
+            raise InvalidError(f"{other_app!r} is not an nbfn.App.")
+        if self._home.running_id or other_app._home.running_id:
+            raise InvalidError(
+                "An App cannot include another, or be included, while it is running."
+            )
+        for name, part in other_app._parts.items():
+            self._take(name, part, part._raw)
+            part._move(self._home)
+        if inherit_tags:
+            self._tags = other_app._tags | self._tags
+        return self
+
+    @streaming
+    def run(
+        self,
+        *,
+        name: str | None = None,
+        client: Client | None = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> Run[App]:
+        """Run the App until the end of the ``with`` block (or ``async with``).
+
+        At the end its running inputs are cancelled, but for those of spawned calls, which finish, and
+        its handles lose their ids. A Function that is called after that is registered anew in this
+        process's own ephemeral App, or, if the App was deployed before, is the deployed one again.
+
+        Args:
+            name: What the run is called; the App's name when not given.
+            client: The connection to use; this process's when not given.
+            detach: Whether it goes on after the block, and after this process, until it is stopped.
+            interactive: Whether remote code may open a terminal; needs `enable_output`.
+            environment_name: The environment; the default one when not given.
+
+        Raises:
+            InvalidError: If it is running already, or a worker does this while it loads a function.
+
+        Examples:
+            >>> with app.run():  # doctest: +SKIP
+            ...     square.remote(3)
+        """
+        return Run(
+            self,
+            self._home,
+            self._members,
+            name=name or self._name or "",
+            client=client,
+            environment_name=environment_name,
+            detach=detach,
+            interactive=interactive,
+            tags=self._tags,
+        )
+
+    @blocking
+    async def deploy(
+        self,
+        name: str | None = None,
+        *,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: Client | None = None,
+        strategy: str = "rolling",
+    ) -> App:
+        """Have any notebook find the Functions of the App by its name: `Function.from_name`.
+
+        Its names change all at once, and only if all could be registered; what it had before and has
+        no more is not found any longer. Nothing happens if nothing changed.
+
+        Args:
+            name: The name to deploy under; the App's own when not given.
+            environment_name: The environment; the default one when not given.
+            tag: A word for `nbfn app history`.
+            client: The connection to use; this process's when not given.
+            strategy: "rolling": workers finish what they have of the version before. "recreate":
+                they end at once, and new inputs wait for new ones.
+
+        Returns:
+            The App.
+
+        Raises:
+            InvalidError: If there is no name.
+            NotFoundError: If there is no such environment.
+        """
+        __tracebackhide__ = True
+        await self._deploy(
+            name, environment_name=environment_name, tag=tag, strategy=strategy, client=client
+        )
+        return self
+
+    async def _deploy(self, name: str | None = None, **options: Any) -> messages.AppFound:
+        __tracebackhide__ = True
+        deployed = name or self._name
+        if not deployed:
+            raise InvalidError(
+                "An App needs a name to be deployed: App('name') or app.deploy(name='name')."
+            )
+        return await deployment.deploy(
+            self._home, self._members(), name=deployed, tags=self._tags or None, **options
+        )
+
+    @blocking
+    async def set_tags(self, tags: Mapping[str, str], *, client: Client | None = None) -> None:
+        """Replace the App's tags, at the hub too if it is there.
+
+        Args:
+            tags: Names and values.
+            client: The connection to use; this process's when not given.
+
+        Raises:
+            InvalidError: If they are not strings.
+        """
+        __tracebackhide__ = True
+        self._tags = checked_tags(tags)
+        if (app_id := self._home.app_id) is not None:
+            session = await attached(client)
+            await session.request(lambda number: messages.SetTags(number, app_id, self._tags))
+
+    @blocking
+    async def get_tags(self, *, client: Client | None = None) -> dict[str, str]:
+        """Return the App's tags, as the hub has them if it is there.
+
+        Args:
+            client: The connection to use; this process's when not given.
+        """
+        __tracebackhide__ = True
+        if (app_id := self._home.app_id) is not None:
+            session = await attached(client)
+            found: messages.AppFound = await session.request(
+                lambda number: messages.FindApp(number, app_id)
+            )
+            self._tags = dict(found.app.tags)
+        return dict(self._tags)
+
+    def __repr__(self) -> str:
+        return f"App({self._name!r})" if self._name else "App()"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """In code that refers to it, an App has the Functions that the hub knows by then."""
+        known = {n: p for n, p in self._parts.items() if p._origin.id or p._origin.registering}
+        return {**self.__dict__, "_parts": known, "_entrypoints": {}}
+
+
+def checked_tags(tags: Any) -> dict[str, str]:
+    """Return the tags of an App.
+
+    Raises:
+        InvalidError: If they are no dict of strings.
+    """
+    if not isinstance(tags, Mapping) or not all(
+        isinstance(part, str) for pair in tags.items() for part in pair
+    ):
+        raise InvalidError(f"tags is {tags!r}; it must be a dict from strings to strings.")
+    return dict(tags)

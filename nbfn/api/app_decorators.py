@@ -1,0 +1,262 @@
+"""`Decorators`: those of an App, which make its Functions, classes and entrypoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
+
+from nbfn._names import check_name
+from nbfn.api import endpoint_checks
+from nbfn.api.cls import Cls
+from nbfn.api.entrypoint import LocalEntrypoint, check_entrypoint
+from nbfn.api.function import Function
+from nbfn.api.function_decorator import Decorator, check_fit, misplaced, name_of
+from nbfn.client.registration.app_scope import Home
+from nbfn.declarations.class_checks import check_class
+from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.options import DEFAULT_TIMEOUT, Options
+from nbfn.declarations.parameters import parameter
+from nbfn.declarations.partial_function import unwrapped
+from nbfn.declarations.retries import Retries
+from nbfn.exception import InvalidError
+from nbfn.runtime import traceback_filter
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+#: Options of a Function that a class does not have.
+_OF_FUNCTIONS = frozenset({"name", "schedule", "is_generator"})
+
+
+class Decorators:
+    """Base of `App`."""
+
+    #: Of Functions that are made from now on and name none themselves.
+    image: Any
+    _secrets: Sequence[Any]  # of all its Functions
+    _home: Home
+    _parts: dict[str, Function[..., Any, Any] | Cls]
+    _entrypoints: dict[str, LocalEntrypoint[..., Any]]
+
+    @traceback_filter.trimmed
+    def function(
+        self,
+        *forgotten: Any,
+        name: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int | Retries | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        serialized: bool = False,
+        is_generator: bool | None = None,
+        **others: Any,
+    ) -> Decorator:
+        """Make a decorator that turns a ``def`` into a Function of this App.
+
+        Args:
+            *forgotten: Nothing; there to tell that the parentheses are missing.
+            name: Another name than the function's own; a lambda needs one.
+            timeout: Seconds the body may run, each attempt.
+            retries: How often a failed input runs again: a number (a second apart) or `Retries`.
+            min_containers: Workers kept when idle. Older name: ``keep_warm``.
+            max_containers: Most workers. Older name: ``concurrency_limit``.
+            buffer_containers: Extra idle workers while the pool is active.
+            scaledown_window: Seconds an idle worker is kept. Older name: ``container_idle_timeout``.
+            serialized: Accepted for Modal programs; functions are always sent by value.
+            is_generator: Whether it yields, where that cannot be seen from the ``def``.
+            **others: Modal's other options; one that has no effect here says so once.
+
+        Raises:
+            InvalidError: If an option is unknown or wrong, or the parentheses are missing.
+
+        Examples:
+            >>> app = App()
+            >>> @app.function(retries=2, timeout=60)
+            ... def fetch(url): ...
+        """
+        if forgotten:
+            raise InvalidError(misplaced(forgotten[0], "function"))
+        options = Options.read(
+            {
+                "name": name,
+                "timeout": timeout,
+                "retries": retries,
+                "min_containers": min_containers,
+                "max_containers": max_containers,
+                "buffer_containers": buffer_containers,
+                "scaledown_window": scaledown_window,
+                "serialized": serialized,
+                "is_generator": is_generator,
+                "image": self.image,
+                **others,
+            }
+        )
+
+        @traceback_filter.trimmed
+        def decorate(raw: Callable[..., Any]) -> Function[..., Any]:
+            return self._add(raw, options)
+
+        return decorate  # type: ignore[return-value]
+
+    def _add(self, raw: Callable[..., Any], options: Options) -> Function[..., Any]:
+        raw, marks = unwrapped(raw)
+        options = marks.applied(options)
+        options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
+        name = name_of(raw, options)
+        check_fit(raw, name, options)
+        options = endpoint_checks.checked(name, options)
+        function: Function[..., Any] = Function._local(raw, name, options, self._home)
+        self._take(name, function, raw)
+        return function
+
+    def _take(self, name: str, part: Function[..., Any, Any] | Cls, raw: Any) -> None:
+        """Register something under a name: a Function or a class that has it is replaced."""
+        before = self._parts.pop(name, None)
+        if before is not None and before is not part and not _is_interactive():
+            kind = "Class" if isinstance(before, Cls) else "Function"
+            old, new = _full_name(before._raw), _full_name(raw)
+            warnings.warn(
+                f"{kind} {name!r} of {self!r} is replaced: it was {old}, now it is {new}.",
+                UserWarning,
+                stacklevel=traceback_filter.users_level(),
+            )
+        self._parts[name] = part
+
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
+    def cls(
+        self,
+        *forgotten: Any,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int | Retries | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        serialized: bool = False,
+        enable_memory_snapshot: bool = False,
+        **others: Any,
+    ) -> Callable[[C], C]:
+        """Make a decorator that turns a class into a `Cls` of this App: its objects live on workers.
+
+        Args:
+            *forgotten: Nothing; there to tell that the parentheses are missing.
+            timeout: Seconds a method may run, each attempt.
+            retries: How often a failed input runs again: a number (a second apart) or `Retries`.
+            min_containers: Workers kept when idle, for each set of parameters that was used.
+            max_containers: Most workers, for each set of parameters.
+            buffer_containers: Extra idle workers while the pool is active.
+            scaledown_window: Seconds an idle worker is kept.
+            serialized: Accepted for Modal programs; classes are always sent by value.
+            enable_memory_snapshot: Whether there may be ``@enter(snap=True)`` hooks; they run first.
+            **others: Other options of `function`, but for name, schedule and is_generator.
+
+        Raises:
+            InvalidError: If an option is unknown or wrong, the parentheses are missing, or marks,
+                parameters and constructor of the class do not go together.
+
+        Examples:
+            >>> app = App()
+            >>> @app.cls(max_containers=2)
+            ... class Counter:
+            ...     @nbfn.enter()
+            ...     def begin(self):
+            ...         self.count = 0
+            ...
+            ...     @nbfn.method()
+            ...     def up(self):
+            ...         self.count += 1
+            ...         return self.count
+        """
+        given = {
+            "timeout": timeout,
+            "retries": retries,
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "serialized": serialized,
+            "enable_memory_snapshot": enable_memory_snapshot,
+            **others,
+        }
+        try:  # `trimmed` would hide the decorator's kind from pyright
+            options = _class_options(forgotten, given)
+        except BaseException as error:
+            traceback_filter.hide(error)
+            raise
+
+        @traceback_filter.trimmed
+        def decorate(raw: Any) -> Any:
+            return self._add_class(raw, options, snapshots=enable_memory_snapshot)
+
+        return decorate
+
+    def _add_class(self, raw: Any, options: Options, *, snapshots: bool) -> Cls:
+        raw, marks = unwrapped(raw)
+        if isinstance(raw, Cls):
+            raise InvalidError(f"{raw!r} is a Cls already; decorate it once.")
+        check_class(raw, snapshots=snapshots)
+        options = marks.applied(options)
+        options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
+        name = check_name("The class's name", raw.__name__)
+        endpoints = [part.marks.endpoint for part in methods(raw).values()]
+        options = endpoint_checks.checked_class(name, options, endpoints)
+        made = Cls._local(raw, name, options, self._home)
+        self._take(name, made, raw)
+        return made
+
+    @traceback_filter.trimmed
+    def local_entrypoint(
+        self, *forgotten: Any, name: str | None = None
+    ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
+        """Make a decorator for a function that ``nbfn run`` runs here, its arguments read from the command line.
+
+        Args:
+            *forgotten: Nothing; there to tell that the parentheses are missing.
+            name: Another name than the function's own.
+
+        Raises:
+            InvalidError: If the parentheses are missing, it is no plain function, or the App has an entrypoint of that
+                name.
+        """
+        if forgotten:
+            raise InvalidError(
+                "Did you forget parentheses? Write @app.local_entrypoint() above the def."
+            )
+
+        @traceback_filter.trimmed
+        def decorate(raw: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            check_entrypoint(raw)
+            called = check_name("The entrypoint's name", name or str(getattr(raw, "__name__", "")))
+            if called in self._entrypoints and not _is_interactive():
+                raise InvalidError(
+                    f"{self!r} has a local entrypoint {called!r} already; give this one another name."
+                )
+            made = LocalEntrypoint(raw, called)
+            self._entrypoints[called] = made
+            return made
+
+        return decorate
+
+
+def _class_options(forgotten: tuple[Any, ...], given: dict[str, Any]) -> Options:
+    """Return the options of a class, checked."""
+    if forgotten:
+        raise InvalidError(misplaced(forgotten[0], "cls"))
+    if wrong := sorted(_OF_FUNCTIONS & given.keys()):
+        raise InvalidError(f"@app.cls(...) has no option {wrong[0]!r}; a class has its own name.")
+    return Options.read(given)
+
+
+def _full_name(raw: Any) -> str:
+    return f"{getattr(raw, '__module__', '?')}.{getattr(raw, '__qualname__', '?')}"
+
+
+def _is_interactive() -> bool:
+    """Whether this runs in IPython, where a cell that is run again means to replace."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None

@@ -1,0 +1,211 @@
+"""`Run`: what ``app.run()`` returns, an ephemeral App from the ``with`` to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from nbfn import context, exception
+from nbfn.api.deployment import Member
+from nbfn.api.load_check import load_endpoints
+from nbfn.client.app_output import AppLines
+from nbfn.client.client import Client, attached
+from nbfn.client.detached_apps import detached
+from nbfn.client.registration.app_scope import Home
+from nbfn.exception import InvalidError
+from nbfn.protocol import messages
+from nbfn.protocol.messages import new_id
+from nbfn.runtime import console_output
+from nbfn.runtime.sync import drive, run
+from nbfn.runtime.traceback_filter import hide, trimmed
+
+logger = logging.getLogger("nbfn.client")
+
+A = TypeVar("A")
+
+
+class Run(Generic[A]):
+    """A context manager, plain and async: inside, the App's Functions are registered in an App of its own.
+
+    Args:
+        app: What the ``with`` gives.
+        home: Where its Functions are registered.
+        members: Returns what it has.
+        name: Of the ephemeral App, for people.
+        client: The connection to use; this process's when not given.
+        environment_name: The environment; the default one when not given.
+        detach: Whether it lives on.
+        interactive: Whether remote code may ask for an interactive terminal.
+        tags: Of the App.
+    """
+
+    def __init__(
+        self,
+        app: A,
+        home: Home,
+        members: Callable[[], Sequence[Member]],
+        *,
+        name: str,
+        client: Client | None,
+        environment_name: str | None,
+        detach: bool,
+        interactive: bool,
+        tags: Mapping[str, str],
+    ) -> None:
+        self._app = app
+        self._home = home
+        self._members = members
+        self._name = name
+        self._client = client
+        self._environment_name = environment_name
+        self._detach = detach
+        self._interactive = interactive
+        self._tags = dict(tags)
+        self._before: tuple[str, str | None] = ("", None)
+        self._detached = contextlib.ExitStack()  # what is undone at the end of a detached run
+        self._states: dict[int, object] = {}
+        self._lines: AppLines | None = None
+
+    async def _begin(self) -> A:
+        __tracebackhide__ = True
+        home = self._home
+        self._check()
+        client = await attached(self._client)
+        self._before = (home.environment_name, home.app_id)
+        # What was deployed stays so, and is what the handles mean again at the end.
+        self._states = {
+            id(member): member._state
+            for member in self._members()
+            if member._state is not None and member._state.info.deployed
+        }
+        where, app_id = self._environment_name or home.environment, new_id("ap")
+        await client.request(
+            lambda number: messages.RunApp(
+                number, app_id, self._name, where, self._detach, self._tags
+            )
+        )
+        home.environment_name = where
+        home.running_id = home.app_id = app_id
+        if self._detach:
+            self._detached.enter_context(detached(app_id))
+        home.interactive = self._interactive
+        await self._follow(client, app_id)
+        title = f" of {self._name!r}" if self._name else ""
+        console_output.say(f"{console_output.DONE} Initialized. App {app_id}{title}.")
+        try:
+            members = self._members()
+            for member in members:
+                member._state, member._client = None, self._client or member._client
+            for member in members:
+                await member._live()
+            await load_endpoints(client, [member._state for member in members])
+        except BaseException:
+            self._detach = False
+            await self._end()
+            raise
+        console_output.say(f"{console_output.DONE} Created objects.")
+        if self._interactive:
+            console_output.say(
+                "  Workers have no terminal here: input() and breakpoint() do not reach you."
+            )
+        return self._app
+
+    async def _follow(self, client: Client, app_id: str) -> None:
+        """Print what the App's workers write, where output is enabled."""
+        if (where := console_output.current()) is not None:
+            named = len(self._members()) > 1
+            self._lines = AppLines(named=named, timestamps=where.timestamps)
+            await client.follow_app(app_id, self._lines.take)
+
+    def _unfollow(self, client: Client, app_id: str) -> None:
+        client.unfollow_app(app_id)
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def _check(self) -> None:
+        if self._home.running_id:
+            raise InvalidError(
+                f"This App is running already ({self._home.running_id}), so it cannot be started again. "
+                "Leave its `with app.run()` first."
+            )
+        if not context.is_local() and context.current_input_id() is None:
+            raise InvalidError(
+                "app.run() was called while a worker loads the function. Put it below "
+                "`if __name__ == '__main__':`, so that workers do not run it."
+            )
+        if self._interactive and not console_output.enabled():
+            raise InvalidError(
+                "interactive=True needs output: put `with nbfn.enable_output():` around it."
+            )
+
+    async def _end(self) -> None:
+        __tracebackhide__ = True
+        self._detached.close()
+        home, app_id = self._home, self._home.running_id
+        home.running_id, home.interactive = "", False
+        home.environment_name, home.app_id = self._before
+        for member in self._members():
+            state = self._states.get(id(member))
+            member._state = state  # type: ignore[assignment]
+        client = await attached(self._client)
+        if self._detach:
+            self._unfollow(client, app_id)
+            console_output.say(
+                f"{console_output.DONE} App {app_id} goes on. 'nbfn app logs {app_id}' shows what it prints,"
+            )
+            console_output.say(f"  'nbfn app stop {app_id}' ends it.")
+            return
+        await client.request(lambda number: messages.StopApp(number, app_id, scope=True))
+        self._unfollow(client, app_id)
+        console_output.say(f"{console_output.DONE} App completed.")
+
+    async def _end_quietly(self, error: BaseException | None) -> bool:
+        """End it; trouble on the way must not hide the error that ends the block."""
+        try:
+            await self._end()
+        except exception.ServiceError:
+            if error is None:
+                raise
+            logger.warning("An App could not be stopped: its hub is gone")
+        if isinstance(error, KeyboardInterrupt):
+            console_output.say(
+                f"Interrupted: the App {'goes on' if self._detach else 'was stopped'}."
+            )
+            return True
+        return False
+
+    @trimmed
+    def __enter__(self) -> A:
+        __tracebackhide__ = True
+        return run(self._begin())
+
+    @trimmed
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        __tracebackhide__ = True
+        return run(self._end_quietly(error))
+
+    async def __aenter__(self) -> A:
+        __tracebackhide__ = True
+        try:
+            return await drive(self._begin())
+        except BaseException as error:
+            hide(error)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        __tracebackhide__ = True
+        return await drive(self._end_quietly(error))

@@ -1,0 +1,419 @@
+"""`FunctionCall`: the handle of a spawned call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from nbfn import exception
+from nbfn.client.calls.interrupt import goes_on
+from nbfn.client.calls.outcome import result_of
+from nbfn.client.calls.outcome_waiter import Expected, all_or_first_failure
+from nbfn.client.client import Client, attached, current
+from nbfn.client.connection import settle
+from nbfn.client.logs import LogsManager
+from nbfn.declarations.retries import is_int, is_number
+from nbfn.protocol import messages
+from nbfn.protocol.messages import Output, input_id
+from nbfn.runtime.stream import Stream, streaming
+from nbfn.runtime.sync import Blocking, blocking, original
+from nbfn.runtime.traceback_filter import trimmed
+from nbfn.types import InputInfo, InputStatus
+
+R = TypeVar("R")
+
+#: Bytes of a result that a handle keeps.
+MOST_KEPT = 16 * 1024
+#: Outcomes that `FunctionCall.iter` asks for at once.
+PAGE = 64
+
+#: Statuses of ours in Modal's words.
+_IN_MODALS_WORDS = {
+    InputStatus.RUNNING: InputStatus.PENDING,
+    InputStatus.INTERNAL_FAILURE: InputStatus.FAILURE,
+}
+
+
+async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = False) -> list[Any]:
+    """Wait for the first input of each call and return the results in this order.
+
+    Args:
+        *function_calls: The calls.
+        return_exceptions: Whether an exception takes the place of its result; otherwise the first
+            call to fail raises, and the others go on.
+    """
+    __tracebackhide__ = True
+    for call in function_calls:
+        if not isinstance(call, FunctionCall):
+            raise exception.InvalidError(
+                f"gather takes FunctionCalls, as spawn returns them, not a {type(call).__name__!r}."
+            )
+    if not function_calls:
+        return []
+    expected = [call._expect(await attached(call._client), range(1)) for call in function_calls]
+    try:
+        for one in expected:
+            try:
+                await one.ask()
+            except exception.Error as error:
+                settle(one.futures[0], error=error)
+        if not return_exceptions:
+            await all_or_first_failure([one.futures[0] for one in expected], expected)
+        results = []
+        for one in expected:
+            try:
+                results.append(await one.result(one.futures[0]))
+            except Exception as error:
+                if not return_exceptions:
+                    raise
+                results.append(original(error))
+        return results
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        goes_on(error, *(call.object_id for call in function_calls))
+        raise
+    finally:
+        for one in expected:
+            one.leave()
+
+
+class FunctionCall(Generic[R]):
+    """The handle of a spawned call: fetch its result now, later, or from another process.
+
+    Examples:
+        >>> call = train.spawn(epochs=3)  # doctest: +SKIP
+        >>> FunctionCall.from_id(call.object_id).get(timeout=60)  # doctest: +SKIP
+    """
+
+    __module__ = "nbfn"
+
+    _id: str
+    _name: str
+    _client: Client | None  # None: this process's
+    _kept: Output | None  # an outcome, once it is known and small
+
+    gather: ClassVar = Blocking(_gather)
+
+    def __init__(self) -> None:
+        raise exception.InvalidError(
+            "A FunctionCall comes from Function.spawn(...) or FunctionCall.from_id(...)."
+        )
+
+    @classmethod
+    def _make(cls, call_id: str, name: str = "", client: Client | None = None) -> Self:
+        self = cls.__new__(cls)
+        self._id = call_id
+        self._name = name
+        self._client = client
+        self._kept = None
+        return self
+
+    @classmethod
+    @trimmed
+    def from_id(cls, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
+        """Return the handle of a call made anywhere by you; nothing is asked before its first use.
+
+        Args:
+            function_call_id: The `object_id` of the call.
+            client: The connection to use; this process's when not given.
+
+        Raises:
+            InvalidError: If it is not the id of a call.
+        """
+        if not re.fullmatch(r"fc-[0-9A-Za-z]{22}", str(function_call_id)):
+            raise exception.InvalidError(
+                f"{function_call_id!r} is not the id of a call. Use the object_id of a FunctionCall ('fc-...')."
+            )
+        return cls._make(function_call_id, client=client)
+
+    @property
+    def object_id(self) -> str:
+        """The call's id; `from_id` finds it from any process."""
+        return self._id
+
+    def get_dashboard_url(self) -> None:
+        """Return None: nbfn has no web dashboard; its panel in JupyterLab shows the call."""
+
+    @property
+    def is_hydrated(self) -> bool:
+        """Whether its id is known; always so."""
+        return True
+
+    @blocking
+    async def hydrate(self, client: Client | None = None) -> FunctionCall[R]:
+        """Make sure that the hub knows the call, and return it.
+
+        Args:
+            client: The connection that the handle uses from now on; this process's when not given.
+
+        Raises:
+            NotFoundError: If no such call is known.
+        """
+        __tracebackhide__ = True
+        self._client = client or self._client
+        await self._info()
+        return self
+
+    @property
+    def logs(self) -> LogsManager:
+        """What its inputs wrote, also when their caller is gone: ``fetch``, ``tail`` and ``stream``."""
+
+        async def scope() -> dict[str, str]:
+            return {"call": self._id}
+
+        return LogsManager(scope, self._client)
+
+    @blocking
+    async def get(self, timeout: float | None = None, *, index: int = 0) -> R:
+        """Wait for the result and return it, as often as you like.
+
+        Args:
+            timeout: Seconds to wait; None waits as long as it takes, 0 only looks.
+            index: Which input's result, of a call with several.
+
+        Raises:
+            builtins.TimeoutError: If it was not ready in time; the call goes on.
+            InvalidError: If there is no such input.
+            NotFoundError: If no such call is known.
+            OutputExpiredError: If the result was kept long enough and is gone.
+            Exception: What the function raised.
+        """
+        __tracebackhide__ = True
+        if timeout is not None and not is_number(timeout):
+            raise exception.InvalidError(f"timeout is {timeout!r}; it must be a number of seconds.")
+        if not is_int(index):
+            raise exception.InvalidError(f"index is {index!r}; it must be a whole number.")
+        client = await attached(self._client)
+        output = self._kept
+        if output is None or output.index != index:
+            expected = self._expect(client, range(index, index + 1))
+            try:
+                await expected.ask()
+                output = await expected.output(expected.futures[0], timeout)
+            except (KeyboardInterrupt, asyncio.CancelledError) as error:
+                goes_on(error, self._id)
+                raise
+            finally:
+                expected.leave()
+        return result_of(client.carrier, output, self._name, self._id)  # type: ignore[no-any-return]
+
+    def _expect(self, client: Client, indices: range) -> Expected:
+        """Return what waits for the outcomes of some inputs."""
+        return Expected(client, self._id, self._name, indices, self._keep)
+
+    def _keep(self, output: Output) -> None:
+        """Keep an outcome that is small; what failed may be run again."""
+        small = output.payload is None or output.payload.weight <= MOST_KEPT
+        if small and output.status == InputStatus.SUCCESS:
+            self._kept = output
+
+    @streaming
+    def iter(self, *, start: int = 0, end: int | None = None) -> Stream[R]:
+        """Iterate over the results of a call with several inputs, in their order, waiting for those not ready.
+
+        Args:
+            start: The first input's index.
+            end: The index after the last input's; all when not given.
+
+        Raises:
+            ValueError: At the first result, if the call has no such inputs.
+            NotFoundError: Likewise, if no such call is known.
+            OutputExpiredError: Likewise, if its results were kept long enough and are gone.
+            Exception: In the place of its result, what the function raised; this ends it.
+        """
+        return _Results(self, start, end)
+
+    @blocking
+    async def cancel(self, terminate_containers: bool = False) -> None:
+        """Cancel the call: what waits never starts, what runs is interrupted. Does nothing to a finished call.
+
+        Calls that the interrupted code waits for are cancelled with it; those it spawned are not.
+
+        Args:
+            terminate_containers: Kill the workers that run it instead of interrupting them; what
+                else they run is run again elsewhere.
+
+        Raises:
+            NotFoundError: If no such call is known.
+        """
+        __tracebackhide__ = True
+        client = await attached(self._client)
+        await client.request(
+            lambda number: messages.Cancel(number, self._id, terminate=terminate_containers)
+        )
+
+    @blocking
+    async def retry(self) -> int:
+        """Run the inputs that failed again, with the newest version of the Function; nbfn's own.
+
+        It does not wait. The new results take the place of the failures, under the same id and
+        indices, for every handle of the call; they are kept for their time from now on. Inputs
+        that were cancelled stay so.
+
+        Returns:
+            How many inputs run again.
+
+        Raises:
+            ConflictError: If the call still runs.
+            InvalidError: If no input failed.
+            NotFoundError: If no such call is known, or its Function is gone.
+            OutputExpiredError: If its arguments were kept long enough and are gone.
+        """
+        __tracebackhide__ = True
+        client = await attached(self._client)
+        token = messages.new_id("re")
+        listening = self._expect(client, range(0))  # what is printed at once is heard as well
+        try:
+            answer: messages.CallRetried = await client.request(
+                lambda number: messages.RetryCall(number, self._id, token)
+            )
+        finally:
+            listening.leave()
+            with contextlib.suppress(exception.Error):
+                await self._heed()
+        return answer.count
+
+    @blocking
+    async def num_inputs(self) -> int:
+        """Return how many inputs the call has.
+
+        Raises:
+            NotFoundError: If no such call is known.
+        """
+        return (await self._info()).num_inputs
+
+    async def _info(self) -> messages.CallInfo:
+        __tracebackhide__ = True
+        client = await attached(self._client)
+        answer: messages.CallInfo = await client.request(
+            lambda number: messages.Watch(number, self._id, 0, 0, follow=False)
+        )
+        return answer
+
+    @blocking
+    async def get_call_graph(self) -> list[InputInfo]:
+        """Return the inputs of the family that this call belongs to: its roots, each with what its code called.
+
+        Of calls that are neither spawned nor part of a recent family, only what runs is known.
+
+        Raises:
+            NotFoundError: If no such call is known.
+        """
+        __tracebackhide__ = True
+        client = await attached(self._client)
+        graph: messages.CallGraph = await client.request(
+            lambda number: messages.GetCallGraph(number, self._id)
+        )
+        roots: list[InputInfo] = []
+        known: dict[str, InputInfo] = {}
+        for relative in graph.inputs:
+            status = InputStatus(relative.status)
+            info = known[f"{relative.call}:{relative.index}"] = InputInfo(
+                input_id(relative.call, relative.index),
+                relative.call,
+                relative.worker,
+                _IN_MODALS_WORDS.get(status, status),
+                relative.function,
+                relative.module,
+            )
+            parent = known.get(relative.parent)
+            (parent.children if parent is not None else roots).append(info)
+        return roots
+
+    @blocking
+    async def _follow(self) -> messages.CallInfo:
+        """Have an observer hear of this call from now on, also when it was made elsewhere."""
+        __tracebackhide__ = True
+        return await self._heed()
+
+    @blocking
+    async def _told(self) -> messages.CallInfo:
+        """Return what the hub says of it, without following it."""
+        __tracebackhide__ = True
+        return await self._info()
+
+    def _ask_where(self) -> None:
+        """Have the hub say where it stands, to the observer of who follows it; does not wait."""
+        client = self._client or current()
+        if client is not None:
+            client.send(messages.Watch(0, self._id, 0, 0))
+
+    async def _heed(self) -> messages.CallInfo:
+        __tracebackhide__ = True
+        expected = self._expect(await attached(self._client), range(1))
+        try:
+            return await expected.ask()
+        finally:
+            expected.leave()
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self.get.aio().__await__()
+
+    def __repr__(self) -> str:
+        return f"<FunctionCall {self._id}{f' of {self._name}' if self._name else ''}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FunctionCall.from_id, (self._id,)
+
+
+class _Results(Stream[R]):
+    """What `FunctionCall.iter` returns."""
+
+    def __init__(self, handle: FunctionCall[R], start: int, end: int | None) -> None:
+        self._handle = handle
+        self._next, self._end = start, end
+        self._checked = False
+        self._page: Expected | None = None
+        self._pending: list[Future[Output]] = []
+
+    async def _more(self) -> list[R]:
+        __tracebackhide__ = True
+        client = await attached(self._handle._client)
+        if not self._pending:
+            await self._turn_page(client)
+        assert self._page is not None
+        try:
+            batch = [await self._page.result(self._pending.pop(0))]
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            goes_on(error, self._handle.object_id)
+            raise
+        while self._pending and self._is_plain(self._pending[0]):
+            batch.append(await self._page.result(self._pending.pop(0)))
+        return batch
+
+    @staticmethod
+    def _is_plain(future: Future[Output]) -> bool:
+        """Whether it is here and no failure, which would cost the results before it."""
+        return (
+            future.done()
+            and future.exception() is None
+            and future.result().status == InputStatus.SUCCESS
+        )
+
+    async def _turn_page(self, client: Client) -> None:
+        __tracebackhide__ = True
+        self._stop()
+        if not self._checked:
+            count = (await self._handle._info()).num_inputs
+            end = count if self._end is None else self._end
+            if not 0 <= self._next <= end <= count:
+                raise ValueError(
+                    f"Invalid index range: start={self._next}, end={end}, of a call with {count} inputs."
+                )
+            self._end, self._checked = end, True
+        assert self._end is not None
+        page = range(self._next, min(self._next + PAGE, self._end))
+        if not page:
+            raise StopAsyncIteration
+        self._next = page.stop
+        self._page = self._handle._expect(client, page)
+        self._pending = list(self._page.futures)
+        await self._page.ask()
+
+    def _stop(self) -> None:
+        if self._page is not None:
+            self._page.leave()
+            self._page = None

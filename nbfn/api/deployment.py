@@ -1,0 +1,206 @@
+"""Deploying an App: all its Functions first, then, in one step, that its name means them.
+
+A deployment that fails on the way leaves what was deployed before as it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import logging
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from nbfn import exception
+from nbfn._names import check_name
+from nbfn._version import __version__
+from nbfn.api.load_check import load_endpoints
+from nbfn.client.client import Client, attached
+from nbfn.client.registration.app_scope import Home
+from nbfn.client.registration.definition import Live
+from nbfn.exception import InvalidError
+from nbfn.protocol import messages
+from nbfn.runtime import console_output
+
+logger = logging.getLogger("nbfn.client")
+
+#: How workers of the version before are replaced.
+STRATEGIES = ("rolling", "recreate")
+
+
+class Member(Protocol):
+    """What an App has: a Function, or something that is registered like one."""
+
+    _name: str
+    _state: Live | None
+    _client: Client | None
+
+    async def _live(self) -> Live: ...
+
+
+async def deploy(
+    home: Home,
+    members: Sequence[Member],
+    *,
+    name: str,
+    environment_name: str | None = None,
+    tag: str = "",
+    strategy: str = "rolling",
+    tags: Mapping[str, str] | None = None,
+    partial: bool = False,
+    client: Client | None = None,
+) -> messages.AppFound:
+    """Deploy an App under a name.
+
+    Args:
+        home: Where its Functions are registered.
+        members: What it has.
+        name: The name.
+        environment_name: The environment; the home's, or the default one, when not given.
+        tag: A word for the history.
+        strategy: rolling or recreate.
+        tags: Of the App.
+        partial: Whether what the App has besides stays in it.
+        client: The connection to use; this process's when not given.
+
+    Raises:
+        InvalidError: If the name or the strategy cannot be one.
+        NotFoundError: If there is no such environment.
+        ExecutionError: If a web endpoint cannot be loaded in a worker.
+    """
+    __tracebackhide__ = True
+    if strategy not in STRATEGIES:
+        raise InvalidError(f"strategy is {strategy!r}; it must be 'rolling' or 'recreate'.")
+    session = await attached(client)
+    before, states = dataclasses.replace(home), [(m, m._state) for m in members]
+    home.deployed_name = check_name("The app's name", name)
+    home.environment_name = environment_name or home.environment
+    home.staged = {}
+    try:
+        await _stage(session, home, members, client)
+        await load_endpoints(
+            session, [member._state for member in members], " Nothing was deployed."
+        )
+        found = await _commit(session, home, members, tag, strategy, tags, partial=partial)
+    except BaseException:
+        _put_back(home, before, states)
+        raise
+    if before.running_id:  # handles stay with the run that goes on
+        _put_back(home, before, states)
+        home.deployed_name, home.environment_name = found.app.name, before.environment_name
+        return found
+    home.staged = None
+    home.app_id = found.app.id
+    return found
+
+
+async def _stage(
+    session: Client, home: Home, members: Sequence[Member], client: Client | None
+) -> None:
+    """Have the hub know the current version of everything, without making it current."""
+    try:
+        there: messages.AppFound = await session.request(
+            lambda number: messages.FindApp(number, home.deployed_name, home.environment)
+        )
+        app_id = there.app.id
+    except exception.NotFoundError:
+        app_id = ""
+    for member in members:
+        state = member._state
+        member._client = client or member._client
+        if state is not None and (state.info.app_id != app_id or not state.current()):
+            member._state = None
+    for member in members:
+        await member._live()
+
+
+async def _commit(
+    session: Client,
+    home: Home,
+    members: Sequence[Member],
+    tag: str,
+    strategy: str,
+    tags: Mapping[str, str] | None,
+    *,
+    partial: bool,
+) -> messages.AppFound:
+    versions = {m._name: m._state.version for m in members if m._state is not None}
+    commit = _commit_of(members)
+    found: messages.AppFound = await session.request(
+        lambda number: messages.Deploy(
+            number,
+            home.deployed_name,
+            versions,
+            home.environment,
+            strategy,
+            partial,
+            tag,
+            deployer(),
+            commit,
+            __version__,
+            None if tags is None else dict(tags),
+        )
+    )
+    if found.changed:
+        logger.debug("%s %r deployed as v%d", found.app.id, home.deployed_name, found.app.version)
+        console_output.say(
+            f"{console_output.DONE} App {home.deployed_name!r} deployed as v{found.app.version}."
+        )
+    else:
+        logger.debug("%s %r is unchanged: deployment skipped", found.app.id, home.deployed_name)
+        console_output.say(
+            f"App {home.deployed_name!r} is unchanged (v{found.app.version}): deployment skipped."
+        )
+    return found
+
+
+def _put_back(home: Home, before: Home, states: Sequence[tuple[Member, Live | None]]) -> None:
+    for field in dataclasses.fields(before):
+        setattr(home, field.name, getattr(before, field.name))
+    for member, state in states:
+        member._state = state
+
+
+def deployer() -> str:
+    """Return the user's name, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have them
+        return ""
+
+
+def _commit_of(members: Sequence[Any]) -> str:
+    """Return the short hash of the commit that the code is at, with a ``*`` when it was changed since."""
+    files = [
+        Path(code.co_filename)
+        for member in members
+        if (code := getattr(getattr(member, "_raw", None), "__code__", None)) is not None
+    ]
+    folder = next((file.parent for file in files if file.is_file()), Path.cwd())
+    commit = _git(folder, "rev-parse", "--short", "HEAD")
+    if not commit:
+        return ""
+    return f"{commit}*" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    if "git" in _absent:
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=5.0,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        _absent.add("git")
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+_absent: set[str] = set()

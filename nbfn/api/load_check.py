@@ -1,0 +1,88 @@
+"""Loading the web endpoints of an App once in a worker, before anybody asks them."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+
+import msgspec
+
+from nbfn.client.calls.outcome import result_of
+from nbfn.client.calls.single_call import SingleCall
+from nbfn.client.client import Client
+from nbfn.client.registration.definition import Live
+from nbfn.exception import DeserializationError, Error, ExecutionError
+from nbfn.protocol.messages import FunctionInfo, Payload
+from nbfn.runtime import console_output
+from nbfn.runtime.sync import wait
+from nbfn.serialization.payload import Carrier
+from nbfn.types import LOAD_METHOD, InputStatus
+
+#: Seconds that an endpoint has; one that takes longer is not waited for.
+WITHIN = 10.0
+
+
+async def load_endpoints(client: Client, states: Iterable[Live | None], else_: str = "") -> None:
+    """Have each web endpoint loaded in a worker, which then stands by for its first request.
+
+    Args:
+        client: The connection to use.
+        states: What the hub knows of all that an App has.
+        else_: A sentence that says what becomes of the App where one cannot be loaded.
+
+    Raises:
+        ExecutionError: If one cannot be; its cause is what was raised there.
+    """
+    __tracebackhide__ = True
+    live = [state for state in states if state is not None and _can_be_loaded(state.info)]
+    calls = [_begun(client, state.info) for state in live]
+    try:
+        for state, call in zip(live, calls, strict=True):
+            await _settled(state, call, else_)
+    finally:
+        for call in calls:
+            call.abandon()  # does nothing to one that has ended
+
+
+def _can_be_loaded(info: FunctionInfo) -> bool:
+    """Return whether a Function answers HTTP and its worker can be made now.
+
+    One with a port of its own cannot: the version before has the port. Nor can a class whose objects
+    need parameters.
+    """
+    endpoints = [info.endpoint, *(method.endpoint for method in info.methods)]
+    kinds = {endpoint.kind for endpoint in endpoints if endpoint is not None}
+    needs = info.takes_arguments or any(one.default is None for one in info.parameters)
+    return bool(kinds) and "server" not in kinds and not needs
+
+
+def _begun(client: Client, info: FunctionInfo) -> SingleCall:
+    target = msgspec.structs.replace(info, method=LOAD_METHOD)
+    call = SingleCall(client, target, "remote", Payload(Carrier.nothing()), info.version, "")
+    client.open(call)
+    return call
+
+
+async def _settled(state: Live, call: SingleCall, else_: str) -> None:
+    __tracebackhide__ = True
+    name = call.function.name
+    try:
+        found = await wait(call.outcome, WITHIN)
+    except builtins.TimeoutError:
+        console_output.say(
+            f"  {name!r} was not loaded within {WITHIN:.0f} s; its first request waits for it."
+        )
+        return
+    except Error:
+        return  # refused, or the hub is gone: whoever goes on hears of that
+    if found.status == InputStatus.SUCCESS:
+        return
+    try:
+        result_of(state.client.carrier, found, name, call.id)
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error).removesuffix('.')}."
+        if isinstance(error, DeserializationError) and (sentence := state.unloadable()):
+            why = sentence
+        raise ExecutionError(
+            f"Web endpoint {name!r} cannot be loaded in a worker: {why}{else_}"
+        ) from error

@@ -1,0 +1,206 @@
+"""The decorators below ``@app.function()`` and inside ``@app.cls()`` classes, and their types."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Never,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
+
+from nbfn.declarations.options import check_flag
+from nbfn.declarations.partial_function import (
+    Partial,
+    check_batched,
+    mark,
+    read_batching,
+    read_concurrency,
+    unwrapped,
+)
+from nbfn.exception import InvalidError
+from nbfn.runtime.traceback_filter import trimmed
+
+if TYPE_CHECKING:
+    from nbfn.api.function import Function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Original = TypeVar("Original")
+F = TypeVar("F")
+
+
+class Decorated(Partial, Generic[P, R, Original]):
+    """What the decorators return, as type checkers see it; when the program runs it is a plain `Partial`.
+
+    On the objects that an ``@app.cls()`` class makes, it is a Function.
+    """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> Self: ...
+        @overload
+        def __get__(self, instance: object, owner: type) -> Function[P, R, Original]: ...
+        def __get__(self, instance: Any, owner: type) -> Any: ...
+
+
+class MethodDecorator(Protocol):
+    """What ``@method()`` is: the method's ``self`` is no parameter of its Function."""
+
+    # One that returns Any fits every overload, so the first takes it.
+    @overload
+    def __call__(self, raw: Callable[Concatenate[Any, P], Never], /) -> Decorated[P, Any, Any]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+    ) -> Decorated[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], AsyncGenerator[R, Any]], /
+    ) -> Decorated[P, R, AsyncGenerator[R, Any]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], AsyncIterator[R]], /
+    ) -> Decorated[P, R, AsyncIterator[R]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], Generator[R, Any, Any]], /
+    ) -> Decorated[P, R, Generator[R, Any, Any]]: ...
+    @overload
+    def __call__(
+        self, raw: Callable[Concatenate[Any, P], Iterator[R]], /
+    ) -> Decorated[P, R, Iterator[R]]: ...
+    @overload
+    def __call__(self, raw: Callable[Concatenate[Any, P], R], /) -> Decorated[P, R, R]: ...
+
+
+class BatchDecorator(Protocol):
+    """What ``@batched(...)`` is: callers pass single values and get one, which no parameter list can say."""
+
+    @overload
+    def __call__(
+        self, raw: Callable[..., Coroutine[Any, Any, list[R]]], /
+    ) -> Decorated[..., R, Coroutine[Any, Any, list[R]]]: ...
+    @overload
+    def __call__(self, raw: Callable[..., list[R]], /) -> Decorated[..., R, list[R]]: ...
+
+
+def _marking(what: str, **changes: Any) -> Callable[[Any], Any]:
+    """Return the decorator that adds marks; see `mark`."""
+    return trimmed(lambda raw: mark(what, raw, **changes))
+
+
+def forgotten(what: str, given: tuple[Any, ...]) -> None:
+    """Refuse a positional argument, which is mostly the function that forgotten parentheses give.
+
+    Raises:
+        InvalidError: If there is one.
+    """
+    if not given:
+        return
+    if callable(given[0]):
+        raise InvalidError(f"Did you forget parentheses? Write {what}() above the def.")
+    raise InvalidError(f"The options of {what}(...) are keywords: name them.")
+
+
+@trimmed
+def method(*given: Any, is_generator: bool | None = None, keep_warm: Any = None) -> MethodDecorator:
+    """Make a method of an ``@app.cls()`` class callable from elsewhere.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        is_generator: Whether it yields, where that cannot be seen from the ``def``.
+        keep_warm: Modal's former option; it belongs on the class.
+
+    Raises:
+        InvalidError: If the parentheses are missing.
+    """
+    forgotten("@nbfn.method", given)
+    if keep_warm is not None:
+        raise InvalidError("keep_warm belongs on the class: @app.cls(min_containers=...).")
+    if is_generator is not None:
+        check_flag("is_generator", is_generator)
+    return _marking("@nbfn.method()", method=True, is_generator=is_generator)
+
+
+@trimmed
+def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
+    """Have a method run once in each worker before its first input.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        snap: Whether it runs before the hooks without ``snap``, as what Modal snapshots does.
+    """
+    forgotten("@nbfn.enter", given)
+    check_flag("snap", snap)
+    return _marking("@nbfn.enter()", enter="snap" if snap else "plain")
+
+
+@trimmed
+def build(*given: Any, force: bool = False) -> Callable[[F], F]:
+    """Have a method run in each worker before its `enter` hooks: there is no image to be built here."""
+    forgotten("@nbfn.build", given)
+    check_flag("force", force)
+    return _marking("@nbfn.build()", enter="build")
+
+
+@trimmed
+def exit(*given: Any) -> Callable[[F], F]:  # noqa: A001 - Modal's name
+    """Have a method run once in each worker that ends in good order."""
+    forgotten("@nbfn.exit", given)
+    return _marking("@nbfn.exit()", exit=True)
+
+
+@trimmed
+def concurrent(*given: Any, max_inputs: int, target_inputs: int | None = None) -> Callable[[F], F]:
+    """Let each worker run several inputs at once: coroutines as tasks of one event loop, others in threads.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        max_inputs: Inputs that a worker runs at once, at most.
+        target_inputs: Inputs for each worker that the size of the pool aims at; ``max_inputs`` when not given.
+
+    Raises:
+        InvalidError: If a number does not fit.
+    """
+    forgotten("@nbfn.concurrent", given)
+    found = read_concurrency(max_inputs, target_inputs)
+    return _marking("@nbfn.concurrent(...)", concurrency=found)
+
+
+@trimmed
+def batched(*given: Any, max_batch_size: int, wait_ms: float) -> BatchDecorator:
+    """Gather inputs and run them as one: callers pass single values, the body gets and returns lists.
+
+    Args:
+        *given: Nothing; there to tell that the parentheses are missing.
+        max_batch_size: Inputs in one batch, 1 to 1000.
+        wait_ms: Milliseconds that a batch waits to be full, 0 to 600000.
+
+    Raises:
+        InvalidError: If a number does not fit, the function yields, or it has default arguments.
+    """
+    forgotten("@nbfn.batched", given)
+    found = read_batching(max_batch_size, wait_ms)
+
+    @trimmed
+    def decorate(raw: Callable[..., Any]) -> Any:
+        check_batched(unwrapped(raw)[0])
+        return mark("@nbfn.batched(...)", raw, batching=found)
+
+    return decorate

@@ -1,0 +1,132 @@
+"""`replayable`: an input that failed, with the code that it ran, brought into this process."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbfn import exception
+from nbfn.api.cls import Cls
+from nbfn.client.calls import recent_failures
+from nbfn.client.client import Client
+from nbfn.declarations import lifecycle
+from nbfn.protocol import messages
+from nbfn.protocol.messages import Definition, Method, Payload
+
+#: What is called, and what is called before: the enter hooks of an object.
+Ready = tuple[Callable[..., Any], Sequence[Callable[[], Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One input, ready to be run here.
+
+    Attributes:
+        name: The Function's name; of a method with its class's.
+        version: The version of it that failed.
+        make: Returns its code; of a method, of an object that it makes as a worker would.
+        args: What it was called with; of a batched one, as a batch of one.
+        kwargs: See there.
+        batched: Whether the body takes, and returns, lists.
+    """
+
+    name: str
+    version: int
+    make: Callable[[], Ready]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    batched: bool = False
+
+
+async def replayable(client: Client, call: str, index: int = 0) -> Replay:
+    """Find an input that failed.
+
+    Args:
+        client: Of this process.
+        call: The call's id.
+        index: The input.
+
+    Raises:
+        NotFoundError: If its arguments, or the code, are not there any more.
+        DeserializationError: If it cannot be rebuilt in this process.
+    """
+    __tracebackhide__ = True
+    found = await _input(client, call, index)
+    told: messages.DefinitionTold = await client.request(
+        lambda number: messages.GetDefinition(number, found.function, found.version)
+    )
+    definition = told.definition
+    _show_lines(definition)
+    raw = client.carrier.load(definition.payload)
+    args, kwargs = client.carrier.load(found.payload)
+    name, batching = definition.name, definition.batching
+    make: Callable[[], Ready] = lambda: (raw, ())  # noqa: E731 - the other one is long
+    if definition.kind == "cls":
+        name = f"{name}.{found.method}"
+        batching = _method(definition, found.method).batching
+        make = functools.partial(_of_object, client, definition, raw, found)
+    if batched := batching.max_batch_size is not None:
+        args, kwargs = tuple([a] for a in args), {key: [a] for key, a in kwargs.items()}
+    return Replay(name, found.version, make, args, kwargs, batched)
+
+
+def _method(definition: Definition, name: str) -> Method:
+    for method in definition.methods:
+        if method.name == name:
+            return method
+    raise exception.NotFoundError(f"Class {definition.name!r} has no method {name!r}.")
+
+
+def _of_object(client: Client, definition: Definition, cls: Any, found: _Found) -> Ready:
+    """Make an object like that of the worker; its enter hooks are still to be run."""
+    __tracebackhide__ = True
+    given, load = definition.arguments, client.carrier.load
+    thing = lifecycle.remade(
+        cls,
+        given.data if given is not None else None,
+        lambda: load(given) if given is not None else ((), {}),
+    )
+    of_worker = functools.partial(
+        Cls._method_of_worker, found.function, found.version, definition.name
+    )
+    lifecycle.give_methods(thing, of_worker)
+    return lifecycle.methods(cls)[found.method].raw.__get__(thing), lifecycle.enter_hooks(thing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    function: str
+    version: int
+    method: str
+    payload: Payload
+
+
+async def _input(client: Client, call: str, index: int) -> _Found:
+    __tracebackhide__ = True
+    if (mine := recent_failures.find(call, index)) is not None:
+        return _Found(mine.function.id, mine.version, mine.function.method, mine.payload)
+    try:
+        told: messages.InputTold = await client.request(
+            lambda number: messages.GetInput(number, call, index)
+        )
+    except exception.NotFoundError:
+        raise exception.NotFoundError(
+            f"The arguments of {call}[{index}] are gone, or it did not fail: of calls that are not spawned, "
+            f"the process that made them remembers the latest {recent_failures.MOST} small inputs that failed."
+        ) from None
+    if told.payload is None:
+        raise exception.NotFoundError(
+            f"The arguments of {call}[{index}] are not kept: only those of inputs that failed are."
+        )
+    return _Found(told.function, told.version, told.method, told.payload)
+
+
+def _show_lines(definition: Definition) -> None:
+    """Let tracebacks and the debugger show the lines that ran, whatever the cell says now."""
+    for name, text in {**definition.helpers, definition.filename: definition.source}.items():
+        if name and text and not linecache.getlines(name) and not Path(name).exists():
+            linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

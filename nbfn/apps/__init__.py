@@ -1,1 +1,0 @@
-"""What an App is made of: its decorators, its runs, its deployments, what `nbfn run` starts."""

@@ -1,0 +1,1 @@
+"""Calls in progress at the client: sends inputs, receives outcomes, retries and detaches."""

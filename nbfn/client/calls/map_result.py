@@ -1,0 +1,419 @@
+"""`map`, `starmap`, `for_each`: many inputs of one call, under way at once, with bounded memory.
+
+A third thread joins the two of `nbfn.client.calls.input_feeder`: the consumer unpickles and puts in order. Inputs sent
+and not yet consumed never exceed the window that the hub grants, so an endless iterable is pulled
+only so far.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from nbfn import exception
+from nbfn.client.active_call import guarded
+from nbfn.client.calls import interrupt
+from nbfn.client.calls.failed_inputs import Failures
+from nbfn.client.calls.input_iterator import Inputs
+from nbfn.client.calls.map_call import LiveFunction, MapCall, Repeated
+from nbfn.client.calls.outcome import result_of, value_of
+from nbfn.client.calls.result_collector import Gathered, Reader, gather, mean_weight
+from nbfn.protocol import messages
+from nbfn.protocol.messages import Output
+from nbfn.runtime import traceback_filter
+from nbfn.runtime.stream import Stream
+from nbfn.runtime.sync import blocking, callers_loop, original, run
+from nbfn.types import InputStatus
+
+T = TypeVar("T")
+
+#: Results handed to the consumer at once; what it took is counted batch by batch.
+HAND_OUT = 128
+
+_SUCCESS = int(InputStatus.SUCCESS)
+
+
+class MapResult(Stream[T]):
+    """What `Function.map` and `Function.starmap` return: begins the call when it is iterated.
+
+    Args:
+        way: map, starmap or for_each, for messages.
+        begin: Gives the live Function.
+        inputs: The argument tuples.
+        kwargs: Keyword arguments of every input.
+        ordered: Whether results come in the order of the inputs.
+        returning: Whether an exception takes the place of its result.
+        parent: The id of the input that makes this call, if one does.
+        again: The failures of another map, and their indices there, which this one runs again.
+    """
+
+    #: Whether results are wanted; `for_each` only wants the failures.
+    keep_values = True
+
+    def __init__(
+        self,
+        way: str,
+        begin: Callable[[], Coroutine[Any, Any, LiveFunction]],
+        inputs: Inputs,
+        kwargs: Mapping[str, Any],
+        *,
+        ordered: bool,
+        returning: bool,
+        parent: str,
+        again: tuple[Failures, Sequence[int]] | None = None,
+    ) -> None:
+        self._way = way
+        self._made_by = f"Function.{way}"
+        self._begin = begin
+        self._inputs = inputs
+        self._kwargs = kwargs
+        self._ordered = ordered
+        self._returning = returning
+        self._parent = parent
+        self._again = again
+        self._call: MapCall | None = None
+        self._gathered: Gathered[T] | None = None  # once it is consumed in the background
+        self._reader: Reader | None = None  # ... and read by ``next()``
+        self._handing: list[T] = []  # what the loop over it is given now
+        self._count = 0  # results that were handed out
+        self._ready: deque[T] = deque()
+        self._early: dict[int, Any] = {}  # results that wait for earlier ones
+        self._next = 0
+        self._handed = 0  # given out since the last count
+        self._size = 0.0  # bytes of the pickle of a result, of those that came last
+        self._error: BaseException | None = None  # to be raised after what is ready
+
+    async def _more(self) -> list[T]:
+        __tracebackhide__ = True
+        try:
+            self._handing = await self._due()
+        except exception.Detached:
+            self._leave()
+            raise
+        except KeyboardInterrupt as error:
+            await self._interrupted(error)
+            raise
+        return self._handing
+
+    async def _interrupted(self, by: KeyboardInterrupt) -> None:
+        """Cancel the call, or on a second interrupt let it go on in the background."""
+        __tracebackhide__ = True
+        call = self._call
+        if call is None or self._gathered is not None:
+            return
+        try:
+            await interrupt.interrupted(call, call.over, call.abandon)
+        except exception.Detached:
+            detach = getattr(call.sink, "detach", self.detach)  # who shows it keeps the results
+            detach()
+            self._leave()
+            raise
+        by.add_note(f"cancelled: {call.function.name} ({call.id})")
+
+    async def _due(self) -> list[T]:
+        """Return the next results in the order in which they are handed out."""
+        __tracebackhide__ = True
+        if self._call is None:
+            self._call = await self._start()
+        if self._handed:
+            self._call.consumed(self._handed)
+            self._handed = 0
+        while not self._ready:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            arrived = await self._call.take()
+            if not arrived:
+                self._ended = True
+                raise StopAsyncIteration
+            if self._gathered is not None:
+                self._size = mean_weight(arrived)
+            self._sort(self._call, arrived)
+        batch = [self._ready.popleft() for _ in range(min(HAND_OUT, len(self._ready)))]
+        self._handed = len(batch)
+        self._count += len(batch)
+        return batch
+
+    async def _start(self) -> MapCall:
+        __tracebackhide__ = True
+        live = await self._begin()
+        inputs, kwargs = self._inputs, self._kwargs
+        call = MapCall(
+            live,
+            total=inputs.known(),
+            fail_fast=not self._returning,
+            parent=self._parent,
+            again=self._again,
+            results=weakref.ref(self),
+        )
+        call.unattended = self._way == "for_each" and self._returning
+        call.begin(inputs, lambda args: live.pickle(args, kwargs), await callers_loop())
+        return call
+
+    def _sort(self, call: MapCall, arrived: list[Output], *, tell: bool = True) -> None:
+        """Unpack outcomes and put those that are due in order; tell the observer of errors."""
+        __tracebackhide__ = True
+        ready, early = self._ready, self._early
+        for place, output in enumerate(arrived):
+            try:
+                value = self._unpack(call, output)
+            except Exception as error:  # noqa: BLE001 - the user's, to be returned or raised
+                if tell:
+                    guarded(call.sink.failed, output.index, original(error))
+                if not self._returning:
+                    self._error = error
+                    call.discard(arrived[place + 1 :])
+                    return
+                value = original(error)
+            if not self._ordered:
+                ready.append(value)
+            elif output.index != self._next:
+                early[output.index] = value
+            else:
+                ready.append(value)
+                self._next += 1
+                while self._next in early:
+                    ready.append(early.pop(self._next))
+                    self._next += 1
+
+    def _unpack(self, call: MapCall, output: Output) -> Any:
+        __tracebackhide__ = True
+        payload = output.payload
+        if output.status != _SUCCESS or payload is None or payload.segments:
+            return result_of(call.client.carrier, output, call.function.name, call.id)
+        if not self.keep_values:
+            return None
+        return value_of(call.client.carrier, payload, call.function.name)
+
+    def _stop(self) -> None:
+        # Leaving a loop over what is collected in the background ends nothing.
+        if self._call is not None and self._gathered is None:
+            self._call.abandon()
+
+    # --- in the background -----------------------------------------------------------------------
+
+    @property
+    def call_id(self) -> str:
+        """The call's id; empty before it has begun."""
+        return self._call.id if self._call is not None else ""
+
+    @property
+    def sink(self) -> Any:
+        """What an observer keeps of the call; None before it has begun."""
+        return self._call.sink if self._call is not None else None
+
+    @property
+    def version(self) -> int:
+        """The version that it runs on; 0 before the call has begun."""
+        return self._call.function.version if self._call is not None else 0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has been asked of it yet."""
+        return not self._touched
+
+    @property
+    def collected(self) -> bool:
+        """Whether its results are collected in the background, and can be read any number of times."""
+        return self._gathered is not None
+
+    def collect(self) -> None:
+        """Begin now, if it has not begun, and collect the results in the background.
+
+        They are kept as long as this is: iterate over it when, and as often as, you like. What is
+        too much for memory goes to the disk. `cancel` ends it early. A second time does nothing.
+        """
+        __tracebackhide__ = True
+        if self._gathered is None:
+            self._touched = True
+            if self._call is None:
+                self._call = run(self._start())
+                self._call.go_on()  # there will be no loop to leave, so what it has had is not kept
+            self._collect(0)
+
+    def _collect(self, first: int) -> None:
+        call = self._call
+        assert call is not None
+        self._gathered = Gathered(first, call.client.places.home)
+        around = contextvars.copy_context()  # the caller's cell is where it shows what it does
+        threading.Thread(
+            target=around.run,
+            args=(gather, self._gathered, self._due_and_weighed, call),
+            name="nbfn-map-results",
+            daemon=True,
+        ).start()
+
+    async def _due_and_weighed(self) -> tuple[list[T], int]:
+        __tracebackhide__ = True
+        batch = await self._due()
+        return batch, int(len(batch) * self._size)
+
+    def detach(self) -> None:
+        """End the loop over this, on whatever thread it is, with `Detached`; the call goes on in the background.
+
+        `collect` describes what becomes of the results. Those that the loop has had are among them,
+        unless they were too many, or too large, to be kept as well. Any thread; does not block.
+        """
+        if self._call is not None and self._gathered is None:
+            self._call.detach()
+            if self._call.remembers:
+                self._handing.clear()  # what is left of a batch comes with the rest
+
+    def _leave(self) -> None:
+        """Be consumed in the background from now on."""
+        call = self._call
+        assert call is not None
+        history = call.go_on()
+        if history is None:
+            self._collect(self._count)
+            return
+        self._ready.clear()
+        self._early.clear()
+        self._next = self._count = self._handed = 0
+        self._size = mean_weight(history)
+        self._sort(call, history, tell=False)
+        self._collect(0)
+
+    def cancel(self) -> None:
+        """Cancel what has not run yet, and interrupt what runs. Any thread; does not block."""
+        if self._call is not None:
+            self._call.cancel()
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(Reader(self._gathered)) if self._gathered is not None else super().__iter__()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return aiter(Reader(self._gathered)) if self._gathered is not None else super().__aiter__()
+
+    def __next__(self) -> T:
+        __tracebackhide__ = True
+        try:
+            return super().__next__() if self._gathered is None else next(self._read())
+        except BaseException as error:
+            traceback_filter.hide(error)
+            raise
+
+    async def __anext__(self) -> T:
+        __tracebackhide__ = True
+        try:
+            return await (super().__anext__() if self._gathered is None else anext(self._read()))
+        except BaseException as error:
+            traceback_filter.hide(error)
+            raise
+
+    def _read(self) -> Reader:
+        assert self._gathered is not None
+        self._reader = self._reader or Reader(self._gathered)
+        return self._reader
+
+    # --- what failed -----------------------------------------------------------------------------
+
+    @property
+    def failures(self) -> list[int]:
+        """The inputs that failed and can be run again, by their index; of a map that returns its exceptions."""
+        return self._call.failures.indices if self._call is not None else []
+
+    @blocking
+    async def retry(self) -> dict[int, Any]:
+        """Run the inputs that failed again, with the newest version of the Function, and wait for them.
+
+        Where the results are collected (see `collect`), the new ones take the place of the old.
+
+        Returns:
+            The new results by the index of their inputs: values, and exceptions of what failed again.
+        """
+        __tracebackhide__ = True
+        if self._call is None:
+            return {}
+        indices, results = repeat(self._call)
+        found = dict(zip(indices, await everything(results), strict=True))
+        self.replace(found)
+        return found
+
+    def replace(self, found: Mapping[int, Any]) -> None:
+        """Put results in the place of others, by the index of their inputs, where they are collected in order."""
+        gathered = self._gathered
+        if gathered is not None and self._ordered:
+            for index, value in found.items():
+                if gathered.first <= index < gathered.first + len(gathered):
+                    gathered.put(index, value)
+
+    def __repr__(self) -> str:
+        if self._gathered is not None:
+            state = "all there" if self._gathered.ended else "on their way"
+            return f"<results of Function.{self._way}, {len(self._gathered):,} of them, {state}>"
+        return f"<results of Function.{self._way}, single use: iterate over them>"
+
+
+async def each(results: MapResult[Any]) -> None:
+    """Take all results, for what making them does."""
+    __tracebackhide__ = True
+    results._touched = True
+    try:
+        while True:
+            await results._more()
+    except StopAsyncIteration:
+        return
+    except BaseException:
+        results.close()
+        raise
+
+
+async def everything(results: MapResult[T]) -> list[T]:
+    """Take all results and return them."""
+    __tracebackhide__ = True
+    results._touched = True
+    found: list[T] = []
+    try:
+        while True:
+            found += await results._more()
+    except StopAsyncIteration:
+        return found
+    except BaseException:
+        results.close()
+        raise
+
+
+def repeat(call: MapCall, indices: Sequence[int] | None = None) -> tuple[list[int], MapResult[Any]]:
+    """Run inputs of a map that failed again, with the newest version of its Function.
+
+    Args:
+        call: The map.
+        indices: Which of its failures; all when not given.
+
+    Returns:
+        The indices of the inputs in the map, and the results in the same order.
+    """
+    client, before = call.client, call.function
+    taken = call.failures.take(indices)
+
+    async def begin() -> LiveFunction:
+        __tracebackhide__ = True
+        try:
+            answer: messages.Registered = await client.request(
+                lambda number: messages.LookupId(number, before.id)
+            )
+        except BaseException:
+            for index, payload in taken.items():
+                call.failures.keep(index, payload)
+            raise
+        info = msgspec.structs.replace(answer.info, name=before.name, method=before.method)
+        return Repeated(client, info)
+
+    results: MapResult[Any] = MapResult(
+        "retry",
+        begin,
+        Inputs((list(taken.values()),)),
+        {},
+        ordered=True,
+        returning=True,
+        parent="",
+        again=(call.failures, list(taken)),
+    )
+    return list(taken), results

@@ -1,0 +1,78 @@
+"""Outcomes on the caller's side: the value or the error of one input, as the caller sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbfn import exception
+from nbfn.client.calls import call_hints
+from nbfn.exception import NEEDS_TERMINAL
+from nbfn.protocol.messages import Output, Payload
+from nbfn.runtime.sync import raisable
+from nbfn.serialization import remote_exception
+from nbfn.serialization.payload import Carrier
+from nbfn.types import InputStatus
+
+
+def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
+    """Return the value of an outcome, or raise its error. Runs on the caller's thread.
+
+    Args:
+        carrier: Of this process.
+        output: The outcome.
+        name: The Function's name, for notes and messages.
+        call_id: The call's id, likewise.
+    """
+    __tracebackhide__ = True
+    if output.status != InputStatus.SUCCESS:
+        raise raisable(_error_of(carrier, output, name, call_id), repr(name))
+    if output.payload is None:
+        return None
+    try:
+        return value_of(carrier, output.payload, name)
+    finally:
+        carrier.discard(output.payload)
+
+
+def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
+    """Return a value that a Function returned or yielded.
+
+    Raises:
+        ExecutionError: If it cannot be rebuilt in this process.
+    """
+    __tracebackhide__ = True
+    try:
+        return carrier.load(payload)
+    except exception.DeserializationError as error:
+        raise exception.ExecutionError(
+            f"Could not deserialize the result of {name!r} due to an error here: {error}"
+        ) from error.__cause__
+
+
+def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> BaseException:
+    """Return the error of a failed outcome, with a note that says where and when it happened."""
+    error: BaseException
+    if output.fault is not None:
+        fault = output.fault
+        error = exception.from_fault(fault.code, fault.message, fault.details)
+    elif output.payload is not None:
+        error = remote_exception.load_exception(carrier, output.payload)
+        carrier.discard(output.payload)
+    else:
+        error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
+    if output.worker:
+        times = f", attempt {output.attempt}" if output.attempt > 1 else ""
+        # What was lost with its worker was tried again besides.
+        times += f" of {output.attempts}" if times and output.attempts >= output.attempt else ""
+        which = f"{call_id}[{output.index}]" if output.index else call_id
+        error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({which})")
+        if vars(error).get(NEEDS_TERMINAL) and (hint := call_hints.replay(which)):
+            error.add_note(hint)
+    return error
+
+
+def outcome_name(status: int) -> str:
+    """Return how an observer is told of an outcome: success, failure or terminated."""
+    if status == InputStatus.SUCCESS:
+        return "success"
+    return "terminated" if status == InputStatus.TERMINATED else "failure"

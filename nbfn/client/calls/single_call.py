@@ -1,0 +1,194 @@
+"""Calls with one input whose caller waits: `remote`, and generators."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any
+
+from nbfn import exception
+from nbfn.client.active_call import Connection, OpenCall
+from nbfn.client.calls import interrupt, recent_failures
+from nbfn.client.calls.item_credit import Credit
+from nbfn.client.calls.outcome import outcome_name, result_of, value_of
+from nbfn.client.connection import settle
+from nbfn.protocol import messages
+from nbfn.protocol.messages import FunctionInfo, Message, Output, Payload
+from nbfn.runtime.sync import wait
+from nbfn.types import InputStatus
+
+#: Bytes of a result from which on the hub is told that it arrived.
+TOLD_BYTES = 64 * 1024
+
+
+class SingleCall(OpenCall):
+    """A call with one input whose caller waits for the outcome."""
+
+    def __init__(
+        self,
+        client: Connection,
+        function: FunctionInfo,
+        kind: str,
+        payload: Payload,
+        version: int,
+        parent: str,
+    ) -> None:
+        self._input = messages.NewInput(0, payload)
+        self._parent = parent
+        self.outcome: Future[Output] = Future()
+        super().__init__(client, function, kind, version=version)
+
+    def opening(self, *, resent: bool) -> Iterable[Message]:
+        """See `OpenCall.opening`."""
+        yield messages.PutCall(
+            self.id,
+            self.function.id,
+            self.version,
+            self.kind,
+            (self._input,),
+            resent=resent,
+            parent=self._parent,
+            method=self.function.method,
+            deployment=self.function.deployment,
+            levels=self.levels,
+        )
+
+    def receive(self, message: Message) -> None:
+        """See `OpenCall.receive`."""
+        if isinstance(message, messages.Outputs):
+            output = message.outputs[0]
+            self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
+            if output.status not in {InputStatus.SUCCESS, InputStatus.TERMINATED}:
+                recent_failures.keep(self.id, 0, self.function, self.version, self._input.payload)
+            self.end(outcome_name(output.status), settled=True)
+            settle(self.outcome, output)
+            if (weight := output.weight) >= TOLD_BYTES:  # else the hub keeps it for a while
+                self.client.send(messages.ResultsTaken(self.id, weight))
+            # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.
+            self.client.carrier.reclaim(self._input.payload)
+
+    def fail(self, error: exception.Error) -> None:
+        """See `OpenCall.fail`."""
+        self.client.carrier.discard(self._input.payload)
+        self.end("failure", error)
+        settle(self.outcome, error=error)
+
+    def abandon(self) -> None:
+        """Cancel it: the caller was interrupted."""
+        if self.outcome.done():
+            return
+        self.cancel()
+        self.end("terminated")
+        self.client.carrier.discard(self._input.payload)
+
+    @property
+    def was_not_loaded(self) -> bool:
+        """Whether its Function could not be loaded in a worker."""
+        return self.outcome.done() and self.outcome.result().status == InputStatus.INIT_FAILURE
+
+    async def interrupted(self, by: BaseException) -> None:
+        """Cancel it, or on a second interrupt leave it.
+
+        Raises:
+            Detached: If it is left.
+        """
+        __tracebackhide__ = True
+        try:
+            await interrupt.interrupted(self, self.outcome, self.abandon)
+        except exception.Detached:
+            interrupt.leave(self)
+            raise
+        ended = self.outcome.done() and self.outcome.result().status == InputStatus.SUCCESS
+        what = "had ended" if ended else "cancelled"
+        by.add_note(f"{what}: {self.function.name} ({self.id})")
+
+    async def result(self) -> Any:
+        """Wait for the outcome; an interrupt cancels the call."""
+        __tracebackhide__ = True
+        try:
+            output = await wait(self.outcome)
+        except exception.Error:
+            raise
+        except KeyboardInterrupt as error:
+            await self.interrupted(error)
+            raise
+        except BaseException:
+            self.abandon()
+            raise
+        return result_of(self.client.carrier, output, self.function.name, self.id)
+
+
+class GeneratorCall(SingleCall):
+    """A call of a generator Function: its items, then its outcome."""
+
+    def __init__(
+        self,
+        client: Connection,
+        function: FunctionInfo,
+        payload: Payload,
+        version: int,
+        parent: str,
+    ) -> None:
+        self._items: deque[Payload] = deque()
+        self._reading: list[Payload] = []  # those that the consumer is about to have
+        self._arrived = 0  # items that came
+        self._credit = Credit()
+        self._news: Future[None] | None = None
+        super().__init__(client, function, "generator", payload, version, parent)
+
+    def opening(self, *, resent: bool) -> Iterable[Message]:
+        """See `OpenCall.opening`."""
+        yield from super().opening(resent=resent)
+        if resent:
+            yield messages.TakeItems(self.id, 0, self._credit.upto)
+
+    def receive(self, message: Message) -> None:
+        """See `OpenCall.receive`."""
+        if isinstance(message, messages.Items):
+            known = max(0, self._arrived - message.start)
+            new = message.payloads[known:]
+            self._discard_repeated(message.payloads[:known])
+            self._items.extend(new)
+            self._arrived += len(new)
+        else:
+            super().receive(message)
+        if (news := self._news) is not None:
+            settle(news)
+
+    def _discard_repeated(self, payloads: Iterable[Payload]) -> None:
+        """Free items that another attempt yielded again; after a reconnect they are those still to be read."""
+        unread = (*self._reading, *self._items)
+        for payload in payloads:
+            if payload.segments and payload not in unread:
+                self.client.carrier.discard(payload)
+
+    def fail(self, error: exception.Error) -> None:
+        """See `OpenCall.fail`."""
+        super().fail(error)
+        if (news := self._news) is not None:
+            settle(news)
+
+    async def take(self) -> list[Any]:
+        """Return the new items, at least one; at the end raise StopAsyncIteration or the error."""
+        __tracebackhide__ = True
+        while not self._items:
+            if self.outcome.done():
+                output = self.outcome.result()
+                result_of(self.client.carrier, output, self.function.name, self.id)
+                raise StopAsyncIteration
+            self._news = Future()
+            if not self._items and not self.outcome.done():
+                await wait(self._news)
+            self._news = None
+        self._reading = list(self._items)
+        payloads = [self._items.popleft() for _ in self._reading]
+        if self._credit.take(len(payloads), sum(payload.weight for payload in payloads)):
+            self.client.send(messages.TakeItems(self.id, 0, self._credit.upto))
+        return [self._load(payload) for payload in payloads]
+
+    def _load(self, payload: Payload) -> Any:
+        try:
+            return value_of(self.client.carrier, payload, self.function.name)
+        finally:
+            self.client.carrier.discard(payload)

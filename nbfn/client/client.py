@@ -1,0 +1,268 @@
+"""`Client`: what this process can ask the hub; and the one client that a process has by default."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+
+from nbfn import exception
+from nbfn._names import normalized
+from nbfn._version import __version__
+from nbfn.client import discovery
+from nbfn.client.connection import Session
+from nbfn.config import default_environment
+from nbfn.protocol import messages
+from nbfn.runtime.sync import Blocking, answering, blocking
+from nbfn.types import FunctionAutoscalerSettings
+
+
+async def _attach(*, start: bool = True) -> Client:
+    """Return this process's client, connected.
+
+    Args:
+        start: Whether to start the hub when none runs.
+
+    Raises:
+        ConnectionError: If there is no hub, and ``start`` is false or none comes up.
+        VersionError, AuthError: If the hub refuses this process.
+    """
+    __tracebackhide__ = True
+    client = _default(start=start)
+    await client.ready()
+    return client
+
+
+async def attached(client: Client | None) -> Client:
+    """Return a client that is connected: the given one, or this process's.
+
+    Raises:
+        InvalidError: If it is no `Client`.
+        ConnectionError: If it was closed, or no hub answers.
+    """
+    __tracebackhide__ = True
+    if client is None:
+        return await _attach()
+    if not isinstance(client, Client):
+        raise exception.InvalidError(f"client is {client!r}; it must be an nbfn.Client.")
+    if client.closed:
+        raise exception.ConnectionError(
+            "The given client was closed. Make a new one: nbfn.Client()."
+        )
+    await client.ready()
+    return client
+
+
+class Client(Session):
+    """The connection of this process to its hub.
+
+    Args:
+        hub: The hub's endpoint; when not given, ``NBFN_HUB`` or the home's hub.
+        start: Whether to start the embedded hub when none runs.
+
+    Examples:
+        >>> Client.attach().overview().hub.version  # doctest: +SKIP
+        '0.1.0'
+    """
+
+    __module__ = "nbfn"
+
+    attach = Blocking(_attach)
+
+    @blocking
+    async def overview(self) -> messages.Overview:
+        """Return all that a sidebar shows.
+
+        Raises:
+            ConnectionError: If no hub answers.
+        """
+        answer: messages.Overview = await self.request(messages.GetOverview)
+        return answer
+
+    @blocking
+    async def set_autoscaler(
+        self,
+        function_id: str,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+    ) -> FunctionAutoscalerSettings:
+        """Override a Function's pool settings; what is None stays as it is.
+
+        Raises:
+            NotFoundError: If there is no such Function.
+            InvalidError: If the numbers do not fit together.
+        """
+        wanted = messages.PoolSettings(
+            min_containers, max_containers, buffer_containers, scaledown_window
+        )
+        answer: messages.AutoscalerSet = await self.request(
+            lambda number: messages.SetAutoscaler(number, function_id, wanted)
+        )
+        now = answer.settings
+        return FunctionAutoscalerSettings(
+            now.min_containers or 0,
+            now.max_containers or 0,
+            now.buffer_containers or 0,
+            now.scaledown_window or 0.0,
+        )
+
+    @blocking
+    async def cancel_call(self, call_id: str) -> None:
+        """Cancel all inputs of a call.
+
+        Raises:
+            NotFoundError: If there is no such call.
+        """
+        await self.request(lambda number: messages.Cancel(number, call_id))
+
+    @blocking
+    async def apps(self, environment_name: str = "") -> list[messages.AppRow]:
+        """Return all Apps of an environment, the newest first.
+
+        Raises:
+            NotFoundError: If there is no such environment.
+        """
+        where = environment_name or default_environment()
+        answer: messages.Apps = await self.request(lambda number: messages.GetApps(number, where))
+        return list(answer.apps)
+
+    @blocking
+    async def find_app(self, app: str, environment_name: str = "") -> messages.AppRow:
+        """Return an App by its id, or the deployed one of a name.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        where = environment_name or default_environment()
+        answer: messages.AppFound = await self.request(
+            lambda number: messages.FindApp(number, normalized(app), where)
+        )
+        return answer.app
+
+    @blocking
+    async def stop_app(self, app_id: str) -> None:
+        """Cancel an App's calls, let its workers go and free its name; a second time does nothing.
+
+        Raises:
+            NotFoundError: If there is no such App.
+        """
+        await self.request(lambda number: messages.StopApp(number, app_id))
+
+    @blocking
+    async def app_history(self, app_id: str) -> list[messages.DeploymentRow]:
+        """Return an App's deployments, the newest first.
+
+        Raises:
+            NotFoundError: If there is no such App.
+        """
+        answer: messages.History = await self.request(
+            lambda number: messages.GetHistory(number, app_id)
+        )
+        return list(answer.deployments)
+
+    @blocking
+    async def rollback_app(
+        self, app_id: str, version: int = 0, *, strategy: str = "rolling", by: str = ""
+    ) -> messages.AppRow:
+        """Deploy an App as it was, as a new version.
+
+        Args:
+            app_id: The App's id.
+            version: That was once deployed; 0 for the one before the current, -1 for the current one
+                with fresh workers.
+            strategy: rolling or recreate.
+            by: Who does it, for the history.
+
+        Raises:
+            NotFoundError: If there is no such App, or the version is not kept.
+        """
+        if version == 0:  # named, so that a hub that is asked again means the same
+            now: messages.AppFound = await self.request(
+                lambda number: messages.FindApp(number, app_id)
+            )
+            version = now.app.version - 1
+        answer: messages.AppFound = await self.request(
+            lambda number: messages.Rollback(number, app_id, version, strategy, by, __version__)
+        )
+        return answer.app
+
+    @blocking
+    async def stop_worker(self, worker: str, *, graceful: bool = False) -> None:
+        """End a worker; what it runs is run again elsewhere, or, gracefully, finished first.
+
+        Raises:
+            NotFoundError: If there is no such worker.
+        """
+        await self.request(lambda number: messages.StopWorker(number, worker, graceful))
+
+    @blocking
+    async def attach_console(self, worker: str) -> str:
+        """Have a worker open a Jupyter console, also while it runs an input.
+
+        Args:
+            worker: Its id, or the beginning of one.
+
+        Returns:
+            The path of the connection file: ``jupyter console --existing PATH``.
+
+        Raises:
+            NotFoundError: If there is no such worker, or it ended meanwhile.
+            InvalidError: If the ids of several begin so.
+        """
+        overview: messages.Overview = await self.request(messages.GetOverview)
+        begun = [row.id for row in overview.workers if row.id.startswith(worker.rstrip("…"))]
+        if len(begun) > 1:
+            raise exception.InvalidError(
+                f"The ids of {len(begun)} workers begin with {worker!r}; give more of it."
+            )
+        answer: messages.Attached = await self.request(
+            lambda number: messages.Attach(number, begun[0] if begun else worker)
+        )
+        return answer.connection_file
+
+    @blocking
+    async def stop_hub(self) -> None:
+        """Ask the hub to drain and end."""
+        await self.request(messages.StopHub)
+
+
+# --- the default client of a process ---------------------------------------------------------------
+
+_client: Client | None = None
+_making = threading.Lock()
+#: Clients of the parent process; kept in a forked child so that nothing of them is torn down there.
+_inherited: list[Client] = []
+
+
+def current() -> Client | None:
+    """Return this process's client if there is one, connected or not."""
+    return _client
+
+
+def _default(*, start: bool) -> Client:
+    global _client
+    with _making:
+        if _client is None or _client._closing:
+            _client = Client(start=start)
+            atexit.register(_client.close)
+        if start:
+            _client._finder.may_start = True
+        return _client
+
+
+def _after_fork() -> None:
+    global _client, _making
+    _making = threading.Lock()
+    answering.clear()
+    if _client is not None:
+        _client._closing = True
+        _client._woken = threading.Lock()  # another thread may have held it
+        _inherited.append(_client)
+        _client = None
+    discovery.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,532 @@
+"""One connection to the hub, and the thread that owns it; other threads hand it messages.
+
+What must survive a lost hub is kept in two tables, open calls and unanswered requests; after a
+reconnect both are said again, and ids make that harmless. Every wait ends: if no hub comes back
+within ``connect_timeout``, all of it fails with ConnectionError.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import platform
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+
+from nbfn import exception
+from nbfn._version import __version__
+from nbfn.client import discovery, log_records
+from nbfn.client.active_call import OpenCall, guarded
+from nbfn.client.discovery import Finder
+from nbfn.client.process_info import own_name, this_environment, this_origin
+from nbfn.client.registration_cache import Registrations
+from nbfn.config import Places, Settings
+from nbfn.context import is_local
+from nbfn.protocol import codec, descriptors, messages, validation
+from nbfn.protocol.codec import BadFrame, FrameTooLargeError
+from nbfn.protocol.messages import Message, new_id
+from nbfn.protocol.transport import Change, Link
+from nbfn.runtime.sync import answering, wait
+from nbfn.serialization import segment_directory
+from nbfn.serialization.payload import Carrier
+
+logger = logging.getLogger("nbfn.client")
+
+#: Seconds what was sent last has to leave when the client closes.
+LINGER = 0.5
+#: Calls that were given up and are known as such: what still comes for one of them is freed.
+MOST_GIVEN_UP = 1000
+#: Times in a row that a hub may be lost before it has answered anything, until what waits fails.
+MOST_LOSSES = 10
+
+_ABOUT_CALLS = (
+    messages.Outputs,
+    messages.Items,
+    messages.FeedWanted,
+    messages.Window,
+    messages.Accepted,
+    messages.Emission,
+    messages.Progress,
+)
+
+
+def settle(
+    future: Future[Any], value: object = None, *, error: BaseException | None = None
+) -> None:
+    """Resolve a future unless it is resolved."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+class Session:
+    """The way to the hub.
+
+    Args:
+        hub: The hub's endpoint; when not given, ``NBFN_HUB`` or the home's hub.
+        start: Whether to start the embedded hub when none runs.
+        registers: Whether it will register Functions: a fork server is readied for it, and an embedded
+            hub stays for it.
+    """
+
+    def __init__(
+        self, hub: str | None = None, *, start: bool = True, registers: bool = True
+    ) -> None:
+        descriptors.require(descriptors.CONNECTION)
+        self.peer = new_id("cl")
+        self.settings = Settings.load()
+        self.places = Places.of().create()
+        self.carrier = Carrier(self.places, self.peer)
+        self.epoch = 0
+        self._registers = registers
+        self._finder = Finder(self.places, hub, may_start=start)
+        self._state = "down"  # down, greeting (hello sent), ready
+        self._since: float | None = None  # when the wait for a hub began
+        self._looked = 0.0
+        self._losses = 0  # in a row, of hubs that had answered nothing
+        self._refused = False  # the hub reads nothing more from this connection
+        self._numbers = itertools.count(1)
+        self._calls: dict[str, OpenCall] = {}
+        # Calls that ended here without all their outcomes.
+        self._given_up: deque[str] = deque(maxlen=MOST_GIVEN_UP)
+        self._following = threading.Lock()  # of one call at a time, whoever begins or ends that
+        self._requests: dict[int, tuple[Message, Future[Message]]] = {}
+        self._registrations = Registrations(self._ask_again)
+        self._awaiting: list[Future[None]] = []
+        self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
+        self._tasks: deque[Callable[[], object]] = deque()
+        self._watchers: list[Callable[[int], None]] = []
+        self._followed: dict[str, Callable[[messages.AppOutput], object]] = {}
+        self._lost: list[Callable[[], None]] = []
+        self._closing = False
+        self._woken = (
+            threading.Lock()
+        )  # guards the link against being replaced while another thread wakes it
+        self._endpoint = self._finder.endpoint
+        self._link = Link(self._endpoint, codec.TO_CLIENT)
+        self._thread = threading.Thread(target=self._main, name="nbfn-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be used."""
+        return self._closing
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub answers right now."""
+        return self._state == "ready"
+
+    async def ready(self) -> None:
+        """Wait until the hub has said welcome."""
+        __tracebackhide__ = True
+        if self._state == "ready":
+            return
+        welcome: Future[None] = Future()
+        self._awaiting.append(welcome)
+        self._wake()
+        await wait(welcome)
+
+    async def request(self, make: Callable[[int], Message]) -> Any:
+        """Ask the hub and return its answer.
+
+        Raises:
+            Error: The one the hub names, ConnectionError, or InvalidError for a value of a wrong type.
+        """
+        __tracebackhide__ = True
+        if threading.current_thread() is self._thread:
+            raise exception.ExecutionError(
+                "An observer must not call the hub and wait: it would wait for itself."
+            )
+        number = next(self._numbers)
+        answer: Future[Message] = Future()
+        message = make(number)
+        if wrong := validation.problem(message):
+            raise exception.InvalidError(wrong)
+        self._requests[number] = (message, answer)
+        self.send(message)
+        try:
+            return await wait(answer)
+        finally:
+            self._requests.pop(number, None)
+
+    def open(self, call: OpenCall) -> None:
+        """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
+        self._calls[call.id] = call
+        self.send(lambda: _opening(call, resent=False))
+
+    def track(self, call: OpenCall) -> OpenCall:
+        """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
+        with self._following:
+            return self._calls.setdefault(call.id, call)
+
+    def tracked(self, call_id: str) -> OpenCall | None:
+        """Return the open call of an id, if there is one."""
+        return self._calls.get(call_id)
+
+    def remember(self, function_id: str, register: Message) -> None:
+        """Keep what registered a Function, for a hub that has lost it."""
+        self._registrations.keep(function_id, register)
+
+    def forget(self, call: OpenCall, *, settled: bool) -> bool:
+        """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
+        with self._following:
+            # Where it is not, it has ended before, and another may follow it anew.
+            if self._calls.get(call.id) is not call:
+                return False
+            if call.total is None or call.done < call.total:
+                self._given_up.append(call.id)  # first: what comes from now on is too late
+            del self._calls[call.id]
+        if not settled:
+            self.send(messages.Release(call.id))
+        return True
+
+    def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
+        """Send a message, or what a function returns on the client's thread. Any thread; does not block."""
+        self._outbox.append(message)
+        if threading.current_thread() is not self._thread:
+            self._wake()
+
+    def run_soon(self, task: Callable[[], object]) -> None:
+        """Run something on the client's thread; at once when this is it."""
+        if threading.current_thread() is self._thread:
+            task()
+        else:
+            self._tasks.append(task)
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._woken:
+            if not self._closing:
+                self._link.wake()
+
+    def watch(self, callback: Callable[[int], None]) -> None:
+        """Call ``callback(revision)``, on the client's thread, whenever the overview has changed."""
+        self._watchers.append(callback)
+        self.send(messages.WatchOverview())
+
+    async def follow_app(self, app_id: str, take: Callable[[messages.AppOutput], object]) -> None:
+        """Call ``take``, on the client's thread, with what an App's workers write; see `messages.FollowApp`."""
+        __tracebackhide__ = True
+        self._followed[app_id] = take
+        await self.request(lambda number: messages.FollowApp(number, app_id))
+
+    def unfollow_app(self, app_id: str) -> None:
+        """Take no more of what an App's workers write."""
+        self._followed.pop(app_id, None)
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()``, on the client's thread, whenever the hub is lost."""
+        self._lost.append(callback)
+
+    def close(self) -> None:
+        """Give up all open calls and end the connection."""
+        with self._woken:
+            if self._closing:
+                return
+            self._closing = True
+            self._link.wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        answering.add(threading.get_ident())
+        try:
+            while not self._closing:
+                for arrived in self._link.wait(self._patience()):
+                    self._receive_guarded(arrived)
+                self._seek(time.monotonic())
+                self._flush()
+                self._run_tasks()
+            self._say_goodbye()
+        except Exception:
+            logger.exception("The nbfn client failed")
+            self._closing = True
+            for callback in self._lost:
+                guarded(callback)
+        self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
+        self._run_tasks()
+        self.carrier.close()
+        segment_directory.remove_if_unused(self.places.shm)  # the hub may have ended before
+        self._link.close(LINGER)
+        answering.discard(threading.get_ident())
+
+    def _patience(self) -> float | None:
+        """Return how long to wait for messages: until the next look for a hub, or memory is due to be freed."""
+        due = self.carrier.tidy(time.monotonic())
+        return due if self._since is None else discovery.LOOK_EVERY
+
+    def _run_tasks(self) -> None:
+        while self._tasks:
+            task = self._tasks.popleft()
+            try:
+                task()
+            except Exception:
+                logger.exception("A task of the nbfn client failed")
+
+    def _say_goodbye(self) -> None:
+        for call_id in list(self._calls):
+            self._outbox.append(messages.Release(call_id))
+        self._outbox.append(messages.ClientLeaves())
+        self._flush()
+
+    def _receive_guarded(self, arrived: Message | Change | BadFrame) -> None:
+        """Take what arrived; if that fails, fail the call or request that it belongs to."""
+        try:
+            self._receive(arrived)
+        except Exception as error:
+            logger.exception("%s from the hub could not be handled", type(arrived).__name__)
+            text = f"nbfn failed to handle an answer of the hub ({type(error).__name__}: {error})."
+            self._fail(arrived, exception.InternalError(text))
+
+    def _fail(self, message: object, error: exception.Error) -> None:
+        """Fail the call and the request that a message belongs to."""
+        if (call := self._calls.get(getattr(message, "call", ""))) is not None:
+            call.fail(error)
+        if (number := getattr(message, "request", 0)) in self._requests:
+            settle(self._requests[number][1], error=error)
+
+    def _receive(self, arrived: Message | Change | BadFrame) -> None:
+        if self._losses and not isinstance(arrived, Change | messages.Welcome):
+            self._losses = 0
+        if isinstance(arrived, _ABOUT_CALLS):
+            if (call := self._calls.get(arrived.call)) is None:
+                self._discard(arrived)
+            elif isinstance(arrived, messages.Emission):
+                guarded(self._show, call, arrived)
+            elif isinstance(arrived, messages.Progress):
+                guarded(call.sink.progress, arrived)
+                call.receive(arrived)
+            else:
+                call.receive(arrived)
+        elif isinstance(arrived, Change):
+            self._connected() if arrived is Change.UP else self._disconnected()
+        elif isinstance(arrived, BadFrame):
+            logger.warning("The hub sent what cannot be read: %s", arrived.reason)
+            text = f"The hub's answer cannot be read: {arrived.reason}"
+            self._fail(arrived, exception.InternalError(text))
+        else:
+            self._receive_rare(arrived)
+
+    def _discard(self, arrived: Message) -> None:
+        """Free the shared memory of what came too late for a call that was given up.
+
+        What comes for any other call is told twice, and may still be to be read.
+        """
+        if (
+            isinstance(arrived, messages.Outputs | messages.Items)
+            and arrived.call in self._given_up
+        ):
+            for payload in _payloads(arrived):
+                self.carrier.discard(payload)
+
+    def _show(self, call: OpenCall, e: messages.Emission) -> None:
+        """Show what remote code wrote; what it logged is for this process's loggers, a worker's for its caller's."""
+        if e.channel != "log" or call.kind == "web" or not is_local():
+            call.sink.emission(e)
+            return
+        for channel, text in log_records.handle(e.data):
+            call.sink.emission(msgspec.structs.replace(e, channel=channel, data=text.encode()))
+
+    def _receive_rare(self, arrived: Message) -> None:
+        if isinstance(arrived, messages.Welcome):
+            self._welcomed(arrived)
+        elif isinstance(arrived, messages.Refused):
+            self._state, self._refused = "down", True
+            self._give_up(exception.from_fault(arrived.code, arrived.message))
+        elif isinstance(arrived, messages.CallRefused):
+            if (call := self._calls.get(arrived.call)) is not None:
+                error = exception.from_fault(arrived.code, arrived.message)
+                self._registrations.refused(call, error, self.epoch)
+        elif isinstance(arrived, messages.AppOutput):
+            if (take := self._followed.get(arrived.app_id)) is not None:
+                guarded(take, arrived)
+        elif isinstance(arrived, messages.Changed):
+            for callback in self._watchers:
+                guarded(callback, arrived.revision)
+        elif (number := getattr(arrived, "request", 0)) in self._requests:
+            answer = self._requests[number][1]
+            if isinstance(arrived, messages.Failed):
+                settle(answer, error=exception.from_fault(arrived.code, arrived.message))
+            else:
+                settle(answer, arrived)
+
+    def _ask_again(self, message: Message) -> Future[Any]:
+        """Ask the hub on the client's own thread, which never waits."""
+        number, answer = next(self._numbers), Future[Message]()
+        self._requests[number] = (msgspec.structs.replace(message, request=number), answer)
+        answer.add_done_callback(lambda _: self._requests.pop(number, None))
+        self.send(self._requests[number][0])
+        return answer
+
+    def _connected(self) -> None:
+        self._state = "greeting"
+        environment = this_environment()
+        self._link.send(
+            messages.ClientHello(
+                protocol=messages.PROTOCOL,
+                peer=self.peer,
+                nbfn=__version__,
+                cloudpickle=environment.cloudpickle,
+                python=environment.python,
+                pid=os.getpid(),
+                host=platform.node(),
+                environment=environment if self._registers else None,
+                name=own_name(),
+                worker=os.environ.get("NBFN_WORKER", ""),
+                origin=this_origin(),
+            )
+        )
+
+    def _welcomed(self, welcome: messages.Welcome) -> None:
+        known, self.epoch = self.epoch, welcome.epoch
+        self._state, self._since = "ready", None
+        self._finder.found(welcome.pid)
+        logger.debug(
+            "%s connected to the hub (pid %d, epoch %d)", self.peer, welcome.pid, welcome.epoch
+        )
+        if known:  # whatever waits to leave is said again below, but for last words
+            last = [
+                m for m in list(self._outbox) if isinstance(m, messages.Release | messages.Cancel)
+            ]
+            self._outbox.clear()
+            self._outbox.extend(last)
+            for message, _ in list(self._requests.values()):
+                self._outbox.append(message)
+            self._tell_calls(up=True)
+            for call in list(self._calls.values()):
+                self._outbox.extend(_opening(call, resent=True))
+            if self._watchers:
+                self._outbox.append(messages.WatchOverview())
+            self._outbox.extend(messages.FollowApp(0, app_id) for app_id in list(self._followed))
+        awaiting, self._awaiting = self._awaiting, []
+        for future in awaiting:
+            settle(future, None)
+
+    def _disconnected(self) -> None:
+        was, self._state = self._state, "down"
+        self._looked = 0.0
+        if was == "ready":
+            logger.debug("%s lost the hub", self.peer)
+            self._tell_calls(up=False)
+            for callback in self._lost:
+                guarded(callback)
+            self._losses += 1
+            if self._losses >= MOST_LOSSES:
+                self._losses = 0
+                self._give_up(
+                    exception.ConnectionError(
+                        f"The nbfn hub ended {MOST_LOSSES} times before it answered. See {self.places.hub_log}."
+                    )
+                )
+
+    def _tell_calls(self, *, up: bool) -> None:
+        for call in list(self._calls.values()):
+            guarded(call.sink.connected, up)
+
+    def _wanted(self) -> bool:
+        return bool(self._awaiting or self._requests) or any(
+            c.waiting for c in list(self._calls.values())
+        )
+
+    def _seek(self, now: float) -> None:
+        """While there is no hub and something waits for one: look for it, start it, or give up in the end."""
+        if self._state == "ready":
+            return
+        if not self._wanted():
+            self._since = None
+            return
+        if self._since is None:
+            self._since, self._looked = now, 0.0
+            if self._refused:
+                self._go_to(self._finder.endpoint)
+        waited = now - self._since
+        if waited > self.settings.connect_timeout:
+            self._give_up(self._no_hub(waited))
+        elif now - self._looked >= discovery.LOOK_EVERY:
+            self._looked = now
+            if not self._finder.look():
+                self._give_up(self._no_hub(waited))
+            elif self._state == "down" and self._finder.endpoint != self._endpoint:
+                self._go_to(self._finder.endpoint)
+
+    def _go_to(self, endpoint: str) -> None:
+        with self._woken:
+            self._link.close()
+            self._endpoint, self._refused = endpoint, False
+            self._link = Link(endpoint, codec.TO_CLIENT)
+
+    def _no_hub(self, waited: float) -> exception.ConnectionError:
+        why = f" {self._finder.reason}" if self._finder.reason else ""
+        return exception.ConnectionError(
+            f"No nbfn hub at {self._endpoint} (waited {waited:.0f} s).{why} {self._finder.hint}"
+        )
+
+    def _give_up(self, error: exception.Error) -> None:
+        """Fail everything that waits."""
+        self._since = None
+        self._finder.again()
+        awaiting, self._awaiting = self._awaiting, []
+        waiting: list[Future[Any]] = [
+            *awaiting,
+            *(answer for _, answer in list(self._requests.values())),
+        ]
+        for future in waiting:
+            settle(future, error=type(error)(*error.args))
+        for call in list(self._calls.values()):
+            call.fail(type(error)(*error.args))
+        self._outbox.clear()
+
+    def _flush(self) -> None:
+        if self._state != "ready":
+            return
+        while self._outbox:
+            item = self._outbox.popleft()
+            for message in (item,) if isinstance(item, Message) else item():
+                try:
+                    self._link.send(message)
+                except FrameTooLargeError as error:
+                    self._not_sent(message, f"is too large to be sent: {error}")
+                except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                    self._not_sent(message, f"cannot be sent: {validation.why_not_sent(error)}")
+
+    def _not_sent(self, message: Message, why: str) -> None:
+        """Fail what a message belongs to that cannot be sent."""
+        call = self._calls.get(getattr(message, "call", ""))
+        subject = f"The call of {call.function.name!r}" if call is not None else _subject(message)
+        self._fail(message, exception.InvalidError(f"{subject} {why}"))
+
+
+def _subject(message: Message) -> str:
+    if isinstance(message, messages.Register):
+        return f"The definition of {message.definition.name!r}"
+    if isinstance(message, messages.PutSecret):
+        return f"The secret {message.name!r}"
+    return "This request"
+
+
+def _opening(call: OpenCall, *, resent: bool) -> Iterator[Message]:
+    """Yield what tells the hub of a call; a call that cannot tell it fails."""
+    try:
+        yield from call.opening(resent=resent)
+    except Exception as error:
+        logger.exception("Call %s could not be sent", call.id)
+        call.fail(exception.InternalError(f"The call could not be sent: {error}"))
+
+
+def _payloads(arrived: messages.Outputs | messages.Items) -> Sequence[messages.Payload | None]:
+    if isinstance(arrived, messages.Items):
+        return arrived.payloads
+    return [output.payload for output in arrived.outputs]

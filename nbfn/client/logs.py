@@ -1,0 +1,236 @@
+"""`LogsManager`: what the inputs of an App, a Function or a call wrote, as the hub has kept it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nbfn.client.client import Client, attached
+from nbfn.declarations.retries import is_int
+from nbfn.exception import InvalidError
+from nbfn.protocol import messages
+from nbfn.protocol.messages import LogLine
+from nbfn.runtime.stream import Stream, streaming
+from nbfn.runtime.sync import blocking, run
+
+#: Where a line comes from: the two streams, and what the hub says of workers and schedules.
+SOURCES = ("stdout", "stderr", "system")
+#: Lines that can be asked for from the end, and the longest span.
+MOST_TAILED, LONGEST_SPAN = 20_000, timedelta(days=35)
+#: Seconds that the hub waits with the answer when there is nothing new.
+PATIENCE = 1.0
+
+#: A moment: a time, or how long ago.
+When = datetime | timedelta
+#: Says whose logs are meant: fields of `GetLogs`.
+Scope = Callable[[], Awaitable[dict[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A line, mostly; its end is part of it, where it has one.
+
+    Attributes:
+        message: The text.
+        timestamp: When it reached the hub.
+        source: stdout, stderr or system.
+        object_id: The id of the Function.
+        app_id: Of its App.
+        function_call_id: Of the call that the input belongs to, or "".
+        input_id: Of the input, or "".
+        container_id: Of the worker, or "".
+    """
+
+    message: str
+    timestamp: datetime
+    source: str
+    object_id: str
+    app_id: str
+    function_call_id: str
+    input_id: str
+    container_id: str
+
+    @classmethod
+    def of(cls, line: LogLine) -> LogEntry:
+        """Return what a line on the wire says."""
+        named = messages.input_id(line.call, line.index) if line.call else ""
+        moment = datetime.fromtimestamp(line.at, UTC)
+        ids = (line.function, line.app, line.call, named, line.worker)
+        return cls(line.message, moment, line.source, *ids)
+
+
+class LogsManager:
+    """The logs of one App, Function or call; also of those whose client is gone.
+
+    Args:
+        scope: Says whose.
+        client: The connection to use; this process's when not given.
+
+    Examples:
+        >>> for entry in train.logs.tail(10):  # doctest: +SKIP
+        ...     print(entry.timestamp, entry.message, end="")
+    """
+
+    def __init__(self, scope: Scope, client: Client | None = None) -> None:
+        self._scope = scope
+        self._client = client
+
+    @blocking
+    async def fetch(
+        self,
+        since: When | None = None,
+        until: When | None = None,
+        source: str | None = None,
+        search_text: str | None = None,
+    ) -> list[LogEntry]:
+        """Return all that is kept, the oldest first.
+
+        Args:
+            since: Only from then on: a time, or how long ago.
+            until: Only until then.
+            source: stdout, stderr or system; all when not given.
+            search_text: Only lines that contain this.
+
+        Raises:
+            InvalidError: If there is no such source, or the span is over 35 days.
+        """
+        __tracebackhide__ = True
+        given = _query(since=since, until=until, source=source, search=search_text)
+        return await self._all(given)
+
+    @blocking
+    async def tail(self, entries: int = 100, source: str | None = None) -> list[LogEntry]:
+        """Return the last entries.
+
+        Args:
+            entries: At most how many, up to 20 000.
+            source: stdout, stderr or system; all when not given.
+
+        Raises:
+            InvalidError: If there is no such source, or too many are asked for.
+        """
+        __tracebackhide__ = True
+        return await self._all(_query(tail=entries, source=source))
+
+    @streaming
+    def stream(self, timeout: float | None = None) -> Stream[LogEntry]:
+        """Iterate over what is written from now on, until all inputs have ended for good.
+
+        Args:
+            timeout: Seconds after which it ends in any case.
+        """
+        return _Following(self._scope, {}, timeout, self._client, from_now=True)
+
+    async def _all(self, given: dict[str, Any]) -> list[LogEntry]:
+        scope = await self._scope()
+        found: list[LogEntry] = []
+        after, more = 0, True
+        while more:
+            answer = await _ask(self._client, scope | given | {"after": after})
+            found.extend(LogEntry.of(line) for line in answer.lines)
+            after, more = answer.last, answer.more
+            given["tail"] = 0
+        return found
+
+
+def kept(scope: Scope, **given: Any) -> list[LogEntry]:
+    """Return what is kept, the oldest first.
+
+    Args:
+        scope: Whose.
+        **given: As `LogsManager.fetch` takes them, and ``tail``.
+    """
+    return run(LogsManager(scope)._all(_query(**given)))
+
+
+def following(scope: Scope, timeout: float | None = None, **given: Any) -> Stream[LogEntry]:
+    """Iterate over what is kept and what is still to come.
+
+    Args:
+        scope: Whose.
+        timeout: Seconds after which it ends in any case.
+        **given: As `LogsManager.fetch` takes them, and ``tail``.
+    """
+    return _Following(scope, _query(**given), timeout, None, from_now=False)
+
+
+class _Following(Stream[LogEntry]):
+    def __init__(
+        self,
+        scope: Scope,
+        given: dict[str, Any],
+        timeout: float | None,
+        client: Client | None,
+        *,
+        from_now: bool,
+    ) -> None:
+        self._scope = scope
+        self._client = client
+        self._given = given
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._after = 0
+        self._from_now = from_now
+        self._over = False
+
+    async def _more(self) -> list[LogEntry]:
+        __tracebackhide__ = True
+        if self._from_now:
+            self._from_now = False
+            # A search for nothing: only the number of the newest line comes back.
+            nothing = await self._scope() | {"search": "\0"}
+            first = await _ask(self._client, nothing)
+            self._after, self._over = first.last, first.ended
+        while not self._over:
+            left = (
+                PATIENCE if self._until is None else min(PATIENCE, self._until - time.monotonic())
+            )
+            if left < 0:
+                break
+            asked = self._given | {"after": self._after, "wait": left}
+            answer = await _ask(self._client, await self._scope() | asked)
+            self._after, self._over = answer.last, answer.ended
+            self._given["tail"] = 0
+            if answer.lines:
+                return [LogEntry.of(line) for line in answer.lines]
+        raise StopAsyncIteration
+
+
+async def _ask(client: Client | None, query: dict[str, Any]) -> messages.Logs:
+    session = await attached(client)
+    answer: messages.Logs = await session.request(lambda number: messages.GetLogs(number, **query))
+    return answer
+
+
+def _query(
+    *,
+    since: When | None = None,
+    until: When | None = None,
+    source: str | None = None,
+    search: str | None = None,
+    tail: int = 0,
+) -> dict[str, Any]:
+    if source is not None and source not in SOURCES:
+        raise InvalidError(f"source is {source!r}; it must be one of {', '.join(SOURCES)}.")
+    if not is_int(tail) or not 0 <= tail <= MOST_TAILED:
+        raise InvalidError(f"{tail!r} entries are asked for; it must be 1 to {MOST_TAILED}.")
+    begin, end = _moment(since), _moment(until)
+    if begin is not None and (end or datetime.now(UTC)) - begin > LONGEST_SPAN:
+        raise InvalidError(f"Logs can be asked for at most {LONGEST_SPAN.days} days at a time.")
+    return {
+        "since": begin.timestamp() if begin is not None else 0.0,
+        "until": end.timestamp() if end is not None else 0.0,
+        "sources": () if source is None else (source,),
+        "search": search or "",
+        "tail": tail,
+    }
+
+
+def _moment(when: When | None) -> datetime | None:
+    if not isinstance(when, datetime | timedelta | None):
+        raise InvalidError(f"{when!r} is neither a datetime nor a timedelta (how long ago).")
+    if isinstance(when, timedelta):
+        return datetime.now(UTC) - when
+    return when.astimezone(UTC) if when is not None else None

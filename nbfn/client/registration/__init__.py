@@ -1,0 +1,1 @@
+"""Registration: the definitions and versions of Functions and classes, and references to registered ones."""

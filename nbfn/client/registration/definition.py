@@ -1,0 +1,315 @@
+"""From a Python function to what the hub registers, and what is known of it afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from nbfn.client.client import Client
+from nbfn.client.process_info import this_environment, this_notebook
+from nbfn.client.registration.option_encoding import like, schedule_of, ways_to_run
+from nbfn.declarations.lifecycle import has_exit_hooks, marked, methods
+from nbfn.declarations.options import Options
+from nbfn.declarations.parameters import shape_of
+from nbfn.declarations.partial_function import Partial
+from nbfn.exception import InvalidError, NotFoundError, SerializationError
+from nbfn.protocol.messages import (
+    Batching,
+    Definition,
+    Endpoint,
+    FunctionInfo,
+    Method,
+    Parameter,
+    Payload,
+)
+from nbfn.serialization import function_pickling, module_reload, pickle_diagnosis, pickler
+from nbfn.serialization.argument_modules import Brought
+from nbfn.serialization.cell_source import text_of
+from nbfn.serialization.dependencies import Snapshot, type_name
+from nbfn.serialization.file_watch import Watch
+from nbfn.serialization.module_reload import Edition
+from nbfn.serialization.payload import Carrier
+from nbfn.serialization.signature import class_signature, signature_of
+from nbfn.serialization.user_modules import carrying
+
+#: Characters of a docstring that the hub is told.
+MOST_DOC = 16 * 1024
+
+#: Types whose values hold no code, so that none of it needs to travel by value.
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+
+
+@dataclass(slots=True)
+class Live:
+    """What is known of a Function that the hub knows.
+
+    ``version`` is what its calls ask for: that of a local definition, 0 (the newest) of one found by name.
+    """
+
+    client: Client
+    epoch: int
+    info: FunctionInfo
+    version: int
+    snapshot: Snapshot | None = None
+    modules: list[ModuleType] = field(default_factory=list)
+    others: list[Any] = field(default_factory=list)  # Functions that it calls
+    raw: Callable[..., Any] | None = None
+    watch: Watch | None = None  # of the files that it is written in
+    edition: Edition = module_reload.NONE  # what stands for what in its pickle
+    brought: Brought | None = None  # modules of which arguments had classes
+    views: dict[str, Live] = field(default_factory=dict)  # of a class: by method
+
+    def current(self) -> bool:
+        """Return whether it still holds: the same hub, no captured name rebound, no file written."""
+        return self.at_hub() and self.same_code(missing=True)
+
+    def at_hub(self) -> bool:
+        """Return whether the hub is still the same."""
+        return self.client.epoch == self.epoch and not self.client.closed
+
+    def same_names(self) -> bool:
+        """Return whether the hub is the same and every captured name what it was."""
+        return self.at_hub() and self.snapshot is not None and self.snapshot.current()
+
+    def same_code(self, *, missing: bool = False) -> bool:
+        """Return whether its code is what it was.
+
+        Args:
+            missing: The answer for what was not written in this process.
+        """
+        if self.snapshot is None:
+            return missing
+        return self.snapshot.current() and not (self.watch is not None and self.watch.changed())
+
+    def unloadable(self) -> str:
+        """Return in a sentence which captured value keeps workers from loading it; "" where that is not known."""
+        where = (
+            ""
+            if self.snapshot is None
+            else function_pickling.unloadable(self.snapshot, self.modules)
+        )
+        if not where:
+            return ""
+        return f"{self.info.name!r} captures {where}, which cannot be unpickled: make it inside the function."
+
+    def of(self, method: str) -> Live:
+        """Return what callers of one method see; of no method, of a function.
+
+        Raises:
+            NotFoundError: If it is no such thing, or has no such method.
+        """
+        info = self.info
+        if not method and info.kind != "cls":
+            return self
+        view = self.views.get(method)
+        if view is None:
+            found = next((one for one in info.methods if one.name == method), None)
+            if found is None:
+                raise NotFoundError(_no_method(info, method))
+            seen = msgspec.structs.replace(
+                info,
+                name=f"{info.name}.{method}",
+                method=method,
+                is_generator=found.is_generator,
+                is_async=found.is_async,
+                signature=found.signature,
+                doc=found.doc,
+                endpoint=found.endpoint,
+                web_url=found.web_url,
+                batching=found.batching,
+            )
+            raw = methods(self.raw)[method].raw if isinstance(self.raw, type) else None
+            bound = raw.__get__(raw) if raw is not None else None  # its signature has no self
+            view = dataclasses.replace(self, info=seen, raw=bound, views={})
+            self.views[method] = view
+        return view
+
+    def pickle(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
+    ) -> Payload:
+        """Pickle the arguments of one input, to disk where they must outlive this process.
+
+        Raises:
+            SerializationError: If one cannot be; names it.
+        """
+        __tracebackhide__ = True
+        carrier = self.client.carrier.durable if durable else self.client.carrier
+        try:
+            if self.watch is None or (not kwargs and all(type(a) in _PLAIN for a in args)):
+                return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            holds = self.snapshot.holds if self.snapshot is not None else pickler.nothing
+            instead = pickler.standing_in(self.edition.instead, holds)
+            with carrying(self.modules), instead as met:
+                payload = carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            if self.brought is not None:
+                self.brought.add(met, self.watch)
+            return payload
+        except SerializationError as error:
+            if isinstance(error.__cause__, InvalidError):
+                raise error.__cause__ from None
+            raise self._explained(args, kwargs, error) from error.__cause__
+
+    def _explained(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: SerializationError
+    ) -> SerializationError:
+        for name, value in _named(self.raw, args, kwargs):
+            try:
+                self.client.carrier.discard(self.client.carrier.dump(value))
+            except SerializationError as why:
+                what, remedy = _innermost(str(why)) or type_name(value), pickle_diagnosis.OPEN_IT
+                if found := pickle_diagnosis.find(name, value):
+                    what, remedy = found.where.removeprefix(f"{name} → "), found.remedy
+                return SerializationError(
+                    f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). {remedy}"
+                )
+        return error
+
+
+def _named(
+    raw: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterable[tuple[str, Any]]:
+    names: list[str] = []
+    if raw is not None:
+        try:
+            names = [
+                p.name
+                for p in inspect.signature(raw).parameters.values()
+                if p.kind not in (p.VAR_KEYWORD,)
+            ]
+        except (ValueError, TypeError):
+            names = []
+    for number, value in enumerate(args):
+        yield (names[number] if number < len(names) else f"number {number + 1}"), value
+    yield from kwargs.items()
+
+
+def not_a_class(info: FunctionInfo) -> str:
+    """Return the sentence about a function that was taken for a class."""
+    return f"Lookup failed for Cls {info.name!r}: it is a function. Use Function.from_name(...)."
+
+
+def _no_method(info: FunctionInfo, method: str) -> str:
+    if info.kind != "cls":
+        return not_a_class(info)
+    names = ", ".join(one.name for one in info.methods) or "none"
+    if not method:
+        return f"{info.name!r} is a class, not a function: use Cls.from_name(...) and a method ({names})."
+    return (
+        f"Class {info.name!r} has no method {method!r} (there are: {names}). Only methods with a mark such as "
+        "@nbfn.method() can be called from elsewhere; attributes of a remote class cannot be read."
+    )
+
+
+def _innermost(sentence: str) -> str:
+    """Return the type that the carrier's sentence names."""
+    start = "Cannot pickle an object of type "
+    return sentence.removeprefix(start).partition(": ")[0] if sentence.startswith(start) else ""
+
+
+def define(
+    name: str,
+    raw: Callable[..., Any],
+    payload: bytes,
+    options: Options,
+    carrier: Carrier,
+    files: str = "",
+) -> Definition:
+    """Return what the hub is told of a function; the same bytes and options give the same digest.
+
+    Args:
+        name: What it is called in its App.
+        raw: The function itself.
+        payload: Its pickle.
+        options: Of its decorator.
+        carrier: Takes the pickle, beside the message when it is large.
+        files: A hash of the user's files that workers import.
+    """
+    definition = Definition(
+        name=name,
+        payload=Payload(payload),
+        digest="",
+        environment=this_environment(),
+        is_generator=generates(raw, options),
+        is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
+        **ways_to_run(options),
+        schedule=schedule_of(options),
+        files=files,
+        module=str(getattr(raw, "__module__", "")),
+        signature=signature_of(raw),
+        doc=_doc(raw),
+        source=text_of(raw),
+        filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
+    )
+    return _signed(definition, carrier.wrap(payload))
+
+
+def define_class(
+    name: str, raw: type, payload: bytes, options: Options, carrier: Carrier, files: str = ""
+) -> Definition:
+    """Return what the hub is told of a class; arguments as of `define`."""
+    parts, shape = methods(raw), shape_of(raw)
+    source = next(iter([p.raw for p in marked(raw).values()]), raw)
+    definition = Definition(
+        name=name,
+        payload=Payload(payload),
+        digest="",
+        environment=this_environment(),
+        **ways_to_run(options),
+        kind="cls",
+        files=files,
+        methods=tuple(_method(name, part) for name, part in parts.items()),
+        parameters=tuple(Parameter(one.name, one.type, one.default) for one in shape.parameters),
+        takes_arguments=shape.takes_arguments,
+        exit_hooks=has_exit_hooks(raw),
+        module=str(raw.__module__),
+        signature=class_signature(raw, shape),
+        doc=_doc(raw),
+        source=text_of(source),
+        filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
+    )
+    return _signed(definition, carrier.wrap(payload))
+
+
+def _signed(definition: Definition, payload: Payload) -> Definition:
+    """Return it with its digest, and with what the digest is not of: where its pickle lies, who made it and when."""
+    return msgspec.structs.replace(
+        definition,
+        digest=hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest(),
+        payload=payload,
+        owner=this_notebook(),
+        made=time.time(),
+    )
+
+
+def _method(name: str, part: Partial) -> Method:
+    raw, marks = part.raw, part.marks
+    return Method(
+        name=name,
+        is_generator=generates(raw, marks.applied(Options())),
+        is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
+        batching=like(Batching, marks.batching),
+        endpoint=None if marks.endpoint is None else like(Endpoint, marks.endpoint),
+        signature=signature_of(raw.__get__(raw)),
+        doc=_doc(raw),
+    )
+
+
+def _doc(raw: Callable[..., Any]) -> str:
+    """Return the docstring, the beginning of a very long one: it goes along with every look-up."""
+    doc = inspect.getdoc(raw) or ""
+    return doc if len(doc) <= MOST_DOC else f"{doc[:MOST_DOC]}…"
+
+
+def generates(raw: Callable[..., Any] | None, options: Options) -> bool:
+    """Return whether a function yields: what its decorator says, else what its ``def`` shows."""
+    if options.is_generator is not None:
+        return options.is_generator
+    return inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)

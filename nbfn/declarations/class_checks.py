@@ -1,0 +1,78 @@
+"""Whether a class can be an ``@app.cls()`` class, and whether arguments can make an object of it."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+from nbfn.declarations.lifecycle import marked
+from nbfn.declarations.parameters import Shape, check_names, only_keywords, shape_of
+from nbfn.exception import DeprecationError, InvalidError
+from nbfn.runtime.traceback_filter import users_level
+
+
+def check_class(raw: Any, *, snapshots: bool) -> None:
+    """Check that a class can be registered.
+
+    Args:
+        raw: What ``@app.cls()`` stands on.
+        snapshots: Whether it said ``enable_memory_snapshot=True``.
+
+    Raises:
+        InvalidError: If its marks, parameters and constructor do not go together.
+        TypeError: If it is no class.
+    """
+    if not isinstance(raw, type):
+        what = getattr(raw, "__name__", raw)
+        raise TypeError(f"@app.cls() cannot decorate {what!r}; use @app.function() for functions.")
+    name, parts = raw.__name__, marked(raw)
+    if any(part.marks.enter == "snap" for part in parts.values()) and not snapshots:
+        raise InvalidError(
+            f"{name!r} has a hook with snap=True: say @app.cls(enable_memory_snapshot=True)."
+        )
+    for method, part in parts.items():
+        if part.marks.concurrency is not None:
+            raise InvalidError(
+                f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
+            )
+        check_method(name, method, part.raw)
+    shape = shape_of(raw)
+    if shape.has_parameters and raw.__init__ is not object.__init__:  # type: ignore[misc]
+        raise InvalidError(
+            f"Class {name!r} has parameters, so it cannot have a constructor: "
+            "do in an @nbfn.enter() hook what __init__ did."
+        )
+    if shape.takes_arguments and not shape.parameters:
+        warnings.warn(
+            f"Class {name!r} has an __init__ with arguments; Modal has deprecated that in favour of "
+            f"parameters, such as x: str = nbfn.parameter().",
+            DeprecationError,
+            stacklevel=users_level(),
+        )
+
+
+def check_method(name: str, method: str, raw: Any) -> None:
+    """Refuse a marked method that cannot take its object.
+
+    Raises:
+        InvalidError: If it has no parameter for it.
+    """
+    if not any(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)
+        for p in inspect.signature(raw).parameters.values()
+    ):
+        raise InvalidError(f"Method {method!r} of class {name!r} takes no self: add the parameter.")
+
+
+def check_arguments(shape: Shape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse at once what no object can be made of; values are looked at when one is."""
+    __tracebackhide__ = True
+    if shape.has_parameters:
+        if args:
+            raise InvalidError(only_keywords(name))
+        check_names(name, shape.parameters, kwargs)
+    elif shape.constructor is not None:
+        shape.constructor.bind(*args, **kwargs)
+    elif args or kwargs:
+        raise InvalidError(f"Class {name!r} takes no arguments.")

@@ -1,0 +1,120 @@
+"""What the marks in the body of a class make of its objects: methods that can be called from elsewhere,
+hooks around them. Workers and ``.local()`` follow the same lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from nbfn.declarations.parameters import declared, decoded
+from nbfn.declarations.partial_function import METHODS, Partial
+
+
+def marked(cls: type) -> dict[str, Partial]:
+    """Return the marked functions of a class and its bases, in order; what overrides one wins."""
+    found: dict[str, Partial] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Partial):
+                found[name] = value
+            else:
+                found.pop(name, None)
+    return found
+
+
+def methods(cls: type) -> dict[str, Partial]:
+    """Return the methods of a class that can be called from elsewhere."""
+    return {name: part for name, part in marked(cls).items() if part.marks.callable}
+
+
+def made(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: Any) -> Any:
+    """Make an object: of its parameters' values, if its class has any, else by its own constructor."""
+    __tracebackhide__ = True
+    if values is None:
+        return cls(*args, **kwargs)
+    thing: Any = cls.__new__(cls)  # type: ignore[call-overload]
+    for name, value in values.items():
+        setattr(thing, name, value)
+    return thing
+
+
+def remade(cls: type, supplied: bytes | None, load: Callable[[], tuple[Any, Any]]) -> Any:
+    """Make the object that a handle stands for, of what the handle was made with.
+
+    Args:
+        cls: The user's class.
+        supplied: The values of its parameters on their way, if it has any and some were given.
+        load: Gives the arguments of its own constructor, where it has no parameters.
+    """
+    __tracebackhide__ = True
+    if has_parameters(cls):
+        return made(cls, decoded(supplied) if supplied is not None else {}, (), {})
+    args, kwargs = load()
+    return made(cls, None, args, kwargs)
+
+
+def give_methods(thing: object, make: Callable[[str], Any]) -> None:
+    """Let an object's ``self.method.remote(...)`` find the method's Function.
+
+    Args:
+        thing: The user's object.
+        make: Gives the Function of a method by name.
+    """
+    with contextlib.suppress(AttributeError, TypeError):  # one with __slots__ has no room for it
+        object.__setattr__(thing, METHODS, make)
+
+
+def has_parameters(cls: type) -> bool:
+    """Return whether a class's objects are told apart by parameters."""
+    return bool(declared(cls))
+
+
+def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
+    """Return what is to be called before an object's first input: build first, then snap, then the rest."""
+    legacy = [way for way in ("__aenter__", "__enter__") if hasattr(type(thing), way)]
+    parts = marked(type(thing)).values()
+    ordered = [
+        part for kind in ("build", "snap", "plain") for part in parts if part.marks.enter == kind
+    ]
+    return [
+        *(getattr(thing, way) for way in legacy[:1]),
+        *(part.raw.__get__(thing) for part in ordered),
+    ]
+
+
+def exit_hooks(thing: Any) -> list[Callable[[], Any]]:
+    """Return what is to be called after an object's last input."""
+    parts = [part for part in marked(type(thing)).values() if part.marks.exit]
+    legacy = [way for way in ("__aexit__", "__exit__") if hasattr(type(thing), way)]
+    return [
+        *(part.raw.__get__(thing) for part in parts),
+        *(_leaving(getattr(thing, way)) for way in legacy[:1]),
+    ]
+
+
+def has_exit_hooks(cls: type) -> bool:
+    """Return whether a class's workers have something to do before they end."""
+    return (
+        any(part.marks.exit for part in marked(cls).values())
+        or hasattr(cls, "__exit__")
+        or hasattr(cls, "__aexit__")
+    )
+
+
+def _leaving(leave: Callable[..., Any]) -> Callable[[], Any]:
+    return lambda: leave(None, None, None)
+
+
+def is_async(hook: Callable[[], Any]) -> bool:
+    """Return whether a hook must be awaited."""
+    return inspect.iscoroutinefunction(hook)
+
+
+def call(hook: Callable[[], Any], wait: Callable[[Awaitable[Any]], Any]) -> None:
+    """Call a hook; ``wait`` runs what it returns when that is to be awaited."""
+    __tracebackhide__ = True
+    if inspect.isawaitable(came := hook()):
+        wait(came)

@@ -1,0 +1,323 @@
+"""The options of a Function: read, checked and made plain. No I/O.
+
+Modal's names of both generations are understood, without a word; names that only mean something in
+Modal's cloud are accepted and said, once, to have no effect here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from nbfn._names import check_name
+from nbfn.declarations import unsupported_options
+from nbfn.declarations.env_vars import Variables, check_variables
+from nbfn.declarations.image import Image
+from nbfn.declarations.resources import Resources
+from nbfn.declarations.retries import LARGEST_COUNT, Retries, check_at_most, is_int, is_number
+from nbfn.declarations.schedule import Cron, Period
+from nbfn.declarations.unsupported_options import CloudOption
+from nbfn.exception import InvalidError
+
+#: Seconds a body may run when nothing is said, and at most (one day).
+DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 86400.0
+#: Seconds an idle worker may be kept at most.
+LONGEST_WINDOW = 1200.0
+
+#: Older names to today's.
+_RENAMED = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "_experimental_buffer_containers": "buffer_containers",
+    "container_idle_timeout": "scaledown_window",
+}
+
+_HERE = "workers run in this notebook's own Python environment"
+_OWN = (
+    "name",
+    "timeout",
+    "retries",
+    "min_containers",
+    "max_containers",
+    "buffer_containers",
+    "scaledown_window",
+    "serialized",
+    "is_generator",
+    "cpu",
+    "memory",
+    "gpu",
+    "env",
+    "secrets",
+    "schedule",
+    "startup_timeout",
+    "single_use_containers",
+    "max_inputs",
+    "at_most_once",
+    "allow_concurrent_inputs",
+    "image",
+)
+
+_warned: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """Inputs that one worker runs at once: at most, and what the pool's size aims at."""
+
+    max_inputs: int
+    target_inputs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Inputs that are run as one: at most how many, and seconds that a batch waits to be full."""
+
+    max_batch_size: int
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How a function answers HTTP; ``kind`` is fastapi, asgi, wsgi or server."""
+
+    kind: str
+    method: str = "GET"
+    label: str = ""
+    docs: bool = False
+    requires_proxy_auth: bool = False
+    port: int = 0
+    startup_timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `App.function` or `App.cls` was told, checked."""
+
+    name: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    retries: Retries | None = None
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+    serialized: bool = False
+    is_generator: bool | None = None
+    resources: Resources = field(default_factory=Resources)
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    secrets: tuple[Variables, ...] = ()
+    image: Image | None = None
+    schedule: Cron | Period | None = None
+    startup_timeout: float | None = None
+    single_use: bool = False
+    at_most_once: bool = False
+    concurrency: Concurrency | None = None
+    batching: Batching | None = None
+    endpoint: Endpoint | None = None
+
+    def check_together(self) -> None:
+        """Check that what was given does not contradict itself.
+
+        Raises:
+            InvalidError: If two options exclude each other.
+        """
+        at_once = self.concurrency.max_inputs if self.concurrency is not None else 1
+        if self.at_most_once and self.retries is not None and self.retries.max_retries:
+            raise InvalidError(
+                "at_most_once and retries exclude each other: an input that began does not run again."
+            )
+        if self.single_use and at_once > 1:
+            raise InvalidError(
+                f"A worker for single use runs one input, so it cannot have max_inputs={at_once} at once."
+            )
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Options:
+        """Check options given by name.
+
+        Args:
+            given: Names and values, None standing for "not given" where None is the default.
+
+        Raises:
+            InvalidError: If a name is unknown (the nearest known one is named) or a value does not fit.
+        """
+        return cls(**cls.changes(given))
+
+    @classmethod
+    def changes(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Check options given by name and return those that were given, as fields of this class.
+
+        Raises:
+            InvalidError: As `read`.
+        """
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            ours = _RENAMED.get(name, name)
+            if ours == name and (option := unsupported_options.find(name)) is not None:
+                _warn_once(name, value, option)
+            elif ours not in _OWN:
+                raise InvalidError(_unknown(name))
+            elif value is not None or ours == "timeout":
+                values[ours] = value
+        needs = {name: values.pop(name) for name in ("cpu", "memory", "gpu") if name in values}
+        values = {name: _CHECKS[name](name, value) for name, value in values.items()}
+        if needs:
+            values["resources"] = resources = Resources.read(**needs)
+            for name, sentence in resources.unenforced():
+                _say_once(name, sentence)
+        for name in ("single_use_containers", "max_inputs"):
+            if name in values:
+                values["single_use"] = values.pop(name) or values.get("single_use", False)
+        if (count := values.pop("allow_concurrent_inputs", None)) is not None:
+            values["concurrency"] = Concurrency(count)
+        check_pool(values.get("min_containers"), values.get("max_containers"))
+        return values
+
+
+def check_pool(least: int | None, most: int | None) -> None:
+    """Check that a pool's bounds fit together.
+
+    Raises:
+        InvalidError: If the least is above the most.
+    """
+    if least is not None and most is not None and least > most:
+        raise InvalidError(f"min_containers ({least}) is above max_containers ({most}).")
+
+
+def check_setting(name: str, value: Any) -> Any:
+    """Return the value of one pool setting, checked.
+
+    Raises:
+        InvalidError: If it does not fit.
+    """
+    return _CHECKS[name](name, value)
+
+
+def _count(least: int) -> Any:
+    def check(name: str, value: Any) -> int:
+        if not is_int(value) or value < least:
+            raise InvalidError(f"{name} is {value!r}; it must be a whole number, {least} or more.")
+        check_at_most(name, value, LARGEST_COUNT)
+        return int(value)
+
+    return check
+
+
+def _timeout(name: str, value: Any) -> float:
+    if not is_number(value) or not 0 < value <= LONGEST_TIMEOUT:
+        raise InvalidError(
+            f"{name} is {value!r}; it must be a number of seconds up to {LONGEST_TIMEOUT:.0f} (a day)."
+        )
+    return float(value)
+
+
+def _window(name: str, value: Any) -> float:
+    if not is_number(value) or not 0 < value <= LONGEST_WINDOW:
+        raise InvalidError(
+            f"{name} is {value!r}; it must be > 0 and at most {LONGEST_WINDOW:.0f} seconds."
+        )
+    return float(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return a value that is True or False.
+
+    Raises:
+        InvalidError: If it is neither.
+    """
+    if not isinstance(value, bool):
+        raise InvalidError(f"{name} is {value!r}; it must be True or False.")
+    return value
+
+
+def _single(name: str, value: Any) -> bool:
+    if value != 1 or isinstance(value, bool):
+        raise InvalidError(
+            f"{name} is {value!r}; only 1 is possible: a fresh worker for each input."
+        )
+    return True
+
+
+def _secrets(name: str, value: Any) -> tuple[Variables, ...]:
+    if isinstance(value, Variables):
+        raise InvalidError(f"{name} is a single Secret; it must be a list: {name}=[{value!r}].")
+    if not isinstance(value, list | tuple):
+        raise InvalidError(f"{name} is {_shown(value)}; it must be a list of nbfn.Secret.")
+    if wrong := [item for item in value if not isinstance(item, Variables)]:
+        raise InvalidError(f"{name} has {_shown(wrong[0])}; it must be a list of nbfn.Secret.")
+    return tuple(value)
+
+
+def _shown(value: Any) -> str:
+    """Return what a value is that may be a secret's own: its type, never the value."""
+    return f"an object of type {type(value).__name__}"
+
+
+def _image(name: str, value: Any) -> Image:
+    if not isinstance(value, Image):
+        raise InvalidError(f"{name} is {value!r}; it must be nbfn.Image.debian_slim() or the like.")
+    if value.unmet:
+        _say_once(
+            str(value.unmet),
+            f"Of option {name!r} this has no effect in nbfn: {'; '.join(value.unmet)}. "
+            f"Instead, {_HERE}, as it is.",
+        )
+    return value
+
+
+def _schedule(name: str, value: Any) -> Cron | Period:
+    if not isinstance(value, Cron | Period):
+        raise InvalidError(f"{name} is {value!r}; it must be nbfn.Cron(...) or nbfn.Period(...).")
+    return value
+
+
+_CHECKS: dict[str, Any] = {
+    "name": check_name,
+    "timeout": _timeout,
+    "retries": Retries.read,
+    "min_containers": _count(0),
+    "max_containers": _count(1),
+    "buffer_containers": _count(0),
+    "scaledown_window": _window,
+    "serialized": check_flag,
+    "is_generator": check_flag,
+    "env": check_variables,
+    "secrets": _secrets,
+    "schedule": _schedule,
+    "startup_timeout": _timeout,
+    "single_use_containers": check_flag,
+    "max_inputs": _single,
+    "at_most_once": check_flag,
+    "allow_concurrent_inputs": _count(1),
+    "image": _image,
+}
+
+
+def _unknown(name: str) -> str:
+    known = [*_OWN, *_RENAMED, *unsupported_options.NAMES]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else f" Options are: {', '.join(_OWN)}."
+    return f"Unknown option {name!r} of a Function.{hint}"
+
+
+def _warn_once(name: str, value: Any, option: CloudOption) -> None:
+    """Check an option of Modal's cloud, and say what happens instead."""
+    if value is not None:
+        option.check(name, value)
+    if not unsupported_options.asks_for_nothing(value):
+        _say_once(name, f"Option {name!r} has no effect in nbfn: {option.instead}.")
+
+
+def _say_once(name: str, sentence: str) -> None:
+    """Warn at the line of the program that got here, however far up it is."""
+    if name in _warned:
+        return
+    _warned.add(name)
+    level, frame = 1, sys._getframe()
+    while (before := frame.f_back) and frame.f_globals.get("__name__", "").startswith("nbfn."):
+        level, frame = level + 1, before
+    warnings.warn(sentence, UserWarning, stacklevel=level)

@@ -1,0 +1,237 @@
+"""A function or class that decorators of nbfn said something of, and that no App has taken up yet.
+
+Such a decorator wraps the function in a `Partial`, which `App.function` and `App.cls` unwrap again. Workers
+know this module too: a class travels with what its methods' decorators said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nbfn import _unpickle
+from nbfn.declarations.options import Batching, Concurrency, Endpoint, Options
+from nbfn.declarations.registered import Registered
+from nbfn.declarations.retries import LARGEST_COUNT, check_at_most, is_int, is_number
+from nbfn.exception import InvalidError
+from nbfn.runtime.traceback_filter import trimmed
+
+logger = logging.getLogger("nbfn.client")
+
+#: Where an object of a class keeps what makes the Functions of its marked methods.
+METHODS = "_nbfn_methods"
+#: Bounds of a batch: inputs, and milliseconds it may wait.
+LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """All that was said of one function; later marks add to earlier ones."""
+
+    method: bool = False
+    enter: str = ""  # build, snap, plain
+    exit: bool = False
+    is_generator: bool | None = None
+    batching: Batching | None = None
+    concurrency: Concurrency | None = None
+    endpoint: Endpoint | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle.decorator_options, (msgspec.msgpack.encode(self),)
+
+    @property
+    def lifecycle(self) -> bool:
+        """Whether it is run by the worker, not called."""
+        return bool(self.enter) or self.exit
+
+    @property
+    def callable(self) -> bool:
+        """Whether it can be called from elsewhere."""
+        return self.method or self.batching is not None or self.endpoint is not None
+
+    def applied(self, options: Options) -> Options:
+        """Return options with these marks added.
+
+        Raises:
+            InvalidError: If they and the marks exclude each other.
+        """
+        said: dict[str, Any] = {
+            "is_generator": self.is_generator,
+            "batching": self.batching,
+            "concurrency": self.concurrency,
+            "endpoint": self.endpoint,
+        }
+        told = {name: value for name, value in said.items() if value is not None}
+        found = dataclasses.replace(options, **told)
+        found.check_together()
+        return found
+
+
+def unpacked(packed: bytes) -> Marks:
+    """Return the marks that a pickle has."""
+    return msgspec.msgpack.decode(packed, type=Marks)
+
+
+class Partial:
+    """A marked function (or class) that no App has taken up yet; inside a class, a method as any other."""
+
+    def __init__(self, raw: Any, marks: Marks) -> None:
+        self.raw = raw
+        self.marks = marks
+        self.taken = False  # by an App, or by a mark on top
+        self.__doc__ = raw.__doc__
+        self.__name__ = getattr(raw, "__name__", "")
+        self.__wrapped__ = raw
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle.decorated_function, (), dict(self.__dict__)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__name__ = name
+
+    if not TYPE_CHECKING:  # see `nbfn.api.method_decorators.Decorated` for what it is to a checker
+
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            if self.marks.callable:
+                return Bound(self.__name__, self.raw, instance)
+            return self.raw.__get__(instance, owner)
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            """Refuse: it is not registered."""
+            raise InvalidError(
+                f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
+            )
+
+    def __del__(self) -> None:
+        if not self.__dict__.get("taken", True):
+            logger.warning(
+                "%r was marked but never became a Function: put @app.function() or @app.cls() on top.",
+                self.__name__,
+            )
+
+    def __repr__(self) -> str:
+        return f"<marked {self.__name__!r}, not registered with an App>"
+
+
+class Bound:
+    """A marked method of a user's own object, as ``self.method`` gives it inside of another.
+
+    Called, or by `local`, it runs right here; all else, such as `remote`, is its Function's.
+    """
+
+    def __init__(self, name: str, raw: Callable[..., Any], owner: object) -> None:
+        self.__name__ = name
+        self.__func__ = raw
+        self.__self__ = owner
+        self.__doc__ = raw.__doc__
+        self.__wrapped__ = raw.__get__(owner)
+
+    @trimmed
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run it here."""
+        return self.__wrapped__(*args, **kwargs)
+
+    local = __call__
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python's own; a copy that has nothing yet asks, too
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        make = getattr(self.__self__, METHODS, None)
+        if make is None:
+            raise AttributeError(
+                f"{self.__name__!r} of {type(self.__self__).__name__!r} has no {name!r} here: "
+                "the object was not made by its @app.cls() class."
+            )
+        return getattr(make(self.__name__), name)
+
+    def __repr__(self) -> str:
+        return f"<method {self.__name__!r} of {self.__self__!r}>"
+
+
+def unwrapped(raw: Any) -> tuple[Any, Marks]:
+    """Return a function, or class, without its marks, and the marks."""
+    if not isinstance(raw, Partial):
+        return raw, Marks()
+    raw.taken = True
+    return raw.raw, raw.marks
+
+
+def mark(what: str, raw: Any, **changes: Any) -> Any:
+    """Add marks to a function.
+
+    Args:
+        what: The decorator's name, for messages.
+        raw: The function, or what an earlier mark made of it.
+        **changes: Fields of `Marks`.
+
+    Raises:
+        InvalidError: If the marks contradict each other.
+    """
+    raw, before = unwrapped(raw)
+    if isinstance(raw, Registered):
+        raise InvalidError(f"Put {what} below @app.function() or @app.cls(), not above.")
+    marks = dataclasses.replace(before, **changes)
+    if marks.lifecycle and (marks.callable or marks.concurrency):
+        raise InvalidError(
+            f"{getattr(raw, '__name__', raw)!r} cannot be both a lifecycle hook (enter, exit) and callable; "
+            "write two methods."
+        )
+    if marks.method and marks.endpoint is not None:
+        raise InvalidError(
+            f"{getattr(raw, '__name__', raw)!r} has both @nbfn.method() and a web endpoint's decorator; take "
+            "@nbfn.method() away: a web endpoint is called by its URL."
+        )
+    return Partial(raw, marks)
+
+
+def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
+    """Check the two numbers of `concurrent`."""
+    if not is_int(max_inputs) or max_inputs < 1:
+        raise InvalidError(f"max_inputs is {max_inputs!r}; it must be a whole number, 1 or more.")
+    check_at_most("max_inputs", max_inputs, LARGEST_COUNT)
+    if target_inputs is not None and (not is_int(target_inputs) or target_inputs < 1):
+        raise InvalidError(f"target_inputs is {target_inputs!r}; it must be 1 or more.")
+    if target_inputs is not None and target_inputs > max_inputs:
+        raise InvalidError(
+            f"target_inputs ({target_inputs}) is above max_inputs ({max_inputs}); it must not be."
+        )
+    return Concurrency(int(max_inputs), target_inputs)
+
+
+def read_batching(max_batch_size: Any, wait_ms: Any) -> Batching:
+    """Check the two numbers of `batched`."""
+    if not is_int(max_batch_size) or not 1 <= max_batch_size <= LARGEST_BATCH:
+        raise InvalidError(
+            f"max_batch_size is {max_batch_size!r}; it must be a whole number from 1 to {LARGEST_BATCH}."
+        )
+    if not is_number(wait_ms) or not 0 <= wait_ms <= LONGEST_WAIT_MS:
+        raise InvalidError(
+            f"wait_ms is {wait_ms!r}; it must be milliseconds from 0 to {LONGEST_WAIT_MS}."
+        )
+    return Batching(int(max_batch_size), float(wait_ms) / 1000)
+
+
+def check_batched(function: Any) -> None:
+    """Refuse a function that cannot be run on batches.
+
+    Raises:
+        InvalidError: If it yields, or has default arguments.
+    """
+    name = getattr(function, "__name__", "it")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidError(f"{name!r} yields; a batched function must return a list.")
+    if not isinstance(function, type) and _has_defaults(function):
+        raise InvalidError(f"{name!r} is batched, so it cannot have default arguments.")
+
+
+def _has_defaults(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.default is not p.empty for p in parameters)

@@ -1,0 +1,4 @@
+"""The Jupyter integration: the IPython extension with its magics, views and widgets, and the server extension.
+
+IPython, ipywidgets and anywidget are imported here and nowhere else in nbfn.
+"""

@@ -1,0 +1,271 @@
+"""From a function cell to deployed Functions, bound in the notebook; all of a cell or nothing."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from nbfn._names import check_name, of_file
+from nbfn.api.app import App
+from nbfn.api.cls import Cls
+from nbfn.api.function import Function
+from nbfn.client.process_info import this_notebook
+from nbfn.declarations.partial_function import unwrapped
+from nbfn.exception import InvalidError
+from nbfn.jupyter.cells import name_ownership, registration_summary, source
+from nbfn.jupyter.cells.cell_parser import FunctionCell, cleaned_name
+from nbfn.jupyter.cells.script_cell import ScriptCell
+from nbfn.protocol.messages import new_id
+from nbfn.runtime.sync import run
+from nbfn.serialization import function_pickling
+from nbfn.serialization.dependencies import Snapshot
+
+#: The magic's short options and what `App.function` calls them.
+_OPTIONS = {
+    "warm": "min_containers",
+    "max": "max_containers",
+    "buffer": "buffer_containers",
+    "idle": "scaledown_window",
+    "timeout": "timeout",
+    "retries": "retries",
+    "cpu": "cpu",
+    "memory": "memory",
+    "gpu": "gpu",
+    "concurrency": "allow_concurrent_inputs",
+    "variables": "env",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the magic's line asks for.
+
+    Attributes:
+        app: The App to register in.
+        rename: The name of the cell's only Function, or "".
+        options: For `App.function`.
+        environment_name: Where to deploy.
+        take_over: Whether what other notebooks registered may be replaced.
+        deployed: Whether it is known to other notebooks: not where the App has no name of its own.
+    """
+
+    app: str
+    rename: str
+    options: dict[str, Any]
+    environment_name: str | None = None
+    take_over: bool = False
+    deployed: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        line: argparse.Namespace,
+        cell: FunctionCell | ScriptCell,
+        own: argparse.Namespace | None = None,
+    ) -> Wanted:
+        """Read it off the parsed line.
+
+        Args:
+            line: The options, the notebook's defaults among them.
+            cell: The cell.
+            own: What the cell's line itself says, where a notebook has defaults.
+
+        Raises:
+            UsageError: If it does not fit the cell.
+        """
+        own = own or line
+        given, said = _given(line), _given(own)
+        app = check_name("The app's name", line.app or default_app_name())
+        deployed = bool(line.app or this_notebook())
+        made = (app, line.name or "", given, line.env, line.take_over, deployed)
+        if isinstance(cell, ScriptCell):
+            return cls(*made)
+        if line.name and (len(cell.public) != 1 or cell.classes):
+            names = ", ".join(cell.names)
+            raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
+        if (said or own.app) and not cell.public and not cell.classes:
+            raise UsageError(
+                "Options of an @app.function(...) or @app.cls(...) go into its brackets."
+            )
+        return cls(*made)
+
+    def deploy(self, app: App) -> None:
+        """Deploy an App where the line says.
+
+        Raises:
+            ConflictError: If a name of it belongs to another notebook, and the line does not say --take-over.
+        """
+        __tracebackhide__ = True
+        if not self.deployed and app.name == self.app:
+            app._home.ephemeral_id = kernel_app_id()
+            app._home.environment_name = self.environment_name or ""
+            for part in app._parts.values():
+                part.hydrate()
+            return
+        if not self.take_over:
+            app._home.guard = name_ownership.guard(app.name or "", self.environment_name or "")
+        # Another cell's Functions of the same App stay.
+        run(app._deploy(environment_name=self.environment_name, partial=True))
+
+
+def _given(line: argparse.Namespace) -> dict[str, Any]:
+    return {
+        theirs: value
+        for ours, theirs in _OPTIONS.items()
+        if (value := getattr(line, ours)) is not None
+    }
+
+
+def default_app_name() -> str:
+    """Return the notebook's file name without its suffix, or ``notebook`` where it is not known."""
+    return of_file(this_notebook()) or "notebook"
+
+
+@functools.cache
+def kernel_app_id() -> str:
+    """Return the id of the App that a kernel has whose notebook is not known, as in nbconvert and papermill.
+
+    Its Functions end with the kernel: under a name they would replace those of another notebook.
+    """
+    return new_id("ap")
+
+
+class Registrar:
+    """Registers cells of one notebook.
+
+    Args:
+        shell: The IPython shell, whose namespace the functions see and are bound in.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The notebook's names."""
+        found: dict[str, Any] = self._shell.user_ns
+        return found
+
+    def register(
+        self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
+    ) -> list[registration_summary.Card]:
+        """Execute a cell's definitions, deploy them and bind their names.
+
+        Raises:
+            nbfn.exception.Error: If one cannot be registered; the names are as they were then.
+        """
+        __tracebackhide__ = True
+        names = self.names
+        bound = (*cell.names, *cell.helpers)
+        with _restored_on_error(names, bound):
+            exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
+            app = App(wanted.app)
+            for name in cell.public:
+                raw = named(names[name])
+                names[name] = app.function(name=wanted.rename or name, **wanted.options)(raw)
+            for name in cell.classes:
+                names[name] = app.cls(**wanted.options)(names[name])
+            if cell.public or cell.classes:
+                wanted.deploy(app)
+            for expression in cell.apps:
+                wanted.deploy(_app_called(expression, names))
+        made = [names[name] for name in cell.names]
+        return [_card(one) for one in made if isinstance(one, Function | Cls)]
+
+    def rehearse(
+        self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
+    ) -> list[registration_summary.Card]:
+        """Return the cards that `register` would show, and change nothing."""
+        __tracebackhide__ = True
+        names = dict(self.names)
+        exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
+        cards = []
+        for name in cell.names:
+            found = names[name]
+            raw: Any = found._raw if isinstance(found, Function | Cls) else unwrapped(found)[0]
+            shown = wanted.rename if name in cell.public and wanted.rename else name
+            cards.append(self.rehearsed(shown, named(raw), wanted.app))
+        return cards
+
+    @staticmethod
+    def rehearsed(name: str, raw: Callable[..., Any], app: str) -> registration_summary.Card:
+        """Return the card of a function that is not registered."""
+        snapshot = Snapshot(raw)
+        try:
+            size = registration_summary.size_text(
+                len(function_pickling.dump(name, raw, snapshot)[0])
+            )
+        except InvalidError as error:
+            found = ", ".join(_captures(raw, snapshot)) or "nothing"
+            raise UsageError(f"{error} It would take along: {found}.") from None
+        undefined = tuple(snapshot.undefined)
+        taken = _captures(raw, snapshot)
+        return registration_summary.Card(
+            name, app, 0, True, 0, taken, rehearsed=size, undefined=undefined
+        )
+
+    @staticmethod
+    def card(function: Function[..., Any]) -> registration_summary.Card:
+        """Return the card of a registered Function."""
+        return _card(function)
+
+
+def named(raw: Any) -> Any:
+    """Return a function of a cell under its plain name, also if it was enclosed for the sake of recursion."""
+    if isinstance(raw, FunctionType):
+        raw.__qualname__ = cleaned_name(raw.__qualname__)
+        if hasattr(raw.__code__, "co_qualname"):
+            raw.__code__ = raw.__code__.replace(co_qualname=raw.__qualname__)
+    return raw
+
+
+def _app_called(expression: str, names: dict[str, Any]) -> App:
+    found = eval(expression, names)  # noqa: S307 - the user's own decorator, read again
+    if not isinstance(found, App):
+        raise UsageError(f"@{expression}.function(...) is not of an nbfn.App, so it is not known.")
+    return found
+
+
+@contextlib.contextmanager
+def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Iterator[None]:
+    before = {name: names[name] for name in touched if name in names}
+    try:
+        yield
+    except BaseException:
+        for name in touched:
+            names.pop(name, None)
+        names.update(before)
+        raise
+
+
+def _card(made: Function[..., Any] | Cls) -> registration_summary.Card:
+    made.hydrate()  # nothing to do after a deploy, but the hub may have gone since
+    state = made._origin.state
+    assert state is not None
+    assert state.raw is not None
+    assert state.snapshot is not None
+    info = state.info
+    return registration_summary.Card(
+        info.name,
+        info.app,
+        info.version,
+        info.created,
+        info.pool.min_containers or 0,
+        _captures(state.raw, state.snapshot),
+        info.signature,
+        undefined=tuple(state.snapshot.undefined),
+        deployed=info.app_id != kernel_app_id(),
+    )
+
+
+def _captures(raw: Callable[..., Any], snapshot: Snapshot) -> tuple[str, ...]:
+    values = {name: value for name, _, value in snapshot.found if value is not raw}
+    found = [c for c in function_pickling.report(raw, snapshot) if c.name in values]
+    return registration_summary.captures(found, values)

@@ -1,0 +1,60 @@
+"""Which notebook a deployed name belongs to: two that claim the same one are told."""
+
+from __future__ import annotations
+
+import functools
+import time
+from pathlib import Path
+
+from nbfn.client.client import Client
+from nbfn.client.process_info import this_notebook
+from nbfn.client.registration.app_scope import Guard
+from nbfn.exception import ConflictError, NotFoundError
+from nbfn.jupyter.views.maps.static_render import clock
+from nbfn.protocol import messages
+from nbfn.protocol.messages import Definition, FunctionInfo
+
+
+def guard(app: str, environment_name: str) -> Guard | None:
+    """Return what refuses definitions whose name another notebook has registered, as long as its file is there.
+
+    The same code with the same options is let through: nothing of the other's changes by it. A notebook
+    knows itself by its path, so its own restart changes nothing; without a path (nbclient, a terminal)
+    there is no owner and nothing to refuse.
+
+    Args:
+        app: The App that is deployed.
+        environment_name: Where; the default environment when empty.
+    """
+    return functools.partial(_check, app, environment_name) if this_notebook() else None
+
+
+async def _check(app: str, environment_name: str, client: Client, definition: Definition) -> None:
+    __tracebackhide__ = True
+    try:
+        answer: messages.Registered = await client.request(
+            lambda n: messages.Lookup(n, app, definition.name, environment_name)
+        )
+    except NotFoundError:
+        return
+    info = answer.info
+    if info.owner in ("", this_notebook()) or not _is_there(info.owner):
+        return
+    if await _is_the_same(client, info, definition):
+        return
+    ago = clock(max(0.0, time.time() - info.made))
+    raise ConflictError(
+        f"{app}/{definition.name} belongs to {Path(info.owner).name}, which registered v{info.version} {ago} ago. "
+        "Add --take-over to replace it, or choose another --app."
+    )
+
+
+async def _is_the_same(client: Client, info: FunctionInfo, definition: Definition) -> bool:
+    answer: messages.DefinitionTold = await client.request(
+        lambda n: messages.GetDefinition(n, info.id, info.version)
+    )
+    return answer.definition.digest == definition.digest
+
+
+def _is_there(notebook: str) -> bool:
+    return Path(notebook).exists()

@@ -1,0 +1,134 @@
+"""The card of a registered cell: one line of text, and the same as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from nbfn.jupyter.views.status_style import MUTED, marked
+from nbfn.serialization.dependencies import HANDLES
+
+if TYPE_CHECKING:
+    from nbfn.serialization.function_pickling import Captured
+
+#: Longest value that is worth showing beside its name.
+_VALUE_WIDTH = 24
+#: Bytes from which on a parameter's default is listed.
+_HEAVY_DEFAULT = 1024
+#: Captured names shown before "and n more".
+_MOST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a registered Function is, for its cell's output.
+
+    Attributes:
+        created: False when the same code was registered before.
+        captures: The captured names as people read them; see `captures`.
+        rehearsed: How large it would be, when it was not registered.
+        undefined: Names that it uses and that nobody has defined so far.
+        deployed: Whether other notebooks know it by name.
+    """
+
+    name: str
+    app: str
+    version: int
+    created: bool
+    warm: int
+    captures: tuple[str, ...]
+    signature: str = ""
+    rehearsed: str = ""
+    undefined: tuple[str, ...] = ()
+    deployed: bool = True
+
+    def line(self) -> str:
+        """Return the card as plain text.
+
+        Examples:
+            >>> Card("embed", "churn", 4, True, 1, ("np", "helper()", "threshold=3 (28 B)")).line()
+            '✓ embed v4 · app churn · warm 1 · captures np, helper(), threshold=3 (28 B)'
+            >>> Card("embed", "churn", 4, False, 0, ()).line()
+            '✓ embed unchanged, v4 · app churn'
+        """
+        if self.rehearsed:
+            return f"○ {self.name} would be registered, {self.rehearsed}{self._rest()}"
+        title = f"{self.name} v{self.version}" if self.created else f"{self.name} unchanged"
+        return f"✓ {title}{self._rest()}"
+
+    def _rest(self) -> str:
+        parts = [] if self.created else [f", v{self.version}"]
+        parts.append(f" · app {self.app}")
+        parts += [] if self.deployed else [" of this kernel (--app NAME deploys it)"]
+        parts += [f" · warm {self.warm}"] if self.warm else []
+        parts += [f" · captures {', '.join(self.captures)}"] if self.captures else []
+        parts += [f" · not defined so far: {', '.join(self.undefined)}"] if self.undefined else []
+        return "".join(parts)
+
+    def html(self) -> str:
+        """Return the card as one row of HTML."""
+        title = f"v{self.version}" if self.created else "unchanged"
+        title = f"would be registered, {self.rehearsed}" if self.rehearsed else title
+        return (
+            '<div style="font-family:var(--jp-ui-font-family,sans-serif);'
+            'font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,inherit)">'
+            f"{marked('queued' if self.rehearsed else 'done')} "
+            f'<code style="background:none">{escape(self.name)}{escape(self.signature)}</code> '
+            f'<b>{title}</b><span style="{MUTED}">'
+            f"{escape(self._rest())}</span></div>"
+        )
+
+
+def bundle(cards: Iterable[Card]) -> dict[str, Any]:
+    """Return the cards of one cell as a MIME bundle."""
+    cards = list(cards)
+    return {
+        "text/plain": "\n".join(card.line() for card in cards),
+        "text/html": "".join(card.html() for card in cards),
+    }
+
+
+def captures(found: Iterable[Captured], values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return captured names as people read them: modules, helpers with brackets, values with sizes.
+
+    Args:
+        found: What `nbfn.serialization.function_pickling.report` said.
+        values: The values that belong to the names.
+    """
+    shown = [
+        _shown(item, values)
+        for item in found
+        # A default is seen in the signature; only a heavy one is news.
+        if item.kind != "default" or item.size > _HEAVY_DEFAULT
+    ]
+    if len(shown) > _MOST:
+        shown[_MOST:] = [f"and {len(shown) - _MOST} more"]
+    return tuple(shown)
+
+
+def _shown(item: Captured, values: Mapping[str, Any]) -> str:
+    if item.kind in ("module", "class", *HANDLES):
+        return item.name
+    if item.kind == "function":
+        return f"{item.name}()"
+    value = values.get(item.name, ...)
+    plain = isinstance(value, bool | int | float | str) or value is None
+    text = repr(value) if plain else ""
+    named = f"{item.name}={text}" if text and len(text) <= _VALUE_WIDTH else item.name
+    return f"{named} ({size_text(item.size)})"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes with a unit.
+
+    Examples:
+        >>> size_text(28), size_text(2_400_000)
+        ('28 B', '2.3 MB')
+    """
+    amount, units = float(size), ["B", "kB", "MB", "GB"]
+    while amount >= 1024 and len(units) > 1:
+        amount /= 1024
+        units.pop(0)
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"

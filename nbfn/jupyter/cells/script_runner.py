@@ -1,0 +1,139 @@
+"""Running a script cell: its inputs read, its Function made, its results bound under their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from nbfn.api.app import App
+from nbfn.api.call import FunctionCall
+from nbfn.api.function import Function
+from nbfn.jupyter.cells import registration_summary, script_cell, source
+from nbfn.jupyter.cells.cell_registration import Wanted
+from nbfn.jupyter.cells.script_cell import Ran, ScriptCell
+
+#: What a script's Function is called when the cell names none.
+ANONYMOUS = "cell"
+
+
+class Execution:
+    """One script cell on its way.
+
+    Args:
+        shell: The IPython shell, whose names it reads and binds.
+        cell: The script.
+        where: Where it stands.
+        wanted: What the magic's line asks for.
+        given: The ``-i`` words.
+        outputs: The ``-o`` names.
+
+    Raises:
+        UsageError: If a word is no name, or names what is not there.
+    """
+
+    def __init__(
+        self,
+        shell: Any,
+        cell: ScriptCell,
+        where: source.CellSource,
+        wanted: Wanted,
+        given: Sequence[str],
+        outputs: Sequence[str],
+    ) -> None:
+        self._shell = shell
+        self._wanted = wanted
+        self.inputs = read_inputs(given, shell.user_ns)
+        self.outputs = tuple(outputs)
+        self._silent = cell.silent
+        for name in self.outputs:
+            if not name.isidentifier():
+                raise UsageError(f"-o {name} is not a name.")
+            if name not in cell.assigned and name not in self.inputs:
+                raise UsageError(f"-o {name}: the cell does not assign {name!r}.")
+        self.name = wanted.rename or ANONYMOUS
+        kept = {
+            name: script_cell.Required() if script_cell.too_large(value) else value
+            for name, value in self.inputs.items()
+        }
+        self.raw = script_cell.function_of(
+            cell, self.name, kept, self.outputs, shell.user_ns, where.filename
+        )
+
+    def register(self) -> Function[..., Any]:
+        """Make the Function: deployed under its name, or private when it has none."""
+        app = App(self._wanted.app if self._wanted.rename else None)
+        options = self._wanted.options
+        if not self._wanted.rename and "cpu" not in options:  # one run: all processors are its own
+            options = {"max_containers": 1, **options}
+        function = app.function(name=self.name, **options)(self.raw)
+        if self._wanted.rename:
+            self._wanted.deploy(app)
+            self._shell.user_ns[self.name] = function
+        return function
+
+    def begin(self, function: Function[..., Any]) -> FunctionCall[Any]:
+        """Have it run, and return the handle of the call."""
+        return function.spawn(**self.inputs)
+
+    def run(self, function: Function[..., Any] | None) -> Any:
+        """Run it, remotely or, without a Function, here; bind what was asked for.
+
+        Returns:
+            The value of the script's last expression.
+        """
+        __tracebackhide__ = True
+        asked = {**self.inputs, script_cell.ASKED: True}
+        try:
+            ran: Ran = self.raw(**asked) if function is None else function.remote(**asked)
+        except UnboundLocalError as error:
+            self._hint(error)
+            raise
+        self._shell.user_ns.update(zip(self.outputs, ran.outputs, strict=True))
+        if ran.last is not None and not self._silent:
+            self._shell.displayhook(ran.last)
+        print(_last_line(ran))  # noqa: T201 - the cell's own output
+        return None
+
+    def _hint(self, error: UnboundLocalError) -> None:
+        """Say how a name of the notebook that the script assigns as well gets its first value."""
+        found = re.search(r"local variable '(\w+)'", str(error))
+        if found is not None and found[1] in self._shell.user_ns and found[1] not in self.inputs:
+            error.add_note(
+                f"The cell assigns {found[1]}, so it begins without one; add -i {found[1]}."
+            )
+
+
+def _last_line(ran: Ran) -> str:
+    peak = registration_summary.size_text(ran.peak)
+    where, stayed = (
+        (f"on {ran.worker[:9]}", "stayed remote") if ran.worker else ("here", "stayed in the cell")
+    )
+    line = f"ran {where} · {ran.seconds:.1f} s · peak {peak} · {ran.call[:9]}".rstrip(" ·")
+    if ran.stayed:
+        names = ", ".join(f"`{name}`" for name in ran.stayed[:8])
+        more = ", …" if len(ran.stayed) > 8 else ""
+        line += f"\n{names}{more} {stayed}; add -o {ran.stayed[-1]}"
+    return line
+
+
+def read_inputs(given: Sequence[str], names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of ``-i NAME`` and ``-i NAME=EXPR`` words.
+
+    Raises:
+        UsageError: If one is no name, is not there, or its expression fails.
+    """
+    found: dict[str, Any] = {}
+    for word in given:
+        name, equals, expression = word.partition("=")
+        if not re.fullmatch(r"[^\W\d]\w*", name):
+            raise UsageError(f"-i {word}: {name!r} is not a name. Write -i NAME or -i NAME=EXPR.")
+        try:
+            found[name] = eval(expression if equals else name, dict(names))  # noqa: S307 - the user's own
+        except NameError as error:
+            raise UsageError(f"-i {word}: {error}.") from None
+        except Exception as error:  # noqa: BLE001 - whatever the expression does
+            raise UsageError(f"-i {word}: {type(error).__name__}: {error}") from None
+    return found

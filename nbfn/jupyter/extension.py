@@ -1,0 +1,84 @@
+"""The IPython extension: what ``%load_ext nbfn`` puts into a shell, and ``%unload_ext nbfn`` takes out again."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from nbfn.client import call_observer
+from nbfn.client.calls import call_hints
+from nbfn.config import Settings
+from nbfn.jupyter import matplotlib_figures, thread_context, traceback_display
+from nbfn.jupyter.cell_output import cell_now
+from nbfn.jupyter.magics import completion
+from nbfn.jupyter.magics.cell_magic import RemoteMagics
+from nbfn.jupyter.magics.line_magics import LineMagics, one_line_errors
+from nbfn.jupyter.magics.magic_context import Desk
+from nbfn.jupyter.observer import NotebookObserver
+from nbfn.jupyter.views import restart_notice
+from nbfn.jupyter.views.calls import call_sink
+from nbfn.jupyter.views.cards import function_card
+from nbfn.jupyter.views.maps import map_autostart
+
+log = logging.getLogger("nbfn.client")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Do ``%load_ext nbfn``; a second time replaces the first.
+
+    Args:
+        shell: The running `InteractiveShell`.
+    """
+    with one_line_errors():  # a setting that cannot be read, say
+        _load(shell)
+
+
+def _load(shell: Any) -> None:
+    unload_ipython_extension(shell)
+    observer = NotebookObserver(progress=Settings.load().progress)
+    call_observer.set_observer(observer)
+    cells = RemoteMagics(shell, observer)
+    shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults, observer)))
+    shell.events.register("post_run_cell", observer.settle)
+    call_sink.install(shell, observer)
+    map_autostart.install(shell, observer)
+    function_card.install(shell)
+    completion.install(shell)
+    traceback_display.install(shell)
+    matplotlib_figures.install(shell)
+    thread_context.install(lambda: cell_now(shell))
+    shell._nbfn_observer = observer
+    call_hints.magics = True
+    restart_notice.tell()
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Do ``%unload_ext nbfn``: take out the magics and all else; Functions and handles work on."""
+    observer = shell.__dict__.pop("_nbfn_observer", None)
+    if observer is None:
+        return
+    call_observer.set_observer(None)
+    call_hints.magics = False
+    thread_context.uninstall()
+    for undo in (
+        lambda: shell.events.unregister("post_run_cell", observer.settle),
+        lambda: call_sink.uninstall(shell),
+        lambda: map_autostart.uninstall(shell),
+        lambda: function_card.uninstall(shell),
+        lambda: completion.uninstall(shell),
+        lambda: traceback_display.uninstall(shell),
+        lambda: matplotlib_figures.uninstall(shell),
+        lambda: _forget_magics(shell),
+    ):
+        try:
+            undo()
+        except (ValueError, AttributeError):  # somebody else removed it already
+            log.debug("nbfn was partly unloaded before", exc_info=True)
+
+
+def _forget_magics(shell: Any) -> None:
+    """Have the shell not know nbfn's magics; IPython itself has no word for that."""
+    for known in shell.magics_manager.magics.values():
+        for name, magic in list(known.items()):
+            if isinstance(getattr(magic, "__self__", None), LineMagics | RemoteMagics):
+                del known[name]

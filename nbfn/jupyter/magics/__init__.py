@@ -1,0 +1,1 @@
+"""The magics: ``%%remote``, ``%remote``, ``%fn``, ``%nbfn from``, and their completion."""

@@ -1,0 +1,289 @@
+"""``%%remote``: a cell becomes Functions. Parses the line, calls the API, displays a card."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import (
+    Magics,
+    cell_magic,
+    magics_class,
+    no_var_expand,
+    output_can_be_silenced,
+)
+from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
+from IPython.utils.process import arg_split  # type: ignore[attr-defined]
+
+from nbfn.jupyter.cells import registration_summary, source
+from nbfn.jupyter.cells.cell_parser import FunctionCell, parse
+from nbfn.jupyter.cells.cell_registration import Registrar, Wanted, default_app_name
+from nbfn.jupyter.cells.magic_defaults import Defaults
+from nbfn.jupyter.cells.script_cell import ScriptCell
+from nbfn.jupyter.cells.script_runner import Execution
+from nbfn.jupyter.magics.line_magics import one_line_errors
+from nbfn.jupyter.magics.subcommands import plain
+
+if TYPE_CHECKING:
+    from nbfn.jupyter.observer import NotebookObserver
+
+
+@magics_class
+class RemoteMagics(Magics):
+    """The magics of nbfn.
+
+    Args:
+        shell: The IPython shell.
+        observer: Is told which Functions show no progress.
+    """
+
+    def __init__(self, shell: Any, observer: NotebookObserver) -> None:
+        super().__init__(shell)
+        self.registrar = Registrar(shell)
+        self.defaults = Defaults(_check_defaults)
+        self._observer = observer
+
+    @magic_arguments("%remote")  # IPython puts another % before it
+    @argument("name", nargs="?", metavar="NAME", help="Name of the Function; default: the def's.")
+    @argument("--app", help="App to register in; default: the notebook's file name.")
+    @argument("--warm", type=int, metavar="N", help="Workers kept ready while nothing runs.")
+    @argument("--max", type=int, metavar="N", help="Most workers at a time.")
+    @argument("--buffer", type=int, metavar="N", help="Extra idle workers while calls run.")
+    @argument("--idle", type=float, metavar="S", help="Seconds an idle worker is kept.")
+    @argument("--timeout", type=float, metavar="S", help="Seconds one input may run.")
+    @argument("--retries", type=int, metavar="N", help="Times a failed input runs again.")
+    @argument("--cpu", type=float, metavar="N", help="Cores each worker needs.")
+    @argument("--memory", metavar="8G", help="Memory set aside for each worker.")
+    @argument("--gpu", metavar="N", help="GPUs each worker needs: a number, or a kind like A100:2.")
+    @argument("--concurrency", type=int, metavar="N", help="Inputs each worker runs at once.")
+    @argument("--env", metavar="ENV", help="Environment to deploy in; default: main.")
+    @argument(
+        "--set-env",
+        dest="variables",
+        action="append",
+        metavar="NAME=VALUE",
+        help="An environment variable of the workers; may be given several times.",
+    )
+    @argument(
+        "-i",
+        dest="inputs",
+        action="append",
+        default=[],
+        metavar="NAME[=EXPR]",
+        help="Script cells: a value to send along, a parameter of NAME; may be given several times.",
+    )
+    @argument(
+        "-o",
+        dest="outputs",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Script cells: a name to bring back; may be given several times.",
+    )
+    @argument("--no-run", action="store_true", help="Script cells: only make the Function NAME.")
+    @argument("--bg", action="store_true", help="Script cells: return a handle at once.")
+    @argument("--local", action="store_true", help="Run or define it here instead.")
+    @argument("--take-over", action="store_true", help="Replace what another notebook registered.")
+    @argument("--quiet", action="store_true", help="No card, and no progress of maps.")
+    @argument("--dry-run", action="store_true", help="Only list what would be shipped.")
+    @no_var_expand
+    @output_can_be_silenced
+    @cell_magic
+    def remote(self, line: str, cell: str) -> Any:
+        """Run this cell on the nbfn hub's workers.
+
+        A cell of defs: each public one becomes a Function, registered and deployed at once;
+        helpers (``_name``), imports and constants travel along. Any other cell is a script: it runs
+        once, remotely, with the ``-i`` values, and its ``-o`` names come back; with a NAME it is a
+        Function as well. Below a line that says ``%local``, code runs here.
+        """
+        __tracebackhide__ = True
+        with one_line_errors():
+            own = parsed(RemoteMagics.remote.parser, line)
+            options = parsed(RemoteMagics.remote.parser, self.defaults.line(line))
+            app = options.app or default_app_name()
+            where = source.locate(self.shell, "remote", line, cell, label=app)
+            found = parse(cell, first_line=where.first_line, filename=where.filename)
+            check_kind(own if isinstance(found, FunctionCell) else options, found)
+            source.check_here(self.shell, found.local)
+            wanted = Wanted.of(options, found, own)
+        do = self._define if isinstance(found, FunctionCell) else self._perform
+        if not do(found, where, wanted, options):  # type: ignore[arg-type]
+            return None
+        return source.run_here(self.shell, found.local, where, found.local_line)
+
+    def _define(
+        self,
+        cell: FunctionCell,
+        where: source.CellSource,
+        wanted: Wanted,
+        options: argparse.Namespace,
+    ) -> bool:
+        """Do a function cell; False when nothing below it is to run."""
+        __tracebackhide__ = True
+        if options.local:
+            exec(source.code_of(cell.tree, where.filename), self.registrar.names)  # noqa: S102 - the user's own cell
+            return True
+        with one_line_errors():
+            if options.dry_run:
+                self._show(self.registrar.rehearse(cell, where, wanted))
+                return False
+            made = self.registrar.register(cell, where, wanted)
+        self._hush(made, quiet=options.quiet)
+        return True
+
+    def _perform(
+        self,
+        cell: ScriptCell,
+        where: source.CellSource,
+        wanted: Wanted,
+        options: argparse.Namespace,
+    ) -> bool:
+        """Do a script cell; False when nothing below it is to run."""
+        __tracebackhide__ = True
+        with one_line_errors():
+            script = Execution(self.shell, cell, where, wanted, options.inputs, options.outputs)
+            if options.dry_run:
+                self._show([self.registrar.rehearsed(script.name, script.raw, wanted.app)])
+                return False
+            function = None if options.local else script.register()
+        if function is not None and wanted.rename:
+            self._hush([self.registrar.card(function)], quiet=options.quiet)
+        if options.bg and function is not None:
+            shell: Any = self.shell
+            shell.displayhook(script.begin(function))  # `_` and Out[n] are the handle
+        elif not options.no_run:
+            script.run(function)
+        return True
+
+    def _hush(self, made: list[registration_summary.Card], *, quiet: bool) -> None:
+        """Show the cards, or remember that these Functions are to be quiet."""
+        for one in made:
+            key = (one.app, one.name)
+            (self._observer.quiet.add if quiet else self._observer.quiet.discard)(key)
+        if not quiet:
+            self._show(made)
+
+    @staticmethod
+    def _show(cards: list[registration_summary.Card]) -> None:
+        display(registration_summary.bundle(cards), raw=True)
+
+
+# The same under a second name: other packages also have a %%remote. After the class, because the
+# parser is made by the decorators above.
+RemoteMagics.magics["cell"]["nbfn"] = "remote"
+
+
+def _check_defaults(words: str) -> None:
+    given = parsed(RemoteMagics.remote.parser, words)
+    for name, value in (("NAME", given.name), ("-i", given.inputs), ("-o", given.outputs)):
+        if value:
+            raise UsageError(f"{name} belongs to one cell, so it cannot be a default.")
+
+
+def parsed(parser: Any, line: str) -> argparse.Namespace:
+    """Parse a magic's line.
+
+    Raises:
+        UsageError: If an option is unknown (with the nearest known one) or a value does not fit.
+    """
+    known = [name for action in parser._actions for name in action.option_strings]
+    for word in arg_split(line):
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            near = difflib.get_close_matches(name[2:], [option[2:] for option in known], 1)
+            hint = f"Did you mean --{near[0]}?" if near else f"Options are {', '.join(known)}."
+            raise UsageError(f"%%remote has no option {name}. {hint}")
+    try:
+        options: argparse.Namespace = parser.parse_argstring(line)
+    except UsageError as error:
+        raise UsageError(f"{plain(str(error))}.") from None
+    for name in ("name", "app"):
+        if (value := getattr(options, name)) and value[0] == value[-1] in "'\"":
+            setattr(options, name, value[1:-1])  # IPython leaves quotes where they are
+    if options.env and "=" in options.env:
+        raise UsageError(
+            f"--env is the environment to deploy in, and {options.env} is none. "
+            f"For a variable of the workers write --set-env {options.env}."
+        )
+    if options.variables is not None:
+        options.variables = dict(map(_variable, options.variables))
+    _check_numbers(options)
+    return options
+
+
+def _variable(text: str) -> tuple[str, str]:
+    if text[0] == text[-1] in "'\"":
+        text = text[1:-1]
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--set-env is {text}; write NAME=VALUE.")
+    quoted = len(value) > 1 and value[0] == value[-1] in "'\""
+    return name, value[1:-1] if quoted else value
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    least = {"warm": 0, "max": 1, "buffer": 0, "retries": 0, "concurrency": 1}
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value is not None and value < bound:
+            raise UsageError(f"--{name} is {value}; it must be {bound} or more.")
+    for name in ("idle", "timeout", "cpu"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            unit = "" if name == "cpu" else " seconds"
+            raise UsageError(f"--{name} is {value:g}; it must be more than 0{unit}.")
+    if options.memory is not None:
+        options.memory = mebibytes(options.memory)
+    if options.gpu is not None:
+        options.gpu = f"any:{options.gpu}" if options.gpu.isdigit() else options.gpu
+
+
+def mebibytes(text: str) -> int:
+    """Return an amount of memory such as ``8G``, ``512M`` or ``2048`` (MiB) in MiB.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT]?)i?B?", text, re.IGNORECASE)
+    amount = (
+        float(found[1]) * {"": 1, "M": 1, "G": 1024, "T": 1024**2}[found[2].upper()] if found else 0
+    )
+    if amount < 1:
+        raise UsageError(f"--memory is {text}; give an amount like 8G or 512M.")
+    return round(amount)
+
+
+def check_kind(options: argparse.Namespace, cell: FunctionCell | ScriptCell) -> None:
+    """Refuse options that do not fit what the cell is.
+
+    Raises:
+        UsageError: Names the option.
+    """
+    if isinstance(cell, FunctionCell):
+        only = {
+            "-i": options.inputs,
+            "-o": options.outputs,
+            "--no-run": options.no_run,
+            "--bg": options.bg,
+        }
+        if wrong := [name for name, value in only.items() if value]:
+            raise UsageError(
+                f"{wrong[0]} is for cells that run; this one defines {', '.join(cell.names)}."
+            )
+    elif options.no_run and not options.name:
+        raise UsageError("--no-run needs a NAME: without one nothing would be left of the cell.")
+    elif options.bg and options.outputs:
+        raise UsageError(
+            "-o needs the end of the run, and --bg does not wait: get() them from the handle."
+        )
+    elif options.local and cell.awaits:
+        raise UsageError(
+            "--local runs the cell inside another, where nothing can be awaited. Run it without %%remote."
+        )
+    elif options.bg and options.local:
+        raise UsageError("--bg and --local exclude each other: what runs here, runs now.")

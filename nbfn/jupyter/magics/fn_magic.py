@@ -1,0 +1,319 @@
+"""``%fn``: one verb for each thing that one does with Functions and calls."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import linecache
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from nbfn._names import normalized
+from nbfn.api.call import FunctionCall
+from nbfn.api.replay import replayable
+from nbfn.client.calls.detached_calls import left
+from nbfn.jupyter.cells import registration_summary
+from nbfn.jupyter.magics import replay_debugger, version_history
+from nbfn.jupyter.magics.log_view import LogLines, ago
+from nbfn.jupyter.magics.magic_context import Desk
+from nbfn.jupyter.magics.subcommands import Verbs, arg
+from nbfn.jupyter.magics.table_view import table
+from nbfn.jupyter.views import retry_action
+from nbfn.jupyter.views.maps.static_render import clock
+from nbfn.runtime import sync
+from nbfn.serialization import function_pickling
+from nbfn.serialization.dependencies import Snapshot
+
+fn = Verbs("%fn")
+
+_F = arg("f", help="a Function: its name here, or app/name")
+_ID = arg("id", metavar="ID", help="a call: its id or name")
+
+
+@fn.verb("list", arg("--app", metavar="A"), arg("--all", action="store_true"))
+def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
+    """List the Functions of this notebook's App, of another one (--app), or all."""
+    rows = desk.overview().functions
+    app = normalized(given.app or desk.app)
+    if not given.all and (given.app or any(row.app == app for row in rows)):
+        rows = tuple(row for row in rows if row.app == app)
+    return table(
+        [
+            {
+                "name": row.name,
+                "app": row.app or "—",
+                "version": row.version,
+                "kind": row.kind,
+                "state": row.state,
+                "warm": row.min_containers,
+                "max": row.max_containers,
+                "workers": row.workers,
+                "backlog": row.backlog,
+                "running": row.running,
+                "p50 (s)": row.p50,
+                "last call": "—" if row.last_call is None else f"{clock(row.last_call)} ago",
+            }
+            for row in rows
+        ],
+        "No Functions yet: put %%remote above a def and run the cell.",
+    )
+
+
+@fn.verb("show", _F)
+def show_function(desk: Desk, given: argparse.Namespace) -> Any:
+    """Show a Function's signature, text, source, captured values and pool."""
+    function = desk.found(given.f)
+    info = desk.info(function)
+    pool = desk.row(function)
+    lines = [
+        f"{info.name}{info.signature} v{info.version} · app {info.app or '—'} · {info.id[:9]}",
+        f"  {desk.options(info)} · Python {info.environment.python}",
+    ]
+    if pool is not None:
+        lines.append(
+            f"  warm {pool.min_containers} · max {pool.max_containers} · buffer {pool.buffer_containers} · "
+            f"idle {pool.scaledown_window:g} s · workers {pool.workers} · {pool.state}"
+        )
+        lines.append(
+            f"  threads {pool.threads} for BLAS and OpenMP in a worker ({pool.threads_why})"
+        )
+    if known := version_history.versions(desk.client(), info):
+        lines.append(f"  versions {', '.join(f'v{number}' for number in sorted(known))}")
+    if info.doc:
+        lines += ["", *(f"  {line}" for line in info.doc.splitlines())]
+    raw = function._raw
+    if raw is None and (text := desk.definition(info).source):
+        lines += ["", text.rstrip()]
+    if raw is not None:
+        values = {name: value for name, _, value in Snapshot(raw).found}
+        if names := registration_summary.captures(function_pickling.report(raw), values):
+            lines += ["", f"  captures {', '.join(names)}"]
+        if source := _source(raw):
+            lines += ["", source]
+    print("\n".join(lines))  # noqa: T201 - the cell's own output
+    return None
+
+
+def _source(raw: Any) -> str:
+    code = getattr(raw, "__code__", None)
+    lines = linecache.getlines(code.co_filename) if code is not None else []
+    if code is None or not lines:
+        return ""
+    return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :])).rstrip()
+
+
+@fn.verb("stats", _F)
+def show_stats(desk: Desk, given: argparse.Namespace) -> Any:
+    """Show a Function's load now, and how long its inputs take."""
+    function = desk.function(given.f)
+    stats = function.get_current_stats()
+    row = desk.row(function)
+    calls = [call for call in desk.calls_of(given.f) if row is None or call.app == row.app]
+    return table(
+        [
+            {
+                "backlog": stats.backlog,
+                "running": stats.num_running_inputs,
+                "workers": stats.num_total_runners,
+                "headroom": stats.input_headroom,
+                "p50 (s)": row.p50 if row else None,
+                "p95 (s)": row.p95 if row else None,
+                "calls": len(calls),
+                "failed inputs": row.failed if row else 0,
+                "cold starts": row.cold_starts if row else 0,
+            }
+        ],
+        "",
+    )
+
+
+@fn.verb("warm", _F, arg("n", type=int))
+def warm(desk: Desk, given: argparse.Namespace) -> Any:
+    """Keep n workers of a Function ready while nothing runs."""
+    desk.function(given.f).keep_warm(given.n)
+    print(f"{given.f}: {given.n} kept warm")  # noqa: T201 - the cell's own output
+
+
+@fn.verb(
+    "scale",
+    _F,
+    arg("--min", type=int, metavar="N"),
+    arg("--max", type=int, metavar="N"),
+    arg("--buffer", type=int, metavar="N"),
+    arg("--idle", type=float, metavar="S"),
+)
+def scale(desk: Desk, given: argparse.Namespace) -> Any:
+    """Change how many workers a Function may have; what is not given stays."""
+    return desk.function(given.f).update_autoscaler(
+        min_containers=given.min,
+        max_containers=given.max,
+        buffer_containers=given.buffer,
+        scaledown_window=given.idle,
+    )
+
+
+@fn.verb(
+    "calls",
+    arg("f", nargs="?"),
+    arg("--state", metavar="STATE"),
+    arg("--since", metavar="1d", help="only those that began since"),
+)
+def show_calls(desk: Desk, given: argparse.Namespace) -> Any:
+    """List calls, running ones first, of all Functions or one; --state failed for those that failed."""
+    state = {"failed": "failure"}.get(given.state, given.state)
+    span = ago(given.since).total_seconds() if given.since else math.inf
+    rows = [
+        row for row in desk.calls_of(given.f) if state in (None, row.status) and row.since <= span
+    ]
+    return table(
+        [
+            {
+                "id": row.id,
+                "function": row.function,
+                "kind": row.kind,
+                "state": row.status,
+                "done": row.done,
+                "total": row.total,
+                "failed": row.failed,
+                "took": clock(row.age),
+                "began": f"{clock(row.since)} ago",
+            }
+            for row in rows
+        ],
+        "No calls that the hub remembers.",
+    )
+
+
+@fn.verb("cancel", _ID)
+def cancel(desk: Desk, given: argparse.Namespace) -> Any:
+    """Cancel a call: what waits never starts, what runs is interrupted."""
+    call = desk.call_id(given.id)
+    desk.client().cancel_call(call)
+    print(f"{call} cancelled")  # noqa: T201 - the cell's own output
+
+
+@fn.verb("attach", _ID)
+def attach(desk: Desk, given: argparse.Namespace) -> Any:
+    """Get the handle of a call that runs, or ran, elsewhere or before a restart; or a map that was detached."""
+    if (results := desk.map(given.id)) is not None:
+        return results
+    call = desk.call_id(given.id)
+    return left(call) or FunctionCall.from_id(call)
+
+
+@fn.verb("attach-console", arg("id", metavar="WORKER"))
+def attach_console(desk: Desk, given: argparse.Namespace) -> Any:
+    """Have a worker (wk-…) open a Jupyter console, also while it runs an input."""
+    file = desk.client().attach_console(given.id)
+    print(f"In a terminal: jupyter console --existing {file}")  # noqa: T201 - the cell's own output
+
+
+@fn.verb(
+    "logs",
+    arg("what", metavar="f|ID", help="a Function, or a call"),
+    arg("--since", metavar="10m", help="only what was written since"),
+    arg("--grep", metavar="P", help="only lines that this regular expression is found in"),
+    arg("-n", dest="tail", type=int, default=100, metavar="N", help="at most the last N lines"),
+)
+def show_logs(desk: Desk, given: argparse.Namespace) -> Any:
+    """Show what a Function's inputs, or those of one call, wrote; also of notebooks that are closed."""
+    if given.tail < 1:
+        raise UsageError(f"-n is {given.tail}; it must be 1 or more.")
+    try:
+        pattern = re.compile(given.grep or "")
+    except re.error as error:
+        raise UsageError(f"--grep {given.grep} is no regular expression: {error}.") from None
+    since = ago(given.since) if given.since else None
+    found = desk.logs(given.what, None if since or given.grep else given.tail, since)
+    return LogLines([line for line in found if pattern.search(line.message)][-given.tail :])
+
+
+@fn.verb("retry", _ID)
+def retry(desk: Desk, given: argparse.Namespace) -> Any:
+    """Run the inputs of a map or spawned call that failed again, with today's version, into the same results."""
+    __tracebackhide__ = True
+    sink = desk.failed_map(given.id)
+    if sink is None:
+        return desk.retried(given.id)
+    if not sink.failures:
+        why = "no input of it failed, it ended with the first that did, or what failed is kept no longer"
+        print(f"{given.id}: {why}")  # noqa: T201 - the cell's own output
+        return None
+    retry_action.renew(desk.shell.user_ns, sink.tally.name)
+    sink.run_again()
+    print(sink.tally.note)  # noqa: T201 - the cell's own output
+    return None
+
+
+@fn.verb(
+    "replay",
+    arg("--run", action="store_true", help="raise what it raises, without a debugger"),
+    arg("id", metavar="ID[i]", help="a call, and which of its inputs"),
+)
+def replay(desk: Desk, given: argparse.Namespace) -> Any:
+    """Run a failed input here: its arguments, the code that ran, under the debugger; --run: without one."""
+    __tracebackhide__ = True
+    found = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", given.id)
+    assert found is not None
+    call, index = desk.call_id(found[1]), int(found[2] or 0)
+    again = sync.run(replayable(desk.client(), call, index))
+    if given.run:
+        return replay_debugger.run(again)
+    replay_debugger.debug(desk.shell, again)
+    return None
+
+
+@fn.verb("deploy", _F)
+def deploy(desk: Desk, given: argparse.Namespace) -> Any:
+    """Make a Function of a plain App known to other notebooks, under its App's name."""
+    made = desk.found(given.f)
+    home = getattr(made._origin, "home", None)
+    if home is None:
+        raise UsageError(f"{given.f} is deployed already: it was looked up by name.")
+    app = home.app
+    app.deploy(name=app.name or desk.app)
+    print(f"{given.f} is deployed in app {app.name or desk.app}")  # noqa: T201 - the cell's own output
+
+
+@fn.verb("versions", _F)
+def show_versions(desk: Desk, given: argparse.Namespace) -> Any:
+    """List a Function's versions: when each was released first, by whom, and which one is called now."""
+    info = desk.newest(given.f)
+    return table(
+        [
+            {
+                "version": f"v{number}",
+                "now": "●" if number == info.version else "",
+                "released": f"{datetime.fromtimestamp(release.at, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
+                "app": f"{info.app} v{release.version}",
+                "by": release.by,
+                "tag": release.tag,
+            }
+            for number, release in version_history.versions(desk.client(), info).items()
+        ],
+        f"{info.name} was never deployed.",
+    )
+
+
+@fn.verb("rollback", _F, arg("version", metavar="vN"))
+def roll_back(desk: Desk, given: argparse.Namespace) -> Any:
+    """Have a Function's name mean an earlier version again; calls at work finish with theirs."""
+    number = re.fullmatch(r"v?([1-9]\d*)", given.version)
+    if number is None:
+        raise UsageError(f"{given.version!r} is no version; write v3, say.")
+    info = desk.newest(given.f)
+    try:
+        app = version_history.roll_back(desk.client(), info, int(number[1]))
+    except version_history.NoVersionError as error:
+        raise UsageError(str(error)) from None
+    print(f"{info.name} is v{number[1]} again, was v{info.version} · app {app.name} v{app.version}")  # noqa: T201
+
+
+@fn.verb("help")
+def show_help(_desk: Desk, _given: argparse.Namespace) -> Any:
+    """Say what the verbs do."""
+    print(fn.help())  # noqa: T201 - the cell's own output

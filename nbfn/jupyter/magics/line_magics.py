@@ -1,0 +1,169 @@
+"""The line magics: ``%remote`` for the hub, ``%fn`` for Functions and calls, ``%nbfn from`` for names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+
+from nbfn.client import client
+from nbfn.exception import Error
+from nbfn.jupyter.cells.cell_parser import CellError
+from nbfn.jupyter.magics import doctor
+from nbfn.jupyter.magics.fn_magic import fn
+from nbfn.jupyter.magics.magic_context import Desk, deployed
+from nbfn.jupyter.magics.subcommands import Verbs, arg
+from nbfn.jupyter.views.maps.static_render import clock
+
+remote = Verbs("%remote")
+
+
+@remote.verb("connect", arg("url", metavar="URL"))
+def connect(desk: Desk, given: Any) -> None:
+    """Use the hub at URL from now on; where there is none, the one that was used before."""
+    before = os.environ.get("NBFN_HUB")
+    _leave()
+    os.environ["NBFN_HUB"] = given.url
+    try:
+        hub = desk.overview().hub
+    except Error:
+        _leave()
+        _choose(before)
+        raise
+    print(f"connected to nbfn hub {hub.version} at {given.url}")  # noqa: T201 - the cell's own output
+
+
+@remote.verb("disconnect")
+def disconnect(_desk: Desk, _given: Any) -> None:
+    """Leave the hub; the next call uses this machine's own."""
+    _leave()
+    _choose(None)
+    print("disconnected; the next call uses this machine's own hub")  # noqa: T201 - the cell's own output
+
+
+def _choose(url: str | None) -> None:
+    if url is None:
+        os.environ.pop("NBFN_HUB", None)
+    else:
+        os.environ["NBFN_HUB"] = url
+
+
+def _leave() -> None:
+    if (mine := client.current()) is not None:
+        mine.close()
+
+
+@remote.verb("doctor")
+def look_over(_desk: Desk, _given: Any) -> None:
+    """Look for what is wrong, and say what to do."""
+    doctor.report(sys.stdout.write)
+
+
+@remote.verb("help")
+def show_help(_desk: Desk, _given: Any) -> None:
+    """Say what the verbs do."""
+    print(remote.help())  # noqa: T201 - the cell's own output
+
+
+def status(desk: Desk) -> str:
+    """Return the hub, its workers, this notebook's calls and defaults, as text."""
+    overview = desk.overview()
+    hub, workers = overview.hub, overview.workers
+    busy = sum(worker.state == "busy" for worker in workers)
+    running = [call for call in overview.calls if call.status == "running"]
+    lines = [
+        f"nbfn hub {hub.version} · up {clock(hub.uptime)} · {hub.cpus:g} cores · {hub.home}",
+        f"workers {len(workers)} ({busy} busy) · Functions {len(overview.functions)}",
+        f"this notebook: app {desk.app} · defaults {desk.defaults}",
+    ]
+    lines += [
+        f"  ● {call.function} {call.kind} · {call.done}/{call.total or '?'} · {clock(call.age)} · {call.id[:9]}"
+        for call in running[:10]
+    ]
+    return "\n".join(lines)
+
+
+def bind_names(desk: Desk, line: str) -> None:
+    """Bind deployed Functions by name: ``from [env/]app import f, g as h``.
+
+    Raises:
+        UsageError: If the line does not read so, or a name is not deployed.
+    """
+    found = re.fullmatch(r"\s*from\s+(?:([\w.-]+)/)?([\w.-]+)\s+import\s+(.+)", line)
+    if found is None:
+        raise UsageError("%nbfn: write  %nbfn from [env/]app import f, C as D")
+    environment, app, names = found.groups()
+    wanted = []
+    for part in names.split(","):
+        words = part.split()
+        if len(words) not in (1, 3) or (len(words) == 3 and words[1] != "as"):
+            raise UsageError(f"%nbfn: {part.strip()!r} is neither a name nor NAME as ALIAS.")
+        wanted.append((words[0], words[-1]))
+    made = {alias: deployed(app, name, environment) for name, alias in wanted}
+    desk.shell.user_ns.update(made)
+    for name, alias in wanted:
+        print(f"Loaded {alias!r} from {name!r} of app {app!r}.")  # noqa: T201 - the cell's own output
+
+
+@magics_class
+class LineMagics(Magics):
+    """``%remote``, ``%fn`` and ``%nbfn``.
+
+    Args:
+        shell: The IPython shell.
+        desk: What they work on.
+    """
+
+    def __init__(self, shell: Any, desk: Desk) -> None:
+        super().__init__(shell)
+        self.desk = desk
+
+    @no_var_expand
+    @line_magic
+    def remote(self, line: str) -> Any:
+        """Show the hub and this notebook's calls; or: defaults OPTIONS, connect URL, disconnect, doctor.
+
+        The options of cells are shown by ``%%remote?``.
+        """
+        __tracebackhide__ = True
+        with one_line_errors():
+            verb, _, rest = line.strip().partition(" ")
+            if not verb:
+                print(status(self.desk))  # noqa: T201 - the cell's own output
+            elif verb == "defaults":
+                self.desk.defaults.take(rest)
+                print(f"defaults of this notebook's remote cells: {self.desk.defaults}")  # noqa: T201
+            else:
+                return remote.do(self.desk, line)
+        return None
+
+    @no_var_expand
+    @line_magic
+    def fn(self, line: str) -> Any:
+        """Do something with a Function or call; ``%fn help`` lists the verbs."""
+        __tracebackhide__ = True
+        with one_line_errors():
+            return fn.do(self.desk, line or "list")
+
+    @no_var_expand
+    @line_magic
+    def nbfn(self, line: str) -> None:
+        """Bind deployed Functions by name: ``%nbfn from [env/]app import f, C as D``."""
+        __tracebackhide__ = True
+        with one_line_errors():
+            bind_names(self.desk, line)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Say what is wrong in one line, without a traceback."""
+    try:
+        yield
+    except (CellError, Error) as error:
+        raise UsageError(str(error)) from None

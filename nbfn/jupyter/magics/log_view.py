@@ -1,0 +1,62 @@
+"""What inputs wrote, as a cell shows it: lines with their time, and what ``--since`` means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from html import escape
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from nbfn.client.logs import LogEntry
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class LogLines(Sequence[LogEntry]):
+    """Log entries, shown as text.
+
+    Args:
+        entries: The entries, the oldest first.
+    """
+
+    def __init__(self, entries: Sequence[LogEntry]) -> None:
+        self._entries = list(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._entries[index]
+
+    def __repr__(self) -> str:
+        return "\n".join(map(_line, self._entries)) or "Nothing was written."
+
+    def _repr_html_(self) -> str:
+        if not self._entries:
+            return "<i>Nothing was written.</i>"
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def _line(entry: LogEntry) -> str:
+    source = "" if entry.source == "stdout" else f"  {entry.source}"
+    when = entry.timestamp.astimezone()
+    return f"{when:%H:%M:%S}  {entry.container_id[:9]:9}{source}  {entry.message.rstrip()}"
+
+
+def ago(text: str) -> timedelta:
+    """Return a span such as ``90s``, ``10m``, ``2h`` or ``1d``.
+
+    Raises:
+        UsageError: If it is none.
+
+    Examples:
+        >>> ago("10m")
+        datetime.timedelta(seconds=600)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text)
+    if found is None:
+        raise UsageError(f"--since is {text}; give a span like 90s, 10m, 2h or 1d.")
+    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])

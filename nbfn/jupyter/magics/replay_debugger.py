@@ -1,0 +1,97 @@
+"""``%fn replay``: a failed input run here, under the debugger."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from IPython.core.error import StdinNotImplementedError, UsageError
+
+from nbfn.api.replay import Replay
+from nbfn.declarations import lifecycle
+from nbfn.jupyter.views.calls.call_record import shown
+
+
+def run(replay: Replay) -> Any:
+    """Run it here and return what it returns; of a generator, its items.
+
+    Of a method, the enter hooks of its object run first, on the same loop where both are async.
+    """
+    __tracebackhide__ = True
+    function, hooks = replay.make()
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        value = _apart(_entered(function, hooks, replay))
+    else:
+        for hook in hooks:
+            lifecycle.call(hook, lambda came: _apart(_awaited(came)))
+        value = function(*replay.args, **replay.kwargs)
+        if inspect.isasyncgen(value) or inspect.isawaitable(value):
+            value = _apart(_items(value) if inspect.isasyncgen(value) else _awaited(value))
+    value = list(value) if inspect.isgenerator(value) else value
+    return value[0] if replay.batched else value
+
+
+async def _entered(
+    function: Callable[..., Any], hooks: Sequence[Callable[[], Any]], replay: Replay
+) -> Any:
+    __tracebackhide__ = True
+    for hook in hooks:
+        if inspect.isawaitable(came := hook()):
+            await came
+    value = function(*replay.args, **replay.kwargs)
+    return await (_items(value) if inspect.isasyncgen(value) else value)
+
+
+async def _awaited(value: Any) -> Any:
+    __tracebackhide__ = True
+    return await value
+
+
+async def _items(items: Any) -> list[Any]:
+    __tracebackhide__ = True
+    return [item async for item in items]
+
+
+def _apart(coroutine: Any) -> Any:
+    """Run a coroutine in a thread of its own: the notebook's loop runs this cell."""
+    __tracebackhide__ = True
+    ended: list[Any] = []
+
+    def work() -> None:
+        try:
+            ended.extend((asyncio.run(coroutine), None))
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            ended.extend((None, error))
+
+    thread = threading.Thread(target=work, name="nbfn-replay", daemon=True)
+    thread.start()
+    thread.join()
+    value, error = ended
+    if error is not None:
+        raise error
+    return value
+
+
+def debug(shell: Any, replay: Replay) -> None:
+    """Run it here; where it fails, stop in the debugger, with its variables.
+
+    Raises:
+        UsageError: If there is nobody to type into a debugger.
+    """
+    try:
+        value = run(replay)
+    except Exception:  # noqa: BLE001 - the user's, to be looked at
+        shell.showtraceback(running_compiled_code=True)
+    else:
+        print(f"{replay.name} v{replay.version} did not fail here; it returned {shown(value)}")  # noqa: T201
+        return
+    if getattr(shell, "kernel", None) is None and not sys.stdin.isatty():
+        raise UsageError("Nobody can type into a debugger here: use %fn replay --run ID.")
+    try:
+        shell.debugger(force=True)
+    except StdinNotImplementedError:
+        raise UsageError("Nobody can type into a debugger here: use %fn replay --run ID.") from None

@@ -1,0 +1,42 @@
+"""The server extension: puts the link, the routes and the events together.
+
+Traits of its own it has none: what can be set is in `nbfn.config`.
+"""
+
+from __future__ import annotations
+
+from jupyter_server.extension.application import ExtensionApp
+
+from nbfn.jupyter.server import pre_save_hook
+from nbfn.jupyter.server.events import Events
+from nbfn.jupyter.server.hub_client import Link
+from nbfn.jupyter.server.routes import ROUTES
+
+
+class NbfnApp(ExtensionApp):
+    """Gives JupyterLab what the nbfn sidebar shows, under ``/nbfn/api/``."""
+
+    name = "nbfn"
+    extension_url = "/lab"
+    load_other_extensions = True
+
+    def initialize_settings(self) -> None:
+        """Make the link that all routes share; it looks for a hub once the server runs."""
+        server = self.serverapp
+        assert server is not None
+        assert server.event_logger is not None
+        events = Events(server.event_logger)
+        self.link = Link(on_change=events.changed)
+        self.settings["nbfn_link"] = self.link
+        pre_save_hook.install(server.contents_manager)
+
+    def initialize_handlers(self) -> None:
+        """Add the routes."""
+        self.handlers.extend(ROUTES)
+
+    async def _start_jupyter_server_extension(self, serverapp: object) -> None:
+        self.link.start()
+
+    async def stop_extension(self) -> None:
+        """Leave the hub; it goes on without us."""
+        await self.link.close()

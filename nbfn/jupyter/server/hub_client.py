@@ -1,0 +1,121 @@
+"""The server's one client of the hub: there while a hub is, and never the reason that one starts.
+
+A hub shows itself by its connection file, so without a client that file is looked at once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from nbfn.client.client import Client
+from nbfn.config import Places
+from nbfn.exception import ConnectionError, Error
+from nbfn.jupyter.server.events import What
+
+logger = logging.getLogger("nbfn.lab")
+
+#: Seconds between two looks at the connection file while there is no hub.
+LOOK_EVERY = 1.0
+#: Seconds a hub may take to answer before it counts as unreachable.
+PATIENCE = 5.0
+
+
+class Link:
+    """Gives the routes a client, and tells ``on_change`` what the hub tells."""
+
+    def __init__(self, on_change: Callable[[int, What], None]) -> None:
+        self._on_change = on_change
+        self._client: Client | None = None
+        self._attempt: asyncio.Task[Client] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._seen: tuple[int, int] | None = None
+
+    def start(self) -> None:
+        """Begin to look for a hub. To be called on the server's loop."""
+        self._looking = asyncio.create_task(self._look())
+
+    async def close(self) -> None:
+        """Stop looking and let go of the client."""
+        tasks = [task for task in (self._looking, self._attempt) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._client is not None:
+            client, self._client = self._client, None
+            await asyncio.to_thread(client.close)
+
+    async def client(self, *, start: bool = False) -> Client:
+        """Return the client, attached.
+
+        Args:
+            start: Whether to start the embedded hub if there is none.
+
+        Raises:
+            ConnectionError: If there is no hub, or it does not answer.
+        """
+        if start and self._attempt is not None:
+            await asyncio.wait([self._attempt])  # that one may only look
+        if self._client is not None:
+            return self._client
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._attach(start=start))
+            self._attempt.add_done_callback(self._settled)
+        # Shielded: a request that loses patience leaves the attempt to those that come after it.
+        return await asyncio.shield(self._attempt)
+
+    async def _attach(self, *, start: bool) -> Client:
+        client = await Client.attach.aio(start=start)
+        self._client = client
+        loop = asyncio.get_running_loop()
+        client.watch(lambda revision: _in(loop, self._on_change, revision, "overview"))
+        client.on_lost(lambda: _in(loop, self._lost, client))
+        logger.info("attached to the hub")
+        self._on_change(0, "hub")
+        return client
+
+    def _settled(self, attempt: asyncio.Task[Client]) -> None:
+        self._attempt = None
+        if not attempt.cancelled():
+            attempt.exception()  # whoever waited has it
+
+    def _lost(self, client: Client) -> None:
+        # It would look for another hub, and start one if it ever was allowed to; the next look is
+        # a fresh client's.
+        if self._client is not client:
+            return
+        logger.info("the hub is gone")
+        self._client = None
+        self._seen = None
+        self._on_change(0, "hub")
+        asyncio.get_running_loop().run_in_executor(None, client.close)
+
+    async def _look(self) -> None:
+        while True:
+            if self._client is None and self._is_new():
+                try:
+                    await self.client()
+                except ConnectionError:
+                    pass  # a file that a killed hub has left behind, or a hub still starting
+                except Error as error:
+                    logger.warning("cannot attach to the hub: %s", error)
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _is_new(self) -> bool:
+        """Whether the connection file is there and not the one that led nowhere."""
+        try:
+            found = Places.of().connection_file.stat()
+        except OSError:
+            return False
+        mark = (found.st_ino, found.st_mtime_ns)
+        is_new, self._seen = mark != self._seen, mark
+        return is_new
+
+
+def _in(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
+    """Call on the server's loop, from the client's thread; the loop may be gone by then."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(partial(call, *args))

@@ -1,0 +1,168 @@
+"""The REST routes under ``/nbfn/api/``: checked here, done by the hub, answered with JSON.
+
+Every error is ``{"message": one sentence}``. Jupyter Server sees to tokens, XSRF and Origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import json
+import re
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from nbfn.declarations.retries import LARGEST_COUNT, check_at_most
+from nbfn.exception import (
+    ConflictError,
+    ConnectionError,
+    Error,
+    InvalidError,
+    NotFoundError,
+    TimeoutError,
+)
+from nbfn.jupyter.server.hub_client import PATIENCE, Link
+
+#: What an id must look like before it is passed on.
+ID = re.compile(r"[a-z]{2}-[0-9A-Za-z]{22}")
+
+#: The most special class first.
+STATUS: list[tuple[type[Error], HTTPStatus]] = [
+    (ConflictError, HTTPStatus.CONFLICT),
+    (InvalidError, HTTPStatus.BAD_REQUEST),
+    (NotFoundError, HTTPStatus.NOT_FOUND),
+    (ConnectionError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TimeoutError, HTTPStatus.GATEWAY_TIMEOUT),
+    (Error, HTTPStatus.BAD_GATEWAY),
+]
+
+
+class Autoscaler(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of a change of the autoscaler; what is left out stays as it is."""
+
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+
+
+class Handler(APIHandler):
+    """What all routes share."""
+
+    auth_resource = "nbfn"
+
+    @property
+    def link(self) -> Link:
+        """The server's client of the hub."""
+        link: Link = self.settings["nbfn_link"]
+        return link
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer an error of ours with its own sentence, any other as Jupyter Server does."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if not isinstance(error, Error):
+            super().write_error(status_code, **kwargs)
+            return
+        self.set_status(next(status for kind, status in STATUS if isinstance(error, kind)))
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"message": str(error)}))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log an error of ours as one line; only what nobody foresaw gets a traceback."""
+        if isinstance(value, Error):
+            self.log.warning("%s %s: %s", self.request.method, self.request.path, value)
+        else:
+            super().log_exception(typ, value, tb)
+
+
+class OverviewHandler(Handler):
+    """What the sidebar shows; an answer also when there is no hub."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer with the connection, a sentence about it, and the overview if there is one."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                client = await self.link.client()
+                overview = await client.overview.aio()
+        except ConnectionError as error:
+            await self.finish({"connection": "absent", "message": str(error), "overview": None})
+            return
+        except (Error, builtins.TimeoutError) as error:
+            message = str(error) or f"The nbfn hub has not answered for {PATIENCE:.0f} s."
+            await self.finish({"connection": "unreachable", "message": message, "overview": None})
+            return
+        parts = ("hub", "revision", "functions", "calls", "workers")
+        shown = {part: msgspec.to_builtins(getattr(overview, part)) for part in parts}
+        await self.finish({"connection": "running", "message": "", "overview": shown})
+
+
+class AutoscalerHandler(Handler):
+    """The autoscaler of one Function."""
+
+    @web.authenticated
+    @authorized
+    async def put(self, function_id: str) -> None:
+        """Change the settings that the body names."""
+        settings = _parse(self.request.body)
+        client = await self.link.client()
+        await client.set_autoscaler.aio(_checked(function_id), **settings)
+        await self.finish({})
+
+
+class CancelHandler(Handler):
+    """The end of one call, from outside its notebook."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, call_id: str) -> None:
+        """Cancel what is queued and what runs."""
+        client = await self.link.client()
+        await client.cancel_call.aio(_checked(call_id))
+        await self.finish({})
+
+
+class StartHandler(Handler):
+    """The embedded hub."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start it, or find it running."""
+        await self.link.client(start=True)
+        await self.finish({})
+
+
+def _checked(identifier: str) -> str:
+    if ID.fullmatch(identifier) is None:
+        raise NotFoundError(f"{identifier[:40]!r} is not an id of nbfn.")
+    return identifier
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        autoscaler = msgspec.json.decode(body, type=Autoscaler)
+    except msgspec.DecodeError as error:  # also ValidationError
+        raise InvalidError(f"The autoscaler cannot be set like this: {error}.") from None
+    settings: dict[str, Any] = msgspec.to_builtins(autoscaler)
+    if not settings:
+        raise InvalidError("Name at least one autoscaler setting to change.")
+    for name, value in settings.items():
+        if value < 0:
+            raise InvalidError(f"{name} is {value}; it cannot be negative.")
+        check_at_most(name, value, LARGEST_COUNT)
+    return settings
+
+
+ROUTES: list[tuple[str, type[Handler]]] = [
+    (r"/nbfn/api/overview", OverviewHandler),
+    (r"/nbfn/api/functions/([^/]+)/autoscaler", AutoscalerHandler),
+    (r"/nbfn/api/calls/([^/]+)/cancel", CancelHandler),
+    (r"/nbfn/api/hub/start", StartHandler),
+]

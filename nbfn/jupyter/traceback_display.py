@@ -1,0 +1,175 @@
+"""Tracebacks without nbfn's own frames: the user's call, then the user's remote code."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nbfn.exception import Detached, Error
+from nbfn.serialization.traceback_codec import GONE, is_rebuilt
+
+_HERE = f"{Path(__file__).parent}{os.sep}"
+#: Modules that nbfn waits in and pickles with: their frames say nothing to the user either.
+_TOOLS = ("concurrent.futures.", "threading.", "cloudpickle.")
+#: The tracebacks, by id, of what is printed now: those whose errors nbfn raised on purpose.
+_told: set[int] = set()
+
+
+def install(shell: Any) -> None:
+    """Leave nbfn's frames out of what IPython prints.
+
+    IPython hides frames that carry ``__tracebackhide__``, but says so in a line for each gap. Only
+    nbfn's are taken out here; those of others are shown or hidden as ever. Where nbfn itself broke,
+    its frames are shown.
+    """
+    _wrap(shell.InteractiveTB, "structured_traceback", _knowing)
+    _wrap(shell.InteractiveTB, "get_records", _without_ours)
+    _wrap(shell.SyntaxTB, "structured_traceback", _without_magic)
+    _wrap(shell.InteractiveTB, "debugger", _telling)
+    _wrap(shell, "showtraceback", _cut)
+
+
+def uninstall(shell: Any) -> None:
+    """Undo `install`."""
+    for formatter, name in (
+        (shell.InteractiveTB, "structured_traceback"),
+        (shell.InteractiveTB, "get_records"),
+        (shell.InteractiveTB, "debugger"),
+        (shell.SyntaxTB, "structured_traceback"),
+        (shell, "showtraceback"),
+    ):
+        if hasattr(formatter.__dict__.get(name), "nbfn"):
+            delattr(formatter, name)
+
+
+def _wrap(formatter: Any, name: str, around: Callable[..., Any]) -> None:
+    original = getattr(formatter, name, None)
+    if original is None or name in formatter.__dict__:  # somebody has changed it: leave it alone
+        return
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return around(original, *args, **kwargs)
+
+    wrapped.nbfn = True  # type: ignore[attr-defined]
+    setattr(formatter, name, wrapped)
+
+
+def _knowing(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Note which of the errors to be printed, a chain, nbfn raised on purpose, and what these came of."""
+    error = kwargs.get("evalue", args[1] if len(args) > 1 else None)
+    deliberate = False
+    while isinstance(error, BaseException):
+        deliberate = deliberate or isinstance(error, Error)
+        if deliberate:
+            _told.add(id(error.__traceback__))
+        error = error.__cause__
+    try:
+        return original(*args, **kwargs)
+    finally:
+        _told.clear()
+
+
+def _without_ours(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    records = original(*args, **kwargs)
+    frames = [getattr(record, "frame", None) for record in records]
+    # What led to the body of a %%remote cell is the magic's own business.
+    magic = max((n for n, frame in enumerate(frames) if _is_magic(frame)), default=-1)
+    hidden = _hidden(frames, deliberate=bool(args) and id(args[0]) in _told)
+    return [r for n, r in enumerate(records) if n > magic and not hidden[n]]
+
+
+def _hidden(frames: list[Any], *, deliberate: bool) -> list[bool]:
+    """Return which frames are nbfn's own business: all of its own, unless it ends there by accident."""
+    ours = [_is_nbfn(frame) for frame in frames]
+    for n, frame in enumerate(frames):
+        if n and ours[n - 1] and _is_tool(frame):
+            ours[n] = True
+    last = next((f for f in reversed(frames) if not _is_tool(f)), None)
+    if not deliberate and ours and ours[-1] and not is_ours(last):
+        end = len(ours) - (ours[::-1].index(False) if False in ours else len(ours))
+        ours[end:] = [is_ours(frame) for frame in frames[end:]]
+    return ours
+
+
+def _cut(original: Callable[..., Any], exc_tuple: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Take nbfn's frames out of errors that IPython has Python itself print: groups and syntax errors.
+
+    Of a map that was detached nothing is shown but the sentence that says so.
+    """
+    error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+    if isinstance(error, Detached):
+        said = f"detached: {error} %fn attach {error.call_id} gives its results."
+        return original.__self__._showtraceback(type(error), error, [said])  # type: ignore[attr-defined]
+    if isinstance(error, SyntaxError) or _has_group(error):
+        links: list[TracebackType] = []
+        link = error.__traceback__ if error is not None else None
+        while link is not None:
+            links.append(link)
+            link = link.tb_next
+        frames = [link.tb_frame for link in links]
+        if not any(map(_is_magic, frames)):
+            hidden = _hidden(frames, deliberate=False)
+            kept = [link for n, link in enumerate(links) if not hidden[n]]
+            for link, following in zip(kept, [*kept[1:], None], strict=False):
+                link.tb_next = following
+            if kept and error is not None:
+                error.__traceback__ = kept[0]
+    return original(exc_tuple, *args, **kwargs)
+
+
+def _telling(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Say, before a debugger opens at a remote frame, where its variables are and how to have them."""
+    error = getattr(sys, "last_value", None)
+    link = getattr(sys, "last_traceback", None)
+    while link is not None and link.tb_next is not None:
+        link = link.tb_next
+    if link is not None and is_rebuilt(link.tb_frame):
+        calls = re.findall(r"\((fc-\w{22}(?:\[\d+\])?)\)", "\n".join(_notes(error)))
+        way = f" %fn replay {calls[-1]} runs the input here, with them." if calls else ""
+        print(f"{GONE}{way}")  # noqa: T201 - the cell's own output
+    return original(*args, **kwargs)
+
+
+def _notes(error: object) -> list[str]:
+    return [str(note) for note in getattr(error, "__notes__", None) or ()]
+
+
+def _has_group(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, BaseExceptionGroup):
+        error = error.__context__
+    return error is not None
+
+
+def _without_magic(
+    original: Callable[..., Any], kind: Any, error: Any, summary: Any, *args: Any, **kwargs: Any
+) -> Any:
+    entries = summary if isinstance(summary, list) else []
+    if any(str(getattr(entry, "filename", "")).startswith(_HERE) for entry in entries):
+        summary = []
+    return original(kind, error, summary, *args, **kwargs)
+
+
+def is_ours(frame: Any) -> bool:
+    """Whether a frame is nbfn's and asks to be hidden."""
+    return _is_nbfn(frame) and bool(frame.f_locals.get("__tracebackhide__"))
+
+
+def _is_nbfn(frame: Any) -> bool:
+    return _module(frame).partition(".")[0] in ("nbfn", "nbfn_kernel")
+
+
+def _is_tool(frame: Any) -> bool:
+    return f"{_module(frame)}.".startswith(_TOOLS)
+
+
+def _is_magic(frame: Any) -> bool:
+    return frame is not None and _module(frame).startswith(f"{__package__}.") and is_ours(frame)
+
+
+def _module(frame: Any) -> str:
+    return str(frame.f_globals.get("__name__", "")) if frame is not None else ""

@@ -1,0 +1,1 @@
+"""Views: the widgets and static text that display maps, calls and Functions in a notebook."""

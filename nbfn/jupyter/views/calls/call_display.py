@@ -1,0 +1,183 @@
+"""One display of a spawned call: a widget on a page, text elsewhere; static once the call has ended.
+
+The ticker of `notebook_observer` has it look again; the client's thread never waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from nbfn.api.call import FunctionCall
+from nbfn.client.client import current
+from nbfn.exception import Error
+from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.views import retry_action
+from nbfn.jupyter.views.calls.call_record import Spawned, html, line, shown, told
+from nbfn.jupyter.views.widget_base import LIVE, SAVED_STATIC, close_later
+
+#: Lines of its logs that the page shows.
+LOG_LINES = 100
+#: Seconds between two questions for the place in the queue.
+ASKED_EVERY = 1.0
+
+
+def preview(spawned: Spawned) -> None:
+    """Put the result, or the error, of a call that has ended into its record, and how long that is kept."""
+    handle: FunctionCall[Any] = FunctionCall.from_id(spawned.call)
+    result = ""
+    try:
+        kept_until = handle._told().kept_until
+    except Error:
+        return
+    if spawned.state != "cancelled" and (spawned.total or 1) == 1:
+        try:
+            result = shown(handle.get(timeout=5))
+        except Exception as error:  # noqa: BLE001 - the user's, to be shown
+            result = told(error)
+    if spawned.ended is None:  # it was retried meanwhile
+        return
+    spawned.changed(result=result)
+    spawned.changed(kept_until=kept_until)  # last: who sees it has the result
+
+
+class Board:
+    """One display.
+
+    Args:
+        spawned: The record.
+        place: Where it is.
+        names: The notebook's names: *Get* binds ``result`` there.
+        now: The clock.
+    """
+
+    def __init__(
+        self, spawned: Spawned, place: Place, names: dict[str, Any], now: Callable[[], float]
+    ) -> None:
+        self._spawned = spawned
+        self._place = place
+        self._names = names
+        self._now = now
+        self._shown = uuid.uuid4().hex
+        self._widget: Any = None
+        self._note = self._logs = ""
+        self._asked = now()
+        self._settled = spawned.ended is not None  # its end has been said
+        self._open(update=False)
+
+    def _open(self, *, update: bool) -> None:
+        if self._place.widgets and (self._spawned.ended is None or self._retries):
+            self._place.run(self._make)
+        self._publish(self._place, update=update)
+
+    def _make(self) -> None:
+        from nbfn.jupyter.views.calls.widget import HandleView
+
+        actions = {
+            "cancel": self._cancel,
+            "get": self._get,
+            "logs": self._toggle_logs,
+            "retry": self._retry,
+        }
+        self._widget = HandleView(self._spawned, self._now(), actions)
+
+    def _publish(self, place: Place, *, update: bool) -> None:
+        now = self._now()
+        data: dict[str, Any] = {}
+        if self._widget is not None:
+            bundle = self._widget._repr_mimebundle_()
+            data = dict(bundle[0]) if bundle else {}
+        data |= {"text/plain": line(self._spawned, now), "text/html": html(self._spawned, now)}
+        live = LIVE if self._widget is not None else {}
+        place.publish(data, metadata=live, transient={"display_id": self._shown}, update=update)
+
+    @property
+    def _retries(self) -> bool:
+        """Whether its end has a button: something failed, and what is saved has no live widgets."""
+        return self._spawned.state == "failed" and SAVED_STATIC in os.environ
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is static."""
+        return self._spawned.ended is not None
+
+    @property
+    def pageless(self) -> bool:
+        """Whether a notebook is run without a page, which hears of nothing but the cell that runs."""
+        return self._place.notebook and not self._place.widgets
+
+    def show(self, now: float) -> None:
+        """Show what changed since the last time; the clock of what runs, too."""
+        if self._spawned.ended is None and self._spawned.place and now - self._asked >= ASKED_EVERY:
+            self._asked = now
+            FunctionCall.from_id(self._spawned.call)._ask_where()
+        if self._widget is not None:
+            self._place.run(self._widget.show, self._spawned, now, self._note, self._logs)
+
+    def end(self) -> None:
+        """Become static, unless a button is of use still."""
+        widget = self._widget
+        if widget is not None and self._retries:
+            self.show(self._now())
+        else:
+            self._widget = None
+        self._publish(self._place, update=True)
+        if widget is not None and self._widget is None:
+            close_later(widget, self._place)
+
+    def reopen(self) -> None:
+        """Live again in its place: the call goes on."""
+        self._note = self._logs = ""
+        self._settled = False
+        if self._widget is None:
+            self._open(update=True)
+
+    def repeat(self, place: Place) -> bool:
+        """Say again how it stands, by a cell that ends now; whether this was its end."""
+        if not self._settled:
+            self._settled = self._spawned.ended is not None
+            client = current()
+            if self._settled and not self._spawned.kept_until and client and client.connected:
+                preview(self._spawned)
+            self._publish(place, update=True)
+        return self._settled
+
+    # --- buttons, on the thread of the page's messages ---
+
+    def _cancel(self) -> None:
+        self._aside(lambda: FunctionCall.from_id(self._spawned.call).cancel())
+
+    def _get(self) -> None:
+        def fetch() -> None:
+            self._names["result"] = FunctionCall.from_id(self._spawned.call).get()
+            self._note = "result is bound to `result`"
+
+        self._aside(fetch)
+
+    def _toggle_logs(self) -> None:
+        def fetch() -> None:
+            handle: FunctionCall[Any] = FunctionCall.from_id(self._spawned.call)
+            lines = [entry.message.rstrip("\n") for entry in handle.logs.tail(LOG_LINES)]
+            self._logs = "" if self._logs else "\n".join(lines) or "It has written nothing so far."
+
+        self._aside(fetch)
+
+    def _retry(self) -> None:
+        self._aside(
+            lambda: retry_action.retry(FunctionCall.from_id(self._spawned.call), self._names)
+        )
+
+    def _aside(self, action: Callable[[], Any]) -> None:
+        """Do something that waits, without holding up the page's messages."""
+
+        def run() -> None:
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001 - told on the page, where it was asked for
+                self._note = told(error)
+            self.show(self._now())
+
+        threading.Thread(target=run, name="nbfn-handle", daemon=True).start()

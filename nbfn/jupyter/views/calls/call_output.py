@@ -1,0 +1,72 @@
+"""What one call writes under its cell: at once while it is the only one there, else in whole lines."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nbfn.jupyter.cell_output import Place
+from nbfn.runtime.line_multiplexer import Voices
+
+if TYPE_CHECKING:
+    from nbfn.protocol.messages import Emission
+
+_CHANNELS = ("stdout", "stderr")
+
+
+@dataclass(slots=True, eq=False)
+class _Cell:
+    """The calls that write under one cell now."""
+
+    voices: dict[str, Voices]
+    calls: set[Any] = field(default_factory=set)
+
+
+_cells: dict[Any, _Cell] = {}
+_turn = threading.Lock()
+
+
+class Voice:
+    """One call's.
+
+    Args:
+        place: Where it is heard.
+        many: Whether the call has many inputs, which write at once.
+    """
+
+    def __init__(self, place: Place, *, many: bool = False) -> None:
+        self._place = place
+        self._many = many
+        self._key = place.outlet
+        with _turn:
+            found = _cells.get(self._key)
+            if found is None:
+                voices = {name: Voices(lambda t, n=name: place.write(n, t)) for name in _CHANNELS}  # type: ignore[misc]
+                found = _cells[self._key] = _Cell(voices)
+            found.calls.add(self)
+        self._cell = found
+
+    def emission(self, e: Emission) -> None:
+        """Show what an input wrote."""
+        who = (self, e.index)
+        if e.channel in _CHANNELS:
+            alone = not self._many and len(self._cell.calls) == 1
+            text = e.data.decode("utf-8", "replace")
+            self._cell.voices[e.channel].say(who, text, alone=alone)
+        else:
+            for voices in self._cell.voices.values():
+                voices.flush(who)
+            self._place.emit(e.channel, e.data)
+
+    def end(self) -> None:
+        """Show what it began; others have the cell for themselves now."""
+        for voices in self._cell.voices.values():
+            if self._many:
+                voices.end()
+            else:
+                voices.flush((self, 0))
+        with _turn:
+            self._cell.calls.discard(self)
+            if not self._cell.calls:
+                _cells.pop(self._key, None)

@@ -1,0 +1,350 @@
+"""What a Function, or a class, displays: what it is, how large its pool is, a form to call it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from nbfn.api.cls import Cls
+from nbfn.api.function import Function
+from nbfn.api.variants import root
+from nbfn.exception import Error
+from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.views.calls.call_record import shown
+from nbfn.jupyter.views.cards.argument_form import Field, FormError, arguments_of, fields_of
+from nbfn.jupyter.views.status_style import MUTED, boxed, coded, linked
+from nbfn.jupyter.views.widget_base import LIVE, SAVED_STATIC
+from nbfn.protocol.messages import FunctionInfo, FunctionRow
+
+#: Characters of its text that are shown.
+DOC_WIDTH = 300
+
+
+@dataclass(slots=True)
+class FunctionCard:
+    """A Function or class, as its card shows it.
+
+    Attributes:
+        warm: Workers kept ready; None where that is not the card's to change.
+        kind: function, generator, endpoint, cls or method.
+        version: 0 where the hub does not know it yet.
+        url: Where a web endpoint answers.
+        made: Of a class whose objects differ, how one is made; they have workers, and not the class.
+        imports: The lines by which another notebook gets it; empty where it cannot.
+        methods: Of a class, with their signatures.
+    """
+
+    name: str
+    signature: str = ""
+    doc: str = ""
+    kind: str = "function"
+    app: str = ""
+    version: int = 0
+    warm: int | None = None
+    workers: int = 0
+    running: int = 0
+    backlog: int = 0
+    imports: str = ""
+    url: str = ""
+    made: str = ""
+    methods: list[str] = field(default_factory=list)
+    fields: list[Field] = field(default_factory=list)
+    state: str = ""
+    note: str = ""
+    result: str = ""
+    busy: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its name and version."""
+        return f"{self.name} v{self.version}" if self.version else self.name
+
+    @property
+    def pool(self) -> str:
+        """Its pool in words."""
+        if not self.version:
+            if self.kind == "method":
+                return "its first call makes the object"
+            return "not registered yet: its first call does that"
+        if self.made:
+            return f"{self.made} makes an object, with workers of its own"
+        parts = [f"workers {self.workers}", f"running {self.running}", f"queue {self.backlog}"]
+        return " · ".join([*([f"warm {self.warm}"] if self.warm is not None else []), *parts])
+
+    def line(self) -> str:
+        """Return it as plain text: the twin of the card.
+
+        Examples:
+            >>> print(FunctionCard("embed", "(x: int)", "Embed it.", app="churn", version=4, warm=1).line())
+            ƒ embed v4 · app churn · warm 1 · workers 0 · running 0 · queue 0
+              embed(x: int)
+              Embed it.
+        """
+        mark = "C" if self.kind == "cls" else "ƒ"
+        parts = [f"{mark} {self.title}", f"app {self.app or '—'}", self.word, self.pool]
+        head = " · ".join(part for part in parts if part)
+        rows = [self.call, *self.methods, self.doc, self.url]
+        return "\n".join([head, *(f"  {row}" for row in rows if row)])
+
+    @property
+    def word(self) -> str:
+        """What it is, where it is called in another way than a plain Function."""
+        return {"cls": "class", "endpoint": "web endpoint", "function": ""}.get(
+            self.kind, self.kind
+        )
+
+    @property
+    def where(self) -> str:
+        """Its App, and what it is."""
+        return " · ".join(part for part in (self.app, self.word) if part)
+
+    @property
+    def callable(self) -> bool:
+        """Whether a form can call it."""
+        plain = self.kind in ("function", "generator", "method")
+        return plain and bool(self.fields or self.signature.startswith("()"))
+
+    @property
+    def call(self) -> str:
+        """Its name with its signature."""
+        return f"{self.name}{self.signature}"
+
+    def html(self) -> str:
+        """Return it as static HTML."""
+        app = f'<span style="{MUTED}">{escape(f"{self.where} · {self.pool}")}</span>'
+        doc = f'<div style="{MUTED};white-space:pre-wrap">{escape(self.doc)}</div>'
+        return boxed(
+            f"<div><b>{escape(self.title)}</b> {app}</div>",
+            *map(coded, [self.call, *self.methods]),
+            doc if self.doc else "",
+            linked(self.url) if self.url else "",
+            coded(self.imports) if self.imports else "",
+        )
+
+    def view(self) -> dict[str, Any]:
+        """Return it as the page wants it."""
+        return {
+            "title": self.title,
+            "app": self.where,
+            "url": self.url,
+            "call": self.call,
+            "doc": self.doc,
+            "methods": self.methods,
+            "pool": self.pool,
+            "warm": self.warm,
+            "imports": self.imports,
+            "fields": [field.told() for field in self.fields],
+            "callable": self.callable,
+            "note": self.note,
+            "result": self.result,
+            "busy": self.busy,
+            "shown": 0,
+        }
+
+
+def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
+    """Return what there is to show of a Function or class; asks the hub unless it was never told of it."""
+    known = thing._origin.state is not None or thing._raw is None
+    if not known:
+        return _unregistered(thing)
+    thing.hydrate()
+    state = thing._origin.state
+    assert state is not None
+    info: FunctionInfo = state.info
+    made = FunctionCard(
+        info.name, info.signature, _doc(info.doc), _kind(info), info.app, info.version
+    )
+    method = thing._method if isinstance(thing, Function) else ""
+    if method:
+        _of_method(made, info, method)
+    elif info.kind == "cls":
+        made.methods = [f".{m.name}{m.signature}" for m in info.methods]
+        made.made = _making(info) if info.takes_arguments else ""
+    if info.deployed and not method:
+        made.imports = _imports(info)
+    if made.kind in ("function", "generator", "method"):
+        made.fields = fields_of(made.signature)
+    look(made, thing)
+    return made
+
+
+def _kind(info: FunctionInfo) -> str:
+    if info.kind == "cls":
+        return "cls"
+    return "endpoint" if info.endpoint else "generator" if info.is_generator else "function"
+
+
+def _of_method(card: FunctionCard, info: FunctionInfo, name: str) -> None:
+    card.name = f"{info.name}.{name}"
+    card.kind = "method"
+    for method in info.methods:
+        if method.name == name:
+            card.signature, card.doc = method.signature, _doc(method.doc)
+            card.kind = "endpoint" if method.endpoint else card.kind
+
+
+def _making(info: FunctionInfo) -> str:
+    """Return how an object of a class is made: with what has to be given."""
+    fields = fields_of(info.signature)
+    needed = [f for f in fields if f.default is None and f.role in ("positional", "keyword")]
+    given = ["…" if f.role == "positional" else f"{f.name}=…" for f in needed]
+    return f"{info.name}({', '.join(given)})"
+
+
+def _imports(info: FunctionInfo) -> str:
+    kind = "Cls" if info.kind == "cls" else "Function"
+    inside = info.environment_name not in ("", "main")
+    where = f", environment_name={info.environment_name!r}" if inside else ""
+    found = f"nbfn.{kind}.from_name({info.app!r}, {info.name!r}{where})"
+    return f"import nbfn\n{_bare(info.name)} = {found}"
+
+
+def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
+    """Put what the hub says of the pool now into a card."""
+    state = thing._origin.state
+    if state is None:
+        return
+    rows: tuple[FunctionRow, ...] = state.client.overview().functions
+    row = next((row for row in rows if row.id == state.info.id), None)
+    if row is not None:
+        card.workers, card.running, card.backlog = row.workers, row.running, row.backlog
+        card.state, card.version = row.state, row.version
+        card.url = row.web_url or ""
+        if not card.made and card.kind != "method":  # whose pool is its object's
+            card.warm = row.min_containers
+
+
+def _unregistered(thing: Function[..., Any] | Cls) -> FunctionCard:
+    doc = _doc(inspect.getdoc(thing._raw) or "")
+    if isinstance(thing, Cls):
+        return FunctionCard(thing._name, _signature(thing._raw), doc, "cls")
+    if not thing._method:
+        made = FunctionCard(thing._name, _signature(thing._raw), doc, app=thing.app.name or "")
+    else:
+        state = root(thing._origin).state  # of its class, which may be known already
+        made = FunctionCard(repr(thing), _signature(thing._raw, bound=True), doc, "method")
+        made.app = state.info.app if state is not None else ""
+    made.fields = fields_of(made.signature)
+    return made
+
+
+def _signature(raw: Any, *, bound: bool = False) -> str:
+    """Return what it takes; of a method without the object."""
+    try:
+        found = inspect.signature(raw)
+    except (TypeError, ValueError):
+        return "(...)"
+    return str(found.replace(parameters=[*found.parameters.values()][1:]) if bound else found)
+
+
+def _doc(text: str) -> str:
+    first = text.strip().partition("\n\n")[0]
+    return first if len(first) <= DOC_WIDTH else f"{first[: DOC_WIDTH - 1]}…"
+
+
+def _bare(name: str) -> str:
+    return name if name.isidentifier() else "f"
+
+
+class CardBoard:
+    """One display of a card.
+
+    Args:
+        thing: The Function or class.
+        place: Where it is.
+        names: The notebook's names, for the expressions in its form.
+    """
+
+    def __init__(
+        self, thing: Function[..., Any] | Cls, place: Place, names: dict[str, Any]
+    ) -> None:
+        self._thing = thing
+        self._names = names
+        self._place = place
+        self.card = card_of(thing)
+        # Elsewhere a saved widget would be a dead one: there it is static from the beginning.
+        interactive = place.widgets and SAVED_STATIC in os.environ
+        self._widget: Any = place.run(self._opened) if interactive else None
+        data: dict[str, Any] = {"text/plain": self.card.line(), "text/html": self.card.html()}
+        if self._widget is not None:
+            bundle = self._widget._repr_mimebundle_()
+            data = {**(bundle[0] if bundle else {}), **data}
+        live = LIVE if self._widget is not None else {}
+        place.publish(data, metadata=live, transient={"display_id": uuid.uuid4().hex})
+
+    def _opened(self) -> Any:
+        from nbfn.jupyter.views.cards.widget import FunctionView
+
+        actions: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+            "warm": lambda said: self._aside(lambda: self._warm(int(said["n"]))),
+            "call": lambda said: self._aside(lambda: self._call(said["values"])),
+        }
+        return FunctionView(self.card.view(), actions)
+
+    # --- buttons, on a thread of their own ---
+
+    def _aside(self, action: Callable[[], Any]) -> None:
+        def run() -> None:
+            try:
+                action()
+            except FormError as error:
+                self.card.note = str(error)
+            except Exception as error:  # noqa: BLE001 - told on the page, where it was asked for
+                self.card.note = f"{type(error).__name__}: {error}"
+            finally:
+                self.card.busy = False
+                self._widget.show(self.card.view())
+
+        self.card.note = ""
+        threading.Thread(
+            target=self._place.run, args=(run,), name="nbfn-function-card", daemon=True
+        ).start()
+
+    def _warm(self, count: int) -> None:
+        # A class whose objects are all alike has one pool, of each of them.
+        pool = self._thing() if isinstance(self._thing, Cls) else self._thing
+        pool.keep_warm(count)
+        look(self.card, self._thing)
+
+    def _call(self, values: Mapping[str, Any]) -> None:
+        function = self._thing
+        assert isinstance(function, Function)
+        args, kwargs = arguments_of(self.card.fields, values, self._names)
+        self.card.busy, self.card.result = True, ""
+        self._widget.show(self.card.view())
+        if function.is_generator:
+            found: Any = list(function.remote_gen(*args, **kwargs))
+        else:
+            found = function.remote(*args, **kwargs)
+        self._names["result"] = found
+        self.card.result = shown(found)
+        self.card.note = "bound to `result`"
+        look(self.card, function)
+
+
+def show(thing: Function[..., Any] | Cls, names: dict[str, Any]) -> None:
+    """Display a Function or class in the cell that runs now."""
+    try:
+        CardBoard(thing, Place(), names)
+    except Error as error:
+        Place().publish({"text/plain": f"{thing!r}: {error}"})
+
+
+def install(shell: Any) -> None:
+    """Have IPython display Functions and classes in this way."""
+    for kind in (Function, Cls):
+        shell.display_formatter.ipython_display_formatter.for_type(
+            kind, lambda thing: show(thing, shell.user_ns)
+        )
+
+
+def uninstall(shell: Any) -> None:
+    """Undo `install`."""
+    for kind in (Function, Cls):
+        shell.display_formatter.ipython_display_formatter.pop(kind, None)

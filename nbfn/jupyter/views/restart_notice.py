@@ -1,0 +1,73 @@
+"""What of this notebook still runs when its kernel starts anew: told once, by ``%load_ext nbfn``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+from nbfn.client import client, discovery
+from nbfn.client.client import Client
+from nbfn.config import Places
+from nbfn.exception import Error
+from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.views.maps.static_render import clock
+from nbfn.protocol.messages import CallRow
+
+#: Seconds that loading the extension waits for the hub's answer; a later one is shown when it comes.
+PATIENCE = 1.5
+#: Calls that are named; of more only the number is told.
+NAMED = 8
+
+
+def tell() -> None:
+    """Say which spawned calls of this notebook still run; nothing where there is no hub, or no notebook."""
+    origin = os.environ.get("JPY_SESSION_NAME")
+    if not origin or not (os.environ.get("NBFN_HUB") or discovery.is_running(Places.of())):
+        return
+    place = Place()
+
+    def ask() -> None:
+        with contextlib.suppress(Error):  # who calls something will hear what is wrong with the hub
+            if rows := _running(origin):
+                place.write("stdout", said(rows) + "\n")
+
+    asking = threading.Thread(target=ask, name="nbfn-restart", daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+
+
+def _running(origin: str) -> list[CallRow]:
+    mine = client.current()
+    # A connection of its own: loading nbfn connects a notebook that calls nothing to no hub.
+    asking = Client(start=False, registers=False)
+    try:
+        rows = asking.overview().calls
+    finally:
+        asking.close()
+    return [
+        row
+        for row in rows
+        if row.origin == origin
+        and (row.status, row.kind) == ("running", "spawn")
+        and (mine is None or mine.tracked(row.id) is None)
+    ]
+
+
+def said(rows: list[CallRow]) -> str:
+    """Return the sentence about calls that still run.
+
+    Examples:
+        >>> print(said([CallRow("fc-9qa2AAAA", "train", "a", "spawn", "running", 1, 0, 0, 1, 192.0)]))
+        1 call of this notebook is still running; %fn attach ID brings its handle back:
+          fc-9qa2AAAA · train · 3:12
+    """
+    one = len(rows) == 1
+    head = f"{len(rows)} call{'' if one else 's'} of this notebook {'is' if one else 'are'} still running"
+    lines = [f"{head}; %fn attach ID brings {'its' if one else 'a'} handle back:"]
+    for row in rows[:NAMED]:
+        total = f" · {row.done:,} / {row.total or '?'}" if row.total != 1 else ""
+        lines.append(f"  {row.id} · {row.function}{total} · {clock(row.age)}")
+    if len(rows) > NAMED:
+        lines.append(f"  … and {len(rows) - NAMED:,} more: %fn calls")
+    return "\n".join(lines)

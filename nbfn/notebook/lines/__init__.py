@@ -1,1 +1,0 @@
-"""The line magics: ``%remote``, ``%fn``, ``%nbfn from``, and what they complete to."""

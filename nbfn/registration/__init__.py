@@ -1,1 +1,0 @@
-"""How a Function or a class becomes known to the hub: its definition, its versions, where its name is at home."""

@@ -1,0 +1,1 @@
+"""Serialization: pickles functions, classes, arguments and exceptions, and places payloads in shared memory."""

@@ -1,0 +1,252 @@
+"""The id of a class that travels by value: made of what the class is, so that the same cell gives the same bytes.
+
+cloudpickle names each class object at random when it first meets it. A cell that is run again would
+then be another version for its class alone, and so would the same cell in another process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import types
+import typing
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from cloudpickle import cloudpickle as _inner
+
+from nbfn.runtime.traceback_filter import users_level
+from nbfn.serialization import class_pickling, namespace, parameters
+from nbfn.serialization.user_modules import by_value
+from nbfn.serialization.wrappers import inside
+
+#: Attributes of a class that say nothing of what it is, but where it is written or what was done with it.
+_IGNORED = frozenset({
+    "__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__slotnames__",
+    "__doc__",
+    # What pydantic makes of the rest: addresses are in it.
+    "__pydantic_core_schema__", "__pydantic_decorators__", "__pydantic_serializer__", "__pydantic_validator__",
+})  # fmt: skip
+#: What was described, by its id; held, so that no other thing gets the same id meanwhile.
+_Seen = dict[int, tuple[int, object]]
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
+
+
+class Unknown(Exception):
+    """Raised where something has no description that would be the same elsewhere."""
+
+
+def settle(thing: Any, home: type | None = None) -> None:
+    """Give a class or type parameter without an id one of its content; leave it alone where that cannot be told.
+
+    Args:
+        thing: The class, or what `typing` has beside classes: a ``TypeVar``, a ``NewType``.
+        home: The class of this process that its objects become when they come back; itself if not given.
+    """
+    by_class, by_id = _inner._DYNAMIC_CLASS_TRACKER_BY_CLASS, _inner._DYNAMIC_CLASS_TRACKER_BY_ID
+    if thing in by_class:
+        if home is not None:
+            by_id[by_class[thing]] = home
+        return
+    with contextlib.suppress(Unknown, RecursionError):
+        name = digest(thing)
+        with _inner._DYNAMIC_CLASS_TRACKER_LOCK:
+            by_class[thing] = name
+            # What comes back is of this class, not of one that the cell made before.
+            by_id[name] = home or thing
+
+
+#: Classes that came here in a pickle: what they are is for others to say.
+_arrived: weakref.WeakSet[type] = weakref.WeakSet()
+#: The ids of classes that a warning was given of.
+_told: set[str] = set()
+
+
+def is_named(kind: type) -> bool:
+    """Return whether a class is what its module has under its name."""
+    return namespace.lookup(kind.__module__, kind.__qualname__) is kind
+
+
+def arrive(make: Callable[..., type], given: tuple[Any, ...], name: str = "") -> type:
+    """Make a class of a pickle, or find it; called when one is loaded.
+
+    Args:
+        make: Makes it.
+        given: What it is made of: what cloudpickle knows it by comes last but one.
+        name: What it was called in `__main__` where it comes from; "" if it was not.
+    """
+    known: type | None = _inner._DYNAMIC_CLASS_TRACKER_BY_ID.get(given[-2])
+    kind = known if namespace.receives() else _present(known, given, name)
+    if kind is None:
+        kind = class_pickling.make(make, given)
+        _arrived.add(kind)
+    if name:
+        namespace.receive(name, kind)
+    return kind
+
+
+def _present(known: type | None, given: tuple[Any, ...], name: str) -> type | None:
+    """Return the class of this process that has the content of one that arrives, else the one known so far."""
+    module, qualname = _address(given)
+    mine = namespace.lookup(module, qualname)
+    if not isinstance(mine, type) or mine is known:
+        return known
+    settle(mine)
+    if _inner._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(mine) == given[-2]:
+        _inner._DYNAMIC_CLASS_TRACKER_BY_ID[given[-2]] = mine
+        return mine
+    if name and given[-2] not in _told:
+        _told.add(given[-2])
+        warnings.warn(
+            f"A value holds objects of the class {qualname!r} as it was when the value was made. {qualname!r} is "
+            f"another class here now: isinstance(value, {qualname}) is False for them. Make the value again, or run "
+            "the class's definition as it was.",
+            UserWarning,
+            stacklevel=users_level(),
+        )
+    return known
+
+
+def _address(given: tuple[Any, ...]) -> tuple[str, str]:
+    """Return the module and the qualified name of a class that is made of this."""
+    if isinstance(given[3], dict) and len(given) == 6:
+        return str(given[3].get("__module__", "")), str(given[3].get("__qualname__", given[1]))
+    return str(given[4]), str(given[2])  # an enum
+
+
+def fill(kind: type, state: Any) -> None:
+    """Put into a class of a pickle what it has; a class of this process stays as it is."""
+    if kind in _arrived:
+        class_pickling.fill(kind, state)
+
+
+def digest(kind: Any) -> str:
+    """Return 32 characters that are the same for the same class or type parameter in any process.
+
+    Raises:
+        Unknown: If something in it cannot be described.
+    """
+    found = hashlib.sha256()
+    for part in _described(kind, {}):
+        found.update(part)
+        found.update(b"\0")
+    return found.hexdigest()[:32]
+
+
+def _described(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    if isinstance(thing, _PLAIN):
+        yield f"{type(thing).__name__} {thing!r}".encode("utf-8", "surrogatepass")
+        return
+    if id(thing) in seen:
+        yield f"again {seen[id(thing)][0]}".encode()
+        return
+    seen[id(thing)] = len(seen), thing
+    yield type(thing).__qualname__.encode()
+    yield from _inside(thing, seen)
+
+
+def _inside(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    if (parts := inside(thing)) is not None:
+        yield from _all(parts, seen)
+        return
+    match thing:
+        case types.CodeType():
+            yield from _all(_of_code(thing), seen)
+        case types.FunctionType():
+            yield from _all(_of_function(thing), seen)
+        case type():
+            yield from _of_class(thing, seen)
+        case _ if type(thing) in parameters.KINDS:
+            yield from _all((thing.__module__, *parameters.parts(thing)), seen)
+        case typing.ForwardRef():
+            yield thing.__forward_arg__.encode()
+        case _ if typing.get_origin(thing) is not None:  # ``list[int]``, ``Optional[P]``
+            yield from _all((typing.get_origin(thing), *typing.get_args(thing)), seen)
+        case staticmethod() | classmethod():
+            yield from _described(thing.__func__, seen)
+        case property():
+            yield from _all((thing.fget, thing.fset, thing.fdel, thing.__doc__), seen)
+        case types.ModuleType():
+            yield thing.__name__.encode()
+        case tuple() | list():
+            yield from _all(thing, seen)
+        case dict() | types.MappingProxyType():
+            yield from _all((part for pair in thing.items() for part in pair), seen)
+        case set() | frozenset():
+            yield from sorted(b"\1".join(_described(part, dict(seen))) for part in thing)
+        case _:
+            yield from _of_object(thing, seen)
+
+
+def _all(parts: Iterable[Any], seen: _Seen) -> Iterator[bytes]:
+    for part in parts:
+        yield from _described(part, seen)
+    yield b"end"
+
+
+def _of_code(code: types.CodeType) -> Iterable[Any]:
+    return (
+        *(code.co_code, code.co_consts, code.co_names, code.co_varnames, code.co_freevars),
+        *(code.co_cellvars, code.co_name, code.co_flags),
+        *(code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount),
+    )
+
+
+def _of_function(function: types.FunctionType) -> Iterable[Any]:
+    cells = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not filled yet
+            cells.append(cell.cell_contents)
+    return (
+        *(function.__module__, function.__qualname__, function.__code__, function.__defaults__),
+        *(function.__kwdefaults__, function.__doc__, function.__dict__, cells),
+    )
+
+
+def _of_class(kind: type, seen: _Seen) -> Iterator[bytes]:
+    yield f"{kind.__module__} {kind.__qualname__}".encode()
+    if _inner._should_pickle_by_reference(kind) and not by_value(kind):
+        return  # its module says what it is
+    for base in kind.__bases__:
+        yield from _described(base, seen)
+    for name, value in sorted(vars(kind).items()):
+        if name not in _IGNORED and not isinstance(value, types.MemberDescriptorType):
+            yield name.encode()
+            yield from _described(value, seen)
+
+
+def _of_object(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    kind = type(thing)
+    if {"__reduce__", "__reduce_ex__"} & {name for b in kind.__mro__[:-1] for name in vars(b)}:
+        yield from _of_reducible(thing, seen)
+        return
+    slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
+    held = dict(getattr(thing, "__dict__", {}))
+    held |= {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
+    if not held:
+        yield _pickled(thing)
+        return
+    yield from _described(kind, seen)
+    yield from _all((part for pair in sorted(held.items()) for part in pair), seen)
+
+
+def _of_reducible(thing: Any, seen: _Seen) -> Iterator[bytes]:
+    """Describe an object that says itself how it is pickled: by its pickle, or else by what it is made of."""
+    with contextlib.suppress(Unknown):
+        yield _pickled(thing)
+        return
+    try:  # it may hold a function or class that has no name to be pickled by, as those of a method do
+        reduced = thing.__reduce_ex__(5)
+    except Exception as error:
+        raise Unknown from error
+    yield from _described(reduced, seen)
+
+
+def _pickled(thing: Any) -> bytes:
+    try:
+        return pickle.dumps(thing, protocol=5)
+    except Exception as error:
+        raise Unknown from error

@@ -1,0 +1,144 @@
+"""What a version of a Function is made of: its code as the user's files have it now, and which files these are.
+
+Modules of the user's travel by value, those that a body imports when it runs by name: workers read
+the files of the latter, so what they say is part of the version.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nbfn.serialization import file_watch, function_pickling, module_reload
+from nbfn.serialization.argument_modules import Brought
+from nbfn.serialization.dependencies import Snapshot, is_handle
+from nbfn.serialization.import_graph import content, reached
+from nbfn.serialization.module_reload import Edition
+
+#: Modules whose handles have found their counterparts.
+_adopted: weakref.WeakSet[types.ModuleType] = weakref.WeakSet()
+
+
+class Writing(Protocol):
+    """What is known of a function or class of this process; `nbfn.client.registration.function_ref.Written`."""
+
+    raw: Callable[..., Any]
+    describe: Callable[..., Any]
+    twin: Twin | None
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """What a file has now under the name of a handle of this process.
+
+    Attributes:
+        module: Where it is, loaded anew.
+        raw: The function or class.
+        describe: Makes the definition of ``payload``, its pickle, with a ``carrier`` for that.
+    """
+
+    module: types.ModuleType
+    raw: Callable[..., Any]
+    describe: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The code of one version.
+
+    Attributes:
+        raw: The function or class.
+        describe: Makes its definition.
+        snapshot: What it refers to.
+        edition: What stands for some of that.
+        watch: The files it is written in.
+        by_name: A hash of those files that workers read; empty if there are none.
+        everything: The same hash of all files, for the case that no module can travel by value.
+    """
+
+    raw: Callable[..., Any]
+    describe: Callable[..., Any]
+    snapshot: Snapshot
+    edition: Edition
+    watch: file_watch.Watch
+    by_name: str
+    everything: str
+
+    def dump(self, name: str) -> tuple[bytes, list[types.ModuleType], Edition, str]:
+        """Pickle it.
+
+        Returns:
+            The pickle, the modules that may be in it by value, what stands for what in it, and the
+            hash of what workers read.
+
+        Raises:
+            InvalidError: As of `nbfn.serialization.function_pickling.dump`.
+            SerializationError: As well.
+        """
+        payload, modules = function_pickling.dump(
+            name, self.raw, self.snapshot, self.edition.instead
+        )
+        if self.everything and not modules:
+            return payload, [], module_reload.NONE, self.everything
+        inside = [module for module in modules if module.__name__.encode() in payload]
+        return payload, inside, self.edition, self.by_name
+
+
+def code_of(written: Writing, brought: Brought, settled: Edition | None = None) -> Code:
+    """Return the code of a function or class as it is now.
+
+    Args:
+        written: What this process has.
+        brought: What arguments brought along.
+        settled: What stands for what; what files say now if not given.
+
+    Raises:
+        Unloadable: If a file cannot be imported as it is now.
+    """
+    snapshot = Snapshot(written.raw)
+    by_value, imported = reached(snapshot.homes), reached(snapshot.imports)
+    others = {name: reached([name]) for name in brought.seen}
+    watch = file_watch.Watch(
+        source.file for part in (by_value, *others.values()) for source in part.values()
+    )
+    latest = module_reload.latest(by_value) if settled is None else settled
+    raw, describe = written.raw, written.describe
+    if latest.instead:
+        _adopt(latest)
+        if (twin := written.twin) is not None and twin.module in latest.modules.values():
+            raw, describe = twin.raw, twin.describe
+        snapshot = Snapshot(raw, latest.instead)
+        imported = reached(snapshot.imports)
+    for name, sources in others.items():
+        if content(sources) != brought.seen[name]:
+            imported |= {n: source for n, source in sources.items() if n not in by_value}
+    for source in imported.values():
+        watch.add(source.file)
+    everything = content(by_value | imported).hex()
+    return Code(raw, describe, snapshot, latest, watch, content(imported).hex(), everything)
+
+
+def _adopt(latest: Edition) -> None:
+    """Have modules that were loaded anew use the handles that this process has, and these know their new code."""
+    new = [module for module in latest.modules.values() if module not in _adopted]
+    known: dict[int, Any] = {}
+    for module in new:
+        mine = vars(sys.modules.get(module.__name__, module))
+        for name, handle in list(vars(module).items()):
+            twin = mine.get(name)
+            if twin is handle or not (is_handle(handle) and is_handle(twin)):
+                continue
+            assert twin is not None
+            old, made = twin._origin, handle._origin
+            if hasattr(old, "twin") and hasattr(made, "twin"):
+                old.twin = Twin(module, made.raw, made.describe)
+                known[id(handle)] = twin
+    for module in new:
+        for name, value in list(vars(module).items()):
+            if id(value) in known:
+                setattr(module, name, known[id(value)])
+        _adopted.add(module)

@@ -1,0 +1,305 @@
+"""What a function refers to, through helper functions too, and whether a name of it was rebound since."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import types
+from collections.abc import Mapping
+from typing import Any
+
+from nbfn.declarations.partial_function import Partial
+from nbfn.declarations.registered import Registered
+from nbfn.runtime.bound import BoundMethod
+from nbfn.serialization.import_graph import absolute, in_body
+from nbfn.serialization.user_modules import by_value, is_local
+from nbfn.serialization.wrappers import is_dispatcher
+
+#: Types of what travels as an id; an Instance is an object of a Cls.
+HANDLES = frozenset({"Function", "Cls", "Instance"})
+
+_MISSING = object()
+_GLOBAL_OPS = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
+_ATTRIBUTE_OPS = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+Cached = functools._lru_cache_wrapper
+_WITH_CODE = (types.FunctionType, types.MethodType, type, Cached)
+
+
+class Snapshot:
+    """What a function referred to at one moment, by identity.
+
+    Args:
+        function: The function, or a class.
+        instead: Replacements for some of the objects it refers to; see `nbfn.serialization.module_reload`.
+            Each replacement is examined as well, and `found` has what it refers to.
+
+    Attributes:
+        found: (name, kind, value) of everything referred to, each once.
+        homes: The names of the modules where that comes from.
+        imports: Names of modules that its code, or that of its helpers, imports when it runs.
+    """
+
+    __slots__ = (
+        "_cells",
+        "_classes",
+        "_functions",
+        "_instead",
+        "_names",
+        "_old",
+        "_registries",
+        "found",
+        "homes",
+        "imports",
+    )
+
+    def __init__(self, function: Any, instead: Mapping[int, Any] | None = None) -> None:
+        self._names: list[tuple[Mapping[Any, Any], Any, Any]] = []
+        self._classes: list[tuple[type, int]] = []  # and how much is in them
+        self._registries: list[tuple[Mapping[Any, Any], int]] = []  # of single-dispatch functions
+        self._cells: list[tuple[types.CellType, Any]] = []
+        self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
+        self._instead = instead or {}
+        self._old = 0  # more than 0 while walking what something else stands for
+        self.found: list[tuple[str, str, Any]] = []
+        self.homes: set[str] = set()
+        self.imports: set[str] = set()
+        self._walk(function, set())
+
+    @property
+    def files(self) -> set[str]:
+        """Where the code is written: its own, and that of the helpers which travel by value."""
+        return {code.co_filename for _, code, _, _ in self._functions}
+
+    @property
+    def undefined(self) -> list[str]:
+        """Names that its code uses and nobody has defined so far, nor does it itself."""
+        names = dict.fromkeys(name for _, name, value in self._names if value is _MISSING)
+        missing = [name for name in names if not hasattr(builtins, name)]
+        if not missing:
+            return []
+        own = {name for function, *_ in self._functions for name in _assigned(function.__code__)}
+        return [name for name in missing if name not in own]
+
+    def holds(self, thing: Any) -> bool:
+        """Return whether something was found under a name."""
+        return any(value is thing for _, _, value in self.found)
+
+    def current(self) -> bool:
+        """Return whether every name still means the same object."""
+        for names, name, value in self._names:
+            if names.get(name, _MISSING) is not value:
+                return False
+        for cls, count in self._classes:
+            if _extent(cls) != count:
+                return False
+        for registry, count in self._registries:
+            if len(registry) != count:
+                return False
+        for cell, value in self._cells:
+            if _content(cell) is not value:
+                return False
+        for function, code, defaults, keyword_defaults in self._functions:
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not keyword_defaults
+            ):
+                return False
+        return True
+
+    def _walk(self, thing: Any, seen: set[int]) -> None:
+        if id(thing) in seen:
+            return
+        seen.add(id(thing))
+        if (newer := self._instead.get(id(thing))) is not None:
+            self._old += 1
+            self._walk_into(thing, seen)
+            self._old -= 1
+            thing = newer
+        self._walk_into(thing, seen)
+
+    def _walk_into(self, thing: Any, seen: set[int]) -> None:
+        thing = _plain(thing)
+        if isinstance(thing, type):
+            self._walk_class(thing, seen)
+        elif isinstance(thing, types.FunctionType):
+            self._walk_function(thing, seen)
+
+    def _walk_class(self, cls: type, seen: set[int]) -> None:
+        self._classes.append((cls, _extent(cls)))
+        self.homes.add(cls.__module__)
+        for name, value in list(vars(cls).items()):
+            if name.startswith("__") and not callable(value):
+                continue  # Python's own notes
+            self._names.append((vars(cls), name, value))
+            part = _plain(value)
+            if isinstance(part, types.FunctionType):
+                if by_value(part) and not _is_generated(part):
+                    self._walk(part, seen)
+            elif _kind(part, "") in HANDLES:
+                self._note(name, "attribute", part, seen)
+        for base in cls.__bases__:
+            if base is not object and by_value(base):
+                self._walk(base, seen)
+
+    def _walk_function(self, function: types.FunctionType, seen: set[int]) -> None:
+        if is_dispatcher(function):
+            self._walk_registry(function.registry, seen)  # type: ignore[attr-defined]
+            return
+        code = function.__code__
+        self._functions.append((function, code, function.__defaults__, function.__kwdefaults__))
+        self.homes.add(str(function.__module__))
+        package = str(function.__globals__.get("__package__") or "")
+        for level, name, names in in_body(code):
+            self.imports.update(absolute(level, name, names, package))
+        defaults = function.__defaults__ or ()
+        with_default = code.co_varnames[: code.co_argcount][
+            len(code.co_varnames[: code.co_argcount]) - len(defaults) :
+        ]
+        for name, value in (
+            *zip(with_default, defaults, strict=True),
+            *(function.__kwdefaults__ or {}).items(),
+        ):
+            self._note(name, "default", value, seen)
+        for name, *attributes in global_paths(code):
+            value = function.__globals__.get(name, _MISSING)
+            if not attributes:
+                self._names.append((function.__globals__, name, value))
+                if value is not _MISSING:
+                    self._note(name, "global", value, seen)
+            elif isinstance(value, types.ModuleType):
+                self._watch(value, attributes, seen)
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            value = _content(cell)
+            self._cells.append((cell, value))
+            if value is not _MISSING:
+                self._note(name, "closure", value, seen)
+
+    def _walk_registry(self, registry: Mapping[type, Any], seen: set[int]) -> None:
+        """Walk what a single-dispatch function calls."""
+        self._registries.append((registry, len(registry)))
+        for kind, function in list(registry.items()):
+            self._names.append((registry, kind, function))
+            if isinstance(function, _WITH_CODE) and by_value(function):
+                self._walk(function, seen)
+
+    def _watch(self, module: types.ModuleType, attributes: list[str], seen: set[int]) -> None:
+        """Watch what a body takes from a module of the user's: reloaded, it is the same object with others in it."""
+        value: Any = module
+        for attribute in attributes:
+            if not isinstance(value, types.ModuleType) or not is_local(value):
+                return
+            self.homes.add(value.__name__)
+            module, value = value, vars(value).get(attribute, _MISSING)
+        self._names.append((vars(module), attributes[-1], value))
+        if value is _MISSING and (newer := self._instead.get(id(module))) is not None:
+            value = vars(newer).get(attributes[-1])
+        if _kind(value, "") in HANDLES:
+            self._note(f"{module.__name__}.{attributes[-1]}", "global", value, seen)
+        elif isinstance(value, _WITH_CODE) and by_value(value):
+            self._walk(value, seen)
+
+    def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
+        if isinstance(value, BoundMethod):  # f.remote travels with f
+            value = value.__self__
+        if (value is not None and id(value) in seen) or any(
+            n == name and v is value for n, _, v in self.found
+        ):
+            return
+        if isinstance(value, types.ModuleType):
+            self.homes.add(value.__name__)
+        if not self._old:
+            newer = self._instead.get(id(value), value)
+            self.found.append((name, _kind(newer, kind), newer))
+        if isinstance(value, _WITH_CODE) and by_value(value):
+            self._walk(value, seen)
+
+
+def _plain(thing: Any) -> Any:
+    if isinstance(thing, staticmethod | classmethod | types.MethodType):
+        return thing.__func__
+    if isinstance(thing, property):
+        return thing.fget
+    if isinstance(thing, Cached):
+        return thing.__wrapped__
+    if isinstance(thing, Partial):
+        return thing.raw
+    return getattr(thing, "__wrapped__", thing) if isinstance(thing, functools.partial) else thing
+
+
+def _is_generated(method: types.FunctionType) -> bool:
+    """Whether a dataclass or a named tuple made it: what it refers to is theirs."""
+    home = str(method.__globals__.get("__name__", ""))
+    return home in ("dataclasses", "reprlib") or home.startswith("namedtuple_")
+
+
+def _extent(cls: type) -> int:
+    """Return how much is in a class, but for what pickling an object of it notes there."""
+    return len(vars(cls)) - ("__slotnames__" in vars(cls))
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+@functools.lru_cache(maxsize=4096)
+def global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
+    """Return the global names that a body uses, functions and classes inside it too, and what it takes of them.
+
+    Of ``pkg.part.f(x) + x`` that is ``("pkg",)``, ``("pkg", "part")`` and ``("pkg", "part", "f")``.
+    """
+    paths: dict[tuple[str, ...], None] = {}
+    path: tuple[str, ...] = ()
+    for step in dis.get_instructions(code):
+        if step.opname in _GLOBAL_OPS:
+            path = (str(step.argval),)
+        elif path and step.opname in _ATTRIBUTE_OPS:
+            path = (*path, str(step.argval))
+        else:
+            path = ()
+            continue
+        paths[path] = None
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            paths |= dict.fromkeys(global_paths(constant))
+    return tuple(paths)
+
+
+def _assigned(code: types.CodeType) -> set[str]:
+    """Return the global names that a body assigns, functions and classes inside it too."""
+    steps = dis.get_instructions(code)
+    names = {str(step.argval) for step in steps if step.opname in {"STORE_GLOBAL", "STORE_NAME"}}
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return names.union(*map(_assigned, inner))
+
+
+def _kind(value: Any, otherwise: str) -> str:
+    if isinstance(value, types.ModuleType):
+        return "module"
+    if isinstance(value, type):
+        return "class"
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType | Cached):
+        return "function"
+    if isinstance(value, Registered) and type(value).__name__ in HANDLES:
+        return type(value).__name__
+    return otherwise
+
+
+def is_handle(value: Any) -> bool:
+    """Return whether a value is a Function, or a class of an App, or an object of one."""
+    return _kind(value, "") in HANDLES
+
+
+def handles_in(module: types.ModuleType) -> list[Any]:
+    """Return the Functions and classes of Apps that a module has."""
+    return [value for value in list(vars(module).values()) if is_handle(value)]
+
+
+def type_name(value: Any) -> str:
+    """Return a value's type as people write it: ``numpy.ndarray``, ``int``."""
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

@@ -1,0 +1,206 @@
+"""What a function takes along: what it is (`report`) and how it becomes bytes (`dump`).
+
+`nbfn.serialization.dependencies` finds what a function refers to, and `nbfn.serialization.user_modules` decides
+which code is pickled by value.
+"""
+
+from __future__ import annotations
+
+import io
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nbfn.exception import InvalidError, SerializationError
+from nbfn.runtime.traceback_filter import users_level
+from nbfn.serialization import pickle_check, pickle_diagnosis
+from nbfn.serialization.dependencies import HANDLES, Snapshot, type_name
+from nbfn.serialization.pickler import FunctionPickler, standing_in
+from nbfn.serialization.user_modules import by_value, carrying, local_modules
+
+#: Bytes of a function with all it captures above which there is a warning, and above which it is
+#: refused. The larger one leaves room for the rest of the message in a frame of 16 MiB.
+WARN_ABOVE = 256 * 1024
+REFUSE_ABOVE = 16 * 1024 * 1024 - 256 * 1024
+
+
+#: Kinds of what is captured that are values.
+_VALUES = frozenset({"global", "closure", "default"})
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One thing that a function takes along.
+
+    Attributes:
+        name: As the function calls it.
+        kind: global, closure, default, function, class, module or Function.
+        size: Bytes it takes in the pickle; 0 for what travels by name or id.
+        type: Its type's name, such as ``numpy.ndarray``.
+    """
+
+    name: str
+    kind: str
+    size: int
+    type: str
+
+
+def dump(
+    name: str,
+    function: Callable[..., Any],
+    snapshot: Snapshot,
+    instead: Mapping[int, Any] | None = None,
+) -> tuple[bytes, list[types.ModuleType]]:
+    """Pickle a function with what it captures.
+
+    Args:
+        name: The Function's name, for messages.
+        function: The function itself.
+        snapshot: Of that function, taken just now.
+        instead: What stands for some of what it captures; see `nbfn.serialization.module_reload`.
+
+    Returns:
+        The pickle, and the modules that went into it by value.
+
+    Raises:
+        InvalidError: If it captures too much; the message names what is large.
+        SerializationError: If something it captures cannot be pickled, or not be unpickled; the message names
+            that.
+    """
+    _refuse_large(name, snapshot)
+    modules = local_modules()
+    try:
+        with standing_in(instead or {}):
+            data = _dumps(function, modules)
+    except InvalidError:
+        raise
+    except Exception as error:  # noqa: BLE001 - user types raise anything when pickled
+        try:  # a local module may hold what cannot be pickled (a lock, say); the worker imports it then
+            data = _dumps(function, [])
+            modules = []
+        except Exception:  # noqa: BLE001 - the first error tells more
+            raise SerializationError(_culprit(name, snapshot, error)) from error
+    if not instead:
+        _refuse_unloadable(name, snapshot, modules)
+    if len(data) > REFUSE_ABOVE:
+        raise InvalidError(_too_large(name, len(data), snapshot))
+    if len(data) > WARN_ABOVE:
+        large = ", ".join(
+            f"{c.name!r} ({_megabytes(c.size)}, {c.type})" for c in _largest(snapshot)
+        )
+        warnings.warn(
+            f"Function {name!r} takes {_megabytes(len(data))} along to each worker: {large or 'its own code'}. "
+            "Pass what is large as an argument instead.",
+            UserWarning,
+            stacklevel=users_level(),
+        )
+    return data, modules
+
+
+def unloadable(snapshot: Snapshot, modules: Iterable[types.ModuleType]) -> str:
+    """Return which captured value made a worker fail to load a function, and its type; "" if none did."""
+    found = pickle_check.find_whole(_values(snapshot), lambda value: _dumps(value, modules))
+    return found.where if found is not None else ""
+
+
+def _values(snapshot: Snapshot) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, kind, value in snapshot.found if kind in _VALUES)
+
+
+def _refuse_unloadable(name: str, snapshot: Snapshot, modules: Iterable[types.ModuleType]) -> None:
+    found = pickle_check.find(_values(snapshot), lambda value: _dumps(value, modules))
+    if found is not None:
+        raise SerializationError(
+            f"Function {name!r} uses {found.where}, which can be pickled but not unpickled, so no worker can "
+            f"load it: {type(found.error).__name__}: {found.error}. Mend how it is pickled (__reduce__, "
+            "__setstate__), or make it inside the function."
+        ) from found.error
+
+
+def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:
+    stream = io.BytesIO()
+    with carrying(modules):
+        FunctionPickler(stream, by_value).dump(value)
+    return stream.getvalue()
+
+
+def report(function: Any, snapshot: Snapshot | None = None) -> list[Captured]:
+    """Return what a function takes along, with sizes, in the order of its code.
+
+    Args:
+        function: The function.
+        snapshot: Of it; taken now if not given.
+    """
+    return _sized(snapshot or Snapshot(function))
+
+
+def _sized(snapshot: Snapshot) -> list[Captured]:
+    modules = local_modules()
+    return [
+        Captured(name, kind, _size(kind, value, modules), type_name(value))
+        for name, kind, value in snapshot.found
+    ]
+
+
+def _size(kind: str, value: Any, modules: Iterable[types.ModuleType]) -> int:
+    if kind in ("module", *HANDLES) or (kind in ("function", "class") and not by_value(value)):
+        return 0
+    quick = _quick_size(value)
+    if quick > WARN_ABOVE:
+        return quick
+    try:
+        return len(_dumps(value, modules))
+    except Exception:  # noqa: BLE001 - it has no size if it cannot be pickled
+        return 0
+
+
+def _quick_size(value: Any) -> int:
+    """Return the bytes of what is obviously large, without pickling; 0 where that is not known."""
+    if isinstance(value, bytes | bytearray | str):
+        return len(value)
+    size = getattr(value, "nbytes", 0)
+    return size if isinstance(size, int) else 0
+
+
+def _refuse_large(name: str, snapshot: Snapshot) -> None:
+    total = sum(_quick_size(value) for _, _, value in snapshot.found)
+    if total > REFUSE_ABOVE:
+        raise InvalidError(_too_large(name, total, snapshot))
+
+
+def _largest(snapshot: Snapshot) -> list[Captured]:
+    large = sorted(
+        (c for c in _sized(snapshot) if c.size > WARN_ABOVE // 16), key=lambda c: -c.size
+    )
+    return large[:5]
+
+
+def _too_large(name: str, size: int, snapshot: Snapshot) -> str:
+    large = _largest(snapshot)
+    what = " and ".join(f"{c.name!r} ({_megabytes(c.size)}, {c.type})" for c in large)
+    what = what or f"{_megabytes(size)} of values"
+    them = "them as arguments" if len(large) > 1 else "it as an argument"
+    return (
+        f"Function {name!r} captures {what}; pass {them} instead. "
+        "A function may take 16 MiB along; arguments of any size go through shared memory."
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:
+    for captured, kind, value in snapshot.found:
+        if kind in ("module", *HANDLES):
+            continue
+        if (held := pickle_diagnosis.find(captured, value)) is not None:
+            once = (
+                " In a class, @nbfn.enter() makes it once in each worker." if held.makeable else ""
+            )
+            return (
+                f"Function {name!r} uses {held.where}, which cannot be pickled. {held.remedy}{once}"
+            )
+    return f"Function {name!r} cannot be pickled: {error}"

@@ -1,0 +1,154 @@
+"""Which of the user's modules some code imports, through those modules too: read from texts, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import functools
+import hashlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+from nbfn.serialization import file_watch
+from nbfn.serialization.user_modules import is_own
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A module of the user's.
+
+    Attributes:
+        file: Where it is written.
+        needs: The names it imports, packages of them too; not all need be the user's.
+    """
+
+    file: str
+    needs: tuple[str, ...]
+
+
+def reached(names: Iterable[str]) -> dict[str, Source]:
+    """Return those of the user's modules that are among these, or imported by one that is, by name."""
+    found: dict[str, Source] = {}
+    others: set[str] = set()
+    left = [one for name in names for one in _with_packages(name)]
+    while left:
+        name = left.pop()
+        if name in found or name in others:
+            continue
+        if file := _file(name):
+            found[name] = Source(file, _needs(name, file))
+            left += found[name].needs
+        else:
+            others.add(name)
+    return found
+
+
+def content(sources: Mapping[str, Source]) -> bytes:
+    """Return a hash of what the files of these modules say; b"" for none."""
+    if not sources:
+        return b""
+    found = hashlib.sha256()
+    for name in sorted(sources):
+        found.update(name.encode() + b"\0" + file_watch.digest(sources[name].file))
+    return found.digest()
+
+
+def is_plain(module: types.ModuleType) -> bool:
+    """Return whether Python's own import of a file made it.
+
+    What pytest rewrites, or the program that ``nbfn run`` runs, is not for us to import again.
+    """
+    return type(getattr(module.__spec__, "loader", None)) is SourceFileLoader
+
+
+@functools.lru_cache(maxsize=4096)
+def in_body(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+    """Return what a body imports when it runs, as (level, name, names from it)."""
+    found = []
+    steps = list(dis.get_instructions(code))
+    for at, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME" and at >= 2:
+            level, names = steps[at - 2].argval, steps[at - 1].argval
+            found.append((level if type(level) is int else 0, str(step.argval), names or ()))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found += in_body(constant)
+    return tuple(found)
+
+
+def absolute(level: int, name: str, names: Iterable[str], package: str) -> Iterator[str]:
+    """Yield all that an import statement may mean: a module, and what it takes from it."""
+    try:
+        base = importlib.util.resolve_name("." * level + name, package) if level else name
+    except ImportError:
+        return  # beyond the top: Python will say so
+    yield from _with_packages(base)
+    yield from (f"{base}.{one}" for one in names if one != "*")
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
+def _file(name: str) -> str:
+    module: Any = sys.modules.get(name)
+    if module is not None:
+        file = str(getattr(module, "__file__", None) or "")
+        plain = isinstance(module, types.ModuleType) and is_plain(module)
+        return file if plain and is_own(name, file) else ""
+    spec = _spec(name)
+    file = str(spec.origin or "") if spec is not None else ""
+    plain = spec is not None and type(spec.loader) is SourceFileLoader
+    return file if plain and is_own(name, file) else ""
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Find a module without importing its packages."""
+    package = name.rpartition(".")[0]
+    path = None
+    if package:
+        known = sys.modules.get(package)
+        spec = None if known is not None else _spec(package)
+        path = getattr(known, "__path__", None) or getattr(spec, "submodule_search_locations", None)
+        if path is None:
+            return None
+    try:
+        return PathFinder.find_spec(name, path)
+    except (ImportError, ValueError, OSError):
+        return None
+
+
+#: File -> a hash of the text that was read, and what it imports.
+_read: dict[str, tuple[bytes, tuple[str, ...]]] = {}
+
+
+def _needs(name: str, file: str) -> tuple[str, ...]:
+    digest = file_watch.digest(file)
+    known = _read.get(file)
+    if known is None or known[0] != digest:
+        package = name if Path(file).stem == "__init__" else name.rpartition(".")[0]
+        known = _read[file] = digest, _imports_of(file, package)
+    return known[1]
+
+
+def _imports_of(file: str, package: str) -> tuple[str, ...]:
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()  # whoever imports it will be told
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found |= dict.fromkeys(_with_packages(alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            found |= dict.fromkeys(absolute(node.level, node.module or "", names, package))
+    return tuple(found)

@@ -1,0 +1,317 @@
+"""What the user's files say now, where that is not what this process imported.
+
+A module whose file changed, and each that imports it, is loaded once more and kept beside the one that
+the process has. Workers get the new one; the notebook keeps its own until it reloads it. Objects of
+its classes go to workers as objects of the new class and come back as objects of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+from nbfn.runtime.traceback_filter import users_level
+from nbfn.serialization import class_ids, file_watch
+from nbfn.serialization.import_graph import Source, content
+from nbfn.serialization.user_modules import carrying, is_own, local_modules
+
+_Cached = functools._lru_cache_wrapper
+
+
+class Unloadable(Exception):
+    """Raised when a file that changed cannot be imported; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """The modules that workers get in the place of those that this process has.
+
+    Attributes:
+        modules: They, by name.
+        instead: What stands for a module, function or class of this process, by the latter's `id`.
+        held: What must not be freed as long as its id means something here.
+    """
+
+    modules: Mapping[str, types.ModuleType] = field(default_factory=dict)
+    instead: Mapping[int, Any] = field(default_factory=dict)
+    held: Sequence[Any] = ()
+
+
+#: Nothing changed.
+NONE = Edition()
+
+_lock = threading.RLock()
+_loading = threading.local()
+#: Module name -> its spec when its file was seen to say what was imported (a reload makes a new one), and
+#: a hash of that; b"" where the file had changed before it was first looked at.
+_imported: dict[str, tuple[Any, bytes]] = {}
+#: Module name -> a hash of it with all it imports, and it itself as it was loaded then.
+_loaded: dict[str, tuple[bytes, types.ModuleType]] = {}
+#: Module name -> what another stood for once, by its id: its name, it itself, and the module's spec then.
+_former: dict[str, dict[int, tuple[str, Any, Any]]] = {}
+
+
+def latest(sources: Mapping[str, Source]) -> Edition:
+    """Return what stands for those of these modules that are not what their files say.
+
+    Raises:
+        Unloadable: If one cannot be imported as it is.
+    """
+    if getattr(_loading, "now", False):
+        return NONE  # a module that is being loaded calls a Function
+    with _lock:
+        stale = _stale(sources)
+        modules = _load(sources, stale) if stale else {}
+        pairs = [
+            pair
+            for name in sources.keys() | modules.keys()
+            if (mine := sys.modules.get(name)) is not None
+            for pair in _pairs(mine, modules.get(name, mine))
+        ]
+        if not pairs:
+            return NONE
+        with carrying(local_modules()):
+            for name, module in modules.items():
+                if (mine := sys.modules.get(name)) is not None:
+                    _settle(mine, module)
+    return Edition(modules, {id(old): new for old, new in pairs}, [old for old, _ in pairs])
+
+
+def _stale(sources: Mapping[str, Source]) -> set[str]:
+    """Return the modules whose files changed, and those that import one of them."""
+    stale = {
+        name
+        for name, source in sources.items()
+        if (module := sys.modules.get(name)) is not None and not _is_imported(module, source.file)
+    }
+    while (
+        more := {n for n, s in sources.items() if n in sys.modules and stale & {*s.needs}} - stale
+    ):
+        stale |= more
+    return stale
+
+
+def _is_imported(module: types.ModuleType, file: str) -> bool:
+    digest = file_watch.digest(file)
+    known = _imported.get(module.__name__)
+    if known is None or known[0] is not module.__spec__:
+        known = module.__spec__, digest if _is_what_runs(module, file) else b""
+        _imported[module.__name__] = known
+    return known[1] == digest
+
+
+def _is_what_runs(module: types.ModuleType, file: str) -> bool:
+    """Whether a module's functions are those of its file, as far as can be told after the import."""
+    try:
+        text = Path(file).read_bytes()
+        codes = set(_codes(compile(text, str(module.__file__), "exec", dont_inherit=True)))
+    except OSError:
+        return True
+    except (SyntaxError, ValueError):
+        return False
+    names = {code.co_qualname for code in codes}  # a reload leaves what the file no longer has
+    return all(
+        thing.__code__ in codes or thing.__code__.co_qualname not in names
+        for thing in list(vars(module).values())
+        if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == module.__file__
+    )
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+class _AsWritten(SourceFileLoader):
+    """Compiles the file; a compiled copy may be of what it was a second ago."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        """See `importlib.abc.InspectLoader.get_code`."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """See `importlib.abc.Loader.exec_module`; leaves the module as any other import would."""
+        super().exec_module(module)
+        usual = SourceFileLoader(self.name, self.path)
+        module.__loader__ = usual
+        if module.__spec__ is not None:
+            module.__spec__.loader = usual
+
+
+class _Finder:
+    """Finds the user's modules for `_AsWritten`."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder.find_spec`."""
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not SourceFileLoader:
+            return None
+        if spec.origin is None or not is_own(name, spec.origin):
+            return None
+        spec.loader = _AsWritten(name, spec.origin)
+        return spec
+
+
+def _load(sources: Mapping[str, Source], stale: set[str]) -> dict[str, types.ModuleType]:
+    keys = {name: _key(sources, name) for name in stale}
+    ready = {
+        name: known[1]
+        for name, key in keys.items()
+        if (known := _loaded.get(name)) is not None and known[0] == key
+    }
+    if len(ready) < len(stale):
+        ready = _import(stale, ready)
+        for name, module in ready.items():
+            _loaded[name] = keys.get(name) or _key(sources, name), module
+    return ready
+
+
+def _key(sources: Mapping[str, Source], name: str) -> bytes:
+    """Return a hash of what a module's file says, and of all that it imports."""
+    within: dict[str, Source] = {}
+    left = [name]
+    while left:
+        one = left.pop()
+        if one in sources and one not in within:
+            within[one] = sources[one]
+            left += sources[one].needs
+    return content(within)
+
+
+def _import(names: set[str], ready: dict[str, types.ModuleType]) -> dict[str, types.ModuleType]:
+    """Import these modules anew and leave everything else as it was.
+
+    Args:
+        names: They.
+        ready: Those of them that were loaded before and hold still.
+    """
+    importlib.invalidate_caches()
+    with _put_aside(names):
+        sys.modules.update(ready)
+        before = set(sys.modules)
+        for name in sorted(names):
+            try:
+                importlib.import_module(name)
+            except (Exception, SystemExit) as error:
+                raise Unloadable(_why(name, error)) from error
+        new = {n for n in set(sys.modules) - before if _is_own_module(sys.modules[n])}
+        made = {name: sys.modules[name] for name in names | new}
+    for name, module in list(made.items()):
+        package, _, last = name.rpartition(".")
+        if package in made:
+            setattr(made[package], last, module)
+    for name, module in list(sys.modules.items()):
+        package, _, last = name.rpartition(".")
+        if package in made and name not in made:
+            setattr(made[package], last, module)
+    return made
+
+
+def _is_own_module(module: Any) -> bool:
+    file = str(getattr(module, "__file__", None) or "")
+    return isinstance(module, types.ModuleType) and is_own(module.__name__, file)
+
+
+@contextlib.contextmanager
+def _put_aside(names: set[str]) -> Iterator[None]:
+    """Have these modules not imported, as long as the block lasts, and forget what it imports of the user's."""
+    kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    before = set(sys.modules)
+    children = [
+        (name, package, last) for name in names for package, _, last in [name.rpartition(".")]
+    ]
+    had = {name: vars(sys.modules[p]).get(last) for name, p, last in children if p in sys.modules}
+    finder: Any = _Finder()
+    sys.meta_path.insert(0, finder)
+    _loading.now = True
+    try:
+        yield
+    finally:
+        _loading.now = False
+        sys.meta_path.remove(finder)
+        for name in set(sys.modules) - before:
+            if name in names or _is_own_module(sys.modules[name]):
+                del sys.modules[name]
+        sys.modules.update(kept)
+        for name, package, last in children:  # an import makes a module an attribute of its package
+            if package in before and (was := had.get(name)) is not None:
+                setattr(sys.modules[package], last, was)
+
+
+def _why(name: str, error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return (
+            f"{Path(error.filename).name}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+        )
+    trace, line = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if is_own("", file):
+            line = f"{Path(file).name}, line {trace.tb_lineno}: "
+        trace = trace.tb_next
+    said = (str(error).splitlines() or [""])[0]
+    return f"{line or f'{name}: '}{type(error).__name__}: {said}"
+
+
+def warn(name: str, version: int, why: Unloadable) -> None:
+    """Say that a Function goes on as it was, because a file cannot be imported as it is now."""
+    what = f"goes on as v{version}, as it was before" if version else "takes what was imported"
+    warnings.warn(
+        f"{why}. Function {name!r} {what}; mend the file, and the next call runs it.",
+        UserWarning,
+        stacklevel=users_level(),
+    )
+
+
+# --- what stands for what ------------------------------------------------------------------------
+
+
+def _pairs(mine: types.ModuleType, latest: types.ModuleType) -> Iterator[tuple[Any, Any]]:
+    """Yield what this process has of a module, also from before a reload, each with what it is now.
+
+    Args:
+        mine: The module.
+        latest: The same, if its file changed another.
+    """
+    former = _former.setdefault(mine.__name__, {})
+    if latest is not mine:
+        yield mine, latest
+        for name, thing in list(vars(mine).items()):
+            if getattr(thing, "__module__", None) == mine.__name__ and _is_code(thing):
+                former[id(thing)] = name, thing, mine.__spec__
+    for name, thing, spec in list(former.values()):
+        # What is not from before a reload is what it is as long as the file does not change.
+        now = vars(latest).get(name) if latest is not mine or spec is not mine.__spec__ else thing
+        if now is not thing and _is_code(now) and now.__module__ == mine.__name__:
+            yield thing, now
+
+
+def _is_code(thing: Any) -> bool:
+    return isinstance(thing, types.FunctionType | type | _Cached)
+
+
+def _settle(mine: types.ModuleType, latest: types.ModuleType) -> None:
+    """Have objects of new classes that come back be of the classes that this process has."""
+    for name, kind in list(vars(latest).items()):
+        home = vars(mine).get(name)
+        if not (isinstance(kind, type) and isinstance(home, type)) or kind is home:
+            continue
+        if kind.__module__ == home.__module__ == mine.__name__:
+            class_ids.settle(kind, home=home)

@@ -1,0 +1,329 @@
+"""Values to `Payload`s and back. The only place that pickles; the hub never calls it.
+
+Large parts travel beside the wire: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes
+and more goes to a file in the 0700 shared-memory directory and is mapped at the other end,
+copy-on-write, so that the receiver may change what it got as it may with any copy. Where shared
+memory has no room for it, as in a container with 64 MB of it, the file lies in the hub's home. Who
+makes a segment names it after itself, so that it can be swept when its maker is gone, and may fill
+it again (`nbfn.serialization.shared_memory`).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import pickle
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nbfn.config import Places, Settings, private_directory
+from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
+from nbfn.protocol import descriptors
+from nbfn.protocol.messages import Payload, Segment
+from nbfn.protocol.messages.fields import Place
+from nbfn.runtime import traceback_filter
+from nbfn.serialization import (
+    memory_map,
+    namespace,
+    nesting_depth,
+    pickler,
+    segment_files,
+    shared_memory,
+)
+
+#: Bytes from which on a buffer travels as a file instead of inside the message. Below it four
+#: more copies in cache cost less
+#: than making, mapping and unlinking a file (about 60 microseconds).
+SEGMENT_MIN = 256 * 1024
+
+#: Types whose instances plain pickle gets right without looking at them.
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
+
+
+class Carrier:
+    """Where this process's segments live.
+
+    Args:
+        places: Of the hub that this process talks to.
+        owner: This process's peer id; the prefix of the names of its segments.
+    """
+
+    def __init__(self, places: Places, owner: str) -> None:
+        self._directories = {"shm": places.shm, "spill": places.spill, "blob": places.blobs}
+        self._segments = shared_memory.Segments(places.shm, owner)
+        self._place: Place = "shm"
+        self._owner = owner
+
+    @functools.cached_property
+    def durable(self) -> Carrier:
+        """The carrier for what must outlive processes: definitions, inputs of durable calls, their results.
+
+        Its large parts are written to the hub's disk and synced; the hub deletes them, their maker does not.
+        """
+        other = copy.copy(self)
+        other._place = "blob"
+        return other
+
+    def dump(self, value: Any) -> Payload:
+        """Pickle a value.
+
+        Raises:
+            SerializationError: If it cannot be pickled; the message names the type that refused.
+            ResourceExhaustedError: If there is no room for its large parts.
+        """
+        buffers: list[pickle.PickleBuffer] = []
+
+        def in_band(buffer: pickle.PickleBuffer) -> bool:
+            with buffer.raw() as raw:
+                if raw.nbytes < SEGMENT_MIN:
+                    return True
+            buffers.append(buffer)
+            return False
+
+        try:
+            data = pickler.dumps(value, in_band)
+        except Exception as error:
+            raise SerializationError(_why(value, error)) from error
+        return self.wrap(data, [buffer.raw() for buffer in buffers])
+
+    def wrap(self, data: bytes, buffers: Sequence[memoryview] = ()) -> Payload:
+        """Return the payload of a pickle stream that was made elsewhere, and of its out-of-band buffers."""
+        if len(data) < SEGMENT_MIN:
+            return Payload(data, self._write_all(buffers))
+        return Payload(b"", self._write_all([memoryview(data), *buffers]), spilled=True)
+
+    def dump_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+        """Pickle the arguments of one input; plain small ones take a short way round
+        cloudpickle.
+        """
+        if not kwargs and all(type(a) in _PLAIN for a in args):
+            data = pickle.dumps((args, kwargs), protocol=5)
+            if len(data) < SEGMENT_MIN:
+                return Payload(data)
+        return self.dump((args, kwargs))
+
+    @staticmethod
+    def nothing() -> bytes:
+        """Return the pickle of no arguments."""
+        return pickle.dumps(((), {}), protocol=5)
+
+    def dump_result(self, value: Any) -> Payload:
+        """Pickle what a function returned; plain small values take a short way round
+        cloudpickle, and what is a payload already goes as it is.
+        """
+        if type(value) in _PLAIN:
+            data = pickle.dumps(value, protocol=5)
+            if len(data) < SEGMENT_MIN:
+                return Payload(data)
+        return value if type(value) is Payload else self.dump(value)
+
+    def load(self, payload: Payload) -> Any:
+        """Rebuild a value.
+
+        Raises:
+            DeserializationError: If it cannot be rebuilt here; says what is missing.
+        """
+        try:
+            if not payload.segments:
+                return pickle.loads(payload.data)
+            buffers: list[Any] = [
+                memory_map.load_private(
+                    self._path(segment), segment.size, shared=segment.place == "shm"
+                )
+                for segment in payload.segments
+            ]
+            stream = buffers.pop(0) if payload.spilled else payload.data
+            return pickle.loads(stream, buffers=buffers)
+        except Exception as error:
+            raise DeserializationError(_why_not_loaded(error)) from error
+
+    def load_code(self, payload: Payload, names: dict[str, Any]) -> Any:
+        """Rebuild the function or class that this process is to run.
+
+        Args:
+            payload: Of its definition.
+            names: Take what was in `__main__` where it was defined: the globals of functions from there.
+
+        Raises:
+            DeserializationError: As of `load`.
+        """
+        with namespace.loading(names):
+            code = self.load(payload)
+            name = str(getattr(code, "__qualname__", ""))
+            if getattr(code, "__module__", "") == "__main__" and name.isidentifier():
+                namespace.receive(name, code)
+        return code
+
+    @staticmethod
+    def brought() -> bytes:
+        """Return a pickle of what arguments brought to this process's `__main__`, for a child of it."""
+        try:
+            return pickler.dumps(namespace.brought())
+        except Exception:  # noqa: BLE001 - what it captured was changed; the child does without
+            return pickle.dumps({}, protocol=5)
+
+    @staticmethod
+    def load_brought(data: bytes) -> dict[str, Any]:
+        """Rebuild what `brought` pickled."""
+        found: dict[str, Any] = pickle.loads(data)
+        return found
+
+    def discard(self, payload: Payload | None) -> None:
+        """Unlink a payload's segments, but those the hub keeps; mapped ones stay readable to who has them."""
+        for segment in payload.segments if payload is not None else ():
+            path = self._path(segment)
+            if segment.place == "shm":
+                self._segments.discard(path.name)
+            elif segment.place == "spill" and self._segments.mine:
+                path.unlink(missing_ok=True)
+
+    def reclaim(self, payload: Payload) -> None:
+        """Discard what this process made, keeping large segments for a while, to be filled again.
+
+        Whoever calls this sees to it that `tidy` is called from then on.
+        """
+        kept = [s for s in payload.segments if s.place == "shm" and self._segments.keep(s.name)]
+        self.discard(Payload(b"", tuple(s for s in payload.segments if s not in kept)))
+
+    def tidy(self, now: float) -> float | None:
+        """Free what was kept long enough, by `time.monotonic`.
+
+        Returns:
+            The seconds until there will be more to free; None when nothing is kept.
+        """
+        return self._segments.tidy(now)
+
+    def close(self) -> None:
+        """Free what is kept."""
+        self._segments.clear()
+
+    def sweep(self, owner: str) -> None:
+        """Unlink all segments that a peer left behind, but those the hub keeps."""
+        for place in ("shm", "spill"):
+            for path in self._directories[place].glob(f"{owner}.*"):
+                path.unlink(missing_ok=True)
+
+    def _write_all(self, parts: Sequence[memoryview]) -> tuple[Segment, ...]:
+        written: list[Segment] = []
+        try:
+            written.extend(map(self._write, parts))
+        except BaseException:
+            for segment in written:
+                self._path(segment).unlink(missing_ok=True)
+            raise
+        return tuple(written)
+
+    def _write(self, raw: memoryview) -> Segment:
+        if self._place == "shm" and (kept := self._segments.refill(raw)) is not None:
+            return Segment("shm", kept, raw.nbytes)
+        name = self._segments.fresh_name()
+        try:
+            return Segment(self._create(name, raw), name, raw.nbytes)
+        except OSError as error:
+            if (sentence := descriptors.why(error)) is not None:
+                raise ResourceExhaustedError(sentence) from error
+            raise SerializationError(
+                f"Cannot write a value of {raw.nbytes} bytes: {error}."
+            ) from error
+
+    def _create(self, name: str, raw: memoryview) -> Place:
+        """Write a buffer to a file where there is room for it; return in which place."""
+        if self._place == "blob":
+            return self._keep(name, raw)
+        while True:
+            try:
+                segment_files.create(self._directories["shm"] / name, raw)
+            except segment_files.NoRoom:
+                if not self._segments.clear():
+                    return self._spill(name, raw)
+            except FileNotFoundError:  # the hub has ended, and removed it
+                private_directory(self._directories["shm"])
+            else:
+                return "shm"
+
+    def _keep(self, name: str, raw: memoryview) -> Place:
+        """Write a buffer to the store's directory; results may use the room that is in reserve."""
+        directory = self._directories["blob"]
+        result = self._owner.startswith("wk-")
+        reserve = 0 if result else Settings.load().disk_reserve * 2**20
+        try:
+            segment_files.create(directory / name, raw, reserve=reserve, sync=True)
+        except segment_files.NoRoom:
+            raise segment_files.no_room(raw.nbytes, [directory], reserve) from None
+        _sync_directory(directory)
+        return "blob"
+
+    def _spill(self, name: str, raw: memoryview) -> Place:
+        reserve = Settings.load().disk_reserve * 2**20
+        directories = [self._directories["shm"], self._directories["spill"]]
+        try:
+            segment_files.create(directories[1] / name, raw, reserve=reserve)
+        except segment_files.NoRoom:
+            raise segment_files.no_room(raw.nbytes, directories, reserve) from None
+        return "spill"
+
+    def _path(self, segment: Segment) -> Path:
+        if (
+            "/" in segment.name
+            or segment.name.startswith(".")
+            or segment.place not in self._directories
+        ):
+            raise DeserializationError(f"{segment.name!r} is not the name of a segment.")
+        return self._directories[segment.place] / segment.name
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _why(value: Any, error: Exception) -> str:
+    if deep := nesting_depth.too_deep(value, error):
+        return (
+            f"Cannot pickle an object of type {type(value).__name__}{deep}: {nesting_depth.FLATTEN}"
+        )
+    from nbfn.serialization import pickle_diagnosis  # these are needed only here
+    from nbfn.serialization.dependencies import type_name
+
+    path, part = pickle_diagnosis.innermost(value)
+    where = f" (at {path})" if path else ""
+    return f"Cannot pickle an object of type {type_name(part)}{where}: {error}"
+
+
+def _why_not_loaded(error: Exception) -> str:
+    place = "remote" if "MODAL_IS_REMOTE" in os.environ else "local"
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    here = f"the {place} environment ({sys.executable})"
+    if isinstance(error, ModuleNotFoundError):
+        return f"A value needs the module {error.name!r}, which is not installed in {here}."
+    if found := re.match(r"Can't get attribute '(.+)' on <module '__main__'", str(error)):
+        return (
+            f"A value is pickled as the name {found[1]!r} of __main__, which is not in {here}. Put what it names "
+            "into a module, or give its class a __reduce__ that makes it again."
+        )
+    if isinstance(error, AttributeError):
+        return (
+            f"A value needs a name that is not in {here}: {error}. "
+            "The two ends may have different library versions."
+        )
+    if isinstance(error, FileNotFoundError):
+        return "A value's shared memory is gone: its call has ended."
+    if isinstance(error, OSError) and (sentence := descriptors.why(error)):
+        return sentence
+    return (
+        f"A value could not be rebuilt in {here}, {python} with cloudpickle {pickler.VERSION}: "
+        f"{type(error).__name__}: {error}{_where(error)}"
+    )
+
+
+def _where(error: Exception) -> str:
+    """Return which code of the user's raised an error, such as ``Model.__setstate__``."""
+    trace = traceback_filter.after(error.__traceback__)
+    return f" (in {trace.tb_frame.f_code.co_qualname})" if trace is not None else ""

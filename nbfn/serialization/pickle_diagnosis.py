@@ -1,0 +1,165 @@
+"""Where in a value the thing is that cannot be pickled: ``df.attrs['conn'] → sqlite3.Connection``."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import types
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from nbfn.serialization import nesting_depth, pickler
+from nbfn.serialization.dependencies import type_name
+from nbfn.serialization.user_modules import by_value
+
+#: Steps into a value, and parts of one value, that are looked at: an error may take a moment, not a minute.
+DEEPEST, WIDEST = 12, 1000
+#: What Python puts into a class for itself.
+_PYTHONS = frozenset({"__dict__", "__weakref__", "_abc_impl"})
+#: What pickle itself raises of things that it cannot take.
+_USUAL = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError)
+#: What to do about most things that cannot be pickled: connections, files, handles.
+OPEN_IT = "Open it inside the function, or pass what is needed to open it."
+
+
+class Culprit(NamedTuple):
+    """What refuses to be pickled.
+
+    Args:
+        where: The way to it from the value that it is in, and its type.
+        remedy: What to do instead.
+        makeable: Whether it can be made in the worker, as a connection can.
+    """
+
+    where: str
+    remedy: str
+    makeable: bool = True
+
+
+def find(name: str, value: Any) -> Culprit | None:
+    """Return the innermost thing that refuses; None if the value can be pickled.
+
+    Args:
+        name: What the value is called.
+        value: The value.
+
+    Examples:
+        >>> import threading
+        >>> find("settings", {"db": [1, threading.Lock()]}).where
+        "settings['db'][1] → _thread.lock"
+    """
+    refusal = _refusal(value)
+    if refusal is None:
+        return None
+    if deep := nesting_depth.too_deep(value, refusal):
+        return Culprit(f"{name} → {type_name(value)}{deep}", nesting_depth.FLATTEN, makeable=False)
+    path, part, why = _followed(value, refusal)
+    where = f"{name}{path} → {type_name(part)}{_raised(why)}"
+    return Culprit(where, _remedy(part, why), isinstance(why, _USUAL))
+
+
+def innermost(value: Any) -> tuple[str, Any]:
+    """Return the way to the innermost thing that refuses, and it itself; a value that can be pickled as it is."""
+    refusal = _refusal(value)
+    return ("", value) if refusal is None else _followed(value, refusal)[:2]
+
+
+def _followed(value: Any, refusal: Exception) -> tuple[str, Any, Exception]:
+    path, seen = "", {id(value)}
+    for _ in range(DEEPEST):
+        for step, part in _parts(value):
+            if id(part) not in seen and (why := _refusal(part)) is not None:
+                seen.add(id(part))
+                path, value, refusal = path + step, part, why
+                break
+        else:
+            break
+    return path, value, refusal
+
+
+def _raised(refusal: Exception) -> str:
+    """Return what is said of an error that pickle itself does not raise: the type's own code did."""
+    if isinstance(refusal, _USUAL):
+        return ""
+    text = f"{type(refusal).__name__}: {refusal}".removesuffix(": ")
+    return f", whose pickling raised {text}"
+
+
+def _remedy(value: Any, refusal: Exception) -> str:
+    if not isinstance(refusal, _USUAL):
+        return "Fix its __reduce__ or __getstate__, or pass what it is made of."
+    if isinstance(value, weakref.ReferenceType):
+        return "Pass the object itself: in a worker nothing else would hold it."
+    if isinstance(value, Iterator):
+        return "Pass a list of what it yields, or map over it."
+    if type(value).__module__ in {"_thread", "threading", "multiprocessing.synchronize"}:
+        return "Make it inside the function: workers share no memory."
+    return OPEN_IT
+
+
+def _refusal(value: Any) -> Exception | None:
+    """Return what pickling a value raises; None if nothing."""
+    try:
+        pickler.dumps(value)
+    except Exception as error:  # noqa: BLE001 - user types raise anything when pickled
+        cause = error.__cause__  # cloudpickle raises an error of its own for endless recursion
+        return cause if isinstance(cause, RecursionError) else error
+    return None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    for number, pair in enumerate(_all_parts(value)):
+        if number >= WIDEST:
+            return
+        yield pair
+
+
+def _all_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        yield from ((f"[{key!r}]", part) for key, part in value.items())
+    elif isinstance(value, list | tuple):
+        yield from ((f"[{number}]", part) for number, part in enumerate(value))
+    elif isinstance(value, set | frozenset):
+        yield from (("{…}", part) for part in value)
+    elif isinstance(value, types.FunctionType):
+        found = inspect.getclosurevars(value)
+        yield from ((f"() uses {name}", part) for name, part in found.nonlocals.items())
+        yield from ((f"() uses {name}", part) for name, part in found.globals.items())
+        yield from (("() has a default", part) for part in _defaults(value))
+    elif isinstance(value, types.MethodType):
+        yield ".__self__", value.__self__
+    elif isinstance(value, staticmethod | classmethod):
+        yield "", value.__func__
+    elif isinstance(value, property):
+        yield from (("", part) for part in (value.fget, value.fset, value.fdel) if part)
+    elif isinstance(value, type) and by_value(value):
+        yield from (
+            (f".{name}", part) for name, part in vars(value).items() if name not in _PYTHONS
+        )
+    yield from ((f".{_public(value, name)}", part) for name, part in _attributes(value))
+
+
+def _defaults(function: types.FunctionType) -> list[Any]:
+    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, type | types.ModuleType | types.FunctionType):
+        return
+    if by_value(type(value)):
+        yield "__class__", type(value)
+    yield from list(getattr(value, "__dict__", {}).items())
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if not name.startswith("__") and hasattr(value, name):
+                yield name, getattr(value, name)
+
+
+def _public(value: Any, name: str) -> str:
+    """Return the property that shows an attribute, as ``attrs`` does ``_attrs``; else its own name."""
+    shown = name.lstrip("_")
+    if shown != name and isinstance(inspect.getattr_static(value, shown, None), property):
+        return shown
+    return name

@@ -1,0 +1,237 @@
+"""cloudpickle's pickler, with things kept that it lets go: where code was written, which names `__main__` has, caches.
+
+cloudpickle 3.1.3 and later name the file of all code that travels by value ``<dynamic-code>``. Then no
+traceback could show the user's own line. nbfn's names of cells are made of their text, so the pickle
+is the same every time also with the name in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copyreg
+import functools
+import io
+import types
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pickle import PickleBuffer
+from typing import Any, ClassVar
+
+import cloudpickle
+from cloudpickle import cloudpickle as _inner
+
+from nbfn import _unpickle
+from nbfn.serialization import class_ids, class_pickling, namespace, reducers
+from nbfn.serialization.wrappers import is_dispatcher
+
+#: cloudpickle's own version.
+VERSION: str = cloudpickle.__version__
+
+_Cached = functools._lru_cache_wrapper
+#: What stands in a reduced code object for the file, where cloudpickle takes that away.
+_NAMELESS = "<dynamic-code>"
+
+
+def nothing(_thing: Any) -> bool:
+    """Say no of every function: its reader has none of its own."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    instead: Mapping[int, Any]
+    met: set[str]
+    taken: Callable[[Any], bool]
+
+
+_standing: ContextVar[_Standing | None] = ContextVar("_standing", default=None)
+
+
+@contextlib.contextmanager
+def standing_in(
+    instead: Mapping[int, Any], taken: Callable[[Any], bool] = nothing
+) -> Iterator[set[str]]:
+    """Pickle other things instead of some, as long as the block lasts.
+
+    Args:
+        instead: They, by the `id` of what they stand for.
+        taken: Says of a function whether the reader took it along with its own code.
+
+    Yields:
+        The names of the modules whose classes are met.
+    """
+    met: set[str] = set()
+    token = _standing.set(_Standing(instead, met, taken))
+    try:
+        yield met
+    finally:
+        _standing.reset(token)
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles code with the name of its file, and classes so that the process they are of keeps its own.
+
+    Examples:
+        >>> import pickle
+        >>> pickle.loads(dumps(compile("1", "here.py", "eval"))).co_filename
+        'here.py'
+    """
+
+    _reducers: ClassVar[dict[type, Any]] = dict(_inner.Pickler._dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap(_reducers, copyreg.dispatch_table)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if reducers.look_again():
+            self._reducers.update(reducers.TABLE)
+        super().__init__(*args, **kwargs)
+        self._standing = _standing.get()
+
+    def reducer_override(self, thing: Any) -> Any:
+        """See `pickle.Pickler.reducer_override`."""
+        if (standing := self._standing) is not None:
+            other = standing.instead.get(id(thing))
+            if other is not None:
+                return _unpickle.same_object, (other,)
+        if type(thing) is types.CodeType:
+            made, given = _inner._code_reduce(thing)
+            return made, tuple(thing.co_filename if part == _NAMELESS else part for part in given)
+        if isinstance(thing, type):
+            return self._reduced_class(thing)
+        if is_dispatcher(thing):
+            return reducers.dispatcher(thing)
+        reduced = super().reducer_override(thing)
+        if type(reduced) is tuple and (name := namespace.main_name(thing)):
+            return self._named_function(thing, name, reduced)
+        return reduced
+
+    def _reduced_class(self, kind: type) -> Any:
+        if (standing := self._standing) is not None:
+            standing.met.add(str(getattr(kind, "__module__", "")))
+        self._settle(kind)
+        reduced = super().reducer_override(kind)
+        if type(reduced) is not tuple or len(reduced) != 6:
+            return reduced
+        make, given, state, *_ = reduced  # it travels by value
+        given, state = class_pickling.parts(kind, given, state)
+        name = namespace.main_name(kind)
+        skeleton = (make, given, name)
+        return _unpickle.class_skeleton, skeleton, state, None, None, _unpickle.set_class_state
+
+    def _settle(self, kind: type) -> None:
+        """Give a class that is reached by its name the same id in every process that has it."""
+        home = getattr(kind, "__module__", None)
+        by_value = home == "__main__" or home in _inner._PICKLE_BY_VALUE_MODULES
+        if by_value and class_ids.is_named(kind):
+            class_ids.settle(kind)
+
+    def _named_function(self, function: Any, name: str, reduced: Any) -> Any:
+        make, given, state, _, _, fill = reduced
+        taken = self._standing is not None and self._standing.taken(function)
+        how = _unpickle.main_function_or_own if taken else _unpickle.main_function
+        set_state = _unpickle.set_function_state if taken else fill
+        return how, (make, given, name), state, None, None, set_state
+
+
+class FunctionPickler(Pickler):
+    """Gives the same bytes for the same function, and takes along what `functools.cache` was put on.
+
+    A pickle says of an object that came before that it did, and of equal ones nothing. Which strings
+    of code are one object depends on whether it was compiled or read from a ``.pyc`` file, and the
+    order of a set on the process: so each part of code is written as a copy of its own.
+
+    Args:
+        stream: Takes the bytes.
+        by_value: Says whether a function of the user's travels by value.
+    """
+
+    def __init__(self, stream: io.BytesIO, by_value: Callable[[Any], bool]) -> None:
+        super().__init__(stream, protocol=5)
+        self._by_value = by_value
+        self._copies: dict[str | bytes, str | bytes] = {}
+        self._main: _Main | None = None
+
+    def reducer_override(self, thing: Any) -> Any:
+        """See `pickle.Pickler.reducer_override`."""
+        standing = self._standing
+        if standing is not None and id(thing) in standing.instead:
+            return super().reducer_override(thing)
+        if isinstance(thing, _Cached) and self._by_value(thing):
+            return reducers.cache(thing)
+        if type(thing) is types.CodeType:
+            made, given = super().reducer_override(thing)
+            return made, tuple(map(self._copy, given))
+        return super().reducer_override(thing)
+
+    def _settle(self, kind: type) -> None:
+        if not _inner._should_pickle_by_reference(kind):
+            class_ids.settle(kind)
+
+    def _function_getnewargs(self, function: types.FunctionType) -> Any:
+        """Have functions of `__main__` share the globals of a worker's `__main__`; as cloudpickle's own."""
+        code, names, *rest = super()._function_getnewargs(function)
+        if namespace.is_main(function.__globals__):
+            self._main = self._main or _Main(names)
+            names = self._main
+        return code, names, *rest
+
+    def _copy(self, part: Any) -> Any:
+        """Return a part of code as an object that is shared with equal parts of code and nothing else."""
+        kind = type(part)
+        if kind is str or kind is bytes:
+            return self._copies.setdefault(part, part[:1] + part[1:])
+        if kind is tuple:
+            return tuple(map(self._copy, part))
+        if kind is frozenset:
+            return _Ordered(sorted((self._copy(value) for value in part), key=repr))
+        return part
+
+
+class _Ordered:
+    """Stands for a frozenset, whose values come in one order."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self._values = values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return frozenset, (self._values,)
+
+
+class _Main:
+    """Stands for the globals of `__main__`."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._names = names
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle.main_globals, (self._names,)
+
+
+def _named(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
+    """Make a function that `__main__` has under this name."""
+    function = make(*given)
+    namespace.receive(name, function)
+    return function
+
+
+def _taken_along(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
+    """Return the function that the reader has under this name with its own code; make it where it is another."""
+    return namespace.defined(name, given[0]) or _named(make, given, name)
+
+
+def _fill(function: types.FunctionType, state: Any) -> None:
+    """Put into a function what it has, unless it came with the reader's own code."""
+    if not namespace.is_defined(function):
+        _inner._function_setstate(function, state)
+
+
+#: Names in pickles of nbfn 35f8363; see `nbfn._unpickle.MOVED`.
+_cached, _itself = reducers.cache_of, _unpickle.same_object
+
+
+def dumps(value: Any, buffer_callback: Callable[[PickleBuffer], Any] | None = None) -> bytes:
+    """Pickle a value, with out-of-band buffers where a callback takes them."""
+    stream = io.BytesIO()
+    Pickler(stream, protocol=5, buffer_callback=buffer_callback).dump(value)
+    return stream.getvalue()

@@ -1,0 +1,60 @@
+"""Signatures of functions and classes, as people read them on cards and in lists."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from nbfn.declarations.parameters import Shape
+
+#: Characters of a default's text that a signature shows.
+LONGEST_DEFAULT = 60
+
+
+class _Large:
+    """Stands for a default that is too long to be read in a signature."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def signature_of(raw: Callable[..., Any]) -> str:
+    """Return what it takes and returns; long defaults are left out."""
+    try:
+        found = inspect.signature(raw)
+        shown = [
+            p.replace(default=_Large()) if _is_long(p.default) else p
+            for p in found.parameters.values()
+        ]
+        return str(found.replace(parameters=shown))
+    except (ValueError, TypeError):
+        return "(...)"
+
+
+def class_signature(raw: type, shape: Shape) -> str:
+    """Return what its constructor takes: that of a class with `nbfn.parameter`s is made of them."""
+    if not shape.has_parameters:
+        return signature_of(raw)
+    shown = [
+        f"{one.name}: {one.type}" + ("" if one.default is None else f" = {_default(one.default)}")
+        for one in shape.parameters
+    ]
+    return f"(*, {', '.join(shown)})" if shown else "()"
+
+
+def _default(encoded: bytes) -> str:
+    value = msgspec.msgpack.decode(encoded)
+    return "…" if _is_long(value) else repr(value)
+
+
+def _is_long(default: Any) -> bool:
+    if default is inspect.Parameter.empty:
+        return False
+    try:
+        text = repr(default)
+    except Exception:  # noqa: BLE001 - a user's own
+        return True
+    return len(text) > LONGEST_DEFAULT or "\n" in text

@@ -1,0 +1,29 @@
+"""What is inside of what `functools` makes of functions; the rest of it, caches and locks, belongs to one process."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import Any
+
+#: What `functools.singledispatch` makes of every function.
+_DISPATCHER = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
+
+
+def is_dispatcher(thing: Any) -> bool:
+    """Return whether `functools.singledispatch` made a function."""
+    return isinstance(thing, types.FunctionType) and thing.__code__ is _DISPATCHER
+
+
+def inside(thing: Any) -> tuple[Any, ...] | None:
+    """Return what a thing is made of again by `nbfn.serialization.reducers`; None if `functools` did not make it."""
+    if type(thing) is functools.cached_property:
+        return thing.func, thing.attrname
+    if type(thing) is functools._lru_cache_wrapper:
+        return thing.__wrapped__, *thing.cache_parameters().values()
+    if type(thing) is functools.singledispatchmethod:
+        return thing.dispatcher, thing.func
+    if is_dispatcher(thing):
+        others = tuple(pair for pair in thing.registry.items() if pair[0] is not object)
+        return thing.registry[object], others
+    return None

@@ -1,0 +1,71 @@
+"""The sink of a spawned call, told of it as the client would."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbfn.client.call_observer import CallView
+from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.views.calls import call_sink
+from nbfn.jupyter.views.calls.call_sink import HandleSink
+from nbfn.protocol.messages import Emission, Progress
+from tests.conftest import wait_until
+
+
+def sink_of(call: str) -> HandleSink:
+    view = CallView(call, "train", 2, "churn", "spawn", 1, 0.0, lambda: None)
+    return HandleSink(view, Place(), lambda: 0.0)
+
+
+def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
+    sink = sink_of("fc-1")
+    seen = []
+    for queued, running, starting in ((3, 0, 0), (1, 0, 1), (0, 1, 0)):
+        sink.progress(Progress("fc-1", queued, running, 0, running, starting, place=queued))
+        seen.append((sink.spawned.state, sink.spawned.place))
+    assert seen == [("queued", 3), ("starting workers", 1), ("running", 0)]
+    sink.connected(False)
+    assert sink.spawned.state == "reconnecting"
+    sink.finished("success", None)
+    assert sink.spawned.state == "done"
+
+
+def test_nothing_that_comes_later_changes_the_end() -> None:
+    sink = sink_of("fc-2")
+    sink.finished("terminated", None)
+    sink.progress(Progress("fc-2", 0, 0, 0, 0, 0))
+    sink.emission(Emission("fc-2", 0, 2, "stdout", b"late\n", "wk-1"))
+    sink.connected(True)
+    sink.finished("success", None)
+    assert sink.spawned.state == "cancelled"
+
+
+def test_a_call_that_runs_again_has_another_end() -> None:
+    sink = sink_of("fc-3")
+    sink.outputs(1, 1, 1)
+    sink.finished("failure", None)
+    sink.progress(Progress("fc-3", 0, 0, 0, 1, 0, done=1, failed=1, total=1))
+    assert sink.spawned.state == "failed"
+    sink.progress(Progress("fc-3", 1, 0, 0, 1, 0, done=0, failed=0, total=1))
+    assert (sink.spawned.state, sink.spawned.ended, sink.spawned.failed) == ("queued", None, 0)
+    sink.finished("success", None)
+    assert sink.spawned.state == "done"
+
+
+def test_a_call_that_ends_while_its_display_is_made_is_shown_as_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+
+    class Board(call_sink.Board):
+        def _publish(self, place: Place, *, update: bool) -> None:
+            shown.append(self._spawned.state)
+            if not update:
+                sink.finished("failure", None)
+
+    monkeypatch.setattr(call_sink, "Board", Board)
+    monkeypatch.setattr(call_sink, "preview", lambda _: None)
+    sink = sink_of("fc-4")
+    sink.show_at(Place(), {})
+    wait_until(lambda: len(shown) == 2)
+    assert shown == ["queued", "failed"]

@@ -1,0 +1,297 @@
+"""What calls show, without a kernel: sinks and boards with a place that only writes down."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from nbfn.client.call_observer import CallView
+from nbfn.client.calls.failed_inputs import Failures
+from nbfn.client.calls.map_call import MapCall
+from nbfn.jupyter import observer
+from nbfn.jupyter.views.calls import print_sink
+from nbfn.jupyter.views.maps.map_sink import SHOWN_DISPLAYS, MapSink
+from nbfn.jupyter.views.maps.result_patching import put_into_lists
+from nbfn.protocol.messages import Emission, Output, Payload, Progress
+from nbfn.serialization.payload import Carrier
+from nbfn.types import InputStatus
+
+
+class Paper:
+    """A place that remembers."""
+
+    notebook = True
+    widgets = False
+    rewritable = False
+    cell = ""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.emitted: list[tuple[str, bytes]] = []
+        self.published: list[dict[str, Any]] = []
+        self.outlet = (id(self),)
+
+    def run(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return action(*args, **kwargs)
+
+    def write(self, channel: str, text: str) -> None:
+        self.text += text
+
+    def publish(self, data: dict[str, Any], **kwargs: Any) -> None:
+        self.published.append(data)
+
+    def emit(self, channel: str, data: bytes) -> None:
+        self.emitted.append((channel, data))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
+    paper = Paper()
+    monkeypatch.setattr(observer, "Place", lambda: paper)
+    return paper
+
+
+def call(kind: str = "map", total: int | None = 100, name: str = "embed") -> CallView:
+    return CallView("fc-7f3k", name, 4, "churn", kind, total, time.time(), lambda: None)
+
+
+def said(text: str, channel: str = "stdout", index: int = 0) -> Emission:
+    return Emission("fc-7f3k", index, 1, channel, text.encode())
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def started(view: CallView, clock: Clock | None = None, **options: Any) -> Any:
+    return observer.NotebookObserver(now=clock or Clock(), **options).call_started(view)
+
+
+def test_a_single_call_prints_as_it_comes(paper: Paper) -> None:
+    sink = started(call("remote"))
+    sink.emission(said("hello\n"))
+    assert paper.text == "hello\n"
+
+
+def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> None:
+    paper, clock, looked_after = Paper(), Clock(), []
+    notebook = cast("Any", SimpleNamespace(now=clock, look_after=looked_after.append))
+    sink = print_sink.PrintSink(call("remote", 1), cast("Any", paper), notebook)
+
+    def waits(why: str, running: int = 0) -> None:
+        sink.progress(Progress("fc-7f3k", 1 - running, running, 0, 0, 0, why))
+
+    waits("max 1 reached")
+    clock.now += print_sink.PATIENCE - 1
+    sink.show(clock.now)
+    waits("", running=1)
+    assert (paper.text, sink.ended) == ("", True)  # it began in time
+    sink.connected(up=False)
+    clock.now += print_sink.PATIENCE
+    sink.show(clock.now)
+    sink.show(clock.now)
+    sink.connected(up=True)
+    assert paper.text == "○ embed: waits for the hub, which does not answer now\n"
+    assert (sink.ended, looked_after) == (True, [sink, sink])
+
+
+def test_the_wait_of_a_single_call_counts_from_its_beginning() -> None:
+    paper, clock = Paper(), Clock()
+    notebook = cast("Any", SimpleNamespace(now=clock, look_after=lambda _: None))
+    sink = print_sink.PrintSink(call("remote", 1), cast("Any", paper), notebook)
+    clock.now += print_sink.PATIENCE  # the hub tells only of what waits long
+    sink.progress(Progress("fc-7f3k", 1, 0, 0, 0, 0, "max 1 reached"))
+    sink.show(clock.now)
+    assert paper.text == "○ embed: max 1 reached\n"
+
+
+def test_a_short_map_shows_its_prints_and_no_progress(paper: Paper) -> None:
+    sink = started(call())
+    sink.emission(said("hello\n"))
+    sink.outputs(100, 0, 100)
+    assert paper.text == ""
+    sink.finished("success", None)
+    assert paper.text == "hello\n"
+
+
+def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
+    clock = Clock()
+    sink = started(call(total=1000), clock)
+    clock.now += 1.0
+    until(lambda: "embed v4" in paper.text)
+    for done in range(0, 1001, 100):
+        clock.now += 1.0
+        sink.outputs(done, 0, 1000)
+        until(lambda: sink.boards[0]._reached[1] == done // 100)  # noqa: B023
+    sink.emission(said("one\n" * 50))
+    sink.finished("success", None)
+    lines = paper.text.splitlines()
+    assert len([line for line in lines if " / 1,000" in line]) == 11
+    assert "… 45 lines printed before these:" in lines
+    assert lines[-1] == "✓ embed.map · 1,000 ok · 0:12 · fc-7f3k"
+
+
+def test_a_map_of_unknown_length_writes_a_line_at_each_power_of_ten(paper: Paper) -> None:
+    watching = observer.NotebookObserver(now=Clock(), progress=False)
+    sink: Any = watching.call_started(call(total=None))
+    for done in range(0, 1501, 5):
+        sink.outputs(done, 0, None)
+        sink.show(101.0)
+    sink.outputs(1501, 0, 2000)
+    sink.show(101.0)
+    counts = [line.split(" · ")[2] for line in paper.text.splitlines()]
+    assert counts == ["0 / ?", "10 / ?", "100 / ?", "1,000 / ?", "1,501 / 2,000"]
+
+
+def test_a_terminal_has_one_line_below_the_prints(paper: Paper) -> None:
+    paper.rewritable = True
+    clock = Clock()
+    sink = started(call(), clock)
+    clock.now += 1.0
+    until(lambda: "preparing" in paper.text)
+    sink.emission(said("one\n"))
+    until(lambda: "\r\x1b[2Kone\nembed v4 · preparing" in paper.text)
+    sink.finished("success", None)
+    assert paper.text.endswith("\r\x1b[2K✓ embed.map · 0 ok · 1.0 s · fc-7f3k\n")
+
+
+def test_a_map_can_be_quiet(paper: Paper) -> None:
+    clock = Clock()
+    watching = observer.NotebookObserver(now=clock)
+    watching.quiet.add(("churn", "embed"))
+    sink = watching.call_started(call())
+    assert isinstance(sink, MapSink)
+    assert watching._running == []
+    assert observer.NotebookObserver(progress=False)._running == []
+
+
+def ended(index: int, status: InputStatus = InputStatus.SUCCESS) -> Output:
+    return Output(index, status, duration=0.1)
+
+
+def test_the_strip_is_of_the_inputs_own_indices(paper: Paper) -> None:
+    sink = started(call(total=5))
+    sink.outputs(2, 1, 5, [ended(3), ended(1, InputStatus.FAILURE)])
+    sink.outputs(4, 2, 5, [ended(0), ended(4, InputStatus.TERMINATED)])
+    assert list(sink.tally.strip()) == [100, 255, 0, 100, 254]
+    assert (sink.tally.done, sink.tally.failed, sink.tally.whole) == (3, 1, 4)
+
+
+class Recorded(MapCall):
+    """The call of a map some of whose inputs have failed."""
+
+    held = ""
+
+    def __init__(self, failed: int, size: int) -> None:
+        self.results = lambda: None
+        self.repeats = False
+        self.failures = Failures(cast("Carrier", SimpleNamespace(discard=lambda _: None)))
+        for index in range(failed):
+            self.failures.keep(index, Payload(bytes(size)))
+
+
+def test_only_what_is_kept_can_be_run_again_and_the_latest_maps_keep_theirs(
+    paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer, "FAILURES_KEPT", 2500)
+    watching = observer.NotebookObserver(now=Clock(), progress=False)
+    sinks: list[Any] = []
+    for number, failed in enumerate((3, 1, 1, 0)):
+        view = call()
+        changed = {"id": f"fc-{number}", "call": Recorded(failed, 1000)}
+        sinks.append(watching.call_started(dataclasses.replace(view, **changed)))
+        sinks[-1].outputs(3, 2, 3)  # one that failed was too large to be kept, say
+        sinks[-1].finished("success", None)
+    assert [sink.tally.repeatable for sink in sinks] == [0, 1, 1, 0]
+    assert "no longer kept" in sinks[0].tally.note
+    assert [sink.tally.note for sink in sinks[1:]] == ["", "", ""]
+
+
+def test_results_go_where_the_very_exceptions_stand() -> None:
+    one, two = ValueError("1"), ValueError("2")
+    names: dict[str, Any] = {
+        "results": [0, one, 20, two],
+        "errors": [one, two],
+        "other": [0, ValueError("1"), 20, ValueError("2")],
+        "Out": {3: [one, 1, 2, two]},
+    }
+    names["alias"] = names["results"]
+    found = put_into_lists(names, {1: one, 3: two}, {1: 10, 3: 30}, 4)
+    assert found == ["results", "alias", "Out[3]"]
+    assert names["results"] == [0, 10, 20, 30]
+    assert names["Out"][3] == [10, 1, 2, 30]
+    assert names["errors"] == [one, two]
+    assert isinstance(names["other"][1], ValueError)
+
+
+def test_why_nothing_moves(paper: Paper) -> None:
+    sink = started(call())
+    sink.progress(Progress("fc-7f3k", 100, 0, 0, 0, 2, "max 8 reached"))
+    assert (sink.tally.state, sink.tally.waiting_for) == ("starting workers", "max 8 reached")
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [("success", "done"), ("failure", "failed"), ("terminated", "cancelled")]
+)
+def test_the_words_of_the_end(paper: Paper, status: str, state: str) -> None:
+    sink = started(call())
+    sink.finished(status, ValueError("bad") if status == "failure" else None)
+    assert sink.tally.state == state
+    assert bool(sink.tally.groups) == (status == "failure")
+
+
+def test_displays_of_a_map_are_bounded(paper: Paper) -> None:
+    sink = started(call())
+    for _ in range(100):
+        sink.emission(said("{}", "display"))
+    sink.emission(said("{}", "clear"))
+    assert len(paper.emitted) == SHOWN_DISPLAYS
+    assert sink.tally.lines == 80
+
+
+def test_settling_waits_for_the_last_word(paper: Paper) -> None:
+    watching = observer.NotebookObserver()
+    sink: Any = watching.call_started(call())
+    sink.outputs(100, 0, 100)
+    threading.Timer(0.05, sink.finished, ("success", None)).start()
+    watching.settle()
+    assert sink.ended.is_set()
+
+
+def test_an_observer_that_fails_harms_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("no shell")
+
+    monkeypatch.setattr(observer, "Place", broken)
+    assert observer.NotebookObserver().call_started(call()) is None
+
+
+def test_a_spawned_call_ends_once(paper: Paper) -> None:
+    """Whoever fetches its result follows it again, and hears of its end again."""
+    clock = Clock()
+    watching = observer.NotebookObserver(now=clock)
+    first = watching.call_started(call("spawn", 1))
+    again = watching.call_started(call("spawn", None))
+    assert again is first
+    assert isinstance(first, observer.HandleSink)
+    first.outputs(1, 0, None)
+    first.finished("success", None)
+    clock.now += 50
+    first.finished("success", None)
+    assert (first.spawned.total, first.spawned.ended) == (1, 100.0)

@@ -1,0 +1,153 @@
+"""The pure parts of the widget's script, run by node, and that script and Python fit together."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbfn.jupyter.views import widget_base
+from nbfn.jupyter.views.calls.call_record import Spawned, html
+from nbfn.jupyter.views.calls.widget import view_of as handle_view
+from nbfn.jupyter.views.maps import static_render
+from nbfn.jupyter.views.maps.map_stats import DONE, Tally
+from nbfn.jupyter.views.maps.widget import LOG_BYTES, errors_of, log_of, view_of
+
+HERE = Path(widget_base.__file__).parent / "static"
+
+
+def evaluate(expression: str) -> Any:
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    # node would take the bare .js for CommonJS, so it goes in as text.
+    source = widget_base.script("progress").replace("export default { render };", "")
+    program = source.replace("export function", "function") + (
+        f"\nconst page = {{ clock, lines, grid, seconds, bytes, filtered }};console.log(JSON.stringify({expression}))"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    tally = Tally("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
+    tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
+    for second in range(1, 44):
+        tally.counted(int(14.2 * second), 7, 1000, float(second))
+    tally.took(range(100), [DONE] * 100, [0.52] * 93 + [1.9] * 7)
+    return view_of(tally, 43.0) | changes
+
+
+def test_the_lines_of_the_widget() -> None:
+    said = evaluate(f"page.lines({json.dumps(view())})")
+    assert said == {
+        "done": "610 / 1,000",
+        "counts": "failed 7 · retrying 2 · queued 331 · running 8",
+        "pace": "14.2 items/s · 0:43 · left about 0:26 · p50 0.52 s · p95 1.9 s · workers 8 (+2 starting)",
+        "value": "610 of 1,000 done, 7 failed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, ("612 / 1,000", "14.2 items/s", "0:43", "left about 0:04")),
+        ({"whole": None}, ("612 / ?",)),
+        ({"lost": True}, ("reconnecting", "hub restarting", "left —")),
+        ({"cancelled": 100}, ("612 / 900", "7 failed")),
+        ({"waiting_for": "max 8 reached"}, ("max 8 reached",)),
+        ({"newest": 5}, ("running on v4, v5 exists",)),
+    ],
+)
+def test_widget_text_and_what_is_saved_say_the_same(
+    change: dict[str, Any], says: tuple[str, ...]
+) -> None:
+    tally = Tally("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
+    tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
+    tally.took(range(612), [DONE] * 612, [0.08] * 612)
+    gone = change.get("cancelled", 0)
+    total = None if "whole" in change else 1000
+    tally.total = total
+    tally.counted(470, 0, total, 33.0)
+    tally.counted(612 + gone, 7 + gone, total, 43.0, cancelled=gone)
+    for name in change.keys() - {"whole", "cancelled"}:
+        setattr(tally, name, change[name])
+    tally.connected(up=not tally.lost)
+    seen = evaluate(f"page.lines({json.dumps(view_of(tally, 43.0))})")
+    told = view_of(tally, 43.0)
+    widget = " · ".join([told["state"], seen["done"], seen["counts"], seen["pace"], told["why"]])
+    for text in (static_render.line(tally, 43.0), static_render.html(tally, 43.0), widget):
+        for said in says:
+            assert said in text.replace("failed 7", "7 failed")
+
+
+def test_what_is_not_known_yet() -> None:
+    unknown = view(total=None, left="", rate="", starting=0, p50=None, p95=None)
+    said = evaluate(f"page.lines({json.dumps(unknown)})")
+    assert said["done"] == "610 / ?"
+    assert said["pace"] == "0:43 · workers 8"
+
+
+def test_the_words_for_times_sizes_and_logs() -> None:
+    assert evaluate("[0.003, 0.52, 12, 75].map(page.seconds)") == ["3 ms", "0.52 s", "12 s", "1:15"]
+    assert evaluate("[null, 52428800, 3221225472].map(page.bytes)") == ["—", "50 MB", "3.0 GB"]
+    assert evaluate("page.filtered('At 1\\nbad 2\\nat 3', 'at')") == "At 1\nat 3"
+
+
+@pytest.mark.parametrize("count", [1, 10, 500, 2000])
+def test_the_strip_fits(count: int) -> None:
+    grid = evaluate(f"page.grid({count}, 800)")
+    assert grid["columns"] * grid["size"] <= 800
+    assert grid["rows"] * grid["columns"] >= count
+    assert grid["rows"] * grid["size"] <= 72
+
+
+@pytest.mark.parametrize("name", ["base.js", "progress.js", "handle.js", "function.js"])
+def test_the_scripts_make_no_html_of_strings(name: str) -> None:
+    text = (HERE / name).read_text()
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", text)
+
+
+def test_a_spawned_call_is_told_to_the_page_and_escaped_in_its_snapshot() -> None:
+    call = Spawned(
+        "fc-9qa2AAAA", "<b>train", 2, state="running", printed="<i>epoch", worker="wk-3xxxxxx9"
+    )
+    assert handle_view(call, 192.0)["said"] == [
+        "running 3:12",
+        "fc-9qa2",
+        "wk-3xxxxx",
+        "attempt 1",
+        "“<i>epoch”",
+    ]
+    call.changed(result="<script>")
+    call.finish("success", 200.0)
+    found = html(call, 300.0)
+    assert "<script>" not in found
+    assert "&lt;b&gt;train v2" in found
+    assert "done 3:20" in found
+
+
+def test_the_styles_use_the_themes_colours_and_respect_reduced_motion() -> None:
+    css = (
+        widget_base.style("progress") + widget_base.style("handle") + widget_base.style("function")
+    )
+    bare = re.sub(r"var\([^()]*\)", "", css)
+    assert not re.search(r"#[0-9a-f]{3,6}\b|rgb\(", bare)
+    assert "prefers-reduced-motion" in css
+
+
+def test_an_update_stays_small() -> None:
+    tally = Tally("f", "a", 1, "fc-1", began=0.0, total=1_000_000)
+    for index in range(5000):
+        tally.fault("E" * 10, "m" * 1000, f"line {index}", index)
+        tally.printed("x" * 1000 + "\n")
+    fast = len(json.dumps(view_of(tally, 1.0))) + len(tally.strip())
+    slow = len(json.dumps(errors_of(tally))) + len(json.dumps(log_of(tally)))
+    assert len(log_of(tally)) <= LOG_BYTES
+    assert 4 * fast + slow < 64_000
