@@ -112,45 +112,66 @@ def _pools(t: Tables, record: FunctionRecord) -> list[Pool]:
 
 
 def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
-    now = counters(t, record)
-    settings = pool_scaling.settings_of(t, record, record.latest)
-    pool = t.pools.get((record.id, record.latest))
-    starting = pool.starting if pool else 0
-    durations = sorted(pool.durations) if pool else []
-    pools = _pools(t, record)
-    called = [pool.called for pool in pools if pool.called is not None]
     definition = record.definition
-    kind = "generator" if definition.is_generator else definition.kind
-    failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
+    settings = pool_scaling.settings_of(t, record, record.latest)
     threads, why = threads_of(definition, settings, t.limits)
-    state = "failing" if failing else "busy" if now.running else "starting" if starting else "idle"
     return {
         "id": record.id,
         "app": record.app,
         "name": record.name,
         "version": record.latest,
-        "kind": kind,
+        "kind": "generator" if definition.is_generator else definition.kind,
         "deployed": record.deployed,
-        "state": state,
-        "backlog": now.backlog,
-        "running": now.running,
-        "workers": now.workers,
-        "starting": starting,
+        **_load_columns(t, record),
         "min_containers": settings.min_containers,
         "max_containers": settings.max_containers,
         "buffer_containers": settings.buffer_containers,
         "scaledown_window": settings.scaledown_window,
-        "p50": statistics.median(durations) if durations else None,
+        **_history_columns(t, record),
+        "schedule": cron_times.text(definition.schedule) if definition.schedule else "",
+        "has_workers": definition.arguments is not None or not definition.takes_arguments,
+        "label": web_endpoints.labels_of(record, definition).get(""),
+        "threads": threads,
+        "threads_why": why,
+    }
+
+
+def _load_columns(t: Tables, record: FunctionRecord) -> dict[str, Any]:
+    """Return the state of a Function's workers and of its queue."""
+    now = counters(t, record)
+    pool = t.pools.get((record.id, record.latest))
+    starting = pool.starting if pool else 0
+    failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
+    return {
+        "state": _state(failing=failing, running=bool(now.running), starting=bool(starting)),
+        "backlog": now.backlog,
+        "running": now.running,
+        "workers": now.workers,
+        "starting": starting,
         "waiting_for": (pool.waiting_for or None) if pool else None,
+    }
+
+
+def _state(*, failing: bool, running: bool, starting: bool) -> str:
+    if failing:
+        return "failing"
+    if running:
+        return "busy"
+    return "starting" if starting else "idle"
+
+
+def _history_columns(t: Tables, record: FunctionRecord) -> dict[str, Any]:
+    """Return how long the latest inputs took, in seconds, and what was counted over all versions."""
+    pool = t.pools.get((record.id, record.latest))
+    durations = sorted(pool.durations) if pool else []
+    pools = _pools(t, record)
+    called = [pool.called for pool in pools if pool.called is not None]
+    return {
+        "p50": statistics.median(durations) if durations else None,
         "p95": durations[round(0.95 * (len(durations) - 1))] if durations else None,
         "failed": sum(pool.failed for pool in pools),
         "cold_starts": sum(pool.cold_starts for pool in pools),
-        "schedule": cron_times.text(definition.schedule) if definition.schedule else "",
-        "has_workers": definition.arguments is not None or not definition.takes_arguments,
         "last_call": round(t.now - max(called), 3) if called else None,
-        "label": web_endpoints.labels_of(record, record.definition).get(""),
-        "threads": threads,
-        "threads_why": why,
     }
 
 
