@@ -160,12 +160,12 @@ def type_parameter(*parts: Any) -> Any:
 
 def worker_main(*parts: Any) -> Any:
     """Tell a child process of a worker what to make its `__main__` of."""
-    return _find("nbfn_kernel.worker.main_module:tell")(*parts)
+    return _find("nbfn_kernel.worker.main_module:set_parent")(*parts)
 
 
 def method_of_worker(*parts: Any) -> Any:
     """Return the Function of a method of the object that a worker has."""
-    return _find("nbfn_kernel.worker.loaded_function:_method_here")(*parts)
+    return _find("nbfn_kernel.worker.loaded_function:method_of_worker")(*parts)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""``python -m nbfn_kernel``: a worker from nothing, where no fork server makes one."""
+"""Runs a worker as ``python -m nbfn_kernel``, for launchers without a fork server."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Consoles: a Jupyter kernel in a running worker, to look at what it runs."""
+"""Consoles: a Jupyter kernel in a running worker, to inspect its code."""

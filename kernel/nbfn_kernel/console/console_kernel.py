@@ -1,7 +1,7 @@
-"""The kernel of a console on a worker, served by a side thread while user code runs.
+"""The Jupyter kernel of consoles on a worker, served by a side thread while user code runs.
 
-What is typed runs in that thread, with the Function's own globals. Its output goes to the console, an interrupt
-stops only what was typed, and closing a console does not affect the input that runs.
+Console code runs in that thread, with the Function's globals. Its output is sent to the console, an interrupt stops
+only console code, and closing a console does not affect the running input.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from nbfn_kernel.worker.display_shell import WorkerShell
 from nbfn_kernel.worker.serial_executor import SerialExecutor
 
 BANNER = (
-    "A console on worker {worker}. Names are those of {function}; `frames` has the frames of the\n"
-    "input that runs, innermost first: frames[0].f_locals"
+    "A console on worker {worker}, with the globals of {function}. `frames` has the frames of the\n"
+    "running input, innermost first: frames[0].f_locals"
 )
 _NAME = "<console>"
 
 
 class ConsoleKernel(Kernel):
-    """What answers a console."""
+    """The kernel that serves consoles."""
 
     implementation = "nbfn-console"
     implementation_version = "1"
-    language_info = {  # noqa: RUF012 - as its base class has it
+    language_info = {  # noqa: RUF012 - as in the base class
         "name": "python",
         "version": sys.version.split()[0],
         "mimetype": "text/x-python",
@@ -57,39 +57,39 @@ class ConsoleKernel(Kernel):
 
     @property
     def banner(self) -> str:  # type: ignore[override]
-        """What a console shows first."""
+        """The text that a console shows first."""
         worker = os.environ.get("NBFN_WORKER", "")
         return BANNER.format(worker=worker, function=function_name(self._executor))
 
     def do_execute(  # type: ignore[override]
         self, code: str, silent: bool, *_args: Any, **_more: Any
     ) -> asyncio.Future[dict[str, Any]]:
-        """Run what was typed, here and now."""
+        """Run console code; see `Kernel.do_execute`."""
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        output_capture.diverted[self._thread] = self._emit
+        output_capture.console_outputs[self._thread] = self._emit
         self._executing = True
         try:
             value = self._run(code)
             if value is not None and not silent:
                 self._show(value)
             content: dict[str, Any] = {"status": "ok", "payload": [], "user_expressions": {}}
-        except BaseException as error:  # noqa: BLE001 - what was typed may raise anything
+        except BaseException as error:  # noqa: BLE001 - console code may raise anything
             content = self._error(error)
         finally:
             self._executing = False
-            output_capture.diverted.pop(self._thread, None)
+            output_capture.console_outputs.pop(self._thread, None)
         answer.set_result(content | {"execution_count": self.execution_count})
         return answer
 
     def _run(self, code: str) -> Any:
-        """Execute statements; return the value of the last one if that is an expression."""
+        """Run statements; return the value of the last one if it is an expression."""
         tree = ast.parse(WorkerShell.instance().transform_cell(code), _NAME)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         names = global_names(self._executor)
         with _TemporaryName(names, "frames", frames(self._executor)):
             exec(compile(tree, _NAME, "exec"), names)
             if isinstance(last, ast.Expr):
-                return eval(_expression(last), names)  # noqa: S307 - what a console is for
+                return eval(_expression(last), names)  # noqa: S307 - the purpose of a console
         return None
 
     def _show(self, value: object) -> None:
@@ -116,7 +116,7 @@ class ConsoleKernel(Kernel):
             self.send_response(self.iopub_socket, kind, shown)
 
     async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
-        """Complete names and attributes."""
+        """Complete names and attributes; see `Kernel.do_complete`."""
         start = cursor_pos
         while start and (code[start - 1].isidentifier() or code[start - 1] in ".0123456789"):
             start -= 1
@@ -138,12 +138,12 @@ class ConsoleKernel(Kernel):
         }
 
     async def do_is_complete(self, code: str) -> dict[str, Any]:
-        """Say whether more lines are to come."""
+        """Return whether code is complete; see `Kernel.do_is_complete`."""
         status, indent = WorkerShell.instance().input_transformer_manager.check_complete(code)
         return {"status": status} | ({"indent": " " * indent} if indent is not None else {})
 
     async def interrupt_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
-        """Stop what was typed; a signal would stop the input that runs."""
+        """Interrupt console code, by an exception in this thread; a signal would stop the running input."""
         assert self.session is not None
         if self._executing:
             thread, error = ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
@@ -151,25 +151,28 @@ class ConsoleKernel(Kernel):
         self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
 
     async def shutdown_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
-        """Let the console go; the worker stays."""
+        """Reply to a shutdown request; the worker continues."""
         assert self.session is not None
         content = {"status": "ok", "restart": False}
         self.session.send(stream, "shutdown_reply", content, parent, ident=ident)
 
 
 class ConsoleApp(IPKernelApp):
-    """Makes the channels: what `IPKernelApp` does to a process of its own is left out."""
+    """Opens the channels, without the changes that `IPKernelApp` makes to its process."""
 
     kernel_class = ConsoleKernel
     executor: Any = None
 
     @classmethod
-    def opened(cls, base: Path, executor: SerialExecutor) -> ConsoleApp:
+    def open_channels(cls, base: Path, executor: SerialExecutor) -> ConsoleApp:
         """Bind the sockets and write the connection file.
 
         Args:
-            base: The path that the names of its files begin with.
-            executor: Of this worker.
+            base: The common prefix of the paths of its files.
+            executor: The executor of this worker.
+
+        Returns:
+            The app, which `start` runs.
         """
         asyncio.set_event_loop(asyncio.new_event_loop())
         self = cls(connection_file=f"{base}.json", transport="ipc", ip=str(base))
@@ -178,24 +181,24 @@ class ConsoleApp(IPKernelApp):
         self.init_sockets()
         self.init_heartbeat()
         self.write_connection_file()
-        self.displayhook = types.SimpleNamespace()  # the worker's own stays
+        self.displayhook = types.SimpleNamespace()  # keeps the worker's `sys.displayhook`
         self.init_kernel()
         return self
 
 
 class _TemporaryName:
-    """Puts a name among others for a while, unless it is taken."""
+    """Adds a name to a namespace for a while, unless it exists."""
 
     def __init__(self, names: dict[str, Any], name: str, value: Any) -> None:
         self._names, self._name, self._value = names, name, value
 
     def __enter__(self) -> None:
-        self._is_ours = self._name not in self._names
-        if self._is_ours:
+        self._is_added = self._name not in self._names
+        if self._is_added:
             self._names[self._name] = self._value
 
     def __exit__(self, *_exc: object) -> None:
-        if self._is_ours and self._names.get(self._name) is self._value:
+        if self._is_added and self._names.get(self._name) is self._value:
             del self._names[self._name]
 
 

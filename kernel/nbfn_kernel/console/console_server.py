@@ -1,6 +1,6 @@
-"""Opens a worker's Jupyter channels for consoles, on request.
+"""Opens Jupyter channels for consoles on a worker, on request.
 
-The kernel behind the channels is `console_kernel`, which is imported when the first console is opened.
+`console_kernel`, which serves them, is imported when the first console is opened.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from nbfn_kernel.worker.serial_executor import SerialExecutor
 
 
 class ConsoleServer:
-    """Opens a worker's Jupyter channels once; any number of consoles may use them.
+    """Opens the channels at the first request; any number of consoles may use them.
 
     Args:
-        executor: Of this worker.
-        outbox: Takes the answers.
+        executor: The executor of this worker.
+        outbox: Queues the replies for the hub.
     """
 
     def __init__(self, executor: SerialExecutor, outbox: Outbox) -> None:
         self._executor = executor
         self._outbox = outbox
         self._file: Path | None = None
-        self._asked: list[int] = []  # requests that wait for it to open
+        self._requests: list[int] = []  # pending requests
         self._lock = threading.Lock()
 
     def open(self, request: int) -> None:
-        """Open the channels unless they are open, then answer the request. Does not block."""
+        """Open the channels unless they are open, and reply to the request; does not block."""
         remote_session.sweep(Places.of().runtime)
         with self._lock:
-            self._asked.append(request)
+            self._requests.append(request)
             if self._file is not None:
                 self._answer(str(self._file), "")
-            elif len(self._asked) == 1:
+            elif len(self._requests) == 1:
                 threading.Thread(target=self._serve, name="nbfn-console", daemon=True).start()
 
     def close(self) -> None:
-        """Remove the files when the worker ends."""
+        """Remove the connection file and sockets; called when the worker ends."""
         if self._file is not None:
             remote_session.remove_files(self._file.with_suffix(""))
 
@@ -51,10 +51,10 @@ class ConsoleServer:
         base = Places.of().runtime / f"c{os.getpid()}"
         try:
             remote_session.remove_files(base)
-            app = importlib.import_module("nbfn_kernel.console.console_kernel").ConsoleApp.opened(
-                base, self._executor
-            )
-        except Exception as error:  # noqa: BLE001 - whatever it is, who asked is to hear of it
+            app = importlib.import_module(
+                "nbfn_kernel.console.console_kernel"
+            ).ConsoleApp.open_channels(base, self._executor)
+        except Exception as error:  # noqa: BLE001 - any error is reported to the client
             with self._lock:
                 self._answer("", f"{type(error).__name__}: {error}")
             return
@@ -64,7 +64,7 @@ class ConsoleServer:
         app.start()
 
     def _answer(self, file: str, error: str) -> None:
-        for request in self._asked:
+        for request in self._requests:
             self._outbox.put(ConsoleOpened(request, file, error))
-        self._asked.clear()
-        self._outbox.hurry()
+        self._requests.clear()
+        self._outbox.send_now()

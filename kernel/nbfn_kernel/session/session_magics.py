@@ -18,7 +18,7 @@ from nbfn_kernel.session.session_manager import SessionManager, SessionOptions
 
 T = TypeVar("T")
 
-#: Runs one of our own lines there: ``take`` or ``give`` of `remote_session`, with its arguments.
+#: Runs one of our own lines there: ``next_batch`` or ``give`` of `remote_session`, with its arguments.
 _CALL = "__import__('nbfn_kernel.session.remote_session', fromlist=['take']).{}(get_ipython().user_ns, {!r})"
 #: Seconds between looks for an interrupt while we wait.
 LOOK = 0.2
@@ -135,7 +135,7 @@ class SessionMagics(Magics):
             self._started()
 
     def _ask(self, function: str, *arguments: Any) -> Any:
-        """Call `session.take` or `session.give` there.
+        """Call `session.next_batch` or `session.give` there.
 
         Raises:
             UsageError: With the session's own words, if it failed.

@@ -1,1 +1,1 @@
-"""Web endpoints: runs ASGI and WSGI apps and local servers, and answers one HTTP request per input."""
+"""Web endpoints in a worker: ASGI apps, WSGI apps and local servers. Each input is one HTTP request."""

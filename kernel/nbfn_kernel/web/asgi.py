@@ -1,8 +1,8 @@
-"""Web endpoints in a worker: makes an endpoint's ASGI app, runs its lifespan, and answers a request as a generator.
+"""Runs web endpoints in a worker: creates the ASGI app, runs its lifespan, and answers each request by a generator.
 
-An input is a packed request; its items are what the app sends. The rest of the request arrives through
-`request_stream`, as far as this end asks for it. Web frameworks are imported here only, when a function that needs
-one is loaded.
+An input is a packed request, and its items are the events that the app sends. The rest of the request arrives through
+`request_stream`, within the limit that this module sets. Web frameworks are imported only when an endpoint that needs
+them is loaded.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from nbfn.serialization.remote_exception import format_exception
 from nbfn_kernel.web.request_stream import RequestStream, request_stream
 from nbfn_kernel.web.threaded_handlers import (
     ThreadedHandlers,
-    note_threads,
-    noted_wsgi,
     threaded_handlers,
+    track_anyio_threads,
+    track_wsgi_app,
 )
 
 Scope = dict[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Any]
 
-#: Events that an app may have sent and nobody has taken yet.
+#: The largest number of sent events that have not been taken.
 PENDING = 8
-#: Threads in which a WSGI app runs.
+#: The number of threads of a WSGI app.
 WSGI_THREADS = 10
-#: Seconds between two looks whether a server has begun to listen.
-LOOK = 0.02
-#: Seconds an app has to end a request by itself once it can know that its client is gone.
-LEAVE_GRACE = 2.0
-#: Seconds that plain functions have to end when their request is told to stop.
+#: Seconds between checks whether a server listens.
+POLL_INTERVAL = 0.02
+#: Seconds that an app has to end a request after its client has disconnected.
+DISCONNECT_GRACE = 2.0
+#: Seconds that plain functions have to end when their request is cancelled.
 STOP_GRACE = 1.0
-#: Seconds an app's shutdown may take.
+#: Seconds that an app's shutdown may take.
 SHUTDOWN = 10.0
 
 
-#: Packages that call a handler; their frames above it are not shown.
+#: Packages that call a handler; their frames are removed from its tracebacks.
 FRAMEWORKS = frozenset({"nbfn_kernel", "starlette", "fastapi", "anyio", "a2wsgi", "asyncio"})
 
 
 class WebEndpoint:
-    """One endpoint in a worker.
+    """A web endpoint that is loaded in a worker.
 
     Args:
-        name: Of the Function or method.
-        endpoint: How it answers.
-        function: What the user wrote; bound, for a method.
+        name: The name of the Function or method.
+        endpoint: The endpoint's kind and options.
+        function: The decorated function; for a method, bound.
     """
 
     def __init__(self, name: str, endpoint: Endpoint, function: Callable[..., Any]) -> None:
-        #: Ends the worker: set by who has others do what it leaves.
-        self.leave: Callable[[], object] = lambda: None
+        #: Ends the worker at once; the hub runs its other inputs on other workers.
+        self.abort: Callable[[], object] = lambda: None
         self._name = name
         self._endpoint = endpoint
         self._function = function
@@ -69,71 +69,71 @@ class WebEndpoint:
         self._lifespan: _Lifespan | None = None
 
     def make(self) -> None:
-        """Make the app: call the function, or start the server. On the main thread, with no loop running.
+        """Create the app by calling the function, or start the server; called on the main thread, outside of a loop.
 
         Raises:
-            ExecutionError: If what it needs is not there.
-            Exception: What the user's code raised.
+            ExecutionError: If a package is missing, or the function returned no app.
+            Exception: Any exception that the user's code raises.
         """
-        note_threads()
+        track_anyio_threads()
         self._app = _MAKERS[self._endpoint.kind](self._name, self._endpoint, self._function)
 
     async def start(self) -> None:
-        """Have the app start up, on the loop that will serve it.
+        """Run the app's start-up, on the loop that will serve it.
 
         Raises:
-            ExecutionError: If it says that it cannot.
+            ExecutionError: If the app reports that its start-up failed.
         """
         assert self._app is not None
         self._lifespan = _Lifespan(self._name, self._app)
         await self._lifespan.start()
 
     async def stop(self) -> None:
-        """Have the app shut down."""
+        """Run the app's shutdown."""
         if self._lifespan is not None:
             await self._lifespan.stop()
 
     async def serve(self, data: bytes) -> AsyncIterator[Payload]:
-        """Answer one request: yield what the app sends, in bundles.
+        """Answer one request; yield the events that the app sends, packed.
 
-        When it is told to stop, so are plain functions that work for it in threads. One that does not hear
-        of it goes with its worker.
+        When it is cancelled, plain functions that handle the request in threads are interrupted. If one does not end,
+        the worker is aborted.
         """
-        at_work = ThreadedHandlers()
-        threaded_handlers.set(at_work)
+        handlers = ThreadedHandlers()
+        threaded_handlers.set(handlers)
         request = web_events.unpack_request(data)
         exchange = _Exchange(request)
         assert self._app is not None
         assert self._lifespan is not None
         scope = _scope(request, self._lifespan.state)
         running = asyncio.create_task(_run(self._app, scope, exchange))
-        leaving = asyncio.create_task(_leave(request_stream.get(), running))
+        cancelling = asyncio.create_task(_cancel_when_gone(request_stream.get(), running))
         try:
-            while events := await exchange.sent():
+            while events := await exchange.next_events():
                 yield web_events.pack_events(events)
             await asyncio.wait([running])
             if not running.cancelled():
                 running.result()
         except (asyncio.CancelledError, GeneratorExit):
             running.cancel()
-            if not await at_work.interrupt(STOP_GRACE):
-                self.leave()
+            if not await handlers.interrupt(STOP_GRACE):
+                self.abort()
             raise
         finally:
             running.cancel()
-            leaving.cancel()
-            await asyncio.gather(running, leaving, return_exceptions=True)
+            cancelling.cancel()
+            await asyncio.gather(running, cancelling, return_exceptions=True)
 
 
 async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:
     try:
         await app(scope, exchange.receive, exchange.send)
     except Exception as error:
-        # Nobody else will: who asked only sees a 500.
+        # The client gets no more than a 500.
         sys.stderr.write(format_exception(error, hide=_frameworks(error)))
         raise
     except (SystemExit, KeyboardInterrupt) as error:
-        # An event loop that gets one of these ends, and the other requests with it.
+        # These exceptions would end the event loop, and with it the other requests.
         sys.stderr.write(format_exception(error, hide=_frameworks(error)))
         raise ExecutionError(f"The app raised {type(error).__name__}.") from error
     finally:
@@ -141,67 +141,73 @@ async def _run(app: App, scope: Scope, exchange: _Exchange) -> None:
 
 
 def _frameworks(error: BaseException) -> frozenset[str]:
-    """Return the modules of an error's traceback between the hub and the user's handler."""
+    """Return the modules in an error's traceback that belong to `FRAMEWORKS`."""
     modules = {
         str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)
     }
     return frozenset(name for name in modules if name.partition(".")[0] in FRAMEWORKS)
 
 
-async def _leave(incoming: RequestStream, running: asyncio.Task[None]) -> None:
-    """Cancel a request that goes on though its client is gone; what runs in threads comes to its end."""
-    await incoming.gone.wait()
-    await asyncio.sleep(LEAVE_GRACE)
+async def _cancel_when_gone(stream: RequestStream, running: asyncio.Task[None]) -> None:
+    """Cancel the task of a request `DISCONNECT_GRACE` seconds after its client has disconnected."""
+    await stream.gone.wait()
+    await asyncio.sleep(DISCONNECT_GRACE)
     running.cancel()
 
 
 class _Exchange:
-    """One request between the app and its caller: what it receives, what it sends."""
+    """The events of one request, to the app and from it."""
 
     def __init__(self, request: web_events.Request) -> None:
         self._kind = request.type
         self._request_stream = request_stream.get()
-        self._gone = False
-        self._first: Event | None = (
+        self._disconnected = False
+        self._first_event: Event | None = (
             {"type": "http.request", "body": request.body, "more_body": request.more}
             if request.type == "http"
             else {"type": "websocket.connect"}
         )
-        self._taken = 0
-        self._start: Event | None = None  # held for a moment: mostly the body follows at once
-        self._sent: asyncio.Queue[tuple[Event, ...]] = asyncio.Queue()
-        self._room = asyncio.Semaphore(PENDING)
+        self._received = 0
+        self._response_start: Event | None = (
+            None  # delayed, to be sent together with the first part of the body
+        )
+        self._to_caller: asyncio.Queue[tuple[Event, ...]] = asyncio.Queue()
+        self._send_slots = asyncio.Semaphore(PENDING)
         if request.more:
-            self._request_stream.want(web_events.WINDOW)
+            self._request_stream.allow(web_events.WINDOW)
 
     async def receive(self) -> Event:
-        """Be the app's ``receive``."""
-        if self._first is not None:
-            first, self._first = self._first, None
+        """Act as the app's ``receive``."""
+        if self._first_event is not None:
+            first, self._first_event = self._first_event, None
             return first
-        data = b"" if self._gone else await self._next()
+        data = b"" if self._disconnected else await self._next()
         if not data:
-            self._gone = True
+            self._disconnected = True
             if self._kind == "http":
                 return {"type": "http.disconnect"}
             return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
         event = web_events.unpack_piece(data)
-        self._gone = event["type"] == "websocket.disconnect"
+        self._disconnected = event["type"] == "websocket.disconnect"
         return event
 
     async def _next(self) -> bytes:
         data = await self._request_stream.get()
         if data:
-            self._taken += 1
-            if self._taken % (web_events.WINDOW // 2) == 0:
-                self._request_stream.want(self._taken + web_events.WINDOW)
+            self._received += 1
+            if self._received % (web_events.WINDOW // 2) == 0:
+                self._request_stream.allow(self._received + web_events.WINDOW)
         return data
 
     async def send(self, event: Event) -> None:
-        """Be the app's ``send``."""
+        """Act as the app's ``send``.
+
+        Raises:
+            ValueError: If a WebSocket message is too large.
+        """
         kind = event["type"]
         if kind in ("http.response.start", "websocket.http.response.start"):
-            self._start = _plain(event)
+            self._response_start = _normalise(event)
             asyncio.get_running_loop().call_soon(self._send_start)
             return
         if kind == "websocket.send":
@@ -211,34 +217,36 @@ class _Exchange:
                 > web_events.LARGEST
             ):
                 raise ValueError(
-                    f"A WebSocket's message may have {web_events.LARGEST} bytes at most."
+                    f"A WebSocket message may have at most {web_events.LARGEST} bytes."
                 )
         if self._request_stream.gone.is_set():
-            return  # nobody reads it
-        for part in _parts(_plain(event)):
-            await self._room.acquire()
-            started, self._start = self._start, None
-            self._sent.put_nowait((part,) if started is None else (started, part))
+            return  # the client has disconnected
+        for part in _split_body(_normalise(event)):
+            await self._send_slots.acquire()
+            response_start, self._response_start = self._response_start, None
+            self._to_caller.put_nowait(
+                (part,) if response_start is None else (response_start, part)
+            )
 
     def _send_start(self) -> None:
-        started, self._start = self._start, None
-        if started is not None:
-            self._sent.put_nowait((started,))
+        response_start, self._response_start = self._response_start, None
+        if response_start is not None:
+            self._to_caller.put_nowait((response_start,))
 
     def finish(self) -> None:
-        """Note that the app has ended."""
+        """Mark the end of the app's events."""
         self._send_start()
-        self._sent.put_nowait(())
+        self._to_caller.put_nowait(())
 
-    async def sent(self) -> tuple[Event, ...]:
-        """Return what the app sent next; nothing at its end."""
-        events = await self._sent.get()
-        self._room.release()
+    async def next_events(self) -> tuple[Event, ...]:
+        """Return the next events of the app; an empty tuple at the end."""
+        events = await self._to_caller.get()
+        self._send_slots.release()
         return events
 
 
-def _plain(event: Event) -> Event:
-    """Return an event of nothing but plain data, whatever kinds of bytes and pairs an app uses."""
+def _normalise(event: Event) -> Event:
+    """Convert the headers and the body of an event to bytes and tuples."""
     event = dict(event)
     if "headers" in event:
         event["headers"] = [(bytes(name), bytes(value)) for name, value in event["headers"]]
@@ -247,8 +255,8 @@ def _plain(event: Event) -> Event:
     return event
 
 
-def _parts(event: Event) -> list[Event]:
-    """Cut a body that is too large for one message."""
+def _split_body(event: Event) -> list[Event]:
+    """Split a body that is too large for one message."""
     body = event.get("body", b"")
     if len(body) <= web_events.PIECE:
         return [event]
@@ -282,24 +290,24 @@ def _scope(request: web_events.Request, state: dict[str, Any]) -> Scope:
 
 
 class _Lifespan:
-    """An app's start-up and shutdown; an app that knows neither is as good."""
+    """The lifespan of an app: its start-up and shutdown. An app may support neither."""
 
     def __init__(self, name: str, app: App) -> None:
         self.state: dict[str, Any] = {}
         self._name = name
         self._app = app
         self._to_app: asyncio.Queue[Event] = asyncio.Queue()
-        self._said: asyncio.Queue[Event] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Event] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run())
         self._to_app.put_nowait({"type": "lifespan.startup"})
-        said = await self._said.get()
-        if said["type"] == "lifespan.startup.failed":
-            why = said.get("message", "").strip().splitlines()
+        reply = await self._from_app.get()
+        if reply["type"] == "lifespan.startup.failed":
+            reasons = reply.get("message", "").strip().splitlines()
             raise ExecutionError(
-                f"The app of {self._name!r} did not start up: {why[-1] if why else 'it did not say why'}."
+                f"The app of {self._name!r} failed to start up: {reasons[-1] if reasons else 'it gave no reason'}."
             )
 
     async def stop(self) -> None:
@@ -307,7 +315,7 @@ class _Lifespan:
             self._to_app.put_nowait({"type": "lifespan.shutdown"})
             try:
                 async with asyncio.timeout(SHUTDOWN):
-                    await self._said.get()
+                    await self._from_app.get()
                     await self._task
             except TimeoutError:
                 pass
@@ -318,12 +326,12 @@ class _Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
-        with contextlib.suppress(Exception):  # how an app says that it knows no lifespan
-            await self._app(scope, self._to_app.get, self._said.put)
-        self._said.put_nowait({"type": "ended"})
+        with contextlib.suppress(Exception):  # raised by apps without a lifespan
+            await self._app(scope, self._to_app.get, self._from_app.put)
+        self._from_app.put_nowait({"type": "ended"})
 
 
-# --- what is behind an endpoint ---------------------------------------------------------------------
+# --- the app of each kind of endpoint ---------------------------------------------------------------
 
 
 def _fastapi(name: str, endpoint: Endpoint, function: Callable[..., Any]) -> App:
@@ -331,7 +339,7 @@ def _fastapi(name: str, endpoint: Endpoint, function: Callable[..., Any]) -> App
         import fastapi
         from fastapi.middleware.cors import CORSMiddleware
     except ImportError as error:
-        raise _lacking(name, "fastapi", error) from None
+        raise _missing_package(name, "fastapi", error) from None
     app = fastapi.FastAPI(
         title=name,
         openapi_url="/openapi.json" if endpoint.docs else None,
@@ -346,7 +354,7 @@ def _fastapi(name: str, endpoint: Endpoint, function: Callable[..., Any]) -> App
         allow_headers=["*"],
     )
     app.add_api_route("/", function, methods=[endpoint.method])
-    return app  # type: ignore[return-value] # its types are of mutable mappings
+    return app  # type: ignore[return-value] # its events are mutable mappings
 
 
 def _asgi(name: str, _endpoint: Endpoint, function: Callable[..., Any]) -> App:
@@ -360,11 +368,11 @@ def _wsgi(name: str, _endpoint: Endpoint, function: Callable[..., Any]) -> App:
     try:
         import a2wsgi
     except ImportError as error:
-        raise _lacking(name, "a2wsgi", error) from None
+        raise _missing_package(name, "a2wsgi", error) from None
     app = function()
     if not callable(app):
         raise ExecutionError(f"{name!r} returned {type(app).__name__!r}, which is not a WSGI app.")
-    bridge = a2wsgi.WSGIMiddleware(noted_wsgi(app), workers=WSGI_THREADS)
+    bridge = a2wsgi.WSGIMiddleware(track_wsgi_app(app), workers=WSGI_THREADS)
 
     async def http_only(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -380,17 +388,19 @@ def _server(name: str, endpoint: Endpoint, function: Callable[..., Any]) -> App:
     try:
         from nbfn_kernel.web.http_proxy import HttpProxy
     except ImportError as error:
-        raise _lacking(name, "httpx and websockets", error) from None
+        raise _missing_package(name, "httpx and websockets", error) from None
     port, within = endpoint.port, endpoint.startup_timeout
-    if not _wait_for(port, within, listening=False):  # an older version may be on its way out
+    if not _wait_for(
+        port, within, listening=False
+    ):  # the server of an older version may be shutting down
         raise ExecutionError(
-            f"Port {port} of {name!r} is in use on this machine. Give @nbfn.web_server(...) another."
+            f"Port {port} of {name!r} is in use on this machine. Pass another port to @nbfn.web_server(...)."
         )
     function()
     if not _wait_for(port, within, listening=True):
         raise ExecutionError(
             f"The server of {name!r} did not listen on port {port} within {within:g} s. "
-            "Give @nbfn.web_server(...) another port, or a longer startup_timeout."
+            "Pass the port that it listens on, or a longer startup_timeout, to @nbfn.web_server(...)."
         )
     return HttpProxy(port)
 
@@ -400,7 +410,7 @@ def _wait_for(port: int, within: float, *, listening: bool) -> bool:
     while _listens(port) is not listening:
         if time.monotonic() > until:
             return False
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
     return True
 
 
@@ -409,9 +419,9 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _lacking(name: str, what: str, error: ImportError) -> ExecutionError:
+def _missing_package(name: str, what: str, error: ImportError) -> ExecutionError:
     return ExecutionError(
-        f"Web endpoint {name!r} needs {what} in its Python ({sys.executable}): {error}. "
+        f"Web endpoint {name!r} needs {what} in the Python of its workers ({sys.executable}): {error}. "
         "Install it there: pip install 'nbfn[web]'."
     )
 

@@ -14,20 +14,20 @@ from websockets.asyncio.client import ClientConnection, connect
 from nbfn.protocol import web_events
 from nbfn.protocol.web_events import Event
 
-#: Headers that belong to one connection, not to what it carries (RFC 9110, 7.6.1).
-_OF_CONNECTION = frozenset({
+#: Headers that apply to a single connection (RFC 9110, 7.6.1); they are not forwarded.
+_HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection",
     b"te", b"trailer", b"transfer-encoding", b"upgrade",
 })  # fmt: skip
-#: Those of a WebSocket's opening that the client makes itself.
-_OF_OPENING = frozenset({b"host", b"content-length"})
+#: Headers of a WebSocket handshake that the WebSocket client sets.
+_HANDSHAKE = frozenset({b"host", b"content-length"})
 
 
 class HttpProxy:
-    """Forwards to one server.
+    """Forwards requests to one server.
 
     Args:
-        port: Where it listens, on 127.0.0.1.
+        port: The port on which it listens on 127.0.0.1.
     """
 
     def __init__(self, port: int) -> None:
@@ -35,18 +35,18 @@ class HttpProxy:
         self._client: httpx.AsyncClient | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Pass on one request or WebSocket."""
+        """Forward one request or WebSocket; implements ASGI."""
         if scope["type"] == "http":
             await self._request(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._converse(scope, receive, send)
+            await self._websocket(scope, receive, send)
         else:
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
 
-    async def _live(self, receive: Any, send: Any) -> None:
-        """Keep connections to the server from start-up to shutdown."""
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        """Keep an HTTP client open from start-up to shutdown."""
         await receive()
-        # The functions's own timeout is the limit; what the environment says of proxies is not meant here.
+        # The timeout of the Function applies; proxy settings of the environment do not.
         async with httpx.AsyncClient(timeout=None, trust_env=False) as self._client:  # noqa: S113
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -54,7 +54,7 @@ class HttpProxy:
 
     async def _request(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         assert self._client is not None
-        headers = _headers(scope)
+        headers = _request_headers(scope)
         has_body = any(
             name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]
         )
@@ -73,7 +73,7 @@ class HttpProxy:
             start = {
                 "type": "http.response.start",
                 "status": response.status_code,
-                "headers": _answered(response.headers.raw, self._port),
+                "headers": _response_headers(response.headers.raw, self._port),
             }
             await send(start)
             async for chunk in response.aiter_raw():
@@ -82,28 +82,28 @@ class HttpProxy:
         finally:
             await response.aclose()
 
-    async def _converse(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def _websocket(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         await receive()
-        opening = [
+        headers = [
             (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in _headers(scope)
-            if name not in _OF_OPENING and not name.startswith(b"sec-websocket-")
+            for name, value in _request_headers(scope)
+            if name not in _HANDSHAKE and not name.startswith(b"sec-websocket-")
         ]
-        host = _value(scope, b"host").decode("latin-1")
+        host = _header(scope, b"host").decode("latin-1")
         try:
-            # Servers compare Host with Origin before they accept a WebSocket: both are the client's.
+            # Send the client's Host: servers compare it with the Origin header.
             async with connect(
                 self._url(f"ws://{host}", scope),
                 host="127.0.0.1",
                 port=self._port,
-                additional_headers=opening,
+                additional_headers=headers,
                 subprotocols=[websockets.Subprotocol(name) for name in scope["subprotocols"]]
                 or None,
                 max_size=web_events.LARGEST,
                 proxy=None,
             ) as server:
                 await send({"type": "websocket.accept", "subprotocol": server.subprotocol})
-                await _both_ways(server, receive, send)
+                await _relay(server, receive, send)
         except (OSError, websockets.InvalidHandshake):
             await send({"type": "websocket.close", "code": 1011, "reason": ""})
 
@@ -114,21 +114,21 @@ class HttpProxy:
         return origin + path + (f"?{query}" if query else "")
 
 
-def _value(scope: dict[str, Any], name: bytes) -> bytes:
+def _header(scope: dict[str, Any], name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-def _headers(scope: dict[str, Any]) -> list[tuple[bytes, bytes]]:
-    kept = [(name, value) for name, value in scope["headers"] if name not in _OF_CONNECTION]
+def _request_headers(scope: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
     return [
         *kept,
-        (b"x-forwarded-host", _value(scope, b"host")),
+        (b"x-forwarded-host", _header(scope, b"host")),
         (b"x-forwarded-proto", scope["scheme"].encode()),
     ]
 
 
-def _answered(headers: list[tuple[bytes, bytes]], port: int) -> list[tuple[bytes, bytes]]:
-    """Return a response's headers; redirects to the server's own address become paths."""
+def _response_headers(headers: list[tuple[bytes, bytes]], port: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a response; a redirect to the server's own address becomes a path."""
     own = re.compile(rb"http://(?:127\.0\.0\.1|localhost):%d(?=[/?#]|$)" % port, re.IGNORECASE)
     found = []
     for name, value in headers:
@@ -136,7 +136,7 @@ def _answered(headers: list[tuple[bytes, bytes]], port: int) -> list[tuple[bytes
         if name == b"location" and (match := own.match(value)):
             value = value[match.end() :]
             value = value if value.startswith(b"/") else b"/" + value
-        if name not in _OF_CONNECTION:
+        if name not in _HOP_BY_HOP:
             found.append((name, value))
     return found
 
@@ -146,20 +146,20 @@ async def _body(receive: Any) -> AsyncIterator[bytes]:
     while more:
         event = await receive()
         if event["type"] == "http.disconnect":
-            raise httpx.ReadError("The client is gone.")
+            raise httpx.ReadError("The client disconnected.")
         yield event.get("body", b"")
         more = event.get("more_body", False)
 
 
 async def _bad_gateway(send: Any, error: Exception) -> None:
-    body = f"The server does not answer: {error}\n".encode()
+    body = f"The server does not respond: {error}\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": 502, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _both_ways(server: ClientConnection, receive: Any, send: Any) -> None:
-    async def there() -> None:
+async def _relay(server: ClientConnection, receive: Any, send: Any) -> None:
+    async def forward_to_server() -> None:
         event: Event = await receive()
         while event["type"] == "websocket.receive":
             text = event.get("text")
@@ -167,7 +167,7 @@ async def _both_ways(server: ClientConnection, receive: Any, send: Any) -> None:
             event = await receive()
         await server.close(event.get("code", 1000) if event.get("code") != 1005 else 1000)
 
-    going = asyncio.create_task(there())
+    forwarding = asyncio.create_task(forward_to_server())
     try:
         async for message in server:
             kind = "text" if isinstance(message, str) else "bytes"
@@ -175,8 +175,8 @@ async def _both_ways(server: ClientConnection, receive: Any, send: Any) -> None:
     except websockets.ConnectionClosed:
         pass
     finally:
-        gone = going.done()
-        going.cancel()
-        await asyncio.gather(going, return_exceptions=True)
-    if not gone:
+        client_gone = forwarding.done()
+        forwarding.cancel()
+        await asyncio.gather(forwarding, return_exceptions=True)
+    if not client_gone:
         await send({"type": "websocket.close", "code": server.close_code or 1000, "reason": ""})

@@ -1,4 +1,4 @@
-"""The pieces of a web request that arrive while its input runs, as many as its code asks for."""
+"""Receives the parts of a web request that arrive while its input runs, with back-pressure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from nbfn_kernel.worker.outbox import Outbox
 
 
 class RequestStream:
-    """The request of one input; used on the worker's loop.
+    """The remaining parts of one request; used on the worker's loop.
 
     Args:
-        lease: Of the input.
-        outbox: Takes the message that there is room.
+        lease: The lease of the input.
+        outbox: Queues the messages that allow further parts.
 
     Attributes:
-        gone: Set when nobody is there any more to send or to be answered.
+        gone: Set when the client has disconnected.
     """
 
     __slots__ = ("_lease", "_outbox", "_pieces", "gone")
@@ -29,22 +29,22 @@ class RequestStream:
         self.gone = asyncio.Event()
 
     def put(self, data: bytes) -> None:
-        """Bring a piece; an empty one, the last, says that who sends them is gone."""
+        """Add a part; an empty one is the last and means that the client has disconnected."""
         self._pieces.put_nowait(data)
         if not data:
             self.gone.set()
 
     async def get(self) -> bytes:
-        """Wait for the next piece; the last, empty one comes again and again, to all who wait."""
+        """Wait for the next part; return the last, empty part to every further call."""
         data = await self._pieces.get()
         if not data:
             self._pieces.put_nowait(data)
         return data
 
-    def want(self, upto: int) -> None:
-        """Say that there is room for ``upto`` pieces in all."""
+    def allow(self, upto: int) -> None:
+        """Allow the client to send up to ``upto`` parts in total."""
         self._outbox.put(WantFeed(self._lease, upto))
 
 
-#: Of the input that runs.
+#: The stream of the running input.
 request_stream: ContextVar[RequestStream] = ContextVar("nbfn_request_stream")

@@ -1,1 +1,1 @@
-"""The worker process: talks to the hub and runs inputs."""
+"""The worker process: exchanges messages with the hub and runs inputs."""

@@ -1,7 +1,7 @@
-"""One call of the user's function: a single input, or the inputs of a batch.
+"""Calls the user's function once, for a single input or for the inputs of a batch.
 
-The callers of a batched function give single values. The function gets a list for each parameter and returns a list
-with a value for each caller.
+Callers of a batched function pass single values. The function gets a list for each parameter and returns a list
+with one value for each caller.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 _NAMED = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
 
 
-def batched(definition: Definition) -> bool:
-    """Whether some inputs of a Function come in batches."""
+def is_batched(definition: Definition) -> bool:
+    """Return whether a Function, or a method of it, is batched."""
     gathers = (definition.batching, *(method.batching for method in definition.methods))
     return any(batching.max_batch_size is not None for batching in gathers)
 
 
-def take(todo: deque[LeasedInput]) -> list[LeasedInput]:
-    """Take the next input from the queue, with the others of its batch; nothing when it is empty."""
+def next_batch(todo: deque[LeasedInput]) -> list[LeasedInput]:
+    """Remove the next input and the rest of its batch from the queue; return an empty list if the queue is empty."""
     try:
         entries = [todo.popleft()]
         while entries[0].batch and todo and todo[0].batch == entries[0].batch:
             entries.append(todo.popleft())
-    except IndexError:  # the hub took back what was there a moment ago
+    except IndexError:  # the hub has recalled the inputs meanwhile
         return []
     return entries
 
@@ -43,27 +43,29 @@ class Batch:
     """One call of a target, with its inputs.
 
     Args:
-        entries: Its inputs; several only of a batch.
-        target: What they call.
-        carrier: Of this process.
+        entries: The inputs; more than one only for a batched function.
+        target: The function or method that they call.
+        carrier: Unpickles arguments and pickles results.
 
     Attributes:
-        lease: What it is known by: the lease of its first input.
+        lease: The lease of the first input, which identifies the batch.
     """
 
-    __slots__ = ("_bad", "_carrier", "_others", "entries", "lease", "target")
+    __slots__ = ("_carrier", "_failed_by_others", "_load_failures", "entries", "lease", "target")
 
     def __init__(self, entries: Sequence[LeasedInput], target: Target, carrier: Carrier) -> None:
         self.entries = entries
         self.target = target
         self.lease = entries[0].lease
         self._carrier = carrier
-        # Inputs of a batch that cannot be unpickled, by lease.
-        self._bad: dict[int, InputResult] = {}
-        self._others: set[int] = set()  # inputs of a batch that only others keep from being run
+        # Results of inputs that cannot be unpickled, by lease.
+        self._load_failures: dict[int, InputResult] = {}
+        self._failed_by_others: set[int] = (
+            set()
+        )  # leases of inputs that fail because of other inputs of the batch
 
     def call(self) -> Any:
-        """Unpickle the arguments and call the function; what it returns may have to be awaited."""
+        """Unpickle the arguments and call the function; return what it returns, which may be awaitable."""
         if not self.entries[0].batch:
             args, kwargs = self._carrier.load(self.entries[0].payload)
             return self.target.function(*args, **kwargs)
@@ -72,21 +74,27 @@ class Batch:
             try:
                 given[entry.lease] = self._carrier.load(entry.payload)
             except Exception as error:  # noqa: BLE001 - unpickling runs user code
-                self._bad[entry.lease] = self._failure(entry, error)
+                self._load_failures[entry.lease] = self._failure(entry, error)
         if not given:
             return []
         try:
-            args, kwargs = _gathered(self.target, list(given.values()))
+            args, kwargs = _collect_arguments(self.target, list(given.values()))
         except InvalidError:
-            self._others = {lease for lease, one in given.items() if _fits(self.target, one)}
+            self._failed_by_others = {
+                lease for lease, one in given.items() if _fits(self.target, one)
+            }
             raise
         return self.target.function(*args, **kwargs)
 
-    def returned(self, value: Any) -> list[InputResult]:
-        """Return the answers of inputs whose function returned."""
+    def success_results(self, value: Any) -> list[InputResult]:
+        """Return the results of the inputs after the function has returned a value.
+
+        Raises:
+            InvalidError: If a batched function returned no list, or a list of the wrong length.
+        """
         if not self.entries[0].batch:
             return [self._success(self.entries[0], value)]
-        expected = len(self.entries) - len(self._bad)
+        expected = len(self.entries) - len(self._load_failures)
         name = self.target.name
         if not isinstance(value, list):
             raise InvalidError(
@@ -99,20 +107,24 @@ class Batch:
                 f"{len(value)}; it must return one value for each."
             )
         values = iter(value)
-        return [self._bad.get(e.lease) or self._success(e, next(values)) for e in self.entries]
+        return [
+            self._load_failures.get(e.lease) or self._success(e, next(values)) for e in self.entries
+        ]
 
-    def raised(self, error: BaseException) -> list[InputResult]:
-        """Return the answers of inputs whose function raised."""
-        return [self._bad.get(e.lease) or self._failure(e, error) for e in self.entries]
+    def failure_results(self, error: BaseException) -> list[InputResult]:
+        """Return the results of the inputs after the function has raised an exception."""
+        return [self._load_failures.get(e.lease) or self._failure(e, error) for e in self.entries]
 
-    def stopped(self, reason: str, limit: float, error: BaseException | None) -> list[InputResult]:
-        """Return the answers of inputs that were told to stop."""
+    def stop_results(
+        self, reason: str, limit: float, error: BaseException | None
+    ) -> list[InputResult]:
+        """Return the results of inputs that were cancelled or timed out, or that a shutdown interrupted."""
         if reason != "timeout":
             return [(input_result.TERMINATED, None, False)] * len(self.entries)
         trace = error.__traceback__ if error is not None else None
         return [
-            input_result.late(
-                *(self._for(e), self.target.name, limit, trace),
+            input_result.timed_out(
+                *(self._carrier_for(e), self.target.name, limit, trace),
                 logged_as=e.lease if e.unattended else 0,
             )
             for e in self.entries
@@ -120,39 +132,39 @@ class Batch:
 
     def _success(self, entry: LeasedInput, value: Any) -> InputResult:
         try:
-            return input_result.success(self._for(entry), self.target.name, value)
+            return input_result.success(self._carrier_for(entry), self.target.name, value)
         except Exception as error:  # noqa: BLE001 - pickling runs user code
             return self._failure(entry, error)
 
     def _failure(self, entry: LeasedInput, error: BaseException) -> InputResult:
         return input_result.failure(
-            self._for(entry),
+            self._carrier_for(entry),
             error,
             self.target,
             logged_as=entry.lease if entry.unattended else 0,
-            others=entry.lease in self._others,
+            of_other_inputs=entry.lease in self._failed_by_others,
         )
 
-    def _for(self, entry: LeasedInput) -> Carrier:
+    def _carrier_for(self, entry: LeasedInput) -> Carrier:
         return self._carrier.durable if entry.durable else self._carrier
 
 
 def _fits(target: Target, given: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
-    """Return whether a batched function could be called with the arguments of this one input."""
+    """Return whether the arguments of one input fit a batched function."""
     try:
-        _gathered(target, [given])
+        _collect_arguments(target, [given])
     except InvalidError:
         return False
     return True
 
 
-def _gathered(
+def _collect_arguments(
     target: Target, given: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
 ) -> tuple[list[list[Any]], dict[str, list[Any]]]:
-    """Return a list for each parameter of a batched function, made of what each caller gave.
+    """Collect the callers' arguments into one list for each parameter of a batched function.
 
     Raises:
-        InvalidError: If the callers' arguments do not fit the function, or each other.
+        InvalidError: If the arguments do not fit the function, or differ in which parameters they set.
     """
     parameters = {
         name: parameter
@@ -162,19 +174,21 @@ def _gathered(
     by_position = [name for name, p in parameters.items() if p.kind in _POSITIONAL]
     lists: dict[str, list[Any]] = {}
     for args, kwargs in given:
-        for name, value in _assigned(target.name, parameters, by_position, args, kwargs).items():
+        for name, value in _bind_arguments(
+            target.name, parameters, by_position, args, kwargs
+        ).items():
             lists.setdefault(name, []).append(value)
     for name in parameters:
         if len(lists.get(name, ())) != len(given):
             raise InvalidError(
-                f"The inputs of one batch of {target.name!r} have differing arguments: {name!r} was given by "
+                f"The inputs of one batch of {target.name!r} set different parameters: {name!r} was passed by "
                 f"{len(lists.get(name, ()))} of {len(given)} callers."
             )
     kwargs_only = {name: lists[name] for name in parameters if name not in by_position}
     return [lists[name] for name in by_position], kwargs_only
 
 
-def _assigned(
+def _bind_arguments(
     function: str,
     parameters: dict[str, inspect.Parameter],
     by_position: list[str],

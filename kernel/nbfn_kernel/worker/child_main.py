@@ -1,5 +1,5 @@
-"""What multiprocessing runs as `__main__` in a process that user code starts with ``spawn`` or ``forkserver``."""
+"""The `__main__` module of processes that user code starts by multiprocessing's ``spawn`` or ``forkserver``."""
 
 from nbfn_kernel.worker import main_module
 
-globals().update(main_module.inherited())
+globals().update(main_module.inherited_names())

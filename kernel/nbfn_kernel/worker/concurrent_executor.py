@@ -1,8 +1,8 @@
-"""Runs several inputs at once: coroutines as tasks of a loop on the main thread, other functions in threads.
+"""Runs several inputs concurrently: coroutines as tasks on the main thread's event loop, other functions in threads.
 
-Whoever takes a batch out of `ConcurrentExecutor.running` sends its results, so they are sent once. A thread cannot
-be stopped: when one should be, its inputs are answered and the worker ends; the hub gives the other inputs that ran
-in threads to other workers.
+The code that removes a batch from `ConcurrentExecutor.running` sends its results, so that they are sent once. A thread
+cannot be stopped: when an input in a thread is cancelled or times out, its result is sent and the worker ends. The hub
+runs the other inputs that were in threads on other workers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nbfn.protocol.messages import Definition, LeasedInput, Result
 from nbfn.serialization.payload import Carrier
 from nbfn_kernel.web.request_stream import RequestStream, request_stream
 from nbfn_kernel.worker import input_result, output_capture
-from nbfn_kernel.worker.batch import Batch, take
+from nbfn_kernel.worker.batch import Batch, next_batch
 from nbfn_kernel.worker.display_shell import flush_figures
 from nbfn_kernel.worker.generator_stream import GeneratorStream
 from nbfn_kernel.worker.input_result import InputResult
@@ -31,14 +31,14 @@ from nbfn_kernel.worker.log_forwarding import CallerLogLevels
 from nbfn_kernel.worker.outbox import Outbox
 from nbfn_kernel.worker.unconfirmed_results import UnconfirmedResults
 
-#: Seconds that tasks have to end when the worker is told to go at once.
-LAST_STEPS = 1.0
+#: Seconds that cancelled tasks have to end when the worker aborts.
+CANCEL_TIMEOUT = 1.0
 
 _lease: contextvars.ContextVar[int] = contextvars.ContextVar("nbfn_lease", default=0)
 
 
-def needed(definition: Definition) -> bool:
-    """Whether a Function's worker runs inputs at once, or needs a loop that goes on between them."""
+def is_needed(definition: Definition) -> bool:
+    """Return whether a Function has concurrent inputs, or needs an event loop that runs between inputs."""
     return (
         (definition.concurrency.max_inputs or 1) > 1
         or definition.endpoint is not None
@@ -47,7 +47,7 @@ def needed(definition: Definition) -> bool:
 
 
 class _Running:
-    """A batch that runs."""
+    """The state of a running batch."""
 
     __slots__ = (
         "batch",
@@ -64,12 +64,12 @@ class _Running:
     def __init__(self, batch: Batch, outbox: Outbox) -> None:
         self.batch = batch
         self.began = time.monotonic()
-        self.credit = 0  # items that it may send, where that is more than at first
-        self.items: GeneratorStream | None = None  # of a generator
+        self.credit = 0  # items that it may send, if more than the initial window
+        self.items: GeneratorStream | None = None  # set for generators
         self.request_stream = RequestStream(batch.lease, outbox)
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.reason = ""  # why it is to stop: cancel, timeout, exit
+        self.reason = ""  # why it was stopped: cancel, timeout, exit
         entry = batch.entries[0]
         self.context = contextvars.copy_context()
         self.context.run(set_current, (entry.call, entry.index))
@@ -78,21 +78,21 @@ class _Running:
 
 
 class ConcurrentExecutor:
-    """Runs the inputs of one `LoadedFunction` at once.
+    """Runs inputs of one `LoadedFunction` concurrently.
 
     Args:
-        loaded: What inputs call.
-        carrier: Of this process.
-        outbox: Takes results and items.
-        todo: Inputs waiting, filled by the connection's thread.
-        cell: Shared with the fork server: not 0 while anything runs.
-        loop: The worker's, not running.
-        unconfirmed: Counts results that are not confirmed.
-        levels: Of the callers' loggers; those of the input that began last are in force.
+        loaded: The Function or class that inputs call.
+        carrier: Unpickles arguments and pickles results.
+        outbox: Queues results and items for the hub.
+        todo: Queued inputs; the connection's thread adds to it.
+        shared: Memory shared with the fork server; its first number is not 0 while an input runs.
+        loop: The worker's event loop, not running.
+        unconfirmed: Counts the bytes of results that the hub has not confirmed.
+        levels: The callers' log levels; those of the input that started last apply.
 
     Attributes:
-        running: What runs, by the lease of its first input.
-        latest: The one begun last, or 0.
+        running: The running batches, by lease.
+        latest: The lease of the batch that started last, or 0.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ConcurrentExecutor:
         carrier: Carrier,
         outbox: Outbox,
         todo: deque[LeasedInput],
-        cell: Any,
+        shared: Any,
         loop: asyncio.AbstractEventLoop,
         unconfirmed: UnconfirmedResults,
         levels: CallerLogLevels,
@@ -113,72 +113,76 @@ class ConcurrentExecutor:
         self._carrier = carrier
         self._outbox = outbox
         self._todo = todo
-        self._cell = cell
+        self._shared = shared
         self._loop = loop
         self._unconfirmed = unconfirmed
         self._levels = levels
         self._threads = _ThreadPool()
         self._stopping = False
-        self._disowned = False
-        self._over = loop.create_future()
-        loaded.on_stuck(self._leave)
+        self._forked = False
+        self._finished = loop.create_future()
+        loaded.set_abort(self._abort)
 
-    # --- called by any thread, and by signal handlers ---
+    # --- for any thread, and for signal handlers ---
 
-    def look(self) -> None:
-        """Begin what waits in ``todo``."""
+    def wake(self) -> None:
+        """Start queued inputs."""
         self._loop.call_soon_threadsafe(self._begin_waiting)
 
     def interrupt(self, lease: int, reason: str) -> None:
-        """Stop an input, if it runs."""
+        """Stop an input if it is running."""
         self._loop.call_soon_threadsafe(self._stop, lease, reason)
 
     def grant(self, lease: int, upto: int) -> None:
-        """Let a generator input go on up to item number ``upto``."""
+        """Allow a generator input to send items up to number ``upto``."""
         self._loop.call_soon_threadsafe(self._grant, lease, upto)
 
     def feed(self, lease: int, data: bytes) -> None:
-        """Bring something for an input that runs; its code takes it from `request_stream`."""
+        """Add data to the `request_stream` of a running input."""
         self._loop.call_soon_threadsafe(self._feed, lease, data)
 
     def drain(self) -> None:
-        """Begin nothing more, and end when all that runs has ended."""
+        """Start no further input; end when all running inputs have ended."""
         self._loop.call_soon_threadsafe(self._drain)
 
-    def leave(self) -> None:
-        """End now: what runs goes to other workers."""
-        self._loop.call_soon_threadsafe(self._leave)
+    def abort(self) -> None:
+        """Stop running inputs without a result, and end; the hub runs them on other workers."""
+        self._loop.call_soon_threadsafe(self._abort)
 
-    def lease(self) -> int:
-        """Return the lease of the input whose code asks; in a thread of its own, of the latest one."""
-        mine = _lease.get()
-        return mine if mine in self.running else self.latest
+    def current_lease(self) -> int:
+        """Return the lease of the input whose code calls this; in a thread started by user code, the latest lease."""
+        own = _lease.get()
+        return own if own in self.running else self.latest
 
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Return the tasks of what runs on the loop."""
+        """Return the tasks of running coroutines."""
         return [r.task for r in tuple(self.running.values()) if r.task is not None]
 
-    def disown(self) -> None:
-        """Forget all, in a child that user code forked."""
+    def reset_after_fork(self) -> None:
+        """Drop all state in a child process that user code forked."""
         self.running.clear()
         self.latest = 0
-        self._disowned = True
+        self._forked = True
 
     # --- on the main thread ---
 
-    def serve(self, told_to_end: Callable[[], None]) -> None:
-        """Work until told to stop; ``told_to_end`` is called when a signal does that."""
+    def serve(self, on_sigterm: Callable[[], None]) -> None:
+        """Run inputs until drained or aborted.
+
+        Args:
+            on_sigterm: Called when SIGTERM arrives, before the executor aborts.
+        """
 
         def terminate() -> None:
-            told_to_end()
-            self._leave()
+            on_sigterm()
+            self._abort()
 
         self._loop.add_signal_handler(signal.SIGTERM, terminate)
-        self.look()
-        self._loop.run_until_complete(self._over)
+        self.wake()
+        self._loop.run_until_complete(self._finished)
 
     def _begin_waiting(self) -> None:
-        while self._may_begin() and (entries := take(self._todo)):
+        while self._may_begin() and (entries := next_batch(self._todo)):
             self._begin(Batch(entries, self._loaded.targets[entries[0].method], self._carrier))
         if self._stopping and not self.running:
             self._end()
@@ -188,41 +192,41 @@ class ConcurrentExecutor:
 
     def _begin(self, batch: Batch) -> None:
         running = _Running(batch, self._outbox)
-        self._levels.of(batch.entries[0].call)
+        self._levels.apply_for(batch.entries[0].call)
         self.running[batch.lease] = running
-        self.latest = self._cell[0] = batch.lease
+        self.latest = self._shared[0] = batch.lease
         running.timer = self._loop.call_later(self._limit, self._stop, batch.lease, "timeout")
         if batch.target.is_async:
-            attend = self._attend(running)
-            running.task = task = self._loop.create_task(attend, context=running.context)
-            task.add_done_callback(lambda _: self._stopped_early(running))
+            run_async = self._run_async(running)
+            running.task = task = self._loop.create_task(run_async, context=running.context)
+            task.add_done_callback(lambda _: self._cancelled_before_start(running))
         else:
-            self._threads.take(lambda: running.context.run(self._work, running))
+            self._threads.submit(lambda: running.context.run(self._run_sync, running))
 
-    def _stopped_early(self, running: _Running) -> None:
-        """Answer for a task that was cancelled before its first step."""
+    def _cancelled_before_start(self, running: _Running) -> None:
+        """Send the results of a task that was cancelled before its first step."""
         if running.batch.lease in self.running:
-            self._answer(running, self._stopped(running, None))
+            self._send_results(running, self._stop_results(running, None))
 
     def _stop(self, lease: int, reason: str) -> None:
-        running = self.running.get(lease) or self._one_with(lease)
+        running = self.running.get(lease) or self._find(lease)
         if running is None or running.reason:
-            return  # once is enough, and the first reason counts
+            return  # the first reason counts
         running.reason = reason
         if running.task is not None:
             running.task.cancel()
         else:
-            self._answer(running, self._stopped(running, None))
-            self._leave()
+            self._send_results(running, self._stop_results(running, None))
+            self._abort()
 
-    def _one_with(self, lease: int) -> _Running | None:
+    def _find(self, lease: int) -> _Running | None:
         at_work = tuple(self.running.values())
         return next((r for r in at_work if any(e.lease == lease for e in r.batch.entries)), None)
 
     def _grant(self, lease: int, upto: int) -> None:
         running = self.running.get(lease)
         if running is not None:
-            running.credit = upto  # for a thread that has not begun to take
+            running.credit = upto  # for a thread that has not started its generator
             if running.items is not None:
                 running.items.grant(upto)
 
@@ -234,54 +238,58 @@ class ConcurrentExecutor:
         self._stopping = True
         self._begin_waiting()
 
-    def _leave(self) -> None:
+    def _abort(self) -> None:
         self._stopping = True
         for lease, running in tuple(self.running.items()):
             if running.task is None:
-                self.running.pop(lease, None)  # what its thread returns is dropped from now on
+                self.running.pop(lease, None)  # what its thread returns later is dropped
             elif not running.reason:
                 running.reason = "exit"
                 running.task.cancel()
-        self._loop.call_later(LAST_STEPS, self._end)
+        self._loop.call_later(CANCEL_TIMEOUT, self._end)
         self._begin_waiting()
 
     def _end(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
+        if not self._finished.done():
+            self._finished.set_result(None)
 
-    # --- an input's way ---
+    # --- running a batch ---
 
-    async def _attend(self, running: _Running) -> None:
-        """Run an async batch, as a task."""
+    async def _run_async(self, running: _Running) -> None:
+        """Run a batch of an async function; the body of a task."""
         batch = running.batch
         try:
             returned = batch.call()
             if batch.target.is_generator:
-                returned = await self._items(running).take_async(returned)
+                returned = await self._items(running).send_all_async(returned)
             elif hasattr(returned, "__await__"):
                 returned = await returned
-            found = batch.returned(returned) if not running.reason else self._stopped(running, None)
+            found = (
+                batch.success_results(returned)
+                if not running.reason
+                else self._stop_results(running, None)
+            )
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            found = self._raised(running, error)
+            found = self._failure_results(running, error)
         flush_figures()
-        self._answer(running, found)
+        self._send_results(running, found)
 
-    def _work(self, running: _Running) -> None:
-        """Run a sync batch, in a thread."""
+    def _run_sync(self, running: _Running) -> None:
+        """Run a batch of a plain function; called in a thread."""
         batch = running.batch
         try:
             returned = batch.call()
             if batch.target.is_generator:
-                returned = self._items(running).take(returned)
-            if self._disowned:
-                input_result.end_child(None)
-            found = batch.returned(returned)
+                returned = self._items(running).send_all(returned)
+            if self._forked:
+                input_result.exit_child(None)
+            found = batch.success_results(returned)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            if self._disowned:
-                input_result.end_child(error)
-            found = self._raised(running, error)
+            if self._forked:
+                input_result.exit_child(error)
+            found = self._failure_results(running, error)
         flush_figures()
-        self._answer(running, found)
+        self._send_results(running, found)
 
     def _items(self, running: _Running) -> GeneratorStream:
         batch = running.batch
@@ -289,16 +297,20 @@ class ConcurrentExecutor:
         running.items.grant(running.credit)
         return running.items
 
-    def _raised(self, running: _Running, error: BaseException) -> list[InputResult]:
+    def _failure_results(self, running: _Running, error: BaseException) -> list[InputResult]:
         if isinstance(error, KeyboardInterrupt):
-            input_result.die_interrupted(error)
-        return self._stopped(running, error) if running.reason else running.batch.raised(error)
+            input_result.exit_interrupted(error)
+        return (
+            self._stop_results(running, error)
+            if running.reason
+            else running.batch.failure_results(error)
+        )
 
-    def _stopped(self, running: _Running, error: BaseException | None) -> list[InputResult]:
-        return running.batch.stopped(running.reason, self._limit, error)
+    def _stop_results(self, running: _Running, error: BaseException | None) -> list[InputResult]:
+        return running.batch.stop_results(running.reason, self._limit, error)
 
-    def _answer(self, running: _Running, found: Sequence[InputResult]) -> None:
-        """Send the results of a batch, unless that was done before."""
+    def _send_results(self, running: _Running, found: Sequence[InputResult]) -> None:
+        """Send the results of a batch unless they have been sent."""
         entries = running.batch.entries
         output_capture.end_lines(running.batch.lease)
         if self.running.pop(running.batch.lease, None) and running.reason != "exit":
@@ -308,32 +320,32 @@ class ConcurrentExecutor:
             )
             for entry, (status, payload, final) in zip(entries, found, strict=True):
                 self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
-            self._outbox.hurry()
-        self._loop.call_soon_threadsafe(self._answered, running)
+            self._outbox.send_now()
+        self._loop.call_soon_threadsafe(self._batch_ended, running)
 
-    def _answered(self, running: _Running) -> None:
+    def _batch_ended(self, running: _Running) -> None:
         assert running.timer is not None
         running.timer.cancel()
-        self.latest = self._cell[0] = next(reversed(tuple(self.running)), 0)
+        self.latest = self._shared[0] = next(reversed(tuple(self.running)), 0)
         self._begin_waiting()
 
 
 class _ThreadPool:
-    """Runs jobs in threads, which are started when needed and reused."""
+    """Runs jobs in threads, which are started on demand and reused."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._free: deque[None] = deque()  # one for each thread that waits, or is about to
+        self._free: deque[None] = deque()  # one entry for each idle thread
 
-    def take(self, job: Callable[[], None]) -> None:
-        """Run a job in a free thread, or a new one."""
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run a job in an idle thread, or in a new one."""
         self._jobs.put(job)
         try:
             self._free.pop()
         except IndexError:
-            threading.Thread(target=self._work, name="nbfn-input", daemon=True).start()
+            threading.Thread(target=self._run_sync, name="nbfn-input", daemon=True).start()
 
-    def _work(self) -> None:
+    def _run_sync(self) -> None:
         while True:
             self._jobs.get()()
             self._free.append(None)

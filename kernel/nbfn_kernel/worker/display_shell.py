@@ -1,4 +1,4 @@
-"""An IPython shell without terminal and history: `display`, figures and `get_ipython()` in a worker."""
+"""Provides `display`, figures and `get_ipython()` in a worker, by an IPython shell without terminal and history."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-#: Sends (channel, data) under the input that runs.
+#: Sends (channel, data) as output of the running input.
 Emit = Callable[[str, bytes], None]
 
 _INLINE = "matplotlib_inline.backend_inline"
 
 
-def _plain(value: object) -> object:
-    """Bytes as Jupyter sends them; what else JSON does not know becomes its text."""
+def _json_default(value: object) -> object:
+    """Encode bytes in base64, as Jupyter does; convert other objects to text."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
     return str(value)
@@ -51,7 +51,7 @@ class WorkerDisplayPublisher(DisplayPublisher):
             "update": update,
         }
         if self.emit is not None:
-            self.emit("display", json.dumps(shown, default=_plain).encode())
+            self.emit("display", json.dumps(shown, default=_json_default).encode())
 
     def clear_output(self, wait: bool = False) -> None:
         """See `DisplayPublisher.clear_output`."""
@@ -63,11 +63,11 @@ class WorkerShell(InteractiveShell):
     """The shell of a worker kernel."""
 
     def _ipython_dir_changed(self, name: str, new: str) -> None:
-        """Make no directory in the user's home."""
+        """Do nothing: the base class creates a directory in the user's home."""
 
 
 def create() -> WorkerShell:
-    """Make this process's shell. Opens no file, starts no thread: a fork server may do it."""
+    """Create the shell of this process; opens no files and starts no threads, so a fork server may call it."""
     config = Config()
     config.HistoryManager.enabled = False
     config.HistoryManager.hist_file = ":memory:"
@@ -76,20 +76,24 @@ def create() -> WorkerShell:
         config=config, display_pub_class=WorkerDisplayPublisher, profile="default"
     )
     builtins.get_ipython = get_ipython  # type: ignore[attr-defined]
-    for name in ("exit", "quit", "open"):  # a Function means Python's own
+    for name in ("exit", "quit", "open"):  # Functions expect Python's own
         shell.user_ns.pop(name, None)
     return shell
 
 
 def connect(emit: Emit) -> None:
-    """Let the shell's displays go out."""
+    """Send the shell's displays.
+
+    Args:
+        emit: Sends one display.
+    """
     publisher = (WorkerShell.instance() if WorkerShell.initialized() else create()).display_pub
     assert isinstance(publisher, WorkerDisplayPublisher)
     publisher.emit = emit
 
 
 def flush_figures() -> None:
-    """Display the figures that user code left open; cheap when it never drew."""
+    """Display the open figures of user code; cheap where matplotlib is not in use."""
     inline = sys.modules.get(_INLINE)
     if inline is None or "matplotlib.pyplot" not in sys.modules:
         return

@@ -1,4 +1,4 @@
-"""Sets up the environment of a Function, loads its callable, and checks what the callable returns."""
+"""Sets up the environment of a Function, loads its callable, and checks its return values."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nbfn.exception import DeserializationError, InvalidError
 from nbfn.protocol.messages import Bind, Definition, Environment
 from nbfn.serialization.payload import Carrier
 
-#: Values that no check for forgotten generators need look at.
-PLAIN = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple})
+#: Types of return values that `check_value` accepts without a check.
+PLAIN_TYPES = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple})
 _SUSPENDED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
 
-def enter(environment: Environment) -> None:
-    """Make this process look like the one where the Function was defined: path and directory."""
+def enter_environment(environment: Environment) -> None:
+    """Set ``sys.path`` and the working directory to those of the process that defined the Function."""
     rest = [entry for entry in sys.path if entry not in environment.sys_path]
     sys.path[:] = [*environment.sys_path, *rest]
     with contextlib.suppress(OSError):
@@ -33,7 +33,7 @@ def enter(environment: Environment) -> None:
 
 
 def set_variables(bind: Bind) -> None:
-    """Give this process the Function's environment variables, before any code of the user's."""
+    """Set the Function's environment variables; called before any user code runs."""
     os.environ.update(bind.variables)
     name = bind.environment_name
     os.environ.update(NBFN_ENVIRONMENT=name, MODAL_ENVIRONMENT=name)
@@ -42,22 +42,25 @@ def set_variables(bind: Bind) -> None:
 
 
 def load(carrier: Carrier, definition: Definition, names: dict[str, Any]) -> Callable[..., Any]:
-    """Enter the Function's environment and rebuild its callable.
+    """Enter the Function's environment and unpickle its callable.
 
     Args:
-        carrier: Of this process.
-        definition: Of the Function.
-        names: Take what was in `__main__` where it was defined.
+        carrier: Unpickles the code.
+        definition: The definition of the Function.
+        names: A namespace; the names that the Function uses of `__main__` are added to it.
+
+    Returns:
+        The function or class.
 
     Raises:
-        DeserializationError: If it cannot be rebuilt, or is not callable.
+        DeserializationError: If the code cannot be unpickled, or is not callable.
     """
-    enter(definition.environment)
-    _remember_source(definition)
+    enter_environment(definition.environment)
+    _cache_source(definition)
     try:
         function = carrier.load_code(definition.payload, names)
     except DeserializationError as error:
-        raise mismatched(definition, error) from error.__cause__
+        raise version_mismatch(definition, error) from error.__cause__
     if not callable(function):
         raise DeserializationError(
             f"{definition.name!r} is an object of type {type(function).__name__}, not a function."
@@ -65,8 +68,8 @@ def load(carrier: Carrier, definition: Definition, names: dict[str, Any]) -> Cal
     return function  # type: ignore[no-any-return]
 
 
-def mismatched(definition: Definition, error: DeserializationError) -> DeserializationError:
-    """Say so when a definition was pickled under another Python or cloudpickle than this one's."""
+def version_mismatch(definition: Definition, error: DeserializationError) -> DeserializationError:
+    """Return the error of a definition that cannot be loaded; it names differing versions of Python and cloudpickle."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     cloudpickle = importlib.metadata.version("cloudpickle")
     was, made = definition.environment, []
@@ -77,26 +80,26 @@ def mismatched(definition: Definition, error: DeserializationError) -> Deseriali
     if not made:
         return DeserializationError(f"{definition.name!r} cannot be loaded. {error}")
     return DeserializationError(
-        f"{definition.name!r} was registered under {' and '.join(made)}, and cannot be rebuilt. "
+        f"{definition.name!r} was registered with {' and '.join(made)} and cannot be loaded. "
         f"Deploy it again from this environment. {error}"
     )
 
 
-def _remember_source(definition: Definition) -> None:
-    """Let tracebacks show the lines of cells; their files exist in the notebook's memory only."""
+def _cache_source(definition: Definition) -> None:
+    """Add the source of cells, which have no files, to `linecache`, so that tracebacks show it."""
     for name, text in {**definition.helpers, definition.filename: definition.source}.items():
         if name and text and not Path(name).exists():
             linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
 def check_value(name: str, value: object) -> None:
-    """Refuse a generator or coroutine that a plain function returned; let go of a figure.
+    """Check the return value of a plain function: refuse generators and coroutines, close figures.
 
     Raises:
-        InvalidError: Says how to declare it.
+        InvalidError: If it is a generator or a coroutine.
     """
     if type(value).__module__.startswith("matplotlib."):
-        _let_go(value)
+        _close_figure(value)
     if isinstance(value, types.CoroutineType):
         value.close()
     if isinstance(value, _SUSPENDED):
@@ -108,26 +111,24 @@ def check_value(name: str, value: object) -> None:
         )
 
 
-def _let_go(value: object) -> None:
-    """Close a figure that is returned: who gets it shows it, or does not; here it is not shown as left open."""
+def _close_figure(value: object) -> None:
+    """Close a returned figure, so that the worker does not display it: the caller decides whether to show it."""
     pyplot: Any = sys.modules.get("matplotlib.pyplot")
-    figure = getattr(
-        value, "figure", None
-    )  # a figure's own is itself, an axes' the one it is part of
+    figure = getattr(value, "figure", None)  # of a figure, itself; of axes, their figure
     if pyplot is not None and figure is not None:
         with contextlib.suppress(Exception):
             pyplot.close(figure)
 
 
 def iterate(name: str, value: object) -> collections.abc.Iterator[Any]:
-    """Return the iterator of what a generator Function returned.
+    """Return an iterator over the return value of a generator Function.
 
     Raises:
-        InvalidError: If it cannot be iterated over.
+        InvalidError: If the value is not iterable.
     """
     if isinstance(value, collections.abc.Iterable):
         return iter(value)
     raise InvalidError(
         f"{name!r} is a generator Function and returned {type(value).__name__}, "
-        "which cannot be iterated over."
+        "which is not iterable."
     )

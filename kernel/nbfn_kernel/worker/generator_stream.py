@@ -1,4 +1,4 @@
-"""Sends the items of a generator input to the hub, as far as the consumer has granted credit."""
+"""Sends the items of a generator input to the hub, within the credit that the consumer has granted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class GeneratorStream:
     """Sends the items of one input.
 
     Args:
-        name: The function's, for messages.
-        lease: The input's.
-        carrier: Of this process.
-        outbox: Takes the items.
+        name: The name of the function, for error messages.
+        lease: The lease of the input.
+        carrier: Pickles the items.
+        outbox: Queues the items for the hub.
     """
 
     def __init__(self, name: str, lease: int, carrier: Carrier, outbox: Outbox) -> None:
@@ -30,57 +30,57 @@ class GeneratorStream:
         self._outbox = outbox
         self._count = 0
         self._credit = ITEM_WINDOW
-        self._weight = 0  # of all that were sent
-        self._granted = 0  # that weight when the consumer was heard of last
-        self._more: Callable[[], object] = lambda: None  # says that there is more of it
+        self._weight = 0  # bytes of all items sent
+        self._granted = 0  # `_weight` at the last grant of the consumer
+        self._notify: Callable[[], object] = lambda: None  # wakes the sender
 
     def grant(self, upto: int) -> None:
-        """Let the generator go on up to item number ``upto``; any thread may call."""
+        """Allow items up to number ``upto``; thread-safe."""
         if upto:
             self._credit = max(upto, self._credit)
             self._granted = self._weight
-            self._more()
+            self._notify()
 
     def _full(self) -> bool:
         return self._count >= self._credit or self._weight - self._granted >= ITEM_BYTES
 
-    def take(self, returned: object) -> int:
-        """Send all that a generator yields; return how many.
+    def send_all(self, returned: object) -> int:
+        """Send all items of a generator; return their number.
 
         Raises:
-            InvalidError: If it is none.
+            InvalidError: If ``returned`` is not iterable.
         """
-        came: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._more = lambda: came.put(None)
+        granted: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._notify = lambda: granted.put(None)
         iterator = function_loader.iterate(self._name, returned)
         try:
             for value in iterator:
                 payload = self._carrier.dump_result(value)
                 while self._full():
-                    came.get()
+                    granted.get()
                 self._send(payload)
         finally:
             if (close := getattr(iterator, "close", None)) is not None:
                 close()
         return self._count
 
-    async def take_async(self, returned: Any) -> int:
-        """Send all that a generator, async or not, yields; return how many.
+    async def send_all_async(self, returned: Any) -> int:
+        """Send all items of an async or plain generator; return their number.
 
         Raises:
-            InvalidError: If it is none.
+            InvalidError: If ``returned`` is not iterable.
         """
-        came, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._more = lambda: loop.call_soon_threadsafe(came.set)
+        granted, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._notify = lambda: loop.call_soon_threadsafe(granted.set)
         if not hasattr(returned, "__aiter__"):
-            returned = _steps(function_loader.iterate(self._name, returned))
+            returned = _as_async(function_loader.iterate(self._name, returned))
         try:
             async for value in returned:
                 payload = self._carrier.dump_result(value)
                 while self._full():
-                    came.clear()
+                    granted.clear()
                     if self._full():
-                        await came.wait()
+                        await granted.wait()
                 self._send(payload)
         finally:
             if (close := getattr(returned, "aclose", None)) is not None:
@@ -93,6 +93,6 @@ class GeneratorStream:
         self._count += 1
 
 
-async def _steps(values: Iterator[Any]) -> AsyncIterator[Any]:
+async def _as_async(values: Iterator[Any]) -> AsyncIterator[Any]:
     for value in values:
         yield value

@@ -1,7 +1,7 @@
-"""The worker's connection to the hub, on a thread of its own.
+"""Connects a worker to the hub, on a thread of its own that neither runs user code nor unpickles.
 
-It never runs user code and never unpickles. Results are kept until the hub confirms them and are sent again after a
-reconnect; an input that is delivered twice runs once.
+Results are kept until the hub confirms them, and are sent again after a reconnect. An input that the hub delivers
+twice runs once.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from nbfn_kernel.worker import concurrent_executor
 from nbfn_kernel.worker.outbox import Item, Outbox, Span, Text
 from nbfn_kernel.worker.serial_executor import SerialExecutor
 
-#: Seconds that results, items and text wait for company.
-GATHER, GATHER_FIRST = 0.005, 0.001
-#: Most results, and bytes of results, items or text, in one message.
+#: Seconds that results, items and text are delayed, to be sent together with others.
+SEND_DELAY, FIRST_SEND_DELAY = 0.005, 0.001
+#: The largest number of results, and of bytes of results, items or text, in one message.
 MAX_RESULTS, MAX_BYTES = 256, 1024 * 1024
-#: Seconds between looks at what C code and subprocesses wrote, while an input runs.
-LOOK = 0.1
-#: Seconds between looks at how long these files of a worker without inputs have become.
-LOOK_AT_LOGS = 30.0
-#: Seconds a worker has to end by itself when nobody wants it any more, and one with exit hooks.
-END_WITHIN, HOOKS_WITHIN = 1.0, 30.0
-#: Seconds the hub has for the last confirmations.
-LAST_WORDS = 2.0
+#: Seconds between polls of the log files, for output of C code and subprocesses, while an input runs.
+POLL_INTERVAL = 0.1
+#: Seconds between polls of the log files while no input runs.
+LOG_POLL_INTERVAL = 30.0
+#: Seconds that a worker has to end after it lost the hub or was refused; the same, with exit hooks.
+STOP_TIMEOUT, EXIT_HOOKS_TIMEOUT = 1.0, 30.0
+#: Seconds to wait for the hub's last confirmations when the worker ends.
+CLOSE_TIMEOUT = 2.0
 
 logger = logging.getLogger("nbfn.worker")
 
@@ -56,12 +56,12 @@ class HubConnection:
     """Exchanges messages with the hub for one worker.
 
     Args:
-        link: To the hub; belongs to the thread that calls `run`.
+        link: The connection to the hub; used only by the thread that calls `run`.
         executor: Runs the inputs, on the main thread.
-        outbox: Messages of user code's threads.
+        outbox: The queue of messages from other threads.
         hub_grace: Seconds without a hub after which the worker ends.
-        versions: Of nbfn and cloudpickle, for the hello.
-        open_console: Takes the number of a request for one, and does not block.
+        versions: The versions of nbfn and cloudpickle, sent to the hub.
+        open_console: Opens a console for the request with this number; must not block.
     """
 
     def __init__(
@@ -78,24 +78,28 @@ class HubConnection:
         self._outbox = outbox
         self._hub_grace = hub_grace
         self._versions = versions
-        self._texts_sent = 0  # the number of the last piece of output
+        self._texts_sent = 0  # the number of the last output sent
         self._function, self._version, self._timeout = "", 0, math.inf
         self._gpus: tuple[str, ...] = ()
-        self._known: dict[int, tuple[int, str, int, int]] = {}  # leases until they are confirmed
-        self._unfinished = 0  # of the known ones
-        self._partial: list[LeasedInput] = []  # the last batch, whose rest is on its way
-        self._kept: OrderedDict[int, tuple[Result, ...]] = OrderedDict()  # unconfirmed, by number
-        self._items: dict[int, tuple[int, deque[Payload]]] = {}  # not known to be taken, by lease
+        self._leases: dict[
+            int, tuple[int, str, int, int]
+        ] = {}  # inputs whose results are not confirmed
+        self._unfinished = 0  # inputs without a result
+        self._partial_batch: list[LeasedInput] = []  # the part of a batch that has arrived
+        self._unconfirmed: OrderedDict[int, tuple[Result, ...]] = OrderedDict()  # by message number
+        self._unconfirmed_items: dict[
+            int, tuple[int, deque[Payload]]
+        ] = {}  # items that the consumer may not have, by lease
         self._bound: Bound | BindFailed | None = None
         self._number = 0
-        self._due = math.inf  # when the outbox is to be sent
-        self._sent = 0.0  # when it was
-        self._logs_due = time.monotonic() + LOOK_AT_LOGS
+        self._send_due = math.inf  # when to send the outbox
+        self._last_sent = 0.0  # when the outbox was sent
+        self._log_poll_due = time.monotonic() + LOG_POLL_INTERVAL
         self._last_lease = 0
-        self._overdue = 0  # the lease that was told of its timeout
-        self._deadline = time.monotonic() + hub_grace  # to have a hub
-        self._asked_to_end = False
-        self._end_within = END_WITHIN
+        self._timed_out = 0  # the lease that was interrupted at its timeout
+        self._deadline = time.monotonic() + hub_grace  # to be connected to a hub
+        self._ending = False
+        self._stop_timeout = STOP_TIMEOUT
         self._closing = False
         self._closed = False
         self._handlers = {
@@ -104,7 +108,7 @@ class HubConnection:
             messages.Bind: self._bind,
             messages.CancelInput: self._cancel,
             messages.Recall: self._recall,
-            messages.Synced: lambda synced: outbox.arrived(synced.number),
+            messages.Synced: lambda synced: outbox.acknowledge(synced.number),
             messages.ItemsTaken: self._items_taken,
             messages.Fed: self._fed,
             messages.Drain: self._drain,
@@ -114,59 +118,59 @@ class HubConnection:
         }
 
     def finish(self) -> None:
-        """Send what is left, then say goodbye; called when the main thread has stopped."""
+        """Send all remaining messages and disconnect; called when the main thread has stopped."""
         self._closing = True
-        self._outbox.hurry()
+        self._outbox.send_now()
 
     def input_of(self, lease: int) -> tuple[str, int] | None:
-        """Return the call id and index of an input that this worker has. Safe from any thread."""
-        known = self._known.get(lease)
+        """Return the call id and index of an input of this worker; thread-safe."""
+        known = self._leases.get(lease)
         return known[1:3] if known is not None else None
 
     def run(self) -> None:
-        """Run until the worker ends; the body of this thread."""
+        """Exchange messages until the worker ends; the body of the connection's thread."""
         try:
             while not self._closed:
-                self._turn()
+                self._poll_once()
         except BaseException:
-            logger.exception("The connection's thread failed; the worker ends.")
+            logger.exception("The thread of the hub connection failed. The worker ends.")
             os._exit(70)
-        self._link.close(linger=LAST_WORDS)
+        self._link.close(linger=CLOSE_TIMEOUT)
 
-    def _turn(self) -> None:
-        for arrived in self._link.wait(self._wait_for(time.monotonic())):
+    def _poll_once(self) -> None:
+        for arrived in self._link.wait(self._wait_time(time.monotonic())):
             if isinstance(arrived, Change):
-                self._changed(arrived)
+                self._connection_changed(arrived)
             elif isinstance(arrived, BadFrame):
-                logger.warning("From the hub: %s", arrived.reason)
+                logger.warning("Ignored a malformed message from the hub: %s", arrived.reason)
             else:
                 self._handlers[type(arrived)](arrived)  # type: ignore[operator]
         now = time.monotonic()
-        if self._outbox.urgent or now >= self._due:
+        if self._outbox.urgent or now >= self._send_due:
             self._send_outbox(now)
-        elif self._outbox.waiting and self._due == math.inf:
-            self._due = max(self._sent + GATHER, now + GATHER_FIRST)
+        elif self._outbox.waiting and self._send_due == math.inf:
+            self._send_due = max(self._last_sent + SEND_DELAY, now + FIRST_SEND_DELAY)
         if self._unfinished:
             self._check_timeout(now)
-        elif self._loading and now >= self._sent + LOOK:
+        elif self._loading and now >= self._last_sent + POLL_INTERVAL:
             self._collect_files(0)
-            self._sent = now
-        if now >= self._logs_due:
-            self._collect_files(0)  # what was written between inputs
-            self._logs_due = now + LOOK_AT_LOGS
+            self._last_sent = now
+        if now >= self._log_poll_due:
+            self._collect_files(0)  # output that was written between inputs
+            self._log_poll_due = now + LOG_POLL_INTERVAL
         if self._closing:
-            self._say_goodbye()
+            self._end_connection()
         elif now >= self._deadline:
-            self._give_up(now)
+            self._end_without_hub(now)
 
-    def _wait_for(self, now: float) -> float:
-        until = min(self._due, self._deadline, self._logs_due)
+    def _wait_time(self, now: float) -> float:
+        until = min(self._send_due, self._deadline, self._log_poll_due)
         if self._unfinished or self._loading:
-            until = min(until, now + LOOK)
+            until = min(until, now + POLL_INTERVAL)
             if runs := self._executor.current:
                 over = self._executor.started + self._timeout
-                until = min(until, over if runs != self._overdue else math.inf)
-        return max(0.0, math.ceil((until - now) * 1000) / 1000)  # whole milliseconds, never too few
+                until = min(until, over if runs != self._timed_out else math.inf)
+        return max(0.0, math.ceil((until - now) * 1000) / 1000)  # in whole milliseconds, rounded up
 
     @property
     def _loading(self) -> bool:
@@ -174,9 +178,11 @@ class HubConnection:
 
     # --- the connection ---
 
-    def _changed(self, change: Change) -> None:
+    def _connection_changed(self, change: Change) -> None:
         if change is Change.DOWN:
-            self._queue([], goes_on=False)  # the rest of a batch will not come here
+            self._enqueue(
+                [], more_follow=False
+            )  # a batch that has arrived in part will not be completed
             self._deadline = min(self._deadline, time.monotonic() + self._hub_grace)
             return
         self._link.send(
@@ -191,17 +197,17 @@ class HubConnection:
                 executable=sys.executable,
                 function=self._function,
                 version=self._version,
-                running=tuple(self._known.values()),
+                running=tuple(self._leases.values()),
                 gpus=self._gpus,
                 output=self._texts_sent,
             )
         )
         if self._bound is not None:
             self._link.send(self._bound)
-        for lease, (start, payloads) in self._items.items():
+        for lease, (start, payloads) in self._unconfirmed_items.items():
             items = [Item(lease, start + n, payload) for n, payload in enumerate(payloads)]
             self._send_yielded(lease, items)
-        for number, results in self._kept.items():
+        for number, results in self._unconfirmed.items():
             self._link.send(Results(number, results))
 
     def _welcome(self, _welcome: messages.Welcome) -> None:
@@ -209,20 +215,20 @@ class HubConnection:
 
     def _refused(self, refused: messages.Refused) -> None:
         logger.warning("The hub refused this worker: %s", refused.message)
-        self._kept.clear()
-        self._stop_everything()
+        self._unconfirmed.clear()
+        self._terminate()
 
-    def _give_up(self, now: float) -> None:
-        """No hub for too long: stop what runs; if that takes too long as well, without asking."""
-        if self._asked_to_end:
+    def _end_without_hub(self, now: float) -> None:
+        """Stop the worker, which has had no hub for too long; exit at once if it was stopped before."""
+        if self._ending:
             os._exit(0)
-        self._deadline = now + self._end_within
-        self._kept.clear()
-        self._stop_everything()
+        self._deadline = now + self._stop_timeout
+        self._unconfirmed.clear()
+        self._terminate()
 
-    def _stop_everything(self) -> None:
-        self._asked_to_end = True
-        self._deadline = min(self._deadline, time.monotonic() + self._end_within)
+    def _terminate(self) -> None:
+        self._ending = True
+        self._deadline = min(self._deadline, time.monotonic() + self._stop_timeout)
         os.kill(os.getpid(), signal.SIGTERM)
 
     # --- messages from the hub ---
@@ -230,71 +236,80 @@ class HubConnection:
     def _bind(self, bind: messages.Bind) -> None:
         self._function, self._version = bind.function, bind.version
         if bind.definition.exit_hooks:
-            self._end_within = HOOKS_WITHIN
+            self._stop_timeout = EXIT_HOOKS_TIMEOUT
         if bind.definition.resources.gpus:
             self._gpus = tuple(bind.variables.get("CUDA_VISIBLE_DEVICES", "").split(","))
-        # What runs at once has clocks of its own.
-        own_clocks = concurrent_executor.needed(bind.definition)
+        # The concurrent executor measures timeouts itself.
+        own_clocks = concurrent_executor.is_needed(bind.definition)
         self._timeout = math.inf if own_clocks else bind.definition.timeout or math.inf
-        self._executor.notice(bind)
+        self._executor.wake(bind)
 
     def _run(self, run: messages.Run) -> None:
-        known, fresh = self._known, []
+        leases, fresh = self._leases, []
         for entry in run.inputs:
-            if entry.lease not in known:
-                known[entry.lease] = (entry.lease, entry.call, entry.index, entry.attempt)
+            if entry.lease not in leases:
+                leases[entry.lease] = (entry.lease, entry.call, entry.index, entry.attempt)
                 fresh.append(entry)
         if not self._unfinished:
-            self._collect_files(0)  # what was written before these begin
+            self._collect_files(0)  # output that was written before these inputs start
         self._unfinished += len(fresh)
-        if len(fresh) > 1:  # their results are gathered; a single one hurries by itself
-            self._due = min(self._due, time.monotonic() + GATHER)
-            self._outbox.watched = True
+        if (
+            len(fresh) > 1
+        ):  # send their results together; the executor sends a single one without delay
+            self._send_due = min(self._send_due, time.monotonic() + SEND_DELAY)
+            self._outbox.send_scheduled = True
         if run.levels:
-            self._executor.levels.note(run.levels)
-        self._queue(fresh, goes_on=run.goes_on)
+            self._executor.levels.store(run.levels)
+        self._enqueue(fresh, more_follow=run.goes_on)
         if run.confirm:
-            self._forget(run.confirm)
+            self._drop_confirmed(run.confirm)
 
-    def _queue(self, fresh: list[LeasedInput], *, goes_on: bool) -> None:
-        """Hand inputs to the main thread, a batch only when all of it is here."""
-        fresh = self._partial + fresh
-        self._partial = []
-        if goes_on and fresh:
+    def _enqueue(self, fresh: list[LeasedInput], *, more_follow: bool) -> None:
+        """Pass inputs to the main thread, a batch only when it is complete.
+
+        Args:
+            fresh: The new inputs.
+            more_follow: Whether the rest of the last batch is in a later message.
+        """
+        fresh = self._partial_batch + fresh
+        self._partial_batch = []
+        if more_follow and fresh:
             whole = next(n for n, entry in enumerate(fresh) if entry.batch == fresh[-1].batch)
-            fresh, self._partial = fresh[:whole], fresh[whole:]
+            fresh, self._partial_batch = fresh[:whole], fresh[whole:]
         if fresh:
             self._executor.todo.extend(fresh)
-            self._executor.notice()
+            self._executor.wake()
 
     def _confirm(self, confirm: messages.Confirm) -> None:
-        self._forget(confirm.upto)
+        self._drop_confirmed(confirm.upto)
 
-    def _forget(self, upto: int) -> None:
-        kept, known = self._kept, self._known
+    def _drop_confirmed(self, upto: int) -> None:
+        unconfirmed, leases = self._unconfirmed, self._leases
         weight = 0
-        while kept and next(iter(kept)) <= upto:
-            results = kept.popitem(last=False)[1]
-            weight += _weigh(results)
+        while unconfirmed and next(iter(unconfirmed)) <= upto:
+            results = unconfirmed.popitem(last=False)[1]
+            weight += _total_weight(results)
             for result in results:
-                known.pop(result.lease, None)
-                self._items.pop(result.lease, None)
+                leases.pop(result.lease, None)
+                self._unconfirmed_items.pop(result.lease, None)
         if weight:
-            self._executor.confirmed(weight)
+            self._executor.confirm_results(weight)
 
     def _cancel(self, cancel: messages.CancelInput) -> None:
         lease = cancel.lease
-        for entry in (*self._partial, *self._executor.todo):
-            if entry.lease == lease and self._take_back(entry):
+        for entry in (*self._partial_batch, *self._executor.todo):
+            if entry.lease == lease and self._remove_queued(entry):
                 self._outbox.entries.append(Result(lease, int(InputStatus.TERMINATED), None, 0.0))
                 self._outbox.urgent = True
                 return
-        if lease in self._known:  # running, about to, or already answered: then nothing is armed
+        if (
+            lease in self._leases
+        ):  # running, about to run, or finished; in the last case this has no effect
             self._executor.interrupt(lease, "cancel")
 
-    def _take_back(self, entry: LeasedInput) -> bool:
-        """Take an input from the queue; False when the main thread was faster."""
-        where = self._partial if entry in self._partial else self._executor.todo
+    def _remove_queued(self, entry: LeasedInput) -> bool:
+        """Remove an input from the queue; return False if the main thread has taken it."""
+        where = self._partial_batch if entry in self._partial_batch else self._executor.todo
         try:
             where.remove(entry)
         except ValueError:
@@ -302,9 +317,9 @@ class HubConnection:
         return True
 
     def _recall(self, _: messages.Recall) -> None:
-        self._link.send(messages.Returned(self._give_back()))
+        self._link.send(messages.Returned(self._return_queued()))
 
-    def _give_back(self) -> tuple[int, ...]:
+    def _return_queued(self) -> tuple[int, ...]:
         returned: list[int] = []
         todo = self._executor.todo
         while todo:
@@ -313,19 +328,19 @@ class HubConnection:
             except IndexError:
                 break
             returned.append(entry.lease)
-            del self._known[entry.lease]
+            del self._leases[entry.lease]
         self._unfinished -= len(returned)
         return tuple(reversed(returned))
 
     def _items_taken(self, taken: messages.ItemsTaken) -> None:
-        if taken.lease in self._known:
+        if taken.lease in self._leases:
             self._executor.grant(taken.lease, taken.upto)
-            if taken.lease in self._items:
-                start, payloads = self._items[taken.lease]
+            if taken.lease in self._unconfirmed_items:
+                start, payloads = self._unconfirmed_items[taken.lease]
                 while payloads and start < taken.upto - ITEM_WINDOW:
                     payloads.popleft()
                     start += 1
-                self._items[taken.lease] = (start, payloads)
+                self._unconfirmed_items[taken.lease] = (start, payloads)
 
     def _fed(self, fed: messages.Fed) -> None:
         self._executor.feed(fed.lease, fed.data)
@@ -341,23 +356,23 @@ class HubConnection:
             return
         if not lease:
             return
-        if now >= started + self._timeout and lease != self._overdue:
-            self._overdue = lease
+        if now >= started + self._timeout and lease != self._timed_out:
+            self._timed_out = lease
             self._executor.interrupt(lease, "timeout")
-        if now >= self._sent + LOOK:
+        if now >= self._last_sent + POLL_INTERVAL:
             self._collect_files(lease)
-            self._sent = now
+            self._last_sent = now
 
     # --- messages to the hub ---
 
     def _collect_files(self, lease: int) -> None:
         if self._outbox.collect_files(lease):
-            self._due = min(self._due, time.monotonic() + GATHER_FIRST)
+            self._send_due = min(self._send_due, time.monotonic() + FIRST_SEND_DELAY)
 
     def _send_outbox(self, now: float) -> None:
-        """Send all there is; an input's output before its result."""
+        """Send all entries of the outbox, the output of an input before its result."""
         outbox = self._outbox
-        outbox.urgent, self._due, self._sent = False, math.inf, now
+        outbox.urgent, self._send_due, self._last_sent = False, math.inf, now
         results: list[Result] = []
         gathered: dict[int, list[Item]] = {}
         outbox.flush()
@@ -368,13 +383,18 @@ class HubConnection:
             self._send_items(lease, items)
         if results:
             self._send_results(results)
-        outbox.cut_files()
-        outbox.watched = bool(self._executor.todo or outbox.waiting)
-        if outbox.watched or outbox.waiting:
-            outbox.watched, self._due = True, now + GATHER
+        outbox.truncate_files()
+        outbox.send_scheduled = bool(self._executor.todo or outbox.waiting)
+        if outbox.send_scheduled or outbox.waiting:
+            outbox.send_scheduled, self._send_due = True, now + SEND_DELAY
 
     def _send_entries(self, results: list[Result], gathered: dict[int, list[Item]]) -> None:
-        """Send what waits, neighbouring texts joined; collect results and items."""
+        """Send the entries of the outbox, adjacent texts joined, except results and items, which are collected.
+
+        Args:
+            results: Results are added to it.
+            gathered: Items are added to it, by lease.
+        """
         outbox = self._outbox
         texts: list[str] = []
         where: tuple[int, str] = (0, "")
@@ -407,42 +427,42 @@ class HubConnection:
             self._link.send(Emitted(*where, part, self._texts_sent))
 
     def _send_items(self, lease: int, items: list[Item]) -> None:
-        _, kept = self._items.setdefault(lease, (items[0].number, deque()))
-        kept.extend(item.payload for item in items)
+        _, payloads = self._unconfirmed_items.setdefault(lease, (items[0].number, deque()))
+        payloads.extend(item.payload for item in items)
         self._send_yielded(lease, items)
 
     def _send_yielded(self, lease: int, items: list[Item]) -> None:
-        for part in split(items, _weigh, most_bytes=MAX_BYTES):
+        for part in split(items, _total_weight, most_bytes=MAX_BYTES):
             self._link.send(Yielded(lease, part[0].number, tuple(item.payload for item in part)))
 
     def _send_results(self, results: list[Result]) -> None:
         self._unfinished -= len(results)
         _fault("die_before_ack")
-        for part in split(results, _weigh, most=MAX_RESULTS, most_bytes=MAX_BYTES):
+        for part in split(results, _total_weight, most=MAX_RESULTS, most_bytes=MAX_BYTES):
             self._number += 1
-            self._kept[self._number] = part
+            self._unconfirmed[self._number] = part
             self._link.send(Results(self._number, part))
 
-    def _say_goodbye(self) -> None:
-        if not self._asked_to_end:
-            self._asked_to_end = True
+    def _end_connection(self) -> None:
+        if not self._ending:
+            self._ending = True
             self._outbox.collect_files(0)
-            if returned := self._give_back():
+            if returned := self._return_queued():
                 self._link.send(messages.Returned(returned))
             self._send_outbox(time.monotonic())
             self._link.send(messages.Goodbye(self._executor.ended_by))
-            self._deadline = time.monotonic() + LAST_WORDS
-        if not self._kept or time.monotonic() >= self._deadline:
+            self._deadline = time.monotonic() + CLOSE_TIMEOUT
+        if not self._unconfirmed or time.monotonic() >= self._deadline:
             self._closed = True
 
 
-def _weigh(entries: Sequence[Result | Item]) -> int:
+def _total_weight(entries: Sequence[Result | Item]) -> int:
     payloads = [payload for entry in entries if (payload := entry.payload) is not None]
     return messages.total_weight(payloads)
 
 
 def _fault(name: str) -> None:
-    """Die here if a test asks for it; ``name:path`` does so once, and leaves that file as a mark."""
+    """Exit if a test set ``NBFN_FAULT=name``; with ``name:path`` only once, which the file records."""
     wanted, _, mark = os.environ.get("NBFN_FAULT", "").partition(":")
     if wanted == name and not (mark and Path(mark).exists()):
         if mark:

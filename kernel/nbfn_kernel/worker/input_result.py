@@ -1,4 +1,4 @@
-"""The result of an input: a status, and a value or an exception as a payload."""
+"""Makes the result of an input: a status, and a value or an exception as a payload."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nbfn_kernel.worker.target import Target
 
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
 TERMINATED, TIMEOUT = int(InputStatus.TERMINATED), int(InputStatus.TIMEOUT)
-#: Modules whose frames are no business of the user's.
+#: Modules whose frames are removed from tracebacks.
 HIDDEN = frozenset({
     "asyncio.base_events", "cloudpickle.cloudpickle", "nbfn.declarations.lifecycle",
     "nbfn.serialization.payload", "nbfn_kernel.web.asgi",
@@ -32,23 +32,23 @@ HIDDEN = frozenset({
     "nbfn_kernel.worker.generator_stream", "nbfn_kernel.worker.input_result", "nbfn_kernel.worker.loaded_function",
     "nbfn_kernel.worker.serial_executor", "threading",
 })  # fmt: skip
-#: Types of errors that may be final.
+#: Types of errors that may be final; see `_is_final`.
 _FINAL = (TypeError, InvalidError, SerializationError, DeserializationError)
-#: What a worker exits with whose user code raised KeyboardInterrupt: as a program that one ends.
+#: The exit code of a worker whose user code raised KeyboardInterrupt, as of a program that Ctrl-C ends.
 INTERRUPTED = 130
 
-#: A status, a value or an exception, and whether every attempt would end in this failure.
+#: A status; a value or an exception; and whether the failure is final: every attempt would fail in the same way.
 InputResult = tuple[int, Payload | None, bool]
 
 
 def success(carrier: Carrier, name: str, value: object) -> InputResult:
-    """Return the answer of an input that returned.
+    """Return the result of an input whose function returned a value.
 
     Raises:
-        InvalidError: If it returned a generator or a coroutine.
+        InvalidError: If the value is a generator or a coroutine.
         SerializationError: If the value cannot be pickled.
     """
-    if type(value) not in function_loader.PLAIN:
+    if type(value) not in function_loader.PLAIN_TYPES:
         function_loader.check_value(name, value)
     return SUCCESS, carrier.dump_result(value), False
 
@@ -59,32 +59,31 @@ def failure(
     target: Target,
     *,
     logged_as: int = 0,
-    others: bool = False,
+    of_other_inputs: bool = False,
 ) -> InputResult:
-    """Return the answer of an input that failed.
+    """Return the result of an input that failed.
 
     Args:
-        carrier: Of this process.
-        error: What it raised.
-        target: What it called.
-        logged_as: The lease of an input whose failure nobody may look at: its traceback goes to the logs.
-        others: Whether the error is that of other inputs of its batch.
+        carrier: Pickles the exception.
+        error: The exception that was raised.
+        target: The function or method that the input called.
+        logged_as: The lease of an input whose caller may not read the result, so that the traceback is logged; else 0.
+        of_other_inputs: Whether other inputs of the batch caused the error.
     """
-    if (
-        type(error).__name__ == "BdbQuit"
-    ):  # IPython takes that for the end of a cell, and shows nothing
-        error = _left_debugger(target.name, error)
-    if final := not others and _is_final(error, target.function):
-        error = _named(target.name, error)
+    if type(error).__name__ == "BdbQuit":  # IPython shows nothing for it
+        error = _debugger_exit(target.name, error)
+    if final := not of_other_inputs and _is_final(error, target.function):
+        error = _with_function_name(target.name, error)
     if logged_as:
         output_capture.log_failure(logged_as, format_exception(error, hide=HIDDEN))
     return FAILURE, dump_exception(carrier, error, hide=HIDDEN), final
 
 
 def _is_final(error: BaseException, function: Callable[..., Any]) -> bool:
-    """Return whether every attempt fails with this error: arguments or a result that do not fit or travel.
+    """Return whether every attempt would fail with this error.
 
-    Such an error is raised outside of the function's code, so that no frame of it is in the traceback.
+    That is so for arguments that do not fit and for values that cannot be pickled or unpickled. Such errors are raised
+    outside of the function's code, so the traceback has no frame of it.
     """
     if _is_raised_by(error, stdin.__name__):
         return True
@@ -93,11 +92,13 @@ def _is_final(error: BaseException, function: Callable[..., Any]) -> bool:
     tb = error.__traceback__
     while tb is not None and tb.tb_frame.f_globals.get("__name__") in HIDDEN:
         tb = tb.tb_next
-    return tb is None or (isinstance(error, TypeError) and _is_of_call(error, tb, function))
+    return tb is None or (isinstance(error, TypeError) and _is_argument_error(error, tb, function))
 
 
-def _is_of_call(error: TypeError, tb: TracebackType | None, function: Callable[..., Any]) -> bool:
-    """Return whether a decorator's wrapper called the function itself with arguments that do not fit it."""
+def _is_argument_error(
+    error: TypeError, tb: TracebackType | None, function: Callable[..., Any]
+) -> bool:
+    """Return whether the wrapper of a decorated function called it with arguments that do not fit."""
     called = inspect.unwrap(getattr(function, "__func__", function))
     if called is function or not isinstance(called, FunctionType):
         return False
@@ -115,16 +116,16 @@ def _is_raised_by(error: BaseException, module: str) -> bool:
     return tb is not None and tb.tb_frame.f_globals.get("__name__") == module
 
 
-def _left_debugger(name: str, error: BaseException) -> BaseException:
-    """Return what stands for the exception by which a debugger ends a program."""
-    left = stdin.needs_terminal(f"A debugger ended this call of {name!r}")
-    return left.with_traceback(error.__traceback__)
+def _debugger_exit(name: str, error: BaseException) -> BaseException:
+    """Return the error to report in place of the exception by which a debugger ends a program."""
+    exited = stdin.terminal_error(f"A debugger ended this call of {name!r}")
+    return exited.with_traceback(error.__traceback__)
 
 
-def _named(name: str, error: BaseException) -> BaseException:
-    """Return an error of arguments or a result with the name of their function."""
+def _with_function_name(name: str, error: BaseException) -> BaseException:
+    """Return an error of arguments or a result, with the name of the function added."""
     if isinstance(error, SerializationError):
-        return _unsendable(name, error)
+        return _unpicklable_result(name, error)
     if isinstance(error, DeserializationError):
         named = DeserializationError(f"An argument of {name!r} cannot be unpickled. {error}")
         named.__cause__ = error.__cause__
@@ -132,7 +133,7 @@ def _named(name: str, error: BaseException) -> BaseException:
     return error
 
 
-def late(
+def timed_out(
     carrier: Carrier,
     name: str,
     limit: float,
@@ -140,7 +141,15 @@ def late(
     *,
     logged_as: int = 0,
 ) -> InputResult:
-    """Return the answer of an input that ran over its time; ``logged_as`` as of `failure`."""
+    """Return the result of an input that exceeded its timeout.
+
+    Args:
+        carrier: Pickles the exception.
+        name: The name of the function.
+        limit: The timeout, in seconds.
+        trace: The traceback of the interrupted code.
+        logged_as: As of `failure`.
+    """
     error = FunctionTimeoutError(f"{name!r} ran longer than its timeout of {limit:g} s.")
     error.__traceback__ = trace
     if logged_as:
@@ -148,21 +157,21 @@ def late(
     return TIMEOUT, dump_exception(carrier, error, hide=HIDDEN), False
 
 
-def _unsendable(name: str, error: SerializationError) -> SerializationError:
+def _unpicklable_result(name: str, error: SerializationError) -> SerializationError:
     """Return the error of an input whose result cannot be pickled."""
     before, named, after = str(error).partition("Cannot pickle an object of type ")
     if before or not named:
-        return error  # no room, say
-    told = SerializationError(
+        return error  # another reason, for example no disk space
+    error_with_name = SerializationError(
         f"The result of {name!r} holds an object of type {after.partition(': ')[0]}, "
         "which cannot be pickled. Return what it was made of instead."
     )
-    told.__cause__ = error.__cause__
-    return told
+    error_with_name.__cause__ = error.__cause__
+    return error_with_name
 
 
-def end_child(error: BaseException | None) -> NoReturn:
-    """End a forked child that came back from the user's code, as the end of a program would."""
+def exit_child(error: BaseException | None) -> NoReturn:
+    """Exit a forked child in which the user's function has returned or raised, with the exit code of a program."""
     code = 0
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -172,18 +181,18 @@ def end_child(error: BaseException | None) -> NoReturn:
     os._exit(code & 0xFF)
 
 
-def die_interrupted(error: KeyboardInterrupt, handler: CodeType | None = None) -> NoReturn:
-    """End the worker: user code raised KeyboardInterrupt, or ``handler`` did, which asks for that."""
+def exit_interrupted(error: KeyboardInterrupt, handler: CodeType | None = None) -> NoReturn:
+    """Exit the worker after user code, or the signal handler ``handler``, raised KeyboardInterrupt."""
     if handler is not None:
-        error.__traceback__ = without(error.__traceback__, handler)
+        error.__traceback__ = cut_traceback(error.__traceback__, handler)
     if sys.__stderr__ is not None:
         sys.__stderr__.write(format_exception(error, hide=HIDDEN))
         sys.__stderr__.flush()
     os._exit(INTERRUPTED)
 
 
-def without(tb: TracebackType | None, handler: CodeType) -> TracebackType | None:
-    """Cut a traceback where user code was stopped, before the frames of the signal handler."""
+def cut_traceback(tb: TracebackType | None, handler: CodeType) -> TracebackType | None:
+    """Remove the frames of a signal handler, and those below, from a traceback; return the traceback."""
     last = tb
     while last is not None and last.tb_next is not None:
         if last.tb_next.tb_frame.f_code is handler:

@@ -1,7 +1,7 @@
-"""The Function or class that a worker has loaded: the callables that inputs name, and the object of a class.
+"""Holds the Function or class that a worker has loaded, as the targets that inputs call.
 
-A Function has one target, under the name "". A class has one for each method, bound to the one object of the
-worker: it is made first, then its enter hooks run, then inputs, then its exit hooks.
+A Function has one target, with the name "". A class has one target for each method, bound to the worker's one instance:
+the worker creates the instance, runs its enter hooks, runs inputs, and runs its exit hooks.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from nbfn_kernel.worker import main_module
 from nbfn_kernel.worker.input_result import HIDDEN
 from nbfn_kernel.worker.target import Target
 
-#: Runs a coroutine to its end.
+#: Runs a coroutine until it is complete.
 Run = Callable[[Awaitable[Any]], Any]
 
 
 class LoadedFunction:
-    """The version of a Function that this worker runs.
+    """The version of a Function or class that this worker runs.
 
     Args:
-        carrier: Of this process.
-        bind: What the hub said of it.
+        carrier: Unpickles the code.
+        bind: The hub's message with the definition.
 
     Raises:
-        DeserializationError: If it cannot be rebuilt here.
-        Exception: What its code raised when it was loaded.
+        DeserializationError: If the code cannot be unpickled.
+        Exception: Any exception that the user's code raises when it is loaded.
     """
 
     def __init__(self, carrier: Carrier, bind: Bind) -> None:
         self.definition = definition = bind.definition
         self._endpoints: list[WebEndpoint] = []
-        self._thing: Any = None  # the object, of a class
+        self._instance: Any = None  # of a class
         loaded = main_module.load(carrier, definition)
         if definition.kind == "cls":
-            self._thing = _made(carrier, definition, loaded)
+            self._instance = _make_instance(carrier, definition, loaded)
             make = functools.partial(
                 _unpickle.method_of_worker, bind.function, bind.version, definition.name
             )
-            lifecycle.give_methods(self._thing, make)
-            self.targets = self._methods(type(self._thing))
+            lifecycle.give_methods(self._instance, make)
+            self.targets = self._methods(type(self._instance))
         else:
             self.targets = {
                 "": self._target(
@@ -72,7 +72,7 @@ class LoadedFunction:
         return {
             method.name: self._target(
                 f"{self.definition.name}.{method.name}",
-                parts[method.name].raw.__get__(self._thing),
+                parts[method.name].raw.__get__(self._instance),
                 method.endpoint,
                 is_generator=method.is_generator,
                 is_async=method.is_async,
@@ -95,43 +95,43 @@ class LoadedFunction:
         self._endpoints.append(served)
         return Target(name, served.serve, is_generator=True, is_async=True)
 
-    def on_stuck(self, leave: Callable[[], object]) -> None:
-        """Have ``leave`` called when a request was told to stop and something of it goes on."""
+    def set_abort(self, abort: Callable[[], object]) -> None:
+        """Set the function that ends the worker when a web request was cancelled and its handler does not end."""
         for served in self._endpoints:
-            served.leave = leave
+            served.abort = abort
 
     def start(self, run: Run) -> None:
-        """Be ready for inputs.
+        """Run the enter hooks, and load and start web endpoints.
 
         Args:
-            run: Runs a coroutine to its end, on the loop that will run those of inputs.
+            run: Runs a coroutine until it is complete, on the loop that will run inputs.
 
         Raises:
-            Exception: What an enter hook raised.
+            Exception: Any exception that an enter hook or an endpoint's code raises.
         """
-        if self._thing is not None:
-            for hook in lifecycle.enter_hooks(self._thing):
+        if self._instance is not None:
+            for hook in lifecycle.enter_hooks(self._instance):
                 lifecycle.call(hook, run)
         for served in self._endpoints:
             served.make()
             run(served.start())
 
     def close(self, run: Run) -> None:
-        """Let go of it, in good order: no input will come any more.
+        """Stop web endpoints and run the exit hooks, after the last input. Exceptions are written to stderr.
 
         Args:
             run: As for `start`.
         """
-        hooks = [] if self._thing is None else lifecycle.exit_hooks(self._thing)
+        hooks = [] if self._instance is None else lifecycle.exit_hooks(self._instance)
         for hook in (*(served.stop for served in self._endpoints), *hooks):
             try:
                 lifecycle.call(hook, run)
-            except BaseException as error:  # noqa: BLE001 - the others are to run all the same
+            except BaseException as error:  # noqa: BLE001 - the other hooks run nevertheless
                 sys.stderr.write(format_exception(error, hide=HIDDEN))
 
 
-def _made(carrier: Carrier, definition: Definition, cls: Any) -> Any:
-    """Make the object that this worker holds."""
+def _make_instance(carrier: Carrier, definition: Definition, cls: Any) -> Any:
+    """Create the worker's instance of a class."""
     if not isinstance(cls, type):
         raise DeserializationError(f"{definition.name!r} is not a class: {cls!r}.")
     given = definition.arguments
@@ -142,6 +142,6 @@ def _made(carrier: Carrier, definition: Definition, cls: Any) -> Any:
     )
 
 
-def _method_here(function: str, version: int, name: str, method: str) -> Any:
-    """Return the Function of a method of this worker's object, for ``self.method.remote(...)``."""
+def method_of_worker(function: str, version: int, name: str, method: str) -> Any:
+    """Return the Function of a method of the worker's instance, for ``self.method.remote(...)``."""
     return nbfn.Cls._method_of_worker(function, version, name, method)

@@ -1,6 +1,6 @@
-"""Forwards log records and warnings to the caller of the input that runs, whose loggers handle the records.
+"""Forwards log records and warnings of the running input to its caller, whose loggers handle them.
 
-Levels and filters are those of the caller.
+Log levels and warning filters in the worker are those of the caller.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from nbfn.runtime.output_channels import LOG
 from nbfn_kernel.worker import output_capture
 from nbfn_kernel.worker.outbox import Outbox
 
-#: Stands for levels that are to be put in force again before the next input.
-_AGAIN = b"again"
-#: Calls whose levels are kept; those that wait longest are forgotten.
-MOST_CALLS = 256
+#: The value of `CallerLogLevels.current` after levels were applied in part, so that the next input applies them again.
+_REAPPLY = b"again"
+#: The largest number of calls whose levels are stored; the oldest are evicted.
+MAX_CALLS = 256
 
 
 class CallerLogLevels:
-    """Sets the levels that a caller has, as long as its inputs run.
+    """Applies the log levels and warning filters of a caller while its inputs run.
 
     Attributes:
-        by_call: The packed levels of calls, as the hub tells them.
-        current: Those that are in force.
+        by_call: The packed levels by call id, as the hub sends them.
+        current: The packed levels that are applied.
     """
 
     def __init__(self) -> None:
         self.by_call: dict[str, bytes] = {}
         self.current = b""
-        self._set: dict[str, int] = {}  # by logger: what was set here ...
-        self._before: dict[str, int] = {}  # ... and what it was before
+        self._set: dict[str, int] = {}  # the level that was set here, by logger ...
+        self._before: dict[str, int] = {}  # ... and the level before that
         self._levels = DEFAULT
-        self._filters = list(warnings.filters)  # that this process began with
-        self._lacking: bytes | None = (
-            None  # levels with a category of warnings that is not loaded here ...
+        self._filters = list(warnings.filters)  # as the process started with them
+        self._incomplete: bytes | None = (
+            None  # levels with a warning category that is not imported here ...
         )
-        self._modules = 0  # ... when so many modules were
+        self._modules = 0  # ... and the number of imported modules then
 
-    def note(self, told: dict[str, bytes]) -> None:
-        """Keep the levels of calls whose inputs are to run; called by the connection's thread."""
-        for call, levels in told.items():
+    def store(self, levels_by_call: dict[str, bytes]) -> None:
+        """Store the levels of calls whose inputs will run; called by the connection's thread."""
+        for call, levels in levels_by_call.items():
             self.by_call.pop(call, None)
             self.by_call[call] = levels
-        while len(self.by_call) > MOST_CALLS:
+        while len(self.by_call) > MAX_CALLS:
             del self.by_call[next(iter(self.by_call))]
 
-    def of(self, call: str) -> None:
-        """Put the levels of a call's maker in force."""
+    def apply_for(self, call: str) -> None:
+        """Apply the levels of a call's caller."""
         if (wanted := self.by_call.get(call, b"")) != self.current:
             self.apply(wanted)
 
     def apply(self, packed: bytes) -> None:
-        """Put levels in force. What user code has changed meanwhile stays as it is."""
-        if packed == self._lacking and len(sys.modules) == self._modules:
-            return  # the category that its filters lack cannot have been loaded: looked at before each input
-        self._lacking = None
+        """Apply levels, except to loggers whose level user code has changed."""
+        if packed == self._incomplete and len(sys.modules) == self._modules:
+            return  # no module was imported since, so the missing category is still missing
+        self._incomplete = None
         before, wanted = self._levels, load_levels(packed)
         self.current, self._levels = packed, wanted
         for name in {*self._set, *wanted.levels}:
@@ -82,13 +82,13 @@ class CallerLogLevels:
             logging.disable(wanted.disabled)
         if wanted.captured != before.captured:
             logging.captureWarnings(wanted.captured)
-        if wanted.filters != before.filters and not self._filter(wanted.filters):
-            self.current = _AGAIN
-            self._lacking, self._modules = packed, len(sys.modules)
+        if wanted.filters != before.filters and not self._apply_filters(wanted.filters):
+            self.current = _REAPPLY
+            self._incomplete, self._modules = packed, len(sys.modules)
             self._levels = msgspec.structs.replace(wanted, filters=())
 
-    def _filter(self, filters: tuple[Filter, ...] | None) -> bool:
-        """Put filters of warnings in force; return False when a category is of a module that is not loaded yet."""
+    def _apply_filters(self, filters: tuple[Filter, ...] | None) -> bool:
+        """Apply warning filters; return False if a category is in a module that is not imported."""
         if filters is None:
             warnings.resetwarnings()
             warnings.filters[:] = self._filters  # type: ignore[index]
@@ -97,7 +97,7 @@ class CallerLogLevels:
         warnings.resetwarnings()
         for one, category in found:
             if category is not None:
-                with contextlib.suppress(Exception):  # whatever somebody put among the filters
+                with contextlib.suppress(Exception):  # a filter may hold arbitrary values
                     warnings.filterwarnings(
                         one.action,  # type: ignore[arg-type]
                         one.message,
@@ -118,13 +118,13 @@ def _category(name: str) -> type[Warning] | None:
 
 
 class LogForwarder(logging.Handler):
-    """Sends records to the caller of the input that runs.
+    """Sends log records to the caller of the running input.
 
-    A record that user code's own handler writes to stdout or stderr is shown by that.
+    Records that a handler of user code writes to stdout or stderr are not sent.
 
     Args:
-        outbox: Takes them.
-        lease: Returns the lease that runs, or 0.
+        outbox: Queues the records for the hub.
+        lease: Returns the running lease, or 0.
     """
 
     def __init__(self, outbox: Outbox, lease: Callable[[], int]) -> None:
@@ -134,26 +134,26 @@ class LogForwarder(logging.Handler):
         self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Make none: the outbox has one, and it is reentrant."""
+        """Create no lock: the outbox has a reentrant one."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
         try:
-            if self._is_shown(record):
+            if self._has_console_handler(record):
                 return
             text = f"{self.format(record)}\n"
             lease = self._lease()
-            if not lease or threading.get_ident() in output_capture.diverted:
+            if not lease or threading.get_ident() in output_capture.console_outputs:
                 sys.stderr.write(text)
             elif output_capture.admit(lease, len(text)):
                 self._outbox.write_packed(lease, LOG, dump_record(record, text))
         except RecursionError:
             raise
-        except Exception:  # noqa: BLE001 - as handlers of logging do
+        except Exception:  # noqa: BLE001 - as logging's own handlers do
             self.handleError(record)
 
-    def _is_shown(self, record: logging.LogRecord) -> bool:
+    def _has_console_handler(self, record: logging.LogRecord) -> bool:
         logger: logging.Logger | None = logging.getLogger(record.name)
         while logger is not None:
             for handler in logger.handlers:
@@ -169,7 +169,12 @@ def _is_console(handler: logging.Handler) -> bool:
 
 
 def install(outbox: Outbox, lease: Callable[[], int]) -> None:
-    """Forward what is logged in this process from now on, but for what nbfn itself logs."""
+    """Forward log records of this process from now on, except those of nbfn's loggers.
+
+    Args:
+        outbox: Queues the records for the hub.
+        lease: Returns the running lease, or 0.
+    """
     logging.getLogger("nbfn").propagate = False
     forwarder = LogForwarder(outbox, lease)
     logging.root.addHandler(forwarder)
@@ -177,7 +182,7 @@ def install(outbox: Outbox, lease: Callable[[], int]) -> None:
     configure = logging.basicConfig
 
     def basic_config(**options: Any) -> None:
-        """Configure as in a process without handlers, as user code expects that it is."""
+        """Call `logging.basicConfig`, which does nothing if there is a handler, without the forwarder."""
         forwards = forwarder in logging.root.handlers
         logging.root.removeHandler(forwarder)
         try:

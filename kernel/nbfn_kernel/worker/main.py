@@ -1,4 +1,4 @@
-"""Entry point of a worker process: the main thread runs inputs, a second thread talks to the hub."""
+"""The entry point of a worker process: the main thread runs inputs, a second thread exchanges messages with the hub."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from nbfn_kernel.worker.nested_output import NestedCallObserver
 from nbfn_kernel.worker.outbox import Outbox
 from nbfn_kernel.worker.serial_executor import SerialExecutor
 
-#: Seconds the last messages have to leave.
+#: Seconds to wait for the last messages to be sent; the thread is joined for twice as long.
 LINGER = 5.0
-#: Bytes of the largest display that is sent.
+#: The largest display that is sent, in bytes.
 MAX_DISPLAY = 12 * 1024 * 1024
 
 _versions: dict[str, str] = {}
 
 
 def preload() -> None:
-    """Do what every worker needs, before a fork server forks: no thread, no socket."""
+    """Set up what every worker needs, without threads and sockets; a fork server calls it before it forks."""
     for name in ("nbfn", "cloudpickle"):
         try:
             _versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             _versions[name] = "0"
-    with warnings.catch_warnings():  # those of other people's packages, which may be errors here
+    with warnings.catch_warnings():  # of third-party packages; they may be configured as errors
         warnings.simplefilter("ignore")
         display_shell.create()
 
 
 def main(memory: Any = None) -> None:
-    """Run a worker until the hub, a signal or the loss of the hub ends it.
+    """Run a worker until the hub or a signal ends it, or it has no hub for too long.
 
     Args:
-        memory: Shared with the fork server; see `WorkerState`.
+        memory: The memory shared with the fork server; see `WorkerState`.
     """
     logging.getLogger("nbfn").addHandler(logging.StreamHandler(sys.__stderr__))
     worker = os.environ["NBFN_WORKER"]
@@ -74,10 +74,10 @@ def main(memory: Any = None) -> None:
     )
     thread = threading.Thread(target=connection.run, name="nbfn-link", daemon=True)
     _install_hooks(executor, outbox, connection)
-    executor.take_signals()
-    fork_handlers.release_children(executor.disown, executor.handles)
+    executor.install_signal_handlers()
+    fork_handlers.install(executor.reset_after_fork, executor.owns_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
-    thread.start()  # it inherits the mask, so signals come to this thread, in its system calls too
+    thread.start()  # it inherits the mask, so signals interrupt the system calls of this thread
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
     executor.run()
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
@@ -91,25 +91,25 @@ def main(memory: Any = None) -> None:
 
 
 def _install_hooks(executor: SerialExecutor, outbox: Outbox, connection: HubConnection) -> None:
-    """Attribute prints, displays, logs and the context to the input that runs."""
+    """Install the hooks that attribute prints, displays, log records and the context to the running input."""
 
     def emit(channel: str, data: bytes) -> None:
-        if (console := output_capture.diverted.get(threading.get_ident())) is not None:
+        if (console := output_capture.console_outputs.get(threading.get_ident())) is not None:
             console(channel, data.decode())
             return
-        lease = executor.lease()
+        lease = executor.current_lease()
         if not lease and not output_capture.is_forwarding():
             return
-        outbox.collect_files(lease)  # what was written before it
+        outbox.collect_files(lease)  # output that was written before it
         if len(data) <= MAX_DISPLAY:
             outbox.write_packed(lease, channel, data)
         else:
             note = f"[nbfn: a display of {len(data) // 2**20} MiB is too large to send]\n"
             outbox.write(lease, "stderr", note)
 
-    enter_worker(input_id, executor.drain, lambda: connection.input_of(executor.lease()))
+    enter_worker(input_id, executor.drain, lambda: connection.input_of(executor.current_lease()))
     display_shell.connect(emit)
-    output_capture.install(outbox, executor.lease)
-    stdin.install(executor.name)
-    log_forwarding.install(outbox, executor.lease)
-    set_observer(NestedCallObserver(executor.lease, outbox))
+    output_capture.install(outbox, executor.current_lease)
+    stdin.install(executor.function_name)
+    log_forwarding.install(outbox, executor.current_lease)
+    set_observer(NestedCallObserver(executor.current_lease, outbox))

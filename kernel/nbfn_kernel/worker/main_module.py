@@ -1,7 +1,7 @@
-"""The worker's `__main__`: it has the names of the Function, and processes that user code starts get them.
+"""Gives the worker's `__main__`, and that of processes which user code starts, the names that the Function uses.
 
-A child by ``fork`` inherits them. For a child by ``spawn`` or ``forkserver``, multiprocessing pickles the name of
-its parent's `__main__`; unpickling that name tells this module, in the child, which definition to load.
+A forked child inherits them. For a child started by ``spawn`` or ``forkserver``, multiprocessing pickles the name of
+its parent's `__main__`; unpickling that name in the child calls `set_parent` with the definition to load.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from nbfn.protocol.messages import Definition
 from nbfn.serialization.payload import Carrier
 from nbfn_kernel.worker import function_loader
 
-#: What Python puts into every module.
-_PYTHONS = frozenset({"__name__", "__builtins__", "__spec__"})
-#: In a child: the definition that its parent runs, and the pickle of what arguments brought there.
-_told: tuple[Definition, bytes] | None = None
+#: Attributes that Python sets in every module.
+_MODULE_ATTRIBUTES = frozenset({"__name__", "__builtins__", "__spec__"})
+#: In a child: the definition that its parent runs, and the pickled names that arguments added to its `__main__`.
+_parent: tuple[Definition, bytes] | None = None
 
 
 def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
-    """Load a definition into this process's `__main__`, and return its callable.
+    """Load a definition into this process's `__main__` and return its callable.
 
     Raises:
-        DeserializationError: If it cannot be rebuilt.
+        DeserializationError: If the code cannot be unpickled.
     """
     main = sys.modules["__main__"]
     loaded = function_loader.load(carrier, definition, vars(main))
@@ -39,16 +39,16 @@ def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
 
 
 class _Name(str):  # noqa: SLOT000 - it has an attribute
-    """The name of a worker's `__main__`; pickled for a child, it tells that what to run.
+    """The name of a worker's `__main__`; unpickled in a child, it passes the definition to `set_parent`.
 
     Args:
-        definition: What the worker runs.
+        definition: The definition that the worker runs.
     """
 
     definition: Definition
 
     def __new__(cls, definition: Definition) -> _Name:
-        """Make the name."""
+        """Create the name."""
         made = super().__new__(cls, "__main__")
         made.definition = definition
         return made
@@ -57,20 +57,28 @@ class _Name(str):  # noqa: SLOT000 - it has an attribute
         return _unpickle.worker_main, (msgspec.msgpack.encode(self.definition), Carrier.brought())
 
 
-def tell(definition: bytes, brought: bytes) -> str:
-    """Note in a child process what its parent runs; return the module that loads it as `__main__`."""
-    global _told
-    _told = msgspec.msgpack.decode(definition, type=Definition), brought
+def set_parent(definition: bytes, argument_names: bytes) -> str:
+    """Store, in a child process, the definition that its parent runs.
+
+    Args:
+        definition: The packed definition.
+        argument_names: The pickled names that arguments added to the parent's `__main__`.
+
+    Returns:
+        The name of the module that multiprocessing runs as `__main__`.
+    """
+    global _parent
+    _parent = msgspec.msgpack.decode(definition, type=Definition), argument_names
     return "nbfn_kernel.worker.child_main"
 
 
-def inherited() -> dict[str, Any]:
-    """Return, in a child, what its parent has in `__main__`."""
-    assert _told is not None
-    definition, brought = _told
+def inherited_names() -> dict[str, Any]:
+    """Return, in a child, the names that its parent has in `__main__`."""
+    assert _parent is not None
+    definition, argument_names = _parent
     names: dict[str, Any] = {}
     carrier = Carrier(Places.of(), f"child-{os.getpid()}")
     function_loader.load(carrier, definition, names)
     own = {"__file__": None, "__spec__": ModuleSpec(_Name(definition), None)}
-    kept = {name: value for name, value in names.items() if name not in _PYTHONS}
-    return own | kept | carrier.load_brought(brought)
+    kept = {name: value for name, value in names.items() if name not in _MODULE_ATTRIBUTES}
+    return own | kept | carrier.load_brought(argument_names)

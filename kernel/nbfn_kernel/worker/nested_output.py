@@ -1,4 +1,4 @@
-"""Shows what calls of an input write as output of that input."""
+"""Forwards the output of calls that an input makes as output of that input."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from nbfn_kernel.worker.outbox import Outbox
 
 
 class NestedOutputSink:
-    """Hands on what one call wrote, in whole lines: several may write at once.
+    """Forwards the output of one call in whole lines, since several inputs may write at the same time.
 
     Args:
-        lease: Of the input whose code made the call.
-        many: Whether it has many inputs; none of them may clear what the others show.
-        outbox: Where it goes.
+        lease: The lease of the input whose code made the call.
+        outbox: Queues the output for the hub.
+        many: Whether the call has several inputs; then `clear_output` of one is ignored, as it would clear all.
     """
 
     def __init__(self, lease: int, outbox: Outbox, *, many: bool) -> None:
         self._lease = lease
         self._outbox = outbox
         self._many = many
-        self._voices = {name: Voices(self._writing(name)) for name in ("stdout", "stderr")}
+        self._lines = {name: Voices(self._writer(name)) for name in ("stdout", "stderr")}
 
-    def _writing(self, channel: str) -> Callable[[str], None]:
+    def _writer(self, channel: str) -> Callable[[str], None]:
         return lambda text: self._outbox.write(self._lease, f"{NESTED}{channel}", text)
 
     def emission(self, e: Emission) -> None:
         """See `CallSink.emission`."""
-        if e.channel in self._voices:
+        if e.channel in self._lines:
             text = e.data.decode("utf-8", "replace")
-            self._voices[e.channel].say(e.index, text, alone=False)
+            self._lines[e.channel].say(e.index, text, alone=False)
         elif e.channel != "clear" or not self._many:
-            self._end_lines()  # in the order in which it was made
+            self._end_lines()  # text that was written before the display
             self._outbox.put(Emitted(self._lease, e.channel, e.data))
 
     def _end_lines(self) -> None:
-        for voices in self._voices.values():
-            voices.end()
+        for lines in self._lines.values():
+            lines.end()
 
     def progress(self, p: Progress) -> None:
         """See `CallSink.progress`."""
@@ -48,12 +48,12 @@ class NestedOutputSink:
     def outputs(
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
-        """See `CallSink.outputs`; comes after what the inputs wrote that ended."""
+        """See `CallSink.outputs`; called after the output of the finished inputs."""
         if not self._many:
             self._end_lines()
 
     def connected(self, up: bool) -> None:
-        """See `CallSink.connected`; the input goes on when the hub is back."""
+        """See `CallSink.connected`; the input continues when the hub is connected again."""
 
     def failed(self, index: int, error: BaseException) -> None:
         """See `CallSink.failed`."""
@@ -71,11 +71,11 @@ class DiscardedOutput(TextSink):
 
 
 class NestedCallObserver:
-    """Gives each call of an input a sink for its output.
+    """Creates a sink for the output of each call that an input makes.
 
     Args:
-        lease: Returns the lease of the input whose code asks, or 0.
-        outbox: Where it goes.
+        lease: Returns the lease of the input whose code calls it, or 0.
+        outbox: Queues the output for the hub.
     """
 
     def __init__(self, lease: Callable[[], int], outbox: Outbox) -> None:
@@ -83,10 +83,10 @@ class NestedCallObserver:
         self._outbox = outbox
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """See `nbfn.client.call_observer.Observer`; what was written before the call reaches the hub before it."""
+        """See `nbfn.client.call_observer.Observer`; sends earlier output first."""
         lease = self._lease()
         if lease:
             self._outbox.sync(lease)
-        if call.kind == "spawn":  # it may outlive this input, so the hub sends on what it writes
+        if call.kind == "spawn":  # it may outlive this input, so the hub forwards its output
             return DiscardedOutput()
         return NestedOutputSink(lease, self._outbox, many=call.total != 1) if lease else None

@@ -1,4 +1,4 @@
-"""The queue of messages from user code and the main thread to the thread that talks to the hub."""
+"""Queues messages from other threads for the thread that sends them to the hub."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nbfn.protocol.messages import Emitted, Message, Payload, Result, Sync
 from nbfn.protocol.worker_state import CHANNELS, LARGEST, WorkerState
 from nbfn_kernel.worker.log_files import FILES, STDERR, LogFiles
 
-#: Characters of one text that is not kept back until its line is whole.
-LONG = 1024
-#: Characters after which waiting text is sent at once.
-HURRY = 8 * 1024
-#: Most seconds that `sync` waits for the hub.
-PATIENCE = 1.0
+#: Characters above which a text is queued although its line is not complete.
+LONG_TEXT = 1024
+#: Characters of queued text that are sent without delay.
+FLUSH_SIZE = 8 * 1024
+#: Seconds that `sync` waits for the hub.
+SYNC_TIMEOUT = 1.0
 
 
 class Text(NamedTuple):
-    """A piece of what user code wrote."""
+    """Text that user code wrote."""
 
     lease: int
     channel: str
@@ -29,7 +29,7 @@ class Text(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A part of a log file: what C code or a child process wrote to descriptor 1 or 2."""
+    """A part of a log file, written by C code or a child process to descriptor 1 or 2."""
 
     lease: int
     channel: str
@@ -50,169 +50,172 @@ Entry = Result | Text | Span | Item | Message
 
 
 class Outbox:
-    """A queue and two flags. Appending is atomic; only output takes a lock, which keeps its order.
+    """The queue of messages to the hub. Appending is atomic; adding output takes a lock, which keeps its order.
 
     Args:
         wake: Wakes the connection's thread.
-        state: Keeps output for the case that this process dies before the connection's thread has sent it.
-        files: What descriptors 1 and 2 write to.
+        state: Shared memory that holds output until it is sent, in case this process dies before.
+        files: The log files behind descriptors 1 and 2.
 
     Attributes:
-        entries: What is to be sent.
-        watched: The connection's thread will look within a few milliseconds; nobody need wake it.
-        urgent: It should look at once.
-        lock: Held while output is added; reentrant, since a signal handler of the user's may print.
+        entries: The queued messages.
+        send_scheduled: Whether the connection's thread will send within a few milliseconds without being woken.
+        urgent: Whether it should send without delay.
+        lock: Held while output is added; reentrant, since a signal handler of user code may print.
     """
 
     __slots__ = (
+        "_acknowledged",
         "_added",
-        "_arrived",
+        "_buffered",
         "_channel",
         "_files",
-        "_held",
         "_lease",
         "_size",
         "_state",
         "_syncs",
         "entries",
         "lock",
+        "send_scheduled",
         "urgent",
         "wake",
-        "watched",
     )
 
     def __init__(self, wake: Callable[[], None], state: WorkerState, files: LogFiles) -> None:
         self.entries: deque[Entry] = deque()
-        self.watched = False
+        self.send_scheduled = False
         self.urgent = False
         self.wake = wake
         self.lock = threading.RLock()
         self._state = state
         self._files = files
-        self._held: list[str] = []  # texts of a line that has begun, ...
-        self._lease, self._channel = 0, ""  # ... and whose they are
-        self._size = 0  # of what was added since the connection's thread was told to hurry
-        self._added = 0  # pieces of output, ...
-        self._arrived = 0  # ... how many of them the hub is known to have ...
-        self._syncs: dict[int, threading.Event] = {}  # ... and who waits until it has so many
+        self._buffered: list[str] = []  # texts of an incomplete line, ...
+        self._lease, self._channel = 0, ""  # ... and where they belong
+        self._size = 0  # characters added since the last `send_now`
+        self._added = 0  # the number of entries, ...
+        self._acknowledged = 0  # ... how many of them the hub has acknowledged, ...
+        # ... and the events that `sync` waits for, by that number
+        self._syncs: dict[int, threading.Event] = {}
 
     @property
     def waiting(self) -> bool:
-        """Whether there is anything to be sent."""
-        return bool(self.entries or self._held)
+        """Whether there is anything to send."""
+        return bool(self.entries or self._buffered)
 
     def put(self, entry: Entry) -> None:
-        """Send soon, together with what else comes."""
+        """Queue a message; it is sent within a few milliseconds, together with others."""
         with self.lock:
             self._flush()
             self._append(entry)
-        if not self.watched:
-            self.watched = True
+        if not self.send_scheduled:
+            self.send_scheduled = True
             self.wake()
 
     def write(self, lease: int, channel: str, text: str) -> None:
-        """Send a text soon. Whole lines, what is flushed and what is written to stderr reach the hub even if this
-        process dies at once.
+        """Queue a text.
+
+        Complete lines, flushed text and text on stderr reach the hub even if this process dies immediately afterwards.
         """
         with self.lock:
             if lease != self._lease or channel != self._channel:
                 self._flush()
                 self._lease, self._channel = lease, channel
-            self._held.append(text)
-            if text[-1:] == "\n" or len(text) > LONG or channel == "stderr":
+            self._buffered.append(text)
+            if text[-1:] == "\n" or len(text) > LONG_TEXT or channel == "stderr":
                 self._flush()
-        if not self.watched:
-            self.watched = True
+        if not self.send_scheduled:
+            self.send_scheduled = True
             self.wake()
 
     def write_packed(self, lease: int, channel: str, data: bytes) -> None:
-        """Send one whole piece of output that is no text of stdout or stderr, with what was written before it."""
+        """Queue output other than text, for example a display, after the text written before it."""
         with self.lock:
             self._flush()
-            if self._files.grown(STDERR):
+            if self._files.has_grown(STDERR):
                 self._add_span(lease, STDERR)
-            kept = 0  # one that is too large to be kept whole is not kept
+            number = 0  # not in the shared memory, where it does not fit
             if len(data) <= LARGEST:
-                kept = self._state.add_text(lease, CHANNELS.index(channel), data)
-            self._append(Emitted(lease, channel, data, kept))
-        if not self.watched:
-            self.watched = True
+                number = self._state.add_text(lease, CHANNELS.index(channel), data)
+            self._append(Emitted(lease, channel, data, number))
+        if not self.send_scheduled:
+            self.send_scheduled = True
             self.wake()
 
     def flush(self) -> None:
-        """Add what `write` has gathered to what is sent, and to what outlives this process."""
-        if self._held:
+        """Queue the text of an incomplete line, and copy it to the shared memory."""
+        if self._buffered:
             with self.lock:
                 self._flush()
 
     def _flush(self) -> None:
-        held, self._held = self._held, []
-        if not held:
+        texts, self._buffered = self._buffered, []
+        if not texts:
             return
         lease, channel = self._lease, self._channel
-        number = 0 if channel == CHANNELS[0] else CHANNELS.index(channel)
-        if number < FILES and self._files.grown(number):
-            self._add_span(lease, number)  # it was written before this text
-        text = held[0] if len(held) == 1 else "".join(held)
-        kept = self._state.add_text(lease, number, text.encode("utf-8", "backslashreplace"))
-        self._append(Text(lease, channel, text, kept))
+        index = 0 if channel == CHANNELS[0] else CHANNELS.index(channel)
+        if index < FILES and self._files.has_grown(index):
+            self._add_span(lease, index)  # it was written before this text
+        text = texts[0] if len(texts) == 1 else "".join(texts)
+        number = self._state.add_text(lease, index, text.encode("utf-8", "backslashreplace"))
+        self._append(Text(lease, channel, text, number))
         self._size += len(text)
-        if self._size >= HURRY:
+        if self._size >= FLUSH_SIZE:
             self._size = 0
-            self.hurry()
+            self.send_now()
 
     def collect_files(self, lease: int) -> bool:
-        """Send what was written to descriptors 1 and 2 since the last time; False if that is nothing."""
+        """Queue new output of the log files; return whether there was any."""
         self._files.flush()
         with self.lock:
             self._flush()
-            grown = [number for number in range(FILES) if self._files.grown(number)]
-            for number in grown:
-                self._add_span(lease, number)
+            grown = [channel for channel in range(FILES) if self._files.has_grown(channel)]
+            for channel in grown:
+                self._add_span(lease, channel)
         return bool(grown)
 
     def _add_span(self, lease: int, channel: int) -> None:
         first, end = self._files.advance(channel)
-        kept = self._state.add_span(lease, channel, first, end)
-        self._append(Span(lease, CHANNELS[channel], first, end, kept))
+        number = self._state.add_span(lease, channel, first, end)
+        self._append(Span(lease, CHANNELS[channel], first, end, number))
 
     def _append(self, entry: Entry) -> None:
         self._added += 1
         self.entries.append(entry)
 
     def read(self, span: Span) -> str:
-        """Return the text of a part of a log file; for the connection's thread, once and in order."""
+        """Return the text of a part of a log file; the connection's thread calls it once for each part, in order."""
         return self._files.read(CHANNELS.index(span.channel), span.first, span.end)
 
-    def cut_files(self) -> None:
-        """Keep the log files small; called where all that is to be sent of them was sent."""
-        if not self._files.too_long():
+    def truncate_files(self) -> None:
+        """Truncate large log files, unless parts of them are queued."""
+        if not self._files.needs_truncation():
             return
         with self.lock:
             if not any(type(entry) is Span for entry in self.entries):
-                for channel in self._files.cut():
+                for channel in self._files.truncate():
                     self._state.add_span(0, channel, 0, 0)
 
     def sync(self, lease: int) -> None:
-        """Return when the hub has all that was written so far, also by C code and child processes.
+        """Wait until the hub has all output so far, including that of C code and child processes.
 
-        What it is told afterwards, by other connections of this process as well, comes after that.
+        The hub then has it before any message that this process sends afterwards, on any connection. After
+        `SYNC_TIMEOUT` seconds, it returns in any case.
         """
         self.collect_files(lease)
         number = self._added
-        if self._arrived < number:
+        if self._acknowledged < number:
             arrived = self._syncs.setdefault(number, threading.Event())
             self.entries.append(Sync(number))
-            self.hurry()
-            arrived.wait(PATIENCE)
+            self.send_now()
+            arrived.wait(SYNC_TIMEOUT)
 
-    def arrived(self, number: int) -> None:
-        """Note that the hub has the first ``number`` pieces of output; called by the connection's thread."""
-        self._arrived = max(self._arrived, number)
+    def acknowledge(self, number: int) -> None:
+        """Record that the hub has the first ``number`` entries; called by the connection's thread."""
+        self._acknowledged = max(self._acknowledged, number)
         for reached in [one for one in tuple(self._syncs) if one <= number]:
             self._syncs.pop(reached).set()
 
-    def hurry(self) -> None:
-        """Send all of it now."""
+    def send_now(self) -> None:
+        """Send all entries without delay."""
         self.urgent = True
         self.wake()

@@ -1,4 +1,7 @@
-"""Captures what user code writes to ``sys.stdout`` and ``sys.stderr``; C code and subprocesses write to `log_files`."""
+"""Captures what user code writes to ``sys.stdout`` and ``sys.stderr``.
+
+Output of C code and subprocesses is read by `log_files`.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,28 @@ from nbfn.runtime.line_multiplexer import Voices
 from nbfn.runtime.output_channels import FAILURE
 from nbfn_kernel.worker.outbox import Outbox
 
-#: Characters of one input's output that are sent; the rest is dropped, with a line that says so.
+#: Characters that are sent of one input's output on one channel; the rest is dropped, with a line that says so.
 MAX_TEXT = 16 * 1024 * 1024
-#: Characters of a line after which it goes out unfinished.
-LONGEST = 8 * 1024
+#: Characters above which an incomplete line is sent.
+MAX_LINE = 8 * 1024
 
-#: What threads of consoles write goes to them, by thread: (channel, text).
-diverted: dict[int, Callable[[str, str], None]] = {}
-#: The thread of user code where inputs run one after the other: it is heard at once.
+#: By thread of a console: the function (channel, text) that gets its output.
+console_outputs: dict[int, Callable[[str, str], None]] = {}
+#: The thread in which the serial executor runs user code; its text is sent without line buffering.
 _main = threading.main_thread().ident
 
-_installed: list[OutputStream] = []  # what user code may put something else in front of
-_outside = True  # text that belongs to no input goes to the log file: there is no Function, or it is a child's
+_streams: list[OutputStream] = []  # kept here, since user code may replace `sys.stdout`
+_to_log_file = True  # output outside of inputs goes to the log file only: no Function is bound, or this is a child
 
 
 class OutputStream(io.TextIOBase):
-    """Stands in for ``sys.stdout`` or ``sys.stderr``: text goes out under the lease that runs.
+    """Replaces ``sys.stdout`` or ``sys.stderr``; sends text as output of the running input.
 
     Args:
         channel: "stdout" or "stderr".
-        descriptor: The real one, for who asks by `fileno`, and for text outside any input.
-        outbox: Where it goes.
-        lease: Returns the lease that runs, or 0.
+        descriptor: The file descriptor, returned by `fileno` and used for text outside of inputs.
+        outbox: Queues the text for the hub.
+        lease: Returns the running lease, or 0.
     """
 
     encoding = "utf-8"
@@ -49,16 +52,16 @@ class OutputStream(io.TextIOBase):
         self._descriptor = descriptor
         self._outbox = outbox
         self._lease = lease
-        self._counted = 0  # the lease that `_count` is of
+        self._counted_lease = 0  # the lease whose characters `_count` counts
         self._count = 0
-        self._voices = self._new_voices()  # of the lease that is counted; one for each thread ...
-        self._alone = True  # ... where not only the main thread writes
-        self._last = "\n"  # what that wrote last
+        self._lines = self._new_lines()  # line buffers of that lease, by thread ...
+        self._main_thread_only = True  # ... unused while only the main thread writes
+        self._last_text = "\n"  # the last text of the main thread
         self.buffer = _Bytes(self)
 
     @property
     def name(self) -> str:
-        """What Python calls it."""
+        """The name of the stream, as of Python's own."""
         return f"<{self._channel}>"
 
     def writable(self) -> bool:
@@ -70,47 +73,47 @@ class OutputStream(io.TextIOBase):
         return False
 
     def fileno(self) -> int:
-        """Return the real descriptor, as a subprocess needs it."""
+        """Return the descriptor, for subprocesses."""
         return self._descriptor
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase`."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if diverted and (console := diverted.get(threading.get_ident())) is not None:
+        if console_outputs and (console := console_outputs.get(threading.get_ident())) is not None:
             console(self._channel, text)
             return len(text)
         lease = self._lease()
-        if not lease and _outside:  # in a child, whose connection this is not, as well
+        if not lease and _to_log_file:  # also in a child process, which has no connection
             os.write(self._descriptor, text.encode("utf-8", self.errors))
         elif text and self._admit(lease, len(text)):
             thread = threading.get_ident()
-            if thread == _main and self._alone:
-                self._last = text
+            if thread == _main and self._main_thread_only:
+                self._last_text = text
                 self._outbox.write(lease, self._channel, text)
             else:
-                self._share()
-                self._voices.say(thread, text, alone=thread == _main)
+                self._buffer_lines()
+                self._lines.say(thread, text, alone=thread == _main)
         return len(text)
 
-    def _share(self) -> None:
-        """From now on see to it that no line is of two threads: another one than the main one writes."""
-        if self._alone:
-            self._alone = False
-            if not self._last.endswith(("\n", "\r")):
-                self._voices.has_begun(_main)
+    def _buffer_lines(self) -> None:
+        """Buffer lines by thread from now on, so that lines do not interleave: another thread has begun to write."""
+        if self._main_thread_only:
+            self._main_thread_only = False
+            if not self._last_text.endswith(("\n", "\r")):
+                self._lines.has_begun(_main)
 
-    def _new_voices(self) -> Voices:
+    def _new_lines(self) -> Voices:
         return Voices(self._put, self._outbox.lock)
 
     def _put(self, text: str) -> None:
-        self._outbox.write(self._counted, self._channel, text)
+        self._outbox.write(self._counted_lease, self._channel, text)
 
     def _admit(self, lease: int, size: int) -> bool:
-        if lease != self._counted:
-            self._counted, self._count = lease, 0
-            self._voices = self._new_voices()
-            self._alone, self._last = True, "\n"
+        if lease != self._counted_lease:
+            self._counted_lease, self._count = lease, 0
+            self._lines = self._new_lines()
+            self._main_thread_only, self._last_text = True, "\n"
         before, self._count = self._count, self._count + size
         if self._count <= MAX_TEXT:
             return True
@@ -121,61 +124,63 @@ class OutputStream(io.TextIOBase):
         return False
 
     def flush(self) -> None:
-        """Hand over what was written, the begun line of a thread as well."""
-        self._voices.flush(threading.get_ident())
+        """Queue all text of the calling thread, including an incomplete line."""
+        self._lines.flush(threading.get_ident())
         self._outbox.flush()
 
     def end(self, lease: int) -> None:
-        """Send what threads of an input that ended left of a line."""
-        if lease == self._counted:
-            self._voices.end()
+        """Send the incomplete lines of an input that has ended."""
+        if lease == self._counted_lease:
+            self._lines.end()
             self._outbox.flush()
 
-    def detach_lines(self) -> None:
-        """Forget begun lines, in a child: they are its parent's, and a thread of that may have held the lock."""
-        self._voices = Voices(lambda _: None)
+    def drop_lines(self) -> None:
+        """Drop incomplete lines in a child process; they are its parent's, and the lock may be held."""
+        self._lines = Voices(lambda _: None)
 
     def log_failure(self, lease: int, text: str) -> None:
-        """Send a traceback for the logs, after what the input wrote."""
+        """Send a traceback to the logs, after the output of the input."""
         self.end(lease)
         self._outbox.write_packed(lease, FAILURE, text.encode("utf-8", self.errors))
 
 
 class LineBufferedStream(OutputStream):
-    """For inputs that run at once: text goes out in whole lines, so that no line is of two inputs."""
+    """Sends whole lines, so that lines of concurrent inputs do not interleave."""
 
     def __init__(
         self, channel: str, descriptor: int, outbox: Outbox, lease: Callable[[], int]
     ) -> None:
         super().__init__(channel, descriptor, outbox, lease)
-        self._held: dict[tuple[int, int], str] = {}  # begun lines, by lease and thread
+        self._partial_lines: dict[
+            tuple[int, int], str
+        ] = {}  # incomplete lines, by lease and thread
         self._counts: dict[int, int] = {}
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase`."""
         lease = self._lease()
-        if not lease or not isinstance(text, str) or threading.get_ident() in diverted:
+        if not lease or not isinstance(text, str) or threading.get_ident() in console_outputs:
             return super().write(text)
         key = (lease, threading.get_ident())
-        held = self._held.pop(key, "") + text
-        ends = max(held.rfind("\n"), held.rfind("\r")) + 1
-        if len(held) - ends >= LONGEST:
-            ends = len(held)
-        self._send(lease, held[:ends])
-        if ends < len(held):
-            self._held[key] = held[ends:]
+        text_so_far = self._partial_lines.pop(key, "") + text
+        ends = max(text_so_far.rfind("\n"), text_so_far.rfind("\r")) + 1
+        if len(text_so_far) - ends >= MAX_LINE:
+            ends = len(text_so_far)
+        self._send(lease, text_so_far[:ends])
+        if ends < len(text_so_far):
+            self._partial_lines[key] = text_so_far[ends:]
         return len(text)
 
     def flush(self) -> None:
         """See `OutputStream.flush`."""
         key = (self._lease(), threading.get_ident())
-        self._send(key[0], self._held.pop(key, ""))
+        self._send(key[0], self._partial_lines.pop(key, ""))
         self._outbox.flush()
 
     def end(self, lease: int) -> None:
-        """Send what an input that ended left of a line."""
-        for key in [key for key in tuple(self._held) if key[0] == lease]:
-            self._send(lease, self._held.pop(key, ""))
+        """Send the incomplete lines of an input that has ended."""
+        for key in [key for key in tuple(self._partial_lines) if key[0] == lease]:
+            self._send(lease, self._partial_lines.pop(key, ""))
         self._counts.pop(lease, None)
         self._outbox.flush()
 
@@ -184,14 +189,14 @@ class LineBufferedStream(OutputStream):
             self._outbox.write(lease, self._channel, text)
 
     def _admit(self, lease: int, size: int) -> bool:
-        self._counted, self._count = lease, self._counts.get(lease, 0)
+        self._counted_lease, self._count = lease, self._counts.get(lease, 0)
         admitted = super()._admit(lease, size)
         self._counts[lease] = self._count
         return admitted
 
 
 class _Bytes(io.RawIOBase):
-    """``sys.stdout.buffer``: bytes are taken for UTF-8."""
+    """``sys.stdout.buffer``; decodes bytes as UTF-8."""
 
     def __init__(self, stream: OutputStream) -> None:
         super().__init__()
@@ -212,45 +217,51 @@ class _Bytes(io.RawIOBase):
 def install(
     outbox: Outbox, lease: Callable[[], int], kind: type[OutputStream] = OutputStream
 ) -> None:
-    """Replace ``sys.stdout`` and ``sys.stderr``; ``sys.__stdout__`` stays what it was."""
+    """Replace ``sys.stdout`` and ``sys.stderr``; ``sys.__stdout__`` is unchanged.
+
+    Args:
+        outbox: Queues the text for the hub.
+        lease: Returns the running lease, or 0.
+        kind: The class of the streams.
+    """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    _installed[:] = [kind("stdout", 1, outbox, lease), kind("stderr", 2, outbox, lease)]
-    sys.stdout, sys.stderr = _installed
+    _streams[:] = [kind("stdout", 1, outbox, lease), kind("stderr", 2, outbox, lease)]
+    sys.stdout, sys.stderr = _streams
 
 
 def log_failure(lease: int, text: str) -> None:
-    """Send the traceback of an input whose failure nobody may look at, for the logs."""
-    if _installed:
-        _installed[1].log_failure(lease, text)
+    """Send the traceback of an input whose caller may not read the result to the logs."""
+    if _streams:
+        _streams[1].log_failure(lease, text)
 
 
 def admit(lease: int, size: int) -> bool:
-    """Count characters that an input sends besides what it writes; False when they are too many."""
-    return _installed[1]._admit(lease, size)
+    """Count characters of log records against the limit of an input; return False if it is exceeded."""
+    return _streams[1]._admit(lease, size)
 
 
 def forward_all() -> None:
-    """Send text that belongs to no input from now on, too: the worker has a Function."""
-    global _outside
-    _outside = False
+    """Send output outside of inputs too from now on; called when the worker has been bound to a Function."""
+    global _to_log_file
+    _to_log_file = False
 
 
-def detach() -> None:
-    """Write to the log files only, in a child that user code forked."""
-    global _outside
-    _outside = True
-    for stream in _installed:
-        stream.detach_lines()
+def reset_after_fork() -> None:
+    """Write to the log files only; called in a child process that user code forked."""
+    global _to_log_file
+    _to_log_file = True
+    for stream in _streams:
+        stream.drop_lines()
 
 
 def is_forwarding() -> bool:
-    """Whether output that belongs to no input is sent."""
-    return not _outside
+    """Return whether output outside of inputs is sent."""
+    return not _to_log_file
 
 
 def end_lines(lease: int) -> None:
-    """Send what an input that ended left of a line."""
-    for stream in _installed:
+    """Send the incomplete lines of an input that has ended."""
+    for stream in _streams:
         stream.end(lease)

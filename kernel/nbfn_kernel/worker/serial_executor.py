@@ -1,10 +1,10 @@
-"""Runs inputs on the main thread, one at a time, without a running event loop around them.
+"""Runs inputs one at a time on the main thread, outside of a running event loop.
 
-Functions that run several inputs at once are left to `concurrent_executor`.
+`concurrent_executor` runs the inputs of Functions with concurrent inputs.
 
-To stop an input, the hub connection's thread writes its lease to `_wanted` and sends the main thread SIGUSR1. The
-handler raises `InputCancellation` only while `_armed` is that lease, which it is from just before the user's code to
-just after it. So the exception is raised neither in the executor's own code nor in the next input.
+To stop an input, the thread of the hub connection writes its lease to `_lease_to_stop` and sends SIGUSR1 to the main
+thread. The handler raises `InputCancellation` only while `_armed` is that lease, which it is while user code runs. So
+the exception is raised neither in the executor's own code nor in the next input.
 """
 
 from __future__ import annotations
@@ -46,30 +46,31 @@ from nbfn_kernel.worker.outbox import Outbox
 from nbfn_kernel.worker.target import Target
 from nbfn_kernel.worker.unconfirmed_results import UNCONFIRMED_BYTES, UnconfirmedResults
 
-#: Seconds after which an idle main thread looks up. A signal that comes between Python's last look
-#: for one and the wait itself does not end the wait, and its handler would not run.
-SIGNALS_SEEN = 1.0
-#: Characters of the traceback of a function that cannot be loaded.
+#: Seconds after which the idle main thread wakes up. A signal that arrives between Python's last check and the wait
+#: does not interrupt the wait, so its handler would not run.
+SIGNAL_POLL_INTERVAL = 1.0
+#: The largest number of characters of the traceback of a function that cannot be loaded.
 MAX_TRACEBACK = 64 * 1024
 
 logger = logging.getLogger("nbfn.worker")
 
 
 class SerialExecutor:
-    """Runs inputs on the thread that makes it.
+    """Runs inputs on the thread that creates it.
 
     Args:
-        carrier: Of this process.
-        outbox: Takes results, items and the answer to a Bind.
-        state: Shared with the fork server.
+        carrier: Unpickles arguments and pickles results.
+        outbox: Queues results, items and replies to a Bind for the hub.
+        state: The memory shared with the fork server.
 
     Attributes:
-        todo: Inputs waiting, filled by the connection's thread.
-        current: The lease that runs, or 0.
-        started: When it began, by `time.monotonic`.
-        stopping: No further input is to be begun.
-        levels: Of the callers' loggers.
-        concurrent: Runs the inputs instead, where several run at once.
+        todo: Queued inputs; the connection's thread adds to it.
+        current: The running lease, or 0.
+        started: The start of the running input, by `time.monotonic`.
+        stopping: Whether no further input may start.
+        levels: The callers' log levels.
+        concurrent: The executor of a Function with concurrent inputs, which runs them instead of this one.
+        unconfirmed: Counts the bytes of results that the hub has not confirmed.
     """
 
     def __init__(self, carrier: Carrier, outbox: Outbox, state: WorkerState) -> None:
@@ -82,152 +83,157 @@ class SerialExecutor:
         self._carrier = carrier
         self._outbox = outbox
         self._state = state
-        self._cell = state.numbers
+        self._shared = state.numbers
         self._commands: queue.SimpleQueue[Bind | None] = queue.SimpleQueue()
         self._loaded: LoadedFunction | None = None
         self._batched = False
-        self._functions: dict[str, Callable[..., Any]] = {}  # by method, "" for a Function's own
-        self._members: frozenset[int] = frozenset()  # leases of the batch that runs
-        self._armed = 0  # the lease whose user code runs now
-        self._wanted = 0  # the lease to stop
-        self._reason = ""  # why: cancel, timeout, exit
-        self._stopped = 0  # the last lease that was stopped
+        self._functions: dict[str, Callable[..., Any]] = {}  # by method; "" for a Function
+        self._batch_leases: frozenset[int] = frozenset()  # the leases of the running batch
+        self._armed = 0  # the lease whose user code may be interrupted now
+        self._lease_to_stop = 0  # the lease to stop
+        self._stop_reason = ""  # why it is stopped: cancel, timeout, exit
+        self._last_stopped = 0  # the lease that was stopped last
         self._task: asyncio.Task[Any] | None = None
         self._loops = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._items: GeneratorStream | None = None  # of the generator that runs, or ran last
-        self._credit: dict[int, int] = {}  # of those that have not begun
+        self._items: GeneratorStream | None = None  # of the generator that runs or ran last
+        self._credit: dict[int, int] = {}  # of generators that have not started, by lease
         self._thread = threading.get_ident()
-        self.unconfirmed = UnconfirmedResults(outbox.hurry)
+        self.unconfirmed = UnconfirmedResults(outbox.send_now)
 
     @property
     def ended_by(self) -> int:
-        """The signal that told the worker to end, or 0."""
-        return self._cell[ENDED_BY]
+        """The number of the signal that ended the worker, or 0."""
+        return self._shared[ENDED_BY]
 
     @property
     def loaded(self) -> LoadedFunction | None:
-        """The Function that the worker runs; None before it is bound."""
+        """The Function that the worker runs; None until it is bound."""
         return self._loaded
 
-    # --- called by the connection's thread ---
+    # --- for the connection's thread ---
 
-    def notice(self, command: Bind | None = None) -> None:
-        """Wake the main thread: for a Bind, or for what is in `todo` or `stopping`."""
+    def wake(self, command: Bind | None = None) -> None:
+        """Wake the main thread, to handle a Bind or to check `todo` and `stopping`."""
         if self.concurrent is not None:
-            self.concurrent.look()
+            self.concurrent.wake()
         else:
             self._commands.put(command)
 
     def drain(self) -> None:
-        """Begin nothing more, and end after what runs; user code may ask for that as well."""
+        """Start no further input, and end after the running ones; user code may call it too."""
         self.stopping = True
         self._commands.put(None)
         if self.concurrent is not None:
             self.concurrent.drain()
 
     def interrupt(self, lease: int, reason: str) -> None:
-        """Stop the user code of this lease, if it runs or is about to."""
+        """Stop an input that runs or is about to run.
+
+        Args:
+            lease: The lease of the input.
+            reason: Why: "cancel" or "timeout".
+        """
         if self.concurrent is not None:
             self.concurrent.interrupt(lease, reason)
             return
-        if lease in self._members:
-            lease = min(self._members)  # what the batch is known by
-        if lease == self._stopped:
-            return  # once is enough, and the first reason counts
-        self._reason, self._wanted = reason, lease
+        if lease in self._batch_leases:
+            lease = min(self._batch_leases)  # the lease of the batch
+        if lease == self._last_stopped:
+            return  # the first reason counts
+        self._stop_reason, self._lease_to_stop = reason, lease
         signal.pthread_kill(self._thread, signal.SIGUSR1)
 
     def grant(self, lease: int, upto: int) -> None:
-        """Let a generator input go on up to item number ``upto``."""
+        """Allow a generator input to send items up to number ``upto``."""
         if self.concurrent is not None:
             self.concurrent.grant(lease, upto)
         elif (items := self._items) is not None and items.lease == lease:
             items.grant(upto)
         else:
             self._credit[lease] = upto
-            if (items := self._items) is not None and items.lease == lease:  # it began meanwhile
+            if (items := self._items) is not None and items.lease == lease:  # it started meanwhile
                 items.grant(upto)
 
-    def confirmed(self, weight: int) -> None:
-        """Note that results of so many bytes are safe."""
+    def confirm_results(self, weight: int) -> None:
+        """Record that the hub has confirmed results of ``weight`` bytes."""
         self.unconfirmed.confirm(weight)
         if self.concurrent is not None:
-            self.concurrent.look()
+            self.concurrent.wake()
 
     def feed(self, lease: int, data: bytes) -> None:
-        """Bring a piece of what an input reads while it runs."""
+        """Add data to the request stream of a running input."""
         if self.concurrent is not None:
             self.concurrent.feed(lease, data)
 
-    def lease(self) -> int:
-        """Return the lease of the input whose code asks, or 0."""
-        return self.current if self.concurrent is None else self.concurrent.lease()
+    def current_lease(self) -> int:
+        """Return the lease of the input whose code calls this, or 0."""
+        return self.current if self.concurrent is None else self.concurrent.current_lease()
 
-    def name(self) -> str:
+    def function_name(self) -> str:
         """Return the name of the Function that the worker runs."""
         return "This code" if self._loaded is None else self._loaded.definition.name
 
     # --- signals, on the main thread ---
 
-    def take_signals(self) -> None:
-        """Install the handlers: SIGUSR1 stops an input, SIGTERM the worker, SIGINT is the user's."""
+    def install_signal_handlers(self) -> None:
+        """Install handlers: SIGUSR1 stops an input, SIGTERM ends the worker, SIGINT raises KeyboardInterrupt."""
         signal.signal(signal.SIGUSR1, self._on_stop)
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGINT, self._on_interrupt)
 
-    def disown(self) -> None:
-        """Make a child that user code forked an ordinary process: it runs no inputs and sends nothing."""
+    def reset_after_fork(self) -> None:
+        """Drop all state in a child process that user code forked, so that it runs no inputs and sends nothing."""
         self.current = self._armed = 0
-        output_capture.detach()
+        output_capture.reset_after_fork()
         if self.concurrent is not None:
-            self.concurrent.disown()
+            self.concurrent.reset_after_fork()
 
-    def handles(self, handler: object) -> bool:
-        """Whether a signal handler is one that `take_signals` installed."""
+    def owns_handler(self, handler: object) -> bool:
+        """Return whether `install_signal_handlers` installed a signal handler."""
         return handler in (self._on_stop, self._on_terminate, self._on_interrupt)
 
     def _on_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._armed and self._armed == self._wanted:
+        if self._armed and self._armed == self._lease_to_stop:
             self._stop_armed()
 
     def _stop_armed(self) -> None:
-        self._stopped, self._armed = self._armed, 0
+        self._last_stopped, self._armed = self._armed, 0
         if self._task is not None:
             self._loops.get_loop().call_soon_threadsafe(self._task.cancel)
             return
-        raise InputCancellation(_SAID[self._reason])
+        raise InputCancellation(_STOP_MESSAGES[self._stop_reason])
 
     def _on_terminate(self, _signal: int, _frame: FrameType | None) -> None:
-        self._told_to_end()
+        self._note_sigterm()
         self._commands.put(None)
         if self.concurrent is not None:
-            self.concurrent.leave()
+            self.concurrent.abort()
         elif self.current:
-            self._reason, self._wanted = "exit", self.current
+            self._stop_reason, self._lease_to_stop = "exit", self.current
             if self._armed:
                 self._stop_armed()
 
-    def _told_to_end(self) -> None:
+    def _note_sigterm(self) -> None:
         self.stopping = True
-        self._cell[ENDED_BY] = signal.SIGTERM
+        self._shared[ENDED_BY] = signal.SIGTERM
 
     def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         if self._armed:
             raise KeyboardInterrupt
 
-    # --- the main thread's work ---
+    # --- running inputs, on the main thread ---
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Run inputs until the worker is drained or SIGTERM arrives."""
         while not self.stopping:
             try:
-                command = self._commands.get(timeout=SIGNALS_SEEN)
+                command = self._commands.get(timeout=SIGNAL_POLL_INTERVAL)
             except queue.Empty:
                 continue
             if command is not None:
                 self._bind(command)
             if self.concurrent is not None:
-                self.concurrent.serve(self._told_to_end)
+                self.concurrent.serve(self._note_sigterm)
                 break
             if self.todo and self._loaded is not None:
                 if self._batched:
@@ -247,33 +253,36 @@ class SerialExecutor:
         try:
             self._loaded = loaded = LoadedFunction(self._carrier, bind)
             loaded.start(self._loops.get_loop().run_until_complete)
-            self._functions = {name: self._adapted(t) for name, t in loaded.targets.items()}
-            self._batched = batch.batched(bind.definition)
-            if concurrent_executor.needed(bind.definition):
+            self._functions = {name: self._adapt(t) for name, t in loaded.targets.items()}
+            self._batched = batch.is_batched(bind.definition)
+            if concurrent_executor.is_needed(bind.definition):
                 self._start_concurrent(loaded)
         except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
             payload = dump_exception(self._carrier, error, hide=HIDDEN)
-            text = _shortened(format_exception(error, hide=HIDDEN))
+            text = _truncate(format_exception(error, hide=HIDDEN))
             self._send_output()
             self._outbox.put(BindFailed(bind.function, bind.version, payload, text))
         else:
             self._send_output()
             self._outbox.put(Bound(bind.function, bind.version))
-        self._outbox.hurry()
+        self._outbox.send_now()
 
     def _send_output(self) -> None:
-        """Send what was written and drawn outside of inputs, before it is said what follows."""
+        """Send output and figures of code outside of inputs, before the message that follows."""
         flush_figures()
         output_capture.end_lines(0)
         self._outbox.collect_files(0)
 
     def _limit_memory(self, limit: int) -> None:
-        """Tell the fork server how much this worker may hold; it watches from then on."""
+        """Set the memory limit in the shared memory; the fork server enforces it."""
         if limit and self._state.shared:
-            self._cell[MEMORY_LIMIT] = limit
-            os.kill(os.getppid(), signal.SIGCHLD)  # what it wakes up for
+            self._shared[MEMORY_LIMIT] = limit
+            os.kill(os.getppid(), signal.SIGCHLD)  # wakes the fork server
         elif limit:
-            logger.warning("Nobody watches the memory limit of %d MB here.", limit // 2**20)
+            logger.warning(
+                "The memory limit of %d MB is not enforced: this worker has no fork server.",
+                limit // 2**20,
+            )
 
     def _start_concurrent(self, loaded: LoadedFunction) -> None:
         loop = self._loops.get_loop()
@@ -282,39 +291,39 @@ class SerialExecutor:
             self._carrier,
             self._outbox,
             self.todo,
-            self._cell,
+            self._shared,
             loop,
             self.unconfirmed,
             self.levels,
         )
         output_capture.install(
-            self._outbox, self.concurrent.lease, output_capture.LineBufferedStream
+            self._outbox, self.concurrent.current_lease, output_capture.LineBufferedStream
         )
         if self.stopping:
             self.concurrent.drain()
 
-    def _adapted(self, target: Target) -> Callable[..., Any]:
-        """Give all four kinds of function one shape: arguments in, value to send out."""
+    def _adapt(self, target: Target) -> Callable[..., Any]:
+        """Return a plain function, from arguments to the value to send, for any of the four kinds of function."""
         function = target.function
         if target.is_generator or target.is_async:
-            return lambda *args, **kwargs: self._settled(target, function(*args, **kwargs))
+            return lambda *args, **kwargs: self._resolve(target, function(*args, **kwargs))
         return function
 
-    def _settled(self, target: Target, returned: Any) -> Any:
-        """Return the value to send out for what a target's function returned."""
+    def _resolve(self, target: Target, returned: Any) -> Any:
+        """Return the value to send: await a coroutine, send the items of a generator."""
         if target.is_generator:
             items = self._items = GeneratorStream(
                 target.name, self.current, self._carrier, self._outbox
             )
             items.grant(self._credit.pop(items.lease, 0))
             if hasattr(returned, "__aiter__"):
-                return self._await(items.take_async(returned))
-            return items.take(returned)
+                return self._await(items.send_all_async(returned))
+            return items.send_all(returned)
         return self._await(returned) if target.is_async else returned
 
     def _run_queue(self, loaded: LoadedFunction) -> None:
-        # The hot loop: one piece, and everything hoisted, on purpose.
-        todo, outbox, cell = self.todo, self._outbox, self._cell
+        # The hot loop: one function, with names bound to locals, for speed.
+        todo, outbox, shared = self.todo, self._outbox, self._shared
         clock = time.monotonic
         load, dump, keep = (
             self._carrier.load,
@@ -325,7 +334,7 @@ class SerialExecutor:
         levels = self.levels
         by_call = levels.by_call
         plain, check, end_lines = (
-            function_loader.PLAIN,
+            function_loader.PLAIN_TYPES,
             function_loader.check_value,
             output_capture.end_lines,
         )
@@ -335,9 +344,9 @@ class SerialExecutor:
         kwargs: Any
         value: Any
         while not self.stopping:
-            if unconfirmed.made - unconfirmed.confirmed >= UNCONFIRMED_BYTES:
-                self.current = cell[0] = 0
-                unconfirmed.await_room(lambda: self.stopping)
+            if unconfirmed.total - unconfirmed.confirmed >= UNCONFIRMED_BYTES:
+                self.current = shared[0] = 0
+                unconfirmed.wait_for_room(lambda: self.stopping)
                 continue
             try:
                 entry = popleft()
@@ -348,17 +357,17 @@ class SerialExecutor:
             if (wanted := by_call.get(entry.call, b"")) != levels.current:
                 levels.apply(wanted)
             self.started = began = clock()
-            self.current = cell[0] = lease
+            self.current = shared[0] = lease
             try:
                 try:
                     self._armed = lease
-                    if self._wanted == lease:
+                    if self._lease_to_stop == lease:
                         self._stop_armed()
                     args, kwargs = load(entry.payload)
                     value = functions[entry.method](*args, **kwargs)
                     self._armed = 0
                     if not self.current:
-                        input_result.end_child(None)
+                        input_result.exit_child(None)
                     if type(value) not in plain:
                         check(loaded.targets[entry.method].name, value)
                     answer = keep(value) if entry.durable else dump(value)
@@ -366,121 +375,123 @@ class SerialExecutor:
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
                     self._armed = 0
                     if not self.current:
-                        input_result.end_child(error)
-                    status, answer, final = self._failed(error, entry)
-            except InputCancellation as error:  # it came while another exception was on its way
+                        input_result.exit_child(error)
+                    status, answer, final = self._failure_result(error, entry)
+            except InputCancellation as error:  # raised while another exception was handled
                 self._armed = 0
-                status, answer, final = self._failed(error, entry)
-            args = kwargs = None  # before the answer: the caller may fill their memory again
-            if self._stopped == lease:
-                if self._reason == "exit":
-                    break  # without a result: the hub gives the input to another worker
+                status, answer, final = self._failure_result(error, entry)
+            args = kwargs = (
+                None  # before the result is sent: the caller may then reuse their memory
+            )
+            if self._last_stopped == lease:
+                if self._stop_reason == "exit":
+                    break  # without a result: the hub runs the input on another worker
                 if status == SUCCESS:
-                    status, answer, final = self._failed(None, entry)
+                    status, answer, final = self._failure_result(None, entry)
             if answer is not None:
-                unconfirmed.made += answer.weight if answer.segments else len(answer.data)
+                unconfirmed.total += answer.weight if answer.segments else len(answer.data)
             flush_figures()
             end_lines(lease)
             if not todo:
-                self.current = cell[0] = 0
+                self.current = shared[0] = 0
                 append(Result(lease, status, answer, clock() - began, final))
-                outbox.hurry()
+                outbox.send_now()
             else:
                 append(Result(lease, status, answer, clock() - began, final))
-                if not outbox.watched:
-                    outbox.watched = True
+                if not outbox.send_scheduled:
+                    outbox.send_scheduled = True
                     outbox.wake()
-            value = None  # after the answer: nobody waits for its memory
-        self.current = cell[0] = 0
+            value = None  # after the result is sent: freeing it takes time
+        self.current = shared[0] = 0
         set_current(None)
 
     def _run_batches(self, loaded: LoadedFunction) -> None:
-        """Run what waits where some of it is batches, one batch after the other."""
+        """Run the queued inputs of a batched Function, one batch at a time."""
         while True:
-            self.unconfirmed.await_room(lambda: self.stopping)
-            if self.stopping or not (entries := batch.take(self.todo)):
+            self.unconfirmed.wait_for_room(lambda: self.stopping)
+            if self.stopping or not (entries := batch.next_batch(self.todo)):
                 break
             todo = Batch(entries, loaded.targets[entries[0].method], self._carrier)
             set_current((entries[0].call, entries[0].index))
-            self.levels.of(entries[0].call)
+            self.levels.apply_for(entries[0].call)
             self.started = began = time.monotonic()
-            self._members = frozenset(entry.lease for entry in entries)
-            self.current = self._cell[0] = todo.lease
+            self._batch_leases = frozenset(entry.lease for entry in entries)
+            self.current = self._shared[0] = todo.lease
             try:
                 found = self._run_batch(todo)
-            except InputCancellation as error:  # it came while another exception was on its way
+            except InputCancellation as error:  # raised while another exception was handled
                 self._armed = 0
-                found = self._batch_failed(todo, error)
-            if self._stopped == todo.lease:
-                if self._reason == "exit":
-                    break  # without a result: the hub gives the inputs to another worker
-                if found[0][0] not in {TERMINATED, TIMEOUT}:  # it did not care
-                    found = todo.stopped(self._reason, loaded.definition.timeout, None)
+                found = self._batch_failure_results(todo, error)
+            if self._last_stopped == todo.lease:
+                if self._stop_reason == "exit":
+                    break  # without a result: the hub runs the inputs on another worker
+                if found[0][0] not in {TERMINATED, TIMEOUT}:  # the code ignored the interrupt
+                    found = todo.stop_results(self._stop_reason, loaded.definition.timeout, None)
             flush_figures()
             output_capture.end_lines(todo.lease)
-            self.current = self._cell[0] = 0
+            self.current = self._shared[0] = 0
             took = (time.monotonic() - began) / len(entries)
             for entry, (status, payload, final) in zip(entries, found, strict=True):
-                self.unconfirmed.made += payload.weight if payload is not None else 0
+                self.unconfirmed.total += payload.weight if payload is not None else 0
                 self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
-            self._outbox.hurry()
-        self.current = self._cell[0] = 0
+            self._outbox.send_now()
+        self.current = self._shared[0] = 0
         set_current(None)
 
     def _run_batch(self, todo: Batch) -> list[InputResult]:
         try:
             self._armed = todo.lease
-            if self._wanted in self._members:
+            if self._lease_to_stop in self._batch_leases:
                 self._stop_armed()
-            returned = self._settled(todo.target, todo.call())
+            returned = self._resolve(todo.target, todo.call())
             self._armed = 0
             if not self.current:
-                input_result.end_child(None)
-            return todo.returned(returned)
+                input_result.exit_child(None)
+            return todo.success_results(returned)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             self._armed = 0
             if not self.current:
-                input_result.end_child(error)
-            return self._batch_failed(todo, error)
+                input_result.exit_child(error)
+            return self._batch_failure_results(todo, error)
 
-    def _batch_failed(self, todo: Batch, error: BaseException) -> list[InputResult]:
-        if self._stopped == todo.lease:
+    def _batch_failure_results(self, todo: Batch, error: BaseException) -> list[InputResult]:
+        if self._last_stopped == todo.lease:
             assert self._loaded is not None
-            error.__traceback__ = input_result.without(
+            error.__traceback__ = input_result.cut_traceback(
                 error.__traceback__, SerialExecutor._on_stop.__code__
             )
-            return todo.stopped(self._reason, self._loaded.definition.timeout, error)
+            return todo.stop_results(self._stop_reason, self._loaded.definition.timeout, error)
         if isinstance(error, KeyboardInterrupt):
-            input_result.die_interrupted(error, SerialExecutor._on_interrupt.__code__)
-        return todo.raised(error)
+            input_result.exit_interrupted(error, SerialExecutor._on_interrupt.__code__)
+        return todo.failure_results(error)
 
-    def _failed(self, error: BaseException | None, entry: LeasedInput) -> InputResult:
-        """Return the outcome of an input that raised, or that was stopped and did not care."""
+    def _failure_result(self, error: BaseException | None, entry: LeasedInput) -> InputResult:
+        """Return the result of an input that raised, or that was stopped and ignored the interrupt."""
         assert self._loaded is not None
         carrier = self._carrier.durable if entry.durable else self._carrier
         target = self._loaded.targets[entry.method]
         logged_as = entry.lease if entry.unattended else 0
-        if self._stopped != entry.lease:
+        if self._last_stopped != entry.lease:
             assert error is not None
             if isinstance(error, KeyboardInterrupt):
-                input_result.die_interrupted(error, SerialExecutor._on_interrupt.__code__)
+                input_result.exit_interrupted(error, SerialExecutor._on_interrupt.__code__)
             return input_result.failure(carrier, error, target, logged_as=logged_as)
-        if self._reason != "timeout":
+        if self._stop_reason != "timeout":
             return TERMINATED, None, False
         name, limit = target.name, self._loaded.definition.timeout
-        trace = input_result.without(
+        trace = input_result.cut_traceback(
             error.__traceback__ if error else None, SerialExecutor._on_stop.__code__
         )
-        return input_result.late(carrier, name, limit, trace, logged_as=logged_as)
+        return input_result.timed_out(carrier, name, limit, trace, logged_as=logged_as)
 
     # --- async functions and generators ---
 
     def _await(self, awaitable: Any) -> Any:
-        """Run one coroutine to its end on the worker's loop, which runs at no other time."""
+        """Run a coroutine until it is complete, on the worker's loop, which runs at no other time."""
         if not asyncio.iscoroutine(awaitable):
             if not hasattr(awaitable, "__await__"):
                 return awaitable
-            awaitable = _awaiting(awaitable)
+            awaitable = _await_any(awaitable)
         loop = self._loops.get_loop()
         task = loop.create_task(awaitable)
         self._task = task
@@ -490,19 +501,20 @@ class SerialExecutor:
             self._task = None
 
 
-def _shortened(text: str) -> str:
-    """Leave out the middle of a text that is too long for the logs."""
-    if (left_out := len(text) - MAX_TRACEBACK) <= 0:
+def _truncate(text: str) -> str:
+    """Remove the middle of a text that is too long for the logs."""
+    if (omitted := len(text) - MAX_TRACEBACK) <= 0:
         return text
     half = MAX_TRACEBACK // 2
-    return f"{text[:half]}\n[nbfn: {left_out} characters are left out here]\n{text[-half:]}"
+    return f"{text[:half]}\n[nbfn: {omitted} characters are omitted here]\n{text[-half:]}"
 
 
-async def _awaiting(awaitable: Any) -> Any:
+async def _await_any(awaitable: Any) -> Any:
     return await awaitable
 
 
-_SAID = {
+#: The texts of `InputCancellation`, by reason.
+_STOP_MESSAGES = {
     "cancel": "This input was cancelled.",
     "timeout": "This input ran longer than its timeout.",
     "exit": "The worker is shutting down.",

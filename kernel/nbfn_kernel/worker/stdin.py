@@ -1,4 +1,4 @@
-"""Replaces a worker's ``sys.stdin`` and `breakpoint`: a worker has no terminal, so using them raises an error."""
+"""Replaces ``sys.stdin`` and `breakpoint` in a worker, which has no terminal, by versions that raise an error."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, NoReturn
 
 from nbfn.exception import NEEDS_TERMINAL, ExecutionError
 
-#: Values of ``PYTHONBREAKPOINT`` that stand for Python's own debugger, which needs a terminal.
+#: Values of ``PYTHONBREAKPOINT`` that select pdb, which needs a terminal.
 _PDB = frozenset({"", "pdb.set_trace"})
 
 
 class Stdin(io.TextIOBase):
-    """Stands in for ``sys.stdin``: reading raises, instead of finding the end of an empty file.
+    """Replaces ``sys.stdin``; reading raises an error instead of returning the end of an empty file.
 
     Args:
-        name: Returns the name of the Function whose code runs.
+        name: Returns the name of the running Function.
     """
 
     encoding = "utf-8"
@@ -27,7 +27,7 @@ class Stdin(io.TextIOBase):
 
     def __init__(self, name: Callable[[], str]) -> None:
         super().__init__()
-        self._of = name
+        self._function_name = name
         self.buffer = _Bytes(self)
 
     def readable(self) -> bool:
@@ -35,30 +35,30 @@ class Stdin(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return the real descriptor, which a subprocess may be given; it is that of an empty file."""
+        """Return the descriptor, for subprocesses; it reads as an empty file."""
         return 0
 
     def read(self, size: int | None = -1, /) -> str:
-        """Refuse."""
+        """Raise `ExecutionError`."""
         self.refuse("it read standard input")
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
-        """Refuse."""
+        """Raise `ExecutionError`."""
         self.refuse("it read standard input")
 
     def refuse(self, what: str) -> NoReturn:
-        """Raise the error that says what to do instead.
+        """Raise the error for code that needs a terminal.
 
         Args:
-            what: What was done.
+            what: The operation that was refused.
 
         Raises:
             ExecutionError: Always.
         """
-        raise needs_terminal(f"{self._of()!r} asked for input ({what})")
+        raise terminal_error(f"{self._function_name()!r} asked for input ({what})")
 
     def on_breakpoint(self, *args: Any, **kwargs: Any) -> Any:
-        """Be `sys.breakpointhook`: refuse Python's own debugger; another one may have a way of its own."""
+        """Act as `sys.breakpointhook`: refuse pdb, and call any other debugger that ``PYTHONBREAKPOINT`` names."""
         if os.environ.get("PYTHONBREAKPOINT", "") in _PDB:
             self.refuse("breakpoint()")
         return sys.__breakpointhook__(*args, **kwargs)
@@ -81,11 +81,11 @@ class _Bytes(io.RawIOBase):
         self._stdin.refuse("it read standard input")
 
 
-def needs_terminal(what: str) -> ExecutionError:
-    """Return the error of code that needs somebody at a terminal; it says what to do instead.
+def terminal_error(what: str) -> ExecutionError:
+    """Return the error for code that needs a terminal, with a hint to ``.local(...)``.
 
     Args:
-        what: What happened, as the beginning of a sentence.
+        what: What the code did, as the beginning of the sentence.
     """
     error = ExecutionError(
         f"{what}, and a worker has no terminal. Call it with .local(...) to run it here."
@@ -95,6 +95,10 @@ def needs_terminal(what: str) -> ExecutionError:
 
 
 def install(name: Callable[[], str]) -> None:
-    """Replace ``sys.stdin`` and `sys.breakpointhook`; ``sys.__stdin__`` stays what it was."""
+    """Replace ``sys.stdin`` and `sys.breakpointhook`; ``sys.__stdin__`` is unchanged.
+
+    Args:
+        name: Returns the name of the running Function.
+    """
     sys.stdin = stdin = Stdin(name)
     sys.breakpointhook = stdin.on_breakpoint

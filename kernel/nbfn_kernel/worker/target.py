@@ -1,4 +1,4 @@
-"""`Target`: a function, or a method of a class, that inputs can call."""
+"""`Target`: a function or method that inputs call."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing that inputs can call."""
+    """A function or method that inputs call."""
 
-    name: str  # for people
+    name: str  # for messages
     function: Callable[..., Any]
     is_generator: bool
     is_async: bool

@@ -1,4 +1,4 @@
-"""Limits the threads of numeric libraries in a worker to its share of the processors."""
+"""Limits the threads of numeric libraries in a worker to its share of the cores."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from nbfn.runtime import threads
 
-#: Modules that bring a library whose threads can be limited after it was loaded.
+#: Modules with a native library whose threads can be limited after it is loaded.
 _NATIVE = frozenset({"numpy", "scipy", "sklearn", "torch"})
 
 
 def limit(count: int) -> None:
-    """Have numeric libraries use that many threads, where the user has not said otherwise.
+    """Limit numeric libraries to ``count`` threads, unless the user has set another number.
 
-    Those that are loaded later read environment variables; those that are loaded already, by a
-    ``sitecustomize`` for instance, have read them before.
+    Libraries that are loaded later read environment variables. Libraries that are loaded already, for example by a
+    ``sitecustomize``, are limited by threadpoolctl.
     """
     threads.limit(count)
     if _NATIVE.isdisjoint(sys.modules):
         return
-    from threadpoolctl import threadpool_limits  # not before something native is loaded
+    from threadpoolctl import threadpool_limits  # imported only where a native library is loaded
 
     openmp = int(os.environ["OMP_NUM_THREADS"])
     blas = int(os.environ.get("OPENBLAS_NUM_THREADS") or openmp)

@@ -1,53 +1,53 @@
-"""Counts the bytes of results that the hub has not confirmed: with too many, a worker begins no input."""
+"""Applies back-pressure: delays inputs while too many bytes of results are not confirmed by the hub."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-#: Bytes of results that may be unconfirmed when an input begins.
+#: An input starts only while fewer bytes of results are unconfirmed.
 UNCONFIRMED_BYTES = 32 * 1024 * 1024
-#: Seconds between two looks whether the worker is to stop.
-LOOK = 0.1
+#: Seconds between checks whether the worker is stopping.
+POLL_INTERVAL = 0.1
 
 
 class UnconfirmedResults:
-    """Counts results of one worker.
+    """Counts the bytes of one worker's results.
 
     Args:
-        hurry: Has the hub told of what was made.
+        send_now: Sends queued results to the hub without delay.
 
     Attributes:
-        made: Bytes of all results; written by the thread that runs inputs.
-        confirmed: Bytes of those that are safe; written by the connection's thread.
+        total: Bytes of all results; written by the thread that runs inputs.
+        confirmed: Bytes of results that the hub has confirmed; written by the connection's thread.
     """
 
-    def __init__(self, hurry: Callable[[], None]) -> None:
-        self.made = 0
+    def __init__(self, send_now: Callable[[], None]) -> None:
+        self.total = 0
         self.confirmed = 0
-        self._hurry = hurry
-        self._news = threading.Event()
+        self._send_now = send_now
+        self._confirmed_event = threading.Event()
         self._lock = threading.Lock()
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should begin."""
-        return self.made - self.confirmed >= UNCONFIRMED_BYTES
+        """Whether no further input may start."""
+        return self.total - self.confirmed >= UNCONFIRMED_BYTES
 
     def add(self, weight: int) -> None:
-        """Count results, on any thread."""
+        """Count results; thread-safe."""
         with self._lock:
-            self.made += weight
+            self.total += weight
 
     def confirm(self, weight: int) -> None:
-        """Count results that are safe; on the connection's thread."""
+        """Count confirmed results; called by the connection's thread."""
         self.confirmed += weight
-        self._news.set()
+        self._confirmed_event.set()
 
-    def await_room(self, stopping: Callable[[], bool]) -> None:
-        """Wait until another input may begin, or the worker is to stop."""
+    def wait_for_room(self, stopping: Callable[[], bool]) -> None:
+        """Wait until another input may start, or ``stopping`` returns True."""
         while self.full and not stopping():
-            self._hurry()
-            self._news.clear()
+            self._send_now()
+            self._confirmed_event.clear()
             if self.full:
-                self._news.wait(LOOK)
+                self._confirmed_event.wait(POLL_INTERVAL)

@@ -17,12 +17,12 @@ BROKEN = DeserializationError("A value could not be rebuilt.")
 def said(**other: str) -> str:
     environment = msgspec.structs.replace(HERE, **other)
     definition = Definition("f", Payload(b""), "", environment)
-    return str(function_loader.mismatched(definition, BROKEN))
+    return str(function_loader.version_mismatch(definition, BROKEN))
 
 
 def test_another_python_is_named_with_this_one() -> None:
     told = said(python="3.9")
-    assert f"'f' was registered under Python 3.9 (here: {HERE.python})" in told
+    assert f"'f' was registered with Python 3.9 (here: {HERE.python})" in told
     assert "Deploy it again" in told
     assert str(BROKEN) in told
 

@@ -32,10 +32,10 @@ def in_force() -> list[int]:
 
 def test_they_change_with_the_call_and_go_back(levels: CallerLogLevels) -> None:
     logging.root.setLevel(logging.WARNING)
-    levels.note({"fc-1": dump_levels(Levels({"": 10, "levels.a": 40}, disabled=5))})
-    levels.of("fc-1")
+    levels.store({"fc-1": dump_levels(Levels({"": 10, "levels.a": 40}, disabled=5))})
+    levels.apply_for("fc-1")
     assert (in_force(), logging.root.manager.disable) == ([10, 40, 0], 5)
-    levels.of("fc-2")
+    levels.apply_for("fc-2")
     assert (in_force(), logging.root.manager.disable) == ([30, 0, 0], 0)
 
 
@@ -52,12 +52,12 @@ def test_a_category_of_a_module_that_comes_later_is_looked_for_again(
     wanted = Filter("error", "", "later_module:Late", "", 0)
     packed = dump_levels(Levels(DEFAULT.levels, filters=(wanted,)))
     levels.by_call["fc-1"] = packed
-    levels.of("fc-1")
+    levels.apply_for("fc-1")
     module = types.ModuleType("later_module")
     late = type("Late", (UserWarning,), {"__module__": "later_module"})
     module.Late = late  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "later_module", module)
-    levels.of("fc-1")
+    levels.apply_for("fc-1")
     with pytest.raises(late):
         warnings.warn("now", late, stacklevel=1)
     assert levels.current == packed
@@ -66,16 +66,16 @@ def test_a_category_of_a_module_that_comes_later_is_looked_for_again(
 def test_filters_are_set_once_as_long_as_no_module_comes(levels: CallerLogLevels) -> None:
     wanted = Filter("ignore", "", "never_loaded:Category", "", 0)
     levels.by_call["fc-1"] = dump_levels(Levels(DEFAULT.levels, filters=(wanted,)))
-    levels.of("fc-1")
+    levels.apply_for("fc-1")
     warnings.simplefilter("error")
     before = list(warnings.filters)
-    levels.of("fc-1")
+    levels.apply_for("fc-1")
     assert list(warnings.filters) == before
 
 
 def test_calls_that_are_long_over_are_forgotten(levels: CallerLogLevels) -> None:
     for number in range(1000):
-        levels.note({f"fc-{number}": b"x"})
+        levels.store({f"fc-{number}": b"x"})
     assert len(levels.by_call) == 256
     assert "fc-999" in levels.by_call
 

@@ -31,8 +31,8 @@ def test_what_was_written_is_sent_before_the_question_whether_it_arrived(outbox:
     assert isinstance(sync, Sync)
     assert outbox.urgent
     assert waiting.is_alive()
-    outbox.arrived(sync.number)
-    waiting.join(0.9 * module.PATIENCE)
+    outbox.acknowledge(sync.number)
+    waiting.join(0.9 * module.SYNC_TIMEOUT)
     assert not waiting.is_alive()
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_asked_when_nothing_new_was_written(outbox: Outbox) -> None:
     outbox.sync(1)
     assert not outbox.entries
     outbox.write(1, "stdout", "line\n")
-    outbox.arrived(1)
+    outbox.acknowledge(1)
     outbox.entries.clear()
     outbox.sync(1)
     assert not outbox.entries
@@ -52,16 +52,16 @@ def test_two_threads_wait_for_the_same(outbox: Outbox) -> None:
     for one in threads:
         one.start()
     wait_until(lambda: sum(isinstance(entry, Sync) for entry in outbox.entries) == 2)
-    outbox.arrived(1)
+    outbox.acknowledge(1)
     for one in threads:
-        one.join(0.9 * module.PATIENCE)
+        one.join(0.9 * module.SYNC_TIMEOUT)
     assert not any(one.is_alive() for one in threads)
 
 
 def test_a_hub_that_does_not_answer_is_not_waited_for_for_ever(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(module, "SYNC_TIMEOUT", 0.05)
     outbox.write(1, "stdout", "line\n")
     began = time.monotonic()
     outbox.sync(1)

@@ -122,10 +122,10 @@ def test_figures_left_open_arrive_before_the_result(hub: FakeHub, worker: str) -
 def test_the_log_of_a_worker_without_inputs_stays_small(tmp_path: Path) -> None:
     code = (
         "import os\nfrom nbfn_kernel.worker import log_files\nlog_files.MAX_LOG = 10\nfiles = log_files.LogFiles()\n"
-        "os.write(1, b'x' * 8)\nfiles.advance(0)\nassert not files.too_long()\n"
-        "os.write(1, b'y' * 8)\nassert files.cut() == [], 'not read to its end'\n"
-        "assert files.read(0, *files.advance(0)) == 'y' * 8\nassert files.cut() == [0]\n"
-        "os.write(1, b'after')\nassert files.grown(0)\nassert files.read(0, *files.advance(0)) == 'after'"
+        "os.write(1, b'x' * 8)\nfiles.advance(0)\nassert not files.needs_truncation()\n"
+        "os.write(1, b'y' * 8)\nassert files.truncate() == [], 'not read to its end'\n"
+        "assert files.read(0, *files.advance(0)) == 'y' * 8\nassert files.truncate() == [0]\n"
+        "os.write(1, b'after')\nassert files.has_grown(0)\nassert files.read(0, *files.advance(0)) == 'after'"
     )
     path = tmp_path / "worker.out"
     with path.open("a+") as log:
