@@ -1,7 +1,8 @@
 """The hub's loop: sockets, processes and the store on one side, the state machine on the other;
 only carries, never decides.
 
-One turn: wait; hand everything that arrived to `State.handle` as events; carry out the effects.
+One turn: wait; hand everything that arrived to `State.process` as events and carry out the effects of
+each at once; then, by `State.scale_pools`, bring all pools that were touched to their size.
 What a turn saves goes to the store's writer thread together with the effects that may only be seen
 once it is on disk; all others are carried out at once, so a call that is not durable never waits
 for a disk.
@@ -138,6 +139,7 @@ class Broker:
         self._handle(events.AppsRestored())
         for call in found:
             self._handle(call)
+        self._scale_pools()
         for problem in set(self._web.keep(web_endpoints.labels(self._state.tables)).values()):
             _log.error("a web endpoint does not answer: %s", problem)
 
@@ -190,8 +192,8 @@ class Broker:
             self._send(client, answer)
         now = self._now()
         self._tick(now)
-        while self._consequences:
-            self._handle(self._consequences.popleft())
+        self._handle_consequences()
+        self._scale_pools()
         unsaved, self._unsaved = self._unsaved, []
         for saves, held in unsaved:
             self._store.submit(saves, held)
@@ -255,7 +257,27 @@ class Broker:
             self.ending = True
 
     def _handle(self, event: Event) -> None:
-        """Have the state machine take an event, and carry out all of what it asks for.
+        """Have the state machine process an event, and carry out all of what it asks for.
+
+        Raises:
+            Exception: The first of those that effects raised.
+        """
+        self._perform_all(self._state.process(event, self._now(), time.time()))
+
+    def _handle_consequences(self) -> None:
+        while self._consequences:
+            self._handle(self._consequences.popleft())
+
+    def _scale_pools(self) -> None:
+        """Resize the pools that events have touched; what is wrong with that is no message's fault."""
+        try:
+            self._perform_all(self._state.scale_pools())
+        except Exception:  # noqa: BLE001 - logged
+            _log.exception("workers could not be supplied")
+        self._handle_consequences()
+
+    def _perform_all(self, todo: Sequence[Effect]) -> None:
+        """Carry out effects, or keep them until what they are to follow is on disk.
 
         Raises:
             Exception: The first of those that effects raised.
@@ -263,7 +285,7 @@ class Broker:
         failed: Exception | None = None
         saves: list[Effect] = []
         held: list[Effect] = []
-        for effect in self._state.handle(event, self._now(), time.time()):
+        for effect in todo:
             kind = type(effect)
             try:
                 if kind in _SAVES:
@@ -364,6 +386,7 @@ class Broker:
         }
 
     def _answer(self, peer_id: str, message: Message) -> None:
+        self._scale_pools()  # of what came before, the answer is to show all that follows
         self._send(peer_id, self._answers.to(message))
 
     def _stop_hub(self, peer_id: str, message: m.StopHub) -> None:

@@ -1,1 +1,1 @@
-"""The state machine of the hub: ``handle(event, now) -> effects``. It decides; no clock, socket, thread or disk."""
+"""The state machine of the hub: ``process(event, now) -> effects``. It decides; no clock, socket, thread or disk."""

@@ -27,8 +27,14 @@ from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
 RECALL_AFTER = 0.05
 
 
-def dispatch(t: Tables, pool: Pool) -> None:
-    """Give waiting inputs to workers with room."""
+def dispatch_touched(t: Tables) -> None:
+    """Give the waiting inputs of pools that were touched to workers with room."""
+    while t.to_dispatch:
+        pool, _ = t.to_dispatch.popitem()
+        _dispatch(t, pool)
+
+
+def _dispatch(t: Tables, pool: Pool) -> None:
     while pool.solo and (worker := _fresh(pool)):
         worker.solo = True
         _lease(t, worker, [pool.solo.popleft()])

@@ -125,7 +125,9 @@ class Tables:
         self.next_appointment = math.inf
         self.wall_before = -math.inf  # people's time when the agenda was looked at
         self.family = Family()
-        self.dirty: dict[tuple[str, int], Pool] = {}
+        #: Pools that were touched: since waiting inputs were given to their workers, and since they were resized.
+        self.to_dispatch: dict[Pool, None] = {}
+        self.to_resize: dict[Pool, None] = {}
         self.kept = 0  # inputs of durable calls that have no outcome
         self.loaded = 0  # bytes of those that are in memory
         self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
@@ -148,9 +150,14 @@ class Tables:
         """Add an effect to this turn."""
         self.effects.append(effect)
 
+    def take_effects(self) -> list[Effect]:
+        """Return the effects since the last time."""
+        effects, self.effects = self.effects, []
+        return effects
+
     def touch(self, pool: Pool) -> None:
-        """Have the pool's queue and size looked at before this turn ends."""
-        self.dirty[pool.key] = pool
+        """Have the pool's queue looked at after this event, and its size before this turn ends."""
+        self.to_dispatch[pool] = self.to_resize[pool] = None
 
     def new_lease(self) -> int:
         """Return a lease number that was never used."""

@@ -1,9 +1,9 @@
-"""The hub's state machine: ``handle(event, now) -> effects``.
+"""The hub's state machine: ``process(event, now) -> effects``.
 
 Rule 1: nothing here or below (`calls`, `results`, `worker_lifecycle`, `hub_state`, `registry`,
 `fair_queue`, `autoscaler`) reads a clock, owns a socket or starts a process; time is an argument. Rule 2: payloads are
-opaque. Rule 3: after each event every pool that it touched is looked at once more: waiting inputs
-go to workers with room, and the pool takes the size that its load asks for.
+opaque. Rule 3: after each event the waiting inputs of every pool that it touched go to workers with
+room; after all events of a turn (`scale_pools`) each of these pools takes the size that its load asks for.
 """
 
 from __future__ import annotations
@@ -126,7 +126,11 @@ class State:
         }
 
     def handle(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
-        """Take one event.
+        """Process an event that comes alone; arguments and result are those of `process`."""
+        return [*self.process(event, now, wall), *self.scale_pools()]
+
+    def process(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
+        """Process one event: all that follows from it but the sizes of pools.
 
         Args:
             event: What happened.
@@ -150,15 +154,24 @@ class State:
         if kind in _PLANNING:
             cron.review(t)
         cron.run(t)
-        while t.dirty or t.supply_due:
-            while t.dirty:
-                _, pool = t.dirty.popitem()
-                dispatch.dispatch(t, pool)
+        dispatch.dispatch_touched(t)
+        return t.take_effects()
+
+    def scale_pools(self) -> list[Effect]:
+        """Resize the pools that were touched since the last time, and supply them with workers.
+
+        Returns:
+            What must be done about it, in order.
+        """
+        t = self.tables
+        while t.to_resize or t.supply_due:
+            while t.to_resize:
+                dispatch.dispatch_touched(t)
+                pool, _ = t.to_resize.popitem()
                 pool_scaling.resize(t, pool)
             if t.supply_due:
                 provisioning.supply(t)
-        effects, t.effects = t.effects, []
-        return effects
+        return t.take_effects()
 
     def next_deadline(self) -> float | None:
         """Return when `Tick` is due next, or None."""

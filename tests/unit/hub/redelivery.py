@@ -145,6 +145,7 @@ class RedeliverySimulator(Simulator):
 
     def restart(self) -> None:
         """The hub is killed; a new one reads the disk. Nobody has said hello to it yet."""
+        self.bursting = False
         ids = self.state.tables.new_id
         registry = self.state.tables.registry
         self.epoch += 1

@@ -90,6 +90,7 @@ class Simulator:
             limits=Limits(**({"cores": 2, "max_workers": 6} | limits)),
         )
         self.now = 100.0
+        self.bursting = False  # events come together: pools are resized after the last of them
         self.workers: dict[str, FakeWorker] = {}
         self.to_start: list[str] = []
         self.to_bind: list[str] = []
@@ -105,11 +106,21 @@ class Simulator:
 
     def put(self, event: e.Event) -> list[fx.Effect]:
         """Hand an event to the state machine and carry out what it asks for."""
-        effects = self.state.handle(event, self.now)
+        return self._perform_all(self.state.process(event, self.now))
+
+    def _perform_all(self, effects: list[fx.Effect]) -> list[fx.Effect]:
+        if not self.bursting:
+            effects += self.state.scale_pools()
         for effect in effects:
             self._perform(effect)
         self.told.extend(effects)
         return effects
+
+    def end_burst(self) -> None:
+        """Have the pools resized that a burst of events has touched; from now on each event comes alone."""
+        if self.bursting:
+            self.bursting = False
+            self._perform_all([])
 
     def receive(self, sender: str, message: m.Message) -> list[fx.Effect]:
         """Hand a message to the state machine and carry out what it asks for."""
@@ -204,6 +215,7 @@ class Simulator:
 
     def wait(self, seconds: float) -> None:
         """Let time pass; timers fire on the way."""
+        self.end_burst()
         until = self.now + seconds
         while (due := self.state.next_deadline()) is not None and due <= until:
             self.now = max(self.now, due)
@@ -213,6 +225,7 @@ class Simulator:
 
     def settle(self, steps: int = 10_000) -> None:
         """Let healthy processes do all there is to do."""
+        self.end_burst()
         for _ in range(steps):
             busy = [w for w in self.workers.values() if w.connected and w.queue]
             if self.to_start:

@@ -26,11 +26,7 @@ class Clocked(Simulator):
         super().__init__()
 
     def put(self, event: e.Event) -> list[fx.Effect]:
-        effects = self.state.handle(event, self.now, self.wall)
-        for effect in effects:
-            self._perform(effect)
-        self.told.extend(effects)
-        return effects
+        return self._perform_all(self.state.process(event, self.now, self.wall))
 
     def schedule(self, name: str = "f", digest: str = "1", **when: Any) -> None:
         made = definition(name, digest)

@@ -58,7 +58,10 @@ class _FuzzedSimulator(Simulator):
 
     def take(self, event: events.Event) -> None:
         """Have the state machine take an event, and look whether all that it knows fits together."""
-        for effect in self.state.handle(event, self.now):
+        effects = self.state.process(event, self.now)
+        if not self.bursting:
+            effects += self.state.scale_pools()
+        for effect in effects:
             if type(effect) in effect_messages._SAID or type(effect) in effect_messages._DIVIDED:
                 for message in effect_messages.said(effect)[1]:
                     _assert_readable(message)
@@ -119,19 +122,22 @@ _anything = message(*[kind for kind in (*m.FROM_CLIENT, *m.FROM_WORKER) if kind 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     said=st.lists(
-        st.tuples(st.sampled_from(["cl-1", "cl-1", "cl-2", "wk-new", *_WORKERS]), _anything),
+        st.tuples(
+            st.sampled_from(["cl-1", "cl-1", "cl-2", "wk-new", *_WORKERS]), _anything, st.booleans()
+        ),
         max_size=15,
     )
 )
 def test_any_words_in_any_order_leave_the_hub_up_and_its_tables_consistent(
-    said: list[tuple[str, m.Message]],
+    said: list[tuple[str, m.Message, bool]],
 ) -> None:
     sim = _FuzzedSimulator()
-    for peer, one in said:
+    for peer, one, sim.bursting in said:
         decoded = _read(one, codec.TO_HUB)
         hello = isinstance(decoded, m.ClientHello | m.WorkerHello)
         sim.take(events.joined(decoded) if hello else events.Received(peer, decoded))
         sim.now += 0.3
+    sim.bursting = False
     for _ in range(5):
         sim.now += 20.0
         sim.take(events.Tick())

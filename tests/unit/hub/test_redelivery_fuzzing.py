@@ -124,6 +124,15 @@ class RedeliveryFuzzing(RuleBasedStateMachine):
         worker = self._pick([w.name for w in self.sim.busy()], data)
         self.sim.finish(worker, status, 1e-5 if fast else 1.0)
 
+    @rule()
+    def several_events_come_at_once(self) -> None:
+        self.sim.bursting = True
+
+    @precondition(lambda self: self.sim.bursting)
+    @rule()
+    def no_more_events_come_at_once(self) -> None:
+        self.sim.end_burst()
+
     @rule(seconds=st.sampled_from([0.05, 0.05, 1.0, 2.0, 12.0]))
     def time_passes(self, seconds: float) -> None:
         self.sim.wait(seconds)

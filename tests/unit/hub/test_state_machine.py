@@ -145,6 +145,15 @@ class AnyOrder(RuleBasedStateMachine):
         self.versions += 1
         self.sim.register("f", digest=f"again {self.versions}", max_containers=2)
 
+    @rule()
+    def several_events_come_at_once(self) -> None:
+        self.sim.bursting = True
+
+    @precondition(lambda self: self.sim.bursting)
+    @rule()
+    def no_more_events_come_at_once(self) -> None:
+        self.sim.end_burst()
+
     @rule(seconds=st.sampled_from([0.05, 1.0, 6.0, 70.0]))
     def time_passes(self, seconds: float) -> None:
         self.sim.wait(seconds)
