@@ -1,4 +1,4 @@
-# make lab | demo | test | bench | metrics | lint | wheel | clean
+# make lab | demo | test | faults | bench | metrics | lint | wheel | clean
 #
 # Needs Python 3.11+ and Node 20+, and for the browser tests Chromium (installed when we may).
 # Stamp files lie inside what they stand for, so removing .venv or node_modules is all it takes to
@@ -30,7 +30,7 @@ BUILD := labextension/lib/.nbfn-build
 TYPESCRIPT := $(shell find labextension/src labextension/style -type f -not -path '*/__tests__/*')
 SHARED := $(wildcard kernel/kernelspec*/* labextension/etc/*)
 
-.PHONY: help env lab demo test bench metrics lint vitest wheel check-wheel chromium constraints clean
+.PHONY: help env lab demo test faults bench metrics lint vitest wheel check-wheel chromium constraints clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -127,6 +127,10 @@ vitest: $(NODE)
 # pytest comes last: its closing line is the result. PYTEST_ARGS is added.
 test: $(INSTALL) chromium lint vitest check-wheel
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+# Runs the test of each row of docs/guarantees.md and prints a table. ROWS selects some: make faults ROWS="F9 S".
+faults: $(INSTALL)
+	$(BIN)/python -m tests.faults $(ROWS)
 
 # --- ship it -------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import evidence
+from tests import evidence, faults
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -60,6 +60,18 @@ def test_what_names_of_tests_cite_is_there() -> None:
     }
     assert named - entries == set()
     assert len(named) > 20
+
+
+def test_make_faults_has_a_row_with_a_test_for_each_guarantee() -> None:
+    rows = list(faults.guarantees())
+    assert {row.name for row in rows} == {
+        name for name in anchors(ROOT / "docs" / "guarantees.md") if re.fullmatch(r"[PFS]\d+", name)
+    }
+    assert [row.name for row in rows if not row.tests] == []
+    assert [row.name for row in faults.selected(rows, ["P", "F9"])] == [
+        *(f"P{n}" for n in range(1, 11)),
+        "F9",
+    ]
 
 
 def test_nothing_is_cited_that_is_not_in_the_repository() -> None:
