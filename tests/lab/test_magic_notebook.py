@@ -55,7 +55,7 @@ def test_it_keeps_what_its_text_promises(cells: list[Any]) -> None:
     assert "%push secret_of_the_laptop" in text_of(cell_with(cells, "secret_of_the_laptop + 1"))
     assert "exit code 3" in text_of(cell_with(cells, "os._exit(3)"))
     after = text_of(cell_with(cells, "'walk' in globals()"))
-    assert "its names are gone" in after
+    assert "its variables are lost" in after
     assert "False" in after
 
 

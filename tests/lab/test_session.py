@@ -103,15 +103,15 @@ def test_values_are_moved_with_their_sizes_shown(shared: Kernel) -> None:
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ("%push nowhere", "'nowhere' is not defined here"),
+        ("%push nowhere", "'nowhere' is not defined in the notebook's kernel"),
         ("%pull nowhere", "'nowhere' is not defined in the session"),
         ("%push", "%push needs the names"),
-        ("%push 1+1", "%push moves names"),
+        ("%push 1+1", "%push copies variables"),
         (
             "lock = __import__('threading').Lock()\n%pull lock",
             "Cannot pickle an object of type _thread.lock",
         ),
-        ("%session --memory much", "give an amount like 8G"),
+        ("%session --memory much", "Pass an amount like 8G"),
     ],
 )
 def test_what_cannot_be_moved_is_said_in_one_line(shared: Kernel, cell: str, said: str) -> None:
@@ -125,7 +125,7 @@ def test_a_magic_that_neither_side_knows_names_both(shared: Kernel) -> None:
     for magic in ("%nowhere_known", "%%nowhere_known\n1"):
         failed = shared.run(magic)
         assert failed.status == "error"
-        assert "known neither in the session nor here" in failed.err
+        assert "defined neither in the session nor in the notebook's kernel" in failed.err
 
 
 def test_a_magic_that_only_this_side_knows_is_not_run_here(shared: Kernel) -> None:
@@ -135,7 +135,7 @@ def test_a_magic_that_only_this_side_knows_is_not_run_here(shared: Kernel) -> No
     )
     failed = shared.run("%only_here now")
     assert failed.status == "error"
-    assert "is known here" in failed.err
+    assert "is defined in the notebook's kernel, but not in the session" in failed.err
     assert shared.run("%local ran").result == "[]"
 
 
@@ -148,10 +148,10 @@ def test_lines_that_run_here_cannot_stand_between_others(shared: Kernel) -> None
     shared.run("%%local\nv = 1")
     failed = shared.run("x = 0\n%push v\nx = 1")
     assert failed.status == "error"
-    assert "Put it at the beginning or the end" in failed.error
+    assert "Move it to the beginning or the end" in failed.error
     assert shared.value("'x' in globals()") is False
     failed = shared.run("if True:\n    %push v")
-    assert "Put it at the beginning or the end" in failed.err
+    assert "Move it to the beginning or the end" in failed.err
 
 
 def test_functions_are_made_here_and_called_from_both_sides(shared: Kernel) -> None:
@@ -372,8 +372,8 @@ def test_a_killed_session_is_told_and_the_next_cell_has_a_new_one(fresh: Kernel)
     assert "memory peak" in lost.error
     again = fresh.run("'kept' in globals()")
     assert again.result == "False"
-    assert "The last one ended (killed by SIGKILL" in again.notes
-    assert "its names are gone" in again.notes
+    assert "The previous one ended (killed by SIGKILL" in again.notes
+    assert "its variables are lost" in again.notes
 
 
 def test_a_session_that_exits_says_its_code(fresh: Kernel) -> None:
@@ -391,7 +391,7 @@ def test_a_killed_worker_takes_its_session_along(fresh: Kernel) -> None:
     lost = fresh.end(request)
     assert "SIGKILL" in lost.error
     wait_until(lambda: not is_alive(pid))
-    assert "its names are gone" in fresh.run("1").notes
+    assert "its variables are lost" in fresh.run("1").notes
 
 
 def test_a_killed_hub_leaves_the_session_alone(fresh: Kernel, home: Path) -> None:
@@ -457,7 +457,7 @@ def test_cancelling_its_call_ends_the_session(fresh: Kernel) -> None:
     client.cancel_call(call.id)
     assert "SessionEnded" in fresh.end(request).error
     wait_until(lambda: not is_alive(pid))
-    assert "its names are gone" in fresh.run("1").notes
+    assert "its variables are lost" in fresh.run("1").notes
 
 
 def test_a_session_can_be_ended_and_given_options(fresh: Kernel) -> None:
@@ -479,7 +479,7 @@ def test_what_cannot_start_is_said_and_tried_again(home: Path) -> None:
         for _ in range(2):
             failed = running.run("1")
             assert failed.status == "error"
-            assert "No session could be started. No nbfn hub at" in failed.error
+            assert "The session could not be started. No nbfn hub at" in failed.error
             assert "The next cell tries again" in failed.error
         moved = running.run("%%local\nv = 1\n%push v")
         assert "No nbfn hub at" in moved.err
@@ -517,4 +517,4 @@ def test_a_session_over_its_memory_limit_says_so(fresh: Kernel) -> None:
     lost = fresh.run("import time\nfull = bytearray(10**9)\ntime.sleep(30)")
     assert lost.status == "error"
     assert "limit 300 MB" in lost.error
-    assert "its names are gone" in fresh.run("1").notes
+    assert "its variables are lost" in fresh.run("1").notes

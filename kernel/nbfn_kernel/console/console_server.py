@@ -34,7 +34,7 @@ class ConsoleServer:
 
     def open(self, request: int) -> None:
         """Open the channels unless they are open, and reply to the request; does not block."""
-        remote_session.sweep(Places.of().runtime)
+        remote_session.remove_stale_files(Places.of().runtime)
         with self._lock:
             self._requests.append(request)
             if self._file is not None:

@@ -1,1 +1,1 @@
-"""Kernels of notebooks: the local one, the one that forwards cells to a session on a worker, and that session."""
+"""The kernels of notebooks: a local kernel, and a kernel that forwards cells to a session on a worker."""

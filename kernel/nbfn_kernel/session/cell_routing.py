@@ -1,52 +1,52 @@
-"""Decides where each line of a cell runs: in the session or in the notebook's kernel. Works on text only."""
+"""Splits a cell into the lines that run in the notebook's kernel and those that run in the session."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-#: Cell magics that run here; all others are the session's.
+#: Cell magics that run in the notebook's kernel; all others run in the session.
 CELL_MAGICS = ("local", "remote", "nbfn")
-#: Line magics that run here.
+#: Line magics that run in the notebook's kernel.
 LINE_MAGICS = ("local", "push", "pull", "session", "fn", "remote", "nbfn")
 
-#: What is said of a magic of this side between lines of the other.
-PLACE = (
-    "{} runs here, and the lines around it run in the session. "
-    "Put it at the beginning or the end of the cell, or into one of its own."
+#: The error for a local magic between lines of the session.
+MIXED_HINT = (
+    "{} runs in the notebook's kernel, and the lines around it run in the session. "
+    "Move it to the beginning or the end of the cell, or to a cell of its own."
 )
 
 _CELL = re.compile(rf"%%({'|'.join(CELL_MAGICS)})\b")
 _LINE = re.compile(rf"(?:[A-Za-z_][\w, ]*=\s*)?%({'|'.join(LINE_MAGICS)})\b")
-#: As a notebook that was made for another kernel begins; nbfn is loaded here.
+#: Runs in the notebook's kernel, where nbfn is loaded; notebooks for other kernels begin with it.
 _LOAD = re.compile(r"%(?:re)?load_ext\s+nbfn\s*$")
 _UNKNOWN = re.compile(r"(?:Line magic function|Cell magic) `(%+\w+)` not found")
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedCell:
-    """A cell, taken apart.
+    """The parts of a cell.
 
     Attributes:
-        before: What runs here first.
-        there: What runs in the session, at the lines it had; None when nothing does.
-        after: What runs here last.
+        before: Lines that run first, in the notebook's kernel.
+        in_session: Lines that run in the session, with their line numbers preserved; None if there are none.
+        after: Lines that run last, in the notebook's kernel.
     """
 
     before: str
-    there: str | None = None
+    in_session: str | None = None
     after: str = ""
 
 
 class MixedCell(Exception):
-    """A line that runs here stands between lines of the session."""
+    """A line of the notebook's kernel is between lines of the session."""
 
 
 def split(code: str) -> RoutedCell:
-    """Take a cell apart.
+    """Split a cell into its parts.
 
     Raises:
-        MixedCell: Says what to do.
+        MixedCell: If a local magic is between lines of the session.
 
     Examples:
         >>> split("%push a\\nprint(a)").there
@@ -58,40 +58,42 @@ def split(code: str) -> RoutedCell:
         return RoutedCell(code)
     lines = code.split("\n")
     first, last = 0, len(lines)
-    while first < last and (is_here(lines[first]) or _is_empty(lines[first])):
+    while first < last and (runs_here(lines[first]) or _is_empty(lines[first])):
         first += 1
-    if first == last:  # of nothing but empty lines the session makes nothing, too
-        return RoutedCell(code) if any(map(is_here, lines)) else RoutedCell("", code)
-    while not any(map(is_here, lines[:first])) and first:
+    if first == last:  # the session ignores a cell of empty lines
+        return RoutedCell(code) if any(map(runs_here, lines)) else RoutedCell("", code)
+    while not any(map(runs_here, lines[:first])) and first:
         first -= 1
-    if lines[first].startswith("%%"):  # the rest of the cell is that magic's
+    if lines[first].startswith("%%"):  # the magic takes the rest of the cell
         return RoutedCell("\n".join(lines[:first]), "\n".join(lines[first:]))
-    while is_here(lines[last - 1]) or (_is_empty(lines[last - 1]) and last > first + 1):
+    while runs_here(lines[last - 1]) or (_is_empty(lines[last - 1]) and last > first + 1):
         last -= 1
-    while last < len(lines) and not any(map(is_here, lines[last:])):
+    while last < len(lines) and not any(map(runs_here, lines[last:])):
         last += 1
     for line in lines[first:last]:
         if found := _LINE.match(line):
-            raise MixedCell(PLACE.format(f"%{found[1]}"))
-    there = "#\n" * first + "\n".join(lines[first:last])  # IPython would drop empty lines
-    return RoutedCell("\n".join(lines[:first]), there, "\n".join(lines[last:]))
+            raise MixedCell(MIXED_HINT.format(f"%{found[1]}"))
+    in_session = "#\n" * first + "\n".join(
+        lines[first:last]
+    )  # comments, since IPython drops empty lines
+    return RoutedCell("\n".join(lines[:first]), in_session, "\n".join(lines[last:]))
 
 
-def is_here(line: str) -> bool:
-    """Whether a line is a magic that runs here."""
+def runs_here(line: str) -> bool:
+    """Return whether a line is a magic that runs in the notebook's kernel."""
     return bool(_LINE.match(line) or _LOAD.match(line))
 
 
-def is_about_here(code: str, cursor: int) -> bool:
-    """Whether what stands at the cursor has to do with this kernel's names, not with the session's."""
+def is_local_position(code: str, cursor: int) -> bool:
+    """Return whether the code at the cursor refers to names of the notebook's kernel."""
     if _CELL.match(code.lstrip()):
         return True
     line = code[code.rfind("\n", 0, cursor) + 1 :].split("\n", 1)[0]
-    return is_here(line) and not line.startswith("%pull")
+    return runs_here(line) and not line.startswith("%pull")
 
 
-def names_from(code: str, cursor: int) -> int:
-    """Return where the text begins in which names are to be completed as in any code.
+def completion_start(code: str, cursor: int) -> int:
+    """Return the offset from which code is completed: after ``%%local``, ``%local``, ``%push`` or ``%pull``.
 
     Examples:
         >>> names_from("%%local\\nab", 10), names_from("x = 1\\n%pull ab", 14), names_from("ab", 2)
@@ -106,13 +108,13 @@ def names_from(code: str, cursor: int) -> int:
 
 
 def unknown_magic(ename: str, evalue: str) -> str:
-    """Return the magic (``%x``, ``%%x``) that IPython said it does not know, or nothing."""
+    """Return the magic (``%x``, ``%%x``) that an error of IPython reports as unknown, or an empty string."""
     found = _UNKNOWN.search(evalue) if ename == "UsageError" else None
     return found[1] if found else ""
 
 
 def unknown_name(ename: str, evalue: str) -> str:
-    """Return the name that Python said is not defined, or nothing."""
+    """Return the name that a `NameError` reports as undefined, or an empty string."""
     found = re.match(r"name '(\w+)' is not defined", evalue) if ename == "NameError" else None
     return found[1] if found else ""
 
@@ -121,11 +123,11 @@ def _is_empty(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")
 
 
-def without_local(lines: list[str]) -> list[str]:
-    """Take ``%%local`` and ``%local`` off a cell that runs here, as one of IPython's input transformers.
+def strip_local(lines: list[str]) -> list[str]:
+    """Remove ``%%local`` and ``%local`` from a cell; an input transformer of IPython.
 
-    A line is left in the place of ``%%local``, so that those of tracebacks are the cell's, unless another
-    cell magic follows, which has to stand first.
+    ``%%local`` becomes an empty line, so that line numbers in tracebacks are right, except before another cell magic,
+    which must be in the first line.
     """
     if lines and re.match(r"%%local\b\s*$", lines[0]):
         rest = lines[1:]

@@ -1,4 +1,4 @@
-"""Adjusts completions from a session: positions within the whole cell, and this kernel's own magics."""
+"""Adjusts completions of a session: shifts positions, and adds the magics of the notebook's kernel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nbfn_kernel.session import cell_routing
 
 
 def shift(found: dict[str, Any], cut: int) -> None:
-    """Have a completion say where it is in a text that has more before it."""
+    """Add ``cut`` to the positions of a completion."""
     for place in (found, *found.get("metadata", {}).get("_jupyter_types_experimental", [])):
         for name in ("cursor_start", "cursor_end", "start", "end"):
             if name in place:
@@ -16,7 +16,7 @@ def shift(found: dict[str, Any], cut: int) -> None:
 
 
 def add_magics(content: dict[str, Any], code: str, cursor: int) -> None:
-    """Add this kernel's own magics to what the session found."""
+    """Add the magics of the notebook's kernel to the completions of the session."""
     start = code.rfind("\n", 0, cursor) + 1
     typed = code[start:cursor]
     if not typed.startswith("%") or " " in typed:
@@ -26,10 +26,10 @@ def add_magics(content: dict[str, Any], code: str, cursor: int) -> None:
     found = [name for name in known if name.startswith(typed)]
     if not found:
         return
-    # The session's completer takes `%%loc` for the beginning of `locals`, too.
-    theirs = [name for name in content["matches"] if name.startswith("%") and name not in found]
+    # The session's completer also completes `%%loc` to `locals`.
+    magics = [name for name in content["matches"] if name.startswith("%") and name not in found]
     content["matches"], content["cursor_start"], content["cursor_end"] = (
-        theirs + found,
+        magics + found,
         start,
         cursor,
     )

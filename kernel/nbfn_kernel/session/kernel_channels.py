@@ -1,7 +1,7 @@
-"""The Jupyter channels to a session: forwards requests unchanged, and brings replies and output back.
+"""Forwards requests over the Jupyter channels of a session, and receives its replies and output.
 
-A request keeps its header, so the messages of the session have the right parent however late they arrive: that puts
-output under the right cell. Everything here runs on one event loop.
+A forwarded request keeps its header, so messages of the session have the right parent header however late they arrive,
+and output appears below the right cell. Everything here runs on one event loop.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ from typing import Any
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
-#: A Jupyter message, as `jupyter_client` has it.
+#: A Jupyter message, as a dict of `jupyter_client`.
 Message = dict[str, Any]
 
-#: Takes a question to the user; see `KernelChannels`.
+#: Forwards an input request to the user; see `KernelChannels`.
 AskUser = Callable[[Message, Any, Callable[[], bool]], None]
 
-#: Requests that have no reply: they are over when the session is idle again.
-SILENT = ("comm_open", "comm_msg", "comm_close")
-#: What is the notebook's kernel's own to say.
-OWN = ("status", "execute_input", "iopub_welcome", "shutdown_reply")
+#: Requests without a reply; they are complete when the session is idle again.
+WITHOUT_REPLY = ("comm_open", "comm_msg", "comm_close")
+#: Messages that the notebook's kernel sends itself, so those of the session are not forwarded.
+NOT_FORWARDED = ("status", "execute_input", "iopub_welcome", "shutdown_reply")
 
 logger = logging.getLogger("nbfn.client")
 
 
 class SessionEnded(Exception):
-    """The session ended; the text says why."""
+    """The session has ended; the message has the reason."""
 
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A request that is not over."""
+    """A request that is not complete."""
 
     message: Message
     ident: Any
-    answer: Future[Message | None]
-    private: bool = False  # one of our own: its outputs are collected
+    reply_future: Future[Message | None]
+    internal: bool = False  # made by nbfn: its output is collected, not published
     reply: Message | None = None
     outputs: list[Message] = field(default_factory=list)
     idle: bool = False
 
-    def look(self) -> None:
-        """Be over if both the reply and the last output are here."""
-        replied = self.reply is not None or self.message["header"]["msg_type"] in SILENT
-        if self.idle and replied and not self.answer.done():
-            if self.private and self.reply is not None:
+    def settle(self) -> None:
+        """Complete the request if both the reply and the last output have arrived."""
+        replied = self.reply is not None or self.message["header"]["msg_type"] in WITHOUT_REPLY
+        if self.idle and replied and not self.reply_future.done():
+            if self.internal and self.reply is not None:
                 self.reply["outputs"] = self.outputs
-            self.answer.set_result(self.reply)
+            self.reply_future.set_result(self.reply)
 
 
 class KernelChannels:
     """Exchanges Jupyter messages with one session.
 
     Args:
-        connection: How to reach it.
-        publish: Takes what the session publishes.
-        ask_user: Takes (message, ident of who made the request, whether that still runs) when the session asks
-            for input.
+        connection: The connection info of the session's kernel.
+        publish: Called with each message that the session publishes.
+        ask_user: Called with (message, ident of the client that made the request, function that returns whether the
+            request still runs) when the session requests input.
     """
 
     def __init__(
@@ -77,132 +77,145 @@ class KernelChannels:
         self._publish = publish
         self._ask_user = ask_user
         self._pending: dict[str, _Pending] = {}
-        self._heard = asyncio.Event()  # the session's first word on iopub
+        self._subscribed = asyncio.Event()  # set by the first iopub message
         self._tasks: list[asyncio.Task[None]] = []
-        self._subshells: dict[str, asyncio.Future[str]] = {}  # theirs, by the notebook's
-        self._subshells_here: dict[str, str] = {}  # the notebook's, by theirs
+        self._session_subshells: dict[
+            str, asyncio.Future[str]
+        ] = {}  # ids of the session's subshells, by those of the notebook
+        self._notebook_subshells: dict[str, str] = {}  # the inverse
         self._last_ident: Any = None
         self._closed = False
 
     async def open(self) -> None:
-        """Connect; returns when no output can be missed any more."""
+        """Connect, and wait until the iopub subscription is active, so that no output is lost."""
         client = self._client
         client.start_channels(hb=False)
-        for channel, take in (
-            (client.shell_channel, self._replied),
-            (client.control_channel, self._replied),
-            (client.iopub_channel, self._published),
-            (client.stdin_channel, self._asked),
+        for channel, handler in (
+            (client.shell_channel, self._on_reply),
+            (client.control_channel, self._on_reply),
+            (client.iopub_channel, self._on_iopub),
+            (client.stdin_channel, self._on_stdin),
         ):
-            self._tasks.append(asyncio.create_task(self._listen(channel, take)))
-        while not self._heard.is_set():
-            await self.ask("control", "kernel_info_request", {})
+            self._tasks.append(asyncio.create_task(self._listen(channel, handler)))
+        while not self._subscribed.is_set():
+            await self.request("control", "kernel_info_request", {})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._heard.wait(), 0.1)
+                await asyncio.wait_for(self._subscribed.wait(), 0.1)
 
     def close(self, reason: str) -> None:
-        """Disconnect; what was not over fails with the reason."""
+        """Disconnect; pending requests fail with `SessionEnded` and the reason."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
         self._client.stop_channels()
         for pending in list(self._pending.values()):
-            if not pending.answer.done():
-                pending.answer.set_exception(SessionEnded(reason))
+            if not pending.reply_future.done():
+                pending.reply_future.set_exception(SessionEnded(reason))
         self._pending.clear()
 
     async def forward(
-        self, channel: str, message: Message, ident: Any, answer: Future[Message | None]
+        self, channel: str, message: Message, ident: Any, reply_future: Future[Message | None]
     ) -> None:
-        """Send a request of the notebook's; ``answer`` gets the reply when all its output is out."""
-        header = dict(message["header"])
-        if mine := header.get("subshell_id"):
-            header["subshell_id"] = await self._subshell(mine)
-        self._last_ident = ident
-        self._send(channel, dict(message, header=header), _Pending(message, ident, answer))
+        """Forward a request of the notebook.
 
-    async def ask(self, channel: str, kind: str, content: dict[str, Any]) -> Message:
-        """Send a request of our own; the reply has what it published under "outputs"."""
-        answer: Future[Message | None] = Future()
+        Args:
+            channel: "shell" or "control".
+            message: The request.
+            ident: The ZeroMQ identity of the client that made it.
+            reply_future: Gets the reply when all output of the request has been published.
+        """
+        header = dict(message["header"])
+        if notebook_id := header.get("subshell_id"):
+            header["subshell_id"] = await self._session_subshell(notebook_id)
+        self._last_ident = ident
+        self._send(channel, dict(message, header=header), _Pending(message, ident, reply_future))
+
+    async def request(self, channel: str, kind: str, content: dict[str, Any]) -> Message:
+        """Send a request and return the reply, with the published messages added as "outputs"."""
+        reply_future: Future[Message | None] = Future()
         message = self._client.session.msg(kind, content)
-        wait = asyncio.wrap_future(answer)
-        # Before we are subscribed, no word of its being idle can come.
-        idle = not self._heard.is_set()
-        self._send(channel, message, _Pending(message, None, answer, private=True, idle=idle))
+        wait = asyncio.wrap_future(reply_future)
+        # Before the subscription is active, no idle status can arrive.
+        idle = not self._subscribed.is_set()
+        self._send(
+            channel, message, _Pending(message, None, reply_future, internal=True, idle=idle)
+        )
         reply = await wait
         assert reply is not None
         return reply
 
     async def interrupt(self) -> None:
-        """Interrupt what the session runs."""
-        await self.ask("control", "interrupt_request", {})
-        # A cell that awaits is cancelled by ipykernel without waking its loop: any request does that.
-        await self.ask("shell", "kernel_info_request", {})
+        """Interrupt the session."""
+        await self.request("control", "interrupt_request", {})
+        # ipykernel cancels a cell that awaits without waking its event loop; any request wakes it.
+        await self.request("shell", "kernel_info_request", {})
 
-    def answer_user(self, request: Message, value: str) -> None:
-        """Send what the user typed."""
+    def send_input(self, request: Message, value: str) -> None:
+        """Send the user's reply to an input request."""
         session = self._client.session
         self._client.stdin_channel.send(session.msg("input_reply", {"value": value}, request))
 
-    async def _subshell(self, mine: str) -> str:
-        if mine not in self._subshells:
-            made: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            self._subshells[mine] = made
-            reply = await self.ask("control", "create_subshell_request", {})
-            theirs = reply["content"]["subshell_id"]
-            self._subshells_here[theirs] = mine
-            made.set_result(theirs)
-        return await self._subshells[mine]
+    async def _session_subshell(self, notebook_id: str) -> str:
+        if notebook_id not in self._session_subshells:
+            created: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            self._session_subshells[notebook_id] = created
+            reply = await self.request("control", "create_subshell_request", {})
+            session_id = reply["content"]["subshell_id"]
+            self._notebook_subshells[session_id] = notebook_id
+            created.set_result(session_id)
+        return await self._session_subshells[notebook_id]
 
-    async def delete_subshell(self, mine: str) -> None:
-        """Let go of what stands for one of the notebook's subshells."""
-        if (made := self._subshells.pop(mine, None)) is not None:
-            theirs = await made
-            await self.ask("control", "delete_subshell_request", {"subshell_id": theirs})
+    async def delete_subshell(self, notebook_id: str) -> None:
+        """Delete the session's counterpart of a subshell of the notebook."""
+        if (created := self._session_subshells.pop(notebook_id, None)) is not None:
+            session_id = await created
+            await self.request("control", "delete_subshell_request", {"subshell_id": session_id})
 
-    # --- the wire --------------------------------------------------------------------------------
+    # --- messages --------------------------------------------------------------------------------
 
     def _send(self, channel: str, message: Message, pending: _Pending) -> None:
         self._pending[message["header"]["msg_id"]] = pending
-        pending.answer.add_done_callback(
+        pending.reply_future.add_done_callback(
             lambda _: self._pending.pop(message["header"]["msg_id"], None)
         )
         getattr(self._client, f"{channel}_channel").send(message)
 
-    async def _listen(self, channel: Any, take: Callable[[Message, _Pending | None], None]) -> None:
+    async def _listen(
+        self, channel: Any, handler: Callable[[Message, _Pending | None], None]
+    ) -> None:
         while True:
             try:
                 message = await channel.get_msg()
                 parent = message["parent_header"]
-                if theirs := parent.get("subshell_id"):
-                    parent["subshell_id"] = self._subshells_here.get(theirs, theirs)
-                take(message, self._pending.get(parent.get("msg_id", "")))
+                if session_id := parent.get("subshell_id"):
+                    parent["subshell_id"] = self._notebook_subshells.get(session_id, session_id)
+                handler(message, self._pending.get(parent.get("msg_id", "")))
             except asyncio.CancelledError:
                 raise
             except Exception:
-                logger.exception("A message of the session could not be passed on")
+                logger.exception("A message of the session could not be forwarded")
 
-    def _replied(self, message: Message, pending: _Pending | None) -> None:
+    def _on_reply(self, message: Message, pending: _Pending | None) -> None:
         if pending is not None:
             pending.reply = message
-            pending.look()
+            pending.settle()
 
-    def _published(self, message: Message, pending: _Pending | None) -> None:
-        self._heard.set()
+    def _on_iopub(self, message: Message, pending: _Pending | None) -> None:
+        self._subscribed.set()
         kind = message["header"]["msg_type"]
-        if pending is not None and pending.private:
+        if pending is not None and pending.internal:
             pending.outputs.append(message)
-        elif kind not in OWN and not self._is_ours(message["parent_header"]):
+        elif kind not in NOT_FORWARDED and not self._is_internal(message["parent_header"]):
             self._publish(message)
         if pending is not None and kind == "status":
             pending.idle = pending.idle or message["content"]["execution_state"] == "idle"
-            pending.look()
+            pending.settle()
 
-    def _is_ours(self, parent: dict[str, Any]) -> bool:
+    def _is_internal(self, parent: dict[str, Any]) -> bool:
         return bool(parent) and parent.get("session") == self._client.session.session
 
-    def _asked(self, message: Message, pending: _Pending | None) -> None:
+    def _on_stdin(self, message: Message, pending: _Pending | None) -> None:
         if pending is None:
             self._ask_user(message, self._last_ident, lambda: not self._closed)
         else:
-            self._ask_user(message, pending.ident, lambda: not pending.answer.done())
+            self._ask_user(message, pending.ident, lambda: not pending.reply_future.done())

@@ -1,6 +1,6 @@
-"""The kernel of the kernelspec "Python 3 (nbfn)": an IPython kernel with nbfn already loaded.
+"""The kernel of the kernelspec "Python 3 (nbfn)": an IPython kernel with the nbfn extension loaded.
 
-It runs a notebook, not a Function. It imports IPython only, and has nbfn as the name of an extension.
+It runs notebooks, not Functions, and does not import nbfn before IPython loads the extension.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from traitlets import List, Unicode
 
 
 class LocalKernelApp(IPKernelApp):
-    """An ordinary IPython kernel that starts with ``%load_ext nbfn`` done.
+    """An IPython kernel that loads the nbfn extension at its start.
 
-    An extension that fails to load is reported in the log and the kernel starts all the same.
+    If an extension fails to load, the kernel logs the error and starts nevertheless.
     """
 
     default_extensions = List(

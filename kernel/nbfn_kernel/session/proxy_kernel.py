@@ -1,6 +1,6 @@
-"""A kernel that forwards requests unchanged to a session on a worker.
+"""A kernel that forwards requests to a session on a worker.
 
-What the session publishes, and its requests for input, are forwarded to the notebook.
+Output and input requests of the session are forwarded to the notebook.
 """
 
 from __future__ import annotations
@@ -21,87 +21,87 @@ from nbfn_kernel.session import cell_routing, completion
 from nbfn_kernel.session.kernel_channels import Message, SessionEnded
 from nbfn_kernel.session.session_manager import SessionManager
 
-#: Seconds between looks whether the user has typed.
-LOOK = 0.02
-#: Debugger requests that may be answered here while there is no session.
-_ABOUT_DEBUGGER = ("debugInfo",)
+#: Seconds between checks for an input reply.
+POLL_INTERVAL = 0.02
+#: Debugger commands that do not start a session.
+_LOCAL_DEBUG_COMMANDS = ("debugInfo",)
 
 _concurrent: ContextVar[bool] = ContextVar("nbfn_concurrent", default=False)
 
 
 class ProxyKernel(IPythonKernel):
-    """Passes on all but cells; while there is no session it answers by itself."""
+    """Forwards all requests except cells; handles them itself while there is no session."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._manager = SessionManager(self._publish, self._ask_user)
-        self._here = False  # a cell runs here
-        self._away: list[Any] = []  # who to tell of an interrupt, innermost last
+        self._runs_locally = False  # whether a cell runs in this kernel
+        self._interrupts: list[Any] = []  # functions to call at an interrupt; the last one applies
         for kind in ("comm_open", "comm_msg", "comm_close"):
             self.shell_handlers[kind] = self._comm
 
     async def dispatch_shell(
         self, msg: Any, /, subshell_id: str | None = None, *, concurrent: bool = False
     ) -> None:
-        """Remember how a request came in."""
+        """Record whether a request is handled while a cell runs; see `IPythonKernel.dispatch_shell`."""
         _concurrent.set(concurrent)
         await super().dispatch_shell(msg, subshell_id, concurrent=concurrent)
 
-    # --- requests ---------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------
 
     async def complete_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Complete what the session knows; in lines that run here, what is known here."""
+        """Complete names of the session, or of this kernel in lines that run here."""
         assert self.session is not None
         code, cursor = parent["content"]["code"], parent["content"]["cursor_pos"]
-        cut = cell_routing.names_from(code, cursor)
-        content = {"code": code[cut:], "cursor_pos": cursor - cut}
+        start = cell_routing.completion_start(code, cursor)
+        content = {"code": code[start:], "cursor_pos": cursor - start}
 
         def finish(found: dict[str, Any]) -> None:
             completion.add_magics(found, content["code"], content["cursor_pos"])
-            completion.shift(found, cut)
+            completion.shift(found, start)
 
-        here = cell_routing.is_about_here(code, cursor)
-        if here or not await self._answered(
-            stream, ident, dict(parent, content=content), also=finish
+        is_local = cell_routing.is_local_position(code, cursor)
+        if is_local or not await self._forward(
+            stream, ident, dict(parent, content=content), adjust=finish
         ):
             found = self.do_complete(content["code"], content["cursor_pos"])
             finish(found)
             self.session.send(stream, "complete_reply", found, parent, ident)
 
     async def inspect_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Inspect what the session knows."""
+        """Inspect objects of the session, or of this kernel in lines that run here."""
         code, cursor = parent["content"]["code"], parent["content"]["cursor_pos"]
-        here = cell_routing.is_about_here(code, cursor)
-        if here or not await self._answered(stream, ident, parent):
+        is_local = cell_routing.is_local_position(code, cursor)
+        if is_local or not await self._forward(stream, ident, parent):
             await super().inspect_request(stream, ident, parent)
 
     async def history_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Tell the session's history."""
-        if not await self._answered(stream, ident, parent):
+        """Return the history of the session."""
+        if not await self._forward(stream, ident, parent):
             await super().history_request(stream, ident, parent)
 
     async def is_complete_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Say whether code is complete, as the session sees it."""
-        if not await self._answered(stream, ident, parent):
+        """Return whether code is complete, according to the session."""
+        if not await self._forward(stream, ident, parent):
             await super().is_complete_request(stream, ident, parent)
 
     async def comm_info_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Tell the widgets of both sides."""
+        """Return the comms of this kernel and of the session."""
         wanted = parent["content"].get("target_name")
-        mine = {
+        own = {
             key: {"target_name": comm.target_name}
             for key, comm in self.comm_manager.comms.items()
             if wanted in (None, comm.target_name)
         }
 
         def add(content: dict[str, Any]) -> None:
-            content["comms"] = mine | content.get("comms", {})
+            content["comms"] = own | content.get("comms", {})
 
-        if not await self._answered(stream, ident, parent, also=add):
+        if not await self._forward(stream, ident, parent, adjust=add):
             await super().comm_info_request(stream, ident, parent)
 
     async def _comm(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Take a widget's message to the side that has it."""
+        """Handle a comm message here if the comm is this kernel's, or forward it."""
         manager: Any = self.comm_manager
         kind = parent["header"]["msg_type"]
         if parent["content"]["comm_id"] in manager.comms or self._manager.opened is None:
@@ -109,36 +109,53 @@ class ProxyKernel(IPythonKernel):
             if result is not None:
                 await result
             return
-        # While a cell waits for the session, ipykernel lets widgets' messages pass and says nothing of it.
-        speak = self._publish_status if _concurrent.get() else lambda *_: None
-        speak("busy", "shell", parent)
+        # ipykernel publishes no status for comm messages that it handles while a cell runs.
+        publish_status = self._publish_status if _concurrent.get() else lambda *_: None
+        publish_status("busy", "shell", parent)
         with contextlib.suppress(SessionEnded):
             await self._reply(self._manager.forward("shell", parent, ident))
-        speak("idle", "shell", parent)
+        publish_status("idle", "shell", parent)
 
     async def debug_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Debug the session."""
+        """Forward a debugger request; start a session if there is none."""
         command = parent["content"].get("command")
-        if self._manager.opened is None and command not in _ABOUT_DEBUGGER:
-            with contextlib.suppress(Exception):  # the next cell will tell
+        if self._manager.opened is None and command not in _LOCAL_DEBUG_COMMANDS:
+            with contextlib.suppress(Exception):  # the next cell reports the error
                 await asyncio.wrap_future(self._manager.start())
-        if not await self._answered(stream, ident, parent, channel="control"):
+        if not await self._forward(stream, ident, parent, channel="control"):
             await super().debug_request(stream, ident, parent)
 
     async def usage_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Tell what the session takes of its machine."""
-        if not await self._answered(stream, ident, parent, channel="control"):
+        """Return the resource usage of the session."""
+        if not await self._forward(stream, ident, parent, channel="control"):
             await super().usage_request(stream, ident, parent)
 
     async def delete_subshell_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Let go of a subshell, on both sides."""
+        """Delete a subshell here and in the session."""
         self._manager.delete_subshell(parent["content"].get("subshell_id", ""))
         await super().delete_subshell_request(stream, ident, parent)
 
-    async def _answered(
-        self, stream: Any, ident: Any, parent: Message, *, channel: str = "shell", also: Any = None
+    async def _forward(
+        self,
+        stream: Any,
+        ident: Any,
+        parent: Message,
+        *,
+        channel: str = "shell",
+        adjust: Any = None,
     ) -> bool:
-        """Have the session answer; False when there is none."""
+        """Forward a request and send the reply of the session.
+
+        Args:
+            stream: The socket for the reply.
+            ident: The ZeroMQ identity of the client.
+            parent: The request.
+            channel: The channel of the session.
+            adjust: Changes the content of the reply.
+
+        Returns:
+            Whether the session replied; False if there is none.
+        """
         if self._manager.opened is None:
             return False
         try:
@@ -148,24 +165,24 @@ class ProxyKernel(IPythonKernel):
         assert reply is not None
         assert self.session is not None
         content = reply["content"]
-        if also is not None:
-            also(content)
+        if adjust is not None:
+            adjust(content)
         kind = reply["header"]["msg_type"]
         self.session.send(stream, kind, content, parent, ident, buffers=reply["buffers"])
         return True
 
     async def _reply(self, answer: Future[Message | None]) -> Message | None:
-        with self._hearing(self._manager.interrupt):
+        with self._interruptible(self._manager.interrupt):
             return await asyncio.wrap_future(answer)
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
-        """End the session as well."""
+        """End the session, then this kernel."""
         with contextlib.suppress(Exception):
             await asyncio.wrap_future(self._manager.stop())
         result: dict[str, Any] = super().do_shutdown(restart)
         return result
 
-    # --- what the session says; called on the relay's thread ------------------------------------
+    # --- messages of the session, on the session manager's thread ---------------------------------
 
     def _publish(self, message: Message) -> None:
         assert self.session is not None
@@ -185,9 +202,9 @@ class ProxyKernel(IPythonKernel):
         asyncio.run_coroutine_threadsafe(self._input(message, ident, is_open), loop)
 
     async def _input(self, message: Message, ident: Any, is_open: Callable[[], bool]) -> None:
-        """Pass a question on and bring the answer back, as `_input_request` does, without blocking."""
+        """Forward an input request to the notebook and the reply to the session, without blocking the loop."""
         assert self.session is not None
-        while self.stdin_socket.poll(0):  # what was typed for an older question
+        while self.stdin_socket.poll(0):  # replies to earlier requests
             self.stdin_socket.recv_multipart()
         self.session.send(
             self.stdin_socket,
@@ -200,31 +217,31 @@ class ProxyKernel(IPythonKernel):
             if self.stdin_socket.poll(0):
                 _, reply = self.session.recv(self.stdin_socket)
                 if reply is not None:
-                    self._manager.answer_user(message, reply["content"]["value"])
+                    self._manager.send_input(message, reply["content"]["value"])
                     return
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
 
     # --- interrupts ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _hearing(self, interrupt: Any) -> Iterator[None]:
-        """Call ``interrupt`` for an interrupt that comes while this is awaited."""
+    def _interruptible(self, interrupt: Any) -> Iterator[None]:
+        """Call ``interrupt`` when SIGINT arrives in this context."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._away.append(interrupt)
+        self._interrupts.append(interrupt)
         try:
             yield
         finally:
-            self._away.remove(interrupt)
+            self._interrupts.remove(interrupt)
 
     def pre_handler_hook(self) -> None:
-        """Decide about interrupts as long as a request is handled."""
+        """Install the handler for SIGINT while a request is handled."""
         self.saved_sigint_handler = signal.signal(signal.SIGINT, self._on_interrupt)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._here:
+        if self._runs_locally:
             signal.default_int_handler(number, frame)
-        elif self._away:
-            self._away[-1]()
-        # Else the moment before or after: an exception would cost the request its reply.
+        elif self._interrupts:
+            self._interrupts[-1]()
+        # Otherwise ignored: an exception would prevent the reply to the request.

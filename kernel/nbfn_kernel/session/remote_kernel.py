@@ -1,7 +1,7 @@
 """The kernel of the kernelspec "Python 3 (nbfn remote)": its cells run in a session on a worker.
 
-Cells, completion, inspection, history, widgets and the debugger are forwarded to the session. ``%%local`` and nbfn's
-own magics run here, as in any notebook.
+Cells, completion, inspection, history, widgets and the debugger are forwarded to the session. ``%%local`` cells and
+the magics of nbfn run in this kernel.
 """
 
 from __future__ import annotations
@@ -22,51 +22,53 @@ from nbfn_kernel.session.local_kernel import LocalKernelApp
 from nbfn_kernel.session.proxy_kernel import ProxyKernel
 from nbfn_kernel.session.session_magics import SessionMagics
 
-#: Seconds after which a cell says that its session is being started, and between looks why it takes so long.
-PATIENCE = 1.0
+#: Seconds after which a cell shows that its session is starting, and between updates of what it waits for.
+NOTICE_DELAY = 1.0
 
 
 class RemoteKernel(ProxyKernel):
-    """A notebook's kernel whose cells run in a session."""
+    """The kernel of a notebook whose cells run in a session."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._next_there = 1  # the number of the session's next cell
+        self._session_count = 1  # the session's execution count
         assert self.shell is not None
         self.shell.register_magics(
             SessionMagics(self.shell, self._manager, lambda: self._start_and_wait())
         )
-        self.shell.input_transformers_cleanup.append(cell_routing.without_local)
+        self.shell.input_transformers_cleanup.append(cell_routing.strip_local)
 
     # --- cells -----------------------------------------------------------------------------------
 
     async def execute_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        """Run a cell here, there, or its parts where they belong."""
+        """Run each part of a cell in this kernel or in the session."""
         try:
             cell = cell_routing.split(parent["content"]["code"])
         except MixedCell as error:
             self._begin_cell(parent)
             self._end_cell(stream, ident, parent, self._failure("UsageError", str(error)))
             return
-        if cell.there is None:
-            await self._run_here(stream, ident, parent)
+        if cell.in_session is None:
+            await self._run_local(stream, ident, parent)
         else:
-            await self._run_there(stream, ident, parent, cell)
+            await self._run_forwarded(stream, ident, parent, cell)
 
-    async def _run_here(self, stream: Any, ident: Any, parent: Message) -> None:
-        self._here = True
+    async def _run_local(self, stream: Any, ident: Any, parent: Message) -> None:
+        self._runs_locally = True
         try:
             await super().execute_request(stream, ident, parent)
         finally:
-            self._here = False
+            self._runs_locally = False
 
-    async def _run_there(self, stream: Any, ident: Any, parent: Message, cell: RoutedCell) -> None:
+    async def _run_forwarded(
+        self, stream: Any, ident: Any, parent: Message, cell: RoutedCell
+    ) -> None:
         self._begin_cell(parent)
         content: dict[str, Any] | None = self._run_lines(cell.before)
         if content is None:
             try:
-                content = await self._run_in_session(ident, parent, cell.there or "")
-            except (Exception, asyncio.CancelledError, InputCancellation) as error:  # noqa: BLE001 - a reply is due, whatever it is
+                content = await self._run_in_session(ident, parent, cell.in_session or "")
+            except (Exception, asyncio.CancelledError, InputCancellation) as error:  # noqa: BLE001 - any error becomes the reply
                 content = self._explain(error)
             if content["status"] == "ok":
                 content = self._run_lines(cell.after) or content
@@ -80,13 +82,13 @@ class RemoteKernel(ProxyKernel):
 
     async def _run_in_session(self, ident: Any, parent: Message, code: str) -> dict[str, Any]:
         await self._start()
-        await self._agree_on_number()
+        await self._sync_execution_count()
         request = dict(parent, content=parent["content"] | {"code": code})
         reply = await self._reply(self._manager.forward("shell", request, ident))
         assert reply is not None
         content: dict[str, Any] = reply["content"]
         if (number := content.get("execution_count")) is not None and self.shell is not None:
-            self.shell.execution_count = self._next_there = number + 1
+            self.shell.execution_count = self._session_count = number + 1
         if content["status"] == "error":
             self._give_hint(content)
         return content
@@ -97,105 +99,101 @@ class RemoteKernel(ProxyKernel):
             parent, self.init_metadata(parent), {"ename": "", **content}
         )
         self.session.send(stream, "execute_reply", content, parent, metadata=metadata, ident=ident)
-        asked = parent["content"]
+        request_content = parent["content"]
         if (
             content["status"] == "error"
-            and asked.get("stop_on_error", True)
-            and not asked.get("silent", False)
+            and request_content.get("stop_on_error", True)
+            and not request_content.get("silent", False)
         ):
             self._abort_queues(parent["header"].get("subshell_id"))
 
     def _run_lines(self, code: str) -> dict[str, Any] | None:
-        """Run lines of a cell here; return the reply's content if they failed."""
+        """Run lines of a cell in this kernel; return the content of the reply if they failed, else None."""
         if not code.strip():
             return None
         assert self.shell is not None
-        self._here = True
+        self._runs_locally = True
         try:
             result = self.shell.run_cell(code, store_history=False)
         finally:
-            self._here = False
+            self._runs_locally = False
         error = result.error_before_exec or result.error_in_exec
         if error is None:
             return None
         return self._error(type(error).__name__, str(error), self.shell._last_traceback or [])
 
-    async def _agree_on_number(self) -> None:
-        """Have the session's next cell the number that the notebook's has: one count for both."""
+    async def _sync_execution_count(self) -> None:
+        """Set the session's execution count to that of this kernel."""
         assert self.shell is not None
         number = self.shell.execution_count
-        if number != self._next_there:
-            await asyncio.wrap_future(self._manager.ask(_COUNT.format(number)))
-            self._next_there = number
+        if number != self._session_count:
+            await asyncio.wrap_future(self._manager.run_silently(_SET_COUNT.format(number)))
+            self._session_count = number
 
     def _give_hint(self, content: dict[str, Any]) -> None:
-        """Say more of an error than the session can know."""
+        """Write a hint for an error whose cause the session does not know."""
         assert self.shell is not None
         error = (content.get("ename", ""), content.get("evalue", ""))
         if magic := cell_routing.unknown_magic(*error):
             kind = "cell" if magic.startswith("%%") else "line"
             if magic.removeprefix("%") in cell_routing.LINE_MAGICS:
-                hint = cell_routing.PLACE.format(magic)
+                hint = cell_routing.MIXED_HINT.format(magic)
             elif self.shell.find_magic(magic.lstrip("%"), kind) is None:
-                hint = (
-                    f"{magic} is known neither in the session nor here, in the notebook's kernel."
-                )
+                hint = f"{magic} is defined neither in the session nor in the notebook's kernel."
             else:
                 hint = (
-                    f"{magic} is known here, in the notebook's kernel, and not in the session. "
-                    "Run it below %%local, or load its extension in the session: %load_ext NAME."
+                    f"{magic} is defined in the notebook's kernel, but not in the session. "
+                    "Run it in a %%local cell, or load its extension in the session: %load_ext NAME."
                 )
         elif (name := cell_routing.unknown_name(*error)) and name in self.shell.user_ns:
-            hint = f"{name!r} is defined here and not in the session: %push {name}"
+            hint = f"{name!r} is defined in the notebook's kernel, but not in the session. Copy it: %push {name}"
         else:
             return
-        self._say_on("stderr", f"nbfn: {hint}\n")
+        self._write("stderr", f"nbfn: {hint}\n")
 
     # --- the session -----------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        """Have a session, and a line that says so when it is new."""
+        """Start a session unless one runs; show a line while it starts and when it has started."""
         if self._manager.opened is not None:
             return
-        lost, note = self._manager.lost, uuid.uuid4().hex
+        end_reason, note = self._manager.end_reason, uuid.uuid4().hex
         starting = self._manager.start()
-        said = ""
-        with self._hearing(starting.cancel):
+        shown = ""
+        with self._interruptible(starting.cancel):
             waiting = asyncio.wrap_future(starting)
-            while not (await asyncio.wait([waiting], timeout=PATIENCE))[0]:
-                asking = asyncio.wrap_future(self._manager.waits_for())
-                first: list[asyncio.Future[Any]] = [waiting, asking]
+            while not (await asyncio.wait([waiting], timeout=NOTICE_DELAY))[0]:
+                reason = asyncio.wrap_future(self._manager.waiting_for())
+                first: list[asyncio.Future[Any]] = [waiting, reason]
                 await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-                why = asking.result() if asking.done() else ""
+                why = reason.result() if reason.done() else ""
                 text = f"○ starting a session on a worker … {why}".rstrip()
-                if text != said:
-                    self._note(text, note, update=bool(said))
-                said = text
-            took = await waiting
-        self._started(took, lost, note if said else "")
+                if text != shown:
+                    self._note(text, note, update=bool(shown))
+                shown = text
+            seconds = await waiting
+        self._report_start(seconds, end_reason, note if shown else "")
 
     def _start_and_wait(self) -> None:
-        """Do the same for a magic, which blocks."""
+        """Start a session unless one runs, for a magic; blocks."""
         if self._manager.opened is None:
-            lost, starting = self._manager.lost, self._manager.start()
+            end_reason, starting = self._manager.end_reason, self._manager.start()
             try:
-                took = starting.result()
+                seconds = starting.result()
             except BaseException:
                 starting.cancel()
                 raise
-            self._started(took, lost, "")
+            self._report_start(seconds, end_reason, "")
 
-    def _started(self, took: float | None, lost: str, note: str) -> None:
+    def _report_start(self, seconds: float | None, end_reason: str, note: str) -> None:
         opened = self._manager.opened
-        if took is None or opened is None:
+        if seconds is None or opened is None:
             return
-        self._next_there = 1
-        self._manager.lost = ""
-        text = f"● session {opened.worker[:8]}… started in {took:.1f} s"
-        if lost:
-            text += (
-                f". The last one ended ({lost.splitlines()[0].rstrip('.')}); its names are gone."
-            )
+        self._session_count = 1
+        self._manager.end_reason = ""
+        text = f"● session {opened.worker[:8]}… started in {seconds:.1f} s"
+        if end_reason:
+            text += f". The previous one ended ({end_reason.splitlines()[0].rstrip('.')}); its variables are lost."
         self._note(text, note, update=bool(note))
 
     def _note(self, text: str, display_id: str, *, update: bool = False) -> None:
@@ -213,21 +211,21 @@ class RemoteKernel(ProxyKernel):
         kind = "update_display_data" if update else "display_data"
         self.send_response(self.iopub_socket, kind, shown)
 
-    def _say_on(self, stream: str, text: str) -> None:
+    def _write(self, stream: str, text: str) -> None:
         self.send_response(self.iopub_socket, "stream", {"name": stream, "text": text})
 
     def _explain(self, error: BaseException) -> dict[str, Any]:
-        """Return the content of the reply to a cell that had no session, or lost it."""
+        """Return the content of the reply to a cell whose session did not start, or ended."""
         if isinstance(error, CancelledError | asyncio.CancelledError):
             return self._failure("KeyboardInterrupt", "The session was not started.")
         if isinstance(error, SessionEnded):
             text = f"The session ended while it ran this cell: {error}"
             return self._failure("SessionEnded", f"{text}\nThe next cell starts a new one.")
-        text = f"No session could be started. {error}"
+        text = f"The session could not be started. {error}"
         return self._failure(type(error).__name__, f"{text}\nThe next cell tries again.")
 
     def _failure(self, name: str, text: str) -> dict[str, Any]:
-        """Show an error under the cell and return what its reply says."""
+        """Show an error below the cell and return the content of the reply."""
         content = self._error(name, text, [f"\x1b[31m{name}\x1b[39m: {text}"])
         shown = {key: content[key] for key in ("ename", "evalue", "traceback")}
         self.send_response(self.iopub_socket, "error", shown)
@@ -248,8 +246,8 @@ class RemoteKernel(ProxyKernel):
         }
 
 
-#: Gives the session's next cell a number; the lists of past cells get what is missing to it.
-_COUNT = (
+#: Sets the execution count of the session and pads its lists of past inputs to match.
+_SET_COUNT = (
     "get_ipython().execution_count = {0}; "
     "[past.extend([''] * ({0} - len(past))) for past in "
     "(get_ipython().history_manager.input_hist_parsed, get_ipython().history_manager.input_hist_raw)]"
@@ -257,7 +255,7 @@ _COUNT = (
 
 
 class RemoteKernelApp(LocalKernelApp):
-    """Starts the remote kernel, with nbfn loaded."""
+    """Starts `RemoteKernel`, with the nbfn extension loaded."""
 
     kernel_class = Type(  # type: ignore[assignment]
         RemoteKernel, klass="ipykernel.kernelbase.Kernel", help="The kernel's class."

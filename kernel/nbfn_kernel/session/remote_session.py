@@ -1,8 +1,8 @@
-"""A session: a full Jupyter kernel, run as a child of a worker, that keeps its names between cells.
+"""Runs a session: a Jupyter kernel in a child process of a worker.
 
-This is the worker's half of `remote_kernel`. `serve` is a Function like any other, so the hub places, watches and
-cancels its call as any other. The notebook's kernel talks to the child directly, over ipc sockets in the hub's 0700
-directory.
+This is the worker's half of `remote_kernel`. `serve` is the body of an ordinary Function, so the hub schedules,
+monitors and cancels its call. The notebook's kernel connects to the child directly, over ipc sockets in a directory of
+the hub with mode 0700.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from nbfn.protocol.messages import Payload
 from nbfn.runtime.threads import without_limits
 from nbfn.serialization.payload import Carrier
 
-#: Seconds the child has to end when it is told to, before it is killed.
-GRACE = 2.0
-#: Seconds between looks whether the child's sockets are there.
-LOOK = 0.005
-#: Characters of the child's stderr that are told when it ends.
-LAST_WORDS = 2000
-#: The MIME type under which `give` sends values: never shown, the notebook's kernel takes it.
+#: Seconds that the child has to end after SIGTERM, before it is killed.
+TERMINATE_TIMEOUT = 2.0
+#: Seconds between checks for the child's sockets.
+POLL_INTERVAL = 0.005
+#: The number of characters of the child's stderr that are reported when it ends.
+STDERR_TAIL = 2000
+#: The MIME type under which `send_values` sends values to the notebook's kernel, which does not show them.
 VALUES = "application/vnd.nbfn.values"
 
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
@@ -44,14 +44,14 @@ _START = (
     "import json, os, sys; sys.path[:] = json.loads(os.environ.pop('NBFN_SESSION_PATH')); "
     "from nbfn_kernel.session.remote_session import main; main()"
 )
-#: Of a worker, and not of the session in it: there it would mislead what asks where it runs.
-_WORKERS_OWN = ("MODAL_TASK_ID", "MODAL_IS_REMOTE", "NBFN_WORKER")
+#: Environment variables of a worker that are removed from its session.
+_WORKER_VARIABLES = ("MODAL_TASK_ID", "MODAL_IS_REMOTE", "NBFN_WORKER")
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session is there: the worker that holds it, and how to reach it."""
+    """A session has started: its worker, its process and its connection info."""
 
     worker: str
     pid: int
@@ -60,11 +60,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A session's process has ended by itself."""
+    """The process of a session has ended without being cancelled."""
 
     exit_code: int  # negative: the signal that killed it
     memory_peak: int  # bytes
-    last_words: str
+    stderr_tail: str
 
     def __str__(self) -> str:
         if self.exit_code >= 0:
@@ -81,35 +81,35 @@ def serve(notebook: str, cpu: float | None = None) -> Iterator[Opened | Ended]:
     """Run a session until it ends or the call is cancelled.
 
     Args:
-        notebook: The notebook's ``JPY_SESSION_NAME``, which the session takes over.
-        cpu: The processors that it asked for; without that it uses all of them, as other kernels do.
+        notebook: The value of ``JPY_SESSION_NAME`` of the notebook, which the session inherits.
+        cpu: The cores that the session requested; without it, numeric libraries use all cores, as in other kernels.
 
     Yields:
-        Opened: Once it can be reached.
-        Ended: When it has ended by itself.
+        Opened: When clients can connect to it.
+        Ended: When its process has ended without being cancelled.
     """
     places = Places.of()
-    sweep(places.runtime)
-    child = _Child(
+    remove_stale_files(places.runtime)
+    session = _SessionProcess(
         places.runtime / f"k{os.getpid()}",
         notebook,
         dict(os.environ) if cpu else without_limits(os.environ),
     )
     try:
-        child.wait_until_open()
-        yield Opened(os.environ["NBFN_WORKER"], child.process.pid, child.connection)
-        yield child.wait()
+        session.wait_until_open()
+        yield Opened(os.environ["NBFN_WORKER"], session.process.pid, session.connection)
+        yield session.wait()
     finally:
-        child.end()
+        session.end()
 
 
-class _Child:
-    """The session's process.
+class _SessionProcess:
+    """The process of a session.
 
     Args:
-        base: The path that the names of its files begin with.
+        base: The common prefix of the paths of its files.
         notebook: See `serve`.
-        environ: The worker's variables.
+        environ: The environment variables of the worker.
     """
 
     def __init__(self, base: Path, notebook: str, environ: Mapping[str, str]) -> None:
@@ -122,16 +122,16 @@ class _Child:
             **{f"{name}_port": number for number, name in enumerate(_CHANNELS, 1)},
         }
         self._ended: Ended | None = None
-        connection_file = _beside(base, ".json")
+        connection_file = _with_ending(base, ".json")
         _write_private(connection_file, json.dumps(self.connection).encode())
-        kept = {k: v for k, v in environ.items() if k not in _WORKERS_OWN}
-        environment = kept | {
+        inherited = {k: v for k, v in environ.items() if k not in _WORKER_VARIABLES}
+        environment = inherited | {
             "JPY_PARENT_PID": str(os.getpid()),
             "JPY_SESSION_NAME": notebook,
             "NBFN_SESSION_OF": os.environ["NBFN_WORKER"],
             "NBFN_SESSION_PATH": json.dumps(sys.path),
         }
-        self._log = _beside(base, ".log")
+        self._log = _with_ending(base, ".log")
         _write_private(self._log, b"")
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -140,49 +140,51 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                start_new_session=True,  # so that an interrupt reaches what its cells started as well
+                start_new_session=True,  # so that an interrupt also reaches processes that its cells started
             )
 
     def wait_until_open(self) -> None:
-        """Return when its sockets are there.
+        """Wait until its sockets exist.
 
         Raises:
-            ExecutionError: If it ended before.
+            ExecutionError: If the process ended before.
         """
-        sockets = [_beside(self._base, f"-{number}") for number in range(1, len(_CHANNELS) + 1)]
+        sockets = [
+            _with_ending(self._base, f"-{number}") for number in range(1, len(_CHANNELS) + 1)
+        ]
         while not all(path.exists() for path in sockets):
             if self.process.poll() is not None:
                 raise ExecutionError(
-                    f"The session's kernel ended while it started ({sys.executable}, exit code "
-                    f"{self.process.returncode}). {self._last_words()}"
+                    f"The kernel of the session ended while it started ({sys.executable}, exit code "
+                    f"{self.process.returncode}). {self._stderr_tail()}"
                 )
-            time.sleep(LOOK)
+            time.sleep(POLL_INTERVAL)
 
     def wait(self) -> Ended:
-        """Wait for its end and say how that was."""
+        """Wait until the process ends; return its exit code, memory peak and the end of its stderr."""
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
-        return Ended(self.process.returncode, usage.ru_maxrss * 1024, self._last_words())
+        return Ended(self.process.returncode, usage.ru_maxrss * 1024, self._stderr_tail())
 
     def end(self) -> None:
-        """See to it that nothing is left: the process, what its cells started, its files."""
+        """End the process and the processes that its cells started, and remove its files."""
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(GRACE)
+                self.process.wait(TERMINATE_TIMEOUT)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         remove_files(self._base)
 
-    def _last_words(self) -> str:
+    def _stderr_tail(self) -> str:
         try:
-            return self._log.read_text("utf-8", "replace")[-LAST_WORDS:].strip()
+            return self._log.read_text("utf-8", "replace")[-STDERR_TAIL:].strip()
         except OSError:
             return ""
 
 
-def _beside(base: Path, ending: str) -> Path:
+def _with_ending(base: Path, ending: str) -> Path:
     return base.with_name(base.name + ending)
 
 
@@ -194,18 +196,22 @@ def _write_private(path: Path, data: bytes) -> None:
 
 
 def _files(base: Path) -> Iterable[Path]:
-    yield from (_beside(base, ending) for ending in (".json", ".log"))
+    yield from (_with_ending(base, ending) for ending in (".json", ".log"))
     yield from base.parent.glob(f"{base.name}-*")
 
 
 def remove_files(base: Path) -> None:
-    """Remove the files of a session or console."""
+    """Remove the files of a session or console.
+
+    Args:
+        base: The common prefix of their paths.
+    """
     for path in _files(base):
         path.unlink(missing_ok=True)
 
 
-def sweep(directory: Path) -> None:
-    """Remove the files of sessions and consoles whose worker was killed."""
+def remove_stale_files(directory: Path) -> None:
+    """Remove the files of sessions and consoles whose worker does not run any more."""
     for path in [*directory.glob("k*.json"), *directory.glob("c*.json")]:
         if path.stem[1:].isdigit() and not Path(f"/proc/{path.stem[1:]}").exists():
             remove_files(path.with_suffix(""))
@@ -215,9 +221,11 @@ def sweep(directory: Path) -> None:
 
 
 def main() -> None:
-    """Be the session's kernel: an ordinary one that ends with its worker."""
+    """Run the session's kernel; it ends when its worker ends."""
     parent = int(os.environ["JPY_PARENT_PID"])
-    with contextlib.suppress(AttributeError, OSError):  # where there is no prctl, ipykernel looks
+    with contextlib.suppress(
+        AttributeError, OSError
+    ):  # without prctl, ipykernel polls for the parent
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)
@@ -227,51 +235,55 @@ def main() -> None:
 
 
 def carrier() -> Carrier:
-    """Return what carries this session's values; its segments are swept as its worker's are."""
+    """Return a carrier for this session, whose shared memory is freed with that of its worker."""
     return Carrier(Places.of(), f"{os.environ['NBFN_SESSION_OF']}.s{os.getpid()}")
 
 
-def packed(values: Any) -> str:
-    """Return payloads as text that code and JSON can hold."""
+def pack(values: Any) -> str:
+    """Encode payloads as ASCII text."""
     return base64.b64encode(msgspec.msgpack.encode(values)).decode("ascii")
 
 
-def unpacked(text: str) -> dict[str, Payload]:
-    """Return what was `packed`."""
+def unpack(text: str) -> dict[str, Payload]:
+    """Decode the text that `pack` returned."""
     return msgspec.msgpack.decode(base64.b64decode(text), type=dict[str, Payload])
 
 
-def take(names: dict[str, Any], text: str) -> None:
-    """Bind values that were sent here.
+def bind_values(names: dict[str, Any], text: str) -> None:
+    """Bind values that the notebook's kernel sent, in the session.
 
     Args:
-        names: Where.
-        text: The payloads by name, packed.
+        names: The namespace of the session.
+        text: The payloads by name, as `pack` returns them.
 
     Raises:
-        DeserializationError: If one cannot be rebuilt here; those before it are bound.
+        DeserializationError: If a value cannot be unpickled; the values before it are bound.
     """
-    own = carrier()
-    payloads = unpacked(text)
+    own_carrier = carrier()
+    payloads = unpack(text)
     try:
         for name, payload in payloads.items():
-            names[name] = own.load(payload)
+            names[name] = own_carrier.load(payload)
     finally:
         for payload in payloads.values():
-            own.discard(payload)
+            own_carrier.discard(payload)
 
 
-def give(names: Mapping[str, Any], wanted: list[str]) -> None:
-    """Send the values of some names to the notebook's kernel.
+def send_values(names: Mapping[str, Any], wanted: list[str]) -> None:
+    """Send the values of names to the notebook's kernel, as a display.
+
+    Args:
+        names: The namespace of the session.
+        wanted: The names.
 
     Raises:
-        NameError: If there is no such name.
+        NameError: If a name is not defined.
         SerializationError: If a value cannot be pickled.
     """
     from IPython.display import display
 
-    own = carrier()
+    own_carrier = carrier()
     for name in wanted:
         if name not in names:
             raise NameError(f"{name!r} is not defined in the session.")
-    display({VALUES: packed({name: own.dump(names[name]) for name in wanted})}, raw=True)
+    display({VALUES: pack({name: own_carrier.dump(names[name]) for name in wanted})}, raw=True)

@@ -1,4 +1,4 @@
-"""The magics of the remote kernel: ``%push`` and ``%pull`` move values, ``%session`` is about the session."""
+"""The magics of the remote kernel: ``%push`` and ``%pull`` copy values, ``%session`` shows and controls the session."""
 
 from __future__ import annotations
 
@@ -18,96 +18,100 @@ from nbfn_kernel.session.session_manager import SessionManager, SessionOptions
 
 T = TypeVar("T")
 
-#: Runs one of our own lines there: ``next_batch`` or ``give`` of `remote_session`, with its arguments.
-_CALL = "__import__('nbfn_kernel.session.remote_session', fromlist=['take']).{}(get_ipython().user_ns, {!r})"
-#: Seconds between looks for an interrupt while we wait.
-LOOK = 0.2
-#: Amounts from which on the next unit is used.
+#: The code that calls `remote_session.bind_values` or `remote_session.send_values` in the session.
+_CALL = "__import__('nbfn_kernel.session.remote_session', fromlist=['bind_values']).{}(get_ipython().user_ns, {!r})"
+#: Seconds between checks for an interrupt while a magic waits.
+POLL_INTERVAL = 0.2
+#: The factor between units of sizes.
 _KILO = 1024
 
 
 @magics_class
 class SessionMagics(Magics):
-    """Magics that only the remote kernel has.
+    """Magics of the remote kernel.
 
     Args:
-        shell: The notebook's own IPython shell.
-        manager: Of the session.
-        started: Starts the session if need be, and says so.
+        shell: The IPython shell of the notebook's kernel.
+        manager: Manages the session.
+        start_session: Starts the session unless it runs.
     """
 
     shell: Any
 
-    def __init__(self, shell: Any, manager: SessionManager, started: Callable[[], None]) -> None:
+    def __init__(
+        self, shell: Any, manager: SessionManager, start_session: Callable[[], None]
+    ) -> None:
         super().__init__(shell)
         self._manager = manager
-        self._started = started
+        self._start_session = start_session
 
     @no_var_expand
     @line_magic
     def local(self, line: str) -> None:
-        """Run an expression or a statement here, in the notebook's own kernel: ``%local x = 3``."""
+        """Run an expression or a statement in the notebook's kernel: ``%local x = 3``."""
         self.shell.run_cell(line, store_history=False).raise_error()
 
     @no_var_expand
     @cell_magic("local")  # type: ignore[arg-type]
     def local_cell(self, line: str, cell: str) -> None:
-        """Run the cell here, in the notebook's own kernel, not in the session."""
+        """Run the cell in the notebook's kernel, not in the session."""
         raise UsageError(
-            f"%%local takes no options, and stands in the first line: {line} {cell[:20]}"
+            f"%%local takes no options and must be in the first line: {line} {cell[:20]}"
         )
 
     @no_var_expand
     @line_magic
     def push(self, line: str) -> None:
-        """Copy values from here into the session: ``%push a b``."""
+        """Copy values from the notebook's kernel to the session: ``%push a b``."""
         names = _names(line, "%push")
         if missing := [name for name in names if name not in self.shell.user_ns]:
             raise UsageError(
-                f"{missing[0]!r} is not defined here. %push takes names of %%local cells; "
-                f"%pull {missing[0]} fetches one of the session's."
+                f"{missing[0]!r} is not defined in the notebook's kernel. %push copies variables of %%local cells; "
+                f"%pull {missing[0]} copies one from the session."
             )
-        with _one_line():
+        with _usage_errors():
             carrier = nbfn.Client.attach().carrier
             payloads = {}
             for name in names:
                 value = self.shell.user_ns[name]
                 if getattr(value, "is_hydrated", True) is False:
-                    value.hydrate()  # a Function that the hub does not know yet
+                    value.hydrate()  # a Function that is not registered yet
                 payloads[name] = carrier.dump(value)
         self._start()
-        self._ask("take", remote_session.packed(payloads))
-        _say(f"{name} → session · {_size(payload)}" for name, payload in payloads.items())
+        self._ask("bind_values", remote_session.pack(payloads))
+        _print_lines(f"{name} → session · {_size(payload)}" for name, payload in payloads.items())
 
     @no_var_expand
     @line_magic
     def pull(self, line: str) -> None:
-        """Copy values of the session's here: ``%pull x y``."""
+        """Copy values from the session to the notebook's kernel: ``%pull x y``."""
         names = _names(line, "%pull")
         self._start()
         payloads: dict[str, Any] = {}
-        for output in self._ask("give", names)["outputs"]:
+        for output in self._ask("send_values", names)["outputs"]:
             if VALUES in output["content"].get("data", {}):
-                payloads = remote_session.unpacked(output["content"]["data"][VALUES])
-        with _one_line():
+                payloads = remote_session.unpack(output["content"]["data"][VALUES])
+        with _usage_errors():
             carrier = nbfn.Client.attach().carrier
             for name, payload in payloads.items():
                 self.shell.user_ns[name] = carrier.load(payload)
                 carrier.discard(payload)
-        _say(f"{name} ← session · {_size(payload)}" for name, payload in payloads.items())
+        _print_lines(f"{name} ← session · {_size(payload)}" for name, payload in payloads.items())
 
     @magic_arguments("%session")
-    @argument("--cpu", type=float, metavar="N", help="Cores it needs.")
-    @argument("--memory", metavar="8G", help="Memory it needs, and its limit.")
-    @argument("--gpu", metavar="N", help="GPUs it needs: a number, or a kind like A100:2.")
-    @argument("--app", help="App that its worker is listed under; default: the notebook's name.")
+    @argument("--cpu", type=float, metavar="N", help="Cores that the session needs.")
+    @argument("--memory", metavar="8G", help="Memory that it needs, which is also its limit.")
+    @argument("--gpu", metavar="N", help="GPUs that it needs: a number, or a kind like A100:2.")
+    @argument("--app", help="App under which its worker is listed; default: the notebook's name.")
     @argument("--env", action="append", metavar="NAME=VALUE", help="An environment variable.")
-    @argument("--stop", action="store_true", help="End it; the next cell starts a new one.")
-    @argument("--restart", action="store_true", help="End it and start a new one.")
+    @argument(
+        "--stop", action="store_true", help="End the session; the next cell starts a new one."
+    )
+    @argument("--restart", action="store_true", help="End the session and start a new one.")
     @no_var_expand
     @line_magic
     def session(self, line: str) -> None:
-        """Show the session, end it, or say what the next one is to be started with."""
+        """Show the session, end it, or set options of the next one."""
         given = parse_argstring(SessionMagics.session, line)
         wanted = {
             "app": given.app or "",
@@ -124,24 +128,26 @@ class SessionMagics(Magics):
         if given.restart:
             self._start()
         elif (opened := self._manager.opened) is None:
-            _say(["no session runs; the next cell for it starts one"])
+            _print_lines(["no session runs; the next cell starts one"])
         else:
-            _say([f"session {opened.worker[:8]}… · process {opened.pid}"])
+            _print_lines([f"session {opened.worker[:8]}… · process {opened.pid}"])
             if changed:
-                _say(["the options are for the next one: %session --restart starts it"])
+                _print_lines(
+                    ["the options apply to the next session; %session --restart starts it"]
+                )
 
     def _start(self) -> None:
-        with _one_line():
-            self._started()
+        with _usage_errors():
+            self._start_session()
 
     def _ask(self, function: str, *arguments: Any) -> Any:
-        """Call `session.next_batch` or `session.give` there.
+        """Call `bind_values` or `send_values` of `remote_session` in the session; return the reply.
 
         Raises:
-            UsageError: With the session's own words, if it failed.
+            UsageError: If the call failed, with the error's message.
         """
-        with _one_line():
-            reply = _wait(self._manager.ask(_CALL.format(function, *arguments)))
+        with _usage_errors():
+            reply = _wait(self._manager.run_silently(_CALL.format(function, *arguments)))
         content = reply["content"]
         if content["status"] != "ok":
             raise UsageError(content.get("evalue") or "The session was interrupted.")
@@ -151,24 +157,26 @@ class SessionMagics(Magics):
 def _names(line: str, magic: str) -> list[str]:
     names = line.replace(",", " ").split()
     if not names:
-        raise UsageError(f"{magic} needs the names of what to move: {magic} a b")
+        raise UsageError(f"{magic} needs the names of variables to copy: {magic} a b")
     if wrong := [name for name in names if not name.isidentifier()]:
-        raise UsageError(f"{magic} moves names, and {wrong[0]!r} is none. Bind it to one first.")
+        raise UsageError(
+            f"{magic} copies variables, and {wrong[0]!r} is not a name. Assign the value to a variable first."
+        )
     return names
 
 
 def _wait(future: Future[T]) -> T:
-    """Return what a future has, and hear interrupts meanwhile."""
+    """Return the result of a future; an interrupt ends the wait."""
     while True:
         try:
-            return future.result(LOOK)
+            return future.result(POLL_INTERVAL)
         except TimeoutError:
             if future.done():
                 raise
 
 
-class _one_line:  # noqa: N801 - reads as what it does
-    """Turns an error of nbfn's into one line."""
+class _usage_errors:  # noqa: N801 - used like a function
+    """Converts errors of nbfn to `UsageError`, which IPython shows as one line."""
 
     def __enter__(self) -> None:
         pass
@@ -178,12 +186,12 @@ class _one_line:  # noqa: N801 - reads as what it does
             raise UsageError(str(error)) from None
 
 
-def _say(lines: Any) -> None:
-    print("\n".join(lines), flush=True)  # noqa: T201 - the cell's own output
+def _print_lines(lines: Any) -> None:
+    print("\n".join(lines), flush=True)  # noqa: T201 - output of the cell
 
 
 def _size(payload: Any) -> str:
-    """Return how large a value is on the way."""
+    """Return the pickled size of a value, for people."""
     amount = float(len(payload.data) + sum(segment.size for segment in payload.segments))
     units = ["B", "kB", "MB", "GB"]
     while amount >= _KILO and len(units) > 1:
@@ -204,7 +212,7 @@ def _mebibytes(text: str | None) -> int | None:
     except ValueError:
         amount = 0
     if amount < 1:
-        raise UsageError(f"--memory is {text}; give an amount like 8G or 512M.")
+        raise UsageError(f"--memory {text} is not valid. Pass an amount like 8G or 512M.")
     return amount
 
 
@@ -212,5 +220,5 @@ def _variables(given: list[str] | None) -> dict[str, str] | None:
     if not given:
         return None
     if wrong := [item for item in given if "=" not in item]:
-        raise UsageError(f"--env is {wrong[0]}; write --env NAME=VALUE.")
+        raise UsageError(f"--env {wrong[0]} is not valid. Write --env NAME=VALUE.")
     return dict(item.split("=", 1) for item in given)

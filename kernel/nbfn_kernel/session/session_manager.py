@@ -1,6 +1,7 @@
-"""Starts, watches and ends the session of a notebook.
+"""Starts, monitors and ends the session of a notebook.
 
-It has a thread and an event loop of its own, so that the session's output arrives whatever the notebook's kernel does.
+The manager has a thread and an event loop of its own, so output of the session arrives while the notebook's kernel is
+busy.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from nbfn_kernel.session.kernel_channels import AskUser, KernelChannels, Message
 
 T = TypeVar("T")
 
-#: Seconds a call may last, which for a session is as good as for ever.
-FOR_EVER = 10 * 365 * 86400.0
-#: Seconds a session has to end when it is asked to, before its worker ends it.
-GRACE = 1.0
-#: Seconds its worker has for that.
-PATIENCE = 4.0
+#: The timeout of the call that holds a session, in seconds: ten years.
+SESSION_TIMEOUT = 10 * 365 * 86400.0
+#: Seconds that a session has to end after a shutdown request, before its call is cancelled.
+SHUTDOWN_TIMEOUT = 1.0
+#: Seconds to wait for the cancelled call to end.
+CANCEL_TIMEOUT = 4.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """Options of a session; each is an option of a Function."""
+    """Options of a session; see the options of a Function."""
 
     app: str = ""
     cpu: float | None = None
@@ -45,126 +46,126 @@ class SessionOptions:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class _Session:
-    """A session that runs."""
+    """A running session."""
 
-    stream: Any  # of the call that holds it
+    stream: Any  # the items of the call that holds it
     opened: remote_session.Opened
     channels: KernelChannels
-    took: float
-    over: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    seconds: float
+    ended_event: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
 
 class SessionManager:
-    """Manages the session of a notebook. Methods may be called from any thread, and do not block.
+    """Manages the session of a notebook. All methods are thread-safe and do not block.
 
     Args:
-        publish: Takes what the session publishes; called on the manager's thread.
-        ask_user: Takes a question of the session to the user; likewise.
+        publish: Called with each message that the session publishes, on the manager's thread.
+        ask_user: Called with each input request of the session, on the manager's thread.
 
     Attributes:
-        options: For the next session.
-        lost: Why the last session ended; empty when there was none, or it was meant to.
+        options: The options of the next session.
+        end_reason: Why the last session ended; empty if there was none, or if it was stopped by the user.
     """
 
     def __init__(self, publish: Callable[[Message], None], ask_user: AskUser) -> None:
         self.options = SessionOptions()
-        self.lost = ""
+        self.end_reason = ""
         self._publish = publish
         self._ask_user = ask_user
-        self._live: _Session | None = None
-        self._function: Any = None  # of the session that runs or is being started
+        self._session: _Session | None = None
+        self._function: Any = None  # the Function of the running or starting session
         self._starting = asyncio.Lock()
-        self._watching: set[asyncio.Task[None]] = set()
+        self._watchers: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="nbfn-session", daemon=True).start()
 
     @property
     def opened(self) -> remote_session.Opened | None:
-        """The session that runs, if there is one."""
-        return self._live.opened if self._live is not None else None
+        """The running session, or None."""
+        return self._session.opened if self._session is not None else None
 
     def start(self) -> Future[float | None]:
-        """Start the session unless it runs.
+        """Start a session unless one runs.
 
         Returns:
-            Seconds that took, or None when it ran. Fails with the error that kept it from starting.
+            A future of the seconds that it took, or of None if a session runs. It fails if the session cannot start.
         """
-        return self._soon(self._start())
+        return self._submit(self._start())
 
-    def waits_for(self) -> Future[str]:
-        """Ask the hub what a session that is being started waits for; empty when it waits for nothing."""
-        return self._soon(self._waits_for())
+    def waiting_for(self) -> Future[str]:
+        """Ask the hub what the starting session waits for; the future has an empty string if it waits for nothing."""
+        return self._submit(self._waiting_for())
 
     def forward(self, channel: str, message: Message, ident: Any) -> Future[Message | None]:
-        """Have a request of the notebook's answered by the session.
+        """Forward a request of the notebook to the session.
 
         Returns:
-            The reply, once all its output has been published; None for messages that have none. Fails with
-            `SessionEnded`.
+            A future of the reply, done when all output has been published; of None for messages without a reply. It
+            fails with `SessionEnded` if there is no session or it ends.
         """
         answer: Future[Message | None] = Future()
 
         async def forward() -> None:
             try:
                 await self._channels().forward(channel, message, ident, answer)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the answer has to come
+            except Exception as error:  # noqa: BLE001 - the future must be completed
                 answer.set_exception(error)
 
-        self._soon(forward())
+        self._submit(forward())
         return answer
 
-    def ask(self, code: str) -> Future[Message]:
-        """Run a line of our own in the session, silently; see `KernelChannels.ask`."""
+    def run_silently(self, code: str) -> Future[Message]:
+        """Run code in the session without history and output; see `KernelChannels.request`."""
         content = {"code": code, "silent": True, "store_history": False, "allow_stdin": False}
 
-        async def ask() -> Message:
-            return await self._channels().ask("shell", "execute_request", content)
+        async def run_silently() -> Message:
+            return await self._channels().request("shell", "execute_request", content)
 
-        return self._soon(ask())
+        return self._submit(run_silently())
 
     def interrupt(self) -> None:
-        """Interrupt what the session runs."""
+        """Interrupt the session."""
 
         async def interrupt() -> None:
             with contextlib.suppress(SessionEnded):
                 await self._channels().interrupt()
 
-        self._soon(interrupt())
+        self._submit(interrupt())
 
-    def answer_user(self, request: Message, value: str) -> None:
-        """Send what the user typed."""
+    def send_input(self, request: Message, value: str) -> None:
+        """Send the user's reply to an input request."""
         self._loop.call_soon_threadsafe(
-            lambda: self._live.channels.answer_user(request, value) if self._live else None
+            lambda: self._session.channels.send_input(request, value) if self._session else None
         )
 
     def delete_subshell(self, mine: str) -> None:
-        """Let go of what stands for one of the notebook's subshells."""
+        """Delete the session's counterpart of a subshell of the notebook."""
 
         async def delete() -> None:
             with contextlib.suppress(SessionEnded):
                 await self._channels().delete_subshell(mine)
 
-        self._soon(delete())
+        self._submit(delete())
 
     def stop(self) -> Future[None]:
-        """End the session; done when it is gone, or has had the time for it."""
-        return self._soon(self._stop())
+        """End the session; the future is done when it has ended, or after a timeout."""
+        return self._submit(self._stop())
 
     # --- on the loop -----------------------------------------------------------------------------
 
-    def _soon(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _channels(self) -> KernelChannels:
-        if self._live is None:
-            raise SessionEnded(self.lost or "no session runs")
-        return self._live.channels
+        if self._session is None:
+            raise SessionEnded(self.end_reason or "no session runs")
+        return self._session.channels
 
     async def _start(self) -> float | None:
         async with self._starting:
-            if self._live is not None:
+            if self._session is not None:
                 return None
-            began = time.monotonic()
+            started = time.monotonic()
             self._function = _function(self.options)
             notebook = os.environ.get("JPY_SESSION_NAME", "")
             stream = self._function.remote_gen(notebook, self.options.cpu)
@@ -175,15 +176,15 @@ class SessionManager:
             except BaseException:
                 stream.close()
                 raise
-            took = time.monotonic() - began
-            self._live = _Session(stream, opened, channels, took)
-            watching = asyncio.create_task(self._watch(self._live))
-            self._watching.add(watching)
-            watching.add_done_callback(self._watching.discard)
-            return took
+            seconds = time.monotonic() - started
+            self._session = _Session(stream, opened, channels, seconds)
+            watcher = asyncio.create_task(self._watch(self._session))
+            self._watchers.add(watcher)
+            watcher.add_done_callback(self._watchers.discard)
+            return seconds
 
-    async def _waits_for(self) -> str:
-        with contextlib.suppress(nbfn.Error, AttributeError):  # the latter: not registered yet
+    async def _waiting_for(self) -> str:
+        with contextlib.suppress(nbfn.Error, AttributeError):  # AttributeError: not registered yet
             wanted = self._function.object_id
             client = await nbfn.Client.attach.aio(start=False)
             for row in (await client.overview.aio()).functions:
@@ -191,43 +192,43 @@ class SessionManager:
                     return f"waiting: {row.waiting_for}"
         return ""
 
-    async def _watch(self, live: _Session) -> None:
-        """Wait for the session's end, and say why."""
+    async def _watch(self, session: _Session) -> None:
+        """Wait until the session ends, and record the reason."""
         try:
-            ended: Any = await anext(live.stream)
+            ended: Any = await anext(session.stream)
             reason = str(ended)
-            if ended.last_words:
-                reason += f"\n{ended.last_words}"
+            if ended.stderr_tail:
+                reason += f"\n{ended.stderr_tail}"
         except StopAsyncIteration:
-            reason = "it was ended"
-        except (Exception, InputCancellation) as error:  # noqa: BLE001 - a crash, a cancel, no hub
-            reason = _why(error)
-        live.stream.close()
-        live.over.set()
-        if self._live is live:
-            self._live, self.lost = None, reason
-        live.channels.close(reason)
+            reason = "it was stopped"
+        except (Exception, InputCancellation) as error:  # noqa: BLE001 - a crash, a cancellation, or no hub
+            reason = _reason_of(error)
+        session.stream.close()
+        session.ended_event.set()
+        if self._session is session:
+            self._session, self.end_reason = None, reason
+        session.channels.close(reason)
 
     async def _stop(self) -> None:
-        live, self._live, self.lost = self._live, None, ""
-        if live is None:
+        session, self._session, self.end_reason = self._session, None, ""
+        if session is None:
             return
         with contextlib.suppress(TimeoutError, Exception):
             shutdown = {"restart": False}
-            asking = asyncio.ensure_future(
-                live.channels.ask("control", "shutdown_request", shutdown)
+            shutting_down = asyncio.ensure_future(
+                session.channels.request("control", "shutdown_request", shutdown)
             )
-            await asyncio.wait_for(live.over.wait(), GRACE)
-            asking.cancel()
-        if not live.over.is_set():
-            live.stream._call.cancel()  # not `close`, which would not wait for the worker's word
+            await asyncio.wait_for(session.ended_event.wait(), SHUTDOWN_TIMEOUT)
+            shutting_down.cancel()
+        if not session.ended_event.is_set():
+            session.stream._call.cancel()  # not `close`, which does not wait for the worker
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(live.over.wait(), PATIENCE)
-        live.channels.close("it was ended")
+                await asyncio.wait_for(session.ended_event.wait(), CANCEL_TIMEOUT)
+        session.channels.close("it was stopped")
 
 
 def _function(options: SessionOptions) -> Any:
-    """Return the Function whose call holds a session."""
+    """Create the Function whose call runs a session."""
     app = nbfn.App(options.app or _notebook())
     function: Any = app.function(
         name="session",
@@ -238,18 +239,18 @@ def _function(options: SessionOptions) -> Any:
         single_use_containers=True,
         at_most_once=True,
     )(remote_session.serve)
-    function._options = dataclasses.replace(function._options, timeout=FOR_EVER)
+    function._options = dataclasses.replace(function._options, timeout=SESSION_TIMEOUT)
     return function
 
 
-def _why(error: BaseException) -> str:
-    """Return why the call that held a session ended, in a sentence about sessions."""
+def _reason_of(error: BaseException) -> str:
+    """Return why the call of a session ended, for messages."""
     text = str(error) or type(error).__name__
     if isinstance(error, WorkerLost) and (how := re.search(r"\((.*)\)", text)) is not None:
-        return f"its worker is gone: {how[1]}"
+        return f"its worker was lost: {how[1]}"
     return text
 
 
 def _notebook() -> str:
-    """Return the notebook's file name without its suffix, as the App of its ``%%remote`` cells has it."""
+    """Return the file name of the notebook without its suffix, which is also the App of its ``%%remote`` cells."""
     return of_file(os.environ.get("JPY_SESSION_NAME", "")) or "notebook"

@@ -7,12 +7,12 @@ import pytest
 from nbfn_kernel.session.cell_routing import (
     MixedCell,
     RoutedCell,
-    is_about_here,
-    names_from,
+    completion_start,
+    is_local_position,
     split,
+    strip_local,
     unknown_magic,
     unknown_name,
-    without_local,
 )
 
 
@@ -50,41 +50,41 @@ def test_cells_of_this_side(code: str) -> None:
 )
 def test_cells_of_the_session(code: str) -> None:
     found = split(code)
-    assert (found.before, found.there, found.after) == ("", code, "")
+    assert (found.before, found.in_session, found.after) == ("", code, "")
 
 
 def test_lines_of_this_side_may_begin_and_end_a_cell() -> None:
     found = split("%push a\n\nb = a\n%pull b\n")
     assert found.before.strip() == "%push a"
-    assert found.there is not None
-    assert found.there.split("\n")[2] == "b = a"  # the line that it had
+    assert found.in_session is not None
+    assert found.in_session.split("\n")[2] == "b = a"  # the line that it had
     assert found.after == "%pull b\n"
 
 
 def test_a_cell_magic_stands_first_in_the_session() -> None:
-    assert split("%push a\n%%time\na").there == "%%time\na"
+    assert split("%push a\n%%time\na").in_session == "%%time\na"
 
 
 @pytest.mark.parametrize("line", ["%push a", "a = %fn list", "%local a", "%session"])
 def test_lines_of_this_side_between_others_are_refused(line: str) -> None:
-    with pytest.raises(MixedCell, match="at the beginning or the end"):
+    with pytest.raises(MixedCell, match="to the beginning or the end"):
         split(f"x = 1\n{line}\ny = 1")
 
 
 def test_local_is_taken_off() -> None:
-    assert without_local(["%%local\n", "x"]) == ["\n", "x"]
-    assert without_local(["%%local\n", "%%time\n", "x"]) == ["%%time\n", "x"]
-    assert without_local(["%local x\n", "%fn list"]) == ["x\n", "%fn list"]
-    assert without_local(["%%remote\n", "%local\n", "x"]) == ["%%remote\n", "%local\n", "x"]
+    assert strip_local(["%%local\n", "x"]) == ["\n", "x"]
+    assert strip_local(["%%local\n", "%%time\n", "x"]) == ["%%time\n", "x"]
+    assert strip_local(["%local x\n", "%fn list"]) == ["x\n", "%fn list"]
+    assert strip_local(["%%remote\n", "%local\n", "x"]) == ["%%remote\n", "%local\n", "x"]
 
 
 def test_what_stands_at_the_cursor() -> None:
-    assert is_about_here("%%local\nx", 9)
-    assert is_about_here("x\n%push x", 9)
-    assert not is_about_here("%push x\nx", 9)
-    assert not is_about_here("%pull x", 7)  # a name of the session's
-    assert names_from("%%local\nab", 10) == 8
-    assert names_from("x\n%pull ab", 10) == 8
+    assert is_local_position("%%local\nx", 9)
+    assert is_local_position("x\n%push x", 9)
+    assert not is_local_position("%push x\nx", 9)
+    assert not is_local_position("%pull x", 7)  # a name of the session's
+    assert completion_start("%%local\nab", 10) == 8
+    assert completion_start("x\n%pull ab", 10) == 8
 
 
 def test_what_ipython_and_python_do_not_know() -> None:
