@@ -23,17 +23,17 @@ from typing import Any
 
 def function(*parts: Any) -> Any:
     """Rebuild a `nbfn.Function`."""
-    return _find("nbfn.api.function:_travelled")(*parts)
+    return _find("nbfn.api.function:_unpickled")(*parts)
 
 
 def cls(*parts: Any) -> Any:
     """Rebuild a `nbfn.Cls`."""
-    return _find("nbfn.api.cls:_cls_travelled")(*parts)
+    return _find("nbfn.api.cls:_cls_unpickled")(*parts)
 
 
 def instance(*parts: Any) -> Any:
     """Rebuild an object of a `nbfn.Cls`."""
-    return _find("nbfn.api.cls:_instance_travelled")(*parts)
+    return _find("nbfn.api.cls:_instance_unpickled")(*parts)
 
 
 def reference_by_id(*parts: Any) -> Any:
@@ -48,7 +48,7 @@ def reference_by_name(*parts: Any) -> Any:
 
 def reference_in_app(*parts: Any) -> Any:
     """Rebuild the reference to a Function of a running App from its name."""
-    return _find("nbfn.client.registration.function_ref:_from_home")(*parts)
+    return _find("nbfn.client.registration.function_ref:by_app")(*parts)
 
 
 def variant(*parts: Any) -> Any:
@@ -58,7 +58,7 @@ def variant(*parts: Any) -> Any:
 
 def app_scope() -> Any:
     """Return what an App and its Functions know of where they are registered, to be filled."""
-    return _find("nbfn.client.registration.app_scope:Home")()
+    return _find("nbfn.client.registration.app_scope:AppScope")()
 
 
 def secret(*parts: Any) -> Any:
@@ -184,7 +184,7 @@ MOVED: dict[str, dict[str, str]] = {
         "forward": "nbfn.declarations.unsupported:forward",
         "interact": "nbfn.declarations.unsupported:interact",
     },
-    "nbfn.cls": {"_cls_travelled": "nbfn.api.cls:_cls_travelled"},
+    "nbfn.cls": {"_cls_travelled": "nbfn.api.cls:_cls_unpickled"},
     "nbfn.code.identity": {
         "arrive": "nbfn.serialization.class_ids:arrive",
         "fill": "nbfn.serialization.class_ids:fill",
@@ -205,12 +205,12 @@ MOVED: dict[str, dict[str, str]] = {
         "web_server": "nbfn.api.web_decorators:web_server",
         "wsgi_app": "nbfn.api.web_decorators:wsgi_app",
     },
-    "nbfn.function": {"_travelled": "nbfn.api.function:_travelled"},
+    "nbfn.function": {"_travelled": "nbfn.api.function:_unpickled"},
     "nbfn.handles.varied": {
-        "Supplied": "nbfn.api.variants:Supplied",
-        "Varied": "nbfn.api.variants:Varied",
+        "Supplied": "nbfn.api.variants:ConstructorArguments",
+        "Varied": "nbfn.api.variants:VariantRef",
     },
-    "nbfn.instance": {"_instance_travelled": "nbfn.api.cls:_instance_travelled"},
+    "nbfn.instance": {"_instance_travelled": "nbfn.api.cls:_instance_unpickled"},
     "nbfn.marks": {
         "Marks": "nbfn.declarations.partial_function:Marks",
         "Partial": "nbfn.declarations.partial_function:Partial",
@@ -233,9 +233,9 @@ MOVED: dict[str, dict[str, str]] = {
         "_declared": "nbfn.declarations.parameters:_declared",
         "parameter": "nbfn.declarations.parameters:parameter",
     },
-    "nbfn.registration.home": {"Home": "nbfn.client.registration.app_scope:Home"},
+    "nbfn.registration.home": {"Home": "nbfn.client.registration.app_scope:AppScope"},
     "nbfn.registration.origin": {
-        "_from_home": "nbfn.client.registration.function_ref:_from_home",
+        "_from_home": "nbfn.client.registration.function_ref:by_app",
         "by_id": "nbfn.client.registration.function_ref:by_id",
         "by_name": "nbfn.client.registration.function_ref:by_name",
     },

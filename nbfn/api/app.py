@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Self
 
 from nbfn._names import check_name
 from nbfn.api import deployment
-from nbfn.api.app_decorators import Decorators
-from nbfn.api.app_run import Run
+from nbfn.api.app_decorators import AppDecorators
+from nbfn.api.app_run import AppRun
 from nbfn.api.cls import Cls
 from nbfn.api.deployment import Member
 from nbfn.api.entrypoint import LocalEntrypoint
 from nbfn.api.function import Function
 from nbfn.client.client import Client, attached
 from nbfn.client.logs import LogsManager
-from nbfn.client.registration.app_scope import Home
+from nbfn.client.registration.app_scope import AppScope
 from nbfn.config import default_environment
 from nbfn.declarations.lifecycle import methods
 from nbfn.declarations.options import Options, check_flag
@@ -54,7 +54,7 @@ async def _lookup(
     return App._found(found.app)
 
 
-class App(Decorators):
+class App(AppDecorators):
     """A set of Functions, by name.
 
     Its Functions may be called at once: they are registered in an ephemeral App that lives as long as
@@ -102,7 +102,7 @@ class App(Decorators):
         if include_source is not None:
             check_flag("include_source", include_source)
         self._tags = checked_tags(tags or {})
-        self._home = Home(name or "", app=self)
+        self._scope = AppScope(name or "", app=self)
         self._parts: dict[str, Function[..., Any, Any] | Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         #: Of Functions that are made from now on and name none themselves.
@@ -111,8 +111,8 @@ class App(Decorators):
     @classmethod
     def _found(cls, row: messages.AppRow) -> App:
         self = cls(row.name, tags=row.tags)
-        self._home.deployed_name, self._home.environment_name = row.name, row.environment_name
-        self._home.app_id = row.id
+        self._scope.deployed_name, self._scope.environment_name = row.name, row.environment_name
+        self._scope.app_id = row.id
         return self
 
     lookup: ClassVar = Blocking(_lookup)
@@ -130,12 +130,12 @@ class App(Decorators):
     @property
     def app_id(self) -> str | None:
         """Its id at the hub: of the run that goes on, else once it was deployed or a Function of it called."""
-        return self._home.app_id
+        return self._scope.app_id
 
     @property
     def is_interactive(self) -> bool:
         """Whether it runs with ``interactive=True``."""
-        return self._home.interactive
+        return self._scope.interactive
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any]]:
@@ -167,11 +167,11 @@ class App(Decorators):
         """What the inputs of its Functions wrote: ``fetch``, ``tail`` and ``stream``."""
 
         async def scope() -> dict[str, str]:
-            if self._home.app_id is None:
+            if self._scope.app_id is None:
                 raise ExecutionError(
                     f"{self!r} is not known to the hub yet, so it has no logs: run or deploy it, or call a Function."
                 )
-            return {"app": self._home.app_id}
+            return {"app": self._scope.app_id}
 
         return LogsManager(scope, self._client_of_all())
 
@@ -195,13 +195,13 @@ class App(Decorators):
         """
         if not isinstance(other_app, App):
             raise InvalidError(f"{other_app!r} is not an nbfn.App.")
-        if self._home.running_id or other_app._home.running_id:
+        if self._scope.running_id or other_app._scope.running_id:
             raise InvalidError(
                 "An App cannot include another, or be included, while it is running."
             )
         for name, part in other_app._parts.items():
             self._take(name, part, part._raw)
-            part._move(self._home)
+            part._move(self._scope)
         if inherit_tags:
             self._tags = other_app._tags | self._tags
         return self
@@ -215,7 +215,7 @@ class App(Decorators):
         detach: bool = False,
         interactive: bool = False,
         environment_name: str | None = None,
-    ) -> Run[App]:
+    ) -> AppRun[App]:
         """Run the App until the end of the ``with`` block (or ``async with``).
 
         At the end its running inputs are cancelled, but for those of spawned calls, which finish, and
@@ -236,9 +236,9 @@ class App(Decorators):
             >>> with app.run():  # doctest: +SKIP
             ...     square.remote(3)
         """
-        return Run(
+        return AppRun(
             self,
-            self._home,
+            self._scope,
             self._members,
             name=name or self._name or "",
             client=client,
@@ -292,7 +292,7 @@ class App(Decorators):
                 "An App needs a name to be deployed: App('name') or app.deploy(name='name')."
             )
         return await deployment.deploy(
-            self._home, self._members(), name=deployed, tags=self._tags or None, **options
+            self._scope, self._members(), name=deployed, tags=self._tags or None, **options
         )
 
     @blocking
@@ -308,7 +308,7 @@ class App(Decorators):
         """
         __tracebackhide__ = True
         self._tags = checked_tags(tags)
-        if (app_id := self._home.app_id) is not None:
+        if (app_id := self._scope.app_id) is not None:
             session = await attached(client)
             await session.request(lambda number: messages.SetTags(number, app_id, self._tags))
 
@@ -320,7 +320,7 @@ class App(Decorators):
             client: The connection to use; this process's when not given.
         """
         __tracebackhide__ = True
-        if (app_id := self._home.app_id) is not None:
+        if (app_id := self._scope.app_id) is not None:
             session = await attached(client)
             found: messages.AppFound = await session.request(
                 lambda number: messages.FindApp(number, app_id)
@@ -333,8 +333,13 @@ class App(Decorators):
 
     def __getstate__(self) -> dict[str, Any]:
         """In code that refers to it, an App has the Functions that the hub knows by then."""
-        known = {n: p for n, p in self._parts.items() if p._origin.id or p._origin.registering}
+        known = {n: p for n, p in self._parts.items() if p._ref.id or p._ref.registering}
         return {**self.__dict__, "_parts": known, "_entrypoints": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "_home" in state:  # as nbfn 35f8363 named it
+            self._scope: AppScope = self.__dict__.pop("_home")
 
 
 def checked_tags(tags: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`Decorators`: those of an App, which make its Functions, classes and entrypoints."""
+"""`AppDecorators`: those of an App, which make its Functions, classes and entrypoints."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nbfn.api import endpoint_checks
 from nbfn.api.cls import Cls
 from nbfn.api.entrypoint import LocalEntrypoint, check_entrypoint
 from nbfn.api.function import Function
-from nbfn.api.function_decorator import Decorator, check_fit, misplaced, name_of
-from nbfn.client.registration.app_scope import Home
+from nbfn.api.function_decorator import FunctionDecorator, check_fit, misplaced, name_of
+from nbfn.client.registration.app_scope import AppScope
 from nbfn.declarations.class_checks import check_class
 from nbfn.declarations.lifecycle import methods
 from nbfn.declarations.options import DEFAULT_TIMEOUT, Options
@@ -31,13 +31,13 @@ C = TypeVar("C")
 _OF_FUNCTIONS = frozenset({"name", "schedule", "is_generator"})
 
 
-class Decorators:
+class AppDecorators:
     """Base of `App`."""
 
     #: Of Functions that are made from now on and name none themselves.
     image: Any
     _secrets: Sequence[Any]  # of all its Functions
-    _home: Home
+    _scope: AppScope
     _parts: dict[str, Function[..., Any, Any] | Cls]
     _entrypoints: dict[str, LocalEntrypoint[..., Any]]
 
@@ -55,7 +55,7 @@ class Decorators:
         serialized: bool = False,
         is_generator: bool | None = None,
         **others: Any,
-    ) -> Decorator:
+    ) -> FunctionDecorator:
         """Make a decorator that turns a ``def`` into a Function of this App.
 
         Args:
@@ -110,7 +110,7 @@ class Decorators:
         name = name_of(raw, options)
         check_fit(raw, name, options)
         options = endpoint_checks.checked(name, options)
-        function: Function[..., Any] = Function._local(raw, name, options, self._home)
+        function: Function[..., Any] = Function._local(raw, name, options, self._scope)
         self._take(name, function, raw)
         return function
 
@@ -205,7 +205,7 @@ class Decorators:
         name = check_name("The class's name", raw.__name__)
         endpoints = [part.marks.endpoint for part in methods(raw).values()]
         options = endpoint_checks.checked_class(name, options, endpoints)
-        made = Cls._local(raw, name, options, self._home)
+        made = Cls._local(raw, name, options, self._scope)
         self._take(name, made, raw)
         return made
 

@@ -1,4 +1,4 @@
-"""`Run`: what ``app.run()`` returns, an ephemeral App from the ``with`` to its end."""
+"""`AppRun`: what ``app.run()`` returns, an ephemeral App from the ``with`` to its end."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 from nbfn import context, exception
 from nbfn.api.deployment import Member
 from nbfn.api.load_check import load_endpoints
-from nbfn.client.app_output import AppLines
+from nbfn.client.app_output import AppOutputWriter
 from nbfn.client.client import Client, attached
 from nbfn.client.detached_apps import detached
-from nbfn.client.registration.app_scope import Home
+from nbfn.client.registration.app_scope import AppScope
 from nbfn.exception import InvalidError
 from nbfn.protocol import messages
 from nbfn.protocol.messages import new_id
@@ -27,12 +27,12 @@ logger = logging.getLogger("nbfn.client")
 A = TypeVar("A")
 
 
-class Run(Generic[A]):
+class AppRun(Generic[A]):
     """A context manager, plain and async: inside, the App's Functions are registered in an App of its own.
 
     Args:
         app: What the ``with`` gives.
-        home: Where its Functions are registered.
+        scope: Where its Functions are registered.
         members: Returns what it has.
         name: Of the ephemeral App, for people.
         client: The connection to use; this process's when not given.
@@ -45,7 +45,7 @@ class Run(Generic[A]):
     def __init__(
         self,
         app: A,
-        home: Home,
+        scope: AppScope,
         members: Callable[[], Sequence[Member]],
         *,
         name: str,
@@ -56,7 +56,7 @@ class Run(Generic[A]):
         tags: Mapping[str, str],
     ) -> None:
         self._app = app
-        self._home = home
+        self._scope = scope
         self._members = members
         self._name = name
         self._client = client
@@ -67,31 +67,31 @@ class Run(Generic[A]):
         self._before: tuple[str, str | None] = ("", None)
         self._detached = contextlib.ExitStack()  # what is undone at the end of a detached run
         self._states: dict[int, object] = {}
-        self._lines: AppLines | None = None
+        self._lines: AppOutputWriter | None = None
 
     async def _begin(self) -> A:
         __tracebackhide__ = True
-        home = self._home
+        scope = self._scope
         self._check()
         client = await attached(self._client)
-        self._before = (home.environment_name, home.app_id)
+        self._before = (scope.environment_name, scope.app_id)
         # What was deployed stays so, and is what the handles mean again at the end.
         self._states = {
             id(member): member._state
             for member in self._members()
             if member._state is not None and member._state.info.deployed
         }
-        where, app_id = self._environment_name or home.environment, new_id("ap")
+        where, app_id = self._environment_name or scope.environment, new_id("ap")
         await client.request(
             lambda number: messages.RunApp(
                 number, app_id, self._name, where, self._detach, self._tags
             )
         )
-        home.environment_name = where
-        home.running_id = home.app_id = app_id
+        scope.environment_name = where
+        scope.running_id = scope.app_id = app_id
         if self._detach:
             self._detached.enter_context(detached(app_id))
-        home.interactive = self._interactive
+        scope.interactive = self._interactive
         await self._follow(client, app_id)
         title = f" of {self._name!r}" if self._name else ""
         console_output.say(f"{console_output.DONE} Initialized. App {app_id}{title}.")
@@ -117,7 +117,7 @@ class Run(Generic[A]):
         """Print what the App's workers write, where output is enabled."""
         if (where := console_output.current()) is not None:
             named = len(self._members()) > 1
-            self._lines = AppLines(named=named, timestamps=where.timestamps)
+            self._lines = AppOutputWriter(named=named, timestamps=where.timestamps)
             await client.follow_app(app_id, self._lines.take)
 
     def _unfollow(self, client: Client, app_id: str) -> None:
@@ -127,9 +127,9 @@ class Run(Generic[A]):
             self._lines = None
 
     def _check(self) -> None:
-        if self._home.running_id:
+        if self._scope.running_id:
             raise InvalidError(
-                f"This App is running already ({self._home.running_id}), so it cannot be started again. "
+                f"This App is running already ({self._scope.running_id}), so it cannot be started again. "
                 "Leave its `with app.run()` first."
             )
         if not context.is_local() and context.current_input_id() is None:
@@ -145,9 +145,9 @@ class Run(Generic[A]):
     async def _end(self) -> None:
         __tracebackhide__ = True
         self._detached.close()
-        home, app_id = self._home, self._home.running_id
-        home.running_id, home.interactive = "", False
-        home.environment_name, home.app_id = self._before
+        scope, app_id = self._scope, self._scope.running_id
+        scope.running_id, scope.interactive = "", False
+        scope.environment_name, scope.app_id = self._before
         for member in self._members():
             state = self._states.get(id(member))
             member._state = state  # type: ignore[assignment]

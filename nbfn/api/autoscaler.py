@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbfn.client.client import Client
-from nbfn.client.registration.definition import Live
+from nbfn.client.registration.definition import HydratedFunction
 from nbfn.declarations.options import check_pool, check_setting
 from nbfn.protocol import messages
 from nbfn.runtime.sync import blocking
@@ -15,7 +15,7 @@ from nbfn.types import FunctionAutoscalerSettings, FunctionStats
 class Autoscaled:
     """Base of the handles that have a pool: Functions, and objects of a Cls."""
 
-    async def _pool(self) -> Live:
+    async def _pool(self) -> HydratedFunction:
         """Return what the hub knows of the Function whose pool it is.
 
         Raises:
@@ -92,6 +92,6 @@ class Autoscaled:
         )
         return FunctionStats(stats.backlog, stats.workers, stats.running, stats.headroom)
 
-    async def _live(self) -> Live:
+    async def _live(self) -> HydratedFunction:
         """Return what the hub knows of it."""
         raise NotImplementedError

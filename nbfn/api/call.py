@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from nbfn import exception
 from nbfn.client.calls.interrupt import goes_on
 from nbfn.client.calls.outcome import result_of
-from nbfn.client.calls.outcome_waiter import Expected, all_or_first_failure
+from nbfn.client.calls.outcome_waiter import OutcomeWaiter, all_or_first_failure
 from nbfn.client.client import Client, attached, current
 from nbfn.client.connection import settle
 from nbfn.client.logs import LogsManager
@@ -200,9 +200,9 @@ class FunctionCall(Generic[R]):
                 expected.leave()
         return result_of(client.carrier, output, self._name, self._id)  # type: ignore[no-any-return]
 
-    def _expect(self, client: Client, indices: range) -> Expected:
+    def _expect(self, client: Client, indices: range) -> OutcomeWaiter:
         """Return what waits for the outcomes of some inputs."""
-        return Expected(client, self._id, self._name, indices, self._keep)
+        return OutcomeWaiter(client, self._id, self._name, indices, self._keep)
 
     def _keep(self, output: Output) -> None:
         """Keep an outcome that is small; what failed may be run again."""
@@ -366,7 +366,7 @@ class _Results(Stream[R]):
         self._handle = handle
         self._next, self._end = start, end
         self._checked = False
-        self._page: Expected | None = None
+        self._page: OutcomeWaiter | None = None
         self._pending: list[Future[Output]] = []
 
     async def _more(self) -> list[R]:

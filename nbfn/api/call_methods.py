@@ -8,13 +8,13 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from nbfn import context
 from nbfn.api import endpoint_checks
 from nbfn.api.call import FunctionCall
-from nbfn.client.calls.call_throttle import traffic
+from nbfn.client.calls.call_throttle import throttle
 from nbfn.client.calls.durable_call import DurableCall
-from nbfn.client.calls.input_iterator import Inputs
+from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.client.calls.map_result import MapResult, each
 from nbfn.client.calls.single_call import GeneratorCall, SingleCall
-from nbfn.client.registration.definition import Live
-from nbfn.client.registration.function_ref import Origin
+from nbfn.client.registration.definition import HydratedFunction
+from nbfn.client.registration.function_ref import FunctionRef
 from nbfn.exception import DeserializationError, Detached, InvalidError
 from nbfn.runtime.stream import Stream, streaming
 from nbfn.runtime.sync import blocking, callers_loop
@@ -32,13 +32,13 @@ _EACH_A_COPY = (
 class Calling(Generic[P, R]):
     """Base of `Function`: its calls."""
 
-    _origin: Origin
+    _ref: FunctionRef
 
-    async def _live(self) -> Live:
+    async def _live(self) -> HydratedFunction:
         """Return what the hub knows of it."""
         raise NotImplementedError
 
-    async def _callable(self, way: str) -> Live:
+    async def _callable(self, way: str) -> HydratedFunction:
         """Become live, unless it is a web endpoint: those are asked by HTTP."""
         __tracebackhide__ = True
         live = await self._live()
@@ -63,11 +63,11 @@ class Calling(Generic[P, R]):
             )
         # Code of an input does not wait for others: they may wait for it.
         parent = context.current_input()
-        if traffic.full and not parent:
-            await traffic.room()
+        if throttle.full and not parent:
+            await throttle.room()
         payload = live.pickle(args, kwargs)
         call = SingleCall(live.client, live.info, "remote", payload, live.version, parent)
-        traffic.enter(payload.weight)
+        throttle.enter(payload.weight)
         try:
             live.client.open(call)
             return await call.result()  # type: ignore[no-any-return]
@@ -76,7 +76,7 @@ class Calling(Generic[P, R]):
                 error.add_note(sentence)
             raise
         finally:
-            traffic.leave(payload.weight)
+            throttle.leave(payload.weight)
 
     @streaming
     def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
@@ -103,8 +103,8 @@ class Calling(Generic[P, R]):
         live = await self._callable("spawn")
         if live.info.is_generator:
             raise InvalidError("Cannot spawn a generator Function. Use .remote_gen(...) instead.")
-        if traffic.full:
-            await traffic.room()
+        if throttle.full:
+            await throttle.room()
         payload = live.pickle(args, kwargs, durable=True)
         call = DurableCall(
             live.client,
@@ -113,13 +113,13 @@ class Calling(Generic[P, R]):
             parent=context.spawning_input(),
             total=1,
         )
-        traffic.enter(payload.weight)
+        throttle.enter(payload.weight)
         try:
             call.put(payload)
             await call.stored()
         finally:
-            traffic.leave(payload.weight)
-        return FunctionCall._make(call.id, live.info.name, self._origin.client)
+            throttle.leave(payload.weight)
+        return FunctionCall._make(call.id, live.info.name, self._ref.client)
 
     @streaming
     def map(
@@ -146,7 +146,9 @@ class Calling(Generic[P, R]):
             InvalidError: At the first result, if it is a generator.
             Exception: The first failure to arrive.
         """
-        return self._map("map", Inputs(input_iterators), kwargs, order_outputs, return_exceptions)
+        return self._map(
+            "map", InputIterator(input_iterators), kwargs, order_outputs, return_exceptions
+        )
 
     @streaming
     def starmap(
@@ -164,7 +166,7 @@ class Calling(Generic[P, R]):
         """
         return self._map(
             "starmap",
-            Inputs((input_iterator,), spread=True),
+            InputIterator((input_iterator,), spread=True),
             kwargs,
             order_outputs,
             return_exceptions,
@@ -189,7 +191,7 @@ class Calling(Generic[P, R]):
         """
         __tracebackhide__ = True
         results: MapResult[Any] = self._map(
-            "for_each", Inputs(input_iterators), kwargs, False, ignore_exceptions
+            "for_each", InputIterator(input_iterators), kwargs, False, ignore_exceptions
         )
         results.keep_values = False
         await each(results)
@@ -221,7 +223,7 @@ class Calling(Generic[P, R]):
                 "A generator Function cannot be called with .spawn_map(...). Use .remote_gen(...)."
             )
         self._look_at(kwargs, live)
-        inputs, fixed = Inputs(input_iterators), dict(kwargs)
+        inputs, fixed = InputIterator(input_iterators), dict(kwargs)
         call = DurableCall(
             live.client,
             live.info,
@@ -232,7 +234,7 @@ class Calling(Generic[P, R]):
         loop = await callers_loop()
         call.begin(inputs, lambda args: live.pickle(args, fixed, durable=True), loop)
         await call.stored()
-        return FunctionCall._make(call.id, live.info.name, self._origin.client)
+        return FunctionCall._make(call.id, live.info.name, self._ref.client)
 
     #: Modal's name of `spawn_map` while it was an experiment.
     experimental_spawn_map = spawn_map
@@ -240,12 +242,12 @@ class Calling(Generic[P, R]):
     def _map(
         self,
         way: str,
-        inputs: Inputs,
+        inputs: InputIterator,
         kwargs: Mapping[str, Any],
         order_outputs: bool,
         return_exceptions: bool,
     ) -> MapResult[Any]:
-        async def begin() -> Live:
+        async def begin() -> HydratedFunction:
             live = await self._callable(way)
             if live.info.is_generator:
                 raise InvalidError(
@@ -264,9 +266,9 @@ class Calling(Generic[P, R]):
             parent=context.current_input(),
         )
 
-    def _look_at(self, kwargs: Mapping[str, Any], live: Live) -> None:
+    def _look_at(self, kwargs: Mapping[str, Any], live: HydratedFunction) -> None:
         if kwargs:
-            self._origin.look_for_generators(kwargs.items(), _EACH_A_COPY.format(live.info.name))
+            self._ref.look_for_generators(kwargs.items(), _EACH_A_COPY.format(live.info.name))
 
 
 class _Items(Stream[Any]):

@@ -18,11 +18,11 @@ from nbfn.api.autoscaler import Autoscaled
 from nbfn.api.function import Function
 from nbfn.api.handle import Handle, check_lookup
 from nbfn.api.variant_methods import Varying
-from nbfn.api.variants import Supplied, supplied, varied
+from nbfn.api.variants import ConstructorArguments, supplied, varied
 from nbfn.client.client import Client
-from nbfn.client.registration.app_scope import Home
-from nbfn.client.registration.definition import Live, define_class, not_a_class
-from nbfn.client.registration.function_ref import Origin, Written, by_id, by_name
+from nbfn.client.registration.app_scope import AppScope
+from nbfn.client.registration.definition import HydratedFunction, define_class, not_a_class
+from nbfn.client.registration.function_ref import FunctionRef, LocalRef, by_id, by_name
 from nbfn.declarations.class_checks import check_arguments
 from nbfn.declarations.lifecycle import enter_hooks, give_methods, is_async, made, methods
 from nbfn.declarations.options import Options
@@ -92,12 +92,12 @@ class Cls(Handle, Varying):
 
     @classmethod
     def _make(
-        cls, name: str, origin: Origin, raw: type | None = None, options: Options | None = None
+        cls, name: str, origin: FunctionRef, raw: type | None = None, options: Options | None = None
     ) -> Self:
         self = cls.__new__(cls)
         self._options = options or Options()
         self._name = name
-        self._origin = origin
+        self._ref = origin
         self._raw = raw
         self._fetched = None
         if raw is not None:
@@ -110,13 +110,13 @@ class Cls(Handle, Varying):
         return None if self._raw is None else shape_of(self._raw)
 
     @classmethod
-    def _local(cls, raw: type, name: str, options: Options, home: Home) -> Self:
+    def _local(cls, raw: type, name: str, options: Options, scope: AppScope) -> Self:
         for base in raw.__mro__:
             for part in vars(base).values():
                 unwrapped(part)  # an App has taken it up
-        app = f"App({home.name!r})" if home.name else "App()"
+        app = f"App({scope.name!r})" if scope.name else "App()"
         describe = functools.partial(define_class, name, raw, options=options)
-        origin = Written(raw, name, f"<Cls {name!r} of {app}>", home, describe)
+        origin = LocalRef(raw, name, f"<Cls {name!r} of {app}>", scope, describe)
         return cls._make(name, origin, raw, options)
 
     @classmethod
@@ -169,11 +169,11 @@ class Cls(Handle, Varying):
         """
         return _method_of_worker(function, version, name, method)
 
-    async def _live(self) -> Live:
+    async def _live(self) -> HydratedFunction:
         __tracebackhide__ = True
-        live = await self._origin.live()
+        live = await self._ref.live()
         if live.info.kind != "cls":
-            live = await self._origin.again()
+            live = await self._ref.again()
         if live.info.kind != "cls":
             raise NotFoundError(not_a_class(live.info))
         return live
@@ -200,7 +200,7 @@ class Cls(Handle, Varying):
         Raises:
             AttributeError: If it is not known yet; `hydrate` first.
         """
-        if (known := self._origin.id) is None:
+        if (known := self._ref.id) is None:
             raise AttributeError(f"{self!r} has no id yet: call its hydrate() first.")
         return f"cs-{known[3:]}"
 
@@ -211,7 +211,7 @@ class Cls(Handle, Varying):
             if not any(part.marks.batching for part in parts):  # then it is for all
                 for part in parts:
                     check_batched(part.raw)
-        origin = varied(self._origin, changes, shown)
+        origin = varied(self._ref, changes, shown)
         return self._make(self._name, origin, self._raw, self._options)
 
     def _class(self) -> type:
@@ -253,7 +253,7 @@ class Cls(Handle, Varying):
                 f"instantiate the class first? Write {shown}().{name}."
             )
         if name in methods(raw):
-            return Unbound(self._name, name, methods(raw)[name].raw)
+            return UnboundMethod(self._name, name, methods(raw)[name].raw)
         return getattr(raw, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -271,12 +271,12 @@ class Cls(Handle, Varying):
         return isinstance(thing, self._class())
 
     def __repr__(self) -> str:
-        return self._origin.shown
+        return self._ref.shown
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Where it refers to itself the class is there anyway, as what this handle is part of.
-        own = self._raw if self._origin.dumping else None
-        return _unpickle.cls, (self._name, self._origin, own)
+        own = self._raw if self._ref.dumping else None
+        return _unpickle.cls, (self._name, self._ref, own)
 
 
 class Instance(Registered, Autoscaled):
@@ -289,7 +289,7 @@ class Instance(Registered, Autoscaled):
 
     def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._cls = cls
-        self._supplied = Supplied(args, kwargs)
+        self._supplied = ConstructorArguments(args, kwargs)
         self._functions: dict[str, Function[..., Any]] = {}
         self._thing: Any = None  # the object itself, made for what runs here
         self._hooks: list[Callable[[], Any]] = []  # that are still to be run before it does
@@ -297,20 +297,20 @@ class Instance(Registered, Autoscaled):
         self._entering = asyncio.Lock()
 
     @functools.cached_property  # not before it is asked for: a class that just travelled is still empty
-    def _origin(self) -> Origin:
+    def _ref(self) -> FunctionRef:
         shape = self._cls._shape
         if shape is not None and not shape.takes_arguments:
-            return self._cls._origin  # all its objects are what the class's own workers hold
-        return supplied(self._cls._origin, self._supplied)
+            return self._cls._ref  # all its objects are what the class's own workers hold
+        return supplied(self._cls._ref, self._supplied)
 
-    async def _live(self) -> Live:
+    async def _live(self) -> HydratedFunction:
         __tracebackhide__ = True
-        live = await self._origin.live()
+        live = await self._ref.live()
         if live.info.kind != "cls":
             raise NotFoundError(not_a_class(live.info))
         return live
 
-    async def _pool(self) -> Live:
+    async def _pool(self) -> HydratedFunction:
         __tracebackhide__ = True
         return await self._live()
 
@@ -320,7 +320,7 @@ class Instance(Registered, Autoscaled):
         if known is None:
             part = methods(self._cls._raw).get(name) if self._cls._raw is not None else None
             known = self._functions[name] = Function._of_object(
-                self._origin,
+                self._ref,
                 repr(self),
                 name,
                 raw=part.raw if part is not None else None,
@@ -411,7 +411,7 @@ class Instance(Registered, Autoscaled):
             yield value
 
 
-class Unbound:
+class UnboundMethod:
     """A method of a class, without an object: it cannot be called."""
 
     def __init__(self, cls: str, name: str, raw: Callable[..., Any]) -> None:
@@ -441,11 +441,11 @@ def _method_of_worker(function: str, version: int, name: str, method: str) -> Fu
     return Function._of_object(by_id(function, name, 0, version), f"{name}()", method)
 
 
-def _cls_travelled(name: str, origin: Origin, raw: type | None) -> Cls:
+def _cls_unpickled(name: str, origin: FunctionRef, raw: type | None) -> Cls:
     return Cls._make(name, origin, raw)
 
 
-def _instance_travelled(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Instance:
+def _instance_unpickled(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Instance:
     return Instance(cls, args, kwargs)
 
 

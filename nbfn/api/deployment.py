@@ -18,8 +18,8 @@ from nbfn._names import check_name
 from nbfn._version import __version__
 from nbfn.api.load_check import load_endpoints
 from nbfn.client.client import Client, attached
-from nbfn.client.registration.app_scope import Home
-from nbfn.client.registration.definition import Live
+from nbfn.client.registration.app_scope import AppScope
+from nbfn.client.registration.definition import HydratedFunction
 from nbfn.exception import InvalidError
 from nbfn.protocol import messages
 from nbfn.runtime import console_output
@@ -34,14 +34,14 @@ class Member(Protocol):
     """What an App has: a Function, or something that is registered like one."""
 
     _name: str
-    _state: Live | None
+    _state: HydratedFunction | None
     _client: Client | None
 
-    async def _live(self) -> Live: ...
+    async def _live(self) -> HydratedFunction: ...
 
 
 async def deploy(
-    home: Home,
+    scope: AppScope,
     members: Sequence[Member],
     *,
     name: str,
@@ -55,10 +55,10 @@ async def deploy(
     """Deploy an App under a name.
 
     Args:
-        home: Where its Functions are registered.
+        scope: Where its Functions are registered.
         members: What it has.
         name: The name.
-        environment_name: The environment; the home's, or the default one, when not given.
+        environment_name: The environment; the scope's, or the default one, when not given.
         tag: A word for the history.
         strategy: rolling or recreate.
         tags: Of the App.
@@ -74,35 +74,35 @@ async def deploy(
     if strategy not in STRATEGIES:
         raise InvalidError(f"strategy is {strategy!r}; it must be 'rolling' or 'recreate'.")
     session = await attached(client)
-    before, states = dataclasses.replace(home), [(m, m._state) for m in members]
-    home.deployed_name = check_name("The app's name", name)
-    home.environment_name = environment_name or home.environment
-    home.staged = {}
+    before, states = dataclasses.replace(scope), [(m, m._state) for m in members]
+    scope.deployed_name = check_name("The app's name", name)
+    scope.environment_name = environment_name or scope.environment
+    scope.staged = {}
     try:
-        await _stage(session, home, members, client)
+        await _stage(session, scope, members, client)
         await load_endpoints(
             session, [member._state for member in members], " Nothing was deployed."
         )
-        found = await _commit(session, home, members, tag, strategy, tags, partial=partial)
+        found = await _commit(session, scope, members, tag, strategy, tags, partial=partial)
     except BaseException:
-        _put_back(home, before, states)
+        _put_back(scope, before, states)
         raise
     if before.running_id:  # handles stay with the run that goes on
-        _put_back(home, before, states)
-        home.deployed_name, home.environment_name = found.app.name, before.environment_name
+        _put_back(scope, before, states)
+        scope.deployed_name, scope.environment_name = found.app.name, before.environment_name
         return found
-    home.staged = None
-    home.app_id = found.app.id
+    scope.staged = None
+    scope.app_id = found.app.id
     return found
 
 
 async def _stage(
-    session: Client, home: Home, members: Sequence[Member], client: Client | None
+    session: Client, scope: AppScope, members: Sequence[Member], client: Client | None
 ) -> None:
     """Have the hub know the current version of everything, without making it current."""
     try:
         there: messages.AppFound = await session.request(
-            lambda number: messages.FindApp(number, home.deployed_name, home.environment)
+            lambda number: messages.FindApp(number, scope.deployed_name, scope.environment)
         )
         app_id = there.app.id
     except exception.NotFoundError:
@@ -118,7 +118,7 @@ async def _stage(
 
 async def _commit(
     session: Client,
-    home: Home,
+    scope: AppScope,
     members: Sequence[Member],
     tag: str,
     strategy: str,
@@ -131,9 +131,9 @@ async def _commit(
     found: messages.AppFound = await session.request(
         lambda number: messages.Deploy(
             number,
-            home.deployed_name,
+            scope.deployed_name,
             versions,
-            home.environment,
+            scope.environment,
             strategy,
             partial,
             tag,
@@ -144,21 +144,23 @@ async def _commit(
         )
     )
     if found.changed:
-        logger.debug("%s %r deployed as v%d", found.app.id, home.deployed_name, found.app.version)
+        logger.debug("%s %r deployed as v%d", found.app.id, scope.deployed_name, found.app.version)
         console_output.say(
-            f"{console_output.DONE} App {home.deployed_name!r} deployed as v{found.app.version}."
+            f"{console_output.DONE} App {scope.deployed_name!r} deployed as v{found.app.version}."
         )
     else:
-        logger.debug("%s %r is unchanged: deployment skipped", found.app.id, home.deployed_name)
+        logger.debug("%s %r is unchanged: deployment skipped", found.app.id, scope.deployed_name)
         console_output.say(
-            f"App {home.deployed_name!r} is unchanged (v{found.app.version}): deployment skipped."
+            f"App {scope.deployed_name!r} is unchanged (v{found.app.version}): deployment skipped."
         )
     return found
 
 
-def _put_back(home: Home, before: Home, states: Sequence[tuple[Member, Live | None]]) -> None:
+def _put_back(
+    scope: AppScope, before: AppScope, states: Sequence[tuple[Member, HydratedFunction | None]]
+) -> None:
     for field in dataclasses.fields(before):
-        setattr(home, field.name, getattr(before, field.name))
+        setattr(scope, field.name, getattr(before, field.name))
     for member, state in states:
         member._state = state
 

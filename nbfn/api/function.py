@@ -19,9 +19,9 @@ from nbfn.api.variants import has_options, varied, written
 from nbfn.client.client import Client
 from nbfn.client.logs import LogsManager
 from nbfn.client.registration.app_like import AppLike
-from nbfn.client.registration.app_scope import Home
-from nbfn.client.registration.definition import Live, define, generates
-from nbfn.client.registration.function_ref import Origin, Written, by_name
+from nbfn.client.registration.app_scope import AppScope
+from nbfn.client.registration.definition import HydratedFunction, define, generates
+from nbfn.client.registration.function_ref import FunctionRef, LocalRef, by_name
 from nbfn.declarations import partial_function
 from nbfn.declarations.options import Options
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
@@ -105,10 +105,10 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         return super().__class_getitem__(parameters)  # type: ignore[misc]
 
     @classmethod
-    def _make(cls, name: str, origin: Origin, method: str = "") -> Self:
+    def _make(cls, name: str, origin: FunctionRef, method: str = "") -> Self:
         self = cls.__new__(cls)
         self._name = name
-        self._origin = origin
+        self._ref = origin
         self._method = method
         self._object = ""
         self._raw = self._fetched = self._here = None
@@ -116,10 +116,10 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         return self
 
     @classmethod
-    def _local(cls, raw: Callable[..., Any], name: str, options: Options, home: Home) -> Self:
-        app = f"App({home.name!r})" if home.name else "App()"
+    def _local(cls, raw: Callable[..., Any], name: str, options: Options, scope: AppScope) -> Self:
+        app = f"App({scope.name!r})" if scope.name else "App()"
         describe = functools.partial(define, name, raw, options=options)
-        origin = Written(raw, name, f"<Function {name!r} of {app}>", home, describe)
+        origin = LocalRef(raw, name, f"<Function {name!r} of {app}>", scope, describe)
         self = cls._make(name, origin)
         self._dress(raw, options)
         return self
@@ -137,7 +137,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
     @classmethod
     def _of_object(
         cls,
-        origin: Origin,
+        origin: FunctionRef,
         of: str,
         method: str,
         raw: Callable[..., Any] | None = None,
@@ -215,16 +215,16 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
 
     # --- becoming live ---------------------------------------------------------------------------
 
-    async def _live(self) -> Live:
+    async def _live(self) -> HydratedFunction:
         """Return what the hub knows of this Function, registering or looking it up if need be."""
         __tracebackhide__ = True
-        live = await self._origin.live()
+        live = await self._ref.live()
         try:
             return live.of(self._method)
         except NotFoundError:  # a name may have become another thing since it was looked up
-            return (await self._origin.again()).of(self._method)
+            return (await self._ref.again()).of(self._method)
 
-    async def _pool(self) -> Live:
+    async def _pool(self) -> HydratedFunction:
         __tracebackhide__ = True
         if self._method:
             raise InvalidError(
@@ -243,7 +243,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
             raise endpoint_checks.no_variants(self._name)
         if changes.batching is not None and self._raw is not None:
             partial_function.check_batched(self._raw)
-        made = self._make(self._name, varied(self._origin, changes, shown))
+        made = self._make(self._name, varied(self._ref, changes, shown))
         made._dress(self._raw, self._options)
         return made
 
@@ -269,7 +269,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         Raises:
             AttributeError: If it is not known yet; `hydrate` first.
         """
-        if (known := self._origin.id) is None:
+        if (known := self._ref.id) is None:
             raise AttributeError(f"{self!r} has no id yet: call it, or its hydrate(), first.")
         return known
 
@@ -300,8 +300,8 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
         if self._raw is not None and self._options.endpoint is None:
             return None
         info = (await self._live()).info
-        if info.endpoint is not None and has_options(self._origin):
-            raise endpoint_checks.no_variants(f"{self._origin.name}.{self._method}")
+        if info.endpoint is not None and has_options(self._ref):
+            raise endpoint_checks.no_variants(f"{self._ref.name}.{self._method}")
         return info.web_url or None
 
     @property
@@ -329,7 +329,7 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
             ExecutionError: If its definition is elsewhere (it was found by name).
         """
         self.get_raw_f()
-        app = written(self._origin).home.app
+        app = written(self._ref).scope.app
         assert app is not None
         return app
 
@@ -381,13 +381,13 @@ class Function(Handle, Autoscaled, Varying, Calling[P, R], Generic[P, R, Origina
     # --- looks -----------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return f"{self._object}.{self._method}" if self._method else self._origin.shown
+        return f"{self._object}.{self._method}" if self._method else self._ref.shown
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle.function, (self._name, self._origin, self._object, self._method)
+        return _unpickle.function, (self._name, self._ref, self._object, self._method)
 
 
-def _travelled(name: str, origin: Origin, of: str, method: str) -> Function[..., Any]:
+def _unpickled(name: str, origin: FunctionRef, of: str, method: str) -> Function[..., Any]:
     if not method:
         return Function._make(name, origin)
     return Function._of_object(origin, of, method)

@@ -18,7 +18,7 @@ R = TypeVar("R")
 Original = TypeVar("Original")
 
 
-class Decorator(Protocol):
+class FunctionDecorator(Protocol):
     """What ``@app.function(...)`` is: makes a Function of a ``def`` or an ``async def``."""
 
     @overload

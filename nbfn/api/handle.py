@@ -8,9 +8,9 @@ from nbfn import context
 from nbfn._names import check_name
 from nbfn.api.variants import travelled, written
 from nbfn.client.client import Client
-from nbfn.client.registration.app_scope import Home
-from nbfn.client.registration.definition import Live
-from nbfn.client.registration.function_ref import Origin, fetched
+from nbfn.client.registration.app_scope import AppScope
+from nbfn.client.registration.definition import HydratedFunction
+from nbfn.client.registration.function_ref import FunctionRef, fetched
 from nbfn.declarations.registered import Registered
 from nbfn.declarations.retries import is_int
 from nbfn.exception import InvalidError
@@ -21,29 +21,29 @@ class Handle(Registered):
     """Base of `Function` and `Cls`."""
 
     _name: str
-    _origin: Origin
+    _ref: FunctionRef
     _raw: Any  # what was decorated; None: its definition is elsewhere
     _fetched: Any  # its definition, asked of the hub by a worker
 
-    async def _live(self) -> Live:
+    async def _live(self) -> HydratedFunction:
         """Return what the hub knows of it, registering or looking it up if need be."""
         raise NotImplementedError
 
     @property
-    def _state(self) -> Live | None:
-        return self._origin.state
+    def _state(self) -> HydratedFunction | None:
+        return self._ref.state
 
     @_state.setter
-    def _state(self, state: Live | None) -> None:
-        self._origin.state = state
+    def _state(self, state: HydratedFunction | None) -> None:
+        self._ref.state = state
 
     @property
     def _client(self) -> Client | None:
-        return self._origin.client
+        return self._ref.client
 
     @_client.setter
     def _client(self, client: Client | None) -> None:
-        self._origin.client = client
+        self._ref.client = client
 
     def __copy__(self) -> Self:
         """Return the handle itself, as of a function."""
@@ -52,17 +52,17 @@ class Handle(Registered):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    def _move(self, home: Home) -> None:
+    def _move(self, scope: AppScope) -> None:
         """Belong to another App from now on."""
-        written(self._origin).move(home)
+        written(self._ref).move(scope)
 
     def _definition(self) -> Any | None:
         """Return what was decorated; None if that is elsewhere and cannot be had."""
         __tracebackhide__ = True
         if self._raw is not None:
             return self._raw
-        if self._fetched is None and travelled(self._origin) and not context.is_local():
-            self._fetched = run(fetched(self._origin))
+        if self._fetched is None and travelled(self._ref) and not context.is_local():
+            self._fetched = run(fetched(self._ref))
         return self._fetched
 
     async def _hydrate(self, client: Client | None) -> None:
@@ -71,13 +71,13 @@ class Handle(Registered):
         The public methods are its heirs' own: `blocking` cannot tell a type checker of ``Self``.
         """
         __tracebackhide__ = True
-        await self._origin.hydrate(client)
+        await self._ref.hydrate(client)
         await self._live()
 
     @property
     def is_hydrated(self) -> bool:
         """Whether the hub's id of it is known."""
-        return self._origin.state is not None
+        return self._ref.state is not None
 
 
 def check_lookup(

@@ -10,7 +10,7 @@ import msgspec
 from nbfn.client.calls.outcome import result_of
 from nbfn.client.calls.single_call import SingleCall
 from nbfn.client.client import Client
-from nbfn.client.registration.definition import Live
+from nbfn.client.registration.definition import HydratedFunction
 from nbfn.exception import DeserializationError, Error, ExecutionError
 from nbfn.protocol.messages import FunctionInfo, Payload
 from nbfn.runtime import console_output
@@ -22,7 +22,9 @@ from nbfn.types import LOAD_METHOD, InputStatus
 WITHIN = 10.0
 
 
-async def load_endpoints(client: Client, states: Iterable[Live | None], else_: str = "") -> None:
+async def load_endpoints(
+    client: Client, states: Iterable[HydratedFunction | None], else_: str = ""
+) -> None:
     """Have each web endpoint loaded in a worker, which then stands by for its first request.
 
     Args:
@@ -63,7 +65,7 @@ def _begun(client: Client, info: FunctionInfo) -> SingleCall:
     return call
 
 
-async def _settled(state: Live, call: SingleCall, else_: str) -> None:
+async def _settled(state: HydratedFunction, call: SingleCall, else_: str) -> None:
     __tracebackhide__ = True
     name = call.function.name
     try:

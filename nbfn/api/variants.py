@@ -15,8 +15,8 @@ import msgspec
 from nbfn import _unpickle
 from nbfn.api.endpoint_checks import no_variants
 from nbfn.client.client import Client
-from nbfn.client.registration.definition import Live
-from nbfn.client.registration.function_ref import Elsewhere, Origin, Written
+from nbfn.client.registration.definition import HydratedFunction
+from nbfn.client.registration.function_ref import FunctionRef, LocalRef, RemoteRef
 from nbfn.declarations.overrides import applied
 from nbfn.declarations.parameters import check_size, encoded, only_keywords
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
@@ -28,13 +28,13 @@ _short.maxstring = _short.maxother = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Supplied:
+class ConstructorArguments:
     """The arguments of a class's constructor."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def encoded(self, live: Live) -> tuple[Payload | None, str]:
+    def encoded(self, live: HydratedFunction) -> tuple[Payload | None, str]:
         """Return what identifies an object made with these, for the worker to make it of, and how it prints.
 
         Args:
@@ -69,7 +69,7 @@ class Supplied:
         return ", ".join([*map(_short.repr, self.args), *named])
 
 
-class Varied(Origin):
+class VariantRef(FunctionRef):
     """A variant of a Function: other options, other arguments of a class; bound when it is first used.
 
     Args:
@@ -80,9 +80,13 @@ class Varied(Origin):
     """
 
     def __init__(
-        self, base: Origin, changes: Variant, shown: str, supplied: Supplied | None = None
+        self,
+        base: FunctionRef,
+        changes: Variant,
+        shown: str,
+        supplied: ConstructorArguments | None = None,
     ) -> None:
-        self._over: Live | None = None  # the base's state that ours was made of
+        self._over: HydratedFunction | None = None  # the base's state that ours was made of
         super().__init__(base.name, base.shown + shown)
         self.base = base
         self.changes = changes
@@ -90,21 +94,21 @@ class Varied(Origin):
         self._supplied = supplied
 
     @property
-    def state(self) -> Live | None:
+    def state(self) -> HydratedFunction | None:
         """What is known; nothing where its base is no longer what it was."""
         return self._state if self._over is not None and self._over is self.base.state else None
 
     @state.setter
-    def state(self, state: Live | None) -> None:
+    def state(self, state: HydratedFunction | None) -> None:
         self._state = state
 
     @property
     def registering(self) -> bool:
-        """See `Origin.registering`: a variant is as far as its base."""
+        """See `FunctionRef.registering`: a variant is as far as its base."""
         return self.base.registering
 
-    async def live(self) -> Live:
-        """See `Origin.live`."""
+    async def live(self) -> HydratedFunction:
+        """See `FunctionRef.live`."""
         __tracebackhide__ = True
         base = await self.base.live()
         state = self._state
@@ -117,19 +121,19 @@ class Varied(Origin):
             self._state, self._over = state, base
         return state
 
-    async def again(self) -> Live:
-        """See `Origin.again`."""
+    async def again(self) -> HydratedFunction:
+        """See `FunctionRef.again`."""
         __tracebackhide__ = True
         await self.base.again()
         return await self.live()
 
     async def hydrate(self, client: Client | None) -> None:
-        """See `Origin.hydrate`: a variant is where its base is."""
+        """See `FunctionRef.hydrate`: a variant is where its base is."""
         __tracebackhide__ = True
         await self.base.hydrate(client)
         await self.live()
 
-    async def _bind(self, base: Live) -> Live:
+    async def _bind(self, base: HydratedFunction) -> HydratedFunction:
         __tracebackhide__ = True
         changes, shown = self.changes, self.suffix
         if self._supplied is not None:
@@ -155,45 +159,48 @@ class Varied(Origin):
 
 
 def unpickled(
-    base: Origin, changes: bytes, shown: str, given: tuple[tuple[Any, ...], dict[str, Any]] | None
-) -> Varied:
-    """Return a variant of ``base``; the arguments are those of `Varied`, as a pickle has them."""
-    supplied = None if given is None else Supplied(*given)
-    return Varied(base, msgspec.msgpack.decode(changes, type=Variant), shown, supplied)
+    base: FunctionRef,
+    changes: bytes,
+    shown: str,
+    given: tuple[tuple[Any, ...], dict[str, Any]] | None,
+) -> VariantRef:
+    """Return a variant of ``base``; the arguments are those of `VariantRef`, as a pickle has them."""
+    supplied = None if given is None else ConstructorArguments(*given)
+    return VariantRef(base, msgspec.msgpack.decode(changes, type=Variant), shown, supplied)
 
 
-def root(origin: Origin) -> Origin:
+def root(origin: FunctionRef) -> FunctionRef:
     """Return what an origin is a variant of, or itself."""
-    return origin.base if isinstance(origin, Varied) else origin
+    return origin.base if isinstance(origin, VariantRef) else origin
 
 
-def written(origin: Origin) -> Written:
+def written(origin: FunctionRef) -> LocalRef:
     """Return the origin of what was written in this process."""
     found = root(origin)
-    assert isinstance(found, Written)
+    assert isinstance(found, LocalRef)
     return found
 
 
-def has_options(origin: Origin) -> bool:
+def has_options(origin: FunctionRef) -> bool:
     """Return whether an origin is a variant with other options, not only another object of a class."""
-    return isinstance(origin, Varied) and origin.changes != Variant()
+    return isinstance(origin, VariantRef) and origin.changes != Variant()
 
 
-def travelled(origin: Origin) -> bool:
+def travelled(origin: FunctionRef) -> bool:
     """Return whether an origin came here in a pickle."""
     found = root(origin)
-    return isinstance(found, Elsewhere) and found.travelled
+    return isinstance(found, RemoteRef) and found.travelled
 
 
-def varied(origin: Origin, changes: Variant, shown: str) -> Varied:
+def varied(origin: FunctionRef, changes: Variant, shown: str) -> VariantRef:
     """Return a variant of an origin, or of what it is a variant of."""
-    if isinstance(origin, Varied):
-        return Varied(origin.base, applied(changes, origin.changes), origin.suffix + shown)
-    return Varied(origin, changes, shown)
+    if isinstance(origin, VariantRef):
+        return VariantRef(origin.base, applied(changes, origin.changes), origin.suffix + shown)
+    return VariantRef(origin, changes, shown)
 
 
-def supplied(origin: Origin, arguments: Supplied) -> Varied:
+def supplied(origin: FunctionRef, arguments: ConstructorArguments) -> VariantRef:
     """Return what makes the objects of a class, or of a variant of it, with these arguments."""
-    if isinstance(origin, Varied):
-        return Varied(origin.base, origin.changes, origin.suffix, arguments)
-    return Varied(origin, Variant(), "", arguments)
+    if isinstance(origin, VariantRef):
+        return VariantRef(origin.base, origin.changes, origin.suffix, arguments)
+    return VariantRef(origin, Variant(), "", arguments)

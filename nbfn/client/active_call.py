@@ -1,4 +1,4 @@
-"""`OpenCall`: a call that this process made or watches, as its connection to the hub knows it."""
+"""`ActiveCall`: a call that this process made or watches, as its connection to the hub knows it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("nbfn.client")
 
 
 class Connection(Protocol):
-    """What a call needs of the connection to the hub; `nbfn.client.connection.Session`."""
+    """What a call needs of the connection to the hub; `nbfn.client.connection.HubConnection`."""
 
     places: Places
     carrier: Carrier
@@ -32,17 +32,17 @@ class Connection(Protocol):
     async def request(self, make: Callable[[int], Message]) -> Any:
         """Ask the hub and return its answer."""
 
-    def open(self, call: OpenCall) -> None:
+    def open(self, call: ActiveCall) -> None:
         """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
 
-    def track(self, call: OpenCall) -> OpenCall:
+    def track(self, call: ActiveCall) -> ActiveCall:
         """Have a call's messages reach it without telling the hub."""
 
-    def forget(self, call: OpenCall, *, settled: bool) -> bool:
+    def forget(self, call: ActiveCall, *, settled: bool) -> bool:
         """End a call here; False when that was done before."""
 
 
-class OpenCall:
+class ActiveCall:
     """One call that this process made or watches. All ``receive`` and ``fail`` happen on the client's thread.
 
     Args:

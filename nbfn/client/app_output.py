@@ -1,4 +1,4 @@
-"""`AppLines`: what the workers of an App write, for who follows it, in whole lines."""
+"""`AppOutputWriter`: what the workers of an App write, for who follows it, in whole lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST = 8 * 1024
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
 
 
-class AppLines:
+class AppOutputWriter:
     """Writes lines to this process's stdout and stderr; all methods are called on one thread at a time.
 
     Args:

@@ -36,7 +36,7 @@ class CallView:
         total: Inputs there will be, or None while that is not known.
         created: When the call began, in `time.time` seconds.
         cancel: Cancels the call; safe from any thread, does not block.
-        call: The call itself, an `OpenCall`: a map can be detached, and its failures be run again.
+        call: The call itself, an `ActiveCall`: a map can be detached, and its failures be run again.
     """
 
     id: str

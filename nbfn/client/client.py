@@ -10,7 +10,7 @@ from nbfn import exception
 from nbfn._names import normalized
 from nbfn._version import __version__
 from nbfn.client import discovery
-from nbfn.client.connection import Session
+from nbfn.client.connection import HubConnection
 from nbfn.config import default_environment
 from nbfn.protocol import messages
 from nbfn.runtime.sync import Blocking, answering, blocking
@@ -53,7 +53,7 @@ async def attached(client: Client | None) -> Client:
     return client
 
 
-class Client(Session):
+class Client(HubConnection):
     """The connection of this process to its hub.
 
     Args:

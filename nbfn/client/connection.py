@@ -23,10 +23,10 @@ import msgspec
 from nbfn import exception
 from nbfn._version import __version__
 from nbfn.client import discovery, log_records
-from nbfn.client.active_call import OpenCall, guarded
-from nbfn.client.discovery import Finder
+from nbfn.client.active_call import ActiveCall, guarded
+from nbfn.client.discovery import HubFinder
 from nbfn.client.process_info import own_name, this_environment, this_origin
-from nbfn.client.registration_cache import Registrations
+from nbfn.client.registration_cache import RegistrationCache
 from nbfn.config import Places, Settings
 from nbfn.context import is_local
 from nbfn.protocol import codec, descriptors, messages, validation
@@ -69,7 +69,7 @@ def settle(
         future.set_result(value)
 
 
-class Session:
+class HubConnection:
     """The way to the hub.
 
     Args:
@@ -89,19 +89,19 @@ class Session:
         self.carrier = Carrier(self.places, self.peer)
         self.epoch = 0
         self._registers = registers
-        self._finder = Finder(self.places, hub, may_start=start)
+        self._finder = HubFinder(self.places, hub, may_start=start)
         self._state = "down"  # down, greeting (hello sent), ready
         self._since: float | None = None  # when the wait for a hub began
         self._looked = 0.0
         self._losses = 0  # in a row, of hubs that had answered nothing
         self._refused = False  # the hub reads nothing more from this connection
         self._numbers = itertools.count(1)
-        self._calls: dict[str, OpenCall] = {}
+        self._calls: dict[str, ActiveCall] = {}
         # Calls that ended here without all their outcomes.
         self._given_up: deque[str] = deque(maxlen=MOST_GIVEN_UP)
         self._following = threading.Lock()  # of one call at a time, whoever begins or ends that
         self._requests: dict[int, tuple[Message, Future[Message]]] = {}
-        self._registrations = Registrations(self._ask_again)
+        self._registrations = RegistrationCache(self._ask_again)
         self._awaiting: list[Future[None]] = []
         self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
         self._tasks: deque[Callable[[], object]] = deque()
@@ -160,17 +160,17 @@ class Session:
         finally:
             self._requests.pop(number, None)
 
-    def open(self, call: OpenCall) -> None:
+    def open(self, call: ActiveCall) -> None:
         """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
         self._calls[call.id] = call
         self.send(lambda: _opening(call, resent=False))
 
-    def track(self, call: OpenCall) -> OpenCall:
+    def track(self, call: ActiveCall) -> ActiveCall:
         """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
         with self._following:
             return self._calls.setdefault(call.id, call)
 
-    def tracked(self, call_id: str) -> OpenCall | None:
+    def tracked(self, call_id: str) -> ActiveCall | None:
         """Return the open call of an id, if there is one."""
         return self._calls.get(call_id)
 
@@ -178,7 +178,7 @@ class Session:
         """Keep what registered a Function, for a hub that has lost it."""
         self._registrations.keep(function_id, register)
 
-    def forget(self, call: OpenCall, *, settled: bool) -> bool:
+    def forget(self, call: ActiveCall, *, settled: bool) -> bool:
         """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
         with self._following:
             # Where it is not, it has ended before, and another may follow it anew.
@@ -332,7 +332,7 @@ class Session:
             for payload in _payloads(arrived):
                 self.carrier.discard(payload)
 
-    def _show(self, call: OpenCall, e: messages.Emission) -> None:
+    def _show(self, call: ActiveCall, e: messages.Emission) -> None:
         """Show what remote code wrote; what it logged is for this process's loggers, a worker's for its caller's."""
         if e.channel != "log" or call.kind == "web" or not is_local():
             call.sink.emission(e)
@@ -517,7 +517,7 @@ def _subject(message: Message) -> str:
     return "This request"
 
 
-def _opening(call: OpenCall, *, resent: bool) -> Iterator[Message]:
+def _opening(call: ActiveCall, *, resent: bool) -> Iterator[Message]:
     """Yield what tells the hub of a call; a call that cannot tell it fails."""
     try:
         yield from call.opening(resent=resent)

@@ -90,7 +90,7 @@ def forget() -> None:
 atexit.register(forget)
 
 
-class Finder:
+class HubFinder:
     """Looks for a hub, again and again, until it is found or cannot be.
 
     Args:

@@ -1,4 +1,4 @@
-"""`Registrations`: what made the Functions of this process known, said again to a hub that has lost them.
+"""`RegistrationCache`: what made the Functions of this process known, said again to a hub that has lost them.
 
 A hub forgets ephemeral Apps when it ends. A call that it refuses for that is opened again, once, when
 its Function is there.
@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from nbfn import exception
-from nbfn.client.active_call import OpenCall
+from nbfn.client.active_call import ActiveCall
 from nbfn.protocol import messages
 from nbfn.protocol.messages import FunctionInfo, Message
 
 
-class Registrations:
+class RegistrationCache:
     """Those of one connection; used on its thread.
 
     Args:
@@ -33,7 +33,7 @@ class Registrations:
         """Keep what registered a Function."""
         self._kept[function_id] = register
 
-    def refused(self, call: OpenCall, error: exception.Error, epoch: int) -> None:
+    def refused(self, call: ActiveCall, error: exception.Error, epoch: int) -> None:
         """End a call that the hub refused; if it does not know its Function, register that again first."""
         register = self._kept.get(call.function.id)
         unknown = isinstance(error, exception.NotFoundError)
@@ -43,7 +43,7 @@ class Registrations:
         call.reopened = epoch
         self._register(call, register)
 
-    def _register(self, call: OpenCall, register: Message) -> None:
+    def _register(self, call: ActiveCall, register: Message) -> None:
         """Tell a hub again of a call's Function; of a variant's base first."""
         base = register.function if isinstance(register, messages.BindVariant) else ""
         if (of_base := self._kept.get(base)) is not None:
@@ -56,7 +56,9 @@ class Registrations:
         else:
             self._say(call, register, lambda info: self._reopen(call, register, info))
 
-    def _say(self, call: OpenCall, register: Message, then: Callable[[FunctionInfo], None]) -> None:
+    def _say(
+        self, call: ActiveCall, register: Message, then: Callable[[FunctionInfo], None]
+    ) -> None:
         def arrived(done: Future[messages.Registered]) -> None:
             if isinstance(error := done.exception(), exception.Error):
                 call.fail(error)
@@ -65,7 +67,7 @@ class Registrations:
 
         self._ask(register).add_done_callback(arrived)
 
-    def _reopen(self, call: OpenCall, register: Message, info: FunctionInfo) -> None:
+    def _reopen(self, call: ActiveCall, register: Message, info: FunctionInfo) -> None:
         self.keep(info.id, register)
         before = call.function
         call.function = msgspec.structs.replace(info, name=before.name, method=before.method)

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from nbfn.client.call_observer import CallView, TextSink, set_observer
-from nbfn.client.connection import Session
+from nbfn.client.connection import HubConnection
 from nbfn.config import Places
 from nbfn.gateway.auth import Guard
 from nbfn.gateway.gateway import Gateway
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 async def _serve(link: socket.socket) -> None:
-    client = Session(start=False, registers=False)
+    client = HubConnection(start=False, registers=False)
     Protocol.patience = client.settings.web_patience
     labels: dict[int, str] = {}
     guard = Guard(Address.load(Places.of().web_file), client.settings.web_hosts, labels)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 import msgspec
 
 from nbfn import exception
-from nbfn.client.connection import Session
+from nbfn.client.connection import HubConnection
 from nbfn.client.registration.option_encoding import variant_digest
 from nbfn.declarations.parameters import encoded
 from nbfn.gateway import error_responses
@@ -44,7 +44,7 @@ class Gateway:
         guard: Decides who is let in.
     """
 
-    def __init__(self, client: Session, guard: Guard) -> None:
+    def __init__(self, client: HubConnection, guard: Guard) -> None:
         self._client = client
         self._guard = guard
         self._held: dict[str, _Held] = {}  # redirected ones

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from nbfn import exception
-from nbfn.client.active_call import Connection, OpenCall
-from nbfn.client.calls.item_credit import Credit
+from nbfn.client.active_call import ActiveCall, Connection
+from nbfn.client.calls.item_credit import ItemCredit
 from nbfn.protocol import messages
 from nbfn.protocol.messages import EndpointFound, Message, Output
 from nbfn.protocol.web_events import Event, unpack_events
@@ -19,7 +19,7 @@ class Torn(exception.Error):
     """The request began anew elsewhere after part of it was seen: it cannot be told again."""
 
 
-class WebCall(OpenCall):
+class WebCall(ActiveCall):
     """A request's call. `receive`, `fail` and `opening` happen on the client's thread, all else on the loop.
 
     Args:
@@ -35,7 +35,7 @@ class WebCall(OpenCall):
         self._input = messages.NewInput(0, client.carrier.dump_arguments((data,), {}))
         self._events: deque[tuple[tuple[Event, ...], int]] = deque()  # with their bytes
         self._arrived = 0
-        self._credit = Credit()
+        self._credit = ItemCredit()
         self._news = asyncio.Event()
         self._attempt = 0
         self._fed = 0
@@ -47,7 +47,7 @@ class WebCall(OpenCall):
     # --- the client's thread ---
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`. After a reconnect it is too late: what was on its way may be lost."""
+        """See `ActiveCall.opening`. After a reconnect it is too late: what was on its way may be lost."""
         if resent:
             self.fail(exception.ConnectionError("The hub was lost while it answered."))
             return
@@ -62,7 +62,7 @@ class WebCall(OpenCall):
         )
 
     def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
+        """See `ActiveCall.receive`."""
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
             self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
@@ -71,14 +71,14 @@ class WebCall(OpenCall):
         self._loop.call_soon_threadsafe(self._take, message)
 
     def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
+        """See `ActiveCall.fail`."""
         self.end("failure", error)
         self._loop.call_soon_threadsafe(self._end, None, error)
 
     def end(
         self, status: str, error: BaseException | None = None, *, settled: bool = False
     ) -> None:
-        """See `OpenCall.end`. A large body's memory is free then."""
+        """See `ActiveCall.end`. A large body's memory is free then."""
         super().end(status, error, settled=settled)
         self.client.carrier.discard(self._input.payload)
 

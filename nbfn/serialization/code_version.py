@@ -133,7 +133,7 @@ def _adopt(latest: Edition) -> None:
             if twin is handle or not (is_handle(handle) and is_handle(twin)):
                 continue
             assert twin is not None
-            old, made = twin._origin, handle._origin
+            old, made = twin._ref, handle._ref
             if hasattr(old, "twin") and hasattr(made, "twin"):
                 old.twin = Twin(module, made.raw, made.describe)
                 known[id(handle)] = twin

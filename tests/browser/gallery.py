@@ -49,7 +49,7 @@ class RecordedCall(map_call.MapCall):
     def __init__(self) -> None:
         self.results = lambda: None
         self.repeats = False
-        self.failures = failed_inputs.Failures(Carrier(Places.of(Path.cwd()), "gallery"))
+        self.failures = failed_inputs.FailedInputs(Carrier(Places.of(Path.cwd()), "gallery"))
         self.why = ""
 
     @property

@@ -59,7 +59,7 @@ def test_collected_results_can_be_read_any_number_of_times() -> None:
 
 
 def test_a_map_waits_while_its_results_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spill_buffer, "MEMORY", spill_buffer.Room(0))
+    monkeypatch.setattr(spill_buffer, "MEMORY", spill_buffer.MemoryBudget(0))
     monkeypatch.setattr(spill_buffer, "SPARE", 1 << 60)
     pulled: list[int] = []
     results = results_of(square.map(pulled.append(x) or x for x in range(20_000)))  # type: ignore[func-returns-value]

@@ -46,7 +46,7 @@ def test_values_are_shown_nowhere(home: Path) -> None:
     assert b"lengths" in overview
     assert leaks(overview) == []
     found = nbfn.Function.from_name("quiet-app", "lengths").hydrate()
-    assert leaks(msgspec.json.encode(found._origin.state.info)) == []  # type: ignore[union-attr]
+    assert leaks(msgspec.json.encode(found._ref.state.info)) == []  # type: ignore[union-attr]
     asked = functools.partial(messages.GetDefinition, function=found.object_id)
     assert leaks(msgspec.json.encode(run(client.request(asked)))) == []
     assert leaks(repr((app, lengths, found, stored, Secret.objects.list())).encode()) == []

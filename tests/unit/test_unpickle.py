@@ -16,7 +16,7 @@ import pytest
 
 import nbfn
 from nbfn import _unpickle
-from nbfn.api.variants import Supplied, Varied
+from nbfn.api.variants import ConstructorArguments, VariantRef
 from nbfn.client.registration.function_ref import by_id, by_name
 from nbfn.protocol.messages import Payload, Variant
 from nbfn.serialization import pickler
@@ -69,9 +69,11 @@ def cloudpickle_by_value() -> Iterator[None]:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-def a_variant() -> Varied:
+def a_variant() -> VariantRef:
     changes = Variant(timeout=5.0, arguments=Payload(b"packed"))
-    return Varied(by_id("fu-1", "square", 0), changes, "(...)", Supplied((1,), {"size": 2}))
+    return VariantRef(
+        by_id("fu-1", "square", 0), changes, "(...)", ConstructorArguments((1,), {"size": 2})
+    )
 
 
 OBJECTS: dict[str, Callable[[], Any]] = {
@@ -125,7 +127,7 @@ def test_a_public_function_is_found_where_older_versions_had_it(name: str) -> No
 
 def test_a_variant_is_rebuilt_as_it_was() -> None:
     made, found = a_variant(), pickle.loads(pickler.dumps(a_variant()))
-    assert isinstance(found, Varied)
+    assert isinstance(found, VariantRef)
     assert (found.changes, found.suffix, found._supplied) == (
         *(made.changes, made.suffix, made._supplied),
     )

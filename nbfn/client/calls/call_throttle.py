@@ -12,7 +12,7 @@ from nbfn.client.connection import settle
 from nbfn.runtime.sync import wait
 
 
-class Traffic:
+class CallThrottle:
     """What is under way.
 
     Args:
@@ -61,4 +61,4 @@ class Traffic:
 
 
 #: Of this process.
-traffic = Traffic(48 * 1024 * 1024)
+throttle = CallThrottle(48 * 1024 * 1024)

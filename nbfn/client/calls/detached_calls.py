@@ -11,7 +11,7 @@ from nbfn.runtime.stream import Stream
 from nbfn.runtime.sync import blocking, wait
 
 
-class LeftCall:
+class DetachedCall:
     """The handle of a `remote` that was left: it lives as long as this process."""
 
     def __init__(self, call: SingleCall) -> None:
@@ -55,7 +55,7 @@ class LeftCall:
         return f"<call {self._call.id} of {self._call.function.name}, {state}: .get() waits for it>"
 
 
-class LeftItems(Stream[Any]):
+class DetachedItems(Stream[Any]):
     """The items of a `remote_gen` that was left, from where its loop ended."""
 
     def __init__(self, call: GeneratorCall) -> None:
@@ -73,9 +73,9 @@ class LeftItems(Stream[Any]):
         return f"<items of {self._call.function.name} ({self._call.id}): iterate over them>"
 
 
-def left(call_id: str) -> LeftCall | LeftItems | None:
+def left(call_id: str) -> DetachedCall | DetachedItems | None:
     """Return what was left under an id."""
     call = interrupt.left(call_id)
     if isinstance(call, GeneratorCall):
-        return LeftItems(call)
-    return LeftCall(call) if isinstance(call, SingleCall) else None
+        return DetachedItems(call)
+    return DetachedCall(call) if isinstance(call, SingleCall) else None

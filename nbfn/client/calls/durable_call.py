@@ -81,7 +81,7 @@ class DurableCall(FedCall):
     # --- client's thread -------------------------------------------------------------------------
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`."""
+        """See `ActiveCall.opening`."""
         if self.accepted.done():
             yield messages.Watch(0, self.id, 0, 0)
             for index, future in list(self._waiters):
@@ -91,7 +91,7 @@ class DurableCall(FedCall):
             yield from super().opening(resent=resent)
 
     def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
+        """See `ActiveCall.receive`."""
         if isinstance(message, messages.Accepted):
             self._stored(message)
         elif isinstance(message, messages.Outputs):
@@ -159,7 +159,7 @@ class DurableCall(FedCall):
             self.tell_end(outcome_name(InputStatus.FAILURE if failed else self._worst))
 
     def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
+        """See `ActiveCall.fail`."""
         self.stop_pulling()
         self.end("failure", error)
         settle(self.accepted, error=error)

@@ -1,4 +1,4 @@
-"""`Failures`: the inputs of a map that failed, kept so that they can be run again; bounded."""
+"""`FailedInputs`: the inputs of a map that failed, kept so that they can be run again; bounded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nbfn.serialization.payload import Carrier
 KEPT, KEPT_BYTES = 10_000, 64 * 1024 * 1024
 
 
-class Failures:
+class FailedInputs:
     """Pickled inputs by their index.
 
     Args:

@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nbfn.client.active_call import Connection, OpenCall
-from nbfn.client.calls.input_iterator import Inputs
+from nbfn.client.active_call import ActiveCall, Connection
+from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.protocol import messages
 from nbfn.protocol.codec import take
 from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Payload, total_weight
@@ -29,7 +29,7 @@ MOST_BYTES, BATCH_BYTES, ALL_BYTES, LEAST_BYTES = 2**25, 2**26, 3 * 2**25, 2**21
 _feeding: dict[FedCall, None] = {}
 
 
-class FedCall(OpenCall):
+class FedCall(ActiveCall):
     """A call that is told bit by bit.
 
     Args:
@@ -61,7 +61,7 @@ class FedCall(OpenCall):
         call_id: str = "",
     ) -> None:
         self._parent = parent
-        self._source: Inputs | None = None
+        self._source: InputIterator | None = None
         self._unsettled: dict[int, NewInput] = {}
         self._outgoing: deque[NewInput] = deque()
         self._flush_due = False  # the client's thread has been asked to send
@@ -78,7 +78,7 @@ class FedCall(OpenCall):
 
     def begin(
         self,
-        source: Inputs,
+        source: InputIterator,
         pickle: Callable[[tuple[Any, ...]], Payload],
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
@@ -117,7 +117,7 @@ class FedCall(OpenCall):
 
     def _pull(
         self,
-        source: Inputs,
+        source: InputIterator,
         pickle: Callable[[tuple[Any, ...]], Payload],
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
@@ -217,7 +217,7 @@ class FedCall(OpenCall):
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`: the call, and every input that the hub may not have."""
+        """See `ActiveCall.opening`: the call, and every input that the hub may not have."""
         if not self._announced:
             yield from self._flush()
             return
@@ -237,7 +237,7 @@ class FedCall(OpenCall):
     # --- any thread ------------------------------------------------------------------------------
 
     def tell_end(self, status: str, error: BaseException | None = None) -> None:
-        """See `OpenCall.tell_end`."""
+        """See `ActiveCall.tell_end`."""
         _feeding.pop(self, None)
         super().tell_end(status, error)
 
@@ -254,7 +254,7 @@ class FedCall(OpenCall):
             self._credit.notify_all()
 
     def cancel(self) -> None:
-        """See `OpenCall.cancel`; no more inputs are pulled either."""
+        """See `ActiveCall.cancel`; no more inputs are pulled either."""
         self._cancelled = True
         self.credited()
         super().cancel()

@@ -1,4 +1,4 @@
-"""`Inputs`: the argument tuples of a map, made of the caller's iterables, plain and async ones, as they are asked for.
+"""`InputIterator`: makes the argument tuples of a map from the caller's iterables, one at a time.
 
 All of it runs on the thread that pulls, but for `stop`, which any thread may call.
 """
@@ -37,7 +37,7 @@ LOOK = 0.25
 _END: Any = object()
 
 
-class Inputs:
+class InputIterator:
     """The argument tuples of one call.
 
     Args:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from nbfn.client import call_observer
-from nbfn.client.active_call import OpenCall
+from nbfn.client.active_call import ActiveCall
 from nbfn.client.calls import call_hints
 from nbfn.exception import Detached
 from nbfn.runtime.sync import wait
@@ -25,10 +25,10 @@ LAST_WORDS = 1.5
 #: Calls without a caller whose outcomes are kept.
 MOST = 20
 
-_left: dict[str, OpenCall] = {}
+_left: dict[str, ActiveCall] = {}
 
 
-async def interrupted(call: OpenCall, over: Future[Any], abandon: Callable[[], None]) -> None:
+async def interrupted(call: ActiveCall, over: Future[Any], abandon: Callable[[], None]) -> None:
     """Cancel a call whose caller was interrupted, and wait a while for its end.
 
     Args:
@@ -56,14 +56,14 @@ async def interrupted(call: OpenCall, over: Future[Any], abandon: Callable[[], N
     abandon()
 
 
-def leave(call: OpenCall) -> None:
+def leave(call: ActiveCall) -> None:
     """Keep a call that goes on without its caller, for whoever asks for it again."""
     _left[call.id] = call
     while len(_left) > MOST:
         del _left[next(iter(_left))]
 
 
-def left(call_id: str) -> OpenCall | None:
+def left(call_id: str) -> ActiveCall | None:
     """Return a call of this process that goes on without its caller."""
     return _left.get(call_id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbfn.protocol.messages import ITEM_BYTES, ITEM_WINDOW
 
 
-class Credit:
+class ItemCredit:
     """Counts what was taken; tells when the worker is to be told.
 
     The worker stops after `ITEM_BYTES` since it was told last, so it is told again at the latest

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from nbfn import exception
 from nbfn.client.active_call import Connection
 from nbfn.client.calls import recent_failures
-from nbfn.client.calls.failed_inputs import Failures, size_of
+from nbfn.client.calls.failed_inputs import FailedInputs, size_of
 from nbfn.client.calls.input_feeder import FedCall, weight_of
 from nbfn.client.calls.outcome import outcome_name
 from nbfn.client.connection import settle
@@ -39,7 +39,7 @@ _OUTCOME_BYTES = 200
 _SUCCESS = int(InputStatus.SUCCESS)
 
 
-class LiveFunction(Protocol):
+class MappedFunction(Protocol):
     """What a map needs of a Function that the hub knows."""
 
     @property
@@ -74,17 +74,17 @@ class MapCall(FedCall):
 
     def __init__(
         self,
-        live: LiveFunction,
+        live: MappedFunction,
         *,
         total: int | None,
         fail_fast: bool,
         parent: str,
-        again: tuple[Failures, Sequence[int]] | None = None,
+        again: tuple[FailedInputs, Sequence[int]] | None = None,
         results: Callable[[], Any] = lambda: None,
     ) -> None:
         self.results = results
         #: The inputs that failed; none of a map that ends with its first failure.
-        self.failures = again[0] if again else Failures(live.client.carrier)
+        self.failures = again[0] if again else FailedInputs(live.client.carrier)
         self._numbers = again[1] if again else None
         self.repeats = again is not None
         self.over: Future[None] = Future()
@@ -139,7 +139,7 @@ class MapCall(FedCall):
     # --- client's thread -------------------------------------------------------------------------
 
     def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
+        """See `ActiveCall.receive`."""
         if isinstance(message, messages.Outputs):
             self._take(message.outputs)
         elif isinstance(message, messages.Progress):
@@ -212,7 +212,7 @@ class MapCall(FedCall):
             yield messages.ResultsTaken(self.id, weight)
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`. The hub counts anew what comes from now on."""
+        """See `ActiveCall.opening`. The hub counts anew what comes from now on."""
         self._report_due = False
         self._reported = self._received
         yield from super().opening(resent=resent)
@@ -251,14 +251,14 @@ class MapCall(FedCall):
         return self._exhausted and not self._unsettled
 
     def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
+        """See `ActiveCall.fail`."""
         self.broke(error)
         self._withdraw("failure", error)
 
     # --- any thread ------------------------------------------------------------------------------
 
     def tell_end(self, status: str, error: BaseException | None = None) -> None:
-        """See `OpenCall.tell_end`."""
+        """See `ActiveCall.tell_end`."""
         with self._lock:
             if not self.detached:  # else whoever takes the results anew is about to ask for it
                 self._history = None
@@ -378,8 +378,8 @@ class MapCall(FedCall):
         return []
 
 
-class Repeated:
-    """What a map that runs some inputs again is of: the newest version of its Function; see `LiveFunction`.
+class RetriedInputs:
+    """What a map that runs some inputs again is of: the newest version of its Function; see `MappedFunction`.
 
     Args:
         client: The way to the hub.

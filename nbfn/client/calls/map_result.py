@@ -19,11 +19,11 @@ import msgspec
 from nbfn import exception
 from nbfn.client.active_call import guarded
 from nbfn.client.calls import interrupt
-from nbfn.client.calls.failed_inputs import Failures
-from nbfn.client.calls.input_iterator import Inputs
-from nbfn.client.calls.map_call import LiveFunction, MapCall, Repeated
+from nbfn.client.calls.failed_inputs import FailedInputs
+from nbfn.client.calls.input_iterator import InputIterator
+from nbfn.client.calls.map_call import MapCall, MappedFunction, RetriedInputs
 from nbfn.client.calls.outcome import result_of, value_of
-from nbfn.client.calls.result_collector import Gathered, Reader, gather, mean_weight
+from nbfn.client.calls.result_collector import CollectedResults, Reader, gather, mean_weight
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Output
 from nbfn.runtime import traceback_filter
@@ -59,14 +59,14 @@ class MapResult(Stream[T]):
     def __init__(
         self,
         way: str,
-        begin: Callable[[], Coroutine[Any, Any, LiveFunction]],
-        inputs: Inputs,
+        begin: Callable[[], Coroutine[Any, Any, MappedFunction]],
+        inputs: InputIterator,
         kwargs: Mapping[str, Any],
         *,
         ordered: bool,
         returning: bool,
         parent: str,
-        again: tuple[Failures, Sequence[int]] | None = None,
+        again: tuple[FailedInputs, Sequence[int]] | None = None,
     ) -> None:
         self._way = way
         self._made_by = f"Function.{way}"
@@ -78,7 +78,7 @@ class MapResult(Stream[T]):
         self._parent = parent
         self._again = again
         self._call: MapCall | None = None
-        self._gathered: Gathered[T] | None = None  # once it is consumed in the background
+        self._gathered: CollectedResults[T] | None = None  # once it is consumed in the background
         self._reader: Reader | None = None  # ... and read by ``next()``
         self._handing: list[T] = []  # what the loop over it is given now
         self._count = 0  # results that were handed out
@@ -240,7 +240,7 @@ class MapResult(Stream[T]):
     def _collect(self, first: int) -> None:
         call = self._call
         assert call is not None
-        self._gathered = Gathered(first, call.client.places.home)
+        self._gathered = CollectedResults(first, call.client.places.home)
         around = contextvars.copy_context()  # the caller's cell is where it shows what it does
         threading.Thread(
             target=around.run,
@@ -393,7 +393,7 @@ def repeat(call: MapCall, indices: Sequence[int] | None = None) -> tuple[list[in
     client, before = call.client, call.function
     taken = call.failures.take(indices)
 
-    async def begin() -> LiveFunction:
+    async def begin() -> MappedFunction:
         __tracebackhide__ = True
         try:
             answer: messages.Registered = await client.request(
@@ -404,12 +404,12 @@ def repeat(call: MapCall, indices: Sequence[int] | None = None) -> tuple[list[in
                 call.failures.keep(index, payload)
             raise
         info = msgspec.structs.replace(answer.info, name=before.name, method=before.method)
-        return Repeated(client, info)
+        return RetriedInputs(client, info)
 
     results: MapResult[Any] = MapResult(
         "retry",
         begin,
-        Inputs((list(taken.values()),)),
+        InputIterator((list(taken.values()),)),
         {},
         ordered=True,
         returning=True,

@@ -1,4 +1,4 @@
-"""`Expected`: outcomes of a spawned call, for one who waits for them."""
+"""`OutcomeWaiter`: outcomes of a spawned call, for one who waits for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _stranger(name: str) -> FunctionInfo:
     )
 
 
-class Expected:
+class OutcomeWaiter:
     """The outcomes of some inputs of a call, for one who waits for them.
 
     Args:
@@ -116,7 +116,7 @@ class Expected:
 
 
 async def all_or_first_failure(
-    futures: Sequence[Future[Output]], expected: Sequence[Expected]
+    futures: Sequence[Future[Output]], expected: Sequence[OutcomeWaiter]
 ) -> None:
     """Wait until all are there; raise the error of the first to fail."""
     __tracebackhide__ = True

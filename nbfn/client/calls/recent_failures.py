@@ -16,7 +16,7 @@ MOST, MOST_BYTES = 2_000, 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class RecentFailure:
     """One input: what was called with what."""
 
     function: FunctionInfo
@@ -24,7 +24,7 @@ class Remembered:
     payload: Payload
 
 
-_inputs: OrderedDict[tuple[str, int], Remembered] = OrderedDict()
+_inputs: OrderedDict[tuple[str, int], RecentFailure] = OrderedDict()
 _turn = threading.Lock()
 _size = 0
 
@@ -35,13 +35,13 @@ def keep(call: str, index: int, function: FunctionInfo, version: int, payload: P
     if payload.segments or len(payload.data) > MOST_BYTES:
         return
     with _turn:
-        _inputs[call, index] = Remembered(function, version or function.version, payload)
+        _inputs[call, index] = RecentFailure(function, version or function.version, payload)
         _size += len(payload.data)
         while len(_inputs) > MOST or _size > MOST_BYTES:
             _, gone = _inputs.popitem(last=False)
             _size -= len(gone.payload.data)
 
 
-def find(call: str, index: int) -> Remembered | None:
+def find(call: str, index: int) -> RecentFailure | None:
     """Return an input that failed, if it is remembered."""
     return _inputs.get((call, index))

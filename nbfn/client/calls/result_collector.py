@@ -1,4 +1,4 @@
-"""`Gathered`: results that are collected in the background and kept, to be read as often as one likes."""
+"""`CollectedResults`: results that are collected in the background and kept, to be read as often as one likes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from nbfn.client.calls.failed_inputs import size_of
-from nbfn.client.calls.spill_buffer import Kept
+from nbfn.client.calls.spill_buffer import SpillBuffer
 from nbfn.client.connection import settle
 from nbfn.protocol.messages import Output
 from nbfn.runtime.stream import Stream
@@ -24,7 +24,7 @@ LOOK_AGAIN = 1.0
 PAGE = 128
 
 
-class Gathered(Generic[T]):
+class CollectedResults(Generic[T]):
     """Results in the order in which they are handed out.
 
     Args:
@@ -35,7 +35,7 @@ class Gathered(Generic[T]):
 
     def __init__(self, first: int, folder: Path) -> None:
         self.first = first
-        self._values: Kept[T] = Kept(folder)
+        self._values: SpillBuffer[T] = SpillBuffer(folder)
         self.error: BaseException | None = None
         self.ended = False
         self._lock = threading.Lock()
@@ -93,7 +93,7 @@ class Gathered(Generic[T]):
             await wait(news)
 
 
-class Gatherable(Protocol):
+class Collectable(Protocol):
     """What is collected, as far as that matters here."""
 
     #: Why no results are taken now; "" where they are.
@@ -106,9 +106,9 @@ class Gatherable(Protocol):
 
 
 def gather(
-    gathered: Gathered[T],
+    gathered: CollectedResults[T],
     due: Callable[[], Coroutine[Any, Any, tuple[list[T], int]]],
-    call: Gatherable,
+    call: Collectable,
 ) -> None:
     """Collect results until there are no more.
 
@@ -129,7 +129,7 @@ def gather(
         call.abandon()
 
 
-async def _await_disk(gathered: Gathered[Any], call: Gatherable) -> None:
+async def _await_disk(gathered: CollectedResults[Any], call: Collectable) -> None:
     """Take no results, and so have no more inputs sent, until they can be kept or the call has ended."""
     call.stuck = "no room on the disk for its results: iterate over them, or free some"
     while not call.over.done() and not gathered.settle():
@@ -151,7 +151,7 @@ class Reader(Stream[Any]):
         gathered: The results.
     """
 
-    def __init__(self, gathered: Gathered[Any]) -> None:
+    def __init__(self, gathered: CollectedResults[Any]) -> None:
         self._gathered = gathered
         self._next = 0
 

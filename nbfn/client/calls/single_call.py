@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from nbfn import exception
-from nbfn.client.active_call import Connection, OpenCall
+from nbfn.client.active_call import ActiveCall, Connection
 from nbfn.client.calls import interrupt, recent_failures
-from nbfn.client.calls.item_credit import Credit
+from nbfn.client.calls.item_credit import ItemCredit
 from nbfn.client.calls.outcome import outcome_name, result_of, value_of
 from nbfn.client.connection import settle
 from nbfn.protocol import messages
@@ -22,7 +22,7 @@ from nbfn.types import InputStatus
 TOLD_BYTES = 64 * 1024
 
 
-class SingleCall(OpenCall):
+class SingleCall(ActiveCall):
     """A call with one input whose caller waits for the outcome."""
 
     def __init__(
@@ -40,7 +40,7 @@ class SingleCall(OpenCall):
         super().__init__(client, function, kind, version=version)
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`."""
+        """See `ActiveCall.opening`."""
         yield messages.PutCall(
             self.id,
             self.function.id,
@@ -55,7 +55,7 @@ class SingleCall(OpenCall):
         )
 
     def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
+        """See `ActiveCall.receive`."""
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
             self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
@@ -69,7 +69,7 @@ class SingleCall(OpenCall):
             self.client.carrier.reclaim(self._input.payload)
 
     def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
+        """See `ActiveCall.fail`."""
         self.client.carrier.discard(self._input.payload)
         self.end("failure", error)
         settle(self.outcome, error=error)
@@ -133,18 +133,18 @@ class GeneratorCall(SingleCall):
         self._items: deque[Payload] = deque()
         self._reading: list[Payload] = []  # those that the consumer is about to have
         self._arrived = 0  # items that came
-        self._credit = Credit()
+        self._credit = ItemCredit()
         self._news: Future[None] | None = None
         super().__init__(client, function, "generator", payload, version, parent)
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `OpenCall.opening`."""
+        """See `ActiveCall.opening`."""
         yield from super().opening(resent=resent)
         if resent:
             yield messages.TakeItems(self.id, 0, self._credit.upto)
 
     def receive(self, message: Message) -> None:
-        """See `OpenCall.receive`."""
+        """See `ActiveCall.receive`."""
         if isinstance(message, messages.Items):
             known = max(0, self._arrived - message.start)
             new = message.payloads[known:]
@@ -164,7 +164,7 @@ class GeneratorCall(SingleCall):
                 self.client.carrier.discard(payload)
 
     def fail(self, error: exception.Error) -> None:
-        """See `OpenCall.fail`."""
+        """See `ActiveCall.fail`."""
         super().fail(error)
         if (news := self._news) is not None:
             settle(news)

@@ -1,4 +1,4 @@
-"""`Kept`: results that nobody has taken yet, in bounded memory: what is too much goes to a file without a name.
+"""`SpillBuffer`: results that nobody has taken yet, in bounded memory: what is too much goes to a file without a name.
 
 Memory is bounded for all of a process together (`MEMORY`), the disk by the room that has to stay
 free on it (`SPARE`). The file is gone with the list, or with the process, whatever ends it.
@@ -31,7 +31,7 @@ SPARE = 512 * 1024 * 1024
 ERRORS = 10_000
 
 
-class Room:
+class MemoryBudget:
     """Bytes of memory that results may take, shared by all lists of them.
 
     Args:
@@ -58,10 +58,10 @@ class Room:
 
 
 #: Of this process.
-MEMORY = Room(64 * 1024 * 1024)
+MEMORY = MemoryBudget(64 * 1024 * 1024)
 
 
-class Kept(Generic[T]):
+class SpillBuffer(Generic[T]):
     """A list that grows at its end; whoever has it sees to it that threads take turns.
 
     Args:
@@ -69,7 +69,7 @@ class Kept(Generic[T]):
         memory: The bytes that it shares with others.
     """
 
-    def __init__(self, folder: Path, memory: Room | None = None) -> None:
+    def __init__(self, folder: Path, memory: MemoryBudget | None = None) -> None:
         self._folder = folder
         self._memory = memory or MEMORY
         self._taken = [0]  # of it
@@ -186,5 +186,5 @@ class Kept(Generic[T]):
         return (self._written if self._file is not None else len(self._first)) + len(self._last)
 
 
-def _give_back(memory: Room, taken: list[int]) -> None:
+def _give_back(memory: MemoryBudget, taken: list[int]) -> None:
     memory.give(taken[0])

@@ -1,4 +1,4 @@
-"""`Home`: where the Functions of an App are registered now: in a run, as deployed, or for this process."""
+"""`AppScope`: where the Functions of an App are registered now: in a run, as deployed, or for this process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, FunctionInfo, new_id
 
 #: Raises what is to be raised instead of registering a definition.
-Guard = Callable[[Client, Definition], Awaitable[None]]
+RegistrationGuard = Callable[[Client, Definition], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Home:
+class AppScope:
     """Where the Functions of one App are registered; shared by the App and all of them."""
 
     name: str = ""
@@ -31,7 +31,7 @@ class Home:
     app_id: str | None = None
     app: AppLike | None = None  # None only while it is being unpickled
     interactive: bool = False
-    guard: Guard | None = None  # asked before anything is registered here
+    guard: RegistrationGuard | None = None  # asked before anything is registered here
 
     @property
     def environment(self) -> str:

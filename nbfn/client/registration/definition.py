@@ -48,7 +48,7 @@ _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
 
 @dataclass(slots=True)
-class Live:
+class HydratedFunction:
     """What is known of a Function that the hub knows.
 
     ``version`` is what its calls ask for: that of a local definition, 0 (the newest) of one found by name.
@@ -65,7 +65,7 @@ class Live:
     watch: Watch | None = None  # of the files that it is written in
     edition: Edition = module_reload.NONE  # what stands for what in its pickle
     brought: Brought | None = None  # modules of which arguments had classes
-    views: dict[str, Live] = field(default_factory=dict)  # of a class: by method
+    views: dict[str, HydratedFunction] = field(default_factory=dict)  # of a class: by method
 
     def current(self) -> bool:
         """Return whether it still holds: the same hub, no captured name rebound, no file written."""
@@ -100,7 +100,7 @@ class Live:
             return ""
         return f"{self.info.name!r} captures {where}, which cannot be unpickled: make it inside the function."
 
-    def of(self, method: str) -> Live:
+    def of(self, method: str) -> HydratedFunction:
         """Return what callers of one method see; of no method, of a function.
 
         Raises:

@@ -20,8 +20,8 @@ import msgspec
 from nbfn import _unpickle, exception
 from nbfn.client.client import Client, attached
 from nbfn.client.process_info import this_environment
-from nbfn.client.registration.app_scope import Home
-from nbfn.client.registration.definition import Live
+from nbfn.client.registration.app_scope import AppScope
+from nbfn.client.registration.definition import HydratedFunction
 from nbfn.client.registration.option_encoding import variant_digest
 from nbfn.config import default_environment
 from nbfn.exception import InvalidError
@@ -45,7 +45,7 @@ _COPIED = (
 )
 
 
-class Origin:
+class FunctionRef:
     """What several handles of one Function share.
 
     Args:
@@ -66,7 +66,7 @@ class Origin:
     def __init__(self, name: str, shown: str) -> None:
         self.name = name
         self.shown = shown
-        self.state: Live | None = None
+        self.state: HydratedFunction | None = None
         self.client: Client | None = None
         self._registering = False
         self._bound: OrderedDict[str, str] = OrderedDict()  # digests of variants to their ids ...
@@ -87,11 +87,11 @@ class Origin:
         if not self._warned:
             self._warned = random_generators.warn(found, sentence)
 
-    async def live(self) -> Live:
+    async def live(self) -> HydratedFunction:
         """Return what the hub knows of it, registering or looking it up if need be."""
         raise NotImplementedError
 
-    async def again(self) -> Live:
+    async def again(self) -> HydratedFunction:
         """Return what the hub knows now: what was found by name may have become something else."""
         return await self.live()
 
@@ -102,7 +102,7 @@ class Origin:
             self.client, self.state = await attached(client), None
         await self.live()
 
-    async def bind(self, live: Live, variant: Variant, shown: str) -> str:
+    async def bind(self, live: HydratedFunction, variant: Variant, shown: str) -> str:
         """Return the id of a variant of it, from memory or from the hub."""
         now = (live.info.id, live.epoch)
         if self._bound_of != now:
@@ -127,14 +127,14 @@ class Origin:
         return known
 
 
-class Written(Origin):
+class LocalRef(FunctionRef):
     """A function or class of this process, registered where its App is.
 
     Args:
         raw: The function or class itself.
         name: What it is called in its App.
         shown: How handles of it print.
-        home: Its App's.
+        scope: Its App's.
         describe: Makes the definition of ``payload``, its pickle, with a ``carrier`` for that.
 
     Attributes:
@@ -148,18 +148,18 @@ class Written(Origin):
         raw: Callable[..., Any],
         name: str,
         shown: str,
-        home: Home,
+        scope: AppScope,
         describe: Callable[..., Definition],
     ) -> None:
         super().__init__(name, shown)
         self.raw = raw
-        self.home = home
+        self.scope = scope
         self.describe = describe
         self._looking = False
         self._brought = Brought()
 
-    async def live(self) -> Live:
-        """See `Origin.live`: registers a new version when a captured name was rebound, or a file written."""
+    async def live(self) -> HydratedFunction:
+        """See `FunctionRef.live`: registers a new version when a captured name was rebound, or a file written."""
         __tracebackhide__ = True
         state = self.state
         if state is None or not state.current():
@@ -178,11 +178,13 @@ class Written(Origin):
                 self._looking = False
         return state
 
-    def move(self, home: Home) -> None:
+    def move(self, scope: AppScope) -> None:
         """Belong to another App from now on."""
-        self.home, self.state = home, None
+        self.scope, self.state = scope, None
 
-    async def _found_again(self, client: Client, state: Live) -> Live | None:
+    async def _found_again(
+        self, client: Client, state: HydratedFunction
+    ) -> HydratedFunction | None:
         """Return what is known, for a hub that came back and has the very version still.
 
         To call a deployed Function must not deploy it again: another notebook may have redefined it.
@@ -197,7 +199,7 @@ class Written(Origin):
             return None
         return dataclasses.replace(state, client=client, epoch=client.epoch, views={})
 
-    async def _renew(self, client: Client) -> Live:
+    async def _renew(self, client: Client) -> HydratedFunction:
         """Register what it is now; leave it as it was where a file of it cannot be imported."""
         __tracebackhide__ = True
         try:
@@ -212,9 +214,9 @@ class Written(Origin):
             code = code_version.code_of(self, self._brought, settled)
         return await self._register(client, code)
 
-    async def _register(self, client: Client, code: Code) -> Live:
+    async def _register(self, client: Client, code: Code) -> HydratedFunction:
         __tracebackhide__ = True
-        found = [value._origin for _, kind, value in code.snapshot.found if kind in HANDLES]
+        found = [value._ref for _, kind, value in code.snapshot.found if kind in HANDLES]
         others = [origin for origin in found if origin is not self]
         await self._register_others(others)
         by_the_way = _beside(code.edition.modules.values())
@@ -233,8 +235,8 @@ class Written(Origin):
         # After its digest was taken: a comment in a helper's cell makes no other version.
         texts = helpers(code.snapshot, definition.filename)
         definition = msgspec.structs.replace(definition, name=self.name, helpers=texts)
-        info = await self.home.register(client, definition)
-        return Live(
+        info = await self.scope.register(client, definition)
+        return HydratedFunction(
             client,
             client.epoch,
             info,
@@ -248,7 +250,7 @@ class Written(Origin):
             self._brought,
         )
 
-    async def _register_others(self, others: list[Origin]) -> None:
+    async def _register_others(self, others: list[FunctionRef]) -> None:
         """Register what this one calls: they travel as ids, those of a cycle by name."""
         self._registering = True
         try:
@@ -260,7 +262,7 @@ class Written(Origin):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.registering:  # it refers to itself: it is found by name when it runs
-            return _unpickle.reference_in_app, (self.home.place, self.name, self.home.environment)
+            return _unpickle.reference_in_app, (self.scope.place, self.name, self.scope.environment)
         if self.state is not None:
             return _unpickle.reference_by_id, (self.state.info.id, self.name, 0)
         raise InvalidError(
@@ -269,7 +271,7 @@ class Written(Origin):
         )
 
 
-def _beside(more: Iterable[ModuleType]) -> list[Written]:
+def _beside(more: Iterable[ModuleType]) -> list[LocalRef]:
     """Return what the user's modules have and the hub does not know: it goes along with them as a name.
 
     What a function calls is registered before it; the rest of a module need not be.
@@ -278,16 +280,16 @@ def _beside(more: Iterable[ModuleType]) -> list[Written]:
         more: Modules that stand for some that are imported.
     """
     handles = [handle for module in (*local_modules(), *more) for handle in handles_in(module)]
-    bases = (getattr(handle._origin, "base", handle._origin) for handle in handles)  # of variants
+    bases = (getattr(handle._ref, "base", handle._ref) for handle in handles)  # of variants
     origins = {id(found): found for found in bases}
     return [
         found
         for found in origins.values()
-        if isinstance(found, Written) and found.state is None and not found.registering
+        if isinstance(found, LocalRef) and found.state is None and not found.registering
     ]
 
 
-class Elsewhere(Origin):
+class RemoteRef(FunctionRef):
     """What the hub has: it was deployed, or travelled here.
 
     Args:
@@ -319,20 +321,20 @@ class Elsewhere(Origin):
         self._pinned = pinned
         self._travels = travels
 
-    async def live(self) -> Live:
-        """See `Origin.live`."""
+    async def live(self) -> HydratedFunction:
+        """See `FunctionRef.live`."""
         __tracebackhide__ = True
         if self.state is None or not self.state.current():
             self.state = await self._look_up(await attached(self.client))
         return self.state
 
-    async def again(self) -> Live:
-        """See `Origin.again`."""
+    async def again(self) -> HydratedFunction:
+        """See `FunctionRef.again`."""
         __tracebackhide__ = True
         self.state = None
         return await self.live()
 
-    async def _look_up(self, client: Client) -> Live:
+    async def _look_up(self, client: Client) -> HydratedFunction:
         __tracebackhide__ = True
         try:
             answer: messages.Registered = await client.request(self._find)
@@ -344,7 +346,7 @@ class Elsewhere(Origin):
         _check_versions(info)
         # A call that finds its App stopped and deployed anew looks for its Function once more.
         client.remember(info.id, self._find(0))
-        return Live(client, client.epoch, info, info.version if self._pinned else 0)
+        return HydratedFunction(client, client.epoch, info, info.version if self._pinned else 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._travels
@@ -373,7 +375,7 @@ def _check_versions(info: FunctionInfo) -> None:
         )
 
 
-def by_name(app: str, name: str, environment: str, deployment: int, what: str) -> Elsewhere:
+def by_name(app: str, name: str, environment: str, deployment: int, what: str) -> RemoteRef:
     """Return what was deployed under a name.
 
     Args:
@@ -385,7 +387,7 @@ def by_name(app: str, name: str, environment: str, deployment: int, what: str) -
     """
     named = f", environment_name={environment!r}" if environment else ""
     named += f", version={deployment}" if deployment else ""
-    made = Elsewhere(
+    made = RemoteRef(
         name,
         f"{what}.from_name({app!r}, {name!r}{named})",
         lambda number: messages.Lookup(
@@ -398,7 +400,7 @@ def by_name(app: str, name: str, environment: str, deployment: int, what: str) -
     return made
 
 
-async def fetched(origin: Origin) -> Any:
+async def fetched(origin: FunctionRef) -> Any:
     """Return the definition of what came to this worker as its id."""
     live = await origin.live()
     answer: messages.DefinitionTold = await live.client.request(
@@ -407,7 +409,7 @@ async def fetched(origin: Origin) -> Any:
     return live.client.carrier.load(answer.definition.payload)
 
 
-def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> Elsewhere:
+def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> RemoteRef:
     """Return what came here as its id.
 
     Args:
@@ -416,7 +418,7 @@ def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> Els
         deployment: Of its App, to stay with; 0 for the newest ...
         version: ... or the version of itself.
     """
-    made = Elsewhere(
+    made = RemoteRef(
         name,
         f"<Function {name!r} {function_id}>",
         lambda number: messages.LookupId(number, function_id, version, deployment),
@@ -428,7 +430,8 @@ def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> Els
     return made
 
 
-def _from_home(app: str, name: str, environment_name: str) -> Elsewhere:
+def by_app(app: str, name: str, environment_name: str) -> RemoteRef:
+    """Return the reference to a Function that was pickled as a name in its App, as part of a cycle."""
     made = by_name(app, name, environment_name, 0, "Function")
     made.travelled = True
     return made

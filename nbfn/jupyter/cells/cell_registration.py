@@ -104,13 +104,13 @@ class Wanted:
         """
         __tracebackhide__ = True
         if not self.deployed and app.name == self.app:
-            app._home.ephemeral_id = kernel_app_id()
-            app._home.environment_name = self.environment_name or ""
+            app._scope.ephemeral_id = kernel_app_id()
+            app._scope.environment_name = self.environment_name or ""
             for part in app._parts.values():
                 part.hydrate()
             return
         if not self.take_over:
-            app._home.guard = name_ownership.guard(app.name or "", self.environment_name or "")
+            app._scope.guard = name_ownership.guard(app.name or "", self.environment_name or "")
         # Another cell's Functions of the same App stay.
         run(app._deploy(environment_name=self.environment_name, partial=True))
 
@@ -247,7 +247,7 @@ def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Itera
 
 def _card(made: Function[..., Any] | Cls) -> registration_summary.Card:
     made.hydrate()  # nothing to do after a deploy, but the hub may have gone since
-    state = made._origin.state
+    state = made._ref.state
     assert state is not None
     assert state.raw is not None
     assert state.snapshot is not None

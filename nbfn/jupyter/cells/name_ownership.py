@@ -8,14 +8,14 @@ from pathlib import Path
 
 from nbfn.client.client import Client
 from nbfn.client.process_info import this_notebook
-from nbfn.client.registration.app_scope import Guard
+from nbfn.client.registration.app_scope import RegistrationGuard
 from nbfn.exception import ConflictError, NotFoundError
 from nbfn.jupyter.views.maps.static_render import clock
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, FunctionInfo
 
 
-def guard(app: str, environment_name: str) -> Guard | None:
+def guard(app: str, environment_name: str) -> RegistrationGuard | None:
     """Return what refuses definitions whose name another notebook has registered, as long as its file is there.
 
     The same code with the same options is let through: nothing of the other's changes by it. A notebook

@@ -271,7 +271,7 @@ def replay(desk: Desk, given: argparse.Namespace) -> Any:
 def deploy(desk: Desk, given: argparse.Namespace) -> Any:
     """Make a Function of a plain App known to other notebooks, under its App's name."""
     made = desk.found(given.f)
-    home = getattr(made._origin, "home", None)
+    home = getattr(made._ref, "scope", None)
     if home is None:
         raise UsageError(f"{given.f} is deployed already: it was looked up by name.")
     app = home.app

@@ -116,7 +116,7 @@ class Desk:
     def info(self, found: Function[..., Any] | Cls) -> FunctionInfo:
         """Return what the hub told of a Function or class."""
         found.hydrate()
-        state = found._origin.state
+        state = found._ref.state
         assert state is not None
         return state.info
 

@@ -74,7 +74,7 @@ def test_variants_stack_and_the_later_value_overrides() -> None:
 
 
 def test_resource_fields_merge_one_by_one() -> None:
-    variant = who.with_options(memory=64).with_options(cpu=0.5)._origin.changes
+    variant = who.with_options(memory=64).with_options(cpu=0.5)._ref.changes
     assert (variant.resources.cpu, variant.resources.memory) == (0.5, 64 * 2**20)
 
 
@@ -161,9 +161,9 @@ def test_a_new_version_of_the_function_is_one_of_its_variants() -> None:
 def test_with_concurrency() -> None:
     variant = double.with_concurrency(max_inputs=3, target_inputs=2)
     assert variant.remote(3) == 6
-    assert variant._origin.changes.concurrency.max_inputs == 3
+    assert variant._ref.changes.concurrency.max_inputs == 3
     again = variant.with_concurrency(max_inputs=1)
-    assert again._origin.changes.concurrency.target_inputs == 1
+    assert again._ref.changes.concurrency.target_inputs == 1
     assert again.remote(3) == 6
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from nbfn.client.call_observer import CallView
-from nbfn.client.calls.failed_inputs import Failures
+from nbfn.client.calls.failed_inputs import FailedInputs
 from nbfn.client.calls.map_call import MapCall
 from nbfn.jupyter import observer
 from nbfn.jupyter.views.calls import print_sink
@@ -201,7 +201,7 @@ class Recorded(MapCall):
     def __init__(self, failed: int, size: int) -> None:
         self.results = lambda: None
         self.repeats = False
-        self.failures = Failures(cast("Carrier", SimpleNamespace(discard=lambda _: None)))
+        self.failures = FailedInputs(cast("Carrier", SimpleNamespace(discard=lambda _: None)))
         for index in range(failed):
             self.failures.keep(index, Payload(bytes(size)))
 

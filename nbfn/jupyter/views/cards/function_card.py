@@ -150,11 +150,11 @@ class FunctionCard:
 
 def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
     """Return what there is to show of a Function or class; asks the hub unless it was never told of it."""
-    known = thing._origin.state is not None or thing._raw is None
+    known = thing._ref.state is not None or thing._raw is None
     if not known:
         return _unregistered(thing)
     thing.hydrate()
-    state = thing._origin.state
+    state = thing._ref.state
     assert state is not None
     info: FunctionInfo = state.info
     made = FunctionCard(
@@ -207,7 +207,7 @@ def _imports(info: FunctionInfo) -> str:
 
 def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
     """Put what the hub says of the pool now into a card."""
-    state = thing._origin.state
+    state = thing._ref.state
     if state is None:
         return
     rows: tuple[FunctionRow, ...] = state.client.overview().functions
@@ -227,7 +227,7 @@ def _unregistered(thing: Function[..., Any] | Cls) -> FunctionCard:
     if not thing._method:
         made = FunctionCard(thing._name, _signature(thing._raw), doc, app=thing.app.name or "")
     else:
-        state = root(thing._origin).state  # of its class, which may be known already
+        state = root(thing._ref).state  # of its class, which may be known already
         made = FunctionCard(repr(thing), _signature(thing._raw, bound=True), doc, "method")
         made.app = state.info.app if state is not None else ""
     made.fields = fields_of(made.signature)

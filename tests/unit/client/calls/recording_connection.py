@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn.client.active_call import OpenCall
+from nbfn.client.active_call import ActiveCall
 from nbfn.client.call_observer import TextSink
 from nbfn.config import Places
 from nbfn.protocol import messages as m
@@ -38,9 +38,9 @@ def function_info(**changes: Any) -> m.FunctionInfo:
 
 
 class RecordingConnection:
-    """Does what a `Session` does for its calls, on the test's own thread, but for the sending.
+    """Does what a `HubConnection` does for its calls, on the test's own thread, but for the sending.
 
-    What calls hand over waits until `flush`, as it waits for the client's thread in a `Session`.
+    What calls hand over waits until `flush`, as it waits for the client's thread in a `HubConnection`.
 
     Args:
         folder: Of the shared memory.
@@ -49,7 +49,7 @@ class RecordingConnection:
     def __init__(self, folder: Path) -> None:
         self.places = Places(folder / "home", folder / "run", folder / "shm").create()
         self.carrier = Carrier(self.places, "cl-test")
-        self.calls: dict[str, OpenCall] = {}
+        self.calls: dict[str, ActiveCall] = {}
         self.answers: deque[m.Message | Exception] = deque()  # to `request`, in turn
         self._outbox: deque[m.Message | Callable[[], Iterable[m.Message]]] = deque()
 
@@ -61,14 +61,14 @@ class RecordingConnection:
     def run_soon(self, task: Callable[[], object]) -> None:
         task()
 
-    def open(self, call: OpenCall) -> None:
+    def open(self, call: ActiveCall) -> None:
         self.calls[call.id] = call
         self.send(lambda: call.opening(resent=False))
 
-    def track(self, call: OpenCall) -> OpenCall:
+    def track(self, call: ActiveCall) -> ActiveCall:
         return self.calls.setdefault(call.id, call)
 
-    def forget(self, call: OpenCall, *, settled: bool) -> bool:
+    def forget(self, call: ActiveCall, *, settled: bool) -> bool:
         if self.calls.get(call.id) is not call:
             return False
         del self.calls[call.id]
@@ -170,7 +170,7 @@ def small(n: int) -> m.Payload:
 
 
 def outputs(
-    call: OpenCall, *which: int, status: int = 1, payload: m.Payload | None = None
+    call: ActiveCall, *which: int, status: int = 1, payload: m.Payload | None = None
 ) -> m.Outputs:
     """Return what the hub says of inputs that have ended."""
     return m.Outputs(call.id, tuple(m.Output(index, status, payload) for index in which))

@@ -11,7 +11,7 @@ import pytest
 
 from nbfn import exception
 from nbfn.client.calls.durable_call import UNACCEPTED, DurableCall
-from nbfn.client.calls.input_iterator import Inputs
+from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.protocol import messages as m
 from nbfn.runtime.sync import run
 from nbfn.types import InputStatus
@@ -57,7 +57,7 @@ def begin(
 ) -> DurableCall:
     """Begin to spawn a call with many inputs."""
     call = made(connection)
-    call.begin(Inputs((rows,)), lambda row: payload_of(row[0]), None)
+    call.begin(InputIterator((rows,)), lambda row: payload_of(row[0]), None)
     return call
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from nbfn.client.calls import input_feeder
 from nbfn.client.calls.input_feeder import FedCall
-from nbfn.client.calls.input_iterator import Inputs
+from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import MOST_BYTES, MOST_ENTRIES
 from tests.conftest import wait_until
@@ -50,7 +50,7 @@ class Feeder(FedCall):
 
     def feed(self, rows: Iterable[Any], payload_of: Any = small) -> Feeder:
         """Begin to pull; each value that is pulled becomes the payload of an input."""
-        self.begin(Inputs((rows,)), lambda row: payload_of(row[0]), None)
+        self.begin(InputIterator((rows,)), lambda row: payload_of(row[0]), None)
         return self
 
     def outcome_of(self, *which: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from nbfn.client.calls.input_iterator import Inputs
+from nbfn.client.calls.input_iterator import InputIterator
 from tests.conftest import wait_until
 
 
@@ -21,7 +21,7 @@ async def numbers() -> AsyncIterator[int]:
 
 def test_a_loop_that_ends_before_it_asks_ends_the_inputs() -> None:
     loop = asyncio.new_event_loop()  # nothing runs it: what is to be done there waits for ever
-    rows = Inputs((numbers(),)).begin(loop)
+    rows = InputIterator((numbers(),)).begin(loop)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pulled = pool.submit(next, rows)
         loop.close()
@@ -35,7 +35,7 @@ def test_a_loop_that_ends_before_a_generator_is_closed_holds_up_nobody() -> None
     loop = asyncio.new_event_loop()
     runs = threading.Thread(target=loop.run_forever)
     runs.start()
-    inputs = Inputs((numbers(),))
+    inputs = InputIterator((numbers(),))
     rows = inputs.begin(loop)
     assert [next(rows), next(rows)] == [(0,), (1,)]
     loop.call_soon_threadsafe(loop.stop)
@@ -51,7 +51,7 @@ def test_a_loop_that_ends_before_a_generator_is_closed_holds_up_nobody() -> None
 
 def test_inputs_can_be_stopped_while_the_loop_does_not_turn() -> None:
     loop = asyncio.new_event_loop()
-    inputs = Inputs((numbers(),))
+    inputs = InputIterator((numbers(),))
     rows = inputs.begin(loop)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pulled = pool.submit(next, rows)

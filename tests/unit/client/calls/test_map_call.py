@@ -11,8 +11,14 @@ import pytest
 
 from nbfn import exception
 from nbfn.client.calls import map_call, recent_failures
-from nbfn.client.calls.input_iterator import Inputs
-from nbfn.client.calls.map_call import FIRST_WINDOW, HELD_BYTES, REPORT_BYTES, MapCall, Repeated
+from nbfn.client.calls.input_iterator import InputIterator
+from nbfn.client.calls.map_call import (
+    FIRST_WINDOW,
+    HELD_BYTES,
+    REPORT_BYTES,
+    MapCall,
+    RetriedInputs,
+)
 from nbfn.protocol import messages as m
 from nbfn.runtime.sync import run
 from nbfn.types import InputStatus
@@ -51,9 +57,9 @@ def begin(
 ) -> MapCall:
     """Begin a map of values, each of which becomes the payload of an input."""
     options = {"total": None, "fail_fast": True, "parent": "", **options}
-    live = Repeated(connection, function_info())  # type: ignore[arg-type]
+    live = RetriedInputs(connection, function_info())  # type: ignore[arg-type]
     call = MapCall(live, **options)
-    call.begin(Inputs((rows,)), lambda row: live.pickle((payload_of(row[0]),), {}), None)
+    call.begin(InputIterator((rows,)), lambda row: live.pickle((payload_of(row[0]),), {}), None)
     return call
 
 
