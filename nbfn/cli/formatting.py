@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from nbfn.runtime.time_span import parse_span
 
 
 def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool) -> None:
@@ -62,9 +61,8 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
         """See `click.ParamType`."""
         if isinstance(value, datetime):
             return value
-        if match := _SPAN.fullmatch(value):
-            span = timedelta(**{_UNITS[match[2]]: float(match[1])})
-            return datetime.now(UTC) - span
+        with contextlib.suppress(ValueError):
+            return datetime.now(UTC) - parse_span(value)
         try:
             return datetime.fromisoformat(value).astimezone(UTC)
         except ValueError:

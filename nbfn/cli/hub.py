@@ -10,6 +10,7 @@ import time
 import click
 
 from nbfn.config import Places
+from nbfn.runtime.time_span import format_span
 
 #: Seconds that `nbfn hub stop` waits for the hub to be gone.
 STOP_WITHIN = 30.0
@@ -103,7 +104,7 @@ def _status() -> int:
         client.close()
     hub = overview.hub
     click.echo(
-        f"nbfn hub {hub.version}, pid {hub.pid}, up {_duration(hub.uptime)}, home {hub.home}"
+        f"nbfn hub {hub.version}, pid {hub.pid}, up {format_span(hub.uptime)}, home {hub.home}"
     )
     for f in overview.functions:
         name = f"{f.app}/{f.name}" if f.app else f.name
@@ -116,15 +117,3 @@ def _status() -> int:
         f"  {len(overview.functions)} functions, {len(overview.workers)} workers ({busy} busy)"
     )
     return 0
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min"
-        if hours
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )

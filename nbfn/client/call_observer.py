@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nbfn.client import console
 from nbfn.runtime import console_output
+from nbfn.runtime.time_span import format_span
 
 if TYPE_CHECKING:
     from nbfn.protocol.messages import Emission, Output, Progress
@@ -159,9 +160,11 @@ class RowSink(TextSink):
         seconds = time.monotonic() - self._began
         parts = [f"{self._name}  {done:,}/{'?' if total is None else f'{total:,}'}"]
         parts += [f"{failed:,} failed"] if failed else []
-        parts.append(f"{seconds:.1f} s")
+        parts.append(format_span(seconds))
         if total and done:
-            parts[-1] += f", {seconds * (total - done) / done:.1f} s left" if done < total else ""
+            parts[-1] += (
+                f", {format_span(seconds * (total - done) / done)} left" if done < total else ""
+            )
         return "  ".join(parts)
 
     def finished(self, status: str, error: BaseException | None) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from nbfn.declarations.retries import LARGEST_COUNT, check_at_most, is_int, is_number
 from nbfn.exception import InvalidError
+from nbfn.runtime.byte_size import MIB
 
-MEBIBYTE = 1024 * 1024
 #: Cores, and MiB, that a worker can ask for at most.
 MOST_CORES, MOST_MEBIBYTES = 100_000, 1024**3
 
@@ -51,8 +51,8 @@ class Resources:
         return cls(
             None if cores is None else float(cores),
             None if cores_limit is None else float(cores_limit),
-            None if mebibytes is None else int(mebibytes) * MEBIBYTE,
-            None if limit is None else int(limit) * MEBIBYTE,
+            None if mebibytes is None else int(mebibytes) * MIB,
+            None if limit is None else int(limit) * MIB,
             kind,
             count,
         )

@@ -37,6 +37,7 @@ from nbfn.hub.unit import (
     refusal,
 )
 from nbfn.protocol.messages import Payload
+from nbfn.runtime.byte_size import MIB, format_bytes
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -379,17 +380,17 @@ class Writer:
         return dataclasses.replace(found, outcomes=[*found.outcomes, *waiting])
 
     def _no_room(self, size: int) -> str:
-        free, reserve = self._disk.free() / MIB, self._disk.reserve / MIB
-        needed = COPIES * size / MIB
-        want = f"{needed:,.1f} MB are needed, " if needed >= 0.1 else ""
+        free, reserve = format_bytes(self._disk.free()), format_bytes(self._disk.reserve)
+        needed = COPIES * size
+        want = f"{format_bytes(needed)} are needed, " if needed >= MIB / 10 else ""
         return (
-            f"The hub cannot write to {self._disk.home} ({self.trouble}): {want}{free:,.1f} MB are free, and "
-            f"{reserve:,.0f} MB should be (setting disk_reserve). Make room there and try again."
+            f"The hub cannot write to {self._disk.home} ({self.trouble}): {want}{free} are free, and "
+            f"{reserve} should be (setting disk_reserve). Make room there and try again."
         )
 
 
-#: Bytes of a page of the database, and of a MiB.
-PAGE, MIB = 4096, 2**20
+#: Bytes of a page of the database.
+PAGE = 4096
 
 
 def _is_trouble(error: Exception) -> bool:

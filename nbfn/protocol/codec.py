@@ -20,6 +20,7 @@ from nbfn.protocol import messages
 from nbfn.protocol.decode_errors import BadFrame as BadFrame
 from nbfn.protocol.decode_errors import explain
 from nbfn.protocol.messages import Message
+from nbfn.runtime.byte_size import format_bytes
 
 T = TypeVar("T")
 
@@ -38,8 +39,7 @@ class FrameTooLargeError(ValueError):
     """A message that is larger than `MAX_FRAME` and was not sent."""
 
     def __init__(self, size: int) -> None:
-        mib = 2**20
-        super().__init__(f"{size / mib:.1f} MiB is over the limit of {MAX_FRAME // mib} MiB.")
+        super().__init__(f"{format_bytes(size)} is over the limit of {format_bytes(MAX_FRAME)}.")
 
 
 def _decoder(kinds: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Message]:

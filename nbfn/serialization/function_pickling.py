@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbfn.exception import InvalidError, SerializationError
+from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.traceback_filter import users_level
 from nbfn.serialization import pickle_check, pickle_diagnosis
 from nbfn.serialization.dependencies import HANDLES, Snapshot, type_name
@@ -88,10 +89,10 @@ def dump(
         raise InvalidError(_too_large(name, len(data), snapshot))
     if len(data) > WARN_ABOVE:
         large = ", ".join(
-            f"{c.name!r} ({_megabytes(c.size)}, {c.type})" for c in _largest(snapshot)
+            f"{c.name!r} ({format_bytes(c.size)}, {c.type})" for c in _largest(snapshot)
         )
         warnings.warn(
-            f"Function {name!r} takes {_megabytes(len(data))} along to each worker: {large or 'its own code'}. "
+            f"Function {name!r} takes {format_bytes(len(data))} along to each worker: {large or 'its own code'}. "
             "Pass what is large as an argument instead.",
             UserWarning,
             stacklevel=users_level(),
@@ -179,17 +180,13 @@ def _largest(snapshot: Snapshot) -> list[Captured]:
 
 def _too_large(name: str, size: int, snapshot: Snapshot) -> str:
     large = _largest(snapshot)
-    what = " and ".join(f"{c.name!r} ({_megabytes(c.size)}, {c.type})" for c in large)
-    what = what or f"{_megabytes(size)} of values"
+    what = " and ".join(f"{c.name!r} ({format_bytes(c.size)}, {c.type})" for c in large)
+    what = what or f"{format_bytes(size)} of values"
     them = "them as arguments" if len(large) > 1 else "it as an argument"
     return (
         f"Function {name!r} captures {what}; pass {them} instead. "
         "A function may take 16 MiB along; arguments of any size go through shared memory."
     )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nbfn.exception import ResourceExhaustedError
+from nbfn.runtime.byte_size import format_bytes
 from nbfn.serialization import shared_memory
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
@@ -58,14 +59,9 @@ def free_bytes(directory: Path) -> int:
 
 def no_room(needed: int, directories: Sequence[Path], reserve: int) -> ResourceExhaustedError:
     """Return the error of a value for which no directory has room."""
-    free = " and ".join(f"{megabytes(free_bytes(where))} in {where}" for where in directories)
-    kept = f" ({megabytes(reserve)} of the disk are kept free for the hub)" if reserve else ""
+    free = " and ".join(f"{format_bytes(free_bytes(where))} in {where}" for where in directories)
+    kept = f" ({format_bytes(reserve)} of the disk are kept free for the hub)" if reserve else ""
     return ResourceExhaustedError(
-        f"No room for a value of {megabytes(needed)}: free are {free}{kept}. "
+        f"No room for a value of {format_bytes(needed)}: free are {free}{kept}. "
         "Free some space there, or set NBFN_HOME to a larger disk."
     )
-
-
-def megabytes(count: int) -> str:
-    """Return a number of bytes as it is written in messages."""
-    return f"{count / 2**20:,.1f} MiB".replace(",", " ")

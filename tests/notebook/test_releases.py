@@ -207,11 +207,11 @@ def test_help_shows_what_a_remote_cell_can_be_told(one_kernel: Run) -> None:
     [
         ("%fn rollback releases/tax v99", "has no release of v99 (there are: v"),
         ("%fn rollback releases/tax newest", "'newest' is no version; write v3, say."),
-        ("%fn logs releases/tax --since yesterday", "give a span like 90s, 10m, 2h or 1d"),
+        ("%fn logs releases/tax --since yesterday", "Pass a span like 90s, 10m, 2h or 1d."),
         ("%fn logs releases/tax --grep (", "is no regular expression"),
         ("%fn logs releases/tax -n 0", "it must be 1 or more"),
         ("%fn logs fc-nothing", "is no call"),
-        ("%fn calls --since x", "--since is x"),
+        ("%fn calls --since x", "--since x is not valid."),
         ("%%remote\ndef f(): ...\n%nosuchmagic 1", "a remote cell holds plain Python only"),
     ],
 )

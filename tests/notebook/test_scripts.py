@@ -132,7 +132,10 @@ def test_an_error_shows_the_cells_line_and_binds_nothing(one_kernel: Run) -> Non
         ("%%remote --no-run\n1", "--no-run needs a NAME"),
         ("%%remote --bg -o y\ny = 1", "--bg does not wait"),
         ("%%remote --bg\ndef f(): ...", "--bg is for cells that run; this one defines f."),
-        ("%%remote --memory lots\n1", "--memory is lots; give an amount like 8G or 512M."),
+        (
+            "%%remote --memory lots\n1",
+            "--memory lots is not valid. Pass an amount like 8G or 512M.",
+        ),
         ("%%remote\ndef f(): ...\nf()", "Split the cell, or put what runs here below"),
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 from traitlets import Type
 
 from nbfn.exception import InputCancellation
+from nbfn.runtime.time_span import format_span
 from nbfn_kernel.session import cell_routing
 from nbfn_kernel.session.cell_routing import MixedCell, RoutedCell
 from nbfn_kernel.session.kernel_channels import Message, SessionEnded
@@ -191,7 +192,7 @@ class RemoteKernel(ProxyKernel):
             return
         self._session_count = 1
         self._manager.end_reason = ""
-        text = f"● session {opened.worker[:8]}… started in {seconds:.1f} s"
+        text = f"● session {opened.worker[:8]}… started in {format_span(seconds)}"
         if end_reason:
             text += f". The previous one ended ({end_reason.splitlines()[0].rstrip('.')}); its variables are lost."
         self._note(text, note, update=bool(note))

@@ -27,6 +27,7 @@ import msgspec
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
 from nbfn.protocol.messages import Payload
+from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.threads import without_limits
 from nbfn.serialization.payload import Carrier
 
@@ -74,7 +75,7 @@ class Ended:
             name = next((s.name for s in signal.Signals if s == number), "signal")
             out = ", or the system is out of memory" if number == signal.SIGKILL else ""
             how = f"killed by {name} ({number}){out}"
-        return f"{how}, memory peak {self.memory_peak / 2**20:.0f} MB"
+        return f"{how}, memory peak {format_bytes(self.memory_peak)}"
 
 
 def serve(notebook: str, cpu: float | None = None) -> Iterator[Opened | Ended]:

@@ -11,6 +11,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 import nbfn
+from nbfn.runtime.byte_size import format_bytes, parse_mebibytes
 from nbfn_kernel.session import remote_session
 from nbfn_kernel.session.kernel_channels import SessionEnded
 from nbfn_kernel.session.remote_session import VALUES
@@ -22,8 +23,6 @@ T = TypeVar("T")
 _CALL = "__import__('nbfn_kernel.session.remote_session', fromlist=['bind_values']).{}(get_ipython().user_ns, {!r})"
 #: Seconds between checks for an interrupt while a magic waits.
 POLL_INTERVAL = 0.2
-#: The factor between units of sizes.
-_KILO = 1024
 
 
 @magics_class
@@ -192,28 +191,14 @@ def _print_lines(lines: Any) -> None:
 
 def _size(payload: Any) -> str:
     """Return the pickled size of a value, for people."""
-    amount = float(len(payload.data) + sum(segment.size for segment in payload.segments))
-    units = ["B", "kB", "MB", "GB"]
-    while amount >= _KILO and len(units) > 1:
-        amount /= _KILO
-        units.pop(0)
-    return f"{amount:.0f} B" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+    return format_bytes(len(payload.data) + sum(segment.size for segment in payload.segments))
 
 
 def _mebibytes(text: str | None) -> int | None:
-    if text is None:
-        return None
-    number, unit = text.rstrip("iBb"), 1
-    if number[-1:].upper() in ("M", "G", "T"):
-        unit = {"M": 1, "G": 1024, "T": 1024**2}[number[-1].upper()]
-        number = number[:-1]
     try:
-        amount = round(float(number) * unit)
-    except ValueError:
-        amount = 0
-    if amount < 1:
-        raise UsageError(f"--memory {text} is not valid. Pass an amount like 8G or 512M.")
-    return amount
+        return None if text is None else parse_mebibytes(text)
+    except ValueError as error:
+        raise UsageError(f"--memory {text} is not valid. {error}") from None
 
 
 def _variables(given: list[str] | None) -> dict[str, str] | None:

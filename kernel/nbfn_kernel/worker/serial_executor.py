@@ -25,6 +25,7 @@ from nbfn.context import set_current
 from nbfn.exception import InputCancellation
 from nbfn.protocol.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.protocol.worker_state import ENDED_BY, MEMORY_LIMIT, WorkerState
+from nbfn.runtime.byte_size import format_bytes
 from nbfn.serialization.payload import Carrier
 from nbfn.serialization.remote_exception import dump_exception, format_exception
 from nbfn_kernel.worker import (
@@ -280,8 +281,8 @@ class SerialExecutor:
             os.kill(os.getppid(), signal.SIGCHLD)  # wakes the fork server
         elif limit:
             logger.warning(
-                "The memory limit of %d MB is not enforced: this worker has no fork server.",
-                limit // 2**20,
+                "The memory limit of %s is not enforced: this worker has no fork server.",
+                format_bytes(limit),
             )
 
     def _start_concurrent(self, loaded: LoadedFunction) -> None:

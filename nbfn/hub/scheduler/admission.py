@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.runtime.byte_size import format_bytes
 
 #: Workers that there is room for where hardly anything is asked for.
 MOST = 2**31
-GIBIBYTE, MEBIBYTE = 2**30, 2**20
 
 
 class _Need(NamedTuple):
@@ -103,6 +103,4 @@ def _gpus(count: int) -> str:
 
 
 def _bytes(count: float) -> str:
-    if count >= GIBIBYTE:
-        return f"{round(count / GIBIBYTE, 1):g} GB of memory"
-    return f"{count / MEBIBYTE:.0f} MB of memory"
+    return f"{format_bytes(count)} of memory"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal as signals
 
-from nbfn.hub.scheduler.admission import GIBIBYTE, MEBIBYTE
 from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.models import Pool
+from nbfn.runtime.byte_size import format_bytes
 
 #: How a worker ended whose connection broke and did not come back.
 UNREACHABLE = "its connection ended and did not come back"
@@ -15,7 +15,7 @@ UNREACHABLE = "its connection ended and did not come back"
 def how(event: WorkerExited) -> str:
     """Return in a few words how a process ended."""
     if event.memory_limit:
-        return f"out of memory (limit {event.memory_limit / MEBIBYTE:.0f} MB)"
+        return f"out of memory (limit {format_bytes(event.memory_limit)})"
     if event.signal is None:
         known = event.exit_code is not None
         return (
@@ -43,11 +43,7 @@ def signal_name(number: int) -> str:
 
 def peak(event: WorkerExited) -> str:
     """Return how much memory a process held at most, where that is known."""
-    if not event.memory_peak:
-        return ""
-    large = event.memory_peak >= GIBIBYTE
-    unit, digits, name = (GIBIBYTE, 1, "GB") if large else (MEBIBYTE, 0, "MB")
-    return f", peak memory {event.memory_peak / unit:.{digits}f} {name}"
+    return f", peak memory {format_bytes(event.memory_peak)}" if event.memory_peak else ""
 
 
 def last_lines(event: WorkerExited) -> str:

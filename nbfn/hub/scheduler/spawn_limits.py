@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from nbfn.hub.scheduler.events import DiskMeasured
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.payloads import Payload
+from nbfn.runtime.byte_size import MIB, format_bytes
 
 #: Bytes of the disk for each byte of an input: once in SQLite's log, once in the database.
 COPIES = 2
 #: Bytes that an input takes up besides its data.
 ROW = 64
-
-_MIB = 2**20
 
 
 def disk_measured(t: Tables, event: DiskMeasured) -> None:
@@ -50,9 +49,9 @@ def _disk_full(t: Tables, payloads: Sequence[Payload]) -> str:
     if not t.disk_trouble and free - needed >= reserve:
         return ""
     now = f" It cannot be written now ({t.disk_trouble})." if t.disk_trouble else ""
-    more = f" {needed / _MIB:,.1f} MB are needed." if needed >= _MIB / 10 else ""
+    more = f" {format_bytes(needed)} are needed." if needed >= MIB / 10 else ""
     return (
-        f"{max(free, 0) / _MIB:,.0f} MB are free on the disk of {path}, where spawned calls are kept, and the "
-        f"last {reserve / _MIB:,.0f} MB are for those that were accepted (setting disk_reserve).{more}{now} "
+        f"{format_bytes(max(free, 0))} are free on the disk of {path}, where spawned calls are kept, and the "
+        f"last {format_bytes(reserve)} are for those that were accepted (setting disk_reserve).{more}{now} "
         "Make room there and spawn again."
     )

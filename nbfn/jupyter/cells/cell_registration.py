@@ -23,6 +23,7 @@ from nbfn.jupyter.cells import name_ownership, registration_summary, source
 from nbfn.jupyter.cells.cell_parser import FunctionCell, cleaned_name
 from nbfn.jupyter.cells.script_cell import ScriptCell
 from nbfn.protocol.messages import new_id
+from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.sync import run
 from nbfn.serialization import function_pickling
 from nbfn.serialization.dependencies import Snapshot
@@ -199,9 +200,7 @@ class Registrar:
         """Return the card of a function that is not registered."""
         snapshot = Snapshot(raw)
         try:
-            size = registration_summary.size_text(
-                len(function_pickling.dump(name, raw, snapshot)[0])
-            )
+            size = format_bytes(len(function_pickling.dump(name, raw, snapshot)[0]))
         except InvalidError as error:
             found = ", ".join(_captures(raw, snapshot)) or "nothing"
             raise UsageError(f"{error} It would take along: {found}.") from None

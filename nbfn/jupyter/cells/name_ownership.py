@@ -10,9 +10,9 @@ from nbfn.client.client import Client
 from nbfn.client.process_info import this_notebook
 from nbfn.client.registration.app_scope import RegistrationGuard
 from nbfn.exception import ConflictError, NotFoundError
-from nbfn.jupyter.views.maps.static_render import clock
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, FunctionInfo
+from nbfn.runtime.time_span import format_span
 
 
 def guard(app: str, environment_name: str) -> RegistrationGuard | None:
@@ -42,7 +42,7 @@ async def _check(app: str, environment_name: str, client: Client, definition: De
         return
     if await _is_the_same(client, info, definition):
         return
-    ago = clock(max(0.0, time.time() - info.made))
+    ago = format_span(max(0.0, time.time() - info.made))
     raise ConflictError(
         f"{app}/{definition.name} belongs to {Path(info.owner).name}, which registered v{info.version} {ago} ago. "
         "Add --take-over to replace it, or choose another --app."

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from nbfn.jupyter.views.status_style import MUTED, marked
+from nbfn.runtime.byte_size import format_bytes
 from nbfn.serialization.dependencies import HANDLES
 
 if TYPE_CHECKING:
@@ -117,18 +118,4 @@ def _shown(item: Captured, values: Mapping[str, Any]) -> str:
     plain = isinstance(value, bool | int | float | str) or value is None
     text = repr(value) if plain else ""
     named = f"{item.name}={text}" if text and len(text) <= _VALUE_WIDTH else item.name
-    return f"{named} ({size_text(item.size)})"
-
-
-def size_text(size: int) -> str:
-    """Return a number of bytes with a unit.
-
-    Examples:
-        >>> size_text(28), size_text(2_400_000)
-        ('28 B', '2.3 MB')
-    """
-    amount, units = float(size), ["B", "kB", "MB", "GB"]
-    while amount >= 1024 and len(units) > 1:
-        amount /= 1024
-        units.pop(0)
-    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+    return f"{named} ({format_bytes(item.size)})"

@@ -11,9 +11,11 @@ from IPython.core.error import UsageError
 from nbfn.api.app import App
 from nbfn.api.call import FunctionCall
 from nbfn.api.function import Function
-from nbfn.jupyter.cells import registration_summary, script_cell, source
+from nbfn.jupyter.cells import script_cell, source
 from nbfn.jupyter.cells.cell_registration import Wanted
 from nbfn.jupyter.cells.script_cell import Ran, ScriptCell
+from nbfn.runtime.byte_size import format_bytes
+from nbfn.runtime.time_span import format_span
 
 #: What a script's Function is called when the cell names none.
 ANONYMOUS = "cell"
@@ -107,11 +109,11 @@ class Execution:
 
 
 def _last_line(ran: Ran) -> str:
-    peak = registration_summary.size_text(ran.peak)
+    peak = format_bytes(ran.peak)
     where, stayed = (
         (f"on {ran.worker[:9]}", "stayed remote") if ran.worker else ("here", "stayed in the cell")
     )
-    line = f"ran {where} · {ran.seconds:.1f} s · peak {peak} · {ran.call[:9]}".rstrip(" ·")
+    line = f"ran {where} · {format_span(ran.seconds)} · peak {peak} · {ran.call[:9]}".rstrip(" ·")
     if ran.stayed:
         names = ", ".join(f"`{name}`" for name in ran.stayed[:8])
         more = ", …" if len(ran.stayed) > 8 else ""

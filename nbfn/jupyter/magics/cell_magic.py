@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import re
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -27,6 +26,7 @@ from nbfn.jupyter.cells.script_cell import ScriptCell
 from nbfn.jupyter.cells.script_runner import Execution
 from nbfn.jupyter.magics.line_magics import one_line_errors
 from nbfn.jupyter.magics.subcommands import plain
+from nbfn.runtime.byte_size import parse_mebibytes
 
 if TYPE_CHECKING:
     from nbfn.jupyter.observer import NotebookObserver
@@ -238,24 +238,12 @@ def _check_numbers(options: argparse.Namespace) -> None:
             unit = "" if name == "cpu" else " seconds"
             raise UsageError(f"--{name} is {value:g}; it must be more than 0{unit}.")
     if options.memory is not None:
-        options.memory = mebibytes(options.memory)
+        try:
+            options.memory = parse_mebibytes(options.memory)
+        except ValueError as error:
+            raise UsageError(f"--memory {options.memory} is not valid. {error}") from None
     if options.gpu is not None:
         options.gpu = f"any:{options.gpu}" if options.gpu.isdigit() else options.gpu
-
-
-def mebibytes(text: str) -> int:
-    """Return an amount of memory such as ``8G``, ``512M`` or ``2048`` (MiB) in MiB.
-
-    Raises:
-        UsageError: If it is none.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT]?)i?B?", text, re.IGNORECASE)
-    amount = (
-        float(found[1]) * {"": 1, "M": 1, "G": 1024, "T": 1024**2}[found[2].upper()] if found else 0
-    )
-    if amount < 1:
-        raise UsageError(f"--memory is {text}; give an amount like 8G or 512M.")
-    return round(amount)
 
 
 def check_kind(options: argparse.Namespace, cell: FunctionCell | ScriptCell) -> None:

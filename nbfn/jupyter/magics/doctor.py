@@ -13,6 +13,7 @@ from nbfn.client.process_info import this_environment
 from nbfn.config import Places, Settings
 from nbfn.exception import Error
 from nbfn.protocol.messages import Overview
+from nbfn.runtime.byte_size import format_bytes
 
 #: Bytes that should be free where results and arguments go.
 ENOUGH = 512 * 1024 * 1024
@@ -57,7 +58,7 @@ def _hub_runs(places: Places) -> Finding:
 def _room(name: str, path: Path) -> Finding:
     there = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
     free = shutil.disk_usage(there).free
-    text = f"{free / 2**30:.1f} GB are free for {name} ({path})"
+    text = f"{format_bytes(free)} are free for {name} ({path})"
     return (
         free >= ENOUGH,
         text if free >= ENOUGH else f"only {text}: make room, or set NBFN_HOME elsewhere",

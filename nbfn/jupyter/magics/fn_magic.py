@@ -23,8 +23,8 @@ from nbfn.jupyter.magics.magic_context import Desk
 from nbfn.jupyter.magics.subcommands import Verbs, arg
 from nbfn.jupyter.magics.table_view import table
 from nbfn.jupyter.views import retry_action
-from nbfn.jupyter.views.maps.static_render import clock
 from nbfn.runtime import sync
+from nbfn.runtime.time_span import format_span
 from nbfn.serialization import function_pickling
 from nbfn.serialization.dependencies import Snapshot
 
@@ -55,7 +55,7 @@ def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
                 "backlog": row.backlog,
                 "running": row.running,
                 "p50 (s)": row.p50,
-                "last call": "—" if row.last_call is None else f"{clock(row.last_call)} ago",
+                "last call": "—" if row.last_call is None else f"{format_span(row.last_call)} ago",
             }
             for row in rows
         ],
@@ -179,8 +179,8 @@ def show_calls(desk: Desk, given: argparse.Namespace) -> Any:
                 "done": row.done,
                 "total": row.total,
                 "failed": row.failed,
-                "took": clock(row.age),
-                "began": f"{clock(row.since)} ago",
+                "took": format_span(row.age),
+                "began": f"{format_span(row.since)} ago",
             }
             for row in rows
         ],

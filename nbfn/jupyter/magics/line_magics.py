@@ -19,7 +19,7 @@ from nbfn.jupyter.magics import doctor
 from nbfn.jupyter.magics.fn_magic import fn
 from nbfn.jupyter.magics.magic_context import Desk, deployed
 from nbfn.jupyter.magics.subcommands import Verbs, arg
-from nbfn.jupyter.views.maps.static_render import clock
+from nbfn.runtime.time_span import format_span
 
 remote = Verbs("%remote")
 
@@ -78,12 +78,12 @@ def status(desk: Desk) -> str:
     busy = sum(worker.state == "busy" for worker in workers)
     running = [call for call in overview.calls if call.status == "running"]
     lines = [
-        f"nbfn hub {hub.version} · up {clock(hub.uptime)} · {hub.cpus:g} cores · {hub.home}",
+        f"nbfn hub {hub.version} · up {format_span(hub.uptime)} · {hub.cpus:g} cores · {hub.home}",
         f"workers {len(workers)} ({busy} busy) · Functions {len(overview.functions)}",
         f"this notebook: app {desk.app} · defaults {desk.defaults}",
     ]
     lines += [
-        f"  ● {call.function} {call.kind} · {call.done}/{call.total or '?'} · {clock(call.age)} · {call.id[:9]}"
+        f"  ● {call.function} {call.kind} · {call.done}/{call.total or '?'} · {format_span(call.age)} · {call.id[:9]}"
         for call in running[:10]
     ]
     return "\n".join(lines)

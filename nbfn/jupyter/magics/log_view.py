@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 from html import escape
@@ -11,8 +10,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from nbfn.client.logs import LogEntry
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from nbfn.runtime.time_span import parse_span
 
 
 class LogLines(Sequence[LogEntry]):
@@ -47,16 +45,12 @@ def _line(entry: LogEntry) -> str:
 
 
 def ago(text: str) -> timedelta:
-    """Return a span such as ``90s``, ``10m``, ``2h`` or ``1d``.
+    """Return the time span that ``--since`` gives, such as ``10m``.
 
     Raises:
-        UsageError: If it is none.
-
-    Examples:
-        >>> ago("10m")
-        datetime.timedelta(seconds=600)
+        UsageError: If it is not a span.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text)
-    if found is None:
-        raise UsageError(f"--since is {text}; give a span like 90s, 10m, 2h or 1d.")
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    try:
+        return parse_span(text)
+    except ValueError as error:
+        raise UsageError(f"--since {text} is not valid. {error}") from None

@@ -11,8 +11,8 @@ from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import Error
 from nbfn.jupyter.cell_output import Place
-from nbfn.jupyter.views.maps.static_render import clock
 from nbfn.protocol.messages import CallRow
+from nbfn.runtime.time_span import format_span
 
 #: Seconds that loading the extension waits for the hub's answer; a later one is shown when it comes.
 PATIENCE = 1.5
@@ -67,7 +67,7 @@ def said(rows: list[CallRow]) -> str:
     lines = [f"{head}; %fn attach ID brings {'its' if one else 'a'} handle back:"]
     for row in rows[:NAMED]:
         total = f" · {row.done:,} / {row.total or '?'}" if row.total != 1 else ""
-        lines.append(f"  {row.id} · {row.function}{total} · {clock(row.age)}")
+        lines.append(f"  {row.id} · {row.function}{total} · {format_span(row.age)}")
     if len(rows) > NAMED:
         lines.append(f"  … and {len(rows) - NAMED:,} more: %fn calls")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from nbfn.jupyter.cells.registration_summary import Card, bundle, captures, size_text
+from nbfn.jupyter.cells.registration_summary import Card, bundle, captures
 
 
 def item(name: str, kind: str, size: int = 28) -> SimpleNamespace:
@@ -48,15 +48,6 @@ def test_html_of_a_card_escapes_and_says_the_same() -> None:
     assert "&lt;b&gt;" in shown["text/html"]
     assert not {"{", "}"} & set(shown["text/html"])
     assert ">✓</span>" in shown["text/html"]
-
-
-def test_sizes() -> None:
-    assert [size_text(n) for n in (0, 1023, 1024, 5 * 1024**3)] == [
-        "0 B",
-        "1023 B",
-        "1.0 kB",
-        "5.0 GB",
-    ]
 
 
 def test_names_that_nobody_has_defined_are_told() -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from nbfn.jupyter.views.maps.static_render import as_of, clock, short
+from nbfn.jupyter.views.maps.static_render import as_of, short
 from nbfn.jupyter.views.status_style import boxed, coded, mark_of, marked
+from nbfn.runtime.time_span import format_span
 
 #: Characters of the last printed line, and of the result, that are shown.
 LINE_WIDTH, RESULT_WIDTH = 80, 200
@@ -96,7 +97,7 @@ def parts(spawned: Spawned, now: float) -> list[str]:
     """Return what there is to say after the title, piece by piece."""
     over = spawned.ended is not None
     elapsed = spawned.took if over else now - spawned.began
-    found = [f"{spawned.state} {clock(elapsed)}" if elapsed is not None else spawned.state]
+    found = [f"{spawned.state} {format_span(elapsed)}" if elapsed is not None else spawned.state]
     found.append(short(spawned.call))
     if spawned.total != 1:
         total = "?" if spawned.total is None else f"{spawned.total:,}"

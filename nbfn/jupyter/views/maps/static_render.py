@@ -12,33 +12,12 @@ from html import escape
 
 from nbfn.jupyter.views.maps.map_stats import ENOUGH, ErrorGroup, Tally
 from nbfn.jupyter.views.status_style import CODE, COLOURS, MUTED, boxed, mark_of, marked
+from nbfn.runtime.time_span import format_clock, format_span
 
 #: Log lines that stay in a saved notebook.
 KEPT_LINES = 50
 
 _PRE = f"{CODE};margin:4px 0;max-height:16em;overflow:auto;white-space:pre-wrap"
-
-
-def clock(seconds: float) -> str:
-    """Return seconds as people read them.
-
-    Examples:
-        >>> clock(4.23), clock(72), clock(3723)
-        ('4.2 s', '1:12', '1:02:03')
-    """
-    return f"{seconds:.1f} s" if seconds < 10 else whole_clock(seconds)
-
-
-def whole_clock(seconds: float) -> str:
-    """Return seconds as a clock shows them.
-
-    Examples:
-        >>> whole_clock(4.23), whole_clock(3723)
-        ('0:04', '1:02:03')
-    """
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def left_text(tally: Tally, now: float) -> str:
@@ -48,7 +27,7 @@ def left_text(tally: Tally, now: float) -> str:
     left = tally.left(now)
     if left is None:
         return "left —"
-    return f"left about {whole_clock(math.ceil(left))}"
+    return f"left about {format_clock(math.ceil(left))}"
 
 
 def short(call: str) -> str:
@@ -71,7 +50,7 @@ def line(tally: Tally, now: float) -> str:
     total = "?" if tally.whole is None else f"{tally.whole:,}"
     parts = [title, tally.state, f"{tally.done:,} / {total}"]
     parts += [f"{tally.failed:,} failed"] if tally.failed else []
-    parts += [rate_text(tally.rate(now)), whole_clock(tally.elapsed(now))]
+    parts += [rate_text(tally.rate(now)), format_clock(tally.elapsed(now))]
     parts += [left_text(tally, now), tally.why(now)]
     return " · ".join(part for part in parts if part)
 
@@ -90,7 +69,7 @@ def _last_line(tally: Tally, now: float) -> str:
         f"{mark_of(tally.state)} {tally.name}.map",
         tally.state if tally.state != "done" else "",
         counts,
-        clock(tally.elapsed(now)),
+        format_span(tally.elapsed(now)),
         workers if tally.most_workers else "",
         short(tally.call),
     ]

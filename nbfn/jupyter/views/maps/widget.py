@@ -15,6 +15,7 @@ from nbfn.jupyter.views.maps.static_render import short
 from nbfn.jupyter.views.maps.worker_poller import Crew
 from nbfn.jupyter.views.status_style import mark_of
 from nbfn.jupyter.views.widget_base import Actions, keep_on_its_subshell
+from nbfn.runtime.time_span import format_clock
 
 log = logging.getLogger("nbfn.client")
 
@@ -114,7 +115,7 @@ def view_of(tally: Tally, now: float) -> dict[str, Any]:
         "why": tally.why(now),
         "note": tally.note,
         "rate": static_render.rate_text(tally.rate(now)),
-        "elapsed": static_render.whole_clock(tally.elapsed(now)),
+        "elapsed": format_clock(tally.elapsed(now)),
         "left": static_render.left_text(tally, now),
         "p50": _seconds(tally.percentile(0.5)),
         "p95": _seconds(tally.percentile(0.95)),

@@ -1,0 +1,41 @@
+"""Numbers of bytes as text: formatting for messages, and parsing of what users type."""
+
+from __future__ import annotations
+
+import re
+
+#: Bytes of a MiB.
+MIB = 2**20
+_UNITS = ((2**30, "GB"), (MIB, "MB"), (2**10, "kB"))
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([MGT]?)i?B?", re.IGNORECASE)
+_MIB_IN = {"": 1, "M": 1, "G": 1024, "T": 1024**2}
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes with a unit; 1 kB is 1024 bytes.
+
+    Examples:
+        >>> [format_bytes(count) for count in (28, 1024, 2_400_000, 8 * 2**30)]
+        ['28 B', '1 kB', '2.3 MB', '8 GB']
+    """
+    for size, name in _UNITS:
+        if round(1024 * count / size, 1) >= 1024:
+            return f"{count / size:,.1f}".removesuffix(".0") + f" {name}"
+    return f"{count:.0f} B"
+
+
+def parse_mebibytes(text: str) -> int:
+    """Return an amount of memory such as ``8G``, ``512M`` or ``2048`` (MiB) in MiB.
+
+    Raises:
+        ValueError: If it is not such an amount, or less than 1 MiB; says which amounts are.
+
+    Examples:
+        >>> parse_mebibytes("1.5G"), parse_mebibytes("512MiB"), parse_mebibytes("2048")
+        (1536, 512, 2048)
+    """
+    found = _MEMORY.fullmatch(text)
+    amount = float(found[1]) * _MIB_IN[found[2].upper()] if found else 0.0
+    if amount < 1:
+        raise ValueError("Pass an amount like 8G or 512M.")
+    return round(amount)
