@@ -13,10 +13,8 @@ import contextlib
 import enum
 import logging
 import math
-import os
 import queue
 import select
-import weakref
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -28,6 +26,7 @@ from nbfn.exception import InvalidError, ResourceExhaustedError
 from nbfn.protocol import codec, descriptors
 from nbfn.protocol.codec import BadFrame
 from nbfn.protocol.messages import Message
+from nbfn.protocol.wakeup import Wakeup
 
 #: Milliseconds between ZMTP heartbeats, and without an answer until the connection is given up
 #: (docs/guarantees.md, F9).
@@ -70,17 +69,6 @@ class Connection(Protocol):
         """End the connection, giving what was sent ``linger`` seconds to leave."""
 
 
-def _bell_of(owner: object) -> int:
-    """Return an event descriptor that lives as long as its owner, not only until that is closed.
-
-    So whoever can wake the owner may do so at any time, without a lock: the number of a descriptor
-    that is closed already may be that of a user's file.
-    """
-    bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    weakref.finalize(owner, os.close, bell)
-    return bell
-
-
 class Link:
     """A `Connection` over ZeroMQ.
 
@@ -94,7 +82,7 @@ class Link:
         self._decoder = decoder
         self._context = zmq.Context()
         self._context.setsockopt(zmq.MAX_SOCKETS, 64)
-        self._wake = _bell_of(self)
+        self._wakeup = Wakeup()
         self.up = False
         self._open()
 
@@ -114,14 +102,14 @@ class Link:
                 "which 'nbfn hub status' shows."
             ) from None
         self._poller = zmq.Poller()
-        for source in (self._socket, self._monitor, self._wake):
+        for source in (self._socket, self._monitor, self._wakeup.fileno()):
             self._poller.register(source, zmq.POLLIN)
 
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
         """See `Connection.wait`."""
         if self._socket.closed and not self._open_again():
             poller = select.poll()  # select() refuses descriptors from 1024 on
-            poller.register(self._wake, select.POLLIN)
+            poller.register(self._wakeup.fileno(), select.POLLIN)
             limit = RETRY_OPEN if timeout is None else min(timeout, RETRY_OPEN)
             poller.poll(math.ceil(limit * 1000))
             return []
@@ -129,9 +117,8 @@ class Link:
             self._poller.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
         )
         arrived: list[Message | Change | BadFrame] = []
-        if self._wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wake)
+        if self._wakeup.fileno() in ready:
+            self._wakeup.clear()
         if self._monitor in ready and Change.UP in (changes := self._changes()):
             self.up = True
             arrived.append(Change.UP)
@@ -175,7 +162,7 @@ class Link:
 
     def wake(self) -> None:
         """See `Connection.wake`."""
-        os.eventfd_write(self._wake, 1)
+        self._wakeup.set()
 
     def close(self, linger: float = 0.0) -> None:
         """See `Connection.close`."""
@@ -211,9 +198,9 @@ class Router:
         self._quiet = False  # the last wait saw nothing of the monitor
         self._foreign = 0  # messages of peers that speak no ZMTP of today
         self._socket.bind(endpoint)
-        self._wake = _bell_of(self)
+        self._wakeup = Wakeup()
         self._poller = zmq.Poller()
-        self.watch(self._socket, self._monitor, self._wake)
+        self.watch(self._socket, self._monitor, self._wakeup.fileno())
 
     def watch(self, *sources: zmq.Socket[bytes] | int) -> None:
         """Have `wait` end also when one of these file descriptors is readable."""
@@ -227,15 +214,15 @@ class Router:
             Whether one of the watched descriptors is readable.
         """
         ready = dict(self._poller.poll(math.ceil(max(0.0, timeout) * 1000)))
-        if ready.pop(self._wake, None):
-            os.eventfd_read(self._wake)
+        if ready.pop(self._wakeup.fileno(), None):
+            self._wakeup.clear()
         ready.pop(self._socket, None)
         self._quiet = ready.pop(self._monitor, None) is None
         return bool(ready)
 
     def wake(self) -> None:
         """Make `wait` return soon. Safe from any thread, and from signal handlers."""
-        os.eventfd_write(self._wake, 1)
+        self._wakeup.set()
 
     def lost(self) -> list[bytes]:
         """Return the peers whose connections ended since the last call.

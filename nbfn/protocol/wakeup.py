@@ -1,0 +1,51 @@
+"""A descriptor that any thread can make readable: an eventfd or, where there is none, a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+
+_ONE = (1).to_bytes(
+    8, sys.byteorder
+)  # an eventfd takes numbers of eight bytes; to a pipe they are just bytes
+
+
+class Wakeup:
+    """Wakes a thread that polls `fileno`.
+
+    The descriptor lives as long as the object. So whoever can wake the thread may do so at any time, without a lock:
+    the number of a descriptor that is closed already may be that of a user's file.
+    """
+
+    def __init__(self) -> None:
+        if sys.platform == "linux" and hasattr(os, "eventfd"):
+            self._readable = self._writable = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        else:
+            self._readable, self._writable = os.pipe()
+            os.set_blocking(self._readable, False)
+            os.set_blocking(self._writable, False)
+        weakref.finalize(self, _close, {self._readable, self._writable})
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._readable
+
+    def set(self) -> None:
+        """Make the descriptor readable. Safe from any thread and from signal handlers."""
+        try:
+            os.write(self._writable, _ONE)
+        except BlockingIOError:  # it is full, so it is readable
+            pass
+
+    def clear(self) -> None:
+        """Make the descriptor unreadable until the next `set`."""
+        try:
+            os.read(self._readable, 64 * 1024)
+        except BlockingIOError:
+            pass
+
+
+def _close(descriptors: set[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
