@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -20,10 +21,14 @@ from nbfn.exception import InvalidError
 
 #: Bytes of a directory's path that leave room for a socket's name: together at most 107, on macOS 103.
 LONGEST_RUNTIME = 80
+#: Whether a process that has loaded system libraries may fork and go on; on macOS it may not.
+FORK_IS_SAFE: bool = sys.platform == "linux"
+#: Ways to start workers; the first needs a safe fork.
+LAUNCHERS = FORKSERVER, SUBPROCESS = "forkserver", "subprocess"
 
 
-def _setting(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
+def _setting(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "choices": choices})
 
 
 def _as_bool(text: str) -> bool:
@@ -69,6 +74,12 @@ class Settings:
         "MiB of its disk that the hub keeps for what it has accepted; spawning is refused below.",
     )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
+    launcher: str = _setting(
+        "",
+        "How workers are started: 'forkserver' (fast, on Linux only) or 'subprocess' (each as a Python of its own); "
+        "empty means forkserver on Linux, subprocess elsewhere.",
+        ("", *LAUNCHERS),
+    )
     worker_threads: int = _setting(
         0,
         "Threads of numeric libraries (BLAS, OpenMP and the like) in each worker; 0 means its share of the cores.",
@@ -98,6 +109,21 @@ class Settings:
         True, "Whether a blocking call warns when it holds up an event loop."
     )
 
+    @property
+    def worker_launcher(self) -> str:
+        """How workers are started here.
+
+        Raises:
+            InvalidError: If this system cannot do what is set.
+        """
+        if not FORK_IS_SAFE:
+            if self.launcher == FORKSERVER:
+                raise InvalidError(
+                    f"Setting 'launcher' is {FORKSERVER!r}, which needs Linux. Set it to {SUBPROCESS!r}, or remove it."
+                )
+            return SUBPROCESS
+        return self.launcher or FORKSERVER
+
     @classmethod
     def load(cls, **given: Any) -> Settings:
         """Read the settings.
@@ -108,7 +134,8 @@ class Settings:
         Raises:
             InvalidError: If a key is unknown or a value cannot be read.
         """
-        kinds = {f.name: str(f.type) for f in dataclasses.fields(cls)}
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        kinds = {name: str(f.type) for name, f in fields.items()}
         values: dict[str, Any] = {}
         for where, name, value in (*_from_file(home() / "nbfn.toml"), *_from_environment(kinds)):
             if name not in kinds:
@@ -120,6 +147,10 @@ class Settings:
                 raise InvalidError(
                     f"Setting {name!r} in {where} is {value!r}; it needs a {kinds[name]}."
                 ) from None
+            choices = fields[name].metadata["choices"]
+            if choices and values[name] not in choices:
+                known = " or ".join(repr(choice) for choice in choices if choice)
+                raise InvalidError(f"Setting {name!r} in {where} is {value!r}; it must be {known}.")
         return cls(**(values | given))
 
 
@@ -161,7 +192,11 @@ def home() -> Path:
 
 @dataclass(frozen=True)
 class Places:
-    """Where one hub keeps things. All directories are 0700 and checked."""
+    """Where one hub keeps things. All directories are 0700 and checked.
+
+    Segments of large values are in shared memory where that is a file system, which it is on Linux. Elsewhere they are
+    files in the temporary directory, which the system caches in memory.
+    """
 
     home: Path
     runtime: Path
@@ -182,7 +217,7 @@ class Places:
         return cls(
             home=base,
             runtime=runtime,
-            shm=(memory if memory.is_dir() else temporary / "nbfn-shm") / mine,
+            shm=memory / mine if memory.is_dir() else temporary / f"nbfn-{os.getuid()}-shm-{short}",
         )
 
     def create(self) -> Places:

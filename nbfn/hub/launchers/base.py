@@ -18,7 +18,6 @@ class WorkerSpec:
     Attributes:
         worker: Its id, ``wk-...``; also its peer id on the wire.
         executable: The Python that it runs.
-        argv: Its command line; empty means ``executable -m nbfn_kernel``.
         environment: Variables set in it, over those of the launcher.
         cwd: Where it starts; a directory that does not exist is passed over.
         cpu: Cores it needs.
@@ -30,7 +29,6 @@ class WorkerSpec:
 
     worker: str
     executable: str
-    argv: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: str = ""
     cpu: float = 1.0

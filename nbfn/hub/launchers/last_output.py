@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nbfn.hub.launchers import procfs
+from nbfn.hub.launchers import stderr_tail
 from nbfn.protocol import worker_state
 from nbfn.protocol.worker_state import CHANNELS, FINISHED, LEASE, PACKED, READ_OF_STDOUT, Piece
 from nbfn.runtime.output_channels import LOG
@@ -86,8 +86,8 @@ def _text(piece: Piece, logs: tuple[Path, Path], most: int) -> str:
         finally:
             os.close(descriptor)
     text = data.decode("utf-8", "replace")
-    if piece.span is not None and procfs.CRASH in text:
-        return procfs.without_own_frames(text)
+    if piece.span is not None and stderr_tail.CRASH in text:
+        return stderr_tail.without_own_frames(text)
     return text
 
 
@@ -97,4 +97,4 @@ def _stderr(found: list[tuple[int, int, str, str]], lease: int) -> str:
     for _, _, channel, text in found[began:]:
         if channel in {"stderr", LOG}:
             texts.append(text.partition("\0")[0])  # what follows are the fields of a record
-    return procfs.last_lines("".join(texts))
+    return stderr_tail.last_lines("".join(texts))

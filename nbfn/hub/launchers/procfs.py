@@ -1,12 +1,10 @@
-"""What Linux tells about processes, and a few wishes it grants them. Elsewhere the lists are empty."""
+"""What the fork server asks of Linux about processes, by /proc and prctl: psutil would take longer to import."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import os
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +16,6 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
 #: What `ps` calls the two kinds of process; also how they are told from what they started.
 FORK_SERVER, WORKER = "nbfn-forkserver", "nbfn-worker"
-#: Lines, and bytes, of a worker's stderr that are told when it ends.
-TAIL_LINES, TAIL_BYTES = 20, 8192
-#: How faulthandler begins.
-CRASH = "Fatal Python error"
-#: From such a line on, what faulthandler wrote is about the worker itself, not about user code.
-OWN_FRAMES = re.compile(
-    r"nbfn_kernel/worker/(serial_executor|batch|concurrent_executor)\.py|^Extension modules: "
-)
-#: Such a line tells that it is about the thread that speaks with the hub: no frame is of user code.
-OWN_THREAD = re.compile(r"nbfn_kernel/worker/hub_connection\.py")
 
 
 class Process(NamedTuple):
@@ -105,21 +93,6 @@ def _tree(pid: int) -> Iterator[int]:
                 left += map(int, thread.read_bytes().split())
 
 
-def with_variable(name: str, value: str | None = None) -> dict[int, str]:
-    """Return the processes that were started with this environment variable, with its value."""
-    found = {}
-    mark = f"\0{name}=".encode()
-    for pid in _pids():
-        with contextlib.suppress(OSError):
-            environment = b"\0" + (_PROC / str(pid) / "environ").read_bytes()
-            at = environment.find(mark)
-            if at >= 0:
-                there = environment[at + len(mark) :].split(b"\0", 1)[0].decode("utf-8", "replace")
-                if value is None or there == value:
-                    found[pid] = there
-    return found
-
-
 def kill(*pids: int) -> None:
     """SIGKILL what is still there."""
     for pid in pids:
@@ -150,16 +123,6 @@ def is_tracker(pid: int) -> bool:
     return False
 
 
-def kill_marked(name: str, value: str) -> None:
-    """SIGKILL all that was started with this variable, and what they start meanwhile."""
-    for _ in range(10):
-        found = with_variable(name, value)
-        found.pop(os.getpid(), None)
-        if not found:
-            return
-        kill(*found)
-
-
 def die_with_parent(parent: int) -> bool:
     """Ask to be killed when the parent ends; False when it has ended already."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -179,34 +142,6 @@ def set_name(name: str) -> None:
 def _prctl(option: int, value: object) -> None:
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def tail(path: Path) -> str:
-    """Return the last lines of a text file, or the first ones of faulthandler's; empty when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            return last_lines(file.read().decode("utf-8", "replace"))
-    except OSError:
-        return ""
-
-
-def last_lines(text: str) -> str:
-    """Return the last lines of a text, or the first ones of what faulthandler wrote in it."""
-    crash = text.rfind(CRASH)
-    if crash >= 0:
-        return "\n".join(without_own_frames(text[crash:]).splitlines()[:TAIL_LINES])
-    return "\n".join(text[-TAIL_BYTES:].splitlines()[-TAIL_LINES:])
-
-
-def without_own_frames(text: str) -> str:
-    """Cut what faulthandler wrote where its list of frames comes to the worker's own."""
-    lines = text.splitlines(keepends=True)
-    crash = max((n for n, line in enumerate(lines) if line.startswith(CRASH)), default=len(lines))
-    told = list(itertools.takewhile(lambda line: not OWN_FRAMES.search(line), lines[crash:]))
-    if any(map(OWN_THREAD.search, told)):
-        told = told[:1]
-    return "".join([*lines[:crash], *told]).rstrip("\n") + "\n"
 
 
 def is_locked(path: Path) -> bool:

@@ -128,7 +128,7 @@ def test_what_processes_share_is_counted_once() -> None:
 
 def test_growth_is_noticed_at_once_though_exact_measurements_are_spaced() -> None:
     with Program("held = hold(50 * 2**20)") as process:
-        use = MemoryUse(process.pid)
+        use = MemoryUse(process.pid, procfs.resident, procfs.proportional)
         limit = procfs.proportional(process.pid) + 5 * 2**20
         assert procfs.resident(process.pid) > limit, "what is mapped of files counts as resident"
         assert not use.exceeds(limit)

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nbfn.config import Places, Settings
+from nbfn.config import LAUNCHERS, Places, Settings
 from nbfn.hub.launchers import procfs
 from nbfn.hub.launchers.base import Exit
 from nbfn.hub.launchers.local import LocalLauncher
@@ -60,8 +60,15 @@ def gone(pid: int) -> bool:
         return True
 
 
+@pytest.fixture(params=LAUNCHERS, autouse=True)
+def launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How workers are started."""
+    monkeypatch.setenv("NBFN_LAUNCHER", request.param)
+    return str(request.param)
+
+
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+def hub(launcher: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     with fake_hub(monkeypatch) as hub:
         yield hub
 
@@ -75,7 +82,7 @@ def brood(hub: FakeHub, worker: str) -> list[int]:
     return pids
 
 
-def fork_server(worker_pid: int) -> int:
+def server_of(worker_pid: int) -> int:
     return procfs.processes()[worker_pid].parent
 
 
@@ -98,23 +105,23 @@ def test_a_stopped_worker_takes_all_its_descendants_along(hub: FakeHub) -> None:
     assert all(gone(pid) for pid in pids)
 
 
-def test_workers_and_their_children_die_with_the_fork_server(hub: FakeHub) -> None:
+def test_workers_and_their_children_die_with_their_server(hub: FakeHub) -> None:
     pid = hub.start("wk-1").pid
     hub.start("wk-2")
     pids = brood(hub, "wk-1")
-    os.kill(fork_server(pid), signal.SIGKILL)
+    os.kill(server_of(pid), signal.SIGKILL)
     report = hub.report("wk-1", Exit)
     assert (report.exit_code, report.running_lease) == (None, None)
     hub.report("wk-2", Exit)
     wait_for(lambda: all(gone(p) for p in [pid, *pids]))
-    hub.start("wk-3")  # a new fork server comes by itself
+    hub.start("wk-3")  # a new server comes by itself
 
 
 # --- the process that plays the hub is killed ----------------------------------------------------
 
 HUB = """
 import fcntl, os, sys, time
-from nbfn.config import Places, Settings
+from nbfn.config import LAUNCHERS, Places, Settings
 from nbfn.hub.launchers.base import WorkerSpec
 from tests.unit.kernel.fake_hub import FakeHub
 places = Places.of().create()
@@ -168,7 +175,7 @@ def home() -> Iterator[Path]:
 def test_all_end_soon_after_the_hub_was_killed(home: Path, busy: bool) -> None:
     body = BUSY.format(lines=4) if busy else ""
     with hub_process(home, body, BROOD) as (process, pids):
-        server = fork_server(pids[0])
+        server = server_of(pids[0])
         process.kill()
         wait_for(lambda: all(gone(pid) for pid in [*pids, server]))
 
@@ -176,23 +183,21 @@ def test_all_end_soon_after_the_hub_was_killed(home: Path, busy: bool) -> None:
 def test_a_worker_stuck_in_c_is_killed_when_no_hub_comes(home: Path) -> None:
     stuck = "import ctypes, time\ndef f():\n    print()\n    time.sleep(0.1)\n    ctypes.PyDLL(None).sleep(300)"
     with hub_process(home, BUSY.format(lines=1), stuck) as (process, pids):
-        server = fork_server(pids[0])
+        server = server_of(pids[0])
         process.kill()
         wait_for(lambda: all(gone(pid) for pid in [*pids, server]))
 
 
-def test_hub_and_fork_server_killed_at_one_stroke(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hub_and_server_killed_at_one_stroke(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with hub_process(home, BUSY.format(lines=4), BROOD) as (process, pids):
-        server = fork_server(pids[0])
+        server = server_of(pids[0])
         os.kill(process.pid, signal.SIGSTOP)  # so that it sees nothing of it
         os.kill(server, signal.SIGKILL)
         process.kill()
         wait_for(lambda: gone(pids[0]))
         monkeypatch.setenv("NBFN_HOME", str(home))
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
-        LocalLauncher(Places.of(), Settings(), "ipc://nowhere").close()
+        LocalLauncher(Places.of(), Settings.load(), "ipc://nowhere").close()
         wait_for(lambda: all(gone(pid) for pid in pids))
 
 
@@ -204,7 +209,7 @@ def test_a_new_hub_finds_and_stops_workers_of_the_old_one(
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
         process.kill()
         process.wait()
-        hub = FakeHub(Places.of(), Settings())
+        hub = FakeHub(Places.of(), Settings.load())
         hello = hub.until(lambda: hub.hellos[0] if hub.hellos else None)
         (ref,) = hub.launcher.list()
         assert (ref.worker, ref.pid) == ("wk-1", pids[0]) == (hello.peer, hello.pid)
