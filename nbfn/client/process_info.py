@@ -46,11 +46,13 @@ def this_notebook() -> str:
 @functools.cache
 def _is_inherited(name: str) -> bool:
     """Whether a kernel has the name from who started it: another notebook whose cell ran nbconvert, say."""
+    import psutil  # only needed in kernels
+
     try:
-        parent = Path("/proc", os.environ.get("JPY_PARENT_PID", "none"), "environ").read_bytes()
-    except OSError:
+        parent = psutil.Process(int(os.environ.get("JPY_PARENT_PID", "none")))
+        return bool(parent.environ().get("JPY_SESSION_NAME") == name)
+    except (ValueError, OSError, psutil.Error):
         return False
-    return f"JPY_SESSION_NAME={name}".encode() in parent.split(b"\0")
 
 
 def own_name() -> str:

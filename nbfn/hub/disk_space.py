@@ -7,6 +7,7 @@ outcomes of calls that were accepted can still be written.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ class Disk:
                 self._ballast, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
             try:
-                os.posix_fallocate(descriptor, 0, self._size)
+                _allocate(descriptor, self._size)
             finally:
                 os.close(descriptor)
             self._exists = True
@@ -67,3 +68,10 @@ class Disk:
         """Give up the ballast if a hub could not even start without that."""
         if self.free() < TO_START:
             self.drop_ballast()
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    elif os.write(descriptor, bytes(size)) < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

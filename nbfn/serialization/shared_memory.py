@@ -27,6 +27,8 @@ SHARE = 4
 FIT = 2
 #: Seconds a segment is kept.
 KEEP = 3.0
+#: Whether a lock on a file lasts as long as a mapping of it, as on Linux; elsewhere it may end with its descriptor.
+MAPPINGS_KEEP_LOCKS: bool = sys.platform == "linux"
 #: Bytes copied at a time, so that other threads get their turn.
 CHUNK = 4 * 2**20
 
@@ -92,8 +94,7 @@ class Segments:
     def keep(self, name: str) -> bool:
         """Keep a segment whose call has ended, under a new name; False if it is not worth it, or not ours."""
         path = self._directory / name
-        # Elsewhere than on Linux a lock may end with its descriptor, while there are mappings.
-        if sys.platform != "linux" or not name.startswith(f"{self._owner}.") or not self.mine:
+        if not MAPPINGS_KEEP_LOCKS or not name.startswith(f"{self._owner}.") or not self.mine:
             return False
         try:
             if not self._has_room(size := path.stat().st_size):

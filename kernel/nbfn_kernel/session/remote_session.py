@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
 from nbfn.protocol.messages import Payload
 from nbfn.runtime.byte_size import format_bytes
+from nbfn.runtime.peak_memory import peak_memory
 from nbfn.runtime.threads import without_limits
 from nbfn.serialization.payload import Carrier
 
@@ -165,7 +167,7 @@ class _SessionProcess:
         """Wait until the process ends; return its exit code, memory peak and the end of its stderr."""
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
-        return Ended(self.process.returncode, usage.ru_maxrss * 1024, self._stderr_tail())
+        return Ended(self.process.returncode, peak_memory(usage), self._stderr_tail())
 
     def end(self) -> None:
         """End the process and the processes that its cells started, and remove its files."""
@@ -214,7 +216,7 @@ def remove_files(base: Path) -> None:
 def remove_stale_files(directory: Path) -> None:
     """Remove the files of sessions and consoles whose worker does not run any more."""
     for path in [*directory.glob("k*.json"), *directory.glob("c*.json")]:
-        if path.stem[1:].isdigit() and not Path(f"/proc/{path.stem[1:]}").exists():
+        if path.stem[1:].isdigit() and not psutil.pid_exists(int(path.stem[1:])):
             remove_files(path.with_suffix(""))
 
 

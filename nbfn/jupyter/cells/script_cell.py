@@ -21,6 +21,7 @@ from typing import Any
 
 from nbfn import context
 from nbfn.jupyter.cells.source import awaits, code_of
+from nbfn.runtime.peak_memory import peak_memory
 
 #: Bytes of a value that is still kept as a parameter's default; what is larger must be given.
 LARGEST_DEFAULT = 1024 * 1024
@@ -252,7 +253,7 @@ def returned(
         tuple(n for n in kept if n in values and n not in outputs),
         "" if context.is_local() else os.environ.get("MODAL_TASK_ID", ""),
         time.perf_counter() - values[_BEGAN],
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory(resource.getrusage(resource.RUSAGE_SELF)),
         context.current_function_call_id() or "",
     )
 
