@@ -12,7 +12,12 @@ from nbfn.protocol import codec
 from nbfn.protocol.transport import Link
 
 
-def test_who_wakes_a_closed_link_hits_nobody_else(home: Path) -> None:
+@pytest.mark.parametrize("eventfd", [True, False])
+def test_who_wakes_a_closed_link_hits_nobody_else(
+    home: Path, eventfd: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not eventfd:
+        monkeypatch.delattr(os, "eventfd")
     link = Link(f"ipc://{home}/nobody.sock", codec.TO_CLIENT)
     link.close()
     mine = home / "mine"
@@ -21,7 +26,7 @@ def test_who_wakes_a_closed_link_hits_nobody_else(home: Path) -> None:
             files.enter_context(mine.open("wb"))
         link.wake()
     assert mine.read_bytes() == b""
-    bell = link._wake
+    wakeup = link._wakeup.fileno()
     del link
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(bell)
+        os.fstat(wakeup)
