@@ -6,7 +6,7 @@ from typing import Any
 
 from nbfn.client.client import Client
 from nbfn.client.registration.definition import HydratedFunction
-from nbfn.declarations.options import check_pool, check_setting
+from nbfn.declarations.pool_settings import check_pool_bounds, check_pool_setting
 from nbfn.protocol import messages
 from nbfn.runtime.sync import blocking
 from nbfn.types import FunctionAutoscalerSettings, FunctionStats
@@ -60,7 +60,7 @@ class Autoscaled:
             InvalidError: If the numbers do not fit together, or this is a method.
         """
         __tracebackhide__ = True
-        check_pool(min_containers, max_containers)
+        check_pool_bounds(min_containers, max_containers)
         return await self._override(
             min_containers=min_containers,
             max_containers=max_containers,
@@ -71,7 +71,7 @@ class Autoscaled:
     async def _override(self, **settings: Any) -> FunctionAutoscalerSettings:
         __tracebackhide__ = True
         given = {
-            name: check_setting(name, value)
+            name: check_pool_setting(name, value)
             for name, value in settings.items()
             if value is not None
         }

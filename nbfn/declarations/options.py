@@ -7,6 +7,7 @@ Modal's cloud are accepted and said, once, to have no effect here.
 from __future__ import annotations
 
 import difflib
+import functools
 import sys
 import warnings
 from collections.abc import Mapping
@@ -15,19 +16,17 @@ from types import MappingProxyType
 from typing import Any
 
 from nbfn._names import check_name
-from nbfn.declarations import unsupported_options
+from nbfn.declarations import pool_settings, unsupported_options
 from nbfn.declarations.env_vars import Variables, check_variables
 from nbfn.declarations.image import Image
 from nbfn.declarations.resources import Resources
-from nbfn.declarations.retries import LARGEST_COUNT, Retries, check_at_most, is_int, is_number
+from nbfn.declarations.retries import Retries, is_number
 from nbfn.declarations.schedule import Cron, Period
 from nbfn.declarations.unsupported_options import CloudOption
 from nbfn.exception import InvalidError
 
 #: Seconds a body may run when nothing is said, and at most (one day).
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 86400.0
-#: Seconds an idle worker may be kept at most.
-LONGEST_WINDOW = 1200.0
 
 #: Older names to today's.
 _RENAMED = {
@@ -174,51 +173,14 @@ class Options:
                 values["single_use"] = values.pop(name) or values.get("single_use", False)
         if (count := values.pop("allow_concurrent_inputs", None)) is not None:
             values["concurrency"] = Concurrency(count)
-        check_pool(values.get("min_containers"), values.get("max_containers"))
+        pool_settings.check_pool_bounds(values.get("min_containers"), values.get("max_containers"))
         return values
-
-
-def check_pool(least: int | None, most: int | None) -> None:
-    """Check that a pool's bounds fit together.
-
-    Raises:
-        InvalidError: If the least is above the most.
-    """
-    if least is not None and most is not None and least > most:
-        raise InvalidError(f"min_containers ({least}) is above max_containers ({most}).")
-
-
-def check_setting(name: str, value: Any) -> Any:
-    """Return the value of one pool setting, checked.
-
-    Raises:
-        InvalidError: If it does not fit.
-    """
-    return _CHECKS[name](name, value)
-
-
-def _count(least: int) -> Any:
-    def check(name: str, value: Any) -> int:
-        if not is_int(value) or value < least:
-            raise InvalidError(f"{name} is {value!r}; it must be a whole number, {least} or more.")
-        check_at_most(name, value, LARGEST_COUNT)
-        return int(value)
-
-    return check
 
 
 def _timeout(name: str, value: Any) -> float:
     if not is_number(value) or not 0 < value <= LONGEST_TIMEOUT:
         raise InvalidError(
             f"{name} is {value!r}; it must be a number of seconds up to {LONGEST_TIMEOUT:.0f} (a day)."
-        )
-    return float(value)
-
-
-def _window(name: str, value: Any) -> float:
-    if not is_number(value) or not 0 < value <= LONGEST_WINDOW:
-        raise InvalidError(
-            f"{name} is {value!r}; it must be > 0 and at most {LONGEST_WINDOW:.0f} seconds."
         )
     return float(value)
 
@@ -279,10 +241,7 @@ _CHECKS: dict[str, Any] = {
     "name": check_name,
     "timeout": _timeout,
     "retries": Retries.read,
-    "min_containers": _count(0),
-    "max_containers": _count(1),
-    "buffer_containers": _count(0),
-    "scaledown_window": _window,
+    **dict.fromkeys(pool_settings.NAMES, pool_settings.check_pool_setting),
     "serialized": check_flag,
     "is_generator": check_flag,
     "env": check_variables,
@@ -292,7 +251,7 @@ _CHECKS: dict[str, Any] = {
     "single_use_containers": check_flag,
     "max_inputs": _single,
     "at_most_once": check_flag,
-    "allow_concurrent_inputs": _count(1),
+    "allow_concurrent_inputs": functools.partial(pool_settings.check_count, least=1),
     "image": _image,
 }
 

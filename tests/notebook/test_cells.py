@@ -188,7 +188,7 @@ def test_a_users_module_is_shown_whatever_it_is_called(run: Run, tmp_path: Path)
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%%remote --warm -1\ndef f(): ...", "--warm is -1; it must be 0 or more."),
+        ("%%remote --warm -1\ndef f(): ...", "--warm is -1; it must be a whole number, 0 or more."),
         ("%%remote --wram 1\ndef f(): ...", "has no option --wram. Did you mean --warm?"),
         ("%%remote --xyz 1\ndef f(): ...", "has no option --xyz. Options are --app,"),
         ("%%remote --app 'a b'\ndef f(): ...", "The app's name 'a b' is not a name"),

@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nbfn.declarations import pool_settings
+from nbfn.exception import InvalidError
 from nbfn.hub.scheduler import (
     apps,
+    autoscaler,
     back_pressure,
     call_graph_query,
     call_retry,
@@ -263,10 +266,9 @@ def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
         text = t.registry.refusal(record, 0)
         t.emit(Refuse(sender, message.request, "not_found", text))
         return
-    names = ("min_containers", "max_containers", "buffer_containers", "scaledown_window")
     given = {
         name: getattr(message.settings, name)
-        for name in names
+        for name in pool_settings.NAMES
         if getattr(message.settings, name) is not None
     }
     before = dict(record.overrides)
@@ -284,20 +286,18 @@ def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
     t.changed()
 
 
-def _problem(t: Tables, record: FunctionRecord, settings: Any) -> str:
-    least, most = settings.min_containers, settings.max_containers
-    name = record.name
-    if least < 0 or settings.buffer_containers < 0:
-        return f"{name!r} cannot keep {min(least, settings.buffer_containers)} workers; give 0 or more."
-    if most < 1:
-        return f"max_containers of {name!r} is {most}; it must be 1 or more."
-    if least > most:
-        return f"min_containers ({least}) of {name!r} is over its max_containers ({most})."
-    if settings.scaledown_window <= 0:
-        return f"scaledown_window of {name!r} must be > 0 seconds."
+def _problem(t: Tables, record: FunctionRecord, settings: autoscaler.Settings) -> str:
+    """Return why a Function's pool cannot have these settings; "" if it can."""
+    least = settings.min_containers
+    try:
+        for name in pool_settings.NAMES:
+            pool_settings.check_pool_setting(name, getattr(settings, name))
+        pool_settings.check_pool_bounds(least, settings.max_containers)
+    except InvalidError as error:
+        return f"The pool of {record.name!r} cannot have these settings: {error}"
     if least > t.limits.max_workers:
         return (
-            f"min_containers ({least}) of {name!r} is over this machine's limit of "
+            f"min_containers ({least}) of {record.name!r} is over this machine's limit of "
             f"{t.limits.max_workers} workers (setting max_workers)."
         )
     return ""

@@ -28,12 +28,15 @@ from nbfn.runtime.sync import run
 from nbfn.serialization import function_pickling
 from nbfn.serialization.dependencies import Snapshot
 
-#: The magic's short options and what `App.function` calls them.
-_OPTIONS = {
+#: The magic's short options for the pool, and what `App.function` calls them.
+POOL_OPTIONS = {
     "warm": "min_containers",
     "max": "max_containers",
     "buffer": "buffer_containers",
     "idle": "scaledown_window",
+}
+_OPTIONS = {
+    **POOL_OPTIONS,
     "timeout": "timeout",
     "retries": "retries",
     "cpu": "cpu",

@@ -18,9 +18,11 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
+from nbfn.declarations.pool_settings import check_count, check_pool_setting
+from nbfn.exception import InvalidError
 from nbfn.jupyter.cells import registration_summary, source
 from nbfn.jupyter.cells.cell_parser import FunctionCell, parse
-from nbfn.jupyter.cells.cell_registration import Registrar, Wanted, default_app_name
+from nbfn.jupyter.cells.cell_registration import POOL_OPTIONS, Registrar, Wanted, default_app_name
 from nbfn.jupyter.cells.magic_defaults import Defaults
 from nbfn.jupyter.cells.script_cell import ScriptCell
 from nbfn.jupyter.cells.script_runner import Execution
@@ -227,12 +229,16 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    least = {"warm": 0, "max": 1, "buffer": 0, "retries": 0, "concurrency": 1}
-    for name, bound in least.items():
-        value = getattr(options, name)
-        if value is not None and value < bound:
-            raise UsageError(f"--{name} is {value}; it must be {bound} or more.")
-    for name in ("idle", "timeout", "cpu"):
+    try:
+        for name, setting in POOL_OPTIONS.items():
+            if (value := getattr(options, name)) is not None:
+                check_pool_setting(setting, value, shown=f"--{name}")
+        for name, least in (("retries", 0), ("concurrency", 1)):
+            if (value := getattr(options, name)) is not None:
+                check_count(f"--{name}", value, least)
+    except InvalidError as error:
+        raise UsageError(str(error)) from None
+    for name in ("timeout", "cpu"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             unit = "" if name == "cpu" else " seconds"

@@ -17,7 +17,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
-from nbfn.declarations.retries import LARGEST_COUNT, check_at_most
+from nbfn.declarations.pool_settings import check_pool_setting
 from nbfn.exception import (
     ConflictError,
     ConnectionError,
@@ -154,9 +154,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not settings:
         raise InvalidError("Name at least one autoscaler setting to change.")
     for name, value in settings.items():
-        if value < 0:
-            raise InvalidError(f"{name} is {value}; it cannot be negative.")
-        check_at_most(name, value, LARGEST_COUNT)
+        check_pool_setting(name, value)
     return settings
 
 

@@ -186,6 +186,21 @@ def test_a_full_deployment_drops_what_was_overridden_and_a_partial_one_does_not(
     assert sim.state.tables.pools[record.id, 1].settings.min_containers == 0
 
 
+def test_settings_that_do_not_go_together_are_refused_and_change_nothing(sim: Apps) -> None:
+    sim.deploy(sim.stage("f"))
+    record = sim.state.tables.registry.functions[sim.functions["f"]]
+    sim.receive("cl-1", m.SetAutoscaler(3, record.id, m.PoolSettings(max_containers=2)))
+    for settings, says in (
+        (m.PoolSettings(min_containers=3), "min_containers (3) is above max_containers (2)."),
+        (m.PoolSettings(max_containers=0), "max_containers is 0; it must be a whole number"),
+        (m.PoolSettings(scaledown_window=0), "scaledown_window is 0"),
+    ):
+        effects = sim.receive("cl-1", m.SetAutoscaler(4, record.id, settings))
+        (refused,) = [effect for effect in effects if isinstance(effect, fx.Refuse)]
+        assert refused.message.startswith(f"The pool of 'f' cannot have these settings: {says}")
+    assert record.overrides == {"max_containers": 2}
+
+
 def test_stopping_an_app_ends_its_calls_and_frees_its_name(sim: Apps) -> None:
     app = sim.deploy(sim.stage())
     function = sim.functions["f"]
