@@ -1,4 +1,4 @@
-# make lab | demo | test | faults | bench | metrics | lint | wheel | clean
+# make lab | demo | test | faults | soak | bench | metrics | lint | wheel | clean
 #
 # Needs Python 3.11+ and Node 20+, and for the browser tests Chromium (installed when we may).
 # Stamp files lie inside what they stand for, so removing .venv or node_modules is all it takes to
@@ -30,7 +30,7 @@ BUILD := labextension/lib/.nbfn-build
 TYPESCRIPT := $(shell find labextension/src labextension/style -type f -not -path '*/__tests__/*')
 SHARED := $(wildcard kernel/kernelspec*/* labextension/etc/*)
 
-.PHONY: help env lab demo test faults bench metrics lint vitest wheel check-wheel chromium constraints clean
+.PHONY: help env lab demo test faults soak bench metrics lint vitest wheel check-wheel chromium constraints clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -132,6 +132,10 @@ test: $(INSTALL) chromium lint vitest check-wheel
 # Runs the test of each row of docs/guarantees.md and prints a table. ROWS selects some: make faults ROWS="F9 S".
 faults: $(INSTALL)
 	$(BIN)/python -m tests.faults $(ROWS)
+
+# Half an hour of mixed load; fails when memory, descriptors or threads grow. ARGS="--minutes 5" is shorter.
+soak: $(INSTALL)
+	$(BIN)/python -m tests.soak $(ARGS)
 
 # --- ship it -------------------------------------------------------------------------------------
 
