@@ -6,7 +6,8 @@ import re
 
 #: Bytes of a MiB.
 MIB = 2**20
-_UNITS = ((2**30, "GB"), (MIB, "MB"), (2**10, "kB"))
+#: Units, and the number of bytes from which each is used.
+_UNITS = ((2**30, "GB", 2**30), (MIB, "MB", MIB // 10), (2**10, "kB", 2**10))
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([MGT]?)i?B?", re.IGNORECASE)
 _MIB_IN = {"": 1, "M": 1, "G": 1024, "T": 1024**2}
 
@@ -15,11 +16,11 @@ def format_bytes(count: float) -> str:
     """Return a number of bytes with a unit; 1 kB is 1024 bytes.
 
     Examples:
-        >>> [format_bytes(count) for count in (28, 1024, 2_400_000, 8 * 2**30)]
-        ['28 B', '1 kB', '2.3 MB', '8 GB']
+        >>> [format_bytes(count) for count in (28, 1024, 300_000, 8 * 2**30)]
+        ['28 B', '1 kB', '0.3 MB', '8 GB']
     """
-    for size, name in _UNITS:
-        if round(1024 * count / size, 1) >= 1024:
+    for size, name, first in _UNITS:
+        if count >= first:
             return f"{count / size:,.1f}".removesuffix(".0") + f" {name}"
     return f"{count:.0f} B"
 

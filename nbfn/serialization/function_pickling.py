@@ -82,7 +82,7 @@ def dump(
             data = _dumps(function, [])
             modules = []
         except Exception:  # noqa: BLE001 - the first error tells more
-            raise SerializationError(_culprit(name, snapshot, error)) from error
+            raise SerializationError(_unpicklable(name, snapshot, error)) from error
     if not instead:
         _refuse_unloadable(name, snapshot, modules)
     if len(data) > REFUSE_ABOVE:
@@ -189,15 +189,16 @@ def _too_large(name: str, size: int, snapshot: Snapshot) -> str:
     )
 
 
-def _culprit(name: str, snapshot: Snapshot, error: Exception) -> str:
+def _unpicklable(name: str, snapshot: Snapshot, error: Exception) -> str:
     for captured, kind, value in snapshot.found:
         if kind in ("module", *HANDLES):
             continue
-        if (held := pickle_diagnosis.find(captured, value)) is not None:
+        if (part := pickle_diagnosis.find(value)) is not None:
             once = (
-                " In a class, @nbfn.enter() makes it once in each worker." if held.makeable else ""
+                " In a class, @nbfn.enter() makes it once in each worker." if part.makeable else ""
             )
             return (
-                f"Function {name!r} uses {held.where}, which cannot be pickled. {held.remedy}{once}"
+                f"Function {name!r} uses {part.within(captured)}, which cannot be pickled. "
+                f"{part.remedy}{once}"
             )
     return f"Function {name!r} cannot be pickled: {error}"

@@ -285,16 +285,16 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _why(value: Any, error: Exception) -> str:
-    if deep := nesting_depth.too_deep(value, error):
-        return (
-            f"Cannot pickle an object of type {type(value).__name__}{deep}: {nesting_depth.FLATTEN}"
-        )
     from nbfn.serialization import pickle_diagnosis  # these are needed only here
     from nbfn.serialization.dependencies import type_name
 
-    path, part = pickle_diagnosis.innermost(value)
-    where = f" (at {path})" if path else ""
-    return f"Cannot pickle an object of type {type_name(part)}{where}: {error}"
+    found = pickle_diagnosis.find(value)
+    if found is None:
+        return f"Cannot pickle an object of type {type_name(value)}: {error}"
+    if not found.path and found.remedy is nesting_depth.FLATTEN:
+        return f"Cannot pickle an object of type {found.type}{found.reason}: {found.remedy}"
+    where = f" (at {found.path})" if found.path else ""
+    return f"Cannot pickle an object of type {found.type}{where}: {error}"
 
 
 def _why_not_loaded(error: Exception) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import pickle
 import types
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nbfn.serialization import nesting_depth, pickler
@@ -23,46 +24,45 @@ _USUAL = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError)
 OPEN_IT = "Open it inside the function, or pass what is needed to open it."
 
 
-class Culprit(NamedTuple):
-    """What refuses to be pickled.
+class Unpicklable(NamedTuple):
+    """The innermost part of a value that cannot be pickled.
 
-    Args:
-        where: The way to it from the value that it is in, and its type.
+    Attributes:
+        path: The steps from the value to the part; empty for the value itself.
+        type: The type of the part.
+        reason: What its pickling raised, or how deeply it is nested; empty for the errors of pickle itself.
         remedy: What to do instead.
         makeable: Whether it can be made in the worker, as a connection can.
     """
 
-    where: str
+    path: str
+    type: str
+    reason: str
     remedy: str
     makeable: bool = True
 
+    def within(self, name: str) -> str:
+        """Return the path from a value of this name to the part, and the type of the part."""
+        return f"{name}{self.path} → {self.type}{self.reason}"
 
-def find(name: str, value: Any) -> Culprit | None:
-    """Return the innermost thing that refuses; None if the value can be pickled.
 
-    Args:
-        name: What the value is called.
-        value: The value.
+def find(value: Any) -> Unpicklable | None:
+    """Return the innermost part of a value that cannot be pickled; None if the value can be.
 
     Examples:
         >>> import threading
-        >>> find("settings", {"db": [1, threading.Lock()]}).where
+        >>> find({"db": [1, threading.Lock()]}).within("settings")
         "settings['db'][1] → _thread.lock"
     """
     refusal = _refusal(value)
     if refusal is None:
         return None
     if deep := nesting_depth.too_deep(value, refusal):
-        return Culprit(f"{name} → {type_name(value)}{deep}", nesting_depth.FLATTEN, makeable=False)
+        return Unpicklable("", type_name(value), deep, nesting_depth.FLATTEN, makeable=False)
     path, part, why = _followed(value, refusal)
-    where = f"{name}{path} → {type_name(part)}{_raised(why)}"
-    return Culprit(where, _remedy(part, why), isinstance(why, _USUAL))
-
-
-def innermost(value: Any) -> tuple[str, Any]:
-    """Return the way to the innermost thing that refuses, and it itself; a value that can be pickled as it is."""
-    refusal = _refusal(value)
-    return ("", value) if refusal is None else _followed(value, refusal)[:2]
+    return Unpicklable(
+        path, type_name(part), _raised(why), _remedy(part, why), isinstance(why, _USUAL)
+    )
 
 
 def _followed(value: Any, refusal: Exception) -> tuple[str, Any, Exception]:
@@ -109,39 +109,42 @@ def _refusal(value: Any) -> Exception | None:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    for number, pair in enumerate(_all_parts(value)):
-        if number >= WIDEST:
-            return
-        yield pair
+    """Yield the first parts of a value, each with the step to it."""
+    attributes = ((f".{_public(value, name)}", part) for name, part in _attributes(value))
+    parts = itertools.chain(_items(value), _parts_of_code(value), attributes)
+    return itertools.islice(parts, WIDEST)
 
 
-def _all_parts(value: Any) -> Iterator[tuple[str, Any]]:
+def _items(value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        yield from ((f"[{key!r}]", part) for key, part in value.items())
-    elif isinstance(value, list | tuple):
-        yield from ((f"[{number}]", part) for number, part in enumerate(value))
-    elif isinstance(value, set | frozenset):
-        yield from (("{…}", part) for part in value)
-    elif isinstance(value, types.FunctionType):
-        found = inspect.getclosurevars(value)
-        yield from ((f"() uses {name}", part) for name, part in found.nonlocals.items())
-        yield from ((f"() uses {name}", part) for name, part in found.globals.items())
-        yield from (("() has a default", part) for part in _defaults(value))
-    elif isinstance(value, types.MethodType):
-        yield ".__self__", value.__self__
-    elif isinstance(value, staticmethod | classmethod):
-        yield "", value.__func__
-    elif isinstance(value, property):
-        yield from (("", part) for part in (value.fget, value.fset, value.fdel) if part)
-    elif isinstance(value, type) and by_value(value):
-        yield from (
-            (f".{name}", part) for name, part in vars(value).items() if name not in _PYTHONS
-        )
-    yield from ((f".{_public(value, name)}", part) for name, part in _attributes(value))
+        return ((f"[{key!r}]", part) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ((f"[{number}]", part) for number, part in enumerate(value))
+    if isinstance(value, set | frozenset):
+        return (("{…}", part) for part in value)
+    return ()
 
 
-def _defaults(function: types.FunctionType) -> list[Any]:
-    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+def _parts_of_code(value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, types.FunctionType):
+        return _parts_of_function(value)
+    if isinstance(value, types.MethodType):
+        return [(".__self__", value.__self__)]
+    if isinstance(value, staticmethod | classmethod):
+        return [("", value.__func__)]
+    if isinstance(value, property):
+        return [("", part) for part in (value.fget, value.fset, value.fdel) if part]
+    if isinstance(value, type) and by_value(value):
+        return [(f".{name}", part) for name, part in vars(value).items() if name not in _PYTHONS]
+    return ()
+
+
+def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    found = inspect.getclosurevars(function)
+    for name, part in (*found.nonlocals.items(), *found.globals.items()):
+        yield f"() uses {name}", part
+    for part in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        yield "() has a default", part
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:

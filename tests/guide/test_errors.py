@@ -84,7 +84,7 @@ def test_a_function_that_captures_too_much_is_refused(monkeypatch: pytest.Monkey
     with pytest.raises(exception.InvalidError) as caught:
         size.remote()
     assert (
-        "Function 'size' captures 'TABLE' (20.0 MB, bytes); pass it as an argument instead."
+        "Function 'size' captures 'TABLE' (19.1 MB, bytes); pass it as an argument instead."
         in str(caught.value)
     )
 

@@ -196,7 +196,7 @@ def test_a_dry_run_of_what_is_too_large_lists_it_all_the_same(one_kernel: Run) -
         "blob, small = bytes(20_000_000), 3",
         "%%remote --app early --dry-run\ndef size(): return len(blob) + small",
     )
-    assert "captures 'blob' (20.0 MB, bytes); pass it as an argument instead." in refused.stderr
+    assert "captures 'blob' (19.1 MB, bytes); pass it as an argument instead." in refused.stderr
     assert refused.stderr.rstrip().endswith("It would take along: blob (19.1 MB), small=3 (5 B).")
 
 

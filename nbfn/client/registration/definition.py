@@ -163,10 +163,11 @@ class HydratedFunction:
         for name, value in _named(self.raw, args, kwargs):
             try:
                 self.client.carrier.discard(self.client.carrier.dump(value))
-            except SerializationError as why:
-                what, remedy = _innermost(str(why)) or type_name(value), pickle_diagnosis.OPEN_IT
-                if found := pickle_diagnosis.find(name, value):
-                    what, remedy = found.where.removeprefix(f"{name} → "), found.remedy
+            except SerializationError:
+                what, remedy = type_name(value), pickle_diagnosis.OPEN_IT
+                if found := pickle_diagnosis.find(value):
+                    what = found.within(name if found.path else "").removeprefix(" → ")
+                    remedy = found.remedy
                 return SerializationError(
                     f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). {remedy}"
                 )
@@ -206,12 +207,6 @@ def _no_method(info: FunctionInfo, method: str) -> str:
         f"Class {info.name!r} has no method {method!r} (there are: {names}). Only methods with a mark such as "
         "@nbfn.method() can be called from elsewhere; attributes of a remote class cannot be read."
     )
-
-
-def _innermost(sentence: str) -> str:
-    """Return the type that the carrier's sentence names."""
-    start = "Cannot pickle an object of type "
-    return sentence.removeprefix(start).partition(": ")[0] if sentence.startswith(start) else ""
 
 
 def define(

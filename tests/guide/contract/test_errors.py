@@ -379,7 +379,7 @@ def test_a_lookup_of_nothing_is_a_not_found_error() -> None:
 def test_what_is_too_large_to_be_a_function_is_an_invalid_error() -> None:
     table = bytes(20_000_000)
     f = app.function(name="large")(lambda: len(table))
-    with pytest.raises(exception.InvalidError, match=r"'table' \(20.0 MB"):
+    with pytest.raises(exception.InvalidError, match=r"'table' \(19.1 MB"):
         f.remote()
 
 

@@ -254,7 +254,7 @@ def test_over_256_kib_it_warns_with_what_is_large(monkeypatch: pytest.MonkeyPatc
 def test_over_16_mib_it_is_refused_with_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     f = app.function(name="larger")(lambda: len(TABLE))
     monkeypatch.setitem(globals(), "TABLE", bytes(17_000_000))
-    with pytest.raises(exception.InvalidError, match=r"'TABLE' \(17.0 MB, bytes\).*argument"):
+    with pytest.raises(exception.InvalidError, match=r"'TABLE' \(16.2 MB, bytes\).*argument"):
         f.remote()
     assert f.local() == 17_000_000
 

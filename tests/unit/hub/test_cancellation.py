@@ -208,7 +208,7 @@ def test_inputs_count_against_the_disk_from_when_they_are_accepted() -> None:
     accepted = [x for x in told if isinstance(x, fx.Accept)]
     refused = [x for x in told if isinstance(x, fx.RefuseCall)]
     assert (len(accepted), len(refused)) == (10, 10), "each takes up twice its size"
-    assert "195.4 kB are needed" in refused[0].message
+    assert "0.2 MB are needed" in refused[0].message
     sim.put(e.DiskMeasured("/home", 2**30, "database or disk is full"))
     (refusal,) = [x for x in put(sim, "fc-z", f, 2, durable=True) if isinstance(x, fx.RefuseCall)]
     assert "It cannot be written now (database or disk is full)" in refusal.message

@@ -8,9 +8,9 @@ from nbfn.runtime.byte_size import format_bytes, parse_mebibytes
 
 
 def test_bytes_are_formatted_with_the_largest_unit_that_fits() -> None:
-    counts = (0, 999, 1024, 1500, 80 * 2**20, 1023.99 * 2**20, 5 * 2**30, 7.94 * 2**30, 2**41)
+    counts = (0, 999, 1024, 1500, 200_000, 80 * 2**20, 5 * 2**30, 7.94 * 2**30, 2**41)
     assert [format_bytes(count) for count in counts] == [
-        *("0 B", "999 B", "1 kB", "1.5 kB", "80 MB", "1 GB", "5 GB", "7.9 GB", "2,048 GB"),
+        *("0 B", "999 B", "1 kB", "1.5 kB", "0.2 MB", "80 MB", "5 GB", "7.9 GB", "2,048 GB"),
     ]
 
 

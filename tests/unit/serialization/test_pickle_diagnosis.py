@@ -57,8 +57,8 @@ def _loop() -> list[Any]:
     ids=lambda value: str(value)[:20] if isinstance(value, str) else type(value).__name__,
 )
 def test_the_path_leads_to_the_innermost_thing_that_refuses(value: Any, says: str | None) -> None:
-    found = pickle_diagnosis.find("df", value)
-    assert (found and found.where) == says
+    found = pickle_diagnosis.find(value)
+    assert (found and found.within("df")) == says
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,6 @@ def test_the_path_leads_to_the_innermost_thing_that_refuses(value: Any, says: st
     ids=["generator", "iterator", "lock", "connection"],
 )
 def test_the_remedy_suits_what_refuses(value: Any, says: str) -> None:
-    found = pickle_diagnosis.find("df", value)
+    found = pickle_diagnosis.find(value)
     assert found is not None
     assert found.remedy.startswith(says)
