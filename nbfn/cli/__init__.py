@@ -1,7 +1,6 @@
-"""The ``nbfn`` command: one file a group of commands, each loaded when it is used.
+"""The ``nbfn`` command, with one module for each group of commands, imported when it is used.
 
-What a command was asked for goes to stdout, plain and easy to take apart; how it gets on, and
-errors, one sentence each, go to stderr.
+Results are printed to stdout, in plain text or JSON. Progress, and errors of one sentence each, are printed to stderr.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from nbfn.exception import Error
 
 #: The exit code of a command that was interrupted.
 INTERRUPTED = 130
-#: Commands and where they are.
+#: The module and the name of each command.
 _COMMANDS = {
     "run": "run:run",
     "serve": "serve:serve",
@@ -31,7 +30,7 @@ _COMMANDS = {
 
 
 class Commands(click.Group):
-    """The commands, in the order of the table, loaded one by one."""
+    """A group that imports the module of a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """See `click.Group`."""
@@ -49,28 +48,28 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Functions for notebooks: run and deploy Apps, and see what becomes of them.",
+    help="Functions for notebooks: run, deploy and monitor Apps.",
 )
 @click.version_option(__version__, "-V", "--version", message="nbfn %(version)s")
 def commands() -> None:
-    """Hold the commands."""
+    """Group the commands."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run a command.
 
     Args:
-        argv: Its arguments; the process's own when not given.
+        argv: The arguments; default: those of the process.
 
     Returns:
-        The exit code: 0, 1 for what went wrong, 2 for what was asked wrongly, 130 when interrupted.
+        The exit code: 0; 1 for an error; 2 for wrong usage; 130 for an interrupt.
 
     Raises:
-        SystemExit: When told to end by SIGTERM or SIGHUP: 128 and the signal's number.
+        SystemExit: On SIGTERM or SIGHUP, with 128 plus the number of the signal.
     """
     given = None if argv is None else list(argv)
     try:
-        with signals.in_good_order():
+        with signals.exit_on_signals():
             return _run(given)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -86,7 +85,7 @@ def _run(given: list[str] | None) -> int:
     except click.Abort as abort:
         if isinstance(abort.__cause__, KeyboardInterrupt):
             return INTERRUPTED
-        click.echo("Nothing was done.", err=True)
+        click.echo("Cancelled; nothing was changed.", err=True)
         return 1
     except click.ClickException as error:
         error.show()

@@ -1,4 +1,4 @@
-"""``nbfn app``: what is deployed or runs, its history, its end."""
+"""``nbfn app``: lists Apps, shows their logs and history, and stops them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nbfn.api.deployment import STRATEGIES, deployer
-from nbfn.cli.formatting import env_option, json_option, moment, show, yes_option
+from nbfn.cli.formatting import env_option, json_option, moment, print_table, yes_option
 from nbfn.cli.logs import log_options, print_logs
 from nbfn.client.client import Client
 from nbfn.exception import InvalidError, NotFoundError
@@ -38,7 +38,7 @@ _strategy = click.option(
     type=click.Choice(STRATEGIES),
     default="rolling",
     show_default=True,
-    help="Let workers finish what they have, or end them at once.",
+    help="Whether existing workers finish their inputs (rolling), or are replaced at once (recreate).",
 )
 
 
@@ -47,12 +47,16 @@ def app() -> None:
     """Apps: list them, see their logs and history, stop them."""
 
 
-def found(identifier: str, env: str) -> AppRow:
-    """Return the App of an id, the deployed one of a name, or else the only one that runs under that name.
+def find_app(identifier: str, env: str) -> AppRow:
+    """Return an App by its id, or by its name: the deployed App, else the only running one.
+
+    Args:
+        identifier: The id or name.
+        env: The environment; empty for the default one.
 
     Raises:
-        NotFoundError: If there is none.
-        InvalidError: If several run.
+        NotFoundError: If there is no such App.
+        InvalidError: If several Apps run under that name.
     """
     client = Client.attach()
     try:
@@ -62,7 +66,7 @@ def found(identifier: str, env: str) -> AppRow:
         live = [row for row in rows if row.name == identifier and row.state not in _ENDED]
         if len(live) > 1:
             raise InvalidError(
-                f"{len(live)} Apps run as {identifier!r}; give the id of one: {', '.join(r.id for r in live)}."
+                f"{len(live)} Apps run as {identifier!r}. Pass the id of one: {', '.join(r.id for r in live)}."
             ) from None
         if not live:
             raise
@@ -85,20 +89,18 @@ def list_(env: str, as_json: bool) -> None:
         }
         for row in Client.attach().apps(env)
     )
-    show(rows, _APPS, as_json=as_json)
+    print_table(rows, _APPS, as_json=as_json)
 
 
 @app.command()
 @click.argument("app", metavar="APP")
 @log_options
-@click.option(
-    "--function", default="", metavar="NAME", help="Only of this Function, by name or id."
-)
+@click.option("--function", default="", metavar="NAME", help="Only of this Function (name or id).")
 @click.option("--container", default="", metavar="ID", help="Only of this worker.")
 @env_option
 def logs(app: str, function: str, container: str, env: str, **options: Any) -> None:
-    """Print what an App's inputs wrote: the last 100 lines, if nothing else is asked for."""
-    row = found(app, env)
+    """Print the output of an App's inputs; by default the last 100 lines."""
+    row = find_app(app, env)
     scope = {"app": row.id, "function": _function_id(row, function), "worker": container}
     print_logs(scope, **options)
 
@@ -115,11 +117,11 @@ def _function_id(row: AppRow, name: str) -> str:
 @env_option
 @yes_option
 def stop(app: str, env: str, yes: bool) -> None:
-    """Stop an App, by name or id: its inputs are cancelled, its name is free."""
-    row = found(app, env)
+    """Stop an App, by name or id; cancels its inputs and frees its name."""
+    row = find_app(app, env)
     named = f"App {row.name!r} ({row.id})" if row.name else f"App {row.id}"
     if row.state in _ENDED:
-        click.echo(f"{named} is stopped already.")
+        click.echo(f"{named} is already stopped.")
         return
     if not yes:
         click.confirm(f"{named} has {row.workers} workers. Stop it?", abort=True, err=True)
@@ -142,9 +144,9 @@ def history(app: str, env: str, as_json: bool) -> None:
             "commit": row.commit,
             "tag": row.tag,
         }
-        for row in Client.attach().app_history(found(app, env).id)
+        for row in Client.attach().app_history(find_app(app, env).id)
     )
-    show(rows, _HISTORY, as_json=as_json)
+    print_table(rows, _HISTORY, as_json=as_json)
 
 
 class _Version(click.ParamType):  # type: ignore[type-arg]
@@ -154,7 +156,7 @@ class _Version(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, int):
             return value
         if not re.fullmatch(r"v[1-9]\d*", value):
-            self.fail(f"{value!r} is no version; write v{value.lstrip('v') or 'N'}.", param, ctx)
+            self.fail(f"{value!r} is not a version. Write v{value.lstrip('v') or 'N'}.", param, ctx)
         return int(value[1:])
 
 
@@ -164,11 +166,11 @@ class _Version(click.ParamType):  # type: ignore[type-arg]
 @_strategy
 @env_option
 def rollback(app: str, version: int, strategy: str, env: str) -> None:
-    """Deploy an App as it was: at version vN, or before its current one."""
-    row = found(app, env)
+    """Deploy an earlier version of an App again: vN, or the one before the current version."""
+    row = find_app(app, env)
     now = Client.attach().rollback_app(row.id, version, strategy=strategy, by=deployer())
     click.echo(
-        f"App {row.name!r} is v{now.version} now, with the functions of v{version or row.version - 1}."
+        f"App {row.name!r} was deployed as v{now.version}, with the Functions of v{version or row.version - 1}."
     )
 
 
@@ -176,9 +178,9 @@ def rollback(app: str, version: int, strategy: str, env: str) -> None:
 @click.argument("app", metavar="APP")
 @env_option
 def rollover(app: str, env: str) -> None:
-    """Give an App fresh workers: those of now finish what they run and go."""
-    row = found(app, env)
+    """Replace the workers of an App; the existing ones finish their inputs and end."""
+    row = find_app(app, env)
     now = Client.attach().rollback_app(row.id, -1, by=deployer())
     click.echo(
-        f"App {row.name!r} is v{now.version} now, as v{row.version} was, with fresh workers."
+        f"App {row.name!r} was deployed as v{now.version}, the same as v{row.version}, with new workers."
     )

@@ -1,4 +1,4 @@
-"""``nbfn container``: workers, by the word that Modal has for them."""
+"""``nbfn container``: lists, shows and stops workers, which Modal calls containers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from nbfn.cli.app import found
-from nbfn.cli.formatting import env_option, json_option, show, yes_option
+from nbfn.cli.app import find_app
+from nbfn.cli.formatting import env_option, json_option, print_table, yes_option
 from nbfn.cli.logs import log_options, print_logs
 from nbfn.client.client import Client
 
@@ -33,15 +33,15 @@ def container() -> None:
 
 
 @container.command("list")
-@click.option("--app-id", default="", help="Only those of this App.")
+@click.option("--app-id", default="", help="Only workers of this App.")
 @env_option
 @json_option
 def list_(app_id: str, env: str, as_json: bool) -> None:
-    """List the workers that are something's."""
+    """List the workers of Apps."""
     client = Client.attach()
     apps = {row.id for row in client.apps(env)}
     if app_id:
-        apps &= {found(app_id, env).id}
+        apps &= {find_app(app_id, env).id}
     now = time.time()
     rows = (
         {
@@ -56,27 +56,27 @@ def list_(app_id: str, env: str, as_json: bool) -> None:
         for row in client.overview().workers
         if row.app_id in apps
     )
-    show(rows, _COLUMNS, as_json=as_json)
+    print_table(rows, _COLUMNS, as_json=as_json)
 
 
 @container.command()
 @click.argument("container_id")
 @log_options
 def logs(container_id: str, **options: Any) -> None:
-    """Print what the inputs on a worker wrote: the last 100 lines, if nothing else is asked for."""
+    """Print the output of inputs on a worker; by default the last 100 lines."""
     print_logs({"worker": container_id}, **options)
 
 
 @container.command()
 @click.argument("container_id")
-@click.option("--graceful", is_flag=True, help="Let it finish what it runs.")
+@click.option("--graceful", is_flag=True, help="Let it finish its inputs.")
 @yes_option
 def stop(container_id: str, graceful: bool, yes: bool) -> None:
-    """End a worker; what it runs is run again by another."""
+    """Stop a worker; its inputs run again on other workers."""
     if not yes:
-        click.confirm(f"End worker {container_id}?", abort=True, err=True)
+        click.confirm(f"Stop worker {container_id}?", abort=True, err=True)
     Client.attach().stop_worker(container_id, graceful=graceful)
-    click.echo(f"Worker {container_id} was told to end.")
+    click.echo(f"Worker {container_id} is stopping.")
 
 
 @container.command()
@@ -90,10 +90,10 @@ def attach(container_id: str, only_file: bool) -> None:
     elif importlib.util.find_spec("jupyter_console") is None:
         click.echo(
             f"The console's connection file: {file}\n"
-            "Install the package jupyter-console to have it opened here, or open it with\n"
+            "Install the package jupyter-console, or open the console with\n"
             f"  jupyter console --existing {file}"
         )
     else:
-        os.execv(  # noqa: S606 - this very process becomes the console
+        os.execv(  # noqa: S606 - replaces this process by the console
             sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", file]
         )

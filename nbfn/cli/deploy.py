@@ -1,4 +1,4 @@
-"""``nbfn deploy``: an App's names mean what its file says from now on."""
+"""``nbfn deploy``: deploys an App from a file, a module or a notebook."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nbfn.runtime.sync import run
 
 
 @click.command()
-@click.option("--name", default=None, help="The name to deploy under; default: the App's own.")
-@click.option("--tag", default="", help="A word for its history.")
+@click.option("--name", default=None, help="The name of the deployment; default: the App's name.")
+@click.option("--tag", default="", help="A label shown in the history.")
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
     default="rolling",
     show_default=True,
-    help="Let workers finish what they have, or end them at once.",
+    help="Whether existing workers finish their inputs (rolling), or are replaced at once (recreate).",
 )
 @click.option("-m", "as_module", is_flag=True, help="REF names a module, not a file.")
-@click.option("--stream-logs", is_flag=True, help="Go on with what it prints, until Ctrl-C.")
+@click.option("--stream-logs", is_flag=True, help="Print its output until Ctrl-C.")
 @env_option
 @click.argument("ref", metavar="REF")
 def deploy(
@@ -36,9 +36,9 @@ def deploy(
     env: str,
     ref: str,
 ) -> None:
-    """Deploy an App, so that its Functions are found by name.
+    """Deploy an App, so that its Functions can be found by name.
 
-    REF is path.py, path.ipynb or, with -m, pkg.mod; then ::app where there are several.
+    REF is path.py, path.ipynb or, with -m, pkg.mod; append ::app where there are several Apps.
     """
     app = import_string.load(ref, as_module=as_module).app()
     found = run(app._deploy(name, environment_name=env or None, tag=tag, strategy=strategy))
@@ -52,6 +52,6 @@ def deploy(
         for line in urls_of(app):
             click.echo(line)
     if stream_logs:
-        with contextlib.suppress(KeyboardInterrupt):  # the usual end
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends it
             for entry in app.logs.stream():
                 click.echo(entry.message, nl=False)

@@ -1,11 +1,11 @@
-"""``nbfn environment``: namespaces for Apps and secrets."""
+"""``nbfn environment``: manages the namespaces of Apps and secrets."""
 
 from __future__ import annotations
 
 import click
 
 from nbfn.api import environments
-from nbfn.cli.formatting import json_option, moment, show, yes_option
+from nbfn.cli.formatting import json_option, moment, print_table, yes_option
 
 _COLUMNS = {"name": "Name", "apps": "Apps", "created": "Created"}
 
@@ -23,7 +23,7 @@ def list_(as_json: bool) -> None:
         {"name": row.name, "apps": row.apps, "created": moment(row.created)}
         for row in environments.list_environments()
     )
-    show(rows, _COLUMNS, as_json=as_json)
+    print_table(rows, _COLUMNS, as_json=as_json)
 
 
 @environment.command()
@@ -38,17 +38,17 @@ def create(name: str) -> None:
 @click.argument("name")
 @click.option("--set-name", "new_name", required=True, help="The new name.")
 def update(name: str, new_name: str) -> None:
-    """Rename an environment, with all that is in it."""
+    """Rename an environment."""
     environments.update_environment(name, new_name=new_name)
-    click.echo(f"Environment {name!r} is {new_name!r} now.")
+    click.echo(f"Environment {name!r} was renamed to {new_name!r}.")
 
 
 @environment.command()
 @click.argument("name")
 @yes_option
 def delete(name: str, yes: bool) -> None:
-    """Delete an environment; its Apps are stopped, its secrets forgotten."""
+    """Delete an environment; stops its Apps and deletes its secrets."""
     if not yes:
-        click.confirm(f"Stop all apps of {name!r} and forget its secrets?", abort=True, err=True)
+        click.confirm(f"Stop all Apps of {name!r} and delete its secrets?", abort=True, err=True)
     environments.delete_environment(name)
     click.echo(f"Environment {name!r} was deleted.")

@@ -1,4 +1,4 @@
-"""Rows for people, in columns, or for programs, as JSON; and times."""
+"""Prints rows as a table or as JSON, and converts times."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ import click
 from nbfn.runtime.time_span import parse_span
 
 
-def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool) -> None:
-    """Print rows.
+def print_table(
+    rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Print rows as a table or as a JSON list.
 
     Args:
-        rows: By column.
-        columns: Their keys and titles, in order.
-        as_json: Whether as a JSON list, keys as they are, times in ISO 8601.
+        rows: The values of each row, by key.
+        columns: The titles of the columns, by key, in order.
+        as_json: Whether to print JSON, with times in ISO 8601.
     """
     rows = list(rows)
     if as_json:
-        plain = [{key: _for_json(row[key]) for key in columns} for row in rows]
-        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        values = [{key: _to_json(row[key]) for key in columns} for row in rows]
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
         return
-    texts = [[_for_people(row[key]) for key in columns] for row in rows]
+    texts = [[_to_text(row[key]) for key in columns] for row in rows]
     lines = [list(columns.values()), *texts]
     widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
     for line in lines:
         click.echo("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip())
 
 
-def _for_json(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _for_people(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -46,12 +48,12 @@ def _for_people(value: Any) -> str:
 
 
 def moment(seconds: float | None) -> datetime | None:
-    """Return the time that a number of seconds since 1970 is; None for none."""
+    """Convert seconds since 1970 to a time; return None for None and 0."""
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]
-    """A time: a span before now (``30s``, ``2h``, ``1d``) or ISO 8601, local unless it says otherwise."""
+    """A time: a span before now (``30s``, ``2h``, ``1d``), or ISO 8601, by default in local time."""
 
     name = "time"
 
@@ -69,6 +71,6 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is neither a span (30s, 2h, 1d) nor an ISO time.", param, ctx)
 
 
-env_option = click.option("-e", "--env", default="", metavar="NAME", help="Environment.")
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list.")
-yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+env_option = click.option("-e", "--env", default="", metavar="NAME", help="The environment.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")

@@ -1,4 +1,4 @@
-"""``nbfn hub``: start, stop and status of the hub."""
+"""``nbfn hub``: starts and stops the hub, and shows its status."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import click
 from nbfn.config import Places
 from nbfn.runtime.time_span import format_span
 
-#: Seconds that `nbfn hub stop` waits for the hub to be gone.
-STOP_WITHIN = 30.0
+#: Seconds that `nbfn hub stop` waits for the hub to end.
+STOP_TIMEOUT = 30.0
 
 
 @click.group()
 def hub() -> None:
-    """The process that runs Functions."""
+    """The hub, which schedules calls and starts workers."""
 
 
 @hub.command()
-@click.option("--embedded", is_flag=True, help="Exit when another runs already, and after idling.")
+@click.option("--embedded", is_flag=True, help="Exit if another hub runs, and when idle.")
 def start(embedded: bool) -> None:
-    """Run the hub here until it is stopped."""
+    """Run the hub in the foreground until it is stopped."""
     _start(embedded=embedded)
 
 
 @hub.command()
 def stop() -> int:
-    """Drain and end the hub."""
+    """Stop the hub."""
     return _stop()
 
 
 @hub.command()
 def status() -> int:
-    """Say whether a hub runs and what it does; exit code 1 when none does."""
+    """Show the status of the hub; the exit code is 1 if no hub runs."""
     return _status()
 
 
 def _start(*, embedded: bool) -> None:
-    """Become the hub: the same process goes on as ``python -m nbfn.hub``, so a supervisor sees one pid."""
+    """Replace this process by ``python -m nbfn.hub``, so that a supervisor sees one pid."""
     arguments = [sys.executable, "-m", "nbfn.hub", *(["--embedded"] if embedded else [])]
     sys.stdout.flush()
     os.execv(sys.executable, arguments)  # noqa: S606 - argv, no shell
@@ -61,12 +61,12 @@ def _stop() -> int:
 
     if not _running():
         return 0
-    _tell_to_end()
-    ends = time.monotonic() + STOP_WITHIN
+    _request_stop()
+    deadline = time.monotonic() + STOP_TIMEOUT
     while is_running(Places.of()):
-        if time.monotonic() > ends:
+        if time.monotonic() > deadline:
             click.echo(
-                f"The hub has not ended within {STOP_WITHIN:.0f} s; see {Places.of().hub_log}."
+                f"The hub did not end within {STOP_TIMEOUT:.0f} s. See its log: {Places.of().hub_log}."
             )
             return 1
         time.sleep(0.02)
@@ -74,7 +74,7 @@ def _stop() -> int:
     return 0
 
 
-def _tell_to_end() -> None:
+def _request_stop() -> None:
     from nbfn.client.client import Client
     from nbfn.client.discovery import read_connection_file
     from nbfn.exception import VersionError
@@ -83,7 +83,7 @@ def _tell_to_end() -> None:
     try:
         client.stop_hub()
     except VersionError:
-        # After an upgrade the hub that still runs understands its signal, and nothing else.
+        # The running hub has another protocol version, so it understands only the signal.
         pid = read_connection_file(Places.of()).get("pid")
         if os.environ.get("NBFN_HUB") or not isinstance(pid, int):
             raise

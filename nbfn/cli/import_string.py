@@ -1,4 +1,4 @@
-"""What ``path.py::app.function`` means: the file or module is imported, and the thing found in it."""
+"""Resolves references such as ``path.py::app.function``: imports the file or module and finds the object."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nbfn.exception import InvalidError, NotFoundError
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of a class: what is run is that of one object.
+    """A method of a class, to be called on one instance.
 
     Attributes:
         cls: The class.
@@ -40,11 +40,11 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference, imported.
+    """A reference whose module is imported.
 
     Attributes:
-        text: As it was written.
-        module: What was imported.
+        text: The reference as written.
+        module: The imported module.
         path: The dotted names after ``::``.
     """
 
@@ -53,10 +53,10 @@ class Reference:
     path: tuple[str, ...]
 
     def app(self) -> App:
-        """Return the App: the one named, else the one called ``app``, else the only one.
+        """Return the App that is named, else the one called ``app``, else the only one.
 
         Raises:
-            NotFoundError: If there is none, or several.
+            NotFoundError: If there is no App, or there are several.
         """
         if self.path:
             named = getattr(self.module, self.path[0], None)
@@ -71,18 +71,20 @@ class Reference:
             return next(iter(apps.values()))
         if isinstance(one := apps.get("app"), App):
             return one
-        there = ", ".join(f"{self.text.partition('::')[0]}::{name}" for name in apps)
+        choices = ", ".join(f"{self.text.partition('::')[0]}::{name}" for name in apps)
         raise NotFoundError(
-            f"{self.text} has several Apps; name one: {there}."
-            if there
-            else f"{self.text} has no App. Make one: app = nbfn.App('name')."
+            f"{self.text} has several Apps. Name one: {choices}."
+            if choices
+            else f"{self.text} has no App. Create one: app = nbfn.App('name')."
         )
 
     def target(self) -> tuple[App, Any]:
-        """Return the App and what is to be run: the one named, else its only local entrypoint, else its only Function.
+        """Return the App and the object to run.
+
+        That is the named one, else the only local entrypoint, else the only Function.
 
         Raises:
-            NotFoundError: If that settles nothing; lists what there is.
+            NotFoundError: If there is no such object, or none is named and there are several.
         """
         app = self.app()
         path = self.path
@@ -93,10 +95,10 @@ class Reference:
             name = ".".join(path)
             if name in known:
                 return app, known[name]
-            here = getattr(self.module, path[0], None)  # by the name of its variable
-            if len(path) == 1 and isinstance(here, Function | LocalEntrypoint):
-                return app, here
-            raise NotFoundError(f"{self.text}: {app!r} has no {name!r} ({_listed(known)}).")
+            named = getattr(self.module, path[0], None)  # the name of a variable
+            if len(path) == 1 and isinstance(named, Function | LocalEntrypoint):
+                return app, named
+            raise NotFoundError(f"{self.text}: {app!r} has no {name!r} ({_list_names(known)}).")
         entrypoints = list(app.registered_entrypoints.values())
         if len(entrypoints) == 1:
             return app, entrypoints[0]
@@ -104,11 +106,13 @@ class Reference:
             return app, next(iter(known.values()))
         if not known:
             raise NotFoundError(f"{self.text}: {app!r} has nothing to run.")
-        raise NotFoundError(f"{self.text}: say which to run, {self.text}::NAME ({_listed(known)}).")
+        raise NotFoundError(
+            f"{self.text}: name what to run, as {self.text}::NAME ({_list_names(known)})."
+        )
 
 
-def _listed(known: dict[str, Any]) -> str:
-    return f"there are: {', '.join(known)}" if known else "there is nothing"
+def _list_names(known: dict[str, Any]) -> str:
+    return f"there are: {', '.join(known)}" if known else "there are none"
 
 
 def _apps(module: ModuleType) -> dict[str, App]:
@@ -120,7 +124,7 @@ def _apps(module: ModuleType) -> dict[str, App]:
 
 
 def _runnables(app: App) -> dict[str, Any]:
-    """Return all that can be run of an App, by the names that references use."""
+    """Return the objects of an App that can be run, by their names in references."""
     found: dict[str, Any] = {**app.registered_entrypoints, **app.registered_functions}
     for name, cls in app.registered_classes.items():
         found |= {f"{name}.{one}": Method(cls, one) for one in methods(cls._class())}
@@ -128,54 +132,52 @@ def _runnables(app: App) -> dict[str, Any]:
 
 
 def load(text: str, *, as_module: bool = False) -> Reference:
-    """Import what a reference is to.
+    """Import the file or module of a reference.
 
     Args:
-        text: ``path.py``, ``path.ipynb`` or, ``as_module``, ``pkg.mod``, each with ``::NAME`` or not.
-        as_module: Whether it names a module, not a file.
+        text: ``path.py``, ``path.ipynb`` or, with ``as_module``, ``pkg.mod``; optionally with ``::NAME``.
+        as_module: Whether the reference names a module, not a file.
 
     Raises:
         NotFoundError: If there is no such file or module.
-        InvalidError: If the file is of another kind.
+        InvalidError: If the file is neither a Python file nor a notebook.
         click.exceptions.Exit: If the code raises; its traceback is printed.
     """
     where, _, names = text.partition("::")
     path = tuple(normalized(names).split(".")) if names else ()
     if as_module:
-        _look_first_in(Path.cwd())
+        _prepend_to_path(Path.cwd())
         if importlib.util.find_spec(where.partition(".")[0]) is None:
             raise NotFoundError(f"There is no module {where}.")
-        return Reference(text, _imported(importlib.import_module, where), path)
+        return Reference(text, _import(importlib.import_module, where), path)
     file = Path(where)
     if file.suffix not in (".py", ".ipynb"):
         hint = f" For a module: -m {text}." if not file.exists() else ""
         raise InvalidError(f"{where} is neither a .py nor an .ipynb file.{hint}")
     if not file.is_file():
         raise NotFoundError(f"There is no file {where}.")
-    _look_first_in(file.resolve().parent)
+    _prepend_to_path(file.resolve().parent)
     if file.suffix == ".ipynb":
-        return Reference(
-            text, _imported(notebook_module.run, file, notebook_module.read(file)), path
-        )
-    return Reference(text, _imported(_file, file.resolve()), path)
+        return Reference(text, _import(notebook_module.run, file, notebook_module.read(file)), path)
+    return Reference(text, _import(_import_file, file.resolve()), path)
 
 
-def _imported(how: Callable[..., ModuleType], *what: Any) -> ModuleType:
+def _import(importer: Callable[..., ModuleType], *arguments: Any) -> ModuleType:
     try:
-        return how(*what)
-    except Exception as error:  # noqa: BLE001 - the user's own
+        return importer(*arguments)
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         user_traceback.show(error)
         raise click.exceptions.Exit(1) from None
 
 
-def _look_first_in(folder: Path) -> None:
-    """Import from here, as `python` does of a script's folder."""
+def _prepend_to_path(folder: Path) -> None:
+    """Add a folder to the front of `sys.path`, as ``python`` does with the folder of a script."""
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
 
 
-class _AsWritten(importlib.machinery.SourceFileLoader):
-    """Compiles the file, as `python` does of a script; a compiled copy may be of what it was a second ago."""
+class _UncachedLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the file at each import; a cached copy may be older than the file by less than a second."""
 
     def get_code(self, fullname: str) -> CodeType:
         """See `importlib.abc.InspectLoader.get_code`."""
@@ -183,9 +185,11 @@ class _AsWritten(importlib.machinery.SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
-def _file(file: Path) -> ModuleType:
+def _import_file(file: Path) -> ModuleType:
     name = inspect.getmodulename(str(file)) or file.stem
-    spec = importlib.util.spec_from_file_location(name, file, loader=_AsWritten(name, str(file)))
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=_UncachedLoader(name, str(file))
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

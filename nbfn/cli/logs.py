@@ -1,4 +1,4 @@
-"""Printing logs: the options of ``nbfn app logs`` and ``nbfn container logs``."""
+"""Prints logs, with the options of ``nbfn app logs`` and ``nbfn container logs``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import click
 from nbfn.cli.formatting import Moment
 from nbfn.client.logs import MOST_TAILED, SOURCES, LogEntry, following, kept
 
-#: Lines that are printed when nothing else is asked for.
+#: The number of lines that are printed by default.
 TAIL = 100
 
 _OPTIONS = (
-    click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on."),
-    click.option("--since", type=Moment(), help="Only from then on: 2h ago, or an ISO time."),
-    click.option("--until", type=Moment(), help="Only until then."),
+    click.option("-f", "--follow", is_flag=True, help="Print new lines as they are written."),
+    click.option("--since", type=Moment(), help="Only lines after this time: 2h for two hours ago, or an ISO time."),
+    click.option("--until", type=Moment(), help="Only lines before this time."),
     click.option(
         *("-n", "--tail"),
         type=click.IntRange(1, MOST_TAILED),
-        help=f"Only the last lines; default: {TAIL}, or all of a span.",
+        help=f"Only the last N lines; default: {TAIL}, or all between --since and --until.",
     ),
     click.option("--search", default=None, metavar="TEXT", help="Only lines with this text."),
-    click.option("--source", type=click.Choice(SOURCES), help="Only from there."),
+    click.option("--source", type=click.Choice(SOURCES), help="Only lines of this source."),
     click.option("--function-call", default="", metavar="ID", help="Only of this call."),
     click.option("--timestamps", is_flag=True, help="Put the time before each line."),
     click.option("--show-function-id", is_flag=True, help="Put the Function's id before each line."),
@@ -36,8 +36,10 @@ _OPTIONS = (
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of `print_logs`."""
-    return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), command)
+    """Add the options of `print_logs` to a command."""
+    return functools.reduce(
+        lambda decorated, option: option(decorated), reversed(_OPTIONS), command
+    )
 
 
 def print_logs(
@@ -55,23 +57,28 @@ def print_logs(
     show_function_call_id: bool,
     show_container_id: bool,
 ) -> None:
-    """Print lines to stdout.
+    """Print lines of logs to stdout.
 
     Args:
-        scope: Whose, by id.
-        follow, since, until, tail, search, source, function_call: Which lines.
-        timestamps, show_function_id, show_function_call_id, show_container_id: What stands before each.
+        scope: The ids of the App, Function or worker whose logs are printed.
+        follow, since, until, tail, search, source, function_call: Select the lines.
+        timestamps, show_function_id, show_function_call_id, show_container_id: Select the columns before each line.
+
+    Raises:
+        click.UsageError: If ``follow`` is combined with ``since`` or ``until``.
     """
     if follow and (since or until):
-        raise click.UsageError("--follow goes with no --since or --until.")
-    whose = {**scope, "call": function_call}
+        raise click.UsageError("--follow cannot be combined with --since or --until.")
+    ids = {**scope, "call": function_call}
 
-    async def named() -> dict[str, str]:
-        return whose
+    async def resolve() -> dict[str, str]:
+        return ids
 
-    given: dict[str, Any] = {"since": since, "until": until, "source": source, "search": search}
-    given["tail"] = tail or (0 if since or until else TAIL)
-    found: Iterable[LogEntry] = following(named, **given) if follow else kept(named, **given)
+    filters: dict[str, Any] = {"since": since, "until": until, "source": source, "search": search}
+    filters["tail"] = tail or (0 if since or until else TAIL)
+    found: Iterable[LogEntry] = (
+        following(resolve, **filters) if follow else kept(resolve, **filters)
+    )
     fields = [
         field
         for wanted, field in (
@@ -87,9 +94,9 @@ def print_logs(
 
 def _print(found: Iterable[LogEntry], fields: Sequence[str], *, timestamps: bool) -> None:
     for entry in found:
-        before = (
+        prefix = (
             [entry.timestamp.astimezone().isoformat(timespec="milliseconds")] if timestamps else []
         )
-        before += [getattr(entry, field) or "-" for field in fields]
+        prefix += [getattr(entry, field) or "-" for field in fields]
         whole = entry.message.endswith("\n")
-        click.echo(" ".join([*before, entry.message]), nl=bool(before) and not whole)
+        click.echo(" ".join([*prefix, entry.message]), nl=bool(prefix) and not whole)

@@ -1,10 +1,9 @@
-"""A notebook as a module: its code cells, one after the other, in one namespace.
+"""Loads a notebook as a module: runs its code cells in order, in one namespace.
 
-Code runs as it would in the notebook, with three differences: ``__name__`` is the file's name, so what
-stands below ``if __name__ == "__main__":`` does not run. A ``%%remote`` cell of defs registers them with
-the App that its ``--app`` names (the notebook's own name without it) and runs nothing; one without
-defs, and what is below ``%local``, is passed over. So are other cell magics, line magics, and
-``!commands``.
+Code runs as in the notebook, with these differences. ``__name__`` is the name of the file, so code below
+``if __name__ == "__main__":`` does not run. A ``%%remote`` cell with definitions adds them to the App of its ``--app``
+option, or to an App with the notebook's name. ``%%remote`` cells without definitions, code below ``%local``, other cell
+magics, line magics and ``!commands`` are skipped.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from nbfn._names import normalized, of_file
 from nbfn.api.app import App
 from nbfn.exception import InvalidError
 
-#: Cell magics that this package means.
-_OURS = re.compile(r"%%(?:remote|nbfn)\b(.*)")
+#: The cell magics of nbfn.
+_MAGIC = re.compile(r"%%(?:remote|nbfn)\b(.*)")
 
 
 def read(file: Path) -> list[str]:
-    """Return the text of a notebook's code cells.
+    """Return the sources of a notebook's code cells.
 
     Raises:
-        InvalidError: If the file is no notebook.
+        InvalidError: If the file is not a notebook.
     """
     try:
         cells = json.loads(file.read_text("utf-8"))["cells"]
@@ -39,26 +38,30 @@ def read(file: Path) -> list[str]:
 
 
 def run(file: Path, sources: Sequence[str]) -> ModuleType:
-    """Run a notebook's code cells and return the module that they make.
+    """Run a notebook's code cells and return the resulting module.
+
+    Args:
+        file: The notebook.
+        sources: The sources of its code cells, as `read` returns them.
 
     Raises:
-        InvalidError: If a ``%%remote`` cell is wrong.
-        Exception: What a cell raises.
+        InvalidError: If a ``%%remote`` cell is not valid.
+        Exception: Any exception that a cell raises.
     """
     name = re.sub(r"\W+", "_", normalized(file.stem)).strip("_") or "notebook"
     if name[0].isdigit():
         name = f"_{name}"
-    # Not in sys.modules: there is no file that a worker could import, so its code travels by value.
+    # Not in sys.modules, so that its code is pickled by value: workers cannot import a notebook.
     module = ModuleType(name)
     module.__file__ = str(file.resolve())
-    reader = _Reader(module, of_file(str(file)) or name)
+    runner = _CellRunner(module, of_file(str(file)) or name)
     for number, text in enumerate(sources, 1):
-        reader.run(text, f"<{file.name}, code cell {number}>")
+        runner.run(text, f"<{file.name}, code cell {number}>")
     return module
 
 
-class _Reader:
-    """Runs cells in a module's namespace."""
+class _CellRunner:
+    """Runs cells in the namespace of a module."""
 
     def __init__(self, module: ModuleType, app_name: str) -> None:
         self._names = vars(module)
@@ -70,12 +73,12 @@ class _Reader:
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
         stripped = text.lstrip()
         first, _, body = stripped.partition("\n")
-        if match := _OURS.match(first):
+        if match := _MAGIC.match(first):
             self._remote(
                 match[1], body, text.count("\n", 0, len(text) - len(stripped)) + 2, filename
             )
         elif not stripped.startswith("%%"):
-            self._execute(_plain(text, filename), filename)
+            self._execute(_without_magics(text, filename), filename)
 
     def _remote(self, line: str, body: str, first_line: int, filename: str) -> None:
         from IPython.core.error import UsageError
@@ -109,15 +112,15 @@ class _Reader:
         return self._apps[name]
 
     def _execute(self, tree: ast.Module, filename: str) -> None:
-        exec(compile(tree, filename, "exec", dont_inherit=True), self._names)  # noqa: S102 - the user's own code
+        exec(compile(tree, filename, "exec", dont_inherit=True), self._names)  # noqa: S102 - the user's code
 
 
-def _plain(text: str, filename: str) -> ast.Module:
-    """Return a cell's code without what only IPython understands."""
+def _without_magics(text: str, filename: str) -> ast.Module:
+    """Return the syntax tree of a cell without magics and ``!commands``."""
     from IPython.core.inputtransformer2 import TransformerManager
 
-    plain = TransformerManager().transform_cell(text)  # type: ignore[no-untyped-call]
-    tree = ast.parse(plain, filename)
+    transformed = TransformerManager().transform_cell(text)  # type: ignore[no-untyped-call]
+    tree = ast.parse(transformed, filename)
     tree.body = [statement for statement in tree.body if not _is_magic(statement)]
     return tree
 

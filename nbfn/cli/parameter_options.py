@@ -1,4 +1,4 @@
-"""A function's parameters as options of a command: ``--kebab-case``, typed by annotation or default."""
+"""Converts the parameters of a function to command line options, typed by their annotations or defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nbfn.cli.value_types import READABLE, ValueType, value_type
 from nbfn.declarations.parameters import shape_of
 from nbfn.exception import ExecutionError, InvalidError
 
-#: What a command line has given: positional and keyword arguments.
+#: Positional and keyword arguments from a command line.
 Given = tuple[list[Any], dict[str, Any]]
 
 
@@ -26,20 +26,20 @@ class Parameters:
     """The parameters of one function.
 
     Attributes:
-        options: One for each, unless the function takes the words as they are.
-        raw: Whether it does: its only parameter is ``*args``.
-        positional: Those that cannot be given by name, with their defaults.
+        options: One option for each parameter; none if ``raw``.
+        raw: Whether the only parameter is ``*args``, which gets the words as they are.
+        positional: The positional-only parameters, with their defaults.
     """
 
     options: Sequence[Option] = ()
     raw: bool = False
     positional: Mapping[str, Any] = field(default_factory=dict)
 
-    def given(self, values: dict[str, Any]) -> Given:
-        """Return the arguments that the values are; what was not given is left to the default.
+    def arguments(self, values: dict[str, Any]) -> Given:
+        """Return the arguments of a call; omitted parameters keep their defaults.
 
         Args:
-            values: Of the options that the command line has, by parameter.
+            values: The values of the options on the command line, by parameter.
         """
         if self.raw:
             return list(values["words"]), {}
@@ -55,12 +55,12 @@ class Parameters:
 class Option(click.Option):
     """The option of one parameter.
 
-    It has no default for click, which would convert it: what is not given is left to the function.
+    It has no default in click, which would convert it; omitted parameters keep the default of the function.
 
     Args:
-        name: The parameter's name.
-        kind: How its values are read.
-        default: Its default, `inspect.Parameter.empty` for none.
+        name: The name of the parameter.
+        kind: How its values are converted.
+        default: Its default; `inspect.Parameter.empty` for none.
     """
 
     def __init__(self, name: str, kind: ValueType, default: Any) -> None:
@@ -69,7 +69,7 @@ class Option(click.Option):
         required = default is inspect.Parameter.empty
         shown = "" if required or default is None else f"[default: {default}]"
         if kind.multiple:
-            shown = f"May be given several times. {shown}".rstrip()
+            shown = f"Can be repeated. {shown}".rstrip()
         self.collect = kind.collect
         if flag:
             super().__init__(
@@ -85,35 +85,35 @@ class Option(click.Option):
 def parameters_of(
     function: Callable[..., Any], name: str, *, skip: Sequence[str] = ()
 ) -> Parameters:
-    """Read a function's signature.
+    """Return the parameters of a function.
 
     Args:
-        function: What is to be called.
-        name: What it is called, for messages.
-        skip: Parameters that others give, ``self`` above all.
+        function: The function.
+        name: Its name, for messages.
+        skip: Parameters to leave out, such as ``self``.
 
     Raises:
-        InvalidError: If a parameter cannot be read from a command line; names it.
+        InvalidError: If a parameter cannot be set from a command line.
         ExecutionError: If an annotation cannot be resolved.
     """
     found = [p for p in inspect.signature(function).parameters.values() if p.name not in skip]
     if any(p.kind is p.VAR_POSITIONAL for p in found):
         if len(found) > 1:
             raise InvalidError(
-                f"{name!r} has *args beside other parameters; a command line cannot tell which is which."
+                f"{name!r} has *args and other parameters, which a command line cannot distinguish."
             )
         return Parameters(raw=True)
     hints = _hints(function, name)
     options = [_option(p, hints.get(p.name, p.empty), name) for p in found]
-    only = {p.name: p.default for p in found if p.kind is p.POSITIONAL_ONLY}
-    return Parameters(options, positional=only)
+    positional = {p.name: p.default for p in found if p.kind is p.POSITIONAL_ONLY}
+    return Parameters(options, positional=positional)
 
 
 def class_parameters(cls: type, name: str) -> Parameters:
-    """Read what tells the objects of a class apart: its parameters, or its constructor's.
+    """Return the parameters of a class, or those of its constructor.
 
     Raises:
-        InvalidError: If one cannot be read from a command line; names it.
+        InvalidError: If a parameter cannot be set from a command line.
     """
     shape = shape_of(cls)
     if not shape.parameters:
@@ -131,15 +131,18 @@ def class_parameters(cls: type, name: str) -> Parameters:
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
-    """Return the annotations of parameters, resolved.
+    """Return the resolved annotations of a function's parameters.
 
-    One that cannot be is left out where there is a default, whose type then counts: what is imported
-    for type checkers only is not there.
+    An annotation that cannot be resolved, for example one imported for type checkers only, is omitted if the parameter
+    has a default; the type of the default then applies.
+
+    Raises:
+        ExecutionError: If an annotation of a parameter without a default cannot be resolved.
     """
     raw = inspect.unwrap(function)
     try:
         return typing.get_type_hints(raw)
-    except Exception:  # noqa: BLE001 - evaluates what the user wrote; told below, one by one
+    except Exception:  # noqa: BLE001 - evaluates user code; reported below, for each parameter
         parameters = inspect.signature(raw).parameters
     hints: dict[str, Any] = {}
     for parameter in parameters.values():
@@ -159,7 +162,7 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
 def _option(parameter: inspect.Parameter, hint: Any, function: str) -> Option:
     if parameter.kind is parameter.VAR_KEYWORD:
         raise InvalidError(
-            f"{function!r} has **{parameter.name}, which a command line cannot give."
+            f"{function!r} has **{parameter.name}, which cannot be set from a command line."
         )
     return option_of(parameter.name, hint, parameter.default, function)
 
@@ -168,10 +171,10 @@ def option_of(name: str, hint: Any, default: Any, function: str) -> Option:
     """Return the option of one parameter.
 
     Args:
-        name: The parameter's name.
-        hint: Its annotation, resolved; `inspect.Parameter.empty` for none.
-        default: Its default, likewise.
-        function: Whose it is, for messages.
+        name: The name of the parameter.
+        hint: Its resolved annotation; `inspect.Parameter.empty` for none.
+        default: Its default; `inspect.Parameter.empty` for none.
+        function: The name of the function, for messages.
 
     Raises:
         InvalidError: If its type cannot be read from a command line, and it has no default.
@@ -183,7 +186,7 @@ def option_of(name: str, hint: Any, default: Any, function: str) -> Option:
         )
         if default is inspect.Parameter.empty:
             raise InvalidError(refusal)
-        kind = ValueType(_Unreadable(refusal))
+        kind = ValueType(_RefusedType(refusal))
     return Option(name, kind, default)
 
 
@@ -195,8 +198,8 @@ def _refusal(name: str, hint: Any, function: str) -> str:
     )
 
 
-class _Unreadable(click.ParamType[Any]):
-    """Refuses every word: the parameter has a default, and can have nothing else from here."""
+class _RefusedType(click.ParamType[Any]):
+    """Refuses all values: the parameter keeps its default, as its type cannot be read from a command line."""
 
     name = "unreadable"
 
@@ -208,22 +211,22 @@ class _Unreadable(click.ParamType[Any]):
         raise click.UsageError(self._refusal, ctx)
 
 
-def parsed(
+def parse(
     command_line: str, levels: Sequence[Parameters], words: Sequence[str], doc: str
 ) -> list[Given] | None:
-    """Parse the words of a command line.
+    """Parse the arguments of a run.
 
     Args:
-        command_line: What was written before them, for the usage line.
-        levels: Of everything that is called, a class before its method.
-        words: The words.
+        command_line: The command line before the arguments, for the usage line.
+        levels: The parameters of the class, if any, and of the function.
+        words: The arguments.
         doc: The help text.
 
     Returns:
-        What each is given, or None after ``--help``.
+        The arguments for each level, or None after ``--help``.
 
     Raises:
-        click.UsageError: If they do not fit.
+        click.UsageError: If the arguments are not valid.
     """
     raw = any(p.raw for p in levels)
     options: list[click.Parameter] = [option for p in levels for option in p.options]
@@ -232,13 +235,13 @@ def parsed(
     found: list[Given] = []
 
     @click.pass_context
-    def take(ctx: click.Context, /, **values: Any) -> None:
+    def callback(ctx: click.Context, /, **values: Any) -> None:
         given = {
             key: value
             for key, value in values.items()
             if key == "words" or ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE
         }
-        found.extend(p.given(given) for p in levels)
+        found.extend(p.arguments(given) for p in levels)
 
     settings: dict[str, Any] = {
         "help_option_names": [] if raw else ["--help"],
@@ -247,7 +250,11 @@ def parsed(
     if raw:
         settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
     command = click.Command(
-        None, params=options, callback=take, help=inspect.cleandoc(doc), context_settings=settings
+        None,
+        params=options,
+        callback=callback,
+        help=inspect.cleandoc(doc),
+        context_settings=settings,
     )
     try:
         command.main(list(words), command_line, standalone_mode=False)

@@ -1,4 +1,4 @@
-"""``nbfn run``: an App runs as long as its local entrypoint, or one call of a Function."""
+"""``nbfn run``: runs an App while its local entrypoint, or one call of a Function, runs."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ _INTERRUPTED = object()
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-n", "--name", default=None, help="What the run is called.")
+@click.option("-n", "--name", default=None, help="The name of the App while it runs.")
 @click.option(
     "-w",
     "--write-result",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the result, text or bytes, to this file.",
+    help="Write the result, which must be text or bytes, to this file.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No lines of progress.")
-@click.option("-d", "--detach", is_flag=True, help="Let the App go on until it is stopped.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+@click.option("-d", "--detach", is_flag=True, help="Keep the App running until it is stopped.")
 @click.option("-i", "--interactive", is_flag=True, help="Run the App with interactive=True.")
 @click.option("-m", "as_module", is_flag=True, help="REF names a module, not a file.")
-@click.option("--timestamps", is_flag=True, help="Put the time before each line of remote output.")
+@click.option(
+    "--timestamps", is_flag=True, help="Print the time before each line of remote output."
+)
 @env_option
 @click.argument("ref", metavar="REF")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENTS]...")
@@ -60,50 +62,51 @@ def run(
 ) -> int:
     """Run a local entrypoint or a Function.
 
-    REF is path.py, path.ipynb or, with -m, pkg.mod, then ::name, ::app.name or ::Class.method;
-    without a name it is the only local entrypoint, else the only Function. ARGUMENTS are its
-    parameters: --some-name VALUE, --flag/--no-flag; `nbfn run REF --help` lists them.
+    REF is path.py, path.ipynb or, with -m, pkg.mod, followed by ::name, ::app.name or
+    ::Class.method; without a name, the only local entrypoint or else the only Function runs.
+    ARGUMENTS set its parameters: --some-name VALUE, --flag/--no-flag; `nbfn run REF --help`
+    lists them.
     """
     if write_result is not None:
         _check_writable(write_result)
     if quiet and interactive:
-        raise InvalidError("--quiet and --interactive contradict each other: give one of them.")
+        raise InvalidError("--quiet and --interactive cannot be combined. Pass one of them.")
     found = import_string.load(ref, as_module=as_module)
     app, target = found.target()
-    call = prepared(target, f"nbfn run {'-m ' if as_module else ''}{ref}", words)
+    call = prepare(target, f"nbfn run {'-m ' if as_module else ''}{ref}", words)
     if call is None:
         return 0
     result: Any = _INTERRUPTED
     with (
         console_output.to(Output(sys.stderr, quiet=quiet, timestamps=timestamps)),
-        _observed(timestamps=timestamps),
+        _output_options(timestamps=timestamps),
         app.run(name=name, detach=detach, interactive=interactive, environment_name=env or None),
     ):
         try:
             result = call()
-        except Exception as error:  # noqa: BLE001 - the user's own
-            if isinstance(error, BrokenPipeError) and signals.nobody_reads():
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            if isinstance(error, BrokenPipeError) and signals.is_pipe_broken():
                 return signals.BROKEN_PIPE
             user_traceback.show(error)
             return 1
-    if result is _INTERRUPTED:  # by Ctrl-C, which ends the App and no more
+    if result is _INTERRUPTED:  # by Ctrl-C, which ends the App
         return INTERRUPTED
     if write_result is not None:
         _write(write_result, result)
     return 0
 
 
-def prepared(target: Any, command_line: str, words: tuple[str, ...]) -> Callable[[], Any] | None:
-    """Return what runs the target with the words' arguments; None when only its help was asked for.
+def prepare(target: Any, command_line: str, words: tuple[str, ...]) -> Callable[[], Any] | None:
+    """Return a function that runs the target; None if its help was requested.
 
     Args:
         target: A local entrypoint, a Function or a method.
-        command_line: What was written before the words.
-        words: Its arguments.
+        command_line: The command line before the arguments.
+        words: The arguments.
 
     Raises:
-        InvalidError: If it is a generator, or its parameters cannot be read from a command line.
-        click.UsageError: If the words do not fit.
+        InvalidError: If the target is a generator, or its parameters cannot be set from a command line.
+        click.UsageError: If the arguments are not valid.
     """
     if isinstance(target, LocalEntrypoint):
         raw, called = target.raw_f, target.name
@@ -115,12 +118,12 @@ def prepared(target: Any, command_line: str, words: tuple[str, ...]) -> Callable
                 f"{called!r} is a generator, which cannot be run from the command line. "
                 "Write a local entrypoint that iterates over it."
             )
-    given = parameter_options.parsed(command_line, parameters, words, raw.__doc__ or "")
+    given = parameter_options.parse(command_line, parameters, words, raw.__doc__ or "")
     return None if given is None else lambda: _call(target, given)
 
 
 def _remote(target: Any) -> tuple[Callable[..., Any], str, list[Parameters]]:
-    """Return the definition of a Function or method, its name, and the parameters on the way to it."""
+    """Return the definition of a Function or method, its name, and the parameters of its class and of itself."""
     if not isinstance(target, Method):
         raw, called = target.get_raw_f(), target._name
         return raw, called, [parameter_options.parameters_of(raw, called)]
@@ -130,11 +133,13 @@ def _remote(target: Any) -> tuple[Callable[..., Any], str, list[Parameters]]:
         raw, called, skip=list(inspect.signature(raw).parameters)[:1]
     )
     of_class = parameter_options.class_parameters(cls, target.cls._name)
-    taken = {option.name for option in of_class.options} & {option.name for option in own.options}
-    if taken:
+    ambiguous = {option.name for option in of_class.options} & {
+        option.name for option in own.options
+    }
+    if ambiguous:
         raise InvalidError(
-            f"{', '.join(sorted(map(str, taken)))} is a parameter of both {target.cls._name!r} and its "
-            f"{target.name!r}; a command line cannot tell which is meant."
+            f"{', '.join(sorted(map(str, ambiguous)))} is a parameter of both {target.cls._name!r} and its "
+            f"method {target.name!r}, which a command line cannot distinguish."
         )
     return raw, called, [of_class, own]
 
@@ -151,7 +156,7 @@ def _call(target: Any, given: list[Given]) -> Any:
 
 
 def _check_writable(path: Path) -> None:
-    """Fail before the run where its result could not be written.
+    """Check, before the run, that the result can be written.
 
     Raises:
         InvalidError: If the file cannot be written, or its directory does not exist.
@@ -175,10 +180,10 @@ def _write(path: Path, result: Any) -> None:
 
 
 @contextlib.contextmanager
-def _observed(*, timestamps: bool) -> Iterator[None]:
-    console.on_broken_pipe = signals.pipe_broke
+def _output_options(*, timestamps: bool) -> Iterator[None]:
+    console.on_broken_pipe = signals.exit_on_broken_pipe
     if timestamps:
-        call_observer.set_observer(_Clocked())
+        call_observer.set_observer(_TimestampObserver())
     try:
         yield
     finally:
@@ -187,32 +192,32 @@ def _observed(*, timestamps: bool) -> Iterator[None]:
             call_observer.set_observer(None)
 
 
-class _Clocked:
-    """An observer that puts the time before each line of what remote code writes."""
+class _TimestampObserver:
+    """An observer that prints the time before each line of remote output."""
 
     def call_started(self, call: call_observer.CallView) -> call_observer.CallSink:
-        """See `observe.Observer`."""
-        return _ClockedSink()
+        """See `call_observer.Observer`."""
+        return _TimestampSink()
 
 
-class _ClockedSink(call_observer.TextSink):
-    """Writes whole lines; of a line that is not ended yet the beginning waits."""
+class _TimestampSink(call_observer.TextSink):
+    """Writes complete lines with the time, and holds back incomplete ones."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, str] = {}
+        self._partial_lines: dict[str, str] = {}
 
     def emission(self, e: Emission) -> None:
-        """See `observe.CallSink.emission`."""
-        text = self._begun.pop(e.channel, "") + call_observer.plain_text(e)
+        """See `call_observer.CallSink.emission`."""
+        text = self._partial_lines.pop(e.channel, "") + call_observer.plain_text(e)
         *lines, rest = text.split("\n")
         for line in lines:
             self._write(e.channel, line)
         if rest:
-            self._begun[e.channel] = rest
+            self._partial_lines[e.channel] = rest
 
     def finished(self, status: str, error: BaseException | None) -> None:
-        """See `observe.CallSink.finished`."""
-        for channel, rest in self._begun.items():
+        """See `call_observer.CallSink.finished`."""
+        for channel, rest in self._partial_lines.items():
             self._write(channel, rest)
 
     def _write(self, channel: str, line: str) -> None:

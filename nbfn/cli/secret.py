@@ -1,4 +1,4 @@
-"""``nbfn secret``: stored environment variables for workers; values go in and never come out."""
+"""``nbfn secret``: manages stored environment variables for workers; stored values are never printed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nbfn.api.secret import Secret
-from nbfn.cli.formatting import env_option, json_option, show, yes_option
+from nbfn.cli.formatting import env_option, json_option, print_table, yes_option
 from nbfn.config import default_environment
 from nbfn.exception import AlreadyExistsError
 
@@ -32,7 +32,7 @@ def list_(env: str, as_json: bool) -> None:
         {"name": row.name, "variables": ", ".join(row.keys), "created": row.created_at}
         for row in found
     )
-    show(rows, _COLUMNS, as_json=as_json)
+    print_table(rows, _COLUMNS, as_json=as_json)
 
 
 @secret.command()
@@ -43,12 +43,12 @@ def list_(env: str, as_json: bool) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A .env file.",
 )
-@click.option("--force", is_flag=True, help="Replace one of that name.")
+@click.option("--force", is_flag=True, help="Replace an existing secret.")
 @env_option
 def create(
     name: str, variables: tuple[str, ...], from_dotenv: Path | None, force: bool, env: str
 ) -> None:
-    """Store a secret. KEY=- asks for the value, or reads it from stdin when that is no terminal."""
+    """Store a secret. For KEY=-, the value is asked for, or read from stdin if it is not a terminal."""
     values: dict[str, str] = {}
     if from_dotenv is not None:
         values |= Secret.from_dotenv(from_dotenv.parent, filename=from_dotenv.name).values
@@ -56,9 +56,9 @@ def create(
         key, equals, value = pair.partition("=")
         if not equals:
             raise click.UsageError(f"{pair!r} is not KEY=VALUE.")
-        values[key] = _asked(key) if value == "-" else value
+        values[key] = _read_value(key) if value == "-" else value
     if not values:
-        raise click.UsageError("Give at least one KEY=VALUE, or --from-dotenv.")
+        raise click.UsageError("Pass at least one KEY=VALUE, or --from-dotenv.")
     where = env or default_environment()
     try:
         if force:
@@ -67,12 +67,12 @@ def create(
             Secret.objects.create(name, values, environment_name=where)
     except AlreadyExistsError:
         raise click.ClickException(
-            f"There is a secret {name!r} already; --force replaces it."
+            f"A secret {name!r} already exists. Replace it with --force."
         ) from None
-    click.echo(f"Secret {name!r} has {', '.join(sorted(values))}.")
+    click.echo(f"Secret {name!r} was stored, with the variables {', '.join(sorted(values))}.")
 
 
-def _asked(key: str) -> str:
+def _read_value(key: str) -> str:
     if sys.stdin.isatty():
         return str(click.prompt(key, hide_input=True, err=True))
     return sys.stdin.read().rstrip("\n")
@@ -83,8 +83,8 @@ def _asked(key: str) -> str:
 @yes_option
 @env_option
 def delete(name: str, yes: bool, env: str) -> None:
-    """Forget a secret."""
+    """Delete a secret."""
     if not yes:
-        click.confirm(f"Forget secret {name!r}?", abort=True, err=True)
+        click.confirm(f"Delete secret {name!r}?", abort=True, err=True)
     Secret.objects.delete(name, environment_name=env or default_environment())
     click.echo(f"Secret {name!r} was deleted.")

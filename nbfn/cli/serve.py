@@ -1,7 +1,6 @@
-"""``nbfn serve``: an ephemeral App that is run anew whenever a file of its code changes.
+"""``nbfn serve``: runs an ephemeral App, and reloads it when a file of its code changes.
 
-Each time is a process of its own, so nothing of the code before is left; the processes tell this one
-which files they read.
+Each run is a child process, so no code of the previous run remains. The child reports which files it has read.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from nbfn.runtime import console_output
 from nbfn.runtime.console_output import Output
 from nbfn.serialization import user_modules
 
-#: Seconds between two looks at the files.
-LOOK_EVERY = 0.5
-#: Seconds a process has to stop its App and end.
-END_WITHIN = 15.0
-#: Before a line by which a process names a file that it read.
-_READ = "\0"
+#: Seconds between checks of the files.
+POLL_INTERVAL = 0.5
+#: Seconds that a child process has to stop its App and end.
+STOP_TIMEOUT = 15.0
+#: The prefix of a line in which a child process reports a file that it has read.
+_FILE_PREFIX = "\0"
 
 
 @click.command()
-@click.option("--timeout", type=float, default=None, help="Seconds until it ends by itself.")
+@click.option("--timeout", type=float, default=None, help="Seconds after which it ends.")
 @click.option("-m", "as_module", is_flag=True, help="REF names a module, not a file.")
 @click.option("--once", is_flag=True, hidden=True)
 @env_option
 @click.argument("ref", metavar="REF")
 def serve(timeout: float | None, as_module: bool, once: bool, env: str, ref: str) -> int:
-    """Run an App until Ctrl-C, and anew whenever its code changes.
+    """Run an App until Ctrl-C, and reload it when its code changes.
 
-    REF is path.py, path.ipynb or, with -m, pkg.mod; then ::app where there are several.
+    REF is path.py, path.ipynb or, with -m, pkg.mod; append ::app where there are several Apps.
     """
     if once:
         _serve_once(ref, env, as_module=as_module)
@@ -50,9 +49,9 @@ def serve(timeout: float | None, as_module: bool, once: bool, env: str, ref: str
     server = _Server(argv, Path(ref.partition("::")[0]))
     try:
         while not server.wait(until):
-            click.echo("A file changed: the App is run anew.", err=True)
+            click.echo("A file changed. Reloading the App.", err=True)
             server.restart()
-    except KeyboardInterrupt:  # the usual end
+    except KeyboardInterrupt:  # Ctrl-C ends it
         pass
     finally:
         server.end()
@@ -60,65 +59,67 @@ def serve(timeout: float | None, as_module: bool, once: bool, env: str, ref: str
 
 
 class _Server:
-    """One process after the other.
+    """Runs one child process after the other.
 
     Args:
-        argv: Of each.
-        first: The file that is watched also when a process could not even read it.
+        argv: The command line of a child.
+        file: The file of the App, which is checked even if the child could not read it.
     """
 
-    def __init__(self, argv: list[str], first: Path) -> None:
+    def __init__(self, argv: list[str], file: Path) -> None:
         self._argv = argv
-        self._first = first
-        self._seen: dict[str, float] = {}
-        #: Whether a process has served the App, once at least.
+        self._file = file
+        self._modified: dict[str, float] = {}
+        #: Whether a child has served the App at least once.
         self.served = False
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
-        self._seen = {str(self._first): _changed_at(str(self._first))}
+        self._modified = {str(self._file): _modified_at(str(self._file))}
         process = subprocess.Popen(
             self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        threading.Thread(target=self._listen, args=(process, self._seen), daemon=True).start()
+        threading.Thread(
+            target=self._forward_output, args=(process, self._modified), daemon=True
+        ).start()
         return process
 
-    def _listen(self, process: subprocess.Popen[str], seen: dict[str, float]) -> None:
-        """Pass on what a process writes, but for the names of its files."""
+    def _forward_output(self, process: subprocess.Popen[str], modified: dict[str, float]) -> None:
+        """Print the output of a child, and record the files that it reports."""
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith(_READ):
+            if line.startswith(_FILE_PREFIX):
                 name = line[1:].rstrip("\n")
-                seen[name] = _changed_at(name)
+                modified[name] = _modified_at(name)
                 self.served = True
             else:
                 click.echo(line, nl=False)
 
     def wait(self, until: float | None) -> bool:
-        """Return False when a file has changed, True when the time is over."""
+        """Wait until a file changes or the time is over; return whether the time is over."""
         while until is None or time.monotonic() < until:
-            if any(_changed_at(name) != at for name, at in list(self._seen.items())):
+            if any(_modified_at(name) != at for name, at in list(self._modified.items())):
                 return False
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL)
         return True
 
     def restart(self) -> None:
-        """Have another process take its place."""
+        """Replace the child process."""
         self.end()
         self._process = self._start()
 
     def end(self) -> None:
-        """End the process in good order: the App stops with it."""
+        """End the child process, which stops its App."""
         assert self._process.stdin is not None
-        self._process.stdin.close()  # it waits for that
+        self._process.stdin.close()  # the child waits for it
         try:
-            self._process.wait(END_WITHIN)
+            self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
 
-def _changed_at(name: str) -> float:
+def _modified_at(name: str) -> float:
     try:
         return Path(name).stat().st_mtime
     except OSError:
@@ -129,7 +130,7 @@ def _serve_once(ref: str, env: str, *, as_module: bool) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     found = import_string.load(ref, as_module=as_module)
     app = found.app()
-    signal.signal(signal.SIGINT, lambda *_: None)  # its parent gets it too, and tells it to end
+    signal.signal(signal.SIGINT, lambda *_: None)  # the parent gets it too, and ends this process
     with console_output.to(Output(sys.stderr)), app.run(environment_name=env or None):
         for line in urls_of(app):
             click.echo(line)
@@ -137,6 +138,6 @@ def _serve_once(ref: str, env: str, *, as_module: bool) -> None:
             str(found.module.__file__)
         }
         for name in sorted(files):
-            click.echo(f"{_READ}{name}")
+            click.echo(f"{_FILE_PREFIX}{name}")
         sys.stdout.flush()
-        sys.stdin.read()  # until the end of who started this
+        sys.stdin.read()  # returns when the parent closes it

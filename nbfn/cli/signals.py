@@ -1,4 +1,4 @@
-"""How a command ends: told to by a signal, or since nobody reads what it prints."""
+"""Ends a command at SIGTERM, SIGHUP or a broken pipe, with the exit code of a shell."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from types import FrameType
 from nbfn.client import detached_apps
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-#: Exit codes: as a program that SIGPIPE ended.
+#: The exit code of a program that SIGPIPE ended.
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
-_code = 0  # the exit code, where it is not the signal's own
+_code = 0  # the exit code, if not that of the signal
 
 
 @contextlib.contextmanager
-def in_good_order() -> Iterator[None]:
-    """Have SIGTERM, and SIGHUP of a terminal that is closed, end the block by SystemExit; twice, at once.
+def exit_on_signals() -> Iterator[None]:
+    """Raise SystemExit in the block at SIGTERM and SIGHUP; a second signal ends the process.
 
-    What is ignored (``nohup``) stays so.
+    Ignored signals (``nohup``) stay ignored.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
         if handler is signal.SIG_DFL:
-            signal.signal(number, _end)
+            signal.signal(number, _on_signal)
     try:
         yield
     finally:
@@ -37,21 +37,21 @@ def in_good_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
+def _on_signal(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     detached_apps.process_ends()
     raise SystemExit(_code or 128 + number)
 
 
-def pipe_broke() -> None:
-    """End the block of `in_good_order`: nobody reads what is printed. Any thread."""
+def exit_on_broken_pipe() -> None:
+    """End the block of `exit_on_signals` because stdout is a broken pipe; thread-safe."""
     global _code
     _code = BROKEN_PIPE
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-def nobody_reads() -> bool:
-    """Return whether the output goes into a pipe that nobody reads any more."""
+def is_pipe_broken() -> bool:
+    """Return whether stdout is a pipe whose reader has closed it."""
     try:
         poll = select.poll()
         poll.register(sys.stdout, 0)
@@ -61,11 +61,11 @@ def nobody_reads() -> bool:
 
 
 def flush() -> None:
-    """Write what is still to be written; a pipe that nobody reads any more is no error."""
+    """Flush stdout and stderr; a broken pipe is not an error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:  # nor is it one at the interpreter's end
+        except BrokenPipeError:  # so that the interpreter's own flush does not fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         except (OSError, ValueError):
             pass

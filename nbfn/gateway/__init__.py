@@ -1,1 +1,1 @@
-"""The gateway: HTTP and WebSocket for web endpoints. A client of the hub like any other, started by it."""
+"""The gateway: serves web endpoints over HTTP and WebSocket. It is a client of the hub, which starts it."""

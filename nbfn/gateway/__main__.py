@@ -1,7 +1,7 @@
-"""``python -m nbfn.gateway LINK``: the gateway process. Started by the hub, with a descriptor of it.
+"""Runs the gateway process as ``python -m nbfn.gateway LINK``; the hub starts it.
 
-LINK is a socket over which the hub passes those to listen on. It ends when the hub does, however it does, and so
-does the gateway then: the next hub must be able to listen at the same ports.
+LINK is the descriptor of a socket over which the hub passes the sockets to listen on. The gateway ends when the hub
+closes the link or dies, so that the next hub can listen on the same ports.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvicorn
 from nbfn.client.call_observer import CallView, TextSink, set_observer
 from nbfn.client.connection import HubConnection
 from nbfn.config import Places
-from nbfn.gateway.auth import Guard
+from nbfn.gateway.auth import Authenticator
 from nbfn.gateway.gateway import Gateway
 from nbfn.gateway.server import Protocol, Server
 from nbfn.protocol.gateway_config import Address
@@ -26,19 +26,19 @@ from nbfn.protocol.web_events import LARGEST
 from nbfn.runtime.log_rotation import LogFile
 
 
-class Quiet(TextSink):
-    """Passes over what endpoints print: the hub keeps it with the logs of their Functions."""
+class DiscardedOutput(TextSink):
+    """Discards the output of endpoints, which the hub stores in the logs of their Functions."""
 
     def emission(self, e: Emission) -> None:
         """See `nbfn.client.call_observer.CallSink.emission`."""
 
 
-class Observer:
-    """Has every request be as quiet."""
+class RequestObserver:
+    """Discards the output of every request."""
 
-    def call_started(self, _call: CallView) -> Quiet:
+    def call_started(self, _call: CallView) -> DiscardedOutput:
         """See `nbfn.client.call_observer.Observer.call_started`."""
-        return Quiet()
+        return DiscardedOutput()
 
 
 def main() -> None:
@@ -48,25 +48,29 @@ def main() -> None:
         format="%(asctime)s %(levelname)s %(message)s",
         handlers=[LogFile(Places.of().web_log)],
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # below that it logs paths: keys
+    logging.getLogger("uvicorn").setLevel(
+        logging.WARNING
+    )  # at lower levels it logs paths, which contain keys
     sys.addaudithook(_refuse_unpickling)
-    set_observer(Observer())
+    set_observer(RequestObserver())
     asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1]))))
 
 
 async def _serve(link: socket.socket) -> None:
     client = HubConnection(start=False, registers=False)
-    Protocol.patience = client.settings.web_patience
+    Protocol.header_timeout = client.settings.web_patience
     labels: dict[int, str] = {}
-    guard = Guard(Address.load(Places.of().web_file), client.settings.web_hosts, labels)
+    authenticator = Authenticator(
+        Address.load(Places.of().web_file), client.settings.web_hosts, labels
+    )
     config = uvicorn.Config(
-        Gateway(client, guard),
+        Gateway(client, authenticator),
         http=Protocol,
         ws="websockets-sansio",
         ws_max_size=LARGEST,
         lifespan="off",
         log_config=None,
-        access_log=False,  # it would have the key of the URL in it
+        access_log=False,  # it would contain the keys of URLs
         proxy_headers=False,
         server_header=False,
     )
@@ -77,7 +81,7 @@ async def _serve(link: socket.socket) -> None:
 
 
 def _refuse_unpickling(event: str, _arguments: tuple[Any, ...]) -> None:
-    """Whatever comes from a worker is never rebuilt here, not even by mistake."""
+    """Raise an error when anything is unpickled: data of workers is not trusted here."""
     if event == "pickle.find_class":
         raise RuntimeError("The gateway does not unpickle.")
 

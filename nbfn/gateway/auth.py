@@ -1,4 +1,7 @@
-"""Authentication: the Host header; the key in the URL, a header or a cookie; the headers of ``requires_proxy_auth``."""
+"""Authenticates requests: by the Host header, by a key, and by the headers of ``requires_proxy_auth``.
+
+The key of an endpoint is in the URL, in the Authorization header, or in a cookie that was derived from it.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +14,38 @@ from urllib.parse import quote, unquote
 from nbfn.gateway import cookies
 from nbfn.protocol.gateway_config import Address
 
-#: Headers as they come, names in lower case.
+#: Headers as in ASGI: pairs of lower-case name and value.
 Headers = list[tuple[bytes, bytes]]
 
-#: Kinds of a frame within a page (Sec-Fetch-Dest).
+#: Values of Sec-Fetch-Dest for frames.
 _FRAMES = (b"iframe", b"frame")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not served; with ``again`` the browser shows a link to the same page."""
+    """Why a request is refused.
+
+    Attributes:
+        status: The HTTP status.
+        text: The reason, for people.
+        needs_confirmation: Whether the page has a link by which the user can open it nevertheless.
+    """
 
     status: int
     text: str
-    again: bool = False
+    needs_confirmation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What an authenticated request asks for.
+class Admitted:
+    """The target of an authenticated request.
 
     Attributes:
-        label: Of the endpoint.
-        key: The endpoint's key; its app never sees it.
-        root: The part of the path that the app does not see: key and label, or empty.
-        path: The app's own path, quoted as it came; empty for the URL without a trailing slash.
-        cookie: The value of a Set-Cookie header to send; may be empty.
+        label: The label of the endpoint.
+        key: The key of the endpoint, which is not passed to its app.
+        root: The part of the path that is not passed to the app: key and label, or empty.
+        path: The path that is passed to the app, quoted; empty for the endpoint's URL without a trailing slash.
+        cookie: The value of the Set-Cookie header to send; may be empty.
     """
 
     label: str
@@ -46,13 +55,13 @@ class Wanted:
     cookie: bytes = b""
 
 
-class Guard:
-    """Admits requests that know an endpoint's key, or have its cookie.
+class Authenticator:
+    """Admits requests that have the key or the cookie of an endpoint.
 
     Args:
-        address: Makes the keys.
-        hosts: Names, separated by commas, that are served besides this machine's own.
-        labels: The endpoint's label by port.
+        address: Computes the keys.
+        hosts: Accepted host names besides 127.0.0.1 and localhost, separated by commas.
+        labels: The labels of endpoints, by port.
     """
 
     def __init__(self, address: Address, hosts: str, labels: Mapping[int, str]) -> None:
@@ -61,11 +70,14 @@ class Guard:
         more = (host.strip().lower() for host in hosts.split(","))
         self._hosts = {"127.0.0.1", "localhost", *(host for host in more if host)}
 
-    def admit(self, scope: dict[str, Any]) -> Wanted | Refusal:
-        """Return what is asked for, or why it is refused.
+    def admit(self, scope: dict[str, Any]) -> Admitted | Refusal:
+        """Return the target of a request, or why it is refused.
 
-        A page of somebody else's that makes its name mean 127.0.0.1 (DNS rebinding) sends its own
-        name as Host. A client without the key learns nothing, not even which labels exist.
+        The Host header is checked because a page that resolves its own name to 127.0.0.1 (DNS rebinding) sends that
+        name. The response to a client without the key does not tell which labels exist.
+
+        Args:
+            scope: The ASGI scope of the request.
         """
         headers: Headers = scope["headers"]
         host = value_of(headers, b"host").decode("latin-1").lower()
@@ -77,32 +89,36 @@ class Guard:
             return _not_found(headers)
         key = self._address.key(label, port)
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
-        if (path := _below(raw, key, label)) is not None:
-            return Wanted(label, key, f"/{key}/{label}", path, self._cookie(scope, label))
+        if (path := _path_below_key(raw, key, label)) is not None:
+            return Admitted(label, key, f"/{key}/{label}", path, self._cookie(scope, label))
         if any(name == b"authorization" and is_bearer(value, key) for name, value in headers):
-            return Wanted(label, key, "", raw)
-        if _leads_here(scope):
-            text = "A page of another site opened this one. If that is what you want:"
-            return Refusal(403, text, again=True)
-        if not cookies.left(self._address, label, port, headers):
+            return Admitted(label, key, "", raw)
+        if _is_cross_site_navigation(scope):
+            text = "A page of another site opened this page. To open it nevertheless:"
+            return Refusal(403, text, needs_confirmation=True)
+        if not cookies.seconds_left(self._address, label, port, headers):
             return _not_found(headers)
-        if not _of_own_page(headers, host):
-            return Refusal(403, "Pages of other sites cannot use this endpoint by its cookie.")
-        return Wanted(label, key, "", raw, self._cookie(scope, label))
+        if not _is_same_origin(headers, host):
+            return Refusal(
+                403, "The cookie of this endpoint cannot be used by pages of other sites."
+            )
+        return Admitted(label, key, "", raw, self._cookie(scope, label))
 
     def _cookie(self, scope: dict[str, Any], label: str) -> bytes:
-        """Return a new cookie if the request has none, or one that expires soon."""
+        """Return a new cookie if the request has none or its cookie expires soon; else an empty value."""
         headers, port = scope["headers"], scope["server"][1]
-        if cookies.left(self._address, label, port, headers) > cookies.LIFETIME / 2:
+        if cookies.seconds_left(self._address, label, port, headers) > cookies.LIFETIME / 2:
             return b""
-        return cookies.made(self._address, label, port, embedded=is_embedded(headers))
+        return cookies.set_cookie(self._address, label, port, embedded=is_embedded(headers))
 
     def authorize(self, headers: Headers) -> Refusal | None:
-        """Refuse who does not send the two headers of ``requires_proxy_auth``."""
+        """Check the two headers of ``requires_proxy_auth``; return why the request is refused, or None."""
         key = value_of(headers, b"modal-key").decode("latin-1")
         secret = value_of(headers, b"modal-secret").decode("latin-1")
-        # Both are compared, so that the time does not tell which one is wrong.
-        right = _same(key, self._address.proxy_key) & _same(secret, self._address.proxy_secret)
+        # Both are compared, so that the response time does not tell which one is wrong.
+        right = _is_equal(key, self._address.proxy_key) & _is_equal(
+            secret, self._address.proxy_secret
+        )
         if right:
             return None
         text = "Send the headers Modal-Key and Modal-Secret: proxy_key and proxy_secret of web.json in NBFN_HOME."
@@ -110,30 +126,30 @@ class Guard:
 
 
 def value_of(headers: Headers, name: bytes) -> bytes:
-    """Return the value of a header; empty when it is not there, or there twice."""
+    """Return the value of a header; empty if it is missing or occurs more than once."""
     found = [value for key, value in headers if key == name]
     return found[0] if len(found) == 1 else b""
 
 
 def is_bearer(value: bytes, key: str) -> bool:
-    """Whether an Authorization header's value is a key."""
-    scheme, _, given = value.partition(b" ")
-    return scheme.lower() == b"bearer" and _same(given.strip().decode("latin-1"), key)
+    """Return whether the value of an Authorization header is a key."""
+    scheme, _, token = value.partition(b" ")
+    return scheme.lower() == b"bearer" and _is_equal(token.strip().decode("latin-1"), key)
 
 
-def is_foreign(headers: Headers) -> bool:
-    """Whether a page of another site, or of another port, makes a browser ask."""
+def is_cross_site(headers: Headers) -> bool:
+    """Return whether a page of another site or another port made the request, according to the browser."""
     return value_of(headers, b"sec-fetch-site") in (b"cross-site", b"same-site")
 
 
 def is_embedded(headers: Headers) -> bool:
-    """Whether the request is for a frame in another site's page, where browsers partition cookies."""
+    """Return whether the request is for a frame in a page of another site, where browsers partition cookies."""
     site, kind = value_of(headers, b"sec-fetch-site"), value_of(headers, b"sec-fetch-dest")
     return site == b"cross-site" and kind != b"document"
 
 
 def is_page(scope: dict[str, Any]) -> bool:
-    """Whether a browser navigates to this, in a tab or in a frame."""
+    """Return whether the request is a navigation of a browser, in a tab or in a frame."""
     return (
         scope.get("method") == "GET"
         and value_of(scope["headers"], b"sec-fetch-mode") == b"navigate"
@@ -141,32 +157,32 @@ def is_page(scope: dict[str, Any]) -> bool:
     )
 
 
-def _below(raw: bytes, key: str, label: str) -> bytes | None:
-    """Return a path without key and label; None when it does not begin with them."""
+def _path_below_key(raw: bytes, key: str, label: str) -> bytes | None:
+    """Return a path without its key and label; None if it does not begin with them."""
     _, first, *rest = [*raw.split(b"/", 3), b""]
-    given = unquote(rest[0].decode("latin-1")) if len(rest) > 1 else ""
-    if not _same(unquote(first.decode("latin-1")), key) or given != label:
+    found_label = unquote(rest[0].decode("latin-1")) if len(rest) > 1 else ""
+    if not _is_equal(unquote(first.decode("latin-1")), key) or found_label != label:
         return None
     return b"/" + rest[1] if raw.count(b"/") > 2 else b""
 
 
-def _leads_here(scope: dict[str, Any]) -> bool:
-    """Whether a link or a redirect of another site navigates a tab to this page.
+def _is_cross_site_navigation(scope: dict[str, Any]) -> bool:
+    """Return whether a link or a redirect of another site opens this page in a tab.
 
-    Its cookie is not sent then, or not trusted: opening the page may have effects that the other site wants. So the
-    user is asked.
+    The user then has to confirm, since opening the page may have effects that the other site intends. Browsers do not
+    send the cookie with such a request, and where they do it is not accepted.
     """
     headers = scope["headers"]
     in_tab = is_page(scope) and value_of(headers, b"sec-fetch-dest") == b"document"
-    return in_tab and is_foreign(headers)
+    return in_tab and is_cross_site(headers)
 
 
-def _of_own_page(headers: Headers, host: str) -> bool:
-    """Whether a request comes from a page of this origin, or from no page at all."""
+def _is_same_origin(headers: Headers, host: str) -> bool:
+    """Return whether a page of this origin, or no page, made the request."""
     site, origin = value_of(headers, b"sec-fetch-site"), value_of(headers, b"origin").lower()
     if site not in (b"", b"none", b"same-origin"):
         return False
-    if origin in (b"", b"null"):  # pages with the policy no-referrer send null
+    if origin in (b"", b"null"):  # pages with the referrer policy no-referrer send null
         return site == b"same-origin" or not origin
     return origin.partition(b"://")[2].decode("latin-1") == host
 
@@ -178,5 +194,5 @@ def _not_found(headers: Headers) -> Refusal:
     return Refusal(404, text)
 
 
-def _same(given: str, known: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), known.encode())
+def _is_equal(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())

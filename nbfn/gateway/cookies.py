@@ -1,8 +1,8 @@
-"""The gateway's cookie: it authenticates a browser at the root of an endpoint after it has opened the URL once.
+"""Creates and checks the cookie that authenticates a browser after it has opened the URL of an endpoint.
 
-Browsers send the cookies of 127.0.0.1 to all ports, so other servers on this machine may see them. Such a server
-gets access to this endpoint for a day at most: the cookie contains its expiry time and a key made for this
-endpoint and that time. The key of the URL, and the keys of other endpoints, cannot be derived from it.
+Browsers send the cookies of 127.0.0.1 to all ports, so other servers on this machine may receive them. Such a server
+gets access to one endpoint for at most a day: the cookie has an expiry time, and a key for this endpoint and that time.
+The key of the URL, and the keys of other endpoints, cannot be derived from it.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from nbfn.protocol.gateway_config import Address
 
 #: Seconds until a cookie expires.
 LIFETIME = 86400
-#: Most digits of a time.
+#: The largest number of digits of an expiry time.
 DIGITS = 12
-#: The cookies of all endpoints; apps see none of them.
+#: Matches the gateway's cookies, which are not passed to apps.
 _OURS = re.compile(rb"nbfn-\d+=")
 
 
 def name_of(port: int) -> str:
-    """Return the name of an endpoint's cookie: each has its own."""
+    """Return the name of the cookie of the endpoint on a port."""
     return f"nbfn-{port}"
 
 
-def made(address: Address, label: str, port: int, *, embedded: bool) -> bytes:
-    """Return a ``Set-Cookie`` header's value.
+def set_cookie(address: Address, label: str, port: int, *, embedded: bool) -> bytes:
+    """Return the value of a ``Set-Cookie`` header.
 
     Args:
-        address: Makes the key.
-        label: Of the endpoint.
-        port: Of the endpoint.
-        embedded: Whether it is for a frame in another site's page, where browsers reject a strict cookie.
+        address: Computes the key.
+        label: The label of the endpoint.
+        port: The port of the endpoint.
+        embedded: Whether it is for a frame in a page of another site, where browsers reject strict cookies.
     """
     end = int(time.time()) + LIFETIME
     value = f"{end}.{address.key(label, port, str(end))}"
@@ -41,25 +41,27 @@ def made(address: Address, label: str, port: int, *, embedded: bool) -> bytes:
     return f"{name_of(port)}={value}; Path=/; Max-Age={LIFETIME}; HttpOnly; {kind}".encode()
 
 
-def left(address: Address, label: str, port: int, headers: list[tuple[bytes, bytes]]) -> float:
-    """Return how many seconds the request's cookie stays valid; 0 when there is none."""
-    before = f"{name_of(port)}=".encode()
+def seconds_left(
+    address: Address, label: str, port: int, headers: list[tuple[bytes, bytes]]
+) -> float:
+    """Return for how many seconds the cookie of a request is valid; 0 if there is none."""
+    prefix = f"{name_of(port)}=".encode()
     now = time.time()
     best = 0.0
     for pair in _pairs(headers):
-        if not pair.startswith(before):
+        if not pair.startswith(prefix):
             continue
-        end, _, key = pair[len(before) :].decode("latin-1").partition(".")
+        end, _, key = pair[len(prefix) :].decode("latin-1").partition(".")
         if not end.isdecimal() or len(end) > DIGITS:
             continue
-        right = address.key(label, port, end)
-        if hmac.compare_digest(key.encode(), right.encode()):
+        expected = address.key(label, port, end)
+        if hmac.compare_digest(key.encode(), expected.encode()):
             best = max(best, int(end) - now)
     return best
 
 
-def without_ours(value: bytes) -> bytes:
-    """Return a ``Cookie`` header's value without the gateway's cookies."""
+def without_gateway_cookies(value: bytes) -> bytes:
+    """Remove the gateway's cookies from the value of a ``Cookie`` header."""
     if b"nbfn-" not in value:
         return value
     return b"; ".join(pair for pair in _split(value) if not _OURS.match(pair))

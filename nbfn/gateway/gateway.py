@@ -1,7 +1,6 @@
-"""The gateway's ASGI app: lets requests in, makes calls of them, and passes on both ways what ASGI says.
+"""The ASGI app of the gateway: authenticates requests, makes calls of them, and forwards ASGI events both ways.
 
-It runs no user code and knows nothing of it but labels; it asks the hub for each request who
-answers, so there is nothing here that could be out of date.
+It runs no user code. It looks up the endpoint at the hub for each request, so it holds no state that can be outdated.
 """
 
 from __future__ import annotations
@@ -18,20 +17,28 @@ from nbfn.client.connection import HubConnection
 from nbfn.client.registration.option_encoding import variant_digest
 from nbfn.declarations.parameters import encoded
 from nbfn.gateway import error_responses
-from nbfn.gateway.auth import Guard, Refusal, Wanted, is_embedded, is_foreign, is_page, value_of
+from nbfn.gateway.auth import (
+    Admitted,
+    Authenticator,
+    Refusal,
+    is_cross_site,
+    is_embedded,
+    is_page,
+    value_of,
+)
 from nbfn.gateway.error_responses import Send
-from nbfn.gateway.headers import forwarded, without_key
-from nbfn.gateway.http_exchange import Gone, Http, Receive, Scope, TooLarge
-from nbfn.gateway.request_call import WebCall
+from nbfn.gateway.headers import request_headers, without_key
+from nbfn.gateway.http_exchange import ClientDisconnected, HttpExchange, Receive, Scope, TooLarge
+from nbfn.gateway.request_call import RequestCall
 from nbfn.protocol import messages, web_events
 from nbfn.protocol.messages import EndpointFound, Payload, Variant
 from nbfn.protocol.web_events import Event, Request
 from nbfn.runtime.sync import drive
 
-#: Seconds that a redirected request's answer waits to be asked for.
-HELD_FOR = 60.0
-#: The query parameter by which it is asked for (Modal's).
-HELD_PARAMETER = "__modal_function_call_id"
+#: Seconds for which the response to a redirected request can be fetched.
+PENDING_SECONDS = 60.0
+#: The query parameter that names the redirected request, as in Modal.
+PENDING_PARAMETER = "__modal_function_call_id"
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -40,67 +47,76 @@ class Gateway:
     """An ASGI app.
 
     Args:
-        client: The way to the hub.
-        guard: Decides who is let in.
+        client: The connection to the hub.
+        authenticator: Authenticates requests.
     """
 
-    def __init__(self, client: HubConnection, guard: Guard) -> None:
+    def __init__(self, client: HubConnection, authenticator: Authenticator) -> None:
         self._client = client
-        self._guard = guard
-        self._held: dict[str, _Held] = {}  # redirected ones
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._authenticator = authenticator
+        self._pending: dict[str, _Pending] = {}  # redirected requests, by call id
+        self._draining: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
         if scope["type"] == "websocket":
-            await receive()  # its connect
-        wanted = self._guard.admit(scope)
-        if isinstance(wanted, Refusal):
-            await error_responses.refuse(scope, send, wanted)
-        elif wanted.root and is_page(scope) and not is_embedded(scope["headers"]):
-            there, foreign = _at_root(wanted, scope["query_string"]), is_foreign(scope["headers"])
-            await error_responses.move(send, there, wanted.cookie, by_page=foreign)
-        elif _is_page_without_slash(scope, wanted):
-            there = _location(wanted.root + "/", scope["query_string"])
-            await error_responses.redirect(send, 307, there, wanted.cookie)
+            await receive()  # the event websocket.connect
+        admitted = self._authenticator.admit(scope)
+        if isinstance(admitted, Refusal):
+            await error_responses.refuse(scope, send, admitted)
+        elif admitted.root and is_page(scope) and not is_embedded(scope["headers"]):
+            target, cross_site = (
+                _at_root(admitted, scope["query_string"]),
+                is_cross_site(scope["headers"]),
+            )
+            await error_responses.redirect_page(send, target, admitted.cookie, by_page=cross_site)
+        elif _is_page_without_slash(scope, admitted):
+            target = _location(admitted.root + "/", scope["query_string"])
+            await error_responses.redirect(send, 307, target, admitted.cookie)
         else:
-            await self._serve(scope, wanted, receive, send)
+            await self._serve(scope, admitted, receive, send)
 
-    async def _serve(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, admitted: Admitted, receive: Receive, send: Send) -> None:
         try:
             found = await drive(
-                self._client.request(lambda number: messages.LookupEndpoint(number, wanted.label))
+                self._client.request(lambda number: messages.LookupEndpoint(number, admitted.label))
             )
         except exception.Error as error:
-            await error_responses.refuse(scope, send, error_responses.of_error(error))
+            await error_responses.refuse(scope, send, error_responses.refusal_of_error(error))
             return
-        if _endpoint(found).requires_proxy_auth and (no := self._guard.authorize(scope["headers"])):
-            await error_responses.refuse(scope, send, no)
+        if _endpoint(found).requires_proxy_auth and (
+            refusal := self._authenticator.authorize(scope["headers"])
+        ):
+            await error_responses.refuse(scope, send, refusal)
             return
-        if (held := self._take_held(scope, wanted)) is not None:
-            http = self._http(scope, wanted, receive, send)
-            http.complete = True  # what the request had to say was said the first time
-            await self._answer(http, held)
+        if (pending := self._take_pending(scope, admitted)) is not None:
+            http = self._http(scope, admitted, receive, send)
+            http.complete = True  # the body was sent with the first request
+            await self._answer(http, pending)
             return
         if found.info.parameters:
             try:
-                found = await self._object(found, scope)
+                found = await self._bind_instance(found, scope)
             except (exception.Error, TypeError, ValueError) as error:
-                await error_responses.refuse(scope, send, error_responses.of_error(error))
+                await error_responses.refuse(scope, send, error_responses.refusal_of_error(error))
                 return
         if scope["type"] == "websocket":
-            await self._converse(scope, wanted, found, receive, send)
+            await self._serve_websocket(scope, admitted, found, receive, send)
         else:
-            await self._begin(self._http(scope, wanted, receive, send), found)
+            await self._serve_http(self._http(scope, admitted, receive, send), found)
 
-    async def _object(self, found: EndpointFound, scope: Scope) -> EndpointFound:
-        """Return the same of an object of the class, made with what the query says of its parameters."""
+    async def _bind_instance(self, found: EndpointFound, scope: Scope) -> EndpointFound:
+        """Return the endpoint of the class's instance with the parameters in the query."""
         info = found.info
-        said = dict(_query(scope))
-        given = {p.name: _read(p.type, said[p.name]) for p in info.parameters if p.name in said}
-        arguments = encoded(info.name, info.parameters, given)
+        parameters = dict(_query(scope))
+        values = {
+            p.name: _convert(p.type, parameters[p.name])
+            for p in info.parameters
+            if p.name in parameters
+        }
+        arguments = encoded(info.name, info.parameters, values)
         variant = Variant(arguments=Payload(arguments))
-        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         answer: messages.Registered = await drive(
             self._client.request(
                 lambda number: messages.BindVariant(
@@ -112,80 +128,88 @@ class Gateway:
 
     # --- HTTP ---
 
-    def _http(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> Http:
+    def _http(self, scope: Scope, admitted: Admitted, receive: Receive, send: Send) -> HttpExchange:
         settings = self._client.settings
-        return Http(scope, wanted, receive, send, settings.web_max_body, settings.web_patience)
+        return HttpExchange(
+            scope, admitted, receive, send, settings.web_max_body, settings.web_patience
+        )
 
-    async def _begin(self, http: Http, found: EndpointFound) -> None:
+    async def _serve_http(self, http: HttpExchange, found: EndpointFound) -> None:
         try:
             body, more = await http.first()
         except TooLarge:
             await error_responses.refuse(http.scope, http.send, self._too_large())
         except TimeoutError:
             await error_responses.refuse(
-                http.scope, http.send, Refusal(408, "The body did not arrive.")
+                http.scope, http.send, Refusal(408, "The request body did not arrive in time.")
             )
-        except Gone:
+        except ClientDisconnected:
             pass
         else:
-            call = self._open(http.scope, http.wanted, found, body, more)
+            call = self._open(http.scope, http.admitted, found, body, more)
             await self._answer(http, call)
 
     def _too_large(self) -> Refusal:
         limit = self._client.settings.web_max_body
-        return Refusal(413, f"The body is over the limit of {limit} bytes (setting web_max_body).")
+        return Refusal(
+            413, f"The request body exceeds the limit of {limit} bytes (setting web_max_body)."
+        )
 
     def _open(
         self,
         scope: Scope,
-        wanted: Wanted,
+        admitted: Admitted,
         found: EndpointFound,
         body: bytes = b"",
         more: bool = False,
-    ) -> WebCall:
-        call = WebCall(
-            self._client, found, web_events.pack_request(_request(scope, wanted, body, more))
+    ) -> RequestCall:
+        call = RequestCall(
+            self._client, found, web_events.pack_request(_request(scope, admitted, body, more))
         )
         self._client.open(call)
         return call
 
-    async def _answer(self, http: Http, call: WebCall) -> None:
-        """Pass the answer on, while the rest of the body, or the end of the connection, comes in."""
+    async def _answer(self, http: HttpExchange, call: RequestCall) -> None:
+        """Forward the response, while the rest of the body is received."""
         reading = asyncio.create_task(http.feed(call))
         starting = asyncio.create_task(call.started())
         try:
-            patience = self._client.settings.web_redirect
-            await asyncio.wait({reading, starting}, timeout=patience, return_when="FIRST_COMPLETED")
+            timeout = self._client.settings.web_redirect
+            await asyncio.wait({reading, starting}, timeout=timeout, return_when="FIRST_COMPLETED")
             if reading.done() and not starting.done():
-                await self._broken_off(http, call, reading)
+                await self._refuse_incomplete(http, call, reading)
             elif starting.done():
-                await self._pass_on(http, call, reading)
+                await self._send_answer(http, call, reading)
             elif http.complete:
                 await self._redirect(http, call)
-            else:  # its body still comes: it cannot be asked again
-                await self._pass_on(http, call, reading)
+            else:  # its body is still being received, so it cannot be redirected
+                await self._send_answer(http, call, reading)
         except asyncio.CancelledError:
-            self._leave(call)
+            self._drain_call(call)
             raise
         finally:
             for task in (reading, starting):
                 task.cancel()
             await asyncio.gather(reading, starting, return_exceptions=True)
 
-    async def _broken_off(self, http: Http, call: WebCall, reading: asyncio.Task[None]) -> None:
-        """The request ended before its answer began: too long a body, or nobody is there."""
+    async def _refuse_incomplete(
+        self, http: HttpExchange, call: RequestCall, reading: asyncio.Task[None]
+    ) -> None:
+        """End a request whose body was not received, or whose client has disconnected, before the response began."""
         if isinstance(reading.exception(), TooLarge):
             call.abandon()
             await error_responses.refuse(http.scope, http.send, self._too_large())
         elif isinstance(reading.exception(), TimeoutError):
             call.abandon()
             await error_responses.refuse(
-                http.scope, http.send, Refusal(408, "The body did not arrive.")
+                http.scope, http.send, Refusal(408, "The request body did not arrive in time.")
             )
         else:
-            self._leave(call)
+            self._drain_call(call)
 
-    async def _pass_on(self, http: Http, call: WebCall, reading: asyncio.Task[None]) -> None:
+    async def _send_answer(
+        self, http: HttpExchange, call: RequestCall, reading: asyncio.Task[None]
+    ) -> None:
         while True:
             next_ones = asyncio.create_task(call.events())
             await asyncio.wait({next_ones, reading}, return_when="FIRST_COMPLETED")
@@ -193,75 +217,75 @@ class Gateway:
                 next_ones.cancel()
                 await asyncio.gather(next_ones, return_exceptions=True)
                 if not http.begun:
-                    await self._broken_off(http, call, reading)
+                    await self._refuse_incomplete(http, call, reading)
                 elif not http.ended:
-                    self._leave(call)
+                    self._drain_call(call)
                 return
             events = next_ones.result()
             for event in events:
-                await http.reply(event)
+                await http.send_event(event)
             if not events:
                 break
         if not http.begun:
-            await error_responses.refuse(http.scope, http.send, error_responses.reason_of(call))
-        # An answer that broke off half-way is left so: the server closes the connection.
+            await error_responses.refuse(http.scope, http.send, error_responses.refusal_of(call))
+        # After an incomplete response the server closes the connection.
 
-    def _leave(self, call: WebCall) -> None:
-        """Let a request that nobody waits for come to its end at the worker."""
-        call.leave()
+    def _drain_call(self, call: RequestCall) -> None:
+        """Tell the app that the client has disconnected, and discard its events until it ends."""
+        call.client_left()
         task = asyncio.create_task(call.drain())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
 
-    # --- answers that take long ---
+    # --- responses that take long ---
 
-    async def _redirect(self, http: Http, call: WebCall) -> None:
-        """Have the client ask again for the answer, before anything on the way takes it for lost."""
-        expiry = asyncio.get_running_loop().call_later(HELD_FOR, self._expire, call)
-        self._held[call.id] = _Held(call, http.wanted.label, expiry)
-        query = [pair for pair in _query(http.scope) if pair[0] != HELD_PARAMETER]
-        query.append((HELD_PARAMETER, call.id))
-        path = http.wanted.root + http.wanted.path.decode("latin-1")
-        there = _location(path, urlencode(query).encode())
-        await error_responses.redirect(http.send, 303, there, http.wanted.cookie)
+    async def _redirect(self, http: HttpExchange, call: RequestCall) -> None:
+        """Redirect the client to a URL with the response, before proxies time out."""
+        expiry = asyncio.get_running_loop().call_later(PENDING_SECONDS, self._expire, call)
+        self._pending[call.id] = _Pending(call, http.admitted.label, expiry)
+        query = [pair for pair in _query(http.scope) if pair[0] != PENDING_PARAMETER]
+        query.append((PENDING_PARAMETER, call.id))
+        path = http.admitted.root + http.admitted.path.decode("latin-1")
+        target = _location(path, urlencode(query).encode())
+        await error_responses.redirect(http.send, 303, target, http.admitted.cookie)
 
-    def _take_held(self, scope: Scope, wanted: Wanted) -> WebCall | None:
-        if HELD_PARAMETER.encode() not in scope["query_string"] or scope.get("method") != "GET":
+    def _take_pending(self, scope: Scope, admitted: Admitted) -> RequestCall | None:
+        if PENDING_PARAMETER.encode() not in scope["query_string"] or scope.get("method") != "GET":
             return None
-        held = self._held.get(dict(_query(scope)).get(HELD_PARAMETER, ""))
-        if held is None or held.label != wanted.label:
+        pending = self._pending.get(dict(_query(scope)).get(PENDING_PARAMETER, ""))
+        if pending is None or pending.label != admitted.label:
             return None
-        held.expiry.cancel()
-        return self._held.pop(held.call.id).call
+        pending.expiry.cancel()
+        return self._pending.pop(pending.call.id).call
 
-    def _expire(self, call: WebCall) -> None:
-        del self._held[call.id]
-        self._leave(call)
+    def _expire(self, call: RequestCall) -> None:
+        del self._pending[call.id]
+        self._drain_call(call)
 
     # --- WebSocket ---
 
-    async def _converse(
-        self, scope: Scope, wanted: Wanted, found: EndpointFound, receive: Receive, send: Send
+    async def _serve_websocket(
+        self, scope: Scope, admitted: Admitted, found: EndpointFound, receive: Receive, send: Send
     ) -> None:
-        call = self._open(scope, wanted, found, more=True)
+        call = self._open(scope, admitted, found, more=True)
         reading = asyncio.create_task(_feed_messages(call, receive))
-        reading.add_done_callback(lambda _: call.leave())
-        state = ""  # then accepted, closed
+        reading.add_done_callback(lambda _: call.client_left())
+        state = ""  # then accepted or closed
         try:
             while events := await call.events():
                 for event in events:
                     state = _WS_STATES.get(event["type"], state)
                     await send(event)
             if not state:
-                await error_responses.refuse(scope, send, error_responses.reason_of(call))
+                await error_responses.refuse(scope, send, error_responses.refusal_of(call))
             elif state == "accepted" and not reading.done():
-                await send(error_responses.closing(call))
+                await send(error_responses.close_event(call))
         except OSError:
-            pass  # nobody is there: the app is told below
+            pass  # the client has disconnected
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-            self._leave(call)
+            self._drain_call(call)
 
 
 _WS_STATES = {
@@ -272,33 +296,33 @@ _WS_STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A redirected request that waits to be asked for."""
+class _Pending:
+    """A redirected request whose response has not been fetched."""
 
-    call: WebCall
+    call: RequestCall
     label: str
     expiry: asyncio.TimerHandle
 
 
-async def _feed_messages(call: WebCall, receive: Receive) -> None:
-    """Send the app a WebSocket's messages, the last of which says that it was closed."""
+async def _feed_messages(call: RequestCall, receive: Receive) -> None:
+    """Send the messages of a WebSocket to the app, up to its disconnect."""
     event: Event = {}
     while event.get("type") != "websocket.disconnect":
         event = await receive()
         await call.feed(web_events.pack_piece(event))
 
 
-def _request(scope: Scope, wanted: Wanted, body: bytes, more: bool) -> Request:
+def _request(scope: Scope, admitted: Admitted, body: bytes, more: bool) -> Request:
     return Request(
         scope["type"],
         scope["http_version"],
         scope.get("method", "GET"),
         scope["scheme"],
-        unquote(wanted.path.decode("latin-1")) or "/",
-        wanted.path or b"/",
+        unquote(admitted.path.decode("latin-1")) or "/",
+        admitted.path or b"/",
         "",
-        without_key(scope["query_string"], wanted.key),
-        tuple(forwarded(scope["headers"], wanted)),
+        without_key(scope["query_string"], admitted.key),
+        tuple(request_headers(scope["headers"], admitted)),
         tuple(scope["client"]) if scope.get("client") else None,
         tuple(scope["server"]) if scope.get("server") else None,
         tuple(scope.get("subprotocols", ())),
@@ -317,11 +341,11 @@ def _endpoint(found: EndpointFound) -> messages.Endpoint:
     return endpoint
 
 
-def _read(kind: str, text: str) -> Any:
-    """Return a parameter of a class that came as text.
+def _convert(kind: str, text: str) -> Any:
+    """Convert a parameter of a class from text.
 
     Raises:
-        ValueError: If it is none of that type.
+        ValueError: If the text is not a value of the type.
     """
     if kind == "int":
         return int(text)
@@ -340,16 +364,16 @@ def _location(path: str, query: bytes) -> str:
     return path + (f"?{query.decode('latin-1')}" if query else "")
 
 
-def _at_root(wanted: Wanted, query: bytes) -> str:
-    """Return the app's own URL of a page, relative to its URL with key and label: it may be behind another proxy."""
-    up = "../" * (wanted.path.count(b"/") + 1)
-    return _location(up + wanted.path.decode("latin-1")[1:], query)
+def _at_root(admitted: Admitted, query: bytes) -> str:
+    """Return the URL of a page without key and label, relative to its URL with them, as proxies require."""
+    up = "../" * (admitted.path.count(b"/") + 1)
+    return _location(up + admitted.path.decode("latin-1")[1:], query)
 
 
-def _is_page_without_slash(scope: Scope, wanted: Wanted) -> bool:
-    """Whether a browser asks for an app's page by the URL without its last slash: its relative links need that."""
+def _is_page_without_slash(scope: Scope, admitted: Admitted) -> bool:
+    """Return whether a browser requests a page by the endpoint's URL without the slash that relative links need."""
     return (
-        not wanted.path
+        not admitted.path
         and scope.get("method") in ("GET", "HEAD")
         and b"text/html" in value_of(scope["headers"], b"accept")
     )

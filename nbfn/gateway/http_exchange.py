@@ -1,4 +1,4 @@
-"""One HTTP request at the gateway: how its body comes in, within limits, and how its answer goes out."""
+"""Receives the body of an HTTP request, within limits, and sends the response."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nbfn.gateway.auth import Wanted, value_of
+from nbfn.gateway.auth import Admitted, value_of
 from nbfn.gateway.error_responses import Send
-from nbfn.gateway.headers import answered
-from nbfn.gateway.request_call import WebCall
+from nbfn.gateway.headers import response_headers
+from nbfn.gateway.request_call import RequestCall
 from nbfn.protocol import web_events
 from nbfn.protocol.web_events import Event
 
@@ -19,42 +19,51 @@ Receive = Callable[[], Awaitable[Event]]
 
 
 class TooLarge(Exception):
-    """The body is over the limit."""
+    """The body of a request exceeds the limit."""
 
 
-class Gone(Exception):
-    """Who asked is not there any more."""
+class ClientDisconnected(Exception):
+    """The client has disconnected."""
 
 
-class Http:
-    """One HTTP exchange: how far its two halves are."""
+class HttpExchange:
+    """The state of one HTTP request and its response.
+
+    Args:
+        scope: The ASGI scope.
+        admitted: The target of the request.
+        receive: The ``receive`` of ASGI.
+        send: The ``send`` of ASGI.
+        limit: The largest size of the body, in bytes.
+        timeout: Seconds to wait for the next part of the body.
+    """
 
     def __init__(
         self,
         scope: Scope,
-        wanted: Wanted,
+        admitted: Admitted,
         receive: Receive,
         send: Send,
         limit: int,
-        patience: float,
+        timeout: float,
     ) -> None:
         self.scope = scope
-        self.wanted = wanted
+        self.admitted = admitted
         self.send = send
-        self.complete = False  # the whole request is here
-        self.begun = False  # the answer's first line went out ...
-        self.ended = False  # ... and its last byte
+        self.complete = False  # whether the whole request was received
+        self.begun = False  # whether the response was begun ...
+        self.ended = False  # ... and ended
         self._receive = receive
         self._size = 0
         self._limit = limit
-        self._patience = patience
+        self._timeout = timeout
 
     async def first(self) -> tuple[bytes, bool]:
-        """Return how the body begins, and whether there is more.
+        """Return the first part of the body, and whether there is more.
 
         Raises:
-            TooLarge: If it is, or says that it will be, over the limit.
-            TimeoutError: If it stops coming.
+            TooLarge: If the body, or its declared length, exceeds the limit.
+            TimeoutError: If no part arrives in time.
             Gone: If the client is.
         """
         length = value_of(self.scope["headers"], b"content-length")
@@ -65,13 +74,14 @@ class Http:
             body += (await self._next())["body"]
         return bytes(body), not self.complete
 
-    async def feed(self, call: WebCall) -> None:
-        """Send the rest of the body to the app; end when the client is gone.
+    async def feed(self, call: RequestCall) -> None:
+        """Send the rest of the body to the app; return when the client has disconnected.
 
         Raises:
-            TooLarge, TimeoutError: As `first`.
+            TooLarge: If the body exceeds the limit.
+            TimeoutError: If no part arrives in time.
         """
-        with contextlib.suppress(Gone):
+        with contextlib.suppress(ClientDisconnected):
             while not self.complete:
                 event = await self._next()
                 await call.feed(web_events.pack_piece(event))
@@ -79,10 +89,10 @@ class Http:
                 pass
 
     async def _next(self) -> Event:
-        async with asyncio.timeout(self._patience):
+        async with asyncio.timeout(self._timeout):
             event = await self._receive()
         if event["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         body, more = event.get("body", b""), event.get("more_body", False)
         self._size += len(body)
         if self._size > self._limit:
@@ -90,11 +100,11 @@ class Http:
         self.complete = not more
         return {"type": "http.request", "body": body, "more_body": more}
 
-    async def reply(self, event: Event) -> None:
-        """Pass one event of the answer on."""
+    async def send_event(self, event: Event) -> None:
+        """Send one event of the response to the client."""
         if event["type"] == "http.response.start":
             self.begun = True
-            shown = answered(event.get("headers", ()), self.wanted, self.scope)
+            shown = response_headers(event.get("headers", ()), self.admitted, self.scope)
             event = {**event, "headers": shown}
         elif event["type"] == "http.response.body":
             self.ended = not event.get("more_body", False)

@@ -1,4 +1,4 @@
-"""One request as a call: what the hub says of it, brought from the client's thread to the gateway's loop."""
+"""The call of a web request: passes messages of the hub from the client's thread to the gateway's event loop."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nbfn.protocol.web_events import Event, unpack_events
 from nbfn.types import InputStatus
 
 
-class Torn(exception.Error):
-    """The request began anew elsewhere after part of it was seen: it cannot be told again."""
+class AnswerInterrupted(exception.Error):
+    """The worker was lost after a part of the request or the response had been sent, so it cannot be retried."""
 
 
-class WebCall(ActiveCall):
-    """A request's call. `receive`, `fail` and `opening` happen on the client's thread, all else on the loop.
+class RequestCall(ActiveCall):
+    """The call of one request. `receive`, `fail` and `opening` run on the client's thread, the rest on the loop.
 
     Args:
-        client: The gateway's.
-        found: What answers.
+        client: The connection to the hub.
+        found: The endpoint.
         data: The packed request.
     """
 
@@ -33,23 +33,25 @@ class WebCall(ActiveCall):
         self._loop = asyncio.get_running_loop()
         self._method = found.method
         self._input = messages.NewInput(0, client.carrier.dump_arguments((data,), {}))
-        self._events: deque[tuple[tuple[Event, ...], int]] = deque()  # with their bytes
-        self._arrived = 0
+        self._events: deque[tuple[tuple[Event, ...], int]] = deque()  # with their sizes in bytes
+        self._items_received = 0
         self._credit = ItemCredit()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._attempt = 0
-        self._fed = 0
-        self._wanted = 0
-        self._room = asyncio.Event()
+        self._parts_sent = 0
+        self._parts_allowed = 0
+        self._allowed = asyncio.Event()
         self.output: Output | None = None
         self.error: exception.Error | None = None
 
     # --- the client's thread ---
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `ActiveCall.opening`. After a reconnect it is too late: what was on its way may be lost."""
+        """See `ActiveCall.opening`; fails after a reconnect, since messages may have been lost."""
         if resent:
-            self.fail(exception.ConnectionError("The hub was lost while it answered."))
+            self.fail(
+                exception.ConnectionError("The connection to the hub was lost during the request.")
+            )
             return
         yield messages.PutCall(
             self.id,
@@ -68,7 +70,7 @@ class WebCall(ActiveCall):
             self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
             self.end("success" if output.status == InputStatus.SUCCESS else "failure", settled=True)
             self.client.carrier.discard(output.payload)
-        self._loop.call_soon_threadsafe(self._take, message)
+        self._loop.call_soon_threadsafe(self._on_message, message)
 
     def fail(self, error: exception.Error) -> None:
         """See `ActiveCall.fail`."""
@@ -78,7 +80,7 @@ class WebCall(ActiveCall):
     def end(
         self, status: str, error: BaseException | None = None, *, settled: bool = False
     ) -> None:
-        """See `ActiveCall.end`. A large body's memory is free then."""
+        """See `ActiveCall.end`; also frees the memory of a large body."""
         super().end(status, error, settled=settled)
         self.client.carrier.discard(self._input.payload)
 
@@ -86,54 +88,54 @@ class WebCall(ActiveCall):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come, other than what `events` has."""
+        """Whether the call has ended; `events` may still have events."""
         return self.output is not None or self.error is not None
 
-    def _take(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         if isinstance(message, messages.Outputs):
             self._end(message.outputs[0], None)
         elif isinstance(message, messages.Items):
-            self._take_items(message)
+            self._on_items(message)
         elif isinstance(message, messages.FeedWanted):
-            if self._fed and message.attempt != self._attempt:
-                self._tear()
-            self._attempt, self._wanted = message.attempt, message.upto
-            self._room.set()
+            if self._parts_sent and message.attempt != self._attempt:
+                self._interrupt()
+            self._attempt, self._parts_allowed = message.attempt, message.upto
+            self._allowed.set()
 
-    def _take_items(self, items: messages.Items) -> None:
-        known = self._arrived - items.start  # said again after a worker's reconnect
-        if known < 0 or (known and not items.start):
-            self._tear()  # the first one again: another worker began anew
+    def _on_items(self, items: messages.Items) -> None:
+        repeated = self._items_received - items.start  # sent again after a reconnect of the worker
+        if repeated < 0 or (repeated and not items.start):
+            self._interrupt()  # the first item again: another worker has restarted the request
         if self.ended:
             return
-        new = items.payloads[known:]
-        self._arrived += len(new)
+        new = items.payloads[repeated:]
+        self._items_received += len(new)
         try:
             self._events.extend((unpack_events(payload), payload.weight) for payload in new)
         except ValueError:
-            self._tear()
-        self._news.set()
+            self._interrupt()
+        self._changed.set()
 
-    def _tear(self) -> None:
+    def _interrupt(self) -> None:
         if not self.ended:
             self.cancel()
             self.end("failure")
-            self._end(None, Torn("The worker was lost while it answered."))
+            self._end(None, AnswerInterrupted("The worker was lost while it handled the request."))
 
     def _end(self, output: Output | None, error: exception.Error | None) -> None:
         if not self.ended:
             self.output, self.error = output, error
-        self._news.set()
-        self._room.set()
+        self._changed.set()
+        self._allowed.set()
 
     async def started(self) -> None:
-        """Wait for the first events, or the end."""
+        """Wait for events or the end of the call."""
         while not (self._events or self.ended):
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     async def events(self) -> tuple[Event, ...]:
-        """Return the next events; none at the end."""
+        """Return the next events; an empty tuple at the end."""
         await self.started()
         if not self._events:
             return ()
@@ -143,27 +145,27 @@ class WebCall(ActiveCall):
         return events
 
     async def feed(self, data: bytes) -> None:
-        """Send a piece of the request, once the worker is ready for it."""
-        while self._fed >= self._wanted and not self.ended:
-            self._room.clear()
-            await self._room.wait()
+        """Send a part of the request when the worker allows it."""
+        while self._parts_sent >= self._parts_allowed and not self.ended:
+            self._allowed.clear()
+            await self._allowed.wait()
         if not self.ended:
-            self._fed += 1
+            self._parts_sent += 1
             self.client.send(messages.FeedInput(self.id, 0, data))
 
-    def leave(self) -> None:
-        """Say that who asked is gone. The app is told so, and has the time it takes to end."""
+    def client_left(self) -> None:
+        """Tell the app that the client has disconnected; the call continues until the app ends."""
         if not self.ended:
             self.client.send(messages.FeedInput(self.id, 0, b""))
 
     async def drain(self) -> None:
-        """Pass over what still comes, until the end."""
+        """Discard events until the end."""
         while await self.events():
             pass
 
     def abandon(self) -> None:
-        """Let go of it, cancelling it if it runs."""
+        """Cancel the call if it has not ended."""
         if not self.ended:
             self.cancel()
             self.end("terminated")
-            self._end(None, exception.RemoteError("Who asked is gone."))
+            self._end(None, exception.RemoteError("The client disconnected."))

@@ -1,4 +1,4 @@
-"""The gateway's HTTP server: uvicorn's, on sockets that the hub passes while it runs."""
+"""The HTTP server of the gateway: a uvicorn server on sockets that the hub passes while it runs."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _log = logging.getLogger("nbfn.web")
-#: A label with its socket, or with None when it is gone.
+#: A label with its listening socket, or with None when the endpoint was removed.
 _Change = tuple[str, socket.socket | None]
 
-#: Bytes and descriptors that are read from the hub at a time.
+#: The largest number of bytes and of descriptors that are read at a time.
 CHUNK, DESCRIPTORS = 4096, 64
 
 
 class Protocol(H11Protocol):
-    """uvicorn's HTTP, for clients that take their time: it ends connections that ask for nothing."""
+    """The HTTP protocol of uvicorn, which also closes connections whose request headers do not arrive in time."""
 
-    #: Seconds a request's headers may take to arrive.
-    patience = 30.0
-    _late: asyncio.TimerHandle | None = None
+    #: Seconds within which the headers of a request must arrive.
+    header_timeout = 30.0
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for a request."""
+        """Start the deadline for the headers of a request."""
         super().connection_made(transport)
-        self._expect_headers()
+        self._start_deadline()
 
     def data_received(self, data: bytes) -> None:
-        """Stop waiting once the headers are whole; after an answer, wait for the next ones."""
+        """Cancel the deadline when the headers have arrived; start it again after a response."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
-            self._expect_headers()
+            self._start_deadline()
         else:
-            self._forget()
+            self._cancel_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._forget()
+        """Cancel the deadline."""
+        self._cancel_deadline()
         super().connection_lost(exc)
 
-    def _expect_headers(self) -> None:
-        if self._late is None:
-            self._late = self.loop.call_later(self.patience, self.transport.close)
+    def _start_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.header_timeout, self.transport.close)
 
-    def _forget(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class Server(uvicorn.Server):
     """Serves on the sockets that the hub passes over a link; ends the process when the link closes.
 
     Args:
-        config: uvicorn's.
-        link: The socket that the hub passes the others over.
-        labels: Filled in here: the endpoint's label by port.
+        config: The configuration of uvicorn.
+        link: The socket over which the hub passes the listening sockets.
+        labels: The labels of endpoints by port; updated by the server.
     """
 
     def __init__(self, config: uvicorn.Config, link: socket.socket, labels: dict[int, str]) -> None:
@@ -77,21 +77,23 @@ class Server(uvicorn.Server):
         """Start without a socket; the hub passes them later."""
         await super().startup(sockets=[])
         changes: asyncio.Queue[_Change] = asyncio.Queue()
-        self._attending = asyncio.create_task(self._attend(changes))
-        there = (asyncio.get_running_loop(), changes)
-        threading.Thread(target=self._follow, args=there, name="nbfn-link", daemon=True).start()
+        self._listening_task = asyncio.create_task(self._apply_changes(changes))
+        arguments = (asyncio.get_running_loop(), changes)
+        threading.Thread(
+            target=self._read_link, args=arguments, name="nbfn-link", daemon=True
+        ).start()
 
-    def _follow(self, loop: asyncio.AbstractEventLoop, changes: asyncio.Queue[_Change]) -> None:
-        """Read the link in a thread, so that the hub's end is noticed even when the loop is busy."""
+    def _read_link(self, loop: asyncio.AbstractEventLoop, changes: asyncio.Queue[_Change]) -> None:
+        """Read the link, in a thread, so that the end of the hub is noticed while the loop is busy."""
         try:
-            for change in _said(self._link):
+            for change in _changes(self._link):
                 loop.call_soon_threadsafe(changes.put_nowait, change)
-        except Exception:  # noqa: BLE001 - the process ends, whatever it was
-            _log.exception("the link to the hub failed")
+        except Exception:  # noqa: BLE001 - the process ends in any case
+            _log.exception("The link to the hub failed. The gateway ends.")
         finally:
             os._exit(0)
 
-    async def _attend(self, changes: asyncio.Queue[_Change]) -> None:
+    async def _apply_changes(self, changes: asyncio.Queue[_Change]) -> None:
         while True:
             label, listener = await changes.get()
             try:
@@ -100,7 +102,7 @@ class Server(uvicorn.Server):
                 else:
                     self._close(label)
             except OSError:
-                _log.exception("cannot listen for %s", label)
+                _log.exception("Cannot listen for the endpoint %s", label)
 
     async def _open(self, label: str, listener: socket.socket) -> None:
         self._labels[listener.getsockname()[1]] = label
@@ -125,7 +127,7 @@ class Server(uvicorn.Server):
         )
 
 
-def _said(link: socket.socket) -> Iterator[_Change]:
+def _changes(link: socket.socket) -> Iterator[_Change]:
     """Yield the changes that the hub sends, until it closes the link."""
     rest = b""
     descriptors: deque[int] = deque()
@@ -136,6 +138,6 @@ def _said(link: socket.socket) -> Iterator[_Change]:
         descriptors.extend(received)
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            said = line.decode()
-            new = socket.socket(fileno=descriptors.popleft()) if said[0] == "+" else None
-            yield said[1:], new
+            change = line.decode()
+            new = socket.socket(fileno=descriptors.popleft()) if change[0] == "+" else None
+            yield change[1:], new

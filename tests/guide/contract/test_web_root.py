@@ -357,7 +357,7 @@ def test_an_answer_names_the_command_that_says_why_an_app_cannot_be_loaded(how: 
     assert f"'failing-{how}'" in said
     assert "Traceback" not in said
     assert ". " not in said  # one sentence
-    command = re.findall(r"'nbfn (app logs .*)' says why", said)[0]
+    command = re.findall(r"'nbfn (app logs .*)' shows why", said)[0]
     why = {
         "raises": "no such model",
         "import": "nbfn_has_no_such_module",
