@@ -90,7 +90,9 @@ class _Server:
         for line in process.stdout:
             if line.startswith(_FILE_PREFIX):
                 name = line[1:].rstrip("\n")
-                modified[name] = _modified_at(name)
+                modified.setdefault(
+                    name, _modified_at(name)
+                )  # the App's file may have changed since
                 self.served = True
             else:
                 click.echo(line, nl=False)
