@@ -4,17 +4,18 @@ the home, then the defaults.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import hashlib
 import os
 import stat
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nbfn._names import normalized
 from nbfn.exception import InvalidError
@@ -27,19 +28,19 @@ FORK_IS_SAFE: bool = sys.platform == "linux"
 LAUNCHERS = FORKSERVER, SUBPROCESS = "forkserver", "subprocess"
 
 
-def _setting(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
 
 
-def _as_bool(text: str) -> bool:
-    if text.lower() in {"1", "true", "yes", "on"}:
-        return True
-    if text.lower() in {"0", "false", "no", "off"}:
-        return False
-    raise ValueError(text)
-
-
-_PARSE: dict[str, Callable[[str], Any]] = {"str": str, "float": float, "int": int, "bool": _as_bool}
+#: What a setting of each type may be, for errors.
+_ALLOWED = {
+    bool: "true or false (also 1, 0, yes, no, on, off)",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+}
+#: Words for true and false that `msgspec` does not know.
+_WORDS = {"yes": True, "on": True, "no": False, "off": False}
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,10 @@ class Settings:
         "MiB of its disk that the hub keeps for what it has accepted; spawning is refused below.",
     )
     max_workers: int = _setting(0, "Most workers on this machine; 0 means eight for each core.")
-    launcher: str = _setting(
+    launcher: Literal["", "forkserver", "subprocess"] = _setting(
         "",
         "How workers are started: 'forkserver' (fast, on Linux only) or 'subprocess' (each as a Python of its own); "
         "empty means forkserver on Linux, subprocess elsewhere.",
-        ("", *LAUNCHERS),
     )
     worker_threads: int = _setting(
         0,
@@ -134,24 +134,42 @@ class Settings:
         Raises:
             InvalidError: If a key is unknown or a value cannot be read.
         """
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        kinds = {name: str(f.type) for name, f in fields.items()}
+        kinds = _kinds()
         values: dict[str, Any] = {}
         for where, name, value in (*_from_file(home() / "nbfn.toml"), *_from_environment(kinds)):
             if name not in kinds:
                 known = ", ".join(sorted(kinds))
                 raise InvalidError(f"Unknown setting {name!r} in {where}. Known settings: {known}.")
             try:
-                values[name] = _PARSE[kinds[name]](value if isinstance(value, str) else str(value))
+                values[name] = _converted(value, kinds[name])
             except ValueError:
                 raise InvalidError(
-                    f"Setting {name!r} in {where} is {value!r}; it needs a {kinds[name]}."
+                    f"Setting {name!r} in {where} is {value!r}; it must be {_allowed(kinds[name])}."
                 ) from None
-            choices = fields[name].metadata["choices"]
-            if choices and values[name] not in choices:
-                known = " or ".join(repr(choice) for choice in choices if choice)
-                raise InvalidError(f"Setting {name!r} in {where} is {value!r}; it must be {known}.")
         return cls(**(values | given))
+
+
+@functools.cache
+def _kinds() -> dict[str, Any]:
+    return typing.get_type_hints(Settings)
+
+
+def _allowed(kind: Any) -> str:
+    """Return what a setting of a type may be."""
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(repr(choice) for choice in typing.get_args(kind) if choice)
+    return _ALLOWED[kind]
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """Return a value of the file or the environment as the type of its setting."""
+    import msgspec  # late: `import nbfn` reads no settings
+
+    if isinstance(value, str):
+        value = value.strip()
+        if kind is bool:
+            value = _WORDS.get(value.lower(), value)
+    return msgspec.convert(value, kind, strict=False)
 
 
 def default_environment() -> str:
@@ -171,7 +189,7 @@ def _from_file(path: Path) -> list[tuple[str, str, Any]]:
         raise InvalidError(f"{path} is not valid TOML: {error}.") from None
 
 
-def _from_environment(kinds: dict[str, str]) -> list[tuple[str, str, Any]]:
+def _from_environment(kinds: Iterable[str]) -> list[tuple[str, str, Any]]:
     named = ((name, f"NBFN_{name.upper()}") for name in kinds)
     return [
         (variable, name, os.environ[variable]) for name, variable in named if variable in os.environ

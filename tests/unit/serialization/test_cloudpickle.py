@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 import io
+import re
 import sys
 import tomllib
 import types
@@ -104,3 +105,35 @@ def test_the_pickler_has_a_table_of_reducers_by_type() -> None:
     assert cloudpickle.Pickler._dispatch_table[property] is cloudpickle._property_reduce
     assert pickler.Pickler.dispatch_table[property] is cloudpickle._property_reduce
     assert inspect.isfunction(cloudpickle.Pickler.reducer_override)
+
+
+def test_states_are_set_on_skeletons() -> None:
+    kind = dynamic("class A: x = 1", "A")
+    make, given, state, *_ = cloudpickle._dynamic_class_reduce(kind)
+    other = make(*given[:4], "another key", None)
+    cloudpickle._class_setstate(other, state)
+    assert (other.x, other.__module__) == (1, "__main__")
+    function = dynamic("def f(): return x", "f")
+    function.__globals__["x"] = 5
+    make, given, state, *_ = cloudpickle.Pickler(io.BytesIO()).reducer_override(function)
+    made = make(*given)
+    cloudpickle._function_setstate(made, state)
+    assert (made(), made.__qualname__) == (5, "f")
+
+
+def test_a_name_can_be_given_for_what_has_another() -> None:
+    found = cloudpickle._lookup_module_and_qualname(Local, name="Local.other")
+    assert found is None
+    assert cloudpickle._lookup_module_and_qualname(Local, name="Local") is not None
+
+
+def test_each_private_part_that_is_used_is_tested_here() -> None:
+    package = Path(pickler.__file__).parent
+    used = {
+        name
+        for file in package.glob("*.py")
+        for name in re.findall(r"\b_inner\.(?:Pickler\.)?(_\w+)", file.read_text())
+    }
+    text = Path(__file__).read_text()
+    assert used
+    assert {name for name in used if f".{name}" not in text} == set()
