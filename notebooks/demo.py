@@ -1,6 +1,6 @@
-"""Execute the notebooks without a browser and print what they found. Run by ``make demo``.
+"""Runs the quickstart notebooks without a browser and prints their results; called by ``make demo``.
 
-Uses the hub of ``NBFN_HOME``, as a user's own notebooks do. Ends with an error if a cell fails.
+It uses the hub of ``NBFN_HOME``, as other notebooks do, and ends with an error if a cell fails.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from traitlets.config import Config
 
 HERE = Path(__file__).parent
 NOTEBOOKS = ("quickstart.ipynb", "from_name.ipynb")
-#: Seconds one cell may take.
+#: Seconds that a cell may take.
 TIMEOUT = 300
 
 
 def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
-    """Run a notebook in a kernel of this Python; return it with its outputs and the seconds it took."""
+    """Run a notebook in a kernel of this Python; return it with its outputs, and the seconds that it took."""
     notebook = nbformat.read(path, as_version=4)
-    # Kernels of a Jupyter server have this variable; one that this script starts has no page.
+    # Kernels of a Jupyter server have this variable; the kernel of this script must not.
     environment = {k: v for k, v in os.environ.items() if k != "JPY_SESSION_NAME"}
     with tempfile.TemporaryDirectory(prefix="nbfn-demo-") as sockets:
         transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}  # no port that others can reach
@@ -44,7 +44,7 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
 
 
 def findings(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what the cells tagged "demo" showed."""
+    """Return the outputs of the cells that are tagged "demo"."""
     return [
         text
         for cell in notebook.cells
@@ -55,10 +55,10 @@ def findings(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def check(notebook: nbformat.NotebookNode) -> None:
-    """Stop if a cell that should fail did not, or did not say where.
+    """Check that cells which should fail have failed on a worker.
 
     Raises:
-        SystemExit: With the reason.
+        SystemExit: If such a cell has not failed.
     """
     for cell in notebook.cells:
         if "raises-exception" in cell.metadata.get("tags", []):
@@ -74,7 +74,7 @@ def _text(output: Any) -> str:
 
 
 def main() -> None:
-    """Execute all notebooks, in order."""
+    """Run the notebooks in order."""
     for name in NOTEBOOKS:
         print(f"--- {name} ---", flush=True)
         try:
