@@ -6,10 +6,14 @@ A list of names, each loaded when it is first used: the hub, the workers and eve
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from nbfn import _unpickle
 from nbfn._version import __version__
+
+if sys.platform == "win32":
+    raise ImportError("nbfn needs Linux or macOS. On Windows it runs in WSL.")
 
 if TYPE_CHECKING:
     from nbfn import exception, experimental, functions, gpu

@@ -183,3 +183,5 @@ def test_calls_maps_kills_timeouts_prints_and_shared_memory(
     for part in ("nbfn hub start", "launchers.subprocess_server", "-m nbfn_kernel"):
         assert part in journal, "each kind of process runs without Linux"
     assert "launchers.forkserver" not in journal
+    log = (Path(environment["NBFN_HOME"]) / "logs" / "hub.log").read_text()
+    assert log.count("does not count towards limits") == 2, "once for each hub"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nbfn import config
 from nbfn.config import Settings
 from nbfn.exception import InvalidError
 
@@ -85,3 +86,28 @@ def test_an_unreadable_file_is_named(home: Path, line: str, says: str) -> None:
         Settings.load()
     assert says in str(caught.value)
     assert str(home / "nbfn.toml") in str(caught.value)
+
+
+@pytest.mark.parametrize(("safe", "launcher"), [(True, "forkserver"), (False, "subprocess")])
+def test_workers_are_forked_where_that_is_safe(
+    home: Path, safe: bool, launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NBFN_LAUNCHER", raising=False)
+    monkeypatch.setattr(config, "FORK_IS_SAFE", safe)
+    assert Settings.load().worker_launcher == launcher
+
+
+def test_a_launcher_is_chosen_by_variable_or_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NBFN_LAUNCHER", raising=False)
+    (home / "nbfn.toml").write_text('launcher = "subprocess"')
+    assert Settings.load().worker_launcher == "subprocess"
+    monkeypatch.setenv("NBFN_LAUNCHER", "forkserver")
+    assert Settings.load().worker_launcher == "forkserver"
+
+
+def test_forks_where_they_are_not_safe_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "FORK_IS_SAFE", False)
+    with pytest.raises(InvalidError, match="needs Linux. Set it to 'subprocess'"):
+        _ = Settings(launcher="forkserver").worker_launcher

@@ -7,6 +7,7 @@ for it, it starts each worker as a subprocess.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import time
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from nbfn.config import Places, Settings
-from nbfn.hub.launchers import host_resources, processes
+from nbfn.config import FORKSERVER, SUBPROCESS, Places, Settings
+from nbfn.hub.launchers import host_resources, processes, procfs
 from nbfn.hub.launchers.adopted_worker import AdoptedWorker
 from nbfn.hub.launchers.base import Capacity, Exit, Failed, Ref, Report, WorkerSpec
 from nbfn.hub.launchers.server_process import Said, ServerProcess
@@ -25,13 +26,15 @@ from nbfn.protocol.wakeup import Wakeup
 
 #: What a server runs, and how its log is called, for each value of the setting `launcher`.
 MODULES = {
-    "forkserver": "nbfn.hub.launchers.forkserver",
-    "subprocess": "nbfn.hub.launchers.subprocess_server",
+    FORKSERVER: "nbfn.hub.launchers.forkserver",
+    SUBPROCESS: "nbfn.hub.launchers.subprocess_server",
 }
 #: Logs of workers and servers that did not end well are kept; the oldest above this number go.
 MAX_LOGS = 100
 #: Such ends after which the logs are counted again.
 COUNT_LOGS_AFTER = 20
+
+_log = logging.getLogger("nbfn.hub")
 
 
 class LocalLauncher:
@@ -55,6 +58,8 @@ class LocalLauncher:
         self._news: queue.SimpleQueue[tuple[ServerProcess, Said] | AdoptedWorker]
         self._news = queue.SimpleQueue()
         self._wakeup = Wakeup()
+        if self._kind == SUBPROCESS and not procfs.exists():
+            _log.info("memory that workers share with their children does not count towards limits")
         _prune(places, begun=True)
         _kill_leftovers(places)
 

@@ -115,15 +115,11 @@ def resident(pid: int) -> int:
 
 
 def exclusive(pid: int) -> int:
-    """Return the bytes that a process and all its descendants hold, shared memory counted once where that is known.
-
-    Linux tells for each process its part of what is shared. macOS does not, so there what is shared does not count.
-    """
+    """Return the bytes that a process and all its descendants hold; what any of them shares does not count."""
     total = 0
     for process in _tree(pid):
         with contextlib.suppress(psutil.Error):
-            memory = process.memory_full_info()
-            total += getattr(memory, "pss", memory.uss)
+            total += process.memory_full_info().uss
     return total
 
 

@@ -1,4 +1,4 @@
-"""What the fork server asks of Linux about processes, by /proc and prctl: psutil would take longer to import."""
+"""What worker servers ask of Linux about processes, by /proc and prctl: psutil tells less, or takes longer."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ class Process(NamedTuple):
     name: str
     state: str
     group: int
+
+
+def exists() -> bool:
+    """Whether there is what `proportional` reads, which is on Linux only."""
+    return (_PROC / "self" / "smaps_rollup").exists()
 
 
 def processes() -> dict[int, Process]:

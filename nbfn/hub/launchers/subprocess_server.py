@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from nbfn.config import Places, Settings
-from nbfn.hub.launchers import processes
+from nbfn.hub.launchers import processes, procfs
 from nbfn.hub.launchers.memory import MemoryUse
 from nbfn.hub.launchers.worker_server import TRACKERS_END, Child, WorkerServer
 from nbfn.protocol import worker_state
@@ -52,7 +52,10 @@ class SubprocessServer(WorkerServer[None]):
         process.returncode = (
             0  # `wait4` tells its end; a Popen that is let go would wait for it, too
         )
-        memory = MemoryUse(process.pid, processes.resident, processes.exclusive)
+        if procfs.exists():
+            memory = MemoryUse(process.pid, procfs.resident, procfs.proportional)
+        else:
+            memory = MemoryUse(process.pid, processes.resident, processes.exclusive)
         return Child(order["worker"], process.pid, shared, memory)
 
     def _kill(self, pid: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from nbfn.hub.launchers import host_resources, procfs
+from nbfn.hub.launchers import host_resources, processes, procfs
 from nbfn.hub.launchers.memory import MemoryUse
 
 
@@ -97,7 +98,14 @@ class Program:
         assert self._process.stdout.readline() == "paused\n"
 
 
-def test_what_a_process_holds_is_counted_with_all_that_it_started() -> None:
+@pytest.mark.parametrize(
+    "measure",
+    [procfs.resident, processes.resident, processes.exclusive],
+    ids=["procfs", "psutil", "psutil-exclusive"],
+)
+def test_what_a_process_holds_is_counted_with_all_that_it_started(
+    measure: Callable[[int], int],
+) -> None:
     text = """
         code = "held = bytearray(80 * 2**20); print('held', flush=True); input()"
         child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -106,8 +114,8 @@ def test_what_a_process_holds_is_counted_with_all_that_it_started() -> None:
     with Program(text) as parent:
         alone = psutil.Process(parent.pid).memory_info().rss
         parent.go_on()
-        assert procfs.resident(parent.pid) > alone + 70 * 2**20
-    assert procfs.resident(2**22 + 1) == 0
+        assert measure(parent.pid) > alone + 70 * 2**20
+    assert measure(2**22 + 1) == 0
 
 
 def test_what_processes_share_is_counted_once() -> None:
