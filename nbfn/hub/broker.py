@@ -14,19 +14,21 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from nbfn.exception import ServiceError
-from nbfn.hub import effect_messages, message_errors, oversized_messages
+from nbfn.hub import message_errors, oversized_messages
 from nbfn.hub.console_requests import Consoles
 from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
 from nbfn.hub.log_store import Logbook
 from nbfn.hub.queries import Answers
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import effects, events, status, web_endpoints
-from nbfn.hub.scheduler.effects import Effect
+from nbfn.hub.scheduler.effects import Effect, Send
 from nbfn.hub.scheduler.events import Event, Received
 from nbfn.hub.scheduler.state_machine import State
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
@@ -35,6 +37,7 @@ from nbfn.hub.store import Store
 from nbfn.hub.suspend_aware_clock import Clock
 from nbfn.hub.worker_processes import WorkerProcesses
 from nbfn.hub.writer import Word
+from nbfn.protocol import codec
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import BadFrame, FrameTooLargeError
 from nbfn.protocol.messages import Message
@@ -69,9 +72,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class _OnConnection(Effect):
-    """An effect for a worker, and the connection that it had when that was decided."""
+    """A message for a worker, and the connection that it had when that was decided."""
 
-    effect: effects.RunInputs
+    send: Send
     connection: bytes | None
 
 
@@ -132,6 +135,7 @@ class Broker:
         self._failed = ""
         self._consequences: deque[Event] = deque()  # of messages that were too large to be sent
         self._actions = self._action_table()
+        self._preparations = self._preparation_table()
         self._handlers = self._handler_table()
 
     def restore(self, found: Sequence[events.CallRestored]) -> None:
@@ -291,7 +295,7 @@ class Broker:
                 if kind in _SAVES:
                     saves.append(effect)
                 elif isinstance(effect, effects.LoadInputs):
-                    connection = self._routes.get(effect.run.worker)
+                    connection = self._routes.get(effect.worker)
                     saves.append(dataclasses.replace(effect, connection=connection))
                 elif effect.after_commit:
                     held.append(self._for_now(effect))
@@ -479,7 +483,7 @@ class Broker:
         record = tables.registry.functions.get(message.function)
         app = tables.registry.apps.get(record.app_id if record is not None else message.app)
         if record is not None and record.base:
-            message = effect_messages.replace(message, function=record.base)
+            message = msgspec.structs.replace(message, function=record.base)
         if message.call:
             ended = message.call not in tables.calls
         else:
@@ -497,46 +501,44 @@ class Broker:
     # --- what is done ---
 
     def _send(self, peer_id: str, message: Message) -> None:
+        """Send a message to a peer, if it is connected; in parts where it is too large for one frame."""
         connection = self._routes.get(peer_id)
         if connection is None:
             return
-        try:
-            self._router.send(connection, message)
-        except FrameTooLargeError as error:
-            _log.error("%s for %s was not sent: %s", type(message).__name__, peer_id, error)
-            if (other := oversized_messages.replacement(message, error)) is not None:
-                self._router.send(connection, other)
-            if (event := oversized_messages.consequence(peer_id, message, error)) is not None:
-                self._consequences.append(event)  # after all that the event at hand asks for
+        prepare = self._preparations.get(type(message))
+        for part in (message,) if prepare is None else prepare(message):
+            try:
+                self._router.send(connection, part)
+            except FrameTooLargeError as error:
+                self._send_other(peer_id, connection, part, error)
+
+    def _send_other(
+        self, peer_id: str, connection: bytes, message: Message, error: FrameTooLargeError
+    ) -> None:
+        _log.error("%s for %s was not sent: %s", type(message).__name__, peer_id, error)
+        if (other := oversized_messages.replacement(message, error)) is not None:
+            self._router.send(connection, other)
+        if (event := oversized_messages.consequence(peer_id, message, error)) is not None:
+            self._consequences.append(event)  # after all that the event at hand asks for
 
     def _for_now(self, effect: Effect) -> Effect:
         """Have inputs that wait for the disk reach the connection they were leased on, or nobody.
 
         A worker that is back on another one has said that it has none of them, so they were leased anew.
         """
-        if isinstance(effect, effects.RunInputs):
-            return _OnConnection(effect, self._routes.get(effect.worker))
+        if isinstance(effect, Send) and isinstance(effect.message, m.Run):
+            return _OnConnection(effect, self._routes.get(effect.to))
         return effect
 
     def _perform(self, effect: Effect) -> None:
-        action = self._actions.get(type(effect))
-        if isinstance(effect, effects.Answer) and effect.what == "app":
-            self._web.keep(
-                web_endpoints.labels(self._state.tables)
-            )  # a deployment or a rollback changes them
-            self._send(effect.client, self._answers.app(effect))
-        elif action is not None:
-            action(effect)
+        if isinstance(effect, Send):
+            self._send(effect.to, effect.message)
         else:
-            to, messages = effect_messages.said(effect)
-            for message in messages:
-                if isinstance(message, m.Registered):
-                    message = m.Registered(message.request, self._web.complete(message.info))
-                self._send(to, message)
+            self._actions[type(effect)](effect)
 
     def _action_table(self) -> dict[type[Effect], Callable[..., None]]:
         return {
-            _OnConnection: self._perform_there,
+            _OnConnection: self._send_there,
             effects.StartWorker: self._processes.start,
             effects.StopWorker: self._processes.stop,
             effects.Discard: lambda effect: self._carrier.discard(effect.payload),
@@ -545,17 +547,37 @@ class Broker:
             effects.WriteLog: self._write_log,
         }
 
+    def _preparation_table(self) -> dict[type[Message], Callable[[Any], Iterable[Message]]]:
+        """Return, for some messages, what makes those of it that are sent."""
+        return {
+            m.Outputs: oversized_messages.split_outputs,
+            m.Run: oversized_messages.split_run,
+            m.Registered: self._with_urls,
+            m.AppFound: self._with_ports,
+            m.Secrets: lambda message: (
+                m.Secrets(message.request, codec.fitting(message.secrets)),
+            ),
+        }
+
+    def _with_urls(self, message: m.Registered) -> Iterable[Message]:
+        return (m.Registered(message.request, self._web.complete(message.info)),)
+
+    def _with_ports(self, message: m.AppFound) -> Iterable[Message]:
+        """Open the ports of endpoints before a client is told of an App: deployments and rollbacks change them."""
+        self._web.keep(web_endpoints.labels(self._state.tables))
+        return (message,)
+
     def _loaded(self, word: effects.LoadInputs) -> None:
         """Hand inputs that were read from the disk to the worker, on the connection they were leased on."""
-        self._perform_there(_OnConnection(word.run, word.connection))
+        self._send_there(_OnConnection(Send(word.worker, word.run), word.connection))
         if word.missing:
             text = "The arguments of this input are not on the hub's disk, or cannot be read."
-            fault: effects.Fault = ("data_loss", text, {})
-            self._handle(events.InputsNotSent(word.run.worker, word.missing, fault))
+            fault = m.Fault("data_loss", text)
+            self._handle(events.InputsNotSent(word.worker, word.missing, fault))
 
-    def _perform_there(self, what: _OnConnection) -> None:
-        if self._routes.get(what.effect.worker) == what.connection:
-            self._perform(what.effect)
+    def _send_there(self, what: _OnConnection) -> None:
+        if self._routes.get(what.send.to) == what.connection:
+            self._perform(what.send)
 
     def _write_log(self, effect: effects.WriteLog) -> None:
         if effect.source == "system":

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,7 +24,6 @@ from nbfn.hub.scheduler.effects import (
     LoadGraph,
     LoadInput,
     LoadInputs,
-    Outcome,
     SaveBegun,
     SaveCall,
     SaveFailures,
@@ -33,7 +32,7 @@ from nbfn.hub.scheduler.effects import (
 )
 from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
 from nbfn.hub.scheduler.payloads import Stored
-from nbfn.protocol.messages import Payload
+from nbfn.protocol.messages import Fault, Output, Payload
 from nbfn.protocol.messages.fields import Count, Ended
 from nbfn.types import InputStatus
 
@@ -62,12 +61,12 @@ _ENDED = "closed AND id NOT IN (SELECT call FROM inputs)"
 
 
 class _Outcome(msgspec.Struct, array_like=True):
-    """An `Outcome` as a row."""
+    """An `Output` as a row; what a damaged one may hold is checked."""
 
     index: Count
     status: Ended
     payload: Payload | None
-    fault: tuple[str, str, dict[str, Any]] | None
+    fault: Fault | None
     duration: float
     worker: str
     attempt: int
@@ -88,15 +87,15 @@ _Row = tuple[str, int, str, int, str, str, str, int, int, str, int]
 _Told = tuple[str, str, int, int, int, int, int, str, float, int]
 
 
-def _outcome_of(call: str, number: int, blob: bytes) -> Outcome:
+def _outcome_of(call: str, number: int, blob: bytes) -> Output:
     """Return the outcome in a row; where the row is damaged, a failure that says so."""
     row = readable(_outcome, blob, f"outcome {number} of call {call}")
     if row is None or row.index != number:
         text = (
             f"The outcome of input {number} of call {call} cannot be read from the hub's database."
         )
-        return Outcome(number, int(InputStatus.INTERNAL_FAILURE), None, ("data_loss", text, {}))
-    return Outcome(*(getattr(row, name) for name in _Outcome.__struct_fields__))
+        return Output(number, int(InputStatus.INTERNAL_FAILURE), None, Fault("data_loss", text))
+    return Output(*(getattr(row, name) for name in _Outcome.__struct_fields__))
 
 
 def _payloads(blob: bytes) -> list[Payload]:
@@ -153,13 +152,10 @@ class Archive:
             elif row is not None:
                 spent.extend(_payloads(row[0]))
             execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
-            fields = (outcome.index, outcome.status, outcome.payload, outcome.fault)
-            made_by = (outcome.duration, outcome.worker, outcome.attempt, outcome.attempts)
-            blob = _encode(_Outcome(*fields, *made_by))
             # Not of a call that was refused, and ran before that was known.
             execute(
                 "INSERT OR IGNORE INTO outcomes SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?)",
-                (*key, blob, save.call),
+                (*key, _encode(outcome), save.call),
             )
         return spent
 
@@ -320,11 +316,11 @@ class Archive:
         count = "SELECT count(*) FROM failed_inputs WHERE call = ?"
         return int(self._connection.execute(count, (call,)).fetchone()[0])
 
-    def outcomes(self, call: str, start: int = 0, end: int | None = None) -> list[Outcome]:
+    def outcomes(self, call: str, start: int = 0, end: int | None = None) -> list[Output]:
         """Return outcomes of a call, by index."""
         return list(self._outcomes(call, start, end))
 
-    def _outcomes(self, call: str, start: int = 0, end: int | None = None) -> Iterator[Outcome]:
+    def _outcomes(self, call: str, start: int = 0, end: int | None = None) -> Iterator[Output]:
         rows = self._connection.execute(
             "SELECT number, outcome FROM outcomes WHERE call = ? AND number >= ? AND (? IS NULL OR number < ?) "
             "ORDER BY number",
@@ -355,22 +351,22 @@ class Archive:
 
     def inputs(self, wanted: LoadInputs) -> LoadInputs:
         """Return leased inputs with the payloads that are only on disk, and which are not there either."""
-        grants, missing = [], []
-        for grant in wanted.run.grants:
-            if not isinstance(grant.payload, Stored):
-                grants.append(grant)
+        found, missing = [], []
+        for leased in wanted.run.inputs:
+            if not isinstance(leased.payload, Stored):
+                found.append(leased)
                 continue
             row = self._connection.execute(
                 "SELECT payload FROM inputs WHERE call = ? AND number = ?",
-                (grant.call, grant.index),
+                (leased.call, leased.index),
             ).fetchone()
-            which = f"input {grant.index} of call {grant.call}"
+            which = f"input {leased.index} of call {leased.call}"
             payload = readable(_payload, row[0], which) if row is not None else None
             if payload is None:
-                missing.append(grant.lease)
+                missing.append(leased.lease)
             else:
-                grants.append(msgspec.structs.replace(grant, payload=payload))
-        run = dataclasses.replace(wanted.run, grants=grants)
+                found.append(msgspec.structs.replace(leased, payload=payload))
+        run = msgspec.structs.replace(wanted.run, inputs=tuple(found))
         return dataclasses.replace(wanted, run=run, missing=missing)
 
     # --- families ---

@@ -1,14 +1,54 @@
-"""Messages that turned out larger than a frame: what is sent, and what the state machine is told, instead."""
+"""Messages that are too large for one frame: how their lists are split, and what is sent, and told to the state
+machine, instead of one that turned out larger all the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 from nbfn.hub.scheduler import events
-from nbfn.hub.scheduler.effects import Fault
 from nbfn.hub.scheduler.events import Event
+from nbfn.hub.scheduler.payloads import weights
+from nbfn.protocol import codec
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import FrameTooLargeError
 from nbfn.protocol.messages import Message
 from nbfn.types import InputStatus
+
+#: Inputs in one message to a worker.
+MOST_INPUTS = 1024
+
+
+def split_outputs(message: m.Outputs) -> Iterable[m.Outputs]:
+    """Return the messages that carry the outputs of one."""
+    outputs = message.outputs
+    if len(outputs) == 1 or (
+        len(outputs) <= codec.MOST_ENTRIES and m.outputs_weight(outputs) <= codec.MOST_BYTES
+    ):
+        return (message,)
+    return (m.Outputs(message.call, part) for part in codec.split(outputs, m.outputs_weight))
+
+
+def split_run(message: m.Run) -> Iterable[m.Run]:
+    """Return the messages that carry the inputs of one."""
+    inputs = message.inputs
+    if len(inputs) == 1 or (len(inputs) <= MOST_INPUTS and _weigh(inputs) <= codec.MOST_BYTES):
+        return (message,)
+    return _runs(message)
+
+
+def _runs(message: m.Run) -> Iterator[m.Run]:
+    """Yield the parts of inputs that are too large for one message; the last part of a batch ends it."""
+    inputs = message.inputs
+    left = len(inputs)
+    for part in codec.split(inputs, _weigh, most=MOST_INPUTS):
+        left -= len(part)
+        goes_on = left > 0 and part[-1].batch > 0 and part[-1].batch == inputs[-left].batch
+        yield m.Run(part, message.confirm, goes_on, message.levels)
+
+
+def _weigh(inputs: Sequence[m.LeasedInput]) -> int:
+    return sum(weights([leased.payload for leased in inputs]))
 
 
 def replacement(message: Message, error: FrameTooLargeError) -> Message | None:
@@ -29,12 +69,12 @@ def replacement(message: Message, error: FrameTooLargeError) -> Message | None:
 def consequence(worker: str, message: Message, error: FrameTooLargeError) -> Event | None:
     """Return what the state machine has to know of a message that a worker did not get."""
     if isinstance(message, m.Run):
-        fault: Fault = ("resource_exhausted", f"The input cannot be sent to a worker: {error}", {})
+        fault = m.Fault("resource_exhausted", f"The input cannot be sent to a worker: {error}")
         return events.InputsNotSent(worker, [entry.lease for entry in message.inputs], fault)
     if isinstance(message, m.Bind):
         text = (
             f"{message.definition.name!r} cannot be sent to a worker with its environment variables and "
             f"secrets: {error}"
         )
-        return events.BindNotSent(worker, ("resource_exhausted", text, {}))
+        return events.BindNotSent(worker, m.Fault("resource_exhausted", text))
     return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from nbfn.hub import effect_messages
+from msgspec.structs import replace
+
 from nbfn.hub.gateway_process import GatewayProcess
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
-from nbfn.hub.scheduler import call_graph_query, effects, status, web_endpoints
+from nbfn.hub.scheduler import call_graph_query, function_info, status, web_endpoints
+from nbfn.hub.scheduler.app_records import Deployment
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.worker_processes import memory_of
 from nbfn.protocol import messages as m
@@ -58,12 +60,6 @@ class Answers:
         """Return the answer to a message of one of these types."""
         return self._table[type(message)](message)
 
-    def app(self, effect: effects.Answer) -> m.AppFound:
-        """Return what a client is told of an App that it changed, or did not."""
-        app, changed = effect.value
-        row = m.AppRow(**status.app_row(self._tables, app))
-        return m.AppFound(effect.request, row, changed)
-
     def _looked_up(self, message: m.Lookup | m.LookupId) -> Message:
         registry = self._tables.registry
         version: int | None = 0
@@ -83,10 +79,8 @@ class Answers:
             found = f"Version {message.deployment} of the app is not kept."
         if isinstance(found, str):
             return m.Failed(message.request, "not_found", found)
-        info = self._web.complete(
-            effect_messages.info(found, version or found.latest, created=False)
-        )
-        info = effect_messages.replace(info, deployment=message.deployment)
+        info = function_info.of(found, version or found.latest, created=False)
+        info = replace(info, deployment=message.deployment)
         return m.Registered(message.request, info)
 
     def _stats(self, message: m.GetStats) -> Message:
@@ -103,9 +97,7 @@ class Answers:
             return _unknown(message.request, message.function)
         kept = record.versions.get(message.version)
         definition: Any = kept or record.definition  # its variables are its workers' business only
-        return m.DefinitionTold(
-            message.request, effect_messages.replace(definition, env={}, secrets=())
-        )
+        return m.DefinitionTold(message.request, replace(definition, env={}, secrets=()))
 
     def _endpoint(self, message: m.LookupEndpoint) -> Message:
         found = web_endpoints.find(self._tables, message.label)
@@ -113,22 +105,21 @@ class Answers:
             text = f"No web endpoint has the label {message.label!r}."
             return m.Failed(message.request, "not_found", text)
         record, method = found
-        return m.EndpointFound(
-            message.request, effect_messages.info(record, record.latest, created=False), method
-        )
+        info = function_info.of(record, record.latest, created=False)
+        return m.EndpointFound(message.request, info, method)
 
     def _apps(self, message: m.GetApps) -> Message:
         if missing := self._tables.registry.no_environment(message.environment_name):
             return m.Failed(message.request, "not_found", missing)
         rows = status.apps(self._tables, message.environment_name)
-        return m.Apps(message.request, fitting(m.AppRow(**row) for row in rows))
+        return m.Apps(message.request, fitting(rows))
 
     def _history(self, message: m.GetHistory) -> Message:
         app = self._tables.registry.apps.get(message.app_id)
         if app is None:
             return m.Failed(message.request, "not_found", f"No app has the id {message.app_id!r}.")
         kept = sorted(app.deployments.values(), key=lambda d: -d.version)
-        return m.History(message.request, fitting(effect_messages.deployment(d) for d in kept))
+        return m.History(message.request, fitting(_deployment(made) for made in kept))
 
     def _environments(self, message: m.GetEnvironments) -> Message:
         found = fitting(m.EnvironmentRow(**row) for row in status.environments(self._tables))
@@ -141,7 +132,7 @@ class Answers:
         return m.Overview(
             message.request,
             tables.revision,
-            effect_messages.replace(self._about, uptime=round(tables.now - self._started, 1)),
+            replace(self._about, uptime=round(tables.now - self._started, 1)),
             fitting((self._function_row(**r) for r in status.functions(tables)), _A_THIRD),
             fitting((m.CallRow(**row) for row in status.calls(tables)), _A_THIRD),
             fitting((m.WorkerRow(**r, memory=memory_of(r["pid"])) for r in rows), _A_THIRD),
@@ -168,7 +159,8 @@ class Answers:
         watch = stored.watch
         call = self._tables.calls.get(watch.call)
         if stored.function:
-            yield from effect_messages.outputs(watch.call, stored.outcomes)
+            if stored.outcomes:
+                yield m.Outputs(watch.call, tuple(stored.outcomes))
             info = m.CallInfo(
                 watch.request,
                 watch.call,
@@ -226,6 +218,12 @@ class Answers:
         record = self._tables.registry.functions.get(function)
         definition = record.versions.get(version) if record is not None else None
         return definition.module if definition is not None else ""
+
+
+def _deployment(made: Deployment) -> m.DeploymentRow:
+    return m.DeploymentRow(
+        made.version, made.at, made.client, made.by, made.commit, made.tag, made.functions
+    )
 
 
 def _input(stored: StoredInput) -> Message:

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from nbfn.hub.scheduler.effects import LoadCall, LoadGraph, LoadInput, Outcome
-from nbfn.protocol.messages import Payload
+from nbfn.hub.scheduler.effects import LoadCall, LoadGraph, LoadInput
+from nbfn.protocol.messages import Output, Payload
 
 _log = logging.getLogger("nbfn.hub")
 T = TypeVar("T", covariant=True)
@@ -43,7 +43,7 @@ class StoredCall:
     function: str = ""
     kind: str = ""
     total: int = 0
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[Output] = ()
     closed: bool = True
     ended: bool = False
     expired: bool = False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nbfn.hub.scheduler import effects as fx
-from nbfn.hub.scheduler.effects import Effect, Outcome
+from nbfn.hub.scheduler.effects import Effect
 from nbfn.hub.scheduler.events import SaveFailed
+from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
 #: Effects that read and save nothing.
@@ -38,7 +38,7 @@ def is_new(save: Effect) -> bool:
 def asked_of(load: Effect) -> set[str]:
     """Return the calls that something is to be read of."""
     if isinstance(load, fx.LoadInputs):
-        return {grant.call for grant in load.run.grants}
+        return {leased.call for leased in load.run.inputs}
     return {getattr(load, "call", "")}
 
 
@@ -63,32 +63,44 @@ def not_stored(error: Exception) -> str:
 
 def instead(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
     """Return what is told when some of the saves of its event failed."""
+    if not isinstance(effect, fx.Send):
+        return effect
+    message = effect.message
     calls = {fail.save.call: fail for fail in failed if isinstance(fail.save, fx.SaveCall)}
-    if isinstance(effect, fx.Accept) and (fail := calls.get(effect.call)) is not None:
-        return fx.RefuseCall(effect.client, effect.call, fail.code, fail.reason)
+    if isinstance(message, m.Accepted) and (fail := calls.get(message.call)) is not None:
+        return fx.Send(effect.to, m.CallRefused(message.call, fail.code, fail.reason))
     lost = {
         (fail.save.call, fail.save.outcomes[0].index): fail
         for fail in failed
         if isinstance(fail.save, fx.SaveOutcomes)
     }
-    if isinstance(effect, fx.Deliver) and lost:
-        outcomes = [
-            lost_outcomes(fail.save, fail)[0] if (fail := lost.get((effect.call, o.index))) else o
-            for o in effect.outcomes
+    if isinstance(message, m.Outputs) and lost:
+        outputs = [
+            lost_outcome(fail.save, fail) if (fail := lost.get((message.call, o.index))) else o
+            for o in message.outputs
         ]
-        return dataclasses.replace(effect, outcomes=outcomes)
+        return fx.Send(effect.to, m.Outputs(message.call, tuple(outputs)), effect.after_commit)
     others = [fail for fail in failed if not isinstance(fail.save, fx.SaveOutcomes | fx.SaveCall)]
-    if isinstance(effect, fx.Answer) and others:
+    if others and answers(effect):
         return refusal(effect, others[0].code, others[0].reason)
     return effect
 
 
-def lost_outcomes(save: fx.SaveOutcomes, failed: SaveFailed) -> list[Outcome]:
+def lost_outcome(save: fx.SaveOutcomes, failed: SaveFailed) -> m.Output:
     """Return what is stored in place of an outcome that cannot be."""
-    fault: fx.Fault = ("data_loss", failed.reason, {})
-    return [Outcome(save.outcomes[0].index, int(InputStatus.INTERNAL_FAILURE), None, fault)]
+    fault = m.Fault("data_loss", failed.reason)
+    return m.Output(save.outcomes[0].index, int(InputStatus.INTERNAL_FAILURE), None, fault)
 
 
-def refusal(asked: Effect, code: str, text: str) -> fx.Refuse:
-    """Return what fails the request that an effect answers."""
-    return fx.Refuse(getattr(asked, "client", ""), getattr(asked, "request", 0), code, text)
+def answers(effect: Effect) -> bool:
+    """Whether an effect answers a request."""
+    return isinstance(effect, fx.Send) and hasattr(effect.message, "request")
+
+
+def refusal(asked: Effect, code: str, text: str) -> fx.Send:
+    """Return what fails the request that an effect answers, or has the store answer."""
+    if isinstance(asked, fx.Send):
+        client, request = asked.to, getattr(asked.message, "request", 0)
+    else:
+        client, request = getattr(asked, "client", ""), getattr(asked, "request", 0)
+    return fx.Send(client, m.Failed(request, code, text))

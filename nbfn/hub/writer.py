@@ -18,6 +18,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from nbfn.hub.disk_space import Disk
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import effects as fx
@@ -27,15 +29,17 @@ from nbfn.hub.scheduler.spawn_limits import COPIES
 from nbfn.hub.unit import (
     LOADS,
     Unit,
+    answers,
     asked_of,
     instead,
     is_new,
-    lost_outcomes,
+    lost_outcome,
     not_stored,
     parts,
     reads,
     refusal,
 )
+from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Payload
 from nbfn.runtime.byte_size import MIB, format_bytes
 
@@ -240,9 +244,8 @@ class Writer:
                             failed = SaveFailed(part, "internal", not_stored(why))
                             unit.failed.append(failed)
                             if isinstance(part, fx.SaveOutcomes):
-                                self._try(
-                                    fx.SaveOutcomes(part.call, lost_outcomes(part, failed)), spent
-                                )
+                                lost = fx.SaveOutcomes(part.call, [lost_outcome(part, failed)])
+                                self._try(lost, spent)
 
     def _try(self, save: Effect, spent: list[Payload]) -> Exception | None:
         """Write one save within a transaction; return why that cannot be.
@@ -281,8 +284,8 @@ class Writer:
         except Exception:  # noqa: BLE001 - logged, and told to who asked
             _log.exception("%s cannot be read", wanted)
             if isinstance(wanted, fx.LoadInputs):
-                lost = [grant.lease for grant in wanted.run.grants]
-                run = dataclasses.replace(wanted.run, grants=[])
+                lost = [leased.lease for leased in wanted.run.inputs]
+                run = msgspec.structs.replace(wanted.run, inputs=())
                 return dataclasses.replace(wanted, run=run, missing=lost)
             text = "What is stored of this call cannot be read (see logs/hub.log in NBFN_HOME)."
             return refusal(wanted, "data_loss", text)
@@ -352,13 +355,13 @@ class Writer:
             return
         kept = []
         for effect in unit.then:
-            if isinstance(effect, fx.Answer):
+            if answers(effect):
                 text = (
                     "This is in force but not on disk yet, and is lost if the hub ends before there is room. "
                     f"{self._no_room(0)}"
                 )
                 self._done.put(refusal(effect, "resource_exhausted", text))
-            elif isinstance(effect, fx.Deliver | fx.TellProgress):
+            elif isinstance(effect, fx.Send) and isinstance(effect.message, m.Outputs | m.Progress):
                 self._done.put(effect)
             else:  # a worker must not hear of it before it is on disk
                 kept.append(effect)

@@ -86,14 +86,14 @@ class Fleet:
         effects = self.state.handle(event, self.now)
         took = time.perf_counter() - began
         for effect in effects:
-            if isinstance(effect, fx.RunInputs):
-                self.leases[effect.worker].extend(grant.lease for grant in effect.grants)
-                self._busy[effect.worker] = None
-            elif isinstance(effect, fx.StartWorker):
+            if isinstance(effect, fx.StartWorker):
                 self.starting.append(effect.worker)
-            elif isinstance(effect, fx.BindWorker):
-                self.leases[effect.worker] = deque()
-                self.binding.append(effect.worker)
+            elif isinstance(effect, fx.Send) and isinstance(effect.message, m.Run):
+                self.leases[effect.to].extend(leased.lease for leased in effect.message.inputs)
+                self._busy[effect.to] = None
+            elif isinstance(effect, fx.Send) and isinstance(effect.message, m.Bind):
+                self.leases[effect.to] = deque()
+                self.binding.append(effect.to)
         return took
 
     def receive(self, sender: str, message: m.Message) -> float:

@@ -13,20 +13,15 @@ from nbfn.hub.scheduler import (
     cancellation,
     clients,
     cron_times,
+    function_info,
     pool_scaling,
     secret_store,
+    status,
     web_endpoints,
     worker_shutdown,
 )
 from nbfn.hub.scheduler.app_records import AppRecord, Deployment
-from nbfn.hub.scheduler.effects import (
-    Answer,
-    ForgetApp,
-    Refuse,
-    SaveApp,
-    SaveFunction,
-    SaveSettings,
-)
+from nbfn.hub.scheduler.effects import ForgetApp, SaveApp, SaveFunction, SaveSettings, Send
 from nbfn.hub.scheduler.events import AppsRestored, ClientJoined, ClientLost
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.registry import STOPPED_KEPT, FunctionRecord
@@ -38,17 +33,17 @@ from nbfn.protocol import messages as m
 def function_put(t: Tables, sender: str, message: m.Register) -> None:
     """Register a version; unless it is staged, it takes the place of the older ones' pools."""
     if problem := _closed(t, message.app_id, message.environment_name):
-        t.emit(Refuse(sender, message.request, "not_found", problem))
+        t.send(sender, m.Failed(message.request, "not_found", problem))
         return
     if taken := web_endpoints.collision(t, sender, message):
-        t.emit(Refuse(sender, message.request, "conflict", taken))
+        t.send(sender, m.Failed(message.request, "conflict", taken))
         return
     schedule = message.definition.schedule
     if schedule is not None and (problem := cron_times.problem(schedule)):
-        t.emit(Refuse(sender, message.request, "invalid", problem))
+        t.send(sender, m.Failed(message.request, "invalid", problem))
         return
     if lacking := secret_store.missing(t, message.environment_name, message.definition):
-        t.emit(Refuse(sender, message.request, "not_found", lacking))
+        t.send(sender, m.Failed(message.request, "not_found", lacking))
         return
     for record in web_endpoints.taken_over(t, sender, message):
         _retire(t, record)
@@ -77,8 +72,8 @@ def function_put(t: Tables, sender: str, message: m.Register) -> None:
             _note(t, app, app_functions(t, app), m.Deploy(0, app.name, made, "", partial=True))
     if created or app.id not in known:
         save(t, app, deployed=app.deployed and not message.staged)
-    answer = (record, version, created)
-    t.emit(Answer(sender, message.request, "registered", answer, after_commit=created))
+    info = function_info.of(record, version, created=created)
+    t.send(sender, m.Registered(message.request, info), after_commit=created)
 
 
 def _closed(t: Tables, app_id: str, environment_name: str) -> str:
@@ -110,7 +105,7 @@ def _take_place(t: Tables, record: FunctionRecord) -> None:
 def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
     """Make versions current; the same ones again change nothing."""
     if problem := t.registry.no_environment(message.environment_name):
-        t.emit(Refuse(sender, message.request, "not_found", problem))
+        t.send(sender, m.Failed(message.request, "not_found", problem))
         return
     app = t.registry.begin("", message.app, message.environment_name, sender)
     app.created = app.created or t.wall
@@ -120,7 +115,7 @@ def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
     wanted = {**before, **message.functions} if message.partial else dict(message.functions)
     named = t.registry.named(app, wanted)
     if isinstance(named, str):
-        t.emit(Refuse(sender, message.request, "not_found", named))
+        t.send(sender, m.Failed(message.request, "not_found", named))
         return
     changed = wanted != before or not app.version
     renewed = _make_current(t, app, named, wanted, afresh=not message.partial)
@@ -129,7 +124,7 @@ def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
         if message.strategy == "recreate":
             _drain(t, app, but=renewed)
     save(t, app, deployed=changed)
-    t.emit(Answer(sender, message.request, "app", (app, changed), after_commit=True))
+    t.send(sender, _found(t, app, message.request, changed=changed), after_commit=True)
     t.changed()
 
 
@@ -185,18 +180,18 @@ def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
     app = t.registry.apps.get(message.app_id)
     if app is None or app.final or not app.deployed:
         text = f"No app with the id {message.app_id!r} is deployed."
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
         return
     version = message.version if message.version > 0 else app.version - (message.version == 0)
     kept = app.deployments.get(version)
     if kept is None:
         known = ", ".join(f"v{n}" for n in sorted(app.deployments))
         text = f"App {app.name!r} has no version {version} to go back to (kept: {known or 'none'})."
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
         return
     named = t.registry.named(app, kept.functions)
     if isinstance(named, str):
-        t.emit(Refuse(sender, message.request, "not_found", named))
+        t.send(sender, m.Failed(message.request, "not_found", named))
         return
     _make_current(t, app, named, kept.functions, afresh=True)
     said = m.Deploy(
@@ -213,7 +208,7 @@ def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
     if message.strategy == "recreate" or message.version < 0:
         _drain(t, app)
     save(t, app, deployed=True)
-    t.emit(Answer(sender, message.request, "app", (app, True), after_commit=True))
+    t.send(sender, _found(t, app, message.request, changed=True), after_commit=True)
     t.changed()
 
 
@@ -242,19 +237,19 @@ def _retire(t: Tables, record: FunctionRecord) -> None:
 def app_begun(t: Tables, sender: str, message: m.RunApp) -> None:
     """Take up an ephemeral App; told again it stays what it is."""
     if problem := _closed(t, message.app_id, message.environment_name):
-        t.emit(Refuse(sender, message.request, "not_found", problem))
+        t.send(sender, m.Failed(message.request, "not_found", problem))
         return
     known = t.registry.apps.get(message.app_id)
     if known is not None and (known.deployed or known.owner != sender):
         text = f"App {message.app_id} is somebody else's."
-        t.emit(Refuse(sender, message.request, "conflict", text))
+        t.send(sender, m.Failed(message.request, "conflict", text))
         return
     app = t.registry.begin(message.app_id, message.name, message.environment_name, sender)
     app.scoped, app.detached = True, message.detached
     app.tags = dict(message.tags)
     app.created = app.created or t.wall
     save(t, app)
-    t.emit(Answer(sender, message.request, "app", (app, True), after_commit=True))
+    t.send(sender, _found(t, app, message.request, changed=True), after_commit=True)
     t.changed()
 
 
@@ -265,7 +260,7 @@ def _app_of(
     app = t.registry.apps.get(message.app_id)
     if app is None:
         text = f"No app has the id {message.app_id!r}."
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
     return app
 
 
@@ -278,7 +273,7 @@ def app_stopped(t: Tables, sender: str, message: m.StopApp) -> None:
         _end_scope(t, app)
     else:
         stop(t, app)
-    answer = Answer(sender, message.request, "done", after_commit=True)
+    answer = Send(sender, m.Done(message.request), after_commit=True)
     worker_shutdown.answer_after_hooks(t, app, answer)
 
 
@@ -393,6 +388,10 @@ def _end_owned(t: Tables, client: str) -> None:
 # --- what else is asked of Apps -------------------------------------------------------------------
 
 
+def _found(t: Tables, app: AppRecord, request: int, *, changed: bool) -> m.AppFound:
+    return m.AppFound(request, status.app_row(t, app), changed)
+
+
 def app_wanted(t: Tables, sender: str, message: m.FindApp) -> None:
     """Find an App, or make an empty deployed one."""
     found = t.registry.app(message.app, message.environment_name)
@@ -402,9 +401,9 @@ def app_wanted(t: Tables, sender: str, message: m.FindApp) -> None:
         found.created = t.wall
         save(t, found)
     if isinstance(found, str):
-        t.emit(Refuse(sender, message.request, "not_found", found))
+        t.send(sender, m.Failed(message.request, "not_found", found))
     else:
-        t.emit(Answer(sender, message.request, "app", (found, missing), after_commit=missing))
+        t.send(sender, _found(t, found, message.request, changed=missing), after_commit=missing)
 
 
 def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
@@ -414,7 +413,7 @@ def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
         return
     app.tags = dict(message.tags)
     save(t, app)
-    t.emit(Answer(sender, message.request, "done", after_commit=True))
+    t.send(sender, m.Done(message.request), after_commit=True)
 
 
 def app_followed(t: Tables, sender: str, message: m.FollowApp) -> None:
@@ -423,4 +422,4 @@ def app_followed(t: Tables, sender: str, message: m.FollowApp) -> None:
     if app is None:
         return
     app.followers = {name for name in app.followers if name in t.clients} | {sender}
-    t.emit(Answer(sender, message.request, "done"))
+    t.send(sender, m.Done(message.request))

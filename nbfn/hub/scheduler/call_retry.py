@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbfn.hub.scheduler import calls, completion, pool_scaling, spawn_limits
-from nbfn.hub.scheduler.effects import Answer, LoadFailures, Refuse, SaveRetry
+from nbfn.hub.scheduler.effects import LoadFailures, SaveRetry
 from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call
@@ -16,13 +16,13 @@ def retry_wanted(t: Tables, sender: str, message: m.RetryCall) -> None:
     if call is None:
         t.emit(LoadFailures(sender, message.request, message.call, message.token))
     elif call.retried[0] == message.token:  # told again: the answer was lost
-        t.emit(Answer(sender, message.request, "retried", call.retried[1], after_commit=True))
+        t.send(sender, m.CallRetried(message.request, call.retried[1]), after_commit=True)
     else:
         text = (
             f"Call {message.call} still runs ({call.done:,} of {call.total:,} inputs have ended). "
             "Retry it when it has ended, or cancel it first."
         )
-        t.emit(Refuse(sender, message.request, "conflict", text))
+        t.send(sender, m.Failed(message.request, "conflict", text))
 
 
 def failures_loaded(t: Tables, event: FailuresLoaded) -> None:
@@ -32,11 +32,11 @@ def failures_loaded(t: Tables, event: FailuresLoaded) -> None:
         retry_wanted(t, event.client, m.RetryCall(event.request, event.call, event.token))
         return
     if found is not None and found.retried[0] == event.token:  # told again, and it has ended since
-        t.emit(Answer(event.client, event.request, "retried", found.retried[1]))
+        t.send(event.client, m.CallRetried(event.request, found.retried[1]))
         return
     code, problem = _refusal(t, event)
     if found is None or problem:
-        t.emit(Refuse(event.client, event.request, code, problem))
+        t.send(event.client, m.Failed(event.request, code, problem))
         return
     _revive(t, event, found)
 
@@ -86,7 +86,7 @@ def _revive(t: Tables, event: FailuresLoaded, found: CallRestored) -> None:
     if call.parent:
         calls.join_family(t, call)
     t.emit(SaveRetry(call.id, record.latest, indices, event.token))
-    t.emit(Answer(event.client, event.request, "retried", len(indices), after_commit=True))
+    t.send(event.client, m.CallRetried(event.request, len(indices)), after_commit=True)
     calls.put_inputs(t, call, calls.restored_inputs(call, found), closed=True, resent=False)
     call.next_index = max(call.next_index, found.total)
     completion.tell_progress(t, call)

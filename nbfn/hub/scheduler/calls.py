@@ -22,19 +22,7 @@ from nbfn.hub.scheduler import (
     worker_recovery,
 )
 from nbfn.hub.scheduler.call_graph import Member
-from nbfn.hub.scheduler.effects import (
-    Accept,
-    Deliver,
-    FeedLease,
-    LoadCall,
-    LoadInput,
-    Outcome,
-    RefuseCall,
-    SaveCall,
-    SaveOutcomes,
-    WantItems,
-    total_weight,
-)
+from nbfn.hub.scheduler.effects import LoadCall, LoadInput, SaveCall, SaveOutcomes
 from nbfn.hub.scheduler.events import CallRestored
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input, Pool
@@ -53,7 +41,7 @@ def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
     missed.
     """
     if not _ascending(message.inputs):
-        t.emit(_disordered(sender, message.call))
+        t.send(sender, _disordered(message.call))
         return
     call = t.calls.get(message.call) or _ended(t, sender, message)
     client = t.clients.get(sender)
@@ -62,11 +50,11 @@ def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
             _put_again(t, call, sender, message)
         else:
             text = f"Another client has made a call with the id {call.id!r}."
-            t.emit(RefuseCall(sender, call.id, "invalid", text))
+            t.send(sender, m.CallRefused(call.id, "invalid", text))
         return
     if message.durable and (whole := t.ended_spawns.get(message.call)) is not None:
-        accept = Accept(sender, message.call)
-        t.emit(accept if whole else _given_up(sender, message.call))
+        answer = m.Accepted(message.call) if whole else _given_up(message.call)
+        t.send(sender, answer, after_commit=whole)
         return
     if client is None and not message.durable:
         return  # the worker it was made in has ended: nobody waits for it
@@ -85,10 +73,10 @@ def _put_new(t: Tables, sender: str, message: m.PutCall) -> None:
         version = version or record.latest
         problem = no_method(record, version, message.method)
     if record is None or problem:
-        t.emit(RefuseCall(sender, message.call, "not_found", problem))
+        t.send(sender, m.CallRefused(message.call, "not_found", problem))
         return
     if message.durable and (problem := spawn_limits.full(t, payloads(message.inputs))):
-        t.emit(RefuseCall(sender, message.call, "resource_exhausted", problem))
+        t.send(sender, m.CallRefused(message.call, "resource_exhausted", problem))
         if message.kind == "schedule":  # nobody is there to be told
             text = f"The scheduled call of {record.name!r} did not begin: {problem}"
             input_logs.system(t, pool_scaling.pool_of(t, record, version), text)
@@ -116,7 +104,9 @@ def _begin(t: Tables, sender: str, message: m.PutCall, pool: Pool, deployment: i
     if call.durable:
         spawn_limits.take(t, payloads(message.inputs))
         t.emit(saved(call, message.inputs, closed=message.closed))
-        t.emit(Accept(sender, call.id, _after(message.inputs), message.closed))
+        t.send(
+            sender, m.Accepted(call.id, _after(message.inputs), message.closed), after_commit=True
+        )
     new = _made_of(call, message.inputs)
     put_inputs(t, call, new, closed=message.closed, resent=message.resent)
     if pool.binding and not pool.ready:
@@ -127,7 +117,7 @@ def _begin(t: Tables, sender: str, message: m.PutCall, pool: Pool, deployment: i
 def _put_again(t: Tables, call: Call, sender: str, message: m.PutCall) -> None:
     """Take a call that is known from a client that has lost its connection, or this hub's predecessor."""
     if call.given_up:
-        t.emit(_given_up(sender, call.id))
+        t.send(sender, _given_up(call.id))
         return
     if call.durable and not call.client:  # of the hub before this one, and not told to its end
         call.client = sender
@@ -136,7 +126,7 @@ def _put_again(t: Tables, call: Call, sender: str, message: m.PutCall) -> None:
     back_pressure.forget(t, call)  # what arrived there counts no more, what did not is told again
     _add(t, call, message.inputs, closed=message.closed, resent=True)
     if message.durable:
-        t.emit(Accept(sender, call.id, call.next_index, call.closed))
+        t.send(sender, m.Accepted(call.id, call.next_index, call.closed), after_commit=True)
 
 
 def _is_from(call: Call, client: str) -> bool:
@@ -152,15 +142,13 @@ def _ascending(inputs: Sequence[m.NewInput]) -> bool:
     return all(map(operator.lt, indices, itertools.islice(indices, 1, None)))
 
 
-def _disordered(client: str, call: str) -> RefuseCall:
-    return RefuseCall(
-        client, call, "invalid", "The inputs of this call are not in ascending order."
-    )
+def _disordered(call: str) -> m.CallRefused:
+    return m.CallRefused(call, "invalid", "The inputs of this call are not in ascending order.")
 
 
-def _given_up(client: str, call: str) -> RefuseCall:
+def _given_up(call: str) -> m.CallRefused:
     text = "This call was cancelled: its client was away too long before all inputs were stored (setting client_grace)."
-    return RefuseCall(client, call, "connection", text)
+    return m.CallRefused(call, "connection", text)
 
 
 def _after(inputs: Sequence[m.NewInput]) -> int:
@@ -221,7 +209,7 @@ def inputs_put(t: Tables, sender: str, message: m.PutInputs) -> None:
     those that another client sends.
     """
     if not _ascending(message.inputs):
-        t.emit(_disordered(sender, message.call))
+        t.send(sender, _disordered(message.call))
         return
     call = t.calls.get(message.call)
     if call is not None:
@@ -229,9 +217,9 @@ def inputs_put(t: Tables, sender: str, message: m.PutInputs) -> None:
             return
         _add(t, call, message.inputs, closed=message.closed, resent=message.resent)
         if call.durable and not call.given_up:
-            t.emit(Accept(sender, call.id, call.next_index, call.closed))
+            t.send(sender, m.Accepted(call.id, call.next_index, call.closed), after_commit=True)
     elif message.call in t.ended_spawns:
-        t.emit(Accept(sender, message.call))
+        t.send(sender, m.Accepted(message.call), after_commit=True)
 
 
 def _add(
@@ -248,7 +236,7 @@ def _add(
     if call.closed or call.released:
         inputs = ()
     if call.durable and inputs and (problem := spawn_limits.full(t, payloads(inputs))):
-        t.emit(RefuseCall(call.client, call.id, "resource_exhausted", problem))
+        t.send(call.client, m.CallRefused(call.id, "resource_exhausted", problem))
         clients.give_up(t, call)
         return
     if call.durable and (inputs or (closed and not call.closed)):
@@ -315,9 +303,8 @@ def _unknown(t: Tables, call: Call, inputs: Sequence[m.NewInput]) -> list[m.NewI
     asked = {entry.index for entry in inputs}
     again = [outcome for outcome in call.recent if outcome.index in asked]
     if again:
-        size = total_weight(again)
-        back_pressure.add(t, call, size)
-        t.emit(Deliver(call.client, call.id, again, weight=size))
+        back_pressure.add(t, call, m.outputs_weight(again))
+        t.send(call.client, m.Outputs(call.id, tuple(again)))
     return [entry for entry in inputs if entry.index >= call.next_index]
 
 
@@ -374,8 +361,8 @@ def _cannot_run(t: Tables, event: CallRestored) -> None:
     t.note_ended(event.call)
 
 
-def _data_loss(index: int, text: str) -> Outcome:
-    return Outcome(index, int(InputStatus.INTERNAL_FAILURE), None, ("data_loss", text, {}))
+def _data_loss(index: int, text: str) -> m.Output:
+    return m.Output(index, int(InputStatus.INTERNAL_FAILURE), None, m.Fault("data_loss", text))
 
 
 def _untold(t: Tables, call: Call) -> None:
@@ -403,7 +390,7 @@ def items_wanted(t: Tables, sender: str, message: m.TakeItems) -> None:
     call = t.calls.get(message.call)
     item = call.inputs.get(message.index) if call is not None else None
     if item is not None and item.worker is not None:
-        t.emit(WantItems(item.worker.id, item.lease, message.upto))
+        t.send(item.worker.id, m.ItemsTaken(item.lease, message.upto))
 
 
 def input_fed(t: Tables, sender: str, message: m.FeedInput) -> None:
@@ -416,6 +403,6 @@ def input_fed(t: Tables, sender: str, message: m.FeedInput) -> None:
     if call is None or item is None:
         return
     if item.worker is not None:
-        t.emit(FeedLease(item.worker.id, item.lease, message.data))
+        t.send(item.worker.id, m.Fed(item.lease, message.data))
     elif not message.data:
         cancellation.cancel(t, call, [message.index])

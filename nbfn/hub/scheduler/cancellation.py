@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.scheduler import completion, worker_shutdown
-from nbfn.hub.scheduler.effects import Answer, LoadCall, SaveCancelled, StopWorker
+from nbfn.hub.scheduler.effects import LoadCall, SaveCancelled, StopWorker
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input
 from nbfn.protocol import messages as m
@@ -22,7 +22,7 @@ def call_cancelled(t: Tables, sender: str, message: m.Cancel) -> None:
         t.emit(LoadCall(sender, message.request, message.call, exists=True))
     else:
         durable = call is not None and call.durable
-        t.emit(Answer(sender, message.request, "done", after_commit=durable))
+        t.send(sender, m.Done(message.request), after_commit=durable)
 
 
 def cancel(

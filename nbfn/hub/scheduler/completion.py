@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.scheduler import back_pressure, fair_queue, input_logs, nested_calls, payload_cache
-from nbfn.hub.scheduler.effects import (
-    Deliver,
-    Discard,
-    Fault,
-    GrantWindow,
-    Outcome,
-    SaveOutcomes,
-    TellProgress,
-    total_weight,
-)
+from nbfn.hub.scheduler.effects import Discard, SaveOutcomes
 from nbfn.hub.scheduler.hub_state import TELL_EVERY, Tables
 from nbfn.hub.scheduler.models import Call, Input
 from nbfn.hub.scheduler.output_audience import listeners
+from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
 #: Seconds that a single call waits until its caller is told for what: a word for each that waits a
@@ -27,15 +19,15 @@ LONG_WAIT = 1.0
 _SUCCESS = int(InputStatus.SUCCESS)
 
 
-def terminated(item: Input) -> Outcome:
+def terminated(item: Input) -> m.Output:
     """Return the outcome of a cancelled input."""
-    fault: Fault = ("remote", f"This call of {item.call.pool.record.name!r} was cancelled.", {})
-    return Outcome(
+    fault = m.Fault("remote", f"This call of {item.call.pool.record.name!r} was cancelled.")
+    return m.Output(
         item.index, int(InputStatus.TERMINATED), fault=fault, attempt=max(item.attempt, 1)
     )
 
 
-def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
+def finish(t: Tables, call: Call, outcomes: Sequence[m.Output]) -> None:
     """Record outcomes of a call's inputs, once each, and hand them over."""
     if call.durable:
         payload_cache.release(t, call, outcomes)
@@ -59,11 +51,11 @@ def finish(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
             f"FunctionCall.from_id({call.id!r}).get() raises its exception."
         )
         input_logs.system(t, call.pool, text, call=call.id)
-    size = total_weight(new)
     if not (call.durable or call.released):
-        back_pressure.add(t, call, size)
+        back_pressure.add(t, call, m.outputs_weight(new))
+    message = m.Outputs(call.id, tuple(new))
     for client in listeners(t, call):
-        t.emit(Deliver(client, call.id, new, call.durable, size))
+        t.send(client, message, after_commit=call.durable)
     if call.released and not call.durable:
         for outcome in new:
             t.emit(Discard(outcome.payload))
@@ -78,7 +70,7 @@ def _widen(t: Tables, call: Call) -> None:
         size = fair_queue.window(pool.mean, len(pool.workers), pool.aim * pool.batch)
         if size >= 2 * call.window:
             call.window = size
-            t.emit(GrantWindow(call.client, call.id, size))
+            t.send(call.client, m.Window(call.id, size))
 
 
 def end_if_done(t: Tables, call: Call) -> None:
@@ -138,25 +130,22 @@ def _tell(t: Tables, call: Call) -> None:
 def _say(t: Tables, call: Call, *, after_commit: bool) -> None:
     pool = call.pool
     queued = len(call.inputs) - call.running - call.retrying
+    message = m.Progress(
+        call.id,
+        queued,
+        call.running,
+        call.retrying,
+        len(pool.workers) - len(pool.binding),
+        pool.starting,
+        pool.waiting_for,
+        0 if pool.key[1] == pool.record.latest else pool.record.latest,
+        call.done,
+        call.failed,
+        call.total if call.closed else call.expected,
+        *_whereabouts(call),
+    )
     for client in listeners(t, call):
-        t.emit(
-            TellProgress(
-                client,
-                call.id,
-                queued,
-                call.running,
-                call.retrying,
-                len(pool.workers) - len(pool.binding),
-                pool.starting,
-                pool.waiting_for,
-                0 if pool.key[1] == pool.record.latest else pool.record.latest,
-                call.done,
-                call.failed,
-                call.total if call.closed else call.expected,
-                *_whereabouts(call),
-                after_commit,
-            )
-        )
+        t.send(client, message, after_commit=after_commit)
 
 
 def _whereabouts(call: Call) -> tuple[int, str, int]:

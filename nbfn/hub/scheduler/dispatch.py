@@ -11,16 +11,10 @@ import math
 from collections.abc import Iterable, Iterator
 
 from nbfn.hub.scheduler import completion, fair_queue, nested_calls, output
-from nbfn.hub.scheduler.effects import (
-    Grant,
-    LoadInputs,
-    RecallLeases,
-    RunInputs,
-    SaveBegun,
-    StopWorker,
-)
+from nbfn.hub.scheduler.effects import LoadInputs, SaveBegun, StopWorker
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
+from nbfn.protocol import messages as m
 
 #: Seconds without a word from a worker with several inputs, while others are idle, until it is
 #: asked to give some back.
@@ -130,7 +124,7 @@ def _busy(pool: Pool) -> Worker | None:
 def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     """Hand inputs to a worker."""
     pool = items[0].call.pool
-    weight = pool.lease(worker, items, t.new_lease, t.now)
+    pool.lease(worker, items, t.new_lease, t.now)
     if worker.startup is not None:
         output.served(t, worker, items[0])
     worker.confirm_due = False  # the message that hands them over says what is safe
@@ -142,7 +136,7 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     if pool.definition.at_most_once:
         for call in last:
             t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
-    t.emit(_run(worker, items, last, weight))
+    _run(t, worker, items, last)
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)
@@ -150,25 +144,26 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
         completion.tell_progress(t, call)
 
 
-def _run(
-    worker: Worker, items: list[Input], calls: Iterable[Call], weight: int
-) -> RunInputs | LoadInputs:
-    """Return what hands leased inputs over; payloads that are on the disk only are read first."""
-    once = items[0].call.pool.definition.at_most_once
+def _run(t: Tables, worker: Worker, items: list[Input], calls: Iterable[Call]) -> None:
+    """Send leased inputs to their worker; payloads that are on the disk only are read first."""
     levels = {call.id: call.levels for call in calls if call.levels}
-    run = RunInputs(worker.id, _grants(items), worker.confirmed, once, weight, levels)
-    load = any(call.durable for call in calls) and any(item.stored for item in items)
-    return LoadInputs(run) if load else run
+    run = m.Run(_leased(items), worker.confirmed, levels=levels)
+    if any(call.durable for call in calls) and any(item.stored for item in items):
+        t.emit(LoadInputs(worker.id, run))
+    else:
+        t.send(worker.id, run, after_commit=items[0].call.pool.definition.at_most_once)
 
 
-def _grants(items: list[Input]) -> list[Grant]:
-    return [
-        Grant(
-            *(item.lease, item.call.id, item.index, item.attempt, item.payload),
-            *(item.call.durable, item.call.method, item.batch, item.call.unattended),
-        )
-        for item in items
-    ]
+def _leased(items: list[Input]) -> tuple[m.LeasedInput, ...]:
+    return tuple(
+        [
+            m.LeasedInput(
+                *(item.lease, item.call.id, item.index, item.attempt, item.payload),
+                *(item.call.durable, item.call.method, item.batch, item.call.unattended),
+            )
+            for item in items
+        ]
+    )
 
 
 def _limit(t: Tables, pool: Pool) -> float:
@@ -201,7 +196,7 @@ def _recall(t: Tables, pool: Pool) -> None:
         return
     for worker in pool.workers.values():
         if len(worker.leases) > 1 and not worker.stopping and t.now - worker.moved >= RECALL_AFTER:
-            t.emit(RecallLeases(worker.id))
+            t.send(worker.id, m.Recall())
     if pool.leased > pool.busy:
         pool.recall_due = True
         t.after(RECALL_AFTER, _recall, pool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbfn.hub.scheduler import apps, secret_store
-from nbfn.hub.scheduler.effects import Answer, Refuse, SaveEnvironments, SaveFunction, SaveSettings
+from nbfn.hub.scheduler.effects import SaveEnvironments, SaveFunction, SaveSettings
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT
 from nbfn.protocol import messages as m
@@ -23,7 +23,7 @@ def environment_changed(t: Tables, sender: str, message: m.ChangeEnvironment) ->
             f"There is an environment {message.new_name!r}." if taken else "",
         )
     if problem:
-        t.emit(Refuse(sender, message.request, code, problem))
+        t.send(sender, m.Failed(message.request, code, problem))
         return
     inside = [app for app in t.registry.apps.values() if app.environment_name == message.name]
     for app in inside if message.name else ():
@@ -41,4 +41,4 @@ def environment_changed(t: Tables, sender: str, message: m.ChangeEnvironment) ->
     if message.new_name:
         environments[message.new_name] = created
     t.emit(SaveEnvironments(dict(environments)))
-    t.emit(Answer(sender, message.request, "done", after_commit=True))
+    t.send(sender, m.Done(message.request), after_commit=True)

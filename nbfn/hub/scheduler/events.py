@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbfn.hub.scheduler.payloads import Fault, Payload
-from nbfn.protocol.messages import ClientHello, Message, WorkerHello
+from nbfn.hub.scheduler.payloads import Payload
+from nbfn.protocol.messages import ClientHello, Fault, Message, WorkerHello
 
 
 class Event:

@@ -15,10 +15,10 @@ from typing import Any
 from nbfn.hub.scheduler import autoscaler
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.hub.scheduler.call_graph import Family
-from nbfn.hub.scheduler.effects import Answer, Effect, OverviewChanged
+from nbfn.hub.scheduler.effects import Effect, OverviewChanged, Send
 from nbfn.hub.scheduler.models import Appointment, Call, Claim, Client, Input, Pool, Worker, at_once
 from nbfn.hub.scheduler.registry import Registry, SecretRecord
-from nbfn.protocol.messages import Definition
+from nbfn.protocol.messages import Definition, Message
 
 #: Finished calls kept for the sidebar.
 HISTORY = 50
@@ -134,7 +134,7 @@ class Tables:
         self.disk_trouble = ""  # why nothing can be written there
         self.unsaved: set[tuple[str, int]] = set()  # versions of Functions that are not on disk
         #: Apps that end, and what is answered when their workers' exit hooks have run.
-        self.ends: list[tuple[AppRecord, Answer]] = []
+        self.ends: list[tuple[AppRecord, Send]] = []
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0
@@ -149,6 +149,10 @@ class Tables:
     def emit(self, effect: Effect) -> None:
         """Add an effect to this turn."""
         self.effects.append(effect)
+
+    def send(self, to: str, message: Message, *, after_commit: bool = False) -> None:
+        """Send a message to a client or a worker; ``after_commit``: once what this turn saves is on disk."""
+        self.effects.append(Send(to, message, after_commit))
 
     def take_effects(self) -> list[Effect]:
         """Return the effects since the last time."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from nbfn.hub.scheduler.effects import DeliverAppOutput, WriteLog
+from nbfn.hub.scheduler.effects import WriteLog
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Input, Pool
 from nbfn.hub.scheduler.output_audience import reaches
+from nbfn.protocol import messages as m
 
 #: Channels of emissions that are text.
 _TEXT = frozenset({"stdout", "stderr"})
@@ -69,5 +70,5 @@ def _write(
             continue
         if only_here or item is None or source == "system" or not reaches(t, item, client):
             method = f".{item.call.method}" if item is not None and item.call.method else ""
-            said = (f"{record.name}{method}", named, index, source, data)
-            t.emit(DeliverAppOutput(client, record.app_id, *said))
+            written = (f"{record.name}{method}", named, index, source, data)
+            t.send(client, m.AppOutput(record.app_id, *written))

@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from nbfn.hub.scheduler import autoscaler, fair_queue
-from nbfn.hub.scheduler.effects import Outcome
 from nbfn.hub.scheduler.payloads import Payload, Stored
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.hub.scheduler.startup_output import StartupOutput
-from nbfn.protocol.messages import Definition, Result, Schedule
+from nbfn.protocol.messages import Definition, Output, Result, Schedule
 from nbfn.types import InputStatus
 
 #: Ended calls kept for each client, in case its connection broke before their outcomes arrived.
@@ -146,7 +145,7 @@ class Call:
         self.queue: deque[Input] = deque()
         #: Outcomes a client that lost its connection may not have seen. It never has more
         #: inputs unanswered than its window.
-        self.recent: deque[Outcome] = deque(maxlen=fair_queue.WINDOW_MAX)
+        self.recent: deque[Output] = deque(maxlen=fair_queue.WINDOW_MAX)
         self.untaken = 0  # bytes of results that its client has not taken
         self.spare = 0  # bytes of taken results, of which `recent` has forgotten fewer
         self.watchers: set[str] = set()
@@ -370,7 +369,7 @@ class Pool:
 
     def lease(
         self, worker: Worker, items: Sequence[Input], new_lease: Callable[[], int], now: float
-    ) -> int:
+    ) -> None:
         """Give a worker inputs. The other way is `Input.detach`.
 
         Args:
@@ -378,9 +377,6 @@ class Pool:
             items: Inputs of this pool that no worker has.
             new_lease: Returns a number that no lease had.
             now: The hub's time.
-
-        Returns:
-            The bytes of the inputs.
         """
         if not worker.leases:
             worker.moved = now
@@ -399,12 +395,10 @@ class Pool:
             item.call.running += 1
             worker.leases[lease] = item
         self.leased += len(items)
-        weight = fair_queue.weight_of(items)
-        worker.load += weight
+        worker.load += fair_queue.weight_of(items)
         worker.ran += len(items)
         if worker.solo:
             self.ready.pop(worker.id, None)
-        return weight
 
     def adopt(self, worker: Worker, item: Input, lease: int, attempt: int, now: float) -> None:
         """Note that a worker has an input since the hub before this one."""

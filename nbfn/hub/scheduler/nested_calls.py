@@ -7,9 +7,9 @@ one worker more than its max for each that lends; how far that goes is bounded b
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler.effects import RecallLeases
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Client, Pool, Worker
+from nbfn.protocol import messages as m
 
 #: Workers there may be in all, as a multiple of the machine's limit, when most of them only wait
 #: for others.
@@ -38,7 +38,7 @@ def note(t: Tables, worker: Worker) -> None:
         pool.ready.pop(worker.id, None)
     if lends and pool.ahead and len(worker.leases) > 1:
         # What waits behind the one that waits may be what that one waits for.
-        t.emit(RecallLeases(worker.id))
+        t.send(worker.id, m.Recall())
     t.supply_due = True
     t.touch(pool)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nbfn.hub.scheduler import input_logs
-from nbfn.hub.scheduler.effects import DeliverEmission
 from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Input, Pool, Worker
@@ -103,7 +102,7 @@ def _show_beside(t: Tables, item: Input, channel: str, data: bytes, worker: Work
 
 def _show(t: Tables, client: str, item: Input, channel: str, data: bytes, worker: Worker) -> None:
     about = (item.call.id, item.index, max(item.attempt, 1))
-    t.emit(DeliverEmission(client, *about, channel, data, worker.id))
+    t.send(client, m.Emission(*about, channel, data, worker.id))
 
 
 def waiting(pool: Pool) -> Iterator[Input]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbfn.hub.scheduler.effects import Outcome
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input
 from nbfn.hub.scheduler.payloads import Stored
+from nbfn.protocol import messages as m
 
 #: Bytes of durable inputs that are kept in memory.
 MOST = 48 * 2**20
@@ -24,7 +24,7 @@ def admit(t: Tables, items: Iterable[Input]) -> None:
             t.loaded += item.weight
 
 
-def release(t: Tables, call: Call, outcomes: Sequence[Outcome]) -> None:
+def release(t: Tables, call: Call, outcomes: Sequence[m.Output]) -> None:
     """Note that inputs end, before they are forgotten."""
     for outcome in outcomes:
         item = call.inputs.get(outcome.index)

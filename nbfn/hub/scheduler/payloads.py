@@ -7,9 +7,6 @@ from typing import Any
 
 from nbfn.protocol import messages
 
-#: A failure that the hub itself tells: code, sentence, attributes of the error.
-Fault = tuple[str, str, dict[str, Any]]
-
 #: User bytes; never looked into.
 Payload = Any
 

@@ -13,10 +13,10 @@ from nbfn.hub.scheduler import (
     startup_failures,
     worker_shutdown,
 )
-from nbfn.hub.scheduler.effects import Fault, Outcome
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Pool
 from nbfn.hub.scheduler.registry import FunctionRecord
+from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
 
@@ -84,9 +84,9 @@ def resize(t: Tables, pool: Pool) -> None:
     )
     want = _wanted(t, pool, load, settings)
     if pool.asks and pool.backlog and (why := admission.impossible(t, pool)):
-        fault: Fault = ("resource_exhausted", why, {})
+        fault = m.Fault("resource_exhausted", why)
         worker_shutdown.fail_waiting(
-            t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault)
+            t, pool, m.Output(0, int(InputStatus.INIT_FAILURE), None, fault)
         )
         return
     have = len(pool.workers)

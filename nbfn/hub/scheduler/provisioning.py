@@ -15,10 +15,11 @@ from nbfn.hub.scheduler import (
     startup_failures,
     worker_shutdown,
 )
-from nbfn.hub.scheduler.effects import Fault, Outcome, StartWorker, StopWorker
+from nbfn.hub.scheduler.effects import StartWorker, StopWorker
 from nbfn.hub.scheduler.events import WorkerNotStarted
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
 #: Seconds a started process has to say hello.
@@ -115,8 +116,8 @@ def _refuse_lacking(t: Tables, pool: Pool) -> None:
         f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
         "Nest calls less deeply, or ask for less."
     )
-    fault: Fault = ("resource_exhausted", message, {})
-    worker_shutdown.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+    fault = m.Fault("resource_exhausted", message)
+    worker_shutdown.fail_waiting(t, pool, m.Output(0, int(InputStatus.FAILURE), None, fault))
     t.touch(pool)
 
 
@@ -130,9 +131,11 @@ def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
             f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "
             "Nest calls less deeply, or raise the setting max_workers."
         )
-        fault: Fault = ("resource_exhausted", message, {})
+        fault = m.Fault("resource_exhausted", message)
         for pool in starving:
-            worker_shutdown.fail_waiting(t, pool, Outcome(0, int(InputStatus.FAILURE), None, fault))
+            worker_shutdown.fail_waiting(
+                t, pool, m.Output(0, int(InputStatus.FAILURE), None, fault)
+            )
             t.touch(pool)
 
 
@@ -185,17 +188,17 @@ def _check_loaded(t: Tables, worker: Worker) -> None:
         f"A worker of {pool.record.name!r} took longer than its startup_timeout of {limit:g} s to load "
         "(imports and enter hooks included) and was ended."
     )
-    fault: Fault = ("function_timeout", message, {})
-    startup_failures.cannot_load(t, worker, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault))
+    fault = m.Fault("function_timeout", message)
+    startup_failures.cannot_load(t, worker, m.Output(0, int(InputStatus.INIT_FAILURE), None, fault))
 
 
 def _lacks_a_secret(t: Tables, pool: Pool) -> bool:
     """Whether a secret was deleted since the Function was registered; then what waits for it fails."""
     problem = secret_store.missing(t, pool.record.environment_name, pool.definition)
     if problem and pool.backlog:
-        fault: Fault = ("not_found", problem, {})
+        fault = m.Fault("not_found", problem)
         worker_shutdown.fail_waiting(
-            t, pool, Outcome(0, int(InputStatus.INIT_FAILURE), None, fault)
+            t, pool, m.Output(0, int(InputStatus.INIT_FAILURE), None, fault)
         )
     return bool(problem)
 

@@ -12,13 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.scheduler import completion, input_retry, nested_calls
-from nbfn.hub.scheduler.effects import (
-    AskFeed,
-    ConfirmResults,
-    DeliverItems,
-    Discard,
-    Outcome,
-)
+from nbfn.hub.scheduler.effects import Discard
 from nbfn.hub.scheduler.events import InputsNotSent
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input, Worker
@@ -44,7 +38,7 @@ def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
             t.emit(Discard(result.payload))
         return
     pool = worker.pool
-    ended: dict[Call, list[Outcome]] = {}
+    ended: dict[Call, list[m.Output]] = {}
     spent = count = 0.0
     for result in message.results:
         item = worker.leases.get(result.lease)
@@ -84,12 +78,12 @@ def _keep_claimed(t: Tables, worker: Worker, result: m.Result) -> None:
         claim.result = result
 
 
-def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> Outcome | None:
+def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> m.Output | None:
     """Return the outcome of an input that a worker ended, or None when it is to be tried again."""
     call = item.call
     status, payload, duration = result.status, result.payload, result.duration
     if status == _SUCCESS:
-        return Outcome(item.index, status, payload, None, duration, worker.id, item.attempt)
+        return m.Output(item.index, status, payload, None, duration, worker.id, item.attempt)
     if item.cancelled or call.cancelled:
         t.emit(Discard(payload))
         return completion.terminated(item)
@@ -99,7 +93,7 @@ def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> Outcome 
     if status in _RETRIED and not result.final and input_retry.retry(t, item):
         t.emit(Discard(payload))
         return None
-    return Outcome(
+    return m.Output(
         *(
             item.index,
             status,
@@ -136,7 +130,7 @@ def freed(t: Tables, worker: Worker) -> None:
 def _confirm(t: Tables, worker: Worker, seq: int, size: int, *, durable: bool) -> None:
     worker.durable = worker.durable or durable
     if worker.durable:
-        t.emit(ConfirmResults(worker.id, seq, after_commit=True))
+        t.send(worker.id, m.Confirm(seq), after_commit=True)
         return
     worker.confirmed = seq
     worker.confirm_due = True
@@ -158,7 +152,7 @@ def confirm_now(t: Tables, worker: Worker) -> None:
     if worker.confirm_due:
         worker.confirm_due = False
         worker.unconfirmed = 0
-        t.emit(ConfirmResults(worker.id, worker.confirmed))
+        t.send(worker.id, m.Confirm(worker.confirmed))
 
 
 def leases_returned(t: Tables, sender: str, message: m.Returned) -> None:
@@ -179,7 +173,7 @@ def inputs_not_sent(t: Tables, event: InputsNotSent) -> None:
         item = worker.leases.get(lease)
         if item is not None:
             item.detach()
-            completion.finish(t, item.call, [Outcome(item.index, status, fault=event.fault)])
+            completion.finish(t, item.call, [m.Output(item.index, status, fault=event.fault)])
     freed(t, worker)
 
 
@@ -201,14 +195,16 @@ def items_arrived(t: Tables, sender: str, message: m.Yielded) -> None:
             t.emit(Discard(payload))
     else:
         call = item.call
-        t.emit(DeliverItems(call.client, call.id, item.index, message.start, message.payloads))
+        # As many as came in one message.
+        t.send(call.client, m.Items(call.id, item.index, message.start, message.payloads))
 
 
 def feed_asked(t: Tables, sender: str, message: m.WantFeed) -> None:
     """Pass on that an input is ready for more of what it reads."""
     item = _leased(t, sender, message.lease)
     if item is not None:
-        t.emit(AskFeed(item.call.client, item.call.id, item.index, item.attempt, message.upto))
+        wanted = m.FeedWanted(item.call.id, item.index, item.attempt, message.upto)
+        t.send(item.call.client, wanted)
 
 
 def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:

@@ -5,7 +5,9 @@ Values leave the hub in one direction only: into a worker that becomes a Functio
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler.effects import Answer, BindWorker, Refuse, SaveSecret
+import msgspec
+
+from nbfn.hub.scheduler.effects import SaveSecret
 from nbfn.hub.scheduler.hub_state import Tables, threads_of
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, SecretRecord
@@ -17,17 +19,17 @@ def secret_put(t: Tables, sender: str, message: m.PutSecret) -> None:
     """Store a secret; one of that name stays unless it is to be overwritten."""
     key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
     if problem := t.registry.no_environment(message.environment_name):
-        t.emit(Refuse(sender, message.request, "not_found", problem))
+        t.send(sender, m.Failed(message.request, "not_found", problem))
         return
     if key in t.secrets and not message.overwrite:
         text = f"There is a secret {message.name!r} already. Delete it, or overwrite it."
-        t.emit(Refuse(sender, message.request, "already_exists", text))
+        t.send(sender, m.Failed(message.request, "already_exists", text))
         return
     t.secrets[key] = SecretRecord(message.name, key[0], dict(message.values), t.wall)
     for pool in t.short.values():  # it may be what they lacked
         t.touch(pool)
     t.emit(SaveSecret(message.name, key[0], dict(message.values), t.wall))
-    t.emit(Answer(sender, message.request, "done", after_commit=True))
+    t.send(sender, m.Done(message.request), after_commit=True)
 
 
 def secret_deleted(t: Tables, sender: str, message: m.DeleteSecret) -> None:
@@ -35,20 +37,24 @@ def secret_deleted(t: Tables, sender: str, message: m.DeleteSecret) -> None:
     key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
     if t.secrets.pop(key, None) is None:
         text = f"No secret {message.name!r} is stored{_where(key[0])}."
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
         return
     t.emit(SaveSecret(message.name, key[0], None))
-    t.emit(Answer(sender, message.request, "done", after_commit=True))
+    t.send(sender, m.Done(message.request), after_commit=True)
 
 
 def secrets_asked(t: Tables, sender: str, message: m.ListSecrets) -> None:
     """Tell which secrets there are; what is told holds the values no longer."""
     wanted = message.environment_name or DEFAULT_ENVIRONMENT
     if problem := t.registry.no_environment(wanted):
-        t.emit(Refuse(sender, message.request, "not_found", problem))
+        t.send(sender, m.Failed(message.request, "not_found", problem))
         return
-    found = [record for (environment, _), record in t.secrets.items() if environment == wanted]
-    t.emit(Answer(sender, message.request, "secrets", found))
+    found = [
+        m.SecretRow(record.name, environment, record.created, tuple(sorted(record.values)))
+        for (environment, _), record in t.secrets.items()
+        if environment == wanted
+    ]
+    t.send(sender, m.Secrets(message.request, tuple(found)))
 
 
 def move(t: Tables, environment_name: str, new_name: str) -> None:
@@ -92,7 +98,9 @@ def bind(t: Tables, worker: Worker, pool: Pool) -> None:
     if worker.gpus:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(worker.gpus)
     count, _ = threads_of(definition, pool.settings, t.limits)
-    t.emit(BindWorker(worker.id, *pool.key, definition, variables, record.environment_name, count))
+    # The worker gets each variable once, resolved; not where it came from.
+    shown = msgspec.structs.replace(definition, env={}, secrets=())
+    t.send(worker.id, m.Bind(*pool.key, shown, variables, record.environment_name, count))
 
 
 def _where(environment: str) -> str:

@@ -7,10 +7,10 @@ It does not matter how they end: by an exit code, a signal, a lost connection, o
 from __future__ import annotations
 
 from nbfn.hub.scheduler import exit_reasons, output, worker_shutdown
-from nbfn.hub.scheduler.effects import Fault, Outcome
 from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
 #: Workers in a row that end before they serve an input until what waits for one fails.
@@ -42,8 +42,8 @@ def blank_failed(t: Tables, worker: Worker, why: str) -> None:
     if failures >= MOST_FAILURES:
         message = f"No worker starts under {worker.executable}: {why}"
         for pool in [pool for pool in t.short.values() if pool.executable == worker.executable]:
-            fault: Fault = ("internal_failure", message, {})
-            worker_shutdown.fail_waiting(t, pool, Outcome(0, _INIT_FAILURE, None, fault))
+            fault = m.Fault("internal_failure", message)
+            worker_shutdown.fail_waiting(t, pool, m.Output(0, _INIT_FAILURE, None, fault))
             t.touch(pool)
 
 
@@ -90,11 +90,11 @@ def ended_early(t: Tables, worker: Worker, event: WorkerExited, how: str = "") -
     message = (
         f"{text}, the last one: {how}{exit_reasons.peak(event)}.{exit_reasons.last_lines(event)}"
     )
-    fault: Fault = ("worker_crashed", message, exit_reasons.details(pool, event))
-    _give_up(t, pool, worker, Outcome(0, _INIT_FAILURE, None, fault, worker=worker.id))
+    fault = m.Fault("worker_crashed", message, exit_reasons.details(pool, event))
+    _give_up(t, pool, worker, m.Output(0, _INIT_FAILURE, None, fault, worker=worker.id))
 
 
-def cannot_load(t: Tables, worker: Worker, failed: Outcome) -> None:
+def cannot_load(t: Tables, worker: Worker, failed: m.Output) -> None:
     """A worker said why it cannot load its function. What waits fails, unless other workers serve it."""
     pool = worker.pool
     assert pool is not None
@@ -117,7 +117,7 @@ def _count(t: Tables, pool: Pool) -> float:
     return wait
 
 
-def _give_up(t: Tables, pool: Pool, worker: Worker, failed: Outcome) -> None:
+def _give_up(t: Tables, pool: Pool, worker: Worker, failed: m.Output) -> None:
     """Fail all that waits for a worker of a pool; the next call is tried without a pause."""
     pool.start_failures = 0
     output.show_startup(t, worker)

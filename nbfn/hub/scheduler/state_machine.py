@@ -26,6 +26,7 @@ from nbfn.hub.scheduler import (
     dispatch,
     environments,
     events,
+    function_info,
     output,
     pool_scaling,
     provisioning,
@@ -37,7 +38,7 @@ from nbfn.hub.scheduler import (
     worker_lifecycle,
     worker_shutdown,
 )
-from nbfn.hub.scheduler.effects import Answer, Effect, Refuse, SaveSettings, SaveVariant
+from nbfn.hub.scheduler.effects import Effect, SaveSettings, SaveVariant
 from nbfn.hub.scheduler.events import Event, Received
 from nbfn.hub.scheduler.hub_state import Limits, Tables
 from nbfn.hub.scheduler.registry import FunctionRecord
@@ -211,14 +212,14 @@ def _variant_put(t: Tables, sender: str, message: m.BindVariant) -> None:
     base = t.registry.functions.get(message.function)
     if base is None:
         text = f"No function has the id {message.function!r}."
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
         return
     if t.registry.apps[base.app_id].final:
-        t.emit(Refuse(sender, message.request, "not_found", t.registry.refusal(base, 0)))
+        t.send(sender, m.Failed(message.request, "not_found", t.registry.refusal(base, 0)))
         return
     if base.base:
         text = f"{base.name!r} is a variant itself; make one of the Function it was made of."
-        t.emit(Refuse(sender, message.request, "invalid", text))
+        t.send(sender, m.Failed(message.request, "invalid", text))
         return
     record, created = t.registry.bind(base, message.variant, message.digest, message.shown)
     # The newest of a class that is only staged.
@@ -230,15 +231,15 @@ def _variant_put(t: Tables, sender: str, message: m.BindVariant) -> None:
     if created and problem:
         t.registry.forget(record)
         code = "not_found" if lacking else "invalid"
-        t.emit(Refuse(sender, message.request, code, problem))
+        t.send(sender, m.Failed(message.request, code, problem))
         return
     if created:
         t.emit(SaveVariant(record))
         if record.live:
             pool_scaling.renew(t, record)
         t.changed()
-    value = (record, version, created)
-    t.emit(Answer(sender, message.request, "registered", value, after_commit=created))
+    info = function_info.of(record, version, created=created)
+    t.send(sender, m.Registered(message.request, info), after_commit=created)
 
 
 def _contradiction(definition: Definition) -> str:
@@ -260,11 +261,11 @@ def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
     record = t.registry.functions.get(message.function)
     if record is None:
         text = f"No function has the id {message.function!r}."
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
         return
     if not record.live:
         text = t.registry.refusal(record, 0)
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
         return
     given = {
         name: getattr(message.settings, name)
@@ -276,13 +277,14 @@ def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
     settings = pool_scaling.settings_of(t, record, record.latest)
     if problem := _problem(t, record, settings):
         record.overrides = before
-        t.emit(Refuse(sender, message.request, "invalid", problem))
+        t.send(sender, m.Failed(message.request, "invalid", problem))
         return
     pool = pool_scaling.pool_of(t, record, record.latest)
     pool.settings = settings
     t.touch(pool)
     t.emit(SaveSettings(record.id, dict(record.overrides)))
-    t.emit(Answer(sender, message.request, "settings", settings, after_commit=True))
+    in_force = m.PoolSettings(**{name: getattr(settings, name) for name in pool_settings.NAMES})
+    t.send(sender, m.AutoscalerSet(message.request, in_force), after_commit=True)
     t.changed()
 
 

@@ -14,6 +14,7 @@ from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.hub.scheduler.hub_state import Tables, threads_of
 from nbfn.hub.scheduler.models import Call, Pool, at_once, largest_batch
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
+from nbfn.protocol.messages import AppRow
 
 #: Running calls that are shown.
 MOST_CALLS = 1000
@@ -61,30 +62,28 @@ def _there(t: Tables, app: AppRecord) -> bool:
     return app.deployed or app.detached or (owner is not None and owner.connected)
 
 
-def apps(t: Tables, environment_name: str) -> list[dict[str, Any]]:
+def apps(t: Tables, environment_name: str) -> list[AppRow]:
     """Return a row for each App of an environment, the newest first."""
     where = environment_name or DEFAULT_ENVIRONMENT
     found = [app for app in t.registry.apps.values() if app.environment_name == where]
     return [app_row(t, app) for app in sorted(found, key=lambda app: -app.created)]
 
 
-def app_row(t: Tables, app: AppRecord) -> dict[str, Any]:
+def app_row(t: Tables, app: AppRecord) -> AppRow:
     """Return an App's row."""
     functions = [f for f in t.registry.functions_of(app) if f.live]
-    return {
-        "id": app.id,
-        "name": app.name,
-        "environment_name": app.environment_name,
-        "state": state_of(t, app),
-        "version": app.version,
-        "workers": sum(
-            len(pool.workers) for pool in t.pools.values() if pool.record.app_id == app.id
-        ),
-        "created": app.created,
-        "stopped": app.stopped,
-        "tags": app.tags,
-        "functions": tuple(sorted(f.name for f in functions)),
-    }
+    return AppRow(
+        id=app.id,
+        name=app.name,
+        environment_name=app.environment_name,
+        state=state_of(t, app),
+        version=app.version,
+        workers=sum(len(pool.workers) for pool in t.pools.values() if pool.record.app_id == app.id),
+        created=app.created,
+        stopped=app.stopped,
+        tags=dict(app.tags),
+        functions=tuple(sorted(f.name for f in functions)),
+    )
 
 
 def state_of(t: Tables, app: AppRecord) -> str:

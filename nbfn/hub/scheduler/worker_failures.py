@@ -8,11 +8,11 @@ A worker lost around an input counts against `MAX_LOSSES`, one that died under i
 from __future__ import annotations
 
 from nbfn.hub.scheduler import completion, exit_reasons, input_logs, input_retry
-from nbfn.hub.scheduler.effects import DeliverEmission, Fault, Outcome
 from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
 from nbfn.hub.scheduler.output_audience import listeners
+from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
 #: Times an input is run again because its worker was lost for reasons outside of it (Modal's
@@ -65,9 +65,9 @@ def _give_up(t: Tables, item: Input, why: str) -> None:
         f"Input {item.index} of {item.call.pool.record.name!r} had begun when its worker was lost ({why}). "
         "It may have run to its end, and it does not run again: at_most_once."
     )
-    fault: Fault = ("worker_lost", message, {})
+    fault = m.Fault("worker_lost", message)
     status = int(InputStatus.INTERNAL_FAILURE)
-    completion.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
+    completion.finish(t, item.call, [m.Output(item.index, status, fault=fault)])
 
 
 def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
@@ -84,8 +84,8 @@ def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
         "and does not run again. If its own code ends or stops the process, change that."
     )
     status = int(InputStatus.INTERNAL_FAILURE)
-    fault: Fault = ("internal_failure", message, {})
-    completion.finish(t, item.call, [Outcome(item.index, status, fault=fault)])
+    fault = m.Fault("internal_failure", message)
+    completion.finish(t, item.call, [m.Output(item.index, status, fault=fault)])
 
 
 def crashed(t: Tables, worker: Worker, event: WorkerExited) -> bool:
@@ -129,7 +129,7 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
     elif worker.overdue and t.now >= item.began + limit:
         if not input_retry.retry(t, item):
             message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."
-            fault: Fault = ("function_timeout", message, {})
+            fault = m.Fault("function_timeout", message)
             if item.call.unattended:
                 input_logs.system(t, item.call.pool, message, worker=worker.id, item=item)
             _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
@@ -150,7 +150,8 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
             input_retry.requeue(t, item)
             return
         pool = item.call.pool
-        fault = ("worker_crashed", _crash_message(pool, event), exit_reasons.details(pool, event))
+        details = exit_reasons.details(pool, event)
+        fault = m.Fault("worker_crashed", _crash_message(pool, event), details)
         _end(t, item, worker, InputStatus.INTERNAL_FAILURE, fault)
 
 
@@ -160,14 +161,14 @@ def _tell_loss(t: Tables, item: Input, worker: Worker, how: str, again: str) -> 
     which = name if item.call.total == 1 else f"{name}[{item.index}]"
     text = f"{which} lost: {how}; attempt {item.attempt + 1} {again}\n"
     for client in listeners(t, item.call):
-        about = (client, item.call.id, item.index, item.attempt)
-        t.emit(DeliverEmission(*about, "stderr", text.encode(), worker.id))
+        about = (item.call.id, item.index, item.attempt)
+        t.send(client, m.Emission(*about, "stderr", text.encode(), worker.id))
 
 
 def _end(
-    t: Tables, item: Input, worker: Worker, status: InputStatus, fault: Fault, took: float = 0.0
+    t: Tables, item: Input, worker: Worker, status: InputStatus, fault: m.Fault, took: float = 0.0
 ) -> None:
-    outcome = Outcome(
+    outcome = m.Output(
         *(item.index, int(status), None, fault, took),
         *(worker.id, item.attempt, input_retry.attempts(item)),
     )

@@ -15,7 +15,7 @@ from nbfn.hub.scheduler import (
     worker_recovery,
     worker_shutdown,
 )
-from nbfn.hub.scheduler.effects import DrainWorker, Outcome, RefuseWorker, StopWorker
+from nbfn.hub.scheduler.effects import StopWorker
 from nbfn.hub.scheduler.events import BindNotSent, WorkerExited, WorkerJoined, WorkerLost
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Worker
@@ -31,7 +31,7 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
     """
     worker = known = t.workers.get(event.worker)
     if event.worker in t.fenced:
-        t.emit(RefuseWorker(event.worker, "superseded"))
+        t.send(event.worker, m.Refused("conflict", "superseded"))
         return
     if worker is None:
         worker = _stranger(t, event)
@@ -49,7 +49,7 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
     elif worker.state == "lost":
         _back(t, worker, event)
     elif worker.state == "draining":
-        t.emit(DrainWorker(worker.id))
+        t.send(worker.id, m.Drain())
     elif known is not None:  # on a new connection, before anybody noticed the end of the old one
         worker_shutdown.out_of_service(t, worker)
         _back(t, worker, event)
@@ -60,7 +60,7 @@ def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
     worker = Worker(event.worker, event.executable, t.now)
     record = t.registry.functions.get(event.function)
     if event.function and (record is None or event.version not in record.versions):
-        t.emit(RefuseWorker(event.worker, "its function is not known to this hub"))
+        t.send(event.worker, m.Refused("conflict", "its function is not known to this hub"))
         return None
     t.workers[worker.id] = worker
     if record is not None:
@@ -126,17 +126,17 @@ def worker_bound(t: Tables, sender: str, message: m.Bound) -> None:
 
 def bind_failed(t: Tables, sender: str, message: m.BindFailed) -> None:
     """A worker could not load its function."""
-    failed = Outcome(0, _INIT_FAILURE, message.payload, worker=sender)
+    failed = m.Output(0, _INIT_FAILURE, message.payload, worker=sender)
     _cannot_load(t, sender, message.text, failed)
 
 
 def bind_not_sent(t: Tables, event: BindNotSent) -> None:
     """A worker cannot be sent what it is to load."""
-    failed = Outcome(0, _INIT_FAILURE, None, event.fault, worker=event.worker)
-    _cannot_load(t, event.worker, event.fault[1], failed)
+    failed = m.Output(0, _INIT_FAILURE, None, event.fault, worker=event.worker)
+    _cannot_load(t, event.worker, event.fault.message, failed)
 
 
-def _cannot_load(t: Tables, worker_id: str, text: str, failed: Outcome) -> None:
+def _cannot_load(t: Tables, worker_id: str, text: str, failed: m.Output) -> None:
     """Fail what waits for a function: another try to load it would end in the same way."""
     worker = t.workers.get(worker_id)
     if worker is not None and worker.pool is not None:

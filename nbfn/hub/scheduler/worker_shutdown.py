@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbfn.hub.scheduler import completion, input_logs
 from nbfn.hub.scheduler.app_records import AppRecord
-from nbfn.hub.scheduler.effects import Answer, CancelLease, DrainWorker, Outcome, Refuse, StopWorker
+from nbfn.hub.scheduler.effects import Send, StopWorker
 from nbfn.hub.scheduler.hub_state import Tables
 from nbfn.hub.scheduler.models import Input, Pool, Worker
 from nbfn.protocol import messages as m
@@ -18,12 +18,12 @@ def worker_unwanted(t: Tables, sender: str, message: m.StopWorker) -> None:
     worker = t.workers.get(message.worker)
     if worker is None:
         text = f"No worker has the id {message.worker!r}."
-        t.emit(Refuse(sender, message.request, "not_found", text))
+        t.send(sender, m.Failed(message.request, "not_found", text))
         return
     stop(t, worker)
     if not message.graceful:
         t.emit(StopWorker(worker.id, 0.0))
-    t.emit(Answer(sender, message.request, "done"))
+    t.send(sender, m.Done(message.request))
 
 
 def stop(t: Tables, worker: Worker) -> None:
@@ -36,7 +36,7 @@ def stop(t: Tables, worker: Worker) -> None:
         worker.pool.workers.pop(worker.id, None)
         t.touch(worker.pool)
     worker.state = "draining"
-    t.emit(DrainWorker(worker.id))
+    t.send(worker.id, m.Drain())
     hooks = worker.pool is not None and worker.pool.definition.exit_hooks
     t.after(EXIT_GRACE if hooks else 2 * t.limits.kill_grace, _stop_harder, worker)
     t.changed()
@@ -80,9 +80,9 @@ def gone(t: Tables, worker: Worker) -> None:
     t.changed()
 
 
-def answer_after_hooks(t: Tables, app: AppRecord, answer: Answer) -> None:
+def answer_after_hooks(t: Tables, app: AppRecord, answer: Send) -> None:
     """Answer a client that ends an App: when exit hooks have run, if it is shown what they write."""
-    if answer.client in app.followers and _runs_hooks(t, app):
+    if answer.to in app.followers and _runs_hooks(t, app):
         t.ends.append((app, answer))
         t.after(EXIT_GRACE + 2 * t.limits.kill_grace, _answer_now, answer)
     else:
@@ -99,7 +99,7 @@ def _runs_hooks(t: Tables, app: AppRecord) -> bool:
     )
 
 
-def _answer_now(t: Tables, answer: Answer) -> None:
+def _answer_now(t: Tables, answer: Send) -> None:
     if any(one is answer for _, one in t.ends):
         t.ends = [(app, one) for app, one in t.ends if one is not answer]
         t.emit(answer)
@@ -111,7 +111,7 @@ def interrupt(t: Tables, item: Input) -> None:
         item.cancelled = True
         # Where the lease itself waits for the disk, this does as well.
         waits = item.stored or item.call.pool.definition.at_most_once
-        t.emit(CancelLease(item.worker.id, item.lease, after_commit=waits))
+        t.send(item.worker.id, m.CancelInput(item.lease), after_commit=waits)
         t.after(t.limits.kill_grace, _end_if_still, (item, item.lease))
 
 
@@ -122,11 +122,11 @@ def _end_if_still(t: Tables, what: tuple[Input, int]) -> None:
         t.emit(StopWorker(item.worker.id, t.limits.kill_grace))
 
 
-def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
+def fail_waiting(t: Tables, pool: Pool, how: m.Output) -> None:
     """End all that waits for a worker of a pool: there will be none. The Function's logs say why."""
     calls = [call for call in t.calls.values() if call.pool is pool]
     if calls and how.fault is not None:
-        input_logs.system(t, pool, how.fault[1], worker=how.worker, told=raised_for(t, pool))
+        input_logs.system(t, pool, how.fault.message, worker=how.worker, told=raised_for(t, pool))
     for call in calls:
         if call.unattended:
             text = f"{pool.record.name!r} could not be loaded, so this call failed; the App's logs say why."
@@ -134,7 +134,7 @@ def fail_waiting(t: Tables, pool: Pool, how: Outcome) -> None:
         call.turns.drop(call)
         waiting = [item for item in call.inputs.values() if item.worker is None]
         failed = [
-            Outcome(item.index, how.status, how.payload, how.fault, 0.0, how.worker, 1)
+            m.Output(item.index, how.status, how.payload, how.fault, 0.0, how.worker, 1)
             for item in waiting
         ]
         completion.finish(t, call, failed)

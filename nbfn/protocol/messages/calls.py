@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from nbfn.protocol.messages.base import Data, Fault, Message, Payload, total_weight
 from nbfn.protocol.messages.fields import Count, Id, Index, LogLevels, Token
@@ -37,13 +38,22 @@ class Output(Data):
 
     @property
     def weight(self) -> int:
-        """What it counts for in limits, in bytes."""
+        """What it counts for in limits, in bytes; of a failure that the hub tells at least its sentence
+        and attributes that are as long.
+        """
+        if self.fault is not None:
+            return OUTPUT_BYTES + 4 * 2 * len(self.fault.message)
         payload = self.payload
         return OUTPUT_BYTES if payload is None else OUTPUT_BYTES + payload.weight
 
 
+_fault = attrgetter("fault")
+
+
 def outputs_weight(outputs: Sequence[Output]) -> int:
     """Return the sum of the weights of outputs."""
+    if any(map(_fault, outputs)):
+        return sum(output.weight for output in outputs)
     payloads = [payload for output in outputs if (payload := output.payload) is not None]
     return OUTPUT_BYTES * len(outputs) + total_weight(payloads)
 

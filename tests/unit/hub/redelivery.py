@@ -32,7 +32,7 @@ class RedeliverySimulator(Simulator):
             str, list[tuple[int, int, object, float, bool]]
         ] = {}  # by worker, unconfirmed
         self.said: list[e.Event] = []  # words that a network may say again
-        self.ran: dict[int, fx.Grant] = {}  # what workers ran to its end, by lease
+        self.ran: dict[int, m.LeasedInput] = {}  # what workers ran to its end, by lease
         self.written_off: set[int] = set()  # leases whose results count for nothing, or may not
         self.lost: Counter[tuple[str, int]] = Counter()  # ... how many, by input; runs granted anew
         self.deaf = False  # the client hears nothing: its connection is down
@@ -63,38 +63,42 @@ class RedeliverySimulator(Simulator):
                     del self.outcomes[effect.call, index]
                     self.failures.get(effect.call, {}).pop(index, None)
                     self.lost[effect.call, index] += 2  # runs, with the retry of its Function's own
-            case fx.Accept() if not self.deaf:
-                self.unaccepted.discard(effect.call)
-            case fx.Deliver() if self.deaf:
-                return
-            case fx.ConfirmResults():
-                self._confirm(effect.worker)
-            case fx.RunInputs():
-                for grant in effect.grants:
-                    self._write_off_elsewhere(grant)
-                super()._perform(effect)
-                self._take_once(effect.worker)
-                return
         super()._perform(effect)
+
+    def _deliver(self, to: str, message: m.Message) -> None:
+        match message:
+            case m.Accepted() if not self.deaf:
+                self.unaccepted.discard(message.call)
+            case m.Outputs() if self.deaf:
+                return
+            case m.Confirm():
+                self._confirm(to)
+            case m.Run():
+                for grant in message.inputs:
+                    self._write_off_elsewhere(grant)
+                super()._deliver(to, message)
+                self._take_once(to)
+                return
+        super()._deliver(to, message)
 
     def _confirm(self, worker: str) -> None:
         fake = self.workers.get(worker)
         if fake is not None and fake.connected:
             self.finished.pop(worker, None)
 
-    def _write_off(self, grant: fx.Grant) -> None:
+    def _write_off(self, grant: m.LeasedInput) -> None:
         if grant.lease not in self.written_off:
             self.written_off.add(grant.lease)
             self.lost[grant.call, grant.index] += 1
 
-    def _write_off_elsewhere(self, grant: fx.Grant) -> None:
+    def _write_off_elsewhere(self, grant: m.LeasedInput) -> None:
         """An input is handed out although another worker, which the hub gave up, may run it or has its result."""
         for fake in self.workers.values():
             for other in (*fake.queue, *self._unconfirmed(fake.name)):
                 if (other.call, other.index) == (grant.call, grant.index):
                     self._write_off(other)
 
-    def _unconfirmed(self, worker: str) -> list[fx.Grant]:
+    def _unconfirmed(self, worker: str) -> list[m.LeasedInput]:
         """Return what a worker ran to its end and would tell of again."""
         return [self.ran[lease] for lease, *_ in self.finished.get(worker, ()) if lease in self.ran]
 

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
@@ -25,11 +25,22 @@ from nbfn.protocol.messages import (
     Payload,
     PoolSettings,
     RetryPolicy,
+    Segment,
 )
 from nbfn.types import InputStatus
 
+M = TypeVar("M", bound=m.Message)
+
 PYTHON = "/usr/bin/python"
 SUCCESS, FAILURE = int(InputStatus.SUCCESS), int(InputStatus.FAILURE)
+
+
+class Value(str):
+    """A payload that a test can compare with a string."""
+
+    data: bytes = b""
+    segments: tuple[Segment, ...] = ()
+    weight = 0
 
 
 def definition(
@@ -64,7 +75,22 @@ def inputs_of(pairs: Iterable[tuple[int, Any]]) -> tuple[m.NewInput, ...]:
 
 def results_of(told: Iterable[tuple[int, int, Any, float, bool]]) -> tuple[m.Result, ...]:
     """Return the results that a message has, of (lease, status, payload, duration, final)."""
-    return tuple(m.Result(*one) for one in told)
+    return tuple(
+        m.Result(lease, status, Value(payload) if isinstance(payload, str) else payload, *rest)
+        for lease, status, payload, *rest in told
+    )
+
+
+def sent(effects: Iterable[fx.Effect], *kinds: type[M]) -> list[M]:
+    """Return the messages of some kinds that are to be sent."""
+    messages = (effect.message for effect in effects if isinstance(effect, fx.Send))
+    return [message for message in messages if isinstance(message, kinds)]
+
+
+def sends(effects: Iterable[fx.Effect], *kinds: type[m.Message]) -> list[fx.Send]:
+    """Return the effects that send messages of some kinds."""
+    found = (effect for effect in effects if isinstance(effect, fx.Send))
+    return [effect for effect in found if isinstance(effect.message, kinds)]
 
 
 class FakeWorker:
@@ -74,7 +100,7 @@ class FakeWorker:
         self.name = name
         self.function = ""
         self.version = 0
-        self.queue: list[fx.Grant] = []
+        self.queue: list[m.LeasedInput] = []
         self.seq = 0
         self.connected = False
         self.draining = False
@@ -97,7 +123,7 @@ class Simulator:
         self.to_stop: list[str] = []
         self.runs: Counter[tuple[str, int]] = Counter()
         self.begun: Counter[tuple[str, int]] = Counter()
-        self.outcomes: dict[tuple[str, int], fx.Outcome] = {}
+        self.outcomes: dict[tuple[str, int], m.Output] = {}
         self.told: list[fx.Effect] = []
         self.functions: dict[str, str] = {}
         self.put(e.ClientJoined("cl-1", executable=PYTHON))
@@ -130,39 +156,43 @@ class Simulator:
         match effect:
             case fx.StartWorker():
                 self.to_start.append(effect.worker)
-            case fx.BindWorker():
-                worker = self.workers[effect.worker]
-                worker.function, worker.version = effect.function, effect.version
-                self.to_bind.append(effect.worker)
-            case fx.LoadInputs():
-                self._perform(effect.run)
-            case fx.RunInputs():
-                worker = self.workers.get(effect.worker)
-                if worker is not None and worker.connected:
-                    worker.queue.extend(effect.grants)
-                    self.begun.update((grant.call, grant.index) for grant in effect.grants)
-            case fx.CancelLease():
-                self._cancel(effect)
-            case fx.DrainWorker() | fx.StopWorker():
+            case fx.StopWorker():
                 self.to_stop.append(effect.worker)
-            case fx.Deliver():
-                for outcome in effect.outcomes:
-                    key = (effect.call, outcome.index)
+            case fx.LoadInputs():
+                self._deliver(effect.worker, effect.run)
+            case fx.Send():
+                self._deliver(effect.to, effect.message)
+
+    def _deliver(self, to: str, message: m.Message) -> None:
+        match message:
+            case m.Bind():
+                worker = self.workers[to]
+                worker.function, worker.version = message.function, message.version
+                self.to_bind.append(to)
+            case m.Run():
+                receiver = self.workers.get(to)
+                if receiver is not None and receiver.connected:
+                    receiver.queue.extend(message.inputs)
+                    self.begun.update((grant.call, grant.index) for grant in message.inputs)
+            case m.CancelInput():
+                self._cancel(to, message.lease)
+            case m.Drain():
+                self.to_stop.append(to)
+            case m.Outputs():
+                for outcome in message.outputs:
+                    key = (message.call, outcome.index)
                     assert self.outcomes.get(key, outcome) == outcome, f"a second outcome for {key}"
                     self.outcomes[key] = outcome
-            case fx.Answer(what="registered"):
-                record, _, _ = effect.value
-                self.functions[record.name] = record.id
+            case m.Registered():
+                self.functions[message.info.name] = message.info.id
 
-    def _cancel(self, effect: fx.CancelLease) -> None:
-        worker = self.workers.get(effect.worker)
+    def _cancel(self, name: str, lease: int) -> None:
+        worker = self.workers.get(name)
         if worker is not None:
-            kept = [grant for grant in worker.queue if grant.lease != effect.lease]
+            kept = [grant for grant in worker.queue if grant.lease != lease]
             if len(kept) < len(worker.queue):
                 worker.queue = kept
-                self.results(
-                    worker, [(effect.lease, int(InputStatus.TERMINATED), None, 0.0, False)]
-                )
+                self.results(worker, [(lease, int(InputStatus.TERMINATED), None, 0.0, False)])
 
     # --- what processes do ---
 

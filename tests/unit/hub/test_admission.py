@@ -12,7 +12,7 @@ from nbfn.hub.scheduler import events as e
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Resources
 from nbfn.types import InputStatus
-from tests.unit.hub.simulator import Simulator, inputs_of
+from tests.unit.hub.simulator import Simulator, inputs_of, sends, sent
 
 
 def needs(**resources: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_what_asks_for_more_than_there_is_fails_at_once() -> None:
         f = sim.register(f"f{number}", **needs(**asked))
         sim.call(f"fc-{number}", f, 2)
     assert len(sim.outcomes) == 6
-    assert {o.fault[0] for o in sim.outcomes.values() if o.fault} == {"resource_exhausted"}
+    assert {o.fault.code for o in sim.outcomes.values() if o.fault} == {"resource_exhausted"}
 
 
 def test_gpus_are_each_one_workers() -> None:
@@ -86,7 +86,7 @@ def test_gpus_are_each_one_workers() -> None:
     sim.up()
     bound = {w.id: w.gpus for w in sim.state.tables.workers.values() if w.gpus}
     assert sorted(bound.values()) == [("3",), ("5",), ("7",)]
-    told = [x.variables["CUDA_VISIBLE_DEVICES"] for x in sim.told if isinstance(x, fx.BindWorker)]
+    told = [x.variables["CUDA_VISIBLE_DEVICES"] for x in sent(sim.told, m.Bind)]
     assert sorted(told) == ["3", "5", "7"]
     gone = next(worker for worker, gpus in bound.items() if gpus == ("5",))
     sim.exit(gone, signal=9)
@@ -118,7 +118,7 @@ def test_a_nested_call_that_needs_what_its_caller_holds_is_told() -> None:
     sim.receive("cl-2", m.PutCall("fc-in", g, 0, "remote", inputs_of([(0, "x")]), closed=True))
     outcome = sim.outcomes["fc-in", 0]
     assert outcome.fault is not None
-    assert "wait for other calls" in outcome.fault[1]
+    assert "wait for other calls" in outcome.fault.message
 
 
 # --- loading -------------------------------------------------------------------------------------
@@ -135,7 +135,9 @@ def test_a_worker_that_loads_for_too_long_is_killed_and_what_waits_fails() -> No
     sim.wait(0.2)
     assert fx.StopWorker(worker, 0.0) in sim.told
     assert {o.status for o in sim.outcomes.values()} == {InputStatus.INIT_FAILURE}
-    assert all(o.fault and "startup_timeout of 3 s" in o.fault[1] for o in sim.outcomes.values())
+    assert all(
+        o.fault and "startup_timeout of 3 s" in o.fault.message for o in sim.outcomes.values()
+    )
 
 
 def test_while_another_worker_serves_a_slow_one_fails_nobody() -> None:
@@ -162,7 +164,7 @@ def test_a_worker_to_stand_by_that_cannot_load_is_tried_again_later_and_later() 
         for worker in list(sim.to_bind):
             tries += 1
             sim.to_bind.remove(worker)
-            sim.receive(worker, m.BindFailed("", 0, "error", "text"))
+            sim.receive(worker, m.BindFailed("", 0, m.Payload(b"error"), "text"))
         for worker in list(sim.to_stop):
             sim.stop(worker)
         sim.wait(1.0)
@@ -180,9 +182,9 @@ def test_an_input_begins_only_once_that_is_on_disk() -> None:
     sim = Simulator()
     sim.call("fc-1", once(sim), 2)
     sim.up()
-    run = next(x for x in sim.told if isinstance(x, fx.RunInputs))
+    run = sends(sim.told, m.Run)[0]
     assert run.after_commit
-    assert len(run.grants) == 1  # none is sent ahead
+    assert len(sent([run], m.Run)[0].inputs) == 1  # none is sent ahead
     assert fx.SaveBegun("fc-1", [0]) in sim.told
 
 
@@ -193,7 +195,7 @@ def test_an_input_that_lost_its_worker_is_lost() -> None:
     sim.exit(sim.busy()[0].name, signal=9)
     outcome = sim.outcomes["fc-1", 0]
     assert outcome.fault is not None
-    assert (outcome.fault[0], "SIGKILL" in outcome.fault[1]) == ("worker_lost", True)
+    assert (outcome.fault.code, "SIGKILL" in outcome.fault.message) == ("worker_lost", True)
     sim.settle()
     assert sim.outcomes["fc-1", 1].status == InputStatus.SUCCESS
     assert sim.runs["fc-1", 0] == 0
@@ -279,7 +281,7 @@ def test_who_waits_is_told_for_what_when_that_comes_to_be_known() -> None:
     sim.call("fc-2", g, 1, durable=True)
     sim.call("fc-3", g, 1, kind="remote")
     sim.wait(1.0)
-    told = [x for x in sim.told if isinstance(x, fx.TellProgress)]
+    told = sent(sim.told, m.Progress)
     for call in ("fc-2", "fc-3"):
         assert "memory" in [x for x in told if x.call == call][-1].waiting_for
 
@@ -293,7 +295,7 @@ def test_a_single_call_that_waits_hears_so_and_that_it_began_and_others_nothing(
     sim.wait(1.0)
     sim.finish(sim.busy()[0].name)
     sim.wait(1.0)
-    told = [x for x in sim.told if isinstance(x, fx.TellProgress)]
+    told = sent(sim.told, m.Progress)
     assert {x.call for x in told} == {"fc-2"}
     assert "max 1 reached" in [x.waiting_for for x in told]
     assert told[-1].running

@@ -11,7 +11,7 @@ from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord
 from nbfn.hub.scheduler.registry import STOPPED_KEPT
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
 from nbfn.protocol import messages as m
-from tests.unit.hub.simulator import SUCCESS, Simulator, definition, inputs_of
+from tests.unit.hub.simulator import SUCCESS, Simulator, definition, inputs_of, sends, sent
 
 
 class Apps(Simulator):
@@ -21,8 +21,8 @@ class Apps(Simulator):
         """Tell the hub of a version; return its name and number."""
         made = definition(name, digest, **pool)
         event = e.Received("cl-1", m.Register(1, "demo", made, "", "", staged=True))
-        (answer,) = (x for x in self.put(event) if isinstance(x, fx.Answer))
-        return name, answer.value[1]
+        (answer,) = sent(self.put(event), m.Registered)
+        return name, answer.info.version
 
     def deploy(self, *staged: tuple[str, int], **options: object) -> AppRecord:
         """Deploy versions; return the App."""
@@ -31,12 +31,13 @@ class Apps(Simulator):
 
     def answered(self, event: e.Event) -> AppRecord:
         """Hand in an event; return the App of the answer, or raise what is refused."""
-        for effect in self.put(event):
-            if isinstance(effect, fx.Refuse):
-                raise LookupError(effect.message)
-            if isinstance(effect, fx.Answer):
-                app: AppRecord = effect.value[0] if effect.value else None
-        return app
+        effects = self.put(event)
+        for refusal in sent(effects, m.Failed):
+            raise LookupError(refusal.message)
+        app: AppRecord | None = None
+        for answer in sent(effects, m.AppFound):
+            app = self.state.tables.registry.apps[answer.app.id]
+        return app  # type: ignore[return-value]
 
     def refused(self, function: str, version: int = 0) -> str:
         """Call a Function; return why it cannot be, or "" if it can."""
@@ -44,7 +45,7 @@ class Apps(Simulator):
         event = e.Received(
             "cl-1", m.PutCall(call, function, version, "remote", inputs_of([(0, "x")]), closed=True)
         )
-        said = [x.message for x in self.put(event) if isinstance(x, fx.RefuseCall)]
+        said = [x.message for x in sent(self.put(event), m.CallRefused)]
         return said[0] if said else ""
 
     def state_of(self, app: AppRecord) -> str:
@@ -107,12 +108,9 @@ def test_a_deployment_changes_all_names_at_once(sim: Apps) -> None:
 
 def test_the_same_again_is_no_deployment(sim: Apps) -> None:
     app = sim.deploy(sim.stage())
-    (answer,) = (
-        x
-        for x in sim.receive("cl-1", m.Deploy(3, "demo", dict([sim.stage()]), ""))
-        if isinstance(x, fx.Answer) and x.what == "app"
-    )
-    assert answer.value == (app, False)
+    effects = sim.receive("cl-1", m.Deploy(3, "demo", dict([sim.stage()]), ""))
+    (answer,) = sent(effects, m.AppFound)
+    assert (answer.app.id, answer.changed) == (app.id, False)
     assert app.version == 1
 
 
@@ -196,7 +194,7 @@ def test_settings_that_do_not_go_together_are_refused_and_change_nothing(sim: Ap
         (m.PoolSettings(scaledown_window=0), "scaledown_window is 0"),
     ):
         effects = sim.receive("cl-1", m.SetAutoscaler(4, record.id, settings))
-        (refused,) = [effect for effect in effects if isinstance(effect, fx.Refuse)]
+        (refused,) = sent(effects, m.Failed)
         assert refused.message.startswith(f"The pool of 'f' cannot have these settings: {says}")
     assert record.overrides == {"max_containers": 2}
 
@@ -383,11 +381,7 @@ def test_an_unknown_environment_is_refused_and_a_deleted_one_stops_its_apps(sim:
     assert (app.environment_name, app.final) == ("lab2", False)
     sim.receive("cl-1", m.ChangeEnvironment(5, "lab2", ""))
     assert app.final
-    (refusal,) = (
-        x
-        for x in sim.receive("cl-1", m.ChangeEnvironment(6, "main", ""))
-        if isinstance(x, fx.Refuse)
-    )
+    (refusal,) = sent(sim.receive("cl-1", m.ChangeEnvironment(6, "main", "")), m.Failed)
     assert refusal.code == "invalid"
 
 
@@ -409,13 +403,13 @@ def test_a_worker_that_is_not_wanted_goes_and_its_input_runs_elsewhere(sim: Apps
 
 def outputs(effects: list[fx.Effect]) -> list[tuple[str, str, bytes]]:
     """Return to whom, and how, something is sent that an App's worker wrote."""
-    sent: list[tuple[str, str, bytes]] = []
-    for x in effects:
-        if isinstance(x, fx.DeliverAppOutput):
-            sent.append((f"follower {x.client}", x.channel, x.data))
-        elif isinstance(x, fx.DeliverEmission):
-            sent.append((f"caller {x.client}", x.channel, x.data))
-    return sent
+    found: list[tuple[str, str, bytes]] = []
+    for x in sends(effects, m.AppOutput, m.Emission):
+        if isinstance(x.message, m.AppOutput):
+            found.append((f"follower {x.to}", x.message.channel, x.message.data))
+        elif isinstance(x.message, m.Emission):
+            found.append((f"caller {x.to}", x.message.channel, x.message.data))
+    return found
 
 
 def test_who_follows_an_app_is_sent_what_does_not_reach_it_anyhow(sim: Apps) -> None:
@@ -506,7 +500,7 @@ def test_a_run_ends_for_its_client_when_exit_hooks_have_run_that_it_is_shown(
     sim.finish(sim.busy()[0].name)
 
     def answered() -> bool:
-        return any(isinstance(x, fx.Answer) and x.request == 7 for x in sim.told)
+        return any(x.request == 7 for x in sent(sim.told, m.Done))
 
     sim.receive("cl-1", m.StopApp(7, app.id, scope=True))
     assert answered() != follows

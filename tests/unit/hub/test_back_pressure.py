@@ -12,7 +12,7 @@ from nbfn.protocol import codec
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Payload, ResultsTaken, Segment
 from nbfn.types import InputStatus
-from tests.unit.hub.simulator import FakeWorker, Simulator, inputs_of
+from tests.unit.hub.simulator import FakeWorker, Simulator, inputs_of, sends, sent
 
 MiB = 2**20
 SUCCESS = int(InputStatus.SUCCESS)
@@ -77,7 +77,7 @@ def test_outcomes_are_forgotten_when_they_are_taken_in_the_order_in_which_they_l
     for _ in range(5):
         finish(sim, MiB)
     call = sim.state.tables.calls["fc-a"]
-    sim.receive("cl-1", m.ResultsTaken("fc-a", 2 * MiB + 2 * fx.OUTCOME_BYTES - 1))
+    sim.receive("cl-1", m.ResultsTaken("fc-a", 2 * MiB + 2 * m.OUTPUT_BYTES - 1))
     assert [outcome.index for outcome in call.recent] == [1, 2, 3, 4]
     sim.receive("cl-1", m.ResultsTaken("fc-a", 1))
     assert [outcome.index for outcome in call.recent] == [2, 3, 4]
@@ -143,14 +143,15 @@ def test_payloads_of_durable_inputs_that_do_not_fit_are_read_when_they_run() -> 
     assert tables.loaded == fits * 8 * MiB
     for index in range(10):
         (worker,) = sim.busy()
-        last = [x for x in sim.told if isinstance(x, fx.RunInputs | fx.LoadInputs)][-1]
+        runs = sends(sim.told, m.Run)
+        last = [x for x in sim.told if x in runs or isinstance(x, fx.LoadInputs)][-1]
         assert isinstance(last, fx.LoadInputs) == (index >= fits)
         assert isinstance(first(worker).payload, Stored) == (index >= fits)
         finish(sim, 10)
     assert tables.loaded == 0
 
 
-def first(worker: FakeWorker) -> fx.Grant:
+def first(worker: FakeWorker) -> m.LeasedInput:
     return worker.queue[0]
 
 
@@ -158,7 +159,7 @@ def test_a_cancelled_input_that_is_being_read_is_stopped_after_that() -> None:
     sim, function = a_sim()
     put(sim, function, "fc-a", [64 * MiB], durable=True)
     effects = sim.receive("cl-1", m.Cancel(0, "fc-a"))
-    (cancel,) = [effect for effect in effects if isinstance(effect, fx.CancelLease)]
+    (cancel,) = sends(effects, m.CancelInput)
     assert cancel.after_commit
 
 
@@ -188,7 +189,7 @@ def test_a_call_that_has_ended_is_not_held_when_its_client_asks_again() -> None:
     sim.up()
     finish(sim, 64 * MiB)
     sim.receive("cl-1", msgspec.structs.replace(put, resent=True))
-    delivered = [effect for effect in sim.told if isinstance(effect, fx.Deliver)]
+    delivered = sent(sim.told, m.Outputs)
     assert len(delivered) == 2
     assert not sim.state.tables.held
 

@@ -10,7 +10,7 @@ from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler import status
 from nbfn.protocol import messages as m
-from tests.unit.hub.simulator import FAILURE, Simulator, definition
+from tests.unit.hub.simulator import FAILURE, Simulator, definition, sends, sent
 
 
 class Shelf(Simulator):
@@ -45,12 +45,12 @@ class Shelf(Simulator):
 
 
 def refusal(effects: list[Any]) -> tuple[str, str]:
-    (refused,) = [effect for effect in effects if isinstance(effect, fx.Refuse)]
+    (refused,) = sent(effects, m.Failed)
     return refused.code, refused.message
 
 
 def answered(effects: list[Any]) -> list[int]:
-    return [x.value for x in effects if isinstance(x, fx.Answer) and x.what == "retried"]
+    return [x.count for x in sent(effects, m.CallRetried)]
 
 
 def forget_failures(sim: Simulator) -> None:
@@ -81,15 +81,16 @@ def test_the_answer_and_the_end_wait_for_the_disk_and_who_asked_hears_of_it() ->
     sim.ended(1)
     forget_failures(sim)
     effects = sim.retry(sim.restored(1))
-    (answer,) = [x for x in effects if isinstance(x, fx.Answer)]
+    (answer,) = sends(effects, m.CallRetried)
     assert answer.after_commit
-    told = [x for x in effects if isinstance(x, fx.TellProgress)]
-    assert [(x.client, x.done, x.failed, x.total) for x in told[:1]] == [("cl-1", 2, 0, 3)]
+    told = [(x.to, x.message) for x in sends(effects, m.Progress)]
+    assert [(to, x.done, x.failed, x.total) for to, x in told[:1]] == [("cl-1", 2, 0, 3)]
     sim.settle()
-    last = [x for x in sim.told if isinstance(x, fx.TellProgress)][-1]
-    assert (last.client, last.done, last.total, last.after_commit) == ("cl-1", 3, 3, True)
-    delivered = [x for x in sim.told if isinstance(x, fx.Deliver)][-1]
-    assert (delivered.client, [o.index for o in delivered.outcomes]) == ("cl-1", [1])
+    last, after = sent(sim.told, m.Progress)[-1], sends(sim.told, m.Progress)[-1]
+    assert (after.to, last.done, last.total, after.after_commit) == ("cl-1", 3, 3, True)
+    delivered = sent(sim.told, m.Outputs)[-1]
+    assert sends(sim.told, m.Outputs)[-1].to == "cl-1"
+    assert [o.index for o in delivered.outputs] == [1]
 
 
 def test_it_runs_with_the_newest_version() -> None:

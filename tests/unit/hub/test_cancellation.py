@@ -11,7 +11,7 @@ from nbfn.hub.scheduler import events as e
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Payload
 from nbfn.types import InputStatus
-from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of
+from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of, sent
 
 TERMINATED = int(InputStatus.TERMINATED)
 _numbers = itertools.count(1)
@@ -93,7 +93,7 @@ def test_a_cancel_is_saved_before_it_is_answered(sim: Simulator) -> None:
     sim.up()
     effects = sim.receive("cl-1", m.Cancel(7, "fc-1"))
     assert fx.SaveCancelled("fc-1") in effects
-    assert fx.Answer("cl-1", 7, "done", after_commit=True) in effects
+    assert fx.Send("cl-1", m.Done(7), after_commit=True) in effects
 
 
 def test_a_cancel_of_what_memory_does_not_know_is_for_the_store_to_answer(sim: Simulator) -> None:
@@ -104,11 +104,11 @@ def test_a_cancel_of_what_memory_does_not_know_is_for_the_store_to_answer(sim: S
 def test_accepted_inputs_are_counted_and_the_end_is_told(sim: Simulator) -> None:
     function = sim.register()
     effects = put(sim, "fc-1", function, 3, durable=True, closed=False)
-    assert fx.Accept("cl-1", "fc-1", 3, closed=False) in effects
+    assert fx.Send("cl-1", m.Accepted("fc-1", 3, closed=False), after_commit=True) in effects
     effects = sim.receive("cl-1", m.PutInputs("fc-1", inputs_of([(3, "x")]), closed=False))
-    assert fx.Accept("cl-1", "fc-1", 4, closed=False) in effects
+    assert fx.Send("cl-1", m.Accepted("fc-1", 4, closed=False), after_commit=True) in effects
     effects = sim.receive("cl-1", m.PutInputs("fc-1", inputs_of([]), closed=True))
-    assert fx.Accept("cl-1", "fc-1", 4, closed=True) in effects
+    assert fx.Send("cl-1", m.Accepted("fc-1", 4, closed=True), after_commit=True) in effects
     assert [x.closed for x in sim.told if isinstance(x, fx.SaveCall)] == [False, False, True]
 
 
@@ -122,8 +122,8 @@ def test_a_half_told_call_whose_client_is_gone_is_cancelled(sim: Simulator) -> N
     assert {o.status for x in saved for o in x.outcomes} == {TERMINATED}
     assert not sim.state.tables.calls
     sim.put(e.ClientJoined("cl-1", executable=PYTHON))  # late, and it goes on to tell
-    (refused,) = put(sim, "fc-1", function, 3, durable=True, resent=True)
-    assert isinstance(refused, fx.RefuseCall)
+    (effect,) = put(sim, "fc-1", function, 3, durable=True, resent=True)
+    (refused,) = sent([effect], m.CallRefused)
     assert "client_grace" in refused.message
 
 
@@ -135,7 +135,7 @@ def test_a_half_told_call_of_the_hub_before_waits_for_its_client(
     sim.put(e.CallRestored("fc-1", function, 1, "spawn", [(1, "x")], 2, 1, 0, closed=False))
     if back:
         effects = put(sim, "fc-1", function, 1, start=2, durable=True, resent=True)
-        assert fx.Accept("cl-1", "fc-1", 3, closed=True) in effects
+        assert fx.Send("cl-1", m.Accepted("fc-1", 3, closed=True), after_commit=True) in effects
     sim.wait(sim.state.tables.limits.client_grace + 1)
     sim.settle()
     assert not sim.state.tables.calls
@@ -158,11 +158,12 @@ def test_no_more_inputs_of_spawned_calls_are_kept_than_the_setting_says() -> Non
     f = sim.register()
     put(sim, "fc-1", f, 2, durable=True)
     refused = put(sim, "fc-2", f, 2, durable=True)
-    assert [x.code for x in refused if isinstance(x, fx.RefuseCall)] == ["resource_exhausted"]
-    assert not any(isinstance(x, fx.Accept | fx.SaveCall) for x in refused)
+    assert [x.code for x in sent(refused, m.CallRefused)] == ["resource_exhausted"]
+    assert not sent(refused, m.Accepted)
+    assert not any(isinstance(x, fx.SaveCall) for x in refused)
     put(sim, "fc-3", f, 9)  # what lives with its client does not count
     sim.settle()
-    assert any(isinstance(x, fx.Accept) for x in put(sim, "fc-2", f, 2, durable=True))
+    assert sent(put(sim, "fc-2", f, 2, durable=True), m.Accepted)
     sim.check()
 
 
@@ -171,14 +172,14 @@ def test_no_spawned_call_is_accepted_while_the_disk_is_almost_full() -> None:
     f = sim.register()
     put(sim, "fc-1", f, 2, durable=True)
     sim.put(e.DiskMeasured("/home", 12 * 2**20))
-    (refused,) = [x for x in put(sim, "fc-2", f, 2, durable=True) if isinstance(x, fx.RefuseCall)]
+    (refused,) = sent(put(sim, "fc-2", f, 2, durable=True), m.CallRefused)
     assert refused.code == "resource_exhausted"
     assert refused.message.startswith("12 MB are free on the disk of /home")
     put(sim, "fc-3", f, 2)  # this one is not kept
     sim.settle()
     assert {call for call, _ in sim.outcomes} == {"fc-1", "fc-3"}  # what was accepted goes on
     sim.put(e.DiskMeasured("/home", 2**30))
-    assert any(isinstance(x, fx.Accept) for x in put(sim, "fc-2", f, 2, durable=True))
+    assert sent(put(sim, "fc-2", f, 2, durable=True), m.Accepted)
 
 
 def test_a_spawned_call_that_grows_too_large_is_cancelled_whole() -> None:
@@ -187,8 +188,8 @@ def test_a_spawned_call_that_grows_too_large_is_cancelled_whole() -> None:
     put(sim, "fc-1", f, 2, durable=True, closed=False)
     inputs = [(index, f"fc-1:{index}") for index in (2, 3)]
     told = sim.receive("cl-1", m.PutInputs("fc-1", inputs_of(inputs), closed=True))
-    assert [x.code for x in told if isinstance(x, fx.RefuseCall)] == ["resource_exhausted"]
-    assert not any(isinstance(x, fx.Accept) for x in told)
+    assert [x.code for x in sent(told, m.CallRefused)] == ["resource_exhausted"]
+    assert not sent(told, m.Accepted)
     sim.settle()
     assert {outcome.status for outcome in sim.outcomes.values()} == {TERMINATED}
     sim.check()
@@ -205,12 +206,12 @@ def test_inputs_count_against_the_disk_from_when_they_are_accepted() -> None:
             "cl-1",
             m.PutCall(f"fc-{number}", f, 0, "spawn", inputs_of(inputs), closed=True, durable=True),
         )
-    accepted = [x for x in told if isinstance(x, fx.Accept)]
-    refused = [x for x in told if isinstance(x, fx.RefuseCall)]
+    accepted = sent(told, m.Accepted)
+    refused = sent(told, m.CallRefused)
     assert (len(accepted), len(refused)) == (10, 10), "each takes up twice its size"
     assert "0.2 MB are needed" in refused[0].message
     sim.put(e.DiskMeasured("/home", 2**30, "database or disk is full"))
-    (refusal,) = [x for x in put(sim, "fc-z", f, 2, durable=True) if isinstance(x, fx.RefuseCall)]
+    (refusal,) = sent(put(sim, "fc-z", f, 2, durable=True), m.CallRefused)
     assert "It cannot be written now (database or disk is full)" in refusal.message
 
 
@@ -228,7 +229,7 @@ def test_a_call_that_was_not_stored_is_dropped_whole() -> None:
     assert {call for call, _ in sim.outcomes} == {"fc-2"}
     assert not [x for x in sim.told if isinstance(x, fx.SaveOutcomes) and x.call == "fc-1"]
     again = put(sim, "fc-1", f, 3, durable=True)
-    assert any(isinstance(x, fx.Accept) for x in again), "it may be spawned again"
+    assert sent(again, m.Accepted), "it may be spawned again"
     sim.settle()
     sim.check()
 

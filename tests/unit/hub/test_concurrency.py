@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler import status
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Batching, Method
 from nbfn.types import InputStatus
-from tests.unit.hub.simulator import FAILURE, PYTHON, FakeWorker, Simulator, inputs_of, results_of
+from tests.unit.hub.simulator import (
+    FAILURE,
+    PYTHON,
+    FakeWorker,
+    Simulator,
+    inputs_of,
+    results_of,
+    sent,
+)
 
 
 def loads(sim: Simulator) -> list[int]:
@@ -213,10 +220,10 @@ def test_an_input_that_is_cancelled_leaves_its_batch_while_others_go_on() -> Non
     sim.up()
     sim.told.clear()
     sim.receive("cl-1", m.Cancel(0, "fc-1", [0, 1]))
-    assert not any(isinstance(effect, fx.CancelLease) for effect in sim.told)
+    assert not sent(sim.told, m.CancelInput)
     assert {i for _, i in sim.outcomes} == {0, 1}
     sim.receive("cl-1", m.Cancel(0, "fc-1", [2]))  # the last one: nobody wants the batch
-    assert any(isinstance(effect, fx.CancelLease) for effect in sim.told)
+    assert sent(sim.told, m.CancelInput)
     assert sim.outcomes["fc-1", 2].status == InputStatus.TERMINATED
 
 
@@ -228,8 +235,8 @@ def test_a_crash_under_a_batch_has_each_input_run_again_alone() -> None:
     sim.exit(only(sim).name, signal=11)
     sim.settle()
     assert {outcome.status for outcome in sim.outcomes.values()} == {1}
-    assert [effect.grants for effect in sim.told if isinstance(effect, fx.RunInputs)][1:] != []
-    sizes = [len(effect.grants) for effect in sim.told if isinstance(effect, fx.RunInputs)]
+    assert [run.inputs for run in sent(sim.told, m.Run)][1:] != []
+    sizes = [len(run.inputs) for run in sent(sim.told, m.Run)]
     assert sizes == [3, 1, 1, 1]
 
 

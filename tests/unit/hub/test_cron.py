@@ -12,7 +12,7 @@ from nbfn.hub.scheduler import events as e
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Payload, Schedule
 from nbfn.types import InputStatus
-from tests.unit.hub.simulator import FAILURE, Simulator, definition
+from tests.unit.hub.simulator import FAILURE, Simulator, definition, sent
 
 NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC).timestamp()
 NOTHING = Payload(b"no arguments")
@@ -186,7 +186,7 @@ def test_retries_apply() -> None:
 def test_nonsense_is_refused() -> None:
     sim = Clocked()
     sim.schedule(cron="what?")
-    (refusal,) = (effect for effect in sim.told if isinstance(effect, fx.Refuse))
+    (refusal,) = sent(sim.told, m.Failed)
     assert (refusal.code, sim.functions) == ("invalid", {})
 
 

@@ -81,7 +81,7 @@ def test_a_batch_that_is_stuck_behind_a_slow_input_is_shared() -> None:
             sim.finish(worker.name, duration=1e-4)
     sim.told.clear()
     sim.wait(1.0)
-    assert fx.RecallLeases(stuck.name) in sim.told
+    assert fx.Send(stuck.name, m.Recall()) in sim.told
 
 
 def test_a_waiting_input_lends_its_slot_and_has_nobody_wait_behind_it() -> None:
@@ -123,4 +123,4 @@ def test_nesting_without_end_is_refused_with_a_reason() -> None:
             client, m.PutCall(f"fc-{depth}", function, 0, "remote", inputs_of(inputs), closed=True)
         )
     refused = [outcome for outcome in sim.outcomes.values() if outcome.fault is not None]
-    assert [outcome.fault[0] for outcome in refused if outcome.fault] == ["resource_exhausted"]
+    assert [outcome.fault.code for outcome in refused if outcome.fault] == ["resource_exhausted"]

@@ -7,12 +7,12 @@ from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.startup_output import MOST_KEPT, StartupOutput
 from nbfn.protocol import messages as m
 
-from .simulator import Simulator
+from .simulator import Simulator, sent
 
 
 def shown(sim: Simulator) -> list[tuple[str, int, bytes]]:
     """Return what was shown since the last time."""
-    told = [x for x in sim.told if isinstance(x, fx.DeliverEmission)]
+    told = sent(sim.told, m.Emission)
     sim.told.clear()
     return [(x.call, x.index, x.data) for x in told]
 
@@ -73,13 +73,9 @@ def test_what_was_written_is_shown_before_the_error_of_loading() -> None:
     sim.call("fc-2", function, 1)
     sim.told.clear()
     writes(sim, worker, b"one\n")
-    sim.receive(worker, m.BindFailed("", 0, "pickle", "ValueError: no"))
-    order = [
-        (type(x).__name__, x.call)
-        for x in sim.told
-        if isinstance(x, fx.DeliverEmission | fx.Deliver)
-    ]
-    shows, tells = ["DeliverEmission"] * 2, ["Deliver"] * 2
+    sim.receive(worker, m.BindFailed("", 0, m.Payload(b"pickle"), "ValueError: no"))
+    order = [(type(x).__name__, x.call) for x in sent(sim.told, m.Emission, m.Outputs)]
+    shows, tells = ["Emission"] * 2, ["Outputs"] * 2
     assert order == list(zip([*shows, *tells], ["fc-1", "fc-2"] * 2, strict=True))
 
 

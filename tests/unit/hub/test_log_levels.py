@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import effects as fx
 from nbfn.protocol import messages as m
-from tests.unit.hub.simulator import inputs_of
+from tests.unit.hub.simulator import inputs_of, sent
 
 from .simulator import Simulator
 
@@ -23,8 +22,7 @@ def test_inputs_come_with_the_levels_of_their_calls_that_have_some() -> None:
         sim.finish(sim.busy()[0].name)
     told = {
         grant.call: run.levels.get(grant.call)
-        for run in sim.told
-        if isinstance(run, fx.RunInputs)
-        for grant in run.grants
+        for run in sent(sim.told, m.Run)
+        for grant in run.inputs
     }
     assert told == {"fc-1": b"info", "fc-2": None}

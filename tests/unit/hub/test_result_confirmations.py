@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler.results import CONFIRM_AFTER
-from tests.unit.hub.simulator import Simulator
+from nbfn.protocol import messages as m
+from tests.unit.hub.simulator import Simulator, sends
 
 
-def _words(sim: Simulator) -> list[fx.Effect]:
+def _words(sim: Simulator) -> list[fx.Send]:
     """Return the confirmations that were messages of their own."""
-    return [effect for effect in sim.told if isinstance(effect, fx.ConfirmResults)]
+    return sends(sim.told, m.Confirm)
 
 
 def _calls_one_after_the_other(sim: Simulator, count: int, pause: float) -> None:
@@ -34,4 +35,4 @@ def test_a_worker_that_gets_nothing_more_is_told_by_a_timer() -> None:
     _calls_one_after_the_other(sim, 3, pause=CONFIRM_AFTER)
     sim.wait(2 * CONFIRM_AFTER)
     (worker,) = (worker for worker in sim.workers.values() if worker.seq)
-    assert _words(sim)[-1] == fx.ConfirmResults(worker.name, worker.seq)
+    assert _words(sim)[-1] == fx.Send(worker.name, m.Confirm(worker.seq))

@@ -8,7 +8,7 @@ from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Secret
-from tests.unit.hub.simulator import Simulator, definition
+from tests.unit.hub.simulator import Simulator, definition, sends, sent
 
 
 def put(
@@ -25,7 +25,7 @@ def register(
 
 
 def refused(effects: list[fx.Effect]) -> list[str]:
-    return [effect.code for effect in effects if isinstance(effect, fx.Refuse)]
+    return [effect.code for effect in sent(effects, m.Failed)]
 
 
 def test_a_name_is_taken_until_it_is_overwritten_or_deleted() -> None:
@@ -40,7 +40,7 @@ def test_a_name_is_taken_until_it_is_overwritten_or_deleted() -> None:
 def test_it_is_on_disk_before_it_is_said_to_be() -> None:
     effects = put(Simulator(), A="1")
     (saved,) = (effect for effect in effects if isinstance(effect, fx.SaveSecret))
-    (answer,) = (effect for effect in effects if isinstance(effect, fx.Answer))
+    (answer,) = sends(effects, m.Done)
     assert saved.values == {"A": "1"}
     assert answer.after_commit
 
@@ -51,7 +51,7 @@ def test_a_worker_gets_each_variable_from_the_last_that_has_it() -> None:
     register(sim, Secret("s"), Secret(values={"B": "inline", "C": "inline"}), env={"C": "env"})
     sim.call("fc-1", sim.functions["f"], 1)
     sim.start(sim.to_start[0])
-    (bound,) = (effect for effect in sim.told if isinstance(effect, fx.BindWorker))
+    (bound,) = sent(sim.told, m.Bind)
     assert bound.variables == {"A": "stored", "B": "inline", "C": "env"}
     assert bound.environment_name == "main"
 
@@ -81,7 +81,7 @@ def test_a_warm_pool_whose_secret_is_gone_waits_for_it_and_calls_fail_meanwhile(
     assert not any(one.function for one in sim.workers.values())
     assert len(sim.workers) <= 3  # blank ones, not ever more of them
     sim.call("fc-1", sim.functions["f"], 2)
-    assert [outcome.fault[0] for outcome in sim.outcomes.values() if outcome.fault] == [
+    assert [outcome.fault.code for outcome in sim.outcomes.values() if outcome.fault] == [
         "not_found"
     ] * 2
     put(sim, A="2")
@@ -107,6 +107,6 @@ def test_nothing_that_is_printed_or_listed_holds_a_value() -> None:
     sim.call("fc-1", sim.functions["f"], 1)
     sim.start(sim.to_start[0])
     printed += repr(sim.told) + repr(sim.state.tables.secrets)
-    assert "BindWorker" in printed
+    assert "Bind(" in printed
     at = printed.find("hush")
     assert at < 0, printed[at - 200 : at + 50]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.startup_failures import MOST_FAILURES
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-from .simulator import Simulator
+from .simulator import Simulator, sent
 
 
 def bound(sim: Simulator) -> list[str]:
@@ -49,9 +48,10 @@ def test_each_next_worker_starts_later_and_after_a_few_what_waits_fails(how: str
     ends(sim, worker, how)
     assert {outcome.status for outcome in sim.outcomes.values()} == {int(InputStatus.INIT_FAILURE)}
     assert len(sim.outcomes) == 3
-    code, message, _ = sim.outcomes["fc-1", 0].fault or ("", "", {})
-    assert code == "worker_crashed"
-    assert message.startswith(
+    fault = sim.outcomes["fc-1", 0].fault
+    assert fault is not None
+    assert fault.code == "worker_crashed"
+    assert fault.message.startswith(
         f"{MOST_FAILURES} workers in a row ended while loading 'f', the last one: "
     )
     sim.wait(100)
@@ -65,7 +65,7 @@ def test_who_waits_reads_of_each_failure() -> None:
     sim.call("fc-1", sim.register(max_containers=1), 1)
     (worker,) = bound(sim)
     ends(sim, worker, "exit 9")
-    said = [x.data for x in sim.told if isinstance(x, fx.DeliverEmission)]
+    said = [x.data for x in sent(sim.told, m.Emission)]
     assert said == [
         b"A worker ended while loading 'f' (exit code 9); the next one starts in 1 s.\n"
     ]
@@ -99,7 +99,7 @@ def test_a_pool_that_others_serve_goes_on_with_them() -> None:
             if tries % 2:
                 ends(sim, worker, "exit 9")
             else:
-                sim.receive(worker, m.BindFailed("", 0, "pickle", "ValueError: no"))
+                sim.receive(worker, m.BindFailed("", 0, m.Payload(b"pickle"), "ValueError: no"))
                 sim.stop(worker)
         sim.wait(1.0)
     assert not sim.outcomes, "no input failed"
@@ -162,4 +162,4 @@ def test_what_waits_for_a_python_that_does_not_start_is_told_why() -> None:
         sim.wait(60.0)
     fault = sim.outcomes["fc-1", 0].fault
     assert fault is not None
-    assert fault[1] == "No worker starts under /usr/bin/python: ImportError: no nbfn"
+    assert fault.message == "No worker starts under /usr/bin/python: ImportError: no nbfn"

@@ -20,10 +20,11 @@ from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.scheduler.registry import Registry, SecretRecord
 from nbfn.hub.store import Store
+from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Payload, Segment, Variant
 from nbfn.types import InputStatus
 from tests.conftest import wait_until
-from tests.unit.hub.simulator import definition, inputs_of
+from tests.unit.hub.simulator import definition, inputs_of, sends, sent
 
 WEEK = 7 * 86400.0
 
@@ -54,8 +55,12 @@ def call(name: str = "fc-1", count: int = 3) -> fx.SaveCall:
     )
 
 
-def outcome(index: int, status: InputStatus = InputStatus.SUCCESS) -> fx.Outcome:
-    return fx.Outcome(index, int(status), Payload(b"out"), None, 0.5, "wk-1", 2)
+def accepted(name: str) -> fx.Send:
+    return fx.Send("cl-1", m.Accepted(name), after_commit=True)
+
+
+def outcome(index: int, status: InputStatus = InputStatus.SUCCESS) -> m.Output:
+    return m.Output(index, int(status), Payload(b"out"), None, 0.5, "wk-1", 2)
 
 
 def watch(opened: Opened, name: str = "fc-1") -> StoredCall:
@@ -66,7 +71,7 @@ def watch(opened: Opened, name: str = "fc-1") -> StoredCall:
 
 def test_words_that_wait_for_the_disk_come_after_it_and_in_order(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
-    words = tuple(fx.Accept("cl-1", f"fc-{n}") for n in range(5))
+    words = tuple(accepted(f"fc-{n}") for n in range(5))
     assert opened.save(call(), then=words) == list(words)
     reader = sqlite3.connect(f"file:{tmp_path / 'nbfn.db'}?mode=ro", uri=True, timeout=0.1)
     with pytest.raises(sqlite3.OperationalError):  # held exclusively
@@ -177,9 +182,7 @@ def test_what_a_retry_replaces_leaves_nothing_beside_the_database(tmp_path: Path
         path.write_bytes(b"large")
     kept = {name: Payload(b"", (Segment("blob", name, 5),)) for name in files}
     opened.save(fx.SaveCall("fc-1", "fu-1", 1, "spawn", inputs_of([(0, kept["in"])])))
-    opened.save(
-        fx.SaveOutcomes("fc-1", [fx.Outcome(0, int(InputStatus.FAILURE), kept["out"], None)])
-    )
+    opened.save(fx.SaveOutcomes("fc-1", [m.Output(0, int(InputStatus.FAILURE), kept["out"], None)]))
     assert all(path.exists() for path in files.values())
     opened.save(fx.SaveRetry("fc-1", 1, [0], "re-1"))
     assert [name for name, path in files.items() if path.exists()] == ["in"]
@@ -237,7 +240,7 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(
         save(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(opened.store, "_save", full_twice)
-    word = fx.Accept("cl-1", "fc-1")
+    word = accepted("fc-1")
     assert opened.save(call(), then=(word,)) == [word]
     assert watch(opened).total == 3
     opened.store.close()
@@ -312,22 +315,24 @@ def test_what_is_staged_or_removed_comes_back_as_that(tmp_path: Path) -> None:
 def test_a_change_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
     too_large = fx.SaveCall("fc-bad", "fu-1", 1, "spawn", inputs_of([(2**63, Payload(b"x"))]))
-    opened.store.submit([call("fc-1")], [fx.Accept("cl-1", "fc-1")])
-    opened.store.submit([too_large], [fx.Accept("cl-1", "fc-bad")])
+    opened.store.submit([call("fc-1")], [accepted("fc-1")])
+    opened.store.submit([too_large], [accepted("fc-bad")])
     opened.store.submit(
         [fx.SaveSecret("s", "main", {"A": 2**70}, 0.0)],  # type: ignore[dict-item]
-        [fx.Answer("cl-1", 7, "done", after_commit=True)],
+        [fx.Send("cl-1", m.Done(7), after_commit=True)],
     )
-    told = opened.save(call("fc-2"), then=(fx.Accept("cl-1", "fc-2"),))
+    told = opened.save(call("fc-2"), then=(accepted("fc-2"),))
     wait_until(lambda: told.extend(opened.store.finished()) or len(told) >= 6)
-    assert [x.call for x in told if isinstance(x, fx.Accept)] == ["fc-1", "fc-2"]
+    assert [x.call for x in sent(told, m.Accepted)] == ["fc-1", "fc-2"]
     failed = [x for x in told if isinstance(x, e.SaveFailed)]
     assert [type(x.save) for x in failed] == [fx.SaveCall, fx.SaveSecret]
-    (refused,) = [x for x in told if isinstance(x, fx.RefuseCall)]
-    assert (refused.client, refused.call) == ("cl-1", "fc-bad")
+    (refused,) = sent(told, m.CallRefused)
+    assert [x.to for x in sends(told, m.CallRefused)] == ["cl-1"]
+    assert refused.call == "fc-bad"
     assert refused.message.startswith("This cannot be stored (OverflowError: ")
-    (answer,) = [x for x in told if isinstance(x, fx.Refuse)]
-    assert (answer.client, answer.request) == ("cl-1", 7)
+    (answer,) = sent(told, m.Failed)
+    assert [x.to for x in sends(told, m.Failed)] == ["cl-1"]
+    assert answer.request == 7
     opened.store.close()
     again = Opened(tmp_path)
     assert [found.call for found in again.unfinished] == ["fc-1", "fc-2"]
@@ -339,17 +344,18 @@ def test_an_outcome_that_cannot_be_written_is_replaced_and_the_others_are_kept(
 ) -> None:
     opened = Opened(tmp_path)
     opened.save(call())
-    bad = fx.Outcome(1, 1, Payload(b""), None, worker="\ud800")
+    bad = m.Output(1, 1, Payload(b""), None, worker="\ud800")
     ended = [outcome(0), bad, outcome(2)]
     told = opened.save(
-        fx.SaveOutcomes("fc-1", ended), then=(fx.Deliver("cl-1", "fc-1", ended, after_commit=True),)
+        fx.SaveOutcomes("fc-1", ended),
+        then=(fx.Send("cl-1", m.Outputs("fc-1", tuple(ended)), after_commit=True),),
     )
-    (delivered,) = [x for x in told if isinstance(x, fx.Deliver)]
+    (delivered,) = sent(told, m.Outputs)
     stored = watch(opened).outcomes
-    assert list(delivered.outcomes) == list(stored)
+    assert list(delivered.outputs) == list(stored)
     assert stored[0] == outcome(0)
     assert stored[2] == outcome(2)
-    assert (stored[1].status, stored[1].fault[0]) == (InputStatus.INTERNAL_FAILURE, "data_loss")  # type: ignore[index]
+    assert (stored[1].status, stored[1].fault.code) == (InputStatus.INTERNAL_FAILURE, "data_loss")  # type: ignore[union-attr]
     opened.store.close()
 
 
@@ -374,7 +380,8 @@ class Failing:
 
         def found() -> list[Any]:
             self.told += self.opened.store.finished()
-            return [x for x in self.told if isinstance(x, kinds)]
+            words = (x.message if isinstance(x, fx.Send) else x for x in self.told)
+            return [word for word in words if isinstance(word, kinds)]
 
         wait_until(found)
         return found()
@@ -387,27 +394,30 @@ def test_while_the_disk_takes_nothing_new_calls_are_refused_and_the_rest_waits_f
     opened.save(call("fc-old", 2))
     monkeypatch.setattr(writer, "PATIENCE", 1.0)
     disk = Failing(opened, monkeypatch)
-    word, asked = fx.Accept("cl-1", "fc-new"), fx.Answer("cl-1", 3, "done", after_commit=True)
+    word, asked = accepted("fc-new"), fx.Send("cl-1", m.Done(3), after_commit=True)
     opened.store.submit([call("fc-new")], [word])
     opened.store.submit([fx.SaveSecret("s", "main", {"A": "1"}, 5.0)], [asked])
     ended = [outcome(0)]
     opened.store.submit(
         [fx.SaveOutcomes("fc-old", ended)],
-        [fx.Deliver("cl-1", "fc-old", ended), fx.ConfirmResults("wk-1", 5, after_commit=True)],
+        [
+            fx.Send("cl-1", m.Outputs("fc-old", tuple(ended))),
+            fx.Send("wk-1", m.Confirm(5), after_commit=True),
+        ],
     )
-    (refused,) = disk.wait_for(fx.RefuseCall)
+    (refused,) = disk.wait_for(m.CallRefused)
     assert (refused.call, refused.code) == ("fc-new", "resource_exhausted")
     assert f"The hub cannot write to {tmp_path} (database or disk is full)" in refused.message
-    (answered,) = disk.wait_for(fx.Refuse)
+    (answered,) = disk.wait_for(m.Failed)
     assert (answered.request, answered.code) == (3, "resource_exhausted")
-    assert disk.wait_for(fx.Deliver)
+    assert disk.wait_for(m.Outputs)
     assert opened.store.room().trouble
     opened.store.submit([fx.LoadCall("cl-1", 4, "fc-old")], [])
     (found,) = disk.wait_for(StoredCall)
     assert found.outcomes == ended, "what waits to be written is told, too"
-    assert not [x for x in disk.told if isinstance(x, fx.ConfirmResults | fx.Accept)]
+    assert not sent(disk.told, m.Confirm, m.Accepted)
     disk.full = False
-    assert disk.wait_for(fx.ConfirmResults)
+    assert disk.wait_for(m.Confirm)
     assert not opened.store.room().trouble
     opened.store.close()
     again = Opened(tmp_path)
@@ -422,7 +432,7 @@ def test_a_store_that_cannot_write_ends_all_the_same(
     opened = Opened(tmp_path)
     opened.save(call("fc-old", 1))
     disk = Failing(opened, monkeypatch)
-    opened.store.submit([call("fc-new")], [fx.Accept("cl-1", "fc-new")])
+    opened.store.submit([call("fc-new")], [accepted("fc-new")])
     opened.store.submit([fx.SaveOutcomes("fc-old", [outcome(0)])], [])
     wait_until(lambda: opened.store.room().trouble)
     begun = time.monotonic()

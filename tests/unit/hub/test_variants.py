@@ -21,7 +21,7 @@ from nbfn.protocol.messages import (
     RetryPolicy,
     Variant,
 )
-from tests.unit.hub.simulator import FAILURE, PYTHON, Simulator, definition, inputs_of
+from tests.unit.hub.simulator import FAILURE, PYTHON, Simulator, definition, inputs_of, sends, sent
 
 TWO = Variant(pool=PoolSettings(max_containers=2))
 
@@ -33,13 +33,12 @@ def sim() -> Simulator:
 
 def bind(sim: Simulator, function: str, variant: Variant, digest: str = "v1") -> FunctionRecord:
     effects = sim.receive("cl-1", m.BindVariant(7, function, variant, digest, "(x=1)"))
-    (answer,) = (x for x in effects if isinstance(x, fx.Answer))
-    record: FunctionRecord = answer.value[0]
-    return record
+    (answer,) = sent(effects, m.Registered)
+    return sim.state.tables.registry.functions[answer.info.id]
 
 
 def refused(sim: Simulator, event: e.Event) -> str:
-    return next(x.message for x in sim.put(event) if isinstance(x, fx.Refuse | fx.RefuseCall))
+    return next(x.message for x in sent(sim.put(event), m.Failed, m.CallRefused))
 
 
 def a_class(digest: str = "1", **changes: object) -> Definition:
@@ -238,8 +237,8 @@ def test_workers_with_exit_hooks_have_longer_to_end(sim: Simulator) -> None:
     (worker,) = sim.busy()
     sim.finish(worker.name)
     sim.wait(2.0)
-    stops = [x for x in sim.told if isinstance(x, fx.DrainWorker)]
-    assert [x.worker for x in stops] == [worker.name]
+    stops = sends(sim.told, m.Drain)
+    assert [x.to for x in stops] == [worker.name]
 
     def killed() -> bool:
         return fx.StopWorker(worker.name, 5.0) in sim.told

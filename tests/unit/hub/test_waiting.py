@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler.completion import LONG_WAIT
-from tests.unit.hub.simulator import Simulator
+from nbfn.protocol import messages as m
+from tests.unit.hub.simulator import Simulator, sent
 
 
 def _reasons(sim: Simulator, call: str) -> list[str]:
-    told = [one for one in sim.told if isinstance(one, fx.TellProgress) and one.call == call]
+    told = [one for one in sent(sim.told, m.Progress) if one.call == call]
     return [one.waiting_for for one in told]
 
 
@@ -26,7 +26,7 @@ def test_a_call_that_waits_a_moment_costs_no_word() -> None:
     sim = Simulator()
     _full(sim)
     sim.settle()
-    assert not [one for one in sim.told if isinstance(one, fx.TellProgress)]
+    assert not sent(sim.told, m.Progress)
 
 
 def test_a_call_that_waits_long_is_told_for_what_once_it_has() -> None:

@@ -11,7 +11,7 @@ from nbfn.hub.scheduler import web_endpoints
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Definition, Endpoint, Method, PoolSettings, Variant
 from nbfn.types import InputStatus
-from tests.unit.hub.simulator import FAILURE, PYTHON, Simulator, definition
+from tests.unit.hub.simulator import FAILURE, PYTHON, Simulator, definition, sends, sent
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def put(
 ) -> str:
     """Register; return what it was refused with."""
     found = sim.receive(client, m.Register(1, app, made, app_id, environment))
-    return next((effect.message for effect in found if isinstance(effect, fx.Refuse)), "")
+    return next((effect.message for effect in sent(found, m.Failed)), "")
 
 
 def answering(sim: Simulator, label: str) -> tuple[str, str] | None:
@@ -150,8 +150,8 @@ def test_a_deployed_url_keeps_the_hub(sim: Simulator) -> None:
 # --- what is fed ---
 
 
-def told(sim: Simulator, kind: type[fx.Effect], event: e.Event) -> list[fx.Effect]:
-    return [effect for effect in sim.put(event) if isinstance(effect, kind)]
+def told(sim: Simulator, kind: type[m.Message], event: e.Event) -> list[fx.Send]:
+    return sends(sim.put(event), kind)
 
 
 def test_pieces_go_to_the_worker_that_has_the_input_and_its_wishes_to_the_client(
@@ -159,18 +159,18 @@ def test_pieces_go_to_the_worker_that_has_the_input_and_its_wishes_to_the_client
 ) -> None:
     call = sim.call("fc-1", sim.register(), 1, kind="web")
     piece = e.Received("cl-1", m.FeedInput(call, 0, b"piece"))
-    assert told(sim, fx.FeedLease, piece) == []  # no worker has it yet
+    assert told(sim, m.Fed, piece) == []  # no worker has it yet
     sim.up()
     (worker,) = sim.busy()
     lease = worker.queue[0].lease
-    assert told(sim, fx.AskFeed, e.Received(worker.name, m.WantFeed(lease, 32))) == [
-        fx.AskFeed("cl-1", call, 0, 1, 32)
+    assert told(sim, m.FeedWanted, e.Received(worker.name, m.WantFeed(lease, 32))) == [
+        fx.Send("cl-1", m.FeedWanted(call, 0, 1, 32))
     ]
-    assert told(sim, fx.FeedLease, piece) == [fx.FeedLease(worker.name, lease, b"piece")]
+    assert told(sim, m.Fed, piece) == [fx.Send(worker.name, m.Fed(lease, b"piece"))]
     sim.settle()
-    assert told(sim, fx.FeedLease, piece) == []
-    assert told(sim, fx.AskFeed, e.Received(worker.name, m.WantFeed(lease, 64))) == []
-    assert told(sim, fx.FeedLease, e.Received("cl-1", m.FeedInput("fc-unknown", 0, b""))) == []
+    assert told(sim, m.Fed, piece) == []
+    assert told(sim, m.FeedWanted, e.Received(worker.name, m.WantFeed(lease, 64))) == []
+    assert told(sim, m.Fed, e.Received("cl-1", m.FeedInput("fc-unknown", 0, b""))) == []
 
 
 def test_another_attempt_is_known_by_its_number(sim: Simulator) -> None:
@@ -181,24 +181,24 @@ def test_another_attempt_is_known_by_its_number(sim: Simulator) -> None:
     sim.up()
     (second,) = sim.busy()
     asked = e.Received(second.name, m.WantFeed(second.queue[0].lease, 32))
-    assert told(sim, fx.AskFeed, asked) == [fx.AskFeed("cl-1", call, 0, 2, 32)]
+    assert told(sim, m.FeedWanted, asked) == [fx.Send("cl-1", m.FeedWanted(call, 0, 2, 32))]
     late = e.Received(worker.name, m.WantFeed(1, 32))
-    assert told(sim, fx.AskFeed, late) == []
+    assert told(sim, m.FeedWanted, late) == []
 
 
 def test_who_leaves_before_the_input_began_cancels_it_and_later_the_worker_is_told(
     sim: Simulator,
 ) -> None:
     call = sim.call("fc-1", sim.register(), 1, kind="web")
-    (outcome,) = told(sim, fx.Deliver, e.Received("cl-1", m.FeedInput(call, 0, b"")))
-    assert isinstance(outcome, fx.Deliver)
-    assert outcome.outcomes[0].status == InputStatus.TERMINATED
+    (answer,) = told(sim, m.Outputs, e.Received("cl-1", m.FeedInput(call, 0, b"")))
+    assert isinstance(answer.message, m.Outputs)
+    assert answer.message.outputs[0].status == InputStatus.TERMINATED
     second = sim.call("fc-2", sim.register(), 1, kind="web")
     sim.up()
     (worker,) = sim.busy()
     lease = worker.queue[0].lease
-    assert told(sim, fx.FeedLease, e.Received("cl-1", m.FeedInput(second, 0, b""))) == [
-        fx.FeedLease(worker.name, lease, b"")
+    assert told(sim, m.Fed, e.Received("cl-1", m.FeedInput(second, 0, b""))) == [
+        fx.Send(worker.name, m.Fed(lease, b""))
     ]
 
 

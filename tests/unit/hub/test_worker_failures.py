@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import exit_reasons, worker_failures
 from nbfn.hub.scheduler.events import WorkerExited, WorkerJoined
 from nbfn.protocol import messages as m
-from tests.unit.hub.simulator import inputs_of, results_of
+from tests.unit.hub.simulator import inputs_of, results_of, sends, sent
 
 from .simulator import PYTHON, Simulator
 
@@ -16,13 +15,14 @@ def test_who_listens_reads_what_it_died_of_and_that_it_runs_again() -> None:
     sim.call("fc-1", sim.register(max_containers=1), 2)
     sim.up()
     sim.exit(sim.busy()[0].name, signal=9)
-    said = [x for x in sim.told if isinstance(x, fx.DeliverEmission)]
-    assert [(x.client, x.call, x.channel) for x in said] == [("cl-1", "fc-1", "stderr")]
+    said = sent(sim.told, m.Emission)
+    assert [x.to for x in sends(sim.told, m.Emission)] == ["cl-1"]
+    assert [(x.call, x.channel) for x in said] == [("fc-1", "stderr")]
     assert said[0].data.startswith(b"f[0] lost: killed by signal 9, SIGKILL")
     assert said[0].data.endswith(b"; attempt 2 runs alone\n")
     sim.up()
     sim.exit(sim.busy()[0].name, signal=9)  # the second time it is the outcome that says so
-    assert len([x for x in sim.told if isinstance(x, fx.DeliverEmission)]) == 1
+    assert len(sent(sim.told, m.Emission)) == 1
     assert sim.outcomes["fc-1", 0].fault is not None
 
 
@@ -86,8 +86,10 @@ def test_an_input_is_not_run_for_ever_whose_workers_are_told_to_end() -> None:
     assert sim.begun["fc-1", 0] == worker_failures.MAX_LOSSES + 1
     fault = sim.outcomes["fc-1", 0].fault
     assert fault is not None
-    assert "lost its worker 9 times (the last one: told to end by signal 15, SIGTERM)" in fault[1]
-    said = [x.data for x in sim.told if isinstance(x, fx.DeliverEmission)]
+    assert (
+        "lost its worker 9 times (the last one: told to end by signal 15, SIGTERM)" in fault.message
+    )
+    said = [x.data for x in sent(sim.told, m.Emission)]
     assert said[0] == (
         b"f lost: its worker was told to end by signal 15, SIGTERM; attempt 2 follows\n"
     )
