@@ -231,7 +231,7 @@ def batch_size(duration: float | None, pending: int, workers: int, result: float
         >>> batch_size(None, 1000, 2), batch_size(1e-6, 100_000, 2), batch_size(1e-6, 10, 2),
         batch_size(5.0, 10, 2) (1, 1024, 3, 1)
     """
-    if duration is None:
+    if duration is None or pending <= 1:
         return 1
     fitting = int(BATCH_SECONDS / max(duration, 1e-7))
     fair = math.ceil(pending / (2 * max(workers, 1)))

@@ -8,6 +8,9 @@ from nbfn.hub.scheduler.models import Call, Input
 
 def listeners(t: Tables, call: Call) -> list[str]:
     """Return the connected clients that want to hear of a call."""
+    if not call.watchers and not call.released:
+        client = t.clients.get(call.client)
+        return [call.client] if client is not None and client.connected else []
     names = set(call.watchers)
     if not call.released:
         names.add(call.client)

@@ -74,6 +74,8 @@ def renew(t: Tables, record: FunctionRecord) -> None:
 
 def resize(t: Tables, pool: Pool) -> None:
     """Bring a pool to its wanted size, as far as workers are to be had."""
+    if _has_right_size(t, pool):
+        return
     if pool.definition.single_use:
         for worker in [worker for worker in pool.idle.values() if worker.ran]:
             worker_shutdown.stop(t, worker)
@@ -98,6 +100,25 @@ def resize(t: Tables, pool: Pool) -> None:
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
     _drop_if_over(t, pool)
+
+
+def _has_right_size(t: Tables, pool: Pool) -> bool:
+    """Whether `resize` would change nothing, as far as that is seen at a glance: nothing waits, and a timer looks
+    after idle workers. So it is before and after most calls that come one at a time.
+    """
+    settings = pool.settings
+    workers = len(pool.workers) - pool.lent
+    if (
+        (pool.turns.count or pool.turns.held or pool.solo or pool.short or pool.waiting_for)
+        or (pool.asks or pool.retired or pool.staged or not pool.ahead)
+        or settings.buffer_containers
+        or not settings.min_containers <= workers <= settings.max_containers
+    ):
+        return False
+    if not pool.idle or workers == settings.min_containers:
+        return True
+    longest_idle = next(iter(pool.idle.values()))
+    return pool.shrink_due and longest_idle.idle_since + settings.scaledown_window > t.now
 
 
 def _settings_now(pool: Pool) -> autoscaler.Settings:

@@ -158,7 +158,8 @@ class State:
         if kind in _PLANNING:
             cron.review(t)
         cron.run(t)
-        dispatch.dispatch_touched(t)
+        if t.to_dispatch:
+            dispatch.dispatch_touched(t)
         return t.take_effects()
 
     def scale_pools(self) -> list[Effect]:
@@ -170,7 +171,8 @@ class State:
         t = self.tables
         while t.to_resize or t.supply_due:
             while t.to_resize:
-                dispatch.dispatch_touched(t)
+                if t.to_dispatch:
+                    dispatch.dispatch_touched(t)
                 pool, _ = t.to_resize.popitem()
                 pool_scaling.resize(t, pool)
             if t.supply_due:

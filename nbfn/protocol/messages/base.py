@@ -67,7 +67,7 @@ _data, _segments = attrgetter("data"), attrgetter("segments")
 
 def weights(payloads: Sequence[Payload]) -> list[int]:
     """Return the weight of each payload. Where none has segments, no Python code runs for each."""
-    if any(map(_segments, payloads)):
+    if len(payloads) == 1 or any(map(_segments, payloads)):
         return [payload.weight for payload in payloads]
     return list(map(len, map(_data, payloads)))
 

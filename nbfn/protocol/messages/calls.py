@@ -52,7 +52,7 @@ _fault = attrgetter("fault")
 
 def outputs_weight(outputs: Sequence[Output]) -> int:
     """Return the sum of the weights of outputs."""
-    if any(map(_fault, outputs)):
+    if len(outputs) == 1 or any(map(_fault, outputs)):
         return sum(output.weight for output in outputs)
     payloads = [payload for output in outputs if (payload := output.payload) is not None]
     return OUTPUT_BYTES * len(outputs) + total_weight(payloads)
