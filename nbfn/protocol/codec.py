@@ -106,6 +106,10 @@ def split(
     most_bytes: int = MOST_BYTES,
 ) -> Iterator[tuple[T, ...]]:
     """Yield the parts of a list that are sent as one message each; arguments as of `take`."""
+    entries = tuple(entries)
+    if 0 < len(entries) <= most and weigh(entries) <= most_bytes:
+        yield entries
+        return
     queue = deque(entries)
     while queue:
         yield take(queue, weigh, most=most, most_bytes=most_bytes)

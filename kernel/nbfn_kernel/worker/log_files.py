@@ -53,6 +53,10 @@ class LogFiles:
             self._descriptors.pop(channel, None)
             return False
 
+    def grown(self) -> list[int]:
+        """Return the channels with unread output."""
+        return [channel for channel in tuple(self._descriptors) if self.has_grown(channel)]
+
     def advance(self, channel: int) -> tuple[int, int]:
         """Mark the unread part of a file as read; return its start and end offset."""
         first = self._positions[channel]

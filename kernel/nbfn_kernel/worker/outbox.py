@@ -166,9 +166,11 @@ class Outbox:
     def collect_files(self, lease: int) -> bool:
         """Queue new output of the log files; return whether there was any."""
         self._files.flush()
+        grown = self._files.grown()
+        if not (grown or self._buffered):
+            return False
         with self.lock:
             self._flush()
-            grown = [channel for channel in range(FILES) if self._files.has_grown(channel)]
             for channel in grown:
                 self._add_span(lease, channel)
         return bool(grown)

@@ -42,7 +42,8 @@ class UnconfirmedResults:
     def confirm(self, weight: int) -> None:
         """Count confirmed results; called by the connection's thread."""
         self.confirmed += weight
-        self._confirmed_event.set()
+        if not self._confirmed_event.is_set():
+            self._confirmed_event.set()
 
     def wait_for_room(self, stopping: Callable[[], bool]) -> None:
         """Wait until another input may start, or ``stopping`` returns True."""
