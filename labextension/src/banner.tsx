@@ -1,4 +1,4 @@
-/** One sentence about something that did not work, next to what it is about. */
+/** An error message that can be dismissed, next to the row that it concerns. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 

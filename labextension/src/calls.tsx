@@ -1,4 +1,4 @@
-/** The Running calls section: how far each is, and Cancel, which does not go through the kernel. */
+/** The Running calls section: progress of each call, and Cancel, which does not need the kernel. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import React from 'react';
@@ -132,7 +132,7 @@ function Bar(props: {
   );
 }
 
-/** The total of a generator is not known until it has been read to its end. */
+/** The total is unknown while inputs are still read from an iterable. */
 function progress(call: ICallRow): string {
   return `${call.done} / ${call.total ?? '?'}`;
 }

@@ -1,10 +1,10 @@
-/** "Something changed" from Jupyter Server's event bus, over the socket that JupyterLab keeps open. */
+/** Changes of the overview, as events of Jupyter Server's event system. */
 import type { Event } from '@jupyterlab/services';
 import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 
 export const CHANGED = 'https://nbfn.dev/events/changed/v1';
 
-/** Call `callback` at every change of the overview, until disposed. */
+/** Call `callback` at each change of the overview, until the result is disposed. */
 export function onChanged(
   stream: Event.Stream,
   callback: () => void

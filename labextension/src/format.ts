@@ -1,4 +1,4 @@
-/** Numbers as people read them. */
+/** Formats durations and times. */
 
 /** 0.52 → "0.5 s", 0.0021 → "2.1 ms", 75 → "1:15", 3725 → "1:02:05". */
 export function duration(seconds: number): string {
@@ -17,7 +17,7 @@ export function duration(seconds: number): string {
     : `${minutes}:${pad(whole % 60)}`;
 }
 
-/** The time of day, always HH:MM:SS. */
+/** The time of day as HH:MM:SS, in every locale. */
 export function clock(date: Date): string {
   return [date.getHours(), date.getMinutes(), date.getSeconds()]
     .map(part => part.toString().padStart(2, '0'))

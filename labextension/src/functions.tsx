@@ -1,4 +1,4 @@
-/** The Functions section: a tree of apps and their functions, each with its warm stepper. */
+/** The Functions section: a tree of Apps and their Functions, each with a stepper for its warm workers. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import React from 'react';
@@ -8,7 +8,7 @@ import { duration } from './format';
 import type { IAppGroup, Model } from './model';
 import { Stepper } from './stepper';
 import type { FunctionState, IFunctionRow } from './tokens';
-import { moveFocus } from './tree';
+import { moveFocus } from './treeKeyboard';
 
 interface ISectionProps {
   model: Model;
@@ -77,7 +77,7 @@ export function FunctionTree({
   );
 }
 
-/** What is typed into a cell, so never translated. */
+/** Code, so it is not translated. */
 const MAGIC = '%%remote';
 
 function NoFunctions({
@@ -169,7 +169,7 @@ function FunctionItem({
         <Pool row={row} model={model} trans={trans} />
       ) : (
         <div className="jp-nbfn-facts">
-          {trans.__('Its objects have workers of their own.')}
+          {trans.__('Each instance has its own workers.')}
         </div>
       )}
       {row.schedule && (
@@ -195,7 +195,7 @@ function FunctionItem({
   );
 }
 
-/** The workers of a function: how many are wanted, and what they do. */
+/** The pool of a Function: its warm workers, and their state. */
 function Pool({ row, model, trans }: IFunctionItemProps): React.JSX.Element {
   return (
     <div className="jp-nbfn-facts">
@@ -218,7 +218,7 @@ function Pool({ row, model, trans }: IFunctionItemProps): React.JSX.Element {
   );
 }
 
-/** Told apart by shape as well as by colour. */
+/** States differ in shape as well as in colour. */
 const STATE_ICONS: Readonly<Record<FunctionState, string>> = {
   idle: '○',
   busy: '●',
@@ -235,7 +235,7 @@ function stateWord(state: FunctionState, trans: TranslationBundle): string {
   }[state];
 }
 
-/** What is called in another way than a plain function is. */
+/** The kind of a Function that is not called like a plain function. */
 function kindWord(kind: string, trans: TranslationBundle): string {
   return (
     { cls: trans.__('class'), generator: trans.__('generator') }[kind] ?? ''

@@ -1,4 +1,4 @@
-/** The top of the panel: the hub, how we stand to it, and what to do when it is not there. */
+/** The header of the panel: the state of the hub, errors, and a button that starts it. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import React from 'react';
@@ -104,9 +104,9 @@ function connectionWord(
     case 'absent':
       return trans.__('Hub not running');
     case 'unreachable':
-      return trans.__('Hub out of reach');
+      return trans.__('Hub unreachable');
     case null:
-      return trans.__('Asking for the hub…');
+      return trans.__('Connecting to the hub…');
   }
 }
 

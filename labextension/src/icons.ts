@@ -1,4 +1,4 @@
-/** The icon of the panel; its classes let it follow the theme. */
+/** The icon of the panel, whose CSS classes apply the theme's colours. */
 import { LabIcon } from '@jupyterlab/ui-components';
 
 import nbfnSvg from '../style/nbfn.svg';

@@ -1,4 +1,4 @@
-/** The plugin: makes the panel and keeps its model fresh. */
+/** The plugin: creates the panel and refreshes its model. */
 import {
   ILayoutRestorer,
   type JupyterFrontEnd,
@@ -12,12 +12,12 @@ import { onChanged } from './events';
 import { Model } from './model';
 import { Sidebar } from './sidebar';
 
-/** Milliseconds between two looks in case no event comes, for example while the server restarts. */
-const FALLBACK = 5000;
+/** Milliseconds between polls, in case no event arrives, for example while the server restarts. */
+const POLL_INTERVAL = 5000;
 
 const sidebar: JupyterFrontEndPlugin<void> = {
   id: 'nbfn:sidebar',
-  description: 'Lists the functions and running calls of the nbfn hub.',
+  description: 'Lists the Functions and running calls of the nbfn hub.',
   autoStart: true,
   optional: [ILayoutRestorer, ITranslator],
   activate: (
@@ -36,7 +36,7 @@ const sidebar: JupyterFrontEndPlugin<void> = {
     const poll = new Poll({
       name: 'nbfn:overview',
       factory: () => model.refresh(),
-      frequency: { interval: FALLBACK, backoff: false },
+      frequency: { interval: POLL_INTERVAL, backoff: false },
       standby: () => (panel.isVisible ? 'when-hidden' : true)
     });
     panel.disposed.connect(() => {

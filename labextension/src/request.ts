@@ -1,8 +1,8 @@
-/** One request to the server extension; every failure becomes a sentence. */
+/** Requests to the server extension. */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-/** A request that did not succeed; `message` can be shown as it is. */
+/** A failed request; `message` can be shown to the user. */
 export class RequestError extends Error {
   constructor(
     message: string,
@@ -24,7 +24,7 @@ export async function request(
   try {
     response = await ServerConnection.makeRequest(url, init, settings);
   } catch {
-    throw new RequestError('The Jupyter server does not answer.', null);
+    throw new RequestError('The Jupyter server does not respond.', null);
   }
   const text = await response.text();
   const data = parse(text);
@@ -45,16 +45,16 @@ function parse(text: string): unknown {
 function explain(status: number, data: unknown): string {
   if (typeof data === 'object' && data !== null && 'message' in data) {
     const { message } = data;
-    // "Not Found" is what Jupyter Server says when it has no such route.
+    // "Not Found" is the message of Jupyter Server for an unknown route.
     if (typeof message === 'string' && message && message !== 'Not Found') {
       return message;
     }
   }
   if (status === 404) {
-    return 'The nbfn server extension is missing. Install nbfn in the environment of the Jupyter server and restart it.';
+    return 'The nbfn server extension is missing. Install nbfn in the environment of the Jupyter server, and restart the server.';
   }
   if (status === 403) {
     return 'The Jupyter server refused the request. Reload the page to log in again.';
   }
-  return `The Jupyter server answered with status ${status}.`;
+  return `The Jupyter server responded with status ${status}.`;
 }

@@ -1,4 +1,4 @@
-/** The left panel: header, Functions, Running calls; it fetches only while it can be seen. */
+/** The panel in the left sidebar: the header, and the sections Functions and Running calls. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { SidePanel } from '@jupyterlab/ui-components';
 import type { ITranslator } from '@jupyterlab/translation';
@@ -17,7 +17,7 @@ export class Sidebar extends SidePanel {
     this._model = model;
     this.id = 'nbfn-sidebar';
     this.title.icon = nbfnIcon;
-    this.title.caption = trans.__('nbfn: functions and calls');
+    this.title.caption = trans.__('nbfn: Functions and calls');
     this.addClass('jp-nbfn-sidebar');
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', trans.__('nbfn'));
@@ -41,7 +41,7 @@ export class Sidebar extends SidePanel {
     super.dispose();
   }
 
-  /** Without any overview the header says all there is to say. */
+  /** Hide the sections until there is an overview. */
   private _showSections(): void {
     this.content.setHidden(this._model.overview === null);
   }

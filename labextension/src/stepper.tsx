@@ -1,4 +1,4 @@
-/** − n +, as a spin button that can also be typed into. */
+/** A number input with buttons that decrease and increase it. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
@@ -13,7 +13,7 @@ interface IStepperProps {
 
 export function Stepper(props: IStepperProps): React.JSX.Element {
   const { value, max, label, disabled, trans, onChange } = props;
-  // What is being typed, as long as it is no number yet; null while nobody types.
+  // Typed text that is not a number; null otherwise.
   const [draft, setDraft] = React.useState<string | null>(null);
 
   const typed = (text: string): void => {

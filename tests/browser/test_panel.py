@@ -103,7 +103,7 @@ def test_rows_of_every_kind(
     ]
     refresh(page, panel)
     klass = panel.get_by_role("treeitem", name="Greeter, idle")
-    expect(klass).to_contain_text("Its objects have workers of their own.")
+    expect(klass).to_contain_text("Each instance has its own workers.")
     expect(klass.get_by_role("spinbutton")).to_have_count(0)
     page.set_viewport_size({"width": 1280, "height": 1300})
     findings = []
@@ -127,7 +127,7 @@ def test_a_long_name_fits_the_narrowest_panel(page: Page, panel: Any, server: Se
 
 def test_the_tab_has_its_icon(page: Page, panel: Any) -> None:
     tab = page.locator(".jp-SideBar.jp-mod-left .lm-TabBar-tab[data-id=nbfn-sidebar]")
-    expect(tab).to_have_attribute("title", "nbfn: functions and calls")
+    expect(tab).to_have_attribute("title", "nbfn: Functions and calls")
     expect(tab.locator("svg[data-icon='nbfn:nbfn']")).to_be_visible()
 
 
@@ -162,7 +162,7 @@ def test_server_gone(page: Page, panel: Any, server: Server) -> None:
     expect(panel.get_by_text("Hub running")).to_be_visible()
     server.reply = None
     refresh(page, panel)
-    expect(panel.get_by_role("alert")).to_contain_text("The Jupyter server does not answer.")
+    expect(panel.get_by_role("alert")).to_contain_text("The Jupyter server does not respond.")
     expect(panel.get_by_text("as of ")).to_be_visible()
     expect(panel.get_by_role("spinbutton").first).to_be_disabled()
     sight(panel, "unreachable")

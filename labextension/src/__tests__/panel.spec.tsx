@@ -103,7 +103,7 @@ describe('a function', () => {
     await refresh();
     const row = screen.getByRole('treeitem', { name: 'square, idle' });
     expect(row.querySelector('input')).toBeNull();
-    expect(row.textContent).toContain('workers of their own');
+    expect(row.textContent).toContain('its own workers');
   });
 
   it('takes a typed warm number, and nothing that is none', async () => {

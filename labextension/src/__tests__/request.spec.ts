@@ -57,7 +57,7 @@ describe('the api', () => {
       fetch: () => Promise.reject(new TypeError('no network'))
     });
     await expect(new Api(settings).startHub()).rejects.toThrow(
-      'The Jupyter server does not answer.'
+      'The Jupyter server does not respond.'
     );
   });
 });

@@ -1,4 +1,4 @@
-/** The arrow keys of a tree: one item is in the tab order, the others are reached from it. */
+/** Keyboard navigation in a tree: one item is in the tab order, arrow keys move the focus to the others. */
 import type React from 'react';
 
 export function moveFocus(event: React.KeyboardEvent<HTMLElement>): void {
@@ -7,7 +7,7 @@ export function moveFocus(event: React.KeyboardEvent<HTMLElement>): void {
     !(item instanceof HTMLElement) ||
     item.getAttribute('role') !== 'treeitem'
   ) {
-    return; // the keys of a stepper or a button are its own
+    return; // a stepper or a button handles its keys itself
   }
   const target = next(event.key, item, event.currentTarget);
   if (target === null) {
