@@ -169,7 +169,7 @@ def test_values_that_are_kept_leave_mappings_for_others(tmp_path: Path) -> None:
         tmp_path,
         """
 import os, pathlib
-from nbfn.protocol import memory_map
+from nbfn.serialization import memory_map
 file = pathlib.Path("segment")
 file.write_bytes(os.urandom(memory_map.MAP_MIN))
 many = memory_map.MOST_MAPPED + 50

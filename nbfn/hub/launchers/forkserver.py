@@ -1,7 +1,7 @@
-"""The fork server: it has imported what workers need, and a worker is a fork of it. It needs Linux.
+"""The fork server: imports what workers need, then forks them. It needs Linux.
 
-It starts no thread and opens no ZeroMQ context, so forking is safe. It is the foster parent of all that its workers
-start and leave, and its workers die with it.
+It starts no thread and opens no ZeroMQ context, so forking is safe. Processes that outlive their worker become its
+children, and its workers are killed when it ends.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from typing import Any, NoReturn
 from nbfn.config import Places, Settings
 from nbfn.hub.launchers import procfs
 from nbfn.hub.launchers.memory import MemoryUse
-from nbfn.hub.launchers.worker_server import TRACKERS_END, Child, WorkerServer
+from nbfn.hub.launchers.worker_server import TRACKER_TIMEOUT, Child, WorkerServer
 from nbfn.protocol import worker_state
 
 #: Its `preload` runs here, its `main` in each worker. Imported by name: it is no part of this package.
-ENTRY = "nbfn_kernel.worker.main"
+WORKER_MODULE = "nbfn_kernel.worker.main"
 
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 @dataclass(slots=True)
-class _Birth:
-    """What a forked child needs to become a worker."""
+class _ForkedWorker:
+    """What a forked child needs to run as a worker."""
 
     order: dict[str, Any]
     parent: int
@@ -45,23 +45,23 @@ class _Birth:
     err: int
 
 
-class ForkServer(WorkerServer[_Birth]):
+class ForkServer(WorkerServer[_ForkedWorker]):
     """Starts workers by `os.fork`."""
 
-    def forget(self) -> None:
-        """Let go, in a child, of what is the server's."""
+    def close_in_child(self) -> None:
+        """Close, in a child, the descriptors of the server."""
         signal.set_wakeup_fd(-1)
-        os.close(self._wake_in)
-        os.close(self._wake_out)
+        os.close(self._wakeup_write)
+        os.close(self._wakeup_read)
         if self._control is not None:
             self._control.close()
         for child in self._children.values():
             child.shared.close()
 
-    def _make(self, order: dict[str, Any], out: int, err: int) -> Child | _Birth:
+    def _start_process(self, order: dict[str, Any], out: int, err: int) -> Child | _ForkedWorker:
         shared, parent = mmap.mmap(-1, worker_state.SIZE), os.getpid()
         if not (pid := os.fork()):
-            return _Birth(order, parent, shared, out, err)
+            return _ForkedWorker(order, parent, shared, out, err)
         memory = MemoryUse(pid, procfs.resident, procfs.proportional)
         return Child(order["worker"], pid, shared, memory)
 
@@ -71,63 +71,65 @@ class ForkServer(WorkerServer[_Birth]):
     def _hub_is_back(self) -> bool:
         return procfs.is_locked(self._places.lock_file)
 
-    def _kill_rest(self, ended: Sequence[Child]) -> None:
-        """End children that are not workers: they were started by workers that have ended."""
-        trackers_until = time.monotonic() + TRACKERS_END
+    def _kill_descendants(self, ended: Sequence[Child]) -> None:
+        """Kill children that are not workers: they were started by workers that have ended."""
+        trackers_end_by = time.monotonic() + TRACKER_TIMEOUT
         for _ in range(10):
-            strays = self._strays()
-            while strays and all(map(procfs.is_tracker, strays)):
-                if time.monotonic() >= trackers_until:
+            orphans = self._orphans()
+            while orphans and all(map(procfs.is_tracker, orphans)):
+                if time.monotonic() >= trackers_end_by:
                     break
-                strays = [pid for pid in strays if not _is_over(pid)]
+                orphans = [pid for pid in orphans if not _has_ended(pid)]
                 time.sleep(0.001)
-            if not strays:
+            if not orphans:
                 return
-            if time.monotonic() < trackers_until:
-                strays = [pid for pid in strays if not procfs.is_tracker(pid)]
-            procfs.kill(*strays)
-            # Their own children come to us as soon as they are gone. One that the kernel holds back is left for later.
+            if time.monotonic() < trackers_end_by:
+                orphans = [pid for pid in orphans if not procfs.is_tracker(pid)]
+            procfs.kill(*orphans)
+            # When they have ended, their children become ours. One that the kernel does not end now is left for later.
             deadline = time.monotonic() + 0.2
-            while strays and time.monotonic() < deadline:
-                strays = [pid for pid in strays if not _is_over(pid)]
+            while orphans and time.monotonic() < deadline:
+                orphans = [pid for pid in orphans if not _has_ended(pid)]
                 time.sleep(0.001)
 
-    def _strays(self) -> list[int]:
+    def _orphans(self) -> list[int]:
         me = os.getpid()
         table = procfs.processes().values()
         return [p.pid for p in table if p.parent == me and p.pid not in self._children]
 
 
-def _is_over(pid: int) -> bool:
+def _has_ended(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
 
 
-def _become(birth: _Birth) -> NoReturn:
-    """Turn a fork of the server into a worker; never returns to the server's code."""
+def _run_worker(forked: _ForkedWorker) -> NoReturn:
+    """Run a worker in a fork of the server. Never returns to the server's code."""
     code = 1
     try:
         os.setsid()
-        if not procfs.die_with_parent(birth.parent):
+        if not procfs.die_with_parent(forked.parent):
             os._exit(1)
         procfs.take_orphans()
         procfs.set_name(procfs.WORKER)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        _rewire(birth)
+        _redirect_streams(forked)
         with contextlib.suppress(
             OSError
         ):  # short of memory, the kernel takes a worker, not the hub or the notebook
             Path("/proc/self/oom_score_adj").write_text("500")
         sys.argv[:] = [""]
-        order = birth.order
+        order = forked.order
         os.environ.update(order["environment"])
         with contextlib.suppress(OSError):
             os.chdir(order["cwd"])
-        faulthandler.enable(all_threads=False)  # the other thread would fill the tail that is told
-        importlib.import_module(ENTRY).main(birth.shared)
+        faulthandler.enable(
+            all_threads=False
+        )  # frames of the other thread would fill the tail that is reported
+        importlib.import_module(WORKER_MODULE).main(forked.shared)
         code = 0
     except BaseException:  # noqa: BLE001 - nothing may unwind into the server's frames
         traceback.print_exc(file=sys.__stderr__)
@@ -138,9 +140,9 @@ def _become(birth: _Birth) -> NoReturn:
         os._exit(code)
 
 
-def _rewire(birth: _Birth) -> None:
+def _redirect_streams(forked: _ForkedWorker) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
-    for source, target in ((nothing, 0), (birth.out, 1), (birth.err, 2)):
+    for source, target in ((nothing, 0), (forked.out, 1), (forked.err, 2)):
         os.dup2(source, target)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers are all that is needed
         if int(name) > 2:
@@ -149,26 +151,26 @@ def _rewire(birth: _Birth) -> None:
 
 
 def main(descriptor: int) -> None:
-    """Be a fork server, controlled through a socket that the launcher passed on.
+    """Serve a launcher.
 
     Args:
-        descriptor: Of that socket.
+        descriptor: Of the socket that the launcher has connected.
     """
     control = socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
     sys.path[:] = [entry for entry in sys.path if entry not in ("", str(Path.cwd()))]
     procfs.set_name(procfs.FORK_SERVER)
     procfs.take_orphans()
-    importlib.import_module(ENTRY).preload()
+    importlib.import_module(WORKER_MODULE).preload()
     server = ForkServer(control, Places.of(), Settings.load())
     del control
     gc.collect()
     gc.freeze()
-    birth = server.serve()
-    if birth is not None:
-        server.forget()
+    forked = server.serve()
+    if forked is not None:
+        server.close_in_child()
         del server
-        _become(birth)
+        _run_worker(forked)
 
 
 if __name__ == "__main__":

@@ -21,17 +21,17 @@ from nbfn.config import FORKSERVER, SUBPROCESS, Places, Settings
 from nbfn.hub.launchers import host_resources, processes, procfs
 from nbfn.hub.launchers.adopted_worker import AdoptedWorker
 from nbfn.hub.launchers.base import Capacity, Exit, Failed, Ref, Report, WorkerSpec
-from nbfn.hub.launchers.server_process import Said, ServerProcess
+from nbfn.hub.launchers.server_process import ServerProcess, ServerReport
 from nbfn.protocol.wakeup import Wakeup
 
-#: What a server runs, and how its log is called, for each value of the setting `launcher`.
+#: The module that a server runs, by the setting `launcher`, with which the name of its log begins.
 MODULES = {
     FORKSERVER: "nbfn.hub.launchers.forkserver",
     SUBPROCESS: "nbfn.hub.launchers.subprocess_server",
 }
 #: Logs of workers and servers that did not end well are kept; the oldest above this number go.
 MAX_LOGS = 100
-#: Such ends after which the logs are counted again.
+#: Number of such ends after which `_prune` runs again.
 COUNT_LOGS_AFTER = 20
 
 _log = logging.getLogger("nbfn.hub")
@@ -51,22 +51,22 @@ class LocalLauncher:
         self._endpoint = hub_endpoint
         self._kind = settings.worker_launcher
         self._servers: dict[str, ServerProcess] = {}  # by executable
-        self._where: dict[str, ServerProcess | AdoptedWorker] = {}  # by worker
+        self._holders: dict[str, ServerProcess | AdoptedWorker] = {}  # by worker
         self._reports: list[Report] = []
-        self._ill = 0  # workers that did not end well, since their logs were counted
-        # Filled by other threads, which then wake the hub's.
-        self._news: queue.SimpleQueue[tuple[ServerProcess, Said] | AdoptedWorker]
-        self._news = queue.SimpleQueue()
+        self._failed_workers = 0  # since the last `_prune`
+        # Filled by the threads that read reports and wait for adopted workers.
+        self._events: queue.SimpleQueue[tuple[ServerProcess, ServerReport] | AdoptedWorker]
+        self._events = queue.SimpleQueue()
         self._wakeup = Wakeup()
         if self._kind == SUBPROCESS and not procfs.exists():
             _log.info("memory that workers share with their children does not count towards limits")
-        _prune(places, begun=True)
+        _prune(places, at_start=True)
         _kill_leftovers(places)
 
     def submit(self, spec: WorkerSpec) -> Ref:
         """See `Launcher.submit`."""
-        if spec.worker in self._where:
-            return Ref(spec.worker, self._where[spec.worker].pid(spec.worker))
+        if spec.worker in self._holders:
+            return Ref(spec.worker, self._holders[spec.worker].pid(spec.worker))
         try:
             server = self._server(spec.executable)
         except (OSError, ValueError) as error:
@@ -75,7 +75,7 @@ class LocalLauncher:
             self._reports.append(Failed(spec.worker, reason))
             self._wakeup.set()
         else:
-            self._where[spec.worker] = server
+            self._holders[spec.worker] = server
             server.start(spec)
         return Ref(spec.worker)
 
@@ -89,32 +89,32 @@ class LocalLauncher:
         self._wakeup.clear()
         with contextlib.suppress(queue.Empty):
             while True:
-                self._take(self._news.get_nowait())
+                self._handle(self._events.get_nowait())
         now = time.monotonic()
         for server in self._servers.values():
             server.flush()
-        for source in self._where.values():
+        for source in self._holders.values():
             if isinstance(source, AdoptedWorker):
-                source.look_at_clock(now)
+                source.kill_if_overdue(now)
         for report in (reports := self._reports):
             if isinstance(report, Exit | Failed):
-                self._where.pop(report.worker, None)
-                self._ill += (
+                self._holders.pop(report.worker, None)
+                self._failed_workers += (
                     isinstance(report, Exit) and not report.ordered and report.exit_code != 0
                 )
-        if self._ill >= COUNT_LOGS_AFTER:
-            self._ill = 0
+        if self._failed_workers >= COUNT_LOGS_AFTER:
+            self._failed_workers = 0
             _prune(self._places)
         self._reports = []
         return reports
 
-    def _take(self, news: tuple[ServerProcess, Said] | AdoptedWorker) -> None:
-        if isinstance(news, AdoptedWorker):
-            self._reports.append(news.report())
+    def _handle(self, event: tuple[ServerProcess, ServerReport] | AdoptedWorker) -> None:
+        if isinstance(event, AdoptedWorker):
+            self._reports.append(event.report())
             return
-        server, said = news
-        if said is not None:
-            self._reports += server.reports(said)
+        server, report = event
+        if report is not None:
+            self._reports += server.reports(report)
             return
         self._reports += server.ended()
         server.close()
@@ -123,7 +123,7 @@ class LocalLauncher:
 
     def stop(self, ref: Ref, grace: float) -> None:
         """See `Launcher.stop`; a worker that is gone is none to stop."""
-        source = self._where.get(ref.worker)
+        source = self._holders.get(ref.worker)
         if source is None and ref.pid:
             source = self._adopt(ref)
         if source is not None:
@@ -132,9 +132,9 @@ class LocalLauncher:
     def list(self) -> Sequence[Ref]:
         """See `Launcher.list`."""
         for ref in _find_workers(self._places):
-            if ref.worker not in self._where:
+            if ref.worker not in self._holders:
                 self._adopt(ref)
-        return [Ref(worker, source.pid(worker)) for worker, source in self._where.items()]
+        return [Ref(worker, source.pid(worker)) for worker, source in self._holders.items()]
 
     def capacity(self) -> Capacity:
         """See `Launcher.capacity`; cores and memory as cgroups and affinity allow."""
@@ -152,7 +152,7 @@ class LocalLauncher:
         """See `Launcher.close`."""
         for server in self._servers.values():
             server.close()
-        self._where.clear()
+        self._holders.clear()
         self._servers.clear()
 
     def _server(self, executable: str) -> ServerProcess:
@@ -163,25 +163,27 @@ class LocalLauncher:
                 "NBFN_HOME": str(self._places.home),
                 "NBFN_HUB": self._endpoint,
             }
-            server = ServerProcess(executable, MODULES[self._kind], environment, log, self._heard)
+            server = ServerProcess(
+                executable, MODULES[self._kind], environment, log, self._on_report
+            )
             self._servers[executable] = server
         return server
 
-    def _heard(self, server: ServerProcess, said: Said) -> None:
-        self._news.put((server, said))
+    def _on_report(self, server: ServerProcess, report: ServerReport) -> None:
+        self._events.put((server, report))
         self._wakeup.set()
 
-    def _adopted_ended(self, worker: AdoptedWorker) -> None:
-        self._news.put(worker)
+    def _on_adopted_end(self, worker: AdoptedWorker) -> None:
+        self._events.put(worker)
         self._wakeup.set()
 
     def _adopt(self, ref: Ref) -> AdoptedWorker | None:
         """Watch a worker that an earlier hub's server started."""
         try:
-            worker = AdoptedWorker(ref.worker, ref.pid, self._adopted_ended)
+            worker = AdoptedWorker(ref.worker, ref.pid, self._on_adopted_end)
         except psutil.Error:
             return None
-        self._where[ref.worker] = worker
+        self._holders[ref.worker] = worker
         return worker
 
 
@@ -208,7 +210,7 @@ def _find_workers(places: Places) -> list[Ref]:
 
 
 def _kill_leftovers(places: Places) -> None:
-    """End what workers of this home had started, when hub and server were killed at one stroke."""
+    """Kill what workers of this home started, for when hub and server were killed at the same time."""
     for pid in processes.with_variables({"NBFN_HOME": str(places.home)}) - {os.getpid()}:
         family = [pid, *processes.parents(pid)]
         if processes.is_marked(pid) and not any(
@@ -217,8 +219,8 @@ def _kill_leftovers(places: Places) -> None:
             processes.kill(pid)
 
 
-def _prune(places: Places, *, begun: bool = False) -> None:
-    """Delete the oldest logs of what has ended; at the ``begun`` of a hub the empty ones of servers, too."""
+def _prune(places: Places, *, at_start: bool = False) -> None:
+    """Delete the oldest logs of processes that have ended, and at the start of a hub empty logs of servers."""
     used = {log.stem for log in _logs_in_use(places).values()}
     patterns = ("wk-*.*", *(f"{kind}-*.log" for kind in MODULES))
     with contextlib.suppress(OSError):
@@ -226,7 +228,7 @@ def _prune(places: Places, *, begun: bool = False) -> None:
         ended = [path for path in found if path.stem not in used]
         ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         telling = [
-            path for path in ended if not begun or path.suffix != ".log" or path.stat().st_size
+            path for path in ended if not at_start or path.suffix != ".log" or path.stat().st_size
         ]
         for path in {*ended} - {*telling[:MAX_LOGS]}:
             path.unlink(missing_ok=True)

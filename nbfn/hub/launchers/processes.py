@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-#: The variable that marks all that descends from one worker server, so that it can be found when that is gone.
+#: The environment variable that marks the descendants of a worker server, to find them when it has ended.
 MARK = "NBFN_WORKER_SERVER"
 #: Seconds between two searches for processes that are to end.
 LOOK = 0.005
@@ -51,10 +51,10 @@ def parents(pid: int) -> list[int]:
 
 
 def is_tracker(pid: int) -> bool:
-    """Whether a process frees shared memory and semaphores when those have ended who use them.
+    """Whether a process is a resource tracker, which frees shared memory and semaphores after their users have ended.
 
-    Such a process of `multiprocessing` or loky waits for their end; killed with them, it would leave all that behind
-    for ever.
+    `multiprocessing` and loky start such processes. If one is killed with the processes that it tracks, what they had
+    created stays for ever.
     """
     with contextlib.suppress(psutil.Error):
         return any("resource_tracker" in word for word in psutil.Process(pid).cmdline())
@@ -68,7 +68,7 @@ def kill(pid: int) -> None:
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL a process and its process group, but for resource trackers: they end by themselves, soon."""
+    """SIGKILL a process and its process group, except for resource trackers, which end by themselves."""
     members = [one for one in psutil.pids() if _group_of(one) == pid]
     if any(map(is_tracker, members)):
         for member in members:
@@ -88,10 +88,10 @@ def _group_of(pid: int) -> int:
 
 
 def kill_all(find: Callable[[], set[int]], trackers_end: float = 0.0) -> None:
-    """SIGKILL what ``find`` returns, and what that starts meanwhile.
+    """SIGKILL the processes that ``find`` returns, until it returns none.
 
     Args:
-        find: Returns the processes that are left.
+        find: Returns the processes that are to end.
         trackers_end: Seconds that resource trackers have to end by themselves.
     """
     began = time.monotonic()
@@ -100,7 +100,7 @@ def kill_all(find: Callable[[], set[int]], trackers_end: float = 0.0) -> None:
         for pid in left:
             if waited >= trackers_end or not is_tracker(pid):
                 kill(pid)
-        if waited > trackers_end + 1.0:  # the kernel holds it back
+        if waited > trackers_end + 1.0:  # a process that the kernel does not end now
             return
         time.sleep(LOOK)
 

@@ -1,4 +1,4 @@
-"""What worker servers ask of Linux about processes, by /proc and prctl: psutil tells less, or takes longer."""
+"""Reads about processes from /proc and uses prctl, where psutil tells less or takes longer. It needs Linux."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Process(NamedTuple):
 
 
 def exists() -> bool:
-    """Whether there is what `proportional` reads, which is on Linux only."""
+    """Whether this system has the files that `proportional` reads."""
     return (_PROC / "self" / "smaps_rollup").exists()
 
 

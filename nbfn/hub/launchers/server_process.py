@@ -1,4 +1,4 @@
-"""A worker server (`worker_server`), seen from the launcher: sends it orders, and reads its reports on a thread."""
+"""The launcher's side of a worker server (`worker_server`): sends orders, and reads reports on a thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nbfn.hub.launchers import processes, stderr_tail
 from nbfn.hub.launchers.base import Exit, Failed, Report, Started, WorkerSpec
 
 #: A report of the server, or None when it has ended.
-Said = dict[str, Any] | None
+ServerReport = dict[str, Any] | None
 
 
 class ServerProcess:
@@ -30,7 +30,7 @@ class ServerProcess:
         module: What it runs.
         environment: Its variables.
         log: Takes its stderr.
-        heard: Called with each report, by another thread.
+        on_report: Called with each report, by another thread.
 
     Raises:
         OSError: If it cannot be started.
@@ -42,27 +42,29 @@ class ServerProcess:
         module: str,
         environment: Mapping[str, str],
         log: Path,
-        heard: Callable[[ServerProcess, Said], None],
+        on_report: Callable[[ServerProcess, ServerReport], None],
     ) -> None:
         self.executable = executable
         self._module = module
         self._log = log
-        self._heard = heard
+        self._on_report = on_report
         self._mark = uuid.uuid4().hex
         self._pids: dict[str, int] = {}  # of workers, 0 before they are started
-        self._ordered: set[str] = set()
-        self._output = b""
+        self._stop_requested: set[str] = set()
+        self._unsent = b""
         self._ready = False
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
-                self._process = self._started(theirs.fileno(), environment)
+                self._process = self._start_process(theirs.fileno(), environment)
         except (OSError, ValueError):
             self._socket.close()
             raise
         threading.Thread(target=self._read, name="nbfn-reports", daemon=True).start()
 
-    def _started(self, control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start_process(
+        self, control: int, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         marked = {**environment, processes.MARK: self._mark}
         with self._log.open("ab") as log:
             return subprocess.Popen(
@@ -79,16 +81,16 @@ class ServerProcess:
     def _read(self) -> None:
         with contextlib.suppress(OSError), self._socket.makefile("rb") as lines:
             for line in lines:
-                if line.endswith(b"\n"):  # else it was killed meanwhile
-                    self._heard(self, json.loads(line))
-        self._heard(self, None)
+                if line.endswith(b"\n"):  # else it was killed while it wrote this
+                    self._on_report(self, json.loads(line))
+        self._on_report(self, None)
 
     def pid(self, worker: str) -> int:
         """Return the pid of a worker; 0 while it is not known."""
         return self._pids.get(worker, 0)
 
     def start(self, spec: WorkerSpec) -> None:
-        """Order a worker."""
+        """Tell the server to start a worker."""
         self._pids[spec.worker] = 0
         environment = {**spec.environment, "NBFN_WORKER": spec.worker}
         self._send({
@@ -97,41 +99,41 @@ class ServerProcess:
 
     def stop(self, worker: str, grace: float) -> None:
         """See `Launcher.stop`."""
-        self._ordered.add(worker)
+        self._stop_requested.add(worker)
         self._send({"do": "stop", "worker": worker, "grace": grace})
 
     def _send(self, order: dict[str, Any]) -> None:
-        self._output += json.dumps(order).encode() + b"\n"
+        self._unsent += json.dumps(order).encode() + b"\n"
         self.flush()
 
     def flush(self) -> None:
-        """Send what the server had no room for; does not block."""
-        while self._output:
+        """Send orders that the socket had no room for. Does not block."""
+        while self._unsent:
             try:
-                sent = self._socket.send(self._output, socket.MSG_DONTWAIT)
+                sent = self._socket.send(self._unsent, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError:
-                sent = len(self._output)  # it is gone; its end of file tells the rest
-            self._output = self._output[sent:]
+                sent = len(self._unsent)  # it has ended, which the reading thread reports
+            self._unsent = self._unsent[sent:]
 
-    def reports(self, said: dict[str, Any]) -> list[Report]:
-        """Return what a report of the server means."""
-        if "started" in said:
-            self._pids[said["started"]] = said["pid"]
-            return [Started(said["started"], said["pid"])]
-        if "exit" in said:
-            self._pids.pop(said["exit"], None)
-            pieces = [(n, lease, c, text.encode()) for n, lease, c, text in said.pop("output")]
-            return [Exit(said.pop("exit"), **said, output=pieces)]
-        if "failed" in said:
-            self._pids.pop(said["failed"], None)
-            return [Failed(said["failed"], said["reason"])]
+    def reports(self, report: dict[str, Any]) -> list[Report]:
+        """Convert a report of the server."""
+        if "started" in report:
+            self._pids[report["started"]] = report["pid"]
+            return [Started(report["started"], report["pid"])]
+        if "exit" in report:
+            self._pids.pop(report["exit"], None)
+            pieces = [(n, lease, c, text.encode()) for n, lease, c, text in report.pop("output")]
+            return [Exit(report.pop("exit"), **report, output=pieces)]
+        if "failed" in report:
+            self._pids.pop(report["failed"], None)
+            return [Failed(report["failed"], report["reason"])]
         self._ready = True
         return []
 
     def ended(self) -> list[Report]:
-        """Kill what its workers had started, and return how each worker ended; for when the server has ended."""
+        """Called when the server has ended: kill what its workers started, and return how each worker ended."""
         marks = {processes.MARK: self._mark}
         processes.kill_all(lambda: processes.with_variables(marks))
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -140,7 +142,9 @@ class ServerProcess:
         reports: list[Report] = []
         for worker, pid in self._pids.items():
             if pid or self._ready:
-                reports.append(Exit(worker, stderr_tail=tail, ordered=worker in self._ordered))
+                reports.append(
+                    Exit(worker, stderr_tail=tail, ordered=worker in self._stop_requested)
+                )
             else:
                 why = tail.splitlines()[-1] if tail else f"exit code {self._process.returncode}"
                 reports.append(Failed(worker, f"{self.executable} cannot run workers: {why}"))
@@ -148,18 +152,18 @@ class ServerProcess:
         return reports
 
     def close(self) -> None:
-        """Let go of it; it lives on with its workers, and ends after the last of them."""
+        """Close the connection. The server ends after its last worker."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # the thread that reads it ends
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends the reading thread
         self._socket.close()
         if self._process.poll() is None:
-            self._process.returncode = 0  # nobody here will wait for it
+            self._process.returncode = 0  # this process will not wait for it
         else:
             self._log.unlink(missing_ok=True)
 
 
 def python_path(executable: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Let another Python find a development install of nbfn; an installed one it must have itself."""
+    """Return the PYTHONPATH by which another Python finds a development install of nbfn."""
     if executable == sys.executable:
         return {}
     found = []

@@ -1,12 +1,12 @@
-"""Starts each worker as an interpreter of its own, by exec: for systems without a safe fork, and where it is wanted.
+"""Starts each worker as a new interpreter, where there is no safe fork or the setting `launcher` asks for it.
 
-A worker takes half a second to start instead of ten milliseconds, and shares no memory with others. Everything here is
-in the standard library and psutil, for Linux and macOS.
+A worker takes some tenths of a second to start instead of ten milliseconds, and shares no memory with others. This uses
+the standard library and psutil, as they are on Linux and macOS.
 
-Why not by loky's process backend, which starts clean interpreters as well: it runs the parent's `sys.executable` only,
-leaves the names of its own module in the worker's `__main__`, makes the worker a child in the eyes of
-`multiprocessing`, starts no session, does not notice that an executable is missing, and has all workers share one
-resource tracker, so that what a killed worker had in shared memory stays until the hub ends.
+It uses `subprocess` and not loky's process backend, which starts new interpreters as well. loky's workers share one
+resource tracker, so shared memory of a killed worker stays until the hub ends; `__main__` holds the names of loky's own
+module; `multiprocessing.current_process()` is not the main process; they have no session of their own; only
+`sys.executable` can be run, and a missing executable raises no error.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from typing import Any
 from nbfn.config import Places, Settings
 from nbfn.hub.launchers import processes, procfs
 from nbfn.hub.launchers.memory import MemoryUse
-from nbfn.hub.launchers.worker_server import TRACKERS_END, Child, WorkerServer
+from nbfn.hub.launchers.worker_server import TRACKER_TIMEOUT, Child, WorkerServer
 from nbfn.protocol import worker_state
 
 
 class SubprocessServer(WorkerServer[None]):
     """Starts workers by `subprocess.Popen`."""
 
-    def _make(self, order: dict[str, Any], out: int, err: int) -> Child:
+    def _start_process(self, order: dict[str, Any], out: int, err: int) -> Child:
         with tempfile.TemporaryFile() as file:
-            # Not sparse: on a full disk, writing to its memory would be a SIGBUS of the worker.
+            # Not a sparse file: on a full disk, writing to its mapping would end the worker with SIGBUS.
             file.write(bytes(worker_state.SIZE))
             file.flush()
             shared = mmap.mmap(file.fileno(), worker_state.SIZE)
@@ -49,9 +49,7 @@ class SubprocessServer(WorkerServer[None]):
                 pass_fds=(file.fileno(),),
                 start_new_session=True,
             )
-        process.returncode = (
-            0  # `wait4` tells its end; a Popen that is let go would wait for it, too
-        )
+        process.returncode = 0  # it is reaped by `wait4`, not by this object
         if procfs.exists():
             memory = MemoryUse(process.pid, procfs.resident, procfs.proportional)
         else:
@@ -61,11 +59,11 @@ class SubprocessServer(WorkerServer[None]):
     def _kill(self, pid: int) -> None:
         processes.kill_group(pid)
 
-    def _kill_rest(self, ended: Sequence[Child]) -> None:
+    def _kill_descendants(self, ended: Sequence[Child]) -> None:
         for child in ended:
-            # Another hub's worker may have the same name.
+            # A worker of another home may have the same id.
             marks = {"NBFN_WORKER": child.worker, processes.MARK: os.environ[processes.MARK]}
-            processes.kill_all(functools.partial(processes.with_variables, marks), TRACKERS_END)
+            processes.kill_all(functools.partial(processes.with_variables, marks), TRACKER_TIMEOUT)
 
     def _hub_is_back(self) -> bool:
         try:
@@ -82,10 +80,10 @@ class SubprocessServer(WorkerServer[None]):
 
 
 def main(descriptor: int) -> None:
-    """Start workers, controlled through a socket that the launcher passed on.
+    """Serve a launcher.
 
     Args:
-        descriptor: Of that socket.
+        descriptor: Of the socket that the launcher has connected.
     """
     control = socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)

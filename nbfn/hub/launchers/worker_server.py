@@ -1,8 +1,8 @@
-"""The loop of a process that starts workers of one Python: orders of the launcher in, reports out, as lines of JSON.
+"""The loop of a process that starts the workers of one Python. It reads orders and writes reports, as lines of JSON.
 
-How it starts a worker is for subclasses. It is the parent of its workers, so it can tell why each one ended and leave
-nothing behind. When the hub goes it stays until its last worker is gone; they end by themselves, or are killed when no
-hub comes back.
+Subclasses define how a worker is started. The server is the parent of its workers, so it can report why each one ended
+and end what it has started. When the hub is lost, the server runs until its last worker has ended: workers end by
+themselves, and are killed if no hub comes back.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from nbfn.hub.launchers.memory import MemoryUse
 from nbfn.protocol.worker_state import ENDED_BY, FINISHED, LEASE, MEMORY_LIMIT
 from nbfn.runtime.peak_memory import peak_memory
 
-#: Seconds between looks for a hub once the control channel is closed.
-LOOK = 0.5
-#: Seconds that resource trackers have to clean up when a worker has ended.
-TRACKERS_END = 2.0
-#: Seconds between looks at the memory of workers that have a limit.
-WATCH = 0.1
+#: Seconds between checks for a hub once the control channel is closed.
+HUB_CHECK_INTERVAL = 0.5
+#: Seconds that resource trackers have to clean up after a worker has ended.
+TRACKER_TIMEOUT = 2.0
+#: Seconds between measurements of workers that have a memory limit.
+MEMORY_CHECK_INTERVAL = 0.1
 
-#: What a child is given that returns from the loop to become a worker; `None` where no child does.
-Birth = TypeVar("Birth")
+#: What the loop returns in a forked child; `None` where workers are not forks.
+Forked = TypeVar("Forked")
 
 
 @dataclass(slots=True)
 class Child:
-    """A worker that was started here."""
+    """A worker that this server started."""
 
     worker: str
     pid: int
@@ -48,19 +48,19 @@ class Child:
     memory: MemoryUse  # measured only where there is a limit
     ordered: bool = False
     kill_at: float = float("inf")
-    over: int = 0  # the limit that it broke
+    exceeded_limit: int = 0  # bytes of the limit that it exceeded, or 0
 
     @property
     def limit(self) -> int:
-        """Bytes that it may hold, with its descendants; 0 for any number."""
+        """Bytes that it and its descendants may hold; 0 means no limit."""
         return self.number(MEMORY_LIMIT)
 
     def number(self, which: int) -> int:
-        """Return one of the numbers that it shares."""
+        """Return one of the numbers in its shared memory."""
         return int.from_bytes(self.shared[8 * which : 8 * which + 8], sys.byteorder)
 
 
-class WorkerServer(abc.ABC, Generic[Birth]):
+class WorkerServer(abc.ABC, Generic[Forked]):
     """Starts and ends workers.
 
     Args:
@@ -72,37 +72,37 @@ class WorkerServer(abc.ABC, Generic[Birth]):
     def __init__(self, control: socket.socket, places: Places, settings: Settings) -> None:
         self._control: socket.socket | None = control
         self._places = places
-        self._patience = settings.hub_grace + settings.kill_grace
+        self._orphan_timeout = settings.hub_grace + settings.kill_grace
         self._children: dict[int, Child] = {}
         self._input = b""
-        self._unheard_since = 0.0
-        self._wake_out, self._wake_in = os.pipe()
-        for descriptor in (self._wake_out, self._wake_in):
+        self._hub_lost_at = 0.0
+        self._wakeup_read, self._wakeup_write = os.pipe()
+        for descriptor in (self._wakeup_read, self._wakeup_write):
             os.set_blocking(descriptor, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
 
-    def serve(self) -> Birth | None:
-        """Work; returns in the child after each fork, and in the server when its work is over."""
-        self._tell({"ready": os.getpid()})
+    def serve(self) -> Forked | None:
+        """Run until there is no hub and no worker. Where workers are forks, this also returns in each child."""
+        self._send({"ready": os.getpid()})
         while self._control is not None or self._children:
             readable = self._wait()
-            if self._wake_out in readable:
+            if self._wakeup_read in readable:
                 with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake_out, 4096)
+                    os.read(self._wakeup_read, 4096)
                 self._reap()
             if self._control is not None and self._control.fileno() in readable:
                 for order in self._orders():
-                    if (birth := self._obey(order)) is not None:
-                        return birth
-            self._look_at_memory()
-            self._look_at_clock(time.monotonic())
+                    if (forked := self._execute(order)) is not None:
+                        return forked
+            self._check_memory()
+            self._check_deadlines(time.monotonic())
         return None
 
     # --- how workers are started and ended ---
 
     @abc.abstractmethod
-    def _make(self, order: dict[str, Any], out: int, err: int) -> Child | Birth:
+    def _start_process(self, order: dict[str, Any], out: int, err: int) -> Child | Forked:
         """Start a worker that writes to these log files.
 
         Raises:
@@ -111,28 +111,30 @@ class WorkerServer(abc.ABC, Generic[Birth]):
 
     @abc.abstractmethod
     def _kill(self, pid: int) -> None:
-        """Kill a worker with its process group, but for resource trackers: they end by themselves, soon."""
+        """Kill a worker and its process group, except for resource trackers, which end by themselves."""
 
     @abc.abstractmethod
-    def _kill_rest(self, ended: Sequence[Child]) -> None:
-        """Kill what workers that ended have left behind in other process groups."""
+    def _kill_descendants(self, ended: Sequence[Child]) -> None:
+        """Kill what these workers started and left running in other process groups."""
 
     @abc.abstractmethod
     def _hub_is_back(self) -> bool:
-        """Whether a hub has this home's lock."""
+        """Whether a hub holds the lock of this home."""
 
     # --- orders and reports ---
 
     def _wait(self) -> list[int]:
-        sources = [self._wake_out]
+        sources = [self._wakeup_read]
         if self._control is not None:
             sources.append(self._control.fileno())
         until = min((child.kill_at for child in self._children.values()), default=float("inf"))
         timeout = max(0.0, until - time.monotonic()) if until != float("inf") else None
         if any(child.limit for child in self._children.values()):
-            timeout = WATCH if timeout is None else min(WATCH, timeout)
+            timeout = (
+                MEMORY_CHECK_INTERVAL if timeout is None else min(MEMORY_CHECK_INTERVAL, timeout)
+            )
         if self._control is None:
-            timeout = LOOK if timeout is None else min(LOOK, timeout)
+            timeout = HUB_CHECK_INTERVAL if timeout is None else min(HUB_CHECK_INTERVAL, timeout)
         return select.select(sources, [], [], timeout)[0]
 
     def _orders(self) -> list[dict[str, Any]]:
@@ -144,22 +146,22 @@ class WorkerServer(abc.ABC, Generic[Birth]):
         if not data:
             self._control.close()
             self._control = None
-            self._unheard_since = time.monotonic()
+            self._hub_lost_at = time.monotonic()
             return []
         *lines, self._input = (self._input + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def _tell(self, report: dict[str, Any]) -> None:
+    def _send(self, report: dict[str, Any]) -> None:
         if self._control is not None:
-            with contextlib.suppress(OSError):  # a lost launcher shows as end of file
+            with contextlib.suppress(OSError):  # a lost launcher is noticed by end of file
                 self._control.sendall(json.dumps(report).encode() + b"\n")
 
-    def _obey(self, order: dict[str, Any]) -> Birth | None:
+    def _execute(self, order: dict[str, Any]) -> Forked | None:
         if order["do"] == "start":
             try:
                 return self._start(order)
             except OSError as error:
-                self._tell(
+                self._send(
                     {"failed": order["worker"], "reason": f"No process could be made: {error}."}
                 )
         elif order["do"] == "stop":
@@ -170,11 +172,11 @@ class WorkerServer(abc.ABC, Generic[Birth]):
                     os.kill(child.pid, signal.SIGTERM)
         return None
 
-    def _start(self, order: dict[str, Any]) -> Birth | None:
+    def _start(self, order: dict[str, Any]) -> Forked | None:
         out, err = (self._log(order["worker"], end) for end in ("out", "err"))
         server = os.getpid()
         try:
-            made = self._make(order, out, err)
+            made = self._start_process(order, out, err)
         finally:
             if os.getpid() == server:
                 os.close(out)
@@ -182,7 +184,7 @@ class WorkerServer(abc.ABC, Generic[Birth]):
         if not isinstance(made, Child):
             return made
         self._children[made.pid] = made
-        self._tell({"started": made.worker, "pid": made.pid})
+        self._send({"started": made.worker, "pid": made.pid})
         return None
 
     def _log(self, worker: str, end: str) -> int:
@@ -196,7 +198,7 @@ class WorkerServer(abc.ABC, Generic[Birth]):
         ended = list(self._ended())
         for child, _, _ in ended:
             self._kill(child.pid)
-        self._kill_rest([child for child, _, _ in ended])
+        self._kill_descendants([child for child, _, _ in ended])
         for child, status, memory in ended:
             self._report(child, status, memory)
 
@@ -218,7 +220,7 @@ class WorkerServer(abc.ABC, Generic[Birth]):
         if child.ordered or code == 0:
             for log in (out, err):
                 log.unlink(missing_ok=True)
-        self._tell({
+        self._send({
             "exit": child.worker,
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
@@ -226,27 +228,27 @@ class WorkerServer(abc.ABC, Generic[Birth]):
             "memory_peak": max(memory, child.memory.peak),
             "stderr_tail": last.stderr,
             "ordered": child.ordered,
-            "memory_limit": child.over,
+            "memory_limit": child.exceeded_limit,
             "finished": bool(child.number(FINISHED)),
             "ended_by": child.number(ENDED_BY),
             "output": last.pieces,
         })  # fmt: skip
         child.shared.close()
 
-    def _look_at_memory(self) -> None:
+    def _check_memory(self) -> None:
         for child in self._children.values():
-            if (limit := child.limit) and not child.over and child.memory.exceeds(limit):
-                child.over = limit
+            if (limit := child.limit) and not child.exceeded_limit and child.memory.exceeds(limit):
+                child.exceeded_limit = limit
                 self._kill(child.pid)
 
-    def _look_at_clock(self, now: float) -> None:
+    def _check_deadlines(self, now: float) -> None:
         for child in self._children.values():
             if now >= child.kill_at:
                 child.kill_at = float("inf")
                 self._kill(child.pid)
         if self._control is None and self._children:
             if self._hub_is_back():
-                self._unheard_since = now
-            elif now >= self._unheard_since + self._patience:
+                self._hub_lost_at = now
+            elif now >= self._hub_lost_at + self._orphan_timeout:
                 for child in self._children.values():
                     self._kill(child.pid)
