@@ -1,8 +1,17 @@
-# make lab | demo | test | faults | soak | bench | metrics | lint | wheel | clean
+# make lab      open JupyterLab on the quickstart notebook
+# make demo     run the quickstart in the terminal
+# make test     run the linters and all tests; PYTEST_ARGS="tests/guide -x" runs a part
+# make lint     run the linters
+# make faults   run the test of each guarantee; ROWS="F9 S" selects some
+# make soak     run mixed load for half an hour; ARGS="--minutes 5" is shorter
+# make bench    measure performance
+# make metrics  print size, complexity and import structure of the code
+# make wheel    build the wheel
+# make clean    remove environments, build output and caches
 #
-# Needs Python 3.11+ and Node 20+, and for the browser tests Chromium (installed when we may).
-# Stamp files lie inside what they stand for, so removing .venv or node_modules is all it takes to
-# have it made again, and a second run does only what has changed.
+# Requires Python 3.11+ and Node 20+, and Chromium for the browser tests (installed if this user is root).
+# Each stamp file is in the directory that it stands for: removing .venv or node_modules is enough to have
+# it created again.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-# Kernels start three times as fast, and half as heavy, with compiled bytecode.
+# With compiled bytecode, kernels start in a third of the time and use half the memory.
 unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
@@ -33,7 +42,7 @@ SHARED := $(wildcard kernel/kernelspec*/* labextension/etc/*)
 .PHONY: help env lab demo test faults soak bench metrics lint vitest wheel check-wheel chromium constraints clean
 
 help:
-	@sed -n '1s/^# //p' Makefile
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 # --- environment ---------------------------------------------------------------------------------
 
@@ -49,7 +58,7 @@ $(DEPS): pyproject.toml constraints.txt | $(UV)
 	$(UV) pip install --quiet -r pyproject.toml --extra test --extra lint --extra demo -c constraints.txt
 	@touch $@
 
-# Apart, because ipyparallel brings a panel of its own into JupyterLab.
+# Separate, because ipyparallel adds a panel to JupyterLab.
 $(BENCH): pyproject.toml constraints.txt | $(DEPS)
 	$(UV) pip install --quiet -r pyproject.toml --extra bench -c constraints.txt
 	@touch $@
@@ -64,7 +73,7 @@ $(BUILD): $(TYPESCRIPT) package.json labextension/tsconfig.json $(NODE) | $(DEPS
 	npm run --silent build:prod
 	@touch $@
 
-# The editable install copies the built panel, so it follows every build.
+# The editable install copies the built panel, so it runs after each build.
 $(INSTALL): $(DEPS) $(BUILD) $(SHARED)
 	SKIP_JUPYTER_BUILDER=1 $(UV) pip install --quiet --no-deps --reinstall-package nbfn \
 	  --build-constraints constraints.txt -e .
@@ -78,7 +87,7 @@ chromium:
 	    echo "The browser tests need Chromium: install the package 'chromium' and run make again."; exit 1; \
 	  fi; }
 
-# Pins every dependency, by name and version only.
+# Pins each dependency by name and version.
 constraints: | $(UV)
 	printf 'uv\nhatchling>=1.27\nhatch-jupyter-builder>=0.10\n' \
 	  | $(UV) pip compile pyproject.toml - --quiet --universal --fork-strategy fewest \
@@ -86,7 +95,7 @@ constraints: | $(UV)
 	  | sed 's/ *;.*//' | sort -u > constraints.new
 	mv constraints.new constraints.txt
 
-# --- see it --------------------------------------------------------------------------------------
+# --- run -----------------------------------------------------------------------------------------
 
 LAB_FLAGS := --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb
 ifeq ($(shell id -u),0)
@@ -96,7 +105,7 @@ ifeq ($(shell uname)$(DISPLAY)$(WAYLAND_DISPLAY),Linux)
   LAB_FLAGS += --no-browser
 endif
 
-# Prints the URL; LAB_ARGS is added, for example LAB_ARGS="--port=8899 --no-browser".
+# Prints the URL. LAB_ARGS are passed on, for example LAB_ARGS="--port=8899 --no-browser".
 lab: $(INSTALL)
 	$(BIN)/jupyter lab $(LAB_FLAGS) $(LAB_ARGS)
 
@@ -110,7 +119,7 @@ bench: $(INSTALL) $(BENCH)
 metrics: $(INSTALL)
 	$(BIN)/python -m tests.metrics
 
-# --- check it ------------------------------------------------------------------------------------
+# --- check ---------------------------------------------------------------------------------------
 
 lint: $(INSTALL)
 	$(BIN)/ruff check .
@@ -125,7 +134,7 @@ lint: $(INSTALL)
 vitest: $(NODE)
 	npm test --silent
 
-# pytest comes last: its closing line is the result. PYTEST_ARGS is added.
+# pytest is last, so that its last line is the result. PYTEST_ARGS are passed on.
 test: $(INSTALL) chromium lint vitest check-wheel
 	$(BIN)/pytest $(PYTEST_ARGS)
 
@@ -137,14 +146,14 @@ faults: $(INSTALL)
 soak: $(INSTALL)
 	$(BIN)/python -m tests.soak $(ARGS)
 
-# --- ship it -------------------------------------------------------------------------------------
+# --- package -------------------------------------------------------------------------------------
 
 wheel: $(BUILD)
 	rm -rf dist
 	$(UV) build --quiet --wheel --out-dir dist --build-constraints constraints.txt
 	@ls dist/*.whl
 
-# Into an empty environment, with nothing else on PATH that could build anything.
+# Installs the wheel in an empty environment, without build tools on PATH.
 check-wheel: wheel
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv --without-pip "$$scratch/venv"; \
@@ -158,7 +167,7 @@ check-wheel: wheel
 	  echo "jupyter $$list list: $$(grep -m 1 "$$wanted" <<< "$$found")"; \
 	done
 
-# Back to what git knows.
+# Removes environments, build output and caches.
 clean:
 	rm -rf $(VENV) node_modules dist labextension/lib labextension/*.tsbuildinfo nbfn/_labextension \
 	  tests/artifacts .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Objects and their methods, where they are used (docs/function-api.md#objects)."""
+"""Objects and their methods, where they are used (docs/function-api.md#instances)."""
 
 from __future__ import annotations
 
