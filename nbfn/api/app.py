@@ -10,12 +10,13 @@ from nbfn.api import deployment
 from nbfn.api.app_decorators import AppDecorators
 from nbfn.api.app_run import AppRun
 from nbfn.api.cls import Cls
-from nbfn.api.deployment import Member
 from nbfn.api.entrypoint import LocalEntrypoint
 from nbfn.api.function import Function
+from nbfn.api.variants import local_ref
 from nbfn.client.client import Client, attached
 from nbfn.client.logs import LogsManager
 from nbfn.client.registration.app_scope import AppScope
+from nbfn.client.registration.function_ref import LocalRef
 from nbfn.config import default_environment
 from nbfn.declarations.lifecycle import methods
 from nbfn.declarations.options import Options, check_flag
@@ -176,11 +177,11 @@ class App(AppDecorators):
         return LogsManager(scope, self._client_of_all())
 
     def _client_of_all(self) -> Client | None:
-        return next((m._client for m in self._members() if m._client is not None), None)
+        return next((ref.client for ref in self._refs() if ref.client is not None), None)
 
-    def _members(self) -> list[Member]:
-        """Return all that is registered with the App, in the order of the source."""
-        return list(self._parts.values())
+    def _refs(self) -> list[LocalRef]:
+        """Return its Functions and classes, in the order of the source."""
+        return [local_ref(part._ref) for part in self._parts.values()]
 
     @trimmed
     def include(self, other_app: App, /, inherit_tags: bool = True) -> Self:
@@ -201,7 +202,7 @@ class App(AppDecorators):
             )
         for name, part in other_app._parts.items():
             self._take(name, part, part._raw)
-            part._move(self._scope)
+            local_ref(part._ref).move(self._scope)
         if inherit_tags:
             self._tags = other_app._tags | self._tags
         return self
@@ -239,7 +240,7 @@ class App(AppDecorators):
         return AppRun(
             self,
             self._scope,
-            self._members,
+            self._refs,
             name=name or self._name or "",
             client=client,
             environment_name=environment_name,
@@ -292,7 +293,7 @@ class App(AppDecorators):
                 "An App needs a name to be deployed: App('name') or app.deploy(name='name')."
             )
         return await deployment.deploy(
-            self._scope, self._members(), name=deployed, tags=self._tags or None, **options
+            self._scope, self._refs(), name=deployed, tags=self._tags or None, **options
         )
 
     @blocking

@@ -1,4 +1,4 @@
-"""`AppRun`: what ``app.run()`` returns, an ephemeral App from the ``with`` to its end."""
+"""`AppRun`: the result of ``app.run()``, an ephemeral App that lasts as long as the ``with`` block."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from nbfn import context, exception
-from nbfn.api.deployment import Member
 from nbfn.api.load_check import load_endpoints
 from nbfn.client.app_output import AppOutputWriter
 from nbfn.client.client import Client, attached
 from nbfn.client.detached_apps import detached
 from nbfn.client.registration.app_scope import AppScope
+from nbfn.client.registration.definition import HydratedFunction
+from nbfn.client.registration.function_ref import LocalRef
 from nbfn.exception import InvalidError
 from nbfn.protocol import messages
 from nbfn.protocol.messages import new_id
@@ -32,8 +33,8 @@ class AppRun(Generic[A]):
 
     Args:
         app: What the ``with`` gives.
-        scope: Where its Functions are registered.
-        members: Returns what it has.
+        scope: The App's scope.
+        refs: Returns its Functions and classes.
         name: Of the ephemeral App, for people.
         client: The connection to use; this process's when not given.
         environment_name: The environment; the default one when not given.
@@ -46,7 +47,7 @@ class AppRun(Generic[A]):
         self,
         app: A,
         scope: AppScope,
-        members: Callable[[], Sequence[Member]],
+        refs: Callable[[], Sequence[LocalRef]],
         *,
         name: str,
         client: Client | None,
@@ -57,7 +58,7 @@ class AppRun(Generic[A]):
     ) -> None:
         self._app = app
         self._scope = scope
-        self._members = members
+        self._refs = refs
         self._name = name
         self._client = client
         self._environment_name = environment_name
@@ -66,7 +67,7 @@ class AppRun(Generic[A]):
         self._tags = dict(tags)
         self._before: tuple[str, str | None] = ("", None)
         self._detached = contextlib.ExitStack()  # what is undone at the end of a detached run
-        self._states: dict[int, object] = {}
+        self._states: dict[int, HydratedFunction] = {}  # of what was deployed before
         self._lines: AppOutputWriter | None = None
 
     async def _begin(self) -> A:
@@ -77,9 +78,9 @@ class AppRun(Generic[A]):
         self._before = (scope.environment_name, scope.app_id)
         # What was deployed stays so, and is what the handles mean again at the end.
         self._states = {
-            id(member): member._state
-            for member in self._members()
-            if member._state is not None and member._state.info.deployed
+            id(ref): ref.state
+            for ref in self._refs()
+            if ref.state is not None and ref.state.info.deployed
         }
         where, app_id = self._environment_name or scope.environment, new_id("ap")
         await client.request(
@@ -96,12 +97,12 @@ class AppRun(Generic[A]):
         title = f" of {self._name!r}" if self._name else ""
         console_output.say(f"{console_output.DONE} Initialized. App {app_id}{title}.")
         try:
-            members = self._members()
-            for member in members:
-                member._state, member._client = None, self._client or member._client
-            for member in members:
-                await member._live()
-            await load_endpoints(client, [member._state for member in members])
+            refs = self._refs()
+            for ref in refs:
+                ref.state, ref.client = None, self._client or ref.client
+            for ref in refs:
+                await ref.resolve()
+            await load_endpoints(client, [ref.state for ref in refs])
         except BaseException:
             self._detach = False
             await self._end()
@@ -116,7 +117,7 @@ class AppRun(Generic[A]):
     async def _follow(self, client: Client, app_id: str) -> None:
         """Print what the App's workers write, where output is enabled."""
         if (where := console_output.current()) is not None:
-            named = len(self._members()) > 1
+            named = len(self._refs()) > 1
             self._lines = AppOutputWriter(named=named, timestamps=where.timestamps)
             await client.follow_app(app_id, self._lines.take)
 
@@ -148,9 +149,8 @@ class AppRun(Generic[A]):
         scope, app_id = self._scope, self._scope.running_id
         scope.running_id, scope.interactive = "", False
         scope.environment_name, scope.app_id = self._before
-        for member in self._members():
-            state = self._states.get(id(member))
-            member._state = state  # type: ignore[assignment]
+        for ref in self._refs():
+            ref.state = self._states.get(id(ref))
         client = await attached(self._client)
         if self._detach:
             self._unfollow(client, app_id)

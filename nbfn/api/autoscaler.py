@@ -1,8 +1,8 @@
-"""`Autoscaled`: what a handle can say of its pool of workers."""
+"""The methods of Functions, and of objects of a `Cls`, that concern their pool of workers."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from nbfn.client.client import Client
 from nbfn.client.registration.definition import HydratedFunction
@@ -12,86 +12,87 @@ from nbfn.runtime.sync import blocking
 from nbfn.types import FunctionAutoscalerSettings, FunctionStats
 
 
-class Autoscaled:
-    """Base of the handles that have a pool: Functions, and objects of a Cls."""
+class HasPool(Protocol):
+    """What has a pool of workers: a Function, or an object of a `Cls`."""
 
-    async def _pool(self) -> HydratedFunction:
-        """Return what the hub knows of the Function whose pool it is.
+    async def _resolve(self) -> HydratedFunction:
+        """Return what is known of it, after registering it or looking it up if needed."""
 
-        Raises:
-            InvalidError: If the pool is not this handle's to change.
-        """
-        raise NotImplementedError
-
-    @blocking
-    async def keep_warm(self, warm_pool_size: int) -> None:
-        """Keep at least this many workers ready, also when nothing is called.
-
-        Args:
-            warm_pool_size: Workers; 0 lets the pool go to none.
+    async def _resolve_pool(self) -> HydratedFunction:
+        """Return what is known of the Function that has the pool.
 
         Raises:
-            InvalidError: If it is negative or above ``max_containers``, or this is a method.
+            InvalidError: If it has no pool of its own, as a method.
         """
-        __tracebackhide__ = True
-        await self._override(min_containers=warm_pool_size)
 
-    @blocking
-    async def update_autoscaler(
+
+@blocking
+async def keep_warm(self: HasPool, warm_pool_size: int) -> None:
+    """Keep at least this many workers ready, also when nothing is called.
+
+    Args:
+        warm_pool_size: Workers; 0 lets the pool go to none.
+
+    Raises:
+        InvalidError: If it is negative or above ``max_containers``, or this is a method.
+    """
+    __tracebackhide__ = True
+    await _override(self, min_containers=warm_pool_size)
+
+
+@blocking
+async def update_autoscaler(
+    self: HasPool,
+    *,
+    min_containers: int | None = None,
+    max_containers: int | None = None,
+    buffer_containers: int | None = None,
+    scaledown_window: float | None = None,
+) -> FunctionAutoscalerSettings:
+    """Change how many workers the pool keeps; what is not given stays as it is.
+
+    Args:
+        min_containers: Workers kept when idle.
+        max_containers: Most workers.
+        buffer_containers: Extra idle workers while the pool is active.
+        scaledown_window: Seconds an idle worker is kept.
+
+    Returns:
+        All four, as they are now.
+
+    Raises:
+        InvalidError: If the numbers do not fit together, or this is a method.
+    """
+    __tracebackhide__ = True
+    check_pool_bounds(min_containers, max_containers)
+    return await _override(
         self,
-        *,
-        min_containers: int | None = None,
-        max_containers: int | None = None,
-        buffer_containers: int | None = None,
-        scaledown_window: float | None = None,
-    ) -> FunctionAutoscalerSettings:
-        """Change how many workers the pool keeps; what is not given stays as it is.
+        min_containers=min_containers,
+        max_containers=max_containers,
+        buffer_containers=buffer_containers,
+        scaledown_window=scaledown_window,
+    )
 
-        Args:
-            min_containers: Workers kept when idle.
-            max_containers: Most workers.
-            buffer_containers: Extra idle workers while the pool is active.
-            scaledown_window: Seconds an idle worker is kept.
 
-        Returns:
-            All four, as they are now.
+async def _override(handle: HasPool, **settings: Any) -> FunctionAutoscalerSettings:
+    __tracebackhide__ = True
+    given = {
+        name: check_pool_setting(name, value) for name, value in settings.items() if value is not None
+    }
+    live = await handle._resolve_pool()
+    return await Client.set_autoscaler.raw(live.client, live.info.id, **given)
 
-        Raises:
-            InvalidError: If the numbers do not fit together, or this is a method.
-        """
-        __tracebackhide__ = True
-        check_pool_bounds(min_containers, max_containers)
-        return await self._override(
-            min_containers=min_containers,
-            max_containers=max_containers,
-            buffer_containers=buffer_containers,
-            scaledown_window=scaledown_window,
-        )
 
-    async def _override(self, **settings: Any) -> FunctionAutoscalerSettings:
-        __tracebackhide__ = True
-        given = {
-            name: check_pool_setting(name, value)
-            for name, value in settings.items()
-            if value is not None
-        }
-        live = await self._pool()
-        return await Client.set_autoscaler.raw(live.client, live.info.id, **given)
+@blocking
+async def get_current_stats(self: HasPool) -> FunctionStats:
+    """Return how many inputs wait and how many workers there are, as the hub sees it now.
 
-    @blocking
-    async def get_current_stats(self) -> FunctionStats:
-        """Return how many inputs wait and how many workers there are, as the hub sees it now.
-
-        Raises:
-            NotFoundError: If it was looked up by a name that is not deployed.
-        """
-        __tracebackhide__ = True
-        live = await self._live()
-        stats: messages.Stats = await live.client.request(
-            lambda number: messages.GetStats(number, live.info.id)
-        )
-        return FunctionStats(stats.backlog, stats.workers, stats.running, stats.headroom)
-
-    async def _live(self) -> HydratedFunction:
-        """Return what the hub knows of it."""
-        raise NotImplementedError
+    Raises:
+        NotFoundError: If it was looked up by a name that is not deployed.
+    """
+    __tracebackhide__ = True
+    live = await self._resolve()
+    stats: messages.Stats = await live.client.request(
+        lambda number: messages.GetStats(number, live.info.id)
+    )
+    return FunctionStats(stats.backlog, stats.workers, stats.running, stats.headroom)

@@ -1,7 +1,7 @@
-"""`Cls`: the handle of a registered class; called, it gives an `Instance`, the handle of one object.
+"""`Cls`, a registered class, and `Instance`, an object of it whose methods run on workers.
 
-A class is a Function of kind "cls": each of its workers holds one object, and a call names a method.
-What tells objects apart (parameters, or a constructor's arguments) makes them variants of it.
+At the hub a class is a Function of kind "cls": each of its workers holds one object, and a call names a method.
+Objects with other parameters or constructor arguments are variants of it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar, Self
 
 from nbfn import _unpickle
-from nbfn.api.autoscaler import Autoscaled
+from nbfn.api import autoscaler, variants
 from nbfn.api.function import Function
-from nbfn.api.handle import Handle, check_lookup
-from nbfn.api.variant_methods import Varying
-from nbfn.api.variants import ConstructorArguments, supplied, varied
+from nbfn.api.lookup import deployed_ref
+from nbfn.api.variants import ConstructorArguments, object_ref, variant_ref
 from nbfn.client.client import Client
 from nbfn.client.registration.app_scope import AppScope
 from nbfn.client.registration.definition import HydratedFunction, define_class, not_a_class
-from nbfn.client.registration.function_ref import FunctionRef, LocalRef, by_id, by_name
+from nbfn.client.registration.function_ref import FunctionRef, LocalRef, by_id
 from nbfn.declarations.class_checks import check_arguments
 from nbfn.declarations.lifecycle import enter_hooks, give_methods, is_async, made, methods
 from nbfn.declarations.options import Options
@@ -44,22 +43,26 @@ async def _lookup(
     *,
     tag: str | None = None,
 ) -> Cls:
-    """Find a deployed class at once; `from_name` is the newer way.
+    """Look up a deployed class at once; `from_name`, which waits until the first use, is the newer form.
 
     Args:
-        app_name, name, environment_name, client, tag: As of `from_name`.
-        namespace: Accepted for Modal programs, without meaning.
+        app_name: The App's name.
+        name: The class's name in it.
+        namespace: Accepted for Modal programs; has no effect.
+        client: The connection to use; that of this process when not given.
+        environment_name: The environment that it was deployed in; "main" when not given.
+        tag: The former name of ``name``.
 
     Raises:
-        NotFoundError: If there is none.
+        NotFoundError: If no such class is deployed.
     """
     __tracebackhide__ = True
     found = Cls.from_name(app_name, name, environment_name=environment_name, client=client, tag=tag)
-    await found._live()
+    await found._resolve()
     return found
 
 
-class Cls(Handle, Varying):
+class Cls(Registered):
     """A class whose objects live on workers: calling it gives an `Instance`.
 
     Made by ``@app.cls()`` or found by `from_name`.
@@ -81,9 +84,10 @@ class Cls(Handle, Varying):
 
     __module__ = "nbfn"
 
-    _raw: type | None  # None: its definition is elsewhere
+    _name: str
+    _ref: FunctionRef
+    _raw: type | None  # the undecorated class; None if it is not in this process
     _options: Options
-    _fetched: type | None  # its definition, asked of the hub by a worker
 
     lookup: ClassVar = Blocking(_lookup)
 
@@ -92,32 +96,31 @@ class Cls(Handle, Varying):
 
     @classmethod
     def _make(
-        cls, name: str, origin: FunctionRef, raw: type | None = None, options: Options | None = None
+        cls, name: str, ref: FunctionRef, raw: type | None = None, options: Options | None = None
     ) -> Self:
         self = cls.__new__(cls)
         self._options = options or Options()
         self._name = name
-        self._ref = origin
+        self._ref = ref
         self._raw = raw
-        self._fetched = None
         if raw is not None:
             self.__doc__ = raw.__doc__
         return self
 
-    @functools.cached_property  # not before it is asked for: a class that just travelled is still empty
+    @functools.cached_property  # computed late, since a class that is being unpickled is still empty
     def _shape(self) -> Shape | None:
-        """What objects of the class are made of; None if its definition is elsewhere."""
+        """What its constructor takes; None if its definition is not in this process."""
         return None if self._raw is None else shape_of(self._raw)
 
     @classmethod
     def _local(cls, raw: type, name: str, options: Options, scope: AppScope) -> Self:
         for base in raw.__mro__:
             for part in vars(base).values():
-                unwrapped(part)  # an App has taken it up
+                unwrapped(part)  # so that no warning says that an App is missing
         app = f"App({scope.name!r})" if scope.name else "App()"
         describe = functools.partial(define_class, name, raw, options=options)
-        origin = LocalRef(raw, name, f"<Cls {name!r} of {app}>", scope, describe)
-        return cls._make(name, origin, raw, options)
+        ref = LocalRef(raw, name, f"<Cls {name!r} of {app}>", scope, describe)
+        return cls._make(name, ref, raw, options)
 
     @classmethod
     @trimmed
@@ -132,66 +135,77 @@ class Cls(Handle, Varying):
         client: Client | None = None,
         tag: str | None = None,
     ) -> Self:
-        """Refer to a class of a deployed App; asks nothing before its first use.
+        """Refer to a class of a deployed App, which its first use looks up.
 
         Args:
             app_name: The App's name.
             name: The class's name in it.
-            namespace: Accepted for Modal programs, without meaning.
-            environment_name: The environment it was deployed in; "main" when not given.
+            namespace: Accepted for Modal programs; has no effect.
+            environment_name: The environment that it was deployed in; "main" when not given.
             version: Stay with this version of the App (see ``nbfn app history``); the newest when not given.
-            client: The connection to use; this process's when not given.
+            client: The connection to use; that of this process when not given.
             tag: The former name of ``name``.
 
         Raises:
-            InvalidError: If a name is missing or cannot be one.
+            InvalidError: If a name is missing or not valid.
 
         Examples:
             >>> Cls.from_name("demo", "Model")
             Cls.from_name('demo', 'Model')
         """
-        app, name, where = check_lookup("Cls", app_name, name, tag, version, environment_name)
-        origin = by_name(app, name, where, version or 0, "Cls")
-        origin.client = client
-        return cls._make(name, origin)
+        ref = deployed_ref(
+            "Cls", app_name, name, tag=tag, version=version, environment_name=environment_name
+        )
+        ref.client = client
+        return cls._make(ref.name, ref)
 
     @classmethod
     def _method_of_worker(
         cls, function: str, version: int, name: str, method: str
     ) -> Function[..., Any]:
-        """Return a method of the object that this worker holds, to be run by its pool.
+        """Return the Function of a method of the object that this worker has, which calls the pool.
 
         Args:
-            function: The id that the worker was bound to.
+            function: The id of the class that this worker runs.
             version: Its version.
             name: The class's name.
-            method: The method's.
+            method: The method's name.
         """
         return _method_of_worker(function, version, name, method)
 
-    async def _live(self) -> HydratedFunction:
+    async def _resolve(self) -> HydratedFunction:
+        """Return what is known of this class, after registering it or looking it up if needed."""
         __tracebackhide__ = True
-        live = await self._ref.live()
-        if live.info.kind != "cls":
-            live = await self._ref.again()
-        if live.info.kind != "cls":
-            raise NotFoundError(not_a_class(live.info))
-        return live
+        known = await self._ref.resolve()
+        if known.info.kind != "cls":  # the name may belong to something else since it was looked up
+            known = await self._ref.resolve_again()
+        if known.info.kind != "cls":
+            raise NotFoundError(not_a_class(known.info))
+        return known
 
     @blocking
     async def hydrate(self, client: Client | None = None) -> Cls:
-        """Learn from the hub what this class is (registering it if it is local) and return it.
+        """Register this class if it is local, otherwise look it up, and return it.
 
         Args:
-            client: The connection that it uses from now on; this process's when not given.
+            client: The connection that it uses from now on; that of this process when not given.
+
+        Returns:
+            This class.
 
         Raises:
-            NotFoundError: If it was looked up by a name that is not deployed, or is none of a class.
+            NotFoundError: If it was looked up by a name that is not deployed, or that of a Function.
             ConnectionError: If no hub answers.
         """
         __tracebackhide__ = True
-        await self._hydrate(client)
+        await self._ref.hydrate(client)
+        await self._resolve()
         return self
+
+    @property
+    def is_hydrated(self) -> bool:
+        """Whether its id at the hub is known."""
+        return self._ref.state is not None
 
     @property
     def object_id(self) -> str:
@@ -204,36 +218,44 @@ class Cls(Handle, Varying):
             raise AttributeError(f"{self!r} has no id yet: call its hydrate() first.")
         return f"cs-{known[3:]}"
 
-    def _varied(self, changes: Variant, shown: str) -> Self:
-        """See `Varying`."""
+    with_options = variants.with_options
+    with_concurrency = variants.with_concurrency
+    with_batching = variants.with_batching
+
+    def _variant(self, changes: Variant, shown: str) -> Self:
+        """See `nbfn.api.variants.HasVariants`."""
         if changes.batching is not None and self._raw is not None:
             parts = methods(self._raw).values()
-            if not any(part.marks.batching for part in parts):  # then it is for all
+            if not any(part.marks.batching for part in parts):  # then all are batched
                 for part in parts:
                     check_batched(part.raw)
-        origin = varied(self._ref, changes, shown)
-        return self._make(self._name, origin, self._raw, self._options)
+        ref = variant_ref(self._ref, changes, shown)
+        return self._make(self._name, ref, self._raw, self._options)
 
     def _class(self) -> type:
-        """Return the class itself.
+        """Return the undecorated class.
 
         Raises:
-            ExecutionError: If its definition is elsewhere (it was found by name).
+            ExecutionError: If its definition is not in this process (it was found by name).
         """
         __tracebackhide__ = True
-        if (found := self._definition()) is None:
+        found = self._raw if self._raw is not None else self._ref.definition()
+        if found is None:
             raise ExecutionError(
                 f"{self!r} has no definition in this process. Call its methods with .remote(...) instead."
             )
-        return found  # type: ignore[no-any-return]
+        return found
 
     @trimmed
     def __call__(self, /, *args: Any, **kwargs: Any) -> Instance:
-        """Return a handle of one object; nothing is run, here or remotely.
+        """Return an `Instance`; no code of the class runs, here or remotely.
 
         Args:
-            *args: Of the class's own constructor; parameters are keywords.
-            **kwargs: Its parameters, or more of its constructor.
+            *args: Arguments of the class's own constructor; parameters are keywords.
+            **kwargs: Values of its parameters, or further arguments of its constructor.
+
+        Returns:
+            An object whose methods are Functions.
 
         Raises:
             InvalidError: If the class has no such parameter.
@@ -262,7 +284,16 @@ class Cls(Handle, Varying):
         elif self._raw is not None:
             setattr(self._raw, name, value)
         else:
-            raise AttributeError(f"{self!r} is elsewhere: its attributes cannot be set.")
+            raise AttributeError(
+                f"{self!r} has no definition in this process: its attributes cannot be set."
+            )
+
+    def __copy__(self) -> Self:
+        """Return the class itself, as for a plain class."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
         return (self._class(),)
@@ -274,58 +305,65 @@ class Cls(Handle, Varying):
         return self._ref.shown
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Where it refers to itself the class is there anyway, as what this handle is part of.
+        # While its own code is being pickled, the class is part of that.
         own = self._raw if self._ref.dumping else None
         return _unpickle.cls, (self._name, self._ref, own)
 
 
-class Instance(Registered, Autoscaled):
-    """One object of a class, as `Cls` makes it: its methods are Functions, with one pool of workers.
+class Instance(Registered):
+    """An object of a `Cls`: its methods are Functions that share one pool of workers.
 
-    For what runs in this process (``.local()``) it makes the object itself, as a worker would.
+    For ``.local()`` it makes the object in this process, as a worker would.
     """
 
     __module__ = "nbfn"
 
     def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._cls = cls
-        self._supplied = ConstructorArguments(args, kwargs)
+        self._arguments = ConstructorArguments(args, kwargs)
         self._functions: dict[str, Function[..., Any]] = {}
-        self._thing: Any = None  # the object itself, made for what runs here
-        self._hooks: list[Callable[[], Any]] = []  # that are still to be run before it does
+        self._thing: Any = None  # the object itself, once it was made in this process
+        self._hooks: list[Callable[[], Any]] = []  # enter hooks that have not run yet
         self._making = threading.RLock()
         self._entering = asyncio.Lock()
 
-    @functools.cached_property  # not before it is asked for: a class that just travelled is still empty
+    @functools.cached_property  # computed late, since a class that is being unpickled is still empty
     def _ref(self) -> FunctionRef:
         shape = self._cls._shape
         if shape is not None and not shape.takes_arguments:
-            return self._cls._ref  # all its objects are what the class's own workers hold
-        return supplied(self._cls._ref, self._supplied)
+            return self._cls._ref  # all its objects are alike, so the class's own pool serves them
+        return object_ref(self._cls._ref, self._arguments)
 
-    async def _live(self) -> HydratedFunction:
-        __tracebackhide__ = True
-        live = await self._ref.live()
-        if live.info.kind != "cls":
-            raise NotFoundError(not_a_class(live.info))
-        return live
+    keep_warm = autoscaler.keep_warm
+    update_autoscaler = autoscaler.update_autoscaler
+    get_current_stats = autoscaler.get_current_stats
 
-    async def _pool(self) -> HydratedFunction:
+    async def _resolve(self) -> HydratedFunction:
+        """See `nbfn.api.autoscaler.HasPool`."""
         __tracebackhide__ = True
-        return await self._live()
+        known = await self._ref.resolve()
+        if known.info.kind != "cls":
+            raise NotFoundError(not_a_class(known.info))
+        return known
+
+    async def _resolve_pool(self) -> HydratedFunction:
+        """See `nbfn.api.autoscaler.HasPool`."""
+        __tracebackhide__ = True
+        return await self._resolve()
 
     def _function(self, name: str) -> Function[..., Any]:
         """Return the Function of a method."""
         known = self._functions.get(name)
         if known is None:
             part = methods(self._cls._raw).get(name) if self._cls._raw is not None else None
-            known = self._functions[name] = Function._of_object(
-                self._ref,
-                repr(self),
+            known = self._functions[name] = Function._make(
                 name,
-                raw=part.raw if part is not None else None,
-                options=part.marks.applied(self._cls._options) if part is not None else None,
-                here=functools.partial(self._run_here, name),
+                self._ref,
+                part.raw if part is not None else None,
+                part.marks.applied(self._cls._options) if part is not None else None,
+                method=name,
+                of=repr(self),
+                run_local=functools.partial(self._run_local, name),
             )
         return known
 
@@ -336,7 +374,7 @@ class Instance(Registered, Autoscaled):
         if raw is None:
             if name.startswith("_"):
                 raise AttributeError(
-                    f"{self!r} is elsewhere: its attribute {name!r} cannot be read."
+                    f"{self!r} has no definition in this process: its attribute {name!r} cannot be read."
                 )
             return self._function(name)
         if name in methods(raw):
@@ -349,23 +387,25 @@ class Instance(Registered, Autoscaled):
         elif self._cls._raw is not None:
             setattr(self._object(), name, value)
         else:
-            raise AttributeError(f"{self!r} is elsewhere: its attributes cannot be set.")
+            raise AttributeError(
+                f"{self!r} has no definition in this process: its attributes cannot be set."
+            )
 
     def __repr__(self) -> str:
         shown = repr(self._cls) if self._cls._raw is None else self._cls._name
-        return f"{shown}({self._supplied})"
+        return f"{shown}({self._arguments})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle.instance, (self._cls, self._supplied.args, self._supplied.kwargs)
+        return _unpickle.instance, (self._cls, self._arguments.args, self._arguments.kwargs)
 
     # --- in this process -------------------------------------------------------------------------
 
     def _object(self) -> Any:
-        """Return the object itself, made now if need be; its enter hooks wait for the first method."""
+        """Return the object in this process, which is made at the first use; its enter hooks run later."""
         __tracebackhide__ = True
         with self._making:
             if self._thing is None:
-                cls, given = self._cls._class(), self._supplied
+                cls, given = self._cls._class(), self._arguments
                 name, values = self._cls._name, None
                 shape = shape_of(cls)
                 if shape.has_parameters:
@@ -376,8 +416,8 @@ class Instance(Registered, Autoscaled):
                 self._thing = thing
             return self._thing
 
-    def _run_here(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Run a method in this process, after the enter hooks that can be run from it."""
+    def _run_local(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a method in this process, after the enter hooks: all of them if it is async, else those that are not."""
         __tracebackhide__ = True
         thing = self._object()
         part = methods(type(thing)).get(name)
@@ -412,7 +452,7 @@ class Instance(Registered, Autoscaled):
 
 
 class UnboundMethod:
-    """A method of a class, without an object: it cannot be called."""
+    """A method of a class without an object. It cannot be called."""
 
     def __init__(self, cls: str, name: str, raw: Callable[..., Any]) -> None:
         self._cls = cls
@@ -425,7 +465,7 @@ class UnboundMethod:
         return self.__wrapped__
 
     def __getattr__(self, name: str) -> Any:
-        if is_protocol(name):  # a copy that has nothing yet asks, too
+        if is_protocol(name):  # asked also of a copy that has no attributes yet
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raise AttributeError(
             f"{self!r} has no {name!r}: did you forget to instantiate the class first? "
@@ -436,13 +476,13 @@ class UnboundMethod:
         return f"{self._cls}.{self._method}"
 
 
-@functools.cache  # one worker has one object, and each Function asks the hub once
+@functools.cache  # a worker has one object, and each Function is looked up once
 def _method_of_worker(function: str, version: int, name: str, method: str) -> Function[..., Any]:
-    return Function._of_object(by_id(function, name, 0, version), f"{name}()", method)
+    return Function._make(method, by_id(function, name, 0, version), method=method, of=f"{name}()")
 
 
-def _cls_unpickled(name: str, origin: FunctionRef, raw: type | None) -> Cls:
-    return Cls._make(name, origin, raw)
+def _cls_unpickled(name: str, ref: FunctionRef, raw: type | None) -> Cls:
+    return Cls._make(name, ref, raw)
 
 
 def _instance_unpickled(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Instance:
@@ -450,6 +490,6 @@ def _instance_unpickled(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def is_protocol(name: str) -> bool:
-    """Return whether Python or IPython asks for it, of the handle and not of the user's class."""
+    """Return whether Python or IPython looks a name up on the `Cls` itself, not on the user's class."""
     dunder = name.startswith("__") and name.endswith("__")
     return dunder or name.startswith(("_repr_", "_ipython_"))

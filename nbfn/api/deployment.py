@@ -1,6 +1,6 @@
-"""Deploying an App: all its Functions first, then, in one step, that its name means them.
+"""Deploys an App: registers all its Functions first, then makes its name refer to them in one step.
 
-A deployment that fails on the way leaves what was deployed before as it was.
+A deployment that fails leaves the previous one in place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 from nbfn import exception
 from nbfn._names import check_name
@@ -20,29 +19,20 @@ from nbfn.api.load_check import load_endpoints
 from nbfn.client.client import Client, attached
 from nbfn.client.registration.app_scope import AppScope
 from nbfn.client.registration.definition import HydratedFunction
+from nbfn.client.registration.function_ref import LocalRef
 from nbfn.exception import InvalidError
 from nbfn.protocol import messages
 from nbfn.runtime import console_output
 
 logger = logging.getLogger("nbfn.client")
 
-#: How workers of the version before are replaced.
+#: How the workers of the previous version are replaced.
 STRATEGIES = ("rolling", "recreate")
-
-
-class Member(Protocol):
-    """What an App has: a Function, or something that is registered like one."""
-
-    _name: str
-    _state: HydratedFunction | None
-    _client: Client | None
-
-    async def _live(self) -> HydratedFunction: ...
 
 
 async def deploy(
     scope: AppScope,
-    members: Sequence[Member],
+    refs: Sequence[LocalRef],
     *,
     name: str,
     environment_name: str | None = None,
@@ -55,18 +45,21 @@ async def deploy(
     """Deploy an App under a name.
 
     Args:
-        scope: Where its Functions are registered.
-        members: What it has.
+        scope: The App's scope.
+        refs: Its Functions and classes.
         name: The name.
-        environment_name: The environment; the scope's, or the default one, when not given.
-        tag: A word for the history.
+        environment_name: The environment; that of the scope, or the default one, when not given.
+        tag: A label for the history.
         strategy: rolling or recreate.
         tags: Of the App.
-        partial: Whether what the App has besides stays in it.
-        client: The connection to use; this process's when not given.
+        partial: Whether other Functions of the deployed App stay in it.
+        client: The connection to use; that of this process when not given.
+
+    Returns:
+        The deployed App, and whether anything changed.
 
     Raises:
-        InvalidError: If the name or the strategy cannot be one.
+        InvalidError: If the name or the strategy is not valid.
         NotFoundError: If there is no such environment.
         ExecutionError: If a web endpoint cannot be loaded in a worker.
     """
@@ -74,20 +67,18 @@ async def deploy(
     if strategy not in STRATEGIES:
         raise InvalidError(f"strategy is {strategy!r}; it must be 'rolling' or 'recreate'.")
     session = await attached(client)
-    before, states = dataclasses.replace(scope), [(m, m._state) for m in members]
+    before, states = dataclasses.replace(scope), [(ref, ref.state) for ref in refs]
     scope.deployed_name = check_name("The app's name", name)
     scope.environment_name = environment_name or scope.environment
     scope.staged = {}
     try:
-        await _stage(session, scope, members, client)
-        await load_endpoints(
-            session, [member._state for member in members], " Nothing was deployed."
-        )
-        found = await _commit(session, scope, members, tag, strategy, tags, partial=partial)
+        await _stage(session, scope, refs, client)
+        await load_endpoints(session, [ref.state for ref in refs], " Nothing was deployed.")
+        found = await _commit(session, scope, refs, tag, strategy, tags, partial=partial)
     except BaseException:
         _put_back(scope, before, states)
         raise
-    if before.running_id:  # handles stay with the run that goes on
+    if before.running_id:  # the Functions stay in the run that goes on
         _put_back(scope, before, states)
         scope.deployed_name, scope.environment_name = found.app.name, before.environment_name
         return found
@@ -97,9 +88,9 @@ async def deploy(
 
 
 async def _stage(
-    session: Client, scope: AppScope, members: Sequence[Member], client: Client | None
+    session: Client, scope: AppScope, refs: Sequence[LocalRef], client: Client | None
 ) -> None:
-    """Have the hub know the current version of everything, without making it current."""
+    """Register the current version of each Function and class, without releasing it."""
     try:
         there: messages.AppFound = await session.request(
             lambda number: messages.FindApp(number, scope.deployed_name, scope.environment)
@@ -107,27 +98,28 @@ async def _stage(
         app_id = there.app.id
     except exception.NotFoundError:
         app_id = ""
-    for member in members:
-        state = member._state
-        member._client = client or member._client
-        if state is not None and (state.info.app_id != app_id or not state.current()):
-            member._state = None
-    for member in members:
-        await member._live()
+    for ref in refs:
+        ref.client = client or ref.client
+        if (state := ref.state) is not None and (
+            state.info.app_id != app_id or not state.current()
+        ):
+            ref.state = None
+    for ref in refs:
+        await ref.resolve()
 
 
 async def _commit(
     session: Client,
     scope: AppScope,
-    members: Sequence[Member],
+    refs: Sequence[LocalRef],
     tag: str,
     strategy: str,
     tags: Mapping[str, str] | None,
     *,
     partial: bool,
 ) -> messages.AppFound:
-    versions = {m._name: m._state.version for m in members if m._state is not None}
-    commit = _commit_of(members)
+    versions = {ref.name: ref.state.version for ref in refs if ref.state is not None}
+    commit = _commit_of(refs)
     found: messages.AppFound = await session.request(
         lambda number: messages.Deploy(
             number,
@@ -157,12 +149,12 @@ async def _commit(
 
 
 def _put_back(
-    scope: AppScope, before: AppScope, states: Sequence[tuple[Member, HydratedFunction | None]]
+    scope: AppScope, before: AppScope, states: Sequence[tuple[LocalRef, HydratedFunction | None]]
 ) -> None:
     for field in dataclasses.fields(before):
         setattr(scope, field.name, getattr(before, field.name))
-    for member, state in states:
-        member._state = state
+    for ref, state in states:
+        ref.state = state
 
 
 def deployer() -> str:
@@ -173,12 +165,12 @@ def deployer() -> str:
         return ""
 
 
-def _commit_of(members: Sequence[Any]) -> str:
+def _commit_of(refs: Sequence[LocalRef]) -> str:
     """Return the short hash of the commit that the code is at, with a ``*`` when it was changed since."""
     files = [
         Path(code.co_filename)
-        for member in members
-        if (code := getattr(getattr(member, "_raw", None), "__code__", None)) is not None
+        for ref in refs
+        if (code := getattr(ref.raw, "__code__", None)) is not None
     ]
     folder = next((file.parent for file in files if file.is_file()), Path.cwd())
     commit = _git(folder, "rev-parse", "--short", "HEAD")

@@ -1,14 +1,15 @@
-"""Variants of what a handle stands for: the same code with other options, or as another object of a class.
+"""Variants of Functions and classes: the same code with other options or, of a class, other constructor arguments.
 
-A variant is bound at the hub when it is first used, and again whenever what it is one of became another.
+A variant is registered at the hub when it is first used, and again whenever its base was registered anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -16,11 +17,16 @@ from nbfn import _unpickle
 from nbfn.api.endpoint_checks import no_variants
 from nbfn.client.client import Client
 from nbfn.client.registration.definition import HydratedFunction
-from nbfn.client.registration.function_ref import FunctionRef, LocalRef, RemoteRef
+from nbfn.client.registration.function_ref import FunctionRef, LocalRef
+from nbfn.client.registration.option_encoding import variant_of as encoded_variant
+from nbfn.declarations.options import Concurrency, Options
 from nbfn.declarations.overrides import applied
 from nbfn.declarations.parameters import check_size, encoded, only_keywords
+from nbfn.declarations.partial_function import read_batching, read_concurrency
+from nbfn.declarations.retries import Retries
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.protocol.messages import Payload, Variant
+from nbfn.runtime.traceback_filter import trimmed
 
 #: Values of any size, and of types whose repr fails, as they are shown in names.
 _short = reprlib.Repr()
@@ -76,7 +82,7 @@ class VariantRef(FunctionRef):
         base: What it is one of; not itself a variant.
         changes: The other options.
         shown: What follows the base's name.
-        supplied: Arguments of a class's constructor, if it is one.
+        arguments: Arguments of a class's constructor, if it is one.
     """
 
     def __init__(
@@ -84,19 +90,23 @@ class VariantRef(FunctionRef):
         base: FunctionRef,
         changes: Variant,
         shown: str,
-        supplied: ConstructorArguments | None = None,
+        arguments: ConstructorArguments | None = None,
     ) -> None:
-        self._over: HydratedFunction | None = None  # the base's state that ours was made of
+        self._bound_to: HydratedFunction | None = None  # the base's state that ours was made of
         super().__init__(base.name, base.shown + shown)
         self.base = base
         self.changes = changes
         self.suffix = shown
-        self._supplied = supplied
+        self._arguments = arguments
 
     @property
     def state(self) -> HydratedFunction | None:
         """What is known; nothing where its base is no longer what it was."""
-        return self._state if self._over is not None and self._over is self.base.state else None
+        return (
+            self._state
+            if self._bound_to is not None and self._bound_to is self.base.state
+            else None
+        )
 
     @state.setter
     def state(self, state: HydratedFunction | None) -> None:
@@ -107,37 +117,41 @@ class VariantRef(FunctionRef):
         """See `FunctionRef.registering`: a variant is as far as its base."""
         return self.base.registering
 
-    async def live(self) -> HydratedFunction:
-        """See `FunctionRef.live`."""
+    async def resolve(self) -> HydratedFunction:
+        """See `FunctionRef.resolve`."""
         __tracebackhide__ = True
-        base = await self.base.live()
+        base = await self.base.resolve()
         state = self._state
-        if state is None or self._over is not base:
+        if state is None or self._bound_to is not base:
             try:
                 state = await self._bind(base)
             except NotFoundError:  # its App was stopped, and perhaps deployed anew
-                base = await self.base.again()
+                base = await self.base.resolve_again()
                 state = await self._bind(base)
-            self._state, self._over = state, base
+            self._state, self._bound_to = state, base
         return state
 
-    async def again(self) -> HydratedFunction:
-        """See `FunctionRef.again`."""
+    async def resolve_again(self) -> HydratedFunction:
+        """See `FunctionRef.resolve_again`."""
         __tracebackhide__ = True
-        await self.base.again()
-        return await self.live()
+        await self.base.resolve_again()
+        return await self.resolve()
+
+    def definition(self) -> Any | None:
+        """See `FunctionRef.definition`."""
+        return self.base.definition()
 
     async def hydrate(self, client: Client | None) -> None:
         """See `FunctionRef.hydrate`: a variant is where its base is."""
         __tracebackhide__ = True
         await self.base.hydrate(client)
-        await self.live()
+        await self.resolve()
 
     async def _bind(self, base: HydratedFunction) -> HydratedFunction:
         __tracebackhide__ = True
         changes, shown = self.changes, self.suffix
-        if self._supplied is not None:
-            arguments, said = self._supplied.encoded(base)
+        if self._arguments is not None:
+            arguments, said = self._arguments.encoded(base)
             changes = msgspec.structs.replace(changes, arguments=arguments)
             shown += said
         if changes == Variant():
@@ -152,8 +166,8 @@ class VariantRef(FunctionRef):
         if (self.changes.env or self.changes.secrets) and self.state is not None:
             # As its id: values of variables stay out of pickles.
             return _unpickle.reference_by_id, (self.state.info.id, self.name, 0)
-        supplied = self._supplied
-        given = None if supplied is None else (supplied.args, supplied.kwargs)
+        arguments = self._arguments
+        given = None if arguments is None else (arguments.args, arguments.kwargs)
         changes = msgspec.msgpack.encode(self.changes)
         return _unpickle.variant, (self.base, changes, self.suffix, given)
 
@@ -165,42 +179,169 @@ def unpickled(
     given: tuple[tuple[Any, ...], dict[str, Any]] | None,
 ) -> VariantRef:
     """Return a variant of ``base``; the arguments are those of `VariantRef`, as a pickle has them."""
-    supplied = None if given is None else ConstructorArguments(*given)
-    return VariantRef(base, msgspec.msgpack.decode(changes, type=Variant), shown, supplied)
+    arguments = None if given is None else ConstructorArguments(*given)
+    return VariantRef(base, msgspec.msgpack.decode(changes, type=Variant), shown, arguments)
 
 
-def root(origin: FunctionRef) -> FunctionRef:
-    """Return what an origin is a variant of, or itself."""
-    return origin.base if isinstance(origin, VariantRef) else origin
+def base_ref(ref: FunctionRef) -> FunctionRef:
+    """Return what an ref is a variant of, or itself."""
+    return ref.base if isinstance(ref, VariantRef) else ref
 
 
-def written(origin: FunctionRef) -> LocalRef:
-    """Return the origin of what was written in this process."""
-    found = root(origin)
+def local_ref(ref: FunctionRef) -> LocalRef:
+    """Return the ref of what was written in this process."""
+    found = base_ref(ref)
     assert isinstance(found, LocalRef)
     return found
 
 
-def has_options(origin: FunctionRef) -> bool:
-    """Return whether an origin is a variant with other options, not only another object of a class."""
-    return isinstance(origin, VariantRef) and origin.changes != Variant()
+def has_options(ref: FunctionRef) -> bool:
+    """Return whether an ref is a variant with other options, not only another object of a class."""
+    return isinstance(ref, VariantRef) and ref.changes != Variant()
 
 
-def travelled(origin: FunctionRef) -> bool:
-    """Return whether an origin came here in a pickle."""
-    found = root(origin)
-    return isinstance(found, RemoteRef) and found.travelled
+def variant_ref(ref: FunctionRef, changes: Variant, shown: str) -> VariantRef:
+    """Return a variant of an ref, or of what it is a variant of."""
+    if isinstance(ref, VariantRef):
+        return VariantRef(ref.base, applied(changes, ref.changes), ref.suffix + shown)
+    return VariantRef(ref, changes, shown)
 
 
-def varied(origin: FunctionRef, changes: Variant, shown: str) -> VariantRef:
-    """Return a variant of an origin, or of what it is a variant of."""
-    if isinstance(origin, VariantRef):
-        return VariantRef(origin.base, applied(changes, origin.changes), origin.suffix + shown)
-    return VariantRef(origin, changes, shown)
-
-
-def supplied(origin: FunctionRef, arguments: ConstructorArguments) -> VariantRef:
+def object_ref(ref: FunctionRef, arguments: ConstructorArguments) -> VariantRef:
     """Return what makes the objects of a class, or of a variant of it, with these arguments."""
-    if isinstance(origin, VariantRef):
-        return VariantRef(origin.base, origin.changes, origin.suffix, arguments)
-    return VariantRef(origin, Variant(), "", arguments)
+    if isinstance(ref, VariantRef):
+        return VariantRef(ref.base, ref.changes, ref.suffix, arguments)
+    return VariantRef(ref, Variant(), "", arguments)
+
+
+# --- methods of Function and Cls ---------------------------------------------------------------------
+
+#: Options that a variant can have; others are its Function's own.
+_VARIED = frozenset({
+    "timeout", "retries", "max_containers", "buffer_containers", "scaledown_window", "resources",
+    "env", "secrets", "concurrency",
+})  # fmt: skip
+#: Options whose values are secret.
+_HIDDEN = frozenset({"env", "secrets"})
+
+
+class HasVariants(Protocol):
+    """What has variants: a Function or a `Cls`."""
+
+    def _variant(self, changes: Variant, shown: str) -> Self:
+        """Return a variant.
+
+        Args:
+            changes: Its own options.
+            shown: What its repr has after that of the base.
+        """
+
+
+V = TypeVar("V", bound=HasVariants)
+
+
+@trimmed
+def with_options(
+    self: V,
+    *,
+    cpu: float | tuple[float, float] | None = None,
+    memory: int | tuple[int, int] | None = None,
+    gpu: str | Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Sequence[Any] | None = None,
+    volumes: Mapping[str, Any] | None = None,
+    retries: int | Retries | None = None,
+    max_containers: int | None = None,
+    buffer_containers: int | None = None,
+    scaledown_window: float | None = None,
+    timeout: float | None = None,
+    region: Any = None,
+    cloud: str | None = None,
+    routing_region: str | None = None,
+    **older: Any,
+) -> V:
+    """Return the same code with other options, run by workers of its own; this one is untouched.
+
+    Options that are not given stay as they are. Variants with the same options share their workers.
+
+    Args:
+        cpu, memory, gpu, env, secrets, retries, max_containers: As of ``@app.function()``.
+        buffer_containers, scaledown_window, timeout: As of ``@app.function()``.
+        volumes, region, cloud, routing_region: Accepted for Modal programs; have no effect.
+        **older: Options under older names.
+
+    Returns:
+        The variant.
+
+    Raises:
+        InvalidError: If an option is not valid, or a variant cannot have it.
+    """
+    given = {
+        "cpu": cpu,
+        "memory": memory,
+        "gpu": gpu,
+        "env": env or None,
+        "secrets": secrets or None,
+        "volumes": volumes,
+        "retries": retries,
+        "max_containers": max_containers,
+        "buffer_containers": buffer_containers,
+        "scaledown_window": scaledown_window,
+        "region": region,
+        "cloud": cloud,
+        "routing_region": routing_region,
+        **({} if timeout is None else {"timeout": timeout}),
+        **older,
+    }
+    changes = Options.changes(given)
+    if refused := sorted(changes.keys() - _VARIED):
+        raise InvalidError(_refused(refused[0]))
+    shown = ", ".join(
+        f"{name}={'…' if name in _HIDDEN else repr(value)}"
+        for name, value in given.items()
+        if value is not None
+    )
+    return self._variant(encoded_variant(changes), f".with_options({shown})")
+
+
+@trimmed
+def with_concurrency(self: V, *, max_inputs: int, target_inputs: int | None = None) -> V:
+    """Return the same code, each worker of which runs several inputs at once; this one is untouched.
+
+    Args:
+        max_inputs: Inputs that a worker runs at once, at most.
+        target_inputs: Inputs for each worker that the size of the pool aims at.
+
+    Raises:
+        InvalidError: If a number does not fit.
+    """
+    read = read_concurrency(max_inputs, target_inputs)
+    # Both are given, so that neither keeps an earlier value.
+    both = Concurrency(read.max_inputs, read.target_inputs or read.max_inputs)
+    shown = f"max_inputs={max_inputs}" + (f", target_inputs={target_inputs}" * bool(target_inputs))
+    return self._variant(encoded_variant({"concurrency": both}), f".with_concurrency({shown})")
+
+
+@trimmed
+def with_batching(self: V, *, max_batch_size: int, wait_ms: float) -> V:
+    """Return the same code with its inputs gathered and run as one, as by ``@batched``; this one is untouched.
+
+    Args:
+        max_batch_size: Inputs in one batch, 1 to 1000.
+        wait_ms: Milliseconds that a batch waits to be full, 0 to 600000.
+
+    Raises:
+        InvalidError: If a number does not fit, or the code cannot be run on batches.
+    """
+    batching = read_batching(max_batch_size, wait_ms)
+    shown = f".with_batching(max_batch_size={max_batch_size}, wait_ms={wait_ms})"
+    return self._variant(encoded_variant({"batching": batching}), shown)
+
+
+def _refused(name: str) -> str:
+    if name == "min_containers":
+        return (
+            "with_options(...) has no min_containers: a variant has those of its Function. "
+            "Call keep_warm(...) on the variant to change that."
+        )
+    return f"with_options(...) has no {name!r}; it belongs on the decorator."

@@ -18,6 +18,7 @@ import click
 from nbfn._names import normalized
 from nbfn.api.app import App
 from nbfn.api.cls import Cls
+from nbfn.api.description import describe
 from nbfn.api.entrypoint import LocalEntrypoint
 from nbfn.api.function import Function
 from nbfn.cli import notebook_module, user_traceback
@@ -127,7 +128,7 @@ def _runnables(app: App) -> dict[str, Any]:
     """Return the objects of an App that can be run, by their names in references."""
     found: dict[str, Any] = {**app.registered_entrypoints, **app.registered_functions}
     for name, cls in app.registered_classes.items():
-        found |= {f"{name}.{one}": Method(cls, one) for one in methods(cls._class())}
+        found |= {f"{name}.{one}": Method(cls, one) for one in methods(describe(cls).definition)}
     return found
 
 

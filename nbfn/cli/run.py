@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from nbfn.api.app import App
+from nbfn.api.description import describe, hydrated
 from nbfn.api.entrypoint import LocalEntrypoint
 from nbfn.cli import INTERRUPTED, import_string, parameter_options, signals, user_traceback
 from nbfn.cli.formatting import env_option
@@ -24,7 +25,7 @@ from nbfn.client.app_output import stamp
 from nbfn.declarations.lifecycle import methods
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Emission
-from nbfn.runtime import console_output, sync
+from nbfn.runtime import console_output
 from nbfn.runtime.console_output import Output
 
 _INTERRUPTED = object()
@@ -125,20 +126,21 @@ def prepare(target: Any, command_line: str, words: tuple[str, ...]) -> Callable[
 def _remote(target: Any) -> tuple[Callable[..., Any], str, list[Parameters]]:
     """Return the definition of a Function or method, its name, and the parameters of its class and of itself."""
     if not isinstance(target, Method):
-        raw, called = target.get_raw_f(), target._name
+        raw, called = target.get_raw_f(), describe(target).name
         return raw, called, [parameter_options.parameters_of(raw, called)]
-    cls, called = target.cls._class(), f"{target.cls._name}.{target.name}"
+    name, cls = describe(target.cls).name, describe(target.cls).definition
+    called = f"{name}.{target.name}"
     raw = methods(cls)[target.name].raw
     own = parameter_options.parameters_of(
         raw, called, skip=list(inspect.signature(raw).parameters)[:1]
     )
-    of_class = parameter_options.class_parameters(cls, target.cls._name)
+    of_class = parameter_options.class_parameters(cls, name)
     ambiguous = {option.name for option in of_class.options} & {
         option.name for option in own.options
     }
     if ambiguous:
         raise InvalidError(
-            f"{', '.join(sorted(map(str, ambiguous)))} is a parameter of both {target.cls._name!r} and its "
+            f"{', '.join(sorted(map(str, ambiguous)))} is a parameter of both {name!r} and its "
             f"method {target.name!r}, which a command line cannot distinguish."
         )
     return raw, called, [of_class, own]
@@ -231,7 +233,7 @@ def urls_of(app: App) -> list[str]:
         url = function.get_web_url()
         lines.append(f"  {name}  {url}" if url else f"  {name}")
     for name, cls in app.registered_classes.items():
-        info = sync.run(cls._live()).info
+        info = hydrated(cls).info
         lines.append(f"  {name}")
         lines += [
             f"  {name}.{method.name}  {method.web_url}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from nbfn import exception
 from nbfn.client import call_observer, detached_apps, log_records
 from nbfn.config import Places
 from nbfn.protocol import messages
-from nbfn.protocol.messages import FunctionInfo, Message, Output, new_id
+from nbfn.protocol.messages import FunctionInfo, Message, Output, Payload, new_id
 from nbfn.serialization.payload import Carrier
 
 logger = logging.getLogger("nbfn.client")
@@ -40,6 +40,27 @@ class Connection(Protocol):
 
     def forget(self, call: ActiveCall, *, settled: bool) -> bool:
         """End a call here; False when that was done before."""
+
+
+class CallableFunction(Protocol):
+    """What a call needs of a registered Function; `nbfn.client.registration.definition.HydratedFunction`."""
+
+    @property
+    def client(self) -> Connection:
+        """The connection to its hub."""
+
+    @property
+    def info(self) -> FunctionInfo:
+        """What the hub knows of it."""
+
+    @property
+    def version(self) -> int:
+        """The version to call; 0 for the newest."""
+
+    def pickle(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
+    ) -> Payload:
+        """Pickle the arguments of one input."""
 
 
 class ActiveCall:

@@ -51,7 +51,7 @@ def program(text: str, *names: str) -> list[Any]:
 
 
 def version(function: Any) -> int:
-    return function._state.version  # type: ignore[no-any-return]
+    return function._ref.state.version  # type: ignore[no-any-return]
 
 
 def test_the_next_call_runs_what_the_file_says(write: Write) -> None:
@@ -185,9 +185,9 @@ def test_objects_that_come_back_change_nothing_here(write: Write) -> None:
     point = sys.modules["shapes"].Point
     far = point.far
     f.remote(point(1))
-    state = f._state
+    state = f._ref.state
     assert type(f.remote(point(1))) is point
-    assert f._state is state  # it was not registered again
+    assert f._ref.state is state  # it was not registered again
     assert point.far is far
 
 

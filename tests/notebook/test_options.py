@@ -15,7 +15,7 @@ TOLD = """
 from nbfn.protocol import messages as _m
 def told(f):
     f.hydrate()
-    client = f._state.client
+    client = f._ref.state.client
     from nbfn.runtime.sync import run
     d = run(client.request(lambda n: _m.GetDefinition(n, f.object_id))).definition
     return d.timeout, d.retries.max_retries, d.pool, d.resources, d.concurrency.max_inputs

@@ -128,8 +128,8 @@ def test_a_public_function_is_found_where_older_versions_had_it(name: str) -> No
 def test_a_variant_is_rebuilt_as_it_was() -> None:
     made, found = a_variant(), pickle.loads(pickler.dumps(a_variant()))
     assert isinstance(found, VariantRef)
-    assert (found.changes, found.suffix, found._supplied) == (
-        *(made.changes, made.suffix, made._supplied),
+    assert (found.changes, found.suffix, found._arguments) == (
+        *(made.changes, made.suffix, made._arguments),
     )
 
 

@@ -6,10 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
 from nbfn import exception
-from nbfn.client.active_call import Connection
+from nbfn.client.active_call import CallableFunction, Connection
 from nbfn.client.calls import recent_failures
 from nbfn.client.calls.failed_inputs import FailedInputs, size_of
 from nbfn.client.calls.input_feeder import FedCall, weight_of
@@ -39,27 +39,6 @@ _OUTCOME_BYTES = 200
 _SUCCESS = int(InputStatus.SUCCESS)
 
 
-class MappedFunction(Protocol):
-    """What a map needs of a Function that the hub knows."""
-
-    @property
-    def client(self) -> Connection:
-        """The way to its hub."""
-
-    @property
-    def info(self) -> FunctionInfo:
-        """What the hub said of it."""
-
-    @property
-    def version(self) -> int:
-        """The version to call; 0 for the newest."""
-
-    def pickle(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
-    ) -> Payload:
-        """Pickle the arguments of one input."""
-
-
 class MapCall(FedCall):
     """The inputs and outcomes of one map, between the three threads.
 
@@ -74,7 +53,7 @@ class MapCall(FedCall):
 
     def __init__(
         self,
-        live: MappedFunction,
+        live: CallableFunction,
         *,
         total: int | None,
         fail_fast: bool,
@@ -379,7 +358,7 @@ class MapCall(FedCall):
 
 
 class RetriedInputs:
-    """What a map that runs some inputs again is of: the newest version of its Function; see `MappedFunction`.
+    """What a map that runs some inputs again is of: the newest version of its Function; see `CallableFunction`.
 
     Args:
         client: The way to the hub.

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from nbfn import exception
-from nbfn.client.active_call import guarded
+from nbfn.client.active_call import CallableFunction, guarded
 from nbfn.client.calls import interrupt
 from nbfn.client.calls.failed_inputs import FailedInputs
 from nbfn.client.calls.input_iterator import InputIterator
-from nbfn.client.calls.map_call import MapCall, MappedFunction, RetriedInputs
+from nbfn.client.calls.map_call import MapCall, RetriedInputs
 from nbfn.client.calls.outcome import result_of, value_of
 from nbfn.client.calls.result_collector import CollectedResults, Reader, gather, mean_weight
 from nbfn.protocol import messages
@@ -59,7 +59,7 @@ class MapResult(Stream[T]):
     def __init__(
         self,
         way: str,
-        begin: Callable[[], Coroutine[Any, Any, MappedFunction]],
+        begin: Callable[[], Coroutine[Any, Any, CallableFunction]],
         inputs: InputIterator,
         kwargs: Mapping[str, Any],
         *,
@@ -393,7 +393,7 @@ def repeat(call: MapCall, indices: Sequence[int] | None = None) -> tuple[list[in
     client, before = call.client, call.function
     taken = call.failures.take(indices)
 
-    async def begin() -> MappedFunction:
+    async def begin() -> CallableFunction:
         __tracebackhide__ = True
         try:
             answer: messages.Registered = await client.request(

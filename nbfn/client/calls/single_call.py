@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from nbfn import exception
-from nbfn.client.active_call import ActiveCall, Connection
+from nbfn import context, exception
+from nbfn.client.active_call import ActiveCall, CallableFunction, Connection
 from nbfn.client.calls import interrupt, recent_failures
 from nbfn.client.calls.item_credit import ItemCredit
 from nbfn.client.calls.outcome import outcome_name, result_of, value_of
 from nbfn.client.connection import settle
 from nbfn.protocol import messages
 from nbfn.protocol.messages import FunctionInfo, Message, Output, Payload
+from nbfn.runtime.stream import Stream
 from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
 
@@ -192,3 +193,52 @@ class GeneratorCall(SingleCall):
             return value_of(self.client.carrier, payload, self.function.name)
         finally:
             self.client.carrier.discard(payload)
+
+
+class GeneratorItems(Stream[Any]):
+    """The result of `Function.remote_gen`: begins the call when it is iterated.
+
+    Args:
+        begin: Returns the Function, registered or looked up.
+        args: The arguments of the call.
+        kwargs: Its keyword arguments.
+    """
+
+    _made_by = "Function.remote_gen"
+
+    def __init__(
+        self,
+        begin: Callable[[], Coroutine[Any, Any, CallableFunction]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self._begin = begin
+        self._args = args
+        self._kwargs = kwargs
+        self._call: GeneratorCall | None = None
+
+    def __repr__(self) -> str:
+        return "<items of Function.remote_gen, single use: iterate over them>"
+
+    async def _more(self) -> list[Any]:
+        __tracebackhide__ = True
+        if self._call is None:
+            live = await self._begin()
+            payload = live.pickle(self._args, self._kwargs)
+            self._call = GeneratorCall(
+                live.client, live.info, payload, live.version, context.current_input()
+            )
+            live.client.open(self._call)
+        try:
+            return await self._call.take()
+        except KeyboardInterrupt as error:
+            try:
+                await self._call.interrupted(error)
+            except exception.Detached:
+                self._call = None  # it goes on, so leaving the loop must not cancel it
+                raise
+            raise
+
+    def _stop(self) -> None:
+        if self._call is not None:
+            self._call.abandon()

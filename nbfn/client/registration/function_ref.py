@@ -1,7 +1,7 @@
 """Where a handle's Function comes from, and how it becomes live: written here, or found at the hub
 (`nbfn.api.variants`: a variant of either).
 
-Handles (`Function`, `Cls`, instances) share origins: all methods of an object have one. An origin
+Handles (`Function`, `Cls`, instances) share refs: all methods of an object have one. An ref
 travels in pickles, as an id or a name, never by value.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn import _unpickle, exception
+from nbfn import _unpickle, context, exception
 from nbfn.client.client import Client, attached
 from nbfn.client.process_info import this_environment
 from nbfn.client.registration.app_scope import AppScope
@@ -27,6 +27,7 @@ from nbfn.config import default_environment
 from nbfn.exception import InvalidError
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, FunctionInfo, Message, Variant
+from nbfn.runtime.sync import run
 from nbfn.runtime.traceback_filter import users_level
 from nbfn.serialization import code_version, module_reload, random_generators
 from nbfn.serialization.argument_modules import Brought
@@ -36,7 +37,7 @@ from nbfn.serialization.dependencies import HANDLES, handles_in
 from nbfn.serialization.module_reload import Unloadable
 from nbfn.serialization.user_modules import local_modules
 
-#: Variants that an origin remembers to have bound.
+#: Variants that an ref remembers to have bound.
 BOUND_KEPT = 32
 #: What is said of a random generator that a Function takes along.
 _COPIED = (
@@ -87,20 +88,24 @@ class FunctionRef:
         if not self._warned:
             self._warned = random_generators.warn(found, sentence)
 
-    async def live(self) -> HydratedFunction:
+    async def resolve(self) -> HydratedFunction:
         """Return what the hub knows of it, registering or looking it up if need be."""
         raise NotImplementedError
 
-    async def again(self) -> HydratedFunction:
+    async def resolve_again(self) -> HydratedFunction:
         """Return what the hub knows now: what was found by name may have become something else."""
-        return await self.live()
+        return await self.resolve()
+
+    def definition(self) -> Any | None:
+        """Return the function or class itself; None if it is not in this process."""
+        return None
 
     async def hydrate(self, client: Client | None) -> None:
-        """Become live, from now on by a certain connection where one is given."""
+        """Resolve it, from now on through another connection if one is given."""
         __tracebackhide__ = True
         if client is not None and client is not self.client:
             self.client, self.state = await attached(client), None
-        await self.live()
+        await self.resolve()
 
     async def bind(self, live: HydratedFunction, variant: Variant, shown: str) -> str:
         """Return the id of a variant of it, from memory or from the hub."""
@@ -158,8 +163,8 @@ class LocalRef(FunctionRef):
         self._looking = False
         self._brought = Brought()
 
-    async def live(self) -> HydratedFunction:
-        """See `FunctionRef.live`: registers a new version when a captured name was rebound, or a file written."""
+    async def resolve(self) -> HydratedFunction:
+        """See `FunctionRef.resolve`: registers a new version when a captured name was rebound, or a file written."""
         __tracebackhide__ = True
         state = self.state
         if state is None or not state.current():
@@ -173,10 +178,14 @@ class LocalRef(FunctionRef):
             try:
                 for other in state.others:
                     if not other.registering and (other.state is None or not other.state.current()):
-                        await other.live()
+                        await other.resolve()
             finally:
                 self._looking = False
         return state
+
+    def definition(self) -> Any | None:
+        """See `FunctionRef.definition`."""
+        return self.raw
 
     def move(self, scope: AppScope) -> None:
         """Belong to another App from now on."""
@@ -217,11 +226,11 @@ class LocalRef(FunctionRef):
     async def _register(self, client: Client, code: Code) -> HydratedFunction:
         __tracebackhide__ = True
         found = [value._ref for _, kind, value in code.snapshot.found if kind in HANDLES]
-        others = [origin for origin in found if origin is not self]
+        others = [ref for ref in found if ref is not self]
         await self._register_others(others)
         by_the_way = _beside(code.edition.modules.values())
-        for origin in (self, *by_the_way):
-            origin._registering = True
+        for ref in (self, *by_the_way):
+            ref._registering = True
         taken = [(self.name, code.raw), *((name, value) for name, _, value in code.snapshot.found)]
         self.look_for_generators(taken, _COPIED.format(self.name))
         self.dumping = True
@@ -229,8 +238,8 @@ class LocalRef(FunctionRef):
             payload, modules, stand_ins, read = code.dump(self.name)
         finally:
             self.dumping = False
-            for origin in (self, *by_the_way):
-                origin._registering = False
+            for ref in (self, *by_the_way):
+                ref._registering = False
         definition = code.describe(payload=payload, carrier=client.carrier.durable, files=read)
         # After its digest was taken: a comment in a helper's cell makes no other version.
         texts = helpers(code.snapshot, definition.filename)
@@ -256,7 +265,7 @@ class LocalRef(FunctionRef):
         try:
             for other in others:
                 if not other.registering:
-                    await other.live()
+                    await other.resolve()
         finally:
             self._registering = False
 
@@ -281,10 +290,10 @@ def _beside(more: Iterable[ModuleType]) -> list[LocalRef]:
     """
     handles = [handle for module in (*local_modules(), *more) for handle in handles_in(module)]
     bases = (getattr(handle._ref, "base", handle._ref) for handle in handles)  # of variants
-    origins = {id(found): found for found in bases}
+    refs = {id(found): found for found in bases}
     return [
         found
-        for found in origins.values()
+        for found in refs.values()
         if isinstance(found, LocalRef) and found.state is None and not found.registering
     ]
 
@@ -320,19 +329,35 @@ class RemoteRef(FunctionRef):
         self._find = find
         self._pinned = pinned
         self._travels = travels
+        self._fetched: Any | None = None
 
-    async def live(self) -> HydratedFunction:
-        """See `FunctionRef.live`."""
+    async def resolve(self) -> HydratedFunction:
+        """See `FunctionRef.resolve`."""
         __tracebackhide__ = True
         if self.state is None or not self.state.current():
             self.state = await self._look_up(await attached(self.client))
         return self.state
 
-    async def again(self) -> HydratedFunction:
-        """See `FunctionRef.again`."""
+    async def resolve_again(self) -> HydratedFunction:
+        """See `FunctionRef.resolve_again`."""
         __tracebackhide__ = True
         self.state = None
-        return await self.live()
+        return await self.resolve()
+
+    def definition(self) -> Any | None:
+        """See `FunctionRef.definition`. A worker fetches that of a reference which it got in a pickle."""
+        __tracebackhide__ = True
+        if self._fetched is None and self.travelled and not context.is_local():
+            self._fetched = run(self._fetch())
+        return self._fetched
+
+    async def _fetch(self) -> Any:
+        __tracebackhide__ = True
+        live = await self.resolve()
+        answer: messages.DefinitionTold = await live.client.request(
+            lambda number: messages.GetDefinition(number, live.info.id)
+        )
+        return live.client.carrier.load(answer.definition.payload)
 
     async def _look_up(self, client: Client) -> HydratedFunction:
         __tracebackhide__ = True
@@ -398,15 +423,6 @@ def by_name(app: str, name: str, environment: str, deployment: int, what: str) -
     )
     made.what = what
     return made
-
-
-async def fetched(origin: FunctionRef) -> Any:
-    """Return the definition of what came to this worker as its id."""
-    live = await origin.live()
-    answer: messages.DefinitionTold = await live.client.request(
-        lambda number: messages.GetDefinition(number, live.info.id)
-    )
-    return live.client.carrier.load(answer.definition.payload)
 
 
 def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> RemoteRef:

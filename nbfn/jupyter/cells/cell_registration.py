@@ -15,6 +15,7 @@ from IPython.core.error import UsageError
 from nbfn._names import check_name, of_file
 from nbfn.api.app import App
 from nbfn.api.cls import Cls
+from nbfn.api.description import describe, hydrated
 from nbfn.api.function import Function
 from nbfn.client.process_info import this_notebook
 from nbfn.declarations.partial_function import unwrapped
@@ -193,7 +194,11 @@ class Registrar:
         cards = []
         for name in cell.names:
             found = names[name]
-            raw: Any = found._raw if isinstance(found, Function | Cls) else unwrapped(found)[0]
+            raw: Any = (
+                describe(found).definition
+                if isinstance(found, Function | Cls)
+                else unwrapped(found)[0]
+            )
             shown = wanted.rename if name in cell.public and wanted.rename else name
             cards.append(self.rehearsed(shown, named(raw), wanted.app))
         return cards
@@ -248,9 +253,7 @@ def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Itera
 
 
 def _card(made: Function[..., Any] | Cls) -> registration_summary.Card:
-    made.hydrate()  # nothing to do after a deploy, but the hub may have gone since
-    state = made._ref.state
-    assert state is not None
+    state = hydrated(made)  # already so after a deploy, unless the hub has restarted since
     assert state.raw is not None
     assert state.snapshot is not None
     info = state.info

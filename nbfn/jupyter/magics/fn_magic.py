@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 
 from nbfn._names import normalized
 from nbfn.api.call import FunctionCall
+from nbfn.api.description import describe
 from nbfn.api.replay import replayable
 from nbfn.client.calls.detached_calls import left
 from nbfn.jupyter.cells import registration_summary
@@ -85,7 +86,7 @@ def show_function(desk: Desk, given: argparse.Namespace) -> Any:
         lines.append(f"  versions {', '.join(f'v{number}' for number in sorted(known))}")
     if info.doc:
         lines += ["", *(f"  {line}" for line in info.doc.splitlines())]
-    raw = function._raw
+    raw = describe(function).definition
     if raw is None and (text := desk.definition(info).source):
         lines += ["", text.rstrip()]
     if raw is not None:
@@ -271,10 +272,10 @@ def replay(desk: Desk, given: argparse.Namespace) -> Any:
 def deploy(desk: Desk, given: argparse.Namespace) -> Any:
     """Make a Function of a plain App known to other notebooks, under its App's name."""
     made = desk.found(given.f)
-    home = getattr(made._ref, "scope", None)
-    if home is None:
+    scope = describe(made).scope
+    if scope is None or scope.app is None:
         raise UsageError(f"{given.f} is deployed already: it was looked up by name.")
-    app = home.app
+    app = scope.app
     app.deploy(name=app.name or desk.app)
     print(f"{given.f} is deployed in app {app.name or desk.app}")  # noqa: T201 - the cell's own output
 

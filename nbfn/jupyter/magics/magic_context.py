@@ -11,6 +11,7 @@ from IPython.core.error import UsageError
 
 from nbfn.api.call import FunctionCall
 from nbfn.api.cls import Cls
+from nbfn.api.description import hydrated
 from nbfn.api.function import Function
 from nbfn.client.calls.map_result import MapResult
 from nbfn.client.client import Client
@@ -115,10 +116,7 @@ class Desk:
 
     def info(self, found: Function[..., Any] | Cls) -> FunctionInfo:
         """Return what the hub told of a Function or class."""
-        found.hydrate()
-        state = found._ref.state
-        assert state is not None
-        return state.info
+        return hydrated(found).info
 
     def newest(self, name: str) -> FunctionInfo:
         """Return what the hub says now of a Function or class: another notebook may have released a version.

@@ -214,7 +214,7 @@ def test_values_do_not_travel_in_pickles_of_code_that_refers_to_them() -> None:
         {"TOKEN": "hush", "E": "hush"},
     )
     assert refers.remote() == expected
-    there = run(refers._ref.live()).client
+    there = run(refers._ref.resolve()).client
     told = run(there.request(lambda n: messages.GetDefinition(n, refers.object_id)))
     assert told.definition.name == "refers"
     assert b"hush" not in msgspec.json.encode(told).replace(b"hushed", b"")

@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 
 from nbfn.api.cls import Cls
+from nbfn.api.description import Description, describe, hydrated
 from nbfn.api.function import Function
-from nbfn.api.variants import root
 from nbfn.exception import Error
 from nbfn.jupyter.cell_output import Place
 from nbfn.jupyter.views.calls.call_record import shown
@@ -150,23 +150,19 @@ class FunctionCard:
 
 def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
     """Return what there is to show of a Function or class; asks the hub unless it was never told of it."""
-    known = thing._ref.state is not None or thing._raw is None
-    if not known:
-        return _unregistered(thing)
-    thing.hydrate()
-    state = thing._ref.state
-    assert state is not None
-    info: FunctionInfo = state.info
+    seen = describe(thing)
+    if seen.hydrated is None and seen.definition is not None:
+        return _unregistered(thing, seen)
+    info = hydrated(thing).info
     made = FunctionCard(
         info.name, info.signature, _doc(info.doc), _kind(info), info.app, info.version
     )
-    method = thing._method if isinstance(thing, Function) else ""
-    if method:
-        _of_method(made, info, method)
+    if seen.method:
+        _of_method(made, info, seen.method)
     elif info.kind == "cls":
         made.methods = [f".{m.name}{m.signature}" for m in info.methods]
         made.made = _making(info) if info.takes_arguments else ""
-    if info.deployed and not method:
+    if info.deployed and not seen.method:
         made.imports = _imports(info)
     if made.kind in ("function", "generator", "method"):
         made.fields = fields_of(made.signature)
@@ -207,11 +203,11 @@ def _imports(info: FunctionInfo) -> str:
 
 def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
     """Put what the hub says of the pool now into a card."""
-    state = thing._ref.state
-    if state is None:
+    known = describe(thing).hydrated
+    if known is None:
         return
-    rows: tuple[FunctionRow, ...] = state.client.overview().functions
-    row = next((row for row in rows if row.id == state.info.id), None)
+    rows: tuple[FunctionRow, ...] = known.client.overview().functions
+    row = next((row for row in rows if row.id == known.info.id), None)
     if row is not None:
         card.workers, card.running, card.backlog = row.workers, row.running, row.backlog
         card.state, card.version = row.state, row.version
@@ -220,16 +216,15 @@ def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
             card.warm = row.min_containers
 
 
-def _unregistered(thing: Function[..., Any] | Cls) -> FunctionCard:
-    doc = _doc(inspect.getdoc(thing._raw) or "")
+def _unregistered(thing: Function[..., Any] | Cls, seen: Description) -> FunctionCard:
+    doc = _doc(inspect.getdoc(seen.definition) or "")
     if isinstance(thing, Cls):
-        return FunctionCard(thing._name, _signature(thing._raw), doc, "cls")
-    if not thing._method:
-        made = FunctionCard(thing._name, _signature(thing._raw), doc, app=thing.app.name or "")
+        return FunctionCard(seen.name, _signature(seen.definition), doc, "cls")
+    if seen.method:
+        signature = _signature(seen.definition, bound=True)
+        made = FunctionCard(repr(thing), signature, doc, "method", app=seen.app)
     else:
-        state = root(thing._ref).state  # of its class, which may be known already
-        made = FunctionCard(repr(thing), _signature(thing._raw, bound=True), doc, "method")
-        made.app = state.info.app if state is not None else ""
+        made = FunctionCard(seen.name, _signature(seen.definition), doc, app=seen.app)
     made.fields = fields_of(made.signature)
     return made
 
