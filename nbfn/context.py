@@ -14,6 +14,8 @@ _latest_input: Callable[[], tuple[str, int] | None] | None = None
 
 #: Called by the worker with (call id, index) before each input, and with None after the last.
 set_current = _current.set
+#: Returns (call id, index) of the input being run, or None outside an input.
+current = _current.get
 
 
 def enter_worker(
@@ -56,7 +58,8 @@ def current_input_id() -> str | None:
 
 def current_input() -> str:
     """Return what the hub knows the input being run by: its call's id and its index; empty outside an input."""
-    return _known_by(_current.get())
+    running = _current.get()
+    return input_name(running) if running else ""
 
 
 def spawning_input() -> str:
@@ -65,11 +68,13 @@ def spawning_input() -> str:
     Threads that user code starts have no context of an input; what they print is the output of the input that began
     last, and so is what their spawned calls print.
     """
-    return _known_by(_current.get() or (_latest_input() if _latest_input is not None else None))
+    running = _current.get() or (_latest_input() if _latest_input is not None else None)
+    return input_name(running) if running else ""
 
 
-def _known_by(current: tuple[str, int] | None) -> str:
-    return f"{current[0]}:{current[1]}" if current else ""
+def input_name(running: tuple[str, int]) -> str:
+    """Return the hub's name of an input: its call's id and its index."""
+    return f"{running[0]}:{running[1]}"
 
 
 def current_function_call_id() -> str | None:

@@ -11,7 +11,7 @@ from nbfn.api import autoscaler, endpoint_checks, variants
 from nbfn.api.call import FunctionCall
 from nbfn.api.lookup import deployed_ref
 from nbfn.api.variants import has_options, local_ref
-from nbfn.client.calls.call_throttle import throttle
+from nbfn.client.calls.call_throttle import COUNTED, throttle
 from nbfn.client.calls.durable_call import DurableCall
 from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.client.calls.map_result import MapResult, each
@@ -218,7 +218,7 @@ class Function(Registered, Generic[P, R, Original]):
     async def _resolve(self) -> HydratedFunction:
         """Return what is known of this Function, after registering it or looking it up if needed."""
         __tracebackhide__ = True
-        known = await self._ref.resolve()
+        known = self._ref.current() or await self._ref.resolve()
         try:
             return known.of(self._method)
         except NotFoundError:  # the name may belong to something else since it was looked up
@@ -401,14 +401,19 @@ class Function(Registered, Generic[P, R, Original]):
             Exception: What the function raised, with its remote traceback.
         """
         __tracebackhide__ = True
-        live = await self._resolve_callable("remote")
-        # Code of an input does not wait for others: they may wait for it.
-        parent = context.current_input()
+        live = self._ref.current()
+        if live is None or self._method or not live.callable:
+            live = await self._resolve_callable("remote")
+        running = context.current()
+        parent = context.input_name(running) if running else ""
+        # The code of an input does not wait for room: what takes it may wait for that input.
         if throttle.full and not parent:
             await throttle.room()
         payload = live.pickle(args, kwargs)
         call = SingleCall(live.client, live.info, "remote", payload, live.version, parent)
-        throttle.enter(payload.weight)
+        counted = len(payload.data) >= COUNTED or bool(payload.segments)
+        if counted:
+            throttle.enter(payload.weight)
         try:
             live.client.open(call)
             return await call.result()  # type: ignore[no-any-return]
@@ -417,7 +422,8 @@ class Function(Registered, Generic[P, R, Original]):
                 error.add_note(sentence)
             raise
         finally:
-            throttle.leave(payload.weight)
+            if counted:
+                throttle.leave(payload.weight)
 
     @streaming
     def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:

@@ -117,6 +117,10 @@ class VariantRef(FunctionRef):
         """See `FunctionRef.registering`: a variant is as far as its base."""
         return self.base.registering
 
+    def current(self) -> HydratedFunction | None:
+        """See `FunctionRef.current`."""
+        return self.state if self.base.current() is not None else None
+
     async def resolve(self) -> HydratedFunction:
         """See `FunctionRef.resolve`."""
         __tracebackhide__ = True

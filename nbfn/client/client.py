@@ -245,7 +245,7 @@ def current() -> Client | None:
 def _default(*, start: bool) -> Client:
     global _client
     with _making:
-        if _client is None or _client._closing:
+        if _client is None or _client.closed:
             _client = Client(start=start)
             atexit.register(_client.close)
         if start:
@@ -258,8 +258,8 @@ def _after_fork() -> None:
     _making = threading.Lock()
     answering.clear()
     if _client is not None:
-        _client._closing = True
-        _client._woken = threading.Lock()  # another thread may have held it
+        _client.closed = True
+        _client._closing_lock = threading.Lock()  # another thread may have held it
         _inherited.append(_client)
         _client = None
     discovery.forget()

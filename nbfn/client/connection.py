@@ -7,6 +7,7 @@ within ``connect_timeout``, all of it fails with ConnectionError.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -77,6 +78,9 @@ class HubConnection:
         start: Whether to start the embedded hub when none runs.
         registers: Whether it will register Functions: a fork server is readied for it, and an embedded
             hub stays for it.
+
+    Attributes:
+        closed: Whether it can no longer be used.
     """
 
     def __init__(
@@ -108,19 +112,13 @@ class HubConnection:
         self._watchers: list[Callable[[int], None]] = []
         self._followed: dict[str, Callable[[messages.AppOutput], object]] = {}
         self._lost: list[Callable[[], None]] = []
-        self._closing = False
-        self._woken = (
-            threading.Lock()
-        )  # guards the link against being replaced while another thread wakes it
+        self.closed = False
+        self._closing_lock = threading.Lock()
         self._endpoint = self._finder.endpoint
         self._link = Link(self._endpoint, codec.TO_CLIENT)
+        self._ident = 0  # of the client's thread
         self._thread = threading.Thread(target=self._main, name="nbfn-client", daemon=True)
         self._thread.start()
-
-    @property
-    def closed(self) -> bool:
-        """Whether it can no longer be used."""
-        return self._closing
 
     @property
     def connected(self) -> bool:
@@ -144,7 +142,7 @@ class HubConnection:
             Error: The one the hub names, ConnectionError, or InvalidError for a value of a wrong type.
         """
         __tracebackhide__ = True
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._ident:
             raise exception.ExecutionError(
                 "An observer must not call the hub and wait: it would wait for itself."
             )
@@ -163,7 +161,9 @@ class HubConnection:
     def open(self, call: ActiveCall) -> None:
         """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
         self._calls[call.id] = call
-        self.send(lambda: _opening(call, resent=False))
+        self._outbox.append(functools.partial(_opening, call, resent=False))
+        if threading.get_ident() != self._ident and not self.closed:
+            self._link.wake()
 
     def track(self, call: ActiveCall) -> ActiveCall:
         """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
@@ -194,21 +194,21 @@ class HubConnection:
     def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
         """Send a message, or what a function returns on the client's thread. Any thread; does not block."""
         self._outbox.append(message)
-        if threading.current_thread() is not self._thread:
+        if threading.get_ident() != self._ident:
             self._wake()
 
     def run_soon(self, task: Callable[[], object]) -> None:
         """Run something on the client's thread; at once when this is it."""
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._ident:
             task()
         else:
             self._tasks.append(task)
             self._wake()
 
     def _wake(self) -> None:
-        with self._woken:
-            if not self._closing:
-                self._link.wake()
+        # Without a lock: what another thread appended before it read `_link` is looked at after `_link` is replaced.
+        if not self.closed:
+            self._link.wake()
 
     def watch(self, callback: Callable[[int], None]) -> None:
         """Call ``callback(revision)``, on the client's thread, whenever the overview has changed."""
@@ -231,20 +231,21 @@ class HubConnection:
 
     def close(self) -> None:
         """Give up all open calls and end the connection."""
-        with self._woken:
-            if self._closing:
+        with self._closing_lock:
+            if self.closed:
                 return
-            self._closing = True
+            self.closed = True
             self._link.wake()
-        if threading.current_thread() is not self._thread:
+        if threading.get_ident() != self._ident:
             self._thread.join(5.0)
 
     # --- the thread ------------------------------------------------------------------------------
 
     def _main(self) -> None:
-        answering.add(threading.get_ident())
+        self._ident = threading.get_ident()
+        answering.add(self._ident)
         try:
-            while not self._closing:
+            while not self.closed:
                 for arrived in self._link.wait(self._patience()):
                     self._receive_guarded(arrived)
                 self._seek(time.monotonic())
@@ -253,7 +254,7 @@ class HubConnection:
             self._say_goodbye()
         except Exception:
             logger.exception("The nbfn client failed")
-            self._closing = True
+            self.closed = True
             for callback in self._lost:
                 guarded(callback)
         self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
@@ -463,10 +464,9 @@ class HubConnection:
                 self._go_to(self._finder.endpoint)
 
     def _go_to(self, endpoint: str) -> None:
-        with self._woken:
-            self._link.close()
-            self._endpoint, self._refused = endpoint, False
-            self._link = Link(endpoint, codec.TO_CLIENT)
+        self._link.close()
+        self._endpoint, self._refused = endpoint, False
+        self._link = Link(endpoint, codec.TO_CLIENT)
 
     def _no_hub(self, waited: float) -> exception.ConnectionError:
         why = f" {self._finder.reason}" if self._finder.reason else ""

@@ -34,6 +34,9 @@ Q = ParamSpec("Q")
 T = TypeVar("T")
 
 
+#: The exception that a future ended with, or None.
+Ended = tuple[BaseException | None]
+
 #: Threads that receive what others wait for.
 answering: set[int] = set()
 
@@ -52,15 +55,17 @@ class wait(Generic[T]):  # noqa: N801 - reads as a verb: ``await wait(future)``
         self.future = future
         self.timeout = timeout
 
-    def __await__(self) -> Generator[wait[T], None, T]:
+    def __await__(self) -> Generator[wait[T], Ended | None, T]:
         __tracebackhide__ = True
-        if not self.future.done():
-            yield self
-            if not self.future.done():
+        future, ended = self.future, None
+        if not future.done():
+            ended = yield self
+            if ended is None and not future.done():
                 raise builtins.TimeoutError
-        if (error := self.future.exception()) is not None:
+        error = future.exception() if ended is None else ended[0]
+        if error is not None:
             raise error  # here, so that no frame of concurrent.futures is in the traceback
-        return self.future.result()
+        return future.result()
 
 
 class callers_loop:  # noqa: N801 - reads as a noun: ``await callers_loop()``
@@ -79,12 +84,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         waiting = coroutine.send(None)
         while True:
             try:
-                if not isinstance(waiting, callers_loop):
-                    _block(waiting)
+                ended = None if isinstance(waiting, callers_loop) else _block(waiting)
             except BaseException as interrupt:  # noqa: BLE001 - KeyboardInterrupt above all
                 waiting = coroutine.throw(interrupt)
             else:
-                waiting = coroutine.send(None)
+                waiting = coroutine.send(ended)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -113,7 +117,12 @@ def original(error: BaseException) -> BaseException:
     return error.__cause__ if stands_in and error.__cause__ is not None else error
 
 
-def _block(waiting: wait[Any]) -> None:
+def _block(waiting: wait[Any]) -> Ended | None:
+    """Wait for a future on this thread.
+
+    Returns:
+        Its exception, in a tuple; None if it is perhaps not done.
+    """
     __tracebackhide__ = True
     if threading.get_ident() in answering:
         raise InvalidError(
@@ -121,9 +130,9 @@ def _block(waiting: wait[Any]) -> None:
             "that gets records of remote code. Call it in a thread of your own (logging.handlers.QueueListener)."
         )
     try:
-        waiting.future.exception(waiting.timeout)
+        return (waiting.future.exception(waiting.timeout),)
     except (builtins.TimeoutError, concurrent.futures.CancelledError):
-        pass  # `wait` looks at the future itself
+        return None  # `wait` looks at the future itself
 
 
 async def drive(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -100,7 +100,7 @@ class Carrier:
         """Pickle the arguments of one input; plain small ones take a short way round
         cloudpickle.
         """
-        if not kwargs and all(type(a) in _PLAIN for a in args):
+        if not kwargs and _PLAIN.issuperset(map(type, args)):
             data = pickle.dumps((args, kwargs), protocol=5)
             if len(data) < SEGMENT_MIN:
                 return Payload(data)

@@ -1,4 +1,4 @@
-"""Bytes of the inputs of single calls that are under way: of thousands that begin at once, some wait before
+"""Limits the bytes of single calls in flight: of thousands that begin at once, some wait before
 their arguments are pickled.
 """
 
@@ -11,24 +11,26 @@ from concurrent.futures import Future
 from nbfn.client.connection import settle
 from nbfn.runtime.sync import wait
 
+#: Bytes of an input from which on a call is counted. Smaller ones cannot fill the limit: each waits in a thread.
+COUNTED = 1024
+
 
 class CallThrottle:
-    """What is under way.
+    """Counts the bytes of inputs in flight.
 
     Args:
         most: Bytes after which a further call waits.
+
+    Attributes:
+        full: Whether a call should wait for room.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._weight = 0
+        self.full = most <= 0
         self._waiting: deque[Future[None]] = deque()
         self._lock = threading.Lock()
-
-    @property
-    def full(self) -> bool:
-        """Whether a call should wait for room."""
-        return self._weight >= self._most
 
     async def room(self) -> None:
         """Wait until another call may begin."""
@@ -45,11 +47,13 @@ class CallThrottle:
         """Count a call that begins."""
         with self._lock:
             self._weight += weight
+            self.full = self._weight >= self._most
 
     def leave(self, weight: int) -> None:
         """Count a call that has ended, or is stored."""
         with self._lock:
             self._weight -= weight
+            self.full = self._weight >= self._most
         self._wake()
 
     def _wake(self) -> None:

@@ -26,12 +26,14 @@ def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
     __tracebackhide__ = True
     if output.status != InputStatus.SUCCESS:
         raise raisable(_error_of(carrier, output, name, call_id), repr(name))
-    if output.payload is None:
+    if (payload := output.payload) is None:
         return None
+    if not payload.segments:
+        return value_of(carrier, payload, name)
     try:
-        return value_of(carrier, output.payload, name)
+        return value_of(carrier, payload, name)
     finally:
-        carrier.discard(output.payload)
+        carrier.discard(payload)
 
 
 def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:

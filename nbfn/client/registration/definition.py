@@ -67,9 +67,25 @@ class HydratedFunction:
     brought: Brought | None = None  # modules of which arguments had classes
     views: dict[str, HydratedFunction] = field(default_factory=dict)  # of a class: by method
 
+    #: Whether `remote` can call it: no class, no web endpoint, no generator.
+    callable: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        info = self.info
+        self.callable = info.kind != "cls" and info.endpoint is None and not info.is_generator
+
     def current(self) -> bool:
-        """Return whether it still holds: the same hub, no captured name rebound, no file written."""
-        return self.at_hub() and self.same_code(missing=True)
+        """Return whether it is still true: the same hub, no captured name rebound, no file of its code changed.
+
+        Every call asks this, so it is written out in one function.
+        """
+        client, snapshot, watch = self.client, self.snapshot, self.watch
+        return (
+            client.epoch == self.epoch
+            and not client.closed
+            and (snapshot is None or snapshot.current())
+            and (watch is None or not watch.changed())
+        )
 
     def at_hub(self) -> bool:
         """Return whether the hub is still the same."""
@@ -79,14 +95,10 @@ class HydratedFunction:
         """Return whether the hub is the same and every captured name what it was."""
         return self.at_hub() and self.snapshot is not None and self.snapshot.current()
 
-    def same_code(self, *, missing: bool = False) -> bool:
-        """Return whether its code is what it was.
-
-        Args:
-            missing: The answer for what was not written in this process.
-        """
+    def same_code(self) -> bool:
+        """Return whether its code is in this process and is what it was."""
         if self.snapshot is None:
-            return missing
+            return False
         return self.snapshot.current() and not (self.watch is not None and self.watch.changed())
 
     def unloadable(self) -> str:
@@ -141,9 +153,11 @@ class HydratedFunction:
             SerializationError: If one cannot be; names it.
         """
         __tracebackhide__ = True
-        carrier = self.client.carrier.durable if durable else self.client.carrier
+        carrier = self.client.carrier
+        if durable:
+            carrier = carrier.durable
         try:
-            if self.watch is None or (not kwargs and all(type(a) in _PLAIN for a in args)):
+            if self.watch is None or (not kwargs and _PLAIN.issuperset(map(type, args))):
                 return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
             holds = self.snapshot.holds if self.snapshot is not None else pickler.nothing
             instead = pickler.standing_in(self.edition.instead, holds)

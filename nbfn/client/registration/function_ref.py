@@ -88,8 +88,13 @@ class FunctionRef:
         if not self._warned:
             self._warned = random_generators.warn(found, sentence)
 
+    def current(self) -> HydratedFunction | None:
+        """Return what is known if it is still true, without asking the hub; None if it must be resolved."""
+        state = self.state
+        return state if state is not None and state.current() else None
+
     async def resolve(self) -> HydratedFunction:
-        """Return what the hub knows of it, registering or looking it up if need be."""
+        """Return what is known of it, after registering it or looking it up if needed."""
         raise NotImplementedError
 
     async def resolve_again(self) -> HydratedFunction:
@@ -163,8 +168,22 @@ class LocalRef(FunctionRef):
         self._looking = False
         self._brought = Brought()
 
+    def current(self) -> HydratedFunction | None:
+        """See `FunctionRef.current`; None also where a Function that it calls must be resolved."""
+        state = self.state
+        if state is None or not state.current():
+            return None
+        if state.others and not self._looking:  # else this is part of a cycle
+            self._looking = True
+            try:
+                if not all(other.registering or other.current() for other in state.others):
+                    return None
+            finally:
+                self._looking = False
+        return state
+
     async def resolve(self) -> HydratedFunction:
-        """See `FunctionRef.resolve`: registers a new version when a captured name was rebound, or a file written."""
+        """See `FunctionRef.resolve`: registers a new version when a captured name was rebound or a file changed."""
         __tracebackhide__ = True
         state = self.state
         if state is None or not state.current():
@@ -173,11 +192,11 @@ class LocalRef(FunctionRef):
                 self.state = await self._renew(client)
                 return self.state
             self.state = state
-        if not self._looking:  # else it is on the way from what it calls back to itself
+        if not self._looking:  # else this is part of a cycle
             self._looking = True
             try:
                 for other in state.others:
-                    if not other.registering and (other.state is None or not other.state.current()):
+                    if not other.registering and other.current() is None:
                         await other.resolve()
             finally:
                 self._looking = False
@@ -334,8 +353,9 @@ class RemoteRef(FunctionRef):
     async def resolve(self) -> HydratedFunction:
         """See `FunctionRef.resolve`."""
         __tracebackhide__ = True
-        if self.state is None or not self.state.current():
+        if self.current() is None:
             self.state = await self._look_up(await attached(self.client))
+        assert self.state is not None
         return self.state
 
     async def resolve_again(self) -> HydratedFunction:
