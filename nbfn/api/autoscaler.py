@@ -77,7 +77,9 @@ async def update_autoscaler(
 async def _override(handle: HasPool, **settings: Any) -> FunctionAutoscalerSettings:
     __tracebackhide__ = True
     given = {
-        name: check_pool_setting(name, value) for name, value in settings.items() if value is not None
+        name: check_pool_setting(name, value)
+        for name, value in settings.items()
+        if value is not None
     }
     live = await handle._resolve_pool()
     return await Client.set_autoscaler.raw(live.client, live.info.id, **given)

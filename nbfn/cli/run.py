@@ -194,11 +194,11 @@ def _output_options(*, timestamps: bool) -> Iterator[None]:
             call_observer.set_observer(None)
 
 
-class _TimestampObserver:
+class _TimestampObserver(call_observer.CallObserver):
     """An observer that prints the time before each line of remote output."""
 
     def call_started(self, call: call_observer.CallView) -> call_observer.CallSink:
-        """See `call_observer.Observer`."""
+        """See `call_observer.CallObserver.call_started`."""
         return _TimestampSink()
 
 

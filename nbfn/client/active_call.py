@@ -98,18 +98,24 @@ class ActiveCall:
         self.total = total
         self.done = self.failed = 0
         self.levels = log_records.levels()
-        view = call_observer.CallView(
+        if call_observer.observer is None and kind != "map":
+            self.sink: call_observer.CallSink = call_observer.TEXT
+        else:
+            self.sink = call_observer.begin(self._view())
+
+    def _view(self) -> call_observer.CallView:
+        function = self.function
+        return call_observer.CallView(
             self.id,
             function.name,
             function.version,
             function.app,
-            kind,
-            total,
+            self.kind,
+            self.total,
             time.time(),
             self.cancel,
             self,
         )
-        self.sink = call_observer.begin(view)
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
         """Return what tells the hub of the call, with everything that has no outcome yet."""

@@ -1,7 +1,7 @@
-"""Where what happens during a call goes: prints and displays of remote code, progress, the end.
+"""The interface for whoever displays calls: `CallObserver` is told of each call and returns its `CallSink`.
 
-The notebook layer registers an `Observer`; without one, output is written to this process's own
-stdout and stderr. Nothing here knows widgets, and the calls know nothing of observers but this.
+The notebook registers an observer. Without one, the output of remote code is written to this process's own stdout
+and stderr.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from nbfn.client import console
 from nbfn.runtime import console_output
@@ -26,7 +26,7 @@ logger = logging.getLogger("nbfn.client")
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """A call, as an observer sees it.
+    """Describes a call to an observer.
 
     Attributes:
         id: The call's id.
@@ -37,7 +37,7 @@ class CallView:
         total: Inputs there will be, or None while that is not known.
         created: When the call began, in `time.time` seconds.
         cancel: Cancels the call; safe from any thread, does not block.
-        call: The call itself, an `ActiveCall`: a map can be detached, and its failures be run again.
+        call: The `ActiveCall` itself: a map can be detached, and its failed inputs run again.
     """
 
     id: str
@@ -51,78 +51,90 @@ class CallView:
     call: object = None
 
 
-class CallSink(Protocol):
-    """What hears of one call. All but `failed` is called from the client's thread; nothing may block."""
+class CallSink:
+    """Receives the events of one call. This base class ignores them; override those of interest.
+
+    All methods but `failed` and `detach` are called on the client's thread; none may block.
+
+    Attributes:
+        detachable: Whether the loop over the results of a map may end while the map goes on, so that the results
+            which the loop has had must be kept.
+    """
+
+    detachable = False
 
     def emission(self, e: Emission) -> None:
-        """Take what remote code wrote; comes before the result of the input that wrote it."""
+        """Called with output of remote code, before the result of the input that wrote it."""
 
     def progress(self, p: Progress) -> None:
-        """Take where the call stands at the hub."""
+        """Called with the state of the call at the hub."""
 
     def outputs(
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
-        """Take how many inputs have ended, and which, a batch at a time.
+        """Called when inputs have ended, for a batch of them at a time.
 
         Args:
             done: Inputs that have ended.
             failed: How many of them failed.
             total: How many inputs there are; None while that is not known.
-            new: The outcomes that came last, in the order in which they came.
+            new: The latest outcomes, in the order in which they arrived.
         """
 
     def connected(self, up: bool) -> None:
-        """Take that the hub was lost, or is back."""
+        """Called when the hub connection drops or recovers."""
 
     def failed(self, index: int, error: BaseException) -> None:
-        """Take the error of one input of a map. Called on the consumer's thread, when it is unpacked."""
+        """Called with the error of an input of a map, on the consumer's thread, when it is unpickled."""
 
     def finished(self, status: str, error: BaseException | None) -> None:
-        """Take the end: success, failure or terminated."""
+        """Called at the end of the call: success, failure or terminated."""
+
+    def detach(self) -> bool:
+        """Called when the loop over the results of a map was interrupted twice.
+
+        Returns:
+            Whether this sink has detached the map and keeps its results.
+        """
+        return False
 
 
-class Observer(Protocol):
-    """What is told of every call that begins."""
+class CallObserver:
+    """Is told of every call that begins. This base class leaves all calls to the default sink."""
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """Choose the sink of a call, or None for the default one. Called on the thread that makes the call."""
+        """Return the sink of a call, None for the default one. Called on the thread that makes the call."""
+        return None
+
+    def interrupted(self, call_id: str, name: str) -> bool:
+        """Called when the caller of a call was interrupted.
+
+        Args:
+            call_id: The call's id.
+            name: Its Function's name.
+
+        Returns:
+            Whether the user was told that a second interrupt detaches the call.
+        """
+        return False
 
 
-class TextSink:
-    """Writes what remote code wrote to this process's stdout and stderr; displays as their plain text."""
+class TextSink(CallSink):
+    """Writes the output of remote code to this process's stdout and stderr; displays as their plain text."""
 
     def emission(self, e: Emission) -> None:
         """See `CallSink.emission`."""
         if text := plain_text(e):
             console.write("stderr" if e.channel == "stderr" else "stdout", text)
 
-    def progress(self, p: Progress) -> None:
-        """See `CallSink.progress`."""
-
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
-        """See `CallSink.outputs`."""
-
-    def connected(self, up: bool) -> None:
-        """See `CallSink.connected`."""
-
-    def failed(self, index: int, error: BaseException) -> None:
-        """See `CallSink.failed`."""
-
-    def finished(self, status: str, error: BaseException | None) -> None:
-        """See `CallSink.finished`."""
-
 
 class RowSink(TextSink):
-    """Also keeps a row of a map's progress, for who enabled the output.
-
-    In a terminal it is rewritten in its place, elsewhere it is a line for each tenth.
+    """Also writes the progress of a map, if output is enabled: one line that is rewritten in a terminal, else a
+    line for each tenth.
 
     Args:
         call: The map.
-        where: Where the row goes.
+        where: Where the line goes.
     """
 
     def __init__(self, call: CallView, where: console_output.Output) -> None:
@@ -134,12 +146,12 @@ class RowSink(TextSink):
         console.rows.append(self)
 
     def hide(self) -> None:
-        """Take the row away, for what is to be written in its place."""
+        """Clear the line, so that other output can take its place."""
         if self._row and self._output.rewritable:
             self._output.write(_CLEAR)
 
     def show(self) -> None:
-        """Write the row again."""
+        """Write the line again."""
         if self._row and self._output.rewritable:
             self._output.write(self._row)
 
@@ -178,7 +190,7 @@ class RowSink(TextSink):
 
 
 def plain_text(e: Emission) -> str:
-    """Return what remote code wrote as text; of a display its plain form."""
+    """Return the output of remote code as text; of a display its plain text."""
     text = e.data.decode("utf-8", "replace")
     if e.channel in ("stdout", "stderr"):
         return text
@@ -188,31 +200,29 @@ def plain_text(e: Emission) -> str:
     return ""
 
 
-#: Seconds between two writings of a row in a terminal.
+#: Seconds between two updates of the line in a terminal.
 ROW_EVERY = 0.25
-#: Goes to the beginning of the line and clears it.
+#: Moves to the beginning of the line and clears it.
 _CLEAR = "\r\x1b[2K"
 
-_observer: Observer | None = None
+#: The sink of calls that nobody observes.
+TEXT = TextSink()
+#: Set by `set_observer`.
+observer: CallObserver | None = None
 
 
-def set_observer(observer: Observer | None) -> None:
+def set_observer(new: CallObserver | None) -> None:
     """Tell this observer of every call from now on; None goes back to plain output."""
-    global _observer
-    _observer = observer
+    global observer
+    observer = new
 
 
 def interrupted(call_id: str, name: str) -> bool:
-    """Tell the observer, if there is one that cares, that the caller of a call was interrupted.
-
-    Returns:
-        Whether the caller has been told that a second interrupt detaches it.
-    """
-    told = getattr(_observer, "interrupted", None)
-    if told is None:
+    """Tell the observer that the caller of a call was interrupted; see `CallObserver.interrupted`."""
+    if observer is None:
         return False
     try:
-        return bool(told(call_id, name))
+        return observer.interrupted(call_id, name)
     except Exception:
         logger.exception("An observer of nbfn failed")
         return False
@@ -221,12 +231,12 @@ def interrupted(call_id: str, name: str) -> bool:
 def begin(call: CallView) -> CallSink:
     """Return the sink of a call that begins now."""
     sink = None
-    if _observer is not None:
+    if observer is not None:
         try:
-            sink = _observer.call_started(call)
+            sink = observer.call_started(call)
         except Exception:
             logger.exception("An observer of nbfn failed")
     if sink is not None:
         return sink
     where = console_output.current()
-    return RowSink(call, where) if where is not None and call.kind == "map" else TextSink()
+    return RowSink(call, where) if where is not None and call.kind == "map" else TEXT

@@ -14,31 +14,23 @@ from typing import Any
 
 import uvicorn
 
-from nbfn.client.call_observer import CallView, TextSink, set_observer
+from nbfn.client.call_observer import CallObserver, CallSink, CallView, set_observer
 from nbfn.client.connection import HubConnection
 from nbfn.config import Places
 from nbfn.gateway.auth import Authenticator
 from nbfn.gateway.gateway import Gateway
 from nbfn.gateway.server import Protocol, Server
 from nbfn.protocol.gateway_config import Address
-from nbfn.protocol.messages import Emission
 from nbfn.protocol.web_events import LARGEST
 from nbfn.runtime.log_rotation import LogFile
 
 
-class DiscardedOutput(TextSink):
+class RequestObserver(CallObserver):
     """Discards the output of endpoints, which the hub stores in the logs of their Functions."""
 
-    def emission(self, e: Emission) -> None:
-        """See `nbfn.client.call_observer.CallSink.emission`."""
-
-
-class RequestObserver:
-    """Discards the output of every request."""
-
-    def call_started(self, _call: CallView) -> DiscardedOutput:
-        """See `nbfn.client.call_observer.Observer.call_started`."""
-        return DiscardedOutput()
+    def call_started(self, call: CallView) -> CallSink:
+        """See `nbfn.client.call_observer.CallObserver.call_started`."""
+        return CallSink()
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from nbfn.client.call_observer import CallObserver
 from nbfn.jupyter.cell_output import Place
 from nbfn.jupyter.views.calls.call_display import Board as HandleBoard
 from nbfn.jupyter.views.calls.call_sink import HandleSink
@@ -41,7 +42,7 @@ HANDLES_KEPT = 1000
 LAST_WORD = 1.0
 
 
-class NotebookObserver:
+class NotebookObserver(CallObserver):
     """Gives every call its sink. Progress can be turned off for all, or for some Functions."""
 
     def __init__(self, *, progress: bool = True, now: Callable[[], float] = time.monotonic) -> None:

@@ -31,8 +31,8 @@ UPDATES, TRAFFIC, MEMORY = 4, 64_000, 100e6
 _CELL = "%%remote --quiet --app bench --max 2\ndef same(x): return x\ndef say(x): print('said', x)"
 #: How a map is shown: as ever, not at all, and with nobody there who counts.
 _WAYS = {
-    "shown": "observer.progress = True\nnbfn.connection.observe.set_observer(observer)",
-    "off": "observer.progress = False\nnbfn.connection.observe.set_observer(observer)",
+    "shown": "observer.progress = True\nnbfn.client.call_observer.set_observer(observer)",
+    "off": "observer.progress = False\nnbfn.client.call_observer.set_observer(observer)",
     "unwatched": "nbfn.client.call_observer.set_observer(None)",
 }
 _LOUD = "import nbfn.client.call_observer\nobserver = get_ipython()._nbfn_observer\nobserver.quiet.clear()"

@@ -156,7 +156,7 @@ def test_what_failed_runs_again_with_todays_version(tmp_path: Path) -> None:
     assert results.retry() == {1: 0.0}
 
 
-class Watching:
+class Watching(call_observer.CallObserver):
     """An observer as a notebook is one: its maps can be detached."""
 
     def __init__(self) -> None:
@@ -165,7 +165,7 @@ class Watching:
     def call_started(self, call: call_observer.CallView) -> call_observer.CallSink:
         self.calls.append(call)
         sink = call_observer.TextSink()
-        sink.detachable = True  # type: ignore[attr-defined]
+        sink.detachable = True
         return sink
 
 
@@ -242,7 +242,7 @@ def test_a_map_that_runs_hears_of_a_newer_version(tmp_path: Path) -> None:
         def progress(self, p: Any) -> None:
             newest.append(p.newest)
 
-    class Observer:
+    class Observer(call_observer.CallObserver):
         def call_started(self, call: call_observer.CallView) -> call_observer.CallSink:
             return Sink()
 

@@ -17,7 +17,7 @@ BROKEN = (
 MENDED = BROKEN.replace("10 // (x - 2)", "f'mended {x}'")
 #: Waits for the end of a call without looking at its results.
 ENDED = (
-    "import nbfn\nassert nbfn.client.call_observer._observer.handles[call.object_id].over.wait(30)"
+    "import nbfn\nassert nbfn.client.call_observer.observer.handles[call.object_id].over.wait(30)"
 )
 
 

@@ -56,7 +56,7 @@ def test_f42_100_mb_of_prints_are_cut_and_marked(home: Path) -> None:
             heard[0] += len(e.data)
             last[0] = e.data[-200:].decode()
 
-    class Observer:
+    class Observer(call_observer.CallObserver):
         def call_started(self, call: call_observer.CallView) -> Sink:
             return Sink()
 

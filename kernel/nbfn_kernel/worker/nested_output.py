@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nbfn.client.call_observer import CallSink, CallView, TextSink
-from nbfn.protocol.messages import Emission, Emitted, Output, Progress
+from nbfn.client.call_observer import CallObserver, CallSink, CallView
+from nbfn.protocol.messages import Emission, Emitted, Output
 from nbfn.runtime.line_multiplexer import Voices
 from nbfn.runtime.output_channels import NESTED
 from nbfn_kernel.worker.outbox import Outbox
 
 
-class NestedOutputSink:
+class NestedOutputSink(CallSink):
     """Forwards the output of one call in whole lines, since several inputs may write at the same time.
 
     Args:
@@ -42,9 +42,6 @@ class NestedOutputSink:
         for lines in self._lines.values():
             lines.end()
 
-    def progress(self, p: Progress) -> None:
-        """See `CallSink.progress`."""
-
     def outputs(
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
@@ -52,25 +49,12 @@ class NestedOutputSink:
         if not self._many:
             self._end_lines()
 
-    def connected(self, up: bool) -> None:
-        """See `CallSink.connected`; the input continues when the hub is connected again."""
-
-    def failed(self, index: int, error: BaseException) -> None:
-        """See `CallSink.failed`."""
-
     def finished(self, status: str, error: BaseException | None) -> None:
         """See `CallSink.finished`."""
         self._end_lines()
 
 
-class DiscardedOutput(TextSink):
-    """Discards output."""
-
-    def emission(self, e: Emission) -> None:
-        """See `CallSink.emission`."""
-
-
-class NestedCallObserver:
+class NestedCallObserver(CallObserver):
     """Creates a sink for the output of each call that an input makes.
 
     Args:
@@ -83,10 +67,10 @@ class NestedCallObserver:
         self._outbox = outbox
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """See `nbfn.client.call_observer.Observer`; sends earlier output first."""
+        """See `nbfn.client.call_observer.CallObserver`; sends earlier output first."""
         lease = self._lease()
         if lease:
             self._outbox.sync(lease)
         if call.kind == "spawn":  # it may outlive this input, so the hub forwards its output
-            return DiscardedOutput()
+            return CallSink()  # discards the output here
         return NestedOutputSink(lease, self._outbox, many=call.total != 1) if lease else None

@@ -91,7 +91,7 @@ class MapCall(FedCall):
         super().__init__(
             live.client, live.info, "map", version=live.version, parent=parent, total=total
         )
-        if not getattr(self.sink, "detachable", False):
+        if not self.sink.detachable:
             self._history = None
 
     # --- helper thread ---------------------------------------------------------------------------

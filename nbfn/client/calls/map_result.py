@@ -110,8 +110,8 @@ class MapResult(Stream[T]):
         try:
             await interrupt.interrupted(call, call.over, call.abandon)
         except exception.Detached:
-            detach = getattr(call.sink, "detach", self.detach)  # who shows it keeps the results
-            detach()
+            if not call.sink.detach():  # else the sink keeps the results
+                self.detach()
             self._leave()
             raise
         by.add_note(f"cancelled: {call.function.name} ({call.id})")

@@ -210,7 +210,7 @@ def test_an_observer_hears_that_the_hub_is_lost_and_back(
         def connected(self, up: bool) -> None:
             heard.append(up)
 
-    class Observer:
+    class Observer(call_observer.CallObserver):
         def call_started(self, call: call_observer.CallView) -> Sink:
             return Sink()
 
@@ -243,7 +243,7 @@ def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without
                 arriving.set()
                 ended.wait(1)
 
-    class Observer:
+    class Observer(call_observer.CallObserver):
         def call_started(self, call: call_observer.CallView) -> Sink:
             return Sink()
 
@@ -323,7 +323,7 @@ def test_the_window_is_kept(hub: FakeHub, double: Function[[int], int]) -> None:
 def test_cancelling_a_map_ends_its_input(hub: FakeHub, double: Function[[int], int]) -> None:
     views: list[call_observer.CallView] = []
 
-    class Watching:
+    class Watching(call_observer.CallObserver):
         def call_started(self, call: call_observer.CallView) -> None:
             views.append(call)
 
@@ -368,7 +368,7 @@ def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int
         def finished(self, status: str, error: BaseException | None) -> None:
             heard.append((status, error))
 
-    class Observer:
+    class Observer(call_observer.CallObserver):
         def call_started(self, call: call_observer.CallView) -> Sink:
             heard.append((call.function, call.kind, call.total, threading.current_thread().name))
             return Sink()

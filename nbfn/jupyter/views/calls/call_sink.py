@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbfn.api.call import FunctionCall
+from nbfn.client.call_observer import CallSink
 from nbfn.exception import Error
 from nbfn.jupyter.cell_output import Place
 from nbfn.jupyter.views.calls.call_display import Board, preview
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LAST_WORD = 2.0
 
 
-class HandleSink:
+class HandleSink(CallSink):
     """Hears of one spawned call: its prints go under the cell that made it, the rest into its record.
 
     Args:
@@ -88,9 +89,6 @@ class HandleSink:
         """Take that the hub was lost, or is back."""
         if self.spawned.ended is None:
             self.spawned.changed(state="queued" if up else "reconnecting")
-
-    def failed(self, index: int, error: BaseException) -> None:
-        """See `CallSink.failed`; whoever gets the result gets the error."""
 
     def finished(self, status: str, error: BaseException | None) -> None:
         """Take the end; displays of it become static. Who fetches the result later ends it again."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from nbfn.client.call_observer import CallSink
 from nbfn.jupyter.cell_output import Place
 from nbfn.jupyter.views.calls.call_output import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nbfn.client.call_observer import CallView
-    from nbfn.protocol.messages import Emission, Output, Progress
+    from nbfn.protocol.messages import Emission, Progress
 
 #: Seconds that a call waits until its cell says for what.
 PATIENCE = 5.0
@@ -27,7 +26,7 @@ class Ticker(Protocol):
         """Show something again and again until it has ended."""
 
 
-class PrintSink:
+class PrintSink(CallSink):
     """Shows what one call prints under the cell that made it, and what it waits for when that is long.
 
     Args:
@@ -57,17 +56,9 @@ class PrintSink:
             self._made = None
         self._wait_for("" if p.running else p.waiting_for, self._made)
 
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
-        """Nothing: its end is told by `finished`."""
-
     def connected(self, up: bool) -> None:
         """Take that the hub was lost, or is back."""
         self._wait_for("" if up else "waits for the hub, which does not answer now")
-
-    def failed(self, index: int, error: BaseException) -> None:
-        """See `CallSink.failed`; the error itself reaches the caller."""
 
     def finished(self, status: str, error: BaseException | None) -> None:
         """Show the rest of a line; the caller gets the error."""

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nbfn.client.call_observer import CallSink
 from nbfn.client.calls import map_result
 from nbfn.client.calls.map_call import MapCall
 from nbfn.jupyter.cell_output import Place
@@ -44,7 +45,7 @@ class Notebook(Protocol):
         """Keep the results of a map whose loop has been left."""
 
 
-class MapSink:
+class MapSink(CallSink):
     """Keeps the tally of one map. What hears of the call is called by the client's thread.
 
     Args:
@@ -263,17 +264,18 @@ class MapSink:
         self._cancelled = True
         self._cancel()
 
-    def detach(self) -> None:
-        """End the cell that waits; the map goes on."""
+    def detach(self) -> bool:
+        """End the cell that waits while the map goes on, and keep its results; see `CallSink.detach`."""
         results = self.results
         if results is None or self.tally.ended is not None:
-            return
+            return True  # there is nothing to detach
         self._notebook.hold(results)
         with self.lock:
             self.tally.detached = True
             self.tally.note = f"%fn attach {self.tally.call} gives the results."
             self.tally.connected(up=not self.tally.lost)
         results.detach()
+        return True
 
     def retry(self, group: int | None = None) -> None:
         """Run failed inputs again.

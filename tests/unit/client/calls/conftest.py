@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from nbfn.client import call_observer
-from nbfn.client.call_observer import CallView
+from nbfn.client.call_observer import CallObserver, CallView
 from tests.unit.client.calls.recording_connection import RecordingSink
 
 
-class _Observer:
+class _Observer(CallObserver):
     def call_started(self, call: CallView) -> RecordingSink:
         return RecordingSink()
 
@@ -19,7 +19,7 @@ class _Observer:
 @pytest.fixture
 def observer() -> Iterator[None]:
     """Have each call tell a `RecordingSink`."""
-    before = call_observer._observer
+    before = call_observer.observer
     call_observer.set_observer(_Observer())
     yield
     call_observer.set_observer(before)
