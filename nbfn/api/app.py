@@ -1,4 +1,4 @@
-"""`App`: a named set of Functions: what it has, its runs, its deployments. `nbfn.api.app_decorators` makes them."""
+"""`App`: a set of Functions, which it runs and deploys. Its decorators are in `nbfn.api.app_decorators`."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ async def _lookup(
 
     Args:
         name: The name.
-        client: The connection to use; this process's when not given.
+        client: The connection to use; that of this process when not given.
         environment_name: The environment; the default one when not given.
-        create_if_missing: Whether to make an empty one where there is none.
+        create_if_missing: Whether to make an empty App if there is none.
 
     Raises:
-        NotFoundError: If there is none, and none is to be made.
+        NotFoundError: If there is none and ``create_if_missing`` is false.
     """
     __tracebackhide__ = True
     where = environment_name or default_environment()
@@ -58,18 +58,18 @@ async def _lookup(
 class App(AppDecorators):
     """A set of Functions, by name.
 
-    Its Functions may be called at once: they are registered in an ephemeral App that lives as long as
-    this process. `run` gives them one with an end; `deploy` makes them known to other notebooks.
+    Its Functions can be called at once: they are registered in an ephemeral App that lasts as long as this process.
+    `run` registers them in one that ends with a ``with`` block; with `deploy` other notebooks find them.
 
     Args:
         name: Its name; needed for `deploy`.
-        image: What its Functions' workers are made of, where they do not say it themselves.
-        secrets: Environment variables for all its Functions: `Secret`s. A Function's own win over them.
-        tags: Words for people and programs; see `set_tags`.
-        volumes, include_source: Accepted for Modal programs, without effect here.
+        image: The image of Functions that name none themselves.
+        secrets: `Secret`s for all its Functions. Variables of a Function's own secrets override theirs.
+        tags: Labels of the App; see `set_tags`.
+        volumes, include_source: Accepted for Modal programs; have no effect.
 
     Raises:
-        InvalidError: If the name cannot be one.
+        InvalidError: If the name is not valid.
 
     Examples:
         >>> app = App("demo")
@@ -106,7 +106,7 @@ class App(AppDecorators):
         self._scope = AppScope(name or "", app=self)
         self._parts: dict[str, Function[..., Any, Any] | Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
-        #: Of Functions that are made from now on and name none themselves.
+        #: The image of Functions that are made from now on and name none themselves.
         self.image: Any = image
 
     @classmethod
@@ -130,7 +130,7 @@ class App(AppDecorators):
 
     @property
     def app_id(self) -> str | None:
-        """Its id at the hub: of the run that goes on, else once it was deployed or a Function of it called."""
+        """Its id at the hub: that of the current run, or since it was deployed or a Function was called; else None."""
         return self._scope.app_id
 
     @property
@@ -155,7 +155,7 @@ class App(AppDecorators):
 
     @property
     def registered_web_endpoints(self) -> list[str]:
-        """The names of its Functions that are web endpoints, those of methods with their class's."""
+        """The names of its web endpoints; those of methods as ``Class.method``."""
         functions = self.registered_functions.items()
         named = [name for name, function in functions if function.spec.endpoint]
         for name, cls in self.registered_classes.items():
@@ -165,12 +165,12 @@ class App(AppDecorators):
 
     @property
     def logs(self) -> LogsManager:
-        """What the inputs of its Functions wrote: ``fetch``, ``tail`` and ``stream``."""
+        """The output of the inputs of its Functions: ``fetch``, ``tail`` and ``stream``."""
 
         async def scope() -> dict[str, str]:
             if self._scope.app_id is None:
                 raise ExecutionError(
-                    f"{self!r} is not known to the hub yet, so it has no logs: run or deploy it, or call a Function."
+                    f"{self!r} is not registered yet, so it has no logs: run or deploy it, or call a Function."
                 )
             return {"app": self._scope.app_id}
 
@@ -185,14 +185,17 @@ class App(AppDecorators):
 
     @trimmed
     def include(self, other_app: App, /, inherit_tags: bool = True) -> Self:
-        """Take over all Functions and classes of another App: from now on they are this App's.
+        """Move all Functions and classes of another App to this one.
 
         Args:
-            other_app: The other one; running or deploying it does no longer register them.
-            inherit_tags: Whether its tags come along, where this one has none of that name.
+            other_app: The other App; running or deploying it no longer registers them.
+            inherit_tags: Whether to take over its tags, except those that this App has already.
+
+        Returns:
+            This App.
 
         Raises:
-            InvalidError: If it is no App, or one of the two is running.
+            InvalidError: If it is not an App, or one of the two is running.
         """
         if not isinstance(other_app, App):
             raise InvalidError(f"{other_app!r} is not an nbfn.App.")
@@ -219,19 +222,19 @@ class App(AppDecorators):
     ) -> AppRun[App]:
         """Run the App until the end of the ``with`` block (or ``async with``).
 
-        At the end its running inputs are cancelled, but for those of spawned calls, which finish, and
-        its handles lose their ids. A Function that is called after that is registered anew in this
-        process's own ephemeral App, or, if the App was deployed before, is the deployed one again.
+        At the end running inputs are cancelled, except those of spawned calls, which finish, and the ids of its
+        Functions become invalid. A Function that is called later is registered again in the ephemeral App of this
+        process or, if the App was deployed before, refers to the deployed one.
 
         Args:
-            name: What the run is called; the App's name when not given.
-            client: The connection to use; this process's when not given.
-            detach: Whether it goes on after the block, and after this process, until it is stopped.
+            name: The name of the run; the App's name when not given.
+            client: The connection to use; that of this process when not given.
+            detach: Whether it continues after the block, and after this process, until it is stopped.
             interactive: Whether remote code may open a terminal; needs `enable_output`.
             environment_name: The environment; the default one when not given.
 
         Raises:
-            InvalidError: If it is running already, or a worker does this while it loads a function.
+            InvalidError: If it is running already, or a worker calls this while it loads a function.
 
         Examples:
             >>> with app.run():  # doctest: +SKIP
@@ -259,18 +262,18 @@ class App(AppDecorators):
         client: Client | None = None,
         strategy: str = "rolling",
     ) -> App:
-        """Have any notebook find the Functions of the App by its name: `Function.from_name`.
+        """Deploy the App, so that any notebook finds its Functions by name: `Function.from_name`.
 
-        Its names change all at once, and only if all could be registered; what it had before and has
-        no more is not found any longer. Nothing happens if nothing changed.
+        All names change at once, and only if all Functions could be registered. Functions that the App no longer has
+        are not found any more. Nothing happens if nothing changed.
 
         Args:
             name: The name to deploy under; the App's own when not given.
             environment_name: The environment; the default one when not given.
-            tag: A word for `nbfn app history`.
-            client: The connection to use; this process's when not given.
-            strategy: "rolling": workers finish what they have of the version before. "recreate":
-                they end at once, and new inputs wait for new ones.
+            tag: A label for `nbfn app history`.
+            client: The connection to use; that of this process when not given.
+            strategy: "rolling": workers of the previous version finish their inputs. "recreate": they end at once, and
+                new inputs wait for new workers.
 
         Returns:
             The App.
@@ -298,14 +301,14 @@ class App(AppDecorators):
 
     @blocking
     async def set_tags(self, tags: Mapping[str, str], *, client: Client | None = None) -> None:
-        """Replace the App's tags, at the hub too if it is there.
+        """Replace the App's tags, also at the hub if it is registered.
 
         Args:
             tags: Names and values.
-            client: The connection to use; this process's when not given.
+            client: The connection to use; that of this process when not given.
 
         Raises:
-            InvalidError: If they are not strings.
+            InvalidError: If names or values are not strings.
         """
         __tracebackhide__ = True
         self._tags = checked_tags(tags)
@@ -315,10 +318,10 @@ class App(AppDecorators):
 
     @blocking
     async def get_tags(self, *, client: Client | None = None) -> dict[str, str]:
-        """Return the App's tags, as the hub has them if it is there.
+        """Return the App's tags; those at the hub if it is registered.
 
         Args:
-            client: The connection to use; this process's when not given.
+            client: The connection to use; that of this process when not given.
         """
         __tracebackhide__ = True
         if (app_id := self._scope.app_id) is not None:
@@ -333,7 +336,7 @@ class App(AppDecorators):
         return f"App({self._name!r})" if self._name else "App()"
 
     def __getstate__(self) -> dict[str, Any]:
-        """In code that refers to it, an App has the Functions that the hub knows by then."""
+        """Return the state for a pickle, with only those Functions that are registered."""
         known = {n: p for n, p in self._parts.items() if p._ref.id or p._ref.registering}
         return {**self.__dict__, "_parts": known, "_entrypoints": {}}
 
@@ -344,10 +347,10 @@ class App(AppDecorators):
 
 
 def checked_tags(tags: Any) -> dict[str, str]:
-    """Return the tags of an App.
+    """Return the tags of an App as a dict.
 
     Raises:
-        InvalidError: If they are no dict of strings.
+        InvalidError: If they are no mapping of strings to strings.
     """
     if not isinstance(tags, Mapping) or not all(
         isinstance(part, str) for pair in tags.items() for part in pair

@@ -1,4 +1,4 @@
-"""`AppDecorators`: those of an App, which make its Functions, classes and entrypoints."""
+"""`AppDecorators`: the decorators of an App, which make its Functions, classes and entrypoints."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _OF_FUNCTIONS = frozenset({"name", "schedule", "is_generator"})
 class AppDecorators:
     """Base of `App`."""
 
-    #: Of Functions that are made from now on and name none themselves.
+    #: The image of Functions that are made from now on and name none themselves.
     image: Any
-    _secrets: Sequence[Any]  # of all its Functions
+    _secrets: Sequence[Any]  # for all its Functions
     _scope: AppScope
     _parts: dict[str, Function[..., Any, Any] | Cls]
     _entrypoints: dict[str, LocalEntrypoint[..., Any]]
@@ -59,8 +59,8 @@ class AppDecorators:
         """Make a decorator that turns a ``def`` into a Function of this App.
 
         Args:
-            *forgotten: Nothing; there to tell that the parentheses are missing.
-            name: Another name than the function's own; a lambda needs one.
+            *forgotten: Nothing; detects missing parentheses.
+            name: Another name than that of the function; a lambda needs one.
             timeout: Seconds the body may run, each attempt.
             retries: How often a failed input runs again: a number (a second apart) or `Retries`.
             min_containers: Workers kept when idle. Older name: ``keep_warm``.
@@ -68,11 +68,11 @@ class AppDecorators:
             buffer_containers: Extra idle workers while the pool is active.
             scaledown_window: Seconds an idle worker is kept. Older name: ``container_idle_timeout``.
             serialized: Accepted for Modal programs; functions are always sent by value.
-            is_generator: Whether it yields, where that cannot be seen from the ``def``.
-            **others: Modal's other options; one that has no effect here says so once.
+            is_generator: Whether it is a generator, if the ``def`` does not show that.
+            **others: Other options of Modal; those without effect warn once.
 
         Raises:
-            InvalidError: If an option is unknown or wrong, or the parentheses are missing.
+            InvalidError: If an option is unknown or not valid, or the parentheses are missing.
 
         Examples:
             >>> app = App()
@@ -115,7 +115,7 @@ class AppDecorators:
         return function
 
     def _take(self, name: str, part: Function[..., Any, Any] | Cls, raw: Any) -> None:
-        """Register something under a name: a Function or a class that has it is replaced."""
+        """Add a Function or class under a name, and replace one that has the name already."""
         before = self._parts.pop(name, None)
         if before is not None and before is not part and not _is_interactive():
             kind = "Class" if isinstance(before, Cls) else "Function"
@@ -144,20 +144,20 @@ class AppDecorators:
         """Make a decorator that turns a class into a `Cls` of this App: its objects live on workers.
 
         Args:
-            *forgotten: Nothing; there to tell that the parentheses are missing.
+            *forgotten: Nothing; detects missing parentheses.
             timeout: Seconds a method may run, each attempt.
             retries: How often a failed input runs again: a number (a second apart) or `Retries`.
-            min_containers: Workers kept when idle, for each set of parameters that was used.
+            min_containers: Workers kept when idle, for each set of parameters in use.
             max_containers: Most workers, for each set of parameters.
             buffer_containers: Extra idle workers while the pool is active.
             scaledown_window: Seconds an idle worker is kept.
             serialized: Accepted for Modal programs; classes are always sent by value.
-            enable_memory_snapshot: Whether there may be ``@enter(snap=True)`` hooks; they run first.
-            **others: Other options of `function`, but for name, schedule and is_generator.
+            enable_memory_snapshot: Whether to allow ``@enter(snap=True)`` hooks; they run first.
+            **others: Other options of `function`, except name, schedule and is_generator.
 
         Raises:
-            InvalidError: If an option is unknown or wrong, the parentheses are missing, or marks,
-                parameters and constructor of the class do not go together.
+            InvalidError: If an option is unknown or not valid, the parentheses are missing, or decorators,
+                parameters and constructor of the class contradict each other.
 
         Examples:
             >>> app = App()
@@ -213,15 +213,15 @@ class AppDecorators:
     def local_entrypoint(
         self, *forgotten: Any, name: str | None = None
     ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
-        """Make a decorator for a function that ``nbfn run`` runs here, its arguments read from the command line.
+        """Make a decorator for a function that ``nbfn run`` runs locally, with arguments from the command line.
 
         Args:
-            *forgotten: Nothing; there to tell that the parentheses are missing.
-            name: Another name than the function's own.
+            *forgotten: Nothing; detects missing parentheses.
+            name: Another name than that of the function.
 
         Raises:
-            InvalidError: If the parentheses are missing, it is no plain function, or the App has an entrypoint of that
-                name.
+            InvalidError: If the parentheses are missing, it is not a plain function, or the App has an entrypoint of
+                that name.
         """
         if forgotten:
             raise InvalidError(
@@ -244,7 +244,7 @@ class AppDecorators:
 
 
 def _class_options(forgotten: tuple[Any, ...], given: dict[str, Any]) -> Options:
-    """Return the options of a class, checked."""
+    """Check and return the options of a class."""
     if forgotten:
         raise InvalidError(misplaced(forgotten[0], "cls"))
     if wrong := sorted(_OF_FUNCTIONS & given.keys()):
@@ -257,6 +257,6 @@ def _full_name(raw: Any) -> str:
 
 
 def _is_interactive() -> bool:
-    """Whether this runs in IPython, where a cell that is run again means to replace."""
+    """Return whether this runs in IPython, where a cell that runs again replaces its names."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None

@@ -29,18 +29,18 @@ A = TypeVar("A")
 
 
 class AppRun(Generic[A]):
-    """A context manager, plain and async: inside, the App's Functions are registered in an App of its own.
+    """A context manager, plain and async, in which the App's Functions are registered in an ephemeral App.
 
     Args:
-        app: What the ``with`` gives.
+        app: The value of the ``with``.
         scope: The App's scope.
         refs: Returns its Functions and classes.
-        name: Of the ephemeral App, for people.
-        client: The connection to use; this process's when not given.
+        name: The name of the ephemeral App, for display.
+        client: The connection to use; that of this process when not given.
         environment_name: The environment; the default one when not given.
-        detach: Whether it lives on.
-        interactive: Whether remote code may ask for an interactive terminal.
-        tags: Of the App.
+        detach: Whether it continues after the block.
+        interactive: Whether remote code may open a terminal.
+        tags: The tags of the App.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AppRun(Generic[A]):
         self._interactive = interactive
         self._tags = dict(tags)
         self._before: tuple[str, str | None] = ("", None)
-        self._detached = contextlib.ExitStack()  # what is undone at the end of a detached run
+        self._detached = contextlib.ExitStack()  # closed at the end of a detached run
         self._states: dict[int, HydratedFunction] = {}  # of what was deployed before
         self._lines: AppOutputWriter | None = None
 
@@ -76,7 +76,7 @@ class AppRun(Generic[A]):
         self._check()
         client = await attached(self._client)
         self._before = (scope.environment_name, scope.app_id)
-        # What was deployed stays so, and is what the handles mean again at the end.
+        # Restored at the end, so that deployed Functions are found again.
         self._states = {
             id(ref): ref.state
             for ref in self._refs()
@@ -115,7 +115,7 @@ class AppRun(Generic[A]):
         return self._app
 
     async def _follow(self, client: Client, app_id: str) -> None:
-        """Print what the App's workers write, where output is enabled."""
+        """Print the output of the App's workers, if output is enabled."""
         if (where := console_output.current()) is not None:
             named = len(self._refs()) > 1
             self._lines = AppOutputWriter(named=named, timestamps=where.timestamps)
@@ -164,7 +164,7 @@ class AppRun(Generic[A]):
         console_output.say(f"{console_output.DONE} App completed.")
 
     async def _end_quietly(self, error: BaseException | None) -> bool:
-        """End it; trouble on the way must not hide the error that ends the block."""
+        """End the run. An error of this must not hide the error that ends the block."""
         try:
             await self._end()
         except exception.ServiceError:

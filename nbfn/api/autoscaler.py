@@ -31,7 +31,7 @@ async def keep_warm(self: HasPool, warm_pool_size: int) -> None:
     """Keep at least this many workers ready, also when nothing is called.
 
     Args:
-        warm_pool_size: Workers; 0 lets the pool go to none.
+        warm_pool_size: How many workers; with 0 the pool may shrink to none.
 
     Raises:
         InvalidError: If it is negative or above ``max_containers``, or this is a method.
@@ -49,7 +49,7 @@ async def update_autoscaler(
     buffer_containers: int | None = None,
     scaledown_window: float | None = None,
 ) -> FunctionAutoscalerSettings:
-    """Change how many workers the pool keeps; what is not given stays as it is.
+    """Change how many workers the pool keeps; settings that are not given stay as they are.
 
     Args:
         min_containers: Workers kept when idle.
@@ -58,10 +58,10 @@ async def update_autoscaler(
         scaledown_window: Seconds an idle worker is kept.
 
     Returns:
-        All four, as they are now.
+        All four settings, as they are now.
 
     Raises:
-        InvalidError: If the numbers do not fit together, or this is a method.
+        InvalidError: If the settings contradict each other, or this is a method.
     """
     __tracebackhide__ = True
     check_pool_bounds(min_containers, max_containers)
@@ -87,7 +87,10 @@ async def _override(handle: HasPool, **settings: Any) -> FunctionAutoscalerSetti
 
 @blocking
 async def get_current_stats(self: HasPool) -> FunctionStats:
-    """Return how many inputs wait and how many workers there are, as the hub sees it now.
+    """Return how many inputs wait and how many workers there are now.
+
+    Returns:
+        Waiting and running inputs, workers, and how many inputs these could take.
 
     Raises:
         NotFoundError: If it was looked up by a name that is not deployed.

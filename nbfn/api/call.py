@@ -1,4 +1,4 @@
-"""`FunctionCall`: the handle of a spawned call."""
+"""`FunctionCall`: a spawned call, whose results can be fetched from any process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
-from nbfn.client.calls.interrupt import goes_on
+from nbfn.client.calls.interrupt import note_detached
 from nbfn.client.calls.outcome import result_of
 from nbfn.client.calls.outcome_waiter import OutcomeWaiter, all_or_first_failure
 from nbfn.client.client import Client, attached, current
@@ -26,13 +26,13 @@ from nbfn.types import InputInfo, InputStatus
 
 R = TypeVar("R")
 
-#: Bytes of a result that a handle keeps.
+#: Results of at most this many bytes are kept by the `FunctionCall`.
 MOST_KEPT = 16 * 1024
-#: Outcomes that `FunctionCall.iter` asks for at once.
+#: Outcomes that `FunctionCall.iter` requests at once.
 PAGE = 64
 
-#: Statuses of ours in Modal's words.
-_IN_MODALS_WORDS = {
+#: Statuses of nbfn that Modal names differently.
+_MODAL_STATUS = {
     InputStatus.RUNNING: InputStatus.PENDING,
     InputStatus.INTERNAL_FAILURE: InputStatus.FAILURE,
 }
@@ -43,8 +43,8 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
 
     Args:
         *function_calls: The calls.
-        return_exceptions: Whether an exception takes the place of its result; otherwise the first
-            call to fail raises, and the others go on.
+        return_exceptions: Whether exceptions are returned as results; otherwise the first call to fail raises, and the
+            others continue.
     """
     __tracebackhide__ = True
     for call in function_calls:
@@ -58,7 +58,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
     try:
         for one in expected:
             try:
-                await one.ask()
+                await one.request()
             except exception.Error as error:
                 settle(one.futures[0], error=error)
         if not return_exceptions:
@@ -73,7 +73,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
                 results.append(original(error))
         return results
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        goes_on(error, *(call.object_id for call in function_calls))
+        note_detached(error, *(call.object_id for call in function_calls))
         raise
     finally:
         for one in expected:
@@ -81,7 +81,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
 
 
 class FunctionCall(Generic[R]):
-    """The handle of a spawned call: fetch its result now, later, or from another process.
+    """A spawned call: fetch its result now, later, or from another process.
 
     Examples:
         >>> call = train.spawn(epochs=3)  # doctest: +SKIP
@@ -92,8 +92,8 @@ class FunctionCall(Generic[R]):
 
     _id: str
     _name: str
-    _client: Client | None  # None: this process's
-    _kept: Output | None  # an outcome, once it is known and small
+    _client: Client | None  # None for that of this process
+    _kept: Output | None  # an outcome, if it is small
 
     gather: ClassVar = Blocking(_gather)
 
@@ -114,11 +114,11 @@ class FunctionCall(Generic[R]):
     @classmethod
     @trimmed
     def from_id(cls, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
-        """Return the handle of a call made anywhere by you; nothing is asked before its first use.
+        """Return the call of an id, which may be from another process. Its first use looks it up.
 
         Args:
             function_call_id: The `object_id` of the call.
-            client: The connection to use; this process's when not given.
+            client: The connection to use; that of this process when not given.
 
         Raises:
             InvalidError: If it is not the id of a call.
@@ -131,7 +131,7 @@ class FunctionCall(Generic[R]):
 
     @property
     def object_id(self) -> str:
-        """The call's id; `from_id` finds it from any process."""
+        """The call's id, for `from_id` in any process."""
         return self._id
 
     def get_dashboard_url(self) -> None:
@@ -144,13 +144,13 @@ class FunctionCall(Generic[R]):
 
     @blocking
     async def hydrate(self, client: Client | None = None) -> FunctionCall[R]:
-        """Make sure that the hub knows the call, and return it.
+        """Look the call up and return it.
 
         Args:
-            client: The connection that the handle uses from now on; this process's when not given.
+            client: The connection that it uses from now on; that of this process when not given.
 
         Raises:
-            NotFoundError: If no such call is known.
+            NotFoundError: If there is no such call.
         """
         __tracebackhide__ = True
         self._client = client or self._client
@@ -159,7 +159,7 @@ class FunctionCall(Generic[R]):
 
     @property
     def logs(self) -> LogsManager:
-        """What its inputs wrote, also when their caller is gone: ``fetch``, ``tail`` and ``stream``."""
+        """The output of its inputs, also after their caller has ended: ``fetch``, ``tail`` and ``stream``."""
 
         async def scope() -> dict[str, str]:
             return {"call": self._id}
@@ -168,17 +168,17 @@ class FunctionCall(Generic[R]):
 
     @blocking
     async def get(self, timeout: float | None = None, *, index: int = 0) -> R:
-        """Wait for the result and return it, as often as you like.
+        """Wait for the result and return it. May be called any number of times.
 
         Args:
-            timeout: Seconds to wait; None waits as long as it takes, 0 only looks.
-            index: Which input's result, of a call with several.
+            timeout: Seconds to wait; None waits without limit, 0 does not wait.
+            index: The index of the input, for a call with several.
 
         Raises:
-            builtins.TimeoutError: If it was not ready in time; the call goes on.
+            builtins.TimeoutError: If it was not ready in time; the call continues.
             InvalidError: If there is no such input.
-            NotFoundError: If no such call is known.
-            OutputExpiredError: If the result was kept long enough and is gone.
+            NotFoundError: If there is no such call.
+            OutputExpiredError: If the result has expired.
             Exception: What the function raised.
         """
         __tracebackhide__ = True
@@ -191,53 +191,53 @@ class FunctionCall(Generic[R]):
         if output is None or output.index != index:
             expected = self._expect(client, range(index, index + 1))
             try:
-                await expected.ask()
+                await expected.request()
                 output = await expected.output(expected.futures[0], timeout)
             except (KeyboardInterrupt, asyncio.CancelledError) as error:
-                goes_on(error, self._id)
+                note_detached(error, self._id)
                 raise
             finally:
                 expected.leave()
         return result_of(client.carrier, output, self._name, self._id)  # type: ignore[no-any-return]
 
     def _expect(self, client: Client, indices: range) -> OutcomeWaiter:
-        """Return what waits for the outcomes of some inputs."""
+        """Return a waiter for the outcomes of some inputs."""
         return OutcomeWaiter(client, self._id, self._name, indices, self._keep)
 
     def _keep(self, output: Output) -> None:
-        """Keep an outcome that is small; what failed may be run again."""
+        """Keep a small outcome, unless the input failed: it may be run again."""
         small = output.payload is None or output.payload.weight <= MOST_KEPT
         if small and output.status == InputStatus.SUCCESS:
             self._kept = output
 
     @streaming
     def iter(self, *, start: int = 0, end: int | None = None) -> Stream[R]:
-        """Iterate over the results of a call with several inputs, in their order, waiting for those not ready.
+        """Iterate over the results of a call with several inputs, in the order of these, waiting for each.
 
         Args:
             start: The first input's index.
-            end: The index after the last input's; all when not given.
+            end: The index after that of the last input; all when not given.
 
         Raises:
             ValueError: At the first result, if the call has no such inputs.
-            NotFoundError: Likewise, if no such call is known.
-            OutputExpiredError: Likewise, if its results were kept long enough and are gone.
-            Exception: In the place of its result, what the function raised; this ends it.
+            NotFoundError: At the first result, if there is no such call.
+            OutputExpiredError: At the first result, if the results have expired.
+            Exception: What the function raised, in place of a result; this ends the iteration.
         """
         return _Results(self, start, end)
 
     @blocking
     async def cancel(self, terminate_containers: bool = False) -> None:
-        """Cancel the call: what waits never starts, what runs is interrupted. Does nothing to a finished call.
+        """Cancel the call: waiting inputs never start, running ones are interrupted. Ended ones stay as they are.
 
-        Calls that the interrupted code waits for are cancelled with it; those it spawned are not.
+        Calls that the interrupted code waits for are cancelled too; those that it spawned are not.
 
         Args:
-            terminate_containers: Kill the workers that run it instead of interrupting them; what
-                else they run is run again elsewhere.
+            terminate_containers: Kill the workers that run it instead of interrupting them; other inputs on them run
+                again elsewhere.
 
         Raises:
-            NotFoundError: If no such call is known.
+            NotFoundError: If there is no such call.
         """
         __tracebackhide__ = True
         client = await attached(self._client)
@@ -247,11 +247,10 @@ class FunctionCall(Generic[R]):
 
     @blocking
     async def retry(self) -> int:
-        """Run the inputs that failed again, with the newest version of the Function; nbfn's own.
+        """Run the inputs that failed again, with the newest version of the Function. Modal has no such method.
 
-        It does not wait. The new results take the place of the failures, under the same id and
-        indices, for every handle of the call; they are kept for their time from now on. Inputs
-        that were cancelled stay so.
+        Does not wait. The new results replace the failures under the same id and indices, in every process; they
+        expire later accordingly. Cancelled inputs stay cancelled.
 
         Returns:
             How many inputs run again.
@@ -259,13 +258,15 @@ class FunctionCall(Generic[R]):
         Raises:
             ConflictError: If the call still runs.
             InvalidError: If no input failed.
-            NotFoundError: If no such call is known, or its Function is gone.
-            OutputExpiredError: If its arguments were kept long enough and are gone.
+            NotFoundError: If there is no such call, or its Function is gone.
+            OutputExpiredError: If its arguments have expired.
         """
         __tracebackhide__ = True
         client = await attached(self._client)
         token = messages.new_id("re")
-        listening = self._expect(client, range(0))  # what is printed at once is heard as well
+        listening = self._expect(
+            client, range(0)
+        )  # so that output which comes at once is shown too
         try:
             answer: messages.CallRetried = await client.request(
                 lambda number: messages.RetryCall(number, self._id, token)
@@ -273,7 +274,7 @@ class FunctionCall(Generic[R]):
         finally:
             listening.leave()
             with contextlib.suppress(exception.Error):
-                await self._heed()
+                await self._watch_outcomes()
         return answer.count
 
     @blocking
@@ -281,7 +282,7 @@ class FunctionCall(Generic[R]):
         """Return how many inputs the call has.
 
         Raises:
-            NotFoundError: If no such call is known.
+            NotFoundError: If there is no such call.
         """
         return (await self._info()).num_inputs
 
@@ -295,12 +296,12 @@ class FunctionCall(Generic[R]):
 
     @blocking
     async def get_call_graph(self) -> list[InputInfo]:
-        """Return the inputs of the family that this call belongs to: its roots, each with what its code called.
+        """Return the call graph that this call belongs to: the inputs without a parent, each with the calls it made.
 
-        Of calls that are neither spawned nor part of a recent family, only what runs is known.
+        Of calls that are neither spawned nor recent, only running inputs are known.
 
         Raises:
-            NotFoundError: If no such call is known.
+            NotFoundError: If there is no such call.
         """
         __tracebackhide__ = True
         client = await attached(self._client)
@@ -315,7 +316,7 @@ class FunctionCall(Generic[R]):
                 input_id(relative.call, relative.index),
                 relative.call,
                 relative.worker,
-                _IN_MODALS_WORDS.get(status, status),
+                _MODAL_STATUS.get(status, status),
                 relative.function,
                 relative.module,
             )
@@ -325,27 +326,27 @@ class FunctionCall(Generic[R]):
 
     @blocking
     async def _follow(self) -> messages.CallInfo:
-        """Have an observer hear of this call from now on, also when it was made elsewhere."""
+        """Report this call to the observer from now on, also if another process made it."""
         __tracebackhide__ = True
-        return await self._heed()
+        return await self._watch_outcomes()
 
     @blocking
-    async def _told(self) -> messages.CallInfo:
-        """Return what the hub says of it, without following it."""
+    async def _call_info(self) -> messages.CallInfo:
+        """Return the state of the call, without reporting it to the observer."""
         __tracebackhide__ = True
         return await self._info()
 
-    def _ask_where(self) -> None:
-        """Have the hub say where it stands, to the observer of who follows it; does not wait."""
+    def _request_progress(self) -> None:
+        """Ask the hub for the progress of the call, which is reported to its observer. Does not wait."""
         client = self._client or current()
         if client is not None:
             client.send(messages.Watch(0, self._id, 0, 0))
 
-    async def _heed(self) -> messages.CallInfo:
+    async def _watch_outcomes(self) -> messages.CallInfo:
         __tracebackhide__ = True
         expected = self._expect(await attached(self._client), range(1))
         try:
-            return await expected.ask()
+            return await expected.request()
         finally:
             expected.leave()
 
@@ -360,7 +361,7 @@ class FunctionCall(Generic[R]):
 
 
 class _Results(Stream[R]):
-    """What `FunctionCall.iter` returns."""
+    """The result of `FunctionCall.iter`."""
 
     def __init__(self, handle: FunctionCall[R], start: int, end: int | None) -> None:
         self._handle = handle
@@ -378,7 +379,7 @@ class _Results(Stream[R]):
         try:
             batch = [await self._page.result(self._pending.pop(0))]
         except (KeyboardInterrupt, asyncio.CancelledError) as error:
-            goes_on(error, self._handle.object_id)
+            note_detached(error, self._handle.object_id)
             raise
         while self._pending and self._is_plain(self._pending[0]):
             batch.append(await self._page.result(self._pending.pop(0)))
@@ -386,7 +387,7 @@ class _Results(Stream[R]):
 
     @staticmethod
     def _is_plain(future: Future[Output]) -> bool:
-        """Whether it is here and no failure, which would cost the results before it."""
+        """Return whether an outcome has arrived and is a success; a failure would discard the results before it."""
         return (
             future.done()
             and future.exception() is None
@@ -411,7 +412,7 @@ class _Results(Stream[R]):
         self._next = page.stop
         self._page = self._handle._expect(client, page)
         self._pending = list(self._page.futures)
-        await self._page.ask()
+        await self._page.request()
 
     def _stop(self) -> None:
         if self._page is not None:

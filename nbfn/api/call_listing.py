@@ -1,4 +1,4 @@
-"""`calls`: what runs, and ran, of this notebook or script."""
+"""`calls`: lists the calls of this notebook or script."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from nbfn.runtime.sync import Blocking
 
 @Blocking
 async def calls(*, all: bool = False, client: Client | None = None) -> list[CallRow]:  # noqa: A002 - as in a shell
-    """Return the calls that the hub remembers of this notebook, or of the script of this name.
+    """Return the recent calls of this notebook, or of the script of this name.
 
     Running ones come first, then ended ones, the latest first. Each has ``id``, ``function``, ``app``,
     ``kind``, ``status`` (running, success, failure, terminated), ``total``, ``done``, ``failed``,
     ``running``, ``age`` in seconds and ``origin``.
 
     Args:
-        all: Return everybody's.
-        client: The connection to use; this process's when not given.
+        all: Whether to return the calls of all processes.
+        client: The connection to use; that of this process when not given.
     """
     __tracebackhide__ = True
     overview = await (await attached(client)).request(GetOverview)

@@ -306,7 +306,7 @@ class Cls(Registered):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # While its own code is being pickled, the class is part of that.
-        own = self._raw if self._ref.dumping else None
+        own = self._raw if self._ref.pickling else None
         return _unpickle.cls, (self._name, self._ref, own)
 
 

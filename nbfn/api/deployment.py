@@ -158,7 +158,7 @@ def _put_back(
 
 
 def deployer() -> str:
-    """Return the user's name, for the history."""
+    """Return the user's name, for the history of deployments."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as containers have them
@@ -166,7 +166,7 @@ def deployer() -> str:
 
 
 def _commit_of(refs: Sequence[LocalRef]) -> str:
-    """Return the short hash of the commit that the code is at, with a ``*`` when it was changed since."""
+    """Return the short hash of the current commit of the code, with a ``*`` if files have changed since."""
     files = [
         Path(code.co_filename)
         for ref in refs

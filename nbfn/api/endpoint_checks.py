@@ -1,4 +1,4 @@
-"""What is asked of a Function that is a web endpoint, and what is said where it is used as others are."""
+"""Checks the options of web endpoints, and the errors for using one like other Functions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nbfn.runtime.traceback_filter import users_level
 
 
 def checked(name: str, options: Options) -> Options:
-    """Return the options of a Function that may be a web endpoint, with what that implies.
+    """Check the options of a Function that may be a web endpoint, and return them with implied changes.
 
     Raises:
-        InvalidError: If one makes no sense for a web endpoint.
+        InvalidError: If a web endpoint cannot have one of them.
     """
     endpoint = options.endpoint
     if endpoint is None:
@@ -28,7 +28,7 @@ def checked(name: str, options: Options) -> Options:
 
 
 def checked_class(name: str, options: Options, endpoints: Iterable[Endpoint | None]) -> Options:
-    """Return the options of a class with what the endpoints of its methods imply."""
+    """Return the options of a class with the changes that the endpoints of its methods imply."""
     return _with_room(name, options, [endpoint for endpoint in endpoints if endpoint is not None])
 
 
@@ -49,7 +49,7 @@ def _with_room(name: str, options: Options, endpoints: Sequence[Endpoint]) -> Op
 
 
 def not_called(name: str, url: str | None, how: str) -> InvalidError:
-    """Return what to raise where a web endpoint is called as other Functions are."""
+    """Return the error for a web endpoint that is called with a method of Functions."""
     where = f"its URL, {url}," if url else "its URL"
     return InvalidError(
         f"{name!r} is a web endpoint and cannot be invoked with .{how}(...). "
@@ -58,7 +58,7 @@ def not_called(name: str, url: str | None, how: str) -> InvalidError:
 
 
 def no_variants(name: str) -> InvalidError:
-    """Return what to raise where a variant of a web endpoint is wanted: nothing would ever be asked of it."""
+    """Return the error for a variant of a web endpoint, which would never get requests."""
     return InvalidError(
         f"{name!r} is a web endpoint and has no variants: requests come to its one URL. "
         "Give these options to the decorator, or make another Function of the same code."

@@ -1,4 +1,4 @@
-"""`LocalEntrypoint`: a function that ``nbfn run`` runs here, with the App running around it."""
+"""`LocalEntrypoint`: a function that ``nbfn run`` runs locally, inside a run of its App."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 class LocalEntrypoint(Registered, Generic[P, R]):
-    """Made by ``@app.local_entrypoint()``; it may be called like the function it is.
+    """A function that ``nbfn run`` runs. Made by ``@app.local_entrypoint()``; can be called like the function itself.
 
     Examples:
         >>> @app.local_entrypoint()  # doctest: +SKIP
@@ -33,7 +33,7 @@ class LocalEntrypoint(Registered, Generic[P, R]):
 
     @trimmed
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it, here."""
+        """Run it in this process."""
         return self.raw_f(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -41,10 +41,10 @@ class LocalEntrypoint(Registered, Generic[P, R]):
 
 
 def check_entrypoint(raw: Any) -> None:
-    """Refuse what no entrypoint can be made of.
+    """Check that an entrypoint can be made of an object.
 
     Raises:
-        InvalidError: If it is a Function, a class, or cannot be called.
+        InvalidError: If it is a Function or a class, or not callable.
     """
     if isinstance(raw, Registered):
         raise InvalidError(

@@ -1,4 +1,4 @@
-"""Environments: namespaces for the names of Apps and secrets; "main" is always there."""
+"""Environments: namespaces for the names of Apps and secrets. "main" always exists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nbfn.runtime.sync import Blocking
 
 @Blocking
 async def list_environments() -> list[EnvironmentRow]:
-    """Return all environments, with ``name``, ``created`` and the number of living ``apps``."""
+    """Return all environments, with ``name``, ``created`` and the number of running or deployed ``apps``."""
     client = await Client.attach.raw()
     answer: messages.Environments = await client.request(messages.GetEnvironments)
     return list(answer.environments)
@@ -25,7 +25,7 @@ async def _change(name: str, new_name: str) -> None:
 
 @Blocking
 async def create_environment(name: str) -> None:
-    """Make an environment.
+    """Create an environment.
 
     Raises:
         ConflictError: If there is one of that name.

@@ -206,7 +206,7 @@ class Function(Registered, Generic[P, R, Original]):
 
         @trimmed
         def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-            """Refuse: say where it should run."""
+            """Raise a TypeError that names `remote` and `local`."""
             __tracebackhide__ = True
             raise TypeError(
                 f"'Function' object is not callable. Use {self._name}.remote(...) to run it on a worker, "
@@ -429,8 +429,7 @@ class Function(Registered, Generic[P, R, Original]):
     def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
         """Run a generator on a worker and iterate over what it yields, while it runs.
 
-        The call begins when the result is iterated. Leaving the loop early cancels it, so that its
-        ``finally`` runs.
+        The call begins when the result is iterated. Leaving the loop early cancels it, and its ``finally`` runs.
 
         Raises:
             InvalidError: At the first item, if the function is not a generator; use `remote`.
@@ -442,7 +441,7 @@ class Function(Registered, Generic[P, R, Original]):
 
     @blocking
     async def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
-        """Begin a call and return its handle once it is stored: it survives this process and the hub.
+        """Begin a call and return it once it is stored: it survives this process and the hub.
 
         Raises:
             InvalidError: If it is a generator.
@@ -479,15 +478,15 @@ class Function(Registered, Generic[P, R, Original]):
     ) -> Stream[R]:
         """Run it for each set of arguments, in parallel, and iterate over the results.
 
-        Nothing happens before the result is iterated. Inputs are pulled on a helper thread, a
-        bounded way ahead of what was taken; leaving the loop early cancels the rest.
+        The call begins when the result is iterated. A helper thread reads the inputs, only so far ahead of the results
+        that were taken; leaving the loop early cancels the rest.
 
         Args:
-            *input_iterators: One iterable for each argument, plain or async; the shortest ends it.
+            *input_iterators: One iterable for each argument, plain or async; the shortest ends the inputs.
             kwargs: Keyword arguments, the same for every input.
-            order_outputs: Whether results come in the order of the inputs, not as they are ready.
-            return_exceptions: Whether an exception takes the place of its result instead of being raised.
-            wrap_returned_exceptions: Accepted for Modal programs; exceptions are returned as they are.
+            order_outputs: Whether results come in the order of the inputs, otherwise as they are ready.
+            return_exceptions: Whether exceptions are returned as results instead of being raised.
+            wrap_returned_exceptions: Accepted for Modal programs; exceptions are never wrapped.
 
         Raises:
             InvalidError: At the first result, if it is a generator.
@@ -526,12 +525,12 @@ class Function(Registered, Generic[P, R, Original]):
         kwargs: Mapping[str, Any] = {},
         ignore_exceptions: bool = False,
     ) -> None:
-        """Run it for each set of arguments, for what it does, and return when all are done.
+        """Run it for each set of arguments, ignore the results, and return when all are done.
 
         Args:
-            *input_iterators: One iterable for each argument; the shortest ends it.
+            *input_iterators: One iterable for each argument; the shortest ends the inputs.
             kwargs: Keyword arguments, the same for every input.
-            ignore_exceptions: Whether failing inputs are passed over.
+            ignore_exceptions: Whether to ignore the failures of inputs.
 
         Raises:
             Exception: The first failure to arrive, unless ignored.
@@ -549,19 +548,18 @@ class Function(Registered, Generic[P, R, Original]):
         *input_iterators: Iterable[Any] | AsyncIterable[Any],
         kwargs: Mapping[str, Any] = {},
     ) -> FunctionCall[R]:
-        """Begin one call with an input for each set of arguments; return its handle once all of them are stored.
+        """Begin one call with an input for each set of arguments, and return it once all of them are stored.
 
-        Inputs are stored while they are pulled, so that memory stays bounded. The call survives this
-        process and the hub, as that of `spawn` does.
+        Inputs are stored as they are read, so that memory stays bounded. The call survives this process and the hub.
 
         Args:
-            *input_iterators: One iterable for each argument; the shortest ends it.
+            *input_iterators: One iterable for each argument; the shortest ends the inputs.
             kwargs: Keyword arguments, the same for every input.
 
         Raises:
             InvalidError: If it is a generator.
-            Exception: What an iterable raised, or the error of an argument that cannot be pickled;
-                what was stored of the call is cancelled then.
+            Exception: What an iterable raised, or the error of an argument that cannot be pickled; the stored inputs of
+                the call are cancelled then.
         """
         __tracebackhide__ = True
         live = await self._resolve_callable("spawn_map")

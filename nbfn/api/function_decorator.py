@@ -1,4 +1,4 @@
-"""What ``@app.function(...)`` is to type checkers, and what it can decorate."""
+"""The type of ``@app.function(...)``, and checks of what it decorates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Original = TypeVar("Original")
 
 
 class FunctionDecorator(Protocol):
-    """What ``@app.function(...)`` is: makes a Function of a ``def`` or an ``async def``."""
+    """The type of ``@app.function(...)``, which makes a Function of a ``def`` or an ``async def``."""
 
     @overload
     def __call__(self, raw: Decorated[P, R, Original], /) -> Function[P, R, Original]: ...
@@ -49,7 +49,7 @@ class FunctionDecorator(Protocol):
 
 
 def misplaced(given: Any, what: str) -> str:
-    """Return what is wrong with a decorator that got something positional: ``what`` is function or cls."""
+    """Return the error text for a decorator that got a positional argument; ``what`` is "function" or "cls"."""
     if callable(given) and hasattr(given, "__name__"):
         what = "cls" if isinstance(given, type) else what
         return f"Did you forget parentheses? Write @app.{what}() above {given.__name__!r}."
@@ -57,11 +57,11 @@ def misplaced(given: Any, what: str) -> str:
 
 
 def name_of(raw: Any, options: Options) -> str:
-    """Return the name of the Function that is to be made of something.
+    """Return the name of the Function that is made of an object.
 
     Raises:
-        InvalidError: If it is a method or a Function already, or has no name that can be one.
-        TypeError: If it is a class, or cannot be called.
+        InvalidError: If it is a method or already a Function, or has no valid name.
+        TypeError: If it is a class, or not callable.
     """
     if isinstance(raw, Function):
         raise InvalidError(f"{raw!r} is a Function already; decorate it once.")
@@ -84,10 +84,10 @@ def name_of(raw: Any, options: Options) -> str:
 
 
 def check_fit(raw: Callable[..., Any], name: str, options: Options) -> None:
-    """Refuse options that this function cannot have.
+    """Check that a function can have its options.
 
     Raises:
-        InvalidError: If there is one.
+        InvalidError: If it cannot have one of them.
     """
     if options.retries is not None and generates(raw, options):
         raise InvalidError(
@@ -117,5 +117,5 @@ def _required(raw: Callable[..., Any]) -> list[str]:
     try:
         parameters = inspect.signature(raw).parameters.values()
     except (TypeError, ValueError):
-        return []  # a builtin that does not say
+        return []  # a builtin without a signature
     return [repr(p.name) for p in parameters if p.kind in named and p.default is p.empty]

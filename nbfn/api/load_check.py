@@ -1,4 +1,4 @@
-"""Loading the web endpoints of an App once in a worker, before anybody asks them."""
+"""Loads the web endpoints of an App in a worker before the first request."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from nbfn.runtime.sync import wait
 from nbfn.serialization.payload import Carrier
 from nbfn.types import LOAD_METHOD, InputStatus
 
-#: Seconds that an endpoint has; one that takes longer is not waited for.
+#: Seconds to wait for an endpoint.
 WITHIN = 10.0
 
 
 async def load_endpoints(
     client: Client, states: Iterable[HydratedFunction | None], else_: str = ""
 ) -> None:
-    """Have each web endpoint loaded in a worker, which then stands by for its first request.
+    """Load each web endpoint in a worker, which then waits for its first request.
 
     Args:
         client: The connection to use.
-        states: What the hub knows of all that an App has.
-        else_: A sentence that says what becomes of the App where one cannot be loaded.
+        states: What is known of the Functions and classes of an App.
+        else_: A sentence that says what happens to the App if one cannot be loaded.
 
     Raises:
-        ExecutionError: If one cannot be; its cause is what was raised there.
+        ExecutionError: If one cannot be loaded; its cause is the error in the worker.
     """
     __tracebackhide__ = True
     live = [state for state in states if state is not None and _can_be_loaded(state.info)]
@@ -43,14 +43,13 @@ async def load_endpoints(
             await _settled(state, call, else_)
     finally:
         for call in calls:
-            call.abandon()  # does nothing to one that has ended
+            call.abandon()  # does nothing if it has ended
 
 
 def _can_be_loaded(info: FunctionInfo) -> bool:
-    """Return whether a Function answers HTTP and its worker can be made now.
+    """Return whether a Function is a web endpoint whose worker can start now.
 
-    One with a port of its own cannot: the version before has the port. Nor can a class whose objects
-    need parameters.
+    A web server cannot, since the previous version still has its port; nor can a class whose objects need parameters.
     """
     endpoints = [info.endpoint, *(method.endpoint for method in info.methods)]
     kinds = {endpoint.kind for endpoint in endpoints if endpoint is not None}
@@ -76,7 +75,7 @@ async def _settled(state: HydratedFunction, call: SingleCall, else_: str) -> Non
         )
         return
     except Error:
-        return  # refused, or the hub is gone: whoever goes on hears of that
+        return  # refused, or the hub is gone: the next request to the hub fails then
     if found.status == InputStatus.SUCCESS:
         return
     try:

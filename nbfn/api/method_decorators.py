@@ -45,9 +45,9 @@ F = TypeVar("F")
 
 
 class Decorated(Partial, Generic[P, R, Original]):
-    """What the decorators return, as type checkers see it; when the program runs it is a plain `Partial`.
+    """The result of the decorators for type checkers; at run time it is a plain `Partial`.
 
-    On the objects that an ``@app.cls()`` class makes, it is a Function.
+    As an attribute of an object of an ``@app.cls()`` class it is a Function.
     """
 
     if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Decorated(Partial, Generic[P, R, Original]):
 
 
 class MethodDecorator(Protocol):
-    """What ``@method()`` is: the method's ``self`` is no parameter of its Function."""
+    """The type of ``@method()``: the ``self`` of the method is no parameter of its Function."""
 
     # One that returns Any fits every overload, so the first takes it.
     @overload
@@ -90,7 +90,7 @@ class MethodDecorator(Protocol):
 
 
 class BatchDecorator(Protocol):
-    """What ``@batched(...)`` is: callers pass single values and get one, which no parameter list can say."""
+    """The type of ``@batched(...)``: callers pass single values and get one, which parameter types cannot express."""
 
     @overload
     def __call__(
@@ -101,12 +101,12 @@ class BatchDecorator(Protocol):
 
 
 def _marking(what: str, **changes: Any) -> Callable[[Any], Any]:
-    """Return the decorator that adds marks; see `mark`."""
+    """Return a decorator that marks a function; see `mark`."""
     return trimmed(lambda raw: mark(what, raw, **changes))
 
 
 def forgotten(what: str, given: tuple[Any, ...]) -> None:
-    """Refuse a positional argument, which is mostly the function that forgotten parentheses give.
+    """Check that there is no positional argument, which is usually the function if parentheses are missing.
 
     Raises:
         InvalidError: If there is one.
@@ -120,11 +120,11 @@ def forgotten(what: str, given: tuple[Any, ...]) -> None:
 
 @trimmed
 def method(*given: Any, is_generator: bool | None = None, keep_warm: Any = None) -> MethodDecorator:
-    """Make a method of an ``@app.cls()`` class callable from elsewhere.
+    """Make a method of an ``@app.cls()`` class callable from other processes.
 
     Args:
-        *given: Nothing; there to tell that the parentheses are missing.
-        is_generator: Whether it yields, where that cannot be seen from the ``def``.
+        *given: Nothing; detects missing parentheses.
+        is_generator: Whether it is a generator, if the ``def`` does not show that.
         keep_warm: Modal's former option; it belongs on the class.
 
     Raises:
@@ -140,11 +140,11 @@ def method(*given: Any, is_generator: bool | None = None, keep_warm: Any = None)
 
 @trimmed
 def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
-    """Have a method run once in each worker before its first input.
+    """Run a method once in each worker before its first input.
 
     Args:
-        *given: Nothing; there to tell that the parentheses are missing.
-        snap: Whether it runs before the hooks without ``snap``, as what Modal snapshots does.
+        *given: Nothing; detects missing parentheses.
+        snap: Whether it runs before the hooks without ``snap``, as in Modal, which takes a snapshot after it.
     """
     forgotten("@nbfn.enter", given)
     check_flag("snap", snap)
@@ -153,7 +153,7 @@ def enter(*given: Any, snap: bool = False) -> Callable[[F], F]:
 
 @trimmed
 def build(*given: Any, force: bool = False) -> Callable[[F], F]:
-    """Have a method run in each worker before its `enter` hooks: there is no image to be built here."""
+    """Run a method in each worker before its `enter` hooks, since nbfn builds no image."""
     forgotten("@nbfn.build", given)
     check_flag("force", force)
     return _marking("@nbfn.build()", enter="build")
@@ -161,22 +161,22 @@ def build(*given: Any, force: bool = False) -> Callable[[F], F]:
 
 @trimmed
 def exit(*given: Any) -> Callable[[F], F]:  # noqa: A001 - Modal's name
-    """Have a method run once in each worker that ends in good order."""
+    """Run a method once in each worker that ends regularly."""
     forgotten("@nbfn.exit", given)
     return _marking("@nbfn.exit()", exit=True)
 
 
 @trimmed
 def concurrent(*given: Any, max_inputs: int, target_inputs: int | None = None) -> Callable[[F], F]:
-    """Let each worker run several inputs at once: coroutines as tasks of one event loop, others in threads.
+    """Run several inputs at once in each worker: coroutines as tasks of one event loop, others in threads.
 
     Args:
-        *given: Nothing; there to tell that the parentheses are missing.
-        max_inputs: Inputs that a worker runs at once, at most.
-        target_inputs: Inputs for each worker that the size of the pool aims at; ``max_inputs`` when not given.
+        *given: Nothing; detects missing parentheses.
+        max_inputs: Most inputs that a worker runs at once.
+        target_inputs: Inputs for each worker by which the pool is scaled; ``max_inputs`` when not given.
 
     Raises:
-        InvalidError: If a number does not fit.
+        InvalidError: If a number is not valid.
     """
     forgotten("@nbfn.concurrent", given)
     found = read_concurrency(max_inputs, target_inputs)
@@ -185,15 +185,15 @@ def concurrent(*given: Any, max_inputs: int, target_inputs: int | None = None) -
 
 @trimmed
 def batched(*given: Any, max_batch_size: int, wait_ms: float) -> BatchDecorator:
-    """Gather inputs and run them as one: callers pass single values, the body gets and returns lists.
+    """Run inputs in batches: callers pass single values, the body gets and returns lists.
 
     Args:
-        *given: Nothing; there to tell that the parentheses are missing.
+        *given: Nothing; detects missing parentheses.
         max_batch_size: Inputs in one batch, 1 to 1000.
-        wait_ms: Milliseconds that a batch waits to be full, 0 to 600000.
+        wait_ms: Milliseconds to wait for a full batch, 0 to 600000.
 
     Raises:
-        InvalidError: If a number does not fit, the function yields, or it has default arguments.
+        InvalidError: If a number is not valid, the function yields, or it has default arguments.
     """
     forgotten("@nbfn.batched", given)
     found = read_batching(max_batch_size, wait_ms)

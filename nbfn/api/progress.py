@@ -1,4 +1,4 @@
-"""`progress`: how far a loop inside a remote function is, told while it runs."""
+"""`progress`: reports the progress of a loop inside a remote function."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Seconds between two words.
+#: Seconds between two updates.
 INTERVAL = 0.25
 
 
 def progress(iterable: Iterable[T], *, total: int | None = None, desc: str = "") -> Iterator[T]:
-    """Iterate, and tell how far that is: under the cell of a call, in its handle, in the log of a map.
+    """Iterate, and show the progress under the cell of a call, in its display, or in the log of a map.
 
-    It writes one line to stderr, again and again, at most four times a second; where it is used outside
-    of a worker, too.
+    Rewrites one line on stderr, at most four times a second; also outside of a worker.
 
     Args:
         iterable: What to iterate over.
-        total: How many items there are, where ``len`` does not tell.
-        desc: What the line begins with.
+        total: How many items there are, if ``len`` does not tell.
+        desc: The beginning of the line.
+
+    Yields:
+        The items.
 
     Examples:
         >>> import contextlib, sys
@@ -53,6 +55,6 @@ def _tell(desc: str, done: int, total: int | None, seconds: float, end: str) -> 
     share = f" · {done / total:.0%}" if total else ""
     rate = f" · {done / seconds:.1f}/s" if done and seconds > 0 else ""
     line = f"{desc} {done}{of}{share}{rate}".strip()
-    # Padded: it is written over what may be longer.
+    # Padded, since the previous line may be longer.
     sys.stderr.write(f"{line:<40}{end}")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`replayable`: an input that failed, with the code that it ran, brought into this process."""
+"""`replayable`: loads an input that failed, with the code that it ran, into this process."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nbfn.declarations import lifecycle
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, Method, Payload
 
-#: What is called, and what is called before: the enter hooks of an object.
+#: The function to call, and the enter hooks to call before it.
 Ready = tuple[Callable[..., Any], Sequence[Callable[[], Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One input, ready to be run here.
+    """An input that can be run in this process.
 
     Attributes:
         name: The Function's name; of a method with its class's.
         version: The version of it that failed.
-        make: Returns its code; of a method, of an object that it makes as a worker would.
-        args: What it was called with; of a batched one, as a batch of one.
-        kwargs: See there.
+        make: Returns its code; for a method it makes the object as a worker would.
+        args: The arguments; of a batched Function as a batch of one.
+        kwargs: The keyword arguments, likewise.
         batched: Whether the body takes, and returns, lists.
     """
 
@@ -46,13 +46,13 @@ async def replayable(client: Client, call: str, index: int = 0) -> Replay:
     """Find an input that failed.
 
     Args:
-        client: Of this process.
+        client: The connection to use.
         call: The call's id.
         index: The input.
 
     Raises:
-        NotFoundError: If its arguments, or the code, are not there any more.
-        DeserializationError: If it cannot be rebuilt in this process.
+        NotFoundError: If its arguments or its code are not stored any more.
+        DeserializationError: If it cannot be unpickled in this process.
     """
     __tracebackhide__ = True
     found = await _input(client, call, index)
@@ -82,7 +82,7 @@ def _method(definition: Definition, name: str) -> Method:
 
 
 def _of_object(client: Client, definition: Definition, cls: Any, found: _Found) -> Ready:
-    """Make an object like that of the worker; its enter hooks are still to be run."""
+    """Make an object as the worker does, but do not run its enter hooks yet."""
     __tracebackhide__ = True
     given, load = definition.arguments, client.carrier.load
     thing = lifecycle.remade(
@@ -126,7 +126,7 @@ async def _input(client: Client, call: str, index: int) -> _Found:
 
 
 def _show_lines(definition: Definition) -> None:
-    """Let tracebacks and the debugger show the lines that ran, whatever the cell says now."""
+    """Make tracebacks and the debugger show the lines that ran, even if the cell has changed."""
     for name, text in {**definition.helpers, definition.filename: definition.source}.items():
         if name and text and not linecache.getlines(name) and not Path(name).exists():
             linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

@@ -1,4 +1,4 @@
-"""`Secret`: environment variables that are never shown, and those of them that the hub keeps."""
+"""`Secret`: environment variables whose values are never shown, given directly or stored by the hub."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 @dataclass(frozen=True, slots=True)
 class SecretInfo:
-    """What `Secret.info` tells; never the values."""
+    """The result of `Secret.info`; it has no values."""
 
     name: str
     created_at: datetime.datetime
@@ -46,17 +46,17 @@ async def _create_deployed(
     environment_name: str | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Store a secret and return its name; `Secret.objects.create` is the newer way.
+    """Store a secret and return its name; `Secret.objects.create` is the newer form.
 
     Args:
         deployment_name: The name.
         env_dict: Its variables.
         namespace, client: Accepted for Modal programs.
-        environment_name: Where; this process's own, mostly "main", when not given.
-        overwrite: Whether it replaces one of that name.
+        environment_name: The environment; the default one of this process when not given.
+        overwrite: Whether to replace a secret of that name.
 
     Raises:
-        AlreadyExistsError: If there is one of that name, which is not to be replaced.
+        AlreadyExistsError: If there is one of that name and ``overwrite`` is false.
     """
     __tracebackhide__ = True
     await _store(deployment_name, env_dict, environment_name or "", overwrite=overwrite)
@@ -66,7 +66,7 @@ async def _create_deployed(
 class Secret(Variables):
     """Environment variables for the workers of a Function: ``@app.function(secrets=[...])``.
 
-    Their values go to the hub's store, readable by you alone, and into workers; they are shown nowhere.
+    Their values are written to the hub's store, which only you can read, and passed to workers. They are never shown.
 
     Examples:
         >>> Secret.from_dict({"TOKEN": "x"})
@@ -77,7 +77,7 @@ class Secret(Variables):
 
     __module__ = "nbfn"
 
-    #: Makes, lists and deletes stored secrets: `Secrets.create`, `Secrets.list`, `Secrets.delete`.
+    #: Creates, lists and deletes stored secrets: `Secrets.create`, `Secrets.list`, `Secrets.delete`.
     objects: ClassVar[Secrets]
     create_deployed: ClassVar = Blocking(_create_deployed)
 
@@ -89,10 +89,10 @@ class Secret(Variables):
     @classmethod
     @trimmed
     def from_dict(cls, env_dict: Mapping[str, str | None] | None = None) -> Secret:
-        """Make one of values at hand; those that are None are left out.
+        """Make a secret from values; those that are None are left out.
 
         Raises:
-            InvalidError: If a value is no string, or a name is reserved or cannot be one.
+            InvalidError: If a value is not a string, or a name is reserved or not valid.
         """
         given: Any = {} if env_dict is None else env_dict
         if isinstance(given, Mapping):
@@ -102,7 +102,7 @@ class Secret(Variables):
     @classmethod
     @trimmed
     def from_local_environ(cls, env_keys: Sequence[str]) -> Secret:
-        """Make one of this process's own environment variables.
+        """Make a secret from environment variables of this process.
 
         Raises:
             InvalidError: If one of them is not set.
@@ -120,17 +120,16 @@ class Secret(Variables):
     @classmethod
     @trimmed
     def from_dotenv(cls, path: Any = None, *, filename: str = ".env", client: Any = None) -> Secret:
-        """Make one of a ``.env`` file, which is read now.
+        """Make a secret from a ``.env`` file, which is read now.
 
         Args:
-            path: Where to look: a file, or a directory from which upwards it is looked for; the working
-                directory when not given.
+            path: The file, or the directory from which to search upwards; the working directory when not given.
             filename: The file's name.
             client: Accepted for Modal programs.
 
         Raises:
             NotFoundError: If there is no such file.
-            InvalidError: If a line of it is none of ``NAME=value``; names the line's number.
+            InvalidError: If a line is not ``NAME=value``; the message has its number.
         """
         if not isinstance(path, str | os.PathLike | None):
             raise InvalidError(f"path is {path!r}; it must be a path.")
@@ -152,14 +151,14 @@ class Secret(Variables):
         *,
         client: Any = None,
     ) -> Secret:
-        """Refer to a stored one; asks nothing before a Function that needs it is registered.
+        """Refer to a stored secret, which is looked up when a Function that uses it is registered.
 
         Args:
-            name: What it is stored under.
-            namespace: Accepted for Modal programs, without meaning.
-            environment_name: Where; the environment of the App that uses it when not given.
-            required_keys: Variables it must have: NotFoundError names those that it has not.
-            client: Accepted for Modal programs; this process's client is used.
+            name: The name of the stored secret.
+            namespace: Accepted for Modal programs; has no effect.
+            environment_name: The environment; that of the App that uses it when not given.
+            required_keys: Variables that it must have; a NotFoundError names missing ones.
+            client: Accepted for Modal programs; has no effect.
         """
         if isinstance(required_keys, str) or not all(isinstance(key, str) for key in required_keys):
             raise InvalidError(
@@ -184,22 +183,22 @@ class Secret(Variables):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel by name; values at hand stay here: pickles of code lie in stores and are handed out."""
+        """Pickle it by name, or without its values: pickles of code are stored and given to others."""
         if self.name:
             return _unpickle.secret, (self.name, self.environment_name, self.required_keys)
         return _unpickle.secret_without_values, (self._shown,)
 
     @blocking
     async def info(self) -> SecretInfo:
-        """Return when a stored one was made and which variables it has.
+        """Return when a stored secret was created and which variables it has.
 
         Raises:
-            NotFoundError: If nothing is stored under that name.
-            InvalidError: If its values are at hand and so not stored.
+            NotFoundError: If no secret of that name is stored.
+            InvalidError: If it is not a stored secret.
         """
         __tracebackhide__ = True
         if not self.name:
-            raise InvalidError(f"{self!r} is not stored; it has no more to tell.")
+            raise InvalidError(f"{self!r} is not stored, so it has no info.")
         for row in await _rows(self.environment_name):
             if row.name == self.name:
                 made = datetime.datetime.fromtimestamp(row.created, datetime.UTC)
@@ -208,10 +207,10 @@ class Secret(Variables):
 
     @blocking
     async def hydrate(self, client: Any = None) -> Secret:
-        """Check that it is there and return it.
+        """Check that it is stored and return it.
 
         Raises:
-            NotFoundError: If nothing is stored under that name.
+            NotFoundError: If no secret of that name is stored.
         """
         __tracebackhide__ = True
         if self.name:
@@ -232,7 +231,7 @@ def _withheld(shown: str) -> Secret:
 
 
 class Secrets:
-    """The stored secrets: what ``Secret.objects`` is."""
+    """The type of ``Secret.objects``: manages stored secrets."""
 
     @blocking
     async def create(
@@ -244,18 +243,18 @@ class Secrets:
         environment_name: str | None = None,
         client: Any = None,
     ) -> Secret:
-        """Store one under a name.
+        """Store a secret under a name.
 
         Args:
             name: The name.
             env_dict: Its variables.
-            allow_existing: Leave one of that name as it is instead of raising.
-            environment_name: Where; this process's own, mostly "main", when not given.
-            client: Accepted for Modal programs; this process's client is used.
+            allow_existing: Return an existing secret of that name unchanged instead of raising.
+            environment_name: The environment; the default one of this process when not given.
+            client: Accepted for Modal programs; has no effect.
 
         Raises:
             AlreadyExistsError: If there is one of that name.
-            InvalidError: If a name cannot be one or a value is no string.
+            InvalidError: If a name is not valid or a value is not a string.
         """
         __tracebackhide__ = True
         try:
@@ -274,13 +273,13 @@ class Secrets:
         environment_name: str = "",
         client: Any = None,
     ) -> list[Secret]:
-        """Return those of an environment, the newest first.
+        """Return the secrets of an environment, the newest first.
 
         Args:
-            max_objects: At most so many.
-            created_before: Only older ones.
-            environment_name: Which; this process's own, mostly "main", when not given.
-            client: Accepted for Modal programs; this process's client is used.
+            max_objects: How many at most; all when not given.
+            created_before: Only secrets created before then.
+            environment_name: The environment; the default one of this process when not given.
+            client: Accepted for Modal programs; has no effect.
         """
         __tracebackhide__ = True
         before = created_before.timestamp() if created_before is not None else time.time() + 86400
@@ -301,16 +300,16 @@ class Secrets:
         environment_name: str | None = None,
         client: Any = None,
     ) -> None:
-        """Delete one; workers that have its variables keep them.
+        """Delete a secret; running workers keep its variables.
 
         Args:
-            name: Which.
-            allow_missing: Say nothing when there is none.
-            environment_name: Where; this process's own, mostly "main", when not given.
-            client: Accepted for Modal programs; this process's client is used.
+            name: The name.
+            allow_missing: Whether to do nothing if there is none.
+            environment_name: The environment; the default one of this process when not given.
+            client: Accepted for Modal programs; has no effect.
 
         Raises:
-            NotFoundError: If there is none of that name.
+            NotFoundError: If there is none of that name and ``allow_missing`` is false.
         """
         __tracebackhide__ = True
         there, where = await Client.attach.raw(), environment_name or default_environment()

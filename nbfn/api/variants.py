@@ -28,7 +28,7 @@ from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.protocol.messages import Payload, Variant
 from nbfn.runtime.traceback_filter import trimmed
 
-#: Values of any size, and of types whose repr fails, as they are shown in names.
+#: Shortens the repr of arguments in names, also of types whose repr raises.
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 40
 
@@ -41,13 +41,16 @@ class ConstructorArguments:
     kwargs: dict[str, Any]
 
     def encoded(self, live: HydratedFunction) -> tuple[Payload | None, str]:
-        """Return what identifies an object made with these, for the worker to make it of, and how it prints.
+        """Encode the arguments for the worker that makes the object.
 
         Args:
             live: What is known of the class.
 
+        Returns:
+            The payload, None if there are no arguments, and their text for names.
+
         Raises:
-            InvalidError: If they do not fit its parameters, or are too large.
+            InvalidError: If they do not match its parameters, or are too large.
             TypeError: If one has another type than its parameter.
             ValueError: If one cannot be pickled.
         """
@@ -66,7 +69,7 @@ class ConstructorArguments:
             raise ValueError(
                 f"The arguments of {info.name!r} must be picklable: {error}"
             ) from error.__cause__
-        live.client.carrier.discard(payload)  # nothing as large as that is let through
+        live.client.carrier.discard(payload)  # arguments that large are refused below
         check_size(info.name, len(payload.data) + sum(part.size for part in payload.segments))
         return payload, f"({self})"
 
@@ -76,13 +79,13 @@ class ConstructorArguments:
 
 
 class VariantRef(FunctionRef):
-    """A variant of a Function: other options, other arguments of a class; bound when it is first used.
+    """A variant of a Function or class, which is registered at its first use.
 
     Args:
-        base: What it is one of; not itself a variant.
+        base: What it is a variant of; not itself a variant.
         changes: The other options.
-        shown: What follows the base's name.
-        arguments: Arguments of a class's constructor, if it is one.
+        shown: What its repr has after that of the base.
+        arguments: The constructor arguments, for an object of a class.
     """
 
     def __init__(
@@ -92,7 +95,9 @@ class VariantRef(FunctionRef):
         shown: str,
         arguments: ConstructorArguments | None = None,
     ) -> None:
-        self._bound_to: HydratedFunction | None = None  # the base's state that ours was made of
+        self._bound_to: HydratedFunction | None = (
+            None  # the state of the base that this was registered for
+        )
         super().__init__(base.name, base.shown + shown)
         self.base = base
         self.changes = changes
@@ -101,7 +106,7 @@ class VariantRef(FunctionRef):
 
     @property
     def state(self) -> HydratedFunction | None:
-        """What is known; nothing where its base is no longer what it was."""
+        """What is known since it was registered; None if its base was registered anew since."""
         return (
             self._state
             if self._bound_to is not None and self._bound_to is self.base.state
@@ -114,7 +119,7 @@ class VariantRef(FunctionRef):
 
     @property
     def registering(self) -> bool:
-        """See `FunctionRef.registering`: a variant is as far as its base."""
+        """See `FunctionRef.registering`; that of its base."""
         return self.base.registering
 
     def current(self) -> HydratedFunction | None:
@@ -129,7 +134,7 @@ class VariantRef(FunctionRef):
         if state is None or self._bound_to is not base:
             try:
                 state = await self._bind(base)
-            except NotFoundError:  # its App was stopped, and perhaps deployed anew
+            except NotFoundError:  # its App was stopped, and perhaps deployed again
                 base = await self.base.resolve_again()
                 state = await self._bind(base)
             self._state, self._bound_to = state, base
@@ -146,7 +151,7 @@ class VariantRef(FunctionRef):
         return self.base.definition()
 
     async def hydrate(self, client: Client | None) -> None:
-        """See `FunctionRef.hydrate`: a variant is where its base is."""
+        """See `FunctionRef.hydrate`; also sets the connection of its base."""
         __tracebackhide__ = True
         await self.base.hydrate(client)
         await self.resolve()
@@ -168,7 +173,7 @@ class VariantRef(FunctionRef):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if (self.changes.env or self.changes.secrets) and self.state is not None:
-            # As its id: values of variables stay out of pickles.
+            # By its id, since values of variables must not be pickled.
             return _unpickle.reference_by_id, (self.state.info.id, self.name, 0)
         arguments = self._arguments
         given = None if arguments is None else (arguments.args, arguments.kwargs)
@@ -182,37 +187,37 @@ def unpickled(
     shown: str,
     given: tuple[tuple[Any, ...], dict[str, Any]] | None,
 ) -> VariantRef:
-    """Return a variant of ``base``; the arguments are those of `VariantRef`, as a pickle has them."""
+    """Rebuild a `VariantRef` from its pickle."""
     arguments = None if given is None else ConstructorArguments(*given)
     return VariantRef(base, msgspec.msgpack.decode(changes, type=Variant), shown, arguments)
 
 
 def base_ref(ref: FunctionRef) -> FunctionRef:
-    """Return what an ref is a variant of, or itself."""
+    """Return the reference that this is a variant of, or itself."""
     return ref.base if isinstance(ref, VariantRef) else ref
 
 
 def local_ref(ref: FunctionRef) -> LocalRef:
-    """Return the ref of what was written in this process."""
+    """Return the reference to a definition of this process, of which this may be a variant."""
     found = base_ref(ref)
     assert isinstance(found, LocalRef)
     return found
 
 
 def has_options(ref: FunctionRef) -> bool:
-    """Return whether an ref is a variant with other options, not only another object of a class."""
+    """Return whether a reference is a variant with other options, not only another object of a class."""
     return isinstance(ref, VariantRef) and ref.changes != Variant()
 
 
 def variant_ref(ref: FunctionRef, changes: Variant, shown: str) -> VariantRef:
-    """Return a variant of an ref, or of what it is a variant of."""
+    """Return a variant; of a variant, one of its base with the options of both."""
     if isinstance(ref, VariantRef):
         return VariantRef(ref.base, applied(changes, ref.changes), ref.suffix + shown)
     return VariantRef(ref, changes, shown)
 
 
 def object_ref(ref: FunctionRef, arguments: ConstructorArguments) -> VariantRef:
-    """Return what makes the objects of a class, or of a variant of it, with these arguments."""
+    """Return the reference to an object with these constructor arguments, of a class or a variant of it."""
     if isinstance(ref, VariantRef):
         return VariantRef(ref.base, ref.changes, ref.suffix, arguments)
     return VariantRef(ref, Variant(), "", arguments)
@@ -220,7 +225,7 @@ def object_ref(ref: FunctionRef, arguments: ConstructorArguments) -> VariantRef:
 
 # --- methods of Function and Cls ---------------------------------------------------------------------
 
-#: Options that a variant can have; others are its Function's own.
+#: Options that a variant can have.
 _VARIED = frozenset({
     "timeout", "retries", "max_containers", "buffer_containers", "scaledown_window", "resources",
     "env", "secrets", "concurrency",
@@ -264,7 +269,7 @@ def with_options(
     routing_region: str | None = None,
     **older: Any,
 ) -> V:
-    """Return the same code with other options, run by workers of its own; this one is untouched.
+    """Return the same code with other options, run by workers of its own; this one is unchanged.
 
     Options that are not given stay as they are. Variants with the same options share their workers.
 
@@ -310,14 +315,17 @@ def with_options(
 
 @trimmed
 def with_concurrency(self: V, *, max_inputs: int, target_inputs: int | None = None) -> V:
-    """Return the same code, each worker of which runs several inputs at once; this one is untouched.
+    """Return the same code, each worker of which runs several inputs at once; this one is unchanged.
 
     Args:
-        max_inputs: Inputs that a worker runs at once, at most.
-        target_inputs: Inputs for each worker that the size of the pool aims at.
+        max_inputs: Most inputs that a worker runs at once.
+        target_inputs: Inputs for each worker by which the pool is scaled; ``max_inputs`` when not given.
+
+    Returns:
+        The variant.
 
     Raises:
-        InvalidError: If a number does not fit.
+        InvalidError: If a number is not valid.
     """
     read = read_concurrency(max_inputs, target_inputs)
     # Both are given, so that neither keeps an earlier value.
@@ -328,14 +336,17 @@ def with_concurrency(self: V, *, max_inputs: int, target_inputs: int | None = No
 
 @trimmed
 def with_batching(self: V, *, max_batch_size: int, wait_ms: float) -> V:
-    """Return the same code with its inputs gathered and run as one, as by ``@batched``; this one is untouched.
+    """Return the same code with its inputs run in batches, as by ``@batched``; this one is unchanged.
 
     Args:
         max_batch_size: Inputs in one batch, 1 to 1000.
-        wait_ms: Milliseconds that a batch waits to be full, 0 to 600000.
+        wait_ms: Milliseconds to wait for a full batch, 0 to 600000.
+
+    Returns:
+        The variant.
 
     Raises:
-        InvalidError: If a number does not fit, or the code cannot be run on batches.
+        InvalidError: If a number is not valid, or the code cannot run batches.
     """
     batching = read_batching(max_batch_size, wait_ms)
     shown = f".with_batching(max_batch_size={max_batch_size}, wait_ms={wait_ms})"

@@ -1,6 +1,6 @@
-"""The decorators that make a function, or a method of a class, answer HTTP.
+"""The decorators that make a function, or a method of a class, a web endpoint.
 
-Nothing here imports a web framework: that happens in the worker, when it loads the function.
+This imports no web framework; the worker does when it loads the function.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nbfn.exception import InvalidError
 from nbfn.runtime.traceback_filter import trimmed, users_level
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
-#: What a label may be: it is part of a URL.
+#: A valid label, which is part of a URL.
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class EndpointDecorator(Protocol):
-    """What the decorators below are: the function stays what it is for `Function.local`."""
+    """The type of the decorators below. `Function.local` still calls the plain function."""
 
     def __call__(self, raw: Callable[P, R], /) -> Decorated[P, R, R]:
         """Mark it."""
@@ -45,21 +45,21 @@ def fastapi_endpoint(
     docs: bool = False,
     requires_proxy_auth: bool = False,
 ) -> EndpointDecorator:
-    """Make a function a web endpoint: its parameters are read from the request, its result is the answer.
+    """Make a function a web endpoint: FastAPI reads its parameters from the request and sends its result.
 
-    FastAPI does that, so its annotations, dependencies and responses work.
+    FastAPI's annotations, dependencies and responses work.
 
     Args:
-        *given: Nothing; there to tell that the parentheses are missing.
-        method: The HTTP method that it answers; others get a 405.
+        *given: Nothing; detects missing parentheses.
+        method: The HTTP method; requests with another one get a 405.
         label: Last part of the URL; made of the App's and the function's name when not given.
-        custom_domains: Accepted for Modal programs, without effect here.
+        custom_domains: Accepted for Modal programs; has no effect.
         docs: Whether ``/docs`` shows how to call it.
         requires_proxy_auth: Whether requests need the headers Modal-Key and Modal-Secret (``proxy_key`` and
             ``proxy_secret`` in ``web.json`` of `NBFN_HOME`).
 
     Raises:
-        InvalidError: If an option is wrong, or the function yields.
+        InvalidError: If an option is not valid, or the function yields.
 
     Examples:
         >>> @app.function()  # doctest: +SKIP
@@ -102,7 +102,7 @@ def web_endpoint(
     docs: bool = False,
     requires_proxy_auth: bool = False,
 ) -> EndpointDecorator:
-    """Do what `fastapi_endpoint` does; its older name."""
+    """Make a function a web endpoint; the older name of `fastapi_endpoint`."""
     _no_positional("@nbfn.web_endpoint", given)
     return fastapi_endpoint(
         method=method,
@@ -120,14 +120,14 @@ def asgi_app(
     custom_domains: Sequence[str] | None = None,
     requires_proxy_auth: bool = False,
 ) -> EndpointDecorator:
-    """Serve the ASGI app that a function returns: FastAPI, Starlette and others, WebSockets too.
+    """Serve the ASGI app that a function returns (FastAPI, Starlette and others), with WebSockets.
 
     The function takes no arguments and is called once in each worker.
 
     Args:
-        *given: Nothing; there to tell that the parentheses are missing.
+        *given: Nothing; detects missing parentheses.
         label: Last part of the URL; made of the App's and the function's name when not given.
-        custom_domains: Accepted for Modal programs, without effect here.
+        custom_domains: Accepted for Modal programs; has no effect.
         requires_proxy_auth: As in `fastapi_endpoint`.
 
     Raises:
@@ -143,7 +143,7 @@ def wsgi_app(
     custom_domains: Sequence[str] | None = None,
     requires_proxy_auth: bool = False,
 ) -> EndpointDecorator:
-    """Serve the WSGI app that a function returns: Flask, Django and others; otherwise as `asgi_app`."""
+    """Serve the WSGI app that a function returns (Flask, Django and others); arguments as of `asgi_app`."""
     return _factory("wsgi", "@nbfn.wsgi_app", given, label, custom_domains, requires_proxy_auth)
 
 
@@ -156,21 +156,21 @@ def web_server(
     custom_domains: Sequence[str] | None = None,
     requires_proxy_auth: bool = False,
 ) -> EndpointDecorator:
-    """Pass requests on to a server that a function starts on a port of 127.0.0.1.
+    """Forward requests to a server that a function starts on a port of 127.0.0.1.
 
-    The function takes no arguments, is called once, and returns when it has begun to start the server (in a
-    subprocess or a thread). A port is there once on a machine, so the Function has one worker.
+    The function takes no arguments, is called once, and starts the server in a subprocess or a thread before it
+    returns. Since a port can be used only once on a machine, the Function has one worker.
 
     Args:
-        port: Where that server listens.
+        port: The port of the server.
         *given: Nothing; the options are keywords.
-        startup_timeout: Seconds it has until it accepts connections.
+        startup_timeout: Seconds within which it must accept connections.
         label: Last part of the URL; made of the App's and the function's name when not given.
-        custom_domains: Accepted for Modal programs, without effect here.
+        custom_domains: Accepted for Modal programs; has no effect.
         requires_proxy_auth: As in `fastapi_endpoint`.
 
     Raises:
-        InvalidError: If a number does not fit, or the function is async or takes arguments.
+        InvalidError: If a number is not valid, or the function is async or takes arguments.
     """
     what = "@nbfn.web_server"
     if callable(port):
@@ -195,7 +195,7 @@ def _factory(
     requires_proxy_auth: bool,
     **extra: Any,
 ) -> EndpointDecorator:
-    """Make the decorator of a function that is called once, without arguments."""
+    """Return the decorator for a function that is called once, without arguments."""
     _no_positional(what, given)
     auth = check_flag("requires_proxy_auth", requires_proxy_auth)
     made = Endpoint(kind, label=_label(label), requires_proxy_auth=auth, **extra)
@@ -219,19 +219,19 @@ def _factory(
 
 
 def _resolve_annotations(function: Any) -> None:
-    """Make annotations that are strings (``from __future__ import annotations``) what they name.
+    """Evaluate annotations that are strings (``from __future__ import annotations``).
 
-    FastAPI reads parameters by them, in a worker, where names that only annotations use are not known.
+    FastAPI needs them in a worker, where names that only annotations use are not defined.
     """
     annotations = getattr(function, "__annotations__", {})
     if any(isinstance(value, str) for value in annotations.values()):
-        # One that names what is not defined yet, or is local to a function, is left to FastAPI.
+        # FastAPI evaluates one whose names are not defined yet or are local to a function.
         with contextlib.suppress(Exception):
             function.__annotations__ = typing.get_type_hints(function, include_extras=True)
 
 
 def _needed(function: Callable[..., Any]) -> list[str]:
-    """Return the parameters of a function that must be given, besides a method's own object."""
+    """Return the required parameters of a function, without the ``self`` of a method."""
     parts = getattr(function, "__qualname__", "").split(".")
     parameters = list(inspect.signature(function).parameters.values())
     if len(parts) > 1 and parts[-2] != "<locals>":

@@ -39,7 +39,7 @@ def exit_on_signals() -> Iterator[None]:
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
-    detached_apps.process_ends()
+    detached_apps.note_process_end()
     raise SystemExit(_code or 128 + number)
 
 

@@ -1,4 +1,4 @@
-"""`ActiveCall`: a call that this process made or watches, as its connection to the hub knows it."""
+"""`ActiveCall`: the base class of calls that this process made or watches."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ logger = logging.getLogger("nbfn.client")
 
 
 class Connection(Protocol):
-    """What a call needs of the connection to the hub; `nbfn.client.connection.HubConnection`."""
+    """What a call needs of a connection to the hub; `nbfn.client.connection.HubConnection`."""
 
     places: Places
     carrier: Carrier
 
     def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
-        """Send a message, or what a function returns on the client's thread. Any thread; does not block."""
+        """Queue a message, or a function that returns messages on the client's thread. Any thread; does not block."""
 
     def run_soon(self, task: Callable[[], object]) -> None:
-        """Run something on the client's thread; at once when this is it."""
+        """Run a task on the client's thread; at once if this is that thread."""
 
     async def request(self, make: Callable[[int], Message]) -> Any:
-        """Ask the hub and return its answer."""
+        """Send a request and return the answer of the hub."""
 
     def open(self, call: ActiveCall) -> None:
-        """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
+        """Begin a call: send it, now and after each reconnect, and pass its messages on to it."""
 
     def track(self, call: ActiveCall) -> ActiveCall:
-        """Have a call's messages reach it without telling the hub."""
+        """Pass messages of a call on to it, without sending it."""
 
     def forget(self, call: ActiveCall, *, settled: bool) -> bool:
-        """End a call here; False when that was done before."""
+        """Remove a call; return False if it was removed before."""
 
 
 class CallableFunction(Protocol):
@@ -64,20 +64,20 @@ class CallableFunction(Protocol):
 
 
 class ActiveCall:
-    """One call that this process made or watches. All ``receive`` and ``fail`` happen on the client's thread.
+    """A call that this process made or watches. `receive` and `fail` are called on the client's thread.
 
     Args:
-        client: The client it is made through.
-        function: What is called.
+        client: The connection that it uses.
+        function: The Function.
         kind: remote, map, spawn or generator.
         version: The version to call; 0 for the newest.
-        call_id: Of a call that exists; a new id when not given.
-        total: Inputs there will be, None while that is not known.
+        call_id: The id of an existing call; a new one when not given.
+        total: How many inputs there will be; None while that is not known.
     """
 
-    #: Whether somebody waits for it, so that a lost hub must be found again.
+    #: Whether a caller waits for it, so that a lost hub must be found again.
     waiting = True
-    #: The hub (its epoch) that did not know the Function and was told again.
+    #: The epoch of the hub that had forgotten the Function, and at which it was registered again.
     reopened = 0
 
     def __init__(
@@ -118,19 +118,23 @@ class ActiveCall:
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """Return what tells the hub of the call, with everything that has no outcome yet."""
+        """Return the messages that begin the call at the hub, with all inputs that have no outcome yet.
+
+        Args:
+            resent: Whether the hub may have them already, after a reconnect.
+        """
         raise NotImplementedError
 
     def receive(self, message: Message) -> None:
-        """Take what the hub says of this call."""
+        """Handle a message of the hub about this call."""
         raise NotImplementedError
 
     def fail(self, error: exception.Error) -> None:
-        """End: the hub refused the call, or is gone."""
+        """End the call with an error: the hub refused it, or is gone."""
         raise NotImplementedError
 
     def count(self, new: Sequence[Output], failed: int) -> None:
-        """Note outcomes, ``failed`` of them failures, and tell the sink."""
+        """Count outcomes, ``failed`` of which are failures, and report them to the sink."""
         self.done += len(new)
         self.failed += failed
         guarded(self.sink.outputs, self.done, self.failed, self.total, new)
@@ -138,29 +142,29 @@ class ActiveCall:
     def end(
         self, status: str, error: BaseException | None = None, *, settled: bool = False
     ) -> None:
-        """Let go of the call, here and at the hub; a second time does nothing.
+        """End the call, here and at the hub. Does nothing when called again.
 
         Args:
             status: success, failure or terminated.
-            error: What ended it, when that was no outcome.
-            settled: Whether every outcome is here, so that the hub has let go by itself.
+            error: The error that ended it, if that was no outcome.
+            settled: Whether all outcomes have arrived, so that the hub has released the call already.
         """
         if self.client.forget(self, settled=settled):
-            self.tell_end(status, error)
+            self.notify_end(status, error)
 
-    def tell_end(self, status: str, error: BaseException | None = None) -> None:
-        """Tell the sink of the end."""
+    def notify_end(self, status: str, error: BaseException | None = None) -> None:
+        """Report the end to the sink."""
         self.waiting = False
         self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
 
     def cancel(self) -> None:
-        """Cancel all its inputs; their outcomes still arrive. Of a run that goes on nothing is cancelled."""
-        if not detached_apps.goes_on(self.function.app_id):
+        """Cancel all inputs; their outcomes still arrive. In a detached run nothing is cancelled."""
+        if not detached_apps.is_detached(self.function.app_id):
             self.client.send(messages.Cancel(0, self.id))
 
 
 def guarded(function: Callable[..., object], *args: object) -> None:
-    """Call somebody else's code on the client's thread; an error of it is logged and harms nothing here."""
+    """Call a function of an observer on the client's thread; log its errors."""
     try:
         function(*args)
     except Exception:

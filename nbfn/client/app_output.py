@@ -1,4 +1,4 @@
-"""`AppOutputWriter`: what the workers of an App write, for who follows it, in whole lines."""
+"""`AppOutputWriter`: prints the output of an App's workers in whole lines."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from datetime import datetime
 from nbfn.client import console
 from nbfn.protocol.messages import AppOutput
 
-#: Characters of an unfinished line that are held back.
+#: Most characters of an unfinished line that are buffered.
 LONGEST = 8 * 1024
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
 
 
 class AppOutputWriter:
-    """Writes lines to this process's stdout and stderr; all methods are called on one thread at a time.
+    """Writes lines to this process's stdout and stderr. Not thread-safe.
 
     Args:
-        named: Whether the Function's name stands before each line: several may write.
-        timestamps: Whether the time does.
+        named: Whether to put the Function's name before each line.
+        timestamps: Whether to put the time before each line.
     """
 
     def __init__(self, *, named: bool = False, timestamps: bool = False) -> None:
@@ -29,7 +29,7 @@ class AppOutputWriter:
         self._begun: dict[tuple[str, str, int, str], str] = {}  # unfinished lines
 
     def take(self, output: AppOutput) -> None:
-        """Write the lines that are whole; of an unfinished one the beginning waits."""
+        """Write the complete lines; buffer an unfinished one."""
         key = (output.function, output.call, output.index, output.channel)
         text = self._begun.pop(key, "") + output.data.decode("utf-8", "replace")
         end = 0
@@ -42,7 +42,7 @@ class AppOutputWriter:
             self._begun[key] = text[end:]
 
     def close(self) -> None:
-        """Write what is unfinished."""
+        """Write the unfinished lines."""
         begun, self._begun = self._begun, {}
         for (function, _, _, channel), text in begun.items():
             self._write(function, channel, f"{text}\n")
@@ -56,7 +56,7 @@ class AppOutputWriter:
 
 
 def stamp() -> str:
-    """Return the time as it stands before lines."""
+    """Return the current time as it is put before lines."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 

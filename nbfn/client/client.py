@@ -1,4 +1,4 @@
-"""`Client`: what this process can ask the hub; and the one client that a process has by default."""
+"""`Client`: the requests that a process can make to the hub, and the default client of a process."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nbfn.types import FunctionAutoscalerSettings
 
 
 async def _attach(*, start: bool = True) -> Client:
-    """Return this process's client, connected.
+    """Return the default client of this process, connected.
 
     Args:
         start: Whether to start the hub when none runs.
 
     Raises:
-        ConnectionError: If there is no hub, and ``start`` is false or none comes up.
+        ConnectionError: If no hub answers.
         VersionError, AuthError: If the hub refuses this process.
     """
     __tracebackhide__ = True
@@ -34,10 +34,10 @@ async def _attach(*, start: bool = True) -> Client:
 
 
 async def attached(client: Client | None) -> Client:
-    """Return a client that is connected: the given one, or this process's.
+    """Return a connected client: the given one, or the default one of this process.
 
     Raises:
-        InvalidError: If it is no `Client`.
+        InvalidError: If it is not a `Client`.
         ConnectionError: If it was closed, or no hub answers.
     """
     __tracebackhide__ = True
@@ -71,7 +71,7 @@ class Client(HubConnection):
 
     @blocking
     async def overview(self) -> messages.Overview:
-        """Return all that a sidebar shows.
+        """Return the state of the hub: its Apps, Functions, calls and workers.
 
         Raises:
             ConnectionError: If no hub answers.
@@ -89,7 +89,7 @@ class Client(HubConnection):
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
     ) -> FunctionAutoscalerSettings:
-        """Override a Function's pool settings; what is None stays as it is.
+        """Override a Function's pool settings; those that are None stay as they are.
 
         Raises:
             NotFoundError: If there is no such Function.
@@ -131,7 +131,7 @@ class Client(HubConnection):
 
     @blocking
     async def find_app(self, app: str, environment_name: str = "") -> messages.AppRow:
-        """Return an App by its id, or the deployed one of a name.
+        """Return an App by its id, or a deployed one by its name.
 
         Raises:
             NotFoundError: If there is none.
@@ -144,7 +144,7 @@ class Client(HubConnection):
 
     @blocking
     async def stop_app(self, app_id: str) -> None:
-        """Cancel an App's calls, let its workers go and free its name; a second time does nothing.
+        """Cancel an App's calls, end its workers and free its name. Does nothing when called again.
 
         Raises:
             NotFoundError: If there is no such App.
@@ -167,19 +167,18 @@ class Client(HubConnection):
     async def rollback_app(
         self, app_id: str, version: int = 0, *, strategy: str = "rolling", by: str = ""
     ) -> messages.AppRow:
-        """Deploy an App as it was, as a new version.
+        """Deploy an earlier version of an App again, as a new version.
 
         Args:
             app_id: The App's id.
-            version: That was once deployed; 0 for the one before the current, -1 for the current one
-                with fresh workers.
+            version: The version to deploy; 0 for the one before the current, -1 for the current one with new workers.
             strategy: rolling or recreate.
-            by: Who does it, for the history.
+            by: The user's name, for the history.
 
         Raises:
             NotFoundError: If there is no such App, or the version is not kept.
         """
-        if version == 0:  # named, so that a hub that is asked again means the same
+        if version == 0:  # explicit, so that a request that is sent again means the same
             now: messages.AppFound = await self.request(
                 lambda number: messages.FindApp(number, app_id)
             )
@@ -191,7 +190,7 @@ class Client(HubConnection):
 
     @blocking
     async def stop_worker(self, worker: str, *, graceful: bool = False) -> None:
-        """End a worker; what it runs is run again elsewhere, or, gracefully, finished first.
+        """End a worker. Its inputs run again elsewhere; with ``graceful`` it finishes them first.
 
         Raises:
             NotFoundError: If there is no such worker.
@@ -200,17 +199,17 @@ class Client(HubConnection):
 
     @blocking
     async def attach_console(self, worker: str) -> str:
-        """Have a worker open a Jupyter console, also while it runs an input.
+        """Make a worker open a Jupyter console, also while it runs an input.
 
         Args:
-            worker: Its id, or the beginning of one.
+            worker: The worker's id, or the beginning of it.
 
         Returns:
             The path of the connection file: ``jupyter console --existing PATH``.
 
         Raises:
-            NotFoundError: If there is no such worker, or it ended meanwhile.
-            InvalidError: If the ids of several begin so.
+            NotFoundError: If there is no such worker, or it has ended.
+            InvalidError: If several ids begin like this.
         """
         overview: messages.Overview = await self.request(messages.GetOverview)
         begun = [row.id for row in overview.workers if row.id.startswith(worker.rstrip("…"))]
@@ -225,7 +224,7 @@ class Client(HubConnection):
 
     @blocking
     async def stop_hub(self) -> None:
-        """Ask the hub to drain and end."""
+        """Make the hub finish its work and end."""
         await self.request(messages.StopHub)
 
 
@@ -233,12 +232,12 @@ class Client(HubConnection):
 
 _client: Client | None = None
 _making = threading.Lock()
-#: Clients of the parent process; kept in a forked child so that nothing of them is torn down there.
+#: Clients of the parent process; kept in a forked child so that their sockets are not closed there.
 _inherited: list[Client] = []
 
 
 def current() -> Client | None:
-    """Return this process's client if there is one, connected or not."""
+    """Return the default client of this process if there is one, connected or not."""
     return _client
 
 

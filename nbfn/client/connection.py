@@ -1,8 +1,7 @@
-"""One connection to the hub, and the thread that owns it; other threads hand it messages.
+"""`HubConnection`: the connection of a process to its hub. One thread owns the socket; others queue messages for it.
 
-What must survive a lost hub is kept in two tables, open calls and unanswered requests; after a
-reconnect both are said again, and ids make that harmless. Every wait ends: if no hub comes back
-within ``connect_timeout``, all of it fails with ConnectionError.
+Active calls and unanswered requests are sent again after a reconnect; ids make the hub ignore duplicates. If no hub
+answers within ``connect_timeout``, all of them fail with ConnectionError.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ from nbfn.serialization.payload import Carrier
 
 logger = logging.getLogger("nbfn.client")
 
-#: Seconds what was sent last has to leave when the client closes.
+#: Seconds that the last messages have to be sent when the client closes.
 LINGER = 0.5
-#: Calls that were given up and are known as such: what still comes for one of them is freed.
-MOST_GIVEN_UP = 1000
-#: Times in a row that a hub may be lost before it has answered anything, until what waits fails.
+#: Abandoned calls that are remembered, so that the shared memory of late results is freed.
+MOST_ABANDONED = 1000
+#: Times in a row that a hub may be lost before it has answered anything; then all that waits fails.
 MOST_LOSSES = 10
 
 _ABOUT_CALLS = (
@@ -71,13 +70,13 @@ def settle(
 
 
 class HubConnection:
-    """The way to the hub.
+    """A connection to the hub.
 
     Args:
         hub: The hub's endpoint; when not given, ``NBFN_HUB`` or the home's hub.
         start: Whether to start the embedded hub when none runs.
-        registers: Whether it will register Functions: a fork server is readied for it, and an embedded
-            hub stays for it.
+        registers: Whether this process may register Functions: the hub then prepares a fork server for its Python, and
+            an embedded hub does not end while it is connected.
 
     Attributes:
         closed: Whether it can no longer be used.
@@ -94,19 +93,19 @@ class HubConnection:
         self.epoch = 0
         self._registers = registers
         self._finder = HubFinder(self.places, hub, may_start=start)
-        self._state = "down"  # down, greeting (hello sent), ready
-        self._since: float | None = None  # when the wait for a hub began
-        self._looked = 0.0
-        self._losses = 0  # in a row, of hubs that had answered nothing
-        self._refused = False  # the hub reads nothing more from this connection
+        self._state = "down"  # down, greeting (ClientHello sent), ready
+        self._waiting_since: float | None = None  # when this began to wait for a hub
+        self._last_look = 0.0
+        self._losses = 0  # in a row, of hubs that had not answered anything
+        self._refused = False  # the hub reads no further messages from this connection
         self._numbers = itertools.count(1)
         self._calls: dict[str, ActiveCall] = {}
-        # Calls that ended here without all their outcomes.
-        self._given_up: deque[str] = deque(maxlen=MOST_GIVEN_UP)
-        self._following = threading.Lock()  # of one call at a time, whoever begins or ends that
+        # Calls that were forgotten before all outcomes had arrived.
+        self._abandoned: deque[str] = deque(maxlen=MOST_ABANDONED)
+        self._tracking = threading.Lock()  # guards adding a call and removing it
         self._requests: dict[int, tuple[Message, Future[Message]]] = {}
-        self._registrations = RegistrationCache(self._ask_again)
-        self._awaiting: list[Future[None]] = []
+        self._registrations = RegistrationCache(self._request_again)
+        self._awaiting_hub: list[Future[None]] = []
         self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
         self._tasks: deque[Callable[[], object]] = deque()
         self._watchers: list[Callable[[int], None]] = []
@@ -122,29 +121,35 @@ class HubConnection:
 
     @property
     def connected(self) -> bool:
-        """Whether the hub answers right now."""
+        """Whether the hub is connected and has answered."""
         return self._state == "ready"
 
     async def ready(self) -> None:
-        """Wait until the hub has said welcome."""
+        """Wait until the hub has accepted the connection."""
         __tracebackhide__ = True
         if self._state == "ready":
             return
         welcome: Future[None] = Future()
-        self._awaiting.append(welcome)
+        self._awaiting_hub.append(welcome)
         self._wake()
         await wait(welcome)
 
     async def request(self, make: Callable[[int], Message]) -> Any:
-        """Ask the hub and return its answer.
+        """Send a request and return the answer of the hub.
+
+        Args:
+            make: Makes the message from the number of the request.
 
         Raises:
-            Error: The one the hub names, ConnectionError, or InvalidError for a value of a wrong type.
+            Error: The error that the hub answers.
+            ConnectionError: If no hub answers.
+            InvalidError: If a value has the wrong type.
+            ExecutionError: If it is called on the client's thread.
         """
         __tracebackhide__ = True
         if threading.get_ident() == self._ident:
             raise exception.ExecutionError(
-                "An observer must not call the hub and wait: it would wait for itself."
+                "An observer must not send a request and wait for it: it runs on the thread that receives the answer."
             )
         number = next(self._numbers)
         answer: Future[Message] = Future()
@@ -159,46 +164,46 @@ class HubConnection:
             self._requests.pop(number, None)
 
     def open(self, call: ActiveCall) -> None:
-        """Begin a call: from now on its messages reach it, and it is told again to a hub that comes back."""
+        """Begin a call: send it, now and after each reconnect, and pass its messages on to it."""
         self._calls[call.id] = call
         self._outbox.append(functools.partial(_opening, call, resent=False))
         if threading.get_ident() != self._ident and not self.closed:
             self._link.wake()
 
     def track(self, call: ActiveCall) -> ActiveCall:
-        """Have a call's messages reach it without telling the hub; return the one that is known already, if any."""
-        with self._following:
+        """Pass messages of a call on to it, without sending it; return the one that has this id already, if any."""
+        with self._tracking:
             return self._calls.setdefault(call.id, call)
 
     def tracked(self, call_id: str) -> ActiveCall | None:
-        """Return the open call of an id, if there is one."""
+        """Return the active call of an id, if there is one."""
         return self._calls.get(call_id)
 
     def remember(self, function_id: str, register: Message) -> None:
-        """Keep what registered a Function, for a hub that has lost it."""
+        """Keep the message that registered a Function, for a hub that has forgotten it."""
         self._registrations.keep(function_id, register)
 
     def forget(self, call: ActiveCall, *, settled: bool) -> bool:
-        """End a call here and tell the hub that nothing more of it is needed; False when that was done before."""
-        with self._following:
-            # Where it is not, it has ended before, and another may follow it anew.
+        """Remove a call and, unless it is settled, release it at the hub; return False if it was removed before."""
+        with self._tracking:
+            # Otherwise it was removed before, and another object may watch the same call.
             if self._calls.get(call.id) is not call:
                 return False
             if call.total is None or call.done < call.total:
-                self._given_up.append(call.id)  # first: what comes from now on is too late
+                self._abandoned.append(call.id)  # first: messages from now on are too late
             del self._calls[call.id]
         if not settled:
             self.send(messages.Release(call.id))
         return True
 
     def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
-        """Send a message, or what a function returns on the client's thread. Any thread; does not block."""
+        """Queue a message, or a function that returns messages on the client's thread. Any thread; does not block."""
         self._outbox.append(message)
         if threading.get_ident() != self._ident:
             self._wake()
 
     def run_soon(self, task: Callable[[], object]) -> None:
-        """Run something on the client's thread; at once when this is it."""
+        """Run a task on the client's thread; at once if this is that thread."""
         if threading.get_ident() == self._ident:
             task()
         else:
@@ -211,26 +216,26 @@ class HubConnection:
             self._link.wake()
 
     def watch(self, callback: Callable[[int], None]) -> None:
-        """Call ``callback(revision)``, on the client's thread, whenever the overview has changed."""
+        """Call ``callback(revision)`` on the client's thread whenever the overview has changed."""
         self._watchers.append(callback)
         self.send(messages.WatchOverview())
 
     async def follow_app(self, app_id: str, take: Callable[[messages.AppOutput], object]) -> None:
-        """Call ``take``, on the client's thread, with what an App's workers write; see `messages.FollowApp`."""
+        """Call ``take`` on the client's thread with the output of an App's workers; see `messages.FollowApp`."""
         __tracebackhide__ = True
         self._followed[app_id] = take
         await self.request(lambda number: messages.FollowApp(number, app_id))
 
     def unfollow_app(self, app_id: str) -> None:
-        """Take no more of what an App's workers write."""
+        """Ignore further output of an App's workers."""
         self._followed.pop(app_id, None)
 
     def on_lost(self, callback: Callable[[], None]) -> None:
-        """Call ``callback()``, on the client's thread, whenever the hub is lost."""
+        """Call ``callback()`` on the client's thread whenever the connection is lost."""
         self._lost.append(callback)
 
     def close(self) -> None:
-        """Give up all open calls and end the connection."""
+        """End the connection; active calls fail."""
         with self._closing_lock:
             if self.closed:
                 return
@@ -246,28 +251,28 @@ class HubConnection:
         answering.add(self._ident)
         try:
             while not self.closed:
-                for arrived in self._link.wait(self._patience()):
+                for arrived in self._link.wait(self._wait_timeout()):
                     self._receive_guarded(arrived)
-                self._seek(time.monotonic())
+                self._find_hub(time.monotonic())
                 self._flush()
                 self._run_tasks()
-            self._say_goodbye()
+            self._send_goodbye()
         except Exception:
             logger.exception("The nbfn client failed")
             self.closed = True
             for callback in self._lost:
                 guarded(callback)
-        self._give_up(exception.ConnectionError("The nbfn client of this process was closed."))
+        self._fail_all(exception.ConnectionError("The nbfn client of this process was closed."))
         self._run_tasks()
         self.carrier.close()
-        segment_directory.remove_if_unused(self.places.shm)  # the hub may have ended before
+        segment_directory.remove_if_unused(self.places.shm)  # if the hub has ended before
         self._link.close(LINGER)
         answering.discard(threading.get_ident())
 
-    def _patience(self) -> float | None:
-        """Return how long to wait for messages: until the next look for a hub, or memory is due to be freed."""
+    def _wait_timeout(self) -> float | None:
+        """Return how long to wait for messages: until the hub is looked for again, or memory can be freed."""
         due = self.carrier.tidy(time.monotonic())
-        return due if self._since is None else discovery.LOOK_EVERY
+        return due if self._waiting_since is None else discovery.LOOK_EVERY
 
     def _run_tasks(self) -> None:
         while self._tasks:
@@ -277,14 +282,14 @@ class HubConnection:
             except Exception:
                 logger.exception("A task of the nbfn client failed")
 
-    def _say_goodbye(self) -> None:
+    def _send_goodbye(self) -> None:
         for call_id in list(self._calls):
             self._outbox.append(messages.Release(call_id))
         self._outbox.append(messages.ClientLeaves())
         self._flush()
 
     def _receive_guarded(self, arrived: Message | Change | BadFrame) -> None:
-        """Take what arrived; if that fails, fail the call or request that it belongs to."""
+        """Handle a message; if that raises, fail the call or request that it belongs to."""
         try:
             self._receive(arrived)
         except Exception as error:
@@ -315,38 +320,38 @@ class HubConnection:
         elif isinstance(arrived, Change):
             self._connected() if arrived is Change.UP else self._disconnected()
         elif isinstance(arrived, BadFrame):
-            logger.warning("The hub sent what cannot be read: %s", arrived.reason)
+            logger.warning("A message of the hub could not be decoded: %s", arrived.reason)
             text = f"The hub's answer cannot be read: {arrived.reason}"
             self._fail(arrived, exception.InternalError(text))
         else:
-            self._receive_rare(arrived)
+            self._receive_other(arrived)
 
     def _discard(self, arrived: Message) -> None:
-        """Free the shared memory of what came too late for a call that was given up.
+        """Free the shared memory of results of an abandoned call.
 
-        What comes for any other call is told twice, and may still be to be read.
+        Results of any other call are duplicates, whose memory may still be read.
         """
         if (
             isinstance(arrived, messages.Outputs | messages.Items)
-            and arrived.call in self._given_up
+            and arrived.call in self._abandoned
         ):
             for payload in _payloads(arrived):
                 self.carrier.discard(payload)
 
     def _show(self, call: ActiveCall, e: messages.Emission) -> None:
-        """Show what remote code wrote; what it logged is for this process's loggers, a worker's for its caller's."""
+        """Pass output on to the sink; log records go to the loggers of this process, unless it is a worker."""
         if e.channel != "log" or call.kind == "web" or not is_local():
             call.sink.emission(e)
             return
         for channel, text in log_records.handle(e.data):
             call.sink.emission(msgspec.structs.replace(e, channel=channel, data=text.encode()))
 
-    def _receive_rare(self, arrived: Message) -> None:
+    def _receive_other(self, arrived: Message) -> None:
         if isinstance(arrived, messages.Welcome):
             self._welcomed(arrived)
         elif isinstance(arrived, messages.Refused):
             self._state, self._refused = "down", True
-            self._give_up(exception.from_fault(arrived.code, arrived.message))
+            self._fail_all(exception.from_fault(arrived.code, arrived.message))
         elif isinstance(arrived, messages.CallRefused):
             if (call := self._calls.get(arrived.call)) is not None:
                 error = exception.from_fault(arrived.code, arrived.message)
@@ -364,8 +369,8 @@ class HubConnection:
             else:
                 settle(answer, arrived)
 
-    def _ask_again(self, message: Message) -> Future[Any]:
-        """Ask the hub on the client's own thread, which never waits."""
+    def _request_again(self, message: Message) -> Future[Any]:
+        """Send a request from the client's thread, without waiting."""
         number, answer = next(self._numbers), Future[Message]()
         self._requests[number] = (msgspec.structs.replace(message, request=number), answer)
         answer.add_done_callback(lambda _: self._requests.pop(number, None))
@@ -393,12 +398,12 @@ class HubConnection:
 
     def _welcomed(self, welcome: messages.Welcome) -> None:
         known, self.epoch = self.epoch, welcome.epoch
-        self._state, self._since = "ready", None
+        self._state, self._waiting_since = "ready", None
         self._finder.found(welcome.pid)
         logger.debug(
             "%s connected to the hub (pid %d, epoch %d)", self.peer, welcome.pid, welcome.epoch
         )
-        if known:  # whatever waits to leave is said again below, but for last words
+        if known:  # all but these is sent again below
             last = [
                 m for m in list(self._outbox) if isinstance(m, messages.Release | messages.Cancel)
             ]
@@ -406,64 +411,64 @@ class HubConnection:
             self._outbox.extend(last)
             for message, _ in list(self._requests.values()):
                 self._outbox.append(message)
-            self._tell_calls(up=True)
+            self._notify_connected(up=True)
             for call in list(self._calls.values()):
                 self._outbox.extend(_opening(call, resent=True))
             if self._watchers:
                 self._outbox.append(messages.WatchOverview())
             self._outbox.extend(messages.FollowApp(0, app_id) for app_id in list(self._followed))
-        awaiting, self._awaiting = self._awaiting, []
+        awaiting, self._awaiting_hub = self._awaiting_hub, []
         for future in awaiting:
             settle(future, None)
 
     def _disconnected(self) -> None:
         was, self._state = self._state, "down"
-        self._looked = 0.0
+        self._last_look = 0.0
         if was == "ready":
             logger.debug("%s lost the hub", self.peer)
-            self._tell_calls(up=False)
+            self._notify_connected(up=False)
             for callback in self._lost:
                 guarded(callback)
             self._losses += 1
             if self._losses >= MOST_LOSSES:
                 self._losses = 0
-                self._give_up(
+                self._fail_all(
                     exception.ConnectionError(
                         f"The nbfn hub ended {MOST_LOSSES} times before it answered. See {self.places.hub_log}."
                     )
                 )
 
-    def _tell_calls(self, *, up: bool) -> None:
+    def _notify_connected(self, *, up: bool) -> None:
         for call in list(self._calls.values()):
             guarded(call.sink.connected, up)
 
-    def _wanted(self) -> bool:
-        return bool(self._awaiting or self._requests) or any(
+    def _needs_hub(self) -> bool:
+        return bool(self._awaiting_hub or self._requests) or any(
             c.waiting for c in list(self._calls.values())
         )
 
-    def _seek(self, now: float) -> None:
-        """While there is no hub and something waits for one: look for it, start it, or give up in the end."""
+    def _find_hub(self, now: float) -> None:
+        """If a hub is needed and not connected: look for it, start it, or fail after `connect_timeout`."""
         if self._state == "ready":
             return
-        if not self._wanted():
-            self._since = None
+        if not self._needs_hub():
+            self._waiting_since = None
             return
-        if self._since is None:
-            self._since, self._looked = now, 0.0
+        if self._waiting_since is None:
+            self._waiting_since, self._last_look = now, 0.0
             if self._refused:
-                self._go_to(self._finder.endpoint)
-        waited = now - self._since
+                self._reconnect_to(self._finder.endpoint)
+        waited = now - self._waiting_since
         if waited > self.settings.connect_timeout:
-            self._give_up(self._no_hub(waited))
-        elif now - self._looked >= discovery.LOOK_EVERY:
-            self._looked = now
+            self._fail_all(self._no_hub(waited))
+        elif now - self._last_look >= discovery.LOOK_EVERY:
+            self._last_look = now
             if not self._finder.look():
-                self._give_up(self._no_hub(waited))
+                self._fail_all(self._no_hub(waited))
             elif self._state == "down" and self._finder.endpoint != self._endpoint:
-                self._go_to(self._finder.endpoint)
+                self._reconnect_to(self._finder.endpoint)
 
-    def _go_to(self, endpoint: str) -> None:
+    def _reconnect_to(self, endpoint: str) -> None:
         self._link.close()
         self._endpoint, self._refused = endpoint, False
         self._link = Link(endpoint, codec.TO_CLIENT)
@@ -474,11 +479,11 @@ class HubConnection:
             f"No nbfn hub at {self._endpoint} (waited {waited:.0f} s).{why} {self._finder.hint}"
         )
 
-    def _give_up(self, error: exception.Error) -> None:
-        """Fail everything that waits."""
-        self._since = None
+    def _fail_all(self, error: exception.Error) -> None:
+        """Fail all requests and calls."""
+        self._waiting_since = None
         self._finder.again()
-        awaiting, self._awaiting = self._awaiting, []
+        awaiting, self._awaiting_hub = self._awaiting_hub, []
         waiting: list[Future[Any]] = [
             *awaiting,
             *(answer for _, answer in list(self._requests.values())),
@@ -503,7 +508,7 @@ class HubConnection:
                     self._not_sent(message, f"cannot be sent: {validation.why_not_sent(error)}")
 
     def _not_sent(self, message: Message, why: str) -> None:
-        """Fail what a message belongs to that cannot be sent."""
+        """Fail the call or request of a message that cannot be sent."""
         call = self._calls.get(getattr(message, "call", ""))
         subject = f"The call of {call.function.name!r}" if call is not None else _subject(message)
         self._fail(message, exception.InvalidError(f"{subject} {why}"))
@@ -518,7 +523,7 @@ def _subject(message: Message) -> str:
 
 
 def _opening(call: ActiveCall, *, resent: bool) -> Iterator[Message]:
-    """Yield what tells the hub of a call; a call that cannot tell it fails."""
+    """Yield the messages that begin a call; the call fails if they cannot be made."""
     try:
         yield from call.opening(resent=resent)
     except Exception as error:

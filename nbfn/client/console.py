@@ -1,4 +1,4 @@
-"""This process's stdout and stderr, to which several calls write: each line is of one of them."""
+"""Writes to this process's stdout and stderr so that lines of several calls do not mix."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from weakref import WeakKeyDictionary
 
 
 class Row(Protocol):
-    """A line that is rewritten in its place, and stays below what is written."""
+    """A line that is rewritten in place and stays below other output."""
 
     def hide(self) -> None:
-        """Take it away."""
+        """Clear the line."""
 
     def show(self) -> None:
-        """Write it again."""
+        """Write the line again."""
 
 
 #: Rows that are shown; the last one is at the bottom.
 rows: list[Row] = []
-#: Called, on any thread, when what is written goes into a pipe that nobody reads any more.
+#: Called on any thread when the reading end of the pipe that stdout or stderr is has been closed.
 on_broken_pipe: Callable[[], object] | None = None
 
 
 def write(channel: str, text: str, *, source: str = "calls") -> None:
-    """Write a text at once; where a line from another source is unfinished, on a line of its own.
+    """Write text at once; after an unfinished line of another source, on a new line.
 
     Args:
         channel: stdout or stderr.
         text: The text.
-        source: Where it comes from: this process's own calls, or others.
+        source: Who writes it; lines of two sources are not mixed.
     """
     with _lock:
         stream = getattr(sys, channel)

@@ -1,4 +1,4 @@
-"""Runs of Apps that go on after this process: when it is ended, what it waits for is left, not cancelled."""
+"""Detached runs of Apps: when this process is ended, the calls that it waits for continue."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ending = False
 
 @contextmanager
 def detached(app_id: str) -> Iterator[None]:
-    """Let an App go on if the process is ended inside the block, by Ctrl-C above all."""
+    """Keep the calls of an App running if the process is ended inside the block, for example by Ctrl-C."""
     _running.add(app_id)
     ours = threading.current_thread() is threading.main_thread()
-    # Another handler, a notebook's, say, has reasons of its own.
+    # Another handler, such as that of a notebook, is not replaced.
     ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
         signal.signal(signal.SIGINT, _interrupted)
@@ -29,16 +29,16 @@ def detached(app_id: str) -> Iterator[None]:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    process_ends()
+    note_process_end()
     signal.default_int_handler(number, frame)
 
 
-def process_ends() -> None:
-    """Note that this process is being ended: what is given up from now on was not meant to be cancelled."""
+def note_process_end() -> None:
+    """Note that this process is being ended: calls of detached runs are not cancelled from now on."""
     global _ending
     _ending = True
 
 
-def goes_on(app_id: str) -> bool:
-    """Return whether the calls of an App go on though nobody here waits for them any more."""
+def is_detached(app_id: str) -> bool:
+    """Return whether the calls of an App continue although this process ends."""
     return _ending and app_id in _running

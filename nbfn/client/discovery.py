@@ -1,8 +1,7 @@
-"""Finding the hub of a home, and starting the embedded one when there is none.
+"""Finds the hub of a home, and starts the embedded one if none runs.
 
-A hub holds a lock on ``hub.lock`` for as long as it lives, so "is there a hub?" has one answer that
-a ``kill -9`` cannot falsify. Its address is in ``hub.json``. Two clients that start one at once end
-with one: the second finds the lock taken and exits.
+A hub holds a lock on ``hub.lock`` until it ends, even by ``kill -9``, so the lock says whether there is one. Its
+address is in ``hub.json``. If two clients start a hub at once, the second hub finds the lock taken and exits.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from nbfn.protocol import descriptors
 if TYPE_CHECKING:
     from nbfn.config import Places
 
-#: Seconds between two looks at the lock and the connection file while a hub is awaited.
+#: Seconds between two checks of the lock and the connection file while this waits for a hub.
 LOOK_EVERY = 0.05
 #: Hubs that may fail to start before the client gives up.
 MOST_FAILURES = 3
 
-#: Hubs this process started. Kept, so that each is reaped when it ends and none is taken for forgotten.
+#: Hubs that this process started, so that each is reaped when it ends and none causes a ResourceWarning.
 _started: list[subprocess.Popen[bytes]] = []
 
 
 def read_connection_file(places: Places) -> dict[str, object]:
-    """Return what the hub of these places says of itself; empty when there is no readable file."""
+    """Return the content of the connection file; an empty dict if there is no readable one."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(places.connection_file.read_text("utf-8"))
         if isinstance(found, dict):
@@ -75,27 +74,27 @@ def start(places: Places) -> subprocess.Popen[bytes]:
 
 
 def reap() -> None:
-    """Let go of hubs that this process started and that have ended."""
+    """Reap the hubs that this process started and that have ended."""
     _started[:] = [process for process in _started if process.poll() is None]
 
 
 def forget() -> None:
-    """Forget started hubs without waiting for them; those of a forked child are not its own."""
+    """Forget started hubs without waiting for them; in a forked child they belong to the parent."""
     for process in _started:
         process.returncode = 0
     _started.clear()
 
 
-# The embedded hub outlives who started it, on purpose: nothing is to be said of it at the end.
+# The embedded hub outlives the process that started it, on purpose, so that causes no ResourceWarning.
 atexit.register(forget)
 
 
 class HubFinder:
-    """Looks for a hub, again and again, until it is found or cannot be.
+    """Looks for a hub until one is found or it is clear that none will come.
 
     Args:
-        places: The home whose hub is wanted.
-        hub: An endpoint that settles the question; then nothing is started.
+        places: The home of the hub.
+        hub: The endpoint of a hub; if given, no hub is started.
         may_start: Whether to start the embedded hub when none runs.
     """
 
@@ -109,7 +108,7 @@ class HubFinder:
 
     @property
     def endpoint(self) -> str:
-        """Where the hub is, as far as can be told."""
+        """The hub's endpoint: the given one, that of the connection file, or the default of the home."""
         if self._given:
             return self._given
         found = read_connection_file(self._places).get("endpoint")
@@ -117,13 +116,13 @@ class HubFinder:
 
     @property
     def hint(self) -> str:
-        """What a user can do when there is no hub."""
+        """What a user can do if there is no hub."""
         if self._given:
             return "Check NBFN_HUB, or start a hub there with 'nbfn hub start'."
         return "Start one with 'nbfn hub start' or set NBFN_HOME/NBFN_HUB."
 
     def look(self) -> bool:
-        """Start a hub if one is needed and may be started; return False when none can come."""
+        """Start a hub if needed and allowed; return False if none will come."""
         if self._given:
             return True
         if self._process is not None:
@@ -141,7 +140,7 @@ class HubFinder:
         except Error as error:
             self.reason = f"It cannot be started: {error}"
             return False
-        except OSError as error:  # no descriptors, say; the next look may have some
+        except OSError as error:  # such as no descriptors; the next check may have some
             why = descriptors.why(error)
             self.reason = why or f"It cannot be started: {error}."
             self._failures += not why
@@ -150,7 +149,7 @@ class HubFinder:
 
     def _note_end(self, code: int) -> None:
         if code <= 0:
-            return  # another hub was first, or it was killed
+            return  # it found the lock taken, or was killed
         self._failures += 1
         log = self._places.hub_log
         with contextlib.suppress(OSError):
@@ -158,16 +157,15 @@ class HubFinder:
             self.reason = f"The hub stopped at once (exit {code}): {''.join(last)} See {log}."
 
     def found(self, pid: int) -> None:
-        """Begin anew when a hub has answered, and end one that was started from here and comes too late.
+        """Reset the failures when a hub has answered, and end a hub that this process started too late.
 
-        As a rule that one finds the lock taken and exits. Should the hub that answered end before it has
-        looked, it would stay, and nobody wants it.
+        Usually that one finds the lock taken and exits. If the hub that answered ended before that, it would stay.
         """
         self.again()
         if self._process is not None and self._process.pid != pid:
             self._process.terminate()
 
     def again(self) -> None:
-        """Begin anew, as for the first time."""
+        """Reset the failures."""
         self._failures = 0
         self.reason = ""

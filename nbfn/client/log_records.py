@@ -1,9 +1,8 @@
-"""Logging and warnings across processes, at the caller: its levels and filters go along with its calls, what remote
-code logs comes back.
+"""Logging and warnings of remote code, on the caller's side.
 
-A record is handled by the caller's own loggers, on the client's thread, before the result of the input that logged
-it. What a handler would write to this process's stdout or stderr is shown where remote prints are, in their order;
-all other handlers (files, sockets, one's own) get the record itself.
+The levels and filters of this process are sent with its calls, and log records come back. A record is handled by this
+process's loggers, on the client's thread, before the result of the input that logged it. Text for this process's stdout
+or stderr is shown among the remote prints; all other handlers (files, sockets, the user's own) get the record itself.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from typing import Any
 
 from nbfn.protocol.log_records import Filter, Levels, dump_levels, load_record
 
-#: Seconds that a handler which another thread is using has to become free; then it misses records until it is.
+#: Seconds to wait for a handler that another thread is using; after that it misses records until it is free.
 PATIENCE = 1.0
-#: What Python and ipykernel call the streams.
+#: The names that Python and ipykernel give the streams.
 _CHANNELS = {"<stdout>": "stdout", "stdout": "stdout", "<stderr>": "stderr", "stderr": "stderr"}
 
-#: The filters of a Python that was told nothing, but for development builds.
+#: The default filters of Python, except in development builds.
 _FIRST_FILTERS = (
     Filter("default", "", "builtins:DeprecationWarning", "__main__", 0),
     Filter("ignore", "", "builtins:DeprecationWarning", "", 0),
@@ -38,10 +37,9 @@ _known: tuple[Any, bytes] = (None, b"")
 
 
 def levels() -> bytes:
-    """Return which records and warnings this process wants of the code that it calls.
+    """Return the encoded levels and filters of this process, which are sent with each call.
 
-    Python forgets what loggers have cached whenever a level changes: as long as the mark is there,
-    none did.
+    Python clears the caches of loggers whenever a level changes, so an entry in such a cache tells that none did.
     """
     global _known
     cache: dict[Any, Any] = getattr(_marker, "_cache", {})
@@ -89,13 +87,13 @@ def _captures() -> bool:
 
 
 def handle(data: bytes) -> Iterator[tuple[str, str]]:
-    """Give a record to the loggers of this process.
+    """Let the loggers of this process handle a record.
 
     Args:
-        data: The record, packed.
+        data: The encoded record.
 
     Yields:
-        (channel, text) that is to be shown among what remote code prints.
+        (channel, text) to be shown among the prints of remote code.
     """
     if (record := load_record(data)) is None:
         return
@@ -125,7 +123,7 @@ def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
 
 
 def _channel(handler: logging.Handler) -> str:
-    """Return which of this process's streams a handler writes to; nothing for any other handler."""
+    """Return "stdout" or "stderr" if a handler writes to that stream of this process, else ""."""
     stream = handler.stream if isinstance(handler, logging.StreamHandler) else None
     if stream is None or isinstance(handler, logging.FileHandler):
         return ""
@@ -138,7 +136,7 @@ def _channel(handler: logging.Handler) -> str:
 
 
 def _give(handler: logging.Handler, record: logging.LogRecord) -> None:
-    """Have a handler handle a record, unless another thread holds it for long: that may wait for this one."""
+    """Pass a record to a handler, unless another thread holds its lock for long: it may wait for this one."""
     lock: Any = handler.lock
     if lock is None:
         handler.handle(record)

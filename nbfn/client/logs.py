@@ -1,4 +1,4 @@
-"""`LogsManager`: what the inputs of an App, a Function or a call wrote, as the hub has kept it."""
+"""`LogsManager`: the stored output of the inputs of an App, a Function or a call."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from nbfn.protocol.messages import LogLine
 from nbfn.runtime.stream import Stream, streaming
 from nbfn.runtime.sync import blocking, run
 
-#: Where a line comes from: the two streams, and what the hub says of workers and schedules.
+#: Where a line comes from: the two streams, and messages of the hub about workers and schedules.
 SOURCES = ("stdout", "stderr", "system")
-#: Lines that can be asked for from the end, and the longest span.
+#: Most lines of a tail, and the longest span of a query.
 MOST_TAILED, LONGEST_SPAN = 20_000, timedelta(days=35)
-#: Seconds that the hub waits with the answer when there is nothing new.
+#: Seconds that the hub waits for new lines before it answers.
 PATIENCE = 1.0
 
-#: A moment: a time, or how long ago.
+#: A time, or how long ago.
 When = datetime | timedelta
-#: Says whose logs are meant: fields of `GetLogs`.
+#: Returns the fields of `GetLogs` that select the App, Function or call.
 Scope = Callable[[], Awaitable[dict[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A line, mostly; its end is part of it, where it has one.
+    """A line of a log, including its line end; output without one is an entry too.
 
     Attributes:
         message: The text.
         timestamp: When it reached the hub.
         source: stdout, stderr or system.
         object_id: The id of the Function.
-        app_id: Of its App.
-        function_call_id: Of the call that the input belongs to, or "".
-        input_id: Of the input, or "".
-        container_id: Of the worker, or "".
+        app_id: The id of its App.
+        function_call_id: The id of the call, or "".
+        input_id: The id of the input, or "".
+        container_id: The id of the worker, or "".
     """
 
     message: str
@@ -55,7 +55,7 @@ class LogEntry:
 
     @classmethod
     def of(cls, line: LogLine) -> LogEntry:
-        """Return what a line on the wire says."""
+        """Convert a line of the protocol."""
         named = messages.input_id(line.call, line.index) if line.call else ""
         moment = datetime.fromtimestamp(line.at, UTC)
         ids = (line.function, line.app, line.call, named, line.worker)
@@ -63,11 +63,11 @@ class LogEntry:
 
 
 class LogsManager:
-    """The logs of one App, Function or call; also of those whose client is gone.
+    """The logs of one App, Function or call, also after its client has ended.
 
     Args:
-        scope: Says whose.
-        client: The connection to use; this process's when not given.
+        scope: Selects the App, Function or call.
+        client: The connection to use; that of this process when not given.
 
     Examples:
         >>> for entry in train.logs.tail(10):  # doctest: +SKIP
@@ -86,13 +86,16 @@ class LogsManager:
         source: str | None = None,
         search_text: str | None = None,
     ) -> list[LogEntry]:
-        """Return all that is kept, the oldest first.
+        """Return the stored entries, the oldest first.
 
         Args:
-            since: Only from then on: a time, or how long ago.
-            until: Only until then.
+            since: Only entries from then on: a time, or how long ago.
+            until: Only entries until then.
             source: stdout, stderr or system; all when not given.
-            search_text: Only lines that contain this.
+            search_text: Only entries that contain this.
+
+        Returns:
+            The entries.
 
         Raises:
             InvalidError: If there is no such source, or the span is over 35 days.
@@ -106,7 +109,7 @@ class LogsManager:
         """Return the last entries.
 
         Args:
-            entries: At most how many, up to 20 000.
+            entries: How many at most, up to 20 000.
             source: stdout, stderr or system; all when not given.
 
         Raises:
@@ -117,10 +120,10 @@ class LogsManager:
 
     @streaming
     def stream(self, timeout: float | None = None) -> Stream[LogEntry]:
-        """Iterate over what is written from now on, until all inputs have ended for good.
+        """Iterate over new output, until all inputs have ended.
 
         Args:
-            timeout: Seconds after which it ends in any case.
+            timeout: Seconds after which the iteration ends in any case.
         """
         return _Following(self._scope, {}, timeout, self._client, from_now=True)
 
@@ -137,22 +140,22 @@ class LogsManager:
 
 
 def kept(scope: Scope, **given: Any) -> list[LogEntry]:
-    """Return what is kept, the oldest first.
+    """Return the stored entries, the oldest first.
 
     Args:
-        scope: Whose.
-        **given: As `LogsManager.fetch` takes them, and ``tail``.
+        scope: Selects the App, Function or call.
+        **given: The arguments of `LogsManager.fetch`, and ``tail``.
     """
     return run(LogsManager(scope)._all(_query(**given)))
 
 
 def following(scope: Scope, timeout: float | None = None, **given: Any) -> Stream[LogEntry]:
-    """Iterate over what is kept and what is still to come.
+    """Iterate over the stored entries, then over new ones.
 
     Args:
-        scope: Whose.
-        timeout: Seconds after which it ends in any case.
-        **given: As `LogsManager.fetch` takes them, and ``tail``.
+        scope: Selects the App, Function or call.
+        timeout: Seconds after which the iteration ends in any case.
+        **given: The arguments of `LogsManager.fetch`, and ``tail``.
     """
     return _Following(scope, _query(**given), timeout, None, from_now=False)
 
@@ -179,7 +182,7 @@ class _Following(Stream[LogEntry]):
         __tracebackhide__ = True
         if self._from_now:
             self._from_now = False
-            # A search for nothing: only the number of the newest line comes back.
+            # Finds no line: only the number of the newest one is returned.
             nothing = await self._scope() | {"search": "\0"}
             first = await _ask(self._client, nothing)
             self._after, self._over = first.last, first.ended

@@ -1,4 +1,4 @@
-"""Where this process is: its Python and directory, and the notebook or script that it belongs to."""
+"""Describes this process: its Python, its directory, and its notebook or script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nbfn.protocol import messages
 
-#: Variables of the notebook that VS Code, and papermill on demand, put its path into.
+#: Variables in which VS Code, and papermill if asked, put the path of the notebook.
 _PATHS = ("__vsc_ipynb_file__", "PAPERMILL_INPUT_PATH")
 
 
@@ -20,10 +20,10 @@ def _cloudpickle_version() -> str:
 
 
 def this_environment() -> messages.Environment:
-    """Return where this process's code can run."""
+    """Return the Python environment of this process, in which its code can run."""
     try:
         cwd = str(Path.cwd())
-    except OSError:  # it was deleted: workers stay where they are
+    except OSError:  # it was deleted: workers keep their own
         cwd = ""
     return messages.Environment(
         executable=sys.executable,
@@ -35,7 +35,7 @@ def this_environment() -> messages.Environment:
 
 
 def this_notebook() -> str:
-    """Return the path of the notebook whose kernel this is, or ""; as Jupyter, VS Code or papermill tell it."""
+    """Return the path of the notebook whose kernel this is, or "". Jupyter, VS Code or papermill set it."""
     name = os.environ.get("JPY_SESSION_NAME", "")
     if name and not _is_inherited(name):
         return name
@@ -45,7 +45,7 @@ def this_notebook() -> str:
 
 @functools.cache
 def _is_inherited(name: str) -> bool:
-    """Whether a kernel has the name from who started it: another notebook whose cell ran nbconvert, say."""
+    """Return whether a kernel inherited the name, for example from a notebook whose cell ran nbconvert."""
     import psutil  # only needed in kernels
 
     try:
@@ -56,16 +56,16 @@ def _is_inherited(name: str) -> bool:
 
 
 def own_name() -> str:
-    """Return what people call this process: the notebook's or script's name."""
+    """Return the name of the notebook or script."""
     if notebook := this_notebook():
         return Path(notebook).name
     return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
 
 
 def this_origin() -> str:
-    """Return what calls of this process are known by later: the notebook's path, or the script's name.
+    """Return the path of the notebook or the name of the script, by which its calls can be listed later.
 
-    Empty in a worker: what its code calls comes from where the call that it runs comes from.
+    Empty in a worker: calls of its code have the origin of the call that it runs.
     """
     if os.environ.get("NBFN_WORKER"):
         return ""

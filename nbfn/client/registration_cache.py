@@ -1,7 +1,7 @@
-"""`RegistrationCache`: what made the Functions of this process known, said again to a hub that has lost them.
+"""`RegistrationCache`: keeps the messages that registered Functions, for a hub that has forgotten these.
 
-A hub forgets ephemeral Apps when it ends. A call that it refuses for that is opened again, once, when
-its Function is there.
+A hub forgets ephemeral Apps when it ends. If it refuses a call for that reason, the Function is registered again and
+the call is sent once more.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from nbfn.protocol.messages import FunctionInfo, Message
 
 
 class RegistrationCache:
-    """Those of one connection; used on its thread.
+    """The registrations of one connection. Used on its thread.
 
     Args:
-        ask: Asks the hub without waiting, and gives the answer.
+        request: Sends a request without waiting and returns its answer.
     """
 
-    def __init__(self, ask: Callable[[Message], Future[Any]]) -> None:
-        self._ask = ask
+    def __init__(self, request: Callable[[Message], Future[Any]]) -> None:
+        self._send_request = request
         self._kept: dict[str, Message] = {}  # by Function
 
     def keep(self, function_id: str, register: Message) -> None:
-        """Keep what registered a Function."""
+        """Keep the message that registered a Function."""
         self._kept[function_id] = register
 
     def refused(self, call: ActiveCall, error: exception.Error, epoch: int) -> None:
-        """End a call that the hub refused; if it does not know its Function, register that again first."""
+        """Handle a refused call: register its Function again if the hub has forgotten it, otherwise fail the call."""
         register = self._kept.get(call.function.id)
         unknown = isinstance(error, exception.NotFoundError)
         if not unknown or register is None or call.reopened == epoch:
@@ -44,19 +44,19 @@ class RegistrationCache:
         self._register(call, register)
 
     def _register(self, call: ActiveCall, register: Message) -> None:
-        """Tell a hub again of a call's Function; of a variant's base first."""
+        """Register the Function of a call again; of a variant, its base first."""
         base = register.function if isinstance(register, messages.BindVariant) else ""
         if (of_base := self._kept.get(base)) is not None:
 
             def then(info: FunctionInfo) -> None:
                 bind = msgspec.structs.replace(register, function=info.id)
-                self._say(call, bind, lambda variant: self._reopen(call, bind, variant))
+                self._request(call, bind, lambda variant: self._reopen(call, bind, variant))
 
-            self._say(call, of_base, then)
+            self._request(call, of_base, then)
         else:
-            self._say(call, register, lambda info: self._reopen(call, register, info))
+            self._request(call, register, lambda info: self._reopen(call, register, info))
 
-    def _say(
+    def _request(
         self, call: ActiveCall, register: Message, then: Callable[[FunctionInfo], None]
     ) -> None:
         def arrived(done: Future[messages.Registered]) -> None:
@@ -65,7 +65,7 @@ class RegistrationCache:
             else:
                 then(done.result().info)
 
-        self._ask(register).add_done_callback(arrived)
+        self._send_request(register).add_done_callback(arrived)
 
     def _reopen(self, call: ActiveCall, register: Message, info: FunctionInfo) -> None:
         self.keep(info.id, register)

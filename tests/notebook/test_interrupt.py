@@ -79,7 +79,7 @@ def test_a_second_interrupt_lets_a_map_go_on_and_attach_finds_its_results(
 ) -> None:
     kernel.execute(CELL.replace("--quiet ", ""))
     kernel.execute(
-        "import nbfn.client.calls.interrupt\nnbfn.invocation.interrupt.SECOND_PRESS = 30"
+        "import nbfn.client.calls.interrupt\nnbfn.client.calls.interrupt.SECOND_PRESS = 30"
     )
     gate = tmp_path / "gate"
     cell = kernel.execute(f"list(wait_for.map([{str(gate)!r}] * 20))", wait=False)
@@ -101,7 +101,7 @@ def test_a_second_interrupt_lets_the_call_go_on_and_attach_finds_it(
     kernel.execute(CELL)
     # However slow this machine is, the second press comes in time.
     kernel.execute(
-        "import nbfn.client.calls.interrupt\nnbfn.invocation.interrupt.SECOND_PRESS = 30"
+        "import nbfn.client.calls.interrupt\nnbfn.client.calls.interrupt.SECOND_PRESS = 30"
     )
     code = BLOCKING[way].replace("PATH", repr(str(tmp_path / "gate")))
     cell = kernel.execute(code, wait=False)

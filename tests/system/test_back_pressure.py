@@ -222,7 +222,7 @@ def test_spawned_inputs_wait_on_the_disk(home: Path, tmp_path: Path) -> None:
 
 def test_results_of_spawned_calls_wait_on_the_disk(home: Path) -> None:
     call = make.spawn_map([250 * KB] * 1200)
-    wait_until(lambda: call._told().ended, 60)
+    wait_until(lambda: call._call_info().ended, 60)
     assert max(held(home).values()) < 220 * MB
     first = call.iter()
     assert len(next(first)) == 250 * KB

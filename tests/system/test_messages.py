@@ -81,7 +81,7 @@ def test_a_hundred_thousand_inputs_are_cancelled_at_once(epoch: int) -> None:
 
     call = never.spawn_map(range(100_000))
     call.cancel()
-    wait_until(lambda: call._told().ended, 60)
+    wait_until(lambda: call._call_info().ended, 60)
     with pytest.raises(Error, match="was cancelled"):
         call.get(index=99_999)
 
@@ -131,7 +131,7 @@ def test_an_input_that_no_message_can_carry_fails_alone(epoch: int) -> None:
 
 def _ended(call: Any) -> bool:
     try:
-        return bool(call._told().ended)
+        return bool(call._call_info().ended)
     except Error:
         return False
 

@@ -1,13 +1,13 @@
-"""Hints on how to get at a call again: magics in a notebook, Python elsewhere."""
+"""Hints on how to access a call again: magics in a notebook, Python elsewhere."""
 
 from __future__ import annotations
 
-#: Whether this process has nbfn's magics; set where they are loaded.
+#: Whether nbfn's magics are loaded in this process; set by the extension.
 magics = False
 
 
 def handle_of(call: str) -> str:
-    """Return what to write to get the handle of a call.
+    """Return the code that gets the `FunctionCall` of a call.
 
     Args:
         call: Its id.
@@ -16,7 +16,7 @@ def handle_of(call: str) -> str:
 
 
 def replay(which: str) -> str:
-    """Return the sentence that says how to debug a failed input with its arguments, or "" if nothing can.
+    """Return a sentence that says how to debug a failed input with its arguments; "" outside a notebook.
 
     Args:
         which: The call's id; of an input other than the first, with its index.

@@ -37,20 +37,20 @@ class CallThrottle:
         while self.full:
             turn: Future[None] = Future()
             self._waiting.append(turn)
-            self._wake()  # there may be room since it was looked for
+            self._wake()  # there may be room by now
             try:
                 await wait(turn)
             finally:
-                self._wake()  # the next one looks when this one has begun, or if it does not
+                self._wake()  # so that the next one checks, also if this call does not begin
 
     def enter(self, weight: int) -> None:
-        """Count a call that begins."""
+        """Add the bytes of a call that begins."""
         with self._lock:
             self._weight += weight
             self.full = self._weight >= self._most
 
     def leave(self, weight: int) -> None:
-        """Count a call that has ended, or is stored."""
+        """Subtract the bytes of a call that has ended or is stored."""
         with self._lock:
             self._weight -= weight
             self.full = self._weight >= self._most
@@ -64,5 +64,5 @@ class CallThrottle:
                 return
 
 
-#: Of this process.
+#: The throttle of this process.
 throttle = CallThrottle(48 * 1024 * 1024)

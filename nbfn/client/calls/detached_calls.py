@@ -1,4 +1,4 @@
-"""Calls of this process that go on without the caller that was interrupted (`nbfn.client.calls.interrupt`)."""
+"""The results of detached calls of this process (see `nbfn.client.calls.interrupt`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nbfn.runtime.sync import blocking, wait
 
 
 class DetachedCall:
-    """The handle of a `remote` that was left: it lives as long as this process."""
+    """A `remote` call that was detached. It lasts as long as this process."""
 
     def __init__(self, call: SingleCall) -> None:
         self._call = call
-        self._found: list[Any] = []  # the result, once it has been read
+        self._found: list[Any] = []  # the result, once it was unpickled
 
     @property
     def object_id(self) -> str:
@@ -39,7 +39,7 @@ class DetachedCall:
         try:
             output = await wait(call.outcome, timeout)
         except KeyboardInterrupt as error:
-            interrupt.goes_on(error, call.id)
+            interrupt.note_detached(error, call.id)
             raise
         if not self._found:
             value = result_of(call.client.carrier, output, call.function.name, call.id)
@@ -47,7 +47,7 @@ class DetachedCall:
         return self._found[0]
 
     def cancel(self) -> None:
-        """Cancel it."""
+        """Cancel the call."""
         self._call.cancel()
 
     def __repr__(self) -> str:
@@ -56,7 +56,7 @@ class DetachedCall:
 
 
 class DetachedItems(Stream[Any]):
-    """The items of a `remote_gen` that was left, from where its loop ended."""
+    """The remaining items of a `remote_gen` call that was detached."""
 
     def __init__(self, call: GeneratorCall) -> None:
         self._call = call
@@ -73,9 +73,9 @@ class DetachedItems(Stream[Any]):
         return f"<items of {self._call.function.name} ({self._call.id}): iterate over them>"
 
 
-def left(call_id: str) -> DetachedCall | DetachedItems | None:
-    """Return what was left under an id."""
-    call = interrupt.left(call_id)
+def detached_call(call_id: str) -> DetachedCall | DetachedItems | None:
+    """Return the detached call of an id, if there is one."""
+    call = interrupt.detached_call(call_id)
     if isinstance(call, GeneratorCall):
         return DetachedItems(call)
     return DetachedCall(call) if isinstance(call, SingleCall) else None

@@ -1,4 +1,4 @@
-"""`DurableCall`: a call that the hub keeps, told by who spawned it, watched by whoever wants its outcomes."""
+"""`DurableCall`: a spawned call, which the hub stores, and whose outcomes any process can wait for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from nbfn import exception
 from nbfn.client.active_call import Connection, guarded
-from nbfn.client.calls.input_feeder import FedCall, weight_of
+from nbfn.client.calls.input_feeder import MultiInputCall, weight_of
 from nbfn.client.calls.outcome import outcome_name
 from nbfn.client.connection import settle
 from nbfn.protocol import messages
@@ -15,15 +15,15 @@ from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Output, Payl
 from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
 
-#: Inputs that may be on their way to the disk.
+#: Inputs in flight that are not stored yet.
 UNACCEPTED = 4096
 
 
-class DurableCall(FedCall):
-    """A call on the hub's disk.
+class DurableCall(MultiInputCall):
+    """A call that the hub stores on disk.
 
-    Made with inputs (`put`, or `begin`), it is told to the hub and `accepted` once all of it is
-    stored. Made from the id alone, it only follows what others told.
+    With inputs (`put` or `begin`) it is a new call, and `accepted` resolves when all of it is stored. Without, it
+    watches the existing call ``call_id``.
     """
 
     durable = True
@@ -40,10 +40,10 @@ class DurableCall(FedCall):
         total: int | None = None,
     ) -> None:
         self.accepted: Future[None] = Future()
-        self._follows = bool(call_id)  # only: others told of it
+        self._watch_only = bool(call_id)  # another process, or this one earlier, made it
         self._waiters: list[tuple[int, Future[Output]]] = []
-        self._seen = bytearray()  # a byte for each input: whether it was counted
-        self._heard = self._heard_failed = 0  # outcomes that came here
+        self._seen = bytearray()  # for each input a byte: whether its outcome was counted
+        self._received = self._received_failed = 0  # outcomes that arrived
         self._worst = int(InputStatus.SUCCESS)
         super().__init__(
             client,
@@ -54,13 +54,13 @@ class DurableCall(FedCall):
             total=total,
             call_id=call_id,
         )
-        self.waiting = not self._follows
-        if self._follows:
-            self._announced = self._exhausted = self._told_closed = True
+        self.waiting = not self._watch_only
+        if self._watch_only:
+            self._opened = self._exhausted = self._closed_sent = True
             settle(self.accepted)
 
     def put(self, payload: Payload) -> None:
-        """Tell the hub of a call with this one input."""
+        """Begin the call, with this one input."""
         self._sent = 1
         self._exhausted = True
         self._unsettled[0] = item = NewInput(0, payload)
@@ -70,11 +70,11 @@ class DurableCall(FedCall):
     # --- helper thread ---------------------------------------------------------------------------
 
     def has_room(self) -> bool:
-        """See `FedCall.has_room`."""
+        """See `MultiInputCall.has_room`."""
         return len(self._unsettled) < UNACCEPTED and self._fits()
 
-    def broke(self, error: BaseException) -> None:
-        """See `FedCall.broke`: a call that will never be whole is not wanted."""
+    def input_failed(self, error: BaseException) -> None:
+        """See `MultiInputCall.input_failed`: cancels the call, since not all of its inputs can be stored."""
         self.withdraw()
         settle(self.accepted, error=error)
 
@@ -96,9 +96,9 @@ class DurableCall(FedCall):
             self._stored(message)
         elif isinstance(message, messages.Outputs):
             self._take(message.outputs)
-        elif isinstance(message, messages.Progress) and self._follows:
+        elif isinstance(message, messages.Progress) and self._watch_only:
             self.total = self.total if message.total is None else message.total
-            self._counted(message.done, message.failed)
+            self._report_counts(message.done, message.failed)
             self._end_if_done()
 
     def _stored(self, accepted: messages.Accepted) -> None:
@@ -108,10 +108,10 @@ class DurableCall(FedCall):
                 break
             stored.append(self._unsettled.pop(index))
         self._settled(weight_of(stored))
-        self.credited()
+        self.notify_room()
         if accepted.closed:
             settle(self.accepted)
-            self._look_waited()
+            self._update_waiting()
             self._end_if_done()
 
     def _take(self, outputs: tuple[Output, ...]) -> None:
@@ -126,64 +126,64 @@ class DurableCall(FedCall):
                 new.append(output)
                 failed += output.status != InputStatus.SUCCESS
                 self._worst = max(self._worst, output.status)
-        self._heard += len(new)
-        self._heard_failed += failed
-        self._counted(self._heard, self._heard_failed, new)
+        self._received += len(new)
+        self._received_failed += failed
+        self._report_counts(self._received, self._received_failed, new)
         by_index = {output.index: output for output in outputs}
         for index, future in list(self._waiters):
             if index in by_index:
                 settle(future, by_index[index])
-        self._look_waited()
+        self._update_waiting()
         self._end_if_done()
 
-    def _counted(self, done: int, failed: int, new: Sequence[Output] = ()) -> None:
+    def _report_counts(self, done: int, failed: int, new: Sequence[Output] = ()) -> None:
         """Tell the sink how many inputs have ended.
 
-        Who follows a call by its id has not heard of all; the hub tells the numbers, which are ahead
-        of the outcomes that wait for the disk.
+        A watcher has not received all outcomes. The hub sends it the numbers, which are ahead of the outcomes that
+        are still being stored.
         """
         self.done, self.failed = max(self.done, done), max(self.failed, failed)
         guarded(self.sink.outputs, self.done, self.failed, self.total, new)
 
     def _end_if_done(self) -> None:
         if self.accepted.done() and self.total is not None and self.done >= self.total:
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
-        """End it here, unless somebody waits for an outcome, which the hub is about to tell again."""
+    def _release(self) -> None:
+        """Forget the call, unless a waiter needs an outcome that the hub is about to send again."""
         with self._lock:
             awaited = any(not future.done() for _, future in self._waiters)
             ended = not awaited and self.client.forget(self, settled=False)
         if ended:
             failed = self.failed and self._worst == InputStatus.SUCCESS
-            self.tell_end(outcome_name(InputStatus.FAILURE if failed else self._worst))
+            self.notify_end(outcome_name(InputStatus.FAILURE if failed else self._worst))
 
     def fail(self, error: exception.Error) -> None:
         """See `ActiveCall.fail`."""
-        self.stop_pulling()
+        self.stop_input()
         self.end("failure", error)
         settle(self.accepted, error=error)
         for _, future in list(self._waiters):
             settle(future, error=type(error)(*error.args))
 
-    def _look_waited(self) -> None:
+    def _update_waiting(self) -> None:
         self.waiting = not self.accepted.done() or any(not f.done() for _, f in self._waiters)
 
     # --- any thread ------------------------------------------------------------------------------
 
     def withdraw(self) -> None:
-        """Cancel what the hub has of it: the rest will not come."""
-        self.stop_pulling()
-        self.client.send(self._farewell)
+        """Cancel the inputs that the hub has; the rest are not sent."""
+        self.stop_input()
+        self.client.send(self._cancel_messages)
         self.end("terminated")
 
-    def _farewell(self) -> Iterable[Message]:
-        if self._announced:  # on the client's thread, where that is decided
+    def _cancel_messages(self) -> Iterable[Message]:
+        if self._opened:  # read on the client's thread, which sets it
             yield messages.PutInputs(self.id, (), closed=True)
             yield messages.Cancel(0, self.id)
 
     async def stored(self) -> None:
-        """Wait until all of it is on the hub's disk; an interrupt before that cancels it."""
+        """Wait until all of it is stored; an interrupt before that cancels it."""
         __tracebackhide__ = True
         try:
             await wait(self.accepted)
@@ -192,7 +192,7 @@ class DurableCall(FedCall):
             raise
 
     def expect(self, index: int) -> Future[Output]:
-        """Have the outcome of an input put into a future, when it comes or is told again (`watch`)."""
+        """Return a future for the outcome of an input; `watch` makes the hub send one that it has already."""
         future: Future[Output] = Future()
         with self._lock:
             self._waiters.append((index, future))
@@ -200,17 +200,24 @@ class DurableCall(FedCall):
         return future
 
     def leave(self, futures: Iterable[Future[Output]]) -> None:
-        """Want these outcomes no more."""
+        """Stop waiting for these outcomes."""
         unwanted = set(futures)
         with self._lock:
             self._waiters = [pair for pair in self._waiters if pair[1] not in unwanted]
-        self._look_waited()
+        self._update_waiting()
 
     async def watch(self, start: int, end: int | None) -> messages.CallInfo:
-        """Have the hub tell what it has of some inputs, and what becomes of all; those it has are here on return.
+        """Make the hub send the outcomes of some inputs, now or when they end, and the progress of the call.
+
+        Args:
+            start: The first input.
+            end: The input after the last one; None for all.
+
+        Returns:
+            The state of the call. Outcomes that exist already have arrived by then.
 
         Raises:
-            NotFoundError: If it knows no such call.
+            NotFoundError: If there is no such call.
         """
         __tracebackhide__ = True
         try:
@@ -222,13 +229,13 @@ class DurableCall(FedCall):
             raise
         if info.closed:
             self.total = info.num_inputs
-        if self._follows:
+        if self._watch_only:
             if info.ended and info.cancelled:
                 self._worst = max(self._worst, int(InputStatus.TERMINATED))
-            self._counted(info.done, info.failed)
+            self._report_counts(info.done, info.failed)
         return info
 
-    def settle_down(self, info: messages.CallInfo) -> None:
-        """Let go of a call that has ended, when nobody here waits for an outcome of it."""
-        if info.ended and self._follows:
-            self._let_go()
+    def release_if_ended(self, info: messages.CallInfo) -> None:
+        """Forget a call that has ended, unless there are waiters."""
+        if info.ended and self._watch_only:
+            self._release()

@@ -1,4 +1,4 @@
-"""`FailedInputs`: the inputs of a map that failed, kept so that they can be run again; bounded."""
+"""`FailedInputs`: keeps the failed inputs of a map, so that they can be run again. Bounded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from nbfn.protocol.messages import Payload
 from nbfn.serialization.payload import Carrier
 
-#: Inputs of one map that are kept, and bytes of them; of what fails beyond that only the error is known.
+#: Most inputs of one map that are kept, and most bytes; of further failures only the error is known.
 KEPT, KEPT_BYTES = 10_000, 64 * 1024 * 1024
 
 
@@ -17,7 +17,7 @@ class FailedInputs:
     """Pickled inputs by their index.
 
     Args:
-        carrier: Of this process: large inputs lie in its shared memory until they are dropped.
+        carrier: The carrier of this process, in whose shared memory large inputs stay until they are dropped.
     """
 
     def __init__(self, carrier: Carrier) -> None:
@@ -28,7 +28,7 @@ class FailedInputs:
         weakref.finalize(self, _discard, carrier, self._payloads)
 
     def keep(self, index: int, payload: Payload) -> bool:
-        """Keep an input; False when it is too much."""
+        """Keep an input; return False if the limits are reached."""
         size = size_of(payload)
         with self._lock:
             if len(self._payloads) >= KEPT or self._size + size > KEPT_BYTES:
@@ -38,10 +38,10 @@ class FailedInputs:
             return True
 
     def take(self, indices: Iterable[int] | None = None) -> dict[int, Payload]:
-        """Return inputs, in the order of their indices, and keep them no longer.
+        """Remove inputs and return them, in the order of their indices.
 
         Args:
-            indices: Which, as far as they are kept; all when not given.
+            indices: Which ones, as far as they are kept; all when not given.
         """
         with self._lock:
             wanted = (
@@ -52,17 +52,17 @@ class FailedInputs:
             return found
 
     def clear(self) -> None:
-        """Keep none any longer."""
+        """Drop all inputs."""
         _discard(self._carrier, self.take())
 
     @property
     def size(self) -> int:
-        """The bytes of what is kept."""
+        """The bytes of the kept inputs."""
         return self._size
 
     @property
     def indices(self) -> list[int]:
-        """Which inputs are kept."""
+        """The indices of the kept inputs."""
         with self._lock:
             return sorted(self._payloads)
 
@@ -71,7 +71,7 @@ class FailedInputs:
 
 
 def size_of(payload: Payload) -> int:
-    """Return the bytes that a payload holds, in shared memory too."""
+    """Return the bytes of a payload, including those in shared memory."""
     return len(payload.data) + sum(segment.size for segment in payload.segments)
 
 

@@ -1,8 +1,8 @@
-"""`FedCall`: a call whose inputs are pulled from iterables, told to the hub in batches, and kept until it has them.
+"""`MultiInputCall`: a call whose inputs come from iterables and are sent in batches.
 
-Two threads meet here: a helper pulls the caller's iterables and pickles, the client's thread sends
-and receives. Inputs that are under way never exceed what a subclass has room for; the helper waits
-then, and a slow iterable holds up nothing but itself.
+A helper thread iterates and pickles; the client's thread sends and receives. An input is kept until the hub has
+confirmed it. When a subclass has no room for further inputs in flight, the helper waits, so a slow iterable delays
+only its own call.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from nbfn.protocol.codec import take
 from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Payload, total_weight
 from nbfn.runtime.sync import raisable
 
-#: Bytes of inputs that may be under way: those of one call, of one whose inputs are run in batches, and of
-#: all calls of this process together; and what each may have in any case.
+#: Bytes of inputs in flight: at most of one call, of one call with batching, and of all calls of this process
+#: together; and what each call may have in any case.
 MOST_BYTES, BATCH_BYTES, ALL_BYTES, LEAST_BYTES = 2**25, 2**26, 3 * 2**25, 2**21
 
-#: The calls of this process that have inputs under way.
-_feeding: dict[FedCall, None] = {}
+#: The calls of this process that have inputs in flight.
+_feeding: dict[MultiInputCall, None] = {}
 
 
-class FedCall(ActiveCall):
-    """A call that is told bit by bit.
+class MultiInputCall(ActiveCall):
+    """A call with any number of inputs, which are sent as they are made.
 
     Args:
-        client: The client it is made through.
+        client: The connection that it uses.
         function: What is called.
         kind: map or spawn.
         version: The version to call; 0 for the newest.
-        parent: The input whose code makes it, as the hub knows it.
-        total: Inputs there will be, None while that is not known.
-        call_id: Of a call that exists; a new id when not given.
+        parent: The hub's name of the input whose code makes the call; empty outside a worker.
+        total: How many inputs there will be; None while that is not known.
+        call_id: The id of an existing call; a new one when not given.
     """
 
     #: Whether the hub keeps it on disk.
     durable = False
-    #: Inputs that may be under way, however large they are, so that no worker waits.
+    #: Inputs that may be in flight however large they are, so that no worker waits.
     least = 2
-    #: Whether nobody looks at its failures, so that the logs have to have them.
+    #: Whether the caller ignores failures, so that they must be logged.
     unattended = False
 
     def __init__(
@@ -65,15 +65,17 @@ class FedCall(ActiveCall):
         self._unsettled: dict[int, NewInput] = {}
         self._outgoing: deque[NewInput] = deque()
         self._flush_due = False  # the client's thread has been asked to send
-        self._announced = False  # the hub has been told of the call
-        self._told_closed = False
+        self._opened = False  # the hub has the call
+        self._closed_sent = False
         self._exhausted = False  # no more inputs will come
         self._sent = 0
-        self._put_weight = self._settled_weight = 0  # bytes of inputs, that were put and have ended
+        self._put_weight = self._settled_weight = (
+            0  # bytes of inputs that were put, and of those that have ended
+        )
         self._credit = threading.Condition()
         self._lock = threading.Lock()
-        self.stopped = False  # nothing more is wanted
-        self._cancelled = False  # somebody cancelled it; the caller is told by the outcomes
+        self.stopped = False  # no further input is needed
+        self._cancelled = False  # it was cancelled; the caller gets that as the outcomes
         super().__init__(client, function, kind, version=version, total=total, call_id=call_id)
 
     def begin(
@@ -82,11 +84,11 @@ class FedCall(ActiveCall):
         pickle: Callable[[tuple[Any, ...]], Payload],
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        """Begin to pull inputs.
+        """Begin to iterate over the inputs, on a helper thread.
 
         Args:
-            source: Of the argument tuples.
-            pickle: Makes an input of one.
+            source: The argument tuples.
+            pickle: Pickles one of them.
             loop: The caller's event loop, if the caller leaves it free meanwhile.
         """
         self._source = source
@@ -100,18 +102,18 @@ class FedCall(ActiveCall):
             daemon=True,
         ).start()
 
-    # --- what a subclass says --------------------------------------------------------------------
+    # --- implemented by subclasses --------------------------------------------------------------------
 
     def has_room(self) -> bool:
-        """Return whether another input may be under way."""
+        """Return whether another input may be in flight."""
         raise NotImplementedError
 
-    def broke(self, error: BaseException) -> None:
-        """Take what the iterables raised. Called on the helper thread."""
+    def input_failed(self, error: BaseException) -> None:
+        """Called on the helper thread with the error that an iterable or pickling raised."""
         raise NotImplementedError
 
-    def dried_up(self) -> None:
-        """Note that no more inputs will come: `total` is known. Called on the helper thread."""
+    def input_exhausted(self) -> None:
+        """Called on the helper thread after the last input; `total` is known then."""
 
     # --- helper thread ---------------------------------------------------------------------------
 
@@ -127,24 +129,24 @@ class FedCall(ActiveCall):
                 if self.stopped or self._cancelled:
                     break
                 self._put(NewInput(self._sent, pickle(args)))
-                # Before the next one is pulled: it is not asked for until it may be sent.
+                # Wait before the next input is made, not after.
                 if not self.has_room() and not self._await_credit():
                     break
         except BaseException as error:  # noqa: BLE001 - the caller's iterable's own
-            self.broke(raisable(error, "An iterable of inputs"))
+            self.input_failed(raisable(error, "An iterable of inputs"))
         else:
             self._finish_input()
         finally:
             source.close()
 
     def _await_credit(self) -> bool:
-        """Wait until another input may be sent; False when none is wanted any more."""
+        """Wait until another input may be sent; return False when no more are needed."""
         with self._credit:
             self._credit.wait_for(lambda: self.has_room() or self.stopped or self._cancelled)
         return not (self.stopped or self._cancelled)
 
     def _fits(self) -> bool:
-        """Return whether another input may be under way, as far as their bytes are concerned."""
+        """Return whether the limits on bytes in flight allow another input."""
         mine = self._put_weight - self._settled_weight
         if mine < LEAST_BYTES or len(self._unsettled) < self.least:
             return True
@@ -153,13 +155,13 @@ class FedCall(ActiveCall):
         return mine < (BATCH_BYTES if batches else MOST_BYTES) and others + mine < ALL_BYTES
 
     def _settled(self, weight: int) -> None:
-        """Note that inputs of so many bytes have ended, or are safe."""
+        """Note that inputs of this many bytes have ended or are stored."""
         waits = self._put_weight - self._settled_weight >= LEAST_BYTES
         self._settled_weight += weight
         if waits:
-            self.credited()
+            self.notify_room()
         for call in tuple(_feeding) if weight > LEAST_BYTES // 16 else ():
-            call.credited()
+            call.notify_room()
 
     def _put(self, item: NewInput) -> None:
         payload = item.payload
@@ -177,28 +179,30 @@ class FedCall(ActiveCall):
             self.total = self._sent
         if self._sent or self.durable:
             self.client.send(self._flush)
-        self.dried_up()
+        self.input_exhausted()
 
     # --- client's thread -------------------------------------------------------------------------
 
     def _flush(self) -> Iterable[Message]:
-        self._flush_due = False  # before looking: what is added from here on asks again
+        self._flush_due = False  # first: inputs that are added from now on ask again
         while self._outgoing and not self.stopped:
-            exhausted = self._exhausted  # before looking whether anything is left
+            exhausted = self._exhausted  # first: before looking whether any input is left
             batch = take(self._outgoing, weight_of)
             yield self._message(batch, closed=exhausted and not self._outgoing)
-        if self._exhausted and not self._outgoing and not self._told_closed and not self.stopped:
+        if self._exhausted and not self._outgoing and not self._closed_sent and not self.stopped:
             yield self._message((), closed=True)
-        if self._cancelled and self._announced:  # perhaps before the hub knew the call
+        if (
+            self._cancelled and self._opened
+        ):  # it may have been cancelled before the hub had the call
             yield messages.Cancel(0, self.id)
 
     def _message(
         self, items: tuple[NewInput, ...], *, closed: bool, resent: bool = False
     ) -> Message:
-        self._told_closed = closed
-        if self._announced:
+        self._closed_sent = closed
+        if self._opened:
             return messages.PutInputs(self.id, items, closed=closed, resent=resent)
-        self._announced = True
+        self._opened = True
         return messages.PutCall(
             self.id,
             self.function.id,
@@ -217,14 +221,12 @@ class FedCall(ActiveCall):
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `ActiveCall.opening`: the call, and every input that the hub may not have."""
-        if not self._announced:
+        """See `ActiveCall.opening`: yields the call and every input that the hub may not have."""
+        if not self._opened:
             yield from self._flush()
             return
-        self._flush_due = (
-            False  # a request to send went down with the hub; before looking, as above
-        )
-        self._announced = False
+        self._flush_due = False  # a request to flush was lost with the hub; first, as above
+        self._opened = False
         self._outgoing.clear()
         exhausted = self._exhausted
         again = deque(list(self._unsettled.values()))
@@ -236,27 +238,27 @@ class FedCall(ActiveCall):
 
     # --- any thread ------------------------------------------------------------------------------
 
-    def tell_end(self, status: str, error: BaseException | None = None) -> None:
-        """See `ActiveCall.tell_end`."""
+    def notify_end(self, status: str, error: BaseException | None = None) -> None:
+        """See `ActiveCall.notify_end`."""
         _feeding.pop(self, None)
-        super().tell_end(status, error)
+        super().notify_end(status, error)
 
-    def stop_pulling(self) -> None:
-        """Have no more inputs pulled."""
+    def stop_input(self) -> None:
+        """Stop iterating over the inputs."""
         self.stopped = True
-        self.credited()
+        self.notify_room()
         if self._source is not None:
             self._source.stop()
 
-    def credited(self) -> None:
-        """Have the helper look again whether there is room."""
+    def notify_room(self) -> None:
+        """Make the helper thread check again whether there is room."""
         with self._credit:
             self._credit.notify_all()
 
     def cancel(self) -> None:
-        """See `ActiveCall.cancel`; no more inputs are pulled either."""
+        """See `ActiveCall.cancel`; also stops iterating over the inputs."""
         self._cancelled = True
-        self.credited()
+        self.notify_room()
         super().cancel()
 
 

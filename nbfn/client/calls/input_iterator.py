@@ -1,6 +1,6 @@
 """`InputIterator`: makes the argument tuples of a map from the caller's iterables, one at a time.
 
-All of it runs on the thread that pulls, but for `stop`, which any thread may call.
+All of it runs on the helper thread of the map, except `stop`, which any thread may call.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ logger = logging.getLogger("nbfn.client")
 
 T = TypeVar("T")
 
-#: Seconds that an async generator's ``finally`` may take on the caller's loop, which may have ended.
+#: Seconds to wait for the ``finally`` of an async generator on the caller's loop, which may have ended.
 CLOSING = 10.0
-#: Seconds between two looks whether the caller's loop was closed: what waits for its turn there is told of nothing.
+#: Seconds between two checks whether the caller's loop was closed, which resolves no pending future.
 LOOK = 0.25
 
 _END: Any = object()
@@ -41,9 +41,9 @@ class InputIterator:
     """The argument tuples of one call.
 
     Args:
-        iterables: One for each argument, or for `starmap` one of whole argument tuples. Each may be
-            async: those are awaited on the caller's loop, if it can run meanwhile (see `begin`).
-        spread: Whether it is one of whole tuples.
+        iterables: One for each argument, or for `starmap` one of argument tuples. Async ones are awaited on the
+            caller's loop, if it can run meanwhile (see `begin`).
+        spread: Whether there is one iterable of argument tuples.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class InputIterator:
         self._iterators: list[Any] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # the caller's
         self._own: asyncio.AbstractEventLoop | None = None
-        self._interrupt: Callable[[], object] | None = None  # ends what is awaited now
+        self._interrupt: Callable[[], object] | None = None  # cancels the current await
         self._stopped = False
 
     def known(self) -> int | None:
-        """Return how many there will be, or None if an iterable does not know its length."""
+        """Return how many tuples there will be; None if an iterable does not know its length."""
         try:
             return min((len(iterable) for iterable in self._iterables), default=0)  # type: ignore[arg-type]
         except Exception:  # noqa: BLE001 - a generator; or a __len__ of the user's that raises
             return None
 
     def begin(self, loop: asyncio.AbstractEventLoop | None) -> Iterator[tuple[Any, ...]]:
-        """Return the tuples' iterator; single use.
+        """Return an iterator over the tuples. May be called once.
 
         Args:
-            loop: The caller's event loop, None when the caller blocks it or has none: async
-                iterables get a loop of their own then.
+            loop: The caller's event loop; None if the caller blocks it or has none, so that async iterables need a
+                loop of their own.
         """
         __tracebackhide__ = True
         self._loop = loop
@@ -85,7 +85,7 @@ class InputIterator:
         return zip(*self._iterators, strict=False)
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        """Zip iterators of which some are async."""
+        """Zip iterators, some of which are async."""
         __tracebackhide__ = True
         while True:
             row = []
@@ -102,7 +102,7 @@ class InputIterator:
         return next(iterator, _END)
 
     def _await(self, make: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None) -> T:
-        """Wait for something async, on the caller's loop or on one that this thread runs."""
+        """Run a coroutine on the caller's loop, or on a loop of this thread, and return its result."""
         __tracebackhide__ = True
         if self._loop is not None:
             return self._on_callers_loop(self._loop, make, timeout)
@@ -140,7 +140,7 @@ class InputIterator:
         return future.result()
 
     def stop(self) -> None:
-        """Have no more wanted: end what is awaited, and the results of other calls among the iterables."""
+        """Stop iterating: cancel the current await, and close the results of other maps among the iterables."""
         self._stopped = True
         if (interrupt := self._interrupt) is not None:
             with contextlib.suppress(RuntimeError):  # its loop has ended
@@ -150,11 +150,13 @@ class InputIterator:
                 _quietly(iterable.close)
 
     def close(self) -> None:
-        """Let generators among them run their ``finally``."""
+        """Close the generators among the iterables, so that their ``finally`` runs."""
         for iterator in self._iterators:
             if isinstance(iterator, AsyncGenerator):
                 _quietly(self._await, iterator.aclose, CLOSING)
-            elif isinstance(iterator, Generator):  # nothing else: an open file is to be read on
+            elif isinstance(
+                iterator, Generator
+            ):  # nothing else: the caller may read on in an open file
                 _quietly(iterator.close)
         self._iterators = []
         self._interrupt = None
@@ -165,7 +167,7 @@ class InputIterator:
 
 
 def _quietly(close: Callable[..., object], *args: object) -> None:
-    """Close something of the caller's, who may have left: trouble is logged."""
+    """Close an iterable of the caller's; log an error."""
     try:
         close(*args)
     except (concurrent.futures.CancelledError, asyncio.CancelledError):
@@ -175,7 +177,7 @@ def _quietly(close: Callable[..., object], *args: object) -> None:
 
 
 def _only_async(iterable: object) -> bool:
-    """Whether it can only be iterated with ``async for``; a map's results can be both ways."""
+    """Return whether it can only be iterated with ``async for``. The results of a map support both."""
     kind = type(iterable)
     return hasattr(kind, "__aiter__") and not hasattr(kind, "__iter__")
 
@@ -185,7 +187,7 @@ async def _next(iterator: AsyncIterator[Any]) -> Any:
 
 
 class _Lazy(Coroutine[Any, Any, T]):
-    """A coroutine that is made when its loop begins it: a loop that ends before that is nobody's mistake to warn of."""
+    """A coroutine that is created when its loop starts it, so that a loop which ends before causes no warning."""
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._make = make

@@ -1,7 +1,7 @@
-"""What an interrupt of a waiting caller does: the first cancels the call, a second one lets it go on alone.
+"""Handles an interrupt of a caller that waits: the first one cancels the call, a second one detaches it.
 
-Only where somebody watches (`nbfn.client.call_observer.interrupted`) is a second press waited for; elsewhere an
-interrupt cancels at once.
+Only an observer that tells the user so (`nbfn.client.call_observer.interrupted`) makes this wait for a second
+interrupt; without one an interrupt cancels at once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from nbfn.client.calls import call_hints
 from nbfn.exception import Detached
 from nbfn.runtime.sync import wait
 
-#: Seconds after the first interrupt in which a second one lets the call go on.
+#: Seconds after the first interrupt in which a second one detaches the call.
 SECOND_PRESS = 1.0
-#: Seconds that a cancelled call has to end, so that its last words are heard.
+#: Seconds to wait for a cancelled call to end, so that its last output is shown.
 LAST_WORDS = 1.5
-#: Calls without a caller whose outcomes are kept.
+#: Detached calls that are kept.
 MOST = 20
 
-_left: dict[str, ActiveCall] = {}
+_detached: dict[str, ActiveCall] = {}
 
 
 async def interrupted(call: ActiveCall, over: Future[Any], abandon: Callable[[], None]) -> None:
@@ -33,12 +33,12 @@ async def interrupted(call: ActiveCall, over: Future[Any], abandon: Callable[[],
 
     Args:
         call: The call.
-        over: Is resolved when the call has ended.
-        abandon: Cancels it and forgets it here.
+        over: Resolves when the call has ended.
+        abandon: Cancels the call and forgets it.
 
     Raises:
-        Detached: If the caller is interrupted again: at first the call goes on as if nothing had happened,
-            later it has been told to stop.
+        Detached: If the caller is interrupted again. Within `SECOND_PRESS` the call continues undisturbed, later it
+            has been cancelled already.
     """
     __tracebackhide__ = True
     if over.done() or not call_observer.interrupted(call.id, call.function.name):
@@ -56,20 +56,20 @@ async def interrupted(call: ActiveCall, over: Future[Any], abandon: Callable[[],
     abandon()
 
 
-def leave(call: ActiveCall) -> None:
-    """Keep a call that goes on without its caller, for whoever asks for it again."""
-    _left[call.id] = call
-    while len(_left) > MOST:
-        del _left[next(iter(_left))]
+def keep_detached(call: ActiveCall) -> None:
+    """Keep a detached call, so that `detached_call` finds it."""
+    _detached[call.id] = call
+    while len(_detached) > MOST:
+        del _detached[next(iter(_detached))]
 
 
-def left(call_id: str) -> ActiveCall | None:
-    """Return a call of this process that goes on without its caller."""
-    return _left.get(call_id)
+def detached_call(call_id: str) -> ActiveCall | None:
+    """Return a detached call of this process, if it is kept."""
+    return _detached.get(call_id)
 
 
-def goes_on(error: BaseException, *calls: str) -> None:
-    """Note on an interrupt of a wait that what was waited for has not been cancelled."""
+def note_detached(error: BaseException, *calls: str) -> None:
+    """Add a note to an interrupt: the calls that were waited for continue."""
     if len(calls) == 1:
         handle = call_hints.handle_of(calls[0])
         error.add_note(f"detached: the call goes on; {handle} brings its handle back.")

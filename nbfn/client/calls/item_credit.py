@@ -1,4 +1,4 @@
-"""Credit of a generator's consumer: how many items, and how many bytes of them, may be under way."""
+"""Flow control of a generator: how many items, and how many bytes of them, may be in flight."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from nbfn.protocol.messages import ITEM_BYTES, ITEM_WINDOW
 
 
 class ItemCredit:
-    """Counts what was taken; tells when the worker is to be told.
+    """Counts the items that were consumed, and says when to send the worker new credit.
 
-    The worker stops after `ITEM_BYTES` since it was told last, so it is told again at the latest
-    when half of that was taken.
+    The worker stops `ITEM_BYTES` after the last credit, so a new one is sent when half of that was consumed.
 
     Attributes:
         upto: The number of the item before which the worker stops.
@@ -18,10 +17,10 @@ class ItemCredit:
     def __init__(self) -> None:
         self.upto = ITEM_WINDOW
         self._taken = 0
-        self._weight = 0  # of what was taken since the worker was told
+        self._weight = 0  # of items consumed since the last credit
 
     def take(self, count: int, weight: int) -> bool:
-        """Note items that were taken, of so many bytes in all; return whether to tell the worker `upto`."""
+        """Count consumed items, of ``weight`` bytes together; return whether to send the worker `upto`."""
         self._taken += count
         self._weight += weight
         if self.upto - self._taken >= ITEM_WINDOW // 2 and self._weight < ITEM_BYTES // 2:

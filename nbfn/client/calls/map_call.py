@@ -1,4 +1,8 @@
-"""`MapCall`: the inputs and outcomes of one map, between the thread that pulls, the client's and the consumer's."""
+"""`MapCall`: the inputs and outcomes of one map.
+
+Three threads use it: a helper thread makes inputs, the client's thread sends them and receives outcomes, the consumer
+takes outcomes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from nbfn import exception
 from nbfn.client.active_call import CallableFunction, Connection
 from nbfn.client.calls import recent_failures
 from nbfn.client.calls.failed_inputs import FailedInputs, size_of
-from nbfn.client.calls.input_feeder import FedCall, weight_of
+from nbfn.client.calls.input_feeder import MultiInputCall, weight_of
 from nbfn.client.calls.outcome import outcome_name
 from nbfn.client.connection import settle
 from nbfn.protocol import messages
@@ -24,31 +28,31 @@ logger = logging.getLogger("nbfn.client")
 
 #: Seconds between two lines of the debug log that count what a map has done.
 LOG_EVERY = 10.0
-#: Inputs that may be under way before the hub has said how many.
+#: Inputs that may be in flight before the hub has sent a window.
 FIRST_WINDOW = 1000
-#: Bytes of results after which the hub is told that they were taken. It has no more inputs run when
-#: some ten times as many are not.
+#: Bytes of taken results after which the hub gets an acknowledgement. It dispatches no further inputs when some ten
+#: times as many are not acknowledged.
 REPORT_BYTES, HELD_BYTES = 2 * 1024 * 1024, 24 * 1024 * 1024
-#: Bytes of results that may be under way, as far as can be told from those that came.
+#: Bytes of results that may be in flight, estimated from those that have arrived.
 RESULT_BYTES = 64 * 1024 * 1024
-#: Bytes of results kept for the case that the loop over them is left to itself (`MapCall.detach`).
+#: Bytes of results that are kept for the case that the map is detached (`MapCall.detach`).
 HISTORY_BYTES = 32 * 1024 * 1024
-#: About what an outcome weighs beside its payload.
+#: About the bytes of an outcome without its payload.
 _OUTCOME_BYTES = 200
 
 _SUCCESS = int(InputStatus.SUCCESS)
 
 
-class MapCall(FedCall):
-    """The inputs and outcomes of one map, between the three threads.
+class MapCall(MultiInputCall):
+    """The inputs and outcomes of one map.
 
     Args:
-        live: What is called.
-        total: Inputs there will be, None while that is not known.
+        live: The Function.
+        total: How many inputs there will be; None while that is not known.
         fail_fast: Whether the first failure ends it.
-        parent: The input whose code makes it, as the hub knows it.
-        again: The failures of another map, and their indices there, which this one runs again.
-        results: Finds what the results are taken from, a `nbfn.client.calls.map_result.MapResult`, while it is there.
+        parent: The hub's name of the input whose code makes the call; empty outside a worker.
+        again: The failed inputs of another map and their indices there, if this one runs them again.
+        results: Returns the `nbfn.client.calls.map_result.MapResult` while it exists.
     """
 
     def __init__(
@@ -62,32 +66,35 @@ class MapCall(FedCall):
         results: Callable[[], Any] = lambda: None,
     ) -> None:
         self.results = results
-        #: The inputs that failed; none of a map that ends with its first failure.
+        #: The inputs that failed; empty for a map that ends with its first failure.
         self.failures = again[0] if again else FailedInputs(live.client.carrier)
-        self._numbers = again[1] if again else None
+        self._original_indices = again[1] if again else None
         self.repeats = again is not None
         self.over: Future[None] = Future()
-        self.stuck = ""  # why no results are taken, where that is not the caller's own doing
-        self.detached = False  # the loop over the results is to end, and the call goes on
+        self.stuck = ""  # why no results are taken, if that is not up to the caller
+        self.detached = False  # the loop over the results ends, and the call continues
         self._history: list[Output] | None = []
         self._history_size = 0
         self._fail_fast = fail_fast
         self._consumed = 0
         self._window = FIRST_WINDOW
-        self._most: float = FIRST_WINDOW  # inputs that may be under way
+        self._most: float = FIRST_WINDOW  # inputs that may be in flight
         self._arrived: list[Output] = []
-        self._received = 0  # bytes of results that came
-        self._result_size = 0.0  # of one of them, of those that came last
-        self._arrived_weight = 0  # of those that were not handed to the consumer
-        self._taking = [0, 0]  # results that the consumer has and is not done with, and their bytes
+        self._received = 0  # bytes of results that have arrived
+        self._result_size = 0.0  # mean bytes of the latest ones
+        self._arrived_weight = 0  # of those that the consumer has not taken
+        self._at_consumer = [
+            0,
+            0,
+        ]  # results that the consumer works on, and their bytes
         self._taken = self._reported = (
-            0  # bytes of those it is done with, and that the hub counts no more
+            0  # bytes of those that it has consumed, and of those that were acknowledged
         )
-        self._report_due = False  # the client's thread has been asked to tell it
-        self._twice = 0  # outcomes that were told again, after a reconnect
+        self._report_due = False  # the client's thread has been asked to acknowledge
+        self._duplicates = 0  # outcomes that were sent again after a reconnect
         self._log_due = time.monotonic() + LOG_EVERY
         self._news: Future[None] | None = None
-        self._trouble: BaseException | None = None  # of the input iterable, or the connection
+        self._input_error: BaseException | None = None  # of an iterable, or of the connection
         super().__init__(
             live.client, live.info, "map", version=live.version, parent=parent, total=total
         )
@@ -97,22 +104,22 @@ class MapCall(FedCall):
     # --- helper thread ---------------------------------------------------------------------------
 
     def has_room(self) -> bool:
-        """See `FedCall.has_room`."""
+        """See `MultiInputCall.has_room`."""
         return self._sent - self._consumed < self._most and self._fits()
 
     def _limit(self) -> None:
-        """Set how many inputs may be under way: looked at for each input, changed for each message."""
+        """Compute how many inputs may be in flight. Done for each message, not for each input."""
         window = min(self._window, RESULT_BYTES / max(self._result_size, 1.0))
         self._most = max(window, self.least)
 
-    def broke(self, error: BaseException) -> None:
-        """See `FedCall.broke`."""
+    def input_failed(self, error: BaseException) -> None:
+        """See `MultiInputCall.input_failed`."""
         with self._lock:
-            self._trouble = self._trouble or error
+            self._input_error = self._input_error or error
         self._notify()
 
-    def dried_up(self) -> None:
-        """See `FedCall.dried_up`."""
+    def input_exhausted(self) -> None:
+        """See `MultiInputCall.input_exhausted`."""
         self._notify()
 
     # --- client's thread -------------------------------------------------------------------------
@@ -127,17 +134,17 @@ class MapCall(FedCall):
         elif isinstance(message, messages.Window):
             self._window = max(1, message.size)
             self._limit()
-            self.credited()
+            self.notify_room()
 
     def _take(self, outputs: tuple[Output, ...]) -> None:
         new: list[Output] = []
         spent: list[NewInput] = []
         with (
             self._lock
-        ):  # at one stroke: who finds nothing unsettled has to find the last outcome as well
+        ):  # in one step: a thread that sees no unsettled input must see the last outcome too
             for output in outputs:
                 item = self._unsettled.pop(output.index, None)
-                if item is not None:  # else it was told twice
+                if item is not None:  # else it is a duplicate
                     spent.append(item)
                     new.append(output)
             weight = messages.outputs_weight(new)
@@ -145,7 +152,7 @@ class MapCall(FedCall):
             self._arrived_weight += weight
             complete = self._complete()
         self._received += weight
-        self._twice += len(outputs) - len(new)
+        self._duplicates += len(outputs) - len(new)
         if new:
             self._measure(weight / len(new))
         self._settled(weight_of(spent))
@@ -159,66 +166,72 @@ class MapCall(FedCall):
             self._log_due = now + LOG_EVERY
             self._log_counters()
         if complete:
-            self.client.send(self._tell_all_arrived)
+            self.client.send(self._report_all_taken)
             self.end("failure" if self.failed else "success")
         elif failed and self._fail_fast:
             worst = next(output.status for output in new if output.status != _SUCCESS)
-            self._withdraw(outcome_name(worst))  # at once: the consumer may be slow to hear of it
+            self._stop(outcome_name(worst))  # at once: the consumer may be slow
         self._notify()
 
     def _measure(self, size: float) -> None:
-        """Note what results weigh, in bytes, a mean."""
+        """Update the mean size of results, in bytes."""
         self._result_size += (0.1 if self._result_size else 1.0) * (size - self._result_size)
         self._limit()
 
     def _take_failed(self, new: list[Output], spent: list[NewInput]) -> None:
-        """Keep the inputs that failed, and pull no more where somebody else has cancelled the map."""
+        """Keep the inputs that failed; stop making inputs if the map was cancelled elsewhere."""
         if any(output.status == InputStatus.TERMINATED for output in new):
             self._cancelled = True
-            self.credited()
+            self.notify_room()
         self._keep_failed(new, spent)
 
-    def _tell_taken(self) -> Iterable[Message]:
+    def _report_taken(self) -> Iterable[Message]:
         self._report_due = False
         if (weight := self._taken - self._reported) > 0:
             self._reported += weight
             yield messages.ResultsTaken(self.id, weight)
 
-    def _tell_all_arrived(self) -> Iterable[Message]:
-        """Tell the hub that it need keep no result for the case that it did not arrive."""
+    def _report_all_taken(self) -> Iterable[Message]:
+        """Acknowledge all results, so that the hub keeps none of them to send it again."""
         weight, self._reported = self._received - self._reported, self._received
         if weight >= REPORT_BYTES // 16:
             yield messages.ResultsTaken(self.id, weight)
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `ActiveCall.opening`. The hub counts anew what comes from now on."""
+        """See `ActiveCall.opening`. The hub counts unacknowledged results anew."""
         self._report_due = False
         self._reported = self._received
         yield from super().opening(resent=resent)
 
     def _log_counters(self) -> None:
         logger.debug(
-            "%s map of %r: %d inputs pulled, %d of them not sent, %d received, %d of them failed, %d told twice, "
+            "%s map of %r: %d inputs pulled, %d of them not sent, %d received, %d of them failed, %d duplicates, "
             "%d without an outcome, %d results not taken",
             *(self.id, self.function.name, self._sent, len(self._outgoing), self.done),
-            *(self.failed, self._twice, len(self._unsettled), len(self._arrived)),
+            *(self.failed, self._duplicates, len(self._unsettled), len(self._arrived)),
         )
 
     def _keep_failed(self, new: Sequence[Output], spent: Sequence[NewInput]) -> None:
-        """Keep the inputs that failed, for another time; of a map that runs some again, all but the good."""
+        """Keep the inputs that failed, for a retry; in a retry also those that were cancelled."""
         passed: tuple[int, ...] = (_SUCCESS, InputStatus.TERMINATED)
-        if self._numbers is not None:
+        if self._original_indices is not None:
             passed = (_SUCCESS,)
         for output, item in zip(new, spent, strict=True):
             if output.status not in {_SUCCESS, InputStatus.TERMINATED}:
-                number = self._numbers[item.index] if self._numbers is not None else item.index
+                number = (
+                    self._original_indices[item.index]
+                    if self._original_indices is not None
+                    else item.index
+                )
                 recent_failures.keep(self.id, number, self.function, self.version, item.payload)
             wanted = output.status not in passed
             if self._fail_fast or not wanted or not self._keep(item):
                 self._reclaim((item,))
 
     def _keep(self, item: NewInput) -> bool:
-        number = self._numbers[item.index] if self._numbers is not None else item.index
+        number = (
+            self._original_indices[item.index] if self._original_indices is not None else item.index
+        )
         return self.failures.keep(number, item.payload)
 
     def _reclaim(self, spent: Iterable[NewInput]) -> None:
@@ -231,17 +244,17 @@ class MapCall(FedCall):
 
     def fail(self, error: exception.Error) -> None:
         """See `ActiveCall.fail`."""
-        self.broke(error)
-        self._withdraw("failure", error)
+        self.input_failed(error)
+        self._stop("failure", error)
 
     # --- any thread ------------------------------------------------------------------------------
 
-    def tell_end(self, status: str, error: BaseException | None = None) -> None:
-        """See `ActiveCall.tell_end`."""
+    def notify_end(self, status: str, error: BaseException | None = None) -> None:
+        """See `ActiveCall.notify_end`."""
         with self._lock:
             if not self.detached:  # else whoever takes the results anew is about to ask for it
                 self._history = None
-        super().tell_end(status, error)
+        super().notify_end(status, error)
         settle(self.over)
 
     def _notify(self) -> None:
@@ -250,58 +263,60 @@ class MapCall(FedCall):
         if news is not None:
             settle(news)
 
-    def _withdraw(self, status: str, error: BaseException | None = None) -> None:
-        """Stop pulling and let go of the call; the hub cancels what is left of it."""
-        self.stop_pulling()
-        if self._announced:
+    def _stop(self, status: str, error: BaseException | None = None) -> None:
+        """Stop making inputs and end the call; the hub cancels the rest of it."""
+        self.stop_input()
+        if self._opened:
             self.cancel()
         self.end(status, error)
         for item in list(self._unsettled.values()):
-            if self._numbers is None or not self._keep(item):  # else it has failed as before
+            if self._original_indices is None or not self._keep(
+                item
+            ):  # else it is kept as a failed input again
                 self.client.carrier.discard(item.payload)
 
     def abandon(self) -> None:
-        """Give up: the consumer wants nothing more."""
+        """Cancel the call and drop its results: the consumer has left."""
         if not self.stopped:
-            self._withdraw("terminated")
+            self._stop("terminated")
         with self._lock:
             arrived, self._arrived = self._arrived, []
         self.discard(arrived)
-        self._notify()  # the consumer may be another map's helper thread
+        self._notify()  # the consumer may wait on another thread
 
     def discard(self, outputs: Iterable[Output]) -> None:
-        """Free the shared memory of outcomes that nobody will look at."""
+        """Free the shared memory of outcomes that are not unpickled."""
         for output in outputs:
             self.client.carrier.discard(output.payload)
 
     def detach(self) -> None:
-        """End the loop over the results with `Detached`; the call goes on."""
+        """End the loop over the results with `Detached`; the call continues."""
         self.detached = True
         self._notify()
 
     @property
-    def remembers(self) -> bool:
-        """Whether all that the loop has had is kept."""
+    def keeps_history(self) -> bool:
+        """Whether all results that the loop has had are kept."""
         return self._history is not None
 
-    def go_on(self) -> list[Output] | None:
-        """Be consumed anew, after the loop has ended.
+    def resume(self) -> list[Output] | None:
+        """Prepare for a new consumer after the loop was detached.
 
         Returns:
-            All outcomes that it has had, or None if they were too many to be kept.
+            All outcomes that the loop has had; None if they were too many to be kept.
         """
         with self._lock:
             self.detached = False
             history, self._history = self._history, None
         return history
 
-    def _remember(self, outputs: list[Output]) -> None:
+    def _keep_history(self, outputs: list[Output]) -> None:
         if self._history is None:
             return
         for output in outputs:
             payload = output.payload
             self._history_size += _OUTCOME_BYTES + (size_of(payload) if payload else 0)
-            # What lies in shared memory can be read once only.
+            # A payload in shared memory can be read only once.
             if (payload and payload.segments) or self._history_size > HISTORY_BYTES:
                 self._history = None
                 return
@@ -309,10 +324,10 @@ class MapCall(FedCall):
 
     @property
     def held(self) -> str:
-        """Why the hub has nothing of it to do although it has not ended; "" where it has."""
+        """Why no input is with the hub although the map has not ended; "" if one is."""
         if self.stuck:
             return self.stuck
-        if self._unsettled or self.stopped or self._exhausted or self._trouble is not None:
+        if self._unsettled or self.stopped or self._exhausted or self._input_error is not None:
             return ""
         if not self.has_room() or self._received - self._taken >= HELD_BYTES:
             return f"{self._sent - self._consumed:,} results wait to be taken"
@@ -321,20 +336,20 @@ class MapCall(FedCall):
     # --- consumer's thread -----------------------------------------------------------------------
 
     def consumed(self, count: int) -> None:
-        """Note that the consumer has had so many results: as many more inputs may be sent."""
-        taking = self._taking
-        weight = taking[1] * count // max(1, taking[0])  # of results of one size; else about that
+        """Note that the consumer has consumed results, so that as many more inputs may be sent."""
+        taking = self._at_consumer
+        weight = taking[1] * count // max(1, taking[0])  # exact if all have one size
         taking[0] -= count
         taking[1] -= weight
         self._consumed += count
         self._taken += weight
         if self._taken - self._reported >= REPORT_BYTES and not self._report_due:
             self._report_due = True
-            self.client.send(self._tell_taken)
-        self.credited()
+            self.client.send(self._report_taken)
+        self.notify_room()
 
     async def take(self) -> list[Output]:
-        """Return the outcomes that arrived since the last time; an empty list when there will be none."""
+        """Wait for outcomes and return those that have arrived; an empty list at the end."""
         __tracebackhide__ = True
         while True:
             with self._lock:
@@ -343,11 +358,14 @@ class MapCall(FedCall):
                 if self._arrived:
                     arrived, self._arrived = self._arrived, []
                     weight, self._arrived_weight = self._arrived_weight, 0
-                    self._taking = [self._taking[0] + len(arrived), self._taking[1] + weight]
-                    self._remember(arrived)
+                    self._at_consumer = [
+                        self._at_consumer[0] + len(arrived),
+                        self._at_consumer[1] + weight,
+                    ]
+                    self._keep_history(arrived)
                     return arrived
-                if self._trouble is not None:
-                    raise self._trouble
+                if self._input_error is not None:
+                    raise self._input_error
                 if self._complete() or self.stopped:
                     break
                 news: Future[None] = Future()
@@ -358,14 +376,14 @@ class MapCall(FedCall):
 
 
 class RetriedInputs:
-    """What a map that runs some inputs again is of: the newest version of its Function; see `CallableFunction`.
+    """The newest version of a Function, called with inputs that are pickled already; see `CallableFunction`.
 
     Args:
-        client: The way to the hub.
-        info: What the hub says of the Function now.
+        client: The connection to the hub.
+        info: What the hub knows of the Function now.
     """
 
-    #: The newest one.
+    #: The newest version.
     version = 0
 
     def __init__(self, client: Connection, info: FunctionInfo) -> None:
@@ -375,7 +393,7 @@ class RetriedInputs:
     def pickle(
         self, args: tuple[Any, ...], _kwargs: Mapping[str, Any], *, durable: bool = False
     ) -> Payload:
-        """Return an input, which is pickled already."""
+        """Return the input, which is pickled already."""
         assert not durable
         payload: Payload = args[0]
         return payload

@@ -1,8 +1,7 @@
-"""`map`, `starmap`, `for_each`: many inputs of one call, under way at once, with bounded memory.
+"""`MapResult`: the results of `map`, `starmap` and `for_each`, in bounded memory.
 
-A third thread joins the two of `nbfn.client.calls.input_feeder`: the consumer unpickles and puts in order. Inputs sent
-and not yet consumed never exceed the window that the hub grants, so an endless iterable is pulled
-only so far.
+The consumer's thread unpickles results and puts them in order. Inputs that were sent and whose results are not consumed
+never exceed the window that the hub grants, so an endless iterable is read only so far.
 """
 
 from __future__ import annotations
@@ -23,7 +22,12 @@ from nbfn.client.calls.failed_inputs import FailedInputs
 from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.client.calls.map_call import MapCall, RetriedInputs
 from nbfn.client.calls.outcome import result_of, value_of
-from nbfn.client.calls.result_collector import CollectedResults, Reader, gather, mean_weight
+from nbfn.client.calls.result_collector import (
+    CollectedResults,
+    ResultReader,
+    collect_results,
+    mean_weight,
+)
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Output
 from nbfn.runtime import traceback_filter
@@ -33,27 +37,27 @@ from nbfn.types import InputStatus
 
 T = TypeVar("T")
 
-#: Results handed to the consumer at once; what it took is counted batch by batch.
+#: Results that the consumer gets at once.
 HAND_OUT = 128
 
 _SUCCESS = int(InputStatus.SUCCESS)
 
 
 class MapResult(Stream[T]):
-    """What `Function.map` and `Function.starmap` return: begins the call when it is iterated.
+    """The result of `Function.map` and `Function.starmap`: begins the call when it is iterated.
 
     Args:
         way: map, starmap or for_each, for messages.
-        begin: Gives the live Function.
+        begin: Returns the Function, registered or looked up.
         inputs: The argument tuples.
         kwargs: Keyword arguments of every input.
         ordered: Whether results come in the order of the inputs.
         returning: Whether an exception takes the place of its result.
-        parent: The id of the input that makes this call, if one does.
-        again: The failures of another map, and their indices there, which this one runs again.
+        parent: The hub's name of the input whose code makes the call; empty outside a worker.
+        again: The failed inputs of another map and their indices there, if this one runs them again.
     """
 
-    #: Whether results are wanted; `for_each` only wants the failures.
+    #: Whether results are unpickled; `for_each` needs only the failures.
     keep_values = True
 
     def __init__(
@@ -78,31 +82,31 @@ class MapResult(Stream[T]):
         self._parent = parent
         self._again = again
         self._call: MapCall | None = None
-        self._gathered: CollectedResults[T] | None = None  # once it is consumed in the background
-        self._reader: Reader | None = None  # ... and read by ``next()``
-        self._handing: list[T] = []  # what the loop over it is given now
-        self._count = 0  # results that were handed out
+        self._gathered: CollectedResults[T] | None = None  # once it is collected in the background
+        self._reader: ResultReader | None = None  # ... and read with ``next()``
+        self._handed_out: list[T] = []  # the batch that the loop has now
+        self._count = 0  # results that the loop has had
         self._ready: deque[T] = deque()
-        self._early: dict[int, Any] = {}  # results that wait for earlier ones
+        self._out_of_order: dict[int, Any] = {}  # results that wait for earlier ones
         self._next = 0
-        self._handed = 0  # given out since the last count
-        self._size = 0.0  # bytes of the pickle of a result, of those that came last
-        self._error: BaseException | None = None  # to be raised after what is ready
+        self._handed = 0  # of the last batch
+        self._size = 0.0  # mean bytes of the latest results
+        self._error: BaseException | None = None  # raised after the results before it
 
     async def _more(self) -> list[T]:
         __tracebackhide__ = True
         try:
-            self._handing = await self._due()
+            self._handed_out = await self._next_batch()
         except exception.Detached:
-            self._leave()
+            self._continue_in_background()
             raise
         except KeyboardInterrupt as error:
             await self._interrupted(error)
             raise
-        return self._handing
+        return self._handed_out
 
     async def _interrupted(self, by: KeyboardInterrupt) -> None:
-        """Cancel the call, or on a second interrupt let it go on in the background."""
+        """Cancel the call; on a second interrupt detach it."""
         __tracebackhide__ = True
         call = self._call
         if call is None or self._gathered is not None:
@@ -112,12 +116,12 @@ class MapResult(Stream[T]):
         except exception.Detached:
             if not call.sink.detach():  # else the sink keeps the results
                 self.detach()
-            self._leave()
+            self._continue_in_background()
             raise
         by.add_note(f"cancelled: {call.function.name} ({call.id})")
 
-    async def _due(self) -> list[T]:
-        """Return the next results in the order in which they are handed out."""
+    async def _next_batch(self) -> list[T]:
+        """Return the next results."""
         __tracebackhide__ = True
         if self._call is None:
             self._call = await self._start()
@@ -157,13 +161,13 @@ class MapResult(Stream[T]):
         return call
 
     def _sort(self, call: MapCall, arrived: list[Output], *, tell: bool = True) -> None:
-        """Unpack outcomes and put those that are due in order; tell the observer of errors."""
+        """Unpickle outcomes and put them in order; report errors to the sink."""
         __tracebackhide__ = True
-        ready, early = self._ready, self._early
+        ready, early = self._ready, self._out_of_order
         for place, output in enumerate(arrived):
             try:
                 value = self._unpack(call, output)
-            except Exception as error:  # noqa: BLE001 - the user's, to be returned or raised
+            except Exception as error:  # noqa: BLE001 - the user's own; it is returned or raised
                 if tell:
                     guarded(call.sink.failed, output.index, original(error))
                 if not self._returning:
@@ -192,7 +196,7 @@ class MapResult(Stream[T]):
         return value_of(call.client.carrier, payload, call.function.name)
 
     def _stop(self) -> None:
-        # Leaving a loop over what is collected in the background ends nothing.
+        # Leaving a loop over results that are collected in the background cancels nothing.
         if self._call is not None and self._gathered is None:
             self._call.abandon()
 
@@ -200,96 +204,102 @@ class MapResult(Stream[T]):
 
     @property
     def call_id(self) -> str:
-        """The call's id; empty before it has begun."""
+        """The call's id; empty before the call has begun."""
         return self._call.id if self._call is not None else ""
 
     @property
     def sink(self) -> Any:
-        """What an observer keeps of the call; None before it has begun."""
+        """The sink of the call; None before the call has begun."""
         return self._call.sink if self._call is not None else None
 
     @property
     def version(self) -> int:
-        """The version that it runs on; 0 before the call has begun."""
+        """The version of the Function; 0 before the call has begun."""
         return self._call.function.version if self._call is not None else 0
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing has been asked of it yet."""
+        """Whether it was never iterated."""
         return not self._touched
 
     @property
     def collected(self) -> bool:
-        """Whether its results are collected in the background, and can be read any number of times."""
+        """Whether its results are collected in the background, so that they can be read any number of times."""
         return self._gathered is not None
 
     def collect(self) -> None:
-        """Begin now, if it has not begun, and collect the results in the background.
+        """Begin the call, if it has not begun, and collect the results in the background.
 
-        They are kept as long as this is: iterate over it when, and as often as, you like. What is
-        too much for memory goes to the disk. `cancel` ends it early. A second time does nothing.
+        They are kept as long as this object, on disk when they are too large for memory, and can be iterated any
+        number of times. `cancel` ends the call early. Does nothing when called again.
         """
         __tracebackhide__ = True
         if self._gathered is None:
             self._touched = True
             if self._call is None:
                 self._call = run(self._start())
-                self._call.go_on()  # there will be no loop to leave, so what it has had is not kept
+                self._call.resume()  # no loop can be detached, so no history is kept
             self._collect(0)
 
     def _collect(self, first: int) -> None:
         call = self._call
         assert call is not None
         self._gathered = CollectedResults(first, call.client.places.home)
-        around = contextvars.copy_context()  # the caller's cell is where it shows what it does
+        around = contextvars.copy_context()  # so that output appears in the caller's cell
         threading.Thread(
             target=around.run,
-            args=(gather, self._gathered, self._due_and_weighed, call),
+            args=(collect_results, self._gathered, self._next_weighed, call),
             name="nbfn-map-results",
             daemon=True,
         ).start()
 
-    async def _due_and_weighed(self) -> tuple[list[T], int]:
+    async def _next_weighed(self) -> tuple[list[T], int]:
         __tracebackhide__ = True
-        batch = await self._due()
+        batch = await self._next_batch()
         return batch, int(len(batch) * self._size)
 
     def detach(self) -> None:
-        """End the loop over this, on whatever thread it is, with `Detached`; the call goes on in the background.
+        """End the loop over this with `Detached`; the call continues and its results are collected (see `collect`).
 
-        `collect` describes what becomes of the results. Those that the loop has had are among them,
-        unless they were too many, or too large, to be kept as well. Any thread; does not block.
+        The results that the loop has had are among them, unless they were too large to be kept. May be called on any
+        thread; does not block.
         """
         if self._call is not None and self._gathered is None:
             self._call.detach()
-            if self._call.remembers:
-                self._handing.clear()  # what is left of a batch comes with the rest
+            if self._call.keeps_history:
+                self._handed_out.clear()  # the rest of the batch is collected with the others
 
-    def _leave(self) -> None:
-        """Be consumed in the background from now on."""
+    def _continue_in_background(self) -> None:
+        """Collect the results in the background from now on."""
         call = self._call
         assert call is not None
-        history = call.go_on()
+        history = call.resume()
         if history is None:
             self._collect(self._count)
             return
         self._ready.clear()
-        self._early.clear()
+        self._out_of_order.clear()
         self._next = self._count = self._handed = 0
         self._size = mean_weight(history)
         self._sort(call, history, tell=False)
         self._collect(0)
 
     def cancel(self) -> None:
-        """Cancel what has not run yet, and interrupt what runs. Any thread; does not block."""
+        """Cancel inputs that have not run, and interrupt those that run. Any thread; does not block."""
         if self._call is not None:
             self._call.cancel()
 
     def __iter__(self) -> Iterator[T]:
-        return iter(Reader(self._gathered)) if self._gathered is not None else super().__iter__()
+        return (
+            iter(ResultReader(self._gathered)) if self._gathered is not None else super().__iter__()
+        )
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return aiter(Reader(self._gathered)) if self._gathered is not None else super().__aiter__()
+        return (
+            aiter(ResultReader(self._gathered))
+            if self._gathered is not None
+            else super().__aiter__()
+        )
 
     def __next__(self) -> T:
         __tracebackhide__ = True
@@ -307,37 +317,37 @@ class MapResult(Stream[T]):
             traceback_filter.hide(error)
             raise
 
-    def _read(self) -> Reader:
+    def _read(self) -> ResultReader:
         assert self._gathered is not None
-        self._reader = self._reader or Reader(self._gathered)
+        self._reader = self._reader or ResultReader(self._gathered)
         return self._reader
 
-    # --- what failed -----------------------------------------------------------------------------
+    # --- failed inputs -----------------------------------------------------------------------------
 
     @property
     def failures(self) -> list[int]:
-        """The inputs that failed and can be run again, by their index; of a map that returns its exceptions."""
+        """The indices of inputs that failed and can be run again, if exceptions are returned."""
         return self._call.failures.indices if self._call is not None else []
 
     @blocking
     async def retry(self) -> dict[int, Any]:
         """Run the inputs that failed again, with the newest version of the Function, and wait for them.
 
-        Where the results are collected (see `collect`), the new ones take the place of the old.
+        If the results are collected (see `collect`), the new ones replace the old.
 
         Returns:
-            The new results by the index of their inputs: values, and exceptions of what failed again.
+            The new results by the index of their inputs: values, and exceptions of inputs that failed again.
         """
         __tracebackhide__ = True
         if self._call is None:
             return {}
-        indices, results = repeat(self._call)
-        found = dict(zip(indices, await everything(results), strict=True))
+        indices, results = retry_failed(self._call)
+        found = dict(zip(indices, await all_results(results), strict=True))
         self.replace(found)
         return found
 
     def replace(self, found: Mapping[int, Any]) -> None:
-        """Put results in the place of others, by the index of their inputs, where they are collected in order."""
+        """Replace results, by the index of their inputs, if they are collected in order."""
         gathered = self._gathered
         if gathered is not None and self._ordered:
             for index, value in found.items():
@@ -352,7 +362,7 @@ class MapResult(Stream[T]):
 
 
 async def each(results: MapResult[Any]) -> None:
-    """Take all results, for what making them does."""
+    """Consume all results and drop them."""
     __tracebackhide__ = True
     results._touched = True
     try:
@@ -365,8 +375,8 @@ async def each(results: MapResult[Any]) -> None:
         raise
 
 
-async def everything(results: MapResult[T]) -> list[T]:
-    """Take all results and return them."""
+async def all_results(results: MapResult[T]) -> list[T]:
+    """Consume all results and return them."""
     __tracebackhide__ = True
     results._touched = True
     found: list[T] = []
@@ -380,12 +390,14 @@ async def everything(results: MapResult[T]) -> list[T]:
         raise
 
 
-def repeat(call: MapCall, indices: Sequence[int] | None = None) -> tuple[list[int], MapResult[Any]]:
-    """Run inputs of a map that failed again, with the newest version of its Function.
+def retry_failed(
+    call: MapCall, indices: Sequence[int] | None = None
+) -> tuple[list[int], MapResult[Any]]:
+    """Run failed inputs of a map again, with the newest version of its Function.
 
     Args:
         call: The map.
-        indices: Which of its failures; all when not given.
+        indices: Which ones; all when not given.
 
     Returns:
         The indices of the inputs in the map, and the results in the same order.

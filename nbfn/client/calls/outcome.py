@@ -1,4 +1,4 @@
-"""Outcomes on the caller's side: the value or the error of one input, as the caller sees it."""
+"""Unpickles outcomes: the value or the error of one input, as the caller gets it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
     """Return the value of an outcome, or raise its error. Runs on the caller's thread.
 
     Args:
-        carrier: Of this process.
+        carrier: The carrier of this process.
         output: The outcome.
         name: The Function's name, for notes and messages.
-        call_id: The call's id, likewise.
+        call_id: The call's id, for notes and messages.
+
+    Raises:
+        Exception: The error of the input, if it failed.
     """
     __tracebackhide__ = True
     if output.status != InputStatus.SUCCESS:
@@ -37,10 +40,10 @@ def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
 
 
 def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
-    """Return a value that a Function returned or yielded.
+    """Unpickle a value that a Function returned or yielded.
 
     Raises:
-        ExecutionError: If it cannot be rebuilt in this process.
+        ExecutionError: If it cannot be unpickled in this process.
     """
     __tracebackhide__ = True
     try:
@@ -64,7 +67,7 @@ def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Base
         error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
     if output.worker:
         times = f", attempt {output.attempt}" if output.attempt > 1 else ""
-        # What was lost with its worker was tried again besides.
+        # Attempts whose worker was lost do not count.
         times += f" of {output.attempts}" if times and output.attempts >= output.attempt else ""
         which = f"{call_id}[{output.index}]" if output.index else call_id
         error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({which})")
@@ -74,7 +77,7 @@ def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Base
 
 
 def outcome_name(status: int) -> str:
-    """Return how an observer is told of an outcome: success, failure or terminated."""
+    """Return the word for a status that observers get: success, failure or terminated."""
     if status == InputStatus.SUCCESS:
         return "success"
     return "terminated" if status == InputStatus.TERMINATED else "failure"

@@ -1,4 +1,4 @@
-"""`OutcomeWaiter`: outcomes of a spawned call, for one who waits for them."""
+"""`OutcomeWaiter`: waits for outcomes of a spawned call."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
 
 
-def _stranger(name: str) -> FunctionInfo:
-    """Stand in for the Function of a call that is known by its id only."""
+def _unknown_function(name: str) -> FunctionInfo:
+    """Return a placeholder for the Function of a call of which only the id is known."""
     nowhere = messages.Environment("", (), "", "", "")
     return FunctionInfo(
         "", "", "", name, 0, False, False, False, "", "", nowhere, 0.0, messages.PoolSettings()
@@ -27,14 +27,14 @@ def _stranger(name: str) -> FunctionInfo:
 
 
 class OutcomeWaiter:
-    """The outcomes of some inputs of a call, for one who waits for them.
+    """Waits for the outcomes of some inputs of a call.
 
     Args:
-        client: Of this process.
+        client: The connection to use.
         call_id: The call's id.
-        name: Its Function's name; empty where that is not known.
+        name: Its Function's name; empty if not known.
         indices: The inputs.
-        on_output: Takes each outcome that was waited for.
+        on_output: Called with each outcome.
     """
 
     def __init__(
@@ -53,18 +53,21 @@ class OutcomeWaiter:
         while True:
             known = client.tracked(call_id)
             if not isinstance(known, DurableCall):
-                known = DurableCall(client, _stranger(name), call_id=call_id)
+                known = DurableCall(client, _unknown_function(name), call_id=call_id)
             self._call = known
             self.futures = [known.expect(index) for index in indices]
             if client.track(known) is known:
                 return
-            known.leave(self.futures)  # it ended just now, and another thread follows it again
+            known.leave(self.futures)  # it ended just now, and another thread watches it again
 
-    async def ask(self) -> messages.CallInfo:
-        """Have the hub tell them, at once or when they come; return what it says of the call.
+    async def request(self) -> messages.CallInfo:
+        """Ask the hub for the outcomes, which it sends now or when the inputs end.
+
+        Returns:
+            The state of the call.
 
         Raises:
-            NotFoundError: If it knows no such call.
+            NotFoundError: If there is no such call.
             InvalidError: If there are no such inputs.
         """
         __tracebackhide__ = True
@@ -82,7 +85,7 @@ class OutcomeWaiter:
         return info
 
     async def result(self, future: Future[Output]) -> Any:
-        """Wait for one of the futures and return its value.
+        """Wait for one of `futures` and return its value.
 
         Raises:
             Exception: What the function raised.
@@ -92,7 +95,7 @@ class OutcomeWaiter:
         return result_of(self._client.carrier, output, self._name, self._call.id)
 
     async def output(self, future: Future[Output], timeout: float | None = None) -> Output:
-        """Wait for one of the futures.
+        """Wait for one of `futures` and return the outcome.
 
         Raises:
             builtins.TimeoutError: After ``timeout`` seconds.
@@ -109,16 +112,16 @@ class OutcomeWaiter:
         return output
 
     def leave(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._call.leave(self.futures)
         if self._info is not None:
-            self._call.settle_down(self._info)
+            self._call.release_if_ended(self._info)
 
 
 async def all_or_first_failure(
     futures: Sequence[Future[Output]], expected: Sequence[OutcomeWaiter]
 ) -> None:
-    """Wait until all are there; raise the error of the first to fail."""
+    """Wait until all futures are done; raise the error of the first to fail."""
     __tracebackhide__ = True
     news: Future[int | None] = Future()
     missing = set(range(len(futures)))

@@ -1,6 +1,6 @@
-"""Inputs of this process's calls that failed, remembered for who wants to run one again here; bounded.
+"""Keeps the latest failed inputs of this process's calls, so that one can be run again here. Bounded.
 
-Only for calls that the hub does not keep. What lies in shared memory is too large to be remembered.
+Only for calls that the hub does not store. Inputs in shared memory are too large to be kept.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from nbfn.protocol.messages import FunctionInfo, Payload
 
-#: Inputs that are remembered, and bytes of them, of all calls together.
+#: Most inputs that are kept, and most bytes, of all calls together.
 MOST, MOST_BYTES = 2_000, 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class RecentFailure:
-    """One input: what was called with what."""
+    """A failed input: its Function and its pickled arguments."""
 
     function: FunctionInfo
     version: int
@@ -30,7 +30,7 @@ _size = 0
 
 
 def keep(call: str, index: int, function: FunctionInfo, version: int, payload: Payload) -> None:
-    """Remember an input that failed; the oldest ones are forgotten for it."""
+    """Keep an input that failed; the oldest ones are dropped."""
     global _size
     if payload.segments or len(payload.data) > MOST_BYTES:
         return
@@ -43,5 +43,5 @@ def keep(call: str, index: int, function: FunctionInfo, version: int, payload: P
 
 
 def find(call: str, index: int) -> RecentFailure | None:
-    """Return an input that failed, if it is remembered."""
+    """Return a failed input, if it is kept."""
     return _inputs.get((call, index))

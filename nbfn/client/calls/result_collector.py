@@ -1,4 +1,4 @@
-"""`CollectedResults`: results that are collected in the background and kept, to be read as often as one likes."""
+"""`CollectedResults`: results of a map that are collected in the background and can be read any number of times."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from nbfn.runtime.sync import run, wait
 
 T = TypeVar("T")
 
-#: Seconds between two looks whether a full disk has room again.
+#: Seconds between two checks whether a full disk has room again.
 LOOK_AGAIN = 1.0
-#: Results that a reader is given at once.
+#: Results that a reader gets at once.
 PAGE = 128
 
 
 class CollectedResults(Generic[T]):
-    """Results in the order in which they are handed out.
+    """Results in the order of iteration.
 
     Args:
-        first: The place, among all results, of the first one that is here: those before it were
-            given to a loop that has been left.
-        folder: On a disk, where results go that are too much for memory.
+        first: The index of the first one; those before it were consumed by a loop that was detached.
+        folder: A folder on disk for results that are too large for memory.
     """
 
     def __init__(self, first: int, folder: Path) -> None:
@@ -42,13 +41,13 @@ class CollectedResults(Generic[T]):
         self._news: Future[None] | None = None
 
     def add(self, values: list[T], size: int) -> None:
-        """Keep more; ``size`` is that of their pickles."""
+        """Append results, whose pickles have ``size`` bytes."""
         with self._lock:
             self._values.append(values, size)
         self._tell()
 
     def settle(self) -> bool:
-        """Free memory; False when that needs more room on the disk than there is."""
+        """Write what exceeds the memory to disk; return False if the disk has no room for it."""
         with self._lock:
             return self._values.settle()
 
@@ -56,7 +55,7 @@ class CollectedResults(Generic[T]):
         return len(self._values)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Note that there will be no more, because of an error perhaps."""
+        """Note that no more results will come, with the error that ended the map if there was one."""
         with self._lock:
             self.ended, self.error = True, error
         self._tell()
@@ -68,15 +67,15 @@ class CollectedResults(Generic[T]):
             settle(news)
 
     def put(self, place: int, value: T) -> None:
-        """Put a result in the place of another."""
+        """Replace a result."""
         with self._lock:
             self._values.put(place - self.first, value)
 
     async def after(self, start: int) -> list[T]:
-        """Return results from a place on, waiting for the next one; empty at the end.
+        """Wait for results from an index on and return them; an empty list at the end.
 
         Raises:
-            Exception: What ended it, after the results before that.
+            Exception: The error that ended the map, after the results before it.
         """
         __tracebackhide__ = True
         while True:
@@ -94,18 +93,18 @@ class CollectedResults(Generic[T]):
 
 
 class Collectable(Protocol):
-    """What is collected, as far as that matters here."""
+    """What the collector needs of a call."""
 
-    #: Why no results are taken now; "" where they are.
+    #: Why no results are taken now; "" if they are.
     stuck: str
-    #: Is resolved when it has ended.
+    #: Resolves when the call has ended.
     over: Future[None]
 
     def abandon(self) -> None:
-        """Give up."""
+        """Cancel the call."""
 
 
-def gather(
+def collect_results(
     gathered: CollectedResults[T],
     due: Callable[[], Coroutine[Any, Any, tuple[list[T], int]]],
     call: Collectable,
@@ -113,9 +112,9 @@ def gather(
     """Collect results until there are no more.
 
     Args:
-        gathered: Where they go.
-        due: Returns the next ones and the size of their pickles; raises StopAsyncIteration at the end.
-        call: What they are of.
+        gathered: Where to put them.
+        due: Returns the next results and the bytes of their pickles; raises StopAsyncIteration at the end.
+        call: The call that they belong to.
     """
     try:
         while True:
@@ -124,13 +123,13 @@ def gather(
                 run(_await_disk(gathered, call))
     except StopAsyncIteration:
         gathered.end()
-    except BaseException as error:  # noqa: BLE001 - for whoever reads the results
+    except BaseException as error:  # noqa: BLE001 - raised where the results are read
         gathered.end(error)
         call.abandon()
 
 
 async def _await_disk(gathered: CollectedResults[Any], call: Collectable) -> None:
-    """Take no results, and so have no more inputs sent, until they can be kept or the call has ended."""
+    """Wait until the disk has room or the call has ended. Meanwhile no results are taken, so no inputs are sent."""
     call.stuck = "no room on the disk for its results: iterate over them, or free some"
     while not call.over.done() and not gathered.settle():
         with contextlib.suppress(TimeoutError):
@@ -139,13 +138,13 @@ async def _await_disk(gathered: CollectedResults[Any], call: Collectable) -> Non
 
 
 def mean_weight(outputs: Sequence[Output]) -> float:
-    """Return the mean bytes of the pickles of outcomes."""
+    """Return the mean size of the pickles of outcomes, in bytes."""
     weights = [size_of(o.payload) for o in outputs if o.payload is not None]
     return sum(weights) / max(1, len(outputs))
 
 
-class Reader(Stream[Any]):
-    """One iteration over what is gathered.
+class ResultReader(Stream[Any]):
+    """One iteration over collected results.
 
     Args:
         gathered: The results.

@@ -1,4 +1,4 @@
-"""Calls with one input whose caller waits: `remote`, and generators."""
+"""Calls with one input whose caller waits: `remote` and `remote_gen`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nbfn.runtime.stream import Stream
 from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
 
-#: Bytes of a result from which on the hub is told that it arrived.
+#: Results of at least this many bytes are acknowledged to the hub.
 TOLD_BYTES = 64 * 1024
 
 
@@ -64,9 +64,9 @@ class SingleCall(ActiveCall):
                 recent_failures.keep(self.id, 0, self.function, self.version, self._input.payload)
             self.end(outcome_name(output.status), settled=True)
             settle(self.outcome, output)
-            if (weight := output.weight) >= TOLD_BYTES:  # else the hub keeps it for a while
+            if (weight := output.weight) >= TOLD_BYTES:  # smaller ones the hub drops after a while
                 self.client.send(messages.ResultsTaken(self.id, weight))
-            # Last: freeing 100 MB takes as long as ten calls, and nobody waits for it.
+            # Last, since freeing 100 MB takes as long as ten calls.
             self.client.carrier.reclaim(self._input.payload)
 
     def fail(self, error: exception.Error) -> None:
@@ -76,7 +76,7 @@ class SingleCall(ActiveCall):
         settle(self.outcome, error=error)
 
     def abandon(self) -> None:
-        """Cancel it: the caller was interrupted."""
+        """Cancel the call and forget it."""
         if self.outcome.done():
             return
         self.cancel()
@@ -85,27 +85,27 @@ class SingleCall(ActiveCall):
 
     @property
     def was_not_loaded(self) -> bool:
-        """Whether its Function could not be loaded in a worker."""
+        """Whether the worker could not load the Function."""
         return self.outcome.done() and self.outcome.result().status == InputStatus.INIT_FAILURE
 
     async def interrupted(self, by: BaseException) -> None:
-        """Cancel it, or on a second interrupt leave it.
+        """Cancel the call after an interrupt of its caller; after a second one detach it.
 
         Raises:
-            Detached: If it is left.
+            Detached: If it is detached.
         """
         __tracebackhide__ = True
         try:
             await interrupt.interrupted(self, self.outcome, self.abandon)
         except exception.Detached:
-            interrupt.leave(self)
+            interrupt.keep_detached(self)
             raise
         ended = self.outcome.done() and self.outcome.result().status == InputStatus.SUCCESS
         what = "had ended" if ended else "cancelled"
         by.add_note(f"{what}: {self.function.name} ({self.id})")
 
     async def result(self) -> Any:
-        """Wait for the outcome; an interrupt cancels the call."""
+        """Wait for the outcome and return the value; an interrupt cancels the call."""
         __tracebackhide__ = True
         try:
             output = await wait(self.outcome)
@@ -121,7 +121,7 @@ class SingleCall(ActiveCall):
 
 
 class GeneratorCall(SingleCall):
-    """A call of a generator Function: its items, then its outcome."""
+    """A call of a generator Function: receives its items, then its outcome."""
 
     def __init__(
         self,
@@ -132,8 +132,8 @@ class GeneratorCall(SingleCall):
         parent: str,
     ) -> None:
         self._items: deque[Payload] = deque()
-        self._reading: list[Payload] = []  # those that the consumer is about to have
-        self._arrived = 0  # items that came
+        self._reading: list[Payload] = []  # those that the consumer unpickles now
+        self._arrived = 0  # items that have arrived
         self._credit = ItemCredit()
         self._news: Future[None] | None = None
         super().__init__(client, function, "generator", payload, version, parent)
@@ -158,7 +158,7 @@ class GeneratorCall(SingleCall):
             settle(news)
 
     def _discard_repeated(self, payloads: Iterable[Payload]) -> None:
-        """Free items that another attempt yielded again; after a reconnect they are those still to be read."""
+        """Free items that a later attempt yielded again, unless they are the very ones that are still unread."""
         unread = (*self._reading, *self._items)
         for payload in payloads:
             if payload.segments and payload not in unread:
@@ -171,7 +171,12 @@ class GeneratorCall(SingleCall):
             settle(news)
 
     async def take(self) -> list[Any]:
-        """Return the new items, at least one; at the end raise StopAsyncIteration or the error."""
+        """Return the next items, at least one.
+
+        Raises:
+            StopAsyncIteration: At the end.
+            Exception: The error that the generator raised.
+        """
         __tracebackhide__ = True
         while not self._items:
             if self.outcome.done():

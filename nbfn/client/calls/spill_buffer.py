@@ -1,7 +1,7 @@
-"""`SpillBuffer`: results that nobody has taken yet, in bounded memory: what is too much goes to a file without a name.
+"""`SpillBuffer`: a list in bounded memory whose further values go to an unnamed temporary file.
 
-Memory is bounded for all of a process together (`MEMORY`), the disk by the room that has to stay
-free on it (`SPARE`). The file is gone with the list, or with the process, whatever ends it.
+The bytes in memory are limited for the process as a whole (`MEMORY`), those on disk by the space that must stay free
+(`SPARE`). The system deletes the file when the list or the process ends.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from nbfn.serialization import pickler
 
 T = TypeVar("T")
 
-#: About what a small value weighs beside its pickle.
+#: About the bytes of a small value besides its pickle.
 OVERHEAD = 100
 #: Bytes, and values, of one page of the file.
 PAGE_BYTES, PAGE_VALUES = 1024 * 1024, 1024
-#: Bytes that stay free on the disk.
+#: Bytes that must stay free on the disk.
 SPARE = 512 * 1024 * 1024
-#: Exceptions that stay in memory: a pickle would lose their tracebacks.
+#: Most exceptions that stay in memory, since a pickle would lose their tracebacks.
 ERRORS = 10_000
 
 
 class MemoryBudget:
-    """Bytes of memory that results may take, shared by all lists of them.
+    """The bytes of memory that all lists of results together may take.
 
     Args:
-        size: How many.
+        size: The limit.
     """
 
     def __init__(self, size: int) -> None:
@@ -44,7 +44,7 @@ class MemoryBudget:
         self._lock = threading.Lock()
 
     def take(self, amount: int) -> bool:
-        """Take some; False when there is not enough."""
+        """Take some bytes; return False if there are not enough."""
         with self._lock:
             if self.taken + amount > self.size:
                 return False
@@ -52,48 +52,46 @@ class MemoryBudget:
             return True
 
     def give(self, amount: int) -> None:
-        """Give back what was taken."""
+        """Give bytes back."""
         with self._lock:
             self.taken -= amount
 
 
-#: Of this process.
+#: The budget of this process.
 MEMORY = MemoryBudget(64 * 1024 * 1024)
 
 
 class SpillBuffer(Generic[T]):
-    """A list that grows at its end; whoever has it sees to it that threads take turns.
+    """A list that grows at its end. Not thread-safe.
 
     Args:
-        folder: On a disk, where what is too much for memory goes.
-        memory: The bytes that it shares with others.
+        folder: A folder on disk for values that are too large for memory.
+        memory: The budget that it shares with other lists.
     """
 
     def __init__(self, folder: Path, memory: MemoryBudget | None = None) -> None:
         self._folder = folder
         self._memory = memory or MEMORY
-        self._taken = [0]  # of it
+        self._taken = [0]  # bytes of the budget
         self._ends = contextlib.ExitStack()
         self._ends.callback(_give_back, self._memory, self._taken)
         weakref.finalize(self, self._ends.close)
-        self._first: list[T] = []  # what is in memory for good
+        self._first: list[T] = []  # values that stay in memory
         self._file: BinaryIO | None = None
-        self._starts: list[int] = []  # the place of the first value of each page of the file
-        self._pages: list[tuple[int, int]] = []  # where it lies, and its length
+        self._starts: list[int] = []  # the index of the first value of each page of the file
+        self._pages: list[tuple[int, int]] = []  # the offset of each page and its length
         self._end = 0  # of the file
-        self._written = 0  # the place of the first value that is not in the file
-        self._last: list[T] = []  # what is to be written next
+        self._written = 0  # the index of the first value that is not in the file
+        self._last: list[T] = []  # values that are written next
         self._last_size = 0
-        self._apart: dict[
-            int, T
-        ] = {}  # by their places: errors, and what took the place of another
+        self._apart: dict[int, T] = {}  # by index: errors, and values that replaced others
         self._errors = 0
 
     def append(self, values: Sequence[T], size: int) -> None:
-        """Add values.
+        """Append values.
 
         Args:
-            values: What to add.
+            values: The values.
             size: The bytes of their pickles.
         """
         size += OVERHEAD * len(values)
@@ -109,7 +107,7 @@ class SpillBuffer(Generic[T]):
         self._last_size += size
 
     def settle(self) -> bool:
-        """Write what is too much for memory; False when the disk has no room for it now."""
+        """Write what exceeds the memory; return False if the disk has no room for it now."""
         while self._last_size >= PAGE_BYTES or len(self._last) >= PAGE_VALUES:
             each = max(1, self._last_size // len(self._last))
             count = max(1, min(PAGE_VALUES, PAGE_BYTES // each))
@@ -143,7 +141,7 @@ class SpillBuffer(Generic[T]):
                 self._set_apart(page, n)
         try:
             return pickler.dumps(page)
-        except Exception:  # noqa: BLE001 - the user's types: what cannot be pickled again stays
+        except Exception:  # noqa: BLE001 - of the user's types: such a value stays in memory
             for n, value in enumerate(values):
                 try:
                     pickler.dumps(value)
@@ -157,14 +155,14 @@ class SpillBuffer(Generic[T]):
             page[n] = None
 
     def put(self, place: int, value: T) -> None:
-        """Put a value in the place of another."""
+        """Replace a value."""
         if place < len(self._first):
             self._first[place] = value
         else:
             self._apart[place] = value
 
     def page(self, start: int, most: int) -> list[T]:
-        """Return values from a place on, as many as are at hand: at least one, where there is one."""
+        """Return values from an index on: at least one, if there is one, and at most ``most``."""
         if start < len(self._first):
             return self._first[start : start + most]
         if start >= self._written:

@@ -1,4 +1,4 @@
-"""`AppLike`: the App of a Function, as the Function knows it."""
+"""`AppLike`: the type of an App as its Functions use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nbfn.runtime.sync import Blocking
 
 
 class AppLike(Protocol):
-    """What can be asked of an `nbfn.App`, which is made of Functions, so that they cannot import it."""
+    """The public members of `nbfn.App`, whose module imports that of Functions."""
 
     image: Any
 
@@ -49,7 +49,7 @@ class AppLike(Protocol):
 
     @property
     def logs(self) -> LogsManager:
-        """What the inputs of its Functions wrote."""
+        """The output of the inputs of its Functions."""
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -65,7 +65,7 @@ class AppLike(Protocol):
 
     @property
     def include(self) -> Callable[..., Any]:
-        """Takes over all Functions and classes of another App."""
+        """Moves all Functions and classes of another App to this one."""
 
     @property
     def run(self) -> Streaming[..., Any]:
@@ -73,7 +73,7 @@ class AppLike(Protocol):
 
     @property
     def deploy(self) -> Blocking[..., Any]:
-        """Has any notebook find its Functions by its name."""
+        """Deploys its Functions, so that any notebook finds them by name."""
 
     @property
     def set_tags(self) -> Blocking[..., None]:

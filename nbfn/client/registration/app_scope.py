@@ -1,4 +1,4 @@
-"""`AppScope`: where the Functions of an App are registered now: in a run, as deployed, or for this process."""
+"""`AppScope`: where the Functions of an App are registered now: in a run, in a deployment, or for this process."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from nbfn.config import default_environment
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, FunctionInfo, new_id
 
-#: Raises what is to be raised instead of registering a definition.
+#: Called before a definition is registered; raises to prevent that.
 RegistrationGuard = Callable[[Client, Definition], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class AppScope:
-    """Where the Functions of one App are registered; shared by the App and all of them."""
+    """Where the Functions of an App are registered. The App and its Functions share it."""
 
     name: str = ""
     ephemeral_id: str = field(default_factory=lambda: new_id("ap"))
-    environment_name: str = ""  # empty: the default one of whoever asks
+    environment_name: str = ""  # empty for the default one of the process
     deployed_name: str = ""
-    running_id: str = ""  # of the `app.run()` that goes on
-    staged: dict[str, int] | None = None  # the versions that the deployment under way has so far
+    running_id: str = ""  # of the current `app.run()`
+    staged: dict[str, int] | None = None  # versions by name, during a deployment
     app_id: str | None = None
     app: AppLike | None = None  # None only while it is being unpickled
     interactive: bool = False
-    guard: RegistrationGuard | None = None  # asked before anything is registered here
+    guard: RegistrationGuard | None = None  # called before each registration
 
     @property
     def environment(self) -> str:
-        """The environment, where need be the default one."""
+        """The environment; the default one if none was given."""
         return self.environment_name or default_environment()
 
     @property
     def place(self) -> str:
-        """The id or name of the App under which the Functions are found now."""
+        """The id or name of the App by which its Functions are found now."""
         if self.staged is not None:
             return self.deployed_name
         return self.running_id or self.deployed_name or self.ephemeral_id
@@ -53,7 +53,7 @@ class AppScope:
         )
 
     async def register(self, client: Client, definition: Definition) -> FunctionInfo:
-        """Register a definition here."""
+        """Register a definition in this scope and return what the hub knows of it."""
         __tracebackhide__ = True
         if self.guard is not None:
             await self.guard(client, definition)
@@ -71,6 +71,6 @@ class AppScope:
         self.app_id = info.app_id
         if self.staged is not None:
             self.staged[info.name] = info.version
-        if not named:  # what was deployed is not deployed again only because a hub forgot it
+        if not named:  # a deployment is not repeated because a hub forgot it
             client.remember(info.id, register(0))
         return info

@@ -1,4 +1,4 @@
-"""From a Python function to what the hub registers, and what is known of it afterwards."""
+"""Makes the definition of a function or class that is registered, and `HydratedFunction`, what is known afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 
 from nbfn.client.client import Client
 from nbfn.client.process_info import this_environment, this_notebook
-from nbfn.client.registration.option_encoding import like, schedule_of, ways_to_run
+from nbfn.client.registration.option_encoding import encoded_options, like, schedule_of
 from nbfn.declarations.lifecycle import has_exit_hooks, marked, methods
 from nbfn.declarations.options import Options
 from nbfn.declarations.parameters import shape_of
@@ -40,18 +40,20 @@ from nbfn.serialization.payload import Carrier
 from nbfn.serialization.signature import class_signature, signature_of
 from nbfn.serialization.user_modules import carrying
 
-#: Characters of a docstring that the hub is told.
+#: Most characters of a docstring that are registered.
 MOST_DOC = 16 * 1024
 
-#: Types whose values hold no code, so that none of it needs to travel by value.
+#: Types whose values contain no code that would have to be pickled by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
 
 @dataclass(slots=True)
 class HydratedFunction:
-    """What is known of a Function that the hub knows.
+    """What is known of a Function or class since it was registered or looked up.
 
-    ``version`` is what its calls ask for: that of a local definition, 0 (the newest) of one found by name.
+    Attributes:
+        version: The version that calls ask for: that of a local definition, 0 (the newest) of one found by name.
+        callable: Whether `remote` can call it: it is no class, no web endpoint and no generator.
     """
 
     client: Client
@@ -60,14 +62,13 @@ class HydratedFunction:
     version: int
     snapshot: Snapshot | None = None
     modules: list[ModuleType] = field(default_factory=list)
-    others: list[Any] = field(default_factory=list)  # Functions that it calls
+    others: list[Any] = field(default_factory=list)  # references to Functions that it calls
     raw: Callable[..., Any] | None = None
-    watch: Watch | None = None  # of the files that it is written in
-    edition: Edition = module_reload.NONE  # what stands for what in its pickle
-    brought: Brought | None = None  # modules of which arguments had classes
-    views: dict[str, HydratedFunction] = field(default_factory=dict)  # of a class: by method
+    watch: Watch | None = None  # of the files with its code
+    edition: Edition = module_reload.NONE  # the newer modules in its pickle
+    brought: Brought | None = None  # modules of the classes of arguments
+    views: dict[str, HydratedFunction] = field(default_factory=dict)  # of a class, by method
 
-    #: Whether `remote` can call it: no class, no web endpoint, no generator.
     callable: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,17 +93,17 @@ class HydratedFunction:
         return self.client.epoch == self.epoch and not self.client.closed
 
     def same_names(self) -> bool:
-        """Return whether the hub is the same and every captured name what it was."""
+        """Return whether the hub is the same and no captured name was rebound."""
         return self.at_hub() and self.snapshot is not None and self.snapshot.current()
 
     def same_code(self) -> bool:
-        """Return whether its code is in this process and is what it was."""
+        """Return whether its code is in this process and has not changed."""
         if self.snapshot is None:
             return False
         return self.snapshot.current() and not (self.watch is not None and self.watch.changed())
 
     def unloadable(self) -> str:
-        """Return in a sentence which captured value keeps workers from loading it; "" where that is not known."""
+        """Return a sentence that names the captured value which workers cannot unpickle; "" if not known."""
         where = (
             ""
             if self.snapshot is None
@@ -113,10 +114,10 @@ class HydratedFunction:
         return f"{self.info.name!r} captures {where}, which cannot be unpickled: make it inside the function."
 
     def of(self, method: str) -> HydratedFunction:
-        """Return what callers of one method see; of no method, of a function.
+        """Return what is known of a method of a class; with an empty name, of a function.
 
         Raises:
-            NotFoundError: If it is no such thing, or has no such method.
+            NotFoundError: If it is not a class or not a function, or has no such method.
         """
         info = self.info
         if not method and info.kind != "cls":
@@ -147,10 +148,15 @@ class HydratedFunction:
     def pickle(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
     ) -> Payload:
-        """Pickle the arguments of one input, to disk where they must outlive this process.
+        """Pickle the arguments of one input.
+
+        Args:
+            args: The arguments.
+            kwargs: The keyword arguments.
+            durable: Whether large parts are written to disk, since they must outlive this process.
 
         Raises:
-            SerializationError: If one cannot be; names it.
+            SerializationError: If one cannot be pickled; the message names it.
         """
         __tracebackhide__ = True
         carrier = self.client.carrier
@@ -207,7 +213,7 @@ def _named(
 
 
 def not_a_class(info: FunctionInfo) -> str:
-    """Return the sentence about a function that was taken for a class."""
+    """Return the error text for a function that was looked up as a class."""
     return f"Lookup failed for Cls {info.name!r}: it is a function. Use Function.from_name(...)."
 
 
@@ -231,14 +237,14 @@ def define(
     carrier: Carrier,
     files: str = "",
 ) -> Definition:
-    """Return what the hub is told of a function; the same bytes and options give the same digest.
+    """Return the definition of a function. The same pickle and options give the same digest.
 
     Args:
-        name: What it is called in its App.
-        raw: The function itself.
+        name: Its name in its App.
+        raw: The undecorated function.
         payload: Its pickle.
-        options: Of its decorator.
-        carrier: Takes the pickle, beside the message when it is large.
+        options: The options of its decorator.
+        carrier: Stores the pickle, outside of the message if it is large.
         files: A hash of the user's files that workers import.
     """
     definition = Definition(
@@ -248,7 +254,7 @@ def define(
         environment=this_environment(),
         is_generator=generates(raw, options),
         is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),
-        **ways_to_run(options),
+        **encoded_options(options),
         schedule=schedule_of(options),
         files=files,
         module=str(getattr(raw, "__module__", "")),
@@ -263,7 +269,7 @@ def define(
 def define_class(
     name: str, raw: type, payload: bytes, options: Options, carrier: Carrier, files: str = ""
 ) -> Definition:
-    """Return what the hub is told of a class; arguments as of `define`."""
+    """Return the definition of a class; arguments as of `define`."""
     parts, shape = methods(raw), shape_of(raw)
     source = next(iter([p.raw for p in marked(raw).values()]), raw)
     definition = Definition(
@@ -271,7 +277,7 @@ def define_class(
         payload=Payload(payload),
         digest="",
         environment=this_environment(),
-        **ways_to_run(options),
+        **encoded_options(options),
         kind="cls",
         files=files,
         methods=tuple(_method(name, part) for name, part in parts.items()),
@@ -288,7 +294,7 @@ def define_class(
 
 
 def _signed(definition: Definition, payload: Payload) -> Definition:
-    """Return it with its digest, and with what the digest is not of: where its pickle lies, who made it and when."""
+    """Return it with its digest, and with the fields that do not count for that: payload, owner and time."""
     return msgspec.structs.replace(
         definition,
         digest=hashlib.sha256(msgspec.msgpack.encode(definition)).hexdigest(),
@@ -312,13 +318,13 @@ def _method(name: str, part: Partial) -> Method:
 
 
 def _doc(raw: Callable[..., Any]) -> str:
-    """Return the docstring, the beginning of a very long one: it goes along with every look-up."""
+    """Return the docstring, shortened if it is very long, since every lookup returns it."""
     doc = inspect.getdoc(raw) or ""
     return doc if len(doc) <= MOST_DOC else f"{doc[:MOST_DOC]}…"
 
 
 def generates(raw: Callable[..., Any] | None, options: Options) -> bool:
-    """Return whether a function yields: what its decorator says, else what its ``def`` shows."""
+    """Return whether a function is a generator: by the option of its decorator, else by its ``def``."""
     if options.is_generator is not None:
         return options.is_generator
     return inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)

@@ -1,8 +1,8 @@
-"""Where a handle's Function comes from, and how it becomes live: written here, or found at the hub
-(`nbfn.api.variants`: a variant of either).
+"""`FunctionRef`: what a `Function` or `Cls` refers to, and how it is registered or looked up.
 
-Handles (`Function`, `Cls`, instances) share refs: all methods of an object have one. An ref
-travels in pickles, as an id or a name, never by value.
+`LocalRef` is a function or class of this process, `RemoteRef` one that was deployed or came in a pickle, and
+`nbfn.api.variants.VariantRef` a variant of either. The methods of an object share one reference. References are pickled
+as an id or a name, never by value.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from nbfn.serialization.dependencies import HANDLES, handles_in
 from nbfn.serialization.module_reload import Unloadable
 from nbfn.serialization.user_modules import local_modules
 
-#: Variants that an ref remembers to have bound.
+#: Most variants whose ids a reference keeps.
 BOUND_KEPT = 32
-#: What is said of a random generator that a Function takes along.
+#: Warns of a random generator that a Function captures.
 _COPIED = (
     "Function {!r} takes the random generator {{!r}} along: every worker begins with a copy of it and draws the "
     "same numbers."
@@ -47,22 +47,22 @@ _COPIED = (
 
 
 class FunctionRef:
-    """What several handles of one Function share.
+    """What a Function or class refers to.
 
     Args:
         name: The Function's name.
-        shown: How handles of it print.
+        shown: The repr of the Function or class.
 
     Attributes:
-        state: What is known, once the hub was asked.
-        client: The connection to use; None for this process's.
-        known_id: Its id, where it came here as that.
-        dumping: Whether its code is being pickled right now: what it refers to is part of it.
+        state: What is known since it was registered or looked up; None before.
+        client: The connection to use; None for that of this process.
+        known_id: Its id, if that was in a pickle.
+        pickling: Whether its code is being pickled now, so that a reference to itself is part of it.
     """
 
     known_id = ""
-    dumping = False
-    _warned = False  # of a random generator
+    pickling = False
+    _warned = False  # about a random generator
 
     def __init__(self, name: str, shown: str) -> None:
         self.name = name
@@ -70,21 +70,21 @@ class FunctionRef:
         self.state: HydratedFunction | None = None
         self.client: Client | None = None
         self._registering = False
-        self._bound: OrderedDict[str, str] = OrderedDict()  # digests of variants to their ids ...
-        self._bound_of = ("", 0)  # ... at this id, in this epoch of the hub
+        self._bound: OrderedDict[str, str] = OrderedDict()  # ids of variants by their digests ...
+        self._bound_of = ("", 0)  # ... of this id, in this epoch of the hub
 
     @property
     def id(self) -> str | None:
-        """Its id, where that is known."""
+        """Its id, if known."""
         return self.state.info.id if self.state is not None else self.known_id or None
 
     @property
     def registering(self) -> bool:
-        """Whether the hub is about to know it: who refers to it meanwhile has to do so by its name."""
+        """Whether it is being registered now, so that others must refer to it by its name."""
         return self._registering
 
     def look_for_generators(self, found: Iterable[tuple[str, Any]], sentence: str) -> None:
-        """Warn, once, of a random generator that travels to workers; arguments as of `randomness.warn`."""
+        """Warn, once, of a random generator that is sent to workers; see `random_generators.warn`."""
         if not self._warned:
             self._warned = random_generators.warn(found, sentence)
 
@@ -98,7 +98,7 @@ class FunctionRef:
         raise NotImplementedError
 
     async def resolve_again(self) -> HydratedFunction:
-        """Return what the hub knows now: what was found by name may have become something else."""
+        """Look it up again: the name may belong to something else by now."""
         return await self.resolve()
 
     def definition(self) -> Any | None:
@@ -113,7 +113,7 @@ class FunctionRef:
         await self.resolve()
 
     async def bind(self, live: HydratedFunction, variant: Variant, shown: str) -> str:
-        """Return the id of a variant of it, from memory or from the hub."""
+        """Return the id of a variant of it, which is registered if needed."""
         now = (live.info.id, live.epoch)
         if self._bound_of != now:
             self._bound.clear()
@@ -138,17 +138,17 @@ class FunctionRef:
 
 
 class LocalRef(FunctionRef):
-    """A function or class of this process, registered where its App is.
+    """A function or class of this process, which is registered in the scope of its App.
 
     Args:
-        raw: The function or class itself.
-        name: What it is called in its App.
-        shown: How handles of it print.
-        scope: Its App's.
-        describe: Makes the definition of ``payload``, its pickle, with a ``carrier`` for that.
+        raw: The undecorated function or class.
+        name: Its name in its App.
+        shown: The repr of the Function or class.
+        scope: The scope of its App.
+        describe: Makes the definition from ``payload``, its pickle, and a ``carrier``.
 
     Attributes:
-        twin: What its file has now, if it changed since this process imported it.
+        twin: What its file defines now, if the file has changed since this process imported it.
     """
 
     twin: Twin | None = None
@@ -165,7 +165,7 @@ class LocalRef(FunctionRef):
         self.raw = raw
         self.scope = scope
         self.describe = describe
-        self._looking = False
+        self._checking = False
         self._brought = Brought()
 
     def current(self) -> HydratedFunction | None:
@@ -173,13 +173,13 @@ class LocalRef(FunctionRef):
         state = self.state
         if state is None or not state.current():
             return None
-        if state.others and not self._looking:  # else this is part of a cycle
-            self._looking = True
+        if state.others and not self._checking:  # else this is part of a cycle
+            self._checking = True
             try:
                 if not all(other.registering or other.current() for other in state.others):
                     return None
             finally:
-                self._looking = False
+                self._checking = False
         return state
 
     async def resolve(self) -> HydratedFunction:
@@ -188,18 +188,18 @@ class LocalRef(FunctionRef):
         state = self.state
         if state is None or not state.current():
             client = await attached(self.client)
-            if state is None or (state := await self._found_again(client, state)) is None:
+            if state is None or (state := await self._still_registered(client, state)) is None:
                 self.state = await self._renew(client)
                 return self.state
             self.state = state
-        if not self._looking:  # else this is part of a cycle
-            self._looking = True
+        if not self._checking:  # else this is part of a cycle
+            self._checking = True
             try:
                 for other in state.others:
                     if not other.registering and other.current() is None:
                         await other.resolve()
             finally:
-                self._looking = False
+                self._checking = False
         return state
 
     def definition(self) -> Any | None:
@@ -207,15 +207,15 @@ class LocalRef(FunctionRef):
         return self.raw
 
     def move(self, scope: AppScope) -> None:
-        """Belong to another App from now on."""
+        """Move it to another App."""
         self.scope, self.state = scope, None
 
-    async def _found_again(
+    async def _still_registered(
         self, client: Client, state: HydratedFunction
     ) -> HydratedFunction | None:
-        """Return what is known, for a hub that came back and has the very version still.
+        """Return what is known, if a hub that was restarted still has this version; otherwise None.
 
-        To call a deployed Function must not deploy it again: another notebook may have redefined it.
+        A call of a deployed Function must not deploy it again: another notebook may have redefined it.
         """
         __tracebackhide__ = True
         info = state.info
@@ -228,7 +228,7 @@ class LocalRef(FunctionRef):
         return dataclasses.replace(state, client=client, epoch=client.epoch, views={})
 
     async def _renew(self, client: Client) -> HydratedFunction:
-        """Register what it is now; leave it as it was where a file of it cannot be imported."""
+        """Register the current version; keep the previous one if a file of it cannot be imported now."""
         __tracebackhide__ = True
         try:
             code = code_version.code_of(self, self._brought)
@@ -247,20 +247,20 @@ class LocalRef(FunctionRef):
         found = [value._ref for _, kind, value in code.snapshot.found if kind in HANDLES]
         others = [ref for ref in found if ref is not self]
         await self._register_others(others)
-        by_the_way = _beside(code.edition.modules.values())
+        by_the_way = _unregistered_handles(code.edition.modules.values())
         for ref in (self, *by_the_way):
             ref._registering = True
         taken = [(self.name, code.raw), *((name, value) for name, _, value in code.snapshot.found)]
         self.look_for_generators(taken, _COPIED.format(self.name))
-        self.dumping = True
+        self.pickling = True
         try:
             payload, modules, stand_ins, read = code.dump(self.name)
         finally:
-            self.dumping = False
+            self.pickling = False
             for ref in (self, *by_the_way):
                 ref._registering = False
         definition = code.describe(payload=payload, carrier=client.carrier.durable, files=read)
-        # After its digest was taken: a comment in a helper's cell makes no other version.
+        # After the digest: a comment in a helper's cell makes no new version.
         texts = helpers(code.snapshot, definition.filename)
         definition = msgspec.structs.replace(definition, name=self.name, helpers=texts)
         info = await self.scope.register(client, definition)
@@ -279,7 +279,7 @@ class LocalRef(FunctionRef):
         )
 
     async def _register_others(self, others: list[FunctionRef]) -> None:
-        """Register what this one calls: they travel as ids, those of a cycle by name."""
+        """Register the Functions that this one calls. They are pickled as ids, those of a cycle as names."""
         self._registering = True
         try:
             for other in others:
@@ -289,26 +289,28 @@ class LocalRef(FunctionRef):
             self._registering = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.registering:  # it refers to itself: it is found by name when it runs
+        if self.registering:  # part of a cycle: looked up by name when it runs
             return _unpickle.reference_in_app, (self.scope.place, self.name, self.scope.environment)
         if self.state is not None:
             return _unpickle.reference_by_id, (self.state.info.id, self.name, 0)
         raise InvalidError(
-            f"{self.shown} cannot be sent before the hub knows it. "
+            f"{self.shown} cannot be sent before it is registered. "
             "Call its hydrate() first, or call it once."
         )
 
 
-def _beside(more: Iterable[ModuleType]) -> list[LocalRef]:
-    """Return what the user's modules have and the hub does not know: it goes along with them as a name.
+def _unregistered_handles(more: Iterable[ModuleType]) -> list[LocalRef]:
+    """Return the references in the user's modules that are not registered, which are pickled as names.
 
-    What a function calls is registered before it; the rest of a module need not be.
+    The Functions that a function calls are registered before it; others in its module need not be.
 
     Args:
-        more: Modules that stand for some that are imported.
+        more: Newer editions of imported modules.
     """
     handles = [handle for module in (*local_modules(), *more) for handle in handles_in(module)]
-    bases = (getattr(handle._ref, "base", handle._ref) for handle in handles)  # of variants
+    bases = (
+        getattr(handle._ref, "base", handle._ref) for handle in handles
+    )  # of variants, their bases
     refs = {id(found): found for found in bases}
     return [
         found
@@ -318,36 +320,36 @@ def _beside(more: Iterable[ModuleType]) -> list[LocalRef]:
 
 
 class RemoteRef(FunctionRef):
-    """What the hub has: it was deployed, or travelled here.
+    """A function or class that was deployed, or came in a pickle.
 
     Args:
         name: Its name.
-        shown: How handles of it print.
-        find: Makes the message that asks for it.
+        shown: The repr of the Function or class.
+        find: Makes the request that looks it up.
+        reduced: The value of its ``__reduce__``.
         pinned: Whether calls stay with the version that was found.
-        travels: How to make it again from plain data.
 
     Attributes:
-        what: Function or Cls, for messages.
-        travelled: Whether it came here in a pickle.
+        what: "Function" or "Cls", for messages.
+        from_pickle: Whether it came in a pickle.
     """
 
     what = "Function"
-    travelled = False
+    from_pickle = False
 
     def __init__(
         self,
         name: str,
         shown: str,
         find: Callable[[int], Message],
-        travels: tuple[Any, ...],
+        reduced: tuple[Any, ...],
         *,
         pinned: bool,
     ) -> None:
         super().__init__(name, shown)
         self._find = find
         self._pinned = pinned
-        self._travels = travels
+        self._reduced = reduced
         self._fetched: Any | None = None
 
     async def resolve(self) -> HydratedFunction:
@@ -367,7 +369,7 @@ class RemoteRef(FunctionRef):
     def definition(self) -> Any | None:
         """See `FunctionRef.definition`. A worker fetches that of a reference which it got in a pickle."""
         __tracebackhide__ = True
-        if self._fetched is None and self.travelled and not context.is_local():
+        if self._fetched is None and self.from_pickle and not context.is_local():
             self._fetched = run(self._fetch())
         return self._fetched
 
@@ -389,19 +391,19 @@ class RemoteRef(FunctionRef):
             raise exception.NotFoundError(f"Lookup failed for Cls {self.name!r}: {error}") from None
         info = answer.info
         _check_versions(info)
-        # A call that finds its App stopped and deployed anew looks for its Function once more.
+        # If its App was stopped and deployed again, a call looks its Function up once more.
         client.remember(info.id, self._find(0))
         return HydratedFunction(client, client.epoch, info, info.version if self._pinned else 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._travels
+        return self._reduced
 
 
 def _check_versions(info: FunctionInfo) -> None:
-    """See that what is pickled here can be read there.
+    """Check that workers of a Function can unpickle arguments from this process.
 
     Raises:
-        VersionError: If it runs under another Python.
+        VersionError: If they run under another version of Python.
     """
     theirs, ours = info.environment, this_environment()
     if theirs.python != ours.python:
@@ -413,7 +415,7 @@ def _check_versions(info: FunctionInfo) -> None:
     if theirs.cloudpickle.partition(".")[0] != ours.cloudpickle.partition(".")[0]:
         warnings.warn(
             f"Function {info.name!r} runs with cloudpickle {theirs.cloudpickle}, this is {ours.cloudpickle}: "
-            "functions and classes that are defined here may not be understood there. "
+            "functions and classes that are defined here may not be unpickled there. "
             "Install the same one, or deploy it again from here.",
             UserWarning,
             stacklevel=users_level(),
@@ -421,14 +423,14 @@ def _check_versions(info: FunctionInfo) -> None:
 
 
 def by_name(app: str, name: str, environment: str, deployment: int, what: str) -> RemoteRef:
-    """Return what was deployed under a name.
+    """Return a reference to a deployed Function or class.
 
     Args:
         app: The App's name.
-        name: Its own.
+        name: Its name.
         environment: The environment; the default one when empty.
-        deployment: Of its App, to stay with; 0 for the newest.
-        what: Function or Cls.
+        deployment: The version of its App to stay with; 0 for the newest.
+        what: "Function" or "Cls".
     """
     named = f", environment_name={environment!r}" if environment else ""
     named += f", version={deployment}" if deployment else ""
@@ -446,13 +448,13 @@ def by_name(app: str, name: str, environment: str, deployment: int, what: str) -
 
 
 def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> RemoteRef:
-    """Return what came here as its id.
+    """Return a reference to a Function or class whose id was in a pickle.
 
     Args:
         function_id: The id.
         name: Its name.
-        deployment: Of its App, to stay with; 0 for the newest ...
-        version: ... or the version of itself.
+        deployment: The version of its App to stay with; 0 for the newest ...
+        version: ... or the version of the Function.
     """
     made = RemoteRef(
         name,
@@ -462,12 +464,12 @@ def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> Rem
         pinned=bool(deployment or version),
     )
     made.known_id = function_id
-    made.travelled = True
+    made.from_pickle = True
     return made
 
 
 def by_app(app: str, name: str, environment_name: str) -> RemoteRef:
     """Return the reference to a Function that was pickled as a name in its App, as part of a cycle."""
     made = by_name(app, name, environment_name, 0, "Function")
-    made.travelled = True
+    made.from_pickle = True
     return made

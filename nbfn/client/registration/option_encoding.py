@@ -1,4 +1,4 @@
-"""The ways to run a Function: what decorators and variants were told, in the words of the wire."""
+"""Encodes the options of decorators and variants as messages of the protocol."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets"
 
 
 def variant_of(changes: Mapping[str, Any]) -> Variant:
-    """Return the variant that options make, as `Options.changes` gives them."""
-    said = ways_to_run(Options(**changes))
+    """Return the variant with these options, as `Options.changes` returns them."""
+    said = encoded_options(Options(**changes))
     pool = {n: changes[n] for n in PoolSettings.__struct_fields__ if n in changes}
     given = {name: said[name] for name in _SAME if name in changes}
     if pool:
         given["pool"] = PoolSettings(**pool)
-    if "env" in changes:  # in one order: the same variables are the same variant
+    if "env" in changes:  # sorted, so that the same variables make the same variant
         given["env"] = dict(sorted(said["env"].items()))
     return Variant(**given)
 
 
 def variant_digest(variant: Variant) -> str:
-    """Return what identifies a variant of a Function: the same settings, the same digest."""
+    """Return the digest of a variant; the same settings have the same digest."""
     return hashlib.sha256(msgspec.msgpack.encode(variant)).hexdigest()
 
 
-def ways_to_run(options: Options) -> dict[str, Any]:
-    """Return the fields of a `Definition` that say how it is run; the same for functions and classes."""
+def encoded_options(options: Options) -> dict[str, Any]:
+    """Return the fields of a `Definition` that functions and classes share."""
     return {
         "timeout": options.timeout,
         "retries": like(RetryPolicy, options.retries),
@@ -71,7 +71,7 @@ def ways_to_run(options: Options) -> dict[str, Any]:
 
 
 def like(kind: Callable[..., Any], source: object | None) -> Any:
-    """Return a part of a message with the values of a dataclass that has the same names."""
+    """Return a struct with the values of a dataclass that has the same field names; with defaults for None."""
     if source is None:
         return kind()
     fields = msgspec.structs.fields(kind)  # type: ignore[arg-type]
@@ -81,20 +81,20 @@ def like(kind: Callable[..., Any], source: object | None) -> Any:
 def _secret(given: Variables) -> Secret:
     if given.withheld:
         raise InvalidError(
-            f"{given!r} came here without its values, which do not travel. Make it here, or store it: "
+            f"{given!r} was unpickled without its values; secret values are never pickled. Make it here, or store it: "
             "Secret.objects.create(...)."
         )
     return Secret(given.name, given.environment_name, given.required_keys, dict(given.values))
 
 
 def _image_variables(options: Options) -> Iterable[Secret]:
-    """Return the variables of the image, which everything else wins over."""
+    """Return the variables of the image, which all other variables override."""
     if options.image is not None and options.image.variables:
         yield Secret("", "", (), dict(options.image.variables))
 
 
 def schedule_of(options: Options) -> Schedule | None:
-    """Return when the hub calls it by itself."""
+    """Return the schedule of a Function; None if it has none."""
     if options.schedule is None:
         return None
     nothing = Payload(Carrier.nothing())

@@ -16,7 +16,7 @@ from nbfn._names import normalized
 from nbfn.api.call import FunctionCall
 from nbfn.api.description import describe
 from nbfn.api.replay import replayable
-from nbfn.client.calls.detached_calls import left
+from nbfn.client.calls.detached_calls import detached_call
 from nbfn.jupyter.cells import registration_summary
 from nbfn.jupyter.magics import replay_debugger, version_history
 from nbfn.jupyter.magics.log_view import LogLines, ago
@@ -203,7 +203,7 @@ def attach(desk: Desk, given: argparse.Namespace) -> Any:
     if (results := desk.map(given.id)) is not None:
         return results
     call = desk.call_id(given.id)
-    return left(call) or FunctionCall.from_id(call)
+    return detached_call(call) or FunctionCall.from_id(call)
 
 
 @fn.verb("attach-console", arg("id", metavar="WORKER"))

@@ -24,5 +24,5 @@ def retry(handle: FunctionCall[Any], names: Mapping[str, Any]) -> int:
         Error: If there is no such call, or nothing to run again.
     """
     __tracebackhide__ = True
-    renew(names, handle._told().name.partition(".")[0])
+    renew(names, handle._call_info().name.partition(".")[0])
     return handle.retry()

@@ -467,7 +467,7 @@ def test_an_observer_cannot_wait_for_itself(hub: FakeHub) -> None:
 
     client.run_soon(ask)
     wait_until(lambda: errors)
-    assert "wait for itself" in str(errors[0])
+    assert "runs on the thread that receives the answer" in str(errors[0])
 
 
 def test_who_has_ended_does_not_end_another_that_follows_the_same_call(hub: FakeHub) -> None:

@@ -30,7 +30,7 @@ def preview(spawned: Spawned) -> None:
     handle: FunctionCall[Any] = FunctionCall.from_id(spawned.call)
     result = ""
     try:
-        kept_until = handle._told().kept_until
+        kept_until = handle._call_info().kept_until
     except Error:
         return
     if spawned.state != "cancelled" and (spawned.total or 1) == 1:
@@ -113,7 +113,7 @@ class Board:
         """Show what changed since the last time; the clock of what runs, too."""
         if self._spawned.ended is None and self._spawned.place and now - self._asked >= ASKED_EVERY:
             self._asked = now
-            FunctionCall.from_id(self._spawned.call)._ask_where()
+            FunctionCall.from_id(self._spawned.call)._request_progress()
         if self._widget is not None:
             self._place.run(self._widget.show, self._spawned, now, self._note, self._logs)
 

@@ -303,7 +303,9 @@ class MapSink(CallSink):
             The new results by the index of their inputs.
         """
         assert self.call is not None
-        indices, results = map_result.repeat(self.call, None if wanted is None else sorted(wanted))
+        indices, results = map_result.retry_failed(
+            self.call, None if wanted is None else sorted(wanted)
+        )
         if not indices:
             return {}
         self._again = len(indices)

@@ -373,11 +373,11 @@ def test_a_watched_call_that_has_ended_is_let_go_when_nobody_waits(
     connection.answers.append(ended)
     run(call.watch(1, 2))
     connection.flush()
-    call.settle_down(ended)
+    call.release_if_ended(ended)
     assert connection.flush() == []
     call.receive(outputs(call, 1))
     assert awaited.done()
-    call.settle_down(ended)
+    call.release_if_ended(ended)
     wait_until(lambda: not connection.calls)
     assert kinds(connection.flush()) == ["Release"]
     assert call.sink.ends == ["terminated"]  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nbfn.client.calls import input_feeder
-from nbfn.client.calls.input_feeder import FedCall
+from nbfn.client.calls.input_feeder import MultiInputCall
 from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import MOST_BYTES, MOST_ENTRIES
@@ -30,7 +30,7 @@ from tests.unit.client.calls.recording_connection import (
 MIB = 2**20
 
 
-class Feeder(FedCall):
+class Feeder(MultiInputCall):
     """A call with room for a number of inputs, as they are without an outcome."""
 
     def __init__(self, connection: RecordingConnection, room: int = 10**9, **info: Any) -> None:
@@ -42,10 +42,10 @@ class Feeder(FedCall):
     def has_room(self) -> bool:
         return len(self._unsettled) < self.room and self._fits()
 
-    def broke(self, error: BaseException) -> None:
+    def input_failed(self, error: BaseException) -> None:
         self.error = error
 
-    def dried_up(self) -> None:
+    def input_exhausted(self) -> None:
         self.complete.set()
 
     def feed(self, rows: Iterable[Any], payload_of: Any = small) -> Feeder:
@@ -57,7 +57,7 @@ class Feeder(FedCall):
         """Note that inputs have ended."""
         items = [self._unsettled.pop(index) for index in which]
         self._settled(input_feeder.weight_of(items))
-        self.credited()
+        self.notify_room()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def connection(tmp_path: Path) -> Iterator[RecordingConnection]:
     made = RecordingConnection(tmp_path)
     yield made
     for call in list(made.calls.values()):
-        call.stop_pulling()  # type: ignore[attr-defined]
+        call.stop_input()  # type: ignore[attr-defined]
         call.end("terminated")
 
 
@@ -156,7 +156,7 @@ def test_bytes_limit_all_calls_of_the_process_and_each_has_some(
     calls[0].outcome_of(*range(each // 2))  # another call may have what that frees
     assert len(indices(told(connection, each - least))) == each - least
     assert not last.has_room()
-    calls[1].stop_pulling()
+    calls[1].stop_input()
     calls[1].end("terminated")  # and what a call had that has ended
     assert last.has_room()
 
@@ -342,7 +342,7 @@ def test_a_call_that_nobody_wants_sends_nothing_more(connection: RecordingConnec
 
     call = Feeder(connection, room=2).feed(rows())
     told(connection, 1)
-    call.stop_pulling()
+    call.stop_input()
     assert closed_too.wait(10)
     call.end("terminated")
     assert kinds(connection.flush()) == ["Release"]

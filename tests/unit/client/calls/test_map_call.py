@@ -197,18 +197,18 @@ def test_a_map_of_nothing_ends_at_once(connection: RecordingConnection) -> None:
 def test_the_end_of_the_inputs_may_come_after_the_last_outcome(
     connection: RecordingConnection,
 ) -> None:
-    go_on = threading.Event()
+    resume = threading.Event()
 
     def rows() -> Iterator[int]:
         yield 0
-        go_on.wait(10)
+        resume.wait(10)
 
     call = begin(connection, rows())
     told(connection, 1)
     call.receive(outputs(call, 0))
     assert take(call) == [0]
     assert not call.over.done()
-    go_on.set()
+    resume.set()
     assert take(call) == []
     assert ends(call) == ["success"]
 
@@ -387,7 +387,7 @@ def test_an_iterable_that_raises_raises_at_the_consumer_after_what_arrived(
 
     call = begin(connection, rows())
     told(connection, 2)
-    wait_until(lambda: call._trouble)
+    wait_until(lambda: call._input_error)
     call.receive(outputs(call, 0))
     assert take(call) == [0]
     with pytest.raises(KeyError, match="no more"):
@@ -500,15 +500,15 @@ def test_a_loop_that_is_detached_ends_and_all_that_it_has_had_can_be_had_again(
     with pytest.raises(exception.Detached):
         run(call.take())
     assert connection.flush() == []  # nothing is cancelled
-    assert call.remembers
-    history = call.go_on()
+    assert call.keeps_history
+    history = call.resume()
     assert history is not None
     assert [output.index for output in history] == [2, 0]
     assert take(call) == [1]
     call.receive(outputs(call, 3))
     assert take(call) == [3]
     assert ends(call) == ["success"]
-    assert call.go_on() is None  # from now on it keeps none
+    assert call.resume() is None  # from now on it keeps none
 
 
 def test_detaching_wakes_a_loop_that_waits(connection: RecordingConnection) -> None:
@@ -539,7 +539,7 @@ def test_results_of_a_map_that_ended_while_it_was_detached_are_kept(
     take(call)
     call.detach()
     call.receive(outputs(call, 1))
-    history = call.go_on()
+    history = call.resume()
     assert history is not None
     assert len(history) == 1
     assert take(call) == [1]
@@ -549,7 +549,7 @@ def test_a_map_that_has_ended_keeps_nothing(connection: RecordingConnection) -> 
     call = begin(connection, range(2))
     all_told(connection)
     call.receive(outputs(call, 0, 1))
-    assert not call.remembers
+    assert not call.keeps_history
 
 
 def test_results_that_are_too_many_are_not_kept(
@@ -560,10 +560,10 @@ def test_results_that_are_too_many_are_not_kept(
     told(connection, FIRST_WINDOW)
     call.receive(outputs(call, 0, payload=m.Payload(bytes(9_000))))
     take(call)
-    assert call.remembers
+    assert call.keeps_history
     call.receive(outputs(call, 1, payload=m.Payload(bytes(1_000))))
     take(call)
-    assert not call.remembers
+    assert not call.keeps_history
 
 
 def test_results_in_shared_memory_are_not_kept(connection: RecordingConnection) -> None:
@@ -571,7 +571,7 @@ def test_results_in_shared_memory_are_not_kept(connection: RecordingConnection) 
     all_told(connection)
     call.receive(outputs(call, 0, payload=connection.carrier.dump(bytes(MIB))))
     take(call)
-    assert not call.remembers
+    assert not call.keeps_history
 
 
 def test_a_map_that_nobody_can_detach_keeps_nothing(
@@ -579,4 +579,4 @@ def test_a_map_that_nobody_can_detach_keeps_nothing(
 ) -> None:
     monkeypatch.setattr(RecordingSink, "detachable", False)
     call = begin(connection, range(2))
-    assert not call.remembers
+    assert not call.keeps_history
