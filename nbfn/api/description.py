@@ -9,8 +9,8 @@ from nbfn.api.cls import Cls
 from nbfn.api.function import Function
 from nbfn.api.variants import base_ref
 from nbfn.client.registration.app_scope import AppScope
-from nbfn.client.registration.definition import HydratedFunction
 from nbfn.client.registration.function_ref import LocalRef
+from nbfn.client.registration.hydrated_function import HydratedFunction
 
 
 @dataclass(frozen=True, slots=True)

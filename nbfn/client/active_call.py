@@ -43,7 +43,7 @@ class Connection(Protocol):
 
 
 class CallableFunction(Protocol):
-    """What a call needs of a registered Function; `nbfn.client.registration.definition.HydratedFunction`."""
+    """What a call needs of a registered Function; `nbfn.client.registration.hydrated_function.HydratedFunction`."""
 
     @property
     def client(self) -> Connection:

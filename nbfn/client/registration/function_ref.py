@@ -21,7 +21,7 @@ from nbfn import _unpickle, context, exception
 from nbfn.client.client import Client, attached
 from nbfn.client.process_info import this_environment
 from nbfn.client.registration.app_scope import AppScope
-from nbfn.client.registration.definition import HydratedFunction
+from nbfn.client.registration.hydrated_function import HydratedFunction
 from nbfn.client.registration.option_encoding import variant_digest
 from nbfn.config import default_environment
 from nbfn.exception import InvalidError
