@@ -81,8 +81,8 @@ async def _override(handle: HasPool, **settings: Any) -> FunctionAutoscalerSetti
         for name, value in settings.items()
         if value is not None
     }
-    live = await handle._resolve_pool()
-    return await Client.set_autoscaler.raw(live.client, live.info.id, **given)
+    hydrated = await handle._resolve_pool()
+    return await Client.set_autoscaler.raw(hydrated.client, hydrated.info.id, **given)
 
 
 @blocking
@@ -96,8 +96,8 @@ async def get_current_stats(self: HasPool) -> FunctionStats:
         NotFoundError: If it was looked up by a name that is not deployed.
     """
     __tracebackhide__ = True
-    live = await self._resolve()
-    stats: messages.Stats = await live.client.request(
-        lambda number: messages.GetStats(number, live.info.id)
+    hydrated = await self._resolve()
+    stats: messages.Stats = await hydrated.client.request(
+        lambda number: messages.GetStats(number, hydrated.info.id)
     )
     return FunctionStats(stats.backlog, stats.workers, stats.running, stats.headroom)

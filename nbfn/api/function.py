@@ -402,24 +402,26 @@ class Function(Registered, Generic[P, R, Original]):
             Exception: What the function raised, with its remote traceback.
         """
         __tracebackhide__ = True
-        live = self._ref.current()
-        if live is None or self._method or not live.callable:
-            live = await self._resolve_callable("remote")
+        hydrated = self._ref.current()
+        if hydrated is None or self._method or not hydrated.callable:
+            hydrated = await self._resolve_callable("remote")
         running = context.current()
         parent = context.input_name(running) if running else ""
         # The code of an input does not wait for room: what takes it may wait for that input.
         if throttle.full and not parent:
             await throttle.room()
-        payload = live.pickle(args, kwargs)
-        call = SingleCall(live.client, live.info, "remote", payload, live.version, parent)
+        payload = hydrated.pickle(args, kwargs)
+        call = SingleCall(
+            hydrated.client, hydrated.info, "remote", payload, hydrated.version, parent
+        )
         counted = len(payload.data) >= COUNTED or bool(payload.segments)
         if counted:
             throttle.enter(payload.weight)
         try:
-            live.client.open(call)
+            hydrated.client.open(call)
             return await call.result()  # type: ignore[no-any-return]
         except DeserializationError as error:
-            if call.was_not_loaded and (sentence := live.unloadable()):
+            if call.was_not_loaded and (sentence := hydrated.unloadable()):
                 error.add_note(sentence)
             raise
         finally:
@@ -449,14 +451,14 @@ class Function(Registered, Generic[P, R, Original]):
             SerializationError: If an argument cannot be pickled; nothing was sent then.
         """
         __tracebackhide__ = True
-        live = await self._resolve_callable("spawn")
+        hydrated = await self._resolve_callable("spawn")
         if throttle.full:
             await throttle.room()
-        payload = live.pickle(args, kwargs, durable=True)
+        payload = hydrated.pickle(args, kwargs, durable=True)
         call = DurableCall(
-            live.client,
-            live.info,
-            version=live.version,
+            hydrated.client,
+            hydrated.info,
+            version=hydrated.version,
             parent=context.spawning_input(),
             total=1,
         )
@@ -466,7 +468,7 @@ class Function(Registered, Generic[P, R, Original]):
             await call.stored()
         finally:
             throttle.leave(payload.weight)
-        return FunctionCall._make(call.id, live.info.name, self._ref.client)
+        return FunctionCall._make(call.id, hydrated.info.name, self._ref.client)
 
     @streaming
     def map(
@@ -563,20 +565,20 @@ class Function(Registered, Generic[P, R, Original]):
                 the call are cancelled then.
         """
         __tracebackhide__ = True
-        live = await self._resolve_callable("spawn_map")
-        self._warn_of_generators(kwargs, live.info.name)
+        hydrated = await self._resolve_callable("spawn_map")
+        self._warn_of_generators(kwargs, hydrated.info.name)
         inputs, fixed = InputIterator(input_iterators), dict(kwargs)
         call = DurableCall(
-            live.client,
-            live.info,
-            version=live.version,
+            hydrated.client,
+            hydrated.info,
+            version=hydrated.version,
             parent=context.spawning_input(),
             total=inputs.known(),
         )
         loop = await callers_loop()
-        call.begin(inputs, lambda args: live.pickle(args, fixed, durable=True), loop)
+        call.begin(inputs, lambda args: hydrated.pickle(args, fixed, durable=True), loop)
         await call.stored()
-        return FunctionCall._make(call.id, live.info.name, self._ref.client)
+        return FunctionCall._make(call.id, hydrated.info.name, self._ref.client)
 
     #: Modal's name of `spawn_map` while it was an experiment.
     experimental_spawn_map = spawn_map
@@ -590,9 +592,9 @@ class Function(Registered, Generic[P, R, Original]):
         return_exceptions: bool,
     ) -> MapResult[Any]:
         async def begin() -> HydratedFunction:
-            live = await self._resolve_callable(way)
-            self._warn_of_generators(kwargs, live.info.name)
-            return live
+            hydrated = await self._resolve_callable(way)
+            self._warn_of_generators(kwargs, hydrated.info.name)
+            return hydrated
 
         return MapResult(
             way,

@@ -95,11 +95,11 @@ def check_fit(raw: Callable[..., Any], name: str, options: Options) -> None:
         )
     if options.retries is not None and options.endpoint is not None:
         raise InvalidError(
-            f"Web function {name!r} cannot have retries: whoever asked decides whether to ask again."
+            f"Web function {name!r} cannot have retries: the HTTP client decides whether to repeat a request."
         )
     if options.schedule is not None and generates(raw, options):
         raise InvalidError(
-            f"{name!r} yields, so it cannot have a schedule: nobody takes its items."
+            f"{name!r} yields, so it cannot have a schedule: there is no caller for its items."
         )
     if options.schedule is not None and (needed := _required(raw)):
         raise InvalidError(

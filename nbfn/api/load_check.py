@@ -36,10 +36,10 @@ async def load_endpoints(
         ExecutionError: If one cannot be loaded; its cause is the error in the worker.
     """
     __tracebackhide__ = True
-    live = [state for state in states if state is not None and _can_be_loaded(state.info)]
-    calls = [_begun(client, state.info) for state in live]
+    hydrated = [state for state in states if state is not None and _can_be_loaded(state.info)]
+    calls = [_begun(client, state.info) for state in hydrated]
     try:
-        for state, call in zip(live, calls, strict=True):
+        for state, call in zip(hydrated, calls, strict=True):
             await _settled(state, call, else_)
     finally:
         for call in calls:

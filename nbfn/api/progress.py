@@ -35,22 +35,22 @@ def progress(iterable: Iterable[T], *, total: int | None = None, desc: str = "")
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    began = told = time.monotonic()
+    began = updated = time.monotonic()
     done = 0
-    _tell(desc, done, total, 0.0, "\r")
+    _write_line(desc, done, total, 0.0, "\r")
     try:
         for item in iterable:
             yield item
             done += 1
             now = time.monotonic()
-            if now - told >= INTERVAL:
-                told = now
-                _tell(desc, done, total, now - began, "\r")
+            if now - updated >= INTERVAL:
+                updated = now
+                _write_line(desc, done, total, now - began, "\r")
     finally:
-        _tell(desc, done, total, time.monotonic() - began, "\n")
+        _write_line(desc, done, total, time.monotonic() - began, "\n")
 
 
-def _tell(desc: str, done: int, total: int | None, seconds: float, end: str) -> None:
+def _write_line(desc: str, done: int, total: int | None, seconds: float, end: str) -> None:
     of = f"/{total}" if total is not None else ""
     share = f" · {done / total:.0%}" if total else ""
     rate = f" · {done / seconds:.1f}/s" if done and seconds > 0 else ""

@@ -56,10 +56,10 @@ async def replayable(client: Client, call: str, index: int = 0) -> Replay:
     """
     __tracebackhide__ = True
     found = await _input(client, call, index)
-    told: messages.DefinitionTold = await client.request(
+    answer: messages.DefinitionTold = await client.request(
         lambda number: messages.GetDefinition(number, found.function, found.version)
     )
-    definition = told.definition
+    definition = answer.definition
     _show_lines(definition)
     raw = client.carrier.load(definition.payload)
     args, kwargs = client.carrier.load(found.payload)
@@ -110,19 +110,19 @@ async def _input(client: Client, call: str, index: int) -> _Found:
     if (mine := recent_failures.find(call, index)) is not None:
         return _Found(mine.function.id, mine.version, mine.function.method, mine.payload)
     try:
-        told: messages.InputTold = await client.request(
+        answer: messages.InputTold = await client.request(
             lambda number: messages.GetInput(number, call, index)
         )
     except exception.NotFoundError:
         raise exception.NotFoundError(
             f"The arguments of {call}[{index}] are gone, or it did not fail: of calls that are not spawned, "
-            f"the process that made them remembers the latest {recent_failures.MOST} small inputs that failed."
+            f"the process that made them keeps the latest {recent_failures.MOST} small inputs that failed."
         ) from None
-    if told.payload is None:
+    if answer.payload is None:
         raise exception.NotFoundError(
             f"The arguments of {call}[{index}] are not kept: only those of inputs that failed are."
         )
-    return _Found(told.function, told.version, told.method, told.payload)
+    return _Found(answer.function, answer.version, answer.method, answer.payload)
 
 
 def _show_lines(definition: Definition) -> None:

@@ -1,6 +1,6 @@
 """Variants of Functions and classes: the same code with other options or, of a class, other constructor arguments.
 
-A variant is registered at the hub when it is first used, and again whenever its base was registered anew.
+A variant is registered at the hub when it is first used, and again whenever its base was registered again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ConstructorArguments:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def encoded(self, live: HydratedFunction) -> tuple[Payload | None, str]:
+    def encoded(self, hydrated: HydratedFunction) -> tuple[Payload | None, str]:
         """Encode the arguments for the worker that makes the object.
 
         Args:
@@ -54,7 +54,7 @@ class ConstructorArguments:
             TypeError: If one has another type than its parameter.
             ValueError: If one cannot be pickled.
         """
-        info = live.info
+        info = hydrated.info
         if info.parameters:
             if self.args:
                 raise InvalidError(only_keywords(info.name))
@@ -64,12 +64,12 @@ class ConstructorArguments:
                 raise InvalidError(f"Class {info.name!r} takes no arguments; got ({self}).")
             return None, ""
         try:
-            payload = live.pickle(self.args, self.kwargs)
+            payload = hydrated.pickle(self.args, self.kwargs)
         except SerializationError as error:
             raise ValueError(
                 f"The arguments of {info.name!r} must be picklable: {error}"
             ) from error.__cause__
-        live.client.carrier.discard(payload)  # arguments that large are refused below
+        hydrated.client.carrier.discard(payload)  # arguments that large are refused below
         check_size(info.name, len(payload.data) + sum(part.size for part in payload.segments))
         return payload, f"({self})"
 
@@ -106,7 +106,7 @@ class VariantRef(FunctionRef):
 
     @property
     def state(self) -> HydratedFunction | None:
-        """What is known since it was registered; None if its base was registered anew since."""
+        """What is known since it was registered; None if its base was registered again since."""
         return (
             self._state
             if self._bound_to is not None and self._bound_to is self.base.state
@@ -160,9 +160,9 @@ class VariantRef(FunctionRef):
         __tracebackhide__ = True
         changes, shown = self.changes, self.suffix
         if self._arguments is not None:
-            arguments, said = self._arguments.encoded(base)
+            arguments, text = self._arguments.encoded(base)
             changes = msgspec.structs.replace(changes, arguments=arguments)
-            shown += said
+            shown += text
         if changes == Variant():
             return base
         if base.info.endpoint is not None:

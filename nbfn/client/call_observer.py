@@ -1,4 +1,4 @@
-"""The interface for whoever displays calls: `CallObserver` is told of each call and returns its `CallSink`.
+"""The interface for displays of calls: `CallObserver` is told of each call and returns its `CallSink`.
 
 The notebook registers an observer. Without one, the output of remote code is written to this process's own stdout
 and stderr.

@@ -38,7 +38,7 @@ def write(channel: str, text: str, *, source: str = "calls") -> None:
         stream = getattr(sys, channel)
         if stream is None or not text:
             return
-        with contextlib.suppress(TypeError):  # a stream of the user's that has no hash, say
+        with contextlib.suppress(TypeError):  # a stream of the user's without a hash
             if _unfinished.pop(stream, source) != source:
                 text = f"\n{text}"
             if text[-1] not in "\r\n":

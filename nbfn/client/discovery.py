@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two checks of the lock and the connection file while this waits for a hub.
 LOOK_EVERY = 0.05
-#: Hubs that may fail to start before the client gives up.
+#: Hubs that may fail to start before the client fails.
 MOST_FAILURES = 3
 
 #: Hubs that this process started, so that each is reaped when it ends and none causes a ResourceWarning.

@@ -6,7 +6,7 @@ from nbfn.protocol.messages import ITEM_BYTES, ITEM_WINDOW
 
 
 class ItemCredit:
-    """Counts the items that were consumed, and says when to send the worker new credit.
+    """Counts the items that were consumed, and decides when to send the worker new credit.
 
     The worker stops `ITEM_BYTES` after the last credit, so a new one is sent when half of that was consumed.
 

@@ -47,7 +47,7 @@ class MapCall(MultiInputCall):
     """The inputs and outcomes of one map.
 
     Args:
-        live: The Function.
+        hydrated: The Function.
         total: How many inputs there will be; None while that is not known.
         fail_fast: Whether the first failure ends it.
         parent: The hub's name of the input whose code makes the call; empty outside a worker.
@@ -57,7 +57,7 @@ class MapCall(MultiInputCall):
 
     def __init__(
         self,
-        live: CallableFunction,
+        hydrated: CallableFunction,
         *,
         total: int | None,
         fail_fast: bool,
@@ -67,7 +67,7 @@ class MapCall(MultiInputCall):
     ) -> None:
         self.results = results
         #: The inputs that failed; empty for a map that ends with its first failure.
-        self.failures = again[0] if again else FailedInputs(live.client.carrier)
+        self.failures = again[0] if again else FailedInputs(hydrated.client.carrier)
         self._original_indices = again[1] if again else None
         self.repeats = again is not None
         self.over: Future[None] = Future()
@@ -96,7 +96,12 @@ class MapCall(MultiInputCall):
         self._news: Future[None] | None = None
         self._input_error: BaseException | None = None  # of an iterable, or of the connection
         super().__init__(
-            live.client, live.info, "map", version=live.version, parent=parent, total=total
+            hydrated.client,
+            hydrated.info,
+            "map",
+            version=hydrated.version,
+            parent=parent,
+            total=total,
         )
         if not self.sink.detachable:
             self._history = None
@@ -198,7 +203,7 @@ class MapCall(MultiInputCall):
             yield messages.ResultsTaken(self.id, weight)
 
     def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `ActiveCall.opening`. The hub counts unacknowledged results anew."""
+        """See `ActiveCall.opening`. The hub counts unacknowledged results from zero."""
         self._report_due = False
         self._reported = self._received
         yield from super().opening(resent=resent)
@@ -252,7 +257,7 @@ class MapCall(MultiInputCall):
     def notify_end(self, status: str, error: BaseException | None = None) -> None:
         """See `ActiveCall.notify_end`."""
         with self._lock:
-            if not self.detached:  # else whoever takes the results anew is about to ask for it
+            if not self.detached:  # else `resume` is about to be called
                 self._history = None
         super().notify_end(status, error)
         settle(self.over)

@@ -146,10 +146,10 @@ class MapResult(Stream[T]):
 
     async def _start(self) -> MapCall:
         __tracebackhide__ = True
-        live = await self._begin()
+        hydrated = await self._begin()
         inputs, kwargs = self._inputs, self._kwargs
         call = MapCall(
-            live,
+            hydrated,
             total=inputs.known(),
             fail_fast=not self._returning,
             parent=self._parent,
@@ -157,10 +157,10 @@ class MapResult(Stream[T]):
             results=weakref.ref(self),
         )
         call.unattended = self._way == "for_each" and self._returning
-        call.begin(inputs, lambda args: live.pickle(args, kwargs), await callers_loop())
+        call.begin(inputs, lambda args: hydrated.pickle(args, kwargs), await callers_loop())
         return call
 
-    def _sort(self, call: MapCall, arrived: list[Output], *, tell: bool = True) -> None:
+    def _sort(self, call: MapCall, arrived: list[Output], *, report: bool = True) -> None:
         """Unpickle outcomes and put them in order; report errors to the sink."""
         __tracebackhide__ = True
         ready, early = self._ready, self._out_of_order
@@ -168,7 +168,7 @@ class MapResult(Stream[T]):
             try:
                 value = self._unpack(call, output)
             except Exception as error:  # noqa: BLE001 - the user's own; it is returned or raised
-                if tell:
+                if report:
                     guarded(call.sink.failed, output.index, original(error))
                 if not self._returning:
                     self._error = error
@@ -281,7 +281,7 @@ class MapResult(Stream[T]):
         self._out_of_order.clear()
         self._next = self._count = self._handed = 0
         self._size = mean_weight(history)
-        self._sort(call, history, tell=False)
+        self._sort(call, history, report=False)
         self._collect(0)
 
     def cancel(self) -> None:

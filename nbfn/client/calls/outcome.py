@@ -55,7 +55,7 @@ def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
 
 
 def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> BaseException:
-    """Return the error of a failed outcome, with a note that says where and when it happened."""
+    """Return the error of a failed outcome, with a note on the worker and the attempt."""
     error: BaseException
     if output.fault is not None:
         fault = output.fault

@@ -228,12 +228,12 @@ class GeneratorItems(Stream[Any]):
     async def _more(self) -> list[Any]:
         __tracebackhide__ = True
         if self._call is None:
-            live = await self._begin()
-            payload = live.pickle(self._args, self._kwargs)
+            hydrated = await self._begin()
+            payload = hydrated.pickle(self._args, self._kwargs)
             self._call = GeneratorCall(
-                live.client, live.info, payload, live.version, context.current_input()
+                hydrated.client, hydrated.info, payload, hydrated.version, context.current_input()
             )
-            live.client.open(self._call)
+            hydrated.client.open(self._call)
         try:
             return await self._call.take()
         except KeyboardInterrupt as error:

@@ -112,9 +112,9 @@ class FunctionRef:
             self.client, self.state = await attached(client), None
         await self.resolve()
 
-    async def bind(self, live: HydratedFunction, variant: Variant, shown: str) -> str:
+    async def bind(self, hydrated: HydratedFunction, variant: Variant, shown: str) -> str:
         """Return the id of a variant of it, which is registered if needed."""
-        now = (live.info.id, live.epoch)
+        now = (hydrated.info.id, hydrated.epoch)
         if self._bound_of != now:
             self._bound.clear()
             self._bound_of = now
@@ -123,14 +123,14 @@ class FunctionRef:
         if known is None:
             bind = functools.partial(
                 messages.BindVariant,
-                function=live.info.id,
+                function=hydrated.info.id,
                 variant=variant,
                 digest=digest,
                 shown=shown,
             )
-            answer: messages.Registered = await live.client.request(bind)
+            answer: messages.Registered = await hydrated.client.request(bind)
             known = self._bound[digest] = answer.info.id
-            live.client.remember(known, bind(0))
+            hydrated.client.remember(known, bind(0))
             if len(self._bound) > BOUND_KEPT:
                 self._bound.popitem(last=False)
         self._bound.move_to_end(digest)
@@ -375,11 +375,11 @@ class RemoteRef(FunctionRef):
 
     async def _fetch(self) -> Any:
         __tracebackhide__ = True
-        live = await self.resolve()
-        answer: messages.DefinitionTold = await live.client.request(
-            lambda number: messages.GetDefinition(number, live.info.id)
+        hydrated = await self.resolve()
+        answer: messages.DefinitionTold = await hydrated.client.request(
+            lambda number: messages.GetDefinition(number, hydrated.info.id)
         )
-        return live.client.carrier.load(answer.definition.payload)
+        return hydrated.client.carrier.load(answer.definition.payload)
 
     async def _look_up(self, client: Client) -> HydratedFunction:
         __tracebackhide__ = True

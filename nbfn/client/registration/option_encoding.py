@@ -34,13 +34,13 @@ _SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets"
 
 def variant_of(changes: Mapping[str, Any]) -> Variant:
     """Return the variant with these options, as `Options.changes` returns them."""
-    said = encoded_options(Options(**changes))
+    encoded = encoded_options(Options(**changes))
     pool = {n: changes[n] for n in PoolSettings.__struct_fields__ if n in changes}
-    given = {name: said[name] for name in _SAME if name in changes}
+    given = {name: encoded[name] for name in _SAME if name in changes}
     if pool:
         given["pool"] = PoolSettings(**pool)
     if "env" in changes:  # sorted, so that the same variables make the same variant
-        given["env"] = dict(sorted(said["env"].items()))
+        given["env"] = dict(sorted(encoded["env"].items()))
     return Variant(**given)
 
 
