@@ -1,6 +1,6 @@
-"""Runs a worker as ``python -m nbfn_kernel DESCRIPTOR``, where workers are not forked.
+"""Runs a worker as ``python -m nbfn_kernel DESCRIPTOR``, for launchers that do not fork.
 
-The descriptor is that of a file whose memory it shares with the process that started it; see `WorkerState`.
+DESCRIPTOR is the descriptor of a file that is mapped as memory shared with the launcher; see `WorkerState`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ def _run(descriptor: int) -> NoReturn:
         memory = mmap.mmap(descriptor, worker_state.SIZE)
         os.close(descriptor)
         sys.argv[:] = [""]
-        faulthandler.enable(all_threads=False)  # the other thread would fill the tail that is told
+        faulthandler.enable(
+            all_threads=False
+        )  # the output of the other thread would displace it in the reported tail
         worker.preload()
         worker.main(memory)
         code = 0
-    except BaseException:  # noqa: BLE001 - told, and the process ends
+    except BaseException:  # noqa: BLE001 - printed, and the process ends
         traceback.print_exc(file=sys.__stderr__)
     finally:
         for stream in (sys.__stdout__, sys.__stderr__):
             if stream is not None:
                 stream.flush()
-        os._exit(code)  # not held up by threads that user code left
+        os._exit(code)  # does not wait for threads of user code
 
 
 if __name__ == "__main__":

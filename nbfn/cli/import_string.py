@@ -144,19 +144,19 @@ def load(text: str, *, as_module: bool = False) -> Reference:
         InvalidError: If the file is neither a Python file nor a notebook.
         click.exceptions.Exit: If the code raises; its traceback is printed.
     """
-    where, _, names = text.partition("::")
+    location, _, names = text.partition("::")
     path = tuple(normalized(names).split(".")) if names else ()
     if as_module:
         _prepend_to_path(Path.cwd())
-        if importlib.util.find_spec(where.partition(".")[0]) is None:
-            raise NotFoundError(f"There is no module {where}.")
-        return Reference(text, _import(importlib.import_module, where), path)
-    file = Path(where)
+        if importlib.util.find_spec(location.partition(".")[0]) is None:
+            raise NotFoundError(f"There is no module {location}.")
+        return Reference(text, _import(importlib.import_module, location), path)
+    file = Path(location)
     if file.suffix not in (".py", ".ipynb"):
         hint = f" For a module: -m {text}." if not file.exists() else ""
-        raise InvalidError(f"{where} is neither a .py nor an .ipynb file.{hint}")
+        raise InvalidError(f"{location} is neither a .py nor an .ipynb file.{hint}")
     if not file.is_file():
-        raise NotFoundError(f"There is no file {where}.")
+        raise NotFoundError(f"There is no file {location}.")
     _prepend_to_path(file.resolve().parent)
     if file.suffix == ".ipynb":
         return Reference(text, _import(notebook_module.run, file, notebook_module.read(file)), path)

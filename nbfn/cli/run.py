@@ -163,11 +163,11 @@ def _check_writable(path: Path) -> None:
     Raises:
         InvalidError: If the file cannot be written, or its directory does not exist.
     """
-    where = path if path.exists() else path.parent
-    if not where.exists():
-        raise InvalidError(f"--write-result {path}: the directory {where} does not exist.")
-    if not os.access(where, os.W_OK):
-        raise InvalidError(f"--write-result {path}: {where} cannot be written.")
+    directory = path if path.exists() else path.parent
+    if not directory.exists():
+        raise InvalidError(f"--write-result {path}: the directory {directory} does not exist.")
+    if not os.access(directory, os.W_OK):
+        raise InvalidError(f"--write-result {path}: {directory} cannot be written.")
 
 
 def _write(path: Path, result: Any) -> None:

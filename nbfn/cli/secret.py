@@ -59,12 +59,12 @@ def create(
         values[key] = _read_value(key) if value == "-" else value
     if not values:
         raise click.UsageError("Pass at least one KEY=VALUE, or --from-dotenv.")
-    where = env or default_environment()
+    environment_name = env or default_environment()
     try:
         if force:
-            Secret.create_deployed(name, values, environment_name=where, overwrite=True)
+            Secret.create_deployed(name, values, environment_name=environment_name, overwrite=True)
         else:
-            Secret.objects.create(name, values, environment_name=where)
+            Secret.objects.create(name, values, environment_name=environment_name)
     except AlreadyExistsError:
         raise click.ClickException(
             f"A secret {name!r} already exists. Replace it with --force."

@@ -39,22 +39,24 @@ def refusal_of(call: RequestCall) -> Refusal:
     if call.output is not None:
         status = InputStatus(call.output.status)
         if status == InputStatus.INIT_FAILURE:
-            named = f"Function {call.function.name!r} of app {call.function.app!r}"
-            return Refusal(500, f"{named} could not be loaded: {_where(call.function)} shows why.")
-        failed = f"Internal Server Error: {_where(call.function)} shows the traceback."
+            name = f"Function {call.function.name!r} of app {call.function.app!r}"
+            return Refusal(
+                500, f"{name} could not be loaded: {_logs_command(call.function)} shows why."
+            )
+        failed = f"Internal Server Error: {_logs_command(call.function)} shows the traceback."
         return _BY_STATUS.get(status, Refusal(500, failed))
     if isinstance(call.error, AnswerInterrupted):
         return _BY_STATUS[InputStatus.INTERNAL_FAILURE]
     return refusal_of_error(call.error)
 
 
-def _where(function: FunctionInfo) -> str:
+def _logs_command(function: FunctionInfo) -> str:
     """Return the command that prints the logs of a Function's App, by id if the App is not deployed."""
     if not function.deployed:
         return f"'nbfn app logs {function.app_id}'"
     env = function.environment_name
-    where = f" -e {env}" if env not in ("", "main") else ""
-    return f"'nbfn app logs {function.app}{where}'"
+    option = f" -e {env}" if env not in ("", "main") else ""
+    return f"'nbfn app logs {function.app}{option}'"
 
 
 def refusal_of_error(error: Exception | None) -> Refusal:
@@ -70,13 +72,13 @@ def close_event(call: RequestCall) -> Event:
     """Return the event that closes a WebSocket whose app ended without closing it."""
     if call.output is not None and call.output.status == InputStatus.SUCCESS:
         return {"type": "websocket.close", "code": NORMAL, "reason": ""}
-    why = refusal_of(call)
-    code = INTERNAL_ERROR if why.status == 500 else TRY_AGAIN_LATER
-    reason = why.text.encode()[:LONGEST_REASON].decode(errors="ignore")
+    refusal = refusal_of(call)
+    code = INTERNAL_ERROR if refusal.status == 500 else TRY_AGAIN_LATER
+    reason = refusal.text.encode()[:LONGEST_REASON].decode(errors="ignore")
     return {"type": "websocket.close", "code": code, "reason": reason}
 
 
-async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:
+async def refuse(scope: dict[str, Any], send: Send, refusal: Refusal) -> None:
     """Refuse a request by a response with the reason, or by not accepting a WebSocket."""
     kind = "http.response"
     if scope["type"] == "websocket":
@@ -84,16 +86,16 @@ async def refuse(scope: dict[str, Any], send: Send, why: Refusal) -> None:
         if kind not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
             return
-    kind_of_text = b"text/html" if why.needs_confirmation else b"text/plain"
-    body = f"{_CONFIRM_PAGE.format(why.text) if why.needs_confirmation else why.text}\n".encode()
+    kind_of_text = b"text/html" if refusal.needs_confirmation else b"text/plain"
+    body = f"{_CONFIRM_PAGE.format(refusal.text) if refusal.needs_confirmation else refusal.text}\n".encode()
     headers = [
         (b"content-type", kind_of_text + b"; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    if why.status in (408, 413):
+    if refusal.status in (408, 413):
         headers.append((b"connection", b"close"))  # the rest of the body is not read
-    await send({"type": f"{kind}.start", "status": why.status, "headers": headers})
+    await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
 
 

@@ -172,13 +172,15 @@ class Gateway:
     async def _answer(self, http: HttpExchange, call: RequestCall) -> None:
         """Forward the response, while the rest of the body is received."""
         reading = asyncio.create_task(http.feed(call))
-        starting = asyncio.create_task(call.started())
+        first_event = asyncio.create_task(call.started())
         try:
             timeout = self._client.settings.web_redirect
-            await asyncio.wait({reading, starting}, timeout=timeout, return_when="FIRST_COMPLETED")
-            if reading.done() and not starting.done():
+            await asyncio.wait(
+                {reading, first_event}, timeout=timeout, return_when="FIRST_COMPLETED"
+            )
+            if reading.done() and not first_event.done():
                 await self._refuse_incomplete(http, call, reading)
-            elif starting.done():
+            elif first_event.done():
                 await self._send_answer(http, call, reading)
             elif http.complete:
                 await self._redirect(http, call)
@@ -188,9 +190,9 @@ class Gateway:
             self._drain_call(call)
             raise
         finally:
-            for task in (reading, starting):
+            for task in (reading, first_event):
                 task.cancel()
-            await asyncio.gather(reading, starting, return_exceptions=True)
+            await asyncio.gather(reading, first_event, return_exceptions=True)
 
     async def _refuse_incomplete(
         self, http: HttpExchange, call: RequestCall, reading: asyncio.Task[None]
@@ -211,22 +213,22 @@ class Gateway:
         self, http: HttpExchange, call: RequestCall, reading: asyncio.Task[None]
     ) -> None:
         while True:
-            next_ones = asyncio.create_task(call.events())
-            await asyncio.wait({next_ones, reading}, return_when="FIRST_COMPLETED")
-            if not next_ones.done():
-                next_ones.cancel()
-                await asyncio.gather(next_ones, return_exceptions=True)
-                if not http.begun:
+            next_events = asyncio.create_task(call.events())
+            await asyncio.wait({next_events, reading}, return_when="FIRST_COMPLETED")
+            if not next_events.done():
+                next_events.cancel()
+                await asyncio.gather(next_events, return_exceptions=True)
+                if not http.started:
                     await self._refuse_incomplete(http, call, reading)
                 elif not http.ended:
                     self._drain_call(call)
                 return
-            events = next_ones.result()
+            events = next_events.result()
             for event in events:
                 await http.send_event(event)
             if not events:
                 break
-        if not http.begun:
+        if not http.started:
             await error_responses.refuse(http.scope, http.send, error_responses.refusal_of(call))
         # After an incomplete response the server closes the connection.
 

@@ -51,7 +51,7 @@ class HttpExchange:
         self.admitted = admitted
         self.send = send
         self.complete = False  # whether the whole request was received
-        self.begun = False  # whether the response was begun ...
+        self.started = False  # whether the response was begun ...
         self.ended = False  # ... and ended
         self._receive = receive
         self._size = 0
@@ -103,7 +103,7 @@ class HttpExchange:
     async def send_event(self, event: Event) -> None:
         """Send one event of the response to the client."""
         if event["type"] == "http.response.start":
-            self.begun = True
+            self.started = True
             shown = response_headers(event.get("headers", ()), self.admitted, self.scope)
             event = {**event, "headers": shown}
         elif event["type"] == "http.response.body":

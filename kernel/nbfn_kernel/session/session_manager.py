@@ -138,12 +138,12 @@ class SessionManager:
             lambda: self._session.channels.send_input(request, value) if self._session else None
         )
 
-    def delete_subshell(self, mine: str) -> None:
+    def delete_subshell(self, notebook_id: str) -> None:
         """Delete the session's counterpart of a subshell of the notebook."""
 
         async def delete() -> None:
             with contextlib.suppress(SessionEnded):
-                await self._channels().delete_subshell(mine)
+                await self._channels().delete_subshell(notebook_id)
 
         self._submit(delete())
 

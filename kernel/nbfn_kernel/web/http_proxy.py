@@ -119,9 +119,9 @@ def _header(scope: dict[str, Any], name: bytes) -> bytes:
 
 
 def _request_headers(scope: dict[str, Any]) -> list[tuple[bytes, bytes]]:
-    kept = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
+    forwarded = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
     return [
-        *kept,
+        *forwarded,
         (b"x-forwarded-host", _header(scope, b"host")),
         (b"x-forwarded-proto", scope["scheme"].encode()),
     ]

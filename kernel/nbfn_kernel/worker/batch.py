@@ -24,8 +24,8 @@ _NAMED = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
 
 def is_batched(definition: Definition) -> bool:
     """Return whether a Function, or a method of it, is batched."""
-    gathers = (definition.batching, *(method.batching for method in definition.methods))
-    return any(batching.max_batch_size is not None for batching in gathers)
+    settings = (definition.batching, *(method.batching for method in definition.methods))
+    return any(batching.max_batch_size is not None for batching in settings)
 
 
 def next_batch(todo: deque[LeasedInput]) -> list[LeasedInput]:
@@ -69,19 +69,19 @@ class Batch:
         if not self.entries[0].batch:
             args, kwargs = self._carrier.load(self.entries[0].payload)
             return self.target.function(*args, **kwargs)
-        given = {}
+        arguments = {}
         for entry in self.entries:
             try:
-                given[entry.lease] = self._carrier.load(entry.payload)
+                arguments[entry.lease] = self._carrier.load(entry.payload)
             except Exception as error:  # noqa: BLE001 - unpickling runs user code
                 self._load_failures[entry.lease] = self._failure(entry, error)
-        if not given:
+        if not arguments:
             return []
         try:
-            args, kwargs = _collect_arguments(self.target, list(given.values()))
+            args, kwargs = _collect_arguments(self.target, list(arguments.values()))
         except InvalidError:
             self._failed_by_others = {
-                lease for lease, one in given.items() if _fits(self.target, one)
+                lease for lease, one in arguments.items() if _fits(self.target, one)
             }
             raise
         return self.target.function(*args, **kwargs)
@@ -149,17 +149,17 @@ class Batch:
         return self._carrier.durable if entry.durable else self._carrier
 
 
-def _fits(target: Target, given: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
+def _fits(target: Target, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
     """Return whether the arguments of one input fit a batched function."""
     try:
-        _collect_arguments(target, [given])
+        _collect_arguments(target, [arguments])
     except InvalidError:
         return False
     return True
 
 
 def _collect_arguments(
-    target: Target, given: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
+    target: Target, arguments: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
 ) -> tuple[list[list[Any]], dict[str, list[Any]]]:
     """Collect the callers' arguments into one list for each parameter of a batched function.
 
@@ -173,16 +173,16 @@ def _collect_arguments(
     }
     by_position = [name for name, p in parameters.items() if p.kind in _POSITIONAL]
     lists: dict[str, list[Any]] = {}
-    for args, kwargs in given:
+    for args, kwargs in arguments:
         for name, value in _bind_arguments(
             target.name, parameters, by_position, args, kwargs
         ).items():
             lists.setdefault(name, []).append(value)
     for name in parameters:
-        if len(lists.get(name, ())) != len(given):
+        if len(lists.get(name, ())) != len(arguments):
             raise InvalidError(
                 f"The inputs of one batch of {target.name!r} set different parameters: {name!r} was passed by "
-                f"{len(lists.get(name, ()))} of {len(given)} callers."
+                f"{len(lists.get(name, ()))} of {len(arguments)} callers."
             )
     kwargs_only = {name: lists[name] for name in parameters if name not in by_position}
     return [lists[name] for name in by_position], kwargs_only

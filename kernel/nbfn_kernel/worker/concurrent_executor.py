@@ -51,19 +51,19 @@ class _Running:
 
     __slots__ = (
         "batch",
-        "began",
         "context",
         "credit",
         "items",
         "reason",
         "request_stream",
+        "started",
         "task",
         "timer",
     )
 
     def __init__(self, batch: Batch, outbox: Outbox) -> None:
         self.batch = batch
-        self.began = time.monotonic()
+        self.started = time.monotonic()
         self.credit = 0  # items that it may send, if more than the initial window
         self.items: GeneratorStream | None = None  # set for generators
         self.request_stream = RequestStream(batch.lease, outbox)
@@ -220,8 +220,8 @@ class ConcurrentExecutor:
             self._abort()
 
     def _find(self, lease: int) -> _Running | None:
-        at_work = tuple(self.running.values())
-        return next((r for r in at_work if any(e.lease == lease for e in r.batch.entries)), None)
+        batches = tuple(self.running.values())
+        return next((r for r in batches if any(e.lease == lease for e in r.batch.entries)), None)
 
     def _grant(self, lease: int, upto: int) -> None:
         running = self.running.get(lease)
@@ -314,12 +314,12 @@ class ConcurrentExecutor:
         entries = running.batch.entries
         output_capture.end_lines(running.batch.lease)
         if self.running.pop(running.batch.lease, None) and running.reason != "exit":
-            took = (time.monotonic() - running.began) / len(entries)
+            seconds = (time.monotonic() - running.started) / len(entries)
             self._unconfirmed.add(
                 sum(answer[1].weight for answer in found if answer[1] is not None)
             )
             for entry, (status, payload, final) in zip(entries, found, strict=True):
-                self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
+                self._outbox.entries.append(Result(entry.lease, status, payload, seconds, final))
             self._outbox.send_now()
         self._loop.call_soon_threadsafe(self._batch_ended, running)
 

@@ -72,15 +72,18 @@ def version_mismatch(definition: Definition, error: DeserializationError) -> Des
     """Return the error of a definition that cannot be loaded; it names differing versions of Python and cloudpickle."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     cloudpickle = importlib.metadata.version("cloudpickle")
-    was, made = definition.environment, []
-    if was.python and was.python != python:
-        made.append(f"Python {was.python} (here: {python})")
-    if was.cloudpickle and was.cloudpickle.partition(".")[0] != cloudpickle.partition(".")[0]:
-        made.append(f"cloudpickle {was.cloudpickle} (here: {cloudpickle})")
-    if not made:
+    environment, differences = definition.environment, []
+    if environment.python and environment.python != python:
+        differences.append(f"Python {environment.python} (here: {python})")
+    if (
+        environment.cloudpickle
+        and environment.cloudpickle.partition(".")[0] != cloudpickle.partition(".")[0]
+    ):
+        differences.append(f"cloudpickle {environment.cloudpickle} (here: {cloudpickle})")
+    if not differences:
         return DeserializationError(f"{definition.name!r} cannot be loaded. {error}")
     return DeserializationError(
-        f"{definition.name!r} was registered with {' and '.join(made)} and cannot be loaded. "
+        f"{definition.name!r} was registered with {' and '.join(differences)} and cannot be loaded. "
         f"Deploy it again from this environment. {error}"
     )
 

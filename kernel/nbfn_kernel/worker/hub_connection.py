@@ -310,9 +310,9 @@ class HubConnection:
 
     def _remove_queued(self, entry: LeasedInput) -> bool:
         """Remove an input from the queue; return False if the main thread has taken it."""
-        where = self._partial_batch if entry in self._partial_batch else self._executor.todo
+        target = self._partial_batch if entry in self._partial_batch else self._executor.todo
         try:
-            where.remove(entry)
+            target.remove(entry)
         except ValueError:
             return False
         return True
@@ -398,21 +398,21 @@ class HubConnection:
         """
         outbox = self._outbox
         texts: list[str] = []
-        where: tuple[int, str] = (0, "")
+        target: tuple[int, str] = (0, "")
         for _ in range(len(outbox.entries)):
             entry = outbox.entries.popleft()
             if type(entry) is Result:
                 results.append(entry)
             elif type(entry) is Text or type(entry) is Span:
-                if (entry.lease, entry.channel) != where:
-                    self._send_text(where, texts)
-                    where, texts = (entry.lease, entry.channel), []
+                if (entry.lease, entry.channel) != target:
+                    self._send_text(target, texts)
+                    target, texts = (entry.lease, entry.channel), []
                 texts.append(entry.text if type(entry) is Text else outbox.read(entry))  # type: ignore[arg-type]
                 self._texts_sent = entry.number
             elif type(entry) is Item:
                 gathered.setdefault(entry.lease, []).append(entry)
             else:
-                self._send_text(where, texts)
+                self._send_text(target, texts)
                 texts = []
                 if isinstance(entry, (Bound, BindFailed)):
                     self._bound = entry
@@ -420,13 +420,13 @@ class HubConnection:
                     self._texts_sent = max(self._texts_sent, entry.number)
                 self._link.send(entry)  # type: ignore[arg-type]
         if texts:
-            self._send_text(where, texts)
+            self._send_text(target, texts)
 
-    def _send_text(self, where: tuple[int, str], texts: list[str]) -> None:
+    def _send_text(self, target: tuple[int, str], texts: list[str]) -> None:
         data = "".join(texts).encode("utf-8", "backslashreplace")
         for start in range(0, len(data), MAX_BYTES):
             part = data[start : start + MAX_BYTES]
-            self._link.send(Emitted(*where, part, self._texts_sent))
+            self._link.send(Emitted(*target, part, self._texts_sent))
 
     def _send_items(self, lease: int, items: list[Item]) -> None:
         _, payloads = self._unconfirmed_items.setdefault(lease, (items[0].number, deque()))

@@ -91,14 +91,14 @@ class LoadedFunction:
     ) -> Target:
         if endpoint is None:
             return Target(name, function, is_generator, is_async)
-        served = WebEndpoint(name, endpoint, function)
-        self._endpoints.append(served)
-        return Target(name, served.serve, is_generator=True, is_async=True)
+        web_endpoint = WebEndpoint(name, endpoint, function)
+        self._endpoints.append(web_endpoint)
+        return Target(name, web_endpoint.serve, is_generator=True, is_async=True)
 
     def set_abort(self, abort: Callable[[], object]) -> None:
         """Set the function that ends the worker when a web request was cancelled and its handler does not end."""
-        for served in self._endpoints:
-            served.abort = abort
+        for endpoint in self._endpoints:
+            endpoint.abort = abort
 
     def start(self, run: Run) -> None:
         """Run the enter hooks, and load and start web endpoints.
@@ -112,9 +112,9 @@ class LoadedFunction:
         if self._instance is not None:
             for hook in lifecycle.enter_hooks(self._instance):
                 lifecycle.call(hook, run)
-        for served in self._endpoints:
-            served.make()
-            run(served.start())
+        for endpoint in self._endpoints:
+            endpoint.make()
+            run(endpoint.start())
 
     def close(self, run: Run) -> None:
         """Stop web endpoints and run the exit hooks, after the last input. Exceptions are written to stderr.
@@ -123,7 +123,7 @@ class LoadedFunction:
             run: As for `start`.
         """
         hooks = [] if self._instance is None else lifecycle.exit_hooks(self._instance)
-        for hook in (*(served.stop for served in self._endpoints), *hooks):
+        for hook in (*(endpoint.stop for endpoint in self._endpoints), *hooks):
             try:
                 lifecycle.call(hook, run)
             except BaseException as error:  # noqa: BLE001 - the other hooks run nevertheless
@@ -134,11 +134,11 @@ def _make_instance(carrier: Carrier, definition: Definition, cls: Any) -> Any:
     """Create the worker's instance of a class."""
     if not isinstance(cls, type):
         raise DeserializationError(f"{definition.name!r} is not a class: {cls!r}.")
-    given = definition.arguments
+    arguments = definition.arguments
     return lifecycle.remade(
         cls,
-        given.data if given is not None else None,
-        lambda: carrier.load(given) if given is not None else ((), {}),
+        arguments.data if arguments is not None else None,
+        lambda: carrier.load(arguments) if arguments is not None else ((), {}),
     )
 
 

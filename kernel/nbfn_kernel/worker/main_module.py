@@ -49,9 +49,9 @@ class _Name(str):  # noqa: SLOT000 - it has an attribute
 
     def __new__(cls, definition: Definition) -> _Name:
         """Create the name."""
-        made = super().__new__(cls, "__main__")
-        made.definition = definition
-        return made
+        name = super().__new__(cls, "__main__")
+        name.definition = definition
+        return name
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle.worker_main, (msgspec.msgpack.encode(self.definition), Carrier.brought())
@@ -80,5 +80,5 @@ def inherited_names() -> dict[str, Any]:
     carrier = Carrier(Places.of(), f"child-{os.getpid()}")
     function_loader.load(carrier, definition, names)
     own = {"__file__": None, "__spec__": ModuleSpec(_Name(definition), None)}
-    kept = {name: value for name, value in names.items() if name not in _MODULE_ATTRIBUTES}
-    return own | kept | carrier.load_brought(argument_names)
+    inherited = {name: value for name, value in names.items() if name not in _MODULE_ATTRIBUTES}
+    return own | inherited | carrier.load_brought(argument_names)

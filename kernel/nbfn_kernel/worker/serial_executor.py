@@ -357,7 +357,7 @@ class SerialExecutor:
             set_current((entry.call, entry.index))
             if (wanted := by_call.get(entry.call, b"")) != levels.current:
                 levels.apply(wanted)
-            self.started = began = clock()
+            self.started = started_at = clock()
             self.current = shared[0] = lease
             try:
                 try:
@@ -395,10 +395,10 @@ class SerialExecutor:
             end_lines(lease)
             if not todo:
                 self.current = shared[0] = 0
-                append(Result(lease, status, answer, clock() - began, final))
+                append(Result(lease, status, answer, clock() - started_at, final))
                 outbox.send_now()
             else:
-                append(Result(lease, status, answer, clock() - began, final))
+                append(Result(lease, status, answer, clock() - started_at, final))
                 if not outbox.send_scheduled:
                     outbox.send_scheduled = True
                     outbox.wake()
@@ -415,7 +415,7 @@ class SerialExecutor:
             todo = Batch(entries, loaded.targets[entries[0].method], self._carrier)
             set_current((entries[0].call, entries[0].index))
             self.levels.apply_for(entries[0].call)
-            self.started = began = time.monotonic()
+            self.started = started_at = time.monotonic()
             self._batch_leases = frozenset(entry.lease for entry in entries)
             self.current = self._shared[0] = todo.lease
             try:
@@ -431,10 +431,10 @@ class SerialExecutor:
             flush_figures()
             output_capture.end_lines(todo.lease)
             self.current = self._shared[0] = 0
-            took = (time.monotonic() - began) / len(entries)
+            seconds = (time.monotonic() - started_at) / len(entries)
             for entry, (status, payload, final) in zip(entries, found, strict=True):
                 self.unconfirmed.total += payload.weight if payload is not None else 0
-                self._outbox.entries.append(Result(entry.lease, status, payload, took, final))
+                self._outbox.entries.append(Result(entry.lease, status, payload, seconds, final))
             self._outbox.send_now()
         self.current = self._shared[0] = 0
         set_current(None)
