@@ -60,8 +60,9 @@ class LocalLauncher:
         self._wakeup = Wakeup()
         if self._kind == SUBPROCESS and not procfs.exists():
             _log.info("memory that workers share with their children does not count towards limits")
-        _prune(places, at_start=True)
-        _kill_leftovers(places)
+        ours = _processes_of(places)
+        _prune(places, ours, at_start=True)
+        _kill_leftovers(ours)
 
     def submit(self, spec: WorkerSpec) -> Ref:
         """See `Launcher.submit`."""
@@ -104,7 +105,7 @@ class LocalLauncher:
                 )
         if self._failed_workers >= COUNT_LOGS_AFTER:
             self._failed_workers = 0
-            _prune(self._places)
+            _prune(self._places, _processes_of(self._places))
         self._reports = []
         return reports
 
@@ -187,9 +188,15 @@ class LocalLauncher:
         return worker
 
 
-def _logs_in_use(places: Places) -> dict[int, Path]:
-    """Return the processes of a home whose standard error is a log in it, with these logs."""
-    ours = processes.with_variables({"NBFN_HOME": str(places.home)})
+def _processes_of(places: Places) -> set[int]:
+    """Return servers and workers of this home, with all that they started; none where no server has a log."""
+    if not any(path for kind in MODULES for path in places.logs.glob(f"{kind}-*.log")):
+        return set()
+    return processes.with_variables({"NBFN_HOME": str(places.home)})
+
+
+def _logs_in_use(places: Places, ours: set[int]) -> dict[int, Path]:
+    """Return the processes whose standard error is a log of this home, with these logs."""
     found = {pid: processes.stderr_of(pid) for pid in ours}
     return {pid: log for pid, log in found.items() if log.parent == places.logs.resolve()}
 
@@ -200,7 +207,7 @@ def _is_of_server(log: Path) -> bool:
 
 def _find_workers(places: Places) -> list[Ref]:
     """Find the workers of this home: children of a server that write to a worker's log."""
-    logs = _logs_in_use(places)
+    logs = _logs_in_use(places, _processes_of(places))
     found = []
     for pid, log in logs.items():
         above = processes.parents(pid)
@@ -209,9 +216,9 @@ def _find_workers(places: Places) -> list[Ref]:
     return found
 
 
-def _kill_leftovers(places: Places) -> None:
+def _kill_leftovers(ours: set[int]) -> None:
     """Kill what workers of this home started, for when hub and server were killed at the same time."""
-    for pid in processes.with_variables({"NBFN_HOME": str(places.home)}) - {os.getpid()}:
+    for pid in ours - {os.getpid()}:
         family = [pid, *processes.parents(pid)]
         if processes.is_marked(pid) and not any(
             _is_of_server(processes.stderr_of(one)) for one in family
@@ -219,9 +226,9 @@ def _kill_leftovers(places: Places) -> None:
             processes.kill(pid)
 
 
-def _prune(places: Places, *, at_start: bool = False) -> None:
+def _prune(places: Places, ours: set[int], *, at_start: bool = False) -> None:
     """Delete the oldest logs of processes that have ended, and at the start of a hub empty logs of servers."""
-    used = {log.stem for log in _logs_in_use(places).values()}
+    used = {log.stem for log in _logs_in_use(places, ours).values()}
     patterns = ("wk-*.*", *(f"{kind}-*.log" for kind in MODULES))
     with contextlib.suppress(OSError):
         found = [path for pattern in patterns for path in places.logs.glob(pattern)]
