@@ -2,7 +2,7 @@
 import type { ServerConnection } from '@jupyterlab/services';
 
 import { request, RequestError } from './request';
-import type { IApi, IOverviewReply } from './tokens';
+import type { IApi, IAutoscaler, IOverviewReply } from './tokens';
 
 export class Api implements IApi {
   constructor(settings: ServerConnection.ISettings) {
@@ -20,11 +20,15 @@ export class Api implements IApi {
     return reply;
   }
 
-  async setWarm(functionId: string, warm: number): Promise<void> {
-    await request(this._settings, `functions/${functionId}/autoscaler`, {
-      method: 'PUT',
-      body: JSON.stringify({ min_containers: warm })
-    });
+  async setWarm(functionId: string, warm: number): Promise<IAutoscaler> {
+    return (await request(
+      this._settings,
+      `functions/${functionId}/autoscaler`,
+      {
+        method: 'PATCH',
+        body: JSON.stringify({ min_containers: warm })
+      }
+    )) as IAutoscaler;
   }
 
   async cancelCall(callId: string): Promise<void> {

@@ -8,6 +8,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type {
   Connection,
   IApi,
+  IAutoscaler,
   ICallRow,
   IFunctionRow,
   IOverview
@@ -232,9 +233,11 @@ export class Model implements IDisposable {
       return;
     }
     try {
-      await this._api.setWarm(functionId, pending.value);
+      this._apply(
+        functionId,
+        await this._api.setWarm(functionId, pending.value)
+      );
       this.dismiss(functionId);
-      await this.refresh();
     } catch (reason) {
       this._report(functionId, reason);
     }
@@ -243,6 +246,14 @@ export class Model implements IDisposable {
       this._pending.delete(functionId);
     }
     this._changed();
+  }
+
+  /** Put the settings that the hub has made into their row of the overview. */
+  private _apply(functionId: string, settings: IAutoscaler): void {
+    const row = this._overview?.functions.find(each => each.id === functionId);
+    if (row) {
+      Object.assign(row, settings);
+    }
   }
 
   private _report(subject: string, reason: unknown): void {

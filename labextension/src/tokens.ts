@@ -96,10 +96,16 @@ export interface IOverviewReply {
   overview: IOverview | null;
 }
 
+/** Answer of PATCH /nbfn/api/functions/ID/autoscaler: all settings, as they are now. */
+export type IAutoscaler = Pick<
+  IFunctionRow,
+  'min_containers' | 'max_containers' | 'buffer_containers' | 'scaledown_window'
+>;
+
 /** What the model needs of the server; the tests give it a small fake. */
 export interface IApi {
   overview(): Promise<IOverviewReply>;
-  setWarm(functionId: string, warm: number): Promise<void>;
+  setWarm(functionId: string, warm: number): Promise<IAutoscaler>;
   cancelCall(callId: string): Promise<void>;
   startHub(): Promise<void>;
 }

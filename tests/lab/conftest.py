@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from pytest_jupyter.jupyter_server import *  # noqa: F403
 
 from nbfn.exception import ConnectionError
 from nbfn.protocol.messages import CallRow, FunctionRow, HubRow, Overview, WorkerRow
+from nbfn.types import FunctionAutoscalerSettings
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "contract" / "overview.json").read_text("utf-8"))
 
@@ -77,8 +79,11 @@ class FakeClient:
         self._answer()
         return golden_overview()
 
-    async def _set_autoscaler(self, function_id: str, **settings: float) -> None:
+    async def _set_autoscaler(
+        self, function_id: str, **settings: Any
+    ) -> FunctionAutoscalerSettings:
         self._answer("autoscaler", function_id, settings)
+        return dataclasses.replace(FunctionAutoscalerSettings(0, 8, 0, 60.0), **settings)
 
     async def _cancel_call(self, call_id: str) -> None:
         self._answer("cancel", call_id)

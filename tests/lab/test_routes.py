@@ -18,7 +18,7 @@ CALL = "fc-0000000000000000000001"
 
 ROUTES = [
     ("GET", "overview"),
-    ("PUT", f"functions/{FUNCTION}/autoscaler"),
+    ("PATCH", f"functions/{FUNCTION}/autoscaler"),
     ("POST", f"calls/{CALL}/cancel"),
     ("POST", "hub/start"),
 ]
@@ -91,7 +91,8 @@ async def test_a_hub_that_does_not_answer_is_unreachable(
 
 async def test_the_autoscaler_is_set(ask: Any, hub: FakeHub) -> None:
     body = {"min_containers": 2, "scaledown_window": 30}
-    assert await ask("PUT", f"functions/{FUNCTION}/autoscaler", body) == (200, {})
+    now = {"max_containers": 8, "buffer_containers": 0} | body
+    assert await ask("PATCH", f"functions/{FUNCTION}/autoscaler", body) == (200, now)
     [(kind, function_id, settings)] = hub.asked
     assert (kind, function_id, settings) == ("autoscaler", FUNCTION, body)
 
@@ -113,7 +114,7 @@ async def test_the_autoscaler_is_set(ask: Any, hub: FakeHub) -> None:
 async def test_a_bad_autoscaler_gets_a_sentence(
     ask: Any, hub: FakeHub, body: Any, word: str
 ) -> None:
-    status, reply = await ask("PUT", f"functions/{FUNCTION}/autoscaler", body)
+    status, reply = await ask("PATCH", f"functions/{FUNCTION}/autoscaler", body)
     assert status == 400
     assert word in reply["message"]
     assert hub.asked == []
@@ -126,7 +127,7 @@ async def test_a_call_is_cancelled(ask: Any, hub: FakeHub) -> None:
 
 @pytest.mark.parametrize("path", ["calls/fc-1/cancel", "functions/fu-%2e%2e%2F/autoscaler"])
 async def test_an_id_of_another_shape_is_not_found(ask: Any, hub: FakeHub, path: str) -> None:
-    status, reply = await ask("PUT" if "auto" in path else "POST", path, {"min_containers": 1})
+    status, reply = await ask("PATCH" if "auto" in path else "POST", path, {"min_containers": 1})
     assert status == 404
     assert "is not an id" in reply["message"]
     assert hub.asked == []

@@ -1,7 +1,13 @@
 /** A server that answers from memory, and the golden example that pytest reads as well. */
 import golden from '../../../tests/contract/overview.json';
 
-import type { IApi, IFunctionRow, IOverview, IOverviewReply } from '../tokens';
+import type {
+  IApi,
+  IAutoscaler,
+  IFunctionRow,
+  IOverview,
+  IOverviewReply
+} from '../tokens';
 
 export const SQUARE = 'fu-0000000000000000000001';
 export const EMBED_CALL = 'fc-0000000000000000000001';
@@ -38,11 +44,19 @@ export class FakeApi implements IApi {
       : Promise.resolve(structuredClone(this.reply));
   }
 
-  setWarm(functionId: string, warm: number): Promise<void> {
+  async setWarm(functionId: string, warm: number): Promise<IAutoscaler> {
     this.warm.push([functionId, warm]);
-    return this._change(() => {
+    await this._change(() => {
       this.square.min_containers = warm;
     });
+    const { min_containers, max_containers } = this.square;
+    const { buffer_containers, scaledown_window } = this.square;
+    return {
+      min_containers,
+      max_containers,
+      buffer_containers,
+      scaledown_window
+    };
   }
 
   cancelCall(callId: string): Promise<void> {

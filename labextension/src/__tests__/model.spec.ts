@@ -63,6 +63,7 @@ describe('the overview', () => {
 
 describe('the warm number', () => {
   it('shows at once and is sent once, when the clicks have stopped', async () => {
+    api.fetches = 0;
     model.setWarm(SQUARE, 2);
     model.setWarm(SQUARE, 3);
     expect(model.warm(square())).toBe(3);
@@ -71,6 +72,7 @@ describe('the warm number', () => {
     expect(api.warm).toEqual([[SQUARE, 3]]);
     expect(model.warm(square())).toBe(3);
     expect(square().min_containers).toBe(3);
+    expect(api.fetches).toBe(0); // the answer has the settings
   });
 
   it('goes back to the old value, with the reason, when refused', async () => {

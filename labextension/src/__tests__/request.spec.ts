@@ -26,10 +26,17 @@ describe('the api', () => {
     expect(asked[0].url).toContain('http://localhost/base/nbfn/api/overview');
   });
 
-  it('puts a warm number', async () => {
+  it('sends a warm number and returns the settings of the answer', async () => {
     const asked: Request[] = [];
-    await new Api(answering(200, '{}', asked)).setWarm(ID, 2);
-    expect(asked[0].method).toBe('PUT');
+    const now = {
+      min_containers: 2,
+      max_containers: 8,
+      buffer_containers: 0,
+      scaledown_window: 60
+    };
+    const api = new Api(answering(200, JSON.stringify(now), asked));
+    expect(await api.setWarm(ID, 2)).toEqual(now);
+    expect(asked[0].method).toBe('PATCH');
     expect(asked[0].url).toContain(`/nbfn/api/functions/${ID}/autoscaler`);
     expect(await asked[0].json()).toEqual({ min_containers: 2 });
   });

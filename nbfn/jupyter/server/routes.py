@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import dataclasses
 import json
 import re
 from http import HTTPStatus
@@ -108,12 +109,12 @@ class AutoscalerHandler(Handler):
 
     @web.authenticated
     @authorized
-    async def put(self, function_id: str) -> None:
-        """Change the settings that the body names."""
+    async def patch(self, function_id: str) -> None:
+        """Change the settings that the body names; answer with all settings, as they are now."""
         settings = _parse(self.request.body)
         client = await self.link.client()
-        await client.set_autoscaler.aio(_checked(function_id), **settings)
-        await self.finish({})
+        now = await client.set_autoscaler.aio(_checked(function_id), **settings)
+        await self.finish(dataclasses.asdict(now))
 
 
 class CancelHandler(Handler):
