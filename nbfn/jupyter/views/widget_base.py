@@ -1,31 +1,30 @@
-"""What the widgets have in common: their scripts and styles, their buttons, how they live on a page and leave it."""
+"""The base class of the widgets: loads their scripts and styles, and handles the messages of their buttons.
+
+anywidget sends script and style to the front end. The model, its comm, its layout and its synchronised
+traits are those of ipywidgets.
+"""
 
 from __future__ import annotations
 
 import pathlib
-import threading
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from nbfn.jupyter.cell_output import Place
+import anywidget
+import traitlets
+from ipywidgets import DOMWidget
 
-#: What buttons do, by their names; each gets what the page said.
-Actions = Mapping[str, Callable[[Mapping[str, Any]], Any]]
-#: Seconds for which a widget that is no longer shown is kept.
-CLOSE_AFTER = 2.0
-#: The metadata of outputs with a widget, for `nbfn.jupyter.server.pre_save_hook`, and the variable that this hook sets.
-LIVE, SAVED_STATIC = {"nbfn": {"live": True}}, "NBFN_SAVES_STATIC"
+from nbfn.jupyter.views.widget_output import Actions
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 
 
 def script(name: str) -> str:
-    """Return the module that shows a widget: what is common to all stands before what is its own."""
+    """Return the JavaScript module of a widget, below the functions that all widgets share."""
     return _joined("base.js", f"{name}.js")
 
 
 def style(name: str) -> str:
-    """Return the style sheet of a widget."""
+    """Return the style sheet of a widget, below the rules that all widgets share."""
     return _joined("base.css", f"{name}.css")
 
 
@@ -33,26 +32,40 @@ def _joined(*names: str) -> str:
     return "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in names)
 
 
-def keep_on_its_subshell(comm: Any) -> None:
-    """Let messages of this comm be handled while a cell blocks.
+class ActionWidget(anywidget.AnyWidget):
+    """Displays ``view``, and calls an action when one of its buttons is pressed.
 
-    ipykernel 7.4 hands them to the loop that last published on the comm; for a widget that a cell
-    made this is the main one, which the cell holds. The front end's own choice, a subshell, is free.
+    Args:
+        actions: What the buttons do; called on the thread that handles the front end's messages.
+        **traits: Initial values of its synchronised traits.
     """
+
+    view = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, actions: Actions, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.actions = actions
+        self.on_msg(self.handle_message)
+        handle_on_subshell(self)
+
+    def handle_message(self, _widget: DOMWidget, content: dict[str, Any], _buffers: object) -> None:
+        """Call the action that a message of the front end names.
+
+        Args:
+            content: The message; ``type`` is the name of the button.
+        """
+        action = self.actions.get(str(content.get("type")))
+        if action is not None:
+            action(content)
+
+
+def handle_on_subshell(widget: DOMWidget) -> None:
+    """Let messages of a widget be handled while a cell runs.
+
+    ipykernel 7.4 handles them on the event loop that last published on the comm. For a widget that a
+    cell created, this is the main loop, which the cell blocks. The subshell that the front end asked
+    for is free.
+    """
+    comm = widget.comm
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda _data, default: default
-
-
-def close_later(widget: Any, place: Place) -> None:
-    """Close a widget that is no longer shown.
-
-    Not at once: a page that has only just heard of it would fail to make it.
-    """
-
-    def close() -> None:
-        widget.layout.close()
-        widget.close()
-
-    later = threading.Timer(CLOSE_AFTER, place.run, (close,))
-    later.daemon = True
-    later.start()

@@ -17,7 +17,7 @@ from nbfn.exception import Error
 from nbfn.jupyter.cell_output import Place
 from nbfn.jupyter.views import retry_action
 from nbfn.jupyter.views.calls.call_record import Spawned, html, line, shown, told
-from nbfn.jupyter.views.widget_base import LIVE, SAVED_STATIC, close_later
+from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later, publish
 
 #: Lines of its logs that the page shows.
 LOG_LINES = 100
@@ -76,23 +76,17 @@ class Board:
     def _make(self) -> None:
         from nbfn.jupyter.views.calls.widget import HandleView
 
-        actions = {
-            "cancel": self._cancel,
-            "get": self._get,
-            "logs": self._toggle_logs,
-            "retry": self._retry,
+        actions: Actions = {
+            "cancel": lambda _: self._cancel(),
+            "get": lambda _: self._get(),
+            "logs": lambda _: self._toggle_logs(),
+            "retry": lambda _: self._retry(),
         }
         self._widget = HandleView(self._spawned, self._now(), actions)
 
     def _publish(self, place: Place, *, update: bool) -> None:
-        now = self._now()
-        data: dict[str, Any] = {}
-        if self._widget is not None:
-            bundle = self._widget._repr_mimebundle_()
-            data = dict(bundle[0]) if bundle else {}
-        data |= {"text/plain": line(self._spawned, now), "text/html": html(self._spawned, now)}
-        live = LIVE if self._widget is not None else {}
-        place.publish(data, metadata=live, transient={"display_id": self._shown}, update=update)
+        text, page = line(self._spawned, self._now()), html(self._spawned, self._now())
+        publish(place, self._shown, self._widget, text, page, update=update)
 
     @property
     def _retries(self) -> bool:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import anywidget
-import traitlets
 
 from nbfn.jupyter.views import widget_base
 from nbfn.jupyter.views.calls.call_record import Spawned, parts
 from nbfn.jupyter.views.status_style import mark_of
-from nbfn.jupyter.views.widget_base import keep_on_its_subshell
+from nbfn.jupyter.views.widget_base import ActionWidget
+from nbfn.jupyter.views.widget_output import Actions
 
 
-class HandleView(anywidget.AnyWidget):
+class HandleView(ActionWidget):
     """Shows a `Spawned`; its buttons call ``actions`` by name, on the thread of the page's messages."""
 
     _esm = widget_base.script("handle")
     _css = widget_base.style("handle")
-    view = traitlets.Dict().tag(sync=True)
 
-    def __init__(
-        self, spawned: Spawned, now: float, actions: Mapping[str, Callable[[], None]]
-    ) -> None:
-        super().__init__(view=view_of(spawned, now))
-        self._actions = actions
-        self.on_msg(self._said)
-        keep_on_its_subshell(self.comm)
-
-    def _said(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        action = self._actions.get(str(content.get("type")))
-        if action is not None:
-            action()
+    def __init__(self, spawned: Spawned, now: float, actions: Actions) -> None:
+        super().__init__(actions, view=view_of(spawned, now))
 
     def show(self, spawned: Spawned, now: float, note: str, logs: str) -> None:
         """Send what changed."""

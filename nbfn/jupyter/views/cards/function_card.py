@@ -19,7 +19,7 @@ from nbfn.jupyter.cell_output import Place
 from nbfn.jupyter.views.calls.call_record import shown
 from nbfn.jupyter.views.cards.argument_form import Field, FormError, arguments_of, fields_of
 from nbfn.jupyter.views.status_style import MUTED, boxed, coded, linked
-from nbfn.jupyter.views.widget_base import LIVE, SAVED_STATIC
+from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, publish
 from nbfn.protocol.messages import FunctionInfo, FunctionRow
 
 #: Characters of its text that are shown.
@@ -266,17 +266,12 @@ class CardBoard:
         # Elsewhere a saved widget would be a dead one: there it is static from the beginning.
         interactive = place.widgets and SAVED_STATIC in os.environ
         self._widget: Any = place.run(self._opened) if interactive else None
-        data: dict[str, Any] = {"text/plain": self.card.line(), "text/html": self.card.html()}
-        if self._widget is not None:
-            bundle = self._widget._repr_mimebundle_()
-            data = {**(bundle[0] if bundle else {}), **data}
-        live = LIVE if self._widget is not None else {}
-        place.publish(data, metadata=live, transient={"display_id": uuid.uuid4().hex})
+        publish(place, uuid.uuid4().hex, self._widget, self.card.line(), self.card.html())
 
     def _opened(self) -> Any:
         from nbfn.jupyter.views.cards.widget import FunctionView
 
-        actions: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+        actions: Actions = {
             "warm": lambda said: self._aside(lambda: self._warm(int(said["n"]))),
             "call": lambda said: self._aside(lambda: self._call(said["values"])),
         }

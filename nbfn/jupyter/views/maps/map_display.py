@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from typing import Any, Protocol
+from typing import Protocol
 
 from nbfn.jupyter.cell_output import Place
 from nbfn.jupyter.views.maps import static_render
 from nbfn.jupyter.views.maps.map_stats import Tally
-from nbfn.jupyter.views.widget_base import LIVE, SAVED_STATIC, Actions, close_later
+from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later, publish
 
 
 class Board(Protocol):
@@ -44,19 +44,9 @@ class WidgetBoard:
         self._publish(tally, now, update=False)
 
     def _publish(self, tally: Tally, now: float, *, update: bool) -> None:
-        data: dict[str, Any] = {
-            "text/plain": static_render.text(tally, now, logged=tally.ended is not None),
-            "text/html": static_render.html(tally, now),
-        }
-        if self._widget is not None:
-            bundle = self._widget._repr_mimebundle_()
-            data = {**(bundle[0] if bundle else {}), **data}
-        self._place.publish(
-            data,
-            metadata=LIVE if self._widget else {},
-            transient={"display_id": self._shown},
-            update=update,
-        )
+        text = static_render.text(tally, now, logged=tally.ended is not None)
+        html = static_render.html(tally, now)
+        publish(self._place, self._shown, self._widget, text, html, update=update)
 
     def show(self, tally: Tally, now: float) -> None:
         """Send what changed."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import anywidget
 import traitlets
+from ipywidgets import DOMWidget
 
 from nbfn.jupyter.views import widget_base
 from nbfn.jupyter.views.maps import static_render
@@ -14,7 +14,8 @@ from nbfn.jupyter.views.maps.map_stats import Tally
 from nbfn.jupyter.views.maps.static_render import short
 from nbfn.jupyter.views.maps.worker_poller import Crew
 from nbfn.jupyter.views.status_style import mark_of
-from nbfn.jupyter.views.widget_base import Actions, keep_on_its_subshell
+from nbfn.jupyter.views.widget_base import ActionWidget
+from nbfn.jupyter.views.widget_output import Actions
 from nbfn.runtime.time_span import format_clock
 
 log = logging.getLogger("nbfn.client")
@@ -23,40 +24,38 @@ log = logging.getLogger("nbfn.client")
 LOG_BYTES, SHOWN_GROUPS = 8_000, 20
 
 
-class MapProgress(anywidget.AnyWidget):
+class MapProgress(ActionWidget):
     """Shows a `Tally`; calls ``actions`` by the name of the button that was pressed."""
 
     _esm = widget_base.script("progress")
     _css = widget_base.style("progress")
-    view = traitlets.Dict().tag(sync=True)
     strip = traitlets.Bytes(b"").tag(sync=True)
     errors: Any = traitlets.List().tag(sync=True)
     log = traitlets.Unicode("").tag(sync=True)
     workers: Any = traitlets.List().tag(sync=True)
 
     def __init__(self, tally: Tally, now: float, actions: Actions) -> None:
-        self._actions = actions
         self._tally = tally
         self._slow_update = 0.0
         self._crew = Crew(tally, self._tell_workers)
         super().__init__(
-            view=self._view(tally, now),
+            actions,
+            view=_view(tally, now, actions),
             strip=tally.strip(),
             errors=errors_of(tally),
             log=log_of(tally),
         )
-        self.on_msg(self._said)
-        keep_on_its_subshell(self.comm)
 
-    def _said(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        # On the subshell's thread, while the cell waits: short, no output, nothing that blocks.
+    def handle_message(self, _widget: DOMWidget, content: dict[str, Any], _buffers: object) -> None:
+        """Handle a message of the front end; see `ActionWidget.handle_message`."""
+        # On the subshell's thread, while the cell runs: short, no output, nothing that blocks.
         kind = str(content.get("type"))
         if kind == "workers":
             self._crew.watch(on=bool(content.get("open")))
         elif kind == "traceback":
             self._tell_trace(content.get("group"))
-        elif (action := self._actions.get(kind)) is not None:
-            action(content)
+        else:
+            super().handle_message(_widget, content, _buffers)
 
     def _tell_trace(self, first: object) -> None:
         found = (g.trace for g in list(self._tally.groups.values()) if g.first == first)
@@ -73,7 +72,7 @@ class MapProgress(anywidget.AnyWidget):
 
     def show(self, tally: Tally, now: float, *, at_once: bool = False) -> None:
         """Send what changed since the last time; lists once a second, unless they are wanted at once."""
-        changes: dict[str, Any] = {"view": self._view(tally, now), "strip": tally.strip()}
+        changes: dict[str, Any] = {"view": _view(tally, now, self.actions), "strip": tally.strip()}
         if at_once or now - self._slow_update >= 1.0:
             self._slow_update = now
             changes |= {"errors": errors_of(tally), "log": log_of(tally)}
@@ -83,15 +82,17 @@ class MapProgress(anywidget.AnyWidget):
                 for name, value in changed.items():
                     setattr(self, name, value)
 
-    def _view(self, tally: Tally, now: float) -> dict[str, Any]:
-        live = tally.ended is None
-        buttons = {
-            "cancel": live,
-            "detach": live and not tally.detached,
-            "retry": bool(tally.repeatable),
-        }
-        there = [name for name, use in buttons.items() if use and name in self._actions]
-        return view_of(tally, now) | {"buttons": there}
+
+def _view(tally: Tally, now: float, actions: Actions) -> dict[str, Any]:
+    live = tally.ended is None
+    buttons = {
+        "cancel": live,
+        "detach": live and not tally.detached,
+        "retry": bool(tally.repeatable),
+    }
+    return view_of(tally, now) | {
+        "buttons": [name for name, use in buttons.items() if use and name in actions]
+    }
 
 
 def view_of(tally: Tally, now: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from nbfn.jupyter.server.pre_save_hook import SAVED_STATIC, WIDGET, without_widgets
-from nbfn.jupyter.views import widget_base
+from nbfn.jupyter.views import widget_output
 
 
 def output(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def output(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_only_our_widgets_are_taken_out() -> None:
-    ours, theirs = output(widget_base.LIVE), output({})
+    ours, theirs = output(widget_output.LIVE), output({})
     stream = {"output_type": "stream", "name": "stdout", "text": "x"}
     cells = [{"cell_type": "code", "outputs": [ours, theirs, stream]}, {"cell_type": "markdown"}]
     without_widgets(model={"type": "notebook", "content": {"cells": cells}}, path="x.ipynb")
@@ -31,4 +31,4 @@ def test_other_files_are_left_alone() -> None:
 
 
 def test_both_halves_mean_the_same_variable() -> None:
-    assert widget_base.SAVED_STATIC == SAVED_STATIC
+    assert widget_output.SAVED_STATIC == SAVED_STATIC
