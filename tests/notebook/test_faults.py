@@ -236,7 +236,7 @@ def test_a_cell_that_waits_for_room_says_so(kernel: Kernel, tmp_path: Path) -> N
     kernel.until(lambda: "waiting" in kernel.text(first))
     kernel.execute(f"%%remote --quiet --app faults --cpu {cores}\ndef next_one(x): return x")
     kernel.execute(
-        "import nbfn.jupyter.views.calls.print_sink\nnbfn.notebook.calls.single.PATIENCE = 0.1"
+        "import nbfn.jupyter.views.calls.print_sink\nnbfn.jupyter.views.calls.print_sink.PATIENCE = 0.1"
     )
     cell = kernel.execute("next_one.remote(2)", wait=False)
     said = f"○ next_one: waits for {cores} cores\n"
