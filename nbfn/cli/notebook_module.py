@@ -92,14 +92,14 @@ class _CellRunner:
             cell = parse(body, first_line=first_line, filename=filename)
             if not isinstance(cell, FunctionCell):
                 return
-            wanted = cell_registration.Wanted.of(options, cell)
+            wanted = cell_registration.CellOptions.of(options, cell)
         except (UsageError, CellError) as error:
             raise InvalidError(f"{filename}: {error}") from None
         app = self._app(options.app or self._app_name)
         self._execute(cell.tree, filename)
         for name in cell.public:
             make = app.function(name=wanted.rename or name, **wanted.options)
-            self._names[name] = make(cell_registration.named(self._names[name]))
+            self._names[name] = make(cell_registration.with_plain_name(self._names[name]))
         for name in cell.classes:
             self._names[name] = app.cls(**wanted.options)(self._names[name])
 

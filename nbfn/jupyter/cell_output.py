@@ -1,6 +1,6 @@
 """Where a cell's output goes: captured once, written to later and from any thread.
 
-ipykernel keeps "which cell asked for this" in context variables. A `Place` keeps the context of the
+ipykernel keeps "which cell asked for this" in context variables. A `OutputArea` keeps the context of the
 caller, so what it writes lands under that cell also after other cells have run.
 """
 
@@ -24,7 +24,7 @@ log = logging.getLogger("nbfn.client")
 _FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
 
 
-class Place:
+class OutputArea:
     """The output area of the cell (or the terminal) that is running now."""
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class Place:
         self._streams: dict[str, TextIO] = {"stdout": sys.stdout, "stderr": sys.stderr}
         self._publisher = getattr(shell, "display_pub", None)
         self._kernel = getattr(shell, "kernel", None)
-        self._header, self._parent = _parents(shell)
+        self._header, self._parent = _calling_cell(shell)
         self.cell = str(self._header.get("msg_id", ""))
         #: Equal for places whose texts come together.
-        self.outlet = (self.cell, *map(id, self._streams.values()))
+        self.stream_key = (self.cell, *map(id, self._streams.values()))
         self._context = contextvars.copy_context()
         self._context.run(self._pin)
 
@@ -113,19 +113,19 @@ class Place:
             )
 
 
-def cell_now(shell: Any) -> tuple[dict[str, Any], Any]:
+def current_cell(shell: Any) -> tuple[dict[str, Any], Any]:
     """Return what ipykernel takes for the cell that runs: the header of its message, and the message."""
     publisher, kernel = getattr(shell, "display_pub", None), getattr(shell, "kernel", None)
     header = getattr(publisher, "parent_header", None) or {}
     return header, kernel.get_parent() if kernel is not None else {}
 
 
-def _parents(shell: Any) -> tuple[dict[str, Any], Any]:
+def _calling_cell(shell: Any) -> tuple[dict[str, Any], Any]:
     """Return the same, of a thread of the user's the cell that started it."""
     variable = getattr(getattr(shell, "display_pub", None), "_parent_header", None)
     own = isinstance(variable, contextvars.ContextVar) and variable in contextvars.copy_context()
-    started: tuple[dict[str, Any], Any] | None = None if own else thread_context.marked()
-    return started or cell_now(shell)
+    started: tuple[dict[str, Any], Any] | None = None if own else thread_context.current_mark()
+    return started or current_cell(shell)
 
 
 def _read(data: bytes) -> dict[str, Any]:

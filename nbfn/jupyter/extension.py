@@ -9,11 +9,11 @@ from nbfn.client import call_observer
 from nbfn.client.calls import call_hints
 from nbfn.config import Settings
 from nbfn.jupyter import matplotlib_figures, thread_context, traceback_display
-from nbfn.jupyter.cell_output import cell_now
+from nbfn.jupyter.cell_output import current_cell
 from nbfn.jupyter.magics import completion
 from nbfn.jupyter.magics.cell_magic import RemoteMagics
 from nbfn.jupyter.magics.line_magics import LineMagics, one_line_errors
-from nbfn.jupyter.magics.magic_context import Desk
+from nbfn.jupyter.magics.magic_context import MagicContext
 from nbfn.jupyter.observer import NotebookObserver
 from nbfn.jupyter.views import restart_notice
 from nbfn.jupyter.views.calls import call_sink
@@ -38,18 +38,18 @@ def _load(shell: Any) -> None:
     observer = NotebookObserver(progress=Settings.load().progress)
     call_observer.set_observer(observer)
     cells = RemoteMagics(shell, observer)
-    shell.register_magics(cells, LineMagics(shell, Desk(shell, cells.defaults, observer)))
-    shell.events.register("post_run_cell", observer.settle)
+    shell.register_magics(cells, LineMagics(shell, MagicContext(shell, cells.defaults, observer)))
+    shell.events.register("post_run_cell", observer.finish_cell)
     call_sink.install(shell, observer)
     map_autostart.install(shell, observer)
     function_card.install(shell)
     completion.install(shell)
     traceback_display.install(shell)
     matplotlib_figures.install(shell)
-    thread_context.install(lambda: cell_now(shell))
+    thread_context.install(lambda: current_cell(shell))
     shell._nbfn_observer = observer
     call_hints.magics = True
-    restart_notice.tell()
+    restart_notice.show()
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -61,7 +61,7 @@ def unload_ipython_extension(shell: Any) -> None:
     call_hints.magics = False
     thread_context.uninstall()
     for undo in (
-        lambda: shell.events.unregister("post_run_cell", observer.settle),
+        lambda: shell.events.unregister("post_run_cell", observer.finish_cell),
         lambda: call_sink.uninstall(shell),
         lambda: map_autostart.uninstall(shell),
         lambda: function_card.uninstall(shell),

@@ -20,7 +20,7 @@ def install(mark: Callable[[], Any]) -> None:
 
     def start(self: threading.Thread) -> None:
         # A thread's threads belong to its own cell.
-        setattr(self, _MARK, marked() or mark())
+        setattr(self, _MARK, current_mark() or mark())
         original(self)
 
     start.nbfn = original  # type: ignore[attr-defined]
@@ -33,6 +33,6 @@ def uninstall() -> None:
         threading.Thread.start = original  # type: ignore[method-assign]
 
 
-def marked() -> Any:
+def current_mark() -> Any:
     """Return what the thread that asks was marked with; None for the main thread."""
     return getattr(threading.current_thread(), _MARK, None)

@@ -17,7 +17,7 @@ _HERE = f"{Path(__file__).parent}{os.sep}"
 #: Modules that nbfn waits in and pickles with: their frames say nothing to the user either.
 _TOOLS = ("concurrent.futures.", "threading.", "cloudpickle.")
 #: The tracebacks, by id, of what is printed now: those whose errors nbfn raised on purpose.
-_told: set[int] = set()
+_deliberate: set[int] = set()
 
 
 def install(shell: Any) -> None:
@@ -27,11 +27,11 @@ def install(shell: Any) -> None:
     nbfn's are taken out here; those of others are shown or hidden as ever. Where nbfn itself broke,
     its frames are shown.
     """
-    _wrap(shell.InteractiveTB, "structured_traceback", _knowing)
-    _wrap(shell.InteractiveTB, "get_records", _without_ours)
-    _wrap(shell.SyntaxTB, "structured_traceback", _without_magic)
-    _wrap(shell.InteractiveTB, "debugger", _telling)
-    _wrap(shell, "showtraceback", _cut)
+    _wrap(shell.InteractiveTB, "structured_traceback", _note_deliberate)
+    _wrap(shell.InteractiveTB, "get_records", _without_own_frames)
+    _wrap(shell.SyntaxTB, "structured_traceback", _without_magic_entries)
+    _wrap(shell.InteractiveTB, "debugger", _announce_debugger)
+    _wrap(shell, "showtraceback", _show_traceback)
 
 
 def uninstall(shell: Any) -> None:
@@ -59,27 +59,27 @@ def _wrap(formatter: Any, name: str, around: Callable[..., Any]) -> None:
     setattr(formatter, name, wrapped)
 
 
-def _knowing(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _note_deliberate(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Note which of the errors to be printed, a chain, nbfn raised on purpose, and what these came of."""
     error = kwargs.get("evalue", args[1] if len(args) > 1 else None)
     deliberate = False
     while isinstance(error, BaseException):
         deliberate = deliberate or isinstance(error, Error)
         if deliberate:
-            _told.add(id(error.__traceback__))
+            _deliberate.add(id(error.__traceback__))
         error = error.__cause__
     try:
         return original(*args, **kwargs)
     finally:
-        _told.clear()
+        _deliberate.clear()
 
 
-def _without_ours(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _without_own_frames(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     records = original(*args, **kwargs)
     frames = [getattr(record, "frame", None) for record in records]
     # What led to the body of a %%remote cell is the magic's own business.
     magic = max((n for n, frame in enumerate(frames) if _is_magic(frame)), default=-1)
-    hidden = _hidden(frames, deliberate=bool(args) and id(args[0]) in _told)
+    hidden = _hidden(frames, deliberate=bool(args) and id(args[0]) in _deliberate)
     return [r for n, r in enumerate(records) if n > magic and not hidden[n]]
 
 
@@ -90,13 +90,15 @@ def _hidden(frames: list[Any], *, deliberate: bool) -> list[bool]:
         if n and ours[n - 1] and _is_tool(frame):
             ours[n] = True
     last = next((f for f in reversed(frames) if not _is_tool(f)), None)
-    if not deliberate and ours and ours[-1] and not is_ours(last):
+    if not deliberate and ours and ours[-1] and not is_hidden(last):
         end = len(ours) - (ours[::-1].index(False) if False in ours else len(ours))
-        ours[end:] = [is_ours(frame) for frame in frames[end:]]
+        ours[end:] = [is_hidden(frame) for frame in frames[end:]]
     return ours
 
 
-def _cut(original: Callable[..., Any], exc_tuple: Any = None, *args: Any, **kwargs: Any) -> Any:
+def _show_traceback(
+    original: Callable[..., Any], exc_tuple: Any = None, *args: Any, **kwargs: Any
+) -> Any:
     """Take nbfn's frames out of errors that IPython has Python itself print: groups and syntax errors.
 
     Of a map that was detached nothing is shown but the sentence that says so.
@@ -122,7 +124,7 @@ def _cut(original: Callable[..., Any], exc_tuple: Any = None, *args: Any, **kwar
     return original(exc_tuple, *args, **kwargs)
 
 
-def _telling(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _announce_debugger(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Say, before a debugger opens at a remote frame, where its variables are and how to have them."""
     error = getattr(sys, "last_value", None)
     link = getattr(sys, "last_traceback", None)
@@ -145,7 +147,7 @@ def _has_group(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _without_magic(
+def _without_magic_entries(
     original: Callable[..., Any], kind: Any, error: Any, summary: Any, *args: Any, **kwargs: Any
 ) -> Any:
     entries = summary if isinstance(summary, list) else []
@@ -154,7 +156,7 @@ def _without_magic(
     return original(kind, error, summary, *args, **kwargs)
 
 
-def is_ours(frame: Any) -> bool:
+def is_hidden(frame: Any) -> bool:
     """Whether a frame is nbfn's and asks to be hidden."""
     return _is_nbfn(frame) and bool(frame.f_locals.get("__tracebackhide__"))
 
@@ -168,7 +170,7 @@ def _is_tool(frame: Any) -> bool:
 
 
 def _is_magic(frame: Any) -> bool:
-    return frame is not None and _module(frame).startswith(f"{__package__}.") and is_ours(frame)
+    return frame is not None and _module(frame).startswith(f"{__package__}.") and is_hidden(frame)
 
 
 def _module(frame: Any) -> str:

@@ -17,7 +17,7 @@ from IPython.display import HTML, display
 from nbfn.client import call_observer
 from nbfn.client.calls import failed_inputs, map_call
 from nbfn.config import Places
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.observer import NotebookObserver
 from nbfn.jupyter.views.maps import static_render
 from nbfn.protocol import messages
@@ -112,8 +112,8 @@ class Map:
     def show(self) -> Map:
         """Show the widget."""
         self.sink.show(self.clock())
-        if self.sink.tally.ended is None:
-            self.sink.boards[0]._widget._crew._rows = lambda: WORKERS
+        if self.sink.stats.ended is None:
+            self.sink.displays[0]._widget._poller._rows = lambda: WORKERS
         return self
 
     def again(self) -> Map:
@@ -128,7 +128,7 @@ class Map:
 
     def saved(self) -> Map:
         """Show what a saved notebook has of it."""
-        display(HTML(static_render.html(self.sink.tally, self.clock())))
+        display(HTML(static_render.html(self.sink.stats, self.clock())))
         return self
 
 
@@ -191,8 +191,8 @@ def saved(name: str) -> None:
 def detached() -> None:
     """Show a map that its cell has left."""
     shown = Map().stands(331, 8).ran(612, failed=7).show()
-    shown.sink.tally.detached = True
-    shown.sink.tally.note = f"%fn attach {shown.call} gives the results."
+    shown.sink.stats.detached = True
+    shown.sink.stats.note = f"%fn attach {shown.call} gives the results."
     shown.sink.connected(True)
     shown.again()
 
@@ -227,7 +227,7 @@ def handle_of(name: str) -> None:
     )
     clock.now = 192.0
     HANDLES[name](sink, call)
-    sink.show_at(Place(), get_ipython().user_ns)
+    sink.show_at(OutputArea(), get_ipython().user_ns)
 
 
 def _told(sink: Any, call: str, queued: int, running: int = 0, **more: Any) -> None:
@@ -238,18 +238,18 @@ def _told(sink: Any, call: str, queued: int, running: int = 0, **more: Any) -> N
 def _runs(sink: Any, call: str, attempt: int = 1) -> None:
     _told(sink, call, 0, 1)
     data = b"epoch 7/20 loss 0.31\n"
-    sink._voice.emission = lambda e: None  # the widget, without what is printed below it
+    sink._output.emission = lambda e: None  # the widget, without what is printed below it
     sink.emission(messages.Emission(call, 0, attempt, "stdout", data, "wk-3Qz7bAAAA"))
 
 
 def _ends(sink: Any, status: str, result: str = "") -> None:
     sink.finished(status, None)
-    sink.spawned.changed(result=result, kept_until=1_800_000_000.0)
+    sink.record.update(result=result, kept_until=1_800_000_000.0)
 
 
 def _expires(sink: Any, call: str) -> None:
     about = {"num_inputs": 1, "closed": True, "expired": True, "name": "train", "version": 2}
-    sink.informed(messages.CallInfo(1, call, "fu-1", "spawn", **about), known=False)
+    sink.apply_info(messages.CallInfo(1, call, "fu-1", "spawn", **about), known=False)
 
 
 HANDLES: dict[str, Callable[[Any, str], None]] = {

@@ -65,7 +65,7 @@ def test_what_is_said_of_calls_that_outlive_the_notebook_stays_true(
         f"two = gated.spawn({str(gate)!r})\n{until.format(running)}two",
         f"three = gated.spawn({str(gate)!r})\nthree",
         "def places():\n"  # what the hub has told of the last three
-        "    records = [sink.spawned for sink in nbfn.client.call_observer.observer.handles.values()]\n"
+        "    records = [sink.record for sink in nbfn.client.call_observer.observer.handles.values()]\n"
         "    return [record.worker[:3] or record.place for record in records]\n"
         + until.format("places() == ['wk-', 1, 2]"),
     )

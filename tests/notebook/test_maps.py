@@ -77,7 +77,7 @@ def test_a_detached_map_ends_its_cell_in_a_sentence_and_can_be_attached(run: Run
         "import threading\n"
         "observer = get_ipython()._nbfn_observer\n"
         "def press():\n"
-        "    while not observer.maps or not list(observer.maps.values())[-1].tally.done:\n"
+        "    while not observer.maps or not list(observer.maps.values())[-1].stats.done:\n"
         "        time.sleep(0.01)\n"
         "    list(observer.maps.values())[-1].detach()\n"
         "import time\n"
@@ -100,7 +100,7 @@ def test_the_traceback_of_a_group_is_in_what_is_saved(run: Run) -> None:
         "import time\n"
         "def inputs():\n"
         "    yield from range(1, 7)\n"
-        "    while not any(s.boards for s in get_ipython()._nbfn_observer._running):\n"
+        "    while not any(s.displays for s in get_ipython()._nbfn_observer._running):\n"
         "        time.sleep(0.01)  # until it is shown\n"
         "results = list(choosy.map(inputs(), return_exceptions=True))",
         JPY_SESSION_NAME="some/notebook.ipynb",

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nbfn.jupyter.cells.script_cell import ScriptCell, script_of
-from nbfn.jupyter.cells.source import parted
+from nbfn.jupyter.cells.script_cell import ScriptCell, create_script
+from nbfn.jupyter.cells.source import split_local
 
 #: Attributes that only a Function has: `f.remote` in a body means the Function, `f(...)` the code.
 _LIVE = frozenset(
@@ -81,12 +81,12 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
         CellError: If it is neither.
         SyntaxError: If it is not Python.
     """
-    remote, local = parted(body)
+    remote, local = split_local(body)
     local_line = first_line + remote.count("\n") + 1 if local else 0
     tree = _tree(remote, first_line, filename)
     kinds = [(statement, _kind(statement)) for statement in tree.body]
     if kinds and not any(isinstance(s, _Def | ast.ClassDef) for s, _ in kinds):
-        return script_of(tree, remote, local, local_line, filename)
+        return create_script(tree, remote, local, local_line, filename)
     found = _Definitions(kinds)
     _check(kinds, remote, first_line, found.functions | found.marked)
     if not (found.public or found.classes or found.decorated):
@@ -287,6 +287,6 @@ def _enclosed(tree: ast.Module, direct: set[str]) -> ast.Module:
     return ast.Module(body=[*others, *factory.body], type_ignores=[])
 
 
-def cleaned_name(qualname: str) -> str:
+def plain_qualname(qualname: str) -> str:
     """Return a qualified name without the factory that `parse` may have put around the def."""
     return qualname.removeprefix(f"{_FACTORY}.<locals>.")

@@ -21,7 +21,7 @@ from nbfn.client.process_info import this_notebook
 from nbfn.declarations.partial_function import unwrapped
 from nbfn.exception import InvalidError
 from nbfn.jupyter.cells import name_ownership, registration_summary, source
-from nbfn.jupyter.cells.cell_parser import FunctionCell, cleaned_name
+from nbfn.jupyter.cells.cell_parser import FunctionCell, plain_qualname
 from nbfn.jupyter.cells.script_cell import ScriptCell
 from nbfn.protocol.messages import new_id
 from nbfn.runtime.byte_size import format_bytes
@@ -49,7 +49,7 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CellOptions:
     """What the magic's line asks for.
 
     Attributes:
@@ -74,7 +74,7 @@ class Wanted:
         line: argparse.Namespace,
         cell: FunctionCell | ScriptCell,
         own: argparse.Namespace | None = None,
-    ) -> Wanted:
+    ) -> CellOptions:
         """Read it off the parsed line.
 
         Args:
@@ -142,7 +142,7 @@ def kernel_app_id() -> str:
     return new_id("ap")
 
 
-class Registrar:
+class CellRegistrar:
     """Registers cells of one notebook.
 
     Args:
@@ -159,8 +159,8 @@ class Registrar:
         return found
 
     def register(
-        self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
-    ) -> list[registration_summary.Card]:
+        self, cell: FunctionCell, where: source.CellSource, cell_options: CellOptions
+    ) -> list[registration_summary.Summary]:
         """Execute a cell's definitions, deploy them and bind their names.
 
         Raises:
@@ -170,27 +170,29 @@ class Registrar:
         names = self.names
         bound = (*cell.names, *cell.helpers)
         with _restored_on_error(names, bound):
-            exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
-            app = App(wanted.app)
+            exec(source.compile_tree(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
+            app = App(cell_options.app)
             for name in cell.public:
-                raw = named(names[name])
-                names[name] = app.function(name=wanted.rename or name, **wanted.options)(raw)
+                raw = with_plain_name(names[name])
+                names[name] = app.function(
+                    name=cell_options.rename or name, **cell_options.options
+                )(raw)
             for name in cell.classes:
-                names[name] = app.cls(**wanted.options)(names[name])
+                names[name] = app.cls(**cell_options.options)(names[name])
             if cell.public or cell.classes:
-                wanted.deploy(app)
+                cell_options.deploy(app)
             for expression in cell.apps:
-                wanted.deploy(_app_called(expression, names))
+                cell_options.deploy(_find_app(expression, names))
         made = [names[name] for name in cell.names]
-        return [_card(one) for one in made if isinstance(one, Function | Cls)]
+        return [_summary(one) for one in made if isinstance(one, Function | Cls)]
 
-    def rehearse(
-        self, cell: FunctionCell, where: source.CellSource, wanted: Wanted
-    ) -> list[registration_summary.Card]:
+    def dry_run(
+        self, cell: FunctionCell, where: source.CellSource, cell_options: CellOptions
+    ) -> list[registration_summary.Summary]:
         """Return the cards that `register` would show, and change nothing."""
         __tracebackhide__ = True
         names = dict(self.names)
-        exec(source.code_of(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
+        exec(source.compile_tree(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
         cards = []
         for name in cell.names:
             found = names[name]
@@ -199,12 +201,14 @@ class Registrar:
                 if isinstance(found, Function | Cls)
                 else unwrapped(found)[0]
             )
-            shown = wanted.rename if name in cell.public and wanted.rename else name
-            cards.append(self.rehearsed(shown, named(raw), wanted.app))
+            shown = cell_options.rename if name in cell.public and cell_options.rename else name
+            cards.append(self.dry_run_summary(shown, with_plain_name(raw), cell_options.app))
         return cards
 
     @staticmethod
-    def rehearsed(name: str, raw: Callable[..., Any], app: str) -> registration_summary.Card:
+    def dry_run_summary(
+        name: str, raw: Callable[..., Any], app: str
+    ) -> registration_summary.Summary:
         """Return the card of a function that is not registered."""
         snapshot = Snapshot(raw)
         try:
@@ -214,26 +218,26 @@ class Registrar:
             raise UsageError(f"{error} It would take along: {found}.") from None
         undefined = tuple(snapshot.undefined)
         taken = _captures(raw, snapshot)
-        return registration_summary.Card(
-            name, app, 0, True, 0, taken, rehearsed=size, undefined=undefined
+        return registration_summary.Summary(
+            name, app, 0, True, 0, taken, would_be_size=size, undefined=undefined
         )
 
     @staticmethod
-    def card(function: Function[..., Any]) -> registration_summary.Card:
+    def summary(function: Function[..., Any]) -> registration_summary.Summary:
         """Return the card of a registered Function."""
-        return _card(function)
+        return _summary(function)
 
 
-def named(raw: Any) -> Any:
+def with_plain_name(raw: Any) -> Any:
     """Return a function of a cell under its plain name, also if it was enclosed for the sake of recursion."""
     if isinstance(raw, FunctionType):
-        raw.__qualname__ = cleaned_name(raw.__qualname__)
+        raw.__qualname__ = plain_qualname(raw.__qualname__)
         if hasattr(raw.__code__, "co_qualname"):
             raw.__code__ = raw.__code__.replace(co_qualname=raw.__qualname__)
     return raw
 
 
-def _app_called(expression: str, names: dict[str, Any]) -> App:
+def _find_app(expression: str, names: dict[str, Any]) -> App:
     found = eval(expression, names)  # noqa: S307 - the user's own decorator, read again
     if not isinstance(found, App):
         raise UsageError(f"@{expression}.function(...) is not of an nbfn.App, so it is not known.")
@@ -252,12 +256,12 @@ def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Itera
         raise
 
 
-def _card(made: Function[..., Any] | Cls) -> registration_summary.Card:
+def _summary(made: Function[..., Any] | Cls) -> registration_summary.Summary:
     state = hydrated(made)  # already so after a deploy, unless the hub has restarted since
     assert state.raw is not None
     assert state.snapshot is not None
     info = state.info
-    return registration_summary.Card(
+    return registration_summary.Summary(
         info.name,
         info.app,
         info.version,

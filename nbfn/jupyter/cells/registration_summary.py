@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nbfn.jupyter.views.status_style import MUTED, marked
+from nbfn.jupyter.views.status_style import MUTED, mark_html
 from nbfn.runtime.byte_size import format_bytes
 from nbfn.serialization.dependencies import HANDLES
 
@@ -23,13 +23,13 @@ _MOST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Summary:
     """What a registered Function is, for its cell's output.
 
     Attributes:
         created: False when the same code was registered before.
         captures: The captured names as people read them; see `captures`.
-        rehearsed: How large it would be, when it was not registered.
+        would_be_size: How large it would be, when it was not registered.
         undefined: Names that it uses and that nobody has defined so far.
         deployed: Whether other notebooks know it by name.
     """
@@ -41,7 +41,7 @@ class Card:
     warm: int
     captures: tuple[str, ...]
     signature: str = ""
-    rehearsed: str = ""
+    would_be_size: str = ""
     undefined: tuple[str, ...] = ()
     deployed: bool = True
 
@@ -49,13 +49,13 @@ class Card:
         """Return the card as plain text.
 
         Examples:
-            >>> Card("embed", "churn", 4, True, 1, ("np", "helper()", "threshold=3 (28 B)")).line()
+            >>> Summary("embed", "churn", 4, True, 1, ("np", "helper()", "threshold=3 (28 B)")).line()
             '✓ embed v4 · app churn · warm 1 · captures np, helper(), threshold=3 (28 B)'
-            >>> Card("embed", "churn", 4, False, 0, ()).line()
+            >>> Summary("embed", "churn", 4, False, 0, ()).line()
             '✓ embed unchanged, v4 · app churn'
         """
-        if self.rehearsed:
-            return f"○ {self.name} would be registered, {self.rehearsed}{self._rest()}"
+        if self.would_be_size:
+            return f"○ {self.name} would be registered, {self.would_be_size}{self._rest()}"
         title = f"{self.name} v{self.version}" if self.created else f"{self.name} unchanged"
         return f"✓ {title}{self._rest()}"
 
@@ -71,18 +71,18 @@ class Card:
     def html(self) -> str:
         """Return the card as one row of HTML."""
         title = f"v{self.version}" if self.created else "unchanged"
-        title = f"would be registered, {self.rehearsed}" if self.rehearsed else title
+        title = f"would be registered, {self.would_be_size}" if self.would_be_size else title
         return (
             '<div style="font-family:var(--jp-ui-font-family,sans-serif);'
             'font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,inherit)">'
-            f"{marked('queued' if self.rehearsed else 'done')} "
+            f"{mark_html('queued' if self.would_be_size else 'done')} "
             f'<code style="background:none">{escape(self.name)}{escape(self.signature)}</code> '
             f'<b>{title}</b><span style="{MUTED}">'
             f"{escape(self._rest())}</span></div>"
         )
 
 
-def bundle(cards: Iterable[Card]) -> dict[str, Any]:
+def bundle(cards: Iterable[Summary]) -> dict[str, Any]:
     """Return the cards of one cell as a MIME bundle."""
     cards = list(cards)
     return {

@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import Any
 
 from nbfn import context
-from nbfn.jupyter.cells.source import awaits, code_of
+from nbfn.jupyter.cells.source import compile_tree, has_await
 from nbfn.runtime.peak_memory import peak_memory
 
 #: Bytes of a value that is still kept as a parameter's default; what is larger must be given.
@@ -51,7 +51,7 @@ class ScriptCell:
     @property
     def awaits(self) -> bool:
         """Whether something is awaited at its top level, as cells may."""
-        return awaits(self.tree)
+        return has_await(self.tree)
 
 
 class Required:
@@ -62,7 +62,7 @@ class Required:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class ScriptResult:
     """What a script's own cell is told of its run.
 
     Attributes:
@@ -84,7 +84,7 @@ class Ran:
     call: str = ""
 
 
-def script_of(
+def create_script(
     tree: ast.Module, text: str, local: str, local_line: int, filename: str
 ) -> ScriptCell:
     """Return the script that a cell's statements are.
@@ -101,7 +101,7 @@ def script_of(
     """
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     compile(tree, filename, "exec", flags, dont_inherit=True)  # a function's body may hold more
-    return ScriptCell(tree, assigned(tree), local, local_line, _ends_silently(text))
+    return ScriptCell(tree, assigned_names(tree), local, local_line, _ends_silently(text))
 
 
 def _ends_silently(text: str) -> bool:
@@ -110,7 +110,7 @@ def _ends_silently(text: str) -> bool:
     return [token.string for token in tokens if token.type not in kinds][-1:] == [";"]
 
 
-def assigned(tree: ast.Module) -> tuple[str, ...]:
+def assigned_names(tree: ast.Module) -> tuple[str, ...]:
     """Return the names that statements of a cell assign at its top level."""
     names: dict[str, None] = {}
 
@@ -136,7 +136,7 @@ def assigned(tree: ast.Module) -> tuple[str, ...]:
     return tuple(names)
 
 
-def function_of(
+def create_function(
     cell: ScriptCell,
     name: str,
     inputs: Mapping[str, Any],
@@ -156,7 +156,7 @@ def function_of(
 
     Returns:
         The function, a coroutine function where the script awaits; it also takes the keyword `ASKED`
-        and then returns a `Ran`.
+        and then returns a `ScriptResult`.
     """
     kept = [name for name in cell.assigned if not name.startswith("_")]
     kind = "async def" if cell.awaits else "def"
@@ -173,7 +173,7 @@ def function_of(
     module.body[:0] = futures
     ast.fix_missing_locations(module)
     made: dict[str, Any] = {}
-    exec(code_of(module, filename), names, made)  # noqa: S102 - the user's own cell
+    exec(compile_tree(module, filename), names, made)  # noqa: S102 - the user's own cell
     function = made[name]
     function.__defaults__ = tuple(inputs.values())
     either = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -247,7 +247,7 @@ def returned(
     found = tuple(values[output] for output in outputs)
     if not values[ASKED]:
         return found[0] if len(found) == 1 else found or None
-    return Ran(
+    return ScriptResult(
         found,
         values[_LAST],
         tuple(n for n in kept if n in values and n not in outputs),

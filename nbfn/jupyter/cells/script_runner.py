@@ -12,8 +12,8 @@ from nbfn.api.app import App
 from nbfn.api.call import FunctionCall
 from nbfn.api.function import Function
 from nbfn.jupyter.cells import script_cell, source
-from nbfn.jupyter.cells.cell_registration import Wanted
-from nbfn.jupyter.cells.script_cell import Ran, ScriptCell
+from nbfn.jupyter.cells.cell_registration import CellOptions
+from nbfn.jupyter.cells.script_cell import ScriptCell, ScriptResult
 from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.time_span import format_span
 
@@ -21,14 +21,14 @@ from nbfn.runtime.time_span import format_span
 ANONYMOUS = "cell"
 
 
-class Execution:
+class ScriptRunner:
     """One script cell on its way.
 
     Args:
         shell: The IPython shell, whose names it reads and binds.
         cell: The script.
         where: Where it stands.
-        wanted: What the magic's line asks for.
+        cell_options: What the magic's line asks for.
         given: The ``-i`` words.
         outputs: The ``-o`` names.
 
@@ -41,12 +41,12 @@ class Execution:
         shell: Any,
         cell: ScriptCell,
         where: source.CellSource,
-        wanted: Wanted,
+        cell_options: CellOptions,
         given: Sequence[str],
         outputs: Sequence[str],
     ) -> None:
         self._shell = shell
-        self._wanted = wanted
+        self._options = cell_options
         self.inputs = read_inputs(given, shell.user_ns)
         self.outputs = tuple(outputs)
         self._silent = cell.silent
@@ -55,24 +55,24 @@ class Execution:
                 raise UsageError(f"-o {name} is not a name.")
             if name not in cell.assigned and name not in self.inputs:
                 raise UsageError(f"-o {name}: the cell does not assign {name!r}.")
-        self.name = wanted.rename or ANONYMOUS
+        self.name = cell_options.rename or ANONYMOUS
         kept = {
             name: script_cell.Required() if script_cell.too_large(value) else value
             for name, value in self.inputs.items()
         }
-        self.raw = script_cell.function_of(
+        self.raw = script_cell.create_function(
             cell, self.name, kept, self.outputs, shell.user_ns, where.filename
         )
 
     def register(self) -> Function[..., Any]:
         """Make the Function: deployed under its name, or private when it has none."""
-        app = App(self._wanted.app if self._wanted.rename else None)
-        options = self._wanted.options
-        if not self._wanted.rename and "cpu" not in options:  # one run: all processors are its own
+        app = App(self._options.app if self._options.rename else None)
+        options = self._options.options
+        if not self._options.rename and "cpu" not in options:  # one run: all processors are its own
             options = {"max_containers": 1, **options}
         function = app.function(name=self.name, **options)(self.raw)
-        if self._wanted.rename:
-            self._wanted.deploy(app)
+        if self._options.rename:
+            self._options.deploy(app)
             self._shell.user_ns[self.name] = function
         return function
 
@@ -89,7 +89,7 @@ class Execution:
         __tracebackhide__ = True
         asked = {**self.inputs, script_cell.ASKED: True}
         try:
-            ran: Ran = self.raw(**asked) if function is None else function.remote(**asked)
+            ran: ScriptResult = self.raw(**asked) if function is None else function.remote(**asked)
         except UnboundLocalError as error:
             self._hint(error)
             raise
@@ -108,7 +108,7 @@ class Execution:
             )
 
 
-def _last_line(ran: Ran) -> str:
+def _last_line(ran: ScriptResult) -> str:
     peak = format_bytes(ran.peak)
     where, stayed = (
         (f"on {ran.worker[:9]}", "stayed remote") if ran.worker else ("here", "stayed in the cell")

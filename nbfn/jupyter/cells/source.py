@@ -24,23 +24,23 @@ class CellSource:
 
     Attributes:
         filename: What tracebacks call the part that becomes Functions.
-        here: What they call the part that runs here: IPython's own name of the cell.
+        local_filename: What they call the part that runs here: IPython's own name of the cell.
         first_line: The line of the cell where the body begins.
     """
 
     filename: str
-    here: str
+    local_filename: str
     first_line: int
 
 
 _LOCAL_LINE = re.compile(r"^%local[ \t]*(?:#.*)?(?:\n|\Z)", re.MULTILINE)
 
 
-def parted(body: str) -> tuple[str, str]:
+def split_local(body: str) -> tuple[str, str]:
     """Return what stands above and below a ``%local`` line; a line inside a string is none.
 
     Examples:
-        >>> parted("def f(): ...\\n%local  # here\\nf.remote()")
+        >>> split_local("def f(): ...\\n%local  # here\\nf.remote()")
         ('def f(): ...\\n', 'f.remote()')
     """
     first = None
@@ -71,7 +71,7 @@ def locate(shell: Any, magic: str, line: str, body: str, *, label: str) -> CellS
         (t for t in _candidates(shell) if wanted and t.rstrip().endswith(wanted)), fallback
     )
     above = whole.rstrip()[: len(whole.rstrip()) - len(wanted)].count("\n")
-    remote = parted(body)[0].rstrip()
+    remote = split_local(body)[0].rstrip()
     # What the magic's line says is no part of the code.
     text = "\n" * (above - 1) + f"%%{magic}\n{remote}\n"
     name = f"<cell of {label} {hashlib.sha256(text.encode()).hexdigest()[:8]}>"
@@ -95,13 +95,13 @@ def _candidates(shell: Any) -> list[str]:
     return [text for text in found if isinstance(text, str)]
 
 
-def code_of(tree: ast.Module | ast.Expression, filename: str) -> CodeType:
+def compile_tree(tree: ast.Module | ast.Expression, filename: str) -> CodeType:
     """Compile a tree of a cell, without this package's own ``__future__`` flags."""
     mode = "eval" if isinstance(tree, ast.Expression) else "exec"
     return compile(tree, filename, mode, dont_inherit=True)
 
 
-def awaits(tree: ast.AST) -> bool:
+def has_await(tree: ast.AST) -> bool:
     """Return whether statements await something themselves, not in a function that they define."""
     for node in ast.iter_child_nodes(tree):
         match node:
@@ -109,12 +109,12 @@ def awaits(tree: ast.AST) -> bool:
                 continue
             case ast.Await() | ast.AsyncFor() | ast.AsyncWith() | ast.comprehension(is_async=1):
                 return True
-        if awaits(node):
+        if has_await(node):
             return True
     return False
 
 
-def check_here(shell: Any, text: str) -> None:
+def check_local(shell: Any, text: str) -> None:
     """Refuse, before anything is registered, what cannot stand below ``%local``.
 
     Raises:
@@ -124,19 +124,19 @@ def check_here(shell: Any, text: str) -> None:
         tree = ast.parse(shell.transform_cell(text))
     except SyntaxError:
         return  # it will be shown where it is
-    if awaits(tree):
+    if has_await(tree):
         raise UsageError("Nothing can be awaited below %local. Put that into a cell of its own.")
 
 
-def run_here(shell: Any, text: str, source: CellSource, first_line: int) -> Any:
+def run_local(shell: Any, text: str, source: CellSource, first_line: int) -> Any:
     """Run what stands below ``%local`` in the notebook, and return the value of its last expression."""
     __tracebackhide__ = True
     blank = len(text) - len(text.lstrip("\n"))
     plain = shell.transform_cell(text)  # magics and `!commands` are welcome here
     lines = "\n" * (first_line - 1 + blank)
-    tree = shell.transform_ast(ast.parse(lines + plain, source.here))
+    tree = shell.transform_ast(ast.parse(lines + plain, source.local_filename))
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(code_of(tree, source.here), shell.user_ns)  # noqa: S102 - the user's own cell
+    exec(compile_tree(tree, source.local_filename), shell.user_ns)  # noqa: S102 - the user's own cell
     if last is None:
         return None
-    return eval(code_of(ast.Expression(last.value), source.here), shell.user_ns)  # noqa: S307
+    return eval(compile_tree(ast.Expression(last.value), source.local_filename), shell.user_ns)  # noqa: S307

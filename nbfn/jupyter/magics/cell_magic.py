@@ -22,10 +22,15 @@ from nbfn.declarations.pool_settings import check_count, check_pool_setting
 from nbfn.exception import InvalidError
 from nbfn.jupyter.cells import registration_summary, source
 from nbfn.jupyter.cells.cell_parser import FunctionCell, parse
-from nbfn.jupyter.cells.cell_registration import POOL_OPTIONS, Registrar, Wanted, default_app_name
+from nbfn.jupyter.cells.cell_registration import (
+    POOL_OPTIONS,
+    CellOptions,
+    CellRegistrar,
+    default_app_name,
+)
 from nbfn.jupyter.cells.magic_defaults import Defaults
 from nbfn.jupyter.cells.script_cell import ScriptCell
-from nbfn.jupyter.cells.script_runner import Execution
+from nbfn.jupyter.cells.script_runner import ScriptRunner
 from nbfn.jupyter.magics.line_magics import one_line_errors
 from nbfn.jupyter.magics.subcommands import plain
 from nbfn.runtime.byte_size import parse_mebibytes
@@ -45,7 +50,7 @@ class RemoteMagics(Magics):
 
     def __init__(self, shell: Any, observer: NotebookObserver) -> None:
         super().__init__(shell)
-        self.registrar = Registrar(shell)
+        self.registrar = CellRegistrar(shell)
         self.defaults = Defaults(_check_defaults)
         self._observer = observer
 
@@ -111,30 +116,30 @@ class RemoteMagics(Magics):
             where = source.locate(self.shell, "remote", line, cell, label=app)
             found = parse(cell, first_line=where.first_line, filename=where.filename)
             check_kind(own if isinstance(found, FunctionCell) else options, found)
-            source.check_here(self.shell, found.local)
-            wanted = Wanted.of(options, found, own)
+            source.check_local(self.shell, found.local)
+            cell_options = CellOptions.of(options, found, own)
         do = self._define if isinstance(found, FunctionCell) else self._perform
-        if not do(found, where, wanted, options):  # type: ignore[arg-type]
+        if not do(found, where, cell_options, options):  # type: ignore[arg-type]
             return None
-        return source.run_here(self.shell, found.local, where, found.local_line)
+        return source.run_local(self.shell, found.local, where, found.local_line)
 
     def _define(
         self,
         cell: FunctionCell,
         where: source.CellSource,
-        wanted: Wanted,
+        cell_options: CellOptions,
         options: argparse.Namespace,
     ) -> bool:
         """Do a function cell; False when nothing below it is to run."""
         __tracebackhide__ = True
         if options.local:
-            exec(source.code_of(cell.tree, where.filename), self.registrar.names)  # noqa: S102 - the user's own cell
+            exec(source.compile_tree(cell.tree, where.filename), self.registrar.names)  # noqa: S102 - the user's own cell
             return True
         with one_line_errors():
             if options.dry_run:
-                self._show(self.registrar.rehearse(cell, where, wanted))
+                self._show(self.registrar.dry_run(cell, where, cell_options))
                 return False
-            made = self.registrar.register(cell, where, wanted)
+            made = self.registrar.register(cell, where, cell_options)
         self._hush(made, quiet=options.quiet)
         return True
 
@@ -142,19 +147,23 @@ class RemoteMagics(Magics):
         self,
         cell: ScriptCell,
         where: source.CellSource,
-        wanted: Wanted,
+        cell_options: CellOptions,
         options: argparse.Namespace,
     ) -> bool:
         """Do a script cell; False when nothing below it is to run."""
         __tracebackhide__ = True
         with one_line_errors():
-            script = Execution(self.shell, cell, where, wanted, options.inputs, options.outputs)
+            script = ScriptRunner(
+                self.shell, cell, where, cell_options, options.inputs, options.outputs
+            )
             if options.dry_run:
-                self._show([self.registrar.rehearsed(script.name, script.raw, wanted.app)])
+                self._show(
+                    [self.registrar.dry_run_summary(script.name, script.raw, cell_options.app)]
+                )
                 return False
             function = None if options.local else script.register()
-        if function is not None and wanted.rename:
-            self._hush([self.registrar.card(function)], quiet=options.quiet)
+        if function is not None and cell_options.rename:
+            self._hush([self.registrar.summary(function)], quiet=options.quiet)
         if options.bg and function is not None:
             shell: Any = self.shell
             shell.displayhook(script.begin(function))  # `_` and Out[n] are the handle
@@ -162,7 +171,7 @@ class RemoteMagics(Magics):
             script.run(function)
         return True
 
-    def _hush(self, made: list[registration_summary.Card], *, quiet: bool) -> None:
+    def _hush(self, made: list[registration_summary.Summary], *, quiet: bool) -> None:
         """Show the cards, or remember that these Functions are to be quiet."""
         for one in made:
             key = (one.app, one.name)
@@ -171,7 +180,7 @@ class RemoteMagics(Magics):
             self._show(made)
 
     @staticmethod
-    def _show(cards: list[registration_summary.Card]) -> None:
+    def _show(cards: list[registration_summary.Summary]) -> None:
         display(registration_summary.bundle(cards), raw=True)
 
 

@@ -1,4 +1,4 @@
-"""Tab completion of nbfn's magics: options, which IPython 9 does not complete by itself, verbs, names and ids."""
+"""Tab completion of nbfn's magics: options, which IPython 9 does not complete by itself, subcommands, names and ids."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nbfn.client import client
 from nbfn.exception import Error
 from nbfn.jupyter.magics.fn_magic import fn
 from nbfn.jupyter.magics.line_magics import remote
-from nbfn.jupyter.magics.subcommands import Verbs
+from nbfn.jupyter.magics.subcommands import Subcommands
 
 #: What ``f`` may be in a verb.
 _FUNCTIONS = (Function, Cls)
 _CELLS = ("%%remote", "%%nbfn")
-_LINES: dict[str, Verbs] = {"%fn": fn, "%remote": remote}
+_LINES: dict[str, Subcommands] = {"%fn": fn, "%remote": remote}
 
 
 def install(shell: Any) -> None:
@@ -66,13 +66,13 @@ def _options_of_cells(shell: Any, magic: str) -> list[str]:
     return [name for name in names if name.startswith("--")]
 
 
-def _words_of(shell: Any, verbs: Verbs, before: list[str], token: str) -> list[str]:
+def _words_of(shell: Any, subcommands: Subcommands, before: list[str], token: str) -> list[str]:
     """Return what may follow the words that stand there: a verb, an option, a Function or a call."""
     if not before:
-        return list(verbs.table)
-    if before[0] not in verbs.table:
+        return list(subcommands.commands)
+    if before[0] not in subcommands.commands:
         return []
-    actions = verbs.table[before[0]][0]._actions
+    actions = subcommands.commands[before[0]][0]._actions
     if token.startswith("-"):
         return [name for action in actions for name in action.option_strings]
     wanted = [action.dest for action in actions if not action.option_strings]

@@ -19,9 +19,9 @@ from nbfn.api.replay import replayable
 from nbfn.client.calls.detached_calls import detached_call
 from nbfn.jupyter.cells import registration_summary
 from nbfn.jupyter.magics import replay_debugger, version_history
-from nbfn.jupyter.magics.log_view import LogLines, ago
-from nbfn.jupyter.magics.magic_context import Desk
-from nbfn.jupyter.magics.subcommands import Verbs, arg
+from nbfn.jupyter.magics.log_view import LogView, parse_since
+from nbfn.jupyter.magics.magic_context import MagicContext
+from nbfn.jupyter.magics.subcommands import Subcommands, arg
 from nbfn.jupyter.magics.table_view import table
 from nbfn.jupyter.views import retry_action
 from nbfn.runtime import sync
@@ -29,17 +29,17 @@ from nbfn.runtime.time_span import format_span
 from nbfn.serialization import function_pickling
 from nbfn.serialization.dependencies import Snapshot
 
-fn = Verbs("%fn")
+fn = Subcommands("%fn")
 
 _F = arg("f", help="a Function: its name here, or app/name")
 _ID = arg("id", metavar="ID", help="a call: its id or name")
 
 
-@fn.verb("list", arg("--app", metavar="A"), arg("--all", action="store_true"))
-def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("list", arg("--app", metavar="A"), arg("--all", action="store_true"))
+def show_functions(context: MagicContext, given: argparse.Namespace) -> Any:
     """List the Functions of this notebook's App, of another one (--app), or all."""
-    rows = desk.overview().functions
-    app = normalized(given.app or desk.app)
+    rows = context.overview().functions
+    app = normalized(given.app or context.app)
     if not given.all and (given.app or any(row.app == app for row in rows)):
         rows = tuple(row for row in rows if row.app == app)
     return table(
@@ -64,15 +64,15 @@ def show_functions(desk: Desk, given: argparse.Namespace) -> Any:
     )
 
 
-@fn.verb("show", _F)
-def show_function(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("show", _F)
+def show_function(context: MagicContext, given: argparse.Namespace) -> Any:
     """Show a Function's signature, text, source, captured values and pool."""
-    function = desk.found(given.f)
-    info = desk.info(function)
-    pool = desk.row(function)
+    function = context.found(given.f)
+    info = context.info(function)
+    pool = context.row(function)
     lines = [
         f"{info.name}{info.signature} v{info.version} · app {info.app or '—'} · {info.id[:9]}",
-        f"  {desk.options(info)} · Python {info.environment.python}",
+        f"  {context.options(info)} · Python {info.environment.python}",
     ]
     if pool is not None:
         lines.append(
@@ -82,12 +82,12 @@ def show_function(desk: Desk, given: argparse.Namespace) -> Any:
         lines.append(
             f"  threads {pool.threads} for BLAS and OpenMP in a worker ({pool.threads_why})"
         )
-    if known := version_history.versions(desk.client(), info):
+    if known := version_history.versions(context.client(), info):
         lines.append(f"  versions {', '.join(f'v{number}' for number in sorted(known))}")
     if info.doc:
         lines += ["", *(f"  {line}" for line in info.doc.splitlines())]
     raw = describe(function).definition
-    if raw is None and (text := desk.definition(info).source):
+    if raw is None and (text := context.definition(info).source):
         lines += ["", text.rstrip()]
     if raw is not None:
         values = {name: value for name, _, value in Snapshot(raw).found}
@@ -107,13 +107,13 @@ def _source(raw: Any) -> str:
     return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :])).rstrip()
 
 
-@fn.verb("stats", _F)
-def show_stats(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("stats", _F)
+def show_stats(context: MagicContext, given: argparse.Namespace) -> Any:
     """Show a Function's load now, and how long its inputs take."""
-    function = desk.function(given.f)
+    function = context.function(given.f)
     stats = function.get_current_stats()
-    row = desk.row(function)
-    calls = [call for call in desk.calls_of(given.f) if row is None or call.app == row.app]
+    row = context.row(function)
+    calls = [call for call in context.calls_of(given.f) if row is None or call.app == row.app]
     return table(
         [
             {
@@ -132,14 +132,14 @@ def show_stats(desk: Desk, given: argparse.Namespace) -> Any:
     )
 
 
-@fn.verb("warm", _F, arg("n", type=int))
-def warm(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("warm", _F, arg("n", type=int))
+def warm(context: MagicContext, given: argparse.Namespace) -> Any:
     """Keep n workers of a Function ready while nothing runs."""
-    desk.function(given.f).keep_warm(given.n)
+    context.function(given.f).keep_warm(given.n)
     print(f"{given.f}: {given.n} kept warm")  # noqa: T201 - the cell's own output
 
 
-@fn.verb(
+@fn.subcommand(
     "scale",
     _F,
     arg("--min", type=int, metavar="N"),
@@ -147,9 +147,9 @@ def warm(desk: Desk, given: argparse.Namespace) -> Any:
     arg("--buffer", type=int, metavar="N"),
     arg("--idle", type=float, metavar="S"),
 )
-def scale(desk: Desk, given: argparse.Namespace) -> Any:
+def scale(context: MagicContext, given: argparse.Namespace) -> Any:
     """Change how many workers a Function may have; what is not given stays."""
-    return desk.function(given.f).update_autoscaler(
+    return context.function(given.f).update_autoscaler(
         min_containers=given.min,
         max_containers=given.max,
         buffer_containers=given.buffer,
@@ -157,18 +157,20 @@ def scale(desk: Desk, given: argparse.Namespace) -> Any:
     )
 
 
-@fn.verb(
+@fn.subcommand(
     "calls",
     arg("f", nargs="?"),
     arg("--state", metavar="STATE"),
     arg("--since", metavar="1d", help="only those that began since"),
 )
-def show_calls(desk: Desk, given: argparse.Namespace) -> Any:
+def show_calls(context: MagicContext, given: argparse.Namespace) -> Any:
     """List calls, running ones first, of all Functions or one; --state failed for those that failed."""
     state = {"failed": "failure"}.get(given.state, given.state)
-    span = ago(given.since).total_seconds() if given.since else math.inf
+    span = parse_since(given.since).total_seconds() if given.since else math.inf
     rows = [
-        row for row in desk.calls_of(given.f) if state in (None, row.status) and row.since <= span
+        row
+        for row in context.calls_of(given.f)
+        if state in (None, row.status) and row.since <= span
     ]
     return table(
         [
@@ -189,38 +191,38 @@ def show_calls(desk: Desk, given: argparse.Namespace) -> Any:
     )
 
 
-@fn.verb("cancel", _ID)
-def cancel(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("cancel", _ID)
+def cancel(context: MagicContext, given: argparse.Namespace) -> Any:
     """Cancel a call: what waits never starts, what runs is interrupted."""
-    call = desk.call_id(given.id)
-    desk.client().cancel_call(call)
+    call = context.call_id(given.id)
+    context.client().cancel_call(call)
     print(f"{call} cancelled")  # noqa: T201 - the cell's own output
 
 
-@fn.verb("attach", _ID)
-def attach(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("attach", _ID)
+def attach(context: MagicContext, given: argparse.Namespace) -> Any:
     """Get the handle of a call that runs, or ran, elsewhere or before a restart; or a map that was detached."""
-    if (results := desk.map(given.id)) is not None:
+    if (results := context.map(given.id)) is not None:
         return results
-    call = desk.call_id(given.id)
+    call = context.call_id(given.id)
     return detached_call(call) or FunctionCall.from_id(call)
 
 
-@fn.verb("attach-console", arg("id", metavar="WORKER"))
-def attach_console(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("attach-console", arg("id", metavar="WORKER"))
+def attach_console(context: MagicContext, given: argparse.Namespace) -> Any:
     """Have a worker (wk-…) open a Jupyter console, also while it runs an input."""
-    file = desk.client().attach_console(given.id)
+    file = context.client().attach_console(given.id)
     print(f"In a terminal: jupyter console --existing {file}")  # noqa: T201 - the cell's own output
 
 
-@fn.verb(
+@fn.subcommand(
     "logs",
     arg("what", metavar="f|ID", help="a Function, or a call"),
     arg("--since", metavar="10m", help="only what was written since"),
     arg("--grep", metavar="P", help="only lines that this regular expression is found in"),
     arg("-n", dest="tail", type=int, default=100, metavar="N", help="at most the last N lines"),
 )
-def show_logs(desk: Desk, given: argparse.Namespace) -> Any:
+def show_logs(context: MagicContext, given: argparse.Namespace) -> Any:
     """Show what a Function's inputs, or those of one call, wrote; also of notebooks that are closed."""
     if given.tail < 1:
         raise UsageError(f"-n is {given.tail}; it must be 1 or more.")
@@ -228,62 +230,62 @@ def show_logs(desk: Desk, given: argparse.Namespace) -> Any:
         pattern = re.compile(given.grep or "")
     except re.error as error:
         raise UsageError(f"--grep {given.grep} is no regular expression: {error}.") from None
-    since = ago(given.since) if given.since else None
-    found = desk.logs(given.what, None if since or given.grep else given.tail, since)
-    return LogLines([line for line in found if pattern.search(line.message)][-given.tail :])
+    since = parse_since(given.since) if given.since else None
+    found = context.logs(given.what, None if since or given.grep else given.tail, since)
+    return LogView([line for line in found if pattern.search(line.message)][-given.tail :])
 
 
-@fn.verb("retry", _ID)
-def retry(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("retry", _ID)
+def retry(context: MagicContext, given: argparse.Namespace) -> Any:
     """Run the inputs of a map or spawned call that failed again, with today's version, into the same results."""
     __tracebackhide__ = True
-    sink = desk.failed_map(given.id)
+    sink = context.failed_map(given.id)
     if sink is None:
-        return desk.retried(given.id)
+        return context.retried(given.id)
     if not sink.failures:
         why = "no input of it failed, it ended with the first that did, or what failed is kept no longer"
         print(f"{given.id}: {why}")  # noqa: T201 - the cell's own output
         return None
-    retry_action.renew(desk.shell.user_ns, sink.tally.name)
-    sink.run_again()
-    print(sink.tally.note)  # noqa: T201 - the cell's own output
+    retry_action.register_newest(context.shell.user_ns, sink.stats.name)
+    sink.run_failed()
+    print(sink.stats.note)  # noqa: T201 - the cell's own output
     return None
 
 
-@fn.verb(
+@fn.subcommand(
     "replay",
     arg("--run", action="store_true", help="raise what it raises, without a debugger"),
     arg("id", metavar="ID[i]", help="a call, and which of its inputs"),
 )
-def replay(desk: Desk, given: argparse.Namespace) -> Any:
+def replay(context: MagicContext, given: argparse.Namespace) -> Any:
     """Run a failed input here: its arguments, the code that ran, under the debugger; --run: without one."""
     __tracebackhide__ = True
     found = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", given.id)
     assert found is not None
-    call, index = desk.call_id(found[1]), int(found[2] or 0)
-    again = sync.run(replayable(desk.client(), call, index))
+    call, index = context.call_id(found[1]), int(found[2] or 0)
+    again = sync.run(replayable(context.client(), call, index))
     if given.run:
         return replay_debugger.run(again)
-    replay_debugger.debug(desk.shell, again)
+    replay_debugger.debug(context.shell, again)
     return None
 
 
-@fn.verb("deploy", _F)
-def deploy(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("deploy", _F)
+def deploy(context: MagicContext, given: argparse.Namespace) -> Any:
     """Make a Function of a plain App known to other notebooks, under its App's name."""
-    made = desk.found(given.f)
+    made = context.found(given.f)
     scope = describe(made).scope
     if scope is None or scope.app is None:
         raise UsageError(f"{given.f} is deployed already: it was looked up by name.")
     app = scope.app
-    app.deploy(name=app.name or desk.app)
-    print(f"{given.f} is deployed in app {app.name or desk.app}")  # noqa: T201 - the cell's own output
+    app.deploy(name=app.name or context.app)
+    print(f"{given.f} is deployed in app {app.name or context.app}")  # noqa: T201 - the cell's own output
 
 
-@fn.verb("versions", _F)
-def show_versions(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("versions", _F)
+def show_versions(context: MagicContext, given: argparse.Namespace) -> Any:
     """List a Function's versions: when each was released first, by whom, and which one is called now."""
-    info = desk.newest(given.f)
+    info = context.newest(given.f)
     return table(
         [
             {
@@ -294,27 +296,27 @@ def show_versions(desk: Desk, given: argparse.Namespace) -> Any:
                 "by": release.by,
                 "tag": release.tag,
             }
-            for number, release in version_history.versions(desk.client(), info).items()
+            for number, release in version_history.versions(context.client(), info).items()
         ],
         f"{info.name} was never deployed.",
     )
 
 
-@fn.verb("rollback", _F, arg("version", metavar="vN"))
-def roll_back(desk: Desk, given: argparse.Namespace) -> Any:
+@fn.subcommand("rollback", _F, arg("version", metavar="vN"))
+def roll_back(context: MagicContext, given: argparse.Namespace) -> Any:
     """Have a Function's name mean an earlier version again; calls at work finish with theirs."""
     number = re.fullmatch(r"v?([1-9]\d*)", given.version)
     if number is None:
         raise UsageError(f"{given.version!r} is no version; write v3, say.")
-    info = desk.newest(given.f)
+    info = context.newest(given.f)
     try:
-        app = version_history.roll_back(desk.client(), info, int(number[1]))
+        app = version_history.roll_back(context.client(), info, int(number[1]))
     except version_history.NoVersionError as error:
         raise UsageError(str(error)) from None
     print(f"{info.name} is v{number[1]} again, was v{info.version} · app {app.name} v{app.version}")  # noqa: T201
 
 
-@fn.verb("help")
-def show_help(_desk: Desk, _given: argparse.Namespace) -> Any:
+@fn.subcommand("help")
+def show_help(_context: MagicContext, _given: argparse.Namespace) -> Any:
     """Say what the verbs do."""
     print(fn.help())  # noqa: T201 - the cell's own output

@@ -17,21 +17,21 @@ from nbfn.exception import Error
 from nbfn.jupyter.cells.cell_parser import CellError
 from nbfn.jupyter.magics import doctor
 from nbfn.jupyter.magics.fn_magic import fn
-from nbfn.jupyter.magics.magic_context import Desk, deployed
-from nbfn.jupyter.magics.subcommands import Verbs, arg
+from nbfn.jupyter.magics.magic_context import MagicContext, deployed
+from nbfn.jupyter.magics.subcommands import Subcommands, arg
 from nbfn.runtime.time_span import format_span
 
-remote = Verbs("%remote")
+remote = Subcommands("%remote")
 
 
-@remote.verb("connect", arg("url", metavar="URL"))
-def connect(desk: Desk, given: Any) -> None:
+@remote.subcommand("connect", arg("url", metavar="URL"))
+def connect(context: MagicContext, given: Any) -> None:
     """Use the hub at URL from now on; where there is none, the one that was used before."""
     before = os.environ.get("NBFN_HUB")
     _leave()
     os.environ["NBFN_HUB"] = given.url
     try:
-        hub = desk.overview().hub
+        hub = context.overview().hub
     except Error:
         _leave()
         _choose(before)
@@ -39,8 +39,8 @@ def connect(desk: Desk, given: Any) -> None:
     print(f"connected to nbfn hub {hub.version} at {given.url}")  # noqa: T201 - the cell's own output
 
 
-@remote.verb("disconnect")
-def disconnect(_desk: Desk, _given: Any) -> None:
+@remote.subcommand("disconnect")
+def disconnect(_context: MagicContext, _given: Any) -> None:
     """Leave the hub; the next call uses this machine's own."""
     _leave()
     _choose(None)
@@ -59,28 +59,28 @@ def _leave() -> None:
         mine.close()
 
 
-@remote.verb("doctor")
-def look_over(_desk: Desk, _given: Any) -> None:
+@remote.subcommand("doctor")
+def look_over(_context: MagicContext, _given: Any) -> None:
     """Look for what is wrong, and say what to do."""
     doctor.report(sys.stdout.write)
 
 
-@remote.verb("help")
-def show_help(_desk: Desk, _given: Any) -> None:
+@remote.subcommand("help")
+def show_help(_context: MagicContext, _given: Any) -> None:
     """Say what the verbs do."""
     print(remote.help())  # noqa: T201 - the cell's own output
 
 
-def status(desk: Desk) -> str:
+def status(context: MagicContext) -> str:
     """Return the hub, its workers, this notebook's calls and defaults, as text."""
-    overview = desk.overview()
+    overview = context.overview()
     hub, workers = overview.hub, overview.workers
     busy = sum(worker.state == "busy" for worker in workers)
     running = [call for call in overview.calls if call.status == "running"]
     lines = [
         f"nbfn hub {hub.version} · up {format_span(hub.uptime)} · {hub.cpus:g} cores · {hub.home}",
         f"workers {len(workers)} ({busy} busy) · Functions {len(overview.functions)}",
-        f"this notebook: app {desk.app} · defaults {desk.defaults}",
+        f"this notebook: app {context.app} · defaults {context.defaults}",
     ]
     lines += [
         f"  ● {call.function} {call.kind} · {call.done}/{call.total or '?'} · {format_span(call.age)} · {call.id[:9]}"
@@ -89,7 +89,7 @@ def status(desk: Desk) -> str:
     return "\n".join(lines)
 
 
-def bind_names(desk: Desk, line: str) -> None:
+def bind_names(context: MagicContext, line: str) -> None:
     """Bind deployed Functions by name: ``from [env/]app import f, g as h``.
 
     Raises:
@@ -106,7 +106,7 @@ def bind_names(desk: Desk, line: str) -> None:
             raise UsageError(f"%nbfn: {part.strip()!r} is neither a name nor NAME as ALIAS.")
         wanted.append((words[0], words[-1]))
     made = {alias: deployed(app, name, environment) for name, alias in wanted}
-    desk.shell.user_ns.update(made)
+    context.shell.user_ns.update(made)
     for name, alias in wanted:
         print(f"Loaded {alias!r} from {name!r} of app {app!r}.")  # noqa: T201 - the cell's own output
 
@@ -117,12 +117,12 @@ class LineMagics(Magics):
 
     Args:
         shell: The IPython shell.
-        desk: What they work on.
+        context: What they work on.
     """
 
-    def __init__(self, shell: Any, desk: Desk) -> None:
+    def __init__(self, shell: Any, context: MagicContext) -> None:
         super().__init__(shell)
-        self.desk = desk
+        self.context = context
 
     @no_var_expand
     @line_magic
@@ -135,12 +135,12 @@ class LineMagics(Magics):
         with one_line_errors():
             verb, _, rest = line.strip().partition(" ")
             if not verb:
-                print(status(self.desk))  # noqa: T201 - the cell's own output
+                print(status(self.context))  # noqa: T201 - the cell's own output
             elif verb == "defaults":
-                self.desk.defaults.take(rest)
-                print(f"defaults of this notebook's remote cells: {self.desk.defaults}")  # noqa: T201
+                self.context.defaults.take(rest)
+                print(f"defaults of this notebook's remote cells: {self.context.defaults}")  # noqa: T201
             else:
-                return remote.do(self.desk, line)
+                return remote.run(self.context, line)
         return None
 
     @no_var_expand
@@ -149,7 +149,7 @@ class LineMagics(Magics):
         """Do something with a Function or call; ``%fn help`` lists the verbs."""
         __tracebackhide__ = True
         with one_line_errors():
-            return fn.do(self.desk, line or "list")
+            return fn.run(self.context, line or "list")
 
     @no_var_expand
     @line_magic
@@ -157,7 +157,7 @@ class LineMagics(Magics):
         """Bind deployed Functions by name: ``%nbfn from [env/]app import f, C as D``."""
         __tracebackhide__ = True
         with one_line_errors():
-            bind_names(self.desk, line)
+            bind_names(self.context, line)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from nbfn.client.logs import LogEntry
 from nbfn.runtime.time_span import parse_span
 
 
-class LogLines(Sequence[LogEntry]):
+class LogView(Sequence[LogEntry]):
     """Log entries, shown as text.
 
     Args:
@@ -44,7 +44,7 @@ def _line(entry: LogEntry) -> str:
     return f"{when:%H:%M:%S}  {entry.container_id[:9]:9}{source}  {entry.message.rstrip()}"
 
 
-def ago(text: str) -> timedelta:
+def parse_since(text: str) -> timedelta:
     """Return the time span that ``--since`` gives, such as ``10m``.
 
     Raises:

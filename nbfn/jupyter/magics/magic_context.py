@@ -41,7 +41,7 @@ def deployed(app: str, name: str, environment: str | None = None) -> Function[..
         raise error from None
 
 
-class Desk:
+class MagicContext:
     """One notebook's view of the hub.
 
     Args:
@@ -183,7 +183,7 @@ class Desk:
             name = found.call_id
         elif isinstance(found, list):
             sinks = reversed(list(self.observer.maps.values()))
-            return next((sink for sink in sinks if sink.gave(found)), None)
+            return next((sink for sink in sinks if sink.has_errors_in(found)), None)
         return self._map_called(name)
 
     def _map_called(self, name: str) -> MapSink | None:

@@ -13,7 +13,7 @@ from IPython.core.error import StdinNotImplementedError, UsageError
 
 from nbfn.api.replay import Replay
 from nbfn.declarations import lifecycle
-from nbfn.jupyter.views.calls.call_record import shown
+from nbfn.jupyter.views.calls.call_record import value_text
 
 
 def run(replay: Replay) -> Any:
@@ -87,7 +87,7 @@ def debug(shell: Any, replay: Replay) -> None:
     except Exception:  # noqa: BLE001 - the user's, to be looked at
         shell.showtraceback(running_compiled_code=True)
     else:
-        print(f"{replay.name} v{replay.version} did not fail here; it returned {shown(value)}")  # noqa: T201
+        print(f"{replay.name} v{replay.version} did not fail here; it returned {value_text(value)}")  # noqa: T201
         return
     if getattr(shell, "kernel", None) is None and not sys.stdin.isatty():
         raise UsageError("Nobody can type into a debugger here: use %fn replay --run ID.")

@@ -34,18 +34,18 @@ def plain(message: str) -> str:
 
 
 @dataclass(slots=True)
-class Verbs:
+class Subcommands:
     """The verbs of one magic.
 
     Attributes:
         magic: Its name, as the user writes it.
-        table: The verbs by name.
+        commands: The verbs by name.
     """
 
     magic: str
-    table: dict[str, tuple[_Parser, Action]] = field(default_factory=dict)
+    commands: dict[str, tuple[_Parser, Action]] = field(default_factory=dict)
 
-    def verb(self, name: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]) -> Any:
+    def subcommand(self, name: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]) -> Any:
         """Make a decorator that adds a verb.
 
         Args:
@@ -58,12 +58,12 @@ class Verbs:
             parser = _Parser(prog=f"{self.magic} {name}", description=about, add_help=False)
             for names, options in arguments:
                 parser.add_argument(*names, **options)
-            self.table[name] = (parser, action)
+            self.commands[name] = (parser, action)
             return action
 
         return decorate
 
-    def do(self, notebook: Any, line: str) -> Any:
+    def run(self, notebook: Any, line: str) -> Any:
         """Carry out a line.
 
         Raises:
@@ -71,22 +71,22 @@ class Verbs:
         """
         __tracebackhide__ = True
         name, _, rest = line.strip().partition(" ")
-        if name not in self.table:
-            near = difflib.get_close_matches(name, self.table, 1)
+        if name not in self.commands:
+            near = difflib.get_close_matches(name, self.commands, 1)
             hint = f"Did you mean {near[0]!r}?" if near else self.usage()
             raise UsageError(f"{self.magic} has no {name!r}. {hint}")
-        parser, action = self.table[name]
+        parser, action = self.commands[name]
         return action(notebook, parser.parse_args([_bare(word) for word in arg_split(rest)]))
 
     def usage(self) -> str:
         """Return all verbs in a line."""
-        return f"Write one of: {', '.join(self.table)}."
+        return f"Write one of: {', '.join(self.commands)}."
 
     def help(self) -> str:
         """Return what all verbs do, a line each."""
         return "\n".join(
             f"{parser.format_usage().removeprefix('usage: ').strip()}\n    {parser.description}"
-            for parser, _ in self.table.values()
+            for parser, _ in self.commands.values()
         )
 
 

@@ -1,4 +1,4 @@
-"""The server extension: puts the link, the routes and the events together.
+"""The server extension: connects the client of the hub, the routes and the events together.
 
 Traits of its own it has none: what can be set is in `nbfn.config`.
 """
@@ -9,7 +9,7 @@ from jupyter_server.extension.application import ExtensionApp
 
 from nbfn.jupyter.server import pre_save_hook
 from nbfn.jupyter.server.events import Events
-from nbfn.jupyter.server.hub_client import Link
+from nbfn.jupyter.server.hub_client import HubClient
 from nbfn.jupyter.server.routes import ROUTES
 
 
@@ -21,13 +21,13 @@ class NbfnApp(ExtensionApp):
     load_other_extensions = True
 
     def initialize_settings(self) -> None:
-        """Make the link that all routes share; it looks for a hub once the server runs."""
+        """Make the client that all routes share; it looks for a hub once the server runs."""
         server = self.serverapp
         assert server is not None
         assert server.event_logger is not None
         events = Events(server.event_logger)
-        self.link = Link(on_change=events.changed)
-        self.settings["nbfn_link"] = self.link
+        self.hub_client = HubClient(on_change=events.changed)
+        self.settings["nbfn_hub_client"] = self.hub_client
         pre_save_hook.install(server.contents_manager)
 
     def initialize_handlers(self) -> None:
@@ -35,8 +35,8 @@ class NbfnApp(ExtensionApp):
         self.handlers.extend(ROUTES)
 
     async def _start_jupyter_server_extension(self, serverapp: object) -> None:
-        self.link.start()
+        self.hub_client.start()
 
     async def stop_extension(self) -> None:
         """Leave the hub; it goes on without us."""
-        await self.link.close()
+        await self.hub_client.close()

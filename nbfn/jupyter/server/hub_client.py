@@ -23,7 +23,7 @@ LOOK_EVERY = 1.0
 PATIENCE = 5.0
 
 
-class Link:
+class HubClient:
     """Gives the routes a client, and tells ``on_change`` what the hub tells."""
 
     def __init__(self, on_change: Callable[[int, What], None]) -> None:

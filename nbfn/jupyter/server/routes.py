@@ -27,7 +27,7 @@ from nbfn.exception import (
     NotFoundError,
     TimeoutError,
 )
-from nbfn.jupyter.server.hub_client import PATIENCE, Link
+from nbfn.jupyter.server.hub_client import PATIENCE, HubClient
 
 #: What an id must look like before it is passed on.
 ID = re.compile(r"[a-z]{2}-[0-9A-Za-z]{22}")
@@ -58,10 +58,10 @@ class Handler(APIHandler):
     auth_resource = "nbfn"
 
     @property
-    def link(self) -> Link:
+    def hub_client(self) -> HubClient:
         """The server's client of the hub."""
-        link: Link = self.settings["nbfn_link"]
-        return link
+        hub_client: HubClient = self.settings["nbfn_hub_client"]
+        return hub_client
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an error of ours with its own sentence, any other as Jupyter Server does."""
@@ -90,7 +90,7 @@ class OverviewHandler(Handler):
         """Answer with the connection, a sentence about it, and the overview if there is one."""
         try:
             async with asyncio.timeout(PATIENCE):
-                client = await self.link.client()
+                client = await self.hub_client.client()
                 overview = await client.overview.aio()
         except ConnectionError as error:
             await self.finish({"connection": "absent", "message": str(error), "overview": None})
@@ -112,7 +112,7 @@ class AutoscalerHandler(Handler):
     async def patch(self, function_id: str) -> None:
         """Change the settings that the body names; answer with all settings, as they are now."""
         settings = _parse(self.request.body)
-        client = await self.link.client()
+        client = await self.hub_client.client()
         now = await client.set_autoscaler.aio(_checked(function_id), **settings)
         await self.finish(dataclasses.asdict(now))
 
@@ -124,7 +124,7 @@ class CancelHandler(Handler):
     @authorized
     async def post(self, call_id: str) -> None:
         """Cancel what is queued and what runs."""
-        client = await self.link.client()
+        client = await self.hub_client.client()
         await client.cancel_call.aio(_checked(call_id))
         await self.finish({})
 
@@ -136,7 +136,7 @@ class StartHandler(Handler):
     @authorized
     async def post(self) -> None:
         """Start it, or find it running."""
-        await self.link.client(start=True)
+        await self.hub_client.client(start=True)
         await self.finish({})
 
 

@@ -10,7 +10,7 @@ from nbfn.client import client, discovery
 from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import Error
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 from nbfn.protocol.messages import CallRow
 from nbfn.runtime.time_span import format_span
 
@@ -20,17 +20,17 @@ PATIENCE = 1.5
 NAMED = 8
 
 
-def tell() -> None:
+def show() -> None:
     """Say which spawned calls of this notebook still run; nothing where there is no hub, or no notebook."""
     origin = os.environ.get("JPY_SESSION_NAME")
     if not origin or not (os.environ.get("NBFN_HUB") or discovery.is_running(Places.of())):
         return
-    place = Place()
+    area = OutputArea()
 
     def ask() -> None:
         with contextlib.suppress(Error):  # who calls something will hear what is wrong with the hub
             if rows := _running(origin):
-                place.write("stdout", said(rows) + "\n")
+                area.write("stdout", notice_text(rows) + "\n")
 
     asking = threading.Thread(target=ask, name="nbfn-restart", daemon=True)
     asking.start()
@@ -54,11 +54,11 @@ def _running(origin: str) -> list[CallRow]:
     ]
 
 
-def said(rows: list[CallRow]) -> str:
+def notice_text(rows: list[CallRow]) -> str:
     """Return the sentence about calls that still run.
 
     Examples:
-        >>> print(said([CallRow("fc-9qa2AAAA", "train", "a", "spawn", "running", 1, 0, 0, 1, 192.0)]))
+        >>> print(notice_text([CallRow("fc-9qa2AAAA", "train", "a", "spawn", "running", 1, 0, 0, 1, 192.0)]))
         1 call of this notebook is still running; %fn attach ID brings its handle back:
           fc-9qa2AAAA · train · 3:12
     """

@@ -10,7 +10,7 @@ from nbfn.api.cls import Cls
 from nbfn.api.function import Function
 
 
-def renew(names: Mapping[str, Any], name: str) -> None:
+def register_newest(names: Mapping[str, Any], name: str) -> None:
     """Have the hub know today's version of a Function or class, where it is one of this notebook."""
     found = names.get(name)
     if isinstance(found, Function | Cls):
@@ -24,5 +24,5 @@ def retry(handle: FunctionCall[Any], names: Mapping[str, Any]) -> int:
         Error: If there is no such call, or nothing to run again.
     """
     __tracebackhide__ = True
-    renew(names, handle._call_info().name.partition(".")[0])
+    register_newest(names, handle._call_info().name.partition(".")[0])
     return handle.retry()

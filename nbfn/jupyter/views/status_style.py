@@ -45,18 +45,18 @@ def mark_of(state: str) -> str:
     return MARKS.get(state, "●")
 
 
-def marked(state: str) -> str:
+def mark_html(state: str) -> str:
     """Return its mark as HTML, in its colour; a screen reader has the word beside it."""
     colour = COLOURS.get(state, "var(--jp-ui-font-color2,#616161)")
     return f'<span aria-hidden="true" style="color:{colour}">{mark_of(state)}</span>'
 
 
-def boxed(*rows: str) -> str:
+def box_html(*rows: str) -> str:
     """Return rows of HTML in a box; they are escaped already."""
     return f'<div class="jp-nbfn-snapshot" style="{BOX}">{"".join(rows)}</div>'
 
 
-def linked(url: str) -> str:
+def link_html(url: str) -> str:
     """Return an address as HTML; a link where it is one of the web."""
     shown = escape(url)
     if not url.startswith(("http://", "https://")):
@@ -67,6 +67,6 @@ def linked(url: str) -> str:
     )
 
 
-def coded(text: str) -> str:
+def code_html(text: str) -> str:
     """Return a line of code as HTML."""
     return f'<div style="{CODE};white-space:pre-wrap">{escape(text)}</div>'

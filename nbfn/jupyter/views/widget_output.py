@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 
 if TYPE_CHECKING:
     from ipywidgets import DOMWidget
@@ -23,7 +23,7 @@ LIVE, SAVED_STATIC = {"nbfn": {"live": True}}, "NBFN_SAVES_STATIC"
 
 
 def publish(
-    place: Place,
+    area: OutputArea,
     display_id: str,
     widget: DOMWidget | None,
     text: str,
@@ -34,7 +34,7 @@ def publish(
     """Publish a widget with its text and HTML, for front ends and saved notebooks without widgets.
 
     Args:
-        place: The cell.
+        area: The cell.
         display_id: Identifies the output, so that it can be updated.
         widget: The widget; None publishes text and HTML only.
         text: The same as plain text.
@@ -44,10 +44,10 @@ def publish(
     bundle = widget._repr_mimebundle_() if widget is not None else None
     data = (dict(bundle[0]) if bundle else {}) | {"text/plain": text, "text/html": html}
     metadata = LIVE if widget is not None else {}
-    place.publish(data, metadata=metadata, transient={"display_id": display_id}, update=update)
+    area.publish(data, metadata=metadata, transient={"display_id": display_id}, update=update)
 
 
-def close_later(widget: DOMWidget, place: Place) -> None:
+def close_later(widget: DOMWidget, area: OutputArea) -> None:
     """Close a widget that is no longer displayed.
 
     Not at once: a front end that has just received its model would fail to create it.
@@ -57,6 +57,6 @@ def close_later(widget: DOMWidget, place: Place) -> None:
         widget.layout.close()
         widget.close()
 
-    later = threading.Timer(CLOSE_AFTER, place.run, (close,))
+    later = threading.Timer(CLOSE_AFTER, area.run, (close,))
     later.daemon = True
     later.start()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from nbfn.client.call_observer import CallView
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls import call_sink
-from nbfn.jupyter.views.calls.call_sink import HandleSink
+from nbfn.jupyter.views.calls.call_sink import SpawnSink
 from nbfn.protocol.messages import Emission, Progress
 from tests.conftest import wait_until
 
 
-def sink_of(call: str) -> HandleSink:
+def sink_of(call: str) -> SpawnSink:
     view = CallView(call, "train", 2, "churn", "spawn", 1, 0.0, lambda: None)
-    return HandleSink(view, Place(), lambda: 0.0)
+    return SpawnSink(view, OutputArea(), lambda: 0.0)
 
 
 def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
@@ -22,12 +22,12 @@ def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
     seen = []
     for queued, running, starting in ((3, 0, 0), (1, 0, 1), (0, 1, 0)):
         sink.progress(Progress("fc-1", queued, running, 0, running, starting, place=queued))
-        seen.append((sink.spawned.state, sink.spawned.place))
+        seen.append((sink.record.state, sink.record.place))
     assert seen == [("queued", 3), ("starting workers", 1), ("running", 0)]
     sink.connected(False)
-    assert sink.spawned.state == "reconnecting"
+    assert sink.record.state == "reconnecting"
     sink.finished("success", None)
-    assert sink.spawned.state == "done"
+    assert sink.record.state == "done"
 
 
 def test_nothing_that_comes_later_changes_the_end() -> None:
@@ -37,7 +37,7 @@ def test_nothing_that_comes_later_changes_the_end() -> None:
     sink.emission(Emission("fc-2", 0, 2, "stdout", b"late\n", "wk-1"))
     sink.connected(True)
     sink.finished("success", None)
-    assert sink.spawned.state == "cancelled"
+    assert sink.record.state == "cancelled"
 
 
 def test_a_call_that_runs_again_has_another_end() -> None:
@@ -45,11 +45,11 @@ def test_a_call_that_runs_again_has_another_end() -> None:
     sink.outputs(1, 1, 1)
     sink.finished("failure", None)
     sink.progress(Progress("fc-3", 0, 0, 0, 1, 0, done=1, failed=1, total=1))
-    assert sink.spawned.state == "failed"
+    assert sink.record.state == "failed"
     sink.progress(Progress("fc-3", 1, 0, 0, 1, 0, done=0, failed=0, total=1))
-    assert (sink.spawned.state, sink.spawned.ended, sink.spawned.failed) == ("queued", None, 0)
+    assert (sink.record.state, sink.record.ended, sink.record.failed) == ("queued", None, 0)
     sink.finished("success", None)
-    assert sink.spawned.state == "done"
+    assert sink.record.state == "done"
 
 
 def test_a_call_that_ends_while_its_display_is_made_is_shown_as_ended(
@@ -57,15 +57,15 @@ def test_a_call_that_ends_while_its_display_is_made_is_shown_as_ended(
 ) -> None:
     shown: list[str] = []
 
-    class Board(call_sink.Board):
-        def _publish(self, place: Place, *, update: bool) -> None:
-            shown.append(self._spawned.state)
+    class CallDisplay(call_sink.CallDisplay):
+        def _publish(self, area: OutputArea, *, update: bool) -> None:
+            shown.append(self._record.state)
             if not update:
                 sink.finished("failure", None)
 
-    monkeypatch.setattr(call_sink, "Board", Board)
-    monkeypatch.setattr(call_sink, "preview", lambda _: None)
+    monkeypatch.setattr(call_sink, "CallDisplay", CallDisplay)
+    monkeypatch.setattr(call_sink, "fetch_preview", lambda _: None)
     sink = sink_of("fc-4")
-    sink.show_at(Place(), {})
+    sink.show_at(OutputArea(), {})
     wait_until(lambda: len(shown) == 2)
     assert shown == ["queued", "failed"]

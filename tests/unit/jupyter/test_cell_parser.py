@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from nbfn.jupyter.cells.cell_parser import CellError, FunctionCell, cleaned_name, parse
+from nbfn.jupyter.cells.cell_parser import CellError, FunctionCell, parse, plain_qualname
 
 
 def read(text: str, **options: int) -> FunctionCell:
@@ -161,7 +161,7 @@ def test_a_recursive_def_finds_itself_when_its_name_is_taken() -> None:
     namespace["fib"] = "a Function"
     assert fib(10) == 55  # type: ignore[operator]
     assert double(10) == 110  # type: ignore[operator]
-    assert cleaned_name(fib.__qualname__) == "fib"  # type: ignore[attr-defined]
+    assert plain_qualname(fib.__qualname__) == "fib"  # type: ignore[attr-defined]
 
 
 def test_a_def_that_calls_the_function_remotely_sees_the_function() -> None:

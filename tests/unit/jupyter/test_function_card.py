@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from nbfn.jupyter.cells.registration_summary import Card, bundle, captures
+from nbfn.jupyter.cells.registration_summary import Summary, bundle, captures
 
 
 def item(name: str, kind: str, size: int = 28) -> SimpleNamespace:
@@ -41,7 +41,7 @@ def test_many_captures_are_cut_and_long_values_not_shown() -> None:
 
 
 def test_html_of_a_card_escapes_and_says_the_same() -> None:
-    card = Card("f", "a", 2, True, 0, ("s='<b>' (9 B)",), "(x: int = '<')")
+    card = Summary("f", "a", 2, True, 0, ("s='<b>' (9 B)",), "(x: int = '<')")
     shown = bundle([card])
     assert shown["text/plain"] == "✓ f v2 · app a · captures s='<b>' (9 B)"
     assert "<b>'" not in shown["text/html"]
@@ -51,6 +51,6 @@ def test_html_of_a_card_escapes_and_says_the_same() -> None:
 
 
 def test_names_that_nobody_has_defined_are_told() -> None:
-    card = Card("f", "a", 1, True, 0, ("np",), undefined=("df",))
+    card = Summary("f", "a", 1, True, 0, ("np",), undefined=("df",))
     assert card.line() == "✓ f v1 · app a · captures np · not defined so far: df"
     assert "not defined so far: df" in card.html()

@@ -1,4 +1,4 @@
-"""What calls show, without a kernel: sinks and boards with a place that only writes down."""
+"""What calls show, without a kernel: sinks and displays with a place that only writes down."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Paper:
         self.text = ""
         self.emitted: list[tuple[str, bytes]] = []
         self.published: list[dict[str, Any]] = []
-        self.outlet = (id(self),)
+        self.stream_key = (id(self),)
 
     def run(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return action(*args, **kwargs)
@@ -60,7 +60,7 @@ class Clock:
 @pytest.fixture
 def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
     paper = Paper()
-    monkeypatch.setattr(observer, "Place", lambda: paper)
+    monkeypatch.setattr(observer, "OutputArea", lambda: paper)
     return paper
 
 
@@ -91,7 +91,7 @@ def test_a_single_call_prints_as_it_comes(paper: Paper) -> None:
 
 def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> None:
     paper, clock, looked_after = Paper(), Clock(), []
-    notebook = cast("Any", SimpleNamespace(now=clock, look_after=looked_after.append))
+    notebook = cast("Any", SimpleNamespace(now=clock, keep_updating=looked_after.append))
     sink = print_sink.PrintSink(call("remote", 1), cast("Any", paper), notebook)
 
     def waits(why: str, running: int = 0) -> None:
@@ -113,7 +113,7 @@ def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> N
 
 def test_the_wait_of_a_single_call_counts_from_its_beginning() -> None:
     paper, clock = Paper(), Clock()
-    notebook = cast("Any", SimpleNamespace(now=clock, look_after=lambda _: None))
+    notebook = cast("Any", SimpleNamespace(now=clock, keep_updating=lambda _: None))
     sink = print_sink.PrintSink(call("remote", 1), cast("Any", paper), notebook)
     clock.now += print_sink.PATIENCE  # the hub tells only of what waits long
     sink.progress(Progress("fc-7f3k", 1, 0, 0, 0, 0, "max 1 reached"))
@@ -138,7 +138,7 @@ def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
     for done in range(0, 1001, 100):
         clock.now += 1.0
         sink.outputs(done, 0, 1000)
-        until(lambda: sink.boards[0]._reached[1] == done // 100)  # noqa: B023
+        until(lambda: sink.displays[0]._reached[1] == done // 100)  # noqa: B023
     sink.emission(said("one\n" * 50))
     sink.finished("success", None)
     lines = paper.text.splitlines()
@@ -189,8 +189,8 @@ def test_the_strip_is_of_the_inputs_own_indices(paper: Paper) -> None:
     sink = started(call(total=5))
     sink.outputs(2, 1, 5, [ended(3), ended(1, InputStatus.FAILURE)])
     sink.outputs(4, 2, 5, [ended(0), ended(4, InputStatus.TERMINATED)])
-    assert list(sink.tally.strip()) == [100, 255, 0, 100, 254]
-    assert (sink.tally.done, sink.tally.failed, sink.tally.whole) == (3, 1, 4)
+    assert list(sink.stats.strip()) == [100, 255, 0, 100, 254]
+    assert (sink.stats.done, sink.stats.failed, sink.stats.expected) == (3, 1, 4)
 
 
 class Recorded(MapCall):
@@ -218,9 +218,9 @@ def test_only_what_is_kept_can_be_run_again_and_the_latest_maps_keep_theirs(
         sinks.append(watching.call_started(dataclasses.replace(view, **changed)))
         sinks[-1].outputs(3, 2, 3)  # one that failed was too large to be kept, say
         sinks[-1].finished("success", None)
-    assert [sink.tally.repeatable for sink in sinks] == [0, 1, 1, 0]
-    assert "no longer kept" in sinks[0].tally.note
-    assert [sink.tally.note for sink in sinks[1:]] == ["", "", ""]
+    assert [sink.stats.retryable for sink in sinks] == [0, 1, 1, 0]
+    assert "no longer kept" in sinks[0].stats.note
+    assert [sink.stats.note for sink in sinks[1:]] == ["", "", ""]
 
 
 def test_results_go_where_the_very_exceptions_stand() -> None:
@@ -243,7 +243,7 @@ def test_results_go_where_the_very_exceptions_stand() -> None:
 def test_why_nothing_moves(paper: Paper) -> None:
     sink = started(call())
     sink.progress(Progress("fc-7f3k", 100, 0, 0, 0, 2, "max 8 reached"))
-    assert (sink.tally.state, sink.tally.waiting_for) == ("starting workers", "max 8 reached")
+    assert (sink.stats.state, sink.stats.waiting_for) == ("starting workers", "max 8 reached")
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ def test_why_nothing_moves(paper: Paper) -> None:
 def test_the_words_of_the_end(paper: Paper, status: str, state: str) -> None:
     sink = started(call())
     sink.finished(status, ValueError("bad") if status == "failure" else None)
-    assert sink.tally.state == state
-    assert bool(sink.tally.groups) == (status == "failure")
+    assert sink.stats.state == state
+    assert bool(sink.stats.groups) == (status == "failure")
 
 
 def test_displays_of_a_map_are_bounded(paper: Paper) -> None:
@@ -262,7 +262,7 @@ def test_displays_of_a_map_are_bounded(paper: Paper) -> None:
         sink.emission(said("{}", "display"))
     sink.emission(said("{}", "clear"))
     assert len(paper.emitted) == SHOWN_DISPLAYS
-    assert sink.tally.lines == 80
+    assert sink.stats.lines == 80
 
 
 def test_settling_waits_for_the_last_word(paper: Paper) -> None:
@@ -270,7 +270,7 @@ def test_settling_waits_for_the_last_word(paper: Paper) -> None:
     sink: Any = watching.call_started(call())
     sink.outputs(100, 0, 100)
     threading.Timer(0.05, sink.finished, ("success", None)).start()
-    watching.settle()
+    watching.finish_cell()
     assert sink.ended.is_set()
 
 
@@ -278,7 +278,7 @@ def test_an_observer_that_fails_harms_no_call(monkeypatch: pytest.MonkeyPatch) -
     def broken() -> None:
         raise RuntimeError("no shell")
 
-    monkeypatch.setattr(observer, "Place", broken)
+    monkeypatch.setattr(observer, "OutputArea", broken)
     assert observer.NotebookObserver().call_started(call()) is None
 
 
@@ -289,9 +289,9 @@ def test_a_spawned_call_ends_once(paper: Paper) -> None:
     first = watching.call_started(call("spawn", 1))
     again = watching.call_started(call("spawn", None))
     assert again is first
-    assert isinstance(first, observer.HandleSink)
+    assert isinstance(first, observer.SpawnSink)
     first.outputs(1, 0, None)
     first.finished("success", None)
     clock.now += 50
     first.finished("success", None)
-    assert (first.spawned.total, first.spawned.ended) == (1, 100.0)
+    assert (first.record.total, first.record.ended) == (1, 100.0)

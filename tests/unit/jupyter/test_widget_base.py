@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from nbfn.jupyter.views import widget_base
-from nbfn.jupyter.views.calls.call_record import Spawned, html
+from nbfn.jupyter.views.calls.call_record import CallRecord, html
 from nbfn.jupyter.views.calls.widget import view_of as handle_view
 from nbfn.jupyter.views.maps import static_render
-from nbfn.jupyter.views.maps.map_stats import DONE, Tally
+from nbfn.jupyter.views.maps.map_stats import DONE, MapStats
 from nbfn.jupyter.views.maps.widget import LOG_BYTES, errors_of, log_of, view_of
 
 HERE = Path(widget_base.__file__).parent / "static"
@@ -36,12 +36,12 @@ def evaluate(expression: str) -> Any:
 
 
 def view(**changes: Any) -> dict[str, Any]:
-    tally = Tally("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
-    tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
+    stats = MapStats("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
+    stats.update_queue(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
     for second in range(1, 44):
-        tally.counted(int(14.2 * second), 7, 1000, float(second))
-    tally.took(range(100), [DONE] * 100, [0.52] * 93 + [1.9] * 7)
-    return view_of(tally, 43.0) | changes
+        stats.update_counts(int(14.2 * second), 7, 1000, float(second))
+    stats.add_ended(range(100), [DONE] * 100, [0.52] * 93 + [1.9] * 7)
+    return view_of(stats, 43.0) | changes
 
 
 def test_the_lines_of_the_widget() -> None:
@@ -58,31 +58,31 @@ def test_the_lines_of_the_widget() -> None:
     ("change", "says"),
     [
         ({}, ("612 / 1,000", "14.2 items/s", "0:43", "left about 0:04")),
-        ({"whole": None}, ("612 / ?",)),
-        ({"lost": True}, ("reconnecting", "hub restarting", "left —")),
+        ({"expected": None}, ("612 / ?",)),
+        ({"disconnected": True}, ("reconnecting", "hub restarting", "left —")),
         ({"cancelled": 100}, ("612 / 900", "7 failed")),
         ({"waiting_for": "max 8 reached"}, ("max 8 reached",)),
-        ({"newest": 5}, ("running on v4, v5 exists",)),
+        ({"newest_version": 5}, ("running on v4, v5 exists",)),
     ],
 )
 def test_widget_text_and_what_is_saved_say_the_same(
     change: dict[str, Any], says: tuple[str, ...]
 ) -> None:
-    tally = Tally("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
-    tally.placed(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
-    tally.took(range(612), [DONE] * 612, [0.08] * 612)
+    stats = MapStats("embed", "churn", 4, "fc-7f3kAAAA", began=0.0, total=1000)
+    stats.update_queue(queued=331, running=8, retrying=2, workers=8, starting=2, why="")
+    stats.add_ended(range(612), [DONE] * 612, [0.08] * 612)
     gone = change.get("cancelled", 0)
-    total = None if "whole" in change else 1000
-    tally.total = total
-    tally.counted(470, 0, total, 33.0)
-    tally.counted(612 + gone, 7 + gone, total, 43.0, cancelled=gone)
-    for name in change.keys() - {"whole", "cancelled"}:
-        setattr(tally, name, change[name])
-    tally.connected(up=not tally.lost)
-    seen = evaluate(f"page.lines({json.dumps(view_of(tally, 43.0))})")
-    told = view_of(tally, 43.0)
+    total = None if "expected" in change else 1000
+    stats.total = total
+    stats.update_counts(470, 0, total, 33.0)
+    stats.update_counts(612 + gone, 7 + gone, total, 43.0, cancelled=gone)
+    for name in change.keys() - {"expected", "cancelled"}:
+        setattr(stats, name, change[name])
+    stats.connected(up=not stats.disconnected)
+    seen = evaluate(f"page.lines({json.dumps(view_of(stats, 43.0))})")
+    told = view_of(stats, 43.0)
     widget = " · ".join([told["state"], seen["done"], seen["counts"], seen["pace"], told["why"]])
-    for text in (static_render.line(tally, 43.0), static_render.html(tally, 43.0), widget):
+    for text in (static_render.line(stats, 43.0), static_render.html(stats, 43.0), widget):
         for said in says:
             assert said in text.replace("failed 7", "7 failed")
 
@@ -115,7 +115,7 @@ def test_the_scripts_make_no_html_of_strings(name: str) -> None:
 
 
 def test_a_spawned_call_is_told_to_the_page_and_escaped_in_its_snapshot() -> None:
-    call = Spawned(
+    call = CallRecord(
         "fc-9qa2AAAA", "<b>train", 2, state="running", printed="<i>epoch", worker="wk-3xxxxxx9"
     )
     assert handle_view(call, 192.0)["said"] == [
@@ -125,7 +125,7 @@ def test_a_spawned_call_is_told_to_the_page_and_escaped_in_its_snapshot() -> Non
         "attempt 1",
         "“<i>epoch”",
     ]
-    call.changed(result="<script>")
+    call.update(result="<script>")
     call.finish("success", 200.0)
     found = html(call, 300.0)
     assert "<script>" not in found
@@ -143,11 +143,11 @@ def test_the_styles_use_the_themes_colours_and_respect_reduced_motion() -> None:
 
 
 def test_an_update_stays_small() -> None:
-    tally = Tally("f", "a", 1, "fc-1", began=0.0, total=1_000_000)
+    stats = MapStats("f", "a", 1, "fc-1", began=0.0, total=1_000_000)
     for index in range(5000):
-        tally.fault("E" * 10, "m" * 1000, f"line {index}", index)
-        tally.printed("x" * 1000 + "\n")
-    fast = len(json.dumps(view_of(tally, 1.0))) + len(tally.strip())
-    slow = len(json.dumps(errors_of(tally))) + len(json.dumps(log_of(tally)))
-    assert len(log_of(tally)) <= LOG_BYTES
+        stats.add_error("E" * 10, "m" * 1000, f"line {index}", index)
+        stats.add_output("x" * 1000 + "\n")
+    fast = len(json.dumps(view_of(stats, 1.0))) + len(stats.strip())
+    slow = len(json.dumps(errors_of(stats))) + len(json.dumps(log_of(stats)))
+    assert len(log_of(stats)) <= LOG_BYTES
     assert 4 * fast + slow < 64_000

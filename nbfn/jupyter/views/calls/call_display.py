@@ -14,9 +14,9 @@ from typing import Any
 from nbfn.api.call import FunctionCall
 from nbfn.client.client import current
 from nbfn.exception import Error
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views import retry_action
-from nbfn.jupyter.views.calls.call_record import Spawned, html, line, shown, told
+from nbfn.jupyter.views.calls.call_record import CallRecord, error_text, html, line, value_text
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later, publish
 
 #: Lines of its logs that the page shows.
@@ -25,56 +25,56 @@ LOG_LINES = 100
 ASKED_EVERY = 1.0
 
 
-def preview(spawned: Spawned) -> None:
+def fetch_preview(record: CallRecord) -> None:
     """Put the result, or the error, of a call that has ended into its record, and how long that is kept."""
-    handle: FunctionCall[Any] = FunctionCall.from_id(spawned.call)
+    handle: FunctionCall[Any] = FunctionCall.from_id(record.call)
     result = ""
     try:
         kept_until = handle._call_info().kept_until
     except Error:
         return
-    if spawned.state != "cancelled" and (spawned.total or 1) == 1:
+    if record.state != "cancelled" and (record.total or 1) == 1:
         try:
-            result = shown(handle.get(timeout=5))
+            result = value_text(handle.get(timeout=5))
         except Exception as error:  # noqa: BLE001 - the user's, to be shown
-            result = told(error)
-    if spawned.ended is None:  # it was retried meanwhile
+            result = error_text(error)
+    if record.ended is None:  # it was retried meanwhile
         return
-    spawned.changed(result=result)
-    spawned.changed(kept_until=kept_until)  # last: who sees it has the result
+    record.update(result=result)
+    record.update(kept_until=kept_until)  # last: who sees it has the result
 
 
-class Board:
+class CallDisplay:
     """One display.
 
     Args:
-        spawned: The record.
-        place: Where it is.
+        record: The record.
+        area: Where it is.
         names: The notebook's names: *Get* binds ``result`` there.
         now: The clock.
     """
 
     def __init__(
-        self, spawned: Spawned, place: Place, names: dict[str, Any], now: Callable[[], float]
+        self, record: CallRecord, area: OutputArea, names: dict[str, Any], now: Callable[[], float]
     ) -> None:
-        self._spawned = spawned
-        self._place = place
+        self._record = record
+        self._area = area
         self._names = names
         self._now = now
         self._shown = uuid.uuid4().hex
         self._widget: Any = None
         self._note = self._logs = ""
         self._asked = now()
-        self._settled = spawned.ended is not None  # its end has been said
+        self._settled = record.ended is not None  # its end has been said
         self._open(update=False)
 
     def _open(self, *, update: bool) -> None:
-        if self._place.widgets and (self._spawned.ended is None or self._retries):
-            self._place.run(self._make)
-        self._publish(self._place, update=update)
+        if self._area.widgets and (self._record.ended is None or self._retries):
+            self._area.run(self._make)
+        self._publish(self._area, update=update)
 
     def _make(self) -> None:
-        from nbfn.jupyter.views.calls.widget import HandleView
+        from nbfn.jupyter.views.calls.widget import CallWidget
 
         actions: Actions = {
             "cancel": lambda _: self._cancel(),
@@ -82,34 +82,34 @@ class Board:
             "logs": lambda _: self._toggle_logs(),
             "retry": lambda _: self._retry(),
         }
-        self._widget = HandleView(self._spawned, self._now(), actions)
+        self._widget = CallWidget(self._record, self._now(), actions)
 
-    def _publish(self, place: Place, *, update: bool) -> None:
-        text, page = line(self._spawned, self._now()), html(self._spawned, self._now())
-        publish(place, self._shown, self._widget, text, page, update=update)
+    def _publish(self, area: OutputArea, *, update: bool) -> None:
+        text, page = line(self._record, self._now()), html(self._record, self._now())
+        publish(area, self._shown, self._widget, text, page, update=update)
 
     @property
     def _retries(self) -> bool:
         """Whether its end has a button: something failed, and what is saved has no live widgets."""
-        return self._spawned.state == "failed" and SAVED_STATIC in os.environ
+        return self._record.state == "failed" and SAVED_STATIC in os.environ
 
     @property
     def ended(self) -> bool:
         """Whether it is static."""
-        return self._spawned.ended is not None
+        return self._record.ended is not None
 
     @property
-    def pageless(self) -> bool:
+    def text_only(self) -> bool:
         """Whether a notebook is run without a page, which hears of nothing but the cell that runs."""
-        return self._place.notebook and not self._place.widgets
+        return self._area.notebook and not self._area.widgets
 
     def show(self, now: float) -> None:
         """Show what changed since the last time; the clock of what runs, too."""
-        if self._spawned.ended is None and self._spawned.place and now - self._asked >= ASKED_EVERY:
+        if self._record.ended is None and self._record.place and now - self._asked >= ASKED_EVERY:
             self._asked = now
-            FunctionCall.from_id(self._spawned.call)._request_progress()
+            FunctionCall.from_id(self._record.call)._request_progress()
         if self._widget is not None:
-            self._place.run(self._widget.show, self._spawned, now, self._note, self._logs)
+            self._area.run(self._widget.show, self._record, now, self._note, self._logs)
 
     def end(self) -> None:
         """Become static, unless a button is of use still."""
@@ -118,9 +118,9 @@ class Board:
             self.show(self._now())
         else:
             self._widget = None
-        self._publish(self._place, update=True)
+        self._publish(self._area, update=True)
         if widget is not None and self._widget is None:
-            close_later(widget, self._place)
+            close_later(widget, self._area)
 
     def reopen(self) -> None:
         """Live again in its place: the call goes on."""
@@ -129,31 +129,31 @@ class Board:
         if self._widget is None:
             self._open(update=True)
 
-    def repeat(self, place: Place) -> bool:
+    def republish(self, area: OutputArea) -> bool:
         """Say again how it stands, by a cell that ends now; whether this was its end."""
         if not self._settled:
-            self._settled = self._spawned.ended is not None
+            self._settled = self._record.ended is not None
             client = current()
-            if self._settled and not self._spawned.kept_until and client and client.connected:
-                preview(self._spawned)
-            self._publish(place, update=True)
+            if self._settled and not self._record.kept_until and client and client.connected:
+                fetch_preview(self._record)
+            self._publish(area, update=True)
         return self._settled
 
     # --- buttons, on the thread of the page's messages ---
 
     def _cancel(self) -> None:
-        self._aside(lambda: FunctionCall.from_id(self._spawned.call).cancel())
+        self._aside(lambda: FunctionCall.from_id(self._record.call).cancel())
 
     def _get(self) -> None:
         def fetch() -> None:
-            self._names["result"] = FunctionCall.from_id(self._spawned.call).get()
+            self._names["result"] = FunctionCall.from_id(self._record.call).get()
             self._note = "result is bound to `result`"
 
         self._aside(fetch)
 
     def _toggle_logs(self) -> None:
         def fetch() -> None:
-            handle: FunctionCall[Any] = FunctionCall.from_id(self._spawned.call)
+            handle: FunctionCall[Any] = FunctionCall.from_id(self._record.call)
             lines = [entry.message.rstrip("\n") for entry in handle.logs.tail(LOG_LINES)]
             self._logs = "" if self._logs else "\n".join(lines) or "It has written nothing so far."
 
@@ -161,7 +161,7 @@ class Board:
 
     def _retry(self) -> None:
         self._aside(
-            lambda: retry_action.retry(FunctionCall.from_id(self._spawned.call), self._names)
+            lambda: retry_action.retry(FunctionCall.from_id(self._record.call), self._names)
         )
 
     def _aside(self, action: Callable[[], Any]) -> None:
@@ -171,7 +171,7 @@ class Board:
             try:
                 action()
             except Exception as error:  # noqa: BLE001 - told on the page, where it was asked for
-                self._note = told(error)
+                self._note = error_text(error)
             self.show(self._now())
 
         threading.Thread(target=run, name="nbfn-handle", daemon=True).start()

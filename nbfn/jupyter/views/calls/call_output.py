@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 from nbfn.runtime.line_multiplexer import Voices
 
 if TYPE_CHECKING:
@@ -27,22 +27,22 @@ _cells: dict[Any, _Cell] = {}
 _turn = threading.Lock()
 
 
-class Voice:
+class CallOutput:
     """One call's.
 
     Args:
-        place: Where it is heard.
+        area: Where it is heard.
         many: Whether the call has many inputs, which write at once.
     """
 
-    def __init__(self, place: Place, *, many: bool = False) -> None:
-        self._place = place
+    def __init__(self, area: OutputArea, *, many: bool = False) -> None:
+        self._area = area
         self._many = many
-        self._key = place.outlet
+        self._key = area.stream_key
         with _turn:
             found = _cells.get(self._key)
             if found is None:
-                voices = {name: Voices(lambda t, n=name: place.write(n, t)) for name in _CHANNELS}  # type: ignore[misc]
+                voices = {name: Voices(lambda t, n=name: area.write(n, t)) for name in _CHANNELS}  # type: ignore[misc]
                 found = _cells[self._key] = _Cell(voices)
             found.calls.add(self)
         self._cell = found
@@ -57,7 +57,7 @@ class Voice:
         else:
             for voices in self._cell.voices.values():
                 voices.flush(who)
-            self._place.emit(e.channel, e.data)
+            self._area.emit(e.channel, e.data)
 
     def end(self) -> None:
         """Show what it began; others have the cell for themselves now."""

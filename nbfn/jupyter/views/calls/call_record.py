@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from nbfn.jupyter.views.maps.static_render import as_of, short
-from nbfn.jupyter.views.status_style import boxed, coded, mark_of, marked
+from nbfn.jupyter.views.maps.static_render import short_id, snapshot_note
+from nbfn.jupyter.views.status_style import box_html, code_html, mark_html, mark_of
 from nbfn.runtime.time_span import format_span
 
 #: Characters of the last printed line, and of the result, that are shown.
@@ -17,7 +17,7 @@ LINE_WIDTH, RESULT_WIDTH = 80, 200
 
 
 @dataclass(slots=True)
-class Spawned:
+class CallRecord:
     """One spawned call, as far as this notebook has heard of it.
 
     Attributes:
@@ -49,25 +49,25 @@ class Spawned:
     took: float | None = None
     kept_until: float = 0.0
 
-    def changed(self, **values: Any) -> None:
+    def update(self, **values: Any) -> None:
         """Take news."""
         for name, value in values.items():
             setattr(self, name, value)
 
-    def wrote(self, text: str) -> None:
+    def add_output(self, text: str) -> None:
         """Keep the last line that is not empty."""
         if lines := [line for line in text.splitlines() if line.strip()]:
-            self.changed(printed=lines[-1][:LINE_WIDTH])
+            self.update(printed=lines[-1][:LINE_WIDTH])
 
     def finish(self, status: str, now: float) -> None:
         """Take the end."""
         state = {"success": "done", "terminated": "cancelled"}.get(status, "failed")
-        self.changed(state=state, ended=now, took=now - self.began)
+        self.update(state=state, ended=now, took=now - self.began)
 
     def restart(self, now: float) -> None:
         """Take that it goes on: its failed inputs run again."""
-        self.changed(state="queued", ended=None, took=None, began=now)
-        self.changed(result="", printed="", worker="", attempt=1, done=0, failed=0)
+        self.update(state="queued", ended=None, took=None, began=now)
+        self.update(result="", printed="", worker="", attempt=1, done=0, failed=0)
 
     @property
     def title(self) -> str:
@@ -76,7 +76,7 @@ class Spawned:
         return f"{name} v{self.version}" if self.version else name
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """Return a value in one line, cut where it is long."""
     short_repr = reprlib.Repr()
     short_repr.maxstring = short_repr.maxother = RESULT_WIDTH
@@ -87,39 +87,39 @@ def shown(value: object) -> str:
     return text if len(text) <= RESULT_WIDTH else f"{text[: RESULT_WIDTH - 1]}…"
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return an error in one line, cut where it is long."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= RESULT_WIDTH else f"{text[: RESULT_WIDTH - 1]}…"
 
 
-def parts(spawned: Spawned, now: float) -> list[str]:
+def summary_parts(record: CallRecord, now: float) -> list[str]:
     """Return what there is to say after the title, piece by piece."""
-    over = spawned.ended is not None
-    elapsed = spawned.took if over else now - spawned.began
-    found = [f"{spawned.state} {format_span(elapsed)}" if elapsed is not None else spawned.state]
-    found.append(short(spawned.call))
-    if spawned.total != 1:
-        total = "?" if spawned.total is None else f"{spawned.total:,}"
-        found.append(f"{spawned.done:,} / {total}")
-        found += [f"{spawned.failed:,} failed"] if spawned.failed else []
-    if spawned.worker:
-        found.append(spawned.worker[:9])
-    if spawned.attempt > 1 or (spawned.worker and not over):
-        found.append(f"attempt {spawned.attempt}")
-    return found + (_after(spawned) if over else _before(spawned))
+    over = record.ended is not None
+    elapsed = record.took if over else now - record.began
+    found = [f"{record.state} {format_span(elapsed)}" if elapsed is not None else record.state]
+    found.append(short_id(record.call))
+    if record.total != 1:
+        total = "?" if record.total is None else f"{record.total:,}"
+        found.append(f"{record.done:,} / {total}")
+        found += [f"{record.failed:,} failed"] if record.failed else []
+    if record.worker:
+        found.append(record.worker[:9])
+    if record.attempt > 1 or (record.worker and not over):
+        found.append(f"attempt {record.attempt}")
+    return found + (_after(record) if over else _before(record))
 
 
-def _before(spawned: Spawned) -> list[str]:
-    waits = spawned.state in ("queued", "starting workers")
-    found = [f"place {spawned.place:,} in the queue"] if waits and spawned.place else []
-    if spawned.waiting_for and (waits or spawned.total != 1):
-        found.append(spawned.waiting_for)
-    return found + ([f"“{spawned.printed}”"] if spawned.printed else [])
+def _before(record: CallRecord) -> list[str]:
+    waits = record.state in ("queued", "starting workers")
+    found = [f"place {record.place:,} in the queue"] if waits and record.place else []
+    if record.waiting_for and (waits or record.total != 1):
+        found.append(record.waiting_for)
+    return found + ([f"“{record.printed}”"] if record.printed else [])
 
 
-def _after(spawned: Spawned) -> list[str]:
-    kept = spawned.kept_until if spawned.state in ("done", "failed") else 0.0
+def _after(record: CallRecord) -> list[str]:
+    kept = record.kept_until if record.state in ("done", "failed") else 0.0
     return [f"kept until {_day(kept)}"] if kept else []
 
 
@@ -127,27 +127,27 @@ def _day(when: float) -> str:
     return time.strftime("%d %b %H:%M", time.localtime(when)).lstrip("0")
 
 
-def line(spawned: Spawned, now: float) -> str:
+def line(record: CallRecord, now: float) -> str:
     """Return it in one line of plain text, with its result when there is one.
 
     Examples:
-        >>> line(Spawned("fc-9qa2AAAA", "train", 2, state="done", ended=192.0, took=192.0, result="7"), 200.0)
+        >>> line(CallRecord("fc-9qa2AAAA", "train", 2, state="done", ended=192.0, took=192.0, result="7"), 200.0)
         '✓ train v2 · done 3:12 · fc-9qa2\\n  7'
     """
-    pieces = [*parts(spawned, now), *_advice(spawned)]
-    text = " · ".join([f"{mark_of(spawned.state)} {spawned.title}", *pieces])
-    return f"{text}\n  {spawned.result}" if spawned.result else text
+    pieces = [*summary_parts(record, now), *_advice(record)]
+    text = " · ".join([f"{mark_of(record.state)} {record.title}", *pieces])
+    return f"{text}\n  {record.result}" if record.result else text
 
 
-def html(spawned: Spawned, now: float) -> str:
+def html(record: CallRecord, now: float) -> str:
     """Return it as static HTML, without scripts."""
-    said = escape(" · ".join([*parts(spawned, now), *_advice(spawned)]))
-    head = f"<div>{marked(spawned.state)} <b>{escape(spawned.title)}</b> · {said}</div>"
-    return boxed(head, coded(spawned.result) if spawned.result else "")
+    said = escape(" · ".join([*summary_parts(record, now), *_advice(record)]))
+    head = f"<div>{mark_html(record.state)} <b>{escape(record.title)}</b> · {said}</div>"
+    return box_html(head, code_html(record.result) if record.result else "")
 
 
-def _advice(spawned: Spawned) -> list[str]:
+def _advice(record: CallRecord) -> list[str]:
     """Return what stands where no buttons are: how to see what became of it, or to run it again."""
-    if spawned.ended is None:
-        return [as_of(spawned.call)]
-    return [f"%fn retry {spawned.call} runs it again"] if spawned.state == "failed" else []
+    if record.ended is None:
+        return [snapshot_note(record.call)]
+    return [f"%fn retry {record.call} runs it again"] if record.state == "failed" else []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from nbfn.client.call_observer import CallSink
-from nbfn.jupyter.cell_output import Place
-from nbfn.jupyter.views.calls.call_output import Voice
+from nbfn.jupyter.cell_output import OutputArea
+from nbfn.jupyter.views.calls.call_output import CallOutput
 
 if TYPE_CHECKING:
     from nbfn.client.call_observer import CallView
@@ -22,7 +22,7 @@ class Ticker(Protocol):
     def now(self) -> float:
         """Return the time by which calls are shown."""
 
-    def look_after(self, board: PrintSink, /) -> None:
+    def keep_updating(self, display: PrintSink, /) -> None:
         """Show something again and again until it has ended."""
 
 
@@ -31,15 +31,15 @@ class PrintSink(CallSink):
 
     Args:
         call: The call.
-        place: Where it is shown.
+        area: Where it is shown.
         ticker: Looks after it while it waits.
     """
 
-    def __init__(self, call: CallView, place: Place, ticker: Ticker) -> None:
+    def __init__(self, call: CallView, area: OutputArea, ticker: Ticker) -> None:
         self._name = call.function
-        self._place = place
+        self._area = area
         self._ticker = ticker
-        self._voice = Voice(place)
+        self._output = CallOutput(area)
         self._why = self._said = ""
         self._since: float | None = None  # when it began to wait
         # When it was made, until it runs: the hub tells of a long wait only.
@@ -48,7 +48,7 @@ class PrintSink(CallSink):
     def emission(self, e: Emission) -> None:
         """Show it."""
         self._wait_for("")
-        self._voice.emission(e)
+        self._output.emission(e)
 
     def progress(self, p: Progress) -> None:
         """Take whether it waits, and for what."""
@@ -63,7 +63,7 @@ class PrintSink(CallSink):
     def finished(self, status: str, error: BaseException | None) -> None:
         """Show the rest of a line; the caller gets the error."""
         self._wait_for("")
-        self._voice.end()
+        self._output.end()
 
     def _wait_for(self, why: str, since: float | None = None) -> None:
         self._why = why
@@ -71,7 +71,7 @@ class PrintSink(CallSink):
             self._since = None
         elif self._since is None:
             self._since = self._ticker.now() if since is None else since
-            self._ticker.look_after(self)
+            self._ticker.keep_updating(self)
 
     # --- as the ticker sees it ---
 
@@ -85,4 +85,4 @@ class PrintSink(CallSink):
         why, since = self._why, self._since
         if why and why != self._said and since is not None and now - since >= PATIENCE:
             self._said = why
-            self._place.write("stderr", f"○ {self._name}: {why}\n")
+            self._area.write("stderr", f"○ {self._name}: {why}\n")

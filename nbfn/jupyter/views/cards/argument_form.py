@@ -35,7 +35,7 @@ class Field:
     choices: tuple[str, ...] = ()
     about: str = ""
 
-    def told(self) -> dict[str, Any]:
+    def view(self) -> dict[str, Any]:
         """Return it as the page wants it."""
         return asdict(self)
 

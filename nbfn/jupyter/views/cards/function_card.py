@@ -15,10 +15,10 @@ from nbfn.api.cls import Cls
 from nbfn.api.description import Description, describe, hydrated
 from nbfn.api.function import Function
 from nbfn.exception import Error
-from nbfn.jupyter.cell_output import Place
-from nbfn.jupyter.views.calls.call_record import shown
+from nbfn.jupyter.cell_output import OutputArea
+from nbfn.jupyter.views.calls.call_record import value_text
 from nbfn.jupyter.views.cards.argument_form import Field, FormError, arguments_of, fields_of
-from nbfn.jupyter.views.status_style import MUTED, boxed, coded, linked
+from nbfn.jupyter.views.status_style import MUTED, box_html, code_html, link_html
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, publish
 from nbfn.protocol.messages import FunctionInfo, FunctionRow
 
@@ -35,7 +35,7 @@ class FunctionCard:
         kind: function, generator, endpoint, cls or method.
         version: 0 where the hub does not know it yet.
         url: Where a web endpoint answers.
-        made: Of a class whose objects differ, how one is made; they have workers, and not the class.
+        constructor: Of a class whose objects differ, how one is made; they have workers, and not the class.
         imports: The lines by which another notebook gets it; empty where it cannot.
         methods: Of a class, with their signatures.
     """
@@ -52,7 +52,7 @@ class FunctionCard:
     backlog: int = 0
     imports: str = ""
     url: str = ""
-    made: str = ""
+    constructor: str = ""
     methods: list[str] = field(default_factory=list)
     fields: list[Field] = field(default_factory=list)
     state: str = ""
@@ -72,8 +72,8 @@ class FunctionCard:
             if self.kind == "method":
                 return "its first call makes the object"
             return "not registered yet: its first call does that"
-        if self.made:
-            return f"{self.made} makes an object, with workers of its own"
+        if self.constructor:
+            return f"{self.constructor} makes an object, with workers of its own"
         parts = [f"workers {self.workers}", f"running {self.running}", f"queue {self.backlog}"]
         return " · ".join([*([f"warm {self.warm}"] if self.warm is not None else []), *parts])
 
@@ -87,22 +87,22 @@ class FunctionCard:
               Embed it.
         """
         mark = "C" if self.kind == "cls" else "ƒ"
-        parts = [f"{mark} {self.title}", f"app {self.app or '—'}", self.word, self.pool]
+        parts = [f"{mark} {self.title}", f"app {self.app or '—'}", self.kind_label, self.pool]
         head = " · ".join(part for part in parts if part)
         rows = [self.call, *self.methods, self.doc, self.url]
         return "\n".join([head, *(f"  {row}" for row in rows if row)])
 
     @property
-    def word(self) -> str:
+    def kind_label(self) -> str:
         """What it is, where it is called in another way than a plain Function."""
         return {"cls": "class", "endpoint": "web endpoint", "function": ""}.get(
             self.kind, self.kind
         )
 
     @property
-    def where(self) -> str:
+    def app_label(self) -> str:
         """Its App, and what it is."""
-        return " · ".join(part for part in (self.app, self.word) if part)
+        return " · ".join(part for part in (self.app, self.kind_label) if part)
 
     @property
     def callable(self) -> bool:
@@ -117,21 +117,21 @@ class FunctionCard:
 
     def html(self) -> str:
         """Return it as static HTML."""
-        app = f'<span style="{MUTED}">{escape(f"{self.where} · {self.pool}")}</span>'
+        app = f'<span style="{MUTED}">{escape(f"{self.app_label} · {self.pool}")}</span>'
         doc = f'<div style="{MUTED};white-space:pre-wrap">{escape(self.doc)}</div>'
-        return boxed(
+        return box_html(
             f"<div><b>{escape(self.title)}</b> {app}</div>",
-            *map(coded, [self.call, *self.methods]),
+            *map(code_html, [self.call, *self.methods]),
             doc if self.doc else "",
-            linked(self.url) if self.url else "",
-            coded(self.imports) if self.imports else "",
+            link_html(self.url) if self.url else "",
+            code_html(self.imports) if self.imports else "",
         )
 
     def view(self) -> dict[str, Any]:
         """Return it as the page wants it."""
         return {
             "title": self.title,
-            "app": self.where,
+            "app": self.app_label,
             "url": self.url,
             "call": self.call,
             "doc": self.doc,
@@ -139,7 +139,7 @@ class FunctionCard:
             "pool": self.pool,
             "warm": self.warm,
             "imports": self.imports,
-            "fields": [field.told() for field in self.fields],
+            "fields": [field.view() for field in self.fields],
             "callable": self.callable,
             "note": self.note,
             "result": self.result,
@@ -161,12 +161,12 @@ def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
         _of_method(made, info, seen.method)
     elif info.kind == "cls":
         made.methods = [f".{m.name}{m.signature}" for m in info.methods]
-        made.made = _making(info) if info.takes_arguments else ""
+        made.constructor = _constructor(info) if info.takes_arguments else ""
     if info.deployed and not seen.method:
         made.imports = _imports(info)
     if made.kind in ("function", "generator", "method"):
         made.fields = fields_of(made.signature)
-    look(made, thing)
+    read_pool(made, thing)
     return made
 
 
@@ -185,7 +185,7 @@ def _of_method(card: FunctionCard, info: FunctionInfo, name: str) -> None:
             card.kind = "endpoint" if method.endpoint else card.kind
 
 
-def _making(info: FunctionInfo) -> str:
+def _constructor(info: FunctionInfo) -> str:
     """Return how an object of a class is made: with what has to be given."""
     fields = fields_of(info.signature)
     needed = [f for f in fields if f.default is None and f.role in ("positional", "keyword")]
@@ -201,7 +201,7 @@ def _imports(info: FunctionInfo) -> str:
     return f"import nbfn\n{_bare(info.name)} = {found}"
 
 
-def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
+def read_pool(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
     """Put what the hub says of the pool now into a card."""
     known = describe(thing).hydrated
     if known is None:
@@ -212,7 +212,7 @@ def look(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
         card.workers, card.running, card.backlog = row.workers, row.running, row.backlog
         card.state, card.version = row.state, row.version
         card.url = row.web_url or ""
-        if not card.made and card.kind != "method":  # whose pool is its object's
+        if not card.constructor and card.kind != "method":  # whose pool is its object's
             card.warm = row.min_containers
 
 
@@ -247,35 +247,35 @@ def _bare(name: str) -> str:
     return name if name.isidentifier() else "f"
 
 
-class CardBoard:
+class CardDisplay:
     """One display of a card.
 
     Args:
         thing: The Function or class.
-        place: Where it is.
+        area: Where it is.
         names: The notebook's names, for the expressions in its form.
     """
 
     def __init__(
-        self, thing: Function[..., Any] | Cls, place: Place, names: dict[str, Any]
+        self, thing: Function[..., Any] | Cls, area: OutputArea, names: dict[str, Any]
     ) -> None:
         self._thing = thing
         self._names = names
-        self._place = place
+        self._area = area
         self.card = card_of(thing)
         # Elsewhere a saved widget would be a dead one: there it is static from the beginning.
-        interactive = place.widgets and SAVED_STATIC in os.environ
-        self._widget: Any = place.run(self._opened) if interactive else None
-        publish(place, uuid.uuid4().hex, self._widget, self.card.line(), self.card.html())
+        interactive = area.widgets and SAVED_STATIC in os.environ
+        self._widget: Any = area.run(self._open_widget) if interactive else None
+        publish(area, uuid.uuid4().hex, self._widget, self.card.line(), self.card.html())
 
-    def _opened(self) -> Any:
-        from nbfn.jupyter.views.cards.widget import FunctionView
+    def _open_widget(self) -> Any:
+        from nbfn.jupyter.views.cards.widget import CardWidget
 
         actions: Actions = {
             "warm": lambda said: self._aside(lambda: self._warm(int(said["n"]))),
             "call": lambda said: self._aside(lambda: self._call(said["values"])),
         }
-        return FunctionView(self.card.view(), actions)
+        return CardWidget(self.card.view(), actions)
 
     # --- buttons, on a thread of their own ---
 
@@ -293,14 +293,14 @@ class CardBoard:
 
         self.card.note = ""
         threading.Thread(
-            target=self._place.run, args=(run,), name="nbfn-function-card", daemon=True
+            target=self._area.run, args=(run,), name="nbfn-function-card", daemon=True
         ).start()
 
     def _warm(self, count: int) -> None:
         # A class whose objects are all alike has one pool, of each of them.
         pool = self._thing() if isinstance(self._thing, Cls) else self._thing
         pool.keep_warm(count)
-        look(self.card, self._thing)
+        read_pool(self.card, self._thing)
 
     def _call(self, values: Mapping[str, Any]) -> None:
         function = self._thing
@@ -313,17 +313,17 @@ class CardBoard:
         else:
             found = function.remote(*args, **kwargs)
         self._names["result"] = found
-        self.card.result = shown(found)
+        self.card.result = value_text(found)
         self.card.note = "bound to `result`"
-        look(self.card, function)
+        read_pool(self.card, function)
 
 
 def show(thing: Function[..., Any] | Cls, names: dict[str, Any]) -> None:
     """Display a Function or class in the cell that runs now."""
     try:
-        CardBoard(thing, Place(), names)
+        CardDisplay(thing, OutputArea(), names)
     except Error as error:
-        Place().publish({"text/plain": f"{thing!r}: {error}"})
+        OutputArea().publish({"text/plain": f"{thing!r}: {error}"})
 
 
 def install(shell: Any) -> None:

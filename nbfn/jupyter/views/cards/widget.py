@@ -9,7 +9,7 @@ from nbfn.jupyter.views.widget_base import ActionWidget
 from nbfn.jupyter.views.widget_output import Actions
 
 
-class FunctionView(ActionWidget):
+class CardWidget(ActionWidget):
     """Shows a Function's card; its buttons call ``actions`` by name, on the thread of the page's messages.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbfn.client.calls.map_result import MapResult
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.maps.map_sink import MapSink
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ def show(results: MapResult[Any], observer: NotebookObserver) -> None:
     if results.untouched:
         results.collect()
     sink = results.sink
-    if isinstance(sink, MapSink) and results.collected and observer.shows(sink):
-        observer.show_at_once(sink)
+    if isinstance(sink, MapSink) and results.collected and observer.shows_progress(sink):
+        observer.show_here(sink)
     else:
-        Place().publish({"text/plain": repr(results)})
+        OutputArea().publish({"text/plain": repr(results)})
 
 
 def install(shell: Any, observer: NotebookObserver) -> None:

@@ -1,4 +1,4 @@
-"""What this notebook knows of one map: its tally, its displays, and what their buttons do."""
+"""What this notebook knows of one map: its stats, its displays, and what their buttons do."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nbfn.client.call_observer import CallSink
 from nbfn.client.calls import map_result
 from nbfn.client.calls.map_call import MapCall
-from nbfn.jupyter.cell_output import Place
+from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.maps import static_render
-from nbfn.jupyter.views.maps.map_display import Board, Nothing, board_for
-from nbfn.jupyter.views.maps.map_stats import CANCELLED, DONE, FAILED, REMEMBERED, Tally
+from nbfn.jupyter.views.maps.map_display import MapDisplay, NullDisplay, display_for
+from nbfn.jupyter.views.maps.map_stats import CANCELLED, DONE, FAILED, MAX_RETRYABLE, MapStats
 from nbfn.jupyter.views.maps.result_patching import put_into_lists
 from nbfn.types import InputStatus
 
@@ -32,48 +32,48 @@ _TERMINATED = int(InputStatus.TERMINATED)
 _STATES = {int(InputStatus.SUCCESS): DONE, _TERMINATED: CANCELLED}
 
 
-class Notebook(Protocol):
+class MapObserver(Protocol):
     """What a map needs of the observer that made its sink."""
 
     progress: bool
-    loose: list[MapSink]
+    unplaced: list[MapSink]
 
     def now(self) -> float:
         """Return the time by which calls are shown."""
 
-    def hold(self, results: map_result.MapResult[Any]) -> None:
+    def keep_detached(self, results: map_result.MapResult[Any]) -> None:
         """Keep the results of a map whose loop has been left."""
 
 
 class MapSink(CallSink):
-    """Keeps the tally of one map. What hears of the call is called by the client's thread.
+    """Keeps the stats of one map. What hears of the call is called by the client's thread.
 
     Args:
         call: The map.
-        place: The cell that made it.
-        notebook: The observer.
+        area: The cell that made it.
+        observer: The observer of this notebook.
     """
 
-    def __init__(self, call: CallView, place: Place, notebook: Notebook) -> None:
-        self.tally = Tally(
-            call.function, call.app, call.version, call.id, began=notebook.now(), total=call.total
+    def __init__(self, call: CallView, area: OutputArea, observer: MapObserver) -> None:
+        self.stats = MapStats(
+            call.function, call.app, call.version, call.id, began=observer.now(), total=call.total
         )
-        self.place = place
+        self.area = area
         self.call = call.call if isinstance(call.call, MapCall) else None
-        self.detachable = notebook.progress and place.widgets
+        self.detachable = observer.progress and area.widgets
         self._cancel = call.cancel
         self._cancelled = False
-        self._notebook = notebook
+        self._observer = observer
         self.late = False  # errors came to be known after the end
-        self.boards: list[Board] = []
+        self.displays: list[MapDisplay] = []
         self.ended = threading.Event()
         self._displays = 0
         self._terminated = 0
         self._errors: dict[int, BaseException] = {}  # as they were handed out
         self._said = ""
-        self._again = 0  # inputs that run again now
-        self._retried: dict[int, Any] = {}  # new results that have no place yet
-        # The ticker shows while the client's thread counts; the board must not see half a change.
+        self._retrying = 0  # inputs that run again now
+        self._new_results: dict[int, Any] = {}  # new results that have no place yet
+        # The ticker shows while the client's thread counts; the display must not see half a change.
         self.lock = threading.RLock()
 
     # --- what happens ---
@@ -82,22 +82,22 @@ class MapSink(CallSink):
         """Put it in the log; a few displays go under the cell."""
         if e.channel in ("stdout", "stderr"):
             with self.lock:
-                self.tally.printed(e.data.decode("utf-8", "replace"), e.index)
+                self.stats.add_output(e.data.decode("utf-8", "replace"), e.index)
         elif e.channel == "display":
             self._displays += 1
             if self._displays <= SHOWN_DISPLAYS:
-                self.place.emit(e.channel, e.data)
+                self.area.emit(e.channel, e.data)
             else:
                 with self.lock:
-                    self.tally.printed("(display not shown)\n", e.index)
+                    self.stats.add_output("(display not shown)\n", e.index)
         elif e.channel == "update":
-            self.place.emit(e.channel, e.data)
+            self.area.emit(e.channel, e.data)
         # A `clear` of one input must not wipe what the others show.
 
     def progress(self, p: Progress) -> None:
         """Take where the inputs without an outcome are."""
         with self.lock:
-            self.tally.placed(
+            self.stats.update_queue(
                 queued=p.queued,
                 running=p.running,
                 retrying=p.retrying,
@@ -111,54 +111,54 @@ class MapSink(CallSink):
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
         """Take the exact counters, and which inputs they are of; the results themselves are not kept."""
-        if failed > self.tally.failed + self.tally.mended + self._terminated:
+        if failed > self.stats.failed + self.stats.recovered + self._terminated:
             self._terminated += sum(output.status == _TERMINATED for output in new)
         with self.lock:
-            self.tally.took(*_ended(new))
-            self.tally.counted(
-                done, failed, total, self._notebook.now(), cancelled=self._terminated
+            self.stats.add_ended(*_ended(new))
+            self.stats.update_counts(
+                done, failed, total, self._observer.now(), cancelled=self._terminated
             )
 
     def connected(self, up: bool) -> None:
         """Take that the hub was lost, or is back."""
         with self.lock:
-            self.tally.connected(up=up)
+            self.stats.connected(up=up)
 
     def failed(self, index: int, error: BaseException) -> None:
         """Add one input's error to its group. Called by whoever unpacks the outcomes."""
         with self.lock:
             self._grouped(index, error)
-            if len(self._errors) < REMEMBERED:
+            if len(self._errors) < MAX_RETRYABLE:
                 self._errors[index] = error
             self.late = self.ended.is_set()
 
     def _grouped(self, index: int, error: BaseException) -> None:
-        self.tally.fault(
-            type(error).__name__, str(error), where(error), index, lambda: trace_of(error)
+        self.stats.add_error(
+            type(error).__name__, str(error), raised_at(error), index, lambda: format_trace(error)
         )
 
     def finished(self, status: str, error: BaseException | None) -> None:
         """Show the last word, before whoever waits for the map goes on."""
-        now = self._notebook.now()
+        now = self._observer.now()
         with self.lock:
-            if error is not None and not self.tally.groups and status == "failure":
+            if error is not None and not self.stats.groups and status == "failure":
                 self._grouped(0, error)
-            self.tally.finish(self._last_state(status), "", now)
-            self._ask_call()
+            self.stats.finish(self._last_state(status), "", now)
+            self._read_call()
         try:
-            if self.boards:
-                self._on_boards(lambda board: board.end(self.tally, now))
-            elif self.tally.lines:
-                self.place.write("stdout", static_render.log_text(self.tally))
+            if self.displays:
+                self._update_displays(lambda display: display.end(self.stats, now))
+            elif self.stats.lines:
+                self.area.write("stdout", static_render.log_text(self.stats))
         finally:
             self.ended.set()
 
     def _last_state(self, status: str) -> str:
         if self._cancelled or status == "terminated":
             return "cancelled"
-        complete = self.tally.whole is not None and self.tally.done >= self.tally.whole
+        complete = self.stats.expected is not None and self.stats.done >= self.stats.expected
         # A map that returns its exceptions has done its work although some of it failed.
-        return "done" if status == "success" or (complete and self.tally.done > 1) else "failed"
+        return "done" if status == "success" or (complete and self.stats.done > 1) else "failed"
 
     # --- how it is shown ---
 
@@ -168,7 +168,7 @@ class MapSink(CallSink):
         return len(self.call.failures) if self.call is not None else 0
 
     @property
-    def weight(self) -> int:
+    def failure_bytes(self) -> int:
         """About the bytes that are kept so that inputs can be run again."""
         call = self.call
         inputs = call.failures.size if call is not None and not call.repeats else 0
@@ -182,7 +182,7 @@ class MapSink(CallSink):
             self.call.failures.clear()
             self._note("its failed inputs are no longer kept: later maps had more of them")
 
-    def gave(self, results: Sequence[Any]) -> bool:
+    def has_errors_in(self, results: Sequence[Any]) -> bool:
         """Whether exceptions among these results came from this map."""
         with self.lock:
             mine = {id(error) for error in self._errors.values()}
@@ -192,7 +192,7 @@ class MapSink(CallSink):
     def in_background(self) -> bool:
         """Whether no cell waits for it."""
         results = self.results
-        return self.tally.detached or (results is not None and results.collected)
+        return self.stats.detached or (results is not None and results.collected)
 
     @property
     def results(self) -> map_result.MapResult[Any] | None:
@@ -202,60 +202,60 @@ class MapSink(CallSink):
     def show(self, now: float) -> None:
         """Show how far it is, where it is shown; in its own cell from the first time on."""
         with self.lock:  # held for milliseconds: the client's thread may wait for it
-            if self.tally.ended is not None:
+            if self.stats.ended is not None:
                 return
-            self._ask_call()
-            if not self.boards:
-                self.boards.append(self._board_at(self.place, now))
+            self._read_call()
+            if not self.displays:
+                self.displays.append(self._create_display(self.area, now))
             else:
-                self._on_boards(lambda board: board.show(self.tally, now))
+                self._update_displays(lambda display: display.show(self.stats, now))
 
-    def show_at(self, place: Place) -> None:
+    def show_at(self, area: OutputArea) -> None:
         """Show it in another cell as well, or at once in its own."""
         with self.lock:
-            now = self._notebook.now()
-            self._ask_call()
-            board = self._board_at(place, now)
-            self.boards.append(board)
-            if self.tally.ended is not None:
-                place.run(board.end, self.tally, now)
+            now = self._observer.now()
+            self._read_call()
+            display = self._create_display(area, now)
+            self.displays.append(display)
+            if self.stats.ended is not None:
+                area.run(display.end, self.stats, now)
 
-    def amend(self) -> None:
+    def show_late_errors(self) -> None:
         """Show errors that came to be known after the end."""
         with self.lock:
             late, self.late = self.late, False
         if late:
-            self._amend()
+            self._show_errors()
 
-    def _amend(self) -> None:
-        now = self._notebook.now()
-        if self.tally.ended is None:
+    def _show_errors(self) -> None:
+        now = self._observer.now()
+        if self.stats.ended is None:
             self.show(now)
         else:
-            self._ask_call()
-            self._on_boards(lambda board: board.amend(self.tally, now))
+            self._read_call()
+            self._update_displays(lambda display: display.show_late_errors(self.stats, now))
 
-    def _ask_call(self) -> None:
-        """Have the tally know what the call alone knows."""
+    def _read_call(self) -> None:
+        """Have the stats know what the call alone knows."""
         if self.call is not None:
-            self.tally.held = self.call.held
-            self.tally.repeatable = min(self.tally.failed, self.failures + self._again)
+            self.stats.held = self.call.held
+            self.stats.retryable = min(self.stats.failed, self.failures + self._retrying)
 
-    def _on_boards(self, act: Callable[[Board], None]) -> None:
-        for board in self.boards:
-            self.place.run(act, board)
+    def _update_displays(self, act: Callable[[MapDisplay], None]) -> None:
+        for display in self.displays:
+            self.area.run(act, display)
 
-    def _board_at(self, place: Place, now: float) -> Board:
+    def _create_display(self, area: OutputArea, now: float) -> MapDisplay:
         actions: dict[str, Callable[[Mapping[str, Any]], Any]] = {"cancel": lambda _: self.cancel()}
         if self.call is not None and not self.call.repeats:
             actions["retry"] = lambda said: self.retry(said.get("group"))
         if self.detachable and not self.in_background:
             actions["detach"] = lambda _: self.detach()
         background = self.in_background
-        made: Board | None = place.run(
-            board_for, self.tally, place, now, actions, background=background
+        made: MapDisplay | None = area.run(
+            display_for, self.stats, area, now, actions, background=background
         )
-        return made or Nothing()  # tried once, not four times a second
+        return made or NullDisplay()  # tried once, not four times a second
 
     # --- buttons, on the thread of the page's messages ---
 
@@ -267,13 +267,13 @@ class MapSink(CallSink):
     def detach(self) -> bool:
         """End the cell that waits while the map goes on, and keep its results; see `CallSink.detach`."""
         results = self.results
-        if results is None or self.tally.ended is not None:
+        if results is None or self.stats.ended is not None:
             return True  # there is nothing to detach
-        self._notebook.hold(results)
+        self._observer.keep_detached(results)
         with self.lock:
-            self.tally.detached = True
-            self.tally.note = f"%fn attach {self.tally.call} gives the results."
-            self.tally.connected(up=not self.tally.lost)
+            self.stats.detached = True
+            self.stats.note = f"%fn attach {self.stats.call} gives the results."
+            self.stats.connected(up=not self.stats.disconnected)
         results.detach()
         return True
 
@@ -286,17 +286,17 @@ class MapSink(CallSink):
         if self.call is None or not len(self.call.failures):
             return
         with self.lock:
-            groups = self.tally.groups.values()
+            groups = self.stats.groups.values()
             wanted = (
                 None
                 if group is None
                 else {i for g in groups if g.first == group for i in g.indices}
             )
         threading.Thread(
-            target=self.place.run, args=(self.run_again, wanted), name="nbfn-retry", daemon=True
+            target=self.area.run, args=(self.run_failed, wanted), name="nbfn-retry", daemon=True
         ).start()
 
-    def run_again(self, wanted: Iterable[int] | None = None) -> dict[int, Any]:
+    def run_failed(self, wanted: Iterable[int] | None = None) -> dict[int, Any]:
         """Run failed inputs again, wait for them, and put the results where the old ones are.
 
         Returns:
@@ -308,69 +308,69 @@ class MapSink(CallSink):
         )
         if not indices:
             return {}
-        self._again = len(indices)
+        self._retrying = len(indices)
         self._note(f"{_inputs(len(indices))} run again")
         try:
             found = dict(zip(indices, results, strict=True))
-            self._again = 0
+            self._retrying = 0
         except BaseException as error:
-            self._again = 0
+            self._retrying = 0
             self._note(f"not run again: {type(error).__name__}: {error}")
             raise
         version = results.version
         still = set(self.call.failures.indices)
         with self.lock:
             for index, value in found.items():
-                self.tally.again(index, good=index not in still)
+                self.stats.add_retry(index, good=index not in still)
                 if index in still:
                     self._grouped(index, value)
-            self._retried |= found
+            self._new_results |= found
         good = sum(index not in still for index in found)
         bad = f", {len(found) - good} failed" if good < len(found) else ""
         self._said = said = f"{_inputs(len(found))} ran again on v{version}: {good} ok{bad}"
-        where_to = self.put_away()
+        where_to = self.place_results()
         if where_to is None:
-            self._notebook.loose.append(self)
+            self._observer.unplaced.append(self)
         self._note(f"{said} · {where_to or 'the results are put in place when the cell ends'}")
         return found
 
-    def put_away(self) -> str | None:
+    def place_results(self) -> str | None:
         """Put new results in the place of the old ones; say where that is, or None while a cell makes the list."""
         from IPython.core.getipython import get_ipython
 
         with self.lock:
-            found = dict(self._retried)
+            found = dict(self._new_results)
         results = self.results
         if results is not None and results.collected:
             results.replace(found)
-            self._retried.clear()
+            self._new_results.clear()
             return "the results are in place"
-        if self.tally.ended is None:
+        if self.stats.ended is None:
             return None
         shell: Any = get_ipython()
         names: dict[str, Any] = shell.user_ns
-        lists = put_into_lists(names, self._errors, found, self.tally.done + self.tally.cancelled)
+        lists = put_into_lists(names, self._errors, found, self.stats.done + self.stats.cancelled)
         self._errors |= {index: value for index, value in found.items() if index in self._errors}
         if not lists:
             names.setdefault("retried", {})
             if not isinstance(names["retried"], dict):
                 names["retried"] = {}
             names["retried"].update(found)
-        self._retried.clear()
+        self._new_results.clear()
         placed = ", ".join(f"`{name}`" for name in lists)
         return f"the results are in {placed or '`retried`, by index'}"
 
-    def put_away_late(self) -> bool:
+    def place_pending_results(self) -> bool:
         """Do so when a cell has ended, and say where; False when it is too early still."""
-        where_to = self.put_away()
+        where_to = self.place_results()
         if where_to is not None:
             self._note(f"{self._said} · {where_to}")
         return where_to is not None
 
     def _note(self, text: str) -> None:
         with self.lock:
-            self.tally.note = text
-        self._amend()
+            self.stats.note = text
+        self._show_errors()
 
 
 def _inputs(count: int) -> str:
@@ -378,13 +378,13 @@ def _inputs(count: int) -> str:
 
 
 def _ended(new: Sequence[Output]) -> tuple[list[int], list[int], list[float]]:
-    """Return of some outcomes the indices, the states and the durations, as `Tally.took` wants them."""
+    """Return of some outcomes the indices, the states and the durations, as `MapStats.took` wants them."""
     states = [_STATES.get(output.status, FAILED) for output in new]
     ran = new if CANCELLED not in states else [o for o in new if o.status != _TERMINATED]
     return [output.index for output in new], states, [output.duration for output in ran]
 
 
-def where(error: BaseException) -> str:
+def raised_at(error: BaseException) -> str:
     """Return the user's line that raised: cell, or file, and number of the innermost frame."""
     frames = _frames(error)
     if not frames:
@@ -406,7 +406,7 @@ def _cell(name: str) -> str:
     return " ".join(named) if named else ""
 
 
-def trace_of(error: BaseException) -> str:
+def format_trace(error: BaseException) -> str:
     """Return the traceback of an error as text, without nbfn's own frames; its end where it is long."""
     rows: list[str] = []
     for frame in _frames(error):

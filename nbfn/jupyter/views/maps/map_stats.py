@@ -11,23 +11,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 #: Most cells of the heat strip; above, one cell stands for several inputs.
-STRIP = 2000
+STRIP_CELLS = 2000
 #: Log lines kept for the widget, and the most characters of one.
 LOG_LINES, LOG_WIDTH = 200, 400
 #: Inputs whose last line is remembered unfinished.
 PARTIAL_LINES = 1000
 #: Groups of errors kept; more kinds than that are counted as "other errors".
-GROUPS = 50
+MAX_GROUPS = 50
 #: Values of a strip byte: the worse, the larger, so that a bin shows its worst input.
 WAITING, DONE, CANCELLED, FAILED = 0, 1, 2, 3
 #: Durations, of the inputs that ended last, from which the percentiles are taken.
-DURATIONS = 4096
+MAX_DURATIONS = 4096
 #: Failed inputs whose group is remembered, so that they can be run again by group.
-REMEMBERED = 10_000
+MAX_RETRYABLE = 10_000
 #: Outputs to see before "left about" is worth saying.
-ENOUGH = 5
+MIN_DONE = 5
 #: Median seconds below which inputs spend longer on their way than they run: their rate tells then.
-BRIEF = 0.02
+SHORT_INPUT = 0.02
 #: Seconds without an output after which a map stands still: while nothing of it runs, and while it
 #: does, more than the time that its inputs take.
 PAUSE, STALLED = 1.0, 10.0
@@ -50,7 +50,7 @@ class ErrorGroup:
 
 
 @dataclass(slots=True)
-class Tally:
+class MapStats:
     """The state of one map.
 
     Attributes:
@@ -58,11 +58,11 @@ class Tally:
         ended: When it ended, or None.
         state: One word, or two, for people.
         done: Inputs that have ended, but for those that were cancelled.
-        mended: Failed inputs that have run again, and well.
-        repeatable: Failed inputs that can be run again.
-        lost: Whether the hub does not answer now.
+        recovered: Failed inputs that have run again, and well.
+        retryable: Failed inputs that can be run again.
+        disconnected: Whether the hub does not answer now.
         detached: Whether it goes on without the cell that began it.
-        newest: The version of the Function that there is meanwhile, or 0.
+        newest_version: The version of the Function that there is meanwhile, or 0.
         held: What the caller's own side waits for, while the hub has nothing of the map to do.
         note: What became of a button that was pressed.
     """
@@ -77,11 +77,11 @@ class Tally:
     done: int = 0
     failed: int = 0
     cancelled: int = 0
-    mended: int = 0
-    repeatable: int = 0
-    lost: bool = False
+    recovered: int = 0
+    retryable: int = 0
+    disconnected: bool = False
     detached: bool = False
-    newest: int = 0
+    newest_version: int = 0
     note: str = ""
     queued: int = 0
     running: int = 0
@@ -99,26 +99,26 @@ class Tally:
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     _partial: dict[int, str] = field(default_factory=dict)
     _states: bytearray = field(default_factory=bytearray)
-    _durations: deque[float] = field(default_factory=lambda: deque(maxlen=DURATIONS))
+    _durations: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_DURATIONS))
     _group_of: dict[int, ErrorGroup] = field(default_factory=dict)
     _rate: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=40))
-    _moved: float = 0.0  # when the last input ended
+    _last_ended: float = 0.0  # when the last input ended
 
     # --- what happened ---
 
-    def counted(
+    def update_counts(
         self, done: int, failed: int, total: int | None, now: float, *, cancelled: int = 0
     ) -> None:
         """Take the exact counters: ``done`` are all that ended, the failed and the cancelled are among them."""
         self.done, self.cancelled = done - cancelled, cancelled
-        self.failed = failed - cancelled - self.mended
+        self.failed = failed - cancelled - self.recovered
         self.total = total if total is not None else self.total
-        self._moved = now
+        self._last_ended = now
         if not self._rate or now - self._rate[-1][0] >= 0.25:
             self._rate.append((now, done))
-        self._settle()
+        self._update_state()
 
-    def took(
+    def add_ended(
         self, indices: Sequence[int], ended: Iterable[int], durations: Iterable[float]
     ) -> None:
         """Take which inputs ended, how (`DONE`, `FAILED`, `CANCELLED`), and the seconds of those that ran."""
@@ -129,27 +129,27 @@ class Tally:
             states[index] = state
         self._durations.extend(durations)
 
-    def fault(
+    def add_error(
         self, kind: str, message: str, where: str, index: int, trace: Callable[[], str] = str
     ) -> None:
         """Add one failed input to its group."""
-        if self._state_of(index) == CANCELLED:
+        if self._input_state(index) == CANCELLED:
             return
         key = (kind, _VARYING.sub("…", message), where)
-        if key not in self.groups and len(self.groups) >= GROUPS:
+        if key not in self.groups and len(self.groups) >= MAX_GROUPS:
             key = ("other errors", "", "")
         group = self.groups.get(key)
         if group is None:
             shown = message if key[0] == kind else ""
             group = self.groups[key] = ErrorGroup(key[0], shown, key[2], 0, index, trace())
         group.count += 1
-        if len(self._group_of) < REMEMBERED:
+        if len(self._group_of) < MAX_RETRYABLE:
             group.indices.add(index)
             self._group_of[index] = group
         self.revision += 1
 
-    def again(self, index: int, *, good: bool) -> None:
-        """Take that a failed input has run again; if it failed again, `fault` is told next."""
+    def add_retry(self, index: int, *, good: bool) -> None:
+        """Take that a failed input has run again; if it failed again, `add_error` is told next."""
         group = self._group_of.pop(index, None)
         if group is not None:
             group.indices.discard(index)
@@ -160,18 +160,18 @@ class Tally:
             if index < len(self._states):
                 self._states[index] = DONE
             self.failed -= 1
-            self.mended += 1
+            self.recovered += 1
         self.revision += 1
 
     def connected(self, *, up: bool) -> None:
         """Take that the hub was lost, or is back."""
-        self.lost = not up
-        self._settle()
+        self.disconnected = not up
+        self._update_state()
 
-    def _state_of(self, index: int) -> int:
+    def _input_state(self, index: int) -> int:
         return self._states[index] if index < len(self._states) else WAITING
 
-    def placed(
+    def update_queue(
         self,
         *,
         queued: int,
@@ -187,10 +187,10 @@ class Tally:
         # Reasons are for a map that stands still: "max 8 reached" is no news while 8 work.
         self.workers, self.starting, self.waiting_for = workers, starting, "" if running else why
         self.most_workers = max(self.most_workers, workers)
-        self.newest = newest
-        self._settle()
+        self.newest_version = newest
+        self._update_state()
 
-    def printed(self, text: str, index: int = 0) -> None:
+    def add_output(self, text: str, index: int = 0) -> None:
         """Take what remote code wrote while it worked on one input."""
         *whole, rest = (self._partial.pop(index, "") + text).split("\n")
         if rest:
@@ -204,7 +204,7 @@ class Tally:
             self.log.append(shown if len(shown) <= LOG_WIDTH else f"{shown[: LOG_WIDTH - 1]}…")
 
     @property
-    def moving(self) -> list[str]:
+    def rewritten_lines(self) -> list[str]:
         """Lines that are written over and over, as progress bars are, as they read now."""
         lines = (
             text.rstrip("\r").rpartition("\r")[2]
@@ -216,14 +216,14 @@ class Tally:
     def finish(self, state: str, error: str, now: float) -> None:
         """End the map with its last word."""
         for index in list(self._partial):
-            self.printed("\n", index)
+            self.add_output("\n", index)
         self.state, self.error, self.ended = state, error, now
         self.queued = self.running = self.retrying = 0
 
-    def _settle(self) -> None:
+    def _update_state(self) -> None:
         if self.ended is not None:
             return
-        if self.lost:
+        if self.disconnected:
             self.state = "reconnecting"
         elif self.detached:
             self.state = "detached"
@@ -237,7 +237,7 @@ class Tally:
     # --- what it comes to ---
 
     @property
-    def whole(self) -> int | None:
+    def expected(self) -> int | None:
         """How many inputs there are, but for those that were cancelled; None while that is not known."""
         return None if self.total is None else max(0, self.total - self.cancelled)
 
@@ -245,14 +245,18 @@ class Tally:
         """Return what to know of a map that is not done: why nothing moves, or that its code is not today's."""
         if self.ended is not None:
             return ""
-        if self.lost:
+        if self.disconnected:
             return "hub restarting"
-        old = f"running on v{self.version}, v{self.newest} exists" if self.newest else ""
-        return " · ".join(part for part in (self._still(now), old) if part)
+        old = (
+            f"running on v{self.version}, v{self.newest_version} exists"
+            if self.newest_version
+            else ""
+        )
+        return " · ".join(part for part in (self._waiting_reason(now), old) if part)
 
-    def _still(self, now: float) -> str:
+    def _waiting_reason(self, now: float) -> str:
         """Say what is waited for while nothing of it runs."""
-        if self.waiting_for or self.running or self._quiet(now) <= PAUSE:
+        if self.waiting_for or self.running or self._idle_seconds(now) <= PAUSE:
             return self.waiting_for
         if self.queued:
             return "workers start" if self.starting and self.done else ""
@@ -277,17 +281,17 @@ class Tally:
         if len(recent) < 2:
             return None
         (t0, n0), (t1, n1) = recent[0], recent[-1]
-        if self._quiet(now) > PAUSE:
+        if self._idle_seconds(now) > PAUSE:
             t1 = now
         return (n1 - n0) / (t1 - t0) if t1 > t0 else None
 
-    def left(self, now: float) -> float | None:
+    def remaining(self, now: float) -> float | None:
         """Return the seconds it may still take: what remains × median ÷ workers; None when nothing can be said."""
-        median, whole = self.percentile(0.5), self.whole
-        if whole is None or median is None or self.done < ENOUGH or self.stalled(now):
+        median, whole = self.percentile(0.5), self.expected
+        if whole is None or median is None or self.done < MIN_DONE or self.stalled(now):
             return None
         remaining = max(0, whole - self.done)
-        if median < BRIEF:
+        if median < SHORT_INPUT:
             rate = self.rate(now)
             return remaining / rate if rate else None
         # A worker may run several at once, and the last input takes its time whoever is free.
@@ -296,30 +300,30 @@ class Tally:
 
     def stalled(self, now: float) -> bool:
         """Whether it stands still, so that nothing can be promised."""
-        if self.ended is not None or self.lost:
+        if self.ended is not None or self.disconnected:
             return True
-        if (quiet := self._quiet(now)) <= PAUSE:
+        if (quiet := self._idle_seconds(now)) <= PAUSE:
             return False
         patience = STALLED + 3 * (self.percentile(0.5) or 0.0)
         return not (self.running and self.workers) or quiet > patience
 
-    def _quiet(self, now: float) -> float:
+    def _idle_seconds(self, now: float) -> float:
         """Return the seconds since an input ended."""
-        return now - max(self._moved, self.began)
+        return now - max(self._last_ended, self.began)
 
     def strip(self) -> bytes:
-        """Return a byte an input; above `STRIP` inputs a byte a bin, its worst input deciding.
+        """Return a byte an input; above `STRIP_CELLS` inputs a byte a bin, its worst input deciding.
 
         In a bin 1 to 100 is the share that is done in percent, 255 says that one failed, and 254
         that all were cancelled.
         """
-        count = self.total if self.total is not None else self._seen()
+        count = self.total if self.total is not None else self._least_total()
         states = bytes(self._states[:count])
-        if count <= STRIP:
+        if count <= STRIP_CELLS:
             return states.ljust(count, b"\0").translate(_CELLS)
-        cells = bytearray(STRIP)
-        for i in range(STRIP):
-            low, high = i * count // STRIP, (i + 1) * count // STRIP
+        cells = bytearray(STRIP_CELLS)
+        for i in range(STRIP_CELLS):
+            low, high = i * count // STRIP_CELLS, (i + 1) * count // STRIP_CELLS
             piece = states[low:high]
             if FAILED in piece:
                 cells[i] = 255
@@ -331,7 +335,7 @@ class Tally:
                 cells[i] = max(1, 100 * good // (high - low))
         return bytes(cells)
 
-    def _seen(self) -> int:
+    def _least_total(self) -> int:
         """How many inputs there are at least, while their number is not known."""
         return len(self._states.rstrip(b"\0"))
 

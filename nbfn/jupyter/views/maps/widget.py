@@ -10,9 +10,9 @@ from ipywidgets import DOMWidget
 
 from nbfn.jupyter.views import widget_base
 from nbfn.jupyter.views.maps import static_render
-from nbfn.jupyter.views.maps.map_stats import Tally
-from nbfn.jupyter.views.maps.static_render import short
-from nbfn.jupyter.views.maps.worker_poller import Crew
+from nbfn.jupyter.views.maps.map_stats import MapStats
+from nbfn.jupyter.views.maps.static_render import short_id
+from nbfn.jupyter.views.maps.worker_poller import WorkerPoller
 from nbfn.jupyter.views.status_style import mark_of
 from nbfn.jupyter.views.widget_base import ActionWidget
 from nbfn.jupyter.views.widget_output import Actions
@@ -24,8 +24,8 @@ log = logging.getLogger("nbfn.client")
 LOG_BYTES, SHOWN_GROUPS = 8_000, 20
 
 
-class MapProgress(ActionWidget):
-    """Shows a `Tally`; calls ``actions`` by the name of the button that was pressed."""
+class MapWidget(ActionWidget):
+    """Shows a `MapStats`; calls ``actions`` by the name of the button that was pressed."""
 
     _esm = widget_base.script("progress")
     _css = widget_base.style("progress")
@@ -34,16 +34,16 @@ class MapProgress(ActionWidget):
     log = traitlets.Unicode("").tag(sync=True)
     workers: Any = traitlets.List().tag(sync=True)
 
-    def __init__(self, tally: Tally, now: float, actions: Actions) -> None:
-        self._tally = tally
+    def __init__(self, stats: MapStats, now: float, actions: Actions) -> None:
+        self._tally = stats
         self._slow_update = 0.0
-        self._crew = Crew(tally, self._tell_workers)
+        self._poller = WorkerPoller(stats, self._tell_workers)
         super().__init__(
             actions,
-            view=_view(tally, now, actions),
-            strip=tally.strip(),
-            errors=errors_of(tally),
-            log=log_of(tally),
+            view=_view(stats, now, actions),
+            strip=stats.strip(),
+            errors=errors_of(stats),
+            log=log_of(stats),
         )
 
     def handle_message(self, _widget: DOMWidget, content: dict[str, Any], _buffers: object) -> None:
@@ -51,7 +51,7 @@ class MapProgress(ActionWidget):
         # On the subshell's thread, while the cell runs: short, no output, nothing that blocks.
         kind = str(content.get("type"))
         if kind == "workers":
-            self._crew.watch(on=bool(content.get("open")))
+            self._poller.watch(on=bool(content.get("open")))
         elif kind == "traceback":
             self._tell_trace(content.get("group"))
         else:
@@ -67,15 +67,15 @@ class MapProgress(ActionWidget):
 
     def close(self) -> None:
         """Leave the page."""
-        self._crew.watch(on=False)
+        self._poller.watch(on=False)
         super().close()
 
-    def show(self, tally: Tally, now: float, *, at_once: bool = False) -> None:
+    def show(self, stats: MapStats, now: float, *, at_once: bool = False) -> None:
         """Send what changed since the last time; lists once a second, unless they are wanted at once."""
-        changes: dict[str, Any] = {"view": _view(tally, now, self.actions), "strip": tally.strip()}
+        changes: dict[str, Any] = {"view": _view(stats, now, self.actions), "strip": stats.strip()}
         if at_once or now - self._slow_update >= 1.0:
             self._slow_update = now
-            changes |= {"errors": errors_of(tally), "log": log_of(tally)}
+            changes |= {"errors": errors_of(stats), "log": log_of(stats)}
         changed = {name: value for name, value in changes.items() if value != getattr(self, name)}
         if changed:
             with self.hold_sync():  # one message for all of them
@@ -83,47 +83,47 @@ class MapProgress(ActionWidget):
                     setattr(self, name, value)
 
 
-def _view(tally: Tally, now: float, actions: Actions) -> dict[str, Any]:
-    live = tally.ended is None
+def _view(stats: MapStats, now: float, actions: Actions) -> dict[str, Any]:
+    live = stats.ended is None
     buttons = {
         "cancel": live,
-        "detach": live and not tally.detached,
-        "retry": bool(tally.repeatable),
+        "detach": live and not stats.detached,
+        "retry": bool(stats.retryable),
     }
-    return view_of(tally, now) | {
+    return view_of(stats, now) | {
         "buttons": [name for name, use in buttons.items() if use and name in actions]
     }
 
 
-def view_of(tally: Tally, now: float) -> dict[str, Any]:
-    """Return the counters and words of a tally as the page wants them."""
+def view_of(stats: MapStats, now: float) -> dict[str, Any]:
+    """Return the counters and words of a stats as the page wants them."""
     return {
-        "name": f"{tally.name} v{tally.version}" if tally.version else tally.name,
-        "app": tally.app,
-        "call": short(tally.call),
-        "id": tally.call,
-        "state": tally.state,
-        "mark": mark_of(tally.state),
-        "done": tally.done,
-        "failed": tally.failed,
-        "total": tally.whole,
-        "queued": tally.queued,
-        "running": tally.running,
-        "retrying": tally.retrying,
-        "repeatable": tally.repeatable,
-        "workers": tally.workers,
-        "starting": tally.starting,
-        "why": tally.why(now),
-        "note": tally.note,
-        "rate": static_render.rate_text(tally.rate(now)),
-        "elapsed": format_clock(tally.elapsed(now)),
-        "left": static_render.left_text(tally, now),
-        "p50": _seconds(tally.percentile(0.5)),
-        "p95": _seconds(tally.percentile(0.95)),
-        "lines": tally.lines + len(tally.moving),
-        "ended": tally.ended is not None,
-        "summary": static_render.line(tally, now).partition(" ")[2]
-        if tally.ended is not None
+        "name": f"{stats.name} v{stats.version}" if stats.version else stats.name,
+        "app": stats.app,
+        "call": short_id(stats.call),
+        "id": stats.call,
+        "state": stats.state,
+        "mark": mark_of(stats.state),
+        "done": stats.done,
+        "failed": stats.failed,
+        "total": stats.expected,
+        "queued": stats.queued,
+        "running": stats.running,
+        "retrying": stats.retrying,
+        "repeatable": stats.retryable,
+        "workers": stats.workers,
+        "starting": stats.starting,
+        "why": stats.why(now),
+        "note": stats.note,
+        "rate": static_render.rate_text(stats.rate(now)),
+        "elapsed": format_clock(stats.elapsed(now)),
+        "left": static_render.remaining_text(stats, now),
+        "p50": _seconds(stats.percentile(0.5)),
+        "p95": _seconds(stats.percentile(0.95)),
+        "lines": stats.lines + len(stats.rewritten_lines),
+        "ended": stats.ended is not None,
+        "summary": static_render.line(stats, now).partition(" ")[2]
+        if stats.ended is not None
         else "",
     }
 
@@ -133,9 +133,9 @@ def _seconds(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.2g}")
 
 
-def errors_of(tally: Tally) -> list[dict[str, Any]]:
+def errors_of(stats: MapStats) -> list[dict[str, Any]]:
     """Return the largest groups of errors."""
-    groups = sorted(tally.groups.values(), key=lambda g: -g.count)[:SHOWN_GROUPS]
+    groups = sorted(stats.groups.values(), key=lambda g: -g.count)[:SHOWN_GROUPS]
     return [
         {
             "kind": g.kind,
@@ -149,11 +149,11 @@ def errors_of(tally: Tally) -> list[dict[str, Any]]:
     ]
 
 
-def log_of(tally: Tally) -> str:
+def log_of(stats: MapStats) -> str:
     """Return the last lines of the log, as many as fit in one update."""
     kept: list[str] = []
     size = 0
-    for line in (*reversed(tally.moving), *reversed(tally.log)):
+    for line in (*reversed(stats.rewritten_lines), *reversed(stats.log)):
         size += len(line.encode("utf-8", "replace")) + 1
         if size > LOG_BYTES:
             break

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbfn.client.client import Client
-from nbfn.jupyter.views.maps.map_stats import Tally
+from nbfn.jupyter.views.maps.map_stats import MapStats
 
 log = logging.getLogger("nbfn.client")
 
@@ -18,16 +18,16 @@ ASK_EVERY = 1.0
 SHOWN = 50
 
 
-class Crew:
+class WorkerPoller:
     """Tells of the workers of one Function, once a second, from `watch` on until it is ended.
 
     Args:
-        tally: The map.
+        stats: The map.
         tell: Takes the rows; called on a thread of its own.
     """
 
-    def __init__(self, tally: Tally, tell: Callable[[list[dict[str, Any]]], None]) -> None:
-        self._tally = tally
+    def __init__(self, stats: MapStats, tell: Callable[[list[dict[str, Any]]], None]) -> None:
+        self._tally = stats
         self._tell = tell
         self._end = threading.Event()
         self._end.set()
@@ -38,7 +38,9 @@ class Crew:
             self._end.set()
         elif self._end.is_set():
             self._end = end = threading.Event()
-            threading.Thread(target=self._look, args=(end,), name="nbfn-crew", daemon=True).start()
+            threading.Thread(
+                target=self._look, args=(end,), name="nbfn-workers", daemon=True
+            ).start()
 
     def _look(self, end: threading.Event) -> None:
         while not end.is_set() and self._tally.ended is None:

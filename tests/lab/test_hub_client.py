@@ -13,7 +13,7 @@ import pytest
 from nbfn.exception import ConnectionError
 from nbfn.jupyter.server import hub_client as link_module
 from nbfn.jupyter.server.events import SCHEMA_ID
-from nbfn.jupyter.server.hub_client import Link
+from nbfn.jupyter.server.hub_client import HubClient
 
 from .conftest import FakeHub
 
@@ -39,8 +39,10 @@ def connection_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def link(hub: FakeHub, told: Told, connection_file: Path, jp_asyncio_loop: Any) -> Iterator[Link]:
-    link = Link(on_change=lambda revision, what: told.append((revision, what)))
+def link(
+    hub: FakeHub, told: Told, connection_file: Path, jp_asyncio_loop: Any
+) -> Iterator[HubClient]:
+    link = HubClient(on_change=lambda revision, what: told.append((revision, what)))
 
     async def start() -> None:
         link.start()
@@ -51,7 +53,7 @@ def link(hub: FakeHub, told: Told, connection_file: Path, jp_asyncio_loop: Any) 
 
 
 async def test_a_hub_that_appears_is_noticed(
-    link: Link, hub: FakeHub, told: Told, connection_file: Path
+    link: HubClient, hub: FakeHub, told: Told, connection_file: Path
 ) -> None:
     await asyncio.sleep(0.05)
     assert hub.clients == []
@@ -61,7 +63,7 @@ async def test_a_hub_that_appears_is_noticed(
 
 
 async def test_a_file_that_leads_nowhere_is_tried_once(
-    link: Link, hub: FakeHub, told: Told, connection_file: Path
+    link: HubClient, hub: FakeHub, told: Told, connection_file: Path
 ) -> None:
     hub.is_running = False
     connection_file.write_text("{}")
@@ -74,7 +76,7 @@ async def test_a_file_that_leads_nowhere_is_tried_once(
 
 
 async def test_changes_come_over_from_the_clients_thread(
-    link: Link, hub: FakeHub, told: Told
+    link: HubClient, hub: FakeHub, told: Told
 ) -> None:
     await link.client()
     thread = threading.Thread(target=lambda: hub.clients[0].tell(7))
@@ -84,7 +86,7 @@ async def test_changes_come_over_from_the_clients_thread(
 
 
 async def test_a_lost_hub_is_told_and_a_new_one_found(
-    link: Link, hub: FakeHub, told: Told, connection_file: Path
+    link: HubClient, hub: FakeHub, told: Told, connection_file: Path
 ) -> None:
     first = await link.client()
     hub.is_running = False
@@ -99,12 +101,12 @@ async def test_a_lost_hub_is_told_and_a_new_one_found(
     assert await link.client() is not first
 
 
-async def test_requests_at_the_same_time_share_one_client(link: Link, hub: FakeHub) -> None:
+async def test_requests_at_the_same_time_share_one_client(link: HubClient, hub: FakeHub) -> None:
     clients = await asyncio.gather(*(link.client() for _ in range(5)))
     assert len(set(clients)) == len(hub.clients) == 1
 
 
-async def test_an_impatient_request_leaves_no_second_client(link: Link, hub: FakeHub) -> None:
+async def test_an_impatient_request_leaves_no_second_client(link: HubClient, hub: FakeHub) -> None:
     hub.delay = asyncio.Event()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
@@ -114,7 +116,7 @@ async def test_an_impatient_request_leaves_no_second_client(link: Link, hub: Fak
     assert len(hub.clients) == hub.tries == 1
 
 
-async def test_a_start_does_not_join_a_mere_look(link: Link, hub: FakeHub) -> None:
+async def test_a_start_does_not_join_a_mere_look(link: HubClient, hub: FakeHub) -> None:
     hub.is_running = False
     hub.delay = asyncio.Event()
     look = asyncio.create_task(link.client())
@@ -134,7 +136,7 @@ async def test_the_event_bus_hears_of_it(hub: FakeHub, jp_serverapp: Any) -> Non
         heard.append(data)
 
     jp_serverapp.event_logger.add_listener(schema_id=SCHEMA_ID, listener=listen)
-    await jp_serverapp.web_app.settings["nbfn_link"].client()
+    await jp_serverapp.web_app.settings["nbfn_hub_client"].client()
     hub.clients[0].tell(3)
     await until(lambda: len(heard) == 2)
     assert heard == [{"revision": 0, "what": "hub"}, {"revision": 3, "what": "overview"}]
