@@ -2,8 +2,8 @@
  * What the sidebar shows, without React: the last overview, how old it is, and the user's own
  * changes that the hub has not confirmed yet.
  */
-import type { IDisposable } from '@lumino/disposable';
-import { type ISignal, Signal } from '@lumino/signaling';
+import { VDomModel } from '@jupyterlab/ui-components';
+import { Debouncer } from '@lumino/polling';
 
 import type {
   Connection,
@@ -29,19 +29,11 @@ export interface IAppGroup {
   functions: IFunctionRow[];
 }
 
-interface IPendingWarm {
-  value: number;
-  timer: number;
-}
-
-export class Model implements IDisposable {
+/** Emits `stateChanged` whenever anything below may have changed. */
+export class Model extends VDomModel {
   constructor(api: IApi) {
+    super();
     this._api = api;
-  }
-
-  /** Emitted whenever anything below may have changed. */
-  get stateChanged(): ISignal<this, void> {
-    return this._stateChanged;
   }
 
   /** null until the first answer. */
@@ -87,10 +79,6 @@ export class Model implements IDisposable {
     return this._problems.filter(problem => !shown.has(problem.subject));
   }
 
-  get isDisposed(): boolean {
-    return this._isDisposed;
-  }
-
   /** The tree of the Functions section. */
   get apps(): IAppGroup[] {
     const groups = new Map<string, IFunctionRow[]>();
@@ -114,7 +102,7 @@ export class Model implements IDisposable {
 
   /** The warm number to show: the user's own until the hub has answered. */
   warm(row: IFunctionRow): number {
-    return this._pending.get(row.id)?.value ?? row.min_containers;
+    return this._pending.get(row.id) ?? row.min_containers;
   }
 
   isCancelling(callId: string): boolean {
@@ -132,19 +120,9 @@ export class Model implements IDisposable {
 
   /** Show a new warm number at once and send it when the clicks have stopped. */
   setWarm(functionId: string, value: number): void {
-    const before = this._pending.get(functionId);
-    if (before) {
-      window.clearTimeout(before.timer);
-    }
-    const timer = window.setTimeout(
-      () => void this._sendWarm(functionId),
-      DEBOUNCE
-    );
-    this._pending.set(functionId, {
-      value: Math.max(0, Math.trunc(value)),
-      timer
-    });
+    this._pending.set(functionId, Math.max(0, Math.trunc(value)));
     this._changed();
+    void this._sender(functionId).invoke();
   }
 
   async cancel(callId: string): Promise<void> {
@@ -181,15 +159,11 @@ export class Model implements IDisposable {
     this._changed();
   }
 
-  dispose(): void {
-    if (this._isDisposed) {
-      return;
+  override dispose(): void {
+    for (const sender of this._senders.values()) {
+      sender.dispose();
     }
-    this._isDisposed = true;
-    for (const pending of this._pending.values()) {
-      window.clearTimeout(pending.timer);
-    }
-    Signal.clearData(this);
+    super.dispose();
   }
 
   private async _fetchAll(): Promise<void> {
@@ -197,7 +171,7 @@ export class Model implements IDisposable {
     do {
       granted = this._wishes;
       await this._fetch();
-    } while (granted !== this._wishes && !this._isDisposed);
+    } while (granted !== this._wishes && !this.isDisposed);
   }
 
   private async _fetch(): Promise<void> {
@@ -227,21 +201,29 @@ export class Model implements IDisposable {
     }
   }
 
+  /** What sends the warm number of a Function. */
+  private _sender(functionId: string): Debouncer<void> {
+    const known = this._senders.get(functionId);
+    if (known) {
+      return known;
+    }
+    const made = new Debouncer(() => this._sendWarm(functionId), DEBOUNCE);
+    this._senders.set(functionId, made);
+    return made;
+  }
+
   private async _sendWarm(functionId: string): Promise<void> {
     const pending = this._pending.get(functionId);
-    if (!pending) {
+    if (pending === undefined) {
       return;
     }
     try {
-      this._apply(
-        functionId,
-        await this._api.setWarm(functionId, pending.value)
-      );
+      this._apply(functionId, await this._api.setWarm(functionId, pending));
       this.dismiss(functionId);
     } catch (reason) {
       this._report(functionId, reason);
     }
-    // A click that came in the meantime has put a newer number there, with a timer of its own.
+    // A click during the request has stored a newer number, which is sent later.
     if (this._pending.get(functionId) === pending) {
       this._pending.delete(functionId);
     }
@@ -265,14 +247,14 @@ export class Model implements IDisposable {
   }
 
   private _changed(): void {
-    if (!this._isDisposed) {
-      this._stateChanged.emit();
+    if (!this.isDisposed) {
+      this.stateChanged.emit();
     }
   }
 
   private readonly _api: IApi;
-  private readonly _stateChanged = new Signal<this, void>(this);
-  private readonly _pending = new Map<string, IPendingWarm>();
+  private readonly _pending = new Map<string, number>();
+  private readonly _senders = new Map<string, Debouncer<void>>();
   private readonly _cancelling = new Set<string>();
   private _connection: Connection | null = null;
   private _message = '';
@@ -280,7 +262,6 @@ export class Model implements IDisposable {
   private _asOf: Date | null = null;
   private _problems: IProblem[] = [];
   private _starting = false;
-  private _isDisposed = false;
   private _fetching: Promise<void> | null = null;
   private _wishes = 0;
 }
