@@ -85,15 +85,20 @@ def _without_own_frames(original: Callable[..., Any], *args: Any, **kwargs: Any)
 
 def _hidden(frames: list[Any], *, deliberate: bool) -> list[bool]:
     """Return which frames are nbfn's own business: all of its own, unless it ends there by accident."""
-    ours = [_is_nbfn(frame) for frame in frames]
-    for n, frame in enumerate(frames):
-        if n and ours[n - 1] and _is_tool(frame):
-            ours[n] = True
+    own = _own(frames)
     last = next((f for f in reversed(frames) if not _is_tool(f)), None)
-    if not deliberate and ours and ours[-1] and not is_hidden(last):
-        end = len(ours) - (ours[::-1].index(False) if False in ours else len(ours))
-        ours[end:] = [is_hidden(frame) for frame in frames[end:]]
-    return ours
+    if not deliberate and own and own[-1] and not is_hidden(last):
+        end = len(own) - (own[::-1].index(False) if False in own else len(own))
+        own[end:] = [is_hidden(frame) for frame in frames[end:]]
+    return own
+
+
+def _own(frames: list[Any]) -> list[bool]:
+    """Return which frames are nbfn's, or those of a tool that nbfn called."""
+    own: list[bool] = []
+    for frame in frames:
+        own.append(_is_nbfn(frame) or (bool(own) and own[-1] and _is_tool(frame)))
+    return own
 
 
 def _show_traceback(
@@ -107,21 +112,27 @@ def _show_traceback(
     if isinstance(error, Detached):
         said = f"detached: {error} %fn attach {error.call_id} gives its results."
         return original.__self__._showtraceback(type(error), error, [said])  # type: ignore[attr-defined]
-    if isinstance(error, SyntaxError) or _has_group(error):
-        links: list[TracebackType] = []
-        link = error.__traceback__ if error is not None else None
-        while link is not None:
-            links.append(link)
-            link = link.tb_next
-        frames = [link.tb_frame for link in links]
-        if not any(map(_is_magic, frames)):
-            hidden = _hidden(frames, deliberate=False)
-            kept = [link for n, link in enumerate(links) if not hidden[n]]
-            for link, following in zip(kept, [*kept[1:], None], strict=False):
-                link.tb_next = following
-            if kept and error is not None:
-                error.__traceback__ = kept[0]
+    if error is not None and (isinstance(error, SyntaxError) or _has_group(error)):
+        _remove_own_frames(error)
     return original(exc_tuple, *args, **kwargs)
+
+
+def _remove_own_frames(error: BaseException) -> None:
+    """Remove nbfn's frames from the traceback of an error."""
+    links: list[TracebackType] = []
+    link = error.__traceback__
+    while link is not None:
+        links.append(link)
+        link = link.tb_next
+    frames = [link.tb_frame for link in links]
+    if any(map(_is_magic, frames)):
+        return
+    hidden = _hidden(frames, deliberate=False)
+    kept = [link for n, link in enumerate(links) if not hidden[n]]
+    for link, following in zip(kept, [*kept[1:], None], strict=False):
+        link.tb_next = following
+    if kept:
+        error.__traceback__ = kept[0]
 
 
 def _announce_debugger(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

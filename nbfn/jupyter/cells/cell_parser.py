@@ -85,15 +85,14 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
     local_line = first_line + remote.count("\n") + 1 if local else 0
     tree = _tree(remote, first_line, filename)
     kinds = [(statement, _kind(statement)) for statement in tree.body]
-    if kinds and not any(isinstance(s, _Def | ast.ClassDef) for s, _ in kinds):
+    if _is_script(kinds):
         return create_script(tree, remote, local, local_line, filename)
     found = _Definitions(kinds)
     _check(kinds, remote, first_line, found.functions | found.marked)
     if not (found.public or found.classes or found.decorated):
         raise CellError(_nothing_to_register(bool(found.functions or found.marked)))
-    defs = [s for s, kind in kinds if kind == "def" and isinstance(s, _Def)]
     return FunctionCell(
-        tree=_enclosed(tree, _called_directly(defs, set(found.public))),
+        tree=_enclosed(tree, _called_directly(found.defs, set(found.public))),
         public=found.public,
         classes=found.classes,
         helpers=found.helpers,
@@ -104,6 +103,10 @@ def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> Functi
     )
 
 
+def _is_script(kinds: list[tuple[ast.stmt, str]]) -> bool:
+    return bool(kinds) and not any(isinstance(s, _Def | ast.ClassDef) for s, _ in kinds)
+
+
 class _Definitions:
     """What a function cell defines, sorted.
 
@@ -111,6 +114,7 @@ class _Definitions:
         kinds: Its statements, and the kind of each (`_kind`).
 
     Attributes:
+        defs: All functions.
         functions: Names of all functions.
         marked: Names of the classes with decorated methods.
         decorated: The App that each decorated one belongs to, by its name.
@@ -121,14 +125,10 @@ class _Definitions:
 
     def __init__(self, kinds: list[tuple[ast.stmt, str]]) -> None:
         named = [(s, kind) for s, kind in kinds if isinstance(s, _Def | ast.ClassDef)]
-        self.functions = {s.name for s, kind in named if kind == "def"}
+        self.defs = [s for s, _ in named if isinstance(s, _Def)]
+        self.functions = {s.name for s in self.defs}
         self.marked = {s.name for s, kind in named if kind == "cls"}
-        self.decorated = {
-            s.name: app
-            for kind in ("def", "cls")
-            for s, found in named
-            if found == kind and (app := _app_of(s))
-        }
+        self.decorated = _apps(named, "def") | _apps(named, "cls")
         self.public = self._registered(named, "def")
         self.classes = self._registered(named, "cls")
         self.helpers = tuple(
@@ -142,6 +142,11 @@ class _Definitions:
     ) -> tuple[str, ...]:
         names = [s.name for s, found in named if found == kind and not s.name.startswith("_")]
         return tuple(dict.fromkeys(name for name in names if name not in self.decorated))
+
+
+def _apps(named: list[tuple[_Def | ast.ClassDef, str]], kind: str) -> dict[str, str]:
+    """Return the App that each decorated definition of a kind belongs to, by its name."""
+    return {s.name: app for s, found in named if found == kind and (app := _app_of(s))}
 
 
 def _tree(text: str, first_line: int, filename: str) -> ast.Module:
@@ -271,6 +276,12 @@ def _enclosed(tree: ast.Module, direct: set[str]) -> ast.Module:
     if not direct:
         return tree
     defs = [s for s in tree.body if isinstance(s, _Def)]
+    others = [s for s in tree.body if not isinstance(s, _Def)]
+    return ast.Module(body=[*others, *_factory(defs, direct)], type_ignores=[])
+
+
+def _factory(defs: list[_Def], direct: set[str]) -> list[ast.stmt]:
+    """Return statements that define functions inside another one and bind them as globals."""
     names = [d.name for d in defs]
     outer = [name for name in dict.fromkeys(names) if name not in direct]
     inner: list[ast.stmt] = [ast.Global(names=outer)] if outer else []
@@ -283,8 +294,7 @@ def _enclosed(tree: ast.Module, direct: set[str]) -> ast.Module:
     assert isinstance(function, ast.FunctionDef)
     function.body = inner
     ast.fix_missing_locations(factory)
-    others = [s for s in tree.body if not isinstance(s, _Def)]
-    return ast.Module(body=[*others, *factory.body], type_ignores=[])
+    return factory.body
 
 
 def plain_qualname(qualname: str) -> str:

@@ -85,20 +85,12 @@ class CellOptions:
         Raises:
             UsageError: If it does not fit the cell.
         """
-        own = own or line
-        given, said = _given(line), _given(own)
+        given = _given(line)
         app = check_name("The app's name", line.app or default_app_name())
         deployed = bool(line.app or this_notebook())
         made = (app, line.name or "", given, line.env, line.take_over, deployed)
-        if isinstance(cell, ScriptCell):
-            return cls(*made)
-        if line.name and (len(cell.public) != 1 or cell.classes):
-            names = ", ".join(cell.names)
-            raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
-        if (said or own.app) and not cell.public and not cell.classes:
-            raise UsageError(
-                "Options of an @app.function(...) or @app.cls(...) go into its brackets."
-            )
+        if isinstance(cell, FunctionCell):
+            _check_names(cell, line, own or line)
         return cls(*made)
 
     def deploy(self, app: App) -> None:
@@ -118,6 +110,14 @@ class CellOptions:
             app._scope.guard = name_ownership.guard(app.name or "", self.environment_name or "")
         # Another cell's Functions of the same App stay.
         run(app._deploy(environment_name=self.environment_name, partial=True))
+
+
+def _check_names(cell: FunctionCell, line: argparse.Namespace, own: argparse.Namespace) -> None:
+    if line.name and (len(cell.public) != 1 or cell.classes):
+        names = ", ".join(cell.names)
+        raise UsageError(f"NAME renames one def, and this cell has: {names}. Leave it out.")
+    if (_given(own) or own.app) and not cell.public and not cell.classes:
+        raise UsageError("Options of an @app.function(...) or @app.cls(...) go into its brackets.")
 
 
 def _given(line: argparse.Namespace) -> dict[str, Any]:

@@ -158,6 +158,23 @@ def create_function(
         The function, a coroutine function where the script awaits; it also takes the keyword `ASKED`
         and then returns a `ScriptResult`.
     """
+    module = _module(cell, name, inputs, outputs)
+    made: dict[str, Any] = {}
+    exec(compile_tree(module, filename), names, made)  # noqa: S102 - the user's own cell
+    function = made[name]
+    function.__defaults__ = tuple(inputs.values())
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    function.__signature__ = inspect.Signature(
+        [inspect.Parameter(parameter, either, default=value) for parameter, value in inputs.items()]
+    )
+    assert isinstance(function, FunctionType)
+    return function
+
+
+def _module(
+    cell: ScriptCell, name: str, inputs: Mapping[str, Any], outputs: Sequence[str]
+) -> ast.Module:
+    """Return the statements that define the function of a script."""
     kept = [name for name in cell.assigned if not name.startswith("_")]
     kind = "async def" if cell.awaits else "def"
     module = ast.parse(_TEMPLATE.format(kind=kind, name=name, kept=kept, outputs=list(outputs)))
@@ -171,17 +188,7 @@ def create_function(
     at = next(n for n, s in enumerate(definition.body) if isinstance(s, ast.Pass))
     definition.body[at : at + 1] = body
     module.body[:0] = futures
-    ast.fix_missing_locations(module)
-    made: dict[str, Any] = {}
-    exec(compile_tree(module, filename), names, made)  # noqa: S102 - the user's own cell
-    function = made[name]
-    function.__defaults__ = tuple(inputs.values())
-    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    function.__signature__ = inspect.Signature(
-        [inspect.Parameter(parameter, either, default=value) for parameter, value in inputs.items()]
-    )
-    assert isinstance(function, FunctionType)
-    return function
+    return ast.fix_missing_locations(module)
 
 
 def _parts(tree: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
@@ -245,12 +252,18 @@ def returned(
     if missing := [output for output in outputs if output not in values]:
         raise NameError(f"{name} did not assign {', '.join(missing)}, which -o asks for.")
     found = tuple(values[output] for output in outputs)
-    if not values[ASKED]:
-        return found[0] if len(found) == 1 else found or None
+    if values[ASKED]:
+        return _result(values, found, [n for n in kept if n in values and n not in outputs])
+    return found[0] if len(found) == 1 else found or None
+
+
+def _result(
+    values: Mapping[str, Any], found: tuple[Any, ...], stayed: Sequence[str]
+) -> ScriptResult:
     return ScriptResult(
         found,
         values[_LAST],
-        tuple(n for n in kept if n in values and n not in outputs),
+        tuple(stayed),
         "" if context.is_local() else os.environ.get("MODAL_TASK_ID", ""),
         time.perf_counter() - values[_BEGAN],
         peak_memory(resource.getrusage(resource.RUSAGE_SELF)),

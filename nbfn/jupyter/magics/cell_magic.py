@@ -202,13 +202,7 @@ def parsed(parser: Any, line: str) -> argparse.Namespace:
     Raises:
         UsageError: If an option is unknown (with the nearest known one) or a value does not fit.
     """
-    known = [name for action in parser._actions for name in action.option_strings]
-    for word in arg_split(line):
-        name = word.partition("=")[0]
-        if name.startswith("--") and not any(option.startswith(name) for option in known):
-            near = difflib.get_close_matches(name[2:], [option[2:] for option in known], 1)
-            hint = f"Did you mean --{near[0]}?" if near else f"Options are {', '.join(known)}."
-            raise UsageError(f"%%remote has no option {name}. {hint}")
+    _check_options(parser, line)
     try:
         options: argparse.Namespace = parser.parse_argstring(line)
     except UsageError as error:
@@ -225,6 +219,16 @@ def parsed(parser: Any, line: str) -> argparse.Namespace:
         options.variables = dict(map(_variable, options.variables))
     _check_numbers(options)
     return options
+
+
+def _check_options(parser: Any, line: str) -> None:
+    known = [name for action in parser._actions for name in action.option_strings]
+    for word in arg_split(line):
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            near = difflib.get_close_matches(name[2:], [option[2:] for option in known], 1)
+            hint = f"Did you mean --{near[0]}?" if near else f"Options are {', '.join(known)}."
+            raise UsageError(f"%%remote has no option {name}. {hint}")
 
 
 def _variable(text: str) -> tuple[str, str]:
@@ -252,6 +256,10 @@ def _check_numbers(options: argparse.Namespace) -> None:
         if value is not None and not value > 0:
             unit = "" if name == "cpu" else " seconds"
             raise UsageError(f"--{name} is {value:g}; it must be more than 0{unit}.")
+    _check_resources(options)
+
+
+def _check_resources(options: argparse.Namespace) -> None:
     if options.memory is not None:
         try:
             options.memory = parse_mebibytes(options.memory)
@@ -268,16 +276,7 @@ def check_kind(options: argparse.Namespace, cell: FunctionCell | ScriptCell) -> 
         UsageError: Names the option.
     """
     if isinstance(cell, FunctionCell):
-        only = {
-            "-i": options.inputs,
-            "-o": options.outputs,
-            "--no-run": options.no_run,
-            "--bg": options.bg,
-        }
-        if wrong := [name for name, value in only.items() if value]:
-            raise UsageError(
-                f"{wrong[0]} is for cells that run; this one defines {', '.join(cell.names)}."
-            )
+        _check_function_cell(options, cell)
     elif options.no_run and not options.name:
         raise UsageError("--no-run needs a NAME: without one nothing would be left of the cell.")
     elif options.bg and options.outputs:
@@ -290,3 +289,16 @@ def check_kind(options: argparse.Namespace, cell: FunctionCell | ScriptCell) -> 
         )
     elif options.bg and options.local:
         raise UsageError("--bg and --local exclude each other: what runs here, runs now.")
+
+
+def _check_function_cell(options: argparse.Namespace, cell: FunctionCell) -> None:
+    only = {
+        "-i": options.inputs,
+        "-o": options.outputs,
+        "--no-run": options.no_run,
+        "--bg": options.bg,
+    }
+    if wrong := [name for name, value in only.items() if value]:
+        raise UsageError(
+            f"{wrong[0]} is for cells that run; this one defines {', '.join(cell.names)}."
+        )

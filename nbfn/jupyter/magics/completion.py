@@ -76,11 +76,14 @@ def _words_of(shell: Any, subcommands: Subcommands, before: list[str], token: st
     if token.startswith("-"):
         return [name for action in actions for name in action.option_strings]
     wanted = [action.dest for action in actions if not action.option_strings]
-    place = len([word for word in before[1:] if not word.startswith("-")])
-    if place >= len(wanted):
-        return []
+    position = len([word for word in before[1:] if not word.startswith("-")])
+    return _values_of(shell, wanted[position]) if position < len(wanted) else []
+
+
+def _values_of(shell: Any, argument: str) -> list[str]:
+    """Return the names that an argument of a subcommand may have."""
     kinds = {"f": _FUNCTIONS, "id": (FunctionCall,), "what": (*_FUNCTIONS, FunctionCall)}
-    kind = kinds.get(wanted[place])
+    kind = kinds.get(argument)
     if kind is None:
         return []
     here = sorted(name for name, value in shell.user_ns.items() if isinstance(value, kind))

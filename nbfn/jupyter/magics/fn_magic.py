@@ -24,6 +24,7 @@ from nbfn.jupyter.magics.magic_context import MagicContext
 from nbfn.jupyter.magics.subcommands import Subcommands, arg
 from nbfn.jupyter.magics.table_view import table
 from nbfn.jupyter.views import retry_action
+from nbfn.protocol.messages import FunctionRow
 from nbfn.runtime import sync
 from nbfn.runtime.time_span import format_span
 from nbfn.serialization import function_pickling
@@ -74,29 +75,39 @@ def show_function(context: MagicContext, given: argparse.Namespace) -> Any:
         f"{info.name}{info.signature} v{info.version} · app {info.app or '—'} · {info.id[:9]}",
         f"  {context.options(info)} · Python {info.environment.python}",
     ]
-    if pool is not None:
-        lines.append(
-            f"  warm {pool.min_containers} · max {pool.max_containers} · buffer {pool.buffer_containers} · "
-            f"idle {pool.scaledown_window:g} s · workers {pool.workers} · {pool.state}"
-        )
-        lines.append(
-            f"  threads {pool.threads} for BLAS and OpenMP in a worker ({pool.threads_why})"
-        )
+    lines += _pool_lines(pool) if pool is not None else []
     if known := version_history.versions(context.client(), info):
         lines.append(f"  versions {', '.join(f'v{number}' for number in sorted(known))}")
     if info.doc:
         lines += ["", *(f"  {line}" for line in info.doc.splitlines())]
     raw = describe(function).definition
-    if raw is None and (text := context.definition(info).source):
-        lines += ["", text.rstrip()]
     if raw is not None:
-        values = {name: value for name, _, value in Snapshot(raw).found}
-        if names := registration_summary.captures(function_pickling.report(raw), values):
-            lines += ["", f"  captures {', '.join(names)}"]
-        if source := _source(raw):
-            lines += ["", source]
+        lines += _code_lines(raw)
+    elif text := context.definition(info).source:
+        lines += ["", text.rstrip()]
     print("\n".join(lines))  # noqa: T201 - the cell's own output
     return None
+
+
+def _pool_lines(pool: FunctionRow) -> list[str]:
+    return [
+        (
+            f"  warm {pool.min_containers} · max {pool.max_containers} · buffer {pool.buffer_containers} · "
+            f"idle {pool.scaledown_window:g} s · workers {pool.workers} · {pool.state}"
+        ),
+        f"  threads {pool.threads} for BLAS and OpenMP in a worker ({pool.threads_why})",
+    ]
+
+
+def _code_lines(raw: Any) -> list[str]:
+    """Return what a function of this notebook captures, and its source."""
+    lines = []
+    values = {name: value for name, _, value in Snapshot(raw).found}
+    if names := registration_summary.captures(function_pickling.report(raw), values):
+        lines += ["", f"  captures {', '.join(names)}"]
+    if source := _source(raw):
+        lines += ["", source]
+    return lines
 
 
 def _source(raw: Any) -> str:

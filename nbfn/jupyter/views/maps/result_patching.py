@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -29,17 +29,36 @@ def put_into_lists(
     replaced = {id(errors[index]): value for index, value in found.items() if index in errors}
     if not replaced:
         return []
-    done: dict[int, list[str]] = {}
-    shown = {f"Out[{number}]": value for number, value in dict(names.get("Out") or {}).items()}
-    for name, value in [*names.items(), *shown.items()]:
-        if type(value) is not list or len(value) != count or name.startswith("_"):
-            continue
-        if id(value) not in done:
-            places = [place for place, item in enumerate(value) if id(item) in replaced]
-            if len(places) != len(replaced):
-                continue
-            for place in places:
-                value[place] = replaced[id(value[place])]
-            done[id(value)] = []
-        done[id(value)].append(name)
-    return [name for names_of_one in done.values() for name in names_of_one]
+    patched: dict[int, list[str]] = {}
+    for name, value in _lists(names, count):
+        if id(value) in patched:  # the same list under another name
+            patched[id(value)].append(name)
+        elif _patch(value, replaced):
+            patched[id(value)] = [name]
+    return [name for names_of_one in patched.values() for name in names_of_one]
+
+
+def _lists(names: Mapping[str, Any], count: int) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the lists of a length that the notebook has, with their names."""
+    outputs = {f"Out[{number}]": value for number, value in dict(names.get("Out") or {}).items()}
+    for name, value in [*names.items(), *outputs.items()]:
+        if type(value) is list and len(value) == count and not name.startswith("_"):
+            yield name, value
+
+
+def _patch(results: list[Any], replaced: Mapping[int, Any]) -> bool:
+    """Replace exceptions in a list by results; change nothing unless the list has all of them.
+
+    Args:
+        results: The list.
+        replaced: The new result of each exception, by the exception's `id`.
+
+    Returns:
+        Whether the list was changed.
+    """
+    places = [place for place, item in enumerate(results) if id(item) in replaced]
+    if len(places) != len(replaced):
+        return False
+    for place in places:
+        results[place] = replaced[id(results[place])]
+    return True
