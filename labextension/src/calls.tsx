@@ -1,6 +1,6 @@
 /** The Running calls section: progress of each call, and Cancel, which does not need the kernel. */
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
+import { VDomRenderer } from '@jupyterlab/ui-components';
 import React from 'react';
 
 import { Banner } from './banner';
@@ -13,24 +13,18 @@ interface ISectionProps {
   trans: TranslationBundle;
 }
 
-export class CallsSection extends ReactWidget {
+export class CallsSection extends VDomRenderer<Model> {
   constructor(model: Model, trans: TranslationBundle) {
-    super();
-    this._model = model;
+    super(model);
     this._trans = trans;
     this.addClass('jp-nbfn-section');
     this.title.label = trans.__('Running calls');
   }
 
   protected override render(): React.JSX.Element {
-    return (
-      <UseSignal signal={this._model.stateChanged}>
-        {() => <CallList model={this._model} trans={this._trans} />}
-      </UseSignal>
-    );
+    return <CallList model={this.model} trans={this._trans} />;
   }
 
-  private readonly _model: Model;
   private readonly _trans: TranslationBundle;
 }
 

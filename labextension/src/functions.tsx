@@ -1,6 +1,6 @@
 /** The Functions section: a tree of Apps and their Functions, each with a stepper for its warm workers. */
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
+import { VDomRenderer } from '@jupyterlab/ui-components';
 import React from 'react';
 
 import { Banner } from './banner';
@@ -15,24 +15,18 @@ interface ISectionProps {
   trans: TranslationBundle;
 }
 
-export class FunctionsSection extends ReactWidget {
+export class FunctionsSection extends VDomRenderer<Model> {
   constructor(model: Model, trans: TranslationBundle) {
-    super();
-    this._model = model;
+    super(model);
     this._trans = trans;
     this.addClass('jp-nbfn-section');
     this.title.label = trans.__('Functions');
   }
 
   protected override render(): React.JSX.Element {
-    return (
-      <UseSignal signal={this._model.stateChanged}>
-        {() => <FunctionTree model={this._model} trans={this._trans} />}
-      </UseSignal>
-    );
+    return <FunctionTree model={this.model} trans={this._trans} />;
   }
 
-  private readonly _model: Model;
   private readonly _trans: TranslationBundle;
 }
 

@@ -1,6 +1,6 @@
 /** The header of the panel: the state of the hub, errors, and a button that starts it. */
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
+import { VDomRenderer } from '@jupyterlab/ui-components';
 import React from 'react';
 
 import { Banner } from './banner';
@@ -13,23 +13,17 @@ interface IHeaderProps {
   trans: TranslationBundle;
 }
 
-export class HeaderSection extends ReactWidget {
+export class HeaderSection extends VDomRenderer<Model> {
   constructor(model: Model, trans: TranslationBundle) {
-    super();
-    this._model = model;
+    super(model);
     this._trans = trans;
     this.addClass('jp-nbfn-header');
   }
 
   protected override render(): React.JSX.Element {
-    return (
-      <UseSignal signal={this._model.stateChanged}>
-        {() => <Header model={this._model} trans={this._trans} />}
-      </UseSignal>
-    );
+    return <Header model={this.model} trans={this._trans} />;
   }
 
-  private readonly _model: Model;
   private readonly _trans: TranslationBundle;
 }
 

@@ -183,6 +183,8 @@ def test_refused(page: Page, panel: Any, server: Server) -> None:
 
 
 def test_the_keyboard_reaches_everything(page: Page, panel: Any) -> None:
+    # JupyterLab focuses its launcher when it has opened.
+    expect(page.locator(".jp-Launcher")).to_be_focused()
     panel.get_by_role("treeitem", name="churn").focus()
     page.keyboard.press("ArrowDown")
     expect(panel.get_by_role("treeitem", name="embed, busy")).to_be_focused()
