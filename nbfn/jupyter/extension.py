@@ -1,4 +1,4 @@
-"""The IPython extension: what ``%load_ext nbfn`` puts into a shell, and ``%unload_ext nbfn`` takes out again."""
+"""The IPython extension: ``%load_ext nbfn`` installs magics and displays, ``%unload_ext nbfn`` removes them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ log = logging.getLogger("nbfn.client")
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Do ``%load_ext nbfn``; a second time replaces the first.
+    """Handle ``%load_ext nbfn``; loading again replaces what was installed before.
 
     Args:
         shell: The running `InteractiveShell`.
     """
-    with one_line_errors():  # a setting that cannot be read, say
+    with one_line_errors():  # a setting may be invalid
         _load(shell)
 
 
@@ -53,7 +53,11 @@ def _load(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Do ``%unload_ext nbfn``: take out the magics and all else; Functions and handles work on."""
+    """Handle ``%unload_ext nbfn``: remove magics and displays. Functions and handles keep working.
+
+    Args:
+        shell: The running `InteractiveShell`.
+    """
     observer = shell.__dict__.pop("_nbfn_observer", None)
     if observer is None:
         return
@@ -72,12 +76,12 @@ def unload_ipython_extension(shell: Any) -> None:
     ):
         try:
             undo()
-        except (ValueError, AttributeError):  # somebody else removed it already
-            log.debug("nbfn was partly unloaded before", exc_info=True)
+        except (ValueError, AttributeError):  # other code has removed it
+            log.debug("a part of nbfn was already unloaded", exc_info=True)
 
 
 def _forget_magics(shell: Any) -> None:
-    """Have the shell not know nbfn's magics; IPython itself has no word for that."""
+    """Unregister nbfn's magics; IPython has no method for that."""
     for known in shell.magics_manager.magics.values():
         for name, magic in list(known.items()):
             if isinstance(getattr(magic, "__self__", None), LineMagics | RemoteMagics):

@@ -1,4 +1,4 @@
-"""Figures that remote code returned, in a notebook that has never imported pyplot."""
+"""Displays matplotlib figures that remote code returned, also where the notebook has not imported pyplot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _FIGURE = ("matplotlib.figure", "Figure")
 
 
 def install(shell: Any) -> None:
-    """Have IPython show figures as pictures, until ``%matplotlib`` or pyplot decides how."""
+    """Make IPython display figures as PNG images, until ``%matplotlib`` or pyplot registers a formatter."""
     formatter = shell.display_formatter.formatters["image/png"]
     formatter.for_type_by_name(*_FIGURE, _png)
 

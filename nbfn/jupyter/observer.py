@@ -1,7 +1,7 @@
-"""What a notebook shows of a call: prints under its cell, and how far a map is.
+"""Displays calls in a notebook: output below the cell, and the progress of maps.
 
-The client's thread tells sinks what happened; one ticker thread shows it, four times a second at
-most, as a widget, as lines of text or as one rewritten line. A call never waits for this.
+The client's thread passes events to sinks. One ticker thread updates the displays, at most four times a
+second: a widget, lines of text, or one line that is overwritten. Calls never wait for displays.
 """
 
 from __future__ import annotations
@@ -30,20 +30,25 @@ log = logging.getLogger("nbfn.client")
 DELAY = 0.5
 #: Seconds between two updates.
 INTERVAL = 0.25
-#: Maps of this kernel whose failures can be run again.
+#: Maps of this kernel whose failed inputs can be retried.
 MAPS_KEPT = 50
-#: Bytes of failures, inputs and errors, of all those maps.
+#: Bytes that inputs and errors of failures may take, for all those maps.
 FAILURES_KEPT = 256 * 1024 * 1024
 #: Detached maps whose results are kept.
 DETACHED_KEPT = 20
-#: Spawned calls of this kernel whose state is kept for displays of their handles.
+#: Spawned calls of this kernel whose records are kept for displays of their handles.
 HANDLES_KEPT = 1000
-#: Seconds the end of a cell waits for the last word of a map that it ran.
+#: Seconds that the end of a cell waits for the end of a map that it ran.
 END_WAIT = 1.0
 
 
 class NotebookObserver(CallObserver):
-    """Gives every call its sink. Progress can be turned off for all, or for some Functions."""
+    """Creates a sink for each call.
+
+    Args:
+        progress: Whether maps show their progress; ``quiet`` turns it off for single Functions.
+        now: The clock.
+    """
 
     def __init__(self, *, progress: bool = True, now: Callable[[], float] = time.monotonic) -> None:
         self.progress = progress
@@ -51,24 +56,31 @@ class NotebookObserver(CallObserver):
         #: The sinks of spawned calls, by the call's id; the latest ones.
         self.handles: dict[str, SpawnSink] = {}
         self._displays: list[CallDisplay | PrintSink] = []
-        self._text_displays: list[CallDisplay] = []  # whose end no cell has said yet
+        self._text_displays: list[CallDisplay] = []  # whose end no cell has published yet
         self._now = now
         self._running: list[MapSink] = []
         #: The latest maps of this kernel, by the call's id.
         self.maps: dict[str, MapSink] = {}
-        #: Maps whose loop was left to itself, by the call's id: nobody else has their results.
+        #: Results of detached maps, by the call's id: this is the only reference to them.
         self.detached: dict[str, MapResult[Any]] = {}
-        #: Failures that ran again while the list of results was not bound yet.
+        #: Maps with retried inputs whose new results could not be put into a list yet.
         self.unplaced: list[MapSink] = []
         self._wake = threading.Condition()
         self._ticker: threading.Thread | None = None
 
     def call_started(self, call: CallView) -> CallSink | None:
-        """Return the sink of a call, bound to the cell that runs now. Never raises."""
+        """Return the sink of a call, bound to the running cell. Never raises.
+
+        Args:
+            call: The call.
+
+        Returns:
+            The sink; None if it could not be created.
+        """
         try:
             area = OutputArea()
             if call.kind == "spawn":
-                known = self.handles.get(call.id)  # followed again: it goes on where it began
+                known = self.handles.get(call.id)  # followed again: keeps its output area
                 if known is None:
                     return self._keep_sink(
                         SpawnSink(call, area, self._now, self.keep_call_updating)
@@ -84,12 +96,12 @@ class NotebookObserver(CallObserver):
             if self.shows_progress(sink):
                 self._watch(sink)
         except Exception:
-            log.exception("a call will not be shown in the notebook")
+            log.exception("a call cannot be displayed in the notebook")
             return None
         return sink
 
     def _limit_failures(self) -> None:
-        """Keep what failed of the latest maps, as long as it is not too much."""
+        """Discard the failures of the oldest maps while all together are too large."""
         room = FAILURES_KEPT
         for sink in reversed(list(self.maps.values())):
             room -= sink.failure_bytes
@@ -97,7 +109,7 @@ class NotebookObserver(CallObserver):
                 sink.forget()
 
     def interrupted(self, call: str, name: str) -> bool:
-        """Say in the cell what another interrupt does; see `nbfn.client.call_observer.interrupted`."""
+        """Print in the cell what another interrupt does; see `nbfn.client.call_observer.interrupted`."""
         area = OutputArea()
         if area.notebook:
             said = f"cancelling {name} ({call[:9]}…); interrupt again at once to let it go on"
@@ -105,7 +117,7 @@ class NotebookObserver(CallObserver):
         return area.notebook
 
     def now(self) -> float:
-        """Return the time by which calls are shown."""
+        """Return the time of the clock."""
         return self._now()
 
     def _keep_sink(self, sink: SpawnSink) -> SpawnSink:
@@ -115,37 +127,37 @@ class NotebookObserver(CallObserver):
         return sink
 
     def keep_call_updating(self, display: CallDisplay) -> None:
-        """Have a display of a spawned call look again and again until the call ends."""
+        """Update a display of a spawned call until the call ends."""
         with self._wake:
             if display.text_only and display not in self._text_displays:
                 self._text_displays.append(display)
         self.keep_updating(display)
 
     def keep_updating(self, display: CallDisplay | PrintSink) -> None:
-        """Have something look again and again until it has ended."""
+        """Update a display until it has ended."""
         with self._wake:
             if display not in self._displays:
                 self._displays.append(display)
             self._start_ticking()
 
     def shows_progress(self, sink: MapSink) -> bool:
-        """Whether progress of this map is wanted."""
+        """Whether this map shows its progress."""
         return self.progress and (sink.stats.app, sink.stats.name) not in self.quiet
 
     def keep_detached(self, results: MapResult[Any]) -> None:
-        """Keep the results of a map whose loop has been left."""
+        """Keep the results of a map that was detached."""
         self.detached[results.call_id] = results
         while len(self.detached) > DETACHED_KEPT:
             del self.detached[next(iter(self.detached))]
 
     def show_here(self, sink: MapSink) -> None:
-        """Show a map in the cell that runs now, also when it is shown elsewhere."""
+        """Display a map in the running cell, also when another cell displays it."""
         sink.show_at(OutputArea())
 
     def finish_cell(self, result: Any = None) -> None:
-        """Wait, shortly, until the maps of the cell that ends have said their last word.
+        """Wait shortly until the maps of the cell that ends have displayed their end.
 
-        What comes after the end of a cell does not reach a notebook that is run without a page.
+        Output after the end of a cell is lost in a notebook that runs without a front end.
 
         Args:
             result: IPython's result of the cell.
@@ -166,7 +178,7 @@ class NotebookObserver(CallObserver):
             self._running = [sink for sink in self._running if not sink.ended.is_set()]
 
     def _republish(self) -> None:
-        """Have the cell that ends say how the spawned calls stand that earlier cells display."""
+        """Publish the state of spawned calls, which earlier cells display, in the cell that ends."""
         area = OutputArea()
         with self._wake:
             displays = list(self._text_displays)

@@ -1,6 +1,6 @@
-"""Threads of the notebook: which cell started one, so that its calls print there.
+"""Records which cell started a thread, so that the output of its calls appears below that cell.
 
-ipykernel takes what a thread prints for the latest cell's. For calls, nbfn goes by who started it.
+ipykernel attributes the output of a thread to the latest cell.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-#: Where a thread keeps what `mark` returned when it was started.
+#: The attribute of a thread that holds the result of `mark` from when the thread was started.
 _MARK = "_nbfn_cell"
 
 
 def install(mark: Callable[[], Any]) -> None:
-    """Have each thread remember what ``mark()`` returns on the thread that starts it."""
+    """Patch `threading.Thread.start` so that each thread stores the cell that started it.
+
+    Args:
+        mark: Returns the current cell; called on the thread that starts the new one.
+    """
     uninstall()
     original: Any = threading.Thread.start
 
     def start(self: threading.Thread) -> None:
-        # A thread's threads belong to its own cell.
+        # A thread that a marked thread starts gets the same mark.
         setattr(self, _MARK, current_mark() or mark())
         original(self)
 
@@ -28,11 +32,11 @@ def install(mark: Callable[[], Any]) -> None:
 
 
 def uninstall() -> None:
-    """Undo `install`, unless somebody has changed it since."""
+    """Undo `install`, unless other code has patched ``start`` since."""
     if original := getattr(threading.Thread.start, "nbfn", None):
         threading.Thread.start = original  # type: ignore[method-assign]
 
 
 def current_mark() -> Any:
-    """Return what the thread that asks was marked with; None for the main thread."""
+    """Return the mark of the current thread; None for the main thread."""
     return getattr(threading.current_thread(), _MARK, None)

@@ -1,4 +1,4 @@
-"""Tracebacks without nbfn's own frames: the user's call, then the user's remote code."""
+"""Removes nbfn's own frames from tracebacks: they show the user's call, then the user's remote code."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from nbfn.exception import Detached, Error
 from nbfn.serialization.traceback_codec import GONE, is_rebuilt
 
 _HERE = f"{Path(__file__).parent}{os.sep}"
-#: Modules that nbfn waits in and pickles with: their frames say nothing to the user either.
+#: Modules that nbfn waits in and pickles with: their frames are removed too.
 _TOOLS = ("concurrent.futures.", "threading.", "cloudpickle.")
-#: The tracebacks, by id, of what is printed now: those whose errors nbfn raised on purpose.
+#: Ids of tracebacks that are being printed and whose errors nbfn raised deliberately.
 _deliberate: set[int] = set()
 
 
 def install(shell: Any) -> None:
-    """Leave nbfn's frames out of what IPython prints.
+    """Patch a shell so that tracebacks have no frames of nbfn.
 
-    IPython hides frames that carry ``__tracebackhide__``, but says so in a line for each gap. Only
-    nbfn's are taken out here; those of others are shown or hidden as ever. Where nbfn itself broke,
-    its frames are shown.
+    IPython hides frames that define ``__tracebackhide__``, but prints a line for each gap. Frames of
+    other packages are not changed. If nbfn itself failed, its frames are shown.
     """
     _wrap(shell.InteractiveTB, "structured_traceback", _note_deliberate)
     _wrap(shell.InteractiveTB, "get_records", _without_own_frames)
@@ -49,7 +48,7 @@ def uninstall(shell: Any) -> None:
 
 def _wrap(formatter: Any, name: str, around: Callable[..., Any]) -> None:
     original = getattr(formatter, name, None)
-    if original is None or name in formatter.__dict__:  # somebody has changed it: leave it alone
+    if original is None or name in formatter.__dict__:  # already patched by other code
         return
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -60,7 +59,7 @@ def _wrap(formatter: Any, name: str, around: Callable[..., Any]) -> None:
 
 
 def _note_deliberate(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Note which of the errors to be printed, a chain, nbfn raised on purpose, and what these came of."""
+    """Record the tracebacks of errors in a chain that nbfn raised deliberately, and those of their causes."""
     error = kwargs.get("evalue", args[1] if len(args) > 1 else None)
     deliberate = False
     while isinstance(error, BaseException):
@@ -77,14 +76,14 @@ def _note_deliberate(original: Callable[..., Any], *args: Any, **kwargs: Any) ->
 def _without_own_frames(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     records = original(*args, **kwargs)
     frames = [getattr(record, "frame", None) for record in records]
-    # What led to the body of a %%remote cell is the magic's own business.
+    # Frames above the body of a %%remote cell belong to the magic.
     magic = max((n for n, frame in enumerate(frames) if _is_magic(frame)), default=-1)
     hidden = _hidden(frames, deliberate=bool(args) and id(args[0]) in _deliberate)
     return [r for n, r in enumerate(records) if n > magic and not hidden[n]]
 
 
 def _hidden(frames: list[Any], *, deliberate: bool) -> list[bool]:
-    """Return which frames are nbfn's own business: all of its own, unless it ends there by accident."""
+    """Return which frames to remove: nbfn's own, except those of an error inside nbfn."""
     own = _own(frames)
     last = next((f for f in reversed(frames) if not _is_tool(f)), None)
     if not deliberate and own and own[-1] and not is_hidden(last):
@@ -104,9 +103,9 @@ def _own(frames: list[Any]) -> list[bool]:
 def _show_traceback(
     original: Callable[..., Any], exc_tuple: Any = None, *args: Any, **kwargs: Any
 ) -> Any:
-    """Take nbfn's frames out of errors that IPython has Python itself print: groups and syntax errors.
+    """Remove nbfn's frames from errors that Python itself prints: exception groups and syntax errors.
 
-    Of a map that was detached nothing is shown but the sentence that says so.
+    For a map that was detached, print only the message.
     """
     error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
     if isinstance(error, Detached):
@@ -136,7 +135,7 @@ def _remove_own_frames(error: BaseException) -> None:
 
 
 def _announce_debugger(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Say, before a debugger opens at a remote frame, where its variables are and how to have them."""
+    """Print, before a debugger opens at a remote frame, that its variables are not here and how to get them."""
     error = getattr(sys, "last_value", None)
     link = getattr(sys, "last_traceback", None)
     while link is not None and link.tb_next is not None:
@@ -168,7 +167,7 @@ def _without_magic_entries(
 
 
 def is_hidden(frame: Any) -> bool:
-    """Whether a frame is nbfn's and asks to be hidden."""
+    """Whether a frame is nbfn's and defines ``__tracebackhide__``."""
     return _is_nbfn(frame) and bool(frame.f_locals.get("__tracebackhide__"))
 
 

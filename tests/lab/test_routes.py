@@ -107,8 +107,8 @@ async def test_the_autoscaler_is_set(ask: Any, hub: FakeHub) -> None:
         ({"scaledown_window": 1e308}, "at most 1200 seconds"),
         ({"warm": 1}, "warm"),
         ({}, "at least one"),
-        (None, "cannot be set like this"),
-        ([1], "cannot be set like this"),
+        (None, "Invalid autoscaler settings"),
+        ([1], "Invalid autoscaler settings"),
     ],
 )
 async def test_a_bad_autoscaler_gets_a_sentence(

@@ -1,6 +1,6 @@
-"""Changes of the overview on Jupyter Server's event bus: that there is one, never what it is.
+"""Emits an event on Jupyter Server's event bus when the overview changes.
 
-The page fetches the overview anew when it hears of it, so a lost event costs nothing.
+The event does not contain the change: the panel fetches the overview, so a lost event does no harm.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ What = Literal["overview", "hub"]
 
 
 class Events:
-    """The event bus, as far as this extension uses it."""
+    """Emits the extension's events.
+
+    Args:
+        logger: The server's event logger.
+    """
 
     def __init__(self, logger: EventLogger) -> None:
         self._logger = logger
@@ -45,5 +49,10 @@ class Events:
             logger.register_event_schema(SCHEMA)
 
     def changed(self, revision: int, what: What) -> None:
-        """Tell every page. To be called on the server's own loop."""
+        """Send the event to every client. Must be called on the server's event loop.
+
+        Args:
+            revision: The hub's revision of the overview; 0 when there is no hub.
+            what: What changed.
+        """
         self._logger.emit(schema_id=SCHEMA_ID, data={"revision": revision, "what": what})

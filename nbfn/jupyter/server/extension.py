@@ -1,6 +1,6 @@
-"""The server extension: connects the client of the hub, the routes and the events together.
+"""The Jupyter Server extension: creates the client of the hub, the routes and the events.
 
-Traits of its own it has none: what can be set is in `nbfn.config`.
+It has no traits; its settings are those of `nbfn.config`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from nbfn.jupyter.server.routes import ROUTES
 
 
 class NbfnApp(ExtensionApp):
-    """Gives JupyterLab what the nbfn sidebar shows, under ``/nbfn/api/``."""
+    """Serves the data of the nbfn sidebar under ``/nbfn/api/``."""
 
     name = "nbfn"
     extension_url = "/lab"
     load_other_extensions = True
 
     def initialize_settings(self) -> None:
-        """Make the client that all routes share; it looks for a hub once the server runs."""
+        """Create the client that all routes share; it looks for a hub once the server runs."""
         server = self.serverapp
         assert server is not None
         assert server.event_logger is not None
@@ -38,5 +38,5 @@ class NbfnApp(ExtensionApp):
         self.hub_client.start()
 
     async def stop_extension(self) -> None:
-        """Leave the hub; it goes on without us."""
+        """Disconnect from the hub, which keeps running."""
         await self.hub_client.close()

@@ -1,6 +1,6 @@
-"""The server's one client of the hub: there while a hub is, and never the reason that one starts.
+"""The server's client of the hub: connects when a hub runs, and starts one only on request.
 
-A hub shows itself by its connection file, so without a client that file is looked at once a second.
+Without a connection, it checks the hub's connection file once a second.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from nbfn.jupyter.server.events import What
 
 logger = logging.getLogger("nbfn.lab")
 
-#: Seconds between two looks at the connection file while there is no hub.
+#: Seconds between two checks of the connection file while there is no hub.
 LOOK_EVERY = 1.0
 #: Seconds a hub may take to answer before it counts as unreachable.
 PATIENCE = 5.0
 
 
 class HubClient:
-    """Gives the routes a client, and tells ``on_change`` what the hub tells."""
+    """Connects the routes to the hub, and reports changes of the overview.
+
+    Args:
+        on_change: Called with the revision and with what changed, on the server's event loop.
+    """
 
     def __init__(self, on_change: Callable[[int, What], None]) -> None:
         self._on_change = on_change
@@ -34,11 +38,11 @@ class HubClient:
         self._seen: tuple[int, int] | None = None
 
     def start(self) -> None:
-        """Begin to look for a hub. To be called on the server's loop."""
+        """Start looking for a hub. Must be called on the server's event loop."""
         self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:
-        """Stop looking and let go of the client."""
+        """Stop looking for a hub and close the client."""
         tasks = [task for task in (self._looking, self._attempt) if task is not None]
         for task in tasks:
             task.cancel()
@@ -49,7 +53,7 @@ class HubClient:
             await asyncio.to_thread(client.close)
 
     async def client(self, *, start: bool = False) -> Client:
-        """Return the client, attached.
+        """Return the connected client.
 
         Args:
             start: Whether to start the embedded hub if there is none.
@@ -58,13 +62,13 @@ class HubClient:
             ConnectionError: If there is no hub, or it does not answer.
         """
         if start and self._attempt is not None:
-            await asyncio.wait([self._attempt])  # that one may only look
+            await asyncio.wait([self._attempt])  # that attempt may not start a hub
         if self._client is not None:
             return self._client
         if self._attempt is None:
             self._attempt = asyncio.create_task(self._attach(start=start))
             self._attempt.add_done_callback(self._settled)
-        # Shielded: a request that loses patience leaves the attempt to those that come after it.
+        # Shielded: a request that times out must not cancel the attempt for later requests.
         return await asyncio.shield(self._attempt)
 
     async def _attach(self, *, start: bool) -> Client:
@@ -80,11 +84,10 @@ class HubClient:
     def _settled(self, attempt: asyncio.Task[Client]) -> None:
         self._attempt = None
         if not attempt.cancelled():
-            attempt.exception()  # whoever waited has it
+            attempt.exception()  # the waiting request has raised it
 
     def _lost(self, client: Client) -> None:
-        # It would look for another hub, and start one if it ever was allowed to; the next look is
-        # a fresh client's.
+        # This client would reconnect, and might start a hub; the next connection uses a new client.
         if self._client is not client:
             return
         logger.info("the hub is gone")
@@ -99,13 +102,13 @@ class HubClient:
                 try:
                     await self.client()
                 except ConnectionError:
-                    pass  # a file that a killed hub has left behind, or a hub still starting
+                    pass  # a killed hub left the file, or the hub is still starting
                 except Error as error:
                     logger.warning("cannot attach to the hub: %s", error)
             await asyncio.sleep(LOOK_EVERY)
 
     def _is_new(self) -> bool:
-        """Whether the connection file is there and not the one that led nowhere."""
+        """Whether there is a connection file that was not tried before."""
         try:
             found = Places.of().connection_file.stat()
         except OSError:
@@ -116,6 +119,6 @@ class HubClient:
 
 
 def _in(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
-    """Call on the server's loop, from the client's thread; the loop may be gone by then."""
+    """Call a function on the server's event loop, from the client's thread, unless the loop is closed."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(partial(call, *args))

@@ -1,6 +1,6 @@
-"""What is saved of a notebook: of nbfn's live widgets only their text and static HTML.
+"""Removes nbfn's live widgets from notebooks that are saved; their text and static HTML stay.
 
-A widget is gone with its kernel, and a saved one would show "model not found".
+A widget needs its kernel: a saved one would display "model not found".
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-#: The variable by which kernels of this server know that they may leave a widget on the page at the end.
+#: Environment variable that tells kernels of this server that saved notebooks have no live widgets.
 SAVED_STATIC = "NBFN_SAVES_STATIC"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def install(contents_manager: Any) -> None:
-    """Have a Jupyter server save no live widgets of nbfn, and its kernels know."""
+    """Register the hook with a server's contents manager, and tell its kernels by an environment variable."""
     register = getattr(contents_manager, "register_pre_save_hook", None)
     if register is not None:
         register(without_widgets)
@@ -22,7 +22,11 @@ def install(contents_manager: Any) -> None:
 
 
 def without_widgets(*, model: dict[str, Any], **_rest: Any) -> None:
-    """Take nbfn's widgets out of a notebook that is about to be saved."""
+    """Remove nbfn's widgets from a notebook that is about to be saved.
+
+    Args:
+        model: The contents model.
+    """
     content = model.get("content")
     if model.get("type") != "notebook" or not isinstance(content, dict):
         return

@@ -1,6 +1,6 @@
-"""The REST routes under ``/nbfn/api/``: checked here, done by the hub, answered with JSON.
+"""The REST routes under ``/nbfn/api/``: check a request, pass it to the hub, answer with JSON.
 
-Every error is ``{"message": one sentence}``. Jupyter Server sees to tokens, XSRF and Origin.
+Every error is ``{"message": one sentence}``. Jupyter Server checks tokens, XSRF and Origin.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from nbfn.exception import (
 )
 from nbfn.jupyter.server.hub_client import PATIENCE, HubClient
 
-#: What an id must look like before it is passed on.
+#: The format of ids; other ids are not sent to the hub.
 ID = re.compile(r"[a-z]{2}-[0-9A-Za-z]{22}")
 
-#: The most special class first.
+#: The most specific class first.
 STATUS: list[tuple[type[Error], HTTPStatus]] = [
     (ConflictError, HTTPStatus.CONFLICT),
     (InvalidError, HTTPStatus.BAD_REQUEST),
@@ -44,7 +44,7 @@ STATUS: list[tuple[type[Error], HTTPStatus]] = [
 
 
 class Autoscaler(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Body of a change of the autoscaler; what is left out stays as it is."""
+    """Body of a change of the autoscaler; settings that it omits are not changed."""
 
     min_containers: int | None = None
     max_containers: int | None = None
@@ -53,7 +53,7 @@ class Autoscaler(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
 
 
 class Handler(APIHandler):
-    """What all routes share."""
+    """Base class of the routes: access to the hub, and errors as JSON."""
 
     auth_resource = "nbfn"
 
@@ -64,7 +64,7 @@ class Handler(APIHandler):
         return hub_client
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer an error of ours with its own sentence, any other as Jupyter Server does."""
+        """Answer an nbfn error with its message, any other error as Jupyter Server does."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if not isinstance(error, Error):
             super().write_error(status_code, **kwargs)
@@ -74,7 +74,7 @@ class Handler(APIHandler):
         self.finish(json.dumps({"message": str(error)}))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log an error of ours as one line; only what nobody foresaw gets a traceback."""
+        """Log an nbfn error as one line, any other error with its traceback."""
         if isinstance(value, Error):
             self.log.warning("%s %s: %s", self.request.method, self.request.path, value)
         else:
@@ -82,12 +82,12 @@ class Handler(APIHandler):
 
 
 class OverviewHandler(Handler):
-    """What the sidebar shows; an answer also when there is no hub."""
+    """The data of the sidebar; also answers when there is no hub."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with the connection, a sentence about it, and the overview if there is one."""
+        """Answer with the state of the connection, a message, and the overview if there is one."""
         try:
             async with asyncio.timeout(PATIENCE):
                 client = await self.hub_client.client()
@@ -110,7 +110,7 @@ class AutoscalerHandler(Handler):
     @web.authenticated
     @authorized
     async def patch(self, function_id: str) -> None:
-        """Change the settings that the body names; answer with all settings, as they are now."""
+        """Change the settings that the body contains; answer with all settings."""
         settings = _parse(self.request.body)
         client = await self.hub_client.client()
         now = await client.set_autoscaler.aio(_checked(function_id), **settings)
@@ -118,12 +118,12 @@ class AutoscalerHandler(Handler):
 
 
 class CancelHandler(Handler):
-    """The end of one call, from outside its notebook."""
+    """Cancels a call from outside its notebook."""
 
     @web.authenticated
     @authorized
     async def post(self, call_id: str) -> None:
-        """Cancel what is queued and what runs."""
+        """Cancel queued and running inputs of the call."""
         client = await self.hub_client.client()
         await client.cancel_call.aio(_checked(call_id))
         await self.finish({})
@@ -135,7 +135,7 @@ class StartHandler(Handler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Start it, or find it running."""
+        """Start the hub if none runs."""
         await self.hub_client.client(start=True)
         await self.finish({})
 
@@ -150,7 +150,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         autoscaler = msgspec.json.decode(body, type=Autoscaler)
     except msgspec.DecodeError as error:  # also ValidationError
-        raise InvalidError(f"The autoscaler cannot be set like this: {error}.") from None
+        raise InvalidError(f"Invalid autoscaler settings: {error}.") from None
     settings: dict[str, Any] = msgspec.to_builtins(autoscaler)
     if not settings:
         raise InvalidError("Name at least one autoscaler setting to change.")
