@@ -198,7 +198,7 @@ def test_a_users_module_is_shown_whatever_it_is_called(run: Run, tmp_path: Path)
             "min_containers (4) is above max_containers (2)",
         ),
         ("%%remote g\ndef f(): ...\ndef h(): ...", "NAME renames one def"),
-        ("%%remote\ndef f(): ...\n%timeit 1", "`%timeit` is IPython's"),
+        ("%%remote\ndef f(): ...\n%timeit 1", "`%timeit` is IPython syntax"),
         (
             "%%remote\nimport threading\nL = threading.Lock()\ndef f(): return L",
             "uses L → _thread.lock, which cannot be pickled",

@@ -139,17 +139,19 @@ def test_what_a_cell_is_is_said_and_only_that_is_bound(one_kernel: Run) -> None:
     assert own_class.result == "2"
     assert by_name.text == "not there\n"  # a script without a name is private
     assert mixed.stderr.count("\n") == 1
-    assert "Split the cell, or put what runs here below a line that says %local." in mixed.stderr
+    assert (
+        "Split the cell, or put code that runs in the notebook below a %local line." in mixed.stderr
+    )
     assert unbound.result == "(False, False, 3)"
 
 
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%%remote\n%frobnicate 1", "`%frobnicate` is IPython's"),
-        ("%%remote\nx = 1\n!ls", "`!ls` is IPython's"),
-        ("%%remote\nx = %sql select 1", "`%sql` is IPython's"),
-        ("%%remote\n%%timeit\n1", "`%%timeit` is IPython's"),
+        ("%%remote\n%frobnicate 1", "`%frobnicate` is IPython syntax"),
+        ("%%remote\nx = 1\n!ls", "`!ls` is IPython syntax"),
+        ("%%remote\nx = %sql select 1", "`%sql` is IPython syntax"),
+        ("%%remote\n%%timeit\n1", "`%%timeit` is IPython syntax"),
         ("%%remote --wram=1\n1", "has no option --wram. Did you mean --warm?"),
         ("%%remote --dryrun\n1", "Did you mean --dry-run?"),
         ("%%remote -z\n1", "unrecognized arguments: -z"),
@@ -197,7 +199,7 @@ def test_a_dry_run_of_what_is_too_large_lists_it_all_the_same(one_kernel: Run) -
         "%%remote --app early --dry-run\ndef size(): return len(blob) + small",
     )
     assert "captures 'blob' (19.1 MB, bytes); pass it as an argument instead." in refused.stderr
-    assert refused.stderr.rstrip().endswith("It would take along: blob (19.1 MB), small=3 (5 B).")
+    assert refused.stderr.rstrip().endswith("It would capture: blob (19.1 MB), small=3 (5 B).")
 
 
 def test_a_script_that_ran_here_says_so(one_kernel: Run) -> None:

@@ -76,7 +76,7 @@ def test_it_may_await_as_cells_do(one_kernel: Run) -> None:
     assert mapped.result == "([0, 1], [[0], [0, 1, 2]])"
     assert "UsageError: --local runs the cell inside another" in refused[0].stderr
     assert refused[1].stderr == (
-        "UsageError: Nothing can be awaited below %local. Put that into a cell of its own.\n"
+        "UsageError: Code below %local cannot use await. Put it into a cell of its own.\n"
     )
     assert refused[2].result == "False"
 
@@ -97,7 +97,10 @@ def test_what_cells_may_and_functions_may_not_works(one_kernel: Run) -> None:
     assert silent.text.startswith("ran on wk-")
     assert "SyntaxError: 'return' outside function" in returns.error
     assert "SyntaxError: 'yield' outside function" in yields.error
-    assert "The cell assigns counted, so it begins without one; add -i counted." in unbound.error
+    assert (
+        "The cell assigns counted, so it does not use the notebook's value; add -i counted."
+        in unbound.error
+    )
     assert bound.result == "2"
 
 
@@ -109,7 +112,7 @@ def test_what_is_too_large_for_a_default_must_be_given(one_kernel: Run) -> None:
         "add_up.remote()",
     )
     assert total.result == "1000000.0"
-    assert "add_up() needs large: too large to be kept as a default" in failed.error
+    assert "add_up() needs large: too large to be stored as a default" in failed.error
 
 
 def test_an_error_shows_the_cells_line_and_binds_nothing(one_kernel: Run) -> None:
@@ -136,7 +139,10 @@ def test_an_error_shows_the_cells_line_and_binds_nothing(one_kernel: Run) -> Non
             "%%remote --memory lots\n1",
             "--memory lots is not valid. Pass an amount like 8G or 512M.",
         ),
-        ("%%remote\ndef f(): ...\nf()", "Split the cell, or put what runs here below"),
+        (
+            "%%remote\ndef f(): ...\nf()",
+            "Split the cell, or put code that runs in the notebook below",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(one_kernel: Run, cell: str, says: str) -> None:

@@ -1,1 +1,1 @@
-"""``%%remote``: what a cell is, and how it becomes Functions, or a script that runs once."""
+"""``%%remote`` cells: parses them, registers their Functions, and runs scripts."""

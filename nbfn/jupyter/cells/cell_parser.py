@@ -1,6 +1,6 @@
-"""What a ``%%remote`` cell is, read from its syntax tree.
+"""Parses a ``%%remote`` cell into a `FunctionCell` or a `ScriptCell`.
 
-Text in, `FunctionCell`, `ScriptCell` or one clear sentence out. Nothing runs here, and IPython is not known.
+Runs no code, and does not depend on IPython.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from nbfn.jupyter.cells.script_cell import ScriptCell, create_script
 from nbfn.jupyter.cells.source import split_local
 
-#: Attributes that only a Function has: `f.remote` in a body means the Function, `f(...)` the code.
+#: Attributes that only a Function has: `f.remote` in a body uses the Function, `f(...)` the code.
 _LIVE = frozenset(
     {
         *("remote", "remote_gen", "local", "spawn", "spawn_map", "map", "starmap", "for_each"),
@@ -21,7 +21,7 @@ _LIVE = frozenset(
         *("object_id", "update_autoscaler"),
     }
 )
-#: Marks that make a class a Cls.
+#: Decorators and base names that make a class a Cls.
 _CLS_MARKS = frozenset(
     {
         *("asgi_app", "batched", "cls", "enter", "exit", "fastapi_endpoint", "method", "parameter"),
@@ -29,14 +29,14 @@ _CLS_MARKS = frozenset(
     }
 )
 _MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?(%{1,2}\w[\w.]*|!{1,2}\S+|\?{1,2}\w+|\w[\w.]*\?{1,2}$)")
-#: Name of the function that hides around defs which call each other; see `_enclosed`.
+#: Name of the function that encloses defs which call each other; see `_enclosed`.
 _FACTORY = "__nbfn_cell__"
 
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class CellError(Exception):
-    """Raised when a cell cannot be a function cell; the text is for the user."""
+    """Raised when a cell is not valid; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class FunctionCell:
     """A cell that defines Functions.
 
     Attributes:
-        tree: What to execute; line numbers are those of the notebook's cell.
-        public: The defs to register, in order.
-        classes: The classes to register.
-        helpers: Defs and classes that travel along.
-        decorated: What an ``@app.function(...)`` or ``@app.cls(...)`` of the cell registers.
+        tree: The code to execute; line numbers are those of the notebook's cell.
+        public: Names of the functions to register, in order.
+        classes: Names of the classes to register.
+        helpers: Names of functions and classes that are pickled with those that use them.
+        decorated: Names that ``@app.function(...)`` or ``@app.cls(...)`` in the cell registers.
         apps: The expressions before ``.function`` or ``.cls`` in those decorators, such as ``app``.
-        local: What stands below the ``%local`` line, or "".
-        local_line: Where that begins in the cell.
+        local: The code below the ``%local`` line, or "".
+        local_line: The line of the cell where that code begins.
     """
 
     tree: ast.Module
@@ -65,21 +65,24 @@ class FunctionCell:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it defines for the notebook."""
+        """All names that it registers."""
         return self.public + self.classes + self.decorated
 
 
 def parse(body: str, *, first_line: int = 1, filename: str = "<cell>") -> FunctionCell | ScriptCell:
-    """Read a cell: one with defs (or marked classes) is a function cell, any other a script.
+    """Parse a cell: one with functions or classes is a function cell, any other a script.
 
     Args:
-        body: The text below the magic's line.
+        body: The text below the line of the magic.
         first_line: The line of the notebook's cell where ``body`` begins.
-        filename: What errors name.
+        filename: The file name for error messages.
+
+    Returns:
+        The cell.
 
     Raises:
-        CellError: If it is neither.
-        SyntaxError: If it is not Python.
+        CellError: If it is not valid.
+        SyntaxError: If it is not valid Python.
     """
     remote, local = split_local(body)
     local_line = first_line + remote.count("\n") + 1 if local else 0
@@ -108,7 +111,7 @@ def _is_script(kinds: list[tuple[ast.stmt, str]]) -> bool:
 
 
 class _Definitions:
-    """What a function cell defines, sorted.
+    """The definitions of a function cell.
 
     Args:
         kinds: Its statements, and the kind of each (`_kind`).
@@ -117,10 +120,10 @@ class _Definitions:
         defs: All functions.
         functions: Names of all functions.
         marked: Names of the classes with decorated methods.
-        decorated: The App that each decorated one belongs to, by its name.
-        public: Names of functions to be registered.
-        classes: Names of classes to be registered.
-        helpers: Names of what they may use.
+        decorated: The expression of the App of each definition with an App's decorator, by its name.
+        public: Names of functions to register.
+        classes: Names of classes to register.
+        helpers: Names of functions and classes that these may use.
     """
 
     def __init__(self, kinds: list[tuple[ast.stmt, str]]) -> None:
@@ -145,23 +148,23 @@ class _Definitions:
 
 
 def _apps(named: list[tuple[_Def | ast.ClassDef, str]], kind: str) -> dict[str, str]:
-    """Return the App that each decorated definition of a kind belongs to, by its name."""
+    """Return the App's expression of each decorated definition of a kind, by its name."""
     return {s.name: app for s, found in named if found == kind and (app := _app_of(s))}
 
 
 def _tree(text: str, first_line: int, filename: str) -> ast.Module:
     try:
-        # Blank lines above make the line numbers those of the cell.
+        # Blank lines give the tree the line numbers of the cell.
         return ast.parse("\n" * (first_line - 1) + text, filename)
     except SyntaxError as error:
         lines = text.splitlines()
         at = (error.lineno or 0) - first_line
-        # The parser may complain a line late: `!ls` is the start of an expression to it.
+        # The parser may report the next line: `!ls` could begin an expression.
         for line in (lines[i] for i in (at, at - 1) if 0 <= i < len(lines)):
             if magic := _MAGIC.match(line):
                 raise CellError(
-                    f"`{magic[1]}` is IPython's, and a remote cell holds plain Python only. "
-                    "Put it below a line that says %local, or in a cell of its own."
+                    f"`{magic[1]}` is IPython syntax, and a remote cell contains only plain Python. "
+                    "Put it below a %local line, or into a cell of its own."
                 ) from None
         raise
 
@@ -221,7 +224,7 @@ def _check(kinds: list[tuple[ast.stmt, str]], text: str, first_line: int, names:
             shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
             raise CellError(
                 f"Line {line}, `{shown}`, is neither a def nor an import nor a constant. "
-                "Split the cell, or put what runs here below a line that says %local."
+                "Split the cell, or put code that runs in the notebook below a %local line."
             )
 
 
@@ -245,7 +248,7 @@ def _uses(node: ast.AST, names: set[str]) -> bool:
 
 
 def _called_directly(defs: list[_Def], public: set[str]) -> set[str]:
-    """Return the public defs that a body uses as plain functions, `fib(n - 1)` for one."""
+    """Return the public functions that a body calls directly, such as `fib(n - 1)`."""
     direct: set[str] = set()
     live: set[str] = set()
     for node, parent in (pair for d in defs for s in d.body for pair in _with_parents(s)):
@@ -268,10 +271,10 @@ def _with_parents(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 
 
 def _enclosed(tree: ast.Module, direct: set[str]) -> ast.Module:
-    """Wrap the defs in a function when some call each other directly.
+    """Wrap the functions in another one if some call each other directly.
 
-    In the notebook a public name is bound to its Function, which cannot be called. A recursive def
-    must find its own code instead, so it gets its name as a closure.
+    In the notebook, a public name is bound to its Function, which cannot be called. The code of a
+    recursive function must find itself instead, so its name is a closure variable.
     """
     if not direct:
         return tree
@@ -298,5 +301,5 @@ def _factory(defs: list[_Def], direct: set[str]) -> list[ast.stmt]:
 
 
 def plain_qualname(qualname: str) -> str:
-    """Return a qualified name without the factory that `parse` may have put around the def."""
+    """Return a qualified name without the enclosing function that `parse` may have added."""
     return qualname.removeprefix(f"{_FACTORY}.<locals>.")

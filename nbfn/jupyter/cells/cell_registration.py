@@ -1,4 +1,4 @@
-"""From a function cell to deployed Functions, bound in the notebook; all of a cell or nothing."""
+"""Registers and deploys the Functions of a cell and binds their names: all of a cell, or none."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class CellOptions:
-    """What the magic's line asks for.
+    """The options of a cell, from the line of its magic.
 
     Attributes:
         app: The App to register in.
         rename: The name of the cell's only Function, or "".
-        options: For `App.function`.
-        environment_name: Where to deploy.
-        take_over: Whether what other notebooks registered may be replaced.
-        deployed: Whether it is known to other notebooks: not where the App has no name of its own.
+        options: Options of `App.function`.
+        environment_name: The environment to deploy in.
+        take_over: Whether to replace Functions that other notebooks registered.
+        deployed: Whether other notebooks find its Functions by name; false if the App has no name.
     """
 
     app: str
@@ -75,15 +75,18 @@ class CellOptions:
         cell: FunctionCell | ScriptCell,
         own: argparse.Namespace | None = None,
     ) -> CellOptions:
-        """Read it off the parsed line.
+        """Return the options of a parsed line.
 
         Args:
-            line: The options, the notebook's defaults among them.
+            line: The options, with the notebook's defaults.
             cell: The cell.
-            own: What the cell's line itself says, where a notebook has defaults.
+            own: The options of the line alone, if the notebook has defaults.
+
+        Returns:
+            The options.
 
         Raises:
-            UsageError: If it does not fit the cell.
+            UsageError: If an option does not fit the cell.
         """
         given = _given(line)
         app = check_name("The app's name", line.app or default_app_name())
@@ -94,10 +97,13 @@ class CellOptions:
         return cls(*made)
 
     def deploy(self, app: App) -> None:
-        """Deploy an App where the line says.
+        """Deploy an App in the environment of the line.
+
+        Args:
+            app: The App.
 
         Raises:
-            ConflictError: If a name of it belongs to another notebook, and the line does not say --take-over.
+            ConflictError: If another notebook owns one of its names, and the line has no --take-over.
         """
         __tracebackhide__ = True
         if not self.deployed and app.name == self.app:
@@ -108,7 +114,7 @@ class CellOptions:
             return
         if not self.take_over:
             app._scope.guard = name_ownership.guard(app.name or "", self.environment_name or "")
-        # Another cell's Functions of the same App stay.
+        # Functions of other cells in the same App stay deployed.
         run(app._deploy(environment_name=self.environment_name, partial=True))
 
 
@@ -129,15 +135,15 @@ def _given(line: argparse.Namespace) -> dict[str, Any]:
 
 
 def default_app_name() -> str:
-    """Return the notebook's file name without its suffix, or ``notebook`` where it is not known."""
+    """Return the notebook's file name without its suffix, or ``notebook`` if it is not known."""
     return of_file(this_notebook()) or "notebook"
 
 
 @functools.cache
 def kernel_app_id() -> str:
-    """Return the id of the App that a kernel has whose notebook is not known, as in nbconvert and papermill.
+    """Return the id of this kernel's App, for kernels whose notebook is not known (nbconvert, papermill).
 
-    Its Functions end with the kernel: under a name they would replace those of another notebook.
+    Its Functions end with the kernel: under a name, they would replace those of another notebook.
     """
     return new_id("ap")
 
@@ -146,7 +152,7 @@ class CellRegistrar:
     """Registers cells of one notebook.
 
     Args:
-        shell: The IPython shell, whose namespace the functions see and are bound in.
+        shell: The IPython shell; its namespace is the functions' globals, and their names are bound there.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -154,7 +160,7 @@ class CellRegistrar:
 
     @property
     def names(self) -> dict[str, Any]:
-        """The notebook's names."""
+        """The notebook's namespace."""
         found: dict[str, Any] = self._shell.user_ns
         return found
 
@@ -163,8 +169,16 @@ class CellRegistrar:
     ) -> list[registration_summary.Summary]:
         """Execute a cell's definitions, deploy them and bind their names.
 
+        Args:
+            cell: The cell.
+            where: The cell's file name and position.
+            cell_options: Its options.
+
+        Returns:
+            A summary of each Function.
+
         Raises:
-            nbfn.exception.Error: If one cannot be registered; the names are as they were then.
+            nbfn.exception.Error: If one cannot be registered; all names keep their old values then.
         """
         __tracebackhide__ = True
         names = self.names
@@ -189,7 +203,16 @@ class CellRegistrar:
     def dry_run(
         self, cell: FunctionCell, where: source.CellSource, cell_options: CellOptions
     ) -> list[registration_summary.Summary]:
-        """Return the cards that `register` would show, and change nothing."""
+        """Return the summaries that `register` would return, without registering anything.
+
+        Args:
+            cell: The cell.
+            where: The cell's file name and position.
+            cell_options: Its options.
+
+        Returns:
+            A summary of each Function, with its size.
+        """
         __tracebackhide__ = True
         names = dict(self.names)
         exec(source.compile_tree(cell.tree, where.filename), names)  # noqa: S102 - the user's own cell
@@ -209,13 +232,25 @@ class CellRegistrar:
     def dry_run_summary(
         name: str, raw: Callable[..., Any], app: str
     ) -> registration_summary.Summary:
-        """Return the card of a function that is not registered."""
+        """Return the summary of a function that is not registered.
+
+        Args:
+            name: Its name.
+            raw: The function.
+            app: The App it would be registered in.
+
+        Returns:
+            The summary.
+
+        Raises:
+            UsageError: If the function cannot be pickled.
+        """
         snapshot = Snapshot(raw)
         try:
             size = format_bytes(len(function_pickling.dump(name, raw, snapshot)[0]))
         except InvalidError as error:
             found = ", ".join(_captures(raw, snapshot)) or "nothing"
-            raise UsageError(f"{error} It would take along: {found}.") from None
+            raise UsageError(f"{error} It would capture: {found}.") from None
         undefined = tuple(snapshot.undefined)
         taken = _captures(raw, snapshot)
         return registration_summary.Summary(
@@ -224,12 +259,12 @@ class CellRegistrar:
 
     @staticmethod
     def summary(function: Function[..., Any]) -> registration_summary.Summary:
-        """Return the card of a registered Function."""
+        """Return the summary of a registered Function."""
         return _summary(function)
 
 
 def with_plain_name(raw: Any) -> Any:
-    """Return a function of a cell under its plain name, also if it was enclosed for the sake of recursion."""
+    """Return a function of a cell with its plain qualified name, also if `parse` enclosed it in another one."""
     if isinstance(raw, FunctionType):
         raw.__qualname__ = plain_qualname(raw.__qualname__)
         if hasattr(raw.__code__, "co_qualname"):
@@ -240,7 +275,7 @@ def with_plain_name(raw: Any) -> Any:
 def _find_app(expression: str, names: dict[str, Any]) -> App:
     found = eval(expression, names)  # noqa: S307 - the user's own decorator, read again
     if not isinstance(found, App):
-        raise UsageError(f"@{expression}.function(...) is not of an nbfn.App, so it is not known.")
+        raise UsageError(f"@{expression}.function(...): `{expression}` is not an nbfn.App.")
     return found
 
 
@@ -257,7 +292,7 @@ def _restored_on_error(names: dict[str, Any], touched: tuple[str, ...]) -> Itera
 
 
 def _summary(made: Function[..., Any] | Cls) -> registration_summary.Summary:
-    state = hydrated(made)  # already so after a deploy, unless the hub has restarted since
+    state = hydrated(made)  # does nothing after a deploy, unless the hub has restarted since
     assert state.raw is not None
     assert state.snapshot is not None
     info = state.info

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 
 class Defaults:
-    """Words that stand in front of each ``%%remote`` line; what the line itself says wins.
+    """Options that are put in front of each ``%%remote`` line; options of the line override them.
 
     Args:
-        check: Refuses words that are no options.
+        check: Raises an error for text that has invalid options.
     """
 
     def __init__(self, check: Callable[[str], object]) -> None:
@@ -17,10 +17,13 @@ class Defaults:
         self.words = ""
 
     def take(self, words: str) -> None:
-        """Set the options; no words only leave them as they are, ``none`` ends them.
+        """Set the options.
+
+        Args:
+            words: The options; empty text changes nothing, ``none`` removes them.
 
         Raises:
-            UsageError: If a word is no option of ``%%remote``.
+            UsageError: If an option is not one of ``%%remote``.
         """
         words = words.strip()
         if words and words != "none":
@@ -28,7 +31,7 @@ class Defaults:
         self.words = "" if words == "none" else words or self.words
 
     def line(self, line: str) -> str:
-        """Return a cell's line with the defaults in front."""
+        """Return the line of a cell with the defaults in front."""
         return f"{self.words} {line}".strip()
 
     def __str__(self) -> str:

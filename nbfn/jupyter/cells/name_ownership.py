@@ -1,4 +1,4 @@
-"""Which notebook a deployed name belongs to: two that claim the same one are told."""
+"""Refuses to deploy a name that another notebook owns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from nbfn.runtime.time_span import format_span
 
 
 def guard(app: str, environment_name: str) -> RegistrationGuard | None:
-    """Return what refuses definitions whose name another notebook has registered, as long as its file is there.
+    """Return a check that refuses definitions whose name another notebook owns, while its file exists.
 
-    The same code with the same options is let through: nothing of the other's changes by it. A notebook
-    knows itself by its path, so its own restart changes nothing; without a path (nbclient, a terminal)
-    there is no owner and nothing to refuse.
+    The same code with the same options is accepted. The owner is the path of a notebook, so restarting
+    its kernel changes nothing. Without a path (nbclient, a terminal) there is no owner.
 
     Args:
         app: The App that is deployed.
-        environment_name: Where; the default environment when empty.
+        environment_name: Its environment; the default one if empty.
+
+    Returns:
+        The check; None if this notebook has no path.
     """
     return functools.partial(_check, app, environment_name) if this_notebook() else None
 

@@ -1,4 +1,4 @@
-"""The card of a registered cell: one line of text, and the same as HTML."""
+"""The output of a cell that registers Functions, as text and as HTML."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nbfn.serialization.dependencies import HANDLES
 if TYPE_CHECKING:
     from nbfn.serialization.function_pickling import Captured
 
-#: Longest value that is worth showing beside its name.
+#: Largest length of a value that is shown beside its name.
 _VALUE_WIDTH = 24
-#: Bytes from which on a parameter's default is listed.
+#: Defaults of parameters are listed from this size on.
 _HEAVY_DEFAULT = 1024
 #: Captured names shown before "and n more".
 _MOST = 12
@@ -24,14 +24,14 @@ _MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a registered Function is, for its cell's output.
+    """A registered Function, as its cell displays it.
 
     Attributes:
-        created: False when the same code was registered before.
-        captures: The captured names as people read them; see `captures`.
+        created: False if the same code was registered before.
+        captures: The captured names as text; see `captures`.
         would_be_size: How large it would be, when it was not registered.
-        undefined: Names that it uses and that nobody has defined so far.
-        deployed: Whether other notebooks know it by name.
+        undefined: Names that it uses and that are not defined so far.
+        deployed: Whether other notebooks find it by name.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Summary:
     deployed: bool = True
 
     def line(self) -> str:
-        """Return the card as plain text.
+        """Return the summary as plain text.
 
         Examples:
             >>> Summary("embed", "churn", 4, True, 1, ("np", "helper()", "threshold=3 (28 B)")).line()
@@ -69,7 +69,7 @@ class Summary:
         return "".join(parts)
 
     def html(self) -> str:
-        """Return the card as one row of HTML."""
+        """Return the summary as one row of HTML."""
         title = f"v{self.version}" if self.created else "unchanged"
         title = f"would be registered, {self.would_be_size}" if self.would_be_size else title
         return (
@@ -83,7 +83,7 @@ class Summary:
 
 
 def bundle(cards: Iterable[Summary]) -> dict[str, Any]:
-    """Return the cards of one cell as a MIME bundle."""
+    """Return the summaries of one cell as a MIME bundle."""
     cards = list(cards)
     return {
         "text/plain": "\n".join(card.line() for card in cards),
@@ -92,16 +92,19 @@ def bundle(cards: Iterable[Summary]) -> dict[str, Any]:
 
 
 def captures(found: Iterable[Captured], values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return captured names as people read them: modules, helpers with brackets, values with sizes.
+    """Return captured names as text: modules, functions with parentheses, values with sizes.
 
     Args:
-        found: What `nbfn.serialization.function_pickling.report` said.
-        values: The values that belong to the names.
+        found: The result of `nbfn.serialization.function_pickling.report`.
+        values: The values of the names.
+
+    Returns:
+        The names.
     """
     shown = [
         _shown(item, values)
         for item in found
-        # A default is seen in the signature; only a heavy one is news.
+        # The signature shows defaults; only large ones are listed.
         if item.kind != "default" or item.size > _HEAVY_DEFAULT
     ]
     if len(shown) > _MOST:

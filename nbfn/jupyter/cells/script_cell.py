@@ -1,7 +1,9 @@
-"""A cell that is a script: it runs once, remotely, as the body of a function that is made for it.
+"""Script cells: a cell without definitions runs once, remotely, as the body of a function.
 
-The ``-i`` names become parameters, whose defaults are their values now; the ``-o`` names are what
-is returned. With a NAME the function stays, as a Function of the notebook's App.
+The ``-i`` names become parameters whose defaults are their current values. The function returns the
+values of the ``-o`` names. With a NAME, it is also registered as a Function of the notebook's App.
+
+Code of stored Functions calls `check`, `returned` and `star` by these names.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from nbfn import context
 from nbfn.jupyter.cells.source import compile_tree, has_await
 from nbfn.runtime.peak_memory import peak_memory
 
-#: Bytes of a value that is still kept as a parameter's default; what is larger must be given.
+#: Largest size of a value that is stored as a parameter's default; larger values must be given.
 LARGEST_DEFAULT = 1024 * 1024
-#: Says to the function that its own cell calls it, which wants to know more than the ``-o`` names.
+#: Parameter by which the cell itself requests a `ScriptResult` instead of the ``-o`` values.
 ASKED = "__nbfn_asked__"
 _LAST, _BEGAN, _VALUES = "__nbfn_last__", "__nbfn_began__", "__nbfn_values__"
 
@@ -36,10 +38,10 @@ class ScriptCell:
 
     Attributes:
         tree: Its statements; line numbers are those of the notebook's cell.
-        assigned: The names that it assigns, imports and loop variables left out.
-        local: What stands below the ``%local`` line, or "".
-        local_line: Where that begins in the cell.
-        silent: Whether it ends with a semicolon, so that its value is not shown.
+        assigned: The names that it assigns, without imports and loop variables.
+        local: The code below the ``%local`` line, or "".
+        local_line: The line of the cell where that code begins.
+        silent: Whether it ends with a semicolon, so that its value is not displayed.
     """
 
     tree: ast.Module
@@ -50,12 +52,12 @@ class ScriptCell:
 
     @property
     def awaits(self) -> bool:
-        """Whether something is awaited at its top level, as cells may."""
+        """Whether it has ``await`` at its top level, as cells may."""
         return has_await(self.tree)
 
 
 class Required:
-    """The default of a parameter that must be given: its value was too large to be kept."""
+    """The default of a parameter that must be given, because its value was too large to be stored."""
 
     def __repr__(self) -> str:
         return "<must be given>"
@@ -63,16 +65,16 @@ class Required:
 
 @dataclass(frozen=True, slots=True)
 class ScriptResult:
-    """What a script's own cell is told of its run.
+    """The result of a script, for the cell that ran it.
 
     Attributes:
         outputs: The values of the ``-o`` names.
-        last: The value of the last expression, None where there is none.
-        stayed: Names that were assigned and not asked for.
-        worker: The worker's id, "" when it ran here.
+        last: The value of the last expression; None if there is none.
+        stayed: Names that were assigned and are not ``-o`` names.
+        worker: The worker's id; "" if it ran in the notebook.
         seconds: How long the body ran.
-        peak: The most memory that the worker held, in bytes.
-        call: The call's id, "" when it ran here.
+        peak: The peak memory of the worker, in bytes.
+        call: The call's id; "" if it ran in the notebook.
     """
 
     outputs: tuple[Any, ...]
@@ -87,20 +89,25 @@ class ScriptResult:
 def create_script(
     tree: ast.Module, text: str, local: str, local_line: int, filename: str
 ) -> ScriptCell:
-    """Return the script that a cell's statements are.
+    """Return the script of a cell.
 
     Args:
         tree: The statements.
-        text: They as they were written.
-        local: What stands below the ``%local`` line.
-        local_line: Where that begins.
-        filename: What errors name.
+        text: Their source.
+        local: The code below the ``%local`` line.
+        local_line: The line where that code begins.
+        filename: The file name for error messages.
+
+    Returns:
+        The script.
 
     Raises:
-        SyntaxError: If they cannot stand in a cell, as ``return`` cannot.
+        SyntaxError: If a statement is not allowed in a cell, such as ``return``.
     """
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    compile(tree, filename, "exec", flags, dont_inherit=True)  # a function's body may hold more
+    compile(
+        tree, filename, "exec", flags, dont_inherit=True
+    )  # stricter than the body of a function
     return ScriptCell(tree, assigned_names(tree), local, local_line, _ends_silently(text))
 
 
@@ -144,19 +151,19 @@ def create_function(
     names: dict[str, Any],
     filename: str,
 ) -> FunctionType:
-    """Make the function whose body a script is.
+    """Create the function whose body is a script.
 
     Args:
         cell: The script.
-        name: What it is called.
-        inputs: The parameters, with the values that are their defaults.
-        outputs: The names whose values it returns, one alone or several as a tuple.
-        names: The notebook's names, which it sees as globals.
-        filename: What tracebacks call the cell.
+        name: The name of the function.
+        inputs: The parameters, with their defaults.
+        outputs: The names whose values it returns; several are returned as a tuple.
+        names: The notebook's namespace, which is its globals.
+        filename: The file name for tracebacks.
 
     Returns:
-        The function, a coroutine function where the script awaits; it also takes the keyword `ASKED`
-        and then returns a `ScriptResult`.
+        The function; a coroutine function if the script has ``await``. With the keyword `ASKED`, it
+        returns a `ScriptResult`.
     """
     module = _module(cell, name, inputs, outputs)
     made: dict[str, Any] = {}
@@ -192,7 +199,7 @@ def _module(
 
 
 def _parts(tree: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    """Return the imports of ``__future__``, and the rest as it can stand in a function."""
+    """Return the imports of ``__future__``, and the other statements in a form that a function may contain."""
     futures: list[ast.stmt] = []
     rest: list[ast.stmt] = []
     for statement in tree.body:
@@ -211,7 +218,12 @@ def _parts(tree: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
 
 
 def star(name: str, names: dict[str, Any]) -> None:
-    """Do ``from name import *``, which a function's body may not hold."""
+    """Run ``from name import *``, which a function may not contain.
+
+    Args:
+        name: The module.
+        names: The namespace to import into.
+    """
     exec(f"from {name} import *", names)  # noqa: S102 - the user's own statement
 
 
@@ -228,25 +240,38 @@ _TEMPLATE = f"""\
 
 
 def check(name: str, given: Mapping[str, Any]) -> None:
-    """Refuse a call that leaves out what must be given.
+    """Check that a call gives all parameters that have no stored default.
+
+    Args:
+        name: The name of the function.
+        given: Its parameters.
 
     Raises:
-        TypeError: Names the parameters.
+        TypeError: If a parameter is missing.
     """
     __tracebackhide__ = True
     if missing := [p for p, value in given.items() if isinstance(value, Required)]:
         raise TypeError(
-            f"{name}() needs {', '.join(missing)}: too large to be kept as a default when its cell ran."
+            f"{name}() needs {', '.join(missing)}: too large to be stored as a default when its cell ran."
         )
 
 
 def returned(
     name: str, values: Mapping[str, Any], outputs: Sequence[str], kept: Sequence[str]
 ) -> Any:
-    """Return what a script's function returns.
+    """Return the result of a script's function.
+
+    Args:
+        name: The name of the function.
+        values: Its local variables at the end.
+        outputs: The ``-o`` names.
+        kept: The names that the script assigns.
+
+    Returns:
+        The values of the ``-o`` names, or a `ScriptResult`.
 
     Raises:
-        NameError: If the script has not assigned a name that was asked for.
+        NameError: If the script has not assigned an ``-o`` name.
     """
     __tracebackhide__ = True
     if missing := [output for output in outputs if output not in values]:
@@ -272,7 +297,7 @@ def _result(
 
 
 def too_large(value: Any) -> bool:
-    """Return whether a value is too large to be a default."""
+    """Return whether a value is too large to be stored as a default."""
     size = getattr(value, "nbytes", None)
     if isinstance(size, int):
         return size > LARGEST_DEFAULT
@@ -280,5 +305,5 @@ def too_large(value: Any) -> bool:
         return len(value) > LARGEST_DEFAULT
     try:
         return len(pickle.dumps(value, protocol=5)) > LARGEST_DEFAULT
-    except Exception:  # noqa: BLE001 - what plain pickle cannot take holds code, not data
+    except Exception:  # noqa: BLE001 - a value that plain pickle refuses contains code, not data
         return False

@@ -1,4 +1,4 @@
-"""Running a script cell: its inputs read, its Function made, its results bound under their names."""
+"""Runs a script cell: evaluates its inputs, creates its Function, and binds its outputs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from nbfn.jupyter.cells.script_cell import ScriptCell, ScriptResult
 from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.time_span import format_span
 
-#: What a script's Function is called when the cell names none.
+#: Name of a script's Function if the cell has no NAME.
 ANONYMOUS = "cell"
 
 
 class ScriptRunner:
-    """One script cell on its way.
+    """Runs one script cell.
 
     Args:
-        shell: The IPython shell, whose names it reads and binds.
+        shell: The IPython shell; inputs are read from its namespace, and outputs are bound there.
         cell: The script.
-        where: Where it stands.
-        cell_options: What the magic's line asks for.
-        given: The ``-i`` words.
+        where: The cell's file name and position.
+        cell_options: The options of the magic's line.
+        given: The ``-i`` arguments.
         outputs: The ``-o`` names.
 
     Raises:
-        UsageError: If a word is no name, or names what is not there.
+        UsageError: If an argument is not a name, or the name does not exist.
     """
 
     def __init__(
@@ -65,10 +65,16 @@ class ScriptRunner:
         )
 
     def register(self) -> Function[..., Any]:
-        """Make the Function: deployed under its name, or private when it has none."""
+        """Create the Function and deploy it if it has a name.
+
+        Returns:
+            The Function.
+        """
         app = App(self._options.app if self._options.rename else None)
         options = self._options.options
-        if not self._options.rename and "cpu" not in options:  # one run: all processors are its own
+        if (
+            not self._options.rename and "cpu" not in options
+        ):  # runs once, so it may use all processors
             options = {"max_containers": 1, **options}
         function = app.function(name=self.name, **options)(self.raw)
         if self._options.rename:
@@ -77,14 +83,14 @@ class ScriptRunner:
         return function
 
     def begin(self, function: Function[..., Any]) -> FunctionCall[Any]:
-        """Have it run, and return the handle of the call."""
+        """Spawn a call with the inputs and return its handle."""
         return function.spawn(**self.inputs)
 
     def run(self, function: Function[..., Any] | None) -> Any:
-        """Run it, remotely or, without a Function, here; bind what was asked for.
+        """Run the script, bind its outputs, and display the value of its last expression.
 
-        Returns:
-            The value of the script's last expression.
+        Args:
+            function: The Function; None runs the script in the notebook.
         """
         __tracebackhide__ = True
         asked = {**self.inputs, script_cell.ASKED: True}
@@ -100,11 +106,11 @@ class ScriptRunner:
         return None
 
     def _hint(self, error: UnboundLocalError) -> None:
-        """Say how a name of the notebook that the script assigns as well gets its first value."""
+        """Add a note that -i passes the value of a name that the script also assigns."""
         found = re.search(r"local variable '(\w+)'", str(error))
         if found is not None and found[1] in self._shell.user_ns and found[1] not in self.inputs:
             error.add_note(
-                f"The cell assigns {found[1]}, so it begins without one; add -i {found[1]}."
+                f"The cell assigns {found[1]}, so it does not use the notebook's value; add -i {found[1]}."
             )
 
 
@@ -122,10 +128,17 @@ def _last_line(ran: ScriptResult) -> str:
 
 
 def read_inputs(given: Sequence[str], names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of ``-i NAME`` and ``-i NAME=EXPR`` words.
+    """Return the values of ``-i NAME`` and ``-i NAME=EXPR`` arguments.
+
+    Args:
+        given: The arguments.
+        names: The notebook's namespace.
+
+    Returns:
+        The values, by name.
 
     Raises:
-        UsageError: If one is no name, is not there, or its expression fails.
+        UsageError: If a name is not valid or does not exist, or its expression fails.
     """
     found: dict[str, Any] = {}
     for word in given:

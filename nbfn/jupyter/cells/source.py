@@ -1,8 +1,8 @@
-"""The text of the cell that a magic is in, under a name that IPython shows as that cell.
+"""The source of a cell with a magic, under a file name that IPython displays as that cell.
 
-Code compiled with this name shows the user's own lines in tracebacks, as ``Cell In[12], line 4``.
-The name is made of the text alone, not of the kernel's process as ipykernel's names are: the same
-cell has the same bytes, and so the same version, also after a restart of the kernel.
+Code compiled with this file name has the user's lines in tracebacks, as ``Cell In[12], line 4``. The
+name depends on the text alone, and not on the kernel's process as ipykernel's names do: the same cell
+has the same pickle, and so the same version, after a restart of the kernel.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from IPython.core.error import UsageError
 
 @dataclass(frozen=True, slots=True)
 class CellSource:
-    """Where a magic's body stands.
+    """File names and position of a magic's body.
 
     Attributes:
-        filename: What tracebacks call the part that becomes Functions.
-        local_filename: What they call the part that runs here: IPython's own name of the cell.
+        filename: The file name of the remote code.
+        local_filename: The file name of the code below ``%local``: IPython's own name of the cell.
         first_line: The line of the cell where the body begins.
     """
 
@@ -37,7 +37,7 @@ _LOCAL_LINE = re.compile(r"^%local[ \t]*(?:#.*)?(?:\n|\Z)", re.MULTILINE)
 
 
 def split_local(body: str) -> tuple[str, str]:
-    """Return what stands above and below a ``%local`` line; a line inside a string is none.
+    """Return the text above and below a ``%local`` line; such a line inside a string does not count.
 
     Examples:
         >>> split_local("def f(): ...\\n%local  # here\\nf.remote()")
@@ -56,14 +56,17 @@ def split_local(body: str) -> tuple[str, str]:
 
 
 def locate(shell: Any, magic: str, line: str, body: str, *, label: str) -> CellSource:
-    """Find the cell that holds a magic's body and make its text known to tracebacks.
+    """Find the cell of a magic and register its source for tracebacks.
 
     Args:
         shell: The running IPython shell.
-        magic: The magic's name, its line and what stands below it.
-        line: See there.
-        body: See there.
-        label: Whose cell it is, for tracebacks in other notebooks.
+        magic: The magic's name.
+        line: The rest of the magic's line.
+        body: The text below that line.
+        label: The App of the cell, for tracebacks in other notebooks.
+
+    Returns:
+        The file names of the cell, and the line where the body begins.
     """
     wanted = body.rstrip()
     fallback = f"%%{magic} {line}\n{body}"
@@ -72,14 +75,14 @@ def locate(shell: Any, magic: str, line: str, body: str, *, label: str) -> CellS
     )
     above = whole.rstrip()[: len(whole.rstrip()) - len(wanted)].count("\n")
     remote = split_local(body)[0].rstrip()
-    # What the magic's line says is no part of the code.
+    # The options of the magic are not part of the code.
     text = "\n" * (above - 1) + f"%%{magic}\n{remote}\n"
     name = f"<cell of {label} {hashlib.sha256(text.encode()).hexdigest()[:8]}>"
     numbers = getattr(shell.compile, "_filename_map", {})
     here = shell.compile.get_code_name(whole, whole, shell.execution_count - 1)
     number = numbers.get(here, shell.execution_count - 1)
     for file, content in ((name, text), (here, whole)):
-        # As `CachingCompiler.cache` does, which knows names of its own making only.
+        # As `CachingCompiler.cache` does, which only supports its own names.
         linecache.cache[file] = (len(content), None, content.splitlines(keepends=True), file)
         numbers[file] = number
     return CellSource(name, here, above + 1)
@@ -96,13 +99,21 @@ def _candidates(shell: Any) -> list[str]:
 
 
 def compile_tree(tree: ast.Module | ast.Expression, filename: str) -> CodeType:
-    """Compile a tree of a cell, without this package's own ``__future__`` flags."""
+    """Compile a syntax tree of a cell, without the ``__future__`` flags of this module.
+
+    Args:
+        tree: The tree.
+        filename: The file name for tracebacks.
+
+    Returns:
+        The code.
+    """
     mode = "eval" if isinstance(tree, ast.Expression) else "exec"
     return compile(tree, filename, mode, dont_inherit=True)
 
 
 def has_await(tree: ast.AST) -> bool:
-    """Return whether statements await something themselves, not in a function that they define."""
+    """Return whether statements have ``await`` outside of the functions that they define."""
     for node in ast.iter_child_nodes(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
@@ -115,24 +126,38 @@ def has_await(tree: ast.AST) -> bool:
 
 
 def check_local(shell: Any, text: str) -> None:
-    """Refuse, before anything is registered, what cannot stand below ``%local``.
+    """Check the code below ``%local``, before anything is registered.
+
+    Args:
+        shell: The running IPython shell.
+        text: The code.
 
     Raises:
-        UsageError: If something is awaited there: a magic is called by the cell, and the loop waits for it.
+        UsageError: If it has ``await``: the event loop waits for the magic, which runs this code.
     """
     try:
         tree = ast.parse(shell.transform_cell(text))
     except SyntaxError:
-        return  # it will be shown where it is
+        return  # raised with its position when the code runs
     if has_await(tree):
-        raise UsageError("Nothing can be awaited below %local. Put that into a cell of its own.")
+        raise UsageError("Code below %local cannot use await. Put it into a cell of its own.")
 
 
 def run_local(shell: Any, text: str, source: CellSource, first_line: int) -> Any:
-    """Run what stands below ``%local`` in the notebook, and return the value of its last expression."""
+    """Run the code below ``%local`` in the notebook.
+
+    Args:
+        shell: The running IPython shell.
+        text: The code.
+        source: The file names of the cell.
+        first_line: The line of the cell where the code begins.
+
+    Returns:
+        The value of its last expression.
+    """
     __tracebackhide__ = True
     blank = len(text) - len(text.lstrip("\n"))
-    plain = shell.transform_cell(text)  # magics and `!commands` are welcome here
+    plain = shell.transform_cell(text)  # magics and `!commands` are allowed here
     lines = "\n" * (first_line - 1 + blank)
     tree = shell.transform_ast(ast.parse(lines + plain, source.local_filename))
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
