@@ -28,7 +28,7 @@ from nbfn.hub.log_store import Logbook
 from nbfn.hub.queries import Answers
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import effects, events, status, web_endpoints
-from nbfn.hub.scheduler.effects import Effect, Send
+from nbfn.hub.scheduler.effects import Effect, Send, StoreEffect
 from nbfn.hub.scheduler.events import Event, Received
 from nbfn.hub.scheduler.state_machine import State
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
@@ -194,9 +194,7 @@ class Broker:
             self._take_stored(word)
         for client, answer in self._logbook.answers():
             self._send(client, answer)
-        now = self._now()
         self._tick(now)
-        self._handle_consequences()
         self._scale_pools()
         unsaved, self._unsaved = self._unsaved, []
         for saves, held in unsaved:
@@ -274,11 +272,13 @@ class Broker:
 
     def _scale_pools(self) -> None:
         """Resize the pools that events have touched; what is wrong with that is no message's fault."""
+        self._handle_consequences()
         try:
-            self._perform_all(self._state.scale_pools())
+            while todo := self._state.scale_pools():
+                self._perform_all(todo)
+                self._handle_consequences()
         except Exception:  # noqa: BLE001 - logged
             _log.exception("workers could not be supplied")
-        self._handle_consequences()
 
     def _perform_all(self, todo: Sequence[Effect]) -> None:
         """Carry out effects, or keep them until what they are to follow is on disk.
@@ -290,13 +290,9 @@ class Broker:
         saves: list[Effect] = []
         held: list[Effect] = []
         for effect in todo:
-            kind = type(effect)
             try:
-                if kind in _SAVES:
-                    saves.append(effect)
-                elif isinstance(effect, effects.LoadInputs):
-                    connection = self._routes.get(effect.worker)
-                    saves.append(dataclasses.replace(effect, connection=connection))
+                if isinstance(effect, StoreEffect):
+                    saves.append(self._for_now(effect))
                 elif effect.after_commit:
                     held.append(self._for_now(effect))
                 else:
@@ -355,8 +351,8 @@ class Broker:
     def _take(self, connection: bytes, message: Message | BadFrame) -> None:
         peer = self._peers.get(connection)
         kind = type(message)
-        if isinstance(message, m.ClientHello | m.WorkerHello):
-            self._hello(connection, message)
+        if kind in _HELLOS:
+            self._hello(connection, message)  # type: ignore[arg-type]
         elif peer is not None and kind in _ROLES[peer.role]:
             handler = self._handlers.get(kind)
             if handler is None:
@@ -528,6 +524,8 @@ class Broker:
         """
         if isinstance(effect, Send) and isinstance(effect.message, m.Run):
             return _OnConnection(effect, self._routes.get(effect.to))
+        if isinstance(effect, effects.LoadInputs):
+            return dataclasses.replace(effect, connection=self._routes.get(effect.worker))
         return effect
 
     def _perform(self, effect: Effect) -> None:
@@ -595,27 +593,5 @@ class Broker:
             self._send(client, m.Changed(effect.revision))
 
 
-_SAVES = frozenset(
-    {
-        effects.SaveApp,
-        effects.SaveEnvironments,
-        effects.ForgetApp,
-        effects.SaveFunction,
-        effects.SaveVariant,
-        effects.SaveSettings,
-        effects.SaveSecret,
-        effects.SaveCall,
-        effects.SaveCancelled,
-        effects.SaveBegun,
-        effects.SaveFailures,
-        effects.SaveOutcomes,
-        effects.LoadCall,
-        effects.LoadGraph,
-        effects.LoadInput,
-        effects.LoadFailures,
-        effects.SaveRetry,
-    }
-)
-
-
+_HELLOS = frozenset({m.ClientHello, m.WorkerHello})
 _ROLES = {"client": frozenset(m.FROM_CLIENT), "worker": frozenset(m.FROM_WORKER)}

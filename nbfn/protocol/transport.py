@@ -196,6 +196,7 @@ class Router:
         self._gone: list[bytes] = []
         self._told: list[bytes] = []  # peers that the last `lost` returned
         self._quiet = False  # the last wait saw nothing of the monitor
+        self._readable = False  # ... but a message, which was not received yet
         self._foreign = 0  # messages of peers that speak no ZMTP of today
         self._socket.bind(endpoint)
         self._wakeup = Wakeup()
@@ -216,7 +217,7 @@ class Router:
         ready = dict(self._poller.poll(math.ceil(max(0.0, timeout) * 1000)))
         if ready.pop(self._wakeup.fileno(), None):
             self._wakeup.clear()
-        ready.pop(self._socket, None)
+        self._readable = ready.pop(self._socket, None) is not None
         self._quiet = ready.pop(self._monitor, None) is None
         return bool(ready)
 
@@ -249,8 +250,9 @@ class Router:
     def receive(self, most: int = DRAIN) -> Iterator[tuple[bytes, Message | BadFrame]]:
         """Yield (peer, message) for what has arrived, ``most`` at a time."""
         for _ in range(most):
-            if not _has_message(self._socket):
+            if not (self._readable or _has_message(self._socket)):
                 return
+            self._readable = False
             peer = self._socket.recv(_NOBLOCK)
             known = peer in self._fd_of
             first = b""

@@ -25,6 +25,12 @@ class Effect:
     after_commit = False
 
 
+class StoreEffect(Effect):
+    """Base of what the store does: save something, or load it."""
+
+    __slots__ = ()
+
+
 # Made for each message: a Struct takes a tenth of the time that a frozen dataclass takes.
 class Send(Effect, Struct, frozen=True, gc=False):
     """Send a message to a client or a worker, if it is connected."""
@@ -51,7 +57,7 @@ class StopWorker(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadInputs(Effect):
+class LoadInputs(StoreEffect):
     """Send a worker leased inputs, after the store has read those that are `Stored`.
 
     Attributes:
@@ -89,7 +95,7 @@ class OverviewChanged(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveFunction(Effect):
+class SaveFunction(StoreEffect):
     """Store a Function version; ``record`` is the registry's own. ``latest`` is the current one, if not this."""
 
     record: Any
@@ -99,7 +105,7 @@ class SaveFunction(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveApp(Effect):
+class SaveApp(StoreEffect):
     """Store an App, and a deployment of it if that is new; its other deployments stay as they are."""
 
     record: AppRecord
@@ -107,7 +113,7 @@ class SaveApp(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetApp(Effect):
+class ForgetApp(StoreEffect):
     """Drop an App with its Functions."""
 
     app_id: str
@@ -115,14 +121,14 @@ class ForgetApp(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveEnvironments(Effect):
+class SaveEnvironments(StoreEffect):
     """Store which environments there are, and since when."""
 
     environments: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class SaveVariant(Effect):
+class SaveVariant(StoreEffect):
     """Store a variant of a Function; ``record`` is the registry's own."""
 
     record: Any
@@ -142,7 +148,7 @@ class WriteLog(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveSettings(Effect):
+class SaveSettings(StoreEffect):
     """Store a Function's overridden pool settings."""
 
     function: str
@@ -150,7 +156,7 @@ class SaveSettings(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveSecret(Effect):
+class SaveSecret(StoreEffect):
     """Store a secret; values None: forget it."""
 
     name: str
@@ -160,7 +166,7 @@ class SaveSecret(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveCall(Effect):
+class SaveCall(StoreEffect):
     """Store a durable call, or more inputs of it."""
 
     call: str
@@ -176,14 +182,14 @@ class SaveCall(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveCancelled(Effect):
+class SaveCancelled(StoreEffect):
     """Store that a durable call was cancelled: no hub may run its inputs again."""
 
     call: str
 
 
 @dataclass(frozen=True, slots=True)
-class SaveBegun(Effect):
+class SaveBegun(StoreEffect):
     """Store that inputs begin, which must not begin again."""
 
     call: str
@@ -191,7 +197,7 @@ class SaveBegun(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveFailures(Effect):
+class SaveFailures(StoreEffect):
     """Store how often an input of a durable call has failed, so that no hub retries it too often."""
 
     call: str
@@ -200,7 +206,7 @@ class SaveFailures(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveOutcomes(Effect):
+class SaveOutcomes(StoreEffect):
     """Store outcomes of a durable call."""
 
     call: str
@@ -208,7 +214,7 @@ class SaveOutcomes(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveRetry(Effect):
+class SaveRetry(StoreEffect):
     """Store that inputs of a durable call which failed wait again, for another version of the Function."""
 
     call: str
@@ -218,7 +224,7 @@ class SaveRetry(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadFailures(Effect):
+class LoadFailures(StoreEffect):
     """Have the store tell a call that is to run again; `FailuresLoaded` brings it."""
 
     client: str
@@ -228,7 +234,7 @@ class LoadFailures(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadCall(Effect):
+class LoadCall(StoreEffect):
     """Answer a request from the store: a watch, with outcomes from ``start`` to before ``end``; or
     (``exists``) whether there is such a call.
     """
@@ -242,7 +248,7 @@ class LoadCall(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadInput(Effect):
+class LoadInput(StoreEffect):
     """Answer a request from the store: what an input of a durable call was called with."""
 
     client: str
@@ -252,7 +258,7 @@ class LoadInput(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadGraph(Effect):
+class LoadGraph(StoreEffect):
     """Answer a request for a call graph from the store; ``calls`` are those of the family that memory knows."""
 
     client: str

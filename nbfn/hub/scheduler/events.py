@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from nbfn.hub.scheduler.payloads import Payload
 from nbfn.protocol.messages import ClientHello, Fault, Message, WorkerHello
 
@@ -20,8 +22,8 @@ class Event:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Received(Event):
+# Made for each message: a Struct takes a tenth of the time that a frozen dataclass takes.
+class Received(Event, Struct, frozen=True, gc=False):
     """A client or a worker sent a message; ``sender`` is its id."""
 
     sender: str
