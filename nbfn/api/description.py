@@ -7,7 +7,6 @@ from typing import Any
 
 from nbfn.api.cls import Cls
 from nbfn.api.function import Function
-from nbfn.api.variants import base_ref
 from nbfn.client.registration.app_scope import AppScope
 from nbfn.client.registration.function_ref import LocalRef
 from nbfn.client.registration.hydrated_function import HydratedFunction
@@ -36,7 +35,7 @@ class Description:
 
 def describe(handle: Function[..., Any, Any] | Cls) -> Description:
     """Return what this process knows of a Function or class, without asking the hub."""
-    ref, base = handle._ref, base_ref(handle._ref)
+    ref, base = handle._ref, handle._ref.base
     scope = base.scope if isinstance(base, LocalRef) else None
     app = base.state.info.app if base.state is not None else scope.name if scope is not None else ""
     method = handle._method if isinstance(handle, Function) else ""

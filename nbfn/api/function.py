@@ -203,7 +203,7 @@ class Function(Registered, Generic[P, R, Original]):
         ref.client = client
         return cls._make(ref.name, ref)
 
-    if not TYPE_CHECKING:  # a checker says that it cannot be called
+    if not TYPE_CHECKING:  # type checkers report such a call themselves
 
         @trimmed
         def __call__(self, /, *args: Any, **kwargs: Any) -> Any:

@@ -95,14 +95,18 @@ class VariantRef(FunctionRef):
         shown: str,
         arguments: ConstructorArguments | None = None,
     ) -> None:
-        self._bound_to: HydratedFunction | None = (
-            None  # the state of the base that this was registered for
-        )
+        # The state of the base that this was registered for.
+        self._bound_to: HydratedFunction | None = None
         super().__init__(base.name, base.shown + shown)
-        self.base = base
+        self._base = base
         self.changes = changes
         self.suffix = shown
         self._arguments = arguments
+
+    @property
+    def base(self) -> FunctionRef:
+        """See `FunctionRef.base`."""
+        return self._base
 
     @property
     def state(self) -> HydratedFunction | None:
@@ -192,14 +196,9 @@ def unpickled(
     return VariantRef(base, msgspec.msgpack.decode(changes, type=Variant), shown, arguments)
 
 
-def base_ref(ref: FunctionRef) -> FunctionRef:
-    """Return the reference that this is a variant of, or itself."""
-    return ref.base if isinstance(ref, VariantRef) else ref
-
-
 def local_ref(ref: FunctionRef) -> LocalRef:
     """Return the reference to a definition of this process, of which this may be a variant."""
-    found = base_ref(ref)
+    found = ref.base
     assert isinstance(found, LocalRef)
     return found
 

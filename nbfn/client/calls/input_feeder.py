@@ -69,9 +69,8 @@ class MultiInputCall(ActiveCall):
         self._closed_sent = False
         self._exhausted = False  # no more inputs will come
         self._sent = 0
-        self._put_weight = self._settled_weight = (
-            0  # bytes of inputs that were put, and of those that have ended
-        )
+        self._put_weight = 0  # bytes of inputs that were put
+        self._settled_weight = 0  # bytes of inputs that have ended or are stored
         self._credit = threading.Condition()
         self._lock = threading.Lock()
         self.stopped = False  # no further input is needed
@@ -191,9 +190,8 @@ class MultiInputCall(ActiveCall):
             yield self._message(batch, closed=exhausted and not self._outgoing)
         if self._exhausted and not self._outgoing and not self._closed_sent and not self.stopped:
             yield self._message((), closed=True)
-        if (
-            self._cancelled and self._opened
-        ):  # it may have been cancelled before the hub had the call
+        # It may have been cancelled before the hub had the call.
+        if self._cancelled and self._opened:
             yield messages.Cancel(0, self.id)
 
     def _message(

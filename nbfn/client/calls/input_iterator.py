@@ -154,10 +154,8 @@ class InputIterator:
         for iterator in self._iterators:
             if isinstance(iterator, AsyncGenerator):
                 _quietly(self._await, iterator.aclose, CLOSING)
-            elif isinstance(
-                iterator, Generator
-            ):  # nothing else: the caller may read on in an open file
-                _quietly(iterator.close)
+            elif isinstance(iterator, Generator):
+                _quietly(iterator.close)  # nothing else: the caller may read on in an open file
         self._iterators = []
         self._interrupt = None
         if self._own is not None:

@@ -83,13 +83,9 @@ class MapCall(MultiInputCall):
         self._received = 0  # bytes of results that have arrived
         self._result_size = 0.0  # mean bytes of the latest ones
         self._arrived_weight = 0  # of those that the consumer has not taken
-        self._at_consumer = [
-            0,
-            0,
-        ]  # results that the consumer works on, and their bytes
-        self._taken = self._reported = (
-            0  # bytes of those that it has consumed, and of those that were acknowledged
-        )
+        self._at_consumer = [0, 0]  # results that the consumer works on, and their bytes
+        self._taken = 0  # bytes of results that the consumer is done with
+        self._reported = 0  # bytes of results that were acknowledged
         self._report_due = False  # the client's thread has been asked to acknowledge
         self._duplicates = 0  # outcomes that were sent again after a reconnect
         self._log_due = time.monotonic() + LOG_EVERY
@@ -144,9 +140,8 @@ class MapCall(MultiInputCall):
     def _take(self, outputs: tuple[Output, ...]) -> None:
         new: list[Output] = []
         spent: list[NewInput] = []
-        with (
-            self._lock
-        ):  # in one step: a thread that sees no unsettled input must see the last outcome too
+        # In one step: a thread that sees no unsettled input must see the last outcome too.
+        with self._lock:
             for output in outputs:
                 item = self._unsettled.pop(output.index, None)
                 if item is not None:  # else it is a duplicate
@@ -275,9 +270,8 @@ class MapCall(MultiInputCall):
             self.cancel()
         self.end(status, error)
         for item in list(self._unsettled.values()):
-            if self._original_indices is None or not self._keep(
-                item
-            ):  # else it is kept as a failed input again
+            kept = self._original_indices is not None and self._keep(item)  # as a failed input
+            if not kept:
                 self.client.carrier.discard(item.payload)
 
     def abandon(self) -> None:

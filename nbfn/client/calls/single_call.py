@@ -20,7 +20,7 @@ from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
 
 #: Results of at least this many bytes are acknowledged to the hub.
-TOLD_BYTES = 64 * 1024
+ACKNOWLEDGED_BYTES = 64 * 1024
 
 
 class SingleCall(ActiveCall):
@@ -64,7 +64,8 @@ class SingleCall(ActiveCall):
                 recent_failures.keep(self.id, 0, self.function, self.version, self._input.payload)
             self.end(outcome_name(output.status), settled=True)
             settle(self.outcome, output)
-            if (weight := output.weight) >= TOLD_BYTES:  # smaller ones the hub drops after a while
+            # Smaller results the hub drops after a while.
+            if (weight := output.weight) >= ACKNOWLEDGED_BYTES:
                 self.client.send(messages.ResultsTaken(self.id, weight))
             # Last, since freeing 100 MB takes as long as ten calls.
             self.client.carrier.reclaim(self._input.payload)

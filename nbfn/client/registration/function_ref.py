@@ -74,6 +74,11 @@ class FunctionRef:
         self._bound_of = ("", 0)  # ... of this id, in this epoch of the hub
 
     @property
+    def base(self) -> FunctionRef:
+        """What this is a variant of; itself if it is none."""
+        return self
+
+    @property
     def id(self) -> str | None:
         """Its id, if known."""
         return self.state.info.id if self.state is not None else self.known_id or None
@@ -308,10 +313,7 @@ def _unregistered_handles(more: Iterable[ModuleType]) -> list[LocalRef]:
         more: Newer editions of imported modules.
     """
     handles = [handle for module in (*local_modules(), *more) for handle in handles_in(module)]
-    bases = (
-        getattr(handle._ref, "base", handle._ref) for handle in handles
-    )  # of variants, their bases
-    refs = {id(found): found for found in bases}
+    refs = {id(handle._ref.base): handle._ref.base for handle in handles}
     return [
         found
         for found in refs.values()
