@@ -326,11 +326,8 @@ class SerialExecutor:
         # The hot loop: one function, with names bound to locals, for speed.
         todo, outbox, shared = self.todo, self._outbox, self._shared
         clock = time.monotonic
-        load, dump, keep = (
-            self._carrier.load,
-            self._carrier.dump_result,
-            self._carrier.durable.dump_result,
-        )
+        load = self._carrier.load
+        dumps = (self._carrier.dump_result, self._carrier.durable.dump_result)
         append, popleft, functions = outbox.entries.append, todo.popleft, self._functions
         levels = self.levels
         by_call = levels.by_call
@@ -371,7 +368,7 @@ class SerialExecutor:
                         input_result.exit_child(None)
                     if type(value) not in plain:
                         check(loaded.targets[entry.method].name, value)
-                    answer = keep(value) if entry.durable else dump(value)
+                    answer = dumps[entry.durable](value)
                     status, final = SUCCESS, False
                 except BaseException as error:  # noqa: BLE001 - user code may raise anything
                     self._armed = 0
