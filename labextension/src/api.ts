@@ -1,8 +1,8 @@
-/** The server extension's routes as methods. */
+/** Calls the routes of the server extension. */
 import type { ServerConnection } from '@jupyterlab/services';
 
 import { request, RequestError } from './request';
-import type { IApi, IAutoscaler, IOverviewReply } from './tokens';
+import type { IApi, IAutoscaler, IOverviewReply } from './types';
 
 export class Api implements IApi {
   constructor(settings: ServerConnection.ISettings) {
@@ -13,7 +13,7 @@ export class Api implements IApi {
     const reply = await request(this._settings, 'overview');
     if (!isOverviewReply(reply)) {
       throw new RequestError(
-        'The nbfn server extension gave an answer that this page does not know. Reload the page.',
+        'The nbfn server extension sent a response that this page does not support. Reload the page.',
         null
       );
     }
@@ -42,7 +42,7 @@ export class Api implements IApi {
   private readonly _settings: ServerConnection.ISettings;
 }
 
-/** The outline only: server and page are of one wheel. */
+/** Checks the outline only, since server and page are installed together. */
 function isOverviewReply(value: unknown): value is IOverviewReply {
   if (typeof value !== 'object' || value === null) {
     return false;

@@ -6,7 +6,7 @@ import React from 'react';
 import { Banner } from './banner';
 import { duration } from './format';
 import type { Model } from './model';
-import type { ICallRow } from './tokens';
+import type { ICallRow } from './types';
 
 interface ISectionProps {
   model: Model;

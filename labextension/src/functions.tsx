@@ -7,7 +7,7 @@ import { Banner } from './banner';
 import { duration } from './format';
 import type { IAppGroup, Model } from './model';
 import { Stepper } from './stepper';
-import type { FunctionState, IFunctionRow } from './tokens';
+import type { FunctionState, IFunctionRow } from './types';
 import { moveFocus } from './treeKeyboard';
 
 interface ISectionProps {

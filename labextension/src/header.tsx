@@ -6,7 +6,7 @@ import React from 'react';
 import { Banner } from './banner';
 import { clock } from './format';
 import type { Model } from './model';
-import type { Connection, IOverview } from './tokens';
+import type { Connection, IOverview } from './types';
 
 interface IHeaderProps {
   model: Model;
@@ -28,7 +28,7 @@ export class HeaderSection extends VDomRenderer<Model> {
 }
 
 export function Header({ model, trans }: IHeaderProps): React.JSX.Element {
-  const { connection, overview, asOf } = model;
+  const { connection, overview, fetchedAt } = model;
   return (
     <>
       <div className="jp-nbfn-hub" role="status">
@@ -43,9 +43,9 @@ export function Header({ model, trans }: IHeaderProps): React.JSX.Element {
         {overview && !model.isStale && (
           <span className="jp-nbfn-facts">{capacity(overview, trans)}</span>
         )}
-        {model.isStale && asOf && (
+        {model.isStale && fetchedAt && (
           <span className="jp-nbfn-asOf">
-            {trans.__('as of %1', clock(asOf))}
+            {trans.__('as of %1', clock(fetchedAt))}
           </span>
         )}
       </div>
@@ -61,7 +61,7 @@ export function Header({ model, trans }: IHeaderProps): React.JSX.Element {
           </button>
         </div>
       )}
-      {model.strayProblems.map(problem => (
+      {model.unattachedProblems.map(problem => (
         <Banner
           key={problem.subject}
           model={model}

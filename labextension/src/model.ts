@@ -1,6 +1,6 @@
 /**
- * What the sidebar shows, without React: the last overview, how old it is, and the user's own
- * changes that the hub has not confirmed yet.
+ * The model of the panel: the last overview, its time, and changes by the user that the hub has not
+ * confirmed yet.
  */
 import { VDomModel } from '@jupyterlab/ui-components';
 import { Debouncer } from '@lumino/polling';
@@ -12,51 +12,51 @@ import type {
   ICallRow,
   IFunctionRow,
   IOverview
-} from './tokens';
+} from './types';
 
-/** Milliseconds without a further click before a warm number is sent. */
+/** Milliseconds after the last click until the number of warm workers is sent. */
 export const DEBOUNCE = 350;
 
-/** Something that did not work; `subject` is the id of a row, or 'hub'. */
+/** An error; `subject` is the id of a row, or 'hub'. */
 export interface IProblem {
   subject: string;
   message: string;
 }
 
-/** One app and its functions, both sorted by name. */
+/** An App and its Functions. */
 export interface IAppGroup {
   app: string;
   functions: IFunctionRow[];
 }
 
-/** Emits `stateChanged` whenever anything below may have changed. */
+/** Emits `stateChanged` when any property may have changed. */
 export class Model extends VDomModel {
   constructor(api: IApi) {
     super();
     this._api = api;
   }
 
-  /** null until the first answer. */
+  /** null until the first response. */
   get connection(): Connection | null {
     return this._connection;
   }
 
-  /** One sentence on the connection; empty when all is well. */
+  /** A sentence about the connection; empty if there is no error. */
   get message(): string {
     return this._message;
   }
 
-  /** The last overview there was, also when it is stale. */
+  /** The last overview, which may be stale. */
   get overview(): IOverview | null {
     return this._overview;
   }
 
   /** When the overview was fetched. */
-  get asOf(): Date | null {
-    return this._asOf;
+  get fetchedAt(): Date | null {
+    return this._fetchedAt;
   }
 
-  /** Whether the overview is from before the connection was lost. */
+  /** Whether the overview was fetched before the connection was lost. */
   get isStale(): boolean {
     return this._overview !== null && this._connection !== 'running';
   }
@@ -65,13 +65,13 @@ export class Model extends VDomModel {
     return this._starting;
   }
 
-  /** What went wrong with a row, or 'hub'; null when nothing did. */
+  /** The error of a row, or of 'hub'; null if there is none. */
   problem(subject: string): IProblem | null {
     return this._problems.find(problem => problem.subject === subject) ?? null;
   }
 
-  /** Problems whose row is not shown (any more). */
-  get strayProblems(): IProblem[] {
+  /** Errors whose row is not shown. */
+  get unattachedProblems(): IProblem[] {
     const shown = new Set([
       ...(this._overview?.functions ?? []).map(row => row.id),
       ...this.runningCalls.map(call => call.id)
@@ -79,7 +79,7 @@ export class Model extends VDomModel {
     return this._problems.filter(problem => !shown.has(problem.subject));
   }
 
-  /** The tree of the Functions section. */
+  /** Apps and their Functions, both sorted by name. */
   get apps(): IAppGroup[] {
     const groups = new Map<string, IFunctionRow[]>();
     for (const row of this._overview?.functions ?? []) {
@@ -93,14 +93,14 @@ export class Model extends VDomModel {
       }));
   }
 
-  /** Calls that are not finished, the youngest first. */
+  /** Unfinished calls, the newest first. */
   get runningCalls(): ICallRow[] {
     return (this._overview?.calls ?? [])
       .filter(call => call.status === 'running' || call.status === 'pending')
       .sort((a, b) => a.age - b.age);
   }
 
-  /** The warm number to show: the user's own until the hub has answered. */
+  /** The number of warm workers to show: the user's until the hub has responded. */
   warm(row: IFunctionRow): number {
     return this._pending.get(row.id) ?? row.min_containers;
   }
@@ -109,20 +109,20 @@ export class Model extends VDomModel {
     return this._cancelling.has(callId);
   }
 
-  /** Fetch the overview; a call while one is under way makes it fetch once more afterwards. */
+  /** Fetch the overview; a call during a fetch makes it fetch once more afterwards. */
   refresh(): Promise<void> {
-    this._wishes += 1;
+    this._requestedRefreshes += 1;
     this._fetching ??= this._fetchAll().finally(() => {
       this._fetching = null;
     });
     return this._fetching;
   }
 
-  /** Show a new warm number at once and send it when the clicks have stopped. */
+  /** Show a number of warm workers at once, and send it after the last click. */
   setWarm(functionId: string, value: number): void {
     this._pending.set(functionId, Math.max(0, Math.trunc(value)));
     this._changed();
-    void this._sender(functionId).invoke();
+    void this._warmSender(functionId).invoke();
   }
 
   async cancel(callId: string): Promise<void> {
@@ -151,7 +151,7 @@ export class Model extends VDomModel {
     await this.refresh();
   }
 
-  /** Take away what was reported about a row. */
+  /** Remove the error of a row. */
   dismiss(subject: string): void {
     this._problems = this._problems.filter(
       problem => problem.subject !== subject
@@ -160,18 +160,18 @@ export class Model extends VDomModel {
   }
 
   override dispose(): void {
-    for (const sender of this._senders.values()) {
+    for (const sender of this._warmSenders.values()) {
       sender.dispose();
     }
     super.dispose();
   }
 
   private async _fetchAll(): Promise<void> {
-    let granted;
+    let served;
     do {
-      granted = this._wishes;
+      served = this._requestedRefreshes;
       await this._fetch();
-    } while (granted !== this._wishes && !this.isDisposed);
+    } while (served !== this._requestedRefreshes && !this.isDisposed);
   }
 
   private async _fetch(): Promise<void> {
@@ -181,18 +181,18 @@ export class Model extends VDomModel {
       this._message = reply.message;
       if (reply.connection === 'running' && reply.overview) {
         this._overview = reply.overview;
-        this._asOf = new Date();
-        this._forgetDone(reply.overview);
+        this._fetchedAt = new Date();
+        this._dropFinished(reply.overview);
       }
     } catch (reason) {
       this._connection = 'unreachable';
-      this._message = sentence(reason);
+      this._message = messageOf(reason);
     }
     this._changed();
   }
 
-  /** Drop notes about calls that are over. */
-  private _forgetDone(overview: IOverview): void {
+  /** Drop the state of finished calls. */
+  private _dropFinished(overview: IOverview): void {
     const ids = new Set(overview.calls.map(call => call.id));
     for (const id of this._cancelling) {
       if (!ids.has(id)) {
@@ -201,14 +201,14 @@ export class Model extends VDomModel {
     }
   }
 
-  /** What sends the warm number of a Function. */
-  private _sender(functionId: string): Debouncer<void> {
-    const known = this._senders.get(functionId);
+  /** The debouncer that sends the number of warm workers of a Function. */
+  private _warmSender(functionId: string): Debouncer<void> {
+    const known = this._warmSenders.get(functionId);
     if (known) {
       return known;
     }
     const made = new Debouncer(() => this._sendWarm(functionId), DEBOUNCE);
-    this._senders.set(functionId, made);
+    this._warmSenders.set(functionId, made);
     return made;
   }
 
@@ -230,7 +230,7 @@ export class Model extends VDomModel {
     this._changed();
   }
 
-  /** Put the settings that the hub has made into their row of the overview. */
+  /** Copy the settings of the hub to the row of the overview. */
   private _apply(functionId: string, settings: IAutoscaler): void {
     const row = this._overview?.functions.find(each => each.id === functionId);
     if (row) {
@@ -242,7 +242,7 @@ export class Model extends VDomModel {
     const others = this._problems.filter(
       problem => problem.subject !== subject
     );
-    this._problems = [...others, { subject, message: sentence(reason) }];
+    this._problems = [...others, { subject, message: messageOf(reason) }];
     this._changed();
   }
 
@@ -254,18 +254,18 @@ export class Model extends VDomModel {
 
   private readonly _api: IApi;
   private readonly _pending = new Map<string, number>();
-  private readonly _senders = new Map<string, Debouncer<void>>();
+  private readonly _warmSenders = new Map<string, Debouncer<void>>();
   private readonly _cancelling = new Set<string>();
   private _connection: Connection | null = null;
   private _message = '';
   private _overview: IOverview | null = null;
-  private _asOf: Date | null = null;
+  private _fetchedAt: Date | null = null;
   private _problems: IProblem[] = [];
   private _starting = false;
   private _fetching: Promise<void> | null = null;
-  private _wishes = 0;
+  private _requestedRefreshes = 0;
 }
 
-function sentence(reason: unknown): string {
+function messageOf(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
 }

@@ -1,4 +1,4 @@
-/** A server that answers from memory, and the golden example that pytest reads as well. */
+/** A server in memory, with the example that pytest uses too. */
 import golden from '../../../tests/contract/overview.json';
 
 import type {
@@ -7,7 +7,7 @@ import type {
   IFunctionRow,
   IOverview,
   IOverviewReply
-} from '../tokens';
+} from '../types';
 
 export const SQUARE = 'fu-0000000000000000000001';
 export const EMBED_CALL = 'fc-0000000000000000000001';
@@ -17,9 +17,9 @@ export class FakeApi implements IApi {
   readonly warm: [string, number][] = [];
   readonly cancelled: string[] = [];
   fetches = 0;
-  /** When set, every request that changes something is refused with it. */
+  /** When set, every request that changes something fails with it. */
   refusal: string | null = null;
-  /** When set, the server does not answer at all. */
+  /** Whether the server does not respond. */
   isDown = false;
 
   get overviewOf(): IOverview {
@@ -40,7 +40,7 @@ export class FakeApi implements IApi {
   overview(): Promise<IOverviewReply> {
     this.fetches += 1;
     return this.isDown
-      ? Promise.reject(new Error('The Jupyter server does not answer.'))
+      ? Promise.reject(new Error('The Jupyter server does not respond.'))
       : Promise.resolve(structuredClone(this.reply));
   }
 

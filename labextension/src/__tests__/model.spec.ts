@@ -43,14 +43,14 @@ describe('the overview', () => {
   });
 
   it('stays, stale and with its time, when the server is gone', async () => {
-    const asOf = model.asOf;
+    const fetchedAt = model.fetchedAt;
     api.isDown = true;
     vi.advanceTimersByTime(5000);
     await model.refresh();
     expect(model.connection).toBe('unreachable');
-    expect(model.message).toBe('The Jupyter server does not answer.');
+    expect(model.message).toBe('The Jupyter server does not respond.');
     expect(model.isStale).toBe(true);
-    expect(model.asOf).toBe(asOf);
+    expect(model.fetchedAt).toBe(fetchedAt);
     expect(model.apps).toHaveLength(2);
   });
 
@@ -141,7 +141,7 @@ describe('the hub', () => {
     api.refusal = 'Disk full.';
     await model.startHub();
     expect(model.isStarting).toBe(false);
-    expect(model.strayProblems).toEqual([
+    expect(model.unattachedProblems).toEqual([
       { subject: 'hub', message: 'Disk full.' }
     ]);
   });

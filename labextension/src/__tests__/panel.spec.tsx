@@ -207,7 +207,7 @@ describe('the header', () => {
     expect(screen.getByText(/^as of \d\d:\d\d:\d\d$/)).not.toBeNull();
     expect(screen.getByRole('tree').className).toContain('jp-mod-stale');
     expect(screen.getByRole('alert').textContent).toContain(
-      'The Jupyter server does not answer.'
+      'The Jupyter server does not respond.'
     );
     expect(
       screen.getByRole<HTMLButtonElement>('button', {

@@ -1,9 +1,9 @@
 /**
- * The JSON of the server extension's routes, field by field as nbfn/jupyter/server/routes.py sends it.
- * tests/contract/overview.json is the example that both sides are tested with.
+ * The JSON of the server extension's routes, as nbfn/jupyter/server/routes.py sends it. The tests of both sides use
+ * the example tests/contract/overview.json.
  */
 
-/** How the Jupyter server stands to the nbfn hub. */
+/** The state of the Jupyter server's connection to the nbfn hub. */
 export type Connection = 'running' | 'absent' | 'unreachable';
 
 export type FunctionState = 'idle' | 'busy' | 'starting' | 'failing';
@@ -35,19 +35,19 @@ export interface IFunctionRow {
   scaledown_window: number;
   p50: number | null;
   waiting_for: string | null;
-  /** Where a web endpoint answers. */
+  /** The URL of a web endpoint. */
   web_url: string | null;
   p95: number | null;
-  /** When the hub calls it by itself, such as "every 10 min"; else empty. */
+  /** Its schedule, such as "every 10 min"; empty if it has none. */
   schedule: string;
-  /** Inputs that failed, and workers that inputs waited for, since the hub began. */
+  /** Failed inputs, and cold starts of workers, since the start of the hub. */
   failed: number;
   cold_starts: number;
-  /** Seconds since the newest call began. */
+  /** Seconds since the start of the newest call. */
   last_call: number | null;
-  /** Not so of a class whose objects differ: it is they that have workers. */
+  /** False for a class with parameters, whose instances have the workers. */
   has_workers: boolean;
-  /** Threads of numeric libraries in a worker, and why so many. */
+  /** Threads of numeric libraries in a worker, and the reason for the number. */
   threads: number;
   threads_why: string;
 }
@@ -62,11 +62,11 @@ export interface ICallRow {
   done: number;
   failed: number;
   running: number;
-  /** Seconds it took, or takes. */
+  /** The duration in seconds, so far or in total. */
   age: number;
-  /** The notebook's path or the script's name that the call comes from; empty when not known. */
+  /** The path of the notebook or the name of the script that made the call; empty if unknown. */
   origin: string;
-  /** Seconds since it began. */
+  /** Seconds since its start. */
   since: number;
 }
 
@@ -89,20 +89,20 @@ export interface IOverview {
   workers: IWorkerRow[];
 }
 
-/** Answer of GET /nbfn/api/overview. */
+/** The response of GET /nbfn/api/overview. */
 export interface IOverviewReply {
   connection: Connection;
   message: string;
   overview: IOverview | null;
 }
 
-/** Answer of PATCH /nbfn/api/functions/ID/autoscaler: all settings, as they are now. */
+/** The response of PATCH /nbfn/api/functions/ID/autoscaler: all settings of the autoscaler. */
 export type IAutoscaler = Pick<
   IFunctionRow,
   'min_containers' | 'max_containers' | 'buffer_containers' | 'scaledown_window'
 >;
 
-/** What the model needs of the server; the tests give it a small fake. */
+/** The requests of the model; tests implement it in memory. */
 export interface IApi {
   overview(): Promise<IOverviewReply>;
   setWarm(functionId: string, warm: number): Promise<IAutoscaler>;
