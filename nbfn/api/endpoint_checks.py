@@ -38,7 +38,7 @@ def _with_room(name: str, options: Options, endpoints: Sequence[Endpoint]) -> Op
         return options
     if max(options.max_containers or 1, options.min_containers or 1) > 1:
         warnings.warn(
-            f"{name!r} listens on port {port}, which this machine has once: it keeps to one worker.",
+            f"{name!r} listens on port {port}, which only one process of a machine can use: it has one worker.",
             UserWarning,
             stacklevel=users_level(),
         )

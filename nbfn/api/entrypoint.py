@@ -48,7 +48,7 @@ def check_entrypoint(raw: Any) -> None:
     """
     if isinstance(raw, Registered):
         raise InvalidError(
-            f"{raw!r} runs on workers, so it is no local entrypoint: decorate another, plain def."
+            f"{raw!r} runs on workers, so it cannot be a local entrypoint: decorate another, plain def."
         )
     if isinstance(raw, type) or not callable(raw):
         raise InvalidError(

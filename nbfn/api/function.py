@@ -197,7 +197,7 @@ class Function(Registered, Generic[P, R, Original]):
         if "." in ref.name:
             cls_name, _, method = ref.name.partition(".")
             raise InvalidError(
-                f"{ref.name!r} is no Function but a method of a class: "
+                f"{ref.name!r} is a method of a class, not a Function: "
                 f"use Cls.from_name({app_name!r}, {cls_name!r})().{method}."
             )
         ref.client = client

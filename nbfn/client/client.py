@@ -215,7 +215,7 @@ class Client(HubConnection):
         begun = [row.id for row in overview.workers if row.id.startswith(worker.rstrip("…"))]
         if len(begun) > 1:
             raise exception.InvalidError(
-                f"The ids of {len(begun)} workers begin with {worker!r}; give more of it."
+                f"The ids of {len(begun)} workers begin with {worker!r}; give more characters."
             )
         answer: messages.Attached = await self.request(
             lambda number: messages.Attach(number, begun[0] if begun else worker)

@@ -218,7 +218,9 @@ def _query(
     if source is not None and source not in SOURCES:
         raise InvalidError(f"source is {source!r}; it must be one of {', '.join(SOURCES)}.")
     if not is_int(tail) or not 0 <= tail <= MOST_TAILED:
-        raise InvalidError(f"{tail!r} entries are asked for; it must be 1 to {MOST_TAILED}.")
+        raise InvalidError(
+            f"The number of entries is {tail!r}; it must be a whole number from 1 to {MOST_TAILED}."
+        )
     begin, end = _moment(since), _moment(until)
     if begin is not None and (end or datetime.now(UTC)) - begin > LONGEST_SPAN:
         raise InvalidError(f"Logs can be asked for at most {LONGEST_SPAN.days} days at a time.")

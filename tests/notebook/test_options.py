@@ -85,7 +85,6 @@ def test_what_is_said_of_a_wrong_option_helps(one_kernel: Run, line: str, says: 
 
 def test_an_environment_of_its_own(one_kernel: Run) -> None:
     *_, first, second, found, missing = one_kernel(
-        "from nbfn import environments\n"
         "import subprocess, sys\n"
         "subprocess.run([sys.executable, '-m', 'nbfn', 'environment', 'create', 'side'], check=True,"
         " capture_output=True).returncode",

@@ -283,7 +283,7 @@ def test_a_flood_is_bounded_and_calls_go_on() -> None:
 
 
 def test_an_app_that_never_was_at_the_hub_has_no_logs() -> None:
-    with pytest.raises(ExecutionError, match="not known to the hub yet"):
+    with pytest.raises(ExecutionError, match="is not registered yet"):
         nbfn.App("fresh").logs.fetch()
 
 

@@ -291,7 +291,7 @@ def test_a_server_that_does_not_listen_in_time_is_a_500_that_says_so() -> None:
 
 
 def test_a_server_keeps_to_one_worker_and_says_so() -> None:
-    with pytest.warns(UserWarning, match="keeps to one worker"):
+    with pytest.warns(UserWarning, match="it has one worker"):
 
         @app.function(max_containers=3)
         @nbfn.web_server(8000)
