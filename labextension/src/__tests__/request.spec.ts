@@ -47,10 +47,10 @@ describe('the api', () => {
     [404, '{"message": "Not Found"}', /server extension is missing/],
     [403, '<html>', /log in again/],
     [500, '', /status 500/]
-  ])('makes a messageOf of %i %s', async (status, body, messageOf) => {
+  ])('makes a sentence of %i %s', async (status, body, sentence) => {
     await expect(
       new Api(answering(status, body)).setWarm(ID, 1)
-    ).rejects.toThrow(messageOf);
+    ).rejects.toThrow(sentence);
   });
 
   it('refuses an overview that it does not know', async () => {
