@@ -20,7 +20,7 @@ LONGEST = 64
 _DIGEST = 6
 
 
-def normalized(name: str) -> str:
+def normalize(name: str) -> str:
     """Return the form in which a name is kept and compared.
 
     Examples:
@@ -49,7 +49,7 @@ def check_name(what: str, value: Any) -> str:
     """
     if not isinstance(value, str):
         raise InvalidError(f"{what} is {value!r}; it must be a string.")
-    name = normalized(value)
+    name = normalize(value)
     if not is_name(name):
         raise InvalidError(
             f"{what} {value!r} is not a name: use letters, digits, '-', '_' and '.', at most {LONGEST} of them."
@@ -57,7 +57,7 @@ def check_name(what: str, value: Any) -> str:
     return name
 
 
-def of_file(file: str) -> str:
+def app_name_of(file: str) -> str:
     """Return the name that an App has after a file; files of different names may only differ in what no name has.
 
     Args:
@@ -67,7 +67,7 @@ def of_file(file: str) -> str:
         >>> of_file("some/My notes.ipynb"), of_file("анализ.ipynb")
         ('My-notes', 'анализ')
     """
-    stem = normalized(PurePath(file).stem)
+    stem = normalize(PurePath(file).stem)
     kept = "".join(c if is_name(c) else " " for c in stem)
     name = re.sub(r" +", "-", kept).strip("-.")
     if stem and (not name or len(name) > LONGEST):

@@ -73,18 +73,18 @@ def secret_without_values(*parts: Any) -> Any:
 
 def parameter(*parts: Any) -> Any:
     """Rebuild a `nbfn.parameter` of a class."""
-    return _find("nbfn.declarations.parameters:_declared")(*parts)
+    return _find("nbfn.declarations.parameters:_make_descriptor")(*parts)
 
 
 def decorated_function() -> Any:
     """Return what `nbfn.method` and its like make of a function, to be filled."""
-    kind: Any = _find("nbfn.declarations.partial_function:Partial")
+    kind: Any = _find("nbfn.declarations.partial_function:PartialFunction")
     return kind.__new__(kind)
 
 
 def decorator_options(packed: bytes) -> Any:
     """Rebuild what `nbfn.method` and its like say of a function."""
-    return _find("nbfn.declarations.partial_function:unpacked")(packed)
+    return _find("nbfn.declarations.partial_function:unpack_options")(packed)
 
 
 # --- code ----------------------------------------------------------------------------------------
@@ -92,12 +92,12 @@ def decorator_options(packed: bytes) -> Any:
 
 def class_skeleton(*parts: Any) -> Any:
     """Rebuild a class, without its attributes."""
-    return _find("nbfn.serialization.class_ids:arrive")(*parts)
+    return _find("nbfn.serialization.class_ids:load_class")(*parts)
 
 
 def set_class_state(kind: type, state: Any) -> None:
     """Set the attributes of a class that `class_skeleton` made."""
-    _find("nbfn.serialization.class_ids:fill")(kind, state)
+    _find("nbfn.serialization.class_ids:set_class_state")(kind, state)
 
 
 def main_globals(*parts: Any) -> Any:
@@ -107,17 +107,17 @@ def main_globals(*parts: Any) -> Any:
 
 def main_function(*parts: Any) -> Any:
     """Rebuild a function that `__main__` has under a name."""
-    return _find("nbfn.serialization.pickler:_named")(*parts)
+    return _find("nbfn.serialization.pickler:_make_main_function")(*parts)
 
 
 def main_function_or_own(*parts: Any) -> Any:
     """Return the function that this process has under the same name with the same code, or rebuild it."""
-    return _find("nbfn.serialization.pickler:_taken_along")(*parts)
+    return _find("nbfn.serialization.pickler:_find_or_make_main_function")(*parts)
 
 
 def set_function_state(made: Any, state: Any) -> None:
     """Set the attributes of a function that `main_function_or_own` made."""
-    _find("nbfn.serialization.pickler:_fill")(made, state)
+    _find("nbfn.serialization.pickler:_set_function_state")(made, state)
 
 
 def same_object(thing: Any) -> Any:
@@ -127,32 +127,32 @@ def same_object(thing: Any) -> Any:
 
 def cached_function(*parts: Any) -> Any:
     """Rebuild what `functools.lru_cache` made, with an empty cache."""
-    return _find("nbfn.serialization.reducers:cache_of")(*parts)
+    return _find("nbfn.serialization.reducers:make_cached_function")(*parts)
 
 
 def cached_property(*parts: Any) -> Any:
     """Rebuild a `functools.cached_property`."""
-    return _find("nbfn.serialization.reducers:cached_property_of")(*parts)
+    return _find("nbfn.serialization.reducers:make_cached_property")(*parts)
 
 
 def single_dispatch(*parts: Any) -> Any:
     """Rebuild what `functools.singledispatch` made."""
-    return _find("nbfn.serialization.reducers:dispatcher_of")(*parts)
+    return _find("nbfn.serialization.reducers:make_single_dispatch")(*parts)
 
 
 def single_dispatch_method(*parts: Any) -> Any:
     """Rebuild a `functools.singledispatchmethod`."""
-    return _find("nbfn.serialization.reducers:dispatching_method_of")(*parts)
+    return _find("nbfn.serialization.reducers:make_single_dispatch_method")(*parts)
 
 
 def type_alias(*parts: Any) -> Any:
     """Rebuild a type alias."""
-    return _find("nbfn.serialization.reducers:alias_of")(*parts)
+    return _find("nbfn.serialization.reducers:make_type_alias")(*parts)
 
 
 def type_parameter(*parts: Any) -> Any:
     """Rebuild a type parameter."""
-    return _find("nbfn.serialization.reducers:parameter_of")(*parts)
+    return _find("nbfn.serialization.reducers:make_type_parameter")(*parts)
 
 
 # --- processes that a worker starts --------------------------------------------------------------
@@ -186,11 +186,11 @@ MOVED: dict[str, dict[str, str]] = {
     },
     "nbfn.cls": {"_cls_travelled": "nbfn.api.cls:_cls_unpickled"},
     "nbfn.code.identity": {
-        "arrive": "nbfn.serialization.class_ids:arrive",
-        "fill": "nbfn.serialization.class_ids:fill",
+        "arrive": "nbfn.serialization.class_ids:load_class",
+        "fill": "nbfn.serialization.class_ids:set_class_state",
     },
     "nbfn.code.pickler": {
-        "_cached": "nbfn.serialization.reducers:cache_of",
+        "_cached": "nbfn.serialization.reducers:make_cached_function",
         "_itself": "nbfn._unpickle:same_object",
     },
     "nbfn.context": {
@@ -212,8 +212,8 @@ MOVED: dict[str, dict[str, str]] = {
     },
     "nbfn.instance": {"_instance_travelled": "nbfn.api.cls:_instance_unpickled"},
     "nbfn.marks": {
-        "Marks": "nbfn.declarations.partial_function:Marks",
-        "Partial": "nbfn.declarations.partial_function:Partial",
+        "Marks": "nbfn.declarations.partial_function:DecoratorOptions",
+        "Partial": "nbfn.declarations.partial_function:PartialFunction",
         "batched": "nbfn.api.method_decorators:batched",
         "build": "nbfn.api.method_decorators:build",
         "concurrent": "nbfn.api.method_decorators:concurrent",
@@ -230,7 +230,7 @@ MOVED: dict[str, dict[str, str]] = {
     },
     "nbfn.output": {"enable_output": "nbfn.runtime.console_output:enable_output"},
     "nbfn.parameters": {
-        "_declared": "nbfn.declarations.parameters:_declared",
+        "_declared": "nbfn.declarations.parameters:_make_descriptor",
         "parameter": "nbfn.declarations.parameters:parameter",
     },
     "nbfn.registration.home": {"Home": "nbfn.client.registration.app_scope:AppScope"},

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from nbfn._names import normalized
+from nbfn._names import normalize
 from nbfn.exception import InvalidError
 
 #: Bytes of a directory's path that leave room for a socket's name: together at most 107, on macOS 103.
@@ -174,7 +174,7 @@ def _converted(value: Any, kind: Any) -> Any:
 
 def default_environment() -> str:
     """Return the environment of who names none; ``MODAL_ENVIRONMENT`` is heard as well."""
-    return normalized(Settings.load().environment or os.environ.get("MODAL_ENVIRONMENT", ""))
+    return normalize(Settings.load().environment or os.environ.get("MODAL_ENVIRONMENT", ""))
 
 
 def _from_file(path: Path) -> list[tuple[str, str, Any]]:

@@ -18,7 +18,7 @@ from nbfn.client.logs import LogsManager
 from nbfn.client.registration.app_scope import AppScope
 from nbfn.client.registration.function_ref import LocalRef
 from nbfn.config import default_environment
-from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.lifecycle import remote_methods
 from nbfn.declarations.options import Options, check_flag
 from nbfn.exception import ExecutionError, InvalidError
 from nbfn.protocol import messages
@@ -159,7 +159,7 @@ class App(AppDecorators):
         functions = self.registered_functions.items()
         named = [name for name, function in functions if function.spec.endpoint]
         for name, cls in self.registered_classes.items():
-            parts = methods(cls._class()).items()
+            parts = remote_methods(cls._class()).items()
             named += [f"{name}.{method}" for method, part in parts if part.marks.endpoint]
         return named
 

@@ -16,10 +16,10 @@ from nbfn.api.function import Function
 from nbfn.api.function_decorator import FunctionDecorator, check_fit, misplaced, name_of
 from nbfn.client.registration.app_scope import AppScope
 from nbfn.declarations.class_checks import check_class
-from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.lifecycle import remote_methods
 from nbfn.declarations.options import DEFAULT_TIMEOUT, Options
 from nbfn.declarations.parameters import parameter
-from nbfn.declarations.partial_function import unwrapped
+from nbfn.declarations.partial_function import unwrap
 from nbfn.declarations.retries import Retries
 from nbfn.exception import InvalidError
 from nbfn.runtime import traceback_filter
@@ -104,7 +104,7 @@ class AppDecorators:
         return decorate  # type: ignore[return-value]
 
     def _add(self, raw: Callable[..., Any], options: Options) -> Function[..., Any]:
-        raw, marks = unwrapped(raw)
+        raw, marks = unwrap(raw)
         options = marks.applied(options)
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = name_of(raw, options)
@@ -196,14 +196,14 @@ class AppDecorators:
         return decorate
 
     def _add_class(self, raw: Any, options: Options, *, snapshots: bool) -> Cls:
-        raw, marks = unwrapped(raw)
+        raw, marks = unwrap(raw)
         if isinstance(raw, Cls):
             raise InvalidError(f"{raw!r} is a Cls already; decorate it once.")
         check_class(raw, snapshots=snapshots)
         options = marks.applied(options)
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = check_name("The class's name", raw.__name__)
-        endpoints = [part.marks.endpoint for part in methods(raw).values()]
+        endpoints = [part.marks.endpoint for part in remote_methods(raw).values()]
         options = endpoint_checks.checked_class(name, options, endpoints)
         made = Cls._local(raw, name, options, self._scope)
         self._take(name, made, raw)

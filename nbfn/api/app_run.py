@@ -95,7 +95,7 @@ class AppRun(Generic[A]):
         scope.interactive = self._interactive
         await self._follow(client, app_id)
         title = f" of {self._name!r}" if self._name else ""
-        console_output.say(f"{console_output.DONE} Initialized. App {app_id}{title}.")
+        console_output.write_line(f"{console_output.DONE} Initialized. App {app_id}{title}.")
         try:
             refs = self._refs()
             for ref in refs:
@@ -107,9 +107,9 @@ class AppRun(Generic[A]):
             self._detach = False
             await self._end()
             raise
-        console_output.say(f"{console_output.DONE} Created objects.")
+        console_output.write_line(f"{console_output.DONE} Created objects.")
         if self._interactive:
-            console_output.say(
+            console_output.write_line(
                 "  Workers have no terminal here: input() and breakpoint() do not reach you."
             )
         return self._app
@@ -154,14 +154,14 @@ class AppRun(Generic[A]):
         client = await attached(self._client)
         if self._detach:
             self._unfollow(client, app_id)
-            console_output.say(
+            console_output.write_line(
                 f"{console_output.DONE} App {app_id} goes on. 'nbfn app logs {app_id}' shows what it prints,"
             )
-            console_output.say(f"  'nbfn app stop {app_id}' ends it.")
+            console_output.write_line(f"  'nbfn app stop {app_id}' ends it.")
             return
         await client.request(lambda number: messages.StopApp(number, app_id, scope=True))
         self._unfollow(client, app_id)
-        console_output.say(f"{console_output.DONE} App completed.")
+        console_output.write_line(f"{console_output.DONE} App completed.")
 
     async def _end_quietly(self, error: BaseException | None) -> bool:
         """End the run. An error of this must not hide the error that ends the block."""
@@ -172,7 +172,7 @@ class AppRun(Generic[A]):
                 raise
             logger.warning("An App could not be stopped: its hub is gone")
         if isinstance(error, KeyboardInterrupt):
-            console_output.say(
+            console_output.write_line(
                 f"Interrupted: the App {'goes on' if self._detach else 'was stopped'}."
             )
             return True

@@ -198,7 +198,7 @@ class FunctionCall(Generic[R]):
                 raise
             finally:
                 expected.leave()
-        return result_of(client.carrier, output, self._name, self._id)  # type: ignore[no-any-return]
+        return result_of(client.serializer, output, self._name, self._id)  # type: ignore[no-any-return]
 
     def _expect(self, client: Client, indices: range) -> OutcomeWaiter:
         """Return a waiter for the outcomes of some inputs."""

@@ -24,10 +24,16 @@ from nbfn.client.registration.definition import define_class
 from nbfn.client.registration.function_ref import FunctionRef, LocalRef, by_id
 from nbfn.client.registration.hydrated_function import HydratedFunction, not_a_class
 from nbfn.declarations.class_checks import check_arguments
-from nbfn.declarations.lifecycle import enter_hooks, give_methods, is_async, made, methods
+from nbfn.declarations.lifecycle import (
+    enter_hooks,
+    is_async,
+    make_object,
+    remote_methods,
+    set_method_factory,
+)
 from nbfn.declarations.options import Options
-from nbfn.declarations.parameters import Shape, filled, shape_of
-from nbfn.declarations.partial_function import check_batched, unwrapped
+from nbfn.declarations.parameters import ConstructorShape, constructor_shape, with_defaults
+from nbfn.declarations.partial_function import check_batched, unwrap
 from nbfn.declarations.registered import Registered
 from nbfn.exception import ExecutionError, InvalidError, NotFoundError
 from nbfn.protocol.messages import Variant
@@ -109,15 +115,15 @@ class Cls(Registered):
         return self
 
     @functools.cached_property  # computed late, since a class that is being unpickled is still empty
-    def _shape(self) -> Shape | None:
+    def _shape(self) -> ConstructorShape | None:
         """What its constructor takes; None if its definition is not in this process."""
-        return None if self._raw is None else shape_of(self._raw)
+        return None if self._raw is None else constructor_shape(self._raw)
 
     @classmethod
     def _local(cls, raw: type, name: str, options: Options, scope: AppScope) -> Self:
         for base in raw.__mro__:
             for part in vars(base).values():
-                unwrapped(part)  # so that no warning says that an App is missing
+                unwrap(part)  # so that no warning says that an App is missing
         app = f"App({scope.name!r})" if scope.name else "App()"
         describe = functools.partial(define_class, name, raw, options=options)
         ref = LocalRef(raw, name, f"<Cls {name!r} of {app}>", scope, describe)
@@ -226,7 +232,7 @@ class Cls(Registered):
     def _variant(self, changes: Variant, shown: str) -> Self:
         """See `nbfn.api.variants.HasVariants`."""
         if changes.batching is not None and self._raw is not None:
-            parts = methods(self._raw).values()
+            parts = remote_methods(self._raw).values()
             if not any(part.marks.batching for part in parts):  # then all are batched
                 for part in parts:
                     check_batched(part.raw)
@@ -275,8 +281,8 @@ class Cls(Registered):
                 f"Class {shown!r} has no attribute {name!r} here. If it is a method, did you forget to "
                 f"instantiate the class first? Write {shown}().{name}."
             )
-        if name in methods(raw):
-            return UnboundMethod(self._name, name, methods(raw)[name].raw)
+        if name in remote_methods(raw):
+            return UnboundMethod(self._name, name, remote_methods(raw)[name].raw)
         return getattr(raw, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -356,7 +362,7 @@ class Instance(Registered):
         """Return the Function of a method."""
         known = self._functions.get(name)
         if known is None:
-            part = methods(self._cls._raw).get(name) if self._cls._raw is not None else None
+            part = remote_methods(self._cls._raw).get(name) if self._cls._raw is not None else None
             known = self._functions[name] = Function._make(
                 name,
                 self._ref,
@@ -378,7 +384,7 @@ class Instance(Registered):
                     f"{self!r} has no definition in this process: its attribute {name!r} cannot be read."
                 )
             return self._function(name)
-        if name in methods(raw):
+        if name in remote_methods(raw):
             return self._function(name)
         return getattr(self._object(), name)
 
@@ -408,11 +414,11 @@ class Instance(Registered):
             if self._thing is None:
                 cls, given = self._cls._class(), self._arguments
                 name, values = self._cls._name, None
-                shape = shape_of(cls)
+                shape = constructor_shape(cls)
                 if shape.has_parameters:
-                    values = filled(name, shape.parameters, given.kwargs)
-                thing = made(cls, values, given.args, given.kwargs)
-                give_methods(thing, self._function)
+                    values = with_defaults(name, shape.parameters, given.kwargs)
+                thing = make_object(cls, values, given.args, given.kwargs)
+                set_method_factory(thing, self._function)
                 self._hooks = enter_hooks(thing)
                 self._thing = thing
             return self._thing
@@ -421,7 +427,7 @@ class Instance(Registered):
         """Run a method in this process, after the enter hooks: all of them if it is async, else those that are not."""
         __tracebackhide__ = True
         thing = self._object()
-        part = methods(type(thing)).get(name)
+        part = remote_methods(type(thing)).get(name)
         if part is None:
             raise NotFoundError(f"Class {self._cls._name!r} has no method {name!r}.")
         if inspect.iscoroutinefunction(part.raw):

@@ -137,12 +137,12 @@ async def _commit(
     )
     if found.changed:
         logger.debug("%s %r deployed as v%d", found.app.id, scope.deployed_name, found.app.version)
-        console_output.say(
+        console_output.write_line(
             f"{console_output.DONE} App {scope.deployed_name!r} deployed as v{found.app.version}."
         )
     else:
         logger.debug("%s %r is unchanged: deployment skipped", found.app.id, scope.deployed_name)
-        console_output.say(
+        console_output.write_line(
             f"App {scope.deployed_name!r} is unchanged (v{found.app.version}): deployment skipped."
         )
     return found

@@ -24,7 +24,7 @@ from nbfn.client.registration.definition import define, generates
 from nbfn.client.registration.function_ref import FunctionRef, LocalRef
 from nbfn.client.registration.hydrated_function import HydratedFunction
 from nbfn.declarations import partial_function
-from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.lifecycle import remote_methods
 from nbfn.declarations.options import Options
 from nbfn.declarations.registered import Registered
 from nbfn.exception import DeserializationError, ExecutionError, InvalidError, NotFoundError
@@ -637,7 +637,7 @@ class Function(Registered, Generic[P, R, Original]):
             raise ExecutionError(
                 f"{self!r} has no definition in this process. Call it with .remote(...) instead."
             )
-        raw: Callable[..., Any] = methods(found)[self._method].raw if self._method else found
+        raw: Callable[..., Any] = remote_methods(found)[self._method].raw if self._method else found
         return raw
 
     def __copy__(self) -> Self:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Never, ParamSpec, Protocol, TypeVar, overload
 
-from nbfn._names import is_name, normalized
+from nbfn._names import is_name, normalize
 from nbfn.api.function import Function
 from nbfn.api.method_decorators import Decorated
 from nbfn.client.registration.definition import generates
@@ -75,7 +75,7 @@ def name_of(raw: Any, options: Options) -> str:
             f"@app.function() cannot decorate method {'.'.join(parts[-2:])!r}; "
             "put @nbfn.method() on it and @app.cls() on the class."
         )
-    name = normalized(options.name or str(getattr(raw, "__name__", "")))
+    name = normalize(options.name or str(getattr(raw, "__name__", "")))
     if not is_name(name):
         raise InvalidError(
             f"{name or raw!r} cannot be a Function's name; give one: @app.function(name='...')."

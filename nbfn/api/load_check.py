@@ -15,7 +15,7 @@ from nbfn.exception import DeserializationError, Error, ExecutionError
 from nbfn.protocol.messages import FunctionInfo, Payload
 from nbfn.runtime import console_output
 from nbfn.runtime.sync import wait
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.types import LOAD_METHOD, InputStatus
 
 #: Seconds to wait for an endpoint.
@@ -59,7 +59,7 @@ def _can_be_loaded(info: FunctionInfo) -> bool:
 
 def _begun(client: Client, info: FunctionInfo) -> SingleCall:
     target = msgspec.structs.replace(info, method=LOAD_METHOD)
-    call = SingleCall(client, target, "remote", Payload(Carrier.nothing()), info.version, "")
+    call = SingleCall(client, target, "remote", Payload(Serializer.nothing()), info.version, "")
     client.open(call)
     return call
 
@@ -70,7 +70,7 @@ async def _settled(state: HydratedFunction, call: SingleCall, else_: str) -> Non
     try:
         found = await wait(call.outcome, WITHIN)
     except builtins.TimeoutError:
-        console_output.say(
+        console_output.write_line(
             f"  {name!r} was not loaded within {WITHIN:.0f} s; its first request waits for it."
         )
         return
@@ -79,7 +79,7 @@ async def _settled(state: HydratedFunction, call: SingleCall, else_: str) -> Non
     if found.status == InputStatus.SUCCESS:
         return
     try:
-        result_of(state.client.carrier, found, name, call.id)
+        result_of(state.client.serializer, found, name, call.id)
     except Exception as error:
         why = f"{type(error).__name__}: {str(error).removesuffix('.')}."
         if isinstance(error, DeserializationError) and (sentence := state.unloadable()):

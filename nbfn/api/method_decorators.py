@@ -25,12 +25,12 @@ from typing import (
 
 from nbfn.declarations.options import check_flag
 from nbfn.declarations.partial_function import (
-    Partial,
+    PartialFunction,
+    add_options,
     check_batched,
-    mark,
     read_batching,
     read_concurrency,
-    unwrapped,
+    unwrap,
 )
 from nbfn.exception import InvalidError
 from nbfn.runtime.traceback_filter import trimmed
@@ -44,8 +44,8 @@ Original = TypeVar("Original")
 F = TypeVar("F")
 
 
-class Decorated(Partial, Generic[P, R, Original]):
-    """The result of the decorators for type checkers; at run time it is a plain `Partial`.
+class Decorated(PartialFunction, Generic[P, R, Original]):
+    """The result of the decorators for type checkers; at run time it is a plain `PartialFunction`.
 
     As an attribute of an object of an ``@app.cls()`` class it is a Function.
     """
@@ -101,8 +101,8 @@ class BatchDecorator(Protocol):
 
 
 def _marking(what: str, **changes: Any) -> Callable[[Any], Any]:
-    """Return a decorator that marks a function; see `mark`."""
-    return trimmed(lambda raw: mark(what, raw, **changes))
+    """Return a decorator that marks a function; see `add_options`."""
+    return trimmed(lambda raw: add_options(what, raw, **changes))
 
 
 def forgotten(what: str, given: tuple[Any, ...]) -> None:
@@ -200,7 +200,7 @@ def batched(*given: Any, max_batch_size: int, wait_ms: float) -> BatchDecorator:
 
     @trimmed
     def decorate(raw: Callable[..., Any]) -> Any:
-        check_batched(unwrapped(raw)[0])
-        return mark("@nbfn.batched(...)", raw, batching=found)
+        check_batched(unwrap(raw)[0])
+        return add_options("@nbfn.batched(...)", raw, batching=found)
 
     return decorate

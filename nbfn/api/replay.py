@@ -61,8 +61,8 @@ async def replayable(client: Client, call: str, index: int = 0) -> Replay:
     )
     definition = answer.definition
     _show_lines(definition)
-    raw = client.carrier.load(definition.payload)
-    args, kwargs = client.carrier.load(found.payload)
+    raw = client.serializer.load(definition.payload)
+    args, kwargs = client.serializer.load(found.payload)
     name, batching = definition.name, definition.batching
     make: Callable[[], Ready] = lambda: (raw, ())  # noqa: E731 - the other one is long
     if definition.kind == "cls":
@@ -84,8 +84,8 @@ def _method(definition: Definition, name: str) -> Method:
 def _of_object(client: Client, definition: Definition, cls: Any, found: _Found) -> Ready:
     """Make an object as the worker does, but do not run its enter hooks yet."""
     __tracebackhide__ = True
-    given, load = definition.arguments, client.carrier.load
-    thing = lifecycle.remade(
+    given, load = definition.arguments, client.serializer.load
+    thing = lifecycle.make_from_handle(
         cls,
         given.data if given is not None else None,
         lambda: load(given) if given is not None else ((), {}),
@@ -93,8 +93,10 @@ def _of_object(client: Client, definition: Definition, cls: Any, found: _Found) 
     of_worker = functools.partial(
         Cls._method_of_worker, found.function, found.version, definition.name
     )
-    lifecycle.give_methods(thing, of_worker)
-    return lifecycle.methods(cls)[found.method].raw.__get__(thing), lifecycle.enter_hooks(thing)
+    lifecycle.set_method_factory(thing, of_worker)
+    return lifecycle.remote_methods(cls)[found.method].raw.__get__(thing), lifecycle.enter_hooks(
+        thing
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from nbfn import _unpickle
 from nbfn._names import check_name
 from nbfn.client.client import Client
 from nbfn.config import default_environment
-from nbfn.declarations.env_vars import Variables, check_variables
+from nbfn.declarations.env_vars import EnvVars, check_variables
 from nbfn.exception import AlreadyExistsError, InvalidError, NotFoundError
 from nbfn.protocol import messages
 from nbfn.runtime.sync import Blocking, blocking
@@ -63,7 +63,7 @@ async def _create_deployed(
     return deployment_name
 
 
-class Secret(Variables):
+class Secret(EnvVars):
     """Environment variables for the workers of a Function: ``@app.function(secrets=[...])``.
 
     Their values are written to the hub's store, which only you can read, and passed to workers. They are never shown.

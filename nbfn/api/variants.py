@@ -20,8 +20,8 @@ from nbfn.client.registration.function_ref import FunctionRef, LocalRef
 from nbfn.client.registration.hydrated_function import HydratedFunction
 from nbfn.client.registration.option_encoding import variant_of as encoded_variant
 from nbfn.declarations.options import Concurrency, Options
-from nbfn.declarations.overrides import applied
-from nbfn.declarations.parameters import check_size, encoded, only_keywords
+from nbfn.declarations.overrides import apply_overrides
+from nbfn.declarations.parameters import check_size, encode_values, only_keywords
 from nbfn.declarations.partial_function import read_batching, read_concurrency
 from nbfn.declarations.retries import Retries
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
@@ -58,7 +58,7 @@ class ConstructorArguments:
         if info.parameters:
             if self.args:
                 raise InvalidError(only_keywords(info.name))
-            return Payload(encoded(info.name, info.parameters, self.kwargs)), f"({self})"
+            return Payload(encode_values(info.name, info.parameters, self.kwargs)), f"({self})"
         if not info.takes_arguments:
             if self.args or self.kwargs:
                 raise InvalidError(f"Class {info.name!r} takes no arguments; got ({self}).")
@@ -69,7 +69,7 @@ class ConstructorArguments:
             raise ValueError(
                 f"The arguments of {info.name!r} must be picklable: {error}"
             ) from error.__cause__
-        hydrated.client.carrier.discard(payload)  # arguments that large are refused below
+        hydrated.client.serializer.discard(payload)  # arguments that large are refused below
         check_size(info.name, len(payload.data) + sum(part.size for part in payload.segments))
         return payload, f"({self})"
 
@@ -211,7 +211,7 @@ def has_options(ref: FunctionRef) -> bool:
 def variant_ref(ref: FunctionRef, changes: Variant, shown: str) -> VariantRef:
     """Return a variant; of a variant, one of its base with the options of both."""
     if isinstance(ref, VariantRef):
-        return VariantRef(ref.base, applied(changes, ref.changes), ref.suffix + shown)
+        return VariantRef(ref.base, apply_overrides(changes, ref.changes), ref.suffix + shown)
     return VariantRef(ref, changes, shown)
 
 

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from nbfn.api.method_decorators import Decorated
 from nbfn.declarations.options import LONGEST_TIMEOUT, Endpoint, check_flag
-from nbfn.declarations.partial_function import mark, unwrapped
+from nbfn.declarations.partial_function import add_options, unwrap
 from nbfn.declarations.registered import Registered
 from nbfn.declarations.retries import is_int, is_number
 from nbfn.exception import InvalidError
@@ -88,7 +88,7 @@ def fastapi_endpoint(
                 "Return fastapi.responses.StreamingResponse(generator()) instead."
             )
         _resolve_annotations(function)
-        return mark(f"{what}()", raw, endpoint=made)
+        return add_options(f"{what}()", raw, endpoint=made)
 
     return decorate
 
@@ -213,7 +213,7 @@ def _factory(
             raise InvalidError(
                 f"{name!r} needs the argument {needed[0]!r}, but what {what}() decorates is called without any."
             )
-        return mark(f"{what}()", raw, endpoint=made)
+        return add_options(f"{what}()", raw, endpoint=made)
 
     return decorate
 
@@ -244,7 +244,7 @@ def _needed(function: Callable[..., Any]) -> list[str]:
 
 
 def _function(what: str, raw: Any) -> Any:
-    function, _ = unwrapped(raw)
+    function, _ = unwrap(raw)
     if isinstance(function, type):
         raise InvalidError(
             f"{what}() cannot decorate class {getattr(function, '__name__', 'it')!r}; use it on a method of the class."

@@ -15,14 +15,14 @@ from typing import Any
 
 import click
 
-from nbfn._names import normalized
+from nbfn._names import normalize
 from nbfn.api.app import App
 from nbfn.api.cls import Cls
 from nbfn.api.description import describe
 from nbfn.api.entrypoint import LocalEntrypoint
 from nbfn.api.function import Function
 from nbfn.cli import notebook_module, user_traceback
-from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.lifecycle import remote_methods
 from nbfn.exception import InvalidError, NotFoundError
 
 
@@ -128,7 +128,9 @@ def _runnables(app: App) -> dict[str, Any]:
     """Return the objects of an App that can be run, by their names in references."""
     found: dict[str, Any] = {**app.registered_entrypoints, **app.registered_functions}
     for name, cls in app.registered_classes.items():
-        found |= {f"{name}.{one}": Method(cls, one) for one in methods(describe(cls).definition)}
+        found |= {
+            f"{name}.{one}": Method(cls, one) for one in remote_methods(describe(cls).definition)
+        }
     return found
 
 
@@ -145,7 +147,7 @@ def load(text: str, *, as_module: bool = False) -> Reference:
         click.exceptions.Exit: If the code raises; its traceback is printed.
     """
     location, _, names = text.partition("::")
-    path = tuple(normalized(names).split(".")) if names else ()
+    path = tuple(normalize(names).split(".")) if names else ()
     if as_module:
         _prepend_to_path(Path.cwd())
         if importlib.util.find_spec(location.partition(".")[0]) is None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from nbfn._names import normalized, of_file
+from nbfn._names import app_name_of, normalize
 from nbfn.api.app import App
 from nbfn.exception import InvalidError
 
@@ -48,13 +48,13 @@ def run(file: Path, sources: Sequence[str]) -> ModuleType:
         InvalidError: If a ``%%remote`` cell is not valid.
         Exception: Any exception that a cell raises.
     """
-    name = re.sub(r"\W+", "_", normalized(file.stem)).strip("_") or "notebook"
+    name = re.sub(r"\W+", "_", normalize(file.stem)).strip("_") or "notebook"
     if name[0].isdigit():
         name = f"_{name}"
     # Not in sys.modules, so that its code is pickled by value: workers cannot import a notebook.
     module = ModuleType(name)
     module.__file__ = str(file.resolve())
-    runner = _CellRunner(module, of_file(str(file)) or name)
+    runner = _CellRunner(module, app_name_of(str(file)) or name)
     for number, text in enumerate(sources, 1):
         runner.run(text, f"<{file.name}, code cell {number}>")
     return module

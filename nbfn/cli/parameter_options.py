@@ -14,7 +14,7 @@ import msgspec
 from click.core import ParameterSource
 
 from nbfn.cli.value_types import READABLE, ValueType, value_type
-from nbfn.declarations.parameters import shape_of
+from nbfn.declarations.parameters import constructor_shape
 from nbfn.exception import ExecutionError, InvalidError
 
 #: Positional and keyword arguments from a command line.
@@ -115,7 +115,7 @@ def class_parameters(cls: type, name: str) -> Parameters:
     Raises:
         InvalidError: If a parameter cannot be set from a command line.
     """
-    shape = shape_of(cls)
+    shape = constructor_shape(cls)
     if not shape.parameters:
         if not shape.takes_arguments:
             return Parameters()

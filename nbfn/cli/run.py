@@ -22,7 +22,7 @@ from nbfn.cli.import_string import Method
 from nbfn.cli.parameter_options import Given, Parameters
 from nbfn.client import call_observer, console
 from nbfn.client.app_output import stamp
-from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.lifecycle import remote_methods
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Emission
 from nbfn.runtime import console_output
@@ -79,7 +79,7 @@ def run(
         return 0
     result: Any = _INTERRUPTED
     with (
-        console_output.to(Output(sys.stderr, quiet=quiet, timestamps=timestamps)),
+        console_output.redirected_to(Output(sys.stderr, quiet=quiet, timestamps=timestamps)),
         _output_options(timestamps=timestamps),
         app.run(name=name, detach=detach, interactive=interactive, environment_name=env or None),
     ):
@@ -130,7 +130,7 @@ def _remote(target: Any) -> tuple[Callable[..., Any], str, list[Parameters]]:
         return raw, called, [parameter_options.parameters_of(raw, called)]
     name, cls = describe(target.cls).name, describe(target.cls).definition
     called = f"{name}.{target.name}"
-    raw = methods(cls)[target.name].raw
+    raw = remote_methods(cls)[target.name].raw
     own = parameter_options.parameters_of(
         raw, called, skip=list(inspect.signature(raw).parameters)[:1]
     )

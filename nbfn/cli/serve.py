@@ -133,7 +133,7 @@ def _serve_once(ref: str, env: str, *, as_module: bool) -> None:
     found = import_string.load(ref, as_module=as_module)
     app = found.app()
     signal.signal(signal.SIGINT, lambda *_: None)  # the parent gets it too, and ends this process
-    with console_output.to(Output(sys.stderr)), app.run(environment_name=env or None):
+    with console_output.redirected_to(Output(sys.stderr)), app.run(environment_name=env or None):
         for line in urls_of(app):
             click.echo(line)
         files = {str(m.__file__) for m in user_modules.local_modules()} | {

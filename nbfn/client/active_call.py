@@ -12,7 +12,7 @@ from nbfn.client import call_observer, detached_apps, log_records
 from nbfn.config import Places
 from nbfn.protocol import messages
 from nbfn.protocol.messages import FunctionInfo, Message, Output, Payload, new_id
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 logger = logging.getLogger("nbfn.client")
 
@@ -21,7 +21,7 @@ class Connection(Protocol):
     """What a call needs of a connection to the hub; `nbfn.client.connection.HubConnection`."""
 
     places: Places
-    carrier: Carrier
+    serializer: Serializer
 
     def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
         """Queue a message, or a function that returns messages on the client's thread. Any thread; does not block."""

@@ -7,7 +7,7 @@ import os
 import threading
 
 from nbfn import exception
-from nbfn._names import normalized
+from nbfn._names import normalize
 from nbfn._version import __version__
 from nbfn.client import discovery
 from nbfn.client.connection import HubConnection
@@ -138,7 +138,7 @@ class Client(HubConnection):
         """
         where = environment_name or default_environment()
         answer: messages.AppFound = await self.request(
-            lambda number: messages.FindApp(number, normalized(app), where)
+            lambda number: messages.FindApp(number, normalize(app), where)
         )
         return answer.app
 

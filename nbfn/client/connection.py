@@ -35,7 +35,7 @@ from nbfn.protocol.messages import Message, new_id
 from nbfn.protocol.transport import Change, Link
 from nbfn.runtime.sync import answering, wait
 from nbfn.serialization import segment_directory
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 logger = logging.getLogger("nbfn.client")
 
@@ -85,11 +85,11 @@ class HubConnection:
     def __init__(
         self, hub: str | None = None, *, start: bool = True, registers: bool = True
     ) -> None:
-        descriptors.require(descriptors.CONNECTION)
+        descriptors.check_free(descriptors.CONNECTION)
         self.peer = new_id("cl")
         self.settings = Settings.load()
         self.places = Places.of().create()
-        self.carrier = Carrier(self.places, self.peer)
+        self.serializer = Serializer(self.places, self.peer)
         self.epoch = 0
         self._registers = registers
         self._finder = HubFinder(self.places, hub, may_start=start)
@@ -154,7 +154,7 @@ class HubConnection:
         number = next(self._numbers)
         answer: Future[Message] = Future()
         message = make(number)
-        if wrong := validation.problem(message):
+        if wrong := validation.find_problem(message):
             raise exception.InvalidError(wrong)
         self._requests[number] = (message, answer)
         self.send(message)
@@ -264,14 +264,14 @@ class HubConnection:
                 guarded(callback)
         self._fail_all(exception.ConnectionError("The nbfn client of this process was closed."))
         self._run_tasks()
-        self.carrier.close()
+        self.serializer.close()
         segment_directory.remove_if_unused(self.places.shm)  # if the hub has ended before
         self._link.close(LINGER)
         answering.discard(threading.get_ident())
 
     def _wait_timeout(self) -> float | None:
         """Return how long to wait for messages: until the hub is looked for again, or memory can be freed."""
-        due = self.carrier.tidy(time.monotonic())
+        due = self.serializer.tidy(time.monotonic())
         return due if self._waiting_since is None else discovery.LOOK_EVERY
 
     def _run_tasks(self) -> None:
@@ -336,7 +336,7 @@ class HubConnection:
             and arrived.call in self._abandoned
         ):
             for payload in _payloads(arrived):
-                self.carrier.discard(payload)
+                self.serializer.discard(payload)
 
     def _show(self, call: ActiveCall, e: messages.Emission) -> None:
         """Pass output on to the sink; log records go to the loggers of this process, unless it is a worker."""

@@ -141,7 +141,7 @@ class HubFinder:
             self.reason = f"It cannot be started: {error}"
             return False
         except OSError as error:  # such as no descriptors; the next check may have some
-            why = descriptors.why(error)
+            why = descriptors.describe_error(error)
             self.reason = why or f"It cannot be started: {error}."
             self._failures += not why
             return bool(why) or self._failures < MOST_FAILURES

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from nbfn.protocol.log_records import Filter, Levels, dump_levels, load_record
+from nbfn.protocol.log_records import LogLevels, WarningFilter, dump_levels, load_record
 
 #: Seconds to wait for a handler that another thread is using; after that it misses records until it is free.
 PATIENCE = 1.0
@@ -23,11 +23,11 @@ _CHANNELS = {"<stdout>": "stdout", "stdout": "stdout", "<stderr>": "stderr", "st
 
 #: The default filters of Python, except in development builds.
 _FIRST_FILTERS = (
-    Filter("default", "", "builtins:DeprecationWarning", "__main__", 0),
-    Filter("ignore", "", "builtins:DeprecationWarning", "", 0),
-    Filter("ignore", "", "builtins:PendingDeprecationWarning", "", 0),
-    Filter("ignore", "", "builtins:ImportWarning", "", 0),
-    Filter("ignore", "", "builtins:ResourceWarning", "", 0),
+    WarningFilter("default", "", "builtins:DeprecationWarning", "__main__", 0),
+    WarningFilter("ignore", "", "builtins:DeprecationWarning", "", 0),
+    WarningFilter("ignore", "", "builtins:PendingDeprecationWarning", "", 0),
+    WarningFilter("ignore", "", "builtins:ImportWarning", "", 0),
+    WarningFilter("ignore", "", "builtins:ResourceWarning", "", 0),
 )
 
 #: Handlers that were not free in time.
@@ -50,7 +50,7 @@ def levels() -> bytes:
     return _known[1]
 
 
-def _levels() -> Levels:
+def _levels() -> LogLevels:
     root = logging.root
     loggers = list(root.manager.loggerDict.items())
     own = {
@@ -59,7 +59,7 @@ def _levels() -> Levels:
         if isinstance(logger, logging.Logger) and logger.level and not _is_ours(name)
     }
     filters = tuple(map(_filter, warnings.filters))
-    return Levels(
+    return LogLevels(
         {"": root.level, **dict(sorted(own.items()))},
         root.manager.disable,
         _captures(),
@@ -67,9 +67,9 @@ def _levels() -> Levels:
     )
 
 
-def _filter(entry: Any) -> Filter:
+def _filter(entry: Any) -> WarningFilter:
     action, message, category, module, lineno = entry
-    return Filter(
+    return WarningFilter(
         action,
         getattr(message, "pattern", message) or "",
         f"{category.__module__}:{category.__qualname__}",

@@ -6,8 +6,13 @@ import inspect
 import warnings
 from typing import Any
 
-from nbfn.declarations.lifecycle import marked
-from nbfn.declarations.parameters import Shape, check_names, only_keywords, shape_of
+from nbfn.declarations.lifecycle import decorated_methods
+from nbfn.declarations.parameters import (
+    ConstructorShape,
+    check_names,
+    constructor_shape,
+    only_keywords,
+)
 from nbfn.exception import DeprecationError, InvalidError
 from nbfn.runtime.traceback_filter import users_level
 
@@ -26,7 +31,7 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
     if not isinstance(raw, type):
         what = getattr(raw, "__name__", raw)
         raise TypeError(f"@app.cls() cannot decorate {what!r}; use @app.function() for functions.")
-    name, parts = raw.__name__, marked(raw)
+    name, parts = raw.__name__, decorated_methods(raw)
     if any(part.marks.enter == "snap" for part in parts.values()) and not snapshots:
         raise InvalidError(
             f"{name!r} has a hook with snap=True: say @app.cls(enable_memory_snapshot=True)."
@@ -37,7 +42,7 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
                 f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
             )
         check_method(name, method, part.raw)
-    shape = shape_of(raw)
+    shape = constructor_shape(raw)
     if shape.has_parameters and raw.__init__ is not object.__init__:  # type: ignore[misc]
         raise InvalidError(
             f"Class {name!r} has parameters, so it cannot have a constructor: "
@@ -65,7 +70,9 @@ def check_method(name: str, method: str, raw: Any) -> None:
         raise InvalidError(f"Method {method!r} of class {name!r} takes no self: add the parameter.")
 
 
-def check_arguments(shape: Shape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def check_arguments(
+    shape: ConstructorShape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Refuse at once what no object can be made of; values are looked at when one is."""
     __tracebackhide__ = True
     if shape.has_parameters:

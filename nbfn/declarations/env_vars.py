@@ -62,7 +62,7 @@ def _is_text(value: str) -> bool:
     return True
 
 
-class Variables:
+class EnvVars:
     """Environment variables for the workers of a Function, at hand or by the name they are stored under.
 
     Attributes:

@@ -9,28 +9,28 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from nbfn.declarations.parameters import declared, decoded
-from nbfn.declarations.partial_function import METHODS, Partial
+from nbfn.declarations.parameters import declared_parameters, decode_values
+from nbfn.declarations.partial_function import METHODS, PartialFunction
 
 
-def marked(cls: type) -> dict[str, Partial]:
+def decorated_methods(cls: type) -> dict[str, PartialFunction]:
     """Return the marked functions of a class and its bases, in order; what overrides one wins."""
-    found: dict[str, Partial] = {}
+    found: dict[str, PartialFunction] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
-            if isinstance(value, Partial):
+            if isinstance(value, PartialFunction):
                 found[name] = value
             else:
                 found.pop(name, None)
     return found
 
 
-def methods(cls: type) -> dict[str, Partial]:
+def remote_methods(cls: type) -> dict[str, PartialFunction]:
     """Return the methods of a class that can be called from elsewhere."""
-    return {name: part for name, part in marked(cls).items() if part.marks.callable}
+    return {name: part for name, part in decorated_methods(cls).items() if part.marks.callable}
 
 
-def made(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: Any) -> Any:
+def make_object(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: Any) -> Any:
     """Make an object: of its parameters' values, if its class has any, else by its own constructor."""
     __tracebackhide__ = True
     if values is None:
@@ -41,7 +41,7 @@ def made(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: Any) ->
     return thing
 
 
-def remade(cls: type, supplied: bytes | None, load: Callable[[], tuple[Any, Any]]) -> Any:
+def make_from_handle(cls: type, supplied: bytes | None, load: Callable[[], tuple[Any, Any]]) -> Any:
     """Make the object that a handle stands for, of what the handle was made with.
 
     Args:
@@ -51,12 +51,12 @@ def remade(cls: type, supplied: bytes | None, load: Callable[[], tuple[Any, Any]
     """
     __tracebackhide__ = True
     if has_parameters(cls):
-        return made(cls, decoded(supplied) if supplied is not None else {}, (), {})
+        return make_object(cls, decode_values(supplied) if supplied is not None else {}, (), {})
     args, kwargs = load()
-    return made(cls, None, args, kwargs)
+    return make_object(cls, None, args, kwargs)
 
 
-def give_methods(thing: object, make: Callable[[str], Any]) -> None:
+def set_method_factory(thing: object, make: Callable[[str], Any]) -> None:
     """Let an object's ``self.method.remote(...)`` find the method's Function.
 
     Args:
@@ -69,13 +69,13 @@ def give_methods(thing: object, make: Callable[[str], Any]) -> None:
 
 def has_parameters(cls: type) -> bool:
     """Return whether a class's objects are told apart by parameters."""
-    return bool(declared(cls))
+    return bool(declared_parameters(cls))
 
 
 def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
     """Return what is to be called before an object's first input: build first, then snap, then the rest."""
     legacy = [way for way in ("__aenter__", "__enter__") if hasattr(type(thing), way)]
-    parts = marked(type(thing)).values()
+    parts = decorated_methods(type(thing)).values()
     ordered = [
         part for kind in ("build", "snap", "plain") for part in parts if part.marks.enter == kind
     ]
@@ -87,24 +87,24 @@ def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
 
 def exit_hooks(thing: Any) -> list[Callable[[], Any]]:
     """Return what is to be called after an object's last input."""
-    parts = [part for part in marked(type(thing)).values() if part.marks.exit]
+    parts = [part for part in decorated_methods(type(thing)).values() if part.marks.exit]
     legacy = [way for way in ("__aexit__", "__exit__") if hasattr(type(thing), way)]
     return [
         *(part.raw.__get__(thing) for part in parts),
-        *(_leaving(getattr(thing, way)) for way in legacy[:1]),
+        *(_call_exit(getattr(thing, way)) for way in legacy[:1]),
     ]
 
 
 def has_exit_hooks(cls: type) -> bool:
     """Return whether a class's workers have something to do before they end."""
     return (
-        any(part.marks.exit for part in marked(cls).values())
+        any(part.marks.exit for part in decorated_methods(cls).values())
         or hasattr(cls, "__exit__")
         or hasattr(cls, "__aexit__")
     )
 
 
-def _leaving(leave: Callable[..., Any]) -> Callable[[], Any]:
+def _call_exit(leave: Callable[..., Any]) -> Callable[[], Any]:
     return lambda: leave(None, None, None)
 
 
@@ -113,7 +113,7 @@ def is_async(hook: Callable[[], Any]) -> bool:
     return inspect.iscoroutinefunction(hook)
 
 
-def call(hook: Callable[[], Any], wait: Callable[[Awaitable[Any]], Any]) -> None:
+def call_hook(hook: Callable[[], Any], wait: Callable[[Awaitable[Any]], Any]) -> None:
     """Call a hook; ``wait`` runs what it returns when that is to be awaited."""
     __tracebackhide__ = True
     if inspect.isawaitable(came := hook()):

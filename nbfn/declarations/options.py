@@ -17,7 +17,7 @@ from typing import Any
 
 from nbfn._names import check_name
 from nbfn.declarations import pool_settings, unsupported_options
-from nbfn.declarations.env_vars import Variables, check_variables
+from nbfn.declarations.env_vars import EnvVars, check_variables
 from nbfn.declarations.image import Image
 from nbfn.declarations.resources import Resources
 from nbfn.declarations.retries import Retries, is_number
@@ -108,7 +108,7 @@ class Options:
     is_generator: bool | None = None
     resources: Resources = field(default_factory=Resources)
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    secrets: tuple[Variables, ...] = ()
+    secrets: tuple[EnvVars, ...] = ()
     image: Image | None = None
     schedule: Cron | Period | None = None
     startup_timeout: float | None = None
@@ -204,12 +204,12 @@ def _single(name: str, value: Any) -> bool:
     return True
 
 
-def _secrets(name: str, value: Any) -> tuple[Variables, ...]:
-    if isinstance(value, Variables):
+def _secrets(name: str, value: Any) -> tuple[EnvVars, ...]:
+    if isinstance(value, EnvVars):
         raise InvalidError(f"{name} is a single Secret; it must be a list: {name}=[{value!r}].")
     if not isinstance(value, list | tuple):
         raise InvalidError(f"{name} is {_shown(value)}; it must be a list of nbfn.Secret.")
-    if wrong := [item for item in value if not isinstance(item, Variables)]:
+    if wrong := [item for item in value if not isinstance(item, EnvVars)]:
         raise InvalidError(f"{name} has {_shown(wrong[0])}; it must be a list of nbfn.Secret.")
     return tuple(value)
 

@@ -10,7 +10,7 @@ import msgspec
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def applied(changes: msgspec.Struct, before: S) -> S:
+def apply_overrides(changes: msgspec.Struct, before: S) -> S:
     """Return a definition, or an earlier variant, with what a variant changes.
 
     What is None stays; a part that is a struct of its own (pool, resources, ...) is merged field by
@@ -21,32 +21,32 @@ def applied(changes: msgspec.Struct, before: S) -> S:
         changes: The variant: all its fields are fields of ``before``, too.
         before: What it is laid over.
     """
-    given = {name: (getattr(before, name), value) for name, value in _given(changes).items()}
-    values = {name: _merged(was, value) for name, (was, value) in given.items()}
+    given = {name: (getattr(before, name), value) for name, value in _fields_set(changes).items()}
+    values = {name: _merge(was, value) for name, (was, value) in given.items()}
     methods: Sequence[Any] = getattr(before, "methods", None) or ()
     if "batching" in given and methods:
-        values["methods"] = _batched(methods, given["batching"][1])
+        values["methods"] = _with_batching(methods, given["batching"][1])
         del values["batching"]
     return msgspec.structs.replace(before, **values)
 
 
-def _batched(methods: Sequence[Any], batching: Any) -> tuple[Any, ...]:
+def _with_batching(methods: Sequence[Any], batching: Any) -> tuple[Any, ...]:
     chosen = {one.name for one in methods if one.batching.max_batch_size is not None}
     chosen = chosen or {one.name for one in methods}
     return tuple(
-        msgspec.structs.replace(one, batching=_merged(one.batching, batching))
+        msgspec.structs.replace(one, batching=_merge(one.batching, batching))
         if one.name in chosen
         else one
         for one in methods
     )
 
 
-def _merged(before: Any, value: Any) -> Any:
+def _merge(before: Any, value: Any) -> Any:
     if isinstance(value, msgspec.Struct) and type(before) is type(value):
-        return msgspec.structs.replace(before, **_given(value))
+        return msgspec.structs.replace(before, **_fields_set(value))
     return value
 
 
-def _given(changes: msgspec.Struct) -> dict[str, Any]:
+def _fields_set(changes: msgspec.Struct) -> dict[str, Any]:
     values = {name: getattr(changes, name) for name in changes.__struct_fields__}
     return {name: value for name, value in values.items() if value is not None}

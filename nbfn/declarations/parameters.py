@@ -25,7 +25,7 @@ _TYPES: dict[str, type] = {"str": str, "int": int, "bytes": bytes, "bool": bool}
 _MISSING: Any = object()
 
 
-class Declared:
+class ParameterDescriptor:
     """One parameter in the body of its class; an object without a value of its own has the default."""
 
     __module__ = "nbfn"
@@ -57,8 +57,8 @@ class Declared:
         return () if self.default is _MISSING else (self.default,)
 
 
-def _declared(name: str, init: bool, default: Any = _MISSING) -> Declared:
-    made = Declared(default, init=init)
+def _make_descriptor(name: str, init: bool, default: Any = _MISSING) -> ParameterDescriptor:
+    made = ParameterDescriptor(default, init=init)
     made.name = name
     return made
 
@@ -77,7 +77,7 @@ def parameter(*, default: Any = _MISSING, init: bool = True) -> Any:
         ...     name: str = parameter()
         ...     size: int = parameter(default=7)
     """
-    return Declared(default, init=init)
+    return ParameterDescriptor(default, init=init)
 
 
 class ParameterLike(Protocol):
@@ -105,12 +105,12 @@ class Parameter:
     default: bytes | None
 
 
-def declared(cls: type) -> dict[str, Declared]:
+def declared_parameters(cls: type) -> dict[str, ParameterDescriptor]:
     """Return what a class and its bases declare, by name, in order."""
-    found: dict[str, Declared] = {}
+    found: dict[str, ParameterDescriptor] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
-            if isinstance(value, Declared):
+            if isinstance(value, ParameterDescriptor):
                 found[name] = value
             else:
                 found.pop(name, None)
@@ -124,7 +124,7 @@ def parameters_of(cls: type) -> tuple[Parameter, ...]:
         InvalidError: If one has no annotation, an unsupported one, or a default of another type.
     """
     found = []
-    for name, one in declared(cls).items():
+    for name, one in declared_parameters(cls).items():
         kind = _annotated(cls, name)
         if one.default is not _MISSING:
             _check(cls.__name__, name, kind, one.default)
@@ -135,7 +135,7 @@ def parameters_of(cls: type) -> tuple[Parameter, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ConstructorShape:
     """What objects of a class are made of.
 
     Attributes:
@@ -151,7 +151,7 @@ class Shape:
     takes_arguments: bool
 
 
-def shape_of(cls: type) -> Shape:
+def constructor_shape(cls: type) -> ConstructorShape:
     """Return what objects of a class are made of.
 
     Raises:
@@ -159,7 +159,9 @@ def shape_of(cls: type) -> Shape:
     """
     parameters, constructor = parameters_of(cls), _constructor(cls)
     varies = constructor is not None and _varies(cls, constructor)
-    return Shape(bool(declared(cls)), parameters, constructor, bool(parameters) or varies)
+    return ConstructorShape(
+        bool(declared_parameters(cls)), parameters, constructor, bool(parameters) or varies
+    )
 
 
 def _constructor(cls: type) -> inspect.Signature | None:
@@ -221,7 +223,9 @@ def check_names(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, A
         )
 
 
-def filled(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(
+    cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the value of each parameter, checked, those that were not given by default.
 
     Raises:
@@ -241,14 +245,14 @@ def filled(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) 
     return values
 
 
-def encoded(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> bytes:
+def encode_values(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> bytes:
     """Return the bytes that name an object: the same ones for the same values.
 
     Raises:
         InvalidError: If one is unknown or missing, or they are too large.
         TypeError: If one has another type than it was declared with.
     """
-    values = filled(cls, schema, given)
+    values = with_defaults(cls, schema, given)
     try:
         data = msgspec.msgpack.encode(dict(sorted(values.items())))
     except OverflowError as error:
@@ -270,8 +274,8 @@ def check_size(cls: str, size: int) -> None:
         )
 
 
-def decoded(data: bytes) -> dict[str, Any]:
-    """Return the values that `encoded` took."""
+def decode_values(data: bytes) -> dict[str, Any]:
+    """Return the values that `encode_values` took."""
     values: dict[str, Any] = msgspec.msgpack.decode(data)
     return values
 

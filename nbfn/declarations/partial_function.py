@@ -1,6 +1,6 @@
 """A function or class that decorators of nbfn said something of, and that no App has taken up yet.
 
-Such a decorator wraps the function in a `Partial`, which `App.function` and `App.cls` unwrap again. Workers
+Such a decorator wraps the function in a `PartialFunction`, which `App.function` and `App.cls` unwrap again. Workers
 know this module too: a class travels with what its methods' decorators said.
 """
 
@@ -31,7 +31,7 @@ LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class DecoratorOptions:
     """All that was said of one function; later marks add to earlier ones."""
 
     method: bool = False
@@ -73,15 +73,15 @@ class Marks:
         return found
 
 
-def unpacked(packed: bytes) -> Marks:
+def unpack_options(packed: bytes) -> DecoratorOptions:
     """Return the marks that a pickle has."""
-    return msgspec.msgpack.decode(packed, type=Marks)
+    return msgspec.msgpack.decode(packed, type=DecoratorOptions)
 
 
-class Partial:
+class PartialFunction:
     """A marked function (or class) that no App has taken up yet; inside a class, a method as any other."""
 
-    def __init__(self, raw: Any, marks: Marks) -> None:
+    def __init__(self, raw: Any, marks: DecoratorOptions) -> None:
         self.raw = raw
         self.marks = marks
         self.taken = False  # by an App, or by a mark on top
@@ -101,7 +101,7 @@ class Partial:
             if instance is None:
                 return self
             if self.marks.callable:
-                return Bound(self.__name__, self.raw, instance)
+                return BoundPartial(self.__name__, self.raw, instance)
             return self.raw.__get__(instance, owner)
 
         def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -121,7 +121,7 @@ class Partial:
         return f"<marked {self.__name__!r}, not registered with an App>"
 
 
-class Bound:
+class BoundPartial:
     """A marked method of a user's own object, as ``self.method`` gives it inside of another.
 
     Called, or by `local`, it runs right here; all else, such as `remote`, is its Function's.
@@ -156,26 +156,26 @@ class Bound:
         return f"<method {self.__name__!r} of {self.__self__!r}>"
 
 
-def unwrapped(raw: Any) -> tuple[Any, Marks]:
+def unwrap(raw: Any) -> tuple[Any, DecoratorOptions]:
     """Return a function, or class, without its marks, and the marks."""
-    if not isinstance(raw, Partial):
-        return raw, Marks()
+    if not isinstance(raw, PartialFunction):
+        return raw, DecoratorOptions()
     raw.taken = True
     return raw.raw, raw.marks
 
 
-def mark(what: str, raw: Any, **changes: Any) -> Any:
+def add_options(what: str, raw: Any, **changes: Any) -> Any:
     """Add marks to a function.
 
     Args:
         what: The decorator's name, for messages.
         raw: The function, or what an earlier mark made of it.
-        **changes: Fields of `Marks`.
+        **changes: Fields of `DecoratorOptions`.
 
     Raises:
         InvalidError: If the marks contradict each other.
     """
-    raw, before = unwrapped(raw)
+    raw, before = unwrap(raw)
     if isinstance(raw, Registered):
         raise InvalidError(f"Put {what} below @app.function() or @app.cls(), not above.")
     marks = dataclasses.replace(before, **changes)
@@ -189,7 +189,7 @@ def mark(what: str, raw: Any, **changes: Any) -> Any:
             f"{getattr(raw, '__name__', raw)!r} has both @nbfn.method() and a web endpoint's decorator; take "
             "@nbfn.method() away: a web endpoint is called by its URL."
         )
-    return Partial(raw, marks)
+    return PartialFunction(raw, marks)
 
 
 def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:

@@ -20,7 +20,7 @@ from nbfn.config import Places
 from nbfn.gateway.auth import Authenticator
 from nbfn.gateway.gateway import Gateway
 from nbfn.gateway.server import Protocol, Server
-from nbfn.protocol.gateway_config import Address
+from nbfn.protocol.gateway_config import GatewayConfig
 from nbfn.protocol.web_events import LARGEST
 from nbfn.runtime.log_rotation import LogFile
 
@@ -53,7 +53,7 @@ async def _serve(link: socket.socket) -> None:
     Protocol.header_timeout = client.settings.web_patience
     labels: dict[int, str] = {}
     authenticator = Authenticator(
-        Address.load(Places.of().web_file), client.settings.web_hosts, labels
+        GatewayConfig.load(Places.of().web_file), client.settings.web_hosts, labels
     )
     config = uvicorn.Config(
         Gateway(client, authenticator),

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from nbfn.gateway import cookies
-from nbfn.protocol.gateway_config import Address
+from nbfn.protocol.gateway_config import GatewayConfig
 
 #: Headers as in ASGI: pairs of lower-case name and value.
 Headers = list[tuple[bytes, bytes]]
@@ -64,7 +64,7 @@ class Authenticator:
         labels: The labels of endpoints, by port.
     """
 
-    def __init__(self, address: Address, hosts: str, labels: Mapping[int, str]) -> None:
+    def __init__(self, address: GatewayConfig, hosts: str, labels: Mapping[int, str]) -> None:
         self._address = address
         self._labels = labels
         more = (host.strip().lower() for host in hosts.split(","))

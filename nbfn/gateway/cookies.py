@@ -11,7 +11,7 @@ import hmac
 import re
 import time
 
-from nbfn.protocol.gateway_config import Address
+from nbfn.protocol.gateway_config import GatewayConfig
 
 #: Seconds until a cookie expires.
 LIFETIME = 86400
@@ -26,7 +26,7 @@ def name_of(port: int) -> str:
     return f"nbfn-{port}"
 
 
-def set_cookie(address: Address, label: str, port: int, *, embedded: bool) -> bytes:
+def set_cookie(address: GatewayConfig, label: str, port: int, *, embedded: bool) -> bytes:
     """Return the value of a ``Set-Cookie`` header.
 
     Args:
@@ -42,7 +42,7 @@ def set_cookie(address: Address, label: str, port: int, *, embedded: bool) -> by
 
 
 def seconds_left(
-    address: Address, label: str, port: int, headers: list[tuple[bytes, bytes]]
+    address: GatewayConfig, label: str, port: int, headers: list[tuple[bytes, bytes]]
 ) -> float:
     """Return for how many seconds the cookie of a request is valid; 0 if there is none."""
     prefix = f"{name_of(port)}=".encode()

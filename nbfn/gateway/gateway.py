@@ -15,7 +15,7 @@ import msgspec
 from nbfn import exception
 from nbfn.client.connection import HubConnection
 from nbfn.client.registration.option_encoding import variant_digest
-from nbfn.declarations.parameters import encoded
+from nbfn.declarations.parameters import encode_values
 from nbfn.gateway import error_responses
 from nbfn.gateway.auth import (
     Admitted,
@@ -114,7 +114,7 @@ class Gateway:
             for p in info.parameters
             if p.name in parameters
         }
-        arguments = encoded(info.name, info.parameters, values)
+        arguments = encode_values(info.name, info.parameters, values)
         variant = Variant(arguments=Payload(arguments))
         shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         answer: messages.Registered = await drive(

@@ -32,7 +32,7 @@ class RequestCall(ActiveCall):
         super().__init__(client, found.info, "web", version=0)
         self._loop = asyncio.get_running_loop()
         self._method = found.method
-        self._input = messages.NewInput(0, client.carrier.dump_arguments((data,), {}))
+        self._input = messages.NewInput(0, client.serializer.dump_arguments((data,), {}))
         self._events: deque[tuple[tuple[Event, ...], int]] = deque()  # with their sizes in bytes
         self._items_received = 0
         self._credit = ItemCredit()
@@ -69,7 +69,7 @@ class RequestCall(ActiveCall):
             output = message.outputs[0]
             self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
             self.end("success" if output.status == InputStatus.SUCCESS else "failure", settled=True)
-            self.client.carrier.discard(output.payload)
+            self.client.serializer.discard(output.payload)
         self._loop.call_soon_threadsafe(self._on_message, message)
 
     def fail(self, error: exception.Error) -> None:
@@ -82,7 +82,7 @@ class RequestCall(ActiveCall):
     ) -> None:
         """See `ActiveCall.end`; also frees the memory of a large body."""
         super().end(status, error, settled=settled)
-        self.client.carrier.discard(self._input.payload)
+        self.client.serializer.discard(self._input.payload)
 
     # --- the loop ---
 

@@ -35,7 +35,7 @@ from nbfn.protocol import messages as m
 from nbfn.protocol.transport import Router
 from nbfn.runtime.log_rotation import LogFile
 from nbfn.serialization import segment_directory
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 #: No epoch is as high as this: leases, 2**30 for each, are signed 64-bit numbers.
 LAST_EPOCH = (1 << 33) - 2
@@ -90,7 +90,7 @@ def _serve_in(places: Places, *, embedded: bool) -> int:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
     places.create()  # the hub before this one may have removed some when it ended
-    held = segment_directory.hold(places.shm)
+    held = segment_directory.lock_directory(places.shm)
     segment_directory.remove_abandoned(places.shm)
     settings = Settings.load()
     broker, store, router, processes, web, logbook = _assemble(
@@ -166,7 +166,7 @@ def _assemble(
     version = importlib.metadata.version("nbfn")
     about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)
     processes = WorkerProcesses(launcher)
-    carrier = Carrier(places, "hub")
+    serializer = Serializer(places, "hub")
     web = GatewayProcess(places, settings.web_endpoints)
     logbook = Logbook(places.home / "logs.db", settings.log_size * 2**20, settings.retention)
     broker = Broker(
@@ -174,7 +174,7 @@ def _assemble(
         router,
         store,
         processes,
-        carrier,
+        serializer,
         Leftovers(places.shm, places.spill),
         web,
         logbook,

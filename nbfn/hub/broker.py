@@ -42,7 +42,7 @@ from nbfn.protocol import messages as m
 from nbfn.protocol.codec import BadFrame, FrameTooLargeError
 from nbfn.protocol.messages import Message
 from nbfn.protocol.transport import Router
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -86,7 +86,7 @@ class Broker:
         router: The socket.
         store: The database, not started yet.
         processes: The worker processes.
-        carrier: Frees shared memory.
+        serializer: Frees shared memory.
         leftovers: Knows what of it nobody will come for.
         web: Answers for web endpoints.
         logbook: Keeps what inputs write, not started yet.
@@ -100,7 +100,7 @@ class Broker:
         router: Router,
         store: Store,
         processes: WorkerProcesses,
-        carrier: Carrier,
+        serializer: Serializer,
         leftovers: Leftovers,
         web: GatewayProcess,
         logbook: Logbook,
@@ -111,7 +111,7 @@ class Broker:
         self._router = router
         self._store = store
         self._processes = processes
-        self._carrier = carrier
+        self._serializer = serializer
         self._about = about
         self._idle_exit = idle_exit
         self._leftovers = leftovers
@@ -539,7 +539,7 @@ class Broker:
             _OnConnection: self._send_there,
             effects.StartWorker: self._processes.start,
             effects.StopWorker: self._processes.stop,
-            effects.Discard: lambda effect: self._carrier.discard(effect.payload),
+            effects.Discard: lambda effect: self._serializer.discard(effect.payload),
             effects.DiscardClient: self._forget_client,
             effects.OverviewChanged: self._tell_watchers,
             effects.WriteLog: self._write_log,

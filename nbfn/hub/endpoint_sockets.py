@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nbfn.exception import Error, InvalidError, ResourceExhaustedError
-from nbfn.protocol.gateway_config import Address
+from nbfn.protocol.gateway_config import GatewayConfig
 
 _log = logging.getLogger("nbfn.hub")
 
@@ -42,7 +42,7 @@ class Listeners:
         self.unused: dict[str, float] = {}
         self._path = path
         self._most = most
-        self._address: Address | None = None
+        self._address: GatewayConfig | None = None
         self._closed = (
             time.monotonic()
         )  # when a port was last closed, by this hub or the one before
@@ -101,7 +101,7 @@ class Listeners:
                 "needed, or restart the hub with a higher setting web_endpoints."
             )
         if self._address is None:
-            self._address = Address.load(self._path)
+            self._address = GatewayConfig.load(self._path)
         before = self._address.ports.get(label, 0)
         listener = _listening(before, self._closed + PORT_GRACE)
         port = listener.getsockname()[1]

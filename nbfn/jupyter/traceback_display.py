@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from nbfn.exception import Detached, Error
-from nbfn.serialization.traceback_codec import GONE, is_rebuilt
+from nbfn.serialization.traceback_codec import NO_VARIABLES, is_rebuilt
 
 _HERE = f"{Path(__file__).parent}{os.sep}"
 #: Modules that nbfn waits in and pickles with: their frames are removed too.
@@ -143,7 +143,7 @@ def _announce_debugger(original: Callable[..., Any], *args: Any, **kwargs: Any) 
     if link is not None and is_rebuilt(link.tb_frame):
         calls = re.findall(r"\((fc-\w{22}(?:\[\d+\])?)\)", "\n".join(_notes(error)))
         way = f" %fn replay {calls[-1]} runs the input here, with them." if calls else ""
-        print(f"{GONE}{way}")  # noqa: T201 - the cell's own output
+        print(f"{NO_VARIABLES}{way}")  # noqa: T201 - the cell's own output
     return original(*args, **kwargs)
 
 

@@ -12,7 +12,7 @@ from nbfn.exception import ResourceExhaustedError
 CONNECTION = 24
 
 
-def require(count: int) -> None:
+def check_free(count: int) -> None:
     """Check that a number of files can be opened now.
 
     Raises:
@@ -23,13 +23,13 @@ def require(count: int) -> None:
         while len(opened) < count:
             opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
-        raise ResourceExhaustedError(why(error) or str(error)) from None
+        raise ResourceExhaustedError(describe_error(error) or str(error)) from None
     finally:
         for descriptor in opened:
             os.close(descriptor)
 
 
-def why(error: OSError) -> str | None:
+def describe_error(error: OSError) -> str | None:
     """Return the sentence about an error for want of descriptors; None for any other error."""
     if error.errno == errno.ENFILE:
         return "This machine has as many files open as it may. Close some."

@@ -26,7 +26,7 @@ def _token() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class GatewayConfig:
     """Where web endpoints listen.
 
     Attributes:
@@ -42,7 +42,7 @@ class Address:
     proxy_secret: str = field(default_factory=lambda: f"ws-{_token()}")
 
     @classmethod
-    def load(cls, path: Path) -> Address:
+    def load(cls, path: Path) -> GatewayConfig:
         """Read it; a new one where there is none.
 
         Raises:
@@ -67,7 +67,7 @@ class Address:
             json.dump(asdict(self), file, indent=1)
         temporary.replace(path)
 
-    def with_port(self, label: str, port: int, *, used: Collection[str]) -> Address:
+    def with_port(self, label: str, port: int, *, used: Collection[str]) -> GatewayConfig:
         """Return the same with the port of a label; of very many, the oldest that is not used is forgotten."""
         ports = self.ports | {label: port}
         unused = [name for name in ports if name != label and name not in used]

@@ -15,7 +15,7 @@ LONGEST_TEXT = 256 * 1024
 _LEFT_OUT = frozenset({"args", "exc_info", "msg", "message"})
 
 
-class Filter(msgspec.Struct, frozen=True, array_like=True):
+class WarningFilter(msgspec.Struct, frozen=True, array_like=True):
     """One of `warnings.filters`; ``category`` is a class as "module:name"."""
 
     action: str
@@ -25,7 +25,7 @@ class Filter(msgspec.Struct, frozen=True, array_like=True):
     lineno: int
 
 
-class Levels(msgspec.Struct, frozen=True, array_like=True):
+class LogLevels(msgspec.Struct, frozen=True, array_like=True):
     """Which records and warnings a process wants.
 
     Attributes:
@@ -38,7 +38,7 @@ class Levels(msgspec.Struct, frozen=True, array_like=True):
     levels: dict[str, int]
     disabled: int = 0
     captured: bool = False
-    filters: tuple[Filter, ...] | None = None
+    filters: tuple[WarningFilter, ...] | None = None
 
 
 class _Named(msgspec.Struct):
@@ -49,11 +49,11 @@ class _Named(msgspec.Struct):
 
 
 #: What a process wants that has configured nothing.
-DEFAULT = Levels({"": logging.WARNING})
-_decoder = msgspec.msgpack.Decoder(Levels)
+DEFAULT = LogLevels({"": logging.WARNING})
+_decoder = msgspec.msgpack.Decoder(LogLevels)
 
 
-def dump_levels(levels: Levels) -> bytes:
+def dump_levels(levels: LogLevels) -> bytes:
     """Return levels as bytes, few and mostly none."""
     if levels == DEFAULT:
         return b""
@@ -66,7 +66,7 @@ def dump_levels(levels: Levels) -> bytes:
     return data
 
 
-def load_levels(data: bytes) -> Levels:
+def load_levels(data: bytes) -> LogLevels:
     """Return the levels that `dump_levels` packed; the default ones where they cannot be read."""
     try:
         return _decoder.decode(data) if data else DEFAULT
@@ -79,7 +79,7 @@ def dump_record(record: logging.LogRecord, text: str) -> bytes:
 
     Args:
         record: The record.
-        text: It as text, for those who only show it; it comes first, see `text_of`.
+        text: It as text, for those who only show it; it comes first, see `record_text`.
     """
     fields: dict[str, Any] = {
         name: value
@@ -103,6 +103,6 @@ def load_record(data: bytes) -> logging.LogRecord | None:
     return record
 
 
-def text_of(data: bytes) -> bytes:
+def record_text(data: bytes) -> bytes:
     """Return the text of a packed record, as lines of UTF-8."""
     return data.partition(b"\0")[0]

@@ -136,7 +136,7 @@ class Link:
     def _open_again(self) -> bool:
         """Open a fresh socket unless the process has no descriptors left; return whether there is one."""
         try:
-            descriptors.require(SOCKET_DESCRIPTORS)
+            descriptors.check_free(SOCKET_DESCRIPTORS)
         except ResourceExhaustedError:
             return False
         self._open()

@@ -7,7 +7,7 @@ from nbfn.protocol.codec import BadFrame
 from nbfn.protocol.messages import Message
 
 
-def problem(message: Message) -> str:
+def find_problem(message: Message) -> str:
     """Return in one sentence what a message to the hub has that the protocol does not allow, or "".
 
     Values come from users, and Python does not check their types where a message is made.

@@ -58,14 +58,14 @@ def current() -> Output | None:
     return _current.get()
 
 
-def say(text: str) -> None:
+def write_line(text: str) -> None:
     """Write a line of progress, if somebody listens."""
     if (output := _current.get()) is not None:
         output.line(text)
 
 
 @contextlib.contextmanager
-def to(output: Output) -> Iterator[None]:
+def redirected_to(output: Output) -> Iterator[None]:
     """Have progress written there."""
     token = _current.set(output)
     try:
@@ -93,5 +93,5 @@ def enable_output(show_progress: bool = True) -> Iterator[None]:
         9
         ✓ App completed.
     """
-    with to(Output(quiet=not show_progress)):
+    with redirected_to(Output(quiet=not show_progress)):
         yield

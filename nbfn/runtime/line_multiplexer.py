@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 LONGEST = 8 * 1024
 
 
-class Voices:
+class LineMultiplexer:
     """Puts the texts of several writers one after the other.
 
     Who writes alone is heard at once. Who does not is heard in whole lines; a carriage return ends
@@ -39,7 +39,7 @@ class Voices:
                         self._held[who] = rest
             self._put(who, text)
 
-    def has_begun(self, who: Hashable) -> None:
+    def note_unfinished_line(self, who: Hashable) -> None:
         """Note that somebody has written the beginning of a line without `say`."""
         self._begun = who
 

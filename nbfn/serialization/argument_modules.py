@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nbfn.serialization.file_watch import Watch
-from nbfn.serialization.import_graph import content, reached
+from nbfn.serialization.file_watch import FileWatch
+from nbfn.serialization.import_graph import content_hash, reachable_sources
 
 
 @dataclass(slots=True)
-class Brought:
+class ArgumentModules:
     """What was brought to one Function.
 
     Attributes:
@@ -19,11 +19,11 @@ class Brought:
 
     seen: dict[str, bytes] = field(default_factory=dict)
 
-    def add(self, names: Iterable[str], watch: Watch) -> None:
+    def add(self, names: Iterable[str], watch: FileWatch) -> None:
         """Watch, from now on, the files of those of these modules that are the user's."""
         for name in names:
             if name not in self.seen:
-                sources = reached([name])
+                sources = reachable_sources([name])
                 for source in sources.values():
                     watch.add(source.file)
-                self.seen[name] = content(sources)
+                self.seen[name] = content_hash(sources)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nbfn.serialization.dependencies import Snapshot
+from nbfn.serialization.dependencies import DependencySnapshot
 
 #: Characters of the cell that a function is written in, and of its helpers' cells, that go along with it.
 MOST_SOURCE = 256 * 1024
 
 
-def text_of(raw: Callable[..., Any]) -> str:
+def cell_text(raw: Callable[..., Any]) -> str:
     """Return the text of the whole cell or file, where no other process could read it; of a very
     long one nothing.
     """
@@ -22,7 +22,7 @@ def text_of(raw: Callable[..., Any]) -> str:
     return text if len(text) <= MOST_SOURCE else ""
 
 
-def helpers(snapshot: Snapshot, own: str) -> dict[str, str]:
+def helper_texts(snapshot: DependencySnapshot, own: str) -> dict[str, str]:
     """Return the texts of the cells, by name, in which a function's helpers are written.
 
     No worker and no other notebook could read them, and their lines belong into tracebacks.

@@ -20,8 +20,8 @@ from cloudpickle import cloudpickle as _inner
 
 from nbfn.runtime.traceback_filter import users_level
 from nbfn.serialization import class_pickling, namespace, parameters
-from nbfn.serialization.user_modules import by_value
-from nbfn.serialization.wrappers import inside
+from nbfn.serialization.user_modules import is_by_value
+from nbfn.serialization.wrappers import wrapped_parts
 
 #: Attributes of a class that say nothing of what it is, but where it is written or what was done with it.
 _IGNORED = frozenset({
@@ -31,15 +31,15 @@ _IGNORED = frozenset({
     "__pydantic_core_schema__", "__pydantic_decorators__", "__pydantic_serializer__", "__pydantic_validator__",
 })  # fmt: skip
 #: What was described, by its id; held, so that no other thing gets the same id meanwhile.
-_Seen = dict[int, tuple[int, object]]
+_Described = dict[int, tuple[int, object]]
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
 
 
-class Unknown(Exception):
+class NoDescription(Exception):
     """Raised where something has no description that would be the same elsewhere."""
 
 
-def settle(thing: Any, home: type | None = None) -> None:
+def set_content_id(thing: Any, home: type | None = None) -> None:
     """Give a class or type parameter without an id one of its content; leave it alone where that cannot be told.
 
     Args:
@@ -51,8 +51,8 @@ def settle(thing: Any, home: type | None = None) -> None:
         if home is not None:
             by_id[by_class[thing]] = home
         return
-    with contextlib.suppress(Unknown, RecursionError):
-        name = digest(thing)
+    with contextlib.suppress(NoDescription, RecursionError):
+        name = content_digest(thing)
         with _inner._DYNAMIC_CLASS_TRACKER_LOCK:
             by_class[thing] = name
             # What comes back is of this class, not of one that the cell made before.
@@ -60,17 +60,17 @@ def settle(thing: Any, home: type | None = None) -> None:
 
 
 #: Classes that came here in a pickle: what they are is for others to say.
-_arrived: weakref.WeakSet[type] = weakref.WeakSet()
+_unpickled: weakref.WeakSet[type] = weakref.WeakSet()
 #: The ids of classes that a warning was given of.
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
-def is_named(kind: type) -> bool:
+def is_module_attribute(kind: type) -> bool:
     """Return whether a class is what its module has under its name."""
     return namespace.lookup(kind.__module__, kind.__qualname__) is kind
 
 
-def arrive(make: Callable[..., type], given: tuple[Any, ...], name: str = "") -> type:
+def load_class(make: Callable[..., type], given: tuple[Any, ...], name: str = "") -> type:
     """Make a class of a pickle, or find it; called when one is loaded.
 
     Args:
@@ -79,27 +79,27 @@ def arrive(make: Callable[..., type], given: tuple[Any, ...], name: str = "") ->
         name: What it was called in `__main__` where it comes from; "" if it was not.
     """
     known: type | None = _inner._DYNAMIC_CLASS_TRACKER_BY_ID.get(given[-2])
-    kind = known if namespace.receives() else _present(known, given, name)
+    kind = known if namespace.is_worker() else _find_class(known, given, name)
     if kind is None:
-        kind = class_pickling.make(make, given)
-        _arrived.add(kind)
+        kind = class_pickling.make_skeleton(make, given)
+        _unpickled.add(kind)
     if name:
-        namespace.receive(name, kind)
+        namespace.add_main_name(name, kind)
     return kind
 
 
-def _present(known: type | None, given: tuple[Any, ...], name: str) -> type | None:
+def _find_class(known: type | None, given: tuple[Any, ...], name: str) -> type | None:
     """Return the class of this process that has the content of one that arrives, else the one known so far."""
-    module, qualname = _address(given)
+    module, qualname = _qualified_name(given)
     mine = namespace.lookup(module, qualname)
     if not isinstance(mine, type) or mine is known:
         return known
-    settle(mine)
+    set_content_id(mine)
     if _inner._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(mine) == given[-2]:
         _inner._DYNAMIC_CLASS_TRACKER_BY_ID[given[-2]] = mine
         return mine
-    if name and given[-2] not in _told:
-        _told.add(given[-2])
+    if name and given[-2] not in _warned:
+        _warned.add(given[-2])
         warnings.warn(
             f"A value holds objects of the class {qualname!r} as it was when the value was made. {qualname!r} is "
             f"another class here now: isinstance(value, {qualname}) is False for them. Make the value again, or run "
@@ -110,33 +110,33 @@ def _present(known: type | None, given: tuple[Any, ...], name: str) -> type | No
     return known
 
 
-def _address(given: tuple[Any, ...]) -> tuple[str, str]:
+def _qualified_name(given: tuple[Any, ...]) -> tuple[str, str]:
     """Return the module and the qualified name of a class that is made of this."""
     if isinstance(given[3], dict) and len(given) == 6:
         return str(given[3].get("__module__", "")), str(given[3].get("__qualname__", given[1]))
     return str(given[4]), str(given[2])  # an enum
 
 
-def fill(kind: type, state: Any) -> None:
+def set_class_state(kind: type, state: Any) -> None:
     """Put into a class of a pickle what it has; a class of this process stays as it is."""
-    if kind in _arrived:
-        class_pickling.fill(kind, state)
+    if kind in _unpickled:
+        class_pickling.set_state(kind, state)
 
 
-def digest(kind: Any) -> str:
+def content_digest(kind: Any) -> str:
     """Return 32 characters that are the same for the same class or type parameter in any process.
 
     Raises:
         Unknown: If something in it cannot be described.
     """
     found = hashlib.sha256()
-    for part in _described(kind, {}):
+    for part in _describe(kind, {}):
         found.update(part)
         found.update(b"\0")
     return found.hexdigest()[:32]
 
 
-def _described(thing: Any, seen: _Seen) -> Iterator[bytes]:
+def _describe(thing: Any, seen: _Described) -> Iterator[bytes]:
     if isinstance(thing, _PLAIN):
         yield f"{type(thing).__name__} {thing!r}".encode("utf-8", "surrogatepass")
         return
@@ -145,49 +145,49 @@ def _described(thing: Any, seen: _Seen) -> Iterator[bytes]:
         return
     seen[id(thing)] = len(seen), thing
     yield type(thing).__qualname__.encode()
-    yield from _inside(thing, seen)
+    yield from _describe_content(thing, seen)
 
 
-def _inside(thing: Any, seen: _Seen) -> Iterator[bytes]:
-    if (parts := inside(thing)) is not None:
-        yield from _all(parts, seen)
+def _describe_content(thing: Any, seen: _Described) -> Iterator[bytes]:
+    if (parts := wrapped_parts(thing)) is not None:
+        yield from _describe_all(parts, seen)
         return
     match thing:
         case types.CodeType():
-            yield from _all(_of_code(thing), seen)
+            yield from _describe_all(_code_parts(thing), seen)
         case types.FunctionType():
-            yield from _all(_of_function(thing), seen)
+            yield from _describe_all(_function_parts(thing), seen)
         case type():
-            yield from _of_class(thing, seen)
+            yield from _describe_class(thing, seen)
         case _ if type(thing) in parameters.KINDS:
-            yield from _all((thing.__module__, *parameters.parts(thing)), seen)
+            yield from _describe_all((thing.__module__, *parameters.parameter_parts(thing)), seen)
         case typing.ForwardRef():
             yield thing.__forward_arg__.encode()
         case _ if typing.get_origin(thing) is not None:  # ``list[int]``, ``Optional[P]``
-            yield from _all((typing.get_origin(thing), *typing.get_args(thing)), seen)
+            yield from _describe_all((typing.get_origin(thing), *typing.get_args(thing)), seen)
         case staticmethod() | classmethod():
-            yield from _described(thing.__func__, seen)
+            yield from _describe(thing.__func__, seen)
         case property():
-            yield from _all((thing.fget, thing.fset, thing.fdel, thing.__doc__), seen)
+            yield from _describe_all((thing.fget, thing.fset, thing.fdel, thing.__doc__), seen)
         case types.ModuleType():
             yield thing.__name__.encode()
         case tuple() | list():
-            yield from _all(thing, seen)
+            yield from _describe_all(thing, seen)
         case dict() | types.MappingProxyType():
-            yield from _all((part for pair in thing.items() for part in pair), seen)
+            yield from _describe_all((part for pair in thing.items() for part in pair), seen)
         case set() | frozenset():
-            yield from sorted(b"\1".join(_described(part, dict(seen))) for part in thing)
+            yield from sorted(b"\1".join(_describe(part, dict(seen))) for part in thing)
         case _:
-            yield from _of_object(thing, seen)
+            yield from _describe_object(thing, seen)
 
 
-def _all(parts: Iterable[Any], seen: _Seen) -> Iterator[bytes]:
+def _describe_all(parts: Iterable[Any], seen: _Described) -> Iterator[bytes]:
     for part in parts:
-        yield from _described(part, seen)
+        yield from _describe(part, seen)
     yield b"end"
 
 
-def _of_code(code: types.CodeType) -> Iterable[Any]:
+def _code_parts(code: types.CodeType) -> Iterable[Any]:
     return (
         *(code.co_code, code.co_consts, code.co_names, code.co_varnames, code.co_freevars),
         *(code.co_cellvars, code.co_name, code.co_flags),
@@ -195,7 +195,7 @@ def _of_code(code: types.CodeType) -> Iterable[Any]:
     )
 
 
-def _of_function(function: types.FunctionType) -> Iterable[Any]:
+def _function_parts(function: types.FunctionType) -> Iterable[Any]:
     cells = []
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):  # not filled yet
@@ -206,47 +206,47 @@ def _of_function(function: types.FunctionType) -> Iterable[Any]:
     )
 
 
-def _of_class(kind: type, seen: _Seen) -> Iterator[bytes]:
+def _describe_class(kind: type, seen: _Described) -> Iterator[bytes]:
     yield f"{kind.__module__} {kind.__qualname__}".encode()
-    if _inner._should_pickle_by_reference(kind) and not by_value(kind):
+    if _inner._should_pickle_by_reference(kind) and not is_by_value(kind):
         return  # its module says what it is
     for base in kind.__bases__:
-        yield from _described(base, seen)
+        yield from _describe(base, seen)
     for name, value in sorted(vars(kind).items()):
         if name not in _IGNORED and not isinstance(value, types.MemberDescriptorType):
             yield name.encode()
-            yield from _described(value, seen)
+            yield from _describe(value, seen)
 
 
-def _of_object(thing: Any, seen: _Seen) -> Iterator[bytes]:
+def _describe_object(thing: Any, seen: _Described) -> Iterator[bytes]:
     kind = type(thing)
     if {"__reduce__", "__reduce_ex__"} & {name for b in kind.__mro__[:-1] for name in vars(b)}:
-        yield from _of_reducible(thing, seen)
+        yield from _describe_reducible(thing, seen)
         return
     slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
     held = dict(getattr(thing, "__dict__", {}))
     held |= {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
     if not held:
-        yield _pickled(thing)
+        yield _pickle(thing)
         return
-    yield from _described(kind, seen)
-    yield from _all((part for pair in sorted(held.items()) for part in pair), seen)
+    yield from _describe(kind, seen)
+    yield from _describe_all((part for pair in sorted(held.items()) for part in pair), seen)
 
 
-def _of_reducible(thing: Any, seen: _Seen) -> Iterator[bytes]:
+def _describe_reducible(thing: Any, seen: _Described) -> Iterator[bytes]:
     """Describe an object that says itself how it is pickled: by its pickle, or else by what it is made of."""
-    with contextlib.suppress(Unknown):
-        yield _pickled(thing)
+    with contextlib.suppress(NoDescription):
+        yield _pickle(thing)
         return
     try:  # it may hold a function or class that has no name to be pickled by, as those of a method do
         reduced = thing.__reduce_ex__(5)
     except Exception as error:
-        raise Unknown from error
-    yield from _described(reduced, seen)
+        raise NoDescription from error
+    yield from _describe(reduced, seen)
 
 
-def _pickled(thing: Any) -> bytes:
+def _pickle(thing: Any) -> bytes:
     try:
         return pickle.dumps(thing, protocol=5)
     except Exception as error:
-        raise Unknown from error
+        raise NoDescription from error

@@ -21,7 +21,7 @@ _OF_MEMBERS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
-def parts(
+def complete_reduction(
     kind: type, given: tuple[Any, ...], state: tuple[dict[str, Any], dict[str, Any]]
 ) -> tuple[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]]:
     """Complete what cloudpickle makes a class of and puts into it.
@@ -63,20 +63,20 @@ def parts(
     return (*given[:3], names, *given[4:]), (attributes, more)
 
 
-def make(how: Callable[..., type], given: tuple[Any, ...]) -> type:
+def make_skeleton(how: Callable[..., type], given: tuple[Any, ...]) -> type:
     """Make the empty class; without asking its metaclass and its bases where these cannot make one."""
     try:
         return how(*given)
     except Exception:
         if how is not _inner._make_skeleton_class:
             raise
-        return _bare(*given)
+        return _make_without_hooks(*given)
 
 
-_silencing = threading.RLock()
+_hooks_lock = threading.RLock()
 
 
-def _bare(
+def _make_without_hooks(
     meta: type, name: str, bases: tuple[Any, ...], names: dict[str, Any], key: str, _: Any
 ) -> type:
     """Make an empty class as `type` does.
@@ -91,7 +91,7 @@ def _bare(
         if "__init_subclass__" in vars(base)
     }
     new = abc.ABCMeta.__new__ if issubclass(meta, abc.ABCMeta) else type.__new__
-    with _silencing:
+    with _hooks_lock:
         for base in hooks:
             type.__setattr__(base, "__init_subclass__", classmethod(lambda _: None))
         try:
@@ -102,7 +102,7 @@ def _bare(
     return _inner._lookup_class_or_track(key, kind)  # type: ignore[no-any-return]
 
 
-def fill(kind: type, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def set_state(kind: type, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """Put into a class what it has."""
     _inner._class_setstate(kind, state)
     members: dict[str, Any] = getattr(kind, "__members__", {})

@@ -14,31 +14,31 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nbfn.serialization import file_watch, function_pickling, module_reload
-from nbfn.serialization.argument_modules import Brought
-from nbfn.serialization.dependencies import Snapshot, is_handle
-from nbfn.serialization.import_graph import content, reached
-from nbfn.serialization.module_reload import Edition
+from nbfn.serialization.argument_modules import ArgumentModules
+from nbfn.serialization.dependencies import DependencySnapshot, is_handle
+from nbfn.serialization.import_graph import content_hash, reachable_sources
+from nbfn.serialization.module_reload import ReloadedModules
 
 #: Modules whose handles have found their counterparts.
-_adopted: weakref.WeakSet[types.ModuleType] = weakref.WeakSet()
+_sharing: weakref.WeakSet[types.ModuleType] = weakref.WeakSet()
 
 
-class Writing(Protocol):
+class LocalDefinition(Protocol):
     """What is known of a function or class of this process; `nbfn.client.registration.function_ref.Written`."""
 
     raw: Callable[..., Any]
     describe: Callable[..., Any]
-    twin: Twin | None
+    twin: ReloadedDefinition | None
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class ReloadedDefinition:
     """What a file has now under the name of a handle of this process.
 
     Attributes:
         module: Where it is, loaded anew.
         raw: The function or class.
-        describe: Makes the definition of ``payload``, its pickle, with a ``carrier`` for that.
+        describe: Makes the definition of ``payload``, its pickle, with a ``serializer`` for that.
     """
 
     module: types.ModuleType
@@ -47,7 +47,7 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CodeVersion:
     """The code of one version.
 
     Attributes:
@@ -62,13 +62,13 @@ class Code:
 
     raw: Callable[..., Any]
     describe: Callable[..., Any]
-    snapshot: Snapshot
-    edition: Edition
-    watch: file_watch.Watch
+    snapshot: DependencySnapshot
+    edition: ReloadedModules
+    watch: file_watch.FileWatch
     by_name: str
     everything: str
 
-    def dump(self, name: str) -> tuple[bytes, list[types.ModuleType], Edition, str]:
+    def dump(self, name: str) -> tuple[bytes, list[types.ModuleType], ReloadedModules, str]:
         """Pickle it.
 
         Returns:
@@ -83,12 +83,14 @@ class Code:
             name, self.raw, self.snapshot, self.edition.instead
         )
         if self.everything and not modules:
-            return payload, [], module_reload.NONE, self.everything
+            return payload, [], module_reload.UNCHANGED, self.everything
         inside = [module for module in modules if module.__name__.encode() in payload]
         return payload, inside, self.edition, self.by_name
 
 
-def code_of(written: Writing, brought: Brought, settled: Edition | None = None) -> Code:
+def current_code(
+    written: LocalDefinition, brought: ArgumentModules, settled: ReloadedModules | None = None
+) -> CodeVersion:
     """Return the code of a function or class as it is now.
 
     Args:
@@ -99,32 +101,34 @@ def code_of(written: Writing, brought: Brought, settled: Edition | None = None) 
     Raises:
         Unloadable: If a file cannot be imported as it is now.
     """
-    snapshot = Snapshot(written.raw)
-    by_value, imported = reached(snapshot.homes), reached(snapshot.imports)
-    others = {name: reached([name]) for name in brought.seen}
-    watch = file_watch.Watch(
+    snapshot = DependencySnapshot(written.raw)
+    by_value, imported = reachable_sources(snapshot.homes), reachable_sources(snapshot.imports)
+    others = {name: reachable_sources([name]) for name in brought.seen}
+    watch = file_watch.FileWatch(
         source.file for part in (by_value, *others.values()) for source in part.values()
     )
-    latest = module_reload.latest(by_value) if settled is None else settled
+    latest = module_reload.reload_changed(by_value) if settled is None else settled
     raw, describe = written.raw, written.describe
     if latest.instead:
-        _adopt(latest)
+        _share_handles(latest)
         if (twin := written.twin) is not None and twin.module in latest.modules.values():
             raw, describe = twin.raw, twin.describe
-        snapshot = Snapshot(raw, latest.instead)
-        imported = reached(snapshot.imports)
+        snapshot = DependencySnapshot(raw, latest.instead)
+        imported = reachable_sources(snapshot.imports)
     for name, sources in others.items():
-        if content(sources) != brought.seen[name]:
+        if content_hash(sources) != brought.seen[name]:
             imported |= {n: source for n, source in sources.items() if n not in by_value}
     for source in imported.values():
         watch.add(source.file)
-    everything = content(by_value | imported).hex()
-    return Code(raw, describe, snapshot, latest, watch, content(imported).hex(), everything)
+    everything = content_hash(by_value | imported).hex()
+    return CodeVersion(
+        raw, describe, snapshot, latest, watch, content_hash(imported).hex(), everything
+    )
 
 
-def _adopt(latest: Edition) -> None:
+def _share_handles(latest: ReloadedModules) -> None:
     """Have modules that were loaded anew use the handles that this process has, and these know their new code."""
-    new = [module for module in latest.modules.values() if module not in _adopted]
+    new = [module for module in latest.modules.values() if module not in _sharing]
     known: dict[int, Any] = {}
     for module in new:
         mine = vars(sys.modules.get(module.__name__, module))
@@ -135,10 +139,10 @@ def _adopt(latest: Edition) -> None:
             assert twin is not None
             old, made = twin._ref, handle._ref
             if hasattr(old, "twin") and hasattr(made, "twin"):
-                old.twin = Twin(module, made.raw, made.describe)
+                old.twin = ReloadedDefinition(module, made.raw, made.describe)
                 known[id(handle)] = twin
     for module in new:
         for name, value in list(vars(module).items()):
             if id(value) in known:
                 setattr(module, name, known[id(value)])
-        _adopted.add(module)
+        _sharing.add(module)

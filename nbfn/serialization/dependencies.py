@@ -9,11 +9,11 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from nbfn.declarations.partial_function import Partial
+from nbfn.declarations.partial_function import PartialFunction
 from nbfn.declarations.registered import Registered
 from nbfn.runtime.bound import BoundMethod
-from nbfn.serialization.import_graph import absolute, in_body
-from nbfn.serialization.user_modules import by_value, is_local
+from nbfn.serialization.import_graph import absolute_names, imports_in_code
+from nbfn.serialization.user_modules import is_by_value, is_local
 from nbfn.serialization.wrappers import is_dispatcher
 
 #: Types of what travels as an id; an Instance is an object of a Cls.
@@ -26,7 +26,7 @@ Cached = functools._lru_cache_wrapper
 _WITH_CODE = (types.FunctionType, types.MethodType, type, Cached)
 
 
-class Snapshot:
+class DependencySnapshot:
     """What a function referred to at one moment, by identity.
 
     Args:
@@ -81,7 +81,7 @@ class Snapshot:
         own = {name for function, *_ in self._functions for name in _assigned(function.__code__)}
         return [name for name in missing if name not in own]
 
-    def holds(self, thing: Any) -> bool:
+    def contains(self, thing: Any) -> bool:
         """Return whether something was found under a name."""
         return any(value is thing for _, _, value in self.found)
 
@@ -91,13 +91,13 @@ class Snapshot:
             if names.get(name, _MISSING) is not value:
                 return False
         for cls, count in self._classes:
-            if _extent(cls) != count:
+            if _attribute_count(cls) != count:
                 return False
         for registry, count in self._registries:
             if len(registry) != count:
                 return False
         for cell, value in self._cells:
-            if _content(cell) is not value:
+            if _cell_content(cell) is not value:
                 return False
         for function, code, defaults, keyword_defaults in self._functions:
             if (
@@ -120,27 +120,27 @@ class Snapshot:
         self._walk_into(thing, seen)
 
     def _walk_into(self, thing: Any, seen: set[int]) -> None:
-        thing = _plain(thing)
+        thing = _unwrap(thing)
         if isinstance(thing, type):
             self._walk_class(thing, seen)
         elif isinstance(thing, types.FunctionType):
             self._walk_function(thing, seen)
 
     def _walk_class(self, cls: type, seen: set[int]) -> None:
-        self._classes.append((cls, _extent(cls)))
+        self._classes.append((cls, _attribute_count(cls)))
         self.homes.add(cls.__module__)
         for name, value in list(vars(cls).items()):
             if name.startswith("__") and not callable(value):
                 continue  # Python's own notes
             self._names.append((vars(cls), name, value))
-            part = _plain(value)
+            part = _unwrap(value)
             if isinstance(part, types.FunctionType):
-                if by_value(part) and not _is_generated(part):
+                if is_by_value(part) and not _is_generated(part):
                     self._walk(part, seen)
             elif _kind(part, "") in HANDLES:
                 self._note(name, "attribute", part, seen)
         for base in cls.__bases__:
-            if base is not object and by_value(base):
+            if base is not object and is_by_value(base):
                 self._walk(base, seen)
 
     def _walk_function(self, function: types.FunctionType, seen: set[int]) -> None:
@@ -151,8 +151,8 @@ class Snapshot:
         self._functions.append((function, code, function.__defaults__, function.__kwdefaults__))
         self.homes.add(str(function.__module__))
         package = str(function.__globals__.get("__package__") or "")
-        for level, name, names in in_body(code):
-            self.imports.update(absolute(level, name, names, package))
+        for level, name, names in imports_in_code(code):
+            self.imports.update(absolute_names(level, name, names, package))
         defaults = function.__defaults__ or ()
         with_default = code.co_varnames[: code.co_argcount][
             len(code.co_varnames[: code.co_argcount]) - len(defaults) :
@@ -171,7 +171,7 @@ class Snapshot:
             elif isinstance(value, types.ModuleType):
                 self._watch(value, attributes, seen)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            value = _content(cell)
+            value = _cell_content(cell)
             self._cells.append((cell, value))
             if value is not _MISSING:
                 self._note(name, "closure", value, seen)
@@ -181,7 +181,7 @@ class Snapshot:
         self._registries.append((registry, len(registry)))
         for kind, function in list(registry.items()):
             self._names.append((registry, kind, function))
-            if isinstance(function, _WITH_CODE) and by_value(function):
+            if isinstance(function, _WITH_CODE) and is_by_value(function):
                 self._walk(function, seen)
 
     def _watch(self, module: types.ModuleType, attributes: list[str], seen: set[int]) -> None:
@@ -197,7 +197,7 @@ class Snapshot:
             value = vars(newer).get(attributes[-1])
         if _kind(value, "") in HANDLES:
             self._note(f"{module.__name__}.{attributes[-1]}", "global", value, seen)
-        elif isinstance(value, _WITH_CODE) and by_value(value):
+        elif isinstance(value, _WITH_CODE) and is_by_value(value):
             self._walk(value, seen)
 
     def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
@@ -212,18 +212,18 @@ class Snapshot:
         if not self._old:
             newer = self._instead.get(id(value), value)
             self.found.append((name, _kind(newer, kind), newer))
-        if isinstance(value, _WITH_CODE) and by_value(value):
+        if isinstance(value, _WITH_CODE) and is_by_value(value):
             self._walk(value, seen)
 
 
-def _plain(thing: Any) -> Any:
+def _unwrap(thing: Any) -> Any:
     if isinstance(thing, staticmethod | classmethod | types.MethodType):
         return thing.__func__
     if isinstance(thing, property):
         return thing.fget
     if isinstance(thing, Cached):
         return thing.__wrapped__
-    if isinstance(thing, Partial):
+    if isinstance(thing, PartialFunction):
         return thing.raw
     return getattr(thing, "__wrapped__", thing) if isinstance(thing, functools.partial) else thing
 
@@ -234,12 +234,12 @@ def _is_generated(method: types.FunctionType) -> bool:
     return home in ("dataclasses", "reprlib") or home.startswith("namedtuple_")
 
 
-def _extent(cls: type) -> int:
+def _attribute_count(cls: type) -> int:
     """Return how much is in a class, but for what pickling an object of it notes there."""
     return len(vars(cls)) - ("__slotnames__" in vars(cls))
 
 
-def _content(cell: types.CellType) -> Any:
+def _cell_content(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError:

@@ -31,7 +31,7 @@ def digest(path: str) -> bytes:
     return found
 
 
-class Watch:
+class FileWatch:
     """Tells when a file has other content than at the last `settle`.
 
     Args:

@@ -17,9 +17,9 @@ from nbfn.exception import InvalidError, SerializationError
 from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.traceback_filter import users_level
 from nbfn.serialization import pickle_check, pickle_diagnosis
-from nbfn.serialization.dependencies import HANDLES, Snapshot, type_name
-from nbfn.serialization.pickler import FunctionPickler, standing_in
-from nbfn.serialization.user_modules import by_value, carrying, local_modules
+from nbfn.serialization.dependencies import HANDLES, DependencySnapshot, type_name
+from nbfn.serialization.pickler import FunctionPickler, replacing
+from nbfn.serialization.user_modules import is_by_value, local_modules, pickled_by_value
 
 #: Bytes of a function with all it captures above which there is a warning, and above which it is
 #: refused. The larger one leaves room for the rest of the message in a frame of 16 MiB.
@@ -51,7 +51,7 @@ class Captured:
 def dump(
     name: str,
     function: Callable[..., Any],
-    snapshot: Snapshot,
+    snapshot: DependencySnapshot,
     instead: Mapping[int, Any] | None = None,
 ) -> tuple[bytes, list[types.ModuleType]]:
     """Pickle a function with what it captures.
@@ -73,7 +73,7 @@ def dump(
     _refuse_large(name, snapshot)
     modules = local_modules()
     try:
-        with standing_in(instead or {}):
+        with replacing(instead or {}):
             data = _dumps(function, modules)
     except InvalidError:
         raise
@@ -100,17 +100,19 @@ def dump(
     return data, modules
 
 
-def unloadable(snapshot: Snapshot, modules: Iterable[types.ModuleType]) -> str:
+def unloadable(snapshot: DependencySnapshot, modules: Iterable[types.ModuleType]) -> str:
     """Return which captured value made a worker fail to load a function, and its type; "" if none did."""
     found = pickle_check.find_whole(_values(snapshot), lambda value: _dumps(value, modules))
     return found.where if found is not None else ""
 
 
-def _values(snapshot: Snapshot) -> Iterator[tuple[str, Any]]:
+def _values(snapshot: DependencySnapshot) -> Iterator[tuple[str, Any]]:
     return ((name, value) for name, kind, value in snapshot.found if kind in _VALUES)
 
 
-def _refuse_unloadable(name: str, snapshot: Snapshot, modules: Iterable[types.ModuleType]) -> None:
+def _refuse_unloadable(
+    name: str, snapshot: DependencySnapshot, modules: Iterable[types.ModuleType]
+) -> None:
     found = pickle_check.find(_values(snapshot), lambda value: _dumps(value, modules))
     if found is not None:
         raise SerializationError(
@@ -122,22 +124,22 @@ def _refuse_unloadable(name: str, snapshot: Snapshot, modules: Iterable[types.Mo
 
 def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:
     stream = io.BytesIO()
-    with carrying(modules):
-        FunctionPickler(stream, by_value).dump(value)
+    with pickled_by_value(modules):
+        FunctionPickler(stream, is_by_value).dump(value)
     return stream.getvalue()
 
 
-def report(function: Any, snapshot: Snapshot | None = None) -> list[Captured]:
+def report(function: Any, snapshot: DependencySnapshot | None = None) -> list[Captured]:
     """Return what a function takes along, with sizes, in the order of its code.
 
     Args:
         function: The function.
         snapshot: Of it; taken now if not given.
     """
-    return _sized(snapshot or Snapshot(function))
+    return _sized(snapshot or DependencySnapshot(function))
 
 
-def _sized(snapshot: Snapshot) -> list[Captured]:
+def _sized(snapshot: DependencySnapshot) -> list[Captured]:
     modules = local_modules()
     return [
         Captured(name, kind, _size(kind, value, modules), type_name(value))
@@ -146,7 +148,7 @@ def _sized(snapshot: Snapshot) -> list[Captured]:
 
 
 def _size(kind: str, value: Any, modules: Iterable[types.ModuleType]) -> int:
-    if kind in ("module", *HANDLES) or (kind in ("function", "class") and not by_value(value)):
+    if kind in ("module", *HANDLES) or (kind in ("function", "class") and not is_by_value(value)):
         return 0
     quick = _quick_size(value)
     if quick > WARN_ABOVE:
@@ -165,20 +167,20 @@ def _quick_size(value: Any) -> int:
     return size if isinstance(size, int) else 0
 
 
-def _refuse_large(name: str, snapshot: Snapshot) -> None:
+def _refuse_large(name: str, snapshot: DependencySnapshot) -> None:
     total = sum(_quick_size(value) for _, _, value in snapshot.found)
     if total > REFUSE_ABOVE:
         raise InvalidError(_too_large(name, total, snapshot))
 
 
-def _largest(snapshot: Snapshot) -> list[Captured]:
+def _largest(snapshot: DependencySnapshot) -> list[Captured]:
     large = sorted(
         (c for c in _sized(snapshot) if c.size > WARN_ABOVE // 16), key=lambda c: -c.size
     )
     return large[:5]
 
 
-def _too_large(name: str, size: int, snapshot: Snapshot) -> str:
+def _too_large(name: str, size: int, snapshot: DependencySnapshot) -> str:
     large = _largest(snapshot)
     what = " and ".join(f"{c.name!r} ({format_bytes(c.size)}, {c.type})" for c in large)
     what = what or f"{format_bytes(size)} of values"
@@ -189,7 +191,7 @@ def _too_large(name: str, size: int, snapshot: Snapshot) -> str:
     )
 
 
-def _unpicklable(name: str, snapshot: Snapshot, error: Exception) -> str:
+def _unpicklable(name: str, snapshot: DependencySnapshot, error: Exception) -> str:
     for captured, kind, value in snapshot.found:
         if kind in ("module", *HANDLES):
             continue

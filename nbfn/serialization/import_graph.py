@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from nbfn.serialization import file_watch
-from nbfn.serialization.user_modules import is_own
+from nbfn.serialization.user_modules import is_user_module
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A module of the user's.
 
     Attributes:
@@ -32,9 +32,9 @@ class Source:
     needs: tuple[str, ...]
 
 
-def reached(names: Iterable[str]) -> dict[str, Source]:
+def reachable_sources(names: Iterable[str]) -> dict[str, SourceFile]:
     """Return those of the user's modules that are among these, or imported by one that is, by name."""
-    found: dict[str, Source] = {}
+    found: dict[str, SourceFile] = {}
     others: set[str] = set()
     left = [one for name in names for one in _with_packages(name)]
     while left:
@@ -42,14 +42,14 @@ def reached(names: Iterable[str]) -> dict[str, Source]:
         if name in found or name in others:
             continue
         if file := _file(name):
-            found[name] = Source(file, _needs(name, file))
+            found[name] = SourceFile(file, _imports(name, file))
             left += found[name].needs
         else:
             others.add(name)
     return found
 
 
-def content(sources: Mapping[str, Source]) -> bytes:
+def content_hash(sources: Mapping[str, SourceFile]) -> bytes:
     """Return a hash of what the files of these modules say; b"" for none."""
     if not sources:
         return b""
@@ -59,7 +59,7 @@ def content(sources: Mapping[str, Source]) -> bytes:
     return found.digest()
 
 
-def is_plain(module: types.ModuleType) -> bool:
+def is_imported_from_file(module: types.ModuleType) -> bool:
     """Return whether Python's own import of a file made it.
 
     What pytest rewrites, or the program that ``nbfn run`` runs, is not for us to import again.
@@ -68,7 +68,7 @@ def is_plain(module: types.ModuleType) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def in_body(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+def imports_in_code(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """Return what a body imports when it runs, as (level, name, names from it)."""
     found = []
     steps = list(dis.get_instructions(code))
@@ -78,11 +78,11 @@ def in_body(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...
             found.append((level if type(level) is int else 0, str(step.argval), names or ()))
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found += in_body(constant)
+            found += imports_in_code(constant)
     return tuple(found)
 
 
-def absolute(level: int, name: str, names: Iterable[str], package: str) -> Iterator[str]:
+def absolute_names(level: int, name: str, names: Iterable[str], package: str) -> Iterator[str]:
     """Yield all that an import statement may mean: a module, and what it takes from it."""
     try:
         base = importlib.util.resolve_name("." * level + name, package) if level else name
@@ -101,12 +101,12 @@ def _file(name: str) -> str:
     module: Any = sys.modules.get(name)
     if module is not None:
         file = str(getattr(module, "__file__", None) or "")
-        plain = isinstance(module, types.ModuleType) and is_plain(module)
-        return file if plain and is_own(name, file) else ""
+        plain = isinstance(module, types.ModuleType) and is_imported_from_file(module)
+        return file if plain and is_user_module(name, file) else ""
     spec = _spec(name)
     file = str(spec.origin or "") if spec is not None else ""
     plain = spec is not None and type(spec.loader) is SourceFileLoader
-    return file if plain and is_own(name, file) else ""
+    return file if plain and is_user_module(name, file) else ""
 
 
 def _spec(name: str) -> ModuleSpec | None:
@@ -129,7 +129,7 @@ def _spec(name: str) -> ModuleSpec | None:
 _read: dict[str, tuple[bytes, tuple[str, ...]]] = {}
 
 
-def _needs(name: str, file: str) -> tuple[str, ...]:
+def _imports(name: str, file: str) -> tuple[str, ...]:
     digest = file_watch.digest(file)
     known = _read.get(file)
     if known is None or known[0] != digest:
@@ -150,5 +150,5 @@ def _imports_of(file: str, package: str) -> tuple[str, ...]:
                 found |= dict.fromkeys(_with_packages(alias.name))
         elif isinstance(node, ast.ImportFrom):
             names = [alias.name for alias in node.names]
-            found |= dict.fromkeys(absolute(node.level, node.module or "", names, package))
+            found |= dict.fromkeys(absolute_names(node.level, node.module or "", names, package))
     return tuple(found)

@@ -22,8 +22,8 @@ from typing import Any
 
 from nbfn.runtime.traceback_filter import users_level
 from nbfn.serialization import class_ids, file_watch
-from nbfn.serialization.import_graph import Source, content
-from nbfn.serialization.user_modules import carrying, is_own, local_modules
+from nbfn.serialization.import_graph import SourceFile, content_hash
+from nbfn.serialization.user_modules import is_user_module, local_modules, pickled_by_value
 
 _Cached = functools._lru_cache_wrapper
 
@@ -33,7 +33,7 @@ class Unloadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class ReloadedModules:
     """The modules that workers get in the place of those that this process has.
 
     Attributes:
@@ -48,7 +48,7 @@ class Edition:
 
 
 #: Nothing changed.
-NONE = Edition()
+UNCHANGED = ReloadedModules()
 
 _lock = threading.RLock()
 _loading = threading.local()
@@ -58,17 +58,17 @@ _imported: dict[str, tuple[Any, bytes]] = {}
 #: Module name -> a hash of it with all it imports, and it itself as it was loaded then.
 _loaded: dict[str, tuple[bytes, types.ModuleType]] = {}
 #: Module name -> what another stood for once, by its id: its name, it itself, and the module's spec then.
-_former: dict[str, dict[int, tuple[str, Any, Any]]] = {}
+_replaced: dict[str, dict[int, tuple[str, Any, Any]]] = {}
 
 
-def latest(sources: Mapping[str, Source]) -> Edition:
+def reload_changed(sources: Mapping[str, SourceFile]) -> ReloadedModules:
     """Return what stands for those of these modules that are not what their files say.
 
     Raises:
         Unloadable: If one cannot be imported as it is.
     """
     if getattr(_loading, "now", False):
-        return NONE  # a module that is being loaded calls a Function
+        return UNCHANGED  # a module that is being loaded calls a Function
     with _lock:
         stale = _stale(sources)
         modules = _load(sources, stale) if stale else {}
@@ -76,18 +76,18 @@ def latest(sources: Mapping[str, Source]) -> Edition:
             pair
             for name in sources.keys() | modules.keys()
             if (mine := sys.modules.get(name)) is not None
-            for pair in _pairs(mine, modules.get(name, mine))
+            for pair in _replacements(mine, modules.get(name, mine))
         ]
         if not pairs:
-            return NONE
-        with carrying(local_modules()):
+            return UNCHANGED
+        with pickled_by_value(local_modules()):
             for name, module in modules.items():
                 if (mine := sys.modules.get(name)) is not None:
-                    _settle(mine, module)
-    return Edition(modules, {id(old): new for old, new in pairs}, [old for old, _ in pairs])
+                    _share_class_ids(mine, module)
+    return ReloadedModules(modules, {id(old): new for old, new in pairs}, [old for old, _ in pairs])
 
 
-def _stale(sources: Mapping[str, Source]) -> set[str]:
+def _stale(sources: Mapping[str, SourceFile]) -> set[str]:
     """Return the modules whose files changed, and those that import one of them."""
     stale = {
         name
@@ -105,12 +105,12 @@ def _is_imported(module: types.ModuleType, file: str) -> bool:
     digest = file_watch.digest(file)
     known = _imported.get(module.__name__)
     if known is None or known[0] is not module.__spec__:
-        known = module.__spec__, digest if _is_what_runs(module, file) else b""
+        known = module.__spec__, digest if _has_code_of_file(module, file) else b""
         _imported[module.__name__] = known
     return known[1] == digest
 
 
-def _is_what_runs(module: types.ModuleType, file: str) -> bool:
+def _has_code_of_file(module: types.ModuleType, file: str) -> bool:
     """Whether a module's functions are those of its file, as far as can be told after the import."""
     try:
         text = Path(file).read_bytes()
@@ -137,7 +137,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 # --- loading -------------------------------------------------------------------------------------
 
 
-class _AsWritten(SourceFileLoader):
+class _SourceLoader(SourceFileLoader):
     """Compiles the file; a compiled copy may be of what it was a second ago."""
 
     def get_code(self, fullname: str) -> types.CodeType:
@@ -155,7 +155,7 @@ class _AsWritten(SourceFileLoader):
 
 
 class _Finder:
-    """Finds the user's modules for `_AsWritten`."""
+    """Finds the user's modules for `_SourceLoader`."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
@@ -163,13 +163,13 @@ class _Finder:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or type(spec.loader) is not SourceFileLoader:
             return None
-        if spec.origin is None or not is_own(name, spec.origin):
+        if spec.origin is None or not is_user_module(name, spec.origin):
             return None
-        spec.loader = _AsWritten(name, spec.origin)
+        spec.loader = _SourceLoader(name, spec.origin)
         return spec
 
 
-def _load(sources: Mapping[str, Source], stale: set[str]) -> dict[str, types.ModuleType]:
+def _load(sources: Mapping[str, SourceFile], stale: set[str]) -> dict[str, types.ModuleType]:
     keys = {name: _key(sources, name) for name in stale}
     ready = {
         name: known[1]
@@ -183,16 +183,16 @@ def _load(sources: Mapping[str, Source], stale: set[str]) -> dict[str, types.Mod
     return ready
 
 
-def _key(sources: Mapping[str, Source], name: str) -> bytes:
+def _key(sources: Mapping[str, SourceFile], name: str) -> bytes:
     """Return a hash of what a module's file says, and of all that it imports."""
-    within: dict[str, Source] = {}
+    within: dict[str, SourceFile] = {}
     left = [name]
     while left:
         one = left.pop()
         if one in sources and one not in within:
             within[one] = sources[one]
             left += sources[one].needs
-    return content(within)
+    return content_hash(within)
 
 
 def _import(names: set[str], ready: dict[str, types.ModuleType]) -> dict[str, types.ModuleType]:
@@ -203,14 +203,14 @@ def _import(names: set[str], ready: dict[str, types.ModuleType]) -> dict[str, ty
         ready: Those of them that were loaded before and hold still.
     """
     importlib.invalidate_caches()
-    with _put_aside(names):
+    with _without_modules(names):
         sys.modules.update(ready)
         before = set(sys.modules)
         for name in sorted(names):
             try:
                 importlib.import_module(name)
             except (Exception, SystemExit) as error:
-                raise Unloadable(_why(name, error)) from error
+                raise Unloadable(_describe_error(name, error)) from error
         new = {n for n in set(sys.modules) - before if _is_own_module(sys.modules[n])}
         made = {name: sys.modules[name] for name in names | new}
     for name, module in list(made.items()):
@@ -226,11 +226,11 @@ def _import(names: set[str], ready: dict[str, types.ModuleType]) -> dict[str, ty
 
 def _is_own_module(module: Any) -> bool:
     file = str(getattr(module, "__file__", None) or "")
-    return isinstance(module, types.ModuleType) and is_own(module.__name__, file)
+    return isinstance(module, types.ModuleType) and is_user_module(module.__name__, file)
 
 
 @contextlib.contextmanager
-def _put_aside(names: set[str]) -> Iterator[None]:
+def _without_modules(names: set[str]) -> Iterator[None]:
     """Have these modules not imported, as long as the block lasts, and forget what it imports of the user's."""
     kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     before = set(sys.modules)
@@ -255,7 +255,7 @@ def _put_aside(names: set[str]) -> Iterator[None]:
                 setattr(sys.modules[package], last, was)
 
 
-def _why(name: str, error: BaseException) -> str:
+def _describe_error(name: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return (
             f"{Path(error.filename).name}, line {error.lineno}: {type(error).__name__}: {error.msg}"
@@ -263,14 +263,14 @@ def _why(name: str, error: BaseException) -> str:
     trace, line = error.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if is_own("", file):
+        if is_user_module("", file):
             line = f"{Path(file).name}, line {trace.tb_lineno}: "
         trace = trace.tb_next
     said = (str(error).splitlines() or [""])[0]
     return f"{line or f'{name}: '}{type(error).__name__}: {said}"
 
 
-def warn(name: str, version: int, why: Unloadable) -> None:
+def warn_unloadable(name: str, version: int, why: Unloadable) -> None:
     """Say that a Function goes on as it was, because a file cannot be imported as it is now."""
     what = f"goes on as v{version}, as it was before" if version else "takes what was imported"
     warnings.warn(
@@ -283,14 +283,14 @@ def warn(name: str, version: int, why: Unloadable) -> None:
 # --- what stands for what ------------------------------------------------------------------------
 
 
-def _pairs(mine: types.ModuleType, latest: types.ModuleType) -> Iterator[tuple[Any, Any]]:
+def _replacements(mine: types.ModuleType, latest: types.ModuleType) -> Iterator[tuple[Any, Any]]:
     """Yield what this process has of a module, also from before a reload, each with what it is now.
 
     Args:
         mine: The module.
         latest: The same, if its file changed another.
     """
-    former = _former.setdefault(mine.__name__, {})
+    former = _replaced.setdefault(mine.__name__, {})
     if latest is not mine:
         yield mine, latest
         for name, thing in list(vars(mine).items()):
@@ -307,11 +307,11 @@ def _is_code(thing: Any) -> bool:
     return isinstance(thing, types.FunctionType | type | _Cached)
 
 
-def _settle(mine: types.ModuleType, latest: types.ModuleType) -> None:
+def _share_class_ids(mine: types.ModuleType, latest: types.ModuleType) -> None:
     """Have objects of new classes that come back be of the classes that this process has."""
     for name, kind in list(vars(latest).items()):
         home = vars(mine).get(name)
         if not (isinstance(kind, type) and isinstance(home, type)) or kind is home:
             continue
         if kind.__module__ == home.__module__ == mine.__name__:
-            class_ids.settle(kind, home=home)
+            class_ids.set_content_id(kind, home=home)

@@ -20,7 +20,7 @@ _loading: dict[str, Any] | None = None
 _globals: dict[str, Any] | None = None
 _defined: frozenset[str] = frozenset()
 #: What arguments brought.
-_brought: dict[str, Any] = {}
+_argument_names: dict[str, Any] = {}
 
 
 def lookup(module: str, qualname: str) -> Any:
@@ -61,7 +61,7 @@ def is_main(names: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def loading(names: dict[str, Any]) -> Iterator[None]:
+def loading_into(names: dict[str, Any]) -> Iterator[None]:
     """Load the definition that this process is to run; the globals of its functions are ``names``."""
     global _loading, _globals, _defined
     _loading = names
@@ -72,7 +72,7 @@ def loading(names: dict[str, Any]) -> Iterator[None]:
         _globals, _defined = names, frozenset(names)
 
 
-def receives() -> bool:
+def is_worker() -> bool:
     """Return whether things that arrive here become names of `__main__`: in a worker they do."""
     return _loading is not None or _globals is not None
 
@@ -89,21 +89,21 @@ def globals_of_main(given: dict[str, Any]) -> dict[str, Any]:
     return _loading
 
 
-def receive(name: str, thing: Any) -> None:
+def add_main_name(name: str, thing: Any) -> None:
     """Take what was called so in the `__main__` that it comes from."""
     if _loading is not None:
         _loading.setdefault(name, thing)
     elif _globals is not None and name not in _defined:
-        vars(sys.modules["__main__"])[name] = _brought[name] = thing
+        vars(sys.modules["__main__"])[name] = _argument_names[name] = thing
 
 
-def brought() -> dict[str, Any]:
-    """Return what `receive` took from arguments, as this process's `__main__` has it now."""
+def argument_names() -> dict[str, Any]:
+    """Return what `add_main_name` took from arguments, as this process's `__main__` has it now."""
     names = vars(sys.modules["__main__"])
-    return {name: thing for name, thing in _brought.items() if names.get(name) is thing}
+    return {name: thing for name, thing in _argument_names.items() if names.get(name) is thing}
 
 
-def defined(name: str, code: types.CodeType) -> types.FunctionType | None:
+def find_defined(name: str, code: types.CodeType) -> types.FunctionType | None:
     """Return the function that the Function of this process took along under a name, if it has this code."""
     if _loading is not None or _globals is None or name not in _defined:
         return None

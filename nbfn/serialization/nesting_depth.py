@@ -15,7 +15,7 @@ LEAST, MOST = 50, 1_000_000
 WIDEST = 2_000_000
 
 
-def too_deep(value: Any, error: BaseException) -> str:
+def describe_depth(value: Any, error: BaseException) -> str:
     """Return what is said of the type of a value that is nested too deeply; empty if that is not its problem.
 
     Args:

@@ -22,12 +22,12 @@ def _kinds() -> dict[type, str]:
 KINDS = _kinds()
 
 
-def look_again() -> None:
+def update_kinds() -> None:
     """See which types there are now."""
     KINDS.update(_kinds())
 
 
-def parts(thing: Any) -> tuple[str, str, tuple[Any, ...], dict[str, Any]]:
+def parameter_parts(thing: Any) -> tuple[str, str, tuple[Any, ...], dict[str, Any]]:
     """Return what a thing is made of: its kind, its name, more arguments and keywords."""
     kind, name = KINDS[type(thing)], str(thing.__name__)
     if kind == "NewType":
@@ -43,14 +43,14 @@ def parts(thing: Any) -> tuple[str, str, tuple[Any, ...], dict[str, Any]]:
     return kind, name, tuple(getattr(thing, "__constraints__", ())), words
 
 
-def make(home: str, module: str, qualname: str, made_of: tuple[Any, ...]) -> Any:
+def make_parameter(home: str, module: str, qualname: str, made_of: tuple[Any, ...]) -> Any:
     """Make a thing again.
 
     Args:
         home: The module of its type.
         module: Where it was defined.
         qualname: How it was reached there.
-        made_of: Its `parts`.
+        made_of: Its `parameter_parts`.
     """
     kind, name, more, words = made_of
     # It takes its module from the frame that makes it.

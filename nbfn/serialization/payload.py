@@ -44,7 +44,7 @@ SEGMENT_MIN = 256 * 1024
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
 
 
-class Carrier:
+class Serializer:
     """Where this process's segments live.
 
     Args:
@@ -59,8 +59,8 @@ class Carrier:
         self._owner = owner
 
     @functools.cached_property
-    def durable(self) -> Carrier:
-        """The carrier for what must outlive processes: definitions, inputs of durable calls, their results.
+    def durable(self) -> Serializer:
+        """The serializer for what must outlive processes: definitions, inputs of durable calls, their results.
 
         Its large parts are written to the hub's disk and synced; the hub deletes them, their maker does not.
         """
@@ -151,18 +151,18 @@ class Carrier:
         Raises:
             DeserializationError: As of `load`.
         """
-        with namespace.loading(names):
+        with namespace.loading_into(names):
             code = self.load(payload)
             name = str(getattr(code, "__qualname__", ""))
             if getattr(code, "__module__", "") == "__main__" and name.isidentifier():
-                namespace.receive(name, code)
+                namespace.add_main_name(name, code)
         return code
 
     @staticmethod
     def brought() -> bytes:
         """Return a pickle of what arguments brought to this process's `__main__`, for a child of it."""
         try:
-            return pickler.dumps(namespace.brought())
+            return pickler.dumps(namespace.argument_names())
         except Exception:  # noqa: BLE001 - what it captured was changed; the child does without
             return pickle.dumps({}, protocol=5)
 
@@ -224,7 +224,7 @@ class Carrier:
         try:
             return Segment(self._create(name, raw), name, raw.nbytes)
         except OSError as error:
-            if (sentence := descriptors.why(error)) is not None:
+            if (sentence := descriptors.describe_error(error)) is not None:
                 raise ResourceExhaustedError(sentence) from error
             raise SerializationError(
                 f"Cannot write a value of {raw.nbytes} bytes: {error}."
@@ -315,7 +315,7 @@ def _why_not_loaded(error: Exception) -> str:
         )
     if isinstance(error, FileNotFoundError):
         return "A value's shared memory is gone: its call has ended."
-    if isinstance(error, OSError) and (sentence := descriptors.why(error)):
+    if isinstance(error, OSError) and (sentence := descriptors.describe_error(error)):
         return sentence
     return (
         f"A value could not be rebuilt in {here}, {python} with cloudpickle {pickler.VERSION}: "

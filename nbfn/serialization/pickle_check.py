@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nbfn.serialization.dependencies import type_name
-from nbfn.serialization.user_modules import by_value
+from nbfn.serialization.user_modules import is_by_value
 
 #: Parts of a captured value that are looked at, and bytes of a pickle that is tried.
 MOST_PARTS, MOST_BYTES = 200, 1_000_000
@@ -87,7 +87,7 @@ class _Kind(NamedTuple):
 def _kind(value: Any, kinds: dict[type, _Kind]) -> _Kind:
     cls = type(value)
     if (known := kinds.get(cls)) is None:
-        own = not issubclass(cls, type) and by_value(cls)
+        own = not issubclass(cls, type) and is_by_value(cls)
         known = kinds[cls] = _Kind(_may_fail(cls, own=own), own)
     return known
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from nbfn.serialization import nesting_depth, pickler
 from nbfn.serialization.dependencies import type_name
-from nbfn.serialization.user_modules import by_value
+from nbfn.serialization.user_modules import is_by_value
 
 #: Steps into a value, and parts of one value, that are looked at: an error may take a moment, not a minute.
 DEEPEST, WIDEST = 12, 1000
@@ -57,7 +57,7 @@ def find(value: Any) -> Unpicklable | None:
     refusal = _refusal(value)
     if refusal is None:
         return None
-    if deep := nesting_depth.too_deep(value, refusal):
+    if deep := nesting_depth.describe_depth(value, refusal):
         return Unpicklable("", type_name(value), deep, nesting_depth.FLATTEN, makeable=False)
     path, part, why = _followed(value, refusal)
     return Unpicklable(
@@ -134,7 +134,7 @@ def _parts_of_code(value: Any) -> Iterable[tuple[str, Any]]:
         return [("", value.__func__)]
     if isinstance(value, property):
         return [("", part) for part in (value.fget, value.fset, value.fdel) if part]
-    if isinstance(value, type) and by_value(value):
+    if isinstance(value, type) and is_by_value(value):
         return [(f".{name}", part) for name, part in vars(value).items() if name not in _PYTHONS]
     return ()
 
@@ -150,7 +150,7 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, type | types.ModuleType | types.FunctionType):
         return
-    if by_value(type(value)):
+    if is_by_value(type(value)):
         yield "__class__", type(value)
     yield from list(getattr(value, "__dict__", {}).items())
     for kind in type(value).__mro__:

@@ -34,24 +34,24 @@ _Cached = functools._lru_cache_wrapper
 _NAMELESS = "<dynamic-code>"
 
 
-def nothing(_thing: Any) -> bool:
+def never(_thing: Any) -> bool:
     """Say no of every function: its reader has none of its own."""
     return False
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _Replacing:
     instead: Mapping[int, Any]
     met: set[str]
     taken: Callable[[Any], bool]
 
 
-_standing: ContextVar[_Standing | None] = ContextVar("_standing", default=None)
+_replacing: ContextVar[_Replacing | None] = ContextVar("_standing", default=None)
 
 
 @contextlib.contextmanager
-def standing_in(
-    instead: Mapping[int, Any], taken: Callable[[Any], bool] = nothing
+def replacing(
+    instead: Mapping[int, Any], taken: Callable[[Any], bool] = never
 ) -> Iterator[set[str]]:
     """Pickle other things instead of some, as long as the block lasts.
 
@@ -63,11 +63,11 @@ def standing_in(
         The names of the modules whose classes are met.
     """
     met: set[str] = set()
-    token = _standing.set(_Standing(instead, met, taken))
+    token = _replacing.set(_Replacing(instead, met, taken))
     try:
         yield met
     finally:
-        _standing.reset(token)
+        _replacing.reset(token)
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -83,10 +83,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     dispatch_table: ClassVar[Any] = ChainMap(_reducers, copyreg.dispatch_table)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if reducers.look_again():
+        if reducers.update_table():
             self._reducers.update(reducers.TABLE)
         super().__init__(*args, **kwargs)
-        self._standing = _standing.get()
+        self._standing = _replacing.get()
 
     def reducer_override(self, thing: Any) -> Any:
         """See `pickle.Pickler.reducer_override`."""
@@ -100,7 +100,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(thing, type):
             return self._reduced_class(thing)
         if is_dispatcher(thing):
-            return reducers.dispatcher(thing)
+            return reducers.reduce_single_dispatch(thing)
         reduced = super().reducer_override(thing)
         if type(reduced) is tuple and (name := namespace.main_name(thing)):
             return self._named_function(thing, name, reduced)
@@ -114,7 +114,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(reduced) is not tuple or len(reduced) != 6:
             return reduced
         make, given, state, *_ = reduced  # it travels by value
-        given, state = class_pickling.parts(kind, given, state)
+        given, state = class_pickling.complete_reduction(kind, given, state)
         name = namespace.main_name(kind)
         skeleton = (make, given, name)
         return _unpickle.class_skeleton, skeleton, state, None, None, _unpickle.set_class_state
@@ -123,8 +123,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Give a class that is reached by its name the same id in every process that has it."""
         home = getattr(kind, "__module__", None)
         by_value = home == "__main__" or home in _inner._PICKLE_BY_VALUE_MODULES
-        if by_value and class_ids.is_named(kind):
-            class_ids.settle(kind)
+        if by_value and class_ids.is_module_attribute(kind):
+            class_ids.set_content_id(kind)
 
     def _named_function(self, function: Any, name: str, reduced: Any) -> Any:
         make, given, state, _, _, fill = reduced
@@ -158,7 +158,7 @@ class FunctionPickler(Pickler):
         if standing is not None and id(thing) in standing.instead:
             return super().reducer_override(thing)
         if isinstance(thing, _Cached) and self._by_value(thing):
-            return reducers.cache(thing)
+            return reducers.reduce_cached_function(thing)
         if type(thing) is types.CodeType:
             made, given = super().reducer_override(thing)
             return made, tuple(map(self._copy, given))
@@ -166,7 +166,7 @@ class FunctionPickler(Pickler):
 
     def _settle(self, kind: type) -> None:
         if not _inner._should_pickle_by_reference(kind):
-            class_ids.settle(kind)
+            class_ids.set_content_id(kind)
 
     def _function_getnewargs(self, function: types.FunctionType) -> Any:
         """Have functions of `__main__` share the globals of a worker's `__main__`; as cloudpickle's own."""
@@ -208,26 +208,26 @@ class _Main:
         return _unpickle.main_globals, (self._names,)
 
 
-def _named(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
+def _make_main_function(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
     """Make a function that `__main__` has under this name."""
     function = make(*given)
-    namespace.receive(name, function)
+    namespace.add_main_name(name, function)
     return function
 
 
-def _taken_along(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
+def _find_or_make_main_function(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
     """Return the function that the reader has under this name with its own code; make it where it is another."""
-    return namespace.defined(name, given[0]) or _named(make, given, name)
+    return namespace.find_defined(name, given[0]) or _make_main_function(make, given, name)
 
 
-def _fill(function: types.FunctionType, state: Any) -> None:
+def _set_function_state(function: types.FunctionType, state: Any) -> None:
     """Put into a function what it has, unless it came with the reader's own code."""
     if not namespace.is_defined(function):
         _inner._function_setstate(function, state)
 
 
 #: Names in pickles of nbfn 35f8363; see `nbfn._unpickle.MOVED`.
-_cached, _itself = reducers.cache_of, _unpickle.same_object
+_cached, _itself = reducers.make_cached_function, _unpickle.same_object
 
 
 def dumps(value: Any, buffer_callback: Callable[[PickleBuffer], Any] | None = None) -> bytes:

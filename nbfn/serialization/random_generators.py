@@ -30,7 +30,7 @@ WIDEST = 64
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), types.ModuleType)
 
 
-def generator_in(name: str, value: Any) -> str:
+def find_generator(name: str, value: Any) -> str:
     """Return how a random generator is reached that a value is or holds; "" if there is none.
 
     Looks at the value itself, at its attributes or items, and no further.
@@ -56,7 +56,7 @@ def warn(found: Iterable[tuple[str, Any]], sentence: str) -> bool:
         Whether there was one.
     """
     for name, value in found:
-        if where := generator_in(name, value):
+        if where := find_generator(name, value):
             warnings.warn(f"{sentence.format(where)} {INSTEAD}", UserWarning, users_level())
             return True
     return False

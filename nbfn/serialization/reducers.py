@@ -13,10 +13,10 @@ from cloudpickle import cloudpickle as _inner
 
 from nbfn import _unpickle
 from nbfn.serialization import class_ids, namespace, parameters
-from nbfn.serialization.wrappers import inside
+from nbfn.serialization.wrappers import wrapped_parts
 
 
-def importable(thing: Any, name: str) -> bool:
+def is_importable(thing: Any, name: str) -> bool:
     """Return whether other processes can import a thing."""
     found = _inner._lookup_module_and_qualname(thing, name=name)
     return found is not None and not _inner._is_registered_pickle_by_value(found[0])
@@ -25,66 +25,68 @@ def importable(thing: Any, name: str) -> bool:
 # --- type parameters -----------------------------------------------------------------------------
 
 
-def _parameter(thing: Any) -> Any:
+def _reduce_type_parameter(thing: Any) -> Any:
     name = getattr(thing, "__qualname__", thing.__name__)
-    if importable(thing, name):
+    if is_importable(thing, name):
         return name
-    made_of = parameters.parts(thing)
+    made_of = parameters.parameter_parts(thing)
     given = (type(thing).__module__, str(thing.__module__), name, made_of)
     if made_of[0] == "TypeAliasType":  # nothing refers to it weakly, so it is known by its name
         return _unpickle.type_alias, given
-    class_ids.settle(thing)
+    class_ids.set_content_id(thing)
     return _unpickle.type_parameter, (_inner._get_or_create_tracker_id(thing), *given)
 
 
-def alias_of(home: str, module: str, name: str, made_of: tuple[Any, ...]) -> Any:
+def make_type_alias(home: str, module: str, name: str, made_of: tuple[Any, ...]) -> Any:
     """Return the alias that is here under this name, if it means the same, or make it."""
     mine = namespace.lookup(module, name)
-    if type(mine) in parameters.KINDS and parameters.parts(mine) == made_of:
+    if type(mine) in parameters.KINDS and parameters.parameter_parts(mine) == made_of:
         return mine
-    return parameters.make(home, module, name, made_of)
+    return parameters.make_parameter(home, module, name, made_of)
 
 
-def parameter_of(key: str, *given: Any) -> Any:
+def make_type_parameter(key: str, *given: Any) -> Any:
     """Return the type parameter of this process that has this id, or make it."""
-    return _inner._lookup_class_or_track(key, parameters.make(*given))
+    return _inner._lookup_class_or_track(key, parameters.make_parameter(*given))
 
 
 # --- what functools makes ------------------------------------------------------------------------
 
 
-def _cached_property(thing: functools.cached_property[Any]) -> Any:
-    return _unpickle.cached_property, inside(thing)
+def _reduce_cached_property(thing: functools.cached_property[Any]) -> Any:
+    return _unpickle.cached_property, wrapped_parts(thing)
 
 
-def cached_property_of(function: Callable[[Any], Any], name: str | None) -> Any:
+def make_cached_property(function: Callable[[Any], Any], name: str | None) -> Any:
     """Make a cached property; on Python 3.11 it has a lock, which does not travel."""
     made = functools.cached_property(function)
     made.attrname = name
     return made
 
 
-def cache(thing: Any) -> Any:
+def reduce_cached_function(thing: Any) -> Any:
     """Reduce what `functools.lru_cache` made of a function, without what it remembers."""
-    return _unpickle.cached_function, inside(thing)
+    return _unpickle.cached_function, wrapped_parts(thing)
 
 
-def cache_of(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
+def make_cached_function(
+    function: Callable[..., Any], maxsize: int | None, typed: bool
+) -> Callable[..., Any]:
     """Put an empty cache on a function."""
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def _cache(thing: Any) -> Any:
+def _reduce_cache(thing: Any) -> Any:
     name = getattr(thing, "__qualname__", "")
-    return name if importable(thing, name) else cache(thing)
+    return name if is_importable(thing, name) else reduce_cached_function(thing)
 
 
-def dispatcher(function: Any) -> Any:
+def reduce_single_dispatch(function: Any) -> Any:
     """Reduce what `functools.singledispatch` made: its caches and locks stay here."""
-    return _unpickle.single_dispatch, inside(function)
+    return _unpickle.single_dispatch, wrapped_parts(function)
 
 
-def dispatcher_of(
+def make_single_dispatch(
     function: Callable[..., Any], others: Iterable[tuple[type, Callable[..., Any]]]
 ) -> Any:
     """Make a single-dispatch function of one for any object, and those for types."""
@@ -94,11 +96,11 @@ def dispatcher_of(
     return made
 
 
-def _dispatching_method(thing: functools.singledispatchmethod[Any]) -> Any:
-    return _unpickle.single_dispatch_method, inside(thing)
+def _reduce_single_dispatch_method(thing: functools.singledispatchmethod[Any]) -> Any:
+    return _unpickle.single_dispatch_method, wrapped_parts(thing)
 
 
-def dispatching_method_of(dispatcher: Any, function: Callable[..., Any]) -> Any:
+def make_single_dispatch_method(dispatcher: Any, function: Callable[..., Any]) -> Any:
     """Make a single-dispatch method; from Python 3.13 on it remembers whose methods it found."""
     made = functools.singledispatchmethod(function)
     made.dispatcher = dispatcher
@@ -108,13 +110,13 @@ def dispatching_method_of(dispatcher: Any, function: Callable[..., Any]) -> Any:
 # --- what a module has one of --------------------------------------------------------------------
 
 
-def _random(thing: random.Random) -> Any:
+def _reduce_random(thing: random.Random) -> Any:
     if thing is random._inst:
         return getattr, (random, "_inst")  # as `random.random` is: the state of a worker is its own
     return thing.__reduce_ex__(4)
 
 
-def _random_state(thing: Any) -> Any:
+def _reduce_random_state(thing: Any) -> Any:
     module = sys.modules["numpy.random.mtrand"]
     if thing is module._rand:
         return getattr, (module, "_rand")
@@ -124,31 +126,31 @@ def _random_state(thing: Any) -> Any:
 # --- references ----------------------------------------------------------------------------------
 
 
-def _weak_dictionary(thing: Any) -> Any:
+def _reduce_weak_dictionary(thing: Any) -> Any:
     return type(thing), (dict(thing),)
 
 
 #: The reducers, by the type of what they reduce.
 TABLE: dict[type, Callable[[Any], Any]] = {
-    functools.cached_property: _cached_property,
-    functools._lru_cache_wrapper: _cache,
-    functools.singledispatchmethod: _dispatching_method,
-    random.Random: _random,
+    functools.cached_property: _reduce_cached_property,
+    functools._lru_cache_wrapper: _reduce_cache,
+    functools.singledispatchmethod: _reduce_single_dispatch_method,
+    random.Random: _reduce_random,
     random.SystemRandom: lambda thing: (type(thing), ()),  # it has no state
-    weakref.WeakKeyDictionary: _weak_dictionary,
-    weakref.WeakValueDictionary: _weak_dictionary,
+    weakref.WeakKeyDictionary: _reduce_weak_dictionary,
+    weakref.WeakValueDictionary: _reduce_weak_dictionary,
 }
-_imported = 0
+_module_count = 0
 
 
-def look_again() -> bool:
+def update_table() -> bool:
     """Add those of modules that were imported meanwhile; return whether any were."""
-    global _imported
-    if len(sys.modules) == _imported:
+    global _module_count
+    if len(sys.modules) == _module_count:
         return False
-    _imported = len(sys.modules)
-    parameters.look_again()
-    TABLE.update(dict.fromkeys(parameters.KINDS, _parameter))
+    _module_count = len(sys.modules)
+    parameters.update_kinds()
+    TABLE.update(dict.fromkeys(parameters.KINDS, _reduce_type_parameter))
     if (mtrand := sys.modules.get("numpy.random.mtrand")) is not None:
-        TABLE.setdefault(mtrand.RandomState, _random_state)
+        TABLE.setdefault(mtrand.RandomState, _reduce_random_state)
     return True

@@ -21,8 +21,8 @@ from nbfn.exception import DeserializationError, ExecutionError, RemoteError, Se
 from nbfn.protocol.messages import Payload
 from nbfn.runtime import traceback_filter
 from nbfn.serialization import traceback_codec
-from nbfn.serialization.payload import Carrier
-from nbfn.serialization.traceback_codec import Entry
+from nbfn.serialization.payload import Serializer
+from nbfn.serialization.traceback_codec import FrameEntry
 
 #: Exceptions kept of a chain, members of groups included.
 MAX_CHAIN = 50
@@ -49,12 +49,12 @@ _Node = dict[str, Any]
 
 
 def dump_exception(
-    carrier: Carrier, error: BaseException, *, hide: Collection[str] = ()
+    serializer: Serializer, error: BaseException, *, hide: Collection[str] = ()
 ) -> Payload:
     """Pack an exception, with all that hangs on it.
 
     Args:
-        carrier: Of this process.
+        serializer: Of this process.
         error: As caught.
         hide: Names of modules whose frames are dropped from the start of each traceback.
 
@@ -64,26 +64,26 @@ def dump_exception(
     text = ""
     try:
         text = format_exception(error, hide=hide)
-        return carrier.dump(_Packer(carrier, frozenset(hide)).pack(error, text))
+        return serializer.dump(_Packer(serializer, frozenset(hide)).pack(error, text))
     except Exception as problem:  # noqa: BLE001 - the failure to tell of a failure must not hide it
         node = {"kind": "remote", "message": f"{_name(error)} (not packed: {_safe(problem)})"}
         return Payload(pickle.dumps({"text": text, "nodes": [node], "sources": {}}, protocol=5))
 
 
-def load_exception(carrier: Carrier, payload: Payload) -> BaseException:
+def load_exception(serializer: Serializer, payload: Payload) -> BaseException:
     """Rebuild what `dump_exception` packed; gives an `ExecutionError` where that cannot be done.
 
     Args:
-        carrier: Of this process.
+        serializer: Of this process.
         payload: Of a failed input.
 
     Returns:
         The exception, with its remote traceback, not raised.
     """
     try:
-        packed = carrier.load(payload)
+        packed = serializer.load(payload)
         _register(packed["sources"])
-        return _Unpacker(carrier, packed).unpack()
+        return _Unpacker(serializer, packed).unpack()
     except Exception as problem:  # noqa: BLE001 - whatever a peer sent
         return ExecutionError(f"The exception of the input could not be read: {_safe(problem)}")
 
@@ -150,8 +150,8 @@ def _safe(value: object) -> str:
 class _Packer:
     """Lays out an exception graph as a flat list of nodes that name each other by number."""
 
-    def __init__(self, carrier: Carrier, hide: frozenset[str]) -> None:
-        self._carrier = carrier
+    def __init__(self, serializer: Serializer, hide: frozenset[str]) -> None:
+        self._serializer = serializer
         self._hide = hide
         self._nodes: list[_Node] = []
         self._number: dict[int, int] = {}
@@ -200,7 +200,7 @@ class _Packer:
                 "shown": shown,
             }
             with contextlib.suppress(Exception):
-                body["pickle"] = self._carrier.dump((type(error), _state(error)))
+                body["pickle"] = self._serializer.dump((type(error), _state(error)))
             return body
         if not isinstance(error, Exception):
             return {"kind": "remote", "message": f"The function raised {shown}"}
@@ -213,18 +213,18 @@ class _Packer:
             ):  # what is kept outside of __dict__
                 state |= {k: v for k, v in reduced[2].items() if k != "__notes__"}
             recipe = (type(error), error.args, state, reduced[:2])
-            return {"kind": "error", "pickle": self._carrier.dump(recipe), "shown": shown}
+            return {"kind": "error", "pickle": self._serializer.dump(recipe), "shown": shown}
         except Exception as problem:  # noqa: BLE001 - whatever user types raise when pickled
             return {
                 "kind": "unpicklable",
                 "message": f"Failed to serialize exception {_safe(error)}: {_safe_str(problem)}",
             }
 
-    def _frames(self, tb: TracebackType | None) -> list[Entry]:
+    def _frames(self, tb: TracebackType | None) -> list[FrameEntry]:
         for _ in range(_leading(tb, self._hide)):
             assert tb is not None
             tb = tb.tb_next
-        entries = traceback_codec.told(tb)
+        entries = traceback_codec.encode_traceback(tb)
         for filename in {entry[0] for entry in entries}:
             self._keep_source(filename)
         return entries
@@ -276,7 +276,7 @@ def _safe_str(error: BaseException) -> str:
 # --- unpacking -----------------------------------------------------------------------------------
 
 
-def _users(entries: Sequence[Entry]) -> Sequence[Entry]:
+def _users(entries: Sequence[FrameEntry]) -> Sequence[FrameEntry]:
     """Return the frames that are the user's: remote code calls nbfn too, and nbfn it."""
     if traceback_filter.shown():
         return entries
@@ -286,8 +286,8 @@ def _users(entries: Sequence[Entry]) -> Sequence[Entry]:
 class _Unpacker:
     """Builds the nodes first, members of groups before their group, then ties them together."""
 
-    def __init__(self, carrier: Carrier, packed: dict[str, Any]) -> None:
-        self._carrier = carrier
+    def __init__(self, serializer: Serializer, packed: dict[str, Any]) -> None:
+        self._serializer = serializer
         self._nodes: list[_Node] = packed["nodes"]
         self._text: str = packed["text"]
         self._built: dict[int, BaseException] = {}
@@ -297,7 +297,9 @@ class _Unpacker:
             self._build(number, ())
         for number, node in enumerate(self._nodes):
             error = self._built[number]
-            error.__traceback__ = traceback_codec.rebuilt(_users(node.get("traceback", ())))
+            error.__traceback__ = traceback_codec.decode_traceback(
+                _users(node.get("traceback", ()))
+            )
             error.__cause__ = self._linked(node.get("cause"))
             error.__context__ = self._linked(node.get("context"))
             error.__suppress_context__ = bool(node.get("suppress", False))
@@ -327,7 +329,7 @@ class _Unpacker:
 
     def _error(self, node: _Node, text: str) -> BaseException:
         try:
-            kind, args, state, recipe = self._carrier.load(node["pickle"])
+            kind, args, state, recipe = self._serializer.load(node["pickle"])
             return _rebuild(kind, args, state, recipe)
         except Exception as problem:  # noqa: BLE001 - whatever user types raise when rebuilt
             # A DeserializationError says itself what is missing, and where.
@@ -341,7 +343,7 @@ class _Unpacker:
         if not parts:
             return RemoteError(node["shown"])
         try:
-            kind, state = self._carrier.load(node["pickle"])
+            kind, state = self._serializer.load(node["pickle"])
             group = kind(node["message"], parts)
             group.__dict__.update(state)
             if isinstance(group, BaseExceptionGroup):

@@ -19,7 +19,7 @@ from nbfn.config import private_directory
 ABANDONED = 3600.0
 
 
-def hold(directory: Path) -> int:
+def lock_directory(directory: Path) -> int:
     """Make the directory, if need be, and keep others from removing it.
 
     Args:

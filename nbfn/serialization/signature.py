@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn.declarations.parameters import Shape
+from nbfn.declarations.parameters import ConstructorShape
 
 #: Characters of a default's text that a signature shows.
 LONGEST_DEFAULT = 60
@@ -34,7 +34,7 @@ def signature_of(raw: Callable[..., Any]) -> str:
         return "(...)"
 
 
-def class_signature(raw: type, shape: Shape) -> str:
+def class_signature(raw: type, shape: ConstructorShape) -> str:
     """Return what its constructor takes: that of a class with `nbfn.parameter`s is made of them."""
     if not shape.has_parameters:
         return signature_of(raw)

@@ -10,15 +10,15 @@ from types import FrameType, TracebackType
 MAX_FRAMES = 200
 
 #: What a rebuilt frame has in the place of its variables.
-GONE = "The variables of this frame stayed on the worker that it ran on."
+NO_VARIABLES = "The variables of this frame stayed on the worker that it ran on."
 
 #: What is told of a frame: file, function, (line, end line, column, end column), module, its file.
-Entry = tuple[str, str, tuple[int | None, ...], str, str]
+FrameEntry = tuple[str, str, tuple[int | None, ...], str, str]
 
 
-def told(tb: TracebackType | None) -> list[Entry]:
+def encode_traceback(tb: TracebackType | None) -> list[FrameEntry]:
     """Return the frames of a traceback as data; of a long one its two ends."""
-    entries: list[Entry] = []
+    entries: list[FrameEntry] = []
     while tb is not None:
         code, names = tb.tb_frame.f_code, tb.tb_frame.f_globals
         module, file = str(names.get("__name__", "?")), str(names.get("__file__", ""))
@@ -29,7 +29,7 @@ def told(tb: TracebackType | None) -> list[Entry]:
     return entries
 
 
-def rebuilt(entries: Sequence[Entry]) -> TracebackType | None:
+def decode_traceback(entries: Sequence[FrameEntry]) -> TracebackType | None:
     """Make real traceback objects: each frame is that of a stub which raises at the told place."""
     result: TracebackType | None = None
     for filename, name, position, module, file in reversed(entries):
@@ -42,7 +42,7 @@ def rebuilt(entries: Sequence[Entry]) -> TracebackType | None:
         )
         names = {"__name__": module, **({"__file__": file} if file else {})}
         try:
-            exec(code, names, {"variables": GONE})  # noqa: S102 - our own stub
+            exec(code, names, {"variables": NO_VARIABLES})  # noqa: S102 - our own stub
         except ZeroDivisionError as raised:
             top = raised.__traceback__
             assert top is not None
@@ -54,7 +54,7 @@ def rebuilt(entries: Sequence[Entry]) -> TracebackType | None:
 
 def is_rebuilt(frame: FrameType) -> bool:
     """Whether a frame is one of ours, without variables."""
-    return frame.f_locals.get("variables") is GONE
+    return frame.f_locals.get("variables") is NO_VARIABLES
 
 
 _STUB = compile("1 / 0", "<stub>", "exec")

@@ -18,7 +18,7 @@ import cloudpickle
 from nbfn.runtime.traceback_filter import OURS
 
 
-def by_value(thing: Any) -> bool:
+def is_by_value(thing: Any) -> bool:
     """Return whether a function, class or module of the user's travels by value."""
     name = (
         thing.__name__
@@ -54,7 +54,7 @@ def _is_under(module: Any, folder: str) -> bool:
     return isinstance(file, str) and _is_own(module.__name__, file, folder)
 
 
-def is_own(name: str, file: str) -> bool:
+def is_user_module(name: str, file: str) -> bool:
     """Return whether a module of this name in this file is, or would be, the user's own."""
     return _is_own(name, file, _working_directory())
 
@@ -77,7 +77,7 @@ _registered: dict[str, int] = {}
 
 
 @contextlib.contextmanager
-def carrying(modules: Iterable[types.ModuleType]) -> Iterator[None]:
+def pickled_by_value(modules: Iterable[types.ModuleType]) -> Iterator[None]:
     """Have cloudpickle take these modules' functions and classes by value, as long as the block lasts.
 
     Arguments of a call are pickled in the same way as its Function was, so that a class is the same

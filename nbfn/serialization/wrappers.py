@@ -15,7 +15,7 @@ def is_dispatcher(thing: Any) -> bool:
     return isinstance(thing, types.FunctionType) and thing.__code__ is _DISPATCHER
 
 
-def inside(thing: Any) -> tuple[Any, ...] | None:
+def wrapped_parts(thing: Any) -> tuple[Any, ...] | None:
     """Return what a thing is made of again by `nbfn.serialization.reducers`; None if `functools` did not make it."""
     if type(thing) is functools.cached_property:
         return thing.func, thing.attrname

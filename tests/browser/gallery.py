@@ -21,7 +21,7 @@ from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.observer import NotebookObserver
 from nbfn.jupyter.views.maps import static_render
 from nbfn.protocol import messages
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
 
 GOOD, BAD, STOPPED = map(int, (InputStatus.SUCCESS, InputStatus.FAILURE, InputStatus.TERMINATED))
@@ -49,7 +49,7 @@ class RecordedCall(map_call.MapCall):
     def __init__(self) -> None:
         self.results = lambda: None
         self.repeats = False
-        self.failures = failed_inputs.FailedInputs(Carrier(Places.of(Path.cwd()), "gallery"))
+        self.failures = failed_inputs.FailedInputs(Serializer(Places.of(Path.cwd()), "gallery"))
         self.why = ""
 
     @property

@@ -212,7 +212,7 @@ def test_the_overview_of_very_many_calls(epoch: int) -> None:
     waits.remote()
     handle = waits.object_id
     client = Client.attach()
-    nothing = m.NewInput(0, m.Payload(client.carrier.nothing()))
+    nothing = m.NewInput(0, m.Payload(client.serializer.nothing()))
     # Open calls without an input wait for their first one.
     calls = [m.new_id("fc") for _ in range(80_000)]
     for name in calls:

@@ -24,7 +24,7 @@ import websockets.sync.client
 import nbfn
 from nbfn.config import Places
 from nbfn.exception import ExecutionError
-from nbfn.protocol.gateway_config import Address
+from nbfn.protocol.gateway_config import GatewayConfig
 from tests.conftest import processes_of, wait_until
 from tests.system.test_web import COLD, gateway_of, hub_pid, url_of
 
@@ -111,7 +111,7 @@ def test_a_cookie_is_kept_from_scripts_and_other_sites_and_ends(home: Path) -> N
 def test_a_cookie_that_is_over_or_made_up_is_none(home: Path) -> None:
     url = url_of(site)
     assert httpx.get(url, timeout=COLD).status_code == 200
-    address = Address.load(Places.of().web_file)
+    address = GatewayConfig.load(Places.of().web_file)
     port = httpx.URL(url).port
 
     def answer(end: str, key: str = "") -> httpx.Response:

@@ -47,7 +47,7 @@ def test_anything_else_is_refused_in_a_sentence(name: object) -> None:
     ],
 )
 def test_an_app_is_named_after_its_file(file: str, name: str) -> None:
-    assert _names.of_file(file) == name
+    assert _names.app_name_of(file) == name
 
 
 def test_files_whose_names_cannot_be_kept_have_names_of_their_own() -> None:
@@ -58,7 +58,7 @@ def test_files_whose_names_cannot_be_kept_have_names_of_their_own() -> None:
         f"{'x' * 80}2.ipynb",
         "ü" * 120 + ".ipynb",
     ]
-    found = [_names.of_file(file) for file in files]
+    found = [_names.app_name_of(file) for file in files]
     assert len(set(found)) == len(files)
     assert all(_names.is_name(name) for name in found)
     assert found[0].startswith("notebook-")

@@ -31,7 +31,7 @@ from nbfn.protocol.messages import Payload
 from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.peak_memory import peak_memory
 from nbfn.runtime.threads import without_limits
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 #: Seconds that the child has to end after SIGTERM, before it is killed.
 TERMINATE_TIMEOUT = 2.0
@@ -237,9 +237,9 @@ def main() -> None:
     IPKernelApp.launch_instance(argv=sys.argv[1:])
 
 
-def carrier() -> Carrier:
-    """Return a carrier for this session, whose shared memory is freed with that of its worker."""
-    return Carrier(Places.of(), f"{os.environ['NBFN_SESSION_OF']}.s{os.getpid()}")
+def serializer() -> Serializer:
+    """Return a serializer for this session, whose shared memory is freed with that of its worker."""
+    return Serializer(Places.of(), f"{os.environ['NBFN_SESSION_OF']}.s{os.getpid()}")
 
 
 def pack(values: Any) -> str:
@@ -262,7 +262,7 @@ def bind_values(names: dict[str, Any], text: str) -> None:
     Raises:
         DeserializationError: If a value cannot be unpickled; the values before it are bound.
     """
-    own_carrier = carrier()
+    own_carrier = serializer()
     payloads = unpack(text)
     try:
         for name, payload in payloads.items():
@@ -285,7 +285,7 @@ def send_values(names: Mapping[str, Any], wanted: list[str]) -> None:
     """
     from IPython.display import display
 
-    own_carrier = carrier()
+    own_carrier = serializer()
     for name in wanted:
         if name not in names:
             raise NameError(f"{name!r} is not defined in the session.")

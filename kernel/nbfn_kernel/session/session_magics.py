@@ -69,13 +69,13 @@ class SessionMagics(Magics):
                 f"%pull {missing[0]} copies one from the session."
             )
         with _usage_errors():
-            carrier = nbfn.Client.attach().carrier
+            serializer = nbfn.Client.attach().serializer
             payloads = {}
             for name in names:
                 value = self.shell.user_ns[name]
                 if getattr(value, "is_hydrated", True) is False:
                     value.hydrate()  # a Function that is not registered yet
-                payloads[name] = carrier.dump(value)
+                payloads[name] = serializer.dump(value)
         self._start()
         self._ask("bind_values", remote_session.pack(payloads))
         _print_lines(f"{name} → session · {_size(payload)}" for name, payload in payloads.items())
@@ -91,10 +91,10 @@ class SessionMagics(Magics):
             if VALUES in output["content"].get("data", {}):
                 payloads = remote_session.unpack(output["content"]["data"][VALUES])
         with _usage_errors():
-            carrier = nbfn.Client.attach().carrier
+            serializer = nbfn.Client.attach().serializer
             for name, payload in payloads.items():
-                self.shell.user_ns[name] = carrier.load(payload)
-                carrier.discard(payload)
+                self.shell.user_ns[name] = serializer.load(payload)
+                serializer.discard(payload)
         _print_lines(f"{name} ← session · {_size(payload)}" for name, payload in payloads.items())
 
     @magic_arguments("%session")

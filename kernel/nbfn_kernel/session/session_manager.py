@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import nbfn
-from nbfn._names import of_file
+from nbfn._names import app_name_of
 from nbfn.exception import InputCancellation, WorkerLost
 from nbfn_kernel.session import remote_session
 from nbfn_kernel.session.kernel_channels import AskUser, KernelChannels, Message, SessionEnded
@@ -253,4 +253,4 @@ def _reason_of(error: BaseException) -> str:
 
 def _notebook() -> str:
     """Return the file name of the notebook without its suffix, which is also the App of its ``%%remote`` cells."""
-    return of_file(os.environ.get("JPY_SESSION_NAME", "")) or "notebook"
+    return app_name_of(os.environ.get("JPY_SESSION_NAME", "")) or "notebook"

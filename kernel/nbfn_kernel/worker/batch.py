@@ -13,7 +13,7 @@ from typing import Any
 
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Definition, LeasedInput
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn_kernel.worker import input_result
 from nbfn_kernel.worker.input_result import InputResult
 from nbfn_kernel.worker.target import Target
@@ -45,19 +45,21 @@ class Batch:
     Args:
         entries: The inputs; more than one only for a batched function.
         target: The function or method that they call.
-        carrier: Unpickles arguments and pickles results.
+        serializer: Unpickles arguments and pickles results.
 
     Attributes:
         lease: The lease of the first input, which identifies the batch.
     """
 
-    __slots__ = ("_carrier", "_failed_by_others", "_load_failures", "entries", "lease", "target")
+    __slots__ = ("_failed_by_others", "_load_failures", "_serializer", "entries", "lease", "target")
 
-    def __init__(self, entries: Sequence[LeasedInput], target: Target, carrier: Carrier) -> None:
+    def __init__(
+        self, entries: Sequence[LeasedInput], target: Target, serializer: Serializer
+    ) -> None:
         self.entries = entries
         self.target = target
         self.lease = entries[0].lease
-        self._carrier = carrier
+        self._serializer = serializer
         # Results of inputs that cannot be unpickled, by lease.
         self._load_failures: dict[int, InputResult] = {}
         self._failed_by_others: set[int] = (
@@ -67,12 +69,12 @@ class Batch:
     def call(self) -> Any:
         """Unpickle the arguments and call the function; return what it returns, which may be awaitable."""
         if not self.entries[0].batch:
-            args, kwargs = self._carrier.load(self.entries[0].payload)
+            args, kwargs = self._serializer.load(self.entries[0].payload)
             return self.target.function(*args, **kwargs)
         arguments = {}
         for entry in self.entries:
             try:
-                arguments[entry.lease] = self._carrier.load(entry.payload)
+                arguments[entry.lease] = self._serializer.load(entry.payload)
             except Exception as error:  # noqa: BLE001 - unpickling runs user code
                 self._load_failures[entry.lease] = self._failure(entry, error)
         if not arguments:
@@ -145,8 +147,8 @@ class Batch:
             of_other_inputs=entry.lease in self._failed_by_others,
         )
 
-    def _carrier_for(self, entry: LeasedInput) -> Carrier:
-        return self._carrier.durable if entry.durable else self._carrier
+    def _carrier_for(self, entry: LeasedInput) -> Serializer:
+        return self._serializer.durable if entry.durable else self._serializer
 
 
 def _fits(target: Target, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:

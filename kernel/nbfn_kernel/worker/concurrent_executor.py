@@ -19,7 +19,7 @@ from typing import Any
 
 from nbfn.context import set_current
 from nbfn.protocol.messages import Definition, LeasedInput, Result
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn_kernel.web.request_stream import RequestStream, request_stream
 from nbfn_kernel.worker import input_result, output_capture
 from nbfn_kernel.worker.batch import Batch, next_batch
@@ -82,7 +82,7 @@ class ConcurrentExecutor:
 
     Args:
         loaded: The Function or class that inputs call.
-        carrier: Unpickles arguments and pickles results.
+        serializer: Unpickles arguments and pickles results.
         outbox: Queues results and items for the hub.
         todo: Queued inputs; the connection's thread adds to it.
         shared: Memory shared with the fork server; its first number is not 0 while an input runs.
@@ -98,7 +98,7 @@ class ConcurrentExecutor:
     def __init__(
         self,
         loaded: LoadedFunction,
-        carrier: Carrier,
+        serializer: Serializer,
         outbox: Outbox,
         todo: deque[LeasedInput],
         shared: Any,
@@ -110,7 +110,7 @@ class ConcurrentExecutor:
         self.latest = 0
         self._loaded = loaded
         self._limit = loaded.definition.timeout
-        self._carrier = carrier
+        self._serializer = serializer
         self._outbox = outbox
         self._todo = todo
         self._shared = shared
@@ -183,7 +183,7 @@ class ConcurrentExecutor:
 
     def _begin_waiting(self) -> None:
         while self._may_begin() and (entries := next_batch(self._todo)):
-            self._begin(Batch(entries, self._loaded.targets[entries[0].method], self._carrier))
+            self._begin(Batch(entries, self._loaded.targets[entries[0].method], self._serializer))
         if self._stopping and not self.running:
             self._end()
 
@@ -293,7 +293,9 @@ class ConcurrentExecutor:
 
     def _items(self, running: _Running) -> GeneratorStream:
         batch = running.batch
-        running.items = GeneratorStream(batch.target.name, batch.lease, self._carrier, self._outbox)
+        running.items = GeneratorStream(
+            batch.target.name, batch.lease, self._serializer, self._outbox
+        )
         running.items.grant(running.credit)
         return running.items
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from nbfn.exception import DeserializationError, InvalidError
 from nbfn.protocol.messages import Bind, Definition, Environment
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 #: Types of return values that `check_value` accepts without a check.
 PLAIN_TYPES = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple})
@@ -41,11 +41,13 @@ def set_variables(bind: Bind) -> None:
         time.tzset()
 
 
-def load(carrier: Carrier, definition: Definition, names: dict[str, Any]) -> Callable[..., Any]:
+def load(
+    serializer: Serializer, definition: Definition, names: dict[str, Any]
+) -> Callable[..., Any]:
     """Enter the Function's environment and unpickle its callable.
 
     Args:
-        carrier: Unpickles the code.
+        serializer: Unpickles the code.
         definition: The definition of the Function.
         names: A namespace; the names that the Function uses of `__main__` are added to it.
 
@@ -58,7 +60,7 @@ def load(carrier: Carrier, definition: Definition, names: dict[str, Any]) -> Cal
     enter_environment(definition.environment)
     _cache_source(definition)
     try:
-        function = carrier.load_code(definition.payload, names)
+        function = serializer.load_code(definition.payload, names)
     except DeserializationError as error:
         raise version_mismatch(definition, error) from error.__cause__
     if not callable(function):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from nbfn.protocol.messages import ITEM_BYTES, ITEM_WINDOW, Payload
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn_kernel.worker import function_loader
 from nbfn_kernel.worker.outbox import Item, Outbox
 
@@ -19,14 +19,14 @@ class GeneratorStream:
     Args:
         name: The name of the function, for error messages.
         lease: The lease of the input.
-        carrier: Pickles the items.
+        serializer: Pickles the items.
         outbox: Queues the items for the hub.
     """
 
-    def __init__(self, name: str, lease: int, carrier: Carrier, outbox: Outbox) -> None:
+    def __init__(self, name: str, lease: int, serializer: Serializer, outbox: Outbox) -> None:
         self.lease = lease
         self._name = name
-        self._carrier = carrier
+        self._serializer = serializer
         self._outbox = outbox
         self._count = 0
         self._credit = ITEM_WINDOW
@@ -55,7 +55,7 @@ class GeneratorStream:
         iterator = function_loader.iterate(self._name, returned)
         try:
             for value in iterator:
-                payload = self._carrier.dump_result(value)
+                payload = self._serializer.dump_result(value)
                 while self._full():
                     granted.get()
                 self._send(payload)
@@ -76,7 +76,7 @@ class GeneratorStream:
             returned = _as_async(function_loader.iterate(self._name, returned))
         try:
             async for value in returned:
-                payload = self._carrier.dump_result(value)
+                payload = self._serializer.dump_result(value)
                 while self._full():
                     granted.clear()
                     if self._full():

@@ -16,7 +16,7 @@ from nbfn.exception import (
     SerializationError,
 )
 from nbfn.protocol.messages import Payload
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.serialization.remote_exception import dump_exception, format_exception
 from nbfn.types import InputStatus
 from nbfn_kernel.worker import function_loader, output_capture, stdin
@@ -41,7 +41,7 @@ INTERRUPTED = 130
 InputResult = tuple[int, Payload | None, bool]
 
 
-def success(carrier: Carrier, name: str, value: object) -> InputResult:
+def success(serializer: Serializer, name: str, value: object) -> InputResult:
     """Return the result of an input whose function returned a value.
 
     Raises:
@@ -50,11 +50,11 @@ def success(carrier: Carrier, name: str, value: object) -> InputResult:
     """
     if type(value) not in function_loader.PLAIN_TYPES:
         function_loader.check_value(name, value)
-    return SUCCESS, carrier.dump_result(value), False
+    return SUCCESS, serializer.dump_result(value), False
 
 
 def failure(
-    carrier: Carrier,
+    serializer: Serializer,
     error: BaseException,
     target: Target,
     *,
@@ -64,7 +64,7 @@ def failure(
     """Return the result of an input that failed.
 
     Args:
-        carrier: Pickles the exception.
+        serializer: Pickles the exception.
         error: The exception that was raised.
         target: The function or method that the input called.
         logged_as: The lease of an input whose caller may not read the result, so that the traceback is logged; else 0.
@@ -76,7 +76,7 @@ def failure(
         error = _with_function_name(target.name, error)
     if logged_as:
         output_capture.log_failure(logged_as, format_exception(error, hide=HIDDEN))
-    return FAILURE, dump_exception(carrier, error, hide=HIDDEN), final
+    return FAILURE, dump_exception(serializer, error, hide=HIDDEN), final
 
 
 def _is_final(error: BaseException, function: Callable[..., Any]) -> bool:
@@ -134,7 +134,7 @@ def _with_function_name(name: str, error: BaseException) -> BaseException:
 
 
 def timed_out(
-    carrier: Carrier,
+    serializer: Serializer,
     name: str,
     limit: float,
     trace: TracebackType | None = None,
@@ -144,7 +144,7 @@ def timed_out(
     """Return the result of an input that exceeded its timeout.
 
     Args:
-        carrier: Pickles the exception.
+        serializer: Pickles the exception.
         name: The name of the function.
         limit: The timeout, in seconds.
         trace: The traceback of the interrupted code.
@@ -154,7 +154,7 @@ def timed_out(
     error.__traceback__ = trace
     if logged_as:
         output_capture.log_failure(logged_as, format_exception(error, hide=HIDDEN))
-    return TIMEOUT, dump_exception(carrier, error, hide=HIDDEN), False
+    return TIMEOUT, dump_exception(serializer, error, hide=HIDDEN), False
 
 
 def _unpicklable_result(name: str, error: SerializationError) -> SerializationError:

@@ -16,7 +16,7 @@ from nbfn import _unpickle
 from nbfn.declarations import lifecycle
 from nbfn.exception import DeserializationError
 from nbfn.protocol.messages import Bind, Definition, Endpoint
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.serialization.remote_exception import format_exception
 from nbfn.types import LOAD_METHOD
 from nbfn_kernel.web.asgi import WebEndpoint
@@ -32,7 +32,7 @@ class LoadedFunction:
     """The version of a Function or class that this worker runs.
 
     Args:
-        carrier: Unpickles the code.
+        serializer: Unpickles the code.
         bind: The hub's message with the definition.
 
     Raises:
@@ -40,17 +40,17 @@ class LoadedFunction:
         Exception: Any exception that the user's code raises when it is loaded.
     """
 
-    def __init__(self, carrier: Carrier, bind: Bind) -> None:
+    def __init__(self, serializer: Serializer, bind: Bind) -> None:
         self.definition = definition = bind.definition
         self._endpoints: list[WebEndpoint] = []
         self._instance: Any = None  # of a class
-        loaded = main_module.load(carrier, definition)
+        loaded = main_module.load(serializer, definition)
         if definition.kind == "cls":
-            self._instance = _make_instance(carrier, definition, loaded)
+            self._instance = _make_instance(serializer, definition, loaded)
             make = functools.partial(
                 _unpickle.method_of_worker, bind.function, bind.version, definition.name
             )
-            lifecycle.give_methods(self._instance, make)
+            lifecycle.set_method_factory(self._instance, make)
             self.targets = self._methods(type(self._instance))
         else:
             self.targets = {
@@ -68,7 +68,7 @@ class LoadedFunction:
         )
 
     def _methods(self, cls: type) -> dict[str, Target]:
-        parts = lifecycle.methods(cls)
+        parts = lifecycle.remote_methods(cls)
         return {
             method.name: self._target(
                 f"{self.definition.name}.{method.name}",
@@ -111,7 +111,7 @@ class LoadedFunction:
         """
         if self._instance is not None:
             for hook in lifecycle.enter_hooks(self._instance):
-                lifecycle.call(hook, run)
+                lifecycle.call_hook(hook, run)
         for endpoint in self._endpoints:
             endpoint.make()
             run(endpoint.start())
@@ -125,20 +125,20 @@ class LoadedFunction:
         hooks = [] if self._instance is None else lifecycle.exit_hooks(self._instance)
         for hook in (*(endpoint.stop for endpoint in self._endpoints), *hooks):
             try:
-                lifecycle.call(hook, run)
+                lifecycle.call_hook(hook, run)
             except BaseException as error:  # noqa: BLE001 - the other hooks run nevertheless
                 sys.stderr.write(format_exception(error, hide=HIDDEN))
 
 
-def _make_instance(carrier: Carrier, definition: Definition, cls: Any) -> Any:
+def _make_instance(serializer: Serializer, definition: Definition, cls: Any) -> Any:
     """Create the worker's instance of a class."""
     if not isinstance(cls, type):
         raise DeserializationError(f"{definition.name!r} is not a class: {cls!r}.")
     arguments = definition.arguments
-    return lifecycle.remade(
+    return lifecycle.make_from_handle(
         cls,
         arguments.data if arguments is not None else None,
-        lambda: carrier.load(arguments) if arguments is not None else ((), {}),
+        lambda: serializer.load(arguments) if arguments is not None else ((), {}),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn.protocol.log_records import DEFAULT, Filter, dump_record, load_levels
+from nbfn.protocol.log_records import DEFAULT, WarningFilter, dump_record, load_levels
 from nbfn.runtime.output_channels import LOG
 from nbfn_kernel.worker import output_capture
 from nbfn_kernel.worker.outbox import Outbox
@@ -87,7 +87,7 @@ class CallerLogLevels:
             self._incomplete, self._modules = packed, len(sys.modules)
             self._levels = msgspec.structs.replace(wanted, filters=())
 
-    def _apply_filters(self, filters: tuple[Filter, ...] | None) -> bool:
+    def _apply_filters(self, filters: tuple[WarningFilter, ...] | None) -> bool:
         """Apply warning filters; return False if a category is in a module that is not imported."""
         if filters is None:
             warnings.resetwarnings()

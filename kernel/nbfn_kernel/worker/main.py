@@ -19,7 +19,7 @@ from nbfn.protocol import codec
 from nbfn.protocol.messages import input_id
 from nbfn.protocol.transport import Link
 from nbfn.protocol.worker_state import FINISHED, WorkerState
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn_kernel.console.console_server import ConsoleServer
 from nbfn_kernel.worker import display_shell, fork_handlers, log_forwarding, output_capture, stdin
 from nbfn_kernel.worker.hub_connection import HubConnection
@@ -67,7 +67,7 @@ def main(memory: Any = None) -> None:
     link = Link(os.environ.get("NBFN_HUB", places.endpoint), codec.TO_WORKER)
     state = WorkerState(memory)
     outbox = Outbox(link.wake, state, LogFiles())
-    executor = SerialExecutor(Carrier(places, worker), outbox, state)
+    executor = SerialExecutor(Serializer(places, worker), outbox, state)
     console_server = ConsoleServer(executor, outbox)
     connection = HubConnection(
         link, executor, outbox, Settings.load().hub_grace, _versions, console_server.open

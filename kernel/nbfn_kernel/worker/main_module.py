@@ -17,7 +17,7 @@ import msgspec
 from nbfn import _unpickle
 from nbfn.config import Places
 from nbfn.protocol.messages import Definition
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn_kernel.worker import function_loader
 
 #: Attributes that Python sets in every module.
@@ -26,14 +26,14 @@ _MODULE_ATTRIBUTES = frozenset({"__name__", "__builtins__", "__spec__"})
 _parent: tuple[Definition, bytes] | None = None
 
 
-def load(carrier: Carrier, definition: Definition) -> Callable[..., Any]:
+def load(serializer: Serializer, definition: Definition) -> Callable[..., Any]:
     """Load a definition into this process's `__main__` and return its callable.
 
     Raises:
         DeserializationError: If the code cannot be unpickled.
     """
     main = sys.modules["__main__"]
-    loaded = function_loader.load(carrier, definition, vars(main))
+    loaded = function_loader.load(serializer, definition, vars(main))
     main.__spec__ = ModuleSpec(_Name(definition), None)
     return loaded
 
@@ -54,7 +54,10 @@ class _Name(str):  # noqa: SLOT000 - it has an attribute
         return name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle.worker_main, (msgspec.msgpack.encode(self.definition), Carrier.brought())
+        return _unpickle.worker_main, (
+            msgspec.msgpack.encode(self.definition),
+            Serializer.brought(),
+        )
 
 
 def set_parent(definition: bytes, argument_names: bytes) -> str:
@@ -77,8 +80,8 @@ def inherited_names() -> dict[str, Any]:
     assert _parent is not None
     definition, argument_names = _parent
     names: dict[str, Any] = {}
-    carrier = Carrier(Places.of(), f"child-{os.getpid()}")
-    function_loader.load(carrier, definition, names)
+    serializer = Serializer(Places.of(), f"child-{os.getpid()}")
+    function_loader.load(serializer, definition, names)
     own = {"__file__": None, "__spec__": ModuleSpec(_Name(definition), None)}
     inherited = {name: value for name, value in names.items() if name not in _MODULE_ATTRIBUTES}
-    return own | inherited | carrier.load_brought(argument_names)
+    return own | inherited | serializer.load_brought(argument_names)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nbfn.client.call_observer import CallObserver, CallSink, CallView
 from nbfn.protocol.messages import Emission, Emitted, Output
-from nbfn.runtime.line_multiplexer import Voices
+from nbfn.runtime.line_multiplexer import LineMultiplexer
 from nbfn.runtime.output_channels import NESTED
 from nbfn_kernel.worker.outbox import Outbox
 
@@ -24,7 +24,7 @@ class NestedOutputSink(CallSink):
         self._lease = lease
         self._outbox = outbox
         self._many = many
-        self._lines = {name: Voices(self._writer(name)) for name in ("stdout", "stderr")}
+        self._lines = {name: LineMultiplexer(self._writer(name)) for name in ("stdout", "stderr")}
 
     def _writer(self, channel: str) -> Callable[[str], None]:
         return lambda text: self._outbox.write(self._lease, f"{NESTED}{channel}", text)

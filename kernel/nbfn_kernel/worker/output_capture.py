@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from nbfn.runtime.line_multiplexer import Voices
+from nbfn.runtime.line_multiplexer import LineMultiplexer
 from nbfn.runtime.output_channels import FAILURE
 from nbfn_kernel.worker.outbox import Outbox
 
@@ -101,10 +101,10 @@ class OutputStream(io.TextIOBase):
         if self._main_thread_only:
             self._main_thread_only = False
             if not self._last_text.endswith(("\n", "\r")):
-                self._lines.has_begun(_main)
+                self._lines.note_unfinished_line(_main)
 
-    def _new_lines(self) -> Voices:
-        return Voices(self._put, self._outbox.lock)
+    def _new_lines(self) -> LineMultiplexer:
+        return LineMultiplexer(self._put, self._outbox.lock)
 
     def _put(self, text: str) -> None:
         self._outbox.write(self._counted_lease, self._channel, text)
@@ -136,7 +136,7 @@ class OutputStream(io.TextIOBase):
 
     def drop_lines(self) -> None:
         """Drop incomplete lines in a child process; they are its parent's, and the lock may be held."""
-        self._lines = Voices(lambda _: None)
+        self._lines = LineMultiplexer(lambda _: None)
 
     def log_failure(self, lease: int, text: str) -> None:
         """Send a traceback to the logs, after the output of the input."""

@@ -26,7 +26,7 @@ from nbfn.exception import InputCancellation
 from nbfn.protocol.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.protocol.worker_state import ENDED_BY, MEMORY_LIMIT, WorkerState
 from nbfn.runtime.byte_size import format_bytes
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.serialization.remote_exception import dump_exception, format_exception
 from nbfn_kernel.worker import (
     batch,
@@ -60,7 +60,7 @@ class SerialExecutor:
     """Runs inputs on the thread that creates it.
 
     Args:
-        carrier: Unpickles arguments and pickles results.
+        serializer: Unpickles arguments and pickles results.
         outbox: Queues results, items and replies to a Bind for the hub.
         state: The memory shared with the fork server.
 
@@ -74,14 +74,14 @@ class SerialExecutor:
         unconfirmed: Counts the bytes of results that the hub has not confirmed.
     """
 
-    def __init__(self, carrier: Carrier, outbox: Outbox, state: WorkerState) -> None:
+    def __init__(self, serializer: Serializer, outbox: Outbox, state: WorkerState) -> None:
         self.todo: deque[LeasedInput] = deque()
         self.current = 0
         self.started = 0.0
         self.stopping = False
         self.concurrent: ConcurrentExecutor | None = None
         self.levels = CallerLogLevels()
-        self._carrier = carrier
+        self._serializer = serializer
         self._outbox = outbox
         self._state = state
         self._shared = state.numbers
@@ -252,14 +252,14 @@ class SerialExecutor:
             thread_limits.limit(bind.threads)
         self._limit_memory(bind.definition.resources.memory_limit or 0)
         try:
-            self._loaded = loaded = LoadedFunction(self._carrier, bind)
+            self._loaded = loaded = LoadedFunction(self._serializer, bind)
             loaded.start(self._loops.get_loop().run_until_complete)
             self._functions = {name: self._adapt(t) for name, t in loaded.targets.items()}
             self._batched = batch.is_batched(bind.definition)
             if concurrent_executor.is_needed(bind.definition):
                 self._start_concurrent(loaded)
         except BaseException as error:  # noqa: BLE001 - user code at import may raise anything
-            payload = dump_exception(self._carrier, error, hide=HIDDEN)
+            payload = dump_exception(self._serializer, error, hide=HIDDEN)
             text = _truncate(format_exception(error, hide=HIDDEN))
             self._send_output()
             self._outbox.put(BindFailed(bind.function, bind.version, payload, text))
@@ -289,7 +289,7 @@ class SerialExecutor:
         loop = self._loops.get_loop()
         self.concurrent = ConcurrentExecutor(
             loaded,
-            self._carrier,
+            self._serializer,
             self._outbox,
             self.todo,
             self._shared,
@@ -314,7 +314,7 @@ class SerialExecutor:
         """Return the value to send: await a coroutine, send the items of a generator."""
         if target.is_generator:
             items = self._items = GeneratorStream(
-                target.name, self.current, self._carrier, self._outbox
+                target.name, self.current, self._serializer, self._outbox
             )
             items.grant(self._credit.pop(items.lease, 0))
             if hasattr(returned, "__aiter__"):
@@ -326,8 +326,8 @@ class SerialExecutor:
         # The hot loop: one function, with names bound to locals, for speed.
         todo, outbox, shared = self.todo, self._outbox, self._shared
         clock = time.monotonic
-        load = self._carrier.load
-        dumps = (self._carrier.dump_result, self._carrier.durable.dump_result)
+        load = self._serializer.load
+        dumps = (self._serializer.dump_result, self._serializer.durable.dump_result)
         append, popleft, functions = outbox.entries.append, todo.popleft, self._functions
         levels = self.levels
         by_call = levels.by_call
@@ -409,7 +409,7 @@ class SerialExecutor:
             self.unconfirmed.wait_for_room(lambda: self.stopping)
             if self.stopping or not (entries := batch.next_batch(self.todo)):
                 break
-            todo = Batch(entries, loaded.targets[entries[0].method], self._carrier)
+            todo = Batch(entries, loaded.targets[entries[0].method], self._serializer)
             set_current((entries[0].call, entries[0].index))
             self.levels.apply_for(entries[0].call)
             self.started = started_at = time.monotonic()
@@ -466,21 +466,21 @@ class SerialExecutor:
     def _failure_result(self, error: BaseException | None, entry: LeasedInput) -> InputResult:
         """Return the result of an input that raised, or that was stopped and ignored the interrupt."""
         assert self._loaded is not None
-        carrier = self._carrier.durable if entry.durable else self._carrier
+        serializer = self._serializer.durable if entry.durable else self._serializer
         target = self._loaded.targets[entry.method]
         logged_as = entry.lease if entry.unattended else 0
         if self._last_stopped != entry.lease:
             assert error is not None
             if isinstance(error, KeyboardInterrupt):
                 input_result.exit_interrupted(error, SerialExecutor._on_interrupt.__code__)
-            return input_result.failure(carrier, error, target, logged_as=logged_as)
+            return input_result.failure(serializer, error, target, logged_as=logged_as)
         if self._stop_reason != "timeout":
             return TERMINATED, None, False
         name, limit = target.name, self._loaded.definition.timeout
         trace = input_result.cut_traceback(
             error.__traceback__ if error else None, SerialExecutor._on_stop.__code__
         )
-        return input_result.timed_out(carrier, name, limit, trace, logged_as=logged_as)
+        return input_result.timed_out(serializer, name, limit, trace, logged_as=logged_as)
 
     # --- async functions and generators ---
 

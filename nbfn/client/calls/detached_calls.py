@@ -42,7 +42,7 @@ class DetachedCall:
             interrupt.note_detached(error, call.id)
             raise
         if not self._found:
-            value = result_of(call.client.carrier, output, call.function.name, call.id)
+            value = result_of(call.client.serializer, output, call.function.name, call.id)
             self._found.append(value)
         return self._found[0]
 

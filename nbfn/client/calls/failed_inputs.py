@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable
 
 from nbfn.protocol.messages import Payload
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 #: Most inputs of one map that are kept, and most bytes; of further failures only the error is known.
 KEPT, KEPT_BYTES = 10_000, 64 * 1024 * 1024
@@ -17,15 +17,15 @@ class FailedInputs:
     """Pickled inputs by their index.
 
     Args:
-        carrier: The carrier of this process, in whose shared memory large inputs stay until they are dropped.
+        serializer: The serializer of this process, in whose shared memory large inputs stay until they are dropped.
     """
 
-    def __init__(self, carrier: Carrier) -> None:
-        self._carrier = carrier
+    def __init__(self, serializer: Serializer) -> None:
+        self._serializer = serializer
         self._payloads: dict[int, Payload] = {}
         self._size = 0
         self._lock = threading.Lock()
-        weakref.finalize(self, _discard, carrier, self._payloads)
+        weakref.finalize(self, _discard, serializer, self._payloads)
 
     def keep(self, index: int, payload: Payload) -> bool:
         """Keep an input; return False if the limits are reached."""
@@ -53,7 +53,7 @@ class FailedInputs:
 
     def clear(self) -> None:
         """Drop all inputs."""
-        _discard(self._carrier, self.take())
+        _discard(self._serializer, self.take())
 
     @property
     def size(self) -> int:
@@ -75,6 +75,6 @@ def size_of(payload: Payload) -> int:
     return len(payload.data) + sum(segment.size for segment in payload.segments)
 
 
-def _discard(carrier: Carrier, payloads: dict[int, Payload]) -> None:
+def _discard(serializer: Serializer, payloads: dict[int, Payload]) -> None:
     for payload in payloads.values():
-        carrier.discard(payload)
+        serializer.discard(payload)

@@ -67,7 +67,7 @@ class MapCall(MultiInputCall):
     ) -> None:
         self.results = results
         #: The inputs that failed; empty for a map that ends with its first failure.
-        self.failures = again[0] if again else FailedInputs(hydrated.client.carrier)
+        self.failures = again[0] if again else FailedInputs(hydrated.client.serializer)
         self._original_indices = again[1] if again else None
         self.repeats = again is not None
         self.over: Future[None] = Future()
@@ -237,7 +237,7 @@ class MapCall(MultiInputCall):
     def _reclaim(self, spent: Iterable[NewInput]) -> None:
         for item in spent:
             if item.payload.segments:
-                self.client.carrier.reclaim(item.payload)
+                self.client.serializer.reclaim(item.payload)
 
     def _complete(self) -> bool:
         return self._exhausted and not self._unsettled
@@ -272,7 +272,7 @@ class MapCall(MultiInputCall):
         for item in list(self._unsettled.values()):
             kept = self._original_indices is not None and self._keep(item)  # as a failed input
             if not kept:
-                self.client.carrier.discard(item.payload)
+                self.client.serializer.discard(item.payload)
 
     def abandon(self) -> None:
         """Cancel the call and drop its results: the consumer has left."""
@@ -286,7 +286,7 @@ class MapCall(MultiInputCall):
     def discard(self, outputs: Iterable[Output]) -> None:
         """Free the shared memory of outcomes that are not unpickled."""
         for output in outputs:
-            self.client.carrier.discard(output.payload)
+            self.client.serializer.discard(output.payload)
 
     def detach(self) -> None:
         """End the loop over the results with `Detached`; the call continues."""

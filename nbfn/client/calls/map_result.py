@@ -190,10 +190,10 @@ class MapResult(Stream[T]):
         __tracebackhide__ = True
         payload = output.payload
         if output.status != _SUCCESS or payload is None or payload.segments:
-            return result_of(call.client.carrier, output, call.function.name, call.id)
+            return result_of(call.client.serializer, output, call.function.name, call.id)
         if not self.keep_values:
             return None
-        return value_of(call.client.carrier, payload, call.function.name)
+        return value_of(call.client.serializer, payload, call.function.name)
 
     def _stop(self) -> None:
         # Leaving a loop over results that are collected in the background cancels nothing.

@@ -10,15 +10,15 @@ from nbfn.exception import NEEDS_TERMINAL
 from nbfn.protocol.messages import Output, Payload
 from nbfn.runtime.sync import raisable
 from nbfn.serialization import remote_exception
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
 
 
-def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
+def result_of(serializer: Serializer, output: Output, name: str, call_id: str) -> Any:
     """Return the value of an outcome, or raise its error. Runs on the caller's thread.
 
     Args:
-        carrier: The carrier of this process.
+        serializer: The serializer of this process.
         output: The outcome.
         name: The Function's name, for notes and messages.
         call_id: The call's id, for notes and messages.
@@ -28,18 +28,18 @@ def result_of(carrier: Carrier, output: Output, name: str, call_id: str) -> Any:
     """
     __tracebackhide__ = True
     if output.status != InputStatus.SUCCESS:
-        raise raisable(_error_of(carrier, output, name, call_id), repr(name))
+        raise raisable(_error_of(serializer, output, name, call_id), repr(name))
     if (payload := output.payload) is None:
         return None
     if not payload.segments:
-        return value_of(carrier, payload, name)
+        return value_of(serializer, payload, name)
     try:
-        return value_of(carrier, payload, name)
+        return value_of(serializer, payload, name)
     finally:
-        carrier.discard(payload)
+        serializer.discard(payload)
 
 
-def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
+def value_of(serializer: Serializer, payload: Payload, name: str) -> Any:
     """Unpickle a value that a Function returned or yielded.
 
     Raises:
@@ -47,22 +47,22 @@ def value_of(carrier: Carrier, payload: Payload, name: str) -> Any:
     """
     __tracebackhide__ = True
     try:
-        return carrier.load(payload)
+        return serializer.load(payload)
     except exception.DeserializationError as error:
         raise exception.ExecutionError(
             f"Could not deserialize the result of {name!r} due to an error here: {error}"
         ) from error.__cause__
 
 
-def _error_of(carrier: Carrier, output: Output, name: str, call_id: str) -> BaseException:
+def _error_of(serializer: Serializer, output: Output, name: str, call_id: str) -> BaseException:
     """Return the error of a failed outcome, with a note on the worker and the attempt."""
     error: BaseException
     if output.fault is not None:
         fault = output.fault
         error = exception.from_fault(fault.code, fault.message, fault.details)
     elif output.payload is not None:
-        error = remote_exception.load_exception(carrier, output.payload)
-        carrier.discard(output.payload)
+        error = remote_exception.load_exception(serializer, output.payload)
+        serializer.discard(output.payload)
     else:
         error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
     if output.worker:

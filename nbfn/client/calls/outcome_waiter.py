@@ -92,7 +92,7 @@ class OutcomeWaiter:
         """
         __tracebackhide__ = True
         output = await self.output(future)
-        return result_of(self._client.carrier, output, self._name, self._call.id)
+        return result_of(self._client.serializer, output, self._name, self._call.id)
 
     async def output(self, future: Future[Output], timeout: float | None = None) -> Output:
         """Wait for one of `futures` and return the outcome.

@@ -68,11 +68,11 @@ class SingleCall(ActiveCall):
             if (weight := output.weight) >= ACKNOWLEDGED_BYTES:
                 self.client.send(messages.ResultsTaken(self.id, weight))
             # Last, since freeing 100 MB takes as long as ten calls.
-            self.client.carrier.reclaim(self._input.payload)
+            self.client.serializer.reclaim(self._input.payload)
 
     def fail(self, error: exception.Error) -> None:
         """See `ActiveCall.fail`."""
-        self.client.carrier.discard(self._input.payload)
+        self.client.serializer.discard(self._input.payload)
         self.end("failure", error)
         settle(self.outcome, error=error)
 
@@ -82,7 +82,7 @@ class SingleCall(ActiveCall):
             return
         self.cancel()
         self.end("terminated")
-        self.client.carrier.discard(self._input.payload)
+        self.client.serializer.discard(self._input.payload)
 
     @property
     def was_not_loaded(self) -> bool:
@@ -118,7 +118,7 @@ class SingleCall(ActiveCall):
         except BaseException:
             self.abandon()
             raise
-        return result_of(self.client.carrier, output, self.function.name, self.id)
+        return result_of(self.client.serializer, output, self.function.name, self.id)
 
 
 class GeneratorCall(SingleCall):
@@ -163,7 +163,7 @@ class GeneratorCall(SingleCall):
         unread = (*self._reading, *self._items)
         for payload in payloads:
             if payload.segments and payload not in unread:
-                self.client.carrier.discard(payload)
+                self.client.serializer.discard(payload)
 
     def fail(self, error: exception.Error) -> None:
         """See `ActiveCall.fail`."""
@@ -182,7 +182,7 @@ class GeneratorCall(SingleCall):
         while not self._items:
             if self.outcome.done():
                 output = self.outcome.result()
-                result_of(self.client.carrier, output, self.function.name, self.id)
+                result_of(self.client.serializer, output, self.function.name, self.id)
                 raise StopAsyncIteration
             self._news = Future()
             if not self._items and not self.outcome.done():
@@ -196,9 +196,9 @@ class GeneratorCall(SingleCall):
 
     def _load(self, payload: Payload) -> Any:
         try:
-            return value_of(self.client.carrier, payload, self.function.name)
+            return value_of(self.client.serializer, payload, self.function.name)
         finally:
-            self.client.carrier.discard(payload)
+            self.client.serializer.discard(payload)
 
 
 class GeneratorItems(Stream[Any]):

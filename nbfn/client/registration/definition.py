@@ -12,10 +12,10 @@ import msgspec
 
 from nbfn.client.process_info import this_environment, this_notebook
 from nbfn.client.registration.option_encoding import encoded_options, like, schedule_of
-from nbfn.declarations.lifecycle import has_exit_hooks, marked, methods
+from nbfn.declarations.lifecycle import decorated_methods, has_exit_hooks, remote_methods
 from nbfn.declarations.options import Options
-from nbfn.declarations.parameters import shape_of
-from nbfn.declarations.partial_function import Partial
+from nbfn.declarations.parameters import constructor_shape
+from nbfn.declarations.partial_function import PartialFunction
 from nbfn.protocol.messages import (
     Batching,
     Definition,
@@ -24,8 +24,8 @@ from nbfn.protocol.messages import (
     Parameter,
     Payload,
 )
-from nbfn.serialization.cell_source import text_of
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.cell_source import cell_text
+from nbfn.serialization.payload import Serializer
 from nbfn.serialization.signature import class_signature, signature_of
 
 #: Most characters of a docstring that are registered.
@@ -37,7 +37,7 @@ def define(
     raw: Callable[..., Any],
     payload: bytes,
     options: Options,
-    carrier: Carrier,
+    serializer: Serializer,
     files: str = "",
 ) -> Definition:
     """Return the definition of a function. The same pickle and options give the same digest.
@@ -47,7 +47,7 @@ def define(
         raw: The undecorated function.
         payload: Its pickle.
         options: The options of its decorator.
-        carrier: Stores the pickle, outside of the message if it is large.
+        serializer: Stores the pickle, outside of the message if it is large.
         files: A hash of the user's files that workers import.
     """
     definition = Definition(
@@ -63,18 +63,18 @@ def define(
         module=str(getattr(raw, "__module__", "")),
         signature=signature_of(raw),
         doc=_doc(raw),
-        source=text_of(raw),
+        source=cell_text(raw),
         filename=getattr(getattr(raw, "__code__", None), "co_filename", ""),
     )
-    return _signed(definition, carrier.wrap(payload))
+    return _signed(definition, serializer.wrap(payload))
 
 
 def define_class(
-    name: str, raw: type, payload: bytes, options: Options, carrier: Carrier, files: str = ""
+    name: str, raw: type, payload: bytes, options: Options, serializer: Serializer, files: str = ""
 ) -> Definition:
     """Return the definition of a class; arguments as of `define`."""
-    parts, shape = methods(raw), shape_of(raw)
-    source = next(iter([p.raw for p in marked(raw).values()]), raw)
+    parts, shape = remote_methods(raw), constructor_shape(raw)
+    source = next(iter([p.raw for p in decorated_methods(raw).values()]), raw)
     definition = Definition(
         name=name,
         payload=Payload(payload),
@@ -90,10 +90,10 @@ def define_class(
         module=str(raw.__module__),
         signature=class_signature(raw, shape),
         doc=_doc(raw),
-        source=text_of(source),
+        source=cell_text(source),
         filename=getattr(getattr(source, "__code__", None), "co_filename", ""),
     )
-    return _signed(definition, carrier.wrap(payload))
+    return _signed(definition, serializer.wrap(payload))
 
 
 def _signed(definition: Definition, payload: Payload) -> Definition:
@@ -107,7 +107,7 @@ def _signed(definition: Definition, payload: Payload) -> Definition:
     )
 
 
-def _method(name: str, part: Partial) -> Method:
+def _method(name: str, part: PartialFunction) -> Method:
     raw, marks = part.raw, part.marks
     return Method(
         name=name,

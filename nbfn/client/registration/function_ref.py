@@ -30,9 +30,9 @@ from nbfn.protocol.messages import Definition, FunctionInfo, Message, Variant
 from nbfn.runtime.sync import run
 from nbfn.runtime.traceback_filter import users_level
 from nbfn.serialization import code_version, module_reload, random_generators
-from nbfn.serialization.argument_modules import Brought
-from nbfn.serialization.cell_source import helpers
-from nbfn.serialization.code_version import Code, Twin
+from nbfn.serialization.argument_modules import ArgumentModules
+from nbfn.serialization.cell_source import helper_texts
+from nbfn.serialization.code_version import CodeVersion, ReloadedDefinition
 from nbfn.serialization.dependencies import HANDLES, handles_in
 from nbfn.serialization.module_reload import Unloadable
 from nbfn.serialization.user_modules import local_modules
@@ -150,13 +150,13 @@ class LocalRef(FunctionRef):
         name: Its name in its App.
         shown: The repr of the Function or class.
         scope: The scope of its App.
-        describe: Makes the definition from ``payload``, its pickle, and a ``carrier``.
+        describe: Makes the definition from ``payload``, its pickle, and a ``serializer``.
 
     Attributes:
         twin: What its file defines now, if the file has changed since this process imported it.
     """
 
-    twin: Twin | None = None
+    twin: ReloadedDefinition | None = None
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class LocalRef(FunctionRef):
         self.scope = scope
         self.describe = describe
         self._checking = False
-        self._brought = Brought()
+        self._brought = ArgumentModules()
 
     def current(self) -> HydratedFunction | None:
         """See `FunctionRef.current`; None also where a Function that it calls must be resolved."""
@@ -236,18 +236,18 @@ class LocalRef(FunctionRef):
         """Register the current version; keep the previous one if a file of it cannot be imported now."""
         __tracebackhide__ = True
         try:
-            code = code_version.code_of(self, self._brought)
+            code = code_version.current_code(self, self._brought)
         except Unloadable as why:
             state = self.state
-            module_reload.warn(self.name, 0 if state is None else state.version, why)
+            module_reload.warn_unloadable(self.name, 0 if state is None else state.version, why)
             if state is not None and state.watch is not None and state.same_names():
                 state.watch.settle()
                 return state
-            settled = module_reload.NONE if state is None else state.edition
-            code = code_version.code_of(self, self._brought, settled)
+            settled = module_reload.UNCHANGED if state is None else state.edition
+            code = code_version.current_code(self, self._brought, settled)
         return await self._register(client, code)
 
-    async def _register(self, client: Client, code: Code) -> HydratedFunction:
+    async def _register(self, client: Client, code: CodeVersion) -> HydratedFunction:
         __tracebackhide__ = True
         found = [value._ref for _, kind, value in code.snapshot.found if kind in HANDLES]
         others = [ref for ref in found if ref is not self]
@@ -264,9 +264,11 @@ class LocalRef(FunctionRef):
             self.pickling = False
             for ref in (self, *by_the_way):
                 ref._registering = False
-        definition = code.describe(payload=payload, carrier=client.carrier.durable, files=read)
+        definition = code.describe(
+            payload=payload, serializer=client.serializer.durable, files=read
+        )
         # After the digest: a comment in a helper's cell makes no new version.
-        texts = helpers(code.snapshot, definition.filename)
+        texts = helper_texts(code.snapshot, definition.filename)
         definition = msgspec.structs.replace(definition, name=self.name, helpers=texts)
         info = await self.scope.register(client, definition)
         return HydratedFunction(
@@ -381,7 +383,7 @@ class RemoteRef(FunctionRef):
         answer: messages.DefinitionTold = await hydrated.client.request(
             lambda number: messages.GetDefinition(number, hydrated.info.id)
         )
-        return hydrated.client.carrier.load(answer.definition.payload)
+        return hydrated.client.serializer.load(answer.definition.payload)
 
     async def _look_up(self, client: Client) -> HydratedFunction:
         __tracebackhide__ = True

@@ -12,18 +12,18 @@ from typing import Any
 import msgspec
 
 from nbfn.client.client import Client
-from nbfn.declarations.lifecycle import methods
+from nbfn.declarations.lifecycle import remote_methods
 from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.protocol.messages import (
     FunctionInfo,
     Payload,
 )
 from nbfn.serialization import function_pickling, module_reload, pickle_diagnosis, pickler
-from nbfn.serialization.argument_modules import Brought
-from nbfn.serialization.dependencies import Snapshot, type_name
-from nbfn.serialization.file_watch import Watch
-from nbfn.serialization.module_reload import Edition
-from nbfn.serialization.user_modules import carrying
+from nbfn.serialization.argument_modules import ArgumentModules
+from nbfn.serialization.dependencies import DependencySnapshot, type_name
+from nbfn.serialization.file_watch import FileWatch
+from nbfn.serialization.module_reload import ReloadedModules
+from nbfn.serialization.user_modules import pickled_by_value
 
 #: Types whose values contain no code that would have to be pickled by value.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
@@ -42,13 +42,13 @@ class HydratedFunction:
     epoch: int
     info: FunctionInfo
     version: int
-    snapshot: Snapshot | None = None
+    snapshot: DependencySnapshot | None = None
     modules: list[ModuleType] = field(default_factory=list)
     others: list[Any] = field(default_factory=list)  # references to Functions that it calls
     raw: Callable[..., Any] | None = None
-    watch: Watch | None = None  # of the files with its code
-    edition: Edition = module_reload.NONE  # the newer modules in its pickle
-    brought: Brought | None = None  # modules of the classes of arguments
+    watch: FileWatch | None = None  # of the files with its code
+    edition: ReloadedModules = module_reload.UNCHANGED  # the newer modules in its pickle
+    brought: ArgumentModules | None = None  # modules of the classes of arguments
     views: dict[str, HydratedFunction] = field(default_factory=dict)  # of a class, by method
 
     callable: bool = field(init=False)
@@ -121,7 +121,7 @@ class HydratedFunction:
                 web_url=found.web_url,
                 batching=found.batching,
             )
-            raw = methods(self.raw)[method].raw if isinstance(self.raw, type) else None
+            raw = remote_methods(self.raw)[method].raw if isinstance(self.raw, type) else None
             bound = raw.__get__(raw) if raw is not None else None  # its signature has no self
             view = dataclasses.replace(self, info=seen, raw=bound, views={})
             self.views[method] = view
@@ -141,16 +141,16 @@ class HydratedFunction:
             SerializationError: If one cannot be pickled; the message names it.
         """
         __tracebackhide__ = True
-        carrier = self.client.carrier
+        serializer = self.client.serializer
         if durable:
-            carrier = carrier.durable
+            serializer = serializer.durable
         try:
             if self.watch is None or (not kwargs and _PLAIN.issuperset(map(type, args))):
-                return carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
-            holds = self.snapshot.holds if self.snapshot is not None else pickler.nothing
-            instead = pickler.standing_in(self.edition.instead, holds)
-            with carrying(self.modules), instead as met:
-                payload = carrier.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+                return serializer.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            holds = self.snapshot.contains if self.snapshot is not None else pickler.never
+            instead = pickler.replacing(self.edition.instead, holds)
+            with pickled_by_value(self.modules), instead as met:
+                payload = serializer.dump_arguments(args, kwargs)  # type: ignore[arg-type]
             if self.brought is not None:
                 self.brought.add(met, self.watch)
             return payload
@@ -164,7 +164,7 @@ class HydratedFunction:
     ) -> SerializationError:
         for name, value in _named(self.raw, args, kwargs):
             try:
-                self.client.carrier.discard(self.client.carrier.dump(value))
+                self.client.serializer.discard(self.client.serializer.dump(value))
             except SerializationError:
                 what, remedy = type_name(value), pickle_diagnosis.OPEN_IT
                 if found := pickle_diagnosis.find(value):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from nbfn.declarations.env_vars import Variables
+from nbfn.declarations.env_vars import EnvVars
 from nbfn.declarations.options import Options
 from nbfn.declarations.schedule import Cron
 from nbfn.exception import InvalidError
@@ -26,7 +26,7 @@ from nbfn.protocol.messages import (
     Variant,
 )
 from nbfn.runtime import threads
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 
 #: Options that have the same name in a `Variant`.
 _SAME = ("timeout", "retries", "resources", "concurrency", "batching", "secrets")
@@ -78,7 +78,7 @@ def like(kind: Callable[..., Any], source: object | None) -> Any:
     return kind(**{field.name: getattr(source, field.name) for field in fields})
 
 
-def _secret(given: Variables) -> Secret:
+def _secret(given: EnvVars) -> Secret:
     if given.withheld:
         raise InvalidError(
             f"{given!r} was unpickled without its values; secret values are never pickled. Make it here, or store it: "
@@ -97,7 +97,7 @@ def schedule_of(options: Options) -> Schedule | None:
     """Return the schedule of a Function; None if it has none."""
     if options.schedule is None:
         return None
-    nothing = Payload(Carrier.nothing())
+    nothing = Payload(Serializer.nothing())
     if isinstance(options.schedule, Cron):
         return Schedule(nothing, options.schedule.cron_string, options.schedule.timezone)
     return Schedule(nothing, **dataclasses.asdict(options.schedule))

@@ -14,7 +14,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from nbfn.declarations.overrides import applied
+from nbfn.declarations.overrides import apply_overrides
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.protocol.messages import Definition, Variant
 
@@ -224,7 +224,7 @@ class Registry:
         record.versions[newest + 1] = definition
         for variant in record.variants.values():
             assert variant.variant is not None
-            variant.versions[newest + 1] = applied(variant.variant, definition)
+            variant.versions[newest + 1] = apply_overrides(variant.variant, definition)
         return record, newest + 1, True
 
     def bind(
@@ -357,7 +357,7 @@ def variant_of(
         deployed=base.deployed,
         name=base.name + shown[:LONGEST_SHOWN],
         owner=base.owner,
-        versions={n: applied(variant, version) for n, version in base.versions.items()},
+        versions={n: apply_overrides(variant, version) for n, version in base.versions.items()},
         latest=base.latest,
         removed=base.removed,
         base=base.id,

@@ -12,13 +12,13 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from nbfn._names import check_name, of_file
+from nbfn._names import app_name_of, check_name
 from nbfn.api.app import App
 from nbfn.api.cls import Cls
 from nbfn.api.description import describe, hydrated
 from nbfn.api.function import Function
 from nbfn.client.process_info import this_notebook
-from nbfn.declarations.partial_function import unwrapped
+from nbfn.declarations.partial_function import unwrap
 from nbfn.exception import InvalidError
 from nbfn.jupyter.cells import name_ownership, registration_summary, source
 from nbfn.jupyter.cells.cell_parser import FunctionCell, plain_qualname
@@ -27,7 +27,7 @@ from nbfn.protocol.messages import new_id
 from nbfn.runtime.byte_size import format_bytes
 from nbfn.runtime.sync import run
 from nbfn.serialization import function_pickling
-from nbfn.serialization.dependencies import Snapshot
+from nbfn.serialization.dependencies import DependencySnapshot
 
 #: The magic's short options for the pool, and what `App.function` calls them.
 POOL_OPTIONS = {
@@ -136,7 +136,7 @@ def _given(line: argparse.Namespace) -> dict[str, Any]:
 
 def default_app_name() -> str:
     """Return the notebook's file name without its suffix, or ``notebook`` if it is not known."""
-    return of_file(this_notebook()) or "notebook"
+    return app_name_of(this_notebook()) or "notebook"
 
 
 @functools.cache
@@ -222,7 +222,7 @@ class CellRegistrar:
             raw: Any = (
                 describe(found).definition
                 if isinstance(found, Function | Cls)
-                else unwrapped(found)[0]
+                else unwrap(found)[0]
             )
             shown = cell_options.rename if name in cell.public and cell_options.rename else name
             cards.append(self.dry_run_summary(shown, with_plain_name(raw), cell_options.app))
@@ -245,7 +245,7 @@ class CellRegistrar:
         Raises:
             UsageError: If the function cannot be pickled.
         """
-        snapshot = Snapshot(raw)
+        snapshot = DependencySnapshot(raw)
         try:
             size = format_bytes(len(function_pickling.dump(name, raw, snapshot)[0]))
         except InvalidError as error:
@@ -309,7 +309,7 @@ def _summary(made: Function[..., Any] | Cls) -> registration_summary.Summary:
     )
 
 
-def _captures(raw: Callable[..., Any], snapshot: Snapshot) -> tuple[str, ...]:
+def _captures(raw: Callable[..., Any], snapshot: DependencySnapshot) -> tuple[str, ...]:
     values = {name: value for name, _, value in snapshot.found if value is not raw}
     found = [c for c in function_pickling.report(raw, snapshot) if c.name in values]
     return registration_summary.captures(found, values)

@@ -12,7 +12,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from nbfn._names import normalized
+from nbfn._names import normalize
 from nbfn.api.call import FunctionCall
 from nbfn.api.description import describe
 from nbfn.api.replay import replayable
@@ -28,7 +28,7 @@ from nbfn.protocol.messages import FunctionRow
 from nbfn.runtime import sync
 from nbfn.runtime.time_span import format_span
 from nbfn.serialization import function_pickling
-from nbfn.serialization.dependencies import Snapshot
+from nbfn.serialization.dependencies import DependencySnapshot
 
 fn = Subcommands("%fn")
 
@@ -40,7 +40,7 @@ _ID = arg("id", metavar="ID", help="a call: its id or name")
 def show_functions(context: MagicContext, given: argparse.Namespace) -> Any:
     """List the Functions of this notebook's App, of another one (--app), or all."""
     rows = context.overview().functions
-    app = normalized(given.app or context.app)
+    app = normalize(given.app or context.app)
     if not given.all and (given.app or any(row.app == app for row in rows)):
         rows = tuple(row for row in rows if row.app == app)
     return table(
@@ -102,7 +102,7 @@ def _pool_lines(pool: FunctionRow) -> list[str]:
 def _code_lines(raw: Any) -> list[str]:
     """Return what a function of this notebook captures, and its source."""
     lines = []
-    values = {name: value for name, _, value in Snapshot(raw).found}
+    values = {name: value for name, _, value in DependencySnapshot(raw).found}
     if names := registration_summary.captures(function_pickling.report(raw), values):
         lines += ["", f"  captures {', '.join(names)}"]
     if source := _source(raw):

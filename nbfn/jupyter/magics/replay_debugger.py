@@ -27,7 +27,7 @@ def run(replay: Replay) -> Any:
         value = _apart(_entered(function, hooks, replay))
     else:
         for hook in hooks:
-            lifecycle.call(hook, lambda came: _apart(_awaited(came)))
+            lifecycle.call_hook(hook, lambda came: _apart(_awaited(came)))
         value = function(*replay.args, **replay.kwargs)
         if inspect.isasyncgen(value) or inspect.isawaitable(value):
             value = _apart(_items(value) if inspect.isasyncgen(value) else _awaited(value))

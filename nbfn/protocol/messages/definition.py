@@ -174,7 +174,7 @@ class Definition(Data):
 class Variant(Data):
     """What sets a variant of a Function apart, with a pool of its own; None is "as the Function has it".
 
-    Laid over a `Definition` by `nbfn.declarations.overrides.applied`.
+    Laid over a `Definition` by `nbfn.declarations.overrides.apply_overrides`.
     """
 
     timeout: Seconds | None = None

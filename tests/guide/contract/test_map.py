@@ -588,7 +588,7 @@ def test_a_map_has_a_row_of_progress_where_output_is_enabled(
         return x
 
     assert list(rowed.map(range(3))) == [0, 1, 2]  # silent without it
-    with console_output.to(console_output.Output(stream)):
+    with console_output.redirected_to(console_output.Output(stream)):
         list(rowed.map(range(20), return_exceptions=True))
     *_, last = stream.getvalue().replace("\r", "\n").splitlines()
     assert re.search(r"rowed  20/20  1 failed  \d+\.\d s", last)

@@ -20,7 +20,7 @@ from nbfn.config import Places
 from nbfn.exception import AuthError, ConnectionError, NotFoundError, RemoteError
 from nbfn.protocol import messages as m
 from nbfn.protocol.transport import Router
-from nbfn.serialization.payload import SEGMENT_MIN, Carrier
+from nbfn.serialization.payload import SEGMENT_MIN, Serializer
 from nbfn.types import InputStatus
 from tests.conftest import wait_until
 
@@ -266,7 +266,7 @@ def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without
 def large(call: str, index: int) -> tuple[m.Outputs, Path]:
     """A result that is in shared memory, and where."""
     places = Places.of()
-    payload = Carrier(places, "wk-1").dump(b"x" * SEGMENT_MIN)
+    payload = Serializer(places, "wk-1").dump(b"x" * SEGMENT_MIN)
     (segment,) = payload.segments
     outputs = m.Outputs(call, (m.Output(index, InputStatus.SUCCESS, payload),))
     return outputs, places.shm / segment.name

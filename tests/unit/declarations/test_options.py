@@ -14,7 +14,7 @@ from nbfn.declarations import options
 from nbfn.declarations.options import Options, Retries
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Definition, Environment, GetOverview, Payload, Register
-from nbfn.protocol.validation import problem
+from nbfn.protocol.validation import find_problem
 
 
 def test_the_older_names_mean_the_same_without_a_word() -> None:
@@ -230,8 +230,8 @@ def test_an_unknown_experimental_option_is_said_to_have_no_effect() -> None:
 def test_a_message_with_a_value_of_a_wrong_type_is_explained_without_the_value() -> None:
     wrong: Any = {"A": 7}
     sent = Definition("f", Payload(b""), "", Environment("", (), "", "", ""), env=wrong)
-    said = problem(Register(1, "app", sent))
+    said = find_problem(Register(1, "app", sent))
     assert said == "env has a part of a wrong type; each must be a string."
-    assert not problem(GetOverview(1))
+    assert not find_problem(GetOverview(1))
     number: Any = 2**70
-    assert "cannot be sent to the hub" in problem(GetOverview(number))
+    assert "cannot be sent to the hub" in find_problem(GetOverview(number))

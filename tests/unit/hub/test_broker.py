@@ -21,7 +21,7 @@ from nbfn.hub.launchers.base import Capacity, Exit, Ref, Report, WorkerSpec
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m
 from nbfn.protocol.transport import Link
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
 from tests.conftest import wait_until
 from tests.unit.hub.random_messages import message
@@ -165,15 +165,15 @@ def worker_of(hub: Hub, name: str, function: str = "") -> Peer:
 def test_an_input_that_waited_for_the_disk_does_not_run_on_a_connection_that_it_was_not_leased_on(
     broker: Hub,
 ) -> None:
-    carrier = Carrier(broker.places, "cl-1")
+    serializer = Serializer(broker.places, "cl-1")
     environment = m.Environment(sys.executable, (), "/", "3.11", "3")
-    definition = m.Definition("once", carrier.dump(None), "d", environment, at_most_once=True)
+    definition = m.Definition("once", serializer.dump(None), "d", environment, at_most_once=True)
     client = client_of(broker)
     client.say(m.Register(1, "app", definition))
     function = client.next(m.Registered).info.id
 
     call = m.new_id("fc")
-    client.say(m.PutCall(call, function, 1, "remote", (m.NewInput(0, carrier.dump(())),)))
+    client.say(m.PutCall(call, function, 1, "remote", (m.NewInput(0, serializer.dump(())),)))
     wait_until(lambda: broker.launcher.asked)
     worker = worker_of(broker, name := broker.launcher.asked[0])
     worker.next(m.Bind)
@@ -184,7 +184,7 @@ def test_an_input_that_waited_for_the_disk_does_not_run_on_a_connection_that_it_
     back = worker_of(broker, name, function)  # as after a hub that was stopped for a while
     broker.go_on()
     ran = back.next(m.Run)
-    back.say(m.Results(1, (m.Result(ran.inputs[0].lease, 1, carrier.dump("right"), 0.0),)))
+    back.say(m.Results(1, (m.Result(ran.inputs[0].lease, 1, serializer.dump("right"), 0.0),)))
     (output,) = client.next(m.Outputs).outputs
     assert output.status == InputStatus.SUCCESS
     assert not [said for said in back.heard if isinstance(said, m.Run)], "it was told to run once"

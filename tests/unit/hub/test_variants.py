@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nbfn.declarations.overrides import applied
+from nbfn.declarations.overrides import apply_overrides
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.registry import FunctionRecord
@@ -63,7 +63,7 @@ def test_what_is_none_stays_and_parts_are_merged_field_by_field() -> None:
     variant = Variant(
         pool=PoolSettings(max_containers=2), resources=Resources(memory=20), env={"B": "2"}
     )
-    made = applied(variant, base)
+    made = apply_overrides(variant, base)
     assert made.pool == PoolSettings(min_containers=1, max_containers=2)
     assert made.resources == Resources(cpu=1.0, memory=20)
     assert made.env == {"B": "2"}
@@ -73,7 +73,7 @@ def test_what_is_none_stays_and_parts_are_merged_field_by_field() -> None:
 
 def test_retries_and_arguments_are_replaced_as_a_whole() -> None:
     policy = RetryPolicy(max_retries=5, backoff_coefficient=1.0)
-    made = applied(Variant(retries=policy, arguments=Payload(b"x")), definition(retries=1))
+    made = apply_overrides(Variant(retries=policy, arguments=Payload(b"x")), definition(retries=1))
     assert made.retries == policy
     assert made.arguments == Payload(b"x")
 

@@ -19,7 +19,7 @@ from nbfn.jupyter.views.calls import print_sink
 from nbfn.jupyter.views.maps.map_sink import SHOWN_DISPLAYS, MapSink
 from nbfn.jupyter.views.maps.result_patching import put_into_lists
 from nbfn.protocol.messages import Emission, Output, Payload, Progress
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
 
 
@@ -201,7 +201,7 @@ class Recorded(MapCall):
     def __init__(self, failed: int, size: int) -> None:
         self.results = lambda: None
         self.repeats = False
-        self.failures = FailedInputs(cast("Carrier", SimpleNamespace(discard=lambda _: None)))
+        self.failures = FailedInputs(cast("Serializer", SimpleNamespace(discard=lambda _: None)))
         for index in range(failed):
             self.failures.keep(index, Payload(bytes(size)))
 

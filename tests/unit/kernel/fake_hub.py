@@ -36,7 +36,7 @@ from nbfn.protocol.messages import (
     WorkerHello,
 )
 from nbfn.protocol.transport import Router
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from nbfn.serialization.remote_exception import load_exception
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class FakeHub:
 
     def __init__(self, places: Places, settings: Settings) -> None:
         self.places = places
-        self.carrier = Carrier(places, "cl-test")
+        self.serializer = Serializer(places, "cl-test")
         self.launcher = LocalLauncher(places, settings, places.endpoint)
         self.seen: list[Message] = []
         self.reports: list[Report] = []
@@ -128,7 +128,7 @@ class FakeHub:
         )
         return Definition(
             "f",
-            self.carrier.dump(names["f"]),
+            self.serializer.dump(names["f"]),
             "d",
             environment,
             source=source,
@@ -143,7 +143,7 @@ class FakeHub:
     def inputs(self, *arguments: tuple[Any, ...]) -> tuple[LeasedInput, ...]:
         first, self.leases = self.leases + 1, self.leases + len(arguments)
         return tuple(
-            LeasedInput(first + n, CALL, n, 1, self.carrier.dump_arguments(args, {}))
+            LeasedInput(first + n, CALL, n, 1, self.serializer.dump_arguments(args, {}))
             for n, args in enumerate(arguments)
         )
 
@@ -168,8 +168,8 @@ class FakeHub:
         result = self.results(1, worker)[0]
         assert result.payload is not None
         if result.status == 1:
-            return self.carrier.load(result.payload)
-        raise load_exception(self.carrier, result.payload)
+            return self.serializer.load(result.payload)
+        raise load_exception(self.serializer, result.payload)
 
     def text(self, channel: str = "stdout") -> str:
         return b"".join(

@@ -48,14 +48,14 @@ def test_each_input_of_a_batch_is_answered(
     is_async = kind != "def"
     bind(hub, worker, source, is_async=is_async, concurrency=Concurrency(at_once))
     inputs = [
-        msgspec.structs.replace(entry, payload=hub.carrier.dump_arguments((n,), {"ys": -n}))
+        msgspec.structs.replace(entry, payload=hub.serializer.dump_arguments((n,), {"ys": -n}))
         for n, entry in enumerate(hub.inputs((), (), ()))
     ]
     first = inputs[0].lease
     hub.send(worker, Run(tuple(msgspec.structs.replace(i, batch=first) for i in inputs)))
     results = hub.results(3)
     assert [r.lease for r in results] == [i.lease for i in inputs]
-    values = [hub.carrier.load(r.payload) for r in results if r.payload]
+    values = [hub.serializer.load(r.payload) for r in results if r.payload]
     assert values == [(n, -n, 3) for n in range(3)]
 
 
@@ -63,7 +63,7 @@ def test_neighbouring_batches_are_not_mixed(hub: FakeHub, worker: str) -> None:
     bind(hub, worker, "def f(xs): return [len(xs)] * len(xs)")
     run(hub, worker, (1,), (2,))
     run(hub, worker, (1,), (2,), (3,))
-    values = [hub.carrier.load(r.payload) for r in hub.results(5) if r.payload]
+    values = [hub.serializer.load(r.payload) for r in hub.results(5) if r.payload]
     assert values == [2, 2, 3, 3, 3]
 
 
@@ -72,7 +72,7 @@ def test_a_batch_of_one_gets_lists_too(hub: FakeHub, worker: str) -> None:
     run(hub, worker, (7,))
     (result,) = hub.results(1)
     assert result.payload is not None
-    assert hub.carrier.load(result.payload) == [7]
+    assert hub.serializer.load(result.payload) == [7]
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -99,7 +99,7 @@ def test_what_is_wrong_with_one_callers_arguments_is_told_to_all(hub: FakeHub, w
     run(hub, worker, (1,), (1, 2))
     for result in hub.results(2):
         assert result.payload is not None
-        error = load_exception(hub.carrier, result.payload)
+        error = load_exception(hub.serializer, result.payload)
         assert isinstance(error, InvalidError)
         assert "takes 1 positional arguments; a caller gave 2" in str(error)
 
@@ -116,5 +116,5 @@ def test_a_batch_that_comes_in_several_messages_is_run_as_one(hub: FakeHub, work
     (cancelled,) = hub.results(1)
     assert (cancelled.lease, cancelled.status) == (batch[1].lease, InputStatus.TERMINATED)
     hub.send(worker, Run(tuple(batch[3:])))
-    values = [hub.carrier.load(r.payload) for r in hub.results(3) if r.payload]
+    values = [hub.serializer.load(r.payload) for r in hub.results(3) if r.payload]
     assert values == [(1, 3), (3, 3), (4, 3)]

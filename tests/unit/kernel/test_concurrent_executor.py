@@ -64,7 +64,7 @@ async def f(x):
 
 def values(hub: FakeHub, results: list[Result]) -> list[object]:
     assert all(r.payload is not None and r.status == InputStatus.SUCCESS for r in results)
-    return [hub.carrier.load(r.payload) for r in results if r.payload is not None]
+    return [hub.serializer.load(r.payload) for r in results if r.payload is not None]
 
 
 @pytest.mark.parametrize(("source", "on_main"), [(MEET, True), (MEET_SYNC, False)])
@@ -140,7 +140,7 @@ def test_a_coroutine_over_its_time_ends_alone(hub: FakeHub, worker: str) -> None
     quick, late = hub.results(2, worker)
     assert (quick.status, late.status) == (InputStatus.SUCCESS, InputStatus.TIMEOUT)
     assert late.payload is not None
-    assert isinstance(load_exception(hub.carrier, late.payload), FunctionTimeoutError)
+    assert isinstance(load_exception(hub.serializer, late.payload), FunctionTimeoutError)
     assert hub.call(worker, 0.0) is None
 
 
@@ -186,7 +186,7 @@ def test_generators_at_once_have_credit_of_their_own(
 
     def items(lease: int) -> list[object]:
         sent = [m for m in hub.seen if isinstance(m, Yielded) and m.lease == lease]
-        return [hub.carrier.load(payload) for m in sent for payload in m.payloads]
+        return [hub.serializer.load(payload) for m in sent for payload in m.payloads]
 
     hub.until(lambda: len(items(one.lease)) == len(items(other.lease)) == 64)
     hub.send(worker, ItemsTaken(other.lease, 100))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nbfn.protocol.log_records import DEFAULT, Filter, Levels, dump_levels, load_levels
+from nbfn.protocol.log_records import DEFAULT, LogLevels, WarningFilter, dump_levels, load_levels
 from nbfn_kernel.worker.log_forwarding import CallerLogLevels
 
 NAMES = ("", "levels.a", "levels.b")
@@ -32,7 +32,7 @@ def in_force() -> list[int]:
 
 def test_they_change_with_the_call_and_go_back(levels: CallerLogLevels) -> None:
     logging.root.setLevel(logging.WARNING)
-    levels.store({"fc-1": dump_levels(Levels({"": 10, "levels.a": 40}, disabled=5))})
+    levels.store({"fc-1": dump_levels(LogLevels({"": 10, "levels.a": 40}, disabled=5))})
     levels.apply_for("fc-1")
     assert (in_force(), logging.root.manager.disable) == ([10, 40, 0], 5)
     levels.apply_for("fc-2")
@@ -40,17 +40,17 @@ def test_they_change_with_the_call_and_go_back(levels: CallerLogLevels) -> None:
 
 
 def test_what_user_code_changed_stays(levels: CallerLogLevels) -> None:
-    levels.apply(dump_levels(Levels({"": 20, "levels.a": 20})))
+    levels.apply(dump_levels(LogLevels({"": 20, "levels.a": 20})))
     logging.getLogger("levels.a").setLevel(10)
-    levels.apply(dump_levels(Levels({"": 40, "levels.a": 40, "levels.b": 50})))
+    levels.apply(dump_levels(LogLevels({"": 40, "levels.a": 40, "levels.b": 50})))
     assert in_force() == [40, 10, 50]
 
 
 def test_a_category_of_a_module_that_comes_later_is_looked_for_again(
     levels: CallerLogLevels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = Filter("error", "", "later_module:Late", "", 0)
-    packed = dump_levels(Levels(DEFAULT.levels, filters=(wanted,)))
+    wanted = WarningFilter("error", "", "later_module:Late", "", 0)
+    packed = dump_levels(LogLevels(DEFAULT.levels, filters=(wanted,)))
     levels.by_call["fc-1"] = packed
     levels.apply_for("fc-1")
     module = types.ModuleType("later_module")
@@ -64,8 +64,8 @@ def test_a_category_of_a_module_that_comes_later_is_looked_for_again(
 
 
 def test_filters_are_set_once_as_long_as_no_module_comes(levels: CallerLogLevels) -> None:
-    wanted = Filter("ignore", "", "never_loaded:Category", "", 0)
-    levels.by_call["fc-1"] = dump_levels(Levels(DEFAULT.levels, filters=(wanted,)))
+    wanted = WarningFilter("ignore", "", "never_loaded:Category", "", 0)
+    levels.by_call["fc-1"] = dump_levels(LogLevels(DEFAULT.levels, filters=(wanted,)))
     levels.apply_for("fc-1")
     warnings.simplefilter("error")
     before = list(warnings.filters)
@@ -82,9 +82,9 @@ def test_calls_that_are_long_over_are_forgotten(levels: CallerLogLevels) -> None
 
 def test_many_levels_are_cut_and_those_near_the_root_stay() -> None:
     many = {"": 10} | {f"package{n}.module.part": 10 for n in range(1000)}
-    found = load_levels(dump_levels(Levels(many)))
+    found = load_levels(dump_levels(LogLevels(many)))
     assert found.levels[""] == 10
-    assert len(dump_levels(Levels(many))) <= 4096
+    assert len(dump_levels(LogLevels(many))) <= 4096
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"nonsense", b"\x93\x01\x02\x03"])

@@ -56,7 +56,7 @@ def test_a_batch_is_answered_input_by_input_in_few_messages(hub: FakeHub, worker
     results = hub.results(1000)
     assert [r.lease for r in results] == [i.lease for i in inputs]
     assert [r.status for r in results].count(InputStatus.FAILURE) == 1
-    assert hub.carrier.load(results[999].payload or Payload(b"")) == -999
+    assert hub.serializer.load(results[999].payload or Payload(b"")) == -999
 
 
 def test_a_result_does_not_wait_for_a_slower_input_behind_it(hub: FakeHub, worker: str) -> None:
@@ -176,7 +176,7 @@ def test_a_function_that_cannot_be_loaded_says_why(hub: FakeHub, worker: str) ->
     hub.send(worker, messages.Bind("fu-1", 1, bad))
     failed = hub.next(BindFailed)
     assert "no_such_module" in failed.text
-    assert isinstance(load_exception(hub.carrier, failed.payload), DeserializationError)
+    assert isinstance(load_exception(hub.serializer, failed.payload), DeserializationError)
 
 
 def test_the_environment_is_that_of_the_notebook(hub: FakeHub, worker: str) -> None:
@@ -208,7 +208,7 @@ def test_a_generator_stops_where_its_credit_ends(
         while len(items) < count:
             message = hub.next(Yielded)
             assert message.start == len(items)
-            items.extend(hub.carrier.load(p) for p in message.payloads)
+            items.extend(hub.serializer.load(p) for p in message.payloads)
 
     take(64)
     assert items == list(range(64))
@@ -218,7 +218,7 @@ def test_a_generator_stops_where_its_credit_ends(
     hub.send(worker, ItemsTaken(entry.lease, 1000))
     take(100)
     result = hub.results(1)[0]
-    assert hub.carrier.load(result.payload or Payload(b"")) == 100
+    assert hub.serializer.load(result.payload or Payload(b"")) == 100
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -329,7 +329,7 @@ def test_a_timeout_is_counted_from_the_start_of_each_input(hub: FakeHub, worker:
         InputStatus.TIMEOUT,
     ]
     assert results[2].duration == pytest.approx(0.5, abs=0.4)
-    error = load_exception(hub.carrier, results[2].payload or Payload(b""))
+    error = load_exception(hub.serializer, results[2].payload or Payload(b""))
     assert isinstance(error, FunctionTimeoutError)
     assert str(error) == "'f' ran longer than its timeout of 0.5 s."
     assert "time.sleep(x)" in "".join(traceback.format_exception(error))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from nbfn.runtime.line_multiplexer import LONGEST, Voices
+from nbfn.runtime.line_multiplexer import LONGEST, LineMultiplexer
 
 
 def test_who_writes_alone_is_heard_at_once_others_in_whole_lines() -> None:
     heard: list[str] = []
-    voices = Voices(heard.append)
+    voices = LineMultiplexer(heard.append)
     voices.say("a", "one ", alone=True)
     voices.say("b", "two ", alone=False)
     assert heard == ["one "]
@@ -20,7 +20,7 @@ def test_who_writes_alone_is_heard_at_once_others_in_whole_lines() -> None:
 
 def test_no_line_is_of_two_also_when_one_was_begun_at_once() -> None:
     heard: list[str] = []
-    voices = Voices(heard.append)
+    voices = LineMultiplexer(heard.append)
     voices.say("a", "begun", alone=True)
     voices.say("b", "whole\n", alone=False)
     voices.say("a", " goes on\n", alone=True)
@@ -29,7 +29,7 @@ def test_no_line_is_of_two_also_when_one_was_begun_at_once() -> None:
 
 def test_carriage_returns_end_a_line_and_long_lines_are_not_held() -> None:
     heard: list[str] = []
-    voices = Voices(heard.append)
+    voices = LineMultiplexer(heard.append)
     voices.say("a", "\r1/2\r2/2", alone=False)
     assert heard == ["\r1/2\r"]
     voices.say("b", "x" * LONGEST, alone=False)

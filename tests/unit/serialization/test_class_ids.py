@@ -39,7 +39,7 @@ def digest(text: str, name: str = "Child") -> str:
     exec(compile(dedent(text), "<cell>", "exec", dont_inherit=True), names)
     found = names[name]
     assert isinstance(found, type)
-    return class_ids.digest(found)
+    return class_ids.content_digest(found)
 
 
 def test_the_same_cell_gives_the_same_id() -> None:
@@ -52,7 +52,7 @@ def test_also_in_another_process() -> None:
         from nbfn.serialization import class_ids
         names = {{"__name__": "__main__"}}
         exec(compile(textwrap.dedent({CELL!r}), "<cell>", "exec"), names)
-        print(class_ids.digest(names["Child"]))
+        print(class_ids.content_digest(names["Child"]))
     """
     done = subprocess.run(
         [sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=True
@@ -78,7 +78,7 @@ def test_another_class_gives_another(before: str, after: str) -> None:
 
 
 def test_what_cannot_be_described_is_left_alone() -> None:
-    with pytest.raises(class_ids.Unknown):
+    with pytest.raises(class_ids.NoDescription):
         digest("import threading\nclass Locked:\n    lock = threading.Lock()", "Locked")
 
 

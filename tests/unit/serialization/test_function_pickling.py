@@ -18,7 +18,7 @@ import pytest
 
 from nbfn.exception import InvalidError, SerializationError
 from nbfn.serialization import function_pickling, user_modules
-from nbfn.serialization.dependencies import Snapshot
+from nbfn.serialization.dependencies import DependencySnapshot
 from nbfn.serialization.function_pickling import report
 
 THRESHOLD = 3
@@ -84,7 +84,7 @@ def test_closures_are_found() -> None:
 
 @pytest.mark.parametrize("name", ["THRESHOLD", "helper", "math"])
 def test_a_rebound_name_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = Snapshot(uses_all)
+    snapshot = DependencySnapshot(uses_all)
     assert snapshot.current()
     monkeypatch.setitem(globals(), name, helper if name != "helper" else len)
     assert not snapshot.current()
@@ -94,7 +94,7 @@ def test_a_name_that_appears_later_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     def uses_later() -> Any:
         return not_there_yet  # type: ignore[name-defined]  # noqa: F821
 
-    snapshot = Snapshot(uses_later)
+    snapshot = DependencySnapshot(uses_later)
     monkeypatch.setitem(globals(), "not_there_yet", 1)
     assert not snapshot.current()
 
@@ -105,16 +105,16 @@ def test_a_rebound_closure_and_new_defaults_are_noticed() -> None:
     def times(x: int = 1) -> int:
         return x * factor
 
-    snapshot = Snapshot(times)
+    snapshot = DependencySnapshot(times)
     factor = 2
     assert not snapshot.current()
-    snapshot = Snapshot(times)
+    snapshot = DependencySnapshot(times)
     times.__defaults__ = (5,)
     assert not snapshot.current()
 
 
 def test_looking_is_cheap() -> None:
-    snapshot = Snapshot(uses_all)
+    snapshot = DependencySnapshot(uses_all)
     best = min(_timed(snapshot.current) for _ in range(5))
     assert best < 20e-6  # 5 microseconds on an idle machine
 
@@ -143,7 +143,7 @@ def test_too_much_is_refused_without_pickling_it() -> None:
         return len(table)
 
     with pytest.raises(InvalidError) as caught:
-        function_pickling.dump("f", f, Snapshot(f))
+        function_pickling.dump("f", f, DependencySnapshot(f))
     assert str(caught.value).startswith(
         "Function 'f' captures 'table' (19.1 MB, bytes); pass it as an argument instead."
     )
@@ -156,7 +156,7 @@ def test_too_much_that_does_not_show_is_refused_too() -> None:
         return len(numbers)
 
     with pytest.raises(InvalidError, match=r"captures 'numbers' \(17.2 MB, list\)"):
-        function_pickling.dump("f", f, Snapshot(f))
+        function_pickling.dump("f", f, DependencySnapshot(f))
 
 
 def test_what_cannot_be_pickled_is_named() -> None:
@@ -168,7 +168,7 @@ def test_what_cannot_be_pickled_is_named() -> None:
     with pytest.raises(
         SerializationError, match=r"Function 'f' uses lock → _thread.lock, which cannot"
     ):
-        function_pickling.dump("f", f, Snapshot(f))
+        function_pickling.dump("f", f, DependencySnapshot(f))
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_a_module_beside_the_notebook_travels_by_value(
     def f(x: int) -> int:
         return twice(x) + local_module.Point.x  # type: ignore[no-any-return]
 
-    data, taken = function_pickling.dump("f", f, Snapshot(f))
+    data, taken = function_pickling.dump("f", f, DependencySnapshot(f))
     assert local_module in taken
     assert cloudpickle.list_registry_pickle_by_value() == set()
     _without_module(monkeypatch)
@@ -209,7 +209,7 @@ def test_a_module_that_cannot_travel_by_value_travels_by_name(local_module: Any)
     def f(x: int) -> int:
         return local_module.twice(x)  # type: ignore[no-any-return]
 
-    data, taken = function_pickling.dump("f", f, Snapshot(f))
+    data, taken = function_pickling.dump("f", f, DependencySnapshot(f))
     assert taken == []
     assert pickle.loads(data)(3) == 6
 
@@ -226,14 +226,14 @@ def test_what_is_taken_of_a_local_module_is_watched(local_module: Any) -> None:
     our_helpers = local_module
     namespace: dict[str, Any] = {"our_helpers": our_helpers}
     exec("def f(x):\n    return our_helpers.twice(x)\n", namespace)
-    snapshot = Snapshot(namespace["f"])
+    snapshot = DependencySnapshot(namespace["f"])
     assert snapshot.current()
     importlib.reload(our_helpers)
     assert not snapshot.current()
 
 
 def test_what_an_installed_module_does_to_itself_is_not_watched() -> None:
-    assert "dumps" not in {name for _, name, _ in Snapshot(json_of)._names}
+    assert "dumps" not in {name for _, name, _ in DependencySnapshot(json_of)._names}
 
 
 def test_what_autoreload_changed_is_noticed(local_module: Any) -> None:
@@ -244,7 +244,7 @@ def test_what_autoreload_changed_is_noticed(local_module: Any) -> None:
     def f(x: int) -> int:
         return twice(x)  # type: ignore[no-any-return]
 
-    snapshot = Snapshot(f)
+    snapshot = DependencySnapshot(f)
     Path(local_module.__file__).write_text("def twice(x):\n    return 20 * x\n")
     superreload(local_module)
     assert twice(1) == 20  # changed in place: the same function, with other code

@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in new:
         module_reload._imported.pop(name, None)
         module_reload._loaded.pop(name, None)
-        module_reload._former.pop(name, None)
+        module_reload._replaced.pop(name, None)
 
 
 _seconds = itertools.count(1)
@@ -40,8 +40,8 @@ def write(path: Path, text: str) -> None:
     os.utime(path, (now := next(_seconds), now))
 
 
-def latest(*names: str) -> module_reload.Edition:
-    return module_reload.latest(import_graph.reached(names))
+def latest(*names: str) -> module_reload.ReloadedModules:
+    return module_reload.reload_changed(import_graph.reachable_sources(names))
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def latest(*names: str) -> module_reload.Edition:
 def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     write(file, "1")
-    watch = file_watch.Watch([str(file)])
+    watch = file_watch.FileWatch([str(file)])
     file.touch()
     assert not watch.changed()
     write(file, "2")
@@ -63,7 +63,7 @@ def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
 def test_an_editor_may_put_another_file_in_its_place(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     write(file, "1")
-    watch = file_watch.Watch([str(file)])
+    watch = file_watch.FileWatch([str(file)])
     file.unlink()
     assert not watch.changed()  # it is being saved
     write(tmp_path / "b.py", "2")
@@ -77,7 +77,7 @@ def test_many_files_are_looked_at_once_in_a_while(
     paths = [tmp_path / f"{number}.py" for number in range(file_watch.FEW + 1)]
     for path in paths:
         write(path, "1")
-    watch = file_watch.Watch(map(str, paths))
+    watch = file_watch.FileWatch(map(str, paths))
     clock = iter(
         [10.0, 10.0 + file_watch.PAUSE / 2, 10.0 + file_watch.PAUSE, 10.0 + file_watch.PAUSE]
     )
@@ -98,7 +98,7 @@ def test_what_is_reached_is_the_users_and_nothing_is_imported(folder: Path) -> N
     write(folder / "pkg" / "a.py", "from . import b\nimport json, no_such_module\n")
     write(folder / "pkg" / "b.py", "def f():\n    from .c import thing\n")
     write(folder / "pkg" / "c.py", "import pkg.a\nthis is no Python\n")
-    found = import_graph.reached(["pkg.a", "json", "sys", "gone.entirely"])
+    found = import_graph.reachable_sources(["pkg.a", "json", "sys", "gone.entirely"])
     assert set(found) == {"pkg", "pkg.a", "pkg.b", "pkg.c"}
     assert found["pkg.b"].file == str(folder / "pkg" / "b.py")
     assert not {"pkg", "pkg.a"} & set(sys.modules)
@@ -110,10 +110,12 @@ def test_a_body_says_what_it_imports() -> None:
         "def f():\n    import a.b\n    from .c import d, e\n    def g():\n        from x import y\n",
         space,
     )
-    found = import_graph.in_body(space["f"].__code__)
+    found = import_graph.imports_in_code(space["f"].__code__)
     assert {(level, name) for level, name, _ in found} == {(0, "a.b"), (1, "c"), (0, "x")}
     every = {
-        n for level, name, names in found for n in import_graph.absolute(level, name, names, "p.q")
+        n
+        for level, name, names in found
+        for n in import_graph.absolute_names(level, name, names, "p.q")
     }
     assert every >= {"a", "a.b", "p.q.c", "p.q.c.d", "p.q.c.e", "x"}
 
@@ -124,7 +126,7 @@ def test_a_body_says_what_it_imports() -> None:
 def test_nothing_stands_for_what_is_as_it_was_imported(folder: Path) -> None:
     write(folder / "one.py", "def f(): return 1\n")
     importlib.import_module("one")
-    assert latest("one") is module_reload.NONE
+    assert latest("one") is module_reload.UNCHANGED
 
 
 def test_a_file_that_changed_before_the_first_look_is_noticed_by_its_functions(
@@ -144,7 +146,7 @@ def test_a_file_that_changed_before_the_first_look_is_noticed_by_its_functions(
 def test_the_same_content_is_loaded_once(folder: Path) -> None:
     write(folder / "one.py", "def f(): return 1\n")
     importlib.import_module("one")
-    assert latest("one") is module_reload.NONE
+    assert latest("one") is module_reload.UNCHANGED
     write(folder / "one.py", "def f(): return 2\n")
     assert latest("one").modules["one"] is latest("one").modules["one"]
 
@@ -166,7 +168,7 @@ def test_importers_are_loaded_anew_and_others_are_not(folder: Path) -> None:
     write(folder / "mid.py", "from low import N\nimport side\nM = N\n")
     write(folder / "side.py", "S = 1\n")
     importlib.import_module("mid")
-    assert latest("mid") is module_reload.NONE
+    assert latest("mid") is module_reload.UNCHANGED
     write(folder / "low.py", "N = 2\n")
     found = latest("mid").modules
     assert set(found) == {"low", "mid"}
@@ -179,7 +181,7 @@ def test_a_package_keeps_its_own_part(folder: Path) -> None:
     write(folder / "pkg" / "__init__.py", "")
     write(folder / "pkg" / "a.py", "X = 1\n")
     pkg: Any = importlib.import_module("pkg.a") and sys.modules["pkg"]
-    assert latest("pkg.a") is module_reload.NONE
+    assert latest("pkg.a") is module_reload.UNCHANGED
     write(folder / "pkg" / "a.py", "X = 2\n")
     found = latest("pkg.a")
     assert found.modules["pkg.a"].X == 2
@@ -194,7 +196,7 @@ def test_what_cannot_be_imported_is_told_and_leaves_everything_as_it_was(folder:
     write(folder / "two.py", "X = 1\n")
     write(folder / "one.py", "import two\n")
     one, two = importlib.import_module("one"), sys.modules["two"]
-    assert latest("one") is module_reload.NONE
+    assert latest("one") is module_reload.UNCHANGED
     write(folder / "two.py", "import three\n")
     write(folder / "three.py", "\n\ndef f(:\n")
     with pytest.raises(module_reload.Unloadable, match=r"^three.py, line 3: SyntaxError: "):

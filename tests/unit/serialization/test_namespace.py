@@ -31,26 +31,26 @@ PROGRAM = """
     def later(): pass
     one = dict(a=1)
 
-    assert not namespace.receives()
+    assert not namespace.is_worker()
     assert namespace.globals_of_main(one) is one  # somebody only looks at it
-    namespace.receive("x", 1)
+    namespace.add_main_name("x", 1)
     assert "x" not in main
 
-    with namespace.loading(main):
+    with namespace.loading_into(main):
         assert namespace.globals_of_main({"FACTOR": 3}) is main
-        namespace.receive("defined", 2)
-        namespace.receive("first", 1)
+        namespace.add_main_name("defined", 2)
+        namespace.add_main_name("first", 1)
     assert (FACTOR, first) == (3, 1)
     assert defined() == 3  # what is there already stays
 
-    namespace.receive("first", 5)
-    namespace.receive("brought", 6)
-    namespace.receive("brought", 7)
+    namespace.add_main_name("first", 5)
+    namespace.add_main_name("brought", 6)
+    namespace.add_main_name("brought", 7)
     assert (first, brought) == (1, 7)
-    assert namespace.brought() == {"brought": 7}
+    assert namespace.argument_names() == {"brought": 7}
     assert namespace.globals_of_main(one) is one
-    assert namespace.defined("defined", defined.__code__) is defined
-    assert namespace.defined("defined", later.__code__) is None
+    assert namespace.find_defined("defined", defined.__code__) is defined
+    assert namespace.find_defined("defined", later.__code__) is None
     assert namespace.is_defined(defined)
     assert not namespace.is_defined(types.FunctionType(defined.__code__, {}))
     print("fine")

@@ -138,7 +138,7 @@ def test_a_class_that_came_is_made_anew_by_the_process_that_it_is_of() -> None:
 
 def test_other_things_are_pickled_instead_and_modules_of_classes_are_told() -> None:
     one, other = Counter("b"), Counter("a")
-    with pickler.standing_in({id(one): other}) as met:
+    with pickler.replacing({id(one): other}) as met:
         data = pickler.dumps({"x": one, "y": other})
     found = pickle.loads(data)
     assert found["x"] is found["y"]

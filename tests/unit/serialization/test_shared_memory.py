@@ -20,7 +20,7 @@ from nbfn.config import Places
 from nbfn.exception import DeserializationError
 from nbfn.protocol.messages import Payload
 from nbfn.serialization import shared_memory
-from nbfn.serialization.payload import SEGMENT_MIN, Carrier
+from nbfn.serialization.payload import SEGMENT_MIN, Serializer
 
 #: Items of an array of 2 MiB.
 ITEMS = 2**18
@@ -32,13 +32,13 @@ def places(tmp_path: Path) -> Places:
 
 
 @pytest.fixture
-def maker(places: Places) -> Carrier:
-    return Carrier(places, "cl-maker")
+def maker(places: Places) -> Serializer:
+    return Serializer(places, "cl-maker")
 
 
 @pytest.fixture
-def receiver(places: Places) -> Carrier:
-    return Carrier(places, "wk-receiver")
+def receiver(places: Places) -> Serializer:
+    return Serializer(places, "wk-receiver")
 
 
 def array(value: int, items: int = ITEMS) -> np.ndarray:
@@ -69,7 +69,7 @@ def ended_well(pid: int) -> bool:
 
 
 def test_a_segment_is_filled_again_under_another_name(
-    places: Places, maker: Carrier, receiver: Carrier
+    places: Places, maker: Serializer, receiver: Serializer
 ) -> None:
     first = maker.dump(array(0))
     known = inode(places, first)
@@ -89,7 +89,7 @@ def test_a_segment_is_filled_again_under_another_name(
 
 
 def test_a_smaller_value_arrives_in_a_larger_segment(
-    places: Places, maker: Carrier, receiver: Carrier
+    places: Places, maker: Serializer, receiver: Serializer
 ) -> None:
     payload = maker.dump(array(7))
     known = inode(places, payload)
@@ -107,7 +107,7 @@ def test_a_smaller_value_arrives_in_a_larger_segment(
     "filled_before", [0, 1, 2]
 )  # written to a file, mapped first, mapped still
 def test_a_kept_array_never_changes(
-    places: Places, maker: Carrier, receiver: Carrier, filled_before: int
+    places: Places, maker: Serializer, receiver: Serializer, filled_before: int
 ) -> None:
     for _ in range(filled_before):
         maker.reclaim(maker.dump(array(0)))
@@ -123,7 +123,7 @@ def test_a_kept_array_never_changes(
     assert count(places) == 1
 
 
-def test_a_part_of_an_array_keeps_all_of_it(maker: Carrier, receiver: Carrier) -> None:
+def test_a_part_of_an_array_keeps_all_of_it(maker: Serializer, receiver: Serializer) -> None:
     payload = maker.dump({"a": array(1)})
     part = receiver.load(payload)["a"][5:10]
     maker.reclaim(payload)
@@ -131,7 +131,7 @@ def test_a_part_of_an_array_keeps_all_of_it(maker: Carrier, receiver: Carrier) -
     assert part.tolist() == [1] * 5
 
 
-def test_what_is_mapped_in_the_same_process_is_safe_too(maker: Carrier) -> None:
+def test_what_is_mapped_in_the_same_process_is_safe_too(maker: Serializer) -> None:
     payload = maker.dump(array(1))
     kept = maker.load(payload)
     maker.reclaim(payload)
@@ -140,7 +140,7 @@ def test_what_is_mapped_in_the_same_process_is_safe_too(maker: Carrier) -> None:
 
 
 def test_a_forked_child_of_the_receiver_keeps_it_with_all_descriptors_closed(
-    maker: Carrier, receiver: Carrier
+    maker: Serializer, receiver: Serializer
 ) -> None:
     payload = maker.dump(array(1))
     kept = [receiver.load(payload)]
@@ -164,7 +164,7 @@ def test_a_forked_child_of_the_receiver_keeps_it_with_all_descriptors_closed(
 
 
 def test_what_a_dead_receiver_had_is_filled_again(
-    places: Places, maker: Carrier, receiver: Carrier
+    places: Places, maker: Serializer, receiver: Serializer
 ) -> None:
     payload = maker.dump(array(1))
     known = inode(places, payload)
@@ -188,7 +188,7 @@ def test_what_a_dead_receiver_had_is_filled_again(
 
 @pytest.mark.parametrize("step", ["open", "lock"])
 def test_a_receiver_that_comes_too_late_finds_nothing(
-    maker: Carrier, receiver: Carrier, monkeypatch: pytest.MonkeyPatch, step: str
+    maker: Serializer, receiver: Serializer, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     payload = maker.dump(array(1))
     taken: list[Payload] = []
@@ -210,7 +210,7 @@ def test_a_receiver_that_comes_too_late_finds_nothing(
 
 
 def test_small_segments_others_segments_and_too_many_are_not_kept(
-    places: Places, maker: Carrier, receiver: Carrier, monkeypatch: pytest.MonkeyPatch
+    places: Places, maker: Serializer, receiver: Serializer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker.reclaim(maker.dump(bytes(SEGMENT_MIN)))
     maker.reclaim(receiver.dump(array(1)))
@@ -227,7 +227,7 @@ def test_small_segments_others_segments_and_too_many_are_not_kept(
     assert count(places) == 2
 
 
-def test_what_lasts_on_disk_is_never_filled_again(places: Places, maker: Carrier) -> None:
+def test_what_lasts_on_disk_is_never_filled_again(places: Places, maker: Serializer) -> None:
     payload = maker.durable.dump(array(1))
     maker.reclaim(payload)
     maker.reclaim(maker.dump(array(2)))
@@ -238,7 +238,7 @@ def test_what_lasts_on_disk_is_never_filled_again(places: Places, maker: Carrier
 
 
 def test_little_room_is_left_to_others(
-    places: Places, maker: Carrier, monkeypatch: pytest.MonkeyPatch
+    places: Places, maker: Serializer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = os.statvfs_result((4096, 4096, 4096, 4096, 1024, 0, 0, 0, 0, 255))  # 4 MiB
     monkeypatch.setattr(os, "statvfs", lambda _: room)
@@ -247,7 +247,7 @@ def test_little_room_is_left_to_others(
 
 
 def test_what_is_kept_makes_room_for_what_does_not_fit(
-    places: Places, maker: Carrier, monkeypatch: pytest.MonkeyPatch
+    places: Places, maker: Serializer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker.reclaim(maker.dump(array(1)))
     write = shared_memory.write
@@ -263,7 +263,7 @@ def test_what_is_kept_makes_room_for_what_does_not_fit(
     assert count(places) == 1
 
 
-def test_it_is_kept_for_a_while_and_gone_at_the_end(places: Places, maker: Carrier) -> None:
+def test_it_is_kept_for_a_while_and_gone_at_the_end(places: Places, maker: Serializer) -> None:
     now = time.monotonic()
     assert maker.tidy(now) is None
     maker.reclaim(maker.dump(array(1)))
@@ -279,7 +279,7 @@ def test_it_is_kept_for_a_while_and_gone_at_the_end(places: Places, maker: Carri
 
 
 def test_discarding_twice_in_any_way_does_no_harm(
-    places: Places, maker: Carrier, receiver: Carrier
+    places: Places, maker: Serializer, receiver: Serializer
 ) -> None:
     for end in (maker.reclaim, maker.discard):
         for again in (maker.reclaim, maker.discard):
@@ -295,7 +295,7 @@ def test_discarding_twice_in_any_way_does_no_harm(
 
 
 def test_threads_may_send_while_calls_end(
-    places: Places, maker: Carrier, receiver: Carrier
+    places: Places, maker: Serializer, receiver: Serializer
 ) -> None:
     wrong: list[Any] = []
 
@@ -323,7 +323,7 @@ def test_threads_may_send_while_calls_end(
 
 
 def test_a_forked_child_of_the_maker_leaves_everything_alone(
-    places: Places, maker: Carrier, receiver: Carrier
+    places: Places, maker: Serializer, receiver: Serializer
 ) -> None:
     under_way = maker.dump(array(1))
     maker.reclaim(maker.dump(array(0)))
@@ -339,7 +339,7 @@ def test_a_forked_child_of_the_maker_leaves_everything_alone(
 
 
 def test_a_forked_child_of_the_maker_does_not_keep_the_memory(
-    places: Places, maker: Carrier
+    places: Places, maker: Serializer
 ) -> None:
     payload = maker.dump(array(1))
     for _ in range(2):  # the second time it is mapped
@@ -352,7 +352,7 @@ def test_a_forked_child_of_the_maker_does_not_keep_the_memory(
 
 
 def test_what_a_receiver_has_is_not_cut_off_when_it_is_discarded(
-    maker: Carrier, receiver: Carrier
+    maker: Serializer, receiver: Serializer
 ) -> None:
     payload = maker.dump(array(1))
     for _ in range(2):
@@ -364,7 +364,7 @@ def test_what_a_receiver_has_is_not_cut_off_when_it_is_discarded(
 
 
 def test_without_locks_it_is_as_before(
-    places: Places, maker: Carrier, receiver: Carrier, monkeypatch: pytest.MonkeyPatch
+    places: Places, maker: Serializer, receiver: Serializer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_descriptor: int, _how: int) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -379,7 +379,7 @@ def test_without_locks_it_is_as_before(
 
 
 def test_without_a_mapping_it_is_written(
-    places: Places, maker: Carrier, receiver: Carrier, monkeypatch: pytest.MonkeyPatch
+    places: Places, maker: Serializer, receiver: Serializer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_memory, "MOST", 1)
     first, second = maker.dump(array(1)), maker.dump(array(2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import nbfn
-from nbfn.declarations.parameters import shape_of
+from nbfn.declarations.parameters import constructor_shape
 from nbfn.serialization.signature import class_signature, signature_of
 
 TABLE = list(range(1000))
@@ -41,5 +41,8 @@ def test_a_class_shows_what_its_constructor_takes() -> None:
         size: int = nbfn.parameter(default=3)
         text: str = nbfn.parameter(default="x" * 100)
 
-    assert class_signature(Plain, shape_of(Plain)) == "(size: 'int') -> 'None'"
-    assert class_signature(Model, shape_of(Model)) == "(*, name: str, size: int = 3, text: str = …)"
+    assert class_signature(Plain, constructor_shape(Plain)) == "(size: 'int') -> 'None'"
+    assert (
+        class_signature(Model, constructor_shape(Model))
+        == "(*, name: str, size: int = 3, text: str = …)"
+    )

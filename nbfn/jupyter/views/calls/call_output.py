@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbfn.jupyter.cell_output import OutputArea
-from nbfn.runtime.line_multiplexer import Voices
+from nbfn.runtime.line_multiplexer import LineMultiplexer
 
 if TYPE_CHECKING:
     from nbfn.protocol.messages import Emission
@@ -19,7 +20,7 @@ _CHANNELS = ("stdout", "stderr")
 class _Cell:
     """The calls that write under one cell now."""
 
-    voices: dict[str, Voices]
+    voices: dict[str, LineMultiplexer]
     calls: set[Any] = field(default_factory=set)
 
 
@@ -42,7 +43,9 @@ class CallOutput:
         with _turn:
             found = _cells.get(self._key)
             if found is None:
-                voices = {name: Voices(lambda t, n=name: area.write(n, t)) for name in _CHANNELS}  # type: ignore[misc]
+                voices = {
+                    name: LineMultiplexer(functools.partial(area.write, name)) for name in _CHANNELS
+                }
                 found = _cells[self._key] = _Cell(voices)
             found.calls.add(self)
         self._cell = found

@@ -13,7 +13,7 @@ from nbfn.client.active_call import ActiveCall
 from nbfn.client.call_observer import TextSink
 from nbfn.config import Places
 from nbfn.protocol import messages as m
-from nbfn.serialization.payload import Carrier
+from nbfn.serialization.payload import Serializer
 from tests.conftest import wait_until
 
 
@@ -48,7 +48,7 @@ class RecordingConnection:
 
     def __init__(self, folder: Path) -> None:
         self.places = Places(folder / "home", folder / "run", folder / "shm").create()
-        self.carrier = Carrier(self.places, "cl-test")
+        self.serializer = Serializer(self.places, "cl-test")
         self.calls: dict[str, ActiveCall] = {}
         self.answers: deque[m.Message | Exception] = deque()  # to `request`, in turn
         self._outbox: deque[m.Message | Callable[[], Iterable[m.Message]]] = deque()

@@ -179,12 +179,12 @@ def test_after_a_reconnect_nothing_is_lost_and_nothing_comes_twice(
 def test_the_shared_memory_of_an_input_is_given_back_with_its_outcome(
     connection: RecordingConnection,
 ) -> None:
-    call = begin(connection, range(3), lambda n: connection.carrier.dump(bytes(MIB)))
+    call = begin(connection, range(3), lambda n: connection.serializer.dump(bytes(MIB)))
     all_told(connection)
     there = set(connection.places.shm.iterdir())
     assert len(there) == 3
     call.receive(outputs(call, 0, 1, 2))
-    connection.carrier.close()  # what it keeps to be filled again
+    connection.serializer.close()  # what it keeps to be filled again
     assert not list(connection.places.shm.iterdir())
 
 
@@ -308,7 +308,7 @@ def test_the_first_failure_ends_a_map_and_cancels_what_is_left(
 ) -> None:
     begun = threading.Event()
     rows = (n for n in range(10_000) if begun.wait(10))
-    call = begin(connection, rows, lambda n: connection.carrier.dump(bytes(MIB)))
+    call = begin(connection, rows, lambda n: connection.serializer.dump(bytes(MIB)))
     call.receive(m.Window(call.id, 6))
     begun.set()
     told(connection, 6)
@@ -319,7 +319,7 @@ def test_the_first_failure_ends_a_map_and_cancels_what_is_left(
     assert call.over.done()
     assert ends(call) == ["failure"]
     assert call.failures.indices == []
-    connection.carrier.close()
+    connection.serializer.close()
     assert not list(connection.places.shm.iterdir())
 
 
@@ -453,13 +453,13 @@ def test_a_map_that_is_left_before_the_hub_knows_it_is_never_told(
 def test_a_map_that_is_left_is_cancelled_and_what_arrived_is_freed(
     connection: RecordingConnection,
 ) -> None:
-    call = begin(connection, range(3), lambda n: connection.carrier.dump(bytes(MIB)))
+    call = begin(connection, range(3), lambda n: connection.serializer.dump(bytes(MIB)))
     all_told(connection)
-    result = connection.carrier.dump(bytes(MIB))
+    result = connection.serializer.dump(bytes(MIB))
     call.receive(outputs(call, 0, payload=result))
     call.abandon()
     assert kinds(connection.flush()) == ["Cancel", "Release"]
-    connection.carrier.close()
+    connection.serializer.close()
     assert not list(connection.places.shm.iterdir())
     assert take(call) == []
     call.abandon()  # a second time does nothing
@@ -569,7 +569,7 @@ def test_results_that_are_too_many_are_not_kept(
 def test_results_in_shared_memory_are_not_kept(connection: RecordingConnection) -> None:
     call = begin(connection, range(2))
     all_told(connection)
-    call.receive(outputs(call, 0, payload=connection.carrier.dump(bytes(MIB))))
+    call.receive(outputs(call, 0, payload=connection.serializer.dump(bytes(MIB))))
     take(call)
     assert not call.keeps_history
 
