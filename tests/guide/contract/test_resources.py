@@ -39,7 +39,7 @@ def waits(function: nbfn.Function[..., object, object]) -> str | None:
     ("asked", "said"),
     [
         ({"cpu": 1000}, r"asks for 1000 cores for each worker, and this machine has \d+ core"),
-        ({"memory": 10**9}, r"asks for [\d.]+ GB of memory .* has [\d.]+ GB of memory"),
+        ({"memory": 10**9}, r"asks for [\d.,]+ GB of memory .* has [\d.]+ GB of memory"),
         ({"gpu": "any:64"}, r"asks for 64 GPUs for each worker, and this machine has"),
     ],
 )
