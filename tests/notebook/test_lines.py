@@ -147,7 +147,7 @@ def test_fn_finds_calls_again_and_cancels_them(with_function: Run) -> None:
     )
     assert attached.result == "42"
     assert gone.text.endswith(" cancelled\n")
-    assert "is no call" in after.stderr
+    assert "is not a call" in after.stderr
 
 
 def test_names_are_bound_by_nbfn_from(with_function: Run) -> None:

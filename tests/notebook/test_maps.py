@@ -67,7 +67,7 @@ def test_what_cannot_be_run_again_says_why(one_kernel: Run) -> None:
         "_ = list(choosy.map([1, 2]))\ncall = list(get_ipython()._nbfn_observer.maps)[-1]",
         "get_ipython().run_line_magic('fn', f'retry {call}')",
     )
-    assert "'fc-nothing' is no call" in unknown.stderr + unknown.error
+    assert "'fc-nothing' is not a call" in unknown.stderr + unknown.error
     assert "no input of it failed" in whole.text
 
 

@@ -66,7 +66,7 @@ def test_what_cannot_run_again_is_a_sentence(one_kernel: Run, tmp_path: Path) ->
     said = unknown.stderr + unknown.error
     assert "only spawned calls are kept" in said
     assert "A map is run again by the notebook that made it" in said
-    assert "'nothing' is no call" in nothing.stderr + nothing.error
+    assert "'nothing' is not a call" in nothing.stderr + nothing.error
 
 
 def test_a_retry_prints_under_its_own_cell_and_the_first_display_tells_of_its_end(

@@ -1,4 +1,4 @@
-"""``%%remote``: a cell becomes Functions. Parses the line, calls the API, displays a card."""
+"""The ``%%remote`` magic: parses its options, registers the Functions of the cell, or runs it as a script."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 @magics_class
 class RemoteMagics(Magics):
-    """The magics of nbfn.
+    """The cell magic ``%%remote``, also named ``%%nbfn``.
 
     Args:
         shell: The IPython shell.
-        observer: Is told which Functions show no progress.
+        observer: Its ``quiet`` contains the Functions that show no progress.
     """
 
     def __init__(self, shell: Any, observer: NotebookObserver) -> None:
@@ -64,7 +64,7 @@ class RemoteMagics(Magics):
     @argument("--timeout", type=float, metavar="S", help="Seconds one input may run.")
     @argument("--retries", type=int, metavar="N", help="Times a failed input runs again.")
     @argument("--cpu", type=float, metavar="N", help="Cores each worker needs.")
-    @argument("--memory", metavar="8G", help="Memory set aside for each worker.")
+    @argument("--memory", metavar="8G", help="Memory reserved for each worker.")
     @argument("--gpu", metavar="N", help="GPUs each worker needs: a number, or a kind like A100:2.")
     @argument("--concurrency", type=int, metavar="N", help="Inputs each worker runs at once.")
     @argument("--env", metavar="ENV", help="Environment to deploy in; default: main.")
@@ -81,7 +81,7 @@ class RemoteMagics(Magics):
         action="append",
         default=[],
         metavar="NAME[=EXPR]",
-        help="Script cells: a value to send along, a parameter of NAME; may be given several times.",
+        help="Script cells: a value to send, a parameter of NAME; may be given several times.",
     )
     @argument(
         "-o",
@@ -89,24 +89,24 @@ class RemoteMagics(Magics):
         action="append",
         default=[],
         metavar="NAME",
-        help="Script cells: a name to bring back; may be given several times.",
+        help="Script cells: a name whose value is returned; may be given several times.",
     )
-    @argument("--no-run", action="store_true", help="Script cells: only make the Function NAME.")
+    @argument("--no-run", action="store_true", help="Script cells: only create the Function NAME.")
     @argument("--bg", action="store_true", help="Script cells: return a handle at once.")
-    @argument("--local", action="store_true", help="Run or define it here instead.")
+    @argument("--local", action="store_true", help="Run or define it in the notebook instead.")
     @argument("--take-over", action="store_true", help="Replace what another notebook registered.")
-    @argument("--quiet", action="store_true", help="No card, and no progress of maps.")
-    @argument("--dry-run", action="store_true", help="Only list what would be shipped.")
+    @argument("--quiet", action="store_true", help="No summary, and no progress of maps.")
+    @argument("--dry-run", action="store_true", help="Only list what would be registered.")
     @no_var_expand
     @output_can_be_silenced
     @cell_magic
     def remote(self, line: str, cell: str) -> Any:
         """Run this cell on the nbfn hub's workers.
 
-        A cell of defs: each public one becomes a Function, registered and deployed at once;
-        helpers (``_name``), imports and constants travel along. Any other cell is a script: it runs
-        once, remotely, with the ``-i`` values, and its ``-o`` names come back; with a NAME it is a
-        Function as well. Below a line that says ``%local``, code runs here.
+        In a cell with functions, each public one becomes a Function, which is registered and deployed at
+        once; helpers (``_name``), imports and constants are pickled with it. Any other cell is a script: it
+        runs once, remotely, with the ``-i`` values, and returns its ``-o`` names; with a NAME it is also a
+        Function. Code below a ``%local`` line runs in the notebook.
         """
         __tracebackhide__ = True
         with one_line_errors():
@@ -130,7 +130,7 @@ class RemoteMagics(Magics):
         cell_options: CellOptions,
         options: argparse.Namespace,
     ) -> bool:
-        """Do a function cell; False when nothing below it is to run."""
+        """Register a function cell; return whether to run the code below ``%local``."""
         __tracebackhide__ = True
         if options.local:
             exec(source.compile_tree(cell.tree, where.filename), self.registrar.names)  # noqa: S102 - the user's own cell
@@ -150,7 +150,7 @@ class RemoteMagics(Magics):
         cell_options: CellOptions,
         options: argparse.Namespace,
     ) -> bool:
-        """Do a script cell; False when nothing below it is to run."""
+        """Run a script cell; return whether to run the code below ``%local``."""
         __tracebackhide__ = True
         with one_line_errors():
             script = ScriptRunner(
@@ -172,7 +172,7 @@ class RemoteMagics(Magics):
         return True
 
     def _hush(self, made: list[registration_summary.Summary], *, quiet: bool) -> None:
-        """Show the cards, or remember that these Functions are to be quiet."""
+        """Display the summaries, or add the Functions to the observer's ``quiet``."""
         for one in made:
             key = (one.app, one.name)
             (self._observer.quiet.add if quiet else self._observer.quiet.discard)(key)
@@ -184,8 +184,8 @@ class RemoteMagics(Magics):
         display(registration_summary.bundle(cards), raw=True)
 
 
-# The same under a second name: other packages also have a %%remote. After the class, because the
-# parser is made by the decorators above.
+# A second name, since other packages also have a %%remote. Set after the class, because the
+# decorators above create the parser.
 RemoteMagics.magics["cell"]["nbfn"] = "remote"
 
 
@@ -197,10 +197,17 @@ def _check_defaults(words: str) -> None:
 
 
 def parsed(parser: Any, line: str) -> argparse.Namespace:
-    """Parse a magic's line.
+    """Parse the line of a magic.
+
+    Args:
+        parser: The magic's parser.
+        line: The line.
+
+    Returns:
+        The options.
 
     Raises:
-        UsageError: If an option is unknown (with the nearest known one) or a value does not fit.
+        UsageError: If an option is unknown (suggests a similar one) or a value is not valid.
     """
     _check_options(parser, line)
     try:
@@ -209,10 +216,10 @@ def parsed(parser: Any, line: str) -> argparse.Namespace:
         raise UsageError(f"{plain(str(error))}.") from None
     for name in ("name", "app"):
         if (value := getattr(options, name)) and value[0] == value[-1] in "'\"":
-            setattr(options, name, value[1:-1])  # IPython leaves quotes where they are
+            setattr(options, name, value[1:-1])  # IPython does not remove quotes
     if options.env and "=" in options.env:
         raise UsageError(
-            f"--env is the environment to deploy in, and {options.env} is none. "
+            f"--env is the environment to deploy in, and {options.env} is not a name. "
             f"For a variable of the workers write --set-env {options.env}."
         )
     if options.variables is not None:
@@ -270,25 +277,29 @@ def _check_resources(options: argparse.Namespace) -> None:
 
 
 def check_kind(options: argparse.Namespace, cell: FunctionCell | ScriptCell) -> None:
-    """Refuse options that do not fit what the cell is.
+    """Check that options fit the kind of cell.
+
+    Args:
+        options: The options.
+        cell: The cell.
 
     Raises:
-        UsageError: Names the option.
+        UsageError: If an option is for the other kind of cell, or excludes another one.
     """
     if isinstance(cell, FunctionCell):
         _check_function_cell(options, cell)
     elif options.no_run and not options.name:
-        raise UsageError("--no-run needs a NAME: without one nothing would be left of the cell.")
+        raise UsageError("--no-run needs a NAME, under which the Function is registered.")
     elif options.bg and options.outputs:
         raise UsageError(
-            "-o needs the end of the run, and --bg does not wait: get() them from the handle."
+            "-o needs the result, and --bg does not wait for it: call get() on the handle."
         )
     elif options.local and cell.awaits:
         raise UsageError(
-            "--local runs the cell inside another, where nothing can be awaited. Run it without %%remote."
+            "--local runs the cell where await is not possible. Run it without %%remote."
         )
     elif options.bg and options.local:
-        raise UsageError("--bg and --local exclude each other: what runs here, runs now.")
+        raise UsageError("--bg and --local exclude each other: local code runs at once.")
 
 
 def _check_function_cell(options: argparse.Namespace, cell: FunctionCell) -> None:

@@ -1,4 +1,4 @@
-"""Tab completion of nbfn's magics: options, which IPython 9 does not complete by itself, subcommands, names and ids."""
+"""Tab completion for nbfn's magics: options (IPython 9 does not complete them), subcommands, names and ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nbfn.jupyter.magics.fn_magic import fn
 from nbfn.jupyter.magics.line_magics import remote
 from nbfn.jupyter.magics.subcommands import Subcommands
 
-#: What ``f`` may be in a verb.
+#: Types of values that the argument ``f`` of a subcommand may name.
 _FUNCTIONS = (Function, Cls)
 _CELLS = ("%%remote", "%%nbfn")
 _LINES: dict[str, Subcommands] = {"%fn": fn, "%remote": remote}
@@ -39,13 +39,23 @@ def install(shell: Any) -> None:
 
 
 def uninstall(shell: Any) -> None:
-    """Take it out again."""
+    """Remove the matcher."""
     matchers = shell.Completer.custom_matchers
     matchers[:] = [m for m in matchers if getattr(m, "__name__", "") != "nbfn_options"]
 
 
 def matches(shell: Any, text: str, line: int, token: str) -> Iterable[str]:
-    """Return what completes ``token`` at the cursor's line, where that is one of nbfn's magics."""
+    """Return the completions of a token in a line with one of nbfn's magics.
+
+    Args:
+        shell: The IPython shell.
+        text: The text of the cell.
+        line: The cursor's line.
+        token: The text to complete.
+
+    Returns:
+        The completions; none for other lines.
+    """
     lines = text.split("\n")
     here = lines[line] if line < len(lines) else ""
     words = here.split()
@@ -67,7 +77,7 @@ def _options_of_cells(shell: Any, magic: str) -> list[str]:
 
 
 def _words_of(shell: Any, subcommands: Subcommands, before: list[str], token: str) -> list[str]:
-    """Return what may follow the words that stand there: a verb, an option, a Function or a call."""
+    """Return what may follow the words of a line: a subcommand, an option, a Function or a call."""
     if not before:
         return list(subcommands.commands)
     if before[0] not in subcommands.commands:
@@ -91,7 +101,7 @@ def _values_of(shell: Any, argument: str) -> list[str]:
 
 
 def _deployed() -> list[str]:
-    """Return what is deployed, as ``app/name``; nothing where no hub is connected: Tab starts none."""
+    """Return deployed Functions as ``app/name``; none without a connection, since completion starts no hub."""
     connection = client.current()
     if connection is None:
         return []

@@ -1,4 +1,4 @@
-"""``%remote doctor``: what could be wrong between a notebook and its workers, and what to do."""
+"""``%remote doctor``: checks the connection between a notebook and its workers, and says how to fix problems."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nbfn.exception import Error
 from nbfn.protocol.messages import Overview
 from nbfn.runtime.byte_size import format_bytes
 
-#: Bytes that should be free where results and arguments go.
+#: Bytes that should be free in shared memory and in the home.
 ENOUGH = 512 * 1024 * 1024
 
-#: What a check found: whether it is well, and the sentence.
+#: The result of a check: whether it passed, and a sentence.
 Finding = tuple[bool, str]
 
 
 def findings() -> Iterator[Finding]:
-    """Look at everything, one finding after the other."""
+    """Run all checks, and yield the result of each."""
     yield _settings()
     places = Places.of()
     yield _hub_runs(places)
@@ -83,7 +83,14 @@ def _failing(overview: Overview) -> Iterator[Finding]:
 
 
 def report(write: Callable[[str], object]) -> bool:
-    """Write a line for each finding; return whether all is well."""
+    """Write a line for each check.
+
+    Args:
+        write: Called with each line.
+
+    Returns:
+        Whether all checks passed.
+    """
     well = True
     for good, text in findings():
         write(f"{'✓' if good else '✗'} {text}\n")

@@ -1,4 +1,4 @@
-"""``%fn``: one verb for each thing that one does with Functions and calls."""
+"""The subcommands of ``%fn``, for Functions and calls."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _source(raw: Any) -> str:
 
 @fn.subcommand("stats", _F)
 def show_stats(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Show a Function's load now, and how long its inputs take."""
+    """Show a Function's current load, and how long its inputs take."""
     function = context.function(given.f)
     stats = function.get_current_stats()
     row = context.row(function)
@@ -159,7 +159,7 @@ def warm(context: MagicContext, given: argparse.Namespace) -> Any:
     arg("--idle", type=float, metavar="S"),
 )
 def scale(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Change how many workers a Function may have; what is not given stays."""
+    """Change how many workers a Function may have; settings that are not given stay."""
     return context.function(given.f).update_autoscaler(
         min_containers=given.min,
         max_containers=given.max,
@@ -172,7 +172,7 @@ def scale(context: MagicContext, given: argparse.Namespace) -> Any:
     "calls",
     arg("f", nargs="?"),
     arg("--state", metavar="STATE"),
-    arg("--since", metavar="1d", help="only those that began since"),
+    arg("--since", metavar="1d", help="only those that began in this time"),
 )
 def show_calls(context: MagicContext, given: argparse.Namespace) -> Any:
     """List calls, running ones first, of all Functions or one; --state failed for those that failed."""
@@ -198,13 +198,13 @@ def show_calls(context: MagicContext, given: argparse.Namespace) -> Any:
             }
             for row in rows
         ],
-        "No calls that the hub remembers.",
+        "The hub has no such calls.",
     )
 
 
 @fn.subcommand("cancel", _ID)
 def cancel(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Cancel a call: what waits never starts, what runs is interrupted."""
+    """Cancel a call: queued inputs are removed, running ones are interrupted."""
     call = context.call_id(given.id)
     context.client().cancel_call(call)
     print(f"{call} cancelled")  # noqa: T201 - the cell's own output
@@ -212,7 +212,7 @@ def cancel(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("attach", _ID)
 def attach(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Get the handle of a call that runs, or ran, elsewhere or before a restart; or a map that was detached."""
+    """Get the handle of a call, also one of another notebook or of before a restart; or a map that was detached."""
     if (results := context.map(given.id)) is not None:
         return results
     call = context.call_id(given.id)
@@ -221,7 +221,7 @@ def attach(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("attach-console", arg("id", metavar="WORKER"))
 def attach_console(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Have a worker (wk-…) open a Jupyter console, also while it runs an input."""
+    """Open a Jupyter console on a worker (wk-…), also while it runs an input."""
     file = context.client().attach_console(given.id)
     print(f"In a terminal: jupyter console --existing {file}")  # noqa: T201 - the cell's own output
 
@@ -229,18 +229,18 @@ def attach_console(context: MagicContext, given: argparse.Namespace) -> Any:
 @fn.subcommand(
     "logs",
     arg("what", metavar="f|ID", help="a Function, or a call"),
-    arg("--since", metavar="10m", help="only what was written since"),
-    arg("--grep", metavar="P", help="only lines that this regular expression is found in"),
+    arg("--since", metavar="10m", help="only output of this time"),
+    arg("--grep", metavar="P", help="only lines that match this regular expression"),
     arg("-n", dest="tail", type=int, default=100, metavar="N", help="at most the last N lines"),
 )
 def show_logs(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Show what a Function's inputs, or those of one call, wrote; also of notebooks that are closed."""
+    """Show the output of a Function's inputs, or of one call; also of notebooks that are closed."""
     if given.tail < 1:
         raise UsageError(f"-n is {given.tail}; it must be 1 or more.")
     try:
         pattern = re.compile(given.grep or "")
     except re.error as error:
-        raise UsageError(f"--grep {given.grep} is no regular expression: {error}.") from None
+        raise UsageError(f"--grep {given.grep} is not a regular expression: {error}.") from None
     since = parse_since(given.since) if given.since else None
     found = context.logs(given.what, None if since or given.grep else given.tail, since)
     return LogView([line for line in found if pattern.search(line.message)][-given.tail :])
@@ -248,13 +248,13 @@ def show_logs(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("retry", _ID)
 def retry(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Run the inputs of a map or spawned call that failed again, with today's version, into the same results."""
+    """Run the failed inputs of a map or spawned call again, with the current version; results replace failures."""
     __tracebackhide__ = True
     sink = context.failed_map(given.id)
     if sink is None:
         return context.retried(given.id)
     if not sink.failures:
-        why = "no input of it failed, it ended with the first that did, or what failed is kept no longer"
+        why = "nothing to retry: no input failed, the map ended at its first failure, or its failures were discarded"
         print(f"{given.id}: {why}")  # noqa: T201 - the cell's own output
         return None
     retry_action.register_newest(context.shell.user_ns, sink.stats.name)
@@ -265,11 +265,11 @@ def retry(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand(
     "replay",
-    arg("--run", action="store_true", help="raise what it raises, without a debugger"),
-    arg("id", metavar="ID[i]", help="a call, and which of its inputs"),
+    arg("--run", action="store_true", help="run it without a debugger, and raise its exception"),
+    arg("id", metavar="ID[i]", help="a call, and the index of the input"),
 )
 def replay(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Run a failed input here: its arguments, the code that ran, under the debugger; --run: without one."""
+    """Run a failed input in the notebook, with its arguments and code, under the debugger; --run: without it."""
     __tracebackhide__ = True
     found = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", given.id)
     assert found is not None
@@ -283,7 +283,7 @@ def replay(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("deploy", _F)
 def deploy(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Make a Function of a plain App known to other notebooks, under its App's name."""
+    """Deploy a Function of a plain App, so that other notebooks find it, under its App's name."""
     made = context.found(given.f)
     scope = describe(made).scope
     if scope is None or scope.app is None:
@@ -295,7 +295,7 @@ def deploy(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("versions", _F)
 def show_versions(context: MagicContext, given: argparse.Namespace) -> Any:
-    """List a Function's versions: when each was released first, by whom, and which one is called now."""
+    """List a Function's versions: when each was first released, by whom, and which one is current."""
     info = context.newest(given.f)
     return table(
         [
@@ -315,10 +315,10 @@ def show_versions(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("rollback", _F, arg("version", metavar="vN"))
 def roll_back(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Have a Function's name mean an earlier version again; calls at work finish with theirs."""
+    """Make an earlier version of a Function current again; running calls finish with theirs."""
     number = re.fullmatch(r"v?([1-9]\d*)", given.version)
     if number is None:
-        raise UsageError(f"{given.version!r} is no version; write v3, say.")
+        raise UsageError(f"Invalid version {given.version!r}; expected for example v3.")
     info = context.newest(given.f)
     try:
         app = version_history.roll_back(context.client(), info, int(number[1]))
@@ -329,5 +329,5 @@ def roll_back(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("help")
 def show_help(_context: MagicContext, _given: argparse.Namespace) -> Any:
-    """Say what the verbs do."""
+    """Describe the subcommands."""
     print(fn.help())  # noqa: T201 - the cell's own output

@@ -1,4 +1,4 @@
-"""The line magics: ``%remote`` for the hub, ``%fn`` for Functions and calls, ``%nbfn from`` for names."""
+"""The line magics: ``%remote`` for the hub, ``%fn`` for Functions and calls, ``%nbfn from`` to import Functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ remote = Subcommands("%remote")
 
 @remote.subcommand("connect", arg("url", metavar="URL"))
 def connect(context: MagicContext, given: Any) -> None:
-    """Use the hub at URL from now on; where there is none, the one that was used before."""
+    """Use the hub at URL from now on; if it does not answer, keep the current one."""
     before = os.environ.get("NBFN_HUB")
     _leave()
     os.environ["NBFN_HUB"] = given.url
@@ -41,7 +41,7 @@ def connect(context: MagicContext, given: Any) -> None:
 
 @remote.subcommand("disconnect")
 def disconnect(_context: MagicContext, _given: Any) -> None:
-    """Leave the hub; the next call uses this machine's own."""
+    """Disconnect from the hub; the next call uses this machine's own."""
     _leave()
     _choose(None)
     print("disconnected; the next call uses this machine's own hub")  # noqa: T201 - the cell's own output
@@ -61,18 +61,18 @@ def _leave() -> None:
 
 @remote.subcommand("doctor")
 def look_over(_context: MagicContext, _given: Any) -> None:
-    """Look for what is wrong, and say what to do."""
+    """Check the connection to the workers, and say how to fix problems."""
     doctor.report(sys.stdout.write)
 
 
 @remote.subcommand("help")
 def show_help(_context: MagicContext, _given: Any) -> None:
-    """Say what the verbs do."""
+    """Describe the subcommands."""
     print(remote.help())  # noqa: T201 - the cell's own output
 
 
 def status(context: MagicContext) -> str:
-    """Return the hub, its workers, this notebook's calls and defaults, as text."""
+    """Return the state of the hub, its workers, running calls, and this notebook's defaults, as text."""
     overview = context.overview()
     hub, workers = overview.hub, overview.workers
     busy = sum(worker.state == "busy" for worker in workers)
@@ -90,10 +90,15 @@ def status(context: MagicContext) -> str:
 
 
 def bind_names(context: MagicContext, line: str) -> None:
-    """Bind deployed Functions by name: ``from [env/]app import f, g as h``.
+    """Bind deployed Functions to names: ``from [env/]app import f, g as h``.
+
+    Args:
+        context: The notebook.
+        line: The line.
 
     Raises:
-        UsageError: If the line does not read so, or a name is not deployed.
+        UsageError: If the line is not valid.
+        NotFoundError: If a name is not deployed.
     """
     found = re.fullmatch(r"\s*from\s+(?:([\w.-]+)/)?([\w.-]+)\s+import\s+(.+)", line)
     if found is None:
@@ -117,7 +122,7 @@ class LineMagics(Magics):
 
     Args:
         shell: The IPython shell.
-        context: What they work on.
+        context: The notebook.
     """
 
     def __init__(self, shell: Any, context: MagicContext) -> None:
@@ -127,9 +132,9 @@ class LineMagics(Magics):
     @no_var_expand
     @line_magic
     def remote(self, line: str) -> Any:
-        """Show the hub and this notebook's calls; or: defaults OPTIONS, connect URL, disconnect, doctor.
+        """Show the hub and its calls; or: defaults OPTIONS, connect URL, disconnect, doctor.
 
-        The options of cells are shown by ``%%remote?``.
+        ``%%remote?`` shows the options of cells.
         """
         __tracebackhide__ = True
         with one_line_errors():
@@ -146,7 +151,7 @@ class LineMagics(Magics):
     @no_var_expand
     @line_magic
     def fn(self, line: str) -> Any:
-        """Do something with a Function or call; ``%fn help`` lists the verbs."""
+        """Manage Functions and calls; ``%fn help`` lists the subcommands."""
         __tracebackhide__ = True
         with one_line_errors():
             return fn.run(self.context, line or "list")
@@ -154,7 +159,7 @@ class LineMagics(Magics):
     @no_var_expand
     @line_magic
     def nbfn(self, line: str) -> None:
-        """Bind deployed Functions by name: ``%nbfn from [env/]app import f, C as D``."""
+        """Bind deployed Functions to names: ``%nbfn from [env/]app import f, C as D``."""
         __tracebackhide__ = True
         with one_line_errors():
             bind_names(self.context, line)
@@ -162,7 +167,7 @@ class LineMagics(Magics):
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Say what is wrong in one line, without a traceback."""
+    """Raise errors of nbfn as `UsageError`, which IPython prints in one line."""
     try:
         yield
     except (CellError, Error) as error:

@@ -1,4 +1,4 @@
-"""What inputs wrote, as a cell shows it: lines with their time, and what ``--since`` means."""
+"""Displays log entries as lines with their time, and parses ``--since``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nbfn.runtime.time_span import parse_span
 
 
 class LogView(Sequence[LogEntry]):
-    """Log entries, shown as text.
+    """Log entries that display as text.
 
     Args:
         entries: The entries, the oldest first.

@@ -1,4 +1,4 @@
-"""What a line magic works on: the notebook's names, and the hub behind them."""
+"""What line magics need: the notebook's namespace, its Functions and calls, and the hub."""
 
 from __future__ import annotations
 
@@ -28,10 +28,18 @@ from nbfn.runtime.sync import run
 
 
 def deployed(app: str, name: str, environment: str | None = None) -> Function[..., Any] | Cls:
-    """Look up what is deployed under a name, be it a Function or a class.
+    """Return the Function or class that is deployed under a name.
+
+    Args:
+        app: The App.
+        name: The name.
+        environment: The environment; the default one if None.
+
+    Returns:
+        The Function or class.
 
     Raises:
-        NotFoundError: If nothing is.
+        NotFoundError: If there is none.
     """
     try:
         return Function.from_name(app, name, environment_name=environment).hydrate()
@@ -42,12 +50,12 @@ def deployed(app: str, name: str, environment: str | None = None) -> Function[..
 
 
 class MagicContext:
-    """One notebook's view of the hub.
+    """A notebook and its connection to the hub.
 
     Args:
         shell: The IPython shell.
-        defaults: Of the notebook's remote cells.
-        observer: Knows the calls of this kernel.
+        defaults: The default options of the notebook's remote cells.
+        observer: The observer with the calls of this kernel.
     """
 
     def __init__(self, shell: Any, defaults: Defaults, observer: NotebookObserver) -> None:
@@ -61,18 +69,24 @@ class MagicContext:
         return default_app_name()
 
     def client(self) -> Client:
-        """Return this process's client, connected."""
+        """Return the connected client of this process."""
         return Client.attach()
 
     def overview(self) -> Overview:
-        """Return what the hub shows of itself now."""
+        """Return the hub's current overview."""
         return self.client().overview()
 
     def function(self, name: str) -> Function[..., Any]:
-        """Find a Function by what the user calls it: a name of the notebook, ``app/name``, or a name in its App.
+        """Return a Function.
+
+        Args:
+            name: A name of the notebook, ``app/name``, or a name in the notebook's App.
+
+        Returns:
+            The Function.
 
         Raises:
-            UsageError: If there is none.
+            UsageError: If there is none, or it is a class.
         """
         found = self.found(name)
         if not isinstance(found, Function):
@@ -82,7 +96,13 @@ class MagicContext:
         return found
 
     def found(self, name: str) -> Function[..., Any] | Cls:
-        """Find a Function or class, likewise.
+        """Return a Function or class.
+
+        Args:
+            name: A name of the notebook, ``app/name``, or a name in the notebook's App.
+
+        Returns:
+            The Function or class.
 
         Raises:
             UsageError: If there is none.
@@ -94,13 +114,19 @@ class MagicContext:
         try:
             return deployed(app if slash else self.app, rest)
         except NotFoundError as error:
-            raise UsageError(f"{name!r} is no Function in this notebook. {error}") from None
+            raise UsageError(f"{name!r} is not a Function of this notebook. {error}") from None
 
     def call_id(self, name: str) -> str:
-        """Find the id of a call: itself, its beginning as it is shown, or a name of the notebook.
+        """Return the id of a call.
+
+        Args:
+            name: The id, its beginning, or a name of the notebook.
+
+        Returns:
+            The id.
 
         Raises:
-            UsageError: If there is none, or several begin so.
+            UsageError: If there is no such call, or several ids have this beginning.
         """
         found = self.shell.user_ns.get(name)
         if isinstance(found, FunctionCall):
@@ -112,14 +138,22 @@ class MagicContext:
             return begun[0]
         if len(begun) > 1 and name.startswith("fc-"):
             raise UsageError(f"{len(begun)} calls begin with {name}; give more of the id.")
-        raise UsageError(f"{name!r} is no call: give its id (fc-…) or a FunctionCall's name.")
+        raise UsageError(
+            f"{name!r} is not a call: give its id (fc-…) or the name of a FunctionCall."
+        )
 
     def info(self, found: Function[..., Any] | Cls) -> FunctionInfo:
         """Return what the hub told of a Function or class."""
         return hydrated(found).info
 
     def newest(self, name: str) -> FunctionInfo:
-        """Return what the hub says now of a Function or class: another notebook may have released a version.
+        """Return the hub's current information on a Function or class, which another notebook may have deployed.
+
+        Args:
+            name: See `found`.
+
+        Returns:
+            The information.
 
         Raises:
             UsageError: If there is none.
@@ -130,13 +164,13 @@ class MagicContext:
         return found
 
     def definition(self, info: FunctionInfo) -> messages.Definition:
-        """Return how a Function is run, and its text."""
+        """Return a Function's definition, with its options and source."""
         answer: Any = run(self.client().request(lambda n: messages.GetDefinition(n, info.id)))
         found: messages.Definition = answer.definition
         return found
 
     def options(self, info: FunctionInfo) -> str:
-        """Return what a Function's decorator, or its cell's line, asked for, as text."""
+        """Return the options of a Function that differ from the defaults, as text."""
         made = self.definition(info)
         said = {
             "timeout": f"{made.timeout:g} s",
@@ -152,7 +186,15 @@ class MagicContext:
         return " · ".join(f"{name} {value}" for name, value in said.items() if value)
 
     def logs(self, name: str, tail: int | None, since: timedelta | None) -> list[LogEntry]:
-        """Return what a Function's inputs wrote, or those of one call.
+        """Return the log entries of a Function or a call.
+
+        Args:
+            name: The Function or call; see `found` and `call_id`.
+            tail: Only this many of the last entries.
+            since: Only entries of this time.
+
+        Returns:
+            The entries, the oldest first.
 
         Raises:
             UsageError: If there is no such Function or call.
@@ -169,7 +211,14 @@ class MagicContext:
         return kept(whose, since=since, tail=tail or 0)
 
     def map(self, name: str) -> MapResult[Any] | None:
-        """Find a map of this kernel that goes on, or went, without its cell: by its id or the beginning of that."""
+        """Return the results of a map of this kernel that runs, or ran, in the background.
+
+        Args:
+            name: A name of the notebook, the call's id, or its beginning.
+
+        Returns:
+            The results; None if there is no such map.
+        """
         found = self.shell.user_ns.get(name)
         if isinstance(found, MapResult):
             return found
@@ -177,7 +226,14 @@ class MagicContext:
         return sink.results if sink is not None and sink.in_background else None
 
     def failed_map(self, name: str) -> MapSink | None:
-        """Find a map of this kernel whose failures can be run again: by its id, or by a name of its results."""
+        """Return the sink of a map of this kernel.
+
+        Args:
+            name: A name of its results in the notebook, the call's id, or its beginning.
+
+        Returns:
+            The sink; None if there is no such map.
+        """
         found = self.shell.user_ns.get(name)
         if isinstance(found, MapResult):
             name = found.call_id
@@ -193,17 +249,23 @@ class MagicContext:
         return begun[0] if len(begun) == 1 else None
 
     def retried(self, name: str) -> FunctionCall[Any]:
-        """Have the failed inputs of a spawned call run again; return its handle.
+        """Retry the failed inputs of a spawned call.
+
+        Args:
+            name: The call; see `call_id`.
+
+        Returns:
+            The handle of the call.
 
         Raises:
-            UsageError: If there is no such call, or nothing to run again.
+            UsageError: If there is no such call, or nothing to retry.
         """
         handle: FunctionCall[Any] = FunctionCall.from_id(self.call_id(name))
         try:
             count = retry_action.retry(handle, self.shell.user_ns)
         except NotFoundError as error:
             raise UsageError(
-                f"{error} A map is run again by the notebook that made it, while its kernel lives."
+                f"{error} Only the notebook that made a map can retry it, while its kernel runs."
             ) from None
         except Error as error:
             raise UsageError(str(error)) from None
@@ -211,11 +273,11 @@ class MagicContext:
         return handle
 
     def row(self, function: Function[..., Any] | Cls) -> FunctionRow | None:
-        """Return the overview's row of a Function."""
+        """Return a Function's row in the hub's overview."""
         own = function.object_id[3:]
         return next((r for r in self.overview().functions if r.id[3:] == own), None)
 
     def calls_of(self, name: str | None) -> list[CallRow]:
-        """Return the calls that the hub remembers, of one Function or all."""
+        """Return the calls in the hub's overview, of one Function or all."""
         short = name.rpartition("/")[2] if name else None
         return [row for row in self.overview().calls if short in (None, row.function)]

@@ -1,4 +1,4 @@
-"""``%fn replay``: a failed input run here, under the debugger."""
+"""``%fn replay``: runs a failed input in the notebook, under the debugger."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from nbfn.jupyter.views.calls.call_record import value_text
 
 
 def run(replay: Replay) -> Any:
-    """Run it here and return what it returns; of a generator, its items.
+    """Run a failed input in this process.
 
-    Of a method, the enter hooks of its object run first, on the same loop where both are async.
+    For a method, the enter hooks of its object run first, on the same event loop if both are async.
+
+    Args:
+        replay: The input.
+
+    Returns:
+        The result; for a generator, the list of its items.
     """
     __tracebackhide__ = True
     function, hooks = replay.make()
@@ -57,7 +63,7 @@ async def _items(items: Any) -> list[Any]:
 
 
 def _apart(coroutine: Any) -> Any:
-    """Run a coroutine in a thread of its own: the notebook's loop runs this cell."""
+    """Run a coroutine in a new thread, since this cell blocks the notebook's event loop."""
     __tracebackhide__ = True
     ended: list[Any] = []
 
@@ -77,21 +83,27 @@ def _apart(coroutine: Any) -> Any:
 
 
 def debug(shell: Any, replay: Replay) -> None:
-    """Run it here; where it fails, stop in the debugger, with its variables.
+    """Run a failed input in this process, and open the debugger where it fails.
+
+    Args:
+        shell: The IPython shell.
+        replay: The input.
 
     Raises:
-        UsageError: If there is nobody to type into a debugger.
+        UsageError: If the front end cannot send input to a debugger.
     """
     try:
         value = run(replay)
-    except Exception:  # noqa: BLE001 - the user's, to be looked at
+    except Exception:  # noqa: BLE001 - the user's error, which is displayed
         shell.showtraceback(running_compiled_code=True)
     else:
         print(f"{replay.name} v{replay.version} did not fail here; it returned {value_text(value)}")  # noqa: T201
         return
     if getattr(shell, "kernel", None) is None and not sys.stdin.isatty():
-        raise UsageError("Nobody can type into a debugger here: use %fn replay --run ID.")
+        raise UsageError("This front end cannot send input to a debugger. Use %fn replay --run ID.")
     try:
         shell.debugger(force=True)
     except StdinNotImplementedError:
-        raise UsageError("Nobody can type into a debugger here: use %fn replay --run ID.") from None
+        raise UsageError(
+            "This front end cannot send input to a debugger. Use %fn replay --run ID."
+        ) from None

@@ -1,4 +1,4 @@
-"""Line magics with verbs: ``%fn warm f 2``. Each verb is a function with a parser of its own."""
+"""Subcommands of line magics, as in ``%fn warm f 2``. Each is a function with its own argument parser."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 from IPython.core.error import UsageError
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
-#: What a verb does: gets the notebook and its parsed words, returns what the cell shows.
+#: A subcommand: gets the notebook and its arguments, returns the value that the cell displays.
 Action = Callable[[Any, argparse.Namespace], Any]
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong instead of ending the process."""
+    """A parser that raises `UsageError` instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         usage = self.format_usage().removeprefix("usage: ").strip()
@@ -25,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def plain(message: str) -> str:
-    """Say what argparse says of a number that is none as our other messages say it."""
+    """Return a message of argparse; one about an invalid number is rephrased as nbfn's own messages are."""
     found = re.fullmatch(r"argument (\S+): invalid (int|float) value: (.*)", message)
     if found is None:
         return message
@@ -35,22 +35,25 @@ def plain(message: str) -> str:
 
 @dataclass(slots=True)
 class Subcommands:
-    """The verbs of one magic.
+    """The subcommands of one magic.
 
     Attributes:
         magic: Its name, as the user writes it.
-        commands: The verbs by name.
+        commands: The parser and the function of each subcommand, by its name.
     """
 
     magic: str
     commands: dict[str, tuple[_Parser, Action]] = field(default_factory=dict)
 
     def subcommand(self, name: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]) -> Any:
-        """Make a decorator that adds a verb.
+        """Return a decorator that adds a subcommand.
 
         Args:
-            name: The verb.
-            *arguments: What `arg` returned, for each of its words.
+            name: Its name.
+            *arguments: The result of `arg` for each of its arguments.
+
+        Returns:
+            The decorator.
         """
 
         def decorate(action: Action) -> Action:
@@ -64,10 +67,17 @@ class Subcommands:
         return decorate
 
     def run(self, notebook: Any, line: str) -> Any:
-        """Carry out a line.
+        """Run the subcommand of a line.
+
+        Args:
+            notebook: Passed to the subcommand.
+            line: The line.
+
+        Returns:
+            The result of the subcommand.
 
         Raises:
-            UsageError: If it has no verb that is known, or the wrong words.
+            UsageError: If the subcommand is unknown, or its arguments are not valid.
         """
         __tracebackhide__ = True
         name, _, rest = line.strip().partition(" ")
@@ -79,11 +89,11 @@ class Subcommands:
         return action(notebook, parser.parse_args([_bare(word) for word in arg_split(rest)]))
 
     def usage(self) -> str:
-        """Return all verbs in a line."""
+        """Return the names of all subcommands in a line."""
         return f"Write one of: {', '.join(self.commands)}."
 
     def help(self) -> str:
-        """Return what all verbs do, a line each."""
+        """Return the usage and the description of all subcommands."""
         return "\n".join(
             f"{parser.format_usage().removeprefix('usage: ').strip()}\n    {parser.description}"
             for parser, _ in self.commands.values()
@@ -96,5 +106,5 @@ def _bare(word: str) -> str:
 
 
 def arg(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Describe a word of a verb, as `argparse.ArgumentParser.add_argument` takes it."""
+    """Describe an argument of a subcommand, as for `argparse.ArgumentParser.add_argument`."""
     return names, options

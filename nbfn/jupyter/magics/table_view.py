@@ -1,4 +1,4 @@
-"""Rows of plain values: a pandas DataFrame where pandas is there, else a small table of our own."""
+"""Displays rows of values: as a pandas DataFrame if pandas is installed, else as a simple table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class Table(Sequence[Mapping[str, Any]]):
-    """Rows with the same names, shown as a table.
+    """Rows with the same columns that display as a table.
 
     Args:
         rows: Dicts with the same keys in the same order.
-        empty: The sentence that stands where there are none.
+        empty: The sentence to display if there are no rows.
 
     Examples:
         >>> Table([{"name": "embed", "version": 4}])
@@ -70,8 +70,16 @@ def _text(value: Any) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]], empty: str) -> Any:
-    """Return rows as a DataFrame where pandas is installed, else as a `Table`."""
+    """Return rows as a DataFrame if pandas is installed, else as a `Table`.
+
+    Args:
+        rows: Dicts with the same keys in the same order.
+        empty: The sentence to display if there are no rows.
+
+    Returns:
+        The DataFrame or table.
+    """
     if not rows or importlib.util.find_spec("pandas") is None:
         return Table(rows, empty)
-    # Half a second, and only where it is wanted.
+    # Imported late: it takes half a second.
     return importlib.import_module("pandas").DataFrame(rows)

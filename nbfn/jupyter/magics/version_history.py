@@ -1,4 +1,4 @@
-"""The versions of one Function: when each was released, by whom, and how to have an earlier one back."""
+"""Lists the versions of a Function, and rolls back to an earlier one."""
 
 from __future__ import annotations
 
@@ -13,23 +13,39 @@ from nbfn.runtime.sync import run
 
 
 class NoVersionError(ValueError):
-    """Raised when a version was never released; the text is for the user."""
+    """Raised when a version was never released; the message is for the user."""
 
 
 def versions(client: Client, info: FunctionInfo) -> dict[int, DeploymentRow]:
-    """Return the first release of each version of a Function that the hub can tell of, the newest version first."""
+    """Return the first release of each version of a Function in the App's history.
+
+    Args:
+        client: The client.
+        info: The Function.
+
+    Returns:
+        The releases by version, the newest version first.
+    """
     first: dict[int, DeploymentRow] = {}
-    for release in client.app_history(info.app_id):  # the newest first
+    for release in client.app_history(info.app_id):  # newest first
         if (version := release.functions.get(info.name)) is not None:
             first[version] = release
     return dict(sorted(first.items(), reverse=True))
 
 
 def roll_back(client: Client, info: FunctionInfo, version: int) -> messages.AppRow:
-    """Have a Function's name mean an earlier version; the other Functions of its App stay.
+    """Deploy an earlier version of a Function; the other Functions of its App do not change.
+
+    Args:
+        client: The client.
+        info: The Function.
+        version: The version.
+
+    Returns:
+        The App after the deployment.
 
     Raises:
-        NoVersionError: If the hub knows no such release.
+        NoVersionError: If the version was never released.
     """
     known = versions(client, info)
     if version not in known:
