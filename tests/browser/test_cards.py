@@ -97,7 +97,7 @@ def test_classes_methods_and_what_is_copied(
 
     # Objects differ: the card says how one is made, and offers nothing that would mean nothing.
     expect(greeter).to_contain_text("Greeter(*, word: str, times: int = 1)")
-    expect(greeter).to_contain_text("Greeter(word=…) makes an object, with workers of its own")
+    expect(greeter).to_contain_text("Greeter(word=…) creates an object with its own workers")
     expect(greeter.get_by_role("group", name="Workers kept warm")).to_be_hidden()
     expect(greeter.get_by_role("button", name="Call…")).to_be_hidden()
 

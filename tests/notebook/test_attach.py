@@ -85,7 +85,7 @@ def test_a_call_whose_results_are_gone_says_so(start_kernel: Start) -> None:
         later = start_kernel(NBFN_HOME=str(home), NBFN_RETENTION="0")
         shown = later.execute(f"%fn attach {call}")
         assert re.match(
-            r"○ f v1 · expired · fc-\w{4}\n  its results were kept for their time and are gone",
+            r"○ f v1 · expired · fc-\w{4}\n  its results have expired",
             later.shown(shown)[0],
         )
         retried = later.execute(f"%fn retry {call}")

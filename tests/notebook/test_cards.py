@@ -66,13 +66,13 @@ def test_what_is_called_in_another_way_says_so(one_kernel: Run) -> None:
         "hello",
     )
     assert greeter.shown[0]["text/plain"].splitlines() == [
-        "C Greeter v1 · app kinds · class · Greeter(word=…) makes an object, with workers of its own",
+        "C Greeter v1 · app kinds · class · Greeter(word=…) creates an object with its own workers",
         "  Greeter(*, word: str)",
         "  .greet(name: str) -> str",
         "  Greets.",
     ]
     assert method.shown[0]["text/plain"].splitlines() == [
-        "ƒ Greeter(word='Ahoy').greet · app kinds · method · its first call makes the object",
+        "ƒ Greeter(word='Ahoy').greet · app kinds · method · its first call creates the object",
         "  Greeter(word='Ahoy').greet(name: str) -> str",
         "  Say it.",
     ]

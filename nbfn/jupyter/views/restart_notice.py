@@ -1,4 +1,4 @@
-"""What of this notebook still runs when its kernel starts anew: told once, by ``%load_ext nbfn``."""
+"""Prints which spawned calls of a notebook still run after its kernel restarted; used by ``%load_ext nbfn``."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from nbfn.jupyter.cell_output import OutputArea
 from nbfn.protocol.messages import CallRow
 from nbfn.runtime.time_span import format_span
 
-#: Seconds that loading the extension waits for the hub's answer; a later one is shown when it comes.
+#: Seconds that loading the extension waits for the hub's answer; a later answer is printed when it arrives.
 PATIENCE = 1.5
-#: Calls that are named; of more only the number is told.
+#: Calls that are listed; further ones are only counted.
 NAMED = 8
 
 
 def show() -> None:
-    """Say which spawned calls of this notebook still run; nothing where there is no hub, or no notebook."""
+    """Print which spawned calls of this notebook still run; nothing if there is no hub or no notebook."""
     origin = os.environ.get("JPY_SESSION_NAME")
     if not origin or not (os.environ.get("NBFN_HUB") or discovery.is_running(Places.of())):
         return
     area = OutputArea()
 
     def ask() -> None:
-        with contextlib.suppress(Error):  # who calls something will hear what is wrong with the hub
+        with contextlib.suppress(Error):  # the next call reports errors of the hub
             if rows := _running(origin):
                 area.write("stdout", notice_text(rows) + "\n")
 
@@ -39,7 +39,7 @@ def show() -> None:
 
 def _running(origin: str) -> list[CallRow]:
     mine = client.current()
-    # A connection of its own: loading nbfn connects a notebook that calls nothing to no hub.
+    # A separate connection: loading nbfn must not connect a notebook that makes no calls.
     asking = Client(start=False, registers=False)
     try:
         rows = asking.overview().calls
@@ -59,12 +59,12 @@ def notice_text(rows: list[CallRow]) -> str:
 
     Examples:
         >>> print(notice_text([CallRow("fc-9qa2AAAA", "train", "a", "spawn", "running", 1, 0, 0, 1, 192.0)]))
-        1 call of this notebook is still running; %fn attach ID brings its handle back:
+        1 call of this notebook is still running; %fn attach ID returns its handle:
           fc-9qa2AAAA · train · 3:12
     """
     one = len(rows) == 1
     head = f"{len(rows)} call{'' if one else 's'} of this notebook {'is' if one else 'are'} still running"
-    lines = [f"{head}; %fn attach ID brings {'its' if one else 'a'} handle back:"]
+    lines = [f"{head}; %fn attach ID returns {'its' if one else 'a'} handle:"]
     for row in rows[:NAMED]:
         total = f" · {row.done:,} / {row.total or '?'}" if row.total != 1 else ""
         lines.append(f"  {row.id} · {row.function}{total} · {format_span(row.age)}")

@@ -1,13 +1,14 @@
-"""How a state looks, the same on the page, as text and in a saved notebook: its mark, its colour; and the box around.
+"""Marks, colours and HTML of states, the same in widgets, text and saved notebooks.
 
-Only colours of JupyterLab's theme, with a fallback for other front ends; `static/base.css` is the twin for widgets.
+Uses only colours of JupyterLab's theme, with a fallback for other front ends. `static/base.css` has the
+same styles for widgets.
 """
 
 from __future__ import annotations
 
 from html import escape
 
-#: A mark beside the word, so that states can be told apart without their colours.
+#: Marks distinguish states without colours.
 MARKS = {
     "preparing": "○",
     "queued": "○",
@@ -46,18 +47,18 @@ def mark_of(state: str) -> str:
 
 
 def mark_html(state: str) -> str:
-    """Return its mark as HTML, in its colour; a screen reader has the word beside it."""
+    """Return the mark of a state as coloured HTML, hidden from screen readers, which read the state's name."""
     colour = COLOURS.get(state, "var(--jp-ui-font-color2,#616161)")
     return f'<span aria-hidden="true" style="color:{colour}">{mark_of(state)}</span>'
 
 
 def box_html(*rows: str) -> str:
-    """Return rows of HTML in a box; they are escaped already."""
+    """Return rows of escaped HTML in a box."""
     return f'<div class="jp-nbfn-snapshot" style="{BOX}">{"".join(rows)}</div>'
 
 
 def link_html(url: str) -> str:
-    """Return an address as HTML; a link where it is one of the web."""
+    """Return a URL as HTML; as a link if it is http or https."""
     shown = escape(url)
     if not url.startswith(("http://", "https://")):
         return f"<div>{shown}</div>"

@@ -54,7 +54,7 @@ def test_json_is_understood_where_it_is_no_expression() -> None:
     ("name", "text", "said"),
     [
         ("a", "", "a is missing"),
-        ("a", "one", "a is 'one', which is no int"),
+        ("a", "one", "a is 'one', which is not a valid int"),
         ("e", "'slow'", "choose one of 'fast', 2"),
         ("f", "unknown", "f: NameError"),
     ],

@@ -1,1 +1,1 @@
-"""What a notebook shows of one call: one that a cell waits for, and one that was spawned."""
+"""Displays of calls: their output, and the handles of spawned calls."""

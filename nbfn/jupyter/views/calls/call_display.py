@@ -1,6 +1,6 @@
-"""One display of a spawned call: a widget on a page, text elsewhere; static once the call has ended.
+"""A display of a spawned call: a widget, or text without a front end; static when the call has ended.
 
-The ticker of `notebook_observer` has it look again; the client's thread never waits for it.
+The ticker of `nbfn.jupyter.observer` updates it; the client's thread never waits for it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from nbfn.jupyter.views import retry_action
 from nbfn.jupyter.views.calls.call_record import CallRecord, error_text, html, line, value_text
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later, publish
 
-#: Lines of its logs that the page shows.
+#: Log lines that the widget shows.
 LOG_LINES = 100
-#: Seconds between two questions for the place in the queue.
+#: Seconds between two requests for the position in the queue.
 ASKED_EVERY = 1.0
 
 
 def fetch_preview(record: CallRecord) -> None:
-    """Put the result, or the error, of a call that has ended into its record, and how long that is kept."""
+    """Fetch the result or error of a call that has ended, and until when the hub keeps it, into its record."""
     handle: FunctionCall[Any] = FunctionCall.from_id(record.call)
     result = ""
     try:
@@ -36,21 +36,21 @@ def fetch_preview(record: CallRecord) -> None:
     if record.state != "cancelled" and (record.total or 1) == 1:
         try:
             result = value_text(handle.get(timeout=5))
-        except Exception as error:  # noqa: BLE001 - the user's, to be shown
+        except Exception as error:  # noqa: BLE001 - the user's error, which is displayed
             result = error_text(error)
     if record.ended is None:  # it was retried meanwhile
         return
     record.update(result=result)
-    record.update(kept_until=kept_until)  # last: who sees it has the result
+    record.update(kept_until=kept_until)  # last: readers of this field expect the result
 
 
 class CallDisplay:
-    """One display.
+    """A display of a spawned call in one cell.
 
     Args:
         record: The record.
-        area: Where it is.
-        names: The notebook's names: *Get* binds ``result`` there.
+        area: The cell.
+        names: The notebook's namespace; the *Get* button binds ``result`` there.
         now: The clock.
     """
 
@@ -65,7 +65,7 @@ class CallDisplay:
         self._widget: Any = None
         self._note = self._logs = ""
         self._asked = now()
-        self._settled = record.ended is not None  # its end has been said
+        self._settled = record.ended is not None  # its end has been published
         self._open(update=False)
 
     def _open(self, *, update: bool) -> None:
@@ -90,21 +90,25 @@ class CallDisplay:
 
     @property
     def _retries(self) -> bool:
-        """Whether its end has a button: something failed, and what is saved has no live widgets."""
+        """Whether the ended call keeps a Retry button: it failed, and saved notebooks have no live widgets."""
         return self._record.state == "failed" and SAVED_STATIC in os.environ
 
     @property
     def ended(self) -> bool:
-        """Whether it is static."""
+        """Whether the call has ended."""
         return self._record.ended is not None
 
     @property
     def text_only(self) -> bool:
-        """Whether a notebook is run without a page, which hears of nothing but the cell that runs."""
+        """Whether a notebook runs without a front end, so that only the running cell can publish."""
         return self._area.notebook and not self._area.widgets
 
     def show(self, now: float) -> None:
-        """Show what changed since the last time; the clock of what runs, too."""
+        """Update the widget.
+
+        Args:
+            now: The time.
+        """
         if self._record.ended is None and self._record.place and now - self._asked >= ASKED_EVERY:
             self._asked = now
             FunctionCall.from_id(self._record.call)._request_progress()
@@ -112,7 +116,7 @@ class CallDisplay:
             self._area.run(self._widget.show, self._record, now, self._note, self._logs)
 
     def end(self) -> None:
-        """Become static, unless a button is of use still."""
+        """Replace the widget by static HTML, unless it keeps a button."""
         widget = self._widget
         if widget is not None and self._retries:
             self.show(self._now())
@@ -123,14 +127,21 @@ class CallDisplay:
             close_later(widget, self._area)
 
     def reopen(self) -> None:
-        """Live again in its place: the call goes on."""
+        """Show the widget again in the same cell, because the call was retried."""
         self._note = self._logs = ""
         self._settled = False
         if self._widget is None:
             self._open(update=True)
 
     def republish(self, area: OutputArea) -> bool:
-        """Say again how it stands, by a cell that ends now; whether this was its end."""
+        """Publish the state of the call again in a cell that ends.
+
+        Args:
+            area: The cell.
+
+        Returns:
+            Whether the call has ended.
+        """
         if not self._settled:
             self._settled = self._record.ended is not None
             client = current()
@@ -139,7 +150,7 @@ class CallDisplay:
             self._publish(area, update=True)
         return self._settled
 
-    # --- buttons, on the thread of the page's messages ---
+    # --- buttons, called on the thread that handles the front end's messages ---
 
     def _cancel(self) -> None:
         self._aside(lambda: FunctionCall.from_id(self._record.call).cancel())
@@ -155,7 +166,7 @@ class CallDisplay:
         def fetch() -> None:
             handle: FunctionCall[Any] = FunctionCall.from_id(self._record.call)
             lines = [entry.message.rstrip("\n") for entry in handle.logs.tail(LOG_LINES)]
-            self._logs = "" if self._logs else "\n".join(lines) or "It has written nothing so far."
+            self._logs = "" if self._logs else "\n".join(lines) or "No output so far."
 
         self._aside(fetch)
 
@@ -165,12 +176,12 @@ class CallDisplay:
         )
 
     def _aside(self, action: Callable[[], Any]) -> None:
-        """Do something that waits, without holding up the page's messages."""
+        """Run a blocking action on a new thread, since this one handles the front end's messages."""
 
         def run() -> None:
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - told on the page, where it was asked for
+            except Exception as error:  # noqa: BLE001 - displayed beside the button
                 self._note = error_text(error)
             self.show(self._now())
 

@@ -1,4 +1,4 @@
-"""What one call writes under its cell: at once while it is the only one there, else in whole lines."""
+"""Writes the output of a call below its cell: at once if no other call writes there, else in whole lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHANNELS = ("stdout", "stderr")
 
 @dataclass(slots=True, eq=False)
 class _Cell:
-    """The calls that write under one cell now."""
+    """The calls that write to one cell."""
 
     voices: dict[str, LineMultiplexer]
     calls: set[Any] = field(default_factory=set)
@@ -29,11 +29,11 @@ _turn = threading.Lock()
 
 
 class CallOutput:
-    """One call's.
+    """The output of one call.
 
     Args:
-        area: Where it is heard.
-        many: Whether the call has many inputs, which write at once.
+        area: The cell.
+        many: Whether the call has several inputs, which write concurrently.
     """
 
     def __init__(self, area: OutputArea, *, many: bool = False) -> None:
@@ -51,7 +51,7 @@ class CallOutput:
         self._cell = found
 
     def emission(self, e: Emission) -> None:
-        """Show what an input wrote."""
+        """Display output of an input."""
         who = (self, e.index)
         if e.channel in _CHANNELS:
             alone = not self._many and len(self._cell.calls) == 1
@@ -63,7 +63,7 @@ class CallOutput:
             self._area.emit(e.channel, e.data)
 
     def end(self) -> None:
-        """Show what it began; others have the cell for themselves now."""
+        """Write unfinished lines, and unregister the call from its cell."""
         for voices in self._cell.voices.values():
             if self._many:
                 voices.end()

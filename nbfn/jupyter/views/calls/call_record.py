@@ -1,4 +1,4 @@
-"""What is known of a spawned call, and how it reads as text and as static HTML."""
+"""The record of a spawned call, and its text and static HTML."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LINE_WIDTH, RESULT_WIDTH = 80, 200
 
 @dataclass(slots=True)
 class CallRecord:
-    """One spawned call, as far as this notebook has heard of it.
+    """The state of a spawned call, as known to this notebook.
 
     Attributes:
         state: queued, starting workers, running, reconnecting, done, failed, cancelled, expired.
-        began: When it was made, or retried last; by the clock that ``now`` is read from.
-        took: Seconds that it took, once it has ended and where that is known.
-        place: Which turn from now is its own in the queue of its Function.
+        began: When it was made or last retried, on the observer's clock.
+        took: Its duration in seconds, if it has ended and the duration is known.
+        place: Its position in the queue of its Function.
         printed: The last line that it printed.
-        result: The result, or the error, as people read it.
-        kept_until: Until when the hub keeps that; in `time.time` seconds.
+        result: The result or error as text.
+        kept_until: Until when the hub keeps the result; in `time.time` seconds.
     """
 
     call: str
@@ -50,51 +50,51 @@ class CallRecord:
     kept_until: float = 0.0
 
     def update(self, **values: Any) -> None:
-        """Take news."""
+        """Set attributes."""
         for name, value in values.items():
             setattr(self, name, value)
 
     def add_output(self, text: str) -> None:
-        """Keep the last line that is not empty."""
+        """Store the last line of output that is not empty."""
         if lines := [line for line in text.splitlines() if line.strip()]:
             self.update(printed=lines[-1][:LINE_WIDTH])
 
     def finish(self, status: str, now: float) -> None:
-        """Take the end."""
+        """Set the state of a call that ended."""
         state = {"success": "done", "terminated": "cancelled"}.get(status, "failed")
         self.update(state=state, ended=now, took=now - self.began)
 
     def restart(self, now: float) -> None:
-        """Take that it goes on: its failed inputs run again."""
+        """Reset the state, because its failed inputs are retried."""
         self.update(state="queued", ended=None, took=None, began=now)
         self.update(result="", printed="", worker="", attempt=1, done=0, failed=0)
 
     @property
     def title(self) -> str:
-        """Its Function and version."""
+        """The name and version of its Function."""
         name = self.function or "call"
         return f"{name} v{self.version}" if self.version else name
 
 
 def value_text(value: object) -> str:
-    """Return a value in one line, cut where it is long."""
+    """Return the repr of a value in one line, shortened if it is long."""
     short_repr = reprlib.Repr()
     short_repr.maxstring = short_repr.maxother = RESULT_WIDTH
     try:
         text = " ".join(short_repr.repr(value).split())
-    except Exception as error:  # noqa: BLE001 - a repr of the user's
+    except Exception as error:  # noqa: BLE001 - raised by the user's repr
         text = f"<{type(value).__name__} whose repr failed: {type(error).__name__}>"
     return text if len(text) <= RESULT_WIDTH else f"{text[: RESULT_WIDTH - 1]}…"
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error in one line, cut where it is long."""
+    """Return an error in one line, shortened if it is long."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= RESULT_WIDTH else f"{text[: RESULT_WIDTH - 1]}…"
 
 
 def summary_parts(record: CallRecord, now: float) -> list[str]:
-    """Return what there is to say after the title, piece by piece."""
+    """Return the parts of the summary after the title: state, time, id, progress, worker."""
     over = record.ended is not None
     elapsed = record.took if over else now - record.began
     found = [f"{record.state} {format_span(elapsed)}" if elapsed is not None else record.state]
@@ -128,7 +128,7 @@ def _day(when: float) -> str:
 
 
 def line(record: CallRecord, now: float) -> str:
-    """Return it in one line of plain text, with its result when there is one.
+    """Return a call in one line of plain text, with its result if there is one.
 
     Examples:
         >>> line(CallRecord("fc-9qa2AAAA", "train", 2, state="done", ended=192.0, took=192.0, result="7"), 200.0)
@@ -140,14 +140,14 @@ def line(record: CallRecord, now: float) -> str:
 
 
 def html(record: CallRecord, now: float) -> str:
-    """Return it as static HTML, without scripts."""
+    """Return a call as static HTML, without scripts."""
     said = escape(" · ".join([*summary_parts(record, now), *_advice(record)]))
     head = f"<div>{mark_html(record.state)} <b>{escape(record.title)}</b> · {said}</div>"
     return box_html(head, code_html(record.result) if record.result else "")
 
 
 def _advice(record: CallRecord) -> list[str]:
-    """Return what stands where no buttons are: how to see what became of it, or to run it again."""
+    """Return the magics to use without buttons: to see the result, or to retry."""
     if record.ended is None:
         return [snapshot_note(record.call)]
     return [f"%fn retry {record.call} runs it again"] if record.state == "failed" else []

@@ -1,7 +1,7 @@
-"""What a `FunctionCall` displays: its state, kept true while it runs, and its end.
+"""Displays a `FunctionCall`: its state, updated while it runs, and its result.
 
-Each spawned call of this notebook has a sink that keeps a `CallRecord` record; displays of the handle
-(`handleboard`) show that record. A call that has ended may go on: its failed inputs can be retried.
+Each spawned call of this notebook has a sink that updates a `CallRecord`. Displays of the handle
+(`call_display`) show that record. A call that has ended may be retried.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from nbfn.client.call_observer import CallView
     from nbfn.protocol.messages import CallInfo, Emission, Output, Progress
 
-#: Seconds that a display waits for the outcome of a call that has ended.
+#: Seconds that a display waits for the result of a call that has ended.
 END_WAIT = 2.0
 
 
 class SpawnSink(CallSink):
-    """Hears of one spawned call: its prints go under the cell that made it, the rest into its record.
+    """The sink of a spawned call: writes output below the cell that made it, and updates its record.
 
     Args:
         call: The call.
         area: The cell that made it.
         now: The clock.
-        keep: Has a display look again and again.
+        keep: Called with a display that must be updated until the call ends.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class SpawnSink(CallSink):
         self._keep = keep
         self.displays: list[CallDisplay] = []
         self.over = threading.Event()
-        self._turn = threading.Lock()  # of whoever changes the displays
+        self._turn = threading.Lock()  # guards the displays
 
     def emission(self, e: Emission) -> None:
-        """Show what it wrote, and keep its last line."""
+        """Display output, and store its last line."""
         self._output.emission(e)
         if self.record.ended is None:
             self.record.update(state="running", worker=e.worker, attempt=e.attempt)
@@ -63,9 +63,9 @@ class SpawnSink(CallSink):
             self.record.add_output(e.data.decode("utf-8", "replace"))
 
     def progress(self, p: Progress) -> None:
-        """Take where it stands; of a call that has ended, that it runs again."""
+        """Update the state; progress of a call that has ended means that it was retried."""
         if p.total is not None and p.done >= p.total:
-            return  # its end, which is told by `finished`
+            return  # ended; `finished` handles that
         if self.record.ended is not None:
             if p.total is None:
                 return
@@ -78,20 +78,20 @@ class SpawnSink(CallSink):
     def outputs(
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
-        """Take the counters, and of a single input who ran it."""
-        if total is not None:  # who follows it by its id alone does not know
+        """Update the counters, and the worker of a single input."""
+        if total is not None:  # unknown if the call was found by its id
             self.record.update(total=total)
         self.record.update(done=done, failed=failed)
         if new and self.record.total == 1:
             self.record.update(worker=new[-1].worker, attempt=new[-1].attempt)
 
     def connected(self, up: bool) -> None:
-        """Take that the hub was lost, or is back."""
+        """Called when the hub connection drops or recovers."""
         if self.record.ended is None:
             self.record.update(state="queued" if up else "reconnecting")
 
     def finished(self, status: str, error: BaseException | None) -> None:
-        """Take the end; displays of it become static. Who fetches the result later ends it again."""
+        """Set the end, and make the displays static. Called again when the result is fetched later."""
         self._output.end()
         if self.record.ended is not None:
             return
@@ -101,23 +101,27 @@ class SpawnSink(CallSink):
             self._end_soon()
 
     def _end_soon(self) -> None:
-        # It may unpickle the result, which runs the user's code: not on the client's thread.
+        # Not on the client's thread: it may unpickle the result, which runs the user's code.
         threading.Thread(target=self._end, name="nbfn-preview", daemon=True).start()
 
     def _end(self) -> None:
         fetch_preview(self.record)
         with self._turn:
             for display in self.displays:
-                if self.record.ended is not None:  # else it was retried meanwhile
+                if self.record.ended is not None:  # it may have been retried meanwhile
                     display.end()
 
     def move_output(self, area: OutputArea) -> None:
-        """Have what it prints from now on under another cell, if it has ended: that one had it run again."""
+        """Write output below another cell from now on, if the call has ended and that cell retried it.
+
+        Args:
+            area: The cell.
+        """
         if self.over.is_set():
             self._output = CallOutput(area, many=self.record.total != 1)
 
     def resume(self) -> None:
-        """Take that it goes on, and have its displays live again."""
+        """Reset the record of a call that was retried, and update its displays again."""
         self.record.restart(self._now())
         self.over.clear()
         if self.displays:
@@ -131,28 +135,38 @@ class SpawnSink(CallSink):
                     self._keep(display)
 
     def show_at(self, area: OutputArea, names: dict[str, Any]) -> None:
-        """Display it in a cell."""
+        """Display the call in a cell.
+
+        Args:
+            area: The cell.
+            names: The notebook's namespace.
+        """
         with self._turn:
             over = self.record.ended is not None
             display = CallDisplay(self.record, area, names, self._now)
             self.displays.append(display)
         if self.record.ended is None:
             self._keep(display)
-        elif not over:  # it ended while the display was made, and nobody told that
+        elif not over:  # it ended while the display was created
             self._end_soon()
 
     def apply_info(self, info: CallInfo, *, known: bool) -> None:
-        """Take what the hub says of it, at its first sight here or after it failed."""
+        """Update the record from the hub's information, for a call that is new here or has failed.
+
+        Args:
+            info: The information.
+            known: Whether this kernel knew the call.
+        """
         record = self.record
         retried = known and record.kept_until not in (0.0, info.kept_until)
         record.update(function=info.name, version=info.version, total=info.num_inputs)
         record.update(kept_until=info.kept_until)
         if info.expired:
-            gone = "its results were kept for their time and are gone"
+            gone = "its results have expired"
             record.update(state="expired", ended=self._now(), took=None, result=gone)
-        elif info.ended:  # its outcome is on its way
+        elif info.ended:  # its result is on its way
             self.over.wait(END_WAIT)
-            if retried:  # and nobody here heard of it
+            if retried:  # by another client
                 record.restart(self._now())
                 record.update(done=info.done, failed=info.failed)
                 record.finish("failure" if info.failed else "success", self._now())
@@ -165,15 +179,15 @@ class SpawnSink(CallSink):
 
 
 def show(handle: FunctionCall[Any], observer: Any, names: dict[str, Any]) -> None:
-    """Display a handle in the cell that runs now.
+    """Display a handle in the running cell.
 
     Args:
         handle: The handle.
-        observer: The notebook's; it knows the sinks of this kernel's calls.
-        names: The notebook's names.
+        observer: The observer, with the sinks of this kernel's calls.
+        names: The notebook's namespace.
     """
     sink: SpawnSink | None = observer.handles.get(handle.object_id)
-    if sink is None or sink.record.state in ("failed", "cancelled"):  # somebody may retry these
+    if sink is None or sink.record.state in ("failed", "cancelled"):  # these may be retried
         known = sink is not None
         try:
             info = handle._follow()
@@ -194,7 +208,7 @@ def show(handle: FunctionCall[Any], observer: Any, names: dict[str, Any]) -> Non
 
 
 def install(shell: Any, observer: Any) -> None:
-    """Have IPython display handles in this way."""
+    """Register the display of handles in IPython."""
     shell.display_formatter.ipython_display_formatter.for_type(
         FunctionCall, lambda handle: show(handle, observer, shell.user_ns)
     )

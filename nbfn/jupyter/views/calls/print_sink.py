@@ -1,4 +1,4 @@
-"""What a notebook shows of one call that a cell waits for: what it prints, and why it has not begun."""
+"""Displays a call that a cell waits for: its output, and why it has not started."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from nbfn.client.call_observer import CallView
     from nbfn.protocol.messages import Emission, Progress
 
-#: Seconds that a call waits until its cell says for what.
+#: Seconds that a call waits until its cell displays the reason.
 PATIENCE = 5.0
 
 
 class Ticker(Protocol):
-    """What a call needs of the observer that made its sink: the time, and to be shown again and again."""
+    """The part of the observer that a sink uses: the time, and regular updates."""
 
     def now(self) -> float:
-        """Return the time by which calls are shown."""
+        """Return the time of the clock."""
 
     def keep_updating(self, display: PrintSink, /) -> None:
-        """Show something again and again until it has ended."""
+        """Call ``show`` of a sink regularly until it has ended."""
 
 
 class PrintSink(CallSink):
-    """Shows what one call prints under the cell that made it, and what it waits for when that is long.
+    """Writes the output of a call below its cell, and what the call waits for if that takes long.
 
     Args:
         call: The call.
-        area: Where it is shown.
-        ticker: Looks after it while it waits.
+        area: The cell.
+        ticker: Updates it while the call waits.
     """
 
     def __init__(self, call: CallView, area: OutputArea, ticker: Ticker) -> None:
@@ -42,26 +42,26 @@ class PrintSink(CallSink):
         self._output = CallOutput(area)
         self._why = self._said = ""
         self._since: float | None = None  # when it began to wait
-        # When it was made, until it runs: the hub tells of a long wait only.
+        # When it was made, until it runs: the hub reports only long waits.
         self._made: float | None = ticker.now()
 
     def emission(self, e: Emission) -> None:
-        """Show it."""
+        """Display output."""
         self._wait_for("")
         self._output.emission(e)
 
     def progress(self, p: Progress) -> None:
-        """Take whether it waits, and for what."""
+        """Update whether the call waits, and for what."""
         if p.running:
             self._made = None
         self._wait_for("" if p.running else p.waiting_for, self._made)
 
     def connected(self, up: bool) -> None:
-        """Take that the hub was lost, or is back."""
+        """Called when the hub connection drops or recovers."""
         self._wait_for("" if up else "waits for the hub, which does not answer now")
 
     def finished(self, status: str, error: BaseException | None) -> None:
-        """Show the rest of a line; the caller gets the error."""
+        """Write an unfinished line; the caller raises the error."""
         self._wait_for("")
         self._output.end()
 
@@ -73,15 +73,15 @@ class PrintSink(CallSink):
             self._since = self._ticker.now() if since is None else since
             self._ticker.keep_updating(self)
 
-    # --- as the ticker sees it ---
+    # --- for the ticker ---
 
     @property
     def ended(self) -> bool:
-        """Whether it waits for nothing, or is over."""
+        """Whether the call does not wait, or has ended."""
         return self._since is None
 
     def show(self, now: float) -> None:
-        """Say for what it waits, once it has waited long enough; each reason once."""
+        """Write what the call waits for, once it has waited long enough; each reason once."""
         why, since = self._why, self._since
         if why and why != self._said and since is not None and now - since >= PATIENCE:
             self._said = why

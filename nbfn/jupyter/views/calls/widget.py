@@ -1,4 +1,4 @@
-"""The widget of a spawned call: what the page is told, and its buttons. Imported when one is displayed."""
+"""The widget of a spawned call. Imported when one is displayed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from nbfn.jupyter.views.widget_output import Actions
 
 
 class CallWidget(ActionWidget):
-    """Shows a `CallRecord`; its buttons call ``actions`` by name, on the thread of the page's messages."""
+    """Displays a `CallRecord`.
+
+    Args:
+        record: The record.
+        now: The time.
+        actions: What its buttons do, by their names.
+    """
 
     _esm = widget_base.script("handle")
     _css = widget_base.style("handle")
@@ -21,12 +27,12 @@ class CallWidget(ActionWidget):
         super().__init__(actions, view=view_of(record, now))
 
     def show(self, record: CallRecord, now: float, note: str, logs: str) -> None:
-        """Send what changed."""
+        """Send the changed state to the front end."""
         self.view = view_of(record, now) | {"note": note, "logs": logs}
 
 
 def view_of(record: CallRecord, now: float) -> dict[str, Any]:
-    """Return a spawned call as the page wants it."""
+    """Return a spawned call as data for the front end."""
     return {
         "title": record.title,
         "state": record.state,

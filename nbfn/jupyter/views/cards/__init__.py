@@ -1,1 +1,1 @@
-"""What a Function or a class displays: what it is, how large its pool is, a form to call it."""
+"""Displays of Functions and classes: signature, documentation, pool, and a form to call them."""

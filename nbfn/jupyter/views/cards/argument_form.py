@@ -1,4 +1,4 @@
-"""A form for a Function's arguments, made from its signature; and arguments made from what was filled in."""
+"""Creates form fields from a Function's signature, and arguments from the values of the fields."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: Annotations whose values are typed in as they are.
+#: Annotations whose values are entered as plain text.
 _PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 class FormError(Exception):
-    """A field does not hold what it should; the text names it."""
+    """Raised when the value of a field is not valid; the message names the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One parameter.
+    """A form field for one parameter.
 
     Attributes:
         kind: int, float, str, bool, choice, or expression.
-        role: How it is given: positional, keyword, args (``*``) or kwargs (``**``).
-        default: Its text; None if it has none.
-        choices: The texts of the values of a ``Literal``.
-        about: Its annotation.
+        role: How it is passed: positional, keyword, args (``*``) or kwargs (``**``).
+        default: The default as text; None if there is none.
+        choices: The values of a ``Literal``, as text.
+        about: The annotation.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Field:
     about: str = ""
 
     def view(self) -> dict[str, Any]:
-        """Return it as the page wants it."""
+        """Return the field as data for the front end."""
         return asdict(self)
 
 
@@ -49,7 +49,7 @@ def fields_of(signature: str) -> list[Field]:
     """
     try:
         tree = ast.parse(f"def f{signature}: ...").body[0]
-    except SyntaxError:  # a default whose repr is no expression
+    except SyntaxError:  # the repr of a default is not an expression
         return [
             Field("args", "expression", "args", "[]"),
             Field("kwargs", "expression", "kwargs", "{}"),
@@ -82,7 +82,7 @@ def _field(arg: ast.arg, default: ast.expr | None, role: str) -> Field:
         value = _literal(default)
         if type(value) is _PLAIN[kind] or (kind == "float" and type(value) is int):
             text = str(value)
-        else:  # None, say: what is typed in may be anything then
+        else:  # such as None: accept any expression
             kind = "expression"
     return Field(arg.arg, kind, role, text, choices, about)
 
@@ -108,15 +108,18 @@ def _literal(node: ast.expr | None) -> Any:
 def arguments_of(
     fields: Sequence[Field], filled: Mapping[str, Any], names: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments that a form's texts mean. A field left as its default is not given.
+    """Return the arguments that a form contains. Fields with their default are omitted.
 
     Args:
-        fields: Of the form.
-        filled: The texts by name; of a bool True or False.
-        names: The notebook's names, for expressions.
+        fields: The fields.
+        filled: Their texts by name; True or False for a bool.
+        names: The notebook's namespace, for expressions.
+
+    Returns:
+        The positional and the keyword arguments.
 
     Raises:
-        FormError: If a text does not fit its field.
+        FormError: If a text is not valid for its field.
     """
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
@@ -151,7 +154,9 @@ def _value(field: Field, text: Any, names: Mapping[str, Any]) -> Any:
         try:
             return _PLAIN[field.kind](str(text))
         except ValueError:
-            raise FormError(f"{field.name} is {text!r}, which is no {field.kind}") from None
+            raise FormError(
+                f"{field.name} is {text!r}, which is not a valid {field.kind}"
+            ) from None
     if field.kind == "choice":
         if text not in field.choices:
             raise FormError(f"{field.name} is {text!r}; choose one of {', '.join(field.choices)}")
@@ -160,9 +165,9 @@ def _value(field: Field, text: Any, names: Mapping[str, Any]) -> Any:
 
 
 def _evaluated(field: Field, text: str, names: Mapping[str, Any]) -> Any:
-    """Return what an expression means here, or else what it is as JSON."""
+    """Evaluate text as an expression in the notebook, or else as JSON."""
     try:
-        return eval(text, dict(names))  # noqa: S307 - the user's own, typed on their page
+        return eval(text, dict(names))  # noqa: S307 - the user's own expression
     except Exception as error:  # noqa: BLE001 - whatever the expression does
         try:
             return json.loads(text)

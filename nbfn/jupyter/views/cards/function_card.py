@@ -1,4 +1,4 @@
-"""What a Function, or a class, displays: what it is, how large its pool is, a form to call it."""
+"""Displays a Function or class: signature, documentation, pool, and a form to call it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from nbfn.jupyter.views.status_style import MUTED, box_html, code_html, link_htm
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, publish
 from nbfn.protocol.messages import FunctionInfo, FunctionRow
 
-#: Characters of its text that are shown.
+#: Characters of its documentation that are shown.
 DOC_WIDTH = 300
 
 
 @dataclass(slots=True)
 class FunctionCard:
-    """A Function or class, as its card shows it.
+    """The contents of the card of a Function or class.
 
     Attributes:
-        warm: Workers kept ready; None where that is not the card's to change.
+        warm: Workers kept ready; None if the card cannot change it.
         kind: function, generator, endpoint, cls or method.
-        version: 0 where the hub does not know it yet.
-        url: Where a web endpoint answers.
-        constructor: Of a class whose objects differ, how one is made; they have workers, and not the class.
-        imports: The lines by which another notebook gets it; empty where it cannot.
-        methods: Of a class, with their signatures.
+        version: 0 if it is not registered yet.
+        url: The URL of a web endpoint.
+        constructor: For a class with parameters, the call that creates an object; each object has its own
+            workers.
+        imports: The code that looks it up in another notebook; empty if that is not possible.
+        methods: The methods of a class, with their signatures.
     """
 
     name: str
@@ -62,23 +63,23 @@ class FunctionCard:
 
     @property
     def title(self) -> str:
-        """Its name and version."""
+        """The name and version."""
         return f"{self.name} v{self.version}" if self.version else self.name
 
     @property
     def pool(self) -> str:
-        """Its pool in words."""
+        """The state of the pool as text."""
         if not self.version:
             if self.kind == "method":
-                return "its first call makes the object"
-            return "not registered yet: its first call does that"
+                return "its first call creates the object"
+            return "not registered yet; its first call registers it"
         if self.constructor:
-            return f"{self.constructor} makes an object, with workers of its own"
+            return f"{self.constructor} creates an object with its own workers"
         parts = [f"workers {self.workers}", f"running {self.running}", f"queue {self.backlog}"]
         return " · ".join([*([f"warm {self.warm}"] if self.warm is not None else []), *parts])
 
     def line(self) -> str:
-        """Return it as plain text: the twin of the card.
+        """Return the card as plain text.
 
         Examples:
             >>> print(FunctionCard("embed", "(x: int)", "Embed it.", app="churn", version=4, warm=1).line())
@@ -94,14 +95,14 @@ class FunctionCard:
 
     @property
     def kind_label(self) -> str:
-        """What it is, where it is called in another way than a plain Function."""
+        """The kind, except for a plain Function."""
         return {"cls": "class", "endpoint": "web endpoint", "function": ""}.get(
             self.kind, self.kind
         )
 
     @property
     def app_label(self) -> str:
-        """Its App, and what it is."""
+        """The App and the kind."""
         return " · ".join(part for part in (self.app, self.kind_label) if part)
 
     @property
@@ -112,11 +113,11 @@ class FunctionCard:
 
     @property
     def call(self) -> str:
-        """Its name with its signature."""
+        """The name and the signature."""
         return f"{self.name}{self.signature}"
 
     def html(self) -> str:
-        """Return it as static HTML."""
+        """Return the card as static HTML."""
         app = f'<span style="{MUTED}">{escape(f"{self.app_label} · {self.pool}")}</span>'
         doc = f'<div style="{MUTED};white-space:pre-wrap">{escape(self.doc)}</div>'
         return box_html(
@@ -128,7 +129,7 @@ class FunctionCard:
         )
 
     def view(self) -> dict[str, Any]:
-        """Return it as the page wants it."""
+        """Return the card as data for the front end."""
         return {
             "title": self.title,
             "app": self.app_label,
@@ -149,7 +150,14 @@ class FunctionCard:
 
 
 def card_of(thing: Function[..., Any] | Cls) -> FunctionCard:
-    """Return what there is to show of a Function or class; asks the hub unless it was never told of it."""
+    """Return the card of a Function or class; asks the hub about it if it is registered.
+
+    Args:
+        thing: The Function or class.
+
+    Returns:
+        The card.
+    """
     seen = describe(thing)
     if seen.hydrated is None and seen.definition is not None:
         return _unregistered(thing, seen)
@@ -186,7 +194,7 @@ def _of_method(card: FunctionCard, info: FunctionInfo, name: str) -> None:
 
 
 def _constructor(info: FunctionInfo) -> str:
-    """Return how an object of a class is made: with what has to be given."""
+    """Return the call that creates an object of a class, with its required arguments."""
     fields = fields_of(info.signature)
     needed = [f for f in fields if f.default is None and f.role in ("positional", "keyword")]
     given = ["…" if f.role == "positional" else f"{f.name}=…" for f in needed]
@@ -202,7 +210,12 @@ def _imports(info: FunctionInfo) -> str:
 
 
 def read_pool(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
-    """Put what the hub says of the pool now into a card."""
+    """Update the state of the pool in a card from the hub.
+
+    Args:
+        card: The card.
+        thing: The Function or class.
+    """
     known = describe(thing).hydrated
     if known is None:
         return
@@ -212,7 +225,7 @@ def read_pool(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
         card.workers, card.running, card.backlog = row.workers, row.running, row.backlog
         card.state, card.version = row.state, row.version
         card.url = row.web_url or ""
-        if not card.constructor and card.kind != "method":  # whose pool is its object's
+        if not card.constructor and card.kind != "method":  # the pool belongs to its object
             card.warm = row.min_containers
 
 
@@ -230,7 +243,7 @@ def _unregistered(thing: Function[..., Any] | Cls, seen: Description) -> Functio
 
 
 def _signature(raw: Any, *, bound: bool = False) -> str:
-    """Return what it takes; of a method without the object."""
+    """Return the signature of a function; of a method without its first parameter."""
     try:
         found = inspect.signature(raw)
     except (TypeError, ValueError):
@@ -248,12 +261,12 @@ def _bare(name: str) -> str:
 
 
 class CardDisplay:
-    """One display of a card.
+    """A display of a card in one cell.
 
     Args:
         thing: The Function or class.
-        area: Where it is.
-        names: The notebook's names, for the expressions in its form.
+        area: The cell.
+        names: The notebook's namespace, for the expressions in the form.
     """
 
     def __init__(
@@ -263,7 +276,7 @@ class CardDisplay:
         self._names = names
         self._area = area
         self.card = card_of(thing)
-        # Elsewhere a saved widget would be a dead one: there it is static from the beginning.
+        # Where saved notebooks keep widgets, these would not work later: use static HTML.
         interactive = area.widgets and SAVED_STATIC in os.environ
         self._widget: Any = area.run(self._open_widget) if interactive else None
         publish(area, uuid.uuid4().hex, self._widget, self.card.line(), self.card.html())
@@ -277,7 +290,7 @@ class CardDisplay:
         }
         return CardWidget(self.card.view(), actions)
 
-    # --- buttons, on a thread of their own ---
+    # --- buttons, each on a new thread ---
 
     def _aside(self, action: Callable[[], Any]) -> None:
         def run() -> None:
@@ -285,7 +298,7 @@ class CardDisplay:
                 action()
             except FormError as error:
                 self.card.note = str(error)
-            except Exception as error:  # noqa: BLE001 - told on the page, where it was asked for
+            except Exception as error:  # noqa: BLE001 - displayed in the card
                 self.card.note = f"{type(error).__name__}: {error}"
             finally:
                 self.card.busy = False
@@ -297,7 +310,7 @@ class CardDisplay:
         ).start()
 
     def _warm(self, count: int) -> None:
-        # A class whose objects are all alike has one pool, of each of them.
+        # A class without parameters has one pool, shared by its objects.
         pool = self._thing() if isinstance(self._thing, Cls) else self._thing
         pool.keep_warm(count)
         read_pool(self.card, self._thing)
@@ -319,7 +332,12 @@ class CardDisplay:
 
 
 def show(thing: Function[..., Any] | Cls, names: dict[str, Any]) -> None:
-    """Display a Function or class in the cell that runs now."""
+    """Display a Function or class in the running cell.
+
+    Args:
+        thing: The Function or class.
+        names: The notebook's namespace.
+    """
     try:
         CardDisplay(thing, OutputArea(), names)
     except Error as error:
@@ -327,7 +345,7 @@ def show(thing: Function[..., Any] | Cls, names: dict[str, Any]) -> None:
 
 
 def install(shell: Any) -> None:
-    """Have IPython display Functions and classes in this way."""
+    """Register the display of Functions and classes in IPython."""
     for kind in (Function, Cls):
         shell.display_formatter.ipython_display_formatter.for_type(
             kind, lambda thing: show(thing, shell.user_ns)

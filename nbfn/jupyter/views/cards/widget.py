@@ -1,4 +1,4 @@
-"""The widget of a Function's card: what the page is told, and its buttons. Imported when one is displayed."""
+"""The widget of a Function's card. Imported when one is displayed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nbfn.jupyter.views.widget_output import Actions
 
 
 class CardWidget(ActionWidget):
-    """Shows a Function's card; its buttons call ``actions`` by name, on the thread of the page's messages.
+    """Displays a Function's card.
 
     Args:
-        card: The card as the page wants it.
-        actions: What its buttons do.
+        card: The card as data for the front end.
+        actions: What its buttons do, by their names.
     """
 
     _esm = widget_base.script("function")
@@ -25,6 +25,6 @@ class CardWidget(ActionWidget):
         self._shown = 0
 
     def show(self, card: dict[str, Any]) -> None:
-        """Send what it is now; also where nothing changed, so that the page ends its waiting."""
+        """Send the card, also if nothing changed, so that the front end enables its buttons again."""
         self._shown += 1
         self.view = card | {"shown": self._shown}
