@@ -34,7 +34,7 @@ _LAST, _BEGAN, _VALUES = "__nbfn_last__", "__nbfn_began__", "__nbfn_values__"
 
 @dataclass(frozen=True, slots=True)
 class ScriptCell:
-    """A cell that runs as it stands.
+    """A cell without definitions.
 
     Attributes:
         tree: Its statements; line numbers are those of the notebook's cell.

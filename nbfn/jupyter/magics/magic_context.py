@@ -143,7 +143,7 @@ class MagicContext:
         )
 
     def info(self, found: Function[..., Any] | Cls) -> FunctionInfo:
-        """Return what the hub told of a Function or class."""
+        """Return the hub's information on a Function or class."""
         return hydrated(found).info
 
     def newest(self, name: str) -> FunctionInfo:

@@ -219,7 +219,7 @@ def test_only_what_is_kept_can_be_run_again_and_the_latest_maps_keep_theirs(
         sinks[-1].outputs(3, 2, 3)  # one that failed was too large to be kept, say
         sinks[-1].finished("success", None)
     assert [sink.stats.retryable for sink in sinks] == [0, 1, 1, 0]
-    assert "no longer kept" in sinks[0].stats.note
+    assert "were discarded" in sinks[0].stats.note
     assert [sink.stats.note for sink in sinks[1:]] == ["", "", ""]
 
 

@@ -1,1 +1,1 @@
-"""What a notebook shows of a map: its tally, its widget, its lines of text, and what stays when it is saved."""
+"""Displays of maps: statistics, the widget, lines of text, and static HTML for saved notebooks."""

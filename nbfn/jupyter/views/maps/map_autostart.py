@@ -1,4 +1,4 @@
-"""What the results of a map display: as a cell's value they start the map, and go on in the background."""
+"""Displays the results of a map: as the value of a cell, they start the map in the background."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def show(results: MapResult[Any], observer: NotebookObserver) -> None:
-    """Display a map: begin it if nobody has, and show how far it is. Loops over it come later.
+    """Start a map if it has not started, and display its progress. It can be iterated later.
 
     Args:
-        results: What `Function.map` returned.
-        observer: The notebook's.
+        results: The result of `Function.map`.
+        observer: The observer of this notebook.
     """
     __tracebackhide__ = True
     if results.untouched:
@@ -30,7 +30,7 @@ def show(results: MapResult[Any], observer: NotebookObserver) -> None:
 
 
 def install(shell: Any, observer: NotebookObserver) -> None:
-    """Have IPython display maps in this way."""
+    """Register the display of maps in IPython."""
     shell.display_formatter.ipython_display_formatter.for_type(
         MapResult, lambda results: show(results, observer)
     )

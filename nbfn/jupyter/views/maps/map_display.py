@@ -1,4 +1,4 @@
-"""Ways to show a map: a widget for a page, lines for papermill, one rewritten line for a terminal."""
+"""Displays of a map: a widget, lines for papermill and nbconvert, or one overwritten line in a terminal."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later,
 
 
 class MapDisplay(Protocol):
-    """One way to show a map: a widget, lines, or one line."""
+    """A display of a map in one cell."""
 
     def show(self, stats: MapStats, now: float) -> None:
-        """Show how far it is."""
+        """Show the progress."""
 
     def end(self, stats: MapStats, now: float) -> None:
-        """Show the end, once."""
+        """Show the end; called once."""
 
     def show_late_errors(self, stats: MapStats, now: float) -> None:
-        """Show the errors, which came to be known after the end."""
+        """Show errors that were received after the end."""
 
 
 class WidgetDisplay:
-    """A live widget that becomes static HTML at the end, so that a saved notebook has no dead one.
+    """A live widget that becomes static HTML at the end, since a saved widget would not work.
 
-    Where a Jupyter server takes live widgets out of what it saves (`nbfn.jupyter.server.pre_save_hook`), a map that has
-    inputs to run again keeps its widget, for the buttons.
+    If the Jupyter server removes live widgets from saved notebooks (`nbfn.jupyter.server.pre_save_hook`), a
+    map with failed inputs keeps its widget for the Retry buttons.
     """
 
     def __init__(self, stats: MapStats, area: OutputArea, now: float, actions: Actions) -> None:
-        # A tenth of a second, only for those who see it.
+        # Imported late: it takes a tenth of a second.
         from nbfn.jupyter.views.maps.widget import MapWidget
 
         self._area = area
@@ -49,12 +49,12 @@ class WidgetDisplay:
         publish(self._area, self._shown, self._widget, text, html, update=update)
 
     def show(self, stats: MapStats, now: float) -> None:
-        """Send what changed."""
+        """Send the changed state to the front end."""
         if self._widget is not None:
             self._widget.show(stats, now)
 
     def end(self, stats: MapStats, now: float) -> None:
-        """Replace the widget by a snapshot, unless its buttons are of use still."""
+        """Replace the widget by static HTML, unless it keeps its Retry buttons."""
         widget = self._widget
         if widget is not None and not self._keeps(stats):
             self._widget = None
@@ -71,25 +71,25 @@ class WidgetDisplay:
 
 
 class StaticDisplay:
-    """A line that stays as it is: of a map in the background, where nothing can be rewritten."""
+    """One line that is not updated, for a map in the background without a widget."""
 
     def __init__(self, stats: MapStats, area: OutputArea, now: float) -> None:
         area.write("stdout", f"{static_render.line(stats, now)}\n")
 
     def show(self, stats: MapStats, now: float) -> None:
-        """Show nothing: other cells have run."""
+        """Do nothing: other cells have run."""
 
     def end(self, stats: MapStats, now: float) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def show_late_errors(self, stats: MapStats, now: float) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
 
 class LinesDisplay:
-    """Lines for papermill and nbconvert: one now, one every ten percent, one at the end.
+    """Lines for papermill and nbconvert: at the start, after every ten percent, and at the end.
 
-    While the total is not known there is one at 10, 100, 1,000 and so on.
+    While the total is not known, a line is written at 10, 100, 1,000 inputs and so on.
     """
 
     def __init__(self, stats: MapStats, area: OutputArea, now: float) -> None:
@@ -104,7 +104,7 @@ class LinesDisplay:
             self._area.write("stdout", f"{static_render.line(stats, now)}\n")
 
     def end(self, stats: MapStats, now: float) -> None:
-        """Write what was printed, the last line and the errors."""
+        """Write the output of the inputs, the last line and the errors."""
         self._area.write("stdout", static_render.log_text(stats))
         self._area.write("stdout", f"{static_render.text(stats, now)}\n")
 
@@ -114,14 +114,14 @@ class LinesDisplay:
 
 
 def _reached(stats: MapStats) -> tuple[bool, int]:
-    """Return whether the total is known, and how many tenths of it, or else how many digits, are done."""
+    """Return whether the total is known, and the finished tenths of it, or else the digits of the finished inputs."""
     if stats.expected is None:
         return False, len(str(stats.done))
     return True, 10 * stats.done // stats.expected if stats.expected else 0
 
 
 class TerminalDisplay:
-    """One line, rewritten in place."""
+    """One line that is overwritten."""
 
     def __init__(self, stats: MapStats, area: OutputArea, now: float) -> None:
         self._area = area
@@ -136,7 +136,7 @@ class TerminalDisplay:
         self._area.write("stdout", f"\r\x1b[2K{above}{static_render.line(stats, now)[:120]}")
 
     def end(self, stats: MapStats, now: float) -> None:
-        """Leave the last line and the errors."""
+        """Write the last line and the errors."""
         self.show(stats, now)
         self._area.write("stdout", f"\r\x1b[2K{static_render.text(stats, now)}\n")
 
@@ -146,32 +146,35 @@ class TerminalDisplay:
 
 
 class NullDisplay:
-    """Stands where a display could not be made."""
+    """Displays nothing, in place of a display that could not be created."""
 
     def show(self, stats: MapStats, now: float) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def end(self, stats: MapStats, now: float) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def show_late_errors(self, stats: MapStats, now: float) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
 
 def display_for(
     stats: MapStats, area: OutputArea, now: float, actions: Actions, *, background: bool = False
 ) -> MapDisplay:
-    """Return the richest form that the place of the call can show.
+    """Return the best display that an output area supports.
 
     Args:
         stats: The map.
-        area: Where it is shown.
+        area: The cell.
         now: The time.
         actions: What its buttons do, by their names.
-        background: Whether no cell waits for it.
+        background: Whether no cell waits for the map.
+
+    Returns:
+        The display.
     """
     if area.widgets:
-        with contextlib.suppress(ImportError):  # no anywidget: text will do
+        with contextlib.suppress(ImportError):  # without anywidget, use text
             return WidgetDisplay(stats, area, now, actions)
     kind = StaticDisplay if background else TerminalDisplay if area.rewritable else LinesDisplay
     return kind(stats, area, now)

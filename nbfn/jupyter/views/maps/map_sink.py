@@ -1,4 +1,4 @@
-"""What this notebook knows of one map: its stats, its displays, and what their buttons do."""
+"""The sink of a map: updates its statistics and displays, and implements their buttons."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from nbfn.client.call_observer import CallView
     from nbfn.protocol.messages import Emission, Output, Progress
 
-#: Displays of a map that are shown under the cell; further ones are only counted.
+#: Displays of inputs that are shown below the cell; further ones are only counted.
 SHOWN_DISPLAYS = 20
-#: About what an error weighs.
+#: Approximate bytes of an error.
 ERROR_BYTES = 2000
 #: Characters of a traceback that are kept for each group of errors.
 TRACE_LENGTH = 4000
@@ -33,20 +33,20 @@ _STATES = {int(InputStatus.SUCCESS): DONE, _TERMINATED: CANCELLED}
 
 
 class MapObserver(Protocol):
-    """What a map needs of the observer that made its sink."""
+    """The part of the observer that a sink uses."""
 
     progress: bool
     unplaced: list[MapSink]
 
     def now(self) -> float:
-        """Return the time by which calls are shown."""
+        """Return the time of the clock."""
 
     def keep_detached(self, results: map_result.MapResult[Any]) -> None:
-        """Keep the results of a map whose loop has been left."""
+        """Keep the results of a map that was detached."""
 
 
 class MapSink(CallSink):
-    """Keeps the stats of one map. What hears of the call is called by the client's thread.
+    """Updates the statistics of one map. The client's thread calls the methods that report events.
 
     Args:
         call: The map.
@@ -64,22 +64,22 @@ class MapSink(CallSink):
         self._cancel = call.cancel
         self._cancelled = False
         self._observer = observer
-        self.late = False  # errors came to be known after the end
+        self.late = False  # errors were received after the end
         self.displays: list[MapDisplay] = []
         self.ended = threading.Event()
         self._displays = 0
         self._terminated = 0
-        self._errors: dict[int, BaseException] = {}  # as they were handed out
+        self._errors: dict[int, BaseException] = {}  # as the results contain them
         self._said = ""
-        self._retrying = 0  # inputs that run again now
-        self._new_results: dict[int, Any] = {}  # new results that have no place yet
-        # The ticker shows while the client's thread counts; the display must not see half a change.
+        self._retrying = 0  # inputs that are being retried
+        self._new_results: dict[int, Any] = {}  # new results that are not in a list yet
+        # The client's thread changes the statistics while the ticker reads them.
         self.lock = threading.RLock()
 
-    # --- what happens ---
+    # --- events ---
 
     def emission(self, e: Emission) -> None:
-        """Put it in the log; a few displays go under the cell."""
+        """Add output to the log, and show the first few displays below the cell."""
         if e.channel in ("stdout", "stderr"):
             with self.lock:
                 self.stats.add_output(e.data.decode("utf-8", "replace"), e.index)
@@ -92,10 +92,10 @@ class MapSink(CallSink):
                     self.stats.add_output("(display not shown)\n", e.index)
         elif e.channel == "update":
             self.area.emit(e.channel, e.data)
-        # A `clear` of one input must not wipe what the others show.
+        # A `clear` of one input must not clear the output of others.
 
     def progress(self, p: Progress) -> None:
-        """Take where the inputs without an outcome are."""
+        """Update the state of the inputs that have not ended."""
         with self.lock:
             self.stats.update_queue(
                 queued=p.queued,
@@ -110,7 +110,7 @@ class MapSink(CallSink):
     def outputs(
         self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
     ) -> None:
-        """Take the exact counters, and which inputs they are of; the results themselves are not kept."""
+        """Update the counters and the states of inputs; the results are not kept."""
         if failed > self.stats.failed + self.stats.recovered + self._terminated:
             self._terminated += sum(output.status == _TERMINATED for output in new)
         with self.lock:
@@ -120,12 +120,12 @@ class MapSink(CallSink):
             )
 
     def connected(self, up: bool) -> None:
-        """Take that the hub was lost, or is back."""
+        """Called when the hub connection drops or recovers."""
         with self.lock:
             self.stats.connected(up=up)
 
     def failed(self, index: int, error: BaseException) -> None:
-        """Add one input's error to its group. Called by whoever unpacks the outcomes."""
+        """Add the error of an input to its group. Called where results are unpickled."""
         with self.lock:
             self._grouped(index, error)
             if len(self._errors) < MAX_RETRYABLE:
@@ -138,7 +138,7 @@ class MapSink(CallSink):
         )
 
     def finished(self, status: str, error: BaseException | None) -> None:
-        """Show the last word, before whoever waits for the map goes on."""
+        """Show the end, before the caller continues."""
         now = self._observer.now()
         with self.lock:
             if error is not None and not self.stats.groups and status == "failure":
@@ -157,51 +157,55 @@ class MapSink(CallSink):
         if self._cancelled or status == "terminated":
             return "cancelled"
         complete = self.stats.expected is not None and self.stats.done >= self.stats.expected
-        # A map that returns its exceptions has done its work although some of it failed.
+        # A map that returns its exceptions is done although inputs failed.
         return "done" if status == "success" or (complete and self.stats.done > 1) else "failed"
 
-    # --- how it is shown ---
+    # --- displays ---
 
     @property
     def failures(self) -> int:
-        """How many inputs can be run again."""
+        """The number of failed inputs that can be retried."""
         return len(self.call.failures) if self.call is not None else 0
 
     @property
     def failure_bytes(self) -> int:
-        """About the bytes that are kept so that inputs can be run again."""
+        """Approximate bytes that are kept for retries."""
         call = self.call
         inputs = call.failures.size if call is not None and not call.repeats else 0
         return inputs + ERROR_BYTES * len(self._errors)
 
     def forget(self) -> None:
-        """Keep them no longer, and say so."""
+        """Discard the failed inputs, and note that on the display."""
         with self.lock:
             self._errors.clear()
         if self.call is not None and self.failures:
             self.call.failures.clear()
-            self._note("its failed inputs are no longer kept: later maps had more of them")
+            self._note("its failed inputs were discarded, to limit memory")
 
     def has_errors_in(self, results: Sequence[Any]) -> bool:
-        """Whether exceptions among these results came from this map."""
+        """Whether results contain exceptions of this map."""
         with self.lock:
             mine = {id(error) for error in self._errors.values()}
         return any(id(result) in mine for result in results)
 
     @property
     def in_background(self) -> bool:
-        """Whether no cell waits for it."""
+        """Whether no cell waits for the map."""
         results = self.results
         return self.stats.detached or (results is not None and results.collected)
 
     @property
     def results(self) -> map_result.MapResult[Any] | None:
-        """What the results are taken from, while somebody has it."""
+        """The results; None if they are no longer referenced."""
         return self.call.results() if self.call is not None else None
 
     def show(self, now: float) -> None:
-        """Show how far it is, where it is shown; in its own cell from the first time on."""
-        with self.lock:  # held for milliseconds: the client's thread may wait for it
+        """Update the displays; the first call creates the one in the cell of the map.
+
+        Args:
+            now: The time.
+        """
+        with self.lock:  # held for milliseconds, since the client's thread may wait for it
             if self.stats.ended is not None:
                 return
             self._read_call()
@@ -211,7 +215,11 @@ class MapSink(CallSink):
                 self._update_displays(lambda display: display.show(self.stats, now))
 
     def show_at(self, area: OutputArea) -> None:
-        """Show it in another cell as well, or at once in its own."""
+        """Display the map in a cell.
+
+        Args:
+            area: The cell.
+        """
         with self.lock:
             now = self._observer.now()
             self._read_call()
@@ -221,7 +229,7 @@ class MapSink(CallSink):
                 area.run(display.end, self.stats, now)
 
     def show_late_errors(self) -> None:
-        """Show errors that came to be known after the end."""
+        """Show errors that were received after the end."""
         with self.lock:
             late, self.late = self.late, False
         if late:
@@ -236,7 +244,7 @@ class MapSink(CallSink):
             self._update_displays(lambda display: display.show_late_errors(self.stats, now))
 
     def _read_call(self) -> None:
-        """Have the stats know what the call alone knows."""
+        """Copy what only the call knows into the statistics."""
         if self.call is not None:
             self.stats.held = self.call.held
             self.stats.retryable = min(self.stats.failed, self.failures + self._retrying)
@@ -255,9 +263,9 @@ class MapSink(CallSink):
         made: MapDisplay | None = area.run(
             display_for, self.stats, area, now, actions, background=background
         )
-        return made or NullDisplay()  # tried once, not four times a second
+        return made or NullDisplay()  # tried once only
 
-    # --- buttons, on the thread of the page's messages ---
+    # --- buttons, called on the thread that handles the front end's messages ---
 
     def cancel(self) -> None:
         """Cancel the call."""
@@ -265,7 +273,7 @@ class MapSink(CallSink):
         self._cancel()
 
     def detach(self) -> bool:
-        """End the cell that waits while the map goes on, and keep its results; see `CallSink.detach`."""
+        """Continue the map in the background, and end the cell that waits for it; see `CallSink.detach`."""
         results = self.results
         if results is None or self.stats.ended is not None:
             return True  # there is nothing to detach
@@ -278,10 +286,10 @@ class MapSink(CallSink):
         return True
 
     def retry(self, group: int | None = None) -> None:
-        """Run failed inputs again.
+        """Retry failed inputs on a new thread.
 
         Args:
-            group: Which group of errors, by the index of its first; all when not given.
+            group: Only those of this group of errors, given by the index of its first input.
         """
         if self.call is None or not len(self.call.failures):
             return
@@ -297,10 +305,13 @@ class MapSink(CallSink):
         ).start()
 
     def run_failed(self, wanted: Iterable[int] | None = None) -> dict[int, Any]:
-        """Run failed inputs again, wait for them, and put the results where the old ones are.
+        """Retry failed inputs, wait for them, and replace their old results.
+
+        Args:
+            wanted: The indices of the inputs; all failed ones by default.
 
         Returns:
-            The new results by the index of their inputs.
+            The new results, by the index of their inputs.
         """
         assert self.call is not None
         indices, results = map_result.retry_failed(
@@ -335,7 +346,11 @@ class MapSink(CallSink):
         return found
 
     def place_results(self) -> str | None:
-        """Put new results in the place of the old ones; say where that is, or None while a cell makes the list."""
+        """Replace old results by new ones.
+
+        Returns:
+            A sentence that says where they are; None while a cell still creates the list of results.
+        """
         from IPython.core.getipython import get_ipython
 
         with self.lock:
@@ -361,7 +376,11 @@ class MapSink(CallSink):
         return f"the results are in {placed or '`retried`, by index'}"
 
     def place_pending_results(self) -> bool:
-        """Do so when a cell has ended, and say where; False when it is too early still."""
+        """Replace old results when a cell has ended.
+
+        Returns:
+            Whether that was possible.
+        """
         where_to = self.place_results()
         if where_to is not None:
             self._note(f"{self._said} · {where_to}")
@@ -378,14 +397,14 @@ def _inputs(count: int) -> str:
 
 
 def _ended(new: Sequence[Output]) -> tuple[list[int], list[int], list[float]]:
-    """Return of some outcomes the indices, the states and the durations, as `MapStats.took` wants them."""
+    """Return the indices, states and durations of outputs, for `MapStats.add_ended`."""
     states = [_STATES.get(output.status, FAILED) for output in new]
     ran = new if CANCELLED not in states else [o for o in new if o.status != _TERMINATED]
     return [output.index for output in new], states, [output.duration for output in ran]
 
 
 def raised_at(error: BaseException) -> str:
-    """Return the user's line that raised: cell, or file, and number of the innermost frame."""
+    """Return the user's line that raised an error: the cell or file, and the line number."""
     frames = _frames(error)
     if not frames:
         return ""
@@ -398,7 +417,7 @@ def _place(name: str) -> str:
 
 
 def _cell(name: str) -> str:
-    """Return which cell code is from, as ``Cell In[3]``; "" when it is from a file."""
+    """Return the cell of a code's file name, as ``Cell In[3]``; "" for a file."""
     from IPython.core.getipython import get_ipython
 
     shell: Any = get_ipython()
@@ -407,11 +426,11 @@ def _cell(name: str) -> str:
 
 
 def format_trace(error: BaseException) -> str:
-    """Return the traceback of an error as text, without nbfn's own frames; its end where it is long."""
+    """Return the traceback of an error as text, without nbfn's own frames; only its end if it is long."""
     rows: list[str] = []
     for frame in _frames(error):
         (row,) = traceback.StackSummary.from_list([frame]).format()
-        # Code of a cell is in no file: the place is named as everywhere else in a notebook.
+        # Code of a cell has no file; name the cell as IPython does.
         rows.append(row.replace(f'File "{frame.filename}"', _place(frame.filename), 1))
     head = ["Traceback (most recent call last):\n"] if rows else []
     text = "".join([*head, *rows, *traceback.format_exception_only(error)]).rstrip()

@@ -1,6 +1,6 @@
-"""What a map has come to: exact counters, a byte an input, groups of errors, the last log lines.
+"""The statistics of a map: counters, one byte for each input, groups of errors, the last log lines.
 
-Pure: told what happened and when, it reads no clock and shows nothing.
+Has no clock and no I/O: methods get the time as an argument.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-#: Most cells of the heat strip; above, one cell stands for several inputs.
+#: Maximum number of cells of the heat strip; with more inputs, a cell represents several.
 STRIP_CELLS = 2000
-#: Log lines kept for the widget, and the most characters of one.
+#: Log lines kept for the widget, and the maximum length of one.
 LOG_LINES, LOG_WIDTH = 200, 400
-#: Inputs whose last line is remembered unfinished.
+#: Inputs whose unfinished last line is kept.
 PARTIAL_LINES = 1000
-#: Groups of errors kept; more kinds than that are counted as "other errors".
+#: Groups of errors; further ones are counted as "other errors".
 MAX_GROUPS = 50
-#: Values of a strip byte: the worse, the larger, so that a bin shows its worst input.
+#: States of inputs; a worse state is larger, so that a bin shows its worst input.
 WAITING, DONE, CANCELLED, FAILED = 0, 1, 2, 3
-#: Durations, of the inputs that ended last, from which the percentiles are taken.
+#: Durations of the last inputs, for the percentiles.
 MAX_DURATIONS = 4096
-#: Failed inputs whose group is remembered, so that they can be run again by group.
+#: Failed inputs whose group is kept, so that they can be retried by group.
 MAX_RETRYABLE = 10_000
-#: Outputs to see before "left about" is worth saying.
+#: Finished inputs that an estimate of the remaining time needs.
 MIN_DONE = 5
-#: Median seconds below which inputs spend longer on their way than they run: their rate tells then.
+#: Median seconds below which the overhead dominates, so that the rate gives the better estimate.
 SHORT_INPUT = 0.02
-#: Seconds without an output after which a map stands still: while nothing of it runs, and while it
-#: does, more than the time that its inputs take.
+#: Seconds without a finished input after which a map is stalled: if no input runs, and if some run (in
+#: addition to the duration of inputs).
 PAUSE, STALLED = 1.0, 10.0
 
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"")
@@ -38,7 +38,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass(slots=True)
 class ErrorGroup:
-    """Errors of one type, one message shape and one line of the user's code."""
+    """Errors with the same type, message pattern and line of the user's code."""
 
     kind: str
     message: str
@@ -51,20 +51,20 @@ class ErrorGroup:
 
 @dataclass(slots=True)
 class MapStats:
-    """The state of one map.
+    """The statistics of one map.
 
     Attributes:
-        began: When the call began, on the clock of all other times here.
+        began: When the call began; all times are of the same clock.
         ended: When it ended, or None.
-        state: One word, or two, for people.
-        done: Inputs that have ended, but for those that were cancelled.
-        recovered: Failed inputs that have run again, and well.
-        retryable: Failed inputs that can be run again.
-        disconnected: Whether the hub does not answer now.
-        detached: Whether it goes on without the cell that began it.
-        newest_version: The version of the Function that there is meanwhile, or 0.
-        held: What the caller's own side waits for, while the hub has nothing of the map to do.
-        note: What became of a button that was pressed.
+        state: The state as text.
+        done: Inputs that have ended, without cancelled ones.
+        recovered: Failed inputs that were retried successfully.
+        retryable: Failed inputs that can be retried.
+        disconnected: Whether the hub does not answer.
+        detached: Whether it runs without the cell that started it.
+        newest_version: A newer version of the Function, or 0.
+        held: What the client waits for while the hub has no inputs of the map.
+        note: The result of the last button.
     """
 
     name: str
@@ -104,12 +104,20 @@ class MapStats:
     _rate: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=40))
     _last_ended: float = 0.0  # when the last input ended
 
-    # --- what happened ---
+    # --- events ---
 
     def update_counts(
         self, done: int, failed: int, total: int | None, now: float, *, cancelled: int = 0
     ) -> None:
-        """Take the exact counters: ``done`` are all that ended, the failed and the cancelled are among them."""
+        """Update the counters.
+
+        Args:
+            done: All inputs that ended, with failed and cancelled ones.
+            failed: Inputs that failed, with cancelled ones.
+            total: The number of inputs; None if it is not known yet.
+            now: The time.
+            cancelled: Inputs that were cancelled.
+        """
         self.done, self.cancelled = done - cancelled, cancelled
         self.failed = failed - cancelled - self.recovered
         self.total = total if total is not None else self.total
@@ -121,7 +129,13 @@ class MapStats:
     def add_ended(
         self, indices: Sequence[int], ended: Iterable[int], durations: Iterable[float]
     ) -> None:
-        """Take which inputs ended, how (`DONE`, `FAILED`, `CANCELLED`), and the seconds of those that ran."""
+        """Set the states of inputs that ended.
+
+        Args:
+            indices: The inputs.
+            ended: The state of each: `DONE`, `FAILED` or `CANCELLED`.
+            durations: The seconds that inputs ran; not for cancelled ones.
+        """
         states = self._states
         if indices and (missing := max(indices) + 1 - len(states)) > 0:
             states.extend(bytes(max(missing, len(states))))
@@ -132,7 +146,15 @@ class MapStats:
     def add_error(
         self, kind: str, message: str, where: str, index: int, trace: Callable[[], str] = str
     ) -> None:
-        """Add one failed input to its group."""
+        """Add a failed input to its group of errors.
+
+        Args:
+            kind: The name of the exception's class.
+            message: Its message.
+            where: The user's line that raised it.
+            index: The input.
+            trace: Returns the traceback; called for the first error of a group.
+        """
         if self._input_state(index) == CANCELLED:
             return
         key = (kind, _VARYING.sub("…", message), where)
@@ -149,7 +171,12 @@ class MapStats:
         self.revision += 1
 
     def add_retry(self, index: int, *, good: bool) -> None:
-        """Take that a failed input has run again; if it failed again, `add_error` is told next."""
+        """Update a failed input that was retried; if it failed again, `add_error` is called next.
+
+        Args:
+            index: The input.
+            good: Whether it succeeded.
+        """
         group = self._group_of.pop(index, None)
         if group is not None:
             group.indices.discard(index)
@@ -164,7 +191,7 @@ class MapStats:
         self.revision += 1
 
     def connected(self, *, up: bool) -> None:
-        """Take that the hub was lost, or is back."""
+        """Called when the hub connection drops or recovers."""
         self.disconnected = not up
         self._update_state()
 
@@ -182,16 +209,31 @@ class MapStats:
         why: str,
         newest: int = 0,
     ) -> None:
-        """Take what the hub says of the inputs that have no outcome yet."""
+        """Update the state of inputs that have not ended.
+
+        Args:
+            queued: Inputs in the queue.
+            running: Inputs that run.
+            retrying: Inputs that wait for a retry.
+            workers: Workers of the Function.
+            starting: Workers that start.
+            why: What queued inputs wait for.
+            newest: A newer version of the Function, or 0.
+        """
         self.queued, self.running, self.retrying = queued, running, retrying
-        # Reasons are for a map that stands still: "max 8 reached" is no news while 8 work.
+        # Only a map without running inputs shows a reason.
         self.workers, self.starting, self.waiting_for = workers, starting, "" if running else why
         self.most_workers = max(self.most_workers, workers)
         self.newest_version = newest
         self._update_state()
 
     def add_output(self, text: str, index: int = 0) -> None:
-        """Take what remote code wrote while it worked on one input."""
+        """Add output to the log.
+
+        Args:
+            text: The output.
+            index: The input that wrote it.
+        """
         *whole, rest = (self._partial.pop(index, "") + text).split("\n")
         if rest:
             self._partial[index] = rest[-LOG_WIDTH:]
@@ -199,13 +241,13 @@ class MapStats:
                 whole.append(self._partial.pop(next(iter(self._partial))))
         for line in whole:
             self.lines += 1
-            # A carriage return rewrites the line, as a progress bar does: the last writing counts.
+            # A carriage return overwrites the line, as progress bars do: keep the last text.
             shown = _ANSI.sub("", line.rstrip("\r").rpartition("\r")[2])
             self.log.append(shown if len(shown) <= LOG_WIDTH else f"{shown[: LOG_WIDTH - 1]}…")
 
     @property
     def rewritten_lines(self) -> list[str]:
-        """Lines that are written over and over, as progress bars are, as they read now."""
+        """The current text of lines that are overwritten, such as progress bars."""
         lines = (
             text.rstrip("\r").rpartition("\r")[2]
             for text in list(self._partial.values())
@@ -214,7 +256,13 @@ class MapStats:
         return [_ANSI.sub("", line).rstrip() for line in lines if line.strip()]
 
     def finish(self, state: str, error: str, now: float) -> None:
-        """End the map with its last word."""
+        """Set the end of the map.
+
+        Args:
+            state: The final state.
+            error: The message of its error, or "".
+            now: The time.
+        """
         for index in list(self._partial):
             self.add_output("\n", index)
         self.state, self.error, self.ended = state, error, now
@@ -234,15 +282,15 @@ class MapStats:
         elif self.queued:
             self.state = "queued"
 
-    # --- what it comes to ---
+    # --- derived values ---
 
     @property
     def expected(self) -> int | None:
-        """How many inputs there are, but for those that were cancelled; None while that is not known."""
+        """The number of inputs without cancelled ones; None if it is not known yet."""
         return None if self.total is None else max(0, self.total - self.cancelled)
 
     def why(self, now: float) -> str:
-        """Return what to know of a map that is not done: why nothing moves, or that its code is not today's."""
+        """Return why a map does not progress, and whether its Function has a newer version."""
         if self.ended is not None:
             return ""
         if self.disconnected:
@@ -255,7 +303,7 @@ class MapStats:
         return " · ".join(part for part in (self._waiting_reason(now), old) if part)
 
     def _waiting_reason(self, now: float) -> str:
-        """Say what is waited for while nothing of it runs."""
+        """Return what the map waits for while no input runs."""
         if self.waiting_for or self.running or self._idle_seconds(now) <= PAUSE:
             return self.waiting_for
         if self.queued:
@@ -263,18 +311,18 @@ class MapStats:
         return "waiting to retry" if self.retrying else self.held
 
     def percentile(self, share: float) -> float | None:
-        """Return how long inputs ran, as a percentile; None before the first has ended."""
+        """Return a percentile of the durations of inputs; None before the first has ended."""
         if not self._durations:
             return None
         ordered = sorted(self._durations)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def elapsed(self, now: float) -> float:
-        """Return the seconds it has taken so far, or took."""
+        """Return the seconds since the map began, or that it took."""
         return max(0.0, (now if self.ended is None else self.ended) - self.began)
 
     def rate(self, now: float) -> float | None:
-        """Return inputs per second: over the last ten seconds, or over all when it ended."""
+        """Return inputs per second: over the last ten seconds, or over the whole map if it has ended."""
         if self.ended is not None:
             return self.done / self.elapsed(now) if self.done and self.elapsed(now) else None
         recent = [(t, n) for t, n in self._rate if now - t <= 10.0]
@@ -286,7 +334,7 @@ class MapStats:
         return (n1 - n0) / (t1 - t0) if t1 > t0 else None
 
     def remaining(self, now: float) -> float | None:
-        """Return the seconds it may still take: what remains × median ÷ workers; None when nothing can be said."""
+        """Return the estimated remaining seconds: remaining inputs × median ÷ workers; None without an estimate."""
         median, whole = self.percentile(0.5), self.expected
         if whole is None or median is None or self.done < MIN_DONE or self.stalled(now):
             return None
@@ -294,12 +342,12 @@ class MapStats:
         if median < SHORT_INPUT:
             rate = self.rate(now)
             return remaining / rate if rate else None
-        # A worker may run several at once, and the last input takes its time whoever is free.
+        # A worker may run several inputs at once; free workers do not shorten the last inputs.
         lanes = max(1, min(max(self.workers, self.running), remaining))
         return remaining * median / lanes
 
     def stalled(self, now: float) -> bool:
-        """Whether it stands still, so that nothing can be promised."""
+        """Whether the map does not progress, so that the remaining time cannot be estimated."""
         if self.ended is not None or self.disconnected:
             return True
         if (quiet := self._idle_seconds(now)) <= PAUSE:
@@ -308,14 +356,14 @@ class MapStats:
         return not (self.running and self.workers) or quiet > patience
 
     def _idle_seconds(self, now: float) -> float:
-        """Return the seconds since an input ended."""
+        """Return the seconds since the last input ended."""
         return now - max(self._last_ended, self.began)
 
     def strip(self) -> bytes:
-        """Return a byte an input; above `STRIP_CELLS` inputs a byte a bin, its worst input deciding.
+        """Return the heat strip: one byte for each input, or above `STRIP_CELLS` inputs for each bin of inputs.
 
-        In a bin 1 to 100 is the share that is done in percent, 255 says that one failed, and 254
-        that all were cancelled.
+        In a bin, 1 to 100 is the percentage of finished inputs, 255 means that an input failed, and 254 that
+        all were cancelled.
         """
         count = self.total if self.total is not None else self._least_total()
         states = bytes(self._states[:count])
@@ -336,9 +384,9 @@ class MapStats:
         return bytes(cells)
 
     def _least_total(self) -> int:
-        """How many inputs there are at least, while their number is not known."""
+        """Return the least possible number of inputs, while the total is not known."""
         return len(self._states.rstrip(b"\0"))
 
 
-#: What the page is told of the states of single inputs.
+#: Bytes of the heat strip for the states of single inputs.
 _CELLS = bytes((0, 100, 254, 255)) + bytes(252)

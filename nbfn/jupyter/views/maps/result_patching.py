@@ -1,4 +1,4 @@
-"""Where the results of a map are in the notebook: the lists that hold its exceptions."""
+"""Replaces exceptions by new results in the lists of a notebook that contain the results of a map."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ def put_into_lists(
     found: Mapping[int, Any],
     count: int,
 ) -> list[str]:
-    """Put new results into the lists of a map's results, in the place of the exceptions that stood there.
+    """Replace exceptions by new results in lists of a map's results.
 
-    A list is one of them if it is as long as the map and holds the very exceptions that the map
-    handed out; a list of other things, or a selection of the results, is left alone.
+    A list has a map's results if it is as long as the map and contains its exceptions, compared by
+    identity. Other lists, such as a selection of the results, are not changed.
 
     Args:
-        names: The notebook's names.
-        errors: The exceptions as the map handed them out, by the index of their inputs.
-        found: The new results, likewise.
+        names: The notebook's namespace.
+        errors: The map's exceptions, by the index of their inputs.
+        found: The new results, by the index of their inputs.
         count: How many results the map had.
 
     Returns:

@@ -1,6 +1,6 @@
-"""A stats as text and as static HTML: the twin of the widget, and what stays when it is gone.
+"""The statistics of a map as text and static HTML, for front ends and saved notebooks without the widget.
 
-Everything that users made (names, messages, log lines) is escaped here.
+Escapes all text of users: names, messages, log lines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PRE = f"{CODE};margin:4px 0;max-height:16em;overflow:auto;white-space:pre-wrap"
 
 
 def remaining_text(stats: MapStats, now: float) -> str:
-    """Return how long it may still take, in the words of every display; "" before that is worth saying."""
+    """Return the estimated remaining time as text; "" before there is an estimate."""
     if stats.expected is None or stats.done < MIN_DONE or stats.ended is not None:
         return ""
     left = stats.remaining(now)
@@ -31,7 +31,7 @@ def remaining_text(stats: MapStats, now: float) -> str:
 
 
 def short_id(call: str) -> str:
-    """Return the start of an id, enough to tell calls apart."""
+    """Return the beginning of an id, long enough to distinguish calls."""
     return call[:7]
 
 
@@ -77,7 +77,16 @@ def _last_line(stats: MapStats, now: float) -> str:
 
 
 def text(stats: MapStats, now: float, *, logged: bool = False) -> str:
-    """Return the finished map as plain text: its line, its errors and, if asked for, its last print."""
+    """Return a finished map as plain text: its line, its errors and its last output.
+
+    Args:
+        stats: The map.
+        now: The time.
+        logged: Whether to add the last line of output.
+
+    Returns:
+        The text.
+    """
     found = [line(stats, now)]
     if stats.groups:
         found.append(errors(stats))
@@ -89,7 +98,7 @@ def text(stats: MapStats, now: float, *, logged: bool = False) -> str:
 
 
 def errors(stats: MapStats) -> str:
-    """Return the groups of errors, a line each."""
+    """Return the groups of errors, one on each line."""
     return "\n".join(
         f"  {g.kind}: {_cut(g.message)}{f' ({g.where})' if g.where else ''} · {g.count:,}×"
         for g in stats.groups.values()
@@ -100,7 +109,7 @@ def html(stats: MapStats, now: float) -> str:
     """Return the finished map as static HTML, without scripts."""
     colour = COLOURS.get(stats.state, "inherit")
     live, said = stats.ended is None, line(stats, now)
-    # A notebook may be saved meanwhile; the line of the end begins with the mark.
+    # The notebook may be saved while the map runs. The last line begins with the mark.
     said = f"{said} · {snapshot_note(stats.call)}" if live else said.partition(" ")[2]
     body = [f"<div>{mark_html(stats.state)} {escape(said)}</div>"]
     if stats.total and stats.state != "done":
@@ -123,7 +132,7 @@ def html(stats: MapStats, now: float) -> str:
 
 
 def snapshot_note(call: str) -> str:
-    """Return what a notebook that is saved while a call goes on says beside its state."""
+    """Return the note that a notebook saved during a call has beside its state."""
     return f"as of {time.strftime('%H:%M')}; %fn attach {call} shows it"
 
 
@@ -155,7 +164,7 @@ def _cut(message: str, width: int = 300) -> str:
 
 
 def log_text(stats: MapStats, most: int = 20) -> str:
-    """Return what a map printed, for places without a widget: all of it, or the count and the end."""
+    """Return the log of a map for output without a widget: all lines, or the number of lines and the last ones."""
     if stats.lines <= most:
         return "".join(f"{row}\n" for row in stats.log)
     last = list(stats.log)[-5:]

@@ -1,4 +1,4 @@
-"""The map widget: what the page is told, and its buttons. Imported when a first map is slow."""
+"""The widget of a map. Imported when the first map takes long enough to be displayed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ from nbfn.runtime.time_span import format_clock
 
 log = logging.getLogger("nbfn.client")
 
-#: Bytes of log, and error groups, that travel to the page; once a second at most.
+#: Bytes of the log, and error groups, that are sent to the front end; at most once a second.
 LOG_BYTES, SHOWN_GROUPS = 8_000, 20
 
 
 class MapWidget(ActionWidget):
-    """Shows a `MapStats`; calls ``actions`` by the name of the button that was pressed."""
+    """Displays a `MapStats`.
+
+    Args:
+        stats: The statistics.
+        now: The time.
+        actions: What its buttons do, by their names.
+    """
 
     _esm = widget_base.script("progress")
     _css = widget_base.style("progress")
@@ -66,12 +72,18 @@ class MapWidget(ActionWidget):
             self.workers = rows
 
     def close(self) -> None:
-        """Leave the page."""
+        """Close the widget, and stop polling workers."""
         self._poller.watch(on=False)
         super().close()
 
     def show(self, stats: MapStats, now: float, *, at_once: bool = False) -> None:
-        """Send what changed since the last time; lists once a second, unless they are wanted at once."""
+        """Send the changed state to the front end.
+
+        Args:
+            stats: The statistics.
+            now: The time.
+            at_once: Whether to send the errors and the log too, which are otherwise sent once a second.
+        """
         changes: dict[str, Any] = {"view": _view(stats, now, self.actions), "strip": stats.strip()}
         if at_once or now - self._slow_update >= 1.0:
             self._slow_update = now
@@ -96,7 +108,7 @@ def _view(stats: MapStats, now: float, actions: Actions) -> dict[str, Any]:
 
 
 def view_of(stats: MapStats, now: float) -> dict[str, Any]:
-    """Return the counters and words of a stats as the page wants them."""
+    """Return the statistics as data for the front end."""
     return {
         "name": f"{stats.name} v{stats.version}" if stats.version else stats.name,
         "app": stats.app,
@@ -129,7 +141,7 @@ def view_of(stats: MapStats, now: float) -> dict[str, Any]:
 
 
 def _seconds(value: float | None) -> float | None:
-    """Return seconds with as many digits as are seen."""
+    """Return seconds rounded to two significant digits."""
     return None if value is None else float(f"{value:.2g}")
 
 
@@ -150,7 +162,7 @@ def errors_of(stats: MapStats) -> list[dict[str, Any]]:
 
 
 def log_of(stats: MapStats) -> str:
-    """Return the last lines of the log, as many as fit in one update."""
+    """Return the last lines of the log that fit into one update."""
     kept: list[str] = []
     size = 0
     for line in (*reversed(stats.rewritten_lines), *reversed(stats.log)):

@@ -1,4 +1,4 @@
-"""The workers of a map's Function, asked for while somebody looks at them."""
+"""Polls the workers of a map's Function while the front end displays them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nbfn.jupyter.views.maps.map_stats import MapStats
 
 log = logging.getLogger("nbfn.client")
 
-#: Seconds between two questions.
+#: Seconds between two requests.
 ASK_EVERY = 1.0
-#: Most workers that are shown.
+#: Maximum number of workers that are displayed.
 SHOWN = 50
 
 
 class WorkerPoller:
-    """Tells of the workers of one Function, once a second, from `watch` on until it is ended.
+    """Polls the workers of one Function once a second, while `watch` is on and the map runs.
 
     Args:
         stats: The map.
-        tell: Takes the rows; called on a thread of its own.
+        tell: Called with the workers, on a separate thread.
     """
 
     def __init__(self, stats: MapStats, tell: Callable[[list[dict[str, Any]]], None]) -> None:
@@ -33,7 +33,7 @@ class WorkerPoller:
         self._end.set()
 
     def watch(self, *, on: bool) -> None:
-        """Begin, or end."""
+        """Start or stop polling."""
         if not on:
             self._end.set()
         elif self._end.is_set():
@@ -47,7 +47,7 @@ class WorkerPoller:
             try:
                 rows = self._rows()
             except Exception:
-                log.debug("the workers of a map could not be asked for", exc_info=True)
+                log.debug("could not fetch the workers of a map", exc_info=True)
             else:
                 if not end.is_set():
                     self._tell(rows)
@@ -55,7 +55,7 @@ class WorkerPoller:
 
     def _rows(self) -> list[dict[str, Any]]:
         workers = Client.attach().overview().workers
-        # Methods are named Class.method; their workers are the class's.
+        # A method is named Class.method; its workers belong to the class.
         name = self._tally.name.partition("(")[0].partition(".")[0]
         mine = [
             w

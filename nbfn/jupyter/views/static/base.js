@@ -1,9 +1,9 @@
-// What nbfn's widgets have in common; `page.py` puts it before the script of each.
-// Text from users goes through textContent only.
+// Functions that nbfn's widgets share; `widget_base.py` puts them before the script of each.
+// Text from users is only set as textContent.
 
 const COMMON = new Set(["head", "mark", "muted", "button", "buttons", "input", "code"]);
 
-/** Makes the elements of one kind of widget; the look of the common ones is that of all. */
+/** Returns functions that create the elements of one kind of widget; classes of COMMON are shared. */
 function maker(widget) {
   const element = (tag, name, parent, text) => {
     const node = document.createElement(tag);
@@ -27,13 +27,13 @@ function maker(widget) {
   return { element, pressable, mark };
 }
 
-/** Shows a state by the mark that Python gave it. */
+/** Shows the mark and the colour of a state. */
 function setMark(node, view) {
   node.textContent = view.mark;
   node.dataset.state = view.state;
 }
 
-/** Puts a text into the clipboard and says on the button that it did. */
+/** Copies text to the clipboard and shows the result on the button. */
 async function copy(button, text) {
   const label = button.dataset.label ?? button.textContent;
   button.dataset.label = label;
@@ -41,7 +41,7 @@ async function copy(button, text) {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "Not allowed here";
+    button.textContent = "Copy failed";
   }
   setTimeout(() => { button.textContent = label; }, 1500);
 }

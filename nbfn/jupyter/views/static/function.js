@@ -1,8 +1,8 @@
-// The card of a Function or class: its pool's stepper, a form to call it, its import.
+// The card of a Function or class: a stepper for warm workers, a form to call it, code to import it.
 
 const { element, pressable } = maker("function");
 
-/** The kind of input that a field of the form is. */
+/** Returns the HTML element of a form field. */
 export function control(field) {
   if (field.kind === "bool") return { tag: "input", type: "checkbox" };
   if (field.kind === "choice") return { tag: "select" };
@@ -11,7 +11,7 @@ export function control(field) {
   return { tag: "input", type: "text" };
 }
 
-/** What stands in an empty field. */
+/** Returns the placeholder of an empty field. */
 export function hint(field) {
   if (field.role === "args") return "a list: [1, 2]";
   if (field.role === "kwargs") return "a dict: {'x': 1}";
@@ -58,7 +58,7 @@ function buildForm(parts, model) {
     parts.run.textContent = "Running…";
     model.send({ type: "call", values });
   });
-  // The notebook's shortcuts must not act on what is typed here.
+  // The notebook's keyboard shortcuts must not apply in the form.
   form.addEventListener("keydown", (event) => event.stopPropagation());
 }
 

@@ -1,4 +1,4 @@
-// The widget of a spawned call. It shows what Python sent and says which button was pressed.
+// The widget of a spawned call. It shows the data from Python and sends the names of pressed buttons.
 
 const { element, pressable, mark } = maker("handle");
 
@@ -6,7 +6,7 @@ const LABELS = {
   retry: "Retry", get: "Get", cancel: "Cancel", logs: "Logs", "copy-id": "Copy id", "copy-code": "Copy code",
 };
 
-/** Which buttons a call in this state has. */
+/** Returns the buttons of a call in this state. */
 export function buttons(view) {
   const useless = view.ended ? ["cancel", "get"] : ["retry"];
   return Object.keys(LABELS).filter((name) => !useless.includes(name));

@@ -1,4 +1,4 @@
-// The map widget. It shows what Python sent and says which button was pressed; it decides nothing.
+// The map widget. It shows the data from Python and sends the names of pressed buttons.
 
 const STRIP_HEIGHT = 72;
 const { element, pressable, mark } = maker("map");
@@ -12,19 +12,19 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(s % 60)}` : `${minutes}:${two(s % 60)}`;
 }
 
-/** How long an input ran, as people read it. */
+/** Formats the duration of an input. */
 export function seconds(value) {
   if (value >= 60) return clock(value);
   return value >= 0.01 || value === 0 ? `${value} s` : `${Number((value * 1000).toPrecision(2))} ms`;
 }
 
-/** Bytes with a unit. */
+/** Formats a number of bytes with a unit. */
 export function bytes(value) {
   if (value === null || value === undefined) return "—";
   return value >= 2 ** 30 ? `${(value / 2 ** 30).toFixed(1)} GB` : `${Math.round(value / 2 ** 20)} MB`;
 }
 
-/** The lines of a log that hold a text, whatever its case. */
+/** Returns the lines of a log that contain a text, ignoring case. */
 export function filtered(text, wanted) {
   if (!wanted) return text;
   const low = wanted.toLowerCase();
@@ -33,7 +33,7 @@ export function filtered(text, wanted) {
 
 const number = (n) => n.toLocaleString("en-US");
 
-/** What each line says; kept apart from the page so that it can be tested. */
+/** Returns the text of each line; separate from the DOM so that it can be tested. */
 export function lines(view) {
   const total = view.total === null ? "?" : number(view.total);
   const counts = ["failed", "retrying", "queued", "running"]
@@ -56,7 +56,7 @@ export function lines(view) {
   };
 }
 
-/** Columns, rows and size of the strip's cells for so many inputs in so many pixels. */
+/** Returns columns, rows and cell size of a heat strip with this number of cells and this width. */
 export function grid(count, width, height = STRIP_HEIGHT) {
   for (let size = 12; size > 2; size--) {
     const columns = Math.max(1, Math.floor(width / size));
@@ -135,7 +135,7 @@ function errorRow(part, group, model) {
   return row;
 }
 
-// Rows are kept by their group, so that a traceback stays open and a button is not drawn under the mouse.
+// Rows are reused by group, so that a traceback stays open and a button is not replaced under the mouse.
 function showErrors(part, groups, model) {
   const { failed, buttons } = model.get("view");
   part.box.hidden = groups.length === 0;
@@ -314,7 +314,7 @@ function render({ model, el }) {
   });
   const width = new ResizeObserver(strip);
   width.observe(parts.root);
-  const theme = new MutationObserver(strip);  // what is painted does not follow the style sheet
+  const theme = new MutationObserver(strip);  // a canvas does not follow the style sheet
   theme.observe(document.body, { attributes: true });
   for (const act of Object.values(changes)) act();
   return () => {
