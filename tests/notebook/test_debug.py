@@ -102,7 +102,7 @@ def test_replay_of_a_spawned_call_has_its_arguments_from_the_hub_and_the_code_th
     assert not own_files(here.error)
     assert "UsageError" not in here.error
     assert "ZeroDivisionError" in there.error
-    assert "use %fn replay --run" in there.stderr + there.error + there.text
+    assert "Use %fn replay --run" in there.stderr + there.error + there.text
 
 
 def test_replay_names_an_input_of_many(one_kernel: Run) -> None:

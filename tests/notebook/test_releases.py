@@ -212,7 +212,7 @@ def test_help_shows_what_a_remote_cell_can_be_told(one_kernel: Run) -> None:
         ("%fn logs releases/tax -n 0", "it must be 1 or more"),
         ("%fn logs fc-nothing", "is not a call"),
         ("%fn calls --since x", "--since x is not valid."),
-        ("%%remote\ndef f(): ...\n%nosuchmagic 1", "a remote cell holds plain Python only"),
+        ("%%remote\ndef f(): ...\n%nosuchmagic 1", "a remote cell contains only plain Python"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(one_kernel: Run, line: str, says: str) -> None:

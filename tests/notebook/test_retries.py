@@ -65,7 +65,7 @@ def test_what_cannot_run_again_is_a_sentence(one_kernel: Run, tmp_path: Path) ->
     assert "only the notebook" not in running.stderr
     said = unknown.stderr + unknown.error
     assert "only spawned calls are kept" in said
-    assert "A map is run again by the notebook that made it" in said
+    assert "Only the notebook that made a map can retry it" in said
     assert "'nothing' is not a call" in nothing.stderr + nothing.error
 
 
