@@ -276,7 +276,7 @@ def test_in_a_script_they_are_formatted_as_its_own_among_the_prints(tmp_path: Pa
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     ran = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
-    said = [line for line in ran.stdout.splitlines() if "nbfn.client.client" not in line]
+    said = [line for line in ran.stdout.splitlines() if "nbfn.client" not in line]
     assert said == ["printed before", "INFO remote logged 1", "printed after"]
 
 

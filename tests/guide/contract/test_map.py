@@ -137,7 +137,7 @@ def test_results_are_single_use() -> None:
 def test_a_result_never_iterated_is_told_to_the_log(
     make: Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "nbfn.client.client"):
+    with caplog.at_level(logging.WARNING, "nbfn.client"):
         make()
         gc.collect()
     (record,) = caplog.records
@@ -147,7 +147,7 @@ def test_a_result_never_iterated_is_told_to_the_log(
 
 
 def test_an_iterated_result_is_not_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "nbfn.client.client"):
+    with caplog.at_level(logging.WARNING, "nbfn.client"):
         list(square.map([1]))
         square.for_each([1])
         for _ in square.map(range(3)):
@@ -480,7 +480,7 @@ def test_an_input_generator_that_fails_when_closed_is_told_to_the_log(
         finally:
             raise LookupError("cannot close")
 
-    with caplog.at_level(logging.ERROR, "nbfn.client.client"):
+    with caplog.at_level(logging.ERROR, "nbfn.client"):
         for _ in square.map(inputs()):
             break
         wait_until(lambda: "could not be closed" in caplog.text)
@@ -599,7 +599,7 @@ def test_the_debug_log_counts_what_a_map_has_done(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(map_call, "LOG_EVERY", 0.0)
-    with caplog.at_level(logging.DEBUG, "nbfn.client.client"):
+    with caplog.at_level(logging.DEBUG, "nbfn.client"):
         assert list(square.map(range(5))) == [0, 1, 4, 9, 16]
 
         def last() -> str:
