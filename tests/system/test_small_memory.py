@@ -114,7 +114,7 @@ print(total.remote(np.ones(10)), make.remote(10).sum())
     for line in said[:4]:
         assert line.startswith("ResourceExhaustedError: No room for a value of 48 MB: free are ")
         assert f" in {places.shm} and " in line
-        assert f" in {places.spill} (16.0 MiB of the disk are kept free for the hub)." in line
+        assert f" in {places.spill} (16 MB of the disk are kept free for the hub)." in line
     assert said[4].startswith("ResourceExhaustedError: No room for a value of 48 MB: free are ")
     assert f" in {places.blobs}" in said[4]
     assert said[5:] == ["10 10"]
