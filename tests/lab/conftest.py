@@ -1,4 +1,4 @@
-"""A Jupyter server with the extension in it, and a hub client that answers from memory."""
+"""A Jupyter server with the extension, and a fake client of the hub."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def golden_overview() -> Overview:
 
 
 class FakeHub:
-    """What the fake clients share: whether there is a hub, and what was asked of it."""
+    """State that the fake clients share: whether a hub runs, and the requests it got."""
 
     def __init__(self) -> None:
         self.is_running = True

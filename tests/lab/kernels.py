@@ -1,4 +1,4 @@
-"""A notebook's kernel, as a test drives it: by `jupyter_client`, with sockets in files and a hub of its own."""
+"""Runs a notebook's kernel with `jupyter_client`, with sockets in files and a separate hub."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from traitlets.config import Config
 
-#: Seconds that anything may take.
+#: Timeout of each request, in seconds.
 PATIENCE = 30.0
 
 
 class Cell:
-    """What became of one cell."""
+    """The messages of one cell."""
 
     def __init__(self, reply: dict[str, Any], messages: list[dict[str, Any]]) -> None:
         self.reply = reply["content"]
@@ -62,7 +62,7 @@ class Cell:
 
 
 def started(name: str, home: Path, **more: str) -> KernelManager:
-    """Return the manager of a new kernel that nobody has connected to."""
+    """Return the manager of a new kernel without clients."""
     sockets = str(home / f"k{os.urandom(4).hex()}")
     manager = KernelManager(
         kernel_name=name, config=Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
@@ -91,11 +91,11 @@ class Kernel:
         self.manager.context.destroy(linger=0)
 
     def begin(self, code: str, **more: Any) -> str:
-        """Start a cell and return the id of its request."""
+        """Send an execute request and return its id."""
         return str(self.client.execute(code, **({"allow_stdin": False} | more)))
 
     def end(self, request: str, until: Callable[[dict[str, Any]], object] | None = None) -> Cell:
-        """Wait for the end of a cell, or until a message of it fulfils a condition."""
+        """Wait for the end of a cell, or for a message that meets a condition."""
         messages = []
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -120,13 +120,13 @@ class Kernel:
         return self.end(self.begin(code, **more))
 
     def value(self, expression: str) -> Any:
-        """Return what an expression is, by its repr."""
+        """Return the repr of an expression."""
         cell = self.run(expression)
         assert cell.status == "ok", cell.error
         return eval(cell.result)
 
     def control(self, kind: str, content: dict[str, Any]) -> dict[str, Any]:
-        """Send a request on the control channel and return what the reply says."""
+        """Send a request on the control channel and return the content of its reply."""
         message = self.client.session.msg(kind, content)
         self.client.control_channel.send(message)
         while True:
@@ -154,7 +154,7 @@ class Kernel:
 
 @contextlib.contextmanager
 def kernel(name: str, home: Path, **more: str) -> Iterator[Kernel]:
-    """Have a kernel, and end it."""
+    """Start a kernel, and shut it down at the end."""
     running = Kernel(name, home, **more)
     try:
         yield running

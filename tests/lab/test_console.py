@@ -1,4 +1,4 @@
-"""A Jupyter console on a worker: ``nbfn container attach``, ``%fn attach-console``, driven by `jupyter_client`."""
+"""A Jupyter console on a worker: ``nbfn container attach`` and ``%fn attach-console``, tested with `jupyter_client`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def function() -> Any:
 
 
 def _by_value(raw: Any) -> Any:
-    """Make it a notebook's function: its globals travel, and are its own in the worker."""
+    """Return a function as a notebook defines it: its globals are pickled, and copied in the worker."""
     names = {"answer": answer, "level": level, "time": time, "__name__": "__main__"}
     return type(raw)(raw.__code__, names, raw.__name__, raw.__defaults__)
 
@@ -187,7 +187,7 @@ def test_workers_that_are_gone_are_refused(function: Any) -> None:
 
 
 def test_it_reaches_the_frames_of_inputs_at_once() -> None:
-    """Of coroutines as well, which have no thread of their own."""
+    """Also for coroutines, which have no separate threads."""
 
     @app.function(name="both", serialized=True, allow_concurrent_inputs=2)
     async def both(mine: str) -> str:

@@ -1,4 +1,4 @@
-"""The link: notices a hub that comes and goes, and passes on what it says."""
+"""The server's client of the hub: connects and reconnects, and reports changes."""
 
 from __future__ import annotations
 

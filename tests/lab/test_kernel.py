@@ -1,4 +1,4 @@
-"""The kernelspec "Python 3 (nbfn)": an ordinary IPython kernel that has nbfn loaded."""
+"""The kernelspec "Python 3 (nbfn)": an IPython kernel that has nbfn loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``notebooks/magic_kernel.ipynb``, run from its first cell to its last by the kernel that it names."""
+"""Runs all cells of ``notebooks/magic_kernel.ipynb`` in the kernel that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the wheel promises, and that the lock files name versions and no places."""
+"""The contents of the wheel; lock files contain versions and no addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernelspec "Python 3 (nbfn remote)" passes the public suite for Jupyter kernels, in its session."""
+"""The kernelspec "Python 3 (nbfn remote)" passes the public test suite for Jupyter kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .kernels import PATIENCE, Kernel, started
 
 
 class TestPublicSuite(jupyter_kernel_test.KernelTests):
-    """Every hook of the suite; what it runs, runs in the session."""
+    """All tests of the suite; their code runs in the session."""
 
     kernel_name = "nbfn-remote"
     language_name = "python"
@@ -70,12 +70,12 @@ class TestPublicSuite(jupyter_kernel_test.KernelTests):
 
 
 def own_word(message: dict[str, Any]) -> bool:
-    """Return whether the kernel says this by itself, in answer to nobody and to no subscription."""
+    """Return whether a message is neither a reply nor caused by a subscription."""
     return not message["parent_header"] and message["msg_type"] in ("status", "stream")
 
 
 class TestItsFirstWord(jupyter_kernel_test.IopubWelcomeTests):
-    """The suite's other class. A kernel welcomes a subscription that it has not had yet, so nobody may be before."""
+    """The other class of the suite. A kernel sends a welcome for each new subscription, so this must be the first."""
 
     kernel_name = "nbfn-remote"
     support_iopub_welcome = True

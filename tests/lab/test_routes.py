@@ -1,4 +1,4 @@
-"""Every route: what it asks of the hub, how it refuses, and that nobody gets in without a token."""
+"""The REST routes: requests to the hub, errors, and authentication."""
 
 from __future__ import annotations
 

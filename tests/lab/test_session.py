@@ -1,4 +1,4 @@
-"""What runs where in the remote kernel, and the life of its session (docs/notebook.md#the-remote-kernel)."""
+"""Which cells of the remote kernel run where, and the lifetime of its session (docs/notebook.md#the-remote-kernel)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "nbfn-remote"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Kernel]:
-    """One kernel with a session, for tests that leave nothing behind."""
+    """One kernel with a session, for tests that do not change its state."""
     with (
         a_home() as home,
         kernel(NAME, home, JPY_SESSION_NAME="/work/churn model.ipynb") as running,
@@ -31,7 +31,7 @@ def shared() -> Iterator[Kernel]:
 
 @pytest.fixture
 def fresh(home: Path) -> Iterator[Kernel]:
-    """A kernel of the test's own, without a session yet."""
+    """A new kernel without a session."""
     with kernel(NAME, home) as running:
         yield running
 
@@ -435,7 +435,7 @@ def test_a_killed_notebook_kernel_leaves_no_session(
 def test_the_end_of_all_others_ends_the_session(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is left who could tell its worker to end it."""
+    """No process is left that could end its worker."""
     monkeypatch.setenv("NBFN_HUB_GRACE", "1")
     with kernel(NAME, home) as running:
         pid = session_pid(running)

@@ -1,4 +1,4 @@
-"""Real kernels, driven by nbclient as papermill and nbconvert do it, with a hub of their own."""
+"""Real kernels with a separate hub, run by nbclient as papermill and nbconvert do."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.notebook.kernel import Kernel
 
 
 def _config(folder: Path) -> Config:
-    """Sockets in a folder: no port is open, which a kernel would warn about."""
+    """Configuration with sockets in a directory, since kernels warn about open ports."""
     return Config({"KernelManager": {"transport": "ipc", "ip": str(folder / "kernel")}})
 
 
 @pytest.fixture(scope="package")
 def environment() -> Iterator[dict[str, str]]:
-    """What a kernel is started with: a home of its own, and no page that shows widgets."""
+    """Environment variables of a kernel: a separate home, and no front end that displays widgets."""
     with a_home() as home:
         kept = {
             k: v
@@ -40,7 +40,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def sockets() -> Iterator[Path]:
-    """A short path for a kernel's sockets: theirs have a limit."""
+    """A short path for a kernel's sockets, whose length is limited."""
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as folder:
         yield Path(folder)
 
@@ -88,7 +88,7 @@ class Ran:
 
 @pytest.fixture
 def run(environment: dict[str, str], sockets: Path) -> Callable[..., list[Ran]]:
-    """``run(*cells)`` executes them in one new kernel, ``%load_ext nbfn`` first; errors do not stop it."""
+    """``run(*cells)`` executes cells in a new kernel after ``%load_ext nbfn``; errors do not stop it."""
 
     def run(*cells: str, **more: str) -> list[Ran]:
         texts = ["%load_ext nbfn", *cells]
@@ -109,7 +109,7 @@ def run(environment: dict[str, str], sockets: Path) -> Callable[..., list[Ran]]:
 
 @pytest.fixture(scope="package")
 def one_kernel(environment: dict[str, str]) -> Iterator[Callable[..., list[Ran]]]:
-    """The same for tests that leave nothing behind: all in one kernel, which saves its start."""
+    """The same in one shared kernel, for tests that do not change its state."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%load_ext nbfn")])
     client = NotebookClient(
         notebook,
@@ -133,7 +133,7 @@ def one_kernel(environment: dict[str, str]) -> Iterator[Callable[..., list[Ran]]
 
 @pytest.fixture
 def start_kernel(environment: dict[str, str], sockets: Path) -> Iterator[Callable[..., Kernel]]:
-    """``start_kernel(**variables)`` starts one that the test drives by hand, with ``%load_ext nbfn`` done."""
+    """``start_kernel(**variables)`` starts a kernel with nbfn loaded, which the test controls."""
     with contextlib.ExitStack() as ends:
 
         def start(**more: str) -> Kernel:
@@ -154,5 +154,5 @@ def start_kernel(environment: dict[str, str], sockets: Path) -> Iterator[Callabl
 
 @pytest.fixture
 def kernel(start_kernel: Callable[..., Kernel]) -> Kernel:
-    """One that the test drives by hand."""
+    """A kernel that the test controls."""
     return start_kernel()

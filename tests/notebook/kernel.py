@@ -1,4 +1,4 @@
-"""What nbclient cannot see: output after the end of a cell, interrupts, restarts."""
+"""A kernel client for what nbclient does not support: output after the end of a cell, interrupts, restarts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_client import BlockingKernelClient, KernelManager
 
 
 class Kernel:
-    """A kernel whose messages are kept by the cell that they belong to."""
+    """A kernel client that stores messages by cell."""
 
     def __init__(self, client: BlockingKernelClient, manager: KernelManager) -> None:
         self.client = client
@@ -21,7 +21,7 @@ class Kernel:
         self.said: dict[str, list[dict[str, Any]]] = {}
 
     def execute(self, code: str, *, wait: bool = True) -> str:
-        """Run a cell and return what its messages are known by."""
+        """Run a cell and return the id of its messages."""
         cell: str = self.client.execute(code)
         if wait:
             self.until(lambda: self.ended(cell))
@@ -71,12 +71,12 @@ class Kernel:
         return texts
 
     def restart(self) -> None:
-        """End it without a word, and start it anew, as the page's restart button does."""
+        """Kill the kernel and start it again."""
         self.manager.restart_kernel(now=True)
         self.client.wait_for_ready(timeout=30)
 
     def debug(self, code: str, *answers: str) -> str:
-        """Run a cell that opens a debugger, type into it, and return what it said."""
+        """Run a cell that opens a debugger, send input to it, and return its output."""
         left = list(answers)
         said: list[str] = []
 

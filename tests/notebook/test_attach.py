@@ -1,4 +1,4 @@
-"""`%fn attach`: what a handle shows after a restart of the kernel is what it showed before."""
+"""`%fn attach`: handles after a restart of the kernel display the same as before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Function and a class display, in a real kernel without a page: the text twin."""
+"""The text that Functions and classes display in a real kernel without a front end."""
 
 from __future__ import annotations
 

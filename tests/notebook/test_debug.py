@@ -1,4 +1,4 @@
-"""Errors of remote code: whose lines are shown, the debugger on them, and running an input again here."""
+"""Errors of remote code: their tracebacks, the debugger, and replaying an input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def divide(x):
 
 
 def call_in(text: str) -> str:
-    """Return the call that an error says it was in."""
+    """Return the call that an error names."""
     (found,) = set(re.findall(r"fc-\w{22}(?:\[\d+\])?", text))
     return str(found)
 

@@ -1,4 +1,4 @@
-"""What a notebook shows when something breaks, in real kernels: a worker, the hub, the kernel, or a limit."""
+"""Output of a notebook when a worker, the hub, the kernel or a limit fails; in real kernels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.notebook.kernel import Kernel
 Run = Callable[..., list[Any]]
 Start = Callable[..., Kernel]
 
-#: What makes a kernel one that is shown on a page, where maps have widgets.
+#: Environment variables of a kernel with a front end, where maps have widgets.
 PAGE = "some/faults.ipynb"
 CELL = """%%remote --quiet --app faults --max 4
 import os, signal, time
@@ -42,7 +42,7 @@ def slow(x):
 
 
 def pushed(kernel: Kernel) -> str:
-    """Return all that a page was told, widgets' states as well."""
+    """Return all messages to the front end, including the state of widgets."""
     return str(kernel.said)
 
 

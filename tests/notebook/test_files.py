@@ -1,4 +1,4 @@
-"""Modules in the notebook's folder are code: written between two cells, they run in the second one."""
+"""Modules in the notebook's folder: changes between two cells apply to the second one."""
 
 from __future__ import annotations
 

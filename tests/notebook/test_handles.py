@@ -1,4 +1,4 @@
-"""What a FunctionCall displays, in a real kernel without a page: the text twin."""
+"""The text that a FunctionCall displays in a real kernel without a front end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interrupt button: once cancels what the cell waits for, twice lets it go on; in real kernels."""
+"""Interrupts: one cancels the call that the cell waits for, two leave it running; in real kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import own_files
 from tests.notebook.kernel import Kernel
 
-#: Seconds after which an interrupted cell has to be over.
+#: Seconds within which an interrupted cell must end.
 SOON = 3
 
 CELL = """%%remote --quiet --app interrupts
@@ -35,7 +35,7 @@ def each_from(path):
 
 
 def interrupt(kernel: Kernel, cell: str, times: int = 1) -> None:
-    """Press the button once the cell waits; it has to end soon."""
+    """Interrupt a cell that waits; it must end soon."""
     kernel.until(lambda: "waiting" in kernel.text(cell))
     began = time.monotonic()
     kernel.manager.interrupt_kernel()

@@ -1,4 +1,4 @@
-"""The line magics in a real kernel: ``%remote``, ``%fn``, ``%nbfn from``."""
+"""The line magics ``%remote``, ``%fn`` and ``%nbfn from`` in a real kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps in a real kernel: as a cell's value, left to themselves, and their failures run again."""
+"""Maps in a real kernel: as the value of a cell, in the background, and retries of their failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notebook's App is called: after its file, in any script; without a file it is the kernel's own."""
+"""The name of a notebook's App: from its file; without a file, the kernel has its own App."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_without_a_file_a_notebook_replaces_nothing_of_another(run: Run, tmp_pat
 def test_a_notebook_that_another_runs_does_not_take_over_its_name(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """A kernel has the variables of who starts it, the name of the other notebook among them."""
+    """A kernel inherits environment variables, including the name of the other notebook."""
     program = """
 import os, nbformat, nbclient
 cell = nbformat.v4.new_code_cell

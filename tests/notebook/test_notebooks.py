@@ -1,4 +1,4 @@
-"""The notebooks of ``notebooks/``: each runs in a real kernel and shows what it promises."""
+"""Runs each notebook of ``notebooks/`` in a real kernel and checks its output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import Ran, _config
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
-#: What each shows, as regular expressions over all its outputs, in this order.
+#: Regular expressions that the outputs of each notebook match, in this order.
 SHOWS = {
     "map_and_errors": [
         *(r"zlib: \d\.\d\d times smaller", r"lzma: \d\.\d\d times smaller", "image/png"),
@@ -80,7 +80,7 @@ SHOWS = {
 
 
 def _text(cell: Any) -> str:
-    """Return all that a cell shows, as text, with the names of its pictures."""
+    """Return all outputs of a cell as text, with the names of its images."""
     parts = []
     for output in cell.outputs:
         data = output.get("data", {})

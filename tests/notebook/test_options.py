@@ -1,4 +1,4 @@
-"""What the line of ``%%remote`` may say, in a real kernel: each option, and what becomes of it."""
+"""The options of ``%%remote`` in a real kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 Run = Callable[..., list[Any]]
 
-#: What the hub has of a Function: how it is run.
+#: The definition of a Function at the hub.
 TOLD = """
 from nbfn.protocol import messages as _m
 def told(f):
@@ -124,7 +124,7 @@ def test_nothing_in_the_line_or_the_cell_is_expanded(one_kernel: Run) -> None:
 
 
 def test_what_a_cell_is_is_said_and_only_that_is_bound(one_kernel: Run) -> None:
-    """The table of cells, for those kinds that other tests do not show."""
+    """Kinds of cells that other tests do not cover."""
     *_, own_class, _, by_name, mixed, unbound = one_kernel(
         "import nbfn\nown = nbfn.App('own-classes')",
         "%%remote\n@own.cls()\nclass Counter:\n    @nbfn.method()\n    def up(self, n): return n + 1\n"

@@ -1,4 +1,4 @@
-"""Where the output of remote code lands, and what a map shows, in a real kernel."""
+"""Where output of remote code appears, and the displays of maps, in a real kernel."""
 
 from __future__ import annotations
 

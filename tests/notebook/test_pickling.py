@@ -1,4 +1,4 @@
-"""What cells define is known to plain pickle in workers, and comes back as what it is; in real kernels."""
+"""Objects that cells define work with plain pickle in workers, and are returned with their classes; in real kernels."""
 
 from __future__ import annotations
 

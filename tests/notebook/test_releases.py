@@ -1,4 +1,4 @@
-"""What ``%fn`` says of versions, logs and calls, and who may replace whose Functions."""
+"""Versions, logs and calls in ``%fn``, and who may replace Functions of other notebooks."""
 
 from __future__ import annotations
 

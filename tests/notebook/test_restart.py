@@ -1,4 +1,4 @@
-"""What a notebook knows of its calls after its kernel, or the hub, was started anew; in real kernels."""
+"""The calls of a notebook after its kernel or the hub restarted; in real kernels."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_hub_knows_the_notebook_of_a_call_also_after_it_was_killed(
     assert again.shown(got) == ["'ready'"]
 
 
-#: What the shell knows of nbfn.
+#: What nbfn has installed in the shell.
 KNOWN = """
 import nbfn
 _ip = get_ipython()

@@ -1,4 +1,4 @@
-"""Spawned calls that run again by `%fn retry`, and what their handles show of it; in real kernels."""
+"""Spawned calls that `%fn retry` retries, and the displays of their handles; in real kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROKEN = (
     "%%remote --quiet --app retries\ndef work(x):\n    print('at', x)\n    return 10 // (x - 2)"
 )
 MENDED = BROKEN.replace("10 // (x - 2)", "f'mended {x}'")
-#: Waits for the end of a call without looking at its results.
+#: Waits for the end of a call without fetching its results.
 ENDED = (
     "import nbfn\nassert nbfn.client.call_observer.observer.handles[call.object_id].over.wait(30)"
 )

@@ -1,4 +1,4 @@
-"""The page of rules: each row names tests that are there, or says that it has none yet."""
+"""Each row of the list of rules names existing tests, or says that there is none yet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from tests import evidence
 
 ROWS = [row for row in evidence.rows(Path(__file__).with_name("rules.md")) if row[0] != "Rule"]
-#: What a rule without a test has in its place.
+#: The text of a rule without a test.
 NONE = "not yet"
-#: Characters by which a rule is known below.
+#: Number of characters that identify a rule below.
 HEAD = 60
-#: The rules that have none.
+#: The rules without a test.
 OPEN: list[str] = []
 
 

@@ -1,4 +1,4 @@
-"""Script cells in a real kernel: run once remotely, as if the cell ran here."""
+"""Script cells in a real kernel: run once, remotely."""
 
 from __future__ import annotations
 

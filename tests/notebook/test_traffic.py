@@ -1,4 +1,4 @@
-"""How much a page is told of a map: few messages, small ones, whatever the size of the map."""
+"""The number and size of messages that a map sends to the front end do not depend on its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of a Function's card: fields from its signature, arguments from what was filled in."""
+"""The form of a Function's card: fields from its signature, arguments from the values of the fields."""
 
 from __future__ import annotations
 

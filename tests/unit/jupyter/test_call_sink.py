@@ -1,4 +1,4 @@
-"""The sink of a spawned call, told of it as the client would."""
+"""The sink of a spawned call, with the events that the client sends."""
 
 from __future__ import annotations
 

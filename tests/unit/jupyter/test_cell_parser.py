@@ -1,4 +1,4 @@
-"""Which cells are function cells, and what the others are told."""
+"""Which cells are function cells, and the errors of other cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a registered cell reads."""
+"""The text and HTML of registration summaries and cards."""
 
 from __future__ import annotations
 

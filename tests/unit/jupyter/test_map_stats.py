@@ -1,4 +1,4 @@
-"""The counters, groups, log and strip of a map, and how they read."""
+"""The statistics of a map: counters, groups of errors, log and heat strip, and their text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def made(total: int | None = 10) -> MapStats:
 
 
 def took(stats: MapStats, ended: Iterable[tuple[int, int, float]]) -> None:
-    """Inputs have ended, each with its index, state and seconds."""
+    """Add inputs that ended, each with its index, state and duration."""
     rows = list(ended)
     stats.add_ended(
         [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows if r[1] != CANCELLED]
@@ -26,7 +26,7 @@ def running(stats: MapStats, workers: int = 8, **more: int) -> None:
 
 
 def ended(stats: MapStats, count: int, seconds: float, now: float) -> None:
-    """That many inputs have ended, each of which ran so long."""
+    """Add successful inputs, each with the same duration."""
     took(stats, [(index, DONE, seconds) for index in range(count)])
     stats.update_counts(count, 0, stats.total, now)
 

@@ -1,4 +1,4 @@
-"""What calls show, without a kernel: sinks and displays with a place that only writes down."""
+"""Sinks and displays of calls, with a fake output area instead of a kernel."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
 
 
-class Paper:
-    """A place that remembers."""
+class RecordingArea:
+    """A fake output area that records output."""
 
     notebook = True
     widgets = False
@@ -58,10 +58,10 @@ class Clock:
 
 
 @pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
-    paper = Paper()
-    monkeypatch.setattr(observer, "OutputArea", lambda: paper)
-    return paper
+def area(monkeypatch: pytest.MonkeyPatch) -> RecordingArea:
+    area = RecordingArea()
+    monkeypatch.setattr(observer, "OutputArea", lambda: area)
+    return area
 
 
 def call(kind: str = "map", total: int | None = 100, name: str = "embed") -> CallView:
@@ -83,16 +83,16 @@ def started(view: CallView, clock: Clock | None = None, **options: Any) -> Any:
     return observer.NotebookObserver(now=clock or Clock(), **options).call_started(view)
 
 
-def test_a_single_call_prints_as_it_comes(paper: Paper) -> None:
+def test_a_single_call_prints_as_it_comes(area: RecordingArea) -> None:
     sink = started(call("remote"))
     sink.emission(said("hello\n"))
-    assert paper.text == "hello\n"
+    assert area.text == "hello\n"
 
 
 def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> None:
-    paper, clock, looked_after = Paper(), Clock(), []
+    area, clock, looked_after = RecordingArea(), Clock(), []
     notebook = cast("Any", SimpleNamespace(now=clock, keep_updating=looked_after.append))
-    sink = print_sink.PrintSink(call("remote", 1), cast("Any", paper), notebook)
+    sink = print_sink.PrintSink(call("remote", 1), cast("Any", area), notebook)
 
     def waits(why: str, running: int = 0) -> None:
         sink.progress(Progress("fc-7f3k", 1 - running, running, 0, 0, 0, why))
@@ -101,53 +101,53 @@ def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> N
     clock.now += print_sink.PATIENCE - 1
     sink.show(clock.now)
     waits("", running=1)
-    assert (paper.text, sink.ended) == ("", True)  # it began in time
+    assert (area.text, sink.ended) == ("", True)  # it began in time
     sink.connected(up=False)
     clock.now += print_sink.PATIENCE
     sink.show(clock.now)
     sink.show(clock.now)
     sink.connected(up=True)
-    assert paper.text == "○ embed: waits for the hub, which does not answer now\n"
+    assert area.text == "○ embed: waits for the hub, which does not answer now\n"
     assert (sink.ended, looked_after) == (True, [sink, sink])
 
 
 def test_the_wait_of_a_single_call_counts_from_its_beginning() -> None:
-    paper, clock = Paper(), Clock()
+    area, clock = RecordingArea(), Clock()
     notebook = cast("Any", SimpleNamespace(now=clock, keep_updating=lambda _: None))
-    sink = print_sink.PrintSink(call("remote", 1), cast("Any", paper), notebook)
+    sink = print_sink.PrintSink(call("remote", 1), cast("Any", area), notebook)
     clock.now += print_sink.PATIENCE  # the hub tells only of what waits long
     sink.progress(Progress("fc-7f3k", 1, 0, 0, 0, 0, "max 1 reached"))
     sink.show(clock.now)
-    assert paper.text == "○ embed: max 1 reached\n"
+    assert area.text == "○ embed: max 1 reached\n"
 
 
-def test_a_short_map_shows_its_prints_and_no_progress(paper: Paper) -> None:
+def test_a_short_map_shows_its_prints_and_no_progress(area: RecordingArea) -> None:
     sink = started(call())
     sink.emission(said("hello\n"))
     sink.outputs(100, 0, 100)
-    assert paper.text == ""
+    assert area.text == ""
     sink.finished("success", None)
-    assert paper.text == "hello\n"
+    assert area.text == "hello\n"
 
 
-def test_a_long_map_writes_a_line_every_ten_percent(paper: Paper) -> None:
+def test_a_long_map_writes_a_line_every_ten_percent(area: RecordingArea) -> None:
     clock = Clock()
     sink = started(call(total=1000), clock)
     clock.now += 1.0
-    until(lambda: "embed v4" in paper.text)
+    until(lambda: "embed v4" in area.text)
     for done in range(0, 1001, 100):
         clock.now += 1.0
         sink.outputs(done, 0, 1000)
         until(lambda: sink.displays[0]._reached[1] == done // 100)  # noqa: B023
     sink.emission(said("one\n" * 50))
     sink.finished("success", None)
-    lines = paper.text.splitlines()
+    lines = area.text.splitlines()
     assert len([line for line in lines if " / 1,000" in line]) == 11
     assert "… 45 lines printed before these:" in lines
     assert lines[-1] == "✓ embed.map · 1,000 ok · 0:12 · fc-7f3k"
 
 
-def test_a_map_of_unknown_length_writes_a_line_at_each_power_of_ten(paper: Paper) -> None:
+def test_a_map_of_unknown_length_writes_a_line_at_each_power_of_ten(area: RecordingArea) -> None:
     watching = observer.NotebookObserver(now=Clock(), progress=False)
     sink: Any = watching.call_started(call(total=None))
     for done in range(0, 1501, 5):
@@ -155,23 +155,23 @@ def test_a_map_of_unknown_length_writes_a_line_at_each_power_of_ten(paper: Paper
         sink.show(101.0)
     sink.outputs(1501, 0, 2000)
     sink.show(101.0)
-    counts = [line.split(" · ")[2] for line in paper.text.splitlines()]
+    counts = [line.split(" · ")[2] for line in area.text.splitlines()]
     assert counts == ["0 / ?", "10 / ?", "100 / ?", "1,000 / ?", "1,501 / 2,000"]
 
 
-def test_a_terminal_has_one_line_below_the_prints(paper: Paper) -> None:
-    paper.rewritable = True
+def test_a_terminal_has_one_line_below_the_prints(area: RecordingArea) -> None:
+    area.rewritable = True
     clock = Clock()
     sink = started(call(), clock)
     clock.now += 1.0
-    until(lambda: "preparing" in paper.text)
+    until(lambda: "preparing" in area.text)
     sink.emission(said("one\n"))
-    until(lambda: "\r\x1b[2Kone\nembed v4 · preparing" in paper.text)
+    until(lambda: "\r\x1b[2Kone\nembed v4 · preparing" in area.text)
     sink.finished("success", None)
-    assert paper.text.endswith("\r\x1b[2K✓ embed.map · 0 ok · 1.0 s · fc-7f3k\n")
+    assert area.text.endswith("\r\x1b[2K✓ embed.map · 0 ok · 1.0 s · fc-7f3k\n")
 
 
-def test_a_map_can_be_quiet(paper: Paper) -> None:
+def test_a_map_can_be_quiet(area: RecordingArea) -> None:
     clock = Clock()
     watching = observer.NotebookObserver(now=clock)
     watching.quiet.add(("churn", "embed"))
@@ -185,7 +185,7 @@ def ended(index: int, status: InputStatus = InputStatus.SUCCESS) -> Output:
     return Output(index, status, duration=0.1)
 
 
-def test_the_strip_is_of_the_inputs_own_indices(paper: Paper) -> None:
+def test_the_strip_is_of_the_inputs_own_indices(area: RecordingArea) -> None:
     sink = started(call(total=5))
     sink.outputs(2, 1, 5, [ended(3), ended(1, InputStatus.FAILURE)])
     sink.outputs(4, 2, 5, [ended(0), ended(4, InputStatus.TERMINATED)])
@@ -194,7 +194,7 @@ def test_the_strip_is_of_the_inputs_own_indices(paper: Paper) -> None:
 
 
 class Recorded(MapCall):
-    """The call of a map some of whose inputs have failed."""
+    """The call of a map with failed inputs."""
 
     held = ""
 
@@ -207,7 +207,7 @@ class Recorded(MapCall):
 
 
 def test_only_what_is_kept_can_be_run_again_and_the_latest_maps_keep_theirs(
-    paper: Paper, monkeypatch: pytest.MonkeyPatch
+    area: RecordingArea, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(observer, "FAILURES_KEPT", 2500)
     watching = observer.NotebookObserver(now=Clock(), progress=False)
@@ -240,7 +240,7 @@ def test_results_go_where_the_very_exceptions_stand() -> None:
     assert isinstance(names["other"][1], ValueError)
 
 
-def test_why_nothing_moves(paper: Paper) -> None:
+def test_why_nothing_moves(area: RecordingArea) -> None:
     sink = started(call())
     sink.progress(Progress("fc-7f3k", 100, 0, 0, 0, 2, "max 8 reached"))
     assert (sink.stats.state, sink.stats.waiting_for) == ("starting workers", "max 8 reached")
@@ -249,23 +249,23 @@ def test_why_nothing_moves(paper: Paper) -> None:
 @pytest.mark.parametrize(
     ("status", "state"), [("success", "done"), ("failure", "failed"), ("terminated", "cancelled")]
 )
-def test_the_words_of_the_end(paper: Paper, status: str, state: str) -> None:
+def test_the_words_of_the_end(area: RecordingArea, status: str, state: str) -> None:
     sink = started(call())
     sink.finished(status, ValueError("bad") if status == "failure" else None)
     assert sink.stats.state == state
     assert bool(sink.stats.groups) == (status == "failure")
 
 
-def test_displays_of_a_map_are_bounded(paper: Paper) -> None:
+def test_displays_of_a_map_are_bounded(area: RecordingArea) -> None:
     sink = started(call())
     for _ in range(100):
         sink.emission(said("{}", "display"))
     sink.emission(said("{}", "clear"))
-    assert len(paper.emitted) == SHOWN_DISPLAYS
+    assert len(area.emitted) == SHOWN_DISPLAYS
     assert sink.stats.lines == 80
 
 
-def test_settling_waits_for_the_last_word(paper: Paper) -> None:
+def test_settling_waits_for_the_last_word(area: RecordingArea) -> None:
     watching = observer.NotebookObserver()
     sink: Any = watching.call_started(call())
     sink.outputs(100, 0, 100)
@@ -282,8 +282,8 @@ def test_an_observer_that_fails_harms_no_call(monkeypatch: pytest.MonkeyPatch) -
     assert observer.NotebookObserver().call_started(call()) is None
 
 
-def test_a_spawned_call_ends_once(paper: Paper) -> None:
-    """Whoever fetches its result follows it again, and hears of its end again."""
+def test_a_spawned_call_ends_once(area: RecordingArea) -> None:
+    """Fetching its result follows it again, so its end is reported again."""
     clock = Clock()
     watching = observer.NotebookObserver(now=clock)
     first = watching.call_started(call("spawn", 1))

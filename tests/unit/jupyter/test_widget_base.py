@@ -1,4 +1,4 @@
-"""The pure parts of the widget's script, run by node, and that script and Python fit together."""
+"""The pure functions of the widgets' scripts, run by node, and the data that Python sends to them."""
 
 from __future__ import annotations
 

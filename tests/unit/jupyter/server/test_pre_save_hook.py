@@ -1,4 +1,4 @@
-"""What is saved of a notebook: nbfn's own live widgets go, everything else stays."""
+"""Saved notebooks: nbfn's own live widgets are removed, everything else stays."""
 
 from __future__ import annotations
 
