@@ -34,7 +34,7 @@ def told() -> Told:
 @pytest.fixture
 def connection_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NBFN_HOME", str(tmp_path))
-    monkeypatch.setattr(link_module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(link_module, "POLL_INTERVAL", 0.01)
     return tmp_path / "hub.json"
 
 

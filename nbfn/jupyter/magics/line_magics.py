@@ -60,7 +60,7 @@ def _leave() -> None:
 
 
 @remote.subcommand("doctor")
-def look_over(_context: MagicContext, _given: Any) -> None:
+def run_doctor(_context: MagicContext, _given: Any) -> None:
     """Check the connection to the workers, and say how to fix problems."""
     doctor.report(sys.stdout.write)
 

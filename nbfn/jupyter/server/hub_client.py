@@ -18,7 +18,7 @@ from nbfn.jupyter.server.events import What
 logger = logging.getLogger("nbfn.lab")
 
 #: Seconds between two checks of the connection file while there is no hub.
-LOOK_EVERY = 1.0
+POLL_INTERVAL = 1.0
 #: Seconds a hub may take to answer before it counts as unreachable.
 PATIENCE = 5.0
 
@@ -34,16 +34,16 @@ class HubClient:
         self._on_change = on_change
         self._client: Client | None = None
         self._attempt: asyncio.Task[Client] | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._seen: tuple[int, int] | None = None
+        self._poll_task: asyncio.Task[None] | None = None
+        self._tried_file: tuple[int, int] | None = None
 
     def start(self) -> None:
         """Start looking for a hub. Must be called on the server's event loop."""
-        self._looking = asyncio.create_task(self._look())
+        self._poll_task = asyncio.create_task(self._poll())
 
     async def close(self) -> None:
         """Stop looking for a hub and close the client."""
-        tasks = [task for task in (self._looking, self._attempt) if task is not None]
+        tasks = [task for task in (self._poll_task, self._attempt) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -92,11 +92,11 @@ class HubClient:
             return
         logger.info("the hub is gone")
         self._client = None
-        self._seen = None
+        self._tried_file = None
         self._on_change(0, "hub")
         asyncio.get_running_loop().run_in_executor(None, client.close)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while True:
             if self._client is None and self._is_new():
                 try:
@@ -105,7 +105,7 @@ class HubClient:
                     pass  # a killed hub left the file, or the hub is still starting
                 except Error as error:
                     logger.warning("cannot attach to the hub: %s", error)
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)
 
     def _is_new(self) -> bool:
         """Whether there is a connection file that was not tried before."""
@@ -114,7 +114,7 @@ class HubClient:
         except OSError:
             return False
         mark = (found.st_ino, found.st_mtime_ns)
-        is_new, self._seen = mark != self._seen, mark
+        is_new, self._tried_file = mark != self._tried_file, mark
         return is_new
 
 

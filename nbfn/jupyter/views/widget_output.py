@@ -51,6 +51,10 @@ def close_later(widget: DOMWidget, area: OutputArea) -> None:
     """Close a widget that is no longer displayed.
 
     Not at once: a front end that has just received its model would fail to create it.
+
+    Args:
+        widget: The widget.
+        area: The cell that displayed it.
     """
 
     def close() -> None:

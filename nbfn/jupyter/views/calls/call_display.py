@@ -22,7 +22,7 @@ from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later,
 #: Log lines that the widget shows.
 LOG_LINES = 100
 #: Seconds between two requests for the position in the queue.
-ASKED_EVERY = 1.0
+QUEUE_INTERVAL = 1.0
 
 
 def fetch_preview(record: CallRecord) -> None:
@@ -109,7 +109,11 @@ class CallDisplay:
         Args:
             now: The time.
         """
-        if self._record.ended is None and self._record.place and now - self._asked >= ASKED_EVERY:
+        if (
+            self._record.ended is None
+            and self._record.place
+            and now - self._asked >= QUEUE_INTERVAL
+        ):
             self._asked = now
             FunctionCall.from_id(self._record.call)._request_progress()
         if self._widget is not None:

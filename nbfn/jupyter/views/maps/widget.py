@@ -43,7 +43,7 @@ class MapWidget(ActionWidget):
     def __init__(self, stats: MapStats, now: float, actions: Actions) -> None:
         self._tally = stats
         self._slow_update = 0.0
-        self._poller = WorkerPoller(stats, self._tell_workers)
+        self._poller = WorkerPoller(stats, self._set_workers)
         super().__init__(
             actions,
             view=_view(stats, now, actions),
@@ -59,15 +59,15 @@ class MapWidget(ActionWidget):
         if kind == "workers":
             self._poller.watch(on=bool(content.get("open")))
         elif kind == "traceback":
-            self._tell_trace(content.get("group"))
+            self._send_traceback(content.get("group"))
         else:
             super().handle_message(_widget, content, _buffers)
 
-    def _tell_trace(self, first: object) -> None:
+    def _send_traceback(self, first: object) -> None:
         found = (g.trace for g in list(self._tally.groups.values()) if g.first == first)
         self.send({"type": "traceback", "group": first, "text": next(found, "")})
 
-    def _tell_workers(self, rows: list[dict[str, Any]]) -> None:
+    def _set_workers(self, rows: list[dict[str, Any]]) -> None:
         if rows != self.workers:
             self.workers = rows
 

@@ -13,7 +13,7 @@ from nbfn.jupyter.views.maps.map_stats import MapStats
 log = logging.getLogger("nbfn.client")
 
 #: Seconds between two requests.
-ASK_EVERY = 1.0
+POLL_INTERVAL = 1.0
 #: Maximum number of workers that are displayed.
 SHOWN = 50
 
@@ -23,12 +23,12 @@ class WorkerPoller:
 
     Args:
         stats: The map.
-        tell: Called with the workers, on a separate thread.
+        on_workers: Called with the workers, on a separate thread.
     """
 
-    def __init__(self, stats: MapStats, tell: Callable[[list[dict[str, Any]]], None]) -> None:
+    def __init__(self, stats: MapStats, on_workers: Callable[[list[dict[str, Any]]], None]) -> None:
         self._tally = stats
-        self._tell = tell
+        self._on_workers = on_workers
         self._end = threading.Event()
         self._end.set()
 
@@ -39,10 +39,10 @@ class WorkerPoller:
         elif self._end.is_set():
             self._end = end = threading.Event()
             threading.Thread(
-                target=self._look, args=(end,), name="nbfn-workers", daemon=True
+                target=self._poll, args=(end,), name="nbfn-workers", daemon=True
             ).start()
 
-    def _look(self, end: threading.Event) -> None:
+    def _poll(self, end: threading.Event) -> None:
         while not end.is_set() and self._tally.ended is None:
             try:
                 rows = self._rows()
@@ -50,8 +50,8 @@ class WorkerPoller:
                 log.debug("could not fetch the workers of a map", exc_info=True)
             else:
                 if not end.is_set():
-                    self._tell(rows)
-            end.wait(ASK_EVERY)
+                    self._on_workers(rows)
+            end.wait(POLL_INTERVAL)
 
     def _rows(self) -> list[dict[str, Any]]:
         workers = Client.attach().overview().workers
