@@ -25,10 +25,10 @@ from nbfn.hub.broker import Broker
 from nbfn.hub.disk_space import Disk
 from nbfn.hub.gateway_process import GatewayProcess
 from nbfn.hub.launchers import base
-from nbfn.hub.log_store import Logbook
-from nbfn.hub.scheduler.hub_state import SPAWNS_KEPT, Limits
-from nbfn.hub.scheduler.state_machine import State
-from nbfn.hub.shared_memory_gc import Leftovers
+from nbfn.hub.log_store import LogStore
+from nbfn.hub.scheduler.hub_state import MAX_ENDED_SPAWNS, Limits
+from nbfn.hub.scheduler.state_machine import StateMachine
+from nbfn.hub.shared_memory_gc import SharedMemoryGC
 from nbfn.hub.store import Store
 from nbfn.hub.worker_processes import WorkerProcesses
 from nbfn.protocol import messages as m
@@ -90,10 +90,10 @@ def _serve_in(places: Places, *, embedded: bool) -> int:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
     places.create()  # the hub before this one may have removed some when it ended
-    held = segment_directory.lock_directory(places.shm)
+    segments_lock = segment_directory.lock_directory(places.shm)
     segment_directory.remove_abandoned(places.shm)
     settings = Settings.load()
-    broker, store, router, processes, web, logbook = _assemble(
+    broker, store, router, processes, web, log_store = _assemble(
         places, settings, _next_epoch(lock), embedded=embedded
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -105,11 +105,11 @@ def _serve_in(places: Places, *, embedded: bool) -> int:
         with contextlib.suppress(OSError):
             places.connection_file.unlink(missing_ok=True)
         store.close()
-        logbook.close()
+        log_store.close()
         router.close()
         processes.close()
         web.close()
-        os.close(held)
+        os.close(segments_lock)
         segment_directory.remove_if_unused(places.shm)
         with contextlib.suppress(OSError):  # where consoles of workers have files, it stays
             places.socket.unlink(missing_ok=True)
@@ -129,7 +129,7 @@ def _thread_ended(args: threading.ExceptHookArgs, broker: Broker) -> None:
 
 def _assemble(
     places: Places, settings: Settings, epoch: int, *, embedded: bool
-) -> tuple[Broker, Store, Router, WorkerProcesses, GatewayProcess, Logbook]:
+) -> tuple[Broker, Store, Router, WorkerProcesses, GatewayProcess, LogStore]:
     disk = Disk(places.home, settings.disk_reserve * 2**20)
     disk.prepare()
     store = Store(places.database, places.blobs, settings.retention, disk)
@@ -150,34 +150,34 @@ def _assemble(
         disk_reserve=settings.disk_reserve * 2**20,
         threads=settings.worker_threads,
     )
-    state = State(m.new_id, epoch=epoch, limits=limits)
-    registry = state.tables.registry
+    state = StateMachine(m.new_id, epoch=epoch, limits=limits)
+    registry = state.hub_state.registry
     registry.environments |= store.load_environments()
     for app in store.load_apps():
         registry.restore_app(app)
     for record in store.load_functions():
-        state.tables.registry.restore(record)
+        state.hub_state.registry.restore(record)
     for secret in store.load_secrets():
-        state.tables.secrets[secret.environment_name, secret.name] = secret
-    state.tables.begun = store.load_begun()
-    for spawn in store.load_ended(SPAWNS_KEPT):
-        state.tables.note_ended(spawn)
+        state.hub_state.secrets[secret.environment_name, secret.name] = secret
+    state.hub_state.started_inputs = store.load_started()
+    for spawn in store.load_ended(MAX_ENDED_SPAWNS):
+        state.hub_state.note_ended(spawn)
     router = Router(places.endpoint)
     version = importlib.metadata.version("nbfn")
     about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)
     processes = WorkerProcesses(launcher)
     serializer = Serializer(places, "hub")
     web = GatewayProcess(places, settings.web_endpoints)
-    logbook = Logbook(places.home / "logs.db", settings.log_size * 2**20, settings.retention)
+    log_store = LogStore(places.home / "logs.db", settings.log_size * 2**20, settings.retention)
     broker = Broker(
         state,
         router,
         store,
         processes,
         serializer,
-        Leftovers(places.shm, places.spill),
+        SharedMemoryGC(places.shm, places.spill),
         web,
-        logbook,
+        log_store,
         about,
         settings.idle_exit if embedded else None,
     )
@@ -187,7 +187,7 @@ def _assemble(
     # What exists now lives as long as the hub; the cycle collector need not look at it again.
     gc.collect()
     gc.freeze()
-    return broker, store, router, processes, web, logbook
+    return broker, store, router, processes, web, log_store
 
 
 def _next_epoch(lock: int) -> int:
@@ -210,7 +210,7 @@ def _launcher(places: Places, settings: Settings) -> base.Launcher:
 
 def _publish(places: Places, about: m.HubRow) -> None:
     """Write the connection file, whole or not at all, readable by its owner only."""
-    said = {
+    content = {
         "endpoint": places.endpoint,
         "pid": about.pid,
         "epoch": about.epoch,
@@ -220,7 +220,7 @@ def _publish(places: Places, about: m.HubRow) -> None:
     temporary = Path(f"{places.connection_file}.{about.pid}")
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(said, file)
+        json.dump(content, file)
     temporary.replace(places.connection_file)
     _log.info("nbfn hub %s for %s, pid %d", about.version, places.home, about.pid)
 

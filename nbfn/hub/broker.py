@@ -22,21 +22,21 @@ import msgspec
 
 from nbfn.exception import ServiceError
 from nbfn.hub import message_errors, oversized_messages
-from nbfn.hub.console_requests import Consoles
+from nbfn.hub.console_requests import ConsoleRequests
 from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
-from nbfn.hub.log_store import Logbook
-from nbfn.hub.queries import Answers
+from nbfn.hub.log_store import LogStore
+from nbfn.hub.queries import Queries
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import effects, events, status, web_endpoints
 from nbfn.hub.scheduler.effects import Effect, Send, StoreEffect
 from nbfn.hub.scheduler.events import Event, Received
-from nbfn.hub.scheduler.state_machine import State
+from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
-from nbfn.hub.shared_memory_gc import Leftovers
+from nbfn.hub.shared_memory_gc import SharedMemoryGC
 from nbfn.hub.store import Store
-from nbfn.hub.suspend_aware_clock import Clock
+from nbfn.hub.suspend_aware_clock import SuspendAwareClock
 from nbfn.hub.worker_processes import WorkerProcesses
-from nbfn.hub.writer import Word
+from nbfn.hub.writer import StoreResult
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import BadFrame, FrameTooLargeError
@@ -47,17 +47,17 @@ from nbfn.serialization.payload import Serializer
 _log = logging.getLogger("nbfn.hub")
 
 #: Frames that make no sense until a peer is no longer listened to.
-STRIKES = 3
+MAX_VIOLATIONS = 3
 #: Seconds between looks whether an embedded hub is still needed.
 IDLE_CHECK = 1.0
 #: Seconds between two looks at the launcher when it says nothing; it has kill timers of its own.
-PROCESSES_ASKED = 0.5
+LAUNCHER_INTERVAL = 0.5
 #: Seconds between two looks at how full the disk is.
-DISK_ASKED = 0.1
+DISK_INTERVAL = 0.1
 #: Seconds between two looks which web endpoints there are.
-WEB_ASKED = 1.0
+WEB_INTERVAL = 1.0
 #: Seconds an embedded hub waits for its first client; who started it may have found another hub, or be gone.
-UNVISITED_EXIT = 30.0
+NO_CLIENT_EXIT = 30.0
 #: Seconds the workers have to end when the hub is stopped.
 STOP_GRACE = 5.0
 
@@ -96,14 +96,14 @@ class Broker:
 
     def __init__(
         self,
-        state: State,
+        state: StateMachine,
         router: Router,
         store: Store,
         processes: WorkerProcesses,
         serializer: Serializer,
-        leftovers: Leftovers,
+        shared_memory_gc: SharedMemoryGC,
         web: GatewayProcess,
-        logbook: Logbook,
+        log_store: LogStore,
         about: m.HubRow,
         idle_exit: float | None,
     ) -> None:
@@ -114,20 +114,20 @@ class Broker:
         self._serializer = serializer
         self._about = about
         self._idle_exit = idle_exit
-        self._leftovers = leftovers
+        self._shared_memory_gc = shared_memory_gc
         self._web = web
-        self._logbook = logbook
-        self._now = Clock().now
-        self._needed_at = self._idle_checked = self._now()
-        self._answers = Answers(state.tables, web, about, self._now)
+        self._log_store = log_store
+        self._now = SuspendAwareClock().now
+        self._last_needed = self._idle_checked = self._now()
+        self._queries = Queries(state.hub_state, web, about, self._now)
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[str, bytes] = {}  # peer id -> connection
-        self._consoles = Consoles(self._send, self._routes)
-        self._strikes: dict[bytes, int] = {}
-        self._visited = False
-        self._processes_asked = 0.0
-        self._disk_asked = -DISK_ASKED
-        self._web_asked, self._web_revision = 0.0, -1
+        self._consoles = ConsoleRequests(self._send, self._routes)
+        self._violations: dict[bytes, int] = {}
+        self._had_client = False
+        self._launcher_polled_at = 0.0
+        self._disk_checked_at = -DISK_INTERVAL
+        self._web_checked_at, self._web_revision = 0.0, -1
         self._watchers: set[str] = set()  # clients that watch the overview
         #: What each event saves, and what is told once that is on disk.
         self._unsaved: list[tuple[list[Effect], list[Effect]]] = []
@@ -144,7 +144,9 @@ class Broker:
         for call in found:
             self._handle(call)
         self._scale_pools()
-        for problem in set(self._web.keep(web_endpoints.labels(self._state.tables)).values()):
+        for problem in set(
+            self._web.listen_for(web_endpoints.labels(self._state.hub_state)).values()
+        ):
             _log.error("a web endpoint does not answer: %s", problem)
 
     # --- the loop ---
@@ -152,7 +154,7 @@ class Broker:
     def run(self) -> None:
         """Serve until stopped."""
         self._store.start(self._router.wake)
-        self._logbook.start(self._router.wake)
+        self._log_store.start(self._router.wake)
         self._router.watch(*self._processes.sources())
         while not self.ending:
             self._turn(self._router.wait(self._timeout()))
@@ -174,74 +176,74 @@ class Broker:
     def _timeout(self) -> float:
         deadline = self._state.next_deadline()
         left = IDLE_CHECK if deadline is None else deadline - self._now()
-        left = min(left, self._state.next_appointment() - time.time())
+        left = min(left, self._state.next_schedule_due() - time.time())
         return min(max(left, 0.0), IDLE_CHECK)
 
-    def _turn(self, processes_spoke: bool) -> None:
+    def _turn(self, launcher_ready: bool) -> None:
         now = self._now()
-        if now - self._disk_asked >= DISK_ASKED:
-            self._disk_asked = now
+        if now - self._disk_checked_at >= DISK_INTERVAL:
+            self._disk_checked_at = now
             self._handle(self._store.room())
         lost = self._router.lost()
         for connection, message in self._router.receive():  # also the last of those that are lost
-            self._received(connection, message)
+            self._receive(connection, message)
         for connection in lost:
-            self._lost(connection)
-        if processes_spoke or now - self._processes_asked >= PROCESSES_ASKED:
-            self._processes_asked = now
-            self._take_exits()
-        for word in self._store.finished():
-            self._take_stored(word)
-        for client, answer in self._logbook.answers():
+            self._connection_lost(connection)
+        if launcher_ready or now - self._launcher_polled_at >= LAUNCHER_INTERVAL:
+            self._launcher_polled_at = now
+            self._handle_launcher_events()
+        for result in self._store.finished():
+            self._handle_store_result(result)
+        for client, answer in self._log_store.finished():
             self._send(client, answer)
         self._tick(now)
         self._scale_pools()
         unsaved, self._unsaved = self._unsaved, []
-        for saves, held in unsaved:
-            self._store.submit(saves, held)
-        self._look_after_web(now)
+        for saves, on_commit in unsaved:
+            self._store.submit(saves, on_commit)
+        self._maintain_gateway(now)
         if self._idle_exit is not None and now - self._idle_checked >= IDLE_CHECK:
             self._check_idle(now, self._idle_exit)
 
-    def _take_exits(self) -> None:
+    def _handle_launcher_events(self) -> None:
         """Handle what the launcher saw of worker processes."""
         for event in self._processes.events():
             self._handle(event)
             if isinstance(event, events.WorkerExited):
-                self._leftovers.worker_ended(event.worker)
+                self._shared_memory_gc.worker_ended(event.worker)
 
-    def _take_stored(self, word: Word) -> None:
+    def _handle_store_result(self, result: StoreResult) -> None:
         """Handle what the store has read, or go on with what it has written."""
-        if isinstance(word, events.FailuresLoaded | events.SaveFailed):
-            self._handle(word)
-        elif isinstance(word, effects.LoadInputs):
-            self._loaded(word)
-        elif isinstance(word, StoredCall | StoredGraph | StoredInput):
-            self._tell_stored(word)
+        if isinstance(result, events.FailuresLoaded | events.SaveFailed):
+            self._handle(result)
+        elif isinstance(result, effects.LoadInputs):
+            self._send_loaded_inputs(result)
+        elif isinstance(result, StoredCall | StoredGraph | StoredInput):
+            self._send_query_result(result)
         else:
-            self._perform(word)
+            self._perform(result)
 
     def _tick(self, now: float) -> None:
         """Handle what is due by now."""
         deadline = self._state.next_deadline()
         if (deadline is not None and deadline <= now) or (
-            self._state.next_appointment() <= time.time()
+            self._state.next_schedule_due() <= time.time()
         ):
             self._handle(events.Tick())
 
-    def _look_after_web(self, now: float) -> None:
+    def _maintain_gateway(self, now: float) -> None:
         """Restart the gateway if it died, and close the ports of endpoints that no longer exist."""
-        self._web.look()
-        tables = self._state.tables
-        due = now - self._web_asked >= WEB_ASKED and not self.ending
-        if due and (tables.revision != self._web_revision or self._web.closing):
-            self._web_asked, self._web_revision = now, tables.revision
-            self._web.keep(web_endpoints.labels(tables))
+        self._web.check()
+        hub_state = self._state.hub_state
+        due = now - self._web_checked_at >= WEB_INTERVAL and not self.ending
+        if due and (hub_state.revision != self._web_revision or self._web.closing):
+            self._web_checked_at, self._web_revision = now, hub_state.revision
+            self._web.listen_for(web_endpoints.labels(hub_state))
 
-    def _tell_stored(self, found: StoredCall | StoredGraph | StoredInput) -> None:
+    def _send_query_result(self, found: StoredCall | StoredGraph | StoredInput) -> None:
         """Tell a client what it asked the store for."""
         try:
-            for answer in self._answers.from_disk(found):
+            for answer in self._queries.from_disk(found):
                 self._send(found.client, answer)
         except Exception:  # noqa: BLE001 - logged: a row of another program, say
             _log.exception("what is stored cannot be told")
@@ -250,11 +252,11 @@ class Broker:
 
     def _check_idle(self, now: float, limit: float) -> None:
         self._idle_checked = now
-        if not self._visited:
-            limit = min(limit, UNVISITED_EXIT)
+        if not self._had_client:
+            limit = min(limit, NO_CLIENT_EXIT)
         if self._state.needed():
-            self._needed_at = now
-        elif now - self._needed_at >= limit:
+            self._last_needed = now
+        elif now - self._last_needed >= limit:
             _log.info("nobody has needed this hub for %.0f s; ending", limit)
             self.ending = True
 
@@ -288,27 +290,27 @@ class Broker:
         """
         failed: Exception | None = None
         saves: list[Effect] = []
-        held: list[Effect] = []
+        on_commit: list[Effect] = []
         for effect in todo:
             try:
                 if isinstance(effect, StoreEffect):
-                    saves.append(self._for_now(effect))
+                    saves.append(self._pin_connection(effect))
                 elif effect.after_commit:
-                    held.append(self._for_now(effect))
+                    on_commit.append(self._pin_connection(effect))
                 else:
                     self._perform(effect)
             except Exception as error:  # noqa: BLE001 - raised below, when the others are carried out
                 failed = failed or error
-        if saves or held:
-            self._unsaved.append((saves, held))
+        if saves or on_commit:
+            self._unsaved.append((saves, on_commit))
         if failed is not None:
             raise failed
 
     def _stop_workers(self) -> None:
         """Have the workers end, listening to their last words."""
-        tables = self._state.tables
-        tables.closing = True
-        hooks = any(pool.definition.exit_hooks for pool in tables.pools.values() if pool.workers)
+        hub_state = self._state.hub_state
+        hub_state.closing = True
+        hooks = any(pool.definition.exit_hooks for pool in hub_state.pools.values() if pool.workers)
         grace = EXIT_GRACE if hooks else STOP_GRACE
         self._processes.stop_all(grace)
         until = time.monotonic() + grace + 1.0
@@ -317,16 +319,16 @@ class Broker:
         )  # clients that ended together with the hub's work are heard
         while self._processes.alive() and time.monotonic() < until:
             self._turn(self._router.wait(0.05))
-        clients = self._state.tables.clients.values()
+        clients = self._state.hub_state.clients.values()
         if (
             sum(client.connected or bool(client.calls) for client in clients) <= 1
         ):  # who asked for the end
-            self._leftovers.nobody_left(self._state.tables.clients)
+            self._shared_memory_gc.sweep(self._state.hub_state.clients)
 
     # --- what arrives ---
 
-    def _lost(self, connection: bytes) -> None:
-        self._strikes.pop(connection, None)
+    def _connection_lost(self, connection: bytes) -> None:
+        self._violations.pop(connection, None)
         peer = self._peers.pop(connection, None)
         if peer is None or self._routes.get(peer.id) != connection:
             return  # never said hello, or is back on another connection
@@ -337,22 +339,22 @@ class Broker:
             events.ClientLost(peer.id) if peer.role == "client" else events.WorkerLost(peer.id)
         )
 
-    def _received(self, connection: bytes, message: Message | BadFrame) -> None:
+    def _receive(self, connection: bytes, message: Message | BadFrame) -> None:
         """Take a message; whatever is wrong with it concerns its sender only."""
-        if self._strikes and self._strikes.get(connection, 0) >= STRIKES:
+        if self._violations and self._violations.get(connection, 0) >= MAX_VIOLATIONS:
             return
         try:
-            self._take(connection, message)
+            self._handle_message(connection, message)
         except Exception:  # noqa: BLE001 - logged
             _log.exception("%s could not be handled", type(message).__name__)
             self._handle(events.Tick())  # what was begun is carried out
             self._refuse(connection, message_errors.of_failure(message))
 
-    def _take(self, connection: bytes, message: Message | BadFrame) -> None:
+    def _handle_message(self, connection: bytes, message: Message | BadFrame) -> None:
         peer = self._peers.get(connection)
         kind = type(message)
         if kind in _HELLOS:
-            self._hello(connection, message)  # type: ignore[arg-type]
+            self._handle_hello(connection, message)  # type: ignore[arg-type]
         elif peer is not None and kind in _ROLES[peer.role]:
             handler = self._handlers.get(kind)
             if handler is None:
@@ -368,54 +370,54 @@ class Broker:
             _log.warning("refused a message of %s: %s", peer.id, message.reason)
             self._refuse(connection, answer)
         else:
-            self._strike(connection, message)
+            self._report_violation(connection, message)
 
     def _handler_table(self) -> dict[type, Callable[[str, Any], None]]:
         """Return who handles messages that the state machine does not handle, or not alone."""
         return {
-            **dict.fromkeys(self._answers.kinds, self._answer),
-            m.Attach: self._consoles.ask,
-            m.ConsoleOpened: self._consoles.opened,
+            **dict.fromkeys(self._queries.message_types, self._answer_query),
+            m.Attach: self._consoles.attach,
+            m.ConsoleOpened: self._consoles.handle_opened,
             m.StopHub: self._stop_hub,
             m.WatchOverview: lambda peer_id, message: self._watchers.add(peer_id),
-            m.GetLogs: self._ask_for_logs,
+            m.GetLogs: self._query_logs,
             m.Register: self._register,
-            m.Results: self._take_results,
-            m.Yielded: self._take_yielded,
+            m.Results: self._receive_results,
+            m.Yielded: self._receive_yielded,
             m.BindFailed: self._log_bind_failed,
         }
 
-    def _answer(self, peer_id: str, message: Message) -> None:
+    def _answer_query(self, peer_id: str, message: Message) -> None:
         self._scale_pools()  # of what came before, the answer is to show all that follows
-        self._send(peer_id, self._answers.to(message))
+        self._send(peer_id, self._queries.answer(message))
 
     def _stop_hub(self, peer_id: str, message: m.StopHub) -> None:
         self._send(peer_id, m.Done(message.request))
         self.ending = True
 
     def _register(self, peer_id: str, message: m.Register) -> None:
-        if lacking := self._web_lacks(peer_id, message):
+        if lacking := self._open_ports(peer_id, message):
             self._send(peer_id, m.Failed(message.request, "execution", lacking))
         else:
             self._handle(Received(peer_id, message))
 
-    def _take_results(self, peer_id: str, message: m.Results) -> None:
+    def _receive_results(self, peer_id: str, message: m.Results) -> None:
         payloads = [result.payload for result in message.results]
         if large := [payload for payload in payloads if payload and payload.segments]:
-            self._leftovers.handed_over(peer_id, large)
+            self._shared_memory_gc.received(peer_id, large)
         self._handle(Received(peer_id, message))
 
-    def _take_yielded(self, peer_id: str, message: m.Yielded) -> None:
-        self._leftovers.handed_over(peer_id, message.payloads)
+    def _receive_yielded(self, peer_id: str, message: m.Yielded) -> None:
+        self._shared_memory_gc.received(peer_id, message.payloads)
         self._handle(Received(peer_id, message))
 
     def _log_bind_failed(self, peer_id: str, message: m.BindFailed) -> None:
         _log.warning("%s could not load its function:\n%s", peer_id, message.text)
         self._handle(Received(peer_id, message))
 
-    def _strike(self, connection: bytes, message: Message | BadFrame) -> None:
+    def _report_violation(self, connection: bytes, message: Message | BadFrame) -> None:
         """Something that this peer may not say: told a few times, then no longer listened to."""
-        strikes = self._strikes[connection] = self._strikes.get(connection, 0) + 1
+        violations = self._violations[connection] = self._violations.get(connection, 0) + 1
         what = (
             message.reason
             if isinstance(message, BadFrame)
@@ -425,28 +427,28 @@ class Broker:
         known = connection in self._peers or isinstance(message, BadFrame)
         _log.log(logging.WARNING if known else logging.DEBUG, "refused a message: %s", what)
         self._router.send(connection, m.Refused("invalid", what))
-        if strikes >= STRIKES:
-            self._drop(connection)
+        if violations >= MAX_VIOLATIONS:
+            self._ignore(connection)
 
-    def _drop(self, connection: bytes) -> None:
+    def _ignore(self, connection: bytes) -> None:
         """Listen to a peer no longer, and take it for lost."""
         peer = self._peers.get(connection)
         _log.warning("%s is no longer listened to", "a peer" if peer is None else peer.id)
-        self._lost(connection)
-        self._strikes[connection] = STRIKES
+        self._connection_lost(connection)
+        self._violations[connection] = MAX_VIOLATIONS
 
     def _refuse(self, connection: bytes, answer: Message | None) -> None:
         """Fail what a message belongs to; a worker's belongs to all that it runs, which is run elsewhere."""
         peer = self._peers.get(connection)
         if peer is None or peer.role == "worker":
             self._router.send(connection, m.Refused("invalid", "The hub cannot read this peer."))
-            self._drop(connection)
+            self._ignore(connection)
         elif answer is not None:
             if isinstance(answer, m.CallRefused):
                 self._handle(Received(peer.id, m.Cancel(0, answer.call)))
             self._router.send(connection, answer)
 
-    def _hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
+    def _handle_hello(self, connection: bytes, hello: m.ClientHello | m.WorkerHello) -> None:
         if hello.protocol != m.PROTOCOL:
             todo = (
                 "Upgrade nbfn at the hub and end it with 'nbfn hub stop'; the next call starts another."
@@ -459,39 +461,39 @@ class Broker:
         role = "client" if isinstance(hello, m.ClientHello) else "worker"
         before = self._peers.get(connection)
         if before is not None and before.id != hello.peer:
-            self._strike(connection, hello)
+            self._report_violation(connection, hello)
             return
         self._peers[connection] = Peer(role, hello.peer)
         self._routes[hello.peer] = connection
         about = self._about
         self._router.send(connection, m.Welcome(m.PROTOCOL, about.epoch, about.version, about.pid))
         if role == "worker":
-            self._leftovers.met(hello.peer)
+            self._shared_memory_gc.worker_joined(hello.peer)
         self._handle(events.joined(hello))
-        self._visited = self._visited or role == "client"
+        self._had_client = self._had_client or role == "client"
         if isinstance(hello, m.ClientHello) and hello.environment is not None:
             self._processes.ready(hello.environment.executable)
 
     # --- what is asked ---
 
-    def _ask_for_logs(self, client: str, message: m.GetLogs) -> None:
-        tables = self._state.tables
-        record = tables.registry.functions.get(message.function)
-        app = tables.registry.apps.get(record.app_id if record is not None else message.app)
+    def _query_logs(self, client: str, message: m.GetLogs) -> None:
+        hub_state = self._state.hub_state
+        record = hub_state.registry.functions.get(message.function)
+        app = hub_state.registry.apps.get(record.app_id if record is not None else message.app)
         if record is not None and record.base:
             message = msgspec.structs.replace(message, function=record.base)
         if message.call:
-            ended = message.call not in tables.calls
+            ended = message.call not in hub_state.calls
         else:
-            ended = app is not None and status.state_of(tables, app) == "stopped"
-        self._logbook.ask(client, message, ended=ended)
+            ended = app is not None and status.state_of(hub_state, app) == "stopped"
+        self._log_store.ask(client, message, ended=ended)
 
-    def _web_lacks(self, client: str, message: m.Register) -> str:
+    def _open_ports(self, client: str, message: m.Register) -> str:
         """Open the ports of the endpoints to be registered; return why that failed, or nothing."""
         if not has_endpoint(message.definition):
             return ""
         labels = web_endpoints.wanted(message)
-        refused = self._web.keep([*web_endpoints.labels(self._state.tables), *labels])
+        refused = self._web.listen_for([*web_endpoints.labels(self._state.hub_state), *labels])
         return next((refused[label] for label in labels if label in refused), "")
 
     # --- what is done ---
@@ -506,9 +508,9 @@ class Broker:
             try:
                 self._router.send(connection, part)
             except FrameTooLargeError as error:
-                self._send_other(peer_id, connection, part, error)
+                self._handle_oversized(peer_id, connection, part, error)
 
-    def _send_other(
+    def _handle_oversized(
         self, peer_id: str, connection: bytes, message: Message, error: FrameTooLargeError
     ) -> None:
         _log.error("%s for %s was not sent: %s", type(message).__name__, peer_id, error)
@@ -517,7 +519,7 @@ class Broker:
         if (event := oversized_messages.consequence(peer_id, message, error)) is not None:
             self._consequences.append(event)  # after all that the event at hand asks for
 
-    def _for_now(self, effect: Effect) -> Effect:
+    def _pin_connection(self, effect: Effect) -> Effect:
         """Have inputs that wait for the disk reach the connection they were leased on, or nobody.
 
         A worker that is back on another one has said that it has none of them, so they were leased anew.
@@ -536,12 +538,12 @@ class Broker:
 
     def _action_table(self) -> dict[type[Effect], Callable[..., None]]:
         return {
-            _OnConnection: self._send_there,
+            _OnConnection: self._send_on_connection,
             effects.StartWorker: self._processes.start,
             effects.StopWorker: self._processes.stop,
             effects.Discard: lambda effect: self._serializer.discard(effect.payload),
             effects.DiscardClient: self._forget_client,
-            effects.OverviewChanged: self._tell_watchers,
+            effects.OverviewChanged: self._notify_watchers,
             effects.WriteLog: self._write_log,
         }
 
@@ -562,33 +564,33 @@ class Broker:
 
     def _with_ports(self, message: m.AppFound) -> Iterable[Message]:
         """Open the ports of endpoints before a client is told of an App: deployments and rollbacks change them."""
-        self._web.keep(web_endpoints.labels(self._state.tables))
+        self._web.listen_for(web_endpoints.labels(self._state.hub_state))
         return (message,)
 
-    def _loaded(self, word: effects.LoadInputs) -> None:
+    def _send_loaded_inputs(self, result: effects.LoadInputs) -> None:
         """Hand inputs that were read from the disk to the worker, on the connection they were leased on."""
-        self._send_there(_OnConnection(Send(word.worker, word.run), word.connection))
-        if word.missing:
+        self._send_on_connection(_OnConnection(Send(result.worker, result.run), result.connection))
+        if result.missing:
             text = "The arguments of this input are not on the hub's disk, or cannot be read."
             fault = m.Fault("data_loss", text)
-            self._handle(events.InputsNotSent(word.worker, word.missing, fault))
+            self._handle(events.InputsNotSent(result.worker, result.missing, fault))
 
-    def _send_there(self, what: _OnConnection) -> None:
+    def _send_on_connection(self, what: _OnConnection) -> None:
         if self._routes.get(what.send.to) == what.connection:
             self._perform(what.send)
 
     def _write_log(self, effect: effects.WriteLog) -> None:
         if effect.source == "system":
             _log.warning("%s %s", effect.call or effect.worker, effect.data.decode().rstrip())
-        self._logbook.write(effect)
+        self._log_store.write(effect)
 
     def _forget_client(self, effect: effects.DiscardClient) -> None:
-        self._leftovers.client_gone(effect.client)
-        tables = self._state.tables
-        if not tables.clients:
-            self._leftovers.nobody_left(tables.workers)
+        self._shared_memory_gc.client_gone(effect.client)
+        hub_state = self._state.hub_state
+        if not hub_state.clients:
+            self._shared_memory_gc.sweep(hub_state.workers)
 
-    def _tell_watchers(self, effect: effects.OverviewChanged) -> None:
+    def _notify_watchers(self, effect: effects.OverviewChanged) -> None:
         for client in list(self._watchers):
             self._send(client, m.Changed(effect.revision))
 

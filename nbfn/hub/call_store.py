@@ -24,11 +24,11 @@ from nbfn.hub.scheduler.effects import (
     LoadGraph,
     LoadInput,
     LoadInputs,
-    SaveBegun,
     SaveCall,
     SaveFailures,
     SaveOutcomes,
     SaveRetry,
+    SaveStarted,
 )
 from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
 from nbfn.hub.scheduler.payloads import Stored
@@ -80,11 +80,11 @@ def _loaded(size: int, blob: bytes | None, which: str) -> Payload | Stored | Non
 
 _outcome = msgspec.msgpack.Decoder(_Outcome)
 #: A call's row, as `Archive._restored` reads it.
-_Row = tuple[str, int, str, int, str, str, str, int, int, str, int]
+_RestoredRow = tuple[str, int, str, int, str, str, str, int, int, str, int]
 
 
 #: ... and as `Archive.call` does.
-_Told = tuple[str, str, int, int, int, int, int, str, float, int]
+_CallRow = tuple[str, str, int, int, int, int, int, str, float, int]
 
 
 def _outcome_of(call: str, number: int, blob: bytes) -> Output:
@@ -104,7 +104,7 @@ def _payloads(blob: bytes) -> list[Payload]:
     return [] if payload is None else [payload]
 
 
-class Archive:
+class CallStore:
     """The tables of durable calls.
 
     Args:
@@ -166,7 +166,7 @@ class Archive:
             (save.failures, save.call, save.index),
         )
 
-    def save_begun(self, save: SaveBegun) -> None:
+    def save_started(self, save: SaveStarted) -> None:
         """Save that inputs begin which may not begin again."""
         rows = [(save.call, index, time.time()) for index in save.indices]
         self._connection.executemany("INSERT OR IGNORE INTO begun VALUES (?, ?, ?)", rows)
@@ -201,7 +201,7 @@ class Archive:
 
     # --- loading ---
 
-    def begun(self) -> set[tuple[str, int]]:
+    def started_inputs(self) -> set[tuple[str, int]]:
         """Return the inputs that began and may not begin again."""
         return set(self._connection.execute("SELECT call, number FROM begun"))
 
@@ -227,7 +227,7 @@ class Archive:
         ).fetchone()
         try:
             function, version, kind, total, parent, method, origin, closed, cancelled, *retried = (
-                msgspec.convert(row, _Row)
+                msgspec.convert(row, _RestoredRow)
             )
         except UNREADABLE as error:
             _log.error("call %s cannot be read from the store and is left out (%s)", call, error)
@@ -292,7 +292,7 @@ class Archive:
         if row is None:
             return StoredCall(watch)
         function, kind, total, closed, expired, cancelled, version, method, created, waiting = (
-            msgspec.convert(row, _Told)
+            msgspec.convert(row, _CallRow)
         )
         ended = bool(closed) and not waiting
         return StoredCall(

@@ -9,7 +9,7 @@ from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Message
 
 
-class Consoles:
+class ConsoleRequests:
     """Remembers who asked for which worker's console.
 
     Args:
@@ -21,36 +21,36 @@ class Consoles:
         self._send = send
         self._connected = connected
         self._numbers = itertools.count(1)
-        self._asked: dict[int, tuple[str, int, str]] = {}  # (client, its request, worker)
+        self._requests: dict[int, tuple[str, int, str]] = {}  # (client, its request, worker)
 
-    def ask(self, client: str, asked: m.Attach) -> None:
+    def attach(self, client: str, message: m.Attach) -> None:
         """Pass a request on."""
-        if not asked.worker.startswith("wk-") or asked.worker not in self._connected:
-            said = f"There is no worker {asked.worker!r} here now."
+        if not message.worker.startswith("wk-") or message.worker not in self._connected:
+            text = f"There is no worker {message.worker!r} here now."
             hint = "'nbfn container list' and %session show those that are."
-            self._send(client, m.Failed(asked.request, "not_found", f"{said} {hint}"))
+            self._send(client, m.Failed(message.request, "not_found", f"{text} {hint}"))
             return
         number = next(self._numbers)
-        self._asked[number] = (client, asked.request, asked.worker)
-        self._send(asked.worker, m.OpenConsole(number))
+        self._requests[number] = (client, message.request, message.worker)
+        self._send(message.worker, m.OpenConsole(number))
 
-    def opened(self, worker: str, answer: m.ConsoleOpened) -> None:
+    def handle_opened(self, worker: str, answer: m.ConsoleOpened) -> None:
         """Pass an answer back."""
-        client, request, asked = self._asked.get(answer.request, ("", 0, ""))
-        if not asked or asked != worker:
+        client, request, expected = self._requests.get(answer.request, ("", 0, ""))
+        if not expected or expected != worker:
             return  # nobody asked for it
-        del self._asked[answer.request]
+        del self._requests[answer.request]
         if answer.error:
-            said = f"Worker {worker} could not open a console: {answer.error}"
-            self._send(client, m.Failed(request, "execution", said))
+            text = f"Worker {worker} could not open a console: {answer.error}"
+            self._send(client, m.Failed(request, "execution", text))
         else:
             self._send(client, m.Attached(request, answer.connection_file))
 
     def lost(self, peer: str) -> None:
         """Answer for a worker that is gone; forget a client that is."""
-        for number, (client, request, worker) in list(self._asked.items()):
+        for number, (client, request, worker) in list(self._requests.items()):
             if peer in (client, worker):
-                del self._asked[number]
+                del self._requests[number]
             if peer == worker:
-                said = f"Worker {worker} ended before it had opened a console."
-                self._send(client, m.Failed(request, "not_found", said))
+                text = f"Worker {worker} ended before it had opened a console."
+                self._send(client, m.Failed(request, "not_found", text))

@@ -28,7 +28,7 @@ LINGER = 5.0
 PORT_GRACE = 2.0
 
 
-class Listeners:
+class EndpointSockets:
     """The sockets of one hub, by label.
 
     Args:
@@ -43,11 +43,11 @@ class Listeners:
         self._path = path
         self._most = most
         self._address: GatewayConfig | None = None
-        self._closed = (
+        self._port_closed_at = (
             time.monotonic()
         )  # when a port was last closed, by this hub or the one before
 
-    def keep(self, wanted: Iterable[str]) -> dict[str, str]:
+    def listen_for(self, wanted: Iterable[str]) -> dict[str, str]:
         """Listen for these labels, and close others after `LINGER`; return why some have no socket, by label."""
         wanted = dict.fromkeys(wanted)
         now = time.monotonic()
@@ -82,7 +82,7 @@ class Listeners:
     def _close(self, label: str) -> None:
         self.sockets.pop(label).close()
         self.unused.pop(label, None)
-        self._closed = time.monotonic()
+        self._port_closed_at = time.monotonic()
 
     def _listen(self, label: str) -> socket.socket:
         """Listen for a label.
@@ -103,7 +103,7 @@ class Listeners:
         if self._address is None:
             self._address = GatewayConfig.load(self._path)
         before = self._address.ports.get(label, 0)
-        listener = _listening(before, self._closed + PORT_GRACE)
+        listener = _listening(before, self._port_closed_at + PORT_GRACE)
         port = listener.getsockname()[1]
         if port != before:
             if before:

@@ -19,7 +19,7 @@ from collections.abc import Collection
 import msgspec
 
 from nbfn.config import Places
-from nbfn.hub.endpoint_sockets import Listeners
+from nbfn.hub.endpoint_sockets import EndpointSockets
 from nbfn.protocol.messages import Definition, FunctionInfo
 
 _log = logging.getLogger("nbfn.hub")
@@ -27,9 +27,9 @@ _log = logging.getLogger("nbfn.hub")
 #: What the extra ``nbfn[web]`` installs.
 NEEDED = ("uvicorn", "websockets")
 #: Seconds between two looks whether the gateway lives.
-LOOK_EVERY = 0.05
+CHECK_INTERVAL = 0.05
 #: Seconds until a gateway that died is replaced; the more often it did in a row, the later.
-AGAIN, AGAIN_MAX = 0.05, 10.0
+RESTART_DELAY, MAX_RESTART_DELAY = 0.05, 10.0
 #: Seconds after which a gateway counts as having started well.
 STARTED_WELL = 10.0
 
@@ -44,26 +44,26 @@ class GatewayProcess:
 
     def __init__(self, places: Places, most: int) -> None:
         self._places = places
-        self._listeners = Listeners(places.web_file, most)
+        self._listeners = EndpointSockets(places.web_file, most)
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None  # the gateway ends with it, however the hub ended
-        self._passed: dict[str, socket.socket] = {}  # what the gateway has, by label
-        self._began = 0.0
-        self._deaths = 0
-        self._again = 0.0
-        self._looked = 0.0
+        self._sent_sockets: dict[str, socket.socket] = {}  # what the gateway has, by label
+        self._started_at = 0.0
+        self._failures = 0
+        self._restart_at = 0.0
+        self._checked_at = 0.0
 
-    def keep(self, labels: Collection[str]) -> dict[str, str]:
+    def listen_for(self, labels: Collection[str]) -> dict[str, str]:
         """Listen for these labels and no others; return why some cannot be reached, by label."""
-        lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        if labels and lacking:
+        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        if labels and missing:
             text = (
-                f"Web endpoints need {' and '.join(lacking)} in the hub's Python ({sys.executable}). "
+                f"Web endpoints need {' and '.join(missing)} in the hub's Python ({sys.executable}). "
                 "Install them there: pip install 'nbfn[web]'."
             )
             return dict.fromkeys(labels, text)
-        refused = self._listeners.keep(labels)
-        self.look()
+        refused = self._listeners.listen_for(labels)
+        self.check()
         self._pass_sockets()  # at once: a closed port may be needed again soon
         return refused
 
@@ -89,20 +89,20 @@ class GatewayProcess:
         """Return the URL of a label; None when nothing listens."""
         return self._listeners.url(label) or None
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Start the gateway if it should run and does not; pass it the sockets that it lacks."""
         now = time.monotonic()
-        if now - self._looked < LOOK_EVERY:
+        if now - self._checked_at < CHECK_INTERVAL:
             return  # the hub turns thousands of times a second
-        self._looked = now
+        self._checked_at = now
         if self._process is not None and self._process.poll() is not None:
-            self._deaths = 0 if now - self._began > STARTED_WELL else self._deaths + 1
-            self._again = now + min(AGAIN * 2**self._deaths, AGAIN_MAX)
+            self._failures = 0 if now - self._started_at > STARTED_WELL else self._failures + 1
+            self._restart_at = now + min(RESTART_DELAY * 2**self._failures, MAX_RESTART_DELAY)
             _log.warning(
                 "the web gateway ended (exit %s); another follows", self._process.returncode
             )
             self._forget_process()
-        if self._process is None and self._listeners.sockets and now >= self._again:
+        if self._process is None and self._listeners.sockets and now >= self._restart_at:
             self._start(now)
         self._pass_sockets()
 
@@ -138,9 +138,9 @@ class GatewayProcess:
         except OSError as error:
             _log.error("the web gateway cannot be started: %s", error)
             self._forget_process()
-            self._again = now + AGAIN_MAX
+            self._restart_at = now + MAX_RESTART_DELAY
             return
-        self._began = now
+        self._started_at = now
         _log.info("web gateway, pid %d", self._process.pid)
 
     def _pass_sockets(self) -> None:
@@ -149,14 +149,14 @@ class GatewayProcess:
             return
         sockets = self._listeners.sockets
         try:
-            for label, passed in list(self._passed.items()):
-                if sockets.get(label) is not passed:
+            for label, sent in list(self._sent_sockets.items()):
+                if sockets.get(label) is not sent:
                     self._link.send(f"-{label}\n".encode())
-                    del self._passed[label]
-            for label in sockets.keys() - self._passed.keys():
+                    del self._sent_sockets[label]
+            for label in sockets.keys() - self._sent_sockets.keys():
                 line, listener = f"+{label}\n".encode(), sockets[label]
                 socket.send_fds(self._link, [line], [listener.fileno()])
-                self._passed[label] = listener
+                self._sent_sockets[label] = listener
         except BlockingIOError:
             pass  # its buffer is full: the others follow at the next look
         except OSError as error:
@@ -164,7 +164,7 @@ class GatewayProcess:
 
     def _forget_process(self) -> None:
         self._process = None
-        self._passed.clear()
+        self._sent_sockets.clear()
         if self._link is not None:
             self._link.close()
             self._link = None

@@ -33,7 +33,7 @@ MOST_OF_CALL, CALLS_COUNTED = 4 * 1024 * 1024, 10_000
 #: Characters of the longest line; longer ones are cut in pieces.
 LONGEST_LINE = 64 * 1024
 #: Lines and characters in one answer.
-LINES_TOLD, CHARACTERS_TOLD = 1000, 2 * 1024 * 1024
+MAX_LINES, MAX_CHARACTERS = 1000, 2 * 1024 * 1024
 #: Seconds that an answer may take while there is nothing to tell, and the largest number that SQLite knows.
 LONGEST_WAIT, LARGEST = 60.0, 2**63 - 1
 #: Seconds that the thread has to write what is left when the hub ends.
@@ -54,20 +54,20 @@ _Row = tuple[float, str, str, str, str, int, str, str]
 
 
 @dataclass(slots=True)
-class _Written:
+class _Entry:
     at: float
-    what: WriteLog
+    effect: WriteLog
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Query:
     client: str
-    query: GetLogs
+    message: GetLogs
     ended: bool  # whether nothing more can come
     until: float
 
 
-class Logbook:
+class LogStore:
     """The logs of one hub.
 
     Args:
@@ -80,18 +80,18 @@ class Logbook:
         self._path = path
         self._most = most
         self._retention = retention
-        self._queue: queue.SimpleQueue[_Written | _Asked | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[str, Logs]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Entry | _Query | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[str, Logs]] = queue.SimpleQueue()
         self._wake: Callable[[], None] = lambda: None
-        self._waiting = 0  # bytes in the queue
+        self._queued_bytes = 0  # bytes in the queue
         self._dropped = 0
         self._rows: list[_Row] = []
-        self._unfinished: dict[tuple[str, int, str], _Written] = {}
+        self._unfinished: dict[tuple[str, int, str], _Entry] = {}
         self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._waiters: list[_Asked] = []
+        self._waiting_queries: list[_Query] = []
         self._size = 0
-        self._swept = 0.0
-        self._thread = threading.Thread(target=self._run, name="nbfn-logbook", daemon=True)
+        self._swept_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="nbfn-log-store", daemon=True)
 
     # --- from the broker's thread ---
 
@@ -103,22 +103,22 @@ class Logbook:
     def write(self, effect: WriteLog) -> None:
         """Take something that was written; never waits."""
         size = len(effect.data)
-        if self._waiting + size > MOST_WAITING:
+        if self._queued_bytes + size > MOST_WAITING:
             self._dropped += size
             return
-        self._waiting += size
-        self._queue.put(_Written(time.time(), effect))
+        self._queued_bytes += size
+        self._queue.put(_Entry(time.time(), effect))
 
     def ask(self, client: str, query: GetLogs, *, ended: bool) -> None:
         """Have a question answered, after all that was written before it."""
-        patience = query.wait if 0.0 <= query.wait <= LONGEST_WAIT else 0.0
-        self._queue.put(_Asked(client, query, ended, time.monotonic() + patience))
+        timeout = query.wait if 0.0 <= query.wait <= LONGEST_WAIT else 0.0
+        self._queue.put(_Query(client, query, ended, time.monotonic() + timeout))
 
-    def answers(self) -> list[tuple[str, Logs]]:
+    def finished(self) -> list[tuple[str, Logs]]:
         """Return what is to be said, and to whom."""
         ready = []
-        while not self._answers.empty():
-            ready.append(self._answers.get_nowait())
+        while not self._finished.empty():
+            ready.append(self._finished.get_nowait())
         return ready
 
     def close(self) -> None:
@@ -133,13 +133,13 @@ class Logbook:
         connection: sqlite3.Connection | None = None
         going = True
         while going:
-            asked, going = self._gather()
-            self._finish_lines(force=not going or any(one.ended for one in asked))
+            queries, going = self._collect()
+            self._finish_lines(force=not going or any(query.ended for query in queries))
             try:
                 connection = connection or self._open()
                 new = self._save(connection)
                 self._sweep(connection)
-                self._answer(connection, asked, new=new)
+                self._answer_queries(connection, queries, new=new)
             except (
                 sqlite3.Error,
                 OSError,
@@ -148,8 +148,8 @@ class Logbook:
                 if connection is not None and connection.in_transaction:
                     connection.rollback()
                 self._rows.clear()
-                for one in asked:
-                    self._say(one, [], 0)
+                for query in queries:
+                    self._answer(query, [], 0)
         if connection is not None:
             connection.close()
 
@@ -179,84 +179,100 @@ class Logbook:
         connection.executescript(_SCHEMA)
         return connection
 
-    def _gather(self) -> tuple[list[_Asked], bool]:
+    def _collect(self) -> tuple[list[_Query], bool]:
         """Wait for something, and a little longer for more of it; a question ends the wait."""
-        asked: list[_Asked] = []
-        patience = UNFINISHED if self._unfinished else SWEEP_EVERY
-        if self._waiters:
-            patience = min(
-                patience, max(0.0, min(w.until for w in self._waiters) - time.monotonic())
+        queries: list[_Query] = []
+        timeout = UNFINISHED if self._unfinished else SWEEP_EVERY
+        if self._waiting_queries:
+            timeout = min(
+                timeout, max(0.0, min(w.until for w in self._waiting_queries) - time.monotonic())
             )
-        until = time.monotonic() + patience
+        until = time.monotonic() + timeout
         while True:
             try:
                 item = self._queue.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
-                return asked, True
+                return queries, True
             if item is None:
-                return asked, False
-            if isinstance(item, _Asked):
-                asked.append(item)
+                return queries, False
+            if isinstance(item, _Query):
+                queries.append(item)
                 until = 0.0
             else:
-                self._take(item)
+                self._split_lines(item)
                 until = min(until, item.at - time.time() + time.monotonic() + GATHER)
 
-    def _take(self, item: _Written) -> None:
+    def _split_lines(self, item: _Entry) -> None:
         """Cut what was written into lines; the beginning of one waits for the rest."""
-        what = item.what
-        self._waiting -= len(what.data)
-        if self._dropped and not self._waiting:
+        effect = item.effect
+        self._queued_bytes -= len(effect.data)
+        if self._dropped and not self._queued_bytes:
             text = f"[nbfn: {self._dropped} bytes of logs came too fast and are missing here]\n"
             self._dropped = 0
-            self._row(item.at, what, "system", text)
+            self._row(item.at, effect, "system", text)
         if not self._admitted(item):
             return
-        key = (what.call, what.index, what.source)
-        begun = self._unfinished.pop(key, None)
-        data = what.data if begun is None else begun.what.data + what.data
-        at = item.at if begun is None else begun.at
+        key = (effect.call, effect.index, effect.source)
+        partial = self._unfinished.pop(key, None)
+        data = effect.data if partial is None else partial.effect.data + effect.data
+        at = item.at if partial is None else partial.at
         *lines, rest = data.split(b"\n")
         for line in lines:
-            self._text(at, what, line + b"\n")
+            self._text(at, effect, line + b"\n")
             at = item.at
         while len(rest) > LONGEST_LINE:
-            self._text(at, what, rest[:LONGEST_LINE])
+            self._text(at, effect, rest[:LONGEST_LINE])
             rest = rest[LONGEST_LINE:]
         if rest:
-            parts = (what.app, what.function, what.call, what.index, what.worker, what.source)
-            self._unfinished[key] = _Written(at, WriteLog(*parts, rest))
+            parts = (
+                effect.app,
+                effect.function,
+                effect.call,
+                effect.index,
+                effect.worker,
+                effect.source,
+            )
+            self._unfinished[key] = _Entry(at, WriteLog(*parts, rest))
 
-    def _admitted(self, item: _Written) -> bool:
-        what = item.what
-        if not what.call or what.source == "system":
+    def _admitted(self, item: _Entry) -> bool:
+        effect = item.effect
+        if not effect.call or effect.source == "system":
             return True
-        before = self._sizes.pop(what.call, 0)
-        self._sizes[what.call] = before + len(what.data)
+        before = self._sizes.pop(effect.call, 0)
+        self._sizes[effect.call] = before + len(effect.data)
         if len(self._sizes) > CALLS_COUNTED:
             self._sizes.popitem(last=False)
-        if before <= MOST_OF_CALL < self._sizes[what.call]:
+        if before <= MOST_OF_CALL < self._sizes[effect.call]:
             limit = MOST_OF_CALL // 2**20
             self._row(
                 item.at,
-                what,
+                effect,
                 "system",
                 f"[nbfn: of a call {limit} MiB are kept; the rest is not]\n",
             )
-        return self._sizes[what.call] <= MOST_OF_CALL
+        return self._sizes[effect.call] <= MOST_OF_CALL
 
     def _finish_lines(self, *, force: bool) -> None:
         old = time.time() - UNFINISHED
-        for key, begun in list(self._unfinished.items()):
-            if force or begun.at < old:
+        for key, partial in list(self._unfinished.items()):
+            if force or partial.at < old:
                 del self._unfinished[key]
-                self._text(begun.at, begun.what, begun.what.data)
+                self._text(partial.at, partial.effect, partial.effect.data)
 
-    def _text(self, at: float, what: WriteLog, data: bytes) -> None:
-        self._row(at, what, what.source, data.decode("utf-8", "replace"))
+    def _text(self, at: float, effect: WriteLog, data: bytes) -> None:
+        self._row(at, effect, effect.source, data.decode("utf-8", "replace"))
 
-    def _row(self, at: float, what: WriteLog, source: str, text: str) -> None:
-        row = (at, source, what.app, what.function, what.call, what.index, what.worker, text)
+    def _row(self, at: float, effect: WriteLog, source: str, text: str) -> None:
+        row = (
+            at,
+            source,
+            effect.app,
+            effect.function,
+            effect.call,
+            effect.index,
+            effect.worker,
+            text,
+        )
         self._rows.append(row)
 
     def _save(self, connection: sqlite3.Connection) -> bool:
@@ -275,8 +291,8 @@ class Logbook:
             first, last = connection.execute("SELECT MIN(id), MAX(id) FROM logs").fetchone()
             upto = first + max(1, int((last - first) * SWEPT))
             self._delete(connection, "id <= ?", upto)
-        if now - self._swept > SWEEP_EVERY or not self._swept:
-            self._swept = now
+        if now - self._swept_at > SWEEP_EVERY or not self._swept_at:
+            self._swept_at = now
             self._delete(connection, "at < ?", time.time() - self._retention)
 
     def _delete(self, connection: sqlite3.Connection, which: str, value: float) -> None:
@@ -284,24 +300,26 @@ class Logbook:
         self._size -= connection.execute(size, (value,)).fetchone()[0]
         connection.execute(f"DELETE FROM logs WHERE {which}", (value,))  # noqa: S608
 
-    def _answer(self, connection: sqlite3.Connection, asked: list[_Asked], *, new: bool) -> None:
+    def _answer_queries(
+        self, connection: sqlite3.Connection, queries: list[_Query], *, new: bool
+    ) -> None:
         """Answer what is asked; who would rather wait is answered when there is something, or in time."""
         now = time.monotonic()
-        waiting, self._waiters = self._waiters, []
-        for one in [*waiting, *asked]:
-            if not new and one in waiting and one.until > now:
-                self._waiters.append(one)
+        waiting, self._waiting_queries = self._waiting_queries, []
+        for query in [*waiting, *queries]:
+            if not new and query in waiting and query.until > now:
+                self._waiting_queries.append(query)
                 continue
-            lines, last = self._find(connection, one.query)
-            if lines or one.ended or one.until <= now:
-                self._say(one, lines, last)
+            lines, last = self._find(connection, query.message)
+            if lines or query.ended or query.until <= now:
+                self._answer(query, lines, last)
             else:
-                self._waiters.append(one)
+                self._waiting_queries.append(query)
 
-    def _say(self, asked: _Asked, lines: list[LogLine], last: int) -> None:
-        more = len(lines) >= LINES_TOLD or sum(len(x.message) for x in lines) >= CHARACTERS_TOLD
-        answer = Logs(asked.query.request, tuple(lines), last, asked.ended and not more, more)
-        self._answers.put((asked.client, answer))
+    def _answer(self, query: _Query, lines: list[LogLine], last: int) -> None:
+        more = len(lines) >= MAX_LINES or sum(len(x.message) for x in lines) >= MAX_CHARACTERS
+        answer = Logs(query.message.request, tuple(lines), last, query.ended and not more, more)
+        self._finished.put((query.client, answer))
         self._wake()
 
     def _find(self, connection: sqlite3.Connection, query: GetLogs) -> tuple[list[LogLine], int]:
@@ -317,16 +335,16 @@ class Logbook:
         rows = connection.execute(
             "SELECT id, at, source, app, function, call, number, worker, message FROM logs "  # noqa: S608
             f"WHERE {where} AND id > ? ORDER BY id LIMIT ?",
-            (*values, after, LINES_TOLD),
+            (*values, after, MAX_LINES),
         )
         lines: list[LogLine] = []
-        told = 0
+        size = 0
         for row in rows:
             lines.append(LogLine(*row))
-            told += len(row[-1])
-            if told >= CHARACTERS_TOLD:
+            size += len(row[-1])
+            if size >= MAX_CHARACTERS:
                 break
-        cut = told >= CHARACTERS_TOLD or len(lines) >= LINES_TOLD
+        cut = size >= MAX_CHARACTERS or len(lines) >= MAX_LINES
         return lines, lines[-1].id if cut else newest
 
 

@@ -11,7 +11,7 @@ from nbfn.hub.gateway_process import GatewayProcess
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import call_graph_query, function_info, status, web_endpoints
 from nbfn.hub.scheduler.app_records import Deployment
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.worker_processes import memory_of
 from nbfn.protocol import messages as m
 from nbfn.protocol.codec import MOST_OF_ANSWER, fitting
@@ -20,7 +20,7 @@ from nbfn.protocol.messages import Message
 _A_THIRD = MOST_OF_ANSWER // 3
 
 
-class Answers:
+class Queries:
     """What the hub says when it is asked.
 
     Args:
@@ -31,18 +31,18 @@ class Answers:
     """
 
     def __init__(
-        self, tables: Tables, web: GatewayProcess, about: m.HubRow, now: Callable[[], float]
+        self, hub_state: HubState, web: GatewayProcess, about: m.HubRow, now: Callable[[], float]
     ) -> None:
-        self._tables = tables
+        self._hub_state = hub_state
         self._web = web
         self._about = about
         self._now = now
         self._started = now()
-        self._table: dict[type[Message], Callable[[Any], Message]] = {
+        self._handlers: dict[type[Message], Callable[[Any], Message]] = {
             m.GetOverview: self._overview,
             m.GetStats: self._stats,
-            m.Lookup: self._looked_up,
-            m.LookupId: self._looked_up,
+            m.Lookup: self._lookup,
+            m.LookupId: self._lookup,
             m.GetDefinition: self._definition_of,
             m.LookupEndpoint: self._endpoint,
             m.GetApps: self._apps,
@@ -52,16 +52,16 @@ class Answers:
         }
 
     @property
-    def kinds(self) -> Iterable[type[Message]]:
+    def message_types(self) -> Iterable[type[Message]]:
         """The types of messages that are answered here."""
-        return self._table
+        return self._handlers
 
-    def to(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Message:
         """Return the answer to a message of one of these types."""
-        return self._table[type(message)](message)
+        return self._handlers[type(message)](message)
 
-    def _looked_up(self, message: m.Lookup | m.LookupId) -> Message:
-        registry = self._tables.registry
+    def _lookup(self, message: m.Lookup | m.LookupId) -> Message:
+        registry = self._hub_state.registry
         version: int | None = 0
         if isinstance(message, m.LookupId):
             version = message.version
@@ -84,15 +84,15 @@ class Answers:
         return m.Registered(message.request, info)
 
     def _stats(self, message: m.GetStats) -> Message:
-        tables = self._tables
-        record = tables.registry.functions.get(message.function)
+        hub_state = self._hub_state
+        record = hub_state.registry.functions.get(message.function)
         if record is None:
             return _unknown(message.request, message.function)
-        now = status.counters(tables, record)
+        now = status.counters(hub_state, record)
         return m.Stats(message.request, now.backlog, now.workers, now.running, now.headroom)
 
     def _definition_of(self, message: m.GetDefinition) -> Message:
-        record = self._tables.registry.functions.get(message.function)
+        record = self._hub_state.registry.functions.get(message.function)
         if record is None:
             return _unknown(message.request, message.function)
         kept = record.versions.get(message.version)
@@ -100,7 +100,7 @@ class Answers:
         return m.DefinitionTold(message.request, replace(definition, env={}, secrets=()))
 
     def _endpoint(self, message: m.LookupEndpoint) -> Message:
-        found = web_endpoints.find(self._tables, message.label)
+        found = web_endpoints.find(self._hub_state, message.label)
         if found is None:
             text = f"No web endpoint has the label {message.label!r}."
             return m.Failed(message.request, "not_found", text)
@@ -109,32 +109,32 @@ class Answers:
         return m.EndpointFound(message.request, info, method)
 
     def _apps(self, message: m.GetApps) -> Message:
-        if missing := self._tables.registry.no_environment(message.environment_name):
+        if missing := self._hub_state.registry.no_environment(message.environment_name):
             return m.Failed(message.request, "not_found", missing)
-        rows = status.apps(self._tables, message.environment_name)
+        rows = status.apps(self._hub_state, message.environment_name)
         return m.Apps(message.request, fitting(rows))
 
     def _history(self, message: m.GetHistory) -> Message:
-        app = self._tables.registry.apps.get(message.app_id)
+        app = self._hub_state.registry.apps.get(message.app_id)
         if app is None:
             return m.Failed(message.request, "not_found", f"No app has the id {message.app_id!r}.")
         kept = sorted(app.deployments.values(), key=lambda d: -d.version)
         return m.History(message.request, fitting(_deployment(made) for made in kept))
 
     def _environments(self, message: m.GetEnvironments) -> Message:
-        found = fitting(m.EnvironmentRow(**row) for row in status.environments(self._tables))
+        found = fitting(m.EnvironmentRow(**row) for row in status.environments(self._hub_state))
         return m.Environments(message.request, found)
 
     def _overview(self, message: m.GetOverview) -> m.Overview:
-        tables = self._tables
-        tables.now = self._now()
-        rows = status.workers(tables)
+        hub_state = self._hub_state
+        hub_state.now = self._now()
+        rows = status.workers(hub_state)
         return m.Overview(
             message.request,
-            tables.revision,
-            replace(self._about, uptime=round(tables.now - self._started, 1)),
-            fitting((self._function_row(**r) for r in status.functions(tables)), _A_THIRD),
-            fitting((m.CallRow(**row) for row in status.calls(tables)), _A_THIRD),
+            hub_state.revision,
+            replace(self._about, uptime=round(hub_state.now - self._started, 1)),
+            fitting((self._function_row(**r) for r in status.functions(hub_state)), _A_THIRD),
+            fitting((m.CallRow(**row) for row in status.calls(hub_state)), _A_THIRD),
             fitting((m.WorkerRow(**r, memory=memory_of(r["pid"])) for r in rows), _A_THIRD),
         )
 
@@ -147,23 +147,23 @@ class Answers:
             yield self._graph(stored)
         elif isinstance(stored, StoredInput):
             yield _input(stored)
-        elif stored.watch.exists:
-            request = stored.watch.request
+        elif stored.wanted.exists:
+            request = stored.wanted.request
             yield (
-                m.Done(request) if stored.function else _unknown_call(request, stored.watch.call)
+                m.Done(request) if stored.function else _unknown_call(request, stored.wanted.call)
             )
         else:
-            yield from self._watched(stored)
+            yield from self._call_answer(stored)
 
-    def _watched(self, stored: StoredCall) -> Iterator[Message]:
-        watch = stored.watch
-        call = self._tables.calls.get(watch.call)
+    def _call_answer(self, stored: StoredCall) -> Iterator[Message]:
+        wanted = stored.wanted
+        call = self._hub_state.calls.get(wanted.call)
         if stored.function:
             if stored.outcomes:
-                yield m.Outputs(watch.call, tuple(stored.outcomes))
+                yield m.Outputs(wanted.call, tuple(stored.outcomes))
             info = m.CallInfo(
-                watch.request,
-                watch.call,
+                wanted.request,
+                wanted.call,
                 stored.function,
                 stored.kind,
                 stored.total,
@@ -182,7 +182,7 @@ class Answers:
         elif call is not None:
             function = call.pool.record
             info = m.CallInfo(
-                watch.request,
+                wanted.request,
                 call.id,
                 function.id,
                 call.kind,
@@ -192,10 +192,10 @@ class Answers:
             )
             yield info
         else:
-            yield _unknown_call(watch.request, watch.call)
+            yield _unknown_call(wanted.request, wanted.call)
 
     def _graph(self, stored: StoredGraph) -> Message:
-        wanted, tables = stored.wanted, self._tables
+        wanted, hub_state = stored.wanted, self._hub_state
         on_disk = [
             (
                 *(x.call, x.index, x.parent, x.status),
@@ -204,18 +204,18 @@ class Answers:
             )
             for x in stored.relatives
         ]
-        found = call_graph_query.rows(tables, wanted.calls, on_disk)
+        found = call_graph_query.rows(hub_state, wanted.calls, on_disk)
         if any(row[0] == wanted.call for row in found):
             return m.CallGraph(wanted.request, fitting(m.Relative(*row) for row in found))
         return _unknown_call(wanted.request, wanted.call)
 
     def _name_of(self, function: str, method: str = "") -> str:
-        record = self._tables.registry.functions.get(function)
+        record = self._hub_state.registry.functions.get(function)
         name = record.name if record is not None else ""
         return f"{name}.{method}" if method else name
 
     def _module_of(self, function: str, version: int) -> str:
-        record = self._tables.registry.functions.get(function)
+        record = self._hub_state.registry.functions.get(function)
         definition = record.versions.get(version) if record is not None else None
         return definition.module if definition is not None else ""
 

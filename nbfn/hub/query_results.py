@@ -39,7 +39,7 @@ def readable(decoder: Decoder[T], blob: object, what: str) -> T | None:
 class StoredCall:
     """A durable call as it is on disk; the answer to a `LoadCall`."""
 
-    watch: LoadCall
+    wanted: LoadCall
     function: str = ""
     kind: str = ""
     total: int = 0
@@ -57,12 +57,12 @@ class StoredCall:
     @property
     def client(self) -> str:
         """Who asked."""
-        return self.watch.client
+        return self.wanted.client
 
     @property
     def request(self) -> int:
         """The number of the question."""
-        return self.watch.request
+        return self.wanted.request
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ _MIGRATIONS = (
 )
 
 
-def opened(path: Path) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
     """Open the database, making it or bringing it up to this schema.
 
     Raises:

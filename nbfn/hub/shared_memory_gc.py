@@ -14,12 +14,12 @@ from pathlib import Path
 from nbfn.protocol.messages import Payload
 
 #: Seconds from which on a segment of a client that this hub never met is taken for forgotten.
-FORGOTTEN = 120.0
+ABANDONED_AFTER = 120.0
 #: Names of a worker's segments after which it is looked which of them still exist.
-MOST_KNOWN = 1000
+MAX_TRACKED = 1000
 
 
-class Leftovers:
+class SharedMemoryGC:
     """The account of one hub.
 
     Args:
@@ -28,31 +28,29 @@ class Leftovers:
 
     def __init__(self, *directories: Path) -> None:
         self._directories = directories
-        self._handed_over: dict[
-            str, set[str]
-        ] = {}  # by worker; what is freed is forgotten at times
-        self._existed: dict[str, int] = {}  # by worker: how many of them were left the last time
+        self._received: dict[str, set[str]] = {}  # by worker; what is freed is forgotten at times
+        self._existing: dict[str, int] = {}  # by worker: how many of them were left the last time
 
-    def met(self, worker: str) -> None:
+    def worker_joined(self, worker: str) -> None:
         """A worker is here; what it made before may have been handed to the hub before this one."""
-        if worker not in self._handed_over:
-            self._handed_over[worker] = {path.name for path in self._of(worker)}
+        if worker not in self._received:
+            self._received[worker] = {path.name for path in self._of(worker)}
 
-    def handed_over(self, worker: str, payloads: Iterable[Payload | None]) -> None:
+    def received(self, worker: str, payloads: Iterable[Payload | None]) -> None:
         """A worker told of these."""
         for payload in payloads:
             if payload is not None and payload.segments:
                 names = {segment.name for segment in payload.segments}
-                known = self._handed_over.setdefault(worker, set())
+                known = self._received.setdefault(worker, set())
                 known |= names
-                if len(known) > MOST_KNOWN + 2 * self._existed.get(worker, 0):
+                if len(known) > MAX_TRACKED + 2 * self._existing.get(worker, 0):
                     known.intersection_update(path.name for path in self._of(worker))
-                    self._existed[worker] = len(known)
+                    self._existing[worker] = len(known)
 
     def worker_ended(self, worker: str) -> None:
         """Free what a worker never told of."""
-        known = self._handed_over.pop(worker, None)
-        self._existed.pop(worker, None)
+        known = self._received.pop(worker, None)
+        self._existing.pop(worker, None)
         if known is not None:
             for path in self._of(worker):
                 if path.name not in known:
@@ -63,13 +61,16 @@ class Leftovers:
         for path in self._of(client):
             path.unlink(missing_ok=True)
 
-    def nobody_left(self, here: Collection[str]) -> None:
+    def sweep(self, connected: Collection[str]) -> None:
         """Free all that belongs to workers and clients that are not here: nobody can come for it."""
         for path in self._all():
             owner = path.name.partition(".")[0]
-            if owner not in here:
+            if owner not in connected:
                 with contextlib.suppress(FileNotFoundError):
-                    if owner.startswith("wk-") or time.time() - path.stat().st_mtime > FORGOTTEN:
+                    if (
+                        owner.startswith("wk-")
+                        or time.time() - path.stat().st_mtime > ABANDONED_AFTER
+                    ):
                         path.unlink()
 
     def _of(self, owner: str) -> list[Path]:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from nbfn.exception import ServiceError
-from nbfn.hub.call_store import Archive
+from nbfn.hub.call_store import CallStore
 from nbfn.hub.disk_space import Disk
 from nbfn.hub.query_results import UNREADABLE, readable
 from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord, Deployment
@@ -33,7 +33,6 @@ from nbfn.hub.scheduler.effects import (
     LoadInput,
     LoadInputs,
     SaveApp,
-    SaveBegun,
     SaveCall,
     SaveCancelled,
     SaveEnvironments,
@@ -43,12 +42,13 @@ from nbfn.hub.scheduler.effects import (
     SaveRetry,
     SaveSecret,
     SaveSettings,
+    SaveStarted,
     SaveVariant,
 )
 from nbfn.hub.scheduler.events import CallRestored, DiskMeasured
 from nbfn.hub.scheduler.registry import FunctionRecord, SecretRecord, variant_of
-from nbfn.hub.schema import opened
-from nbfn.hub.writer import Word, Writer
+from nbfn.hub.schema import open_database
+from nbfn.hub.writer import StoreResult, Writer
 from nbfn.protocol.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
@@ -97,7 +97,7 @@ class Store:
     def __init__(self, path: Path, blobs: Path, retention: float, disk: Disk | None = None) -> None:
         self._blobs = blobs
         try:
-            self._connection = opened(path)
+            self._connection = open_database(path)
         except sqlite3.OperationalError as error:
             raise ServiceError(
                 f"{path} cannot be opened ({error}). Make room for it, or set NBFN_HOME to a directory that "
@@ -109,7 +109,7 @@ class Store:
                 "is made; what was deployed and spawned is in the old one."
             ) from error
         self._disk = disk or Disk(path.parent, 0)
-        self._archive = Archive(self._connection, retention)
+        self._call_store = CallStore(self._connection, retention)
         self._writer = Writer(
             self._connection,
             self._disk,
@@ -192,15 +192,15 @@ class Store:
 
     def load_unfinished(self) -> list[CallRestored]:
         """Return the durable calls that still have inputs to run, or to get."""
-        return self._archive.unfinished()
+        return self._call_store.unfinished()
 
-    def load_begun(self) -> set[tuple[str, int]]:
+    def load_started(self) -> set[tuple[str, int]]:
         """Return the inputs that began and may not begin again."""
-        return self._archive.begun()
+        return self._call_store.started_inputs()
 
     def load_ended(self, most: int) -> list[str]:
         """Return the latest durable calls that have all their outcomes, the oldest of them first."""
-        return self._archive.ended(most)
+        return self._call_store.ended(most)
 
     def start(self, wake: Callable[[], None]) -> None:
         """Start the writer; ``wake`` is called, from its thread, when `finished` has something."""
@@ -210,14 +210,14 @@ class Store:
 
     def room(self) -> DiskMeasured:
         """Return how much room there is for more calls: what is submitted counts as written."""
-        free = self._disk.free() + self._writer.spare - self._writer.waiting
+        free = self._disk.free() + self._writer.free_bytes - self._writer.waiting
         return DiskMeasured(str(self._disk.home), free, self._writer.trouble)
 
-    def submit(self, saves: Sequence[Effect], then: Sequence[Effect]) -> None:
+    def submit(self, saves: Sequence[Effect], on_commit: Sequence[Effect]) -> None:
         """See `Writer.submit`."""
-        self._writer.submit(saves, then)
+        self._writer.submit(saves, on_commit)
 
-    def finished(self) -> list[Word]:
+    def finished(self) -> list[StoreResult]:
         """See `Writer.finished`."""
         return self._writer.finished()
 
@@ -228,17 +228,17 @@ class Store:
 
     # --- the writer thread ---
 
-    def _load(self, wanted: Effect) -> Word:
+    def _load(self, wanted: Effect) -> StoreResult:
         if isinstance(wanted, LoadCall):
-            return self._archive.call(wanted)
+            return self._call_store.call(wanted)
         if isinstance(wanted, LoadGraph):
-            return self._archive.graph(wanted)
+            return self._call_store.graph(wanted)
         if isinstance(wanted, LoadInput):
-            return self._archive.input(wanted)
+            return self._call_store.input(wanted)
         if isinstance(wanted, LoadInputs):
-            return self._archive.inputs(wanted)
+            return self._call_store.inputs(wanted)
         assert isinstance(wanted, LoadFailures)
-        return self._archive.failures(wanted)
+        return self._call_store.failures(wanted)
 
     def _save(self, save: Effect, spent: list[Payload]) -> None:
         execute = self._connection.execute
@@ -267,17 +267,17 @@ class Store:
             case SaveSecret():
                 self._save_secret(save)
             case SaveCall():
-                self._archive.save_call(save)
+                self._call_store.save_call(save)
             case SaveCancelled():
-                self._archive.save_cancelled(save.call)
-            case SaveBegun():
-                self._archive.save_begun(save)
+                self._call_store.save_cancelled(save.call)
+            case SaveStarted():
+                self._call_store.save_started(save)
             case SaveFailures():
-                self._archive.save_failures(save)
+                self._call_store.save_failures(save)
             case SaveOutcomes():
-                spent.extend(self._archive.save_outcomes(save))
+                spent.extend(self._call_store.save_outcomes(save))
             case SaveRetry():
-                spent.extend(self._archive.save_retry(save))
+                spent.extend(self._call_store.save_retry(save))
 
     def _save_function(self, save: SaveFunction) -> None:
         record: FunctionRecord = save.record
@@ -336,7 +336,7 @@ class Store:
     def _expire(self) -> None:
         """Drop what was kept for its time, in the database and beside it."""
         with self._connection:
-            count = self._archive.expire(self._delete_blobs)
+            count = self._call_store.expire(self._delete_blobs)
         self._sweep_blobs()
         if count:
             _log.info("the outcomes of %d calls are over their retention and were dropped", count)
@@ -349,7 +349,7 @@ class Store:
                 segment.name
                 for payload in itertools.chain(
                     (_definition.decode(row[0]).payload for row in definitions),
-                    self._archive.payloads(),  # one at a time: not all fit into memory
+                    self._call_store.payloads(),  # one at a time: not all fit into memory
                 )
                 if payload is not None
                 for segment in payload.segments

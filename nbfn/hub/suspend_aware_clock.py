@@ -12,7 +12,7 @@ import time
 ASLEEP = 3.0
 
 
-class Clock:
+class SuspendAwareClock:
     """A monotonic clock that stands still while nobody looks at it for long."""
 
     def __init__(self) -> None:

@@ -26,18 +26,18 @@ from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler.effects import Effect
 from nbfn.hub.scheduler.events import FailuresLoaded, SaveFailed
 from nbfn.hub.scheduler.spawn_limits import COPIES
-from nbfn.hub.unit import (
+from nbfn.hub.transaction import (
     LOADS,
-    Unit,
-    answers,
-    asked_of,
-    instead,
+    Transaction,
+    calls_read,
+    is_answer,
     is_new,
     lost_outcome,
     not_stored,
-    parts,
-    reads,
+    only_reads,
     refusal,
+    split,
+    with_failures,
 )
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Payload
@@ -52,7 +52,7 @@ EXPIRE_EVERY = 3600.0
 #: Seconds of trouble with the disk until new calls are refused, and until all who wait are answered.
 REFUSE_AFTER, PATIENCE = 0.5, 5.0
 #: Seconds between two attempts to write: the first, and the longest.
-AGAIN, AGAIN_MOST = 0.1, 1.0
+RETRY_DELAY, MAX_RETRY_DELAY = 0.1, 1.0
 #: Seconds that the thread has to write what is left when the hub ends.
 LAST_WRITE, LAST_ATTEMPTS = 3.0, 3
 
@@ -63,7 +63,7 @@ _TROUBLE = frozenset({
 })  # fmt: skip
 
 #: What was read, and what may be told once the rest is on disk.
-Word = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded | SaveFailed
+StoreResult = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded | SaveFailed
 
 
 class Writer:
@@ -84,26 +84,26 @@ class Writer:
         disk: Disk,
         *,
         save: Callable[[Effect, list[Payload]], None],
-        load: Callable[[Effect], Word],
+        load: Callable[[Effect], StoreResult],
         delete: Callable[[Payload], None],
         expire: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._disk = disk
         self._save, self._load, self._delete, self._expire = save, load, delete, expire
-        self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Word] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Transaction | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[StoreResult] = queue.SimpleQueue()
         self._wake: Callable[[], None] = lambda: None
-        self._pending: deque[Unit] = deque()
+        self._pending: deque[Transaction] = deque()
         self._submitted = self._written = 0  # bytes of new inputs
-        self._pause = AGAIN
+        self._pause = RETRY_DELAY
         self._failing_since: float | None = None
         self._expired_at = 0.0
         self._closing = threading.Event()
         #: Why the disk takes nothing; empty while it does.
         self.trouble = ""
         #: Bytes within the database that are free.
-        self.spare = 0
+        self.free_bytes = 0
         self._thread = threading.Thread(target=self._run, name="nbfn-store", daemon=True)
 
     # --- from the hub's thread ---
@@ -118,15 +118,15 @@ class Writer:
         """Bytes of the disk that what was submitted will take up."""
         return COPIES * (self._submitted - self._written)
 
-    def submit(self, saves: Sequence[Effect], then: Sequence[Effect]) -> None:
+    def submit(self, saves: Sequence[Effect], on_commit: Sequence[Effect]) -> None:
         """Save, and hand back ``then`` by `finished` once it is on disk; all in the order of
         submission.
         """
         size = sum(save.size for save in saves if type(save) is fx.SaveCall)
         self._submitted += size
-        self._queue.put(Unit(list(saves), list(then), size))
+        self._queue.put(Transaction(list(saves), list(on_commit), size))
 
-    def finished(self) -> list[Word]:
+    def finished(self) -> list[StoreResult]:
         """Return what may be told now."""
         ready = []
         while not self._done.empty():
@@ -145,7 +145,7 @@ class Writer:
 
     def _run(self) -> None:
         self._disk.keep_ballast()
-        self._tidy()
+        self._drop_expired()
         going = True
         while going:
             going = self._gather()
@@ -156,51 +156,51 @@ class Writer:
                 pass
             if not self._pending:
                 return
-            time.sleep(AGAIN)
+            time.sleep(RETRY_DELAY)
         if self._pending:
             _log.error("the hub ended before %d changes could be written", len(self._pending))
 
     def _gather(self) -> bool:
         """Take what was submitted, and wait if that is nothing; False when this is the end."""
         if not self._pending and time.monotonic() - self._expired_at >= EXPIRE_EVERY:
-            self._tidy()
+            self._drop_expired()
         timeout = self._pause if self._pending else EXPIRE_EVERY
         until = time.monotonic() + timeout
         try:
-            unit = self._queue.get(timeout=timeout)
+            transaction = self._queue.get(timeout=timeout)
             while True:
-                if unit is None:
+                if transaction is None:
                     return False
-                self._pending.append(unit)
+                self._pending.append(transaction)
                 if self._failing_since is None:
-                    unit = self._queue.get_nowait()
+                    transaction = self._queue.get_nowait()
                 else:  # nothing can be written before the pause is over
-                    unit = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+                    transaction = self._queue.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
             return not self._closing.is_set()
 
-    def _tidy(self) -> None:
+    def _drop_expired(self) -> None:
         self._expired_at = time.monotonic()
         try:
             self._expire()
         except Exception:  # noqa: BLE001 - logged; it is tried again later
             _log.exception("what has expired cannot be deleted")
 
-    def _group(self) -> list[Unit]:
-        size, group = 0, list[Unit]()
-        for unit in self._pending:
-            if group and (len(group) >= GROUP or size + unit.size > GROUP_BYTES):
+    def _next_group(self) -> list[Transaction]:
+        size, group = 0, list[Transaction]()
+        for transaction in self._pending:
+            if group and (len(group) >= GROUP or size + transaction.size > GROUP_BYTES):
                 break
-            size += unit.size
-            group.append(unit)
+            size += transaction.size
+            group.append(transaction)
         return group
 
     def _commit(self) -> bool:
         """Write a group of what waits; False if the disk takes nothing."""
-        group = self._group()
+        group = self._next_group()
         spent: list[Payload] = []
         try:
-            if any(type(save) not in LOADS for unit in group for save in unit.saves):
+            if any(type(save) not in LOADS for transaction in group for save in transaction.saves):
                 self._write(group, spent)
         except sqlite3.Error as error:
             self._cannot_write(error)
@@ -210,18 +210,20 @@ class Writer:
         self._can_write()
         for payload in spent:
             self._delete(payload)
-        for unit in group:
-            self._written += unit.size
-            self._tell(unit)
+        for transaction in group:
+            self._written += transaction.size
+            self._report(transaction)
         return True
 
-    def _write(self, group: Sequence[Unit], spent: list[Payload]) -> None:
+    def _write(self, group: Sequence[Transaction], spent: list[Payload]) -> None:
         """Commit a group.
 
         Raises:
             sqlite3.Error: If the disk takes nothing.
         """
-        saves = [save for unit in group for save in unit.saves if type(save) not in LOADS]
+        saves = [
+            save for transaction in group for save in transaction.saves if type(save) not in LOADS
+        ]
         try:
             with self._connection:
                 for save in saves:
@@ -233,16 +235,16 @@ class Writer:
             spent.clear()
             self._write_one_by_one(group, spent)
 
-    def _write_one_by_one(self, group: Sequence[Unit], spent: list[Payload]) -> None:
+    def _write_one_by_one(self, group: Sequence[Transaction], spent: list[Payload]) -> None:
         with self._connection:
             self._connection.execute("BEGIN")
-            for unit in group:
-                unit.failed.clear()
-                for save in [save for save in unit.saves if type(save) not in LOADS]:
-                    for part in parts(save):
+            for transaction in group:
+                transaction.failed.clear()
+                for save in [save for save in transaction.saves if type(save) not in LOADS]:
+                    for part in split(save):
                         if (why := self._try(part, spent)) is not None:
                             failed = SaveFailed(part, "internal", not_stored(why))
-                            unit.failed.append(failed)
+                            transaction.failed.append(failed)
                             if isinstance(part, fx.SaveOutcomes):
                                 lost = fx.SaveOutcomes(part.call, [lost_outcome(part, failed)])
                                 self._try(lost, spent)
@@ -269,16 +271,18 @@ class Writer:
         spent.extend(found)
         return None
 
-    def _tell(self, unit: Unit) -> None:
-        for save in unit.saves:
+    def _report(self, transaction: Transaction) -> None:
+        for save in transaction.saves:
             if type(save) in LOADS:
-                self._done.put(self._loaded(save))
-        for failed in unit.failed:
+                self._done.put(self._read(save))
+        for failed in transaction.failed:
             self._done.put(failed)
-        for effect in unit.then:
-            self._done.put(instead(effect, unit.failed) if unit.failed else effect)
+        for effect in transaction.on_commit:
+            self._done.put(
+                with_failures(effect, transaction.failed) if transaction.failed else effect
+            )
 
-    def _loaded(self, wanted: Effect) -> Word:
+    def _read(self, wanted: Effect) -> StoreResult:
         try:
             return self._load(wanted)
         except Exception:  # noqa: BLE001 - logged, and told to who asked
@@ -295,10 +299,10 @@ class Writer:
     def _can_write(self) -> None:
         if self._failing_since is not None:
             _log.warning("%s can be written again", self._disk.home)
-        self._failing_since, self.trouble, self._pause = None, "", AGAIN
+        self._failing_since, self.trouble, self._pause = None, "", RETRY_DELAY
         with contextlib.suppress(sqlite3.Error):
             pages = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
-            self.spare = pages * PAGE
+            self.free_bytes = pages * PAGE
         self._disk.keep_ballast()
 
     def _cannot_write(self, error: sqlite3.Error) -> None:
@@ -307,55 +311,63 @@ class Writer:
             self._failing_since = now
             _log.error("%s cannot be written (%s); trying again", self._disk.home, error)
         else:
-            self._pause = min(max(2 * self._pause, AGAIN), AGAIN_MOST)
+            self._pause = min(max(2 * self._pause, RETRY_DELAY), MAX_RETRY_DELAY)
         self.trouble = str(error)
         failing = now - self._failing_since
         if failing >= REFUSE_AFTER or self._closing.is_set():
             self._refuse_new()
             if self._disk.drop_ballast():
                 self._pause = 0.0
-        waits = set().union(*(unit.calls - {""} for unit in self._pending if not reads(unit)))
-        for unit in self._pending:
-            self._read_or_refuse(unit, waits, over=failing >= PATIENCE)
+        written_calls = set().union(
+            *(
+                transaction.calls - {""}
+                for transaction in self._pending
+                if not only_reads(transaction)
+            )
+        )
+        for transaction in self._pending:
+            self._read_or_refuse(transaction, written_calls, over=failing >= PATIENCE)
         if not self._done.empty():
             self._wake()
 
     def _refuse_new(self) -> None:
         """Refuse calls that are not on disk yet: what was accepted before needs the room more."""
-        for unit in self._pending:
-            new = [save for save in unit.saves if is_new(save)]
+        for transaction in self._pending:
+            new = [save for save in transaction.saves if is_new(save)]
             if not new:
                 continue
-            text = self._no_room(unit.size)
+            text = self._no_room(transaction.size)
             failed = [SaveFailed(save, "resource_exhausted", text) for save in new]
-            unit.saves = [save for save in unit.saves if not is_new(save)]
-            self._written += unit.size
-            unit.size = 0
-            told = [(effect, instead(effect, failed)) for effect in unit.then]
-            unit.then = [effect for effect, other in told if other is effect]
+            transaction.saves = [save for save in transaction.saves if not is_new(save)]
+            self._written += transaction.size
+            transaction.size = 0
+            told = [(effect, with_failures(effect, failed)) for effect in transaction.on_commit]
+            transaction.on_commit = [effect for effect, other in told if other is effect]
             for fail in failed:
                 self._done.put(fail)
             for effect, other in told:
                 if other is not effect:
                     self._done.put(other)
 
-    def _read_or_refuse(self, unit: Unit, waits: set[str], *, over: bool) -> None:
+    def _read_or_refuse(
+        self, transaction: Transaction, written_calls: set[str], *, over: bool
+    ) -> None:
         """Answer what needs no writing; when patience is ``over``, whoever waits."""
-        for save in [save for save in unit.saves if type(save) in LOADS]:
-            if not asked_of(save) & waits:
-                self._done.put(self._loaded(save))
+        for save in [save for save in transaction.saves if type(save) in LOADS]:
+            if not calls_read(save) & written_calls:
+                self._done.put(self._read(save))
             elif over and isinstance(save, fx.LoadCall):
-                self._done.put(self._with_pending(self._loaded(save), save))
+                self._done.put(self._with_pending(self._read(save), save))
             elif over and not isinstance(save, fx.LoadInputs):  # a worker waits for the disk
                 self._done.put(refusal(save, "resource_exhausted", self._no_room(0)))
             else:
                 continue
-            unit.saves.remove(save)
+            transaction.saves.remove(save)
         if not over:
             return
         kept = []
-        for effect in unit.then:
-            if answers(effect):
+        for effect in transaction.on_commit:
+            if is_answer(effect):
                 text = (
                     "This is in force but not on disk yet, and is lost if the hub ends before there is room. "
                     f"{self._no_room(0)}"
@@ -365,17 +377,17 @@ class Writer:
                 self._done.put(effect)
             else:  # a worker must not hear of it before it is on disk
                 kept.append(effect)
-        unit.then = kept
+        transaction.on_commit = kept
 
-    def _with_pending(self, found: Word, wanted: fx.LoadCall) -> Word:
+    def _with_pending(self, found: StoreResult, wanted: fx.LoadCall) -> StoreResult:
         """Return a call with those of its outcomes, too, that wait to be written."""
         if not isinstance(found, StoredCall):
             return found
         end = math.inf if wanted.end is None else wanted.end
         waiting = [
             outcome
-            for unit in self._pending
-            for save in unit.saves
+            for transaction in self._pending
+            for save in transaction.saves
             if isinstance(save, fx.SaveOutcomes) and save.call == wanted.call
             for outcome in save.outcomes
             if wanted.start <= outcome.index < end

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.hub_state import Limits
-from nbfn.hub.scheduler.state_machine import State
+from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 from tests.bench.clock import once
@@ -46,7 +46,7 @@ class Fleet:
         self._ids = 0
         self.now = 100.0
         limits = Limits(cores=workers, max_workers=workers, blank_workers=0)
-        self.state = State(self._new_id, limits=limits)
+        self.state = StateMachine(self._new_id, limits=limits)
         self.leases: dict[str, deque[int]] = {}
         self._seqs: dict[str, int] = {}
         self._busy: dict[str, None] = {}
@@ -66,7 +66,7 @@ class Fleet:
     def _register(self, name: str, **pool: float) -> str:
         made = definition(name, **pool)  # type: ignore[arg-type]
         self.receive("cl-1", m.Register(1, "app", made, "ap-1", ""))
-        return list(self.state.tables.registry.functions)[-1]
+        return list(self.state.hub_state.registry.functions)[-1]
 
     def _bring_up(self) -> None:
         while self.starting or self.binding:

@@ -42,7 +42,7 @@ DEFECT = """
 
 @pytest.mark.parametrize(
     ("module", "kind", "method"),
-    [("writer", "Writer", "_commit"), ("log_store", "Logbook", "_gather"), ("broker", "Broker", "_check_idle")],
+    [("writer", "Writer", "_commit"), ("log_store", "LogStore", "_collect"), ("broker", "Broker", "_check_idle")],
 )  # fmt: skip
 def test_a_thread_that_ends_ends_the_hub_and_the_next_one_goes_on(
     home: Path, tmp_path: Path, module: str, kind: str, method: str
@@ -76,14 +76,14 @@ def test_a_request_of_which_every_hub_dies_fails_in_the_end(
         textwrap.dedent("""
         import os, sys
         if "nbfn.hub" in sys.orig_argv:
-            from nbfn.hub.queries import Answers
+            from nbfn.hub.queries import Queries
             from nbfn.protocol import messages
-            answer = Answers.to
+            answer = Queries.answer
             def deadly(self, message):
                 if isinstance(message, messages.GetOverview):
                     os._exit(3)
                 return answer(self, message)
-            Answers.to = deadly
+            Queries.answer = deadly
     """)
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.runtime.byte_size import format_bytes
 
@@ -31,12 +31,12 @@ class _Need(NamedTuple):
         return math.floor(min((self.total - self.held) / self.each + 1e-9, MOST))
 
 
-def holders(t: Tables) -> list[Worker]:
+def holders(t: HubState) -> list[Worker]:
     """Return the workers that something is set aside for, those on their way out as well."""
-    return [w for w in t.workers.values() if w.pool is not None and w.pool.asks]
+    return [w for w in t.workers.values() if w.pool is not None and w.pool.needs_resources]
 
 
-def impossible(t: Tables, pool: Pool) -> str:
+def impossible(t: HubState, pool: Pool) -> str:
     """Return the sentence that says why a pool can never have a worker here, or nothing."""
     for need in _needs(t, pool, []):
         if need.fits < 1:
@@ -47,20 +47,20 @@ def impossible(t: Tables, pool: Pool) -> str:
     return ""
 
 
-def fitting(t: Tables, pool: Pool, most: int) -> int:
+def fitting(t: HubState, pool: Pool, most: int) -> int:
     """Return how many more workers there is room for, ``most`` at most."""
-    if most <= 0 or not pool.asks:
+    if most <= 0 or not pool.needs_resources:
         return most
     return max(0, min([most, *(need.fits for need in _needs(t, pool, holders(t)))]))
 
 
-def waits_for(t: Tables, pool: Pool) -> str:
+def waits_for(t: HubState, pool: Pool) -> str:
     """Return what is missing for one more worker, as people read it, or nothing."""
     missing = [need.shown for need in _needs(t, pool, holders(t)) if need.fits < 1]
     return f"waits for {' and '.join(missing)}" if missing else ""
 
 
-def set_aside(t: Tables, pool: Pool) -> tuple[str, ...]:
+def set_aside(t: HubState, pool: Pool) -> tuple[str, ...]:
     """Return the GPUs for one more worker of a pool that there is room for."""
     wanted = pool.definition.resources.gpus
     if not wanted:
@@ -68,13 +68,13 @@ def set_aside(t: Tables, pool: Pool) -> tuple[str, ...]:
     return free_gpus(t)[:wanted]
 
 
-def free_gpus(t: Tables) -> tuple[str, ...]:
+def free_gpus(t: HubState) -> tuple[str, ...]:
     """Return the GPUs that no worker has."""
     taken = {gpu for worker in t.workers.values() for gpu in worker.gpus}
     return tuple(gpu for gpu in t.limits.gpus if gpu not in taken)
 
 
-def _needs(t: Tables, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:
+def _needs(t: HubState, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:
     wants, limits = pool.definition.resources, t.limits
     others = [w.pool.definition.resources for w in held_by if w.pool is not None]
     if wants.cpu and wants.cpu > 0:

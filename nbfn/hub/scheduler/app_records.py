@@ -45,7 +45,7 @@ class AppRecord:
     anchors: dict[str, float] = field(default_factory=dict)  # when each Function was last deployed
     deployments: dict[int, Deployment] = field(default_factory=dict)
 
-    def note(self, deployment: Deployment) -> None:
+    def add_deployment(self, deployment: Deployment) -> None:
         """Make a deployment the current one."""
         self.version = deployment.version
         self.deployments[deployment.version] = deployment

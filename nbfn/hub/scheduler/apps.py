@@ -23,14 +23,14 @@ from nbfn.hub.scheduler import (
 from nbfn.hub.scheduler.app_records import AppRecord, Deployment
 from nbfn.hub.scheduler.effects import ForgetApp, SaveApp, SaveFunction, SaveSettings, Send
 from nbfn.hub.scheduler.events import AppsRestored, ClientJoined, ClientLost
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.registry import STOPPED_KEPT, FunctionRecord
 from nbfn.protocol import messages as m
 
 # --- Functions come ------------------------------------------------------------------------------
 
 
-def function_put(t: Tables, sender: str, message: m.Register) -> None:
+def function_put(t: HubState, sender: str, message: m.Register) -> None:
     """Register a version; unless it is staged, it takes the place of the older ones' pools."""
     if problem := _closed(t, message.app_id, message.environment_name):
         t.send(sender, m.Failed(message.request, "not_found", problem))
@@ -55,7 +55,7 @@ def function_put(t: Tables, sender: str, message: m.Register) -> None:
         record, created = t.registry.put(*given)
         version = record.latest
     app = t.registry.apps[record.app_id]
-    _adopt(t, app, sender)
+    _reassign_owner(t, app, sender)
     if (record.id, version) in t.unsaved:  # once more, as if it were new
         t.unsaved.discard((record.id, version))
         created = True
@@ -66,17 +66,19 @@ def function_put(t: Tables, sender: str, message: m.Register) -> None:
         t.changed()
     if not message.staged:
         t.touch(pool_scaling.pool_of(t, record, version))
-        _take_place(t, record)
+        _activate(t, record)
         if created and app.deployed:  # a captured name was rebound: that is a deployment, too
             made = {record.name: version}
-            _note(t, app, app_functions(t, app), m.Deploy(0, app.name, made, "", partial=True))
+            _record_deployment(
+                t, app, app_functions(t, app), m.Deploy(0, app.name, made, "", partial=True)
+            )
     if created or app.id not in known:
         save(t, app, deployed=app.deployed and not message.staged)
     info = function_info.of(record, version, created=created)
     t.send(sender, m.Registered(message.request, info), after_commit=created)
 
 
-def _closed(t: Tables, app_id: str, environment_name: str) -> str:
+def _closed(t: HubState, app_id: str, environment_name: str) -> str:
     app = t.registry.apps.get(app_id)
     if app is not None and app.final:
         name = f"App {app.name!r}" if app.name else f"App {app.id}"
@@ -84,15 +86,15 @@ def _closed(t: Tables, app_id: str, environment_name: str) -> str:
     return t.registry.no_environment(environment_name)
 
 
-def app_functions(t: Tables, app: AppRecord) -> dict[str, int]:
+def app_functions(t: HubState, app: AppRecord) -> dict[str, int]:
     """Return what an App's names mean now."""
     return {f.name: f.latest for f in t.registry.functions_of(app) if f.live}
 
 
-def _take_place(t: Tables, record: FunctionRecord) -> None:
+def _activate(t: HubState, record: FunctionRecord) -> None:
     """Have a Function's current version be the one with a pool to stay, and the others' go."""
-    for renewed in record.family:
-        pool_scaling.renew(t, renewed)
+    for renewed in record.with_variants:
+        pool_scaling.retire_older_versions(t, renewed)
         if (pool := t.pools.get((renewed.id, renewed.latest))) is not None:
             pool.retired = False
             pool.settings = pool_scaling.settings_of(t, renewed, renewed.latest)
@@ -102,7 +104,7 @@ def _take_place(t: Tables, record: FunctionRecord) -> None:
 # --- deployments ---------------------------------------------------------------------------------
 
 
-def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
+def app_deployed(t: HubState, sender: str, message: m.Deploy) -> None:
     """Make versions current; the same ones again change nothing."""
     if problem := t.registry.no_environment(message.environment_name):
         t.send(sender, m.Failed(message.request, "not_found", problem))
@@ -120,7 +122,7 @@ def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
     changed = wanted != before or not app.version
     renewed = _make_current(t, app, named, wanted, afresh=not message.partial)
     if changed:
-        _note(t, app, wanted, message)
+        _record_deployment(t, app, wanted, message)
         if message.strategy == "recreate":
             _drain(t, app, but=renewed)
     save(t, app, deployed=changed)
@@ -129,7 +131,7 @@ def app_deployed(t: Tables, sender: str, message: m.Deploy) -> None:
 
 
 def _make_current(
-    t: Tables,
+    t: HubState,
     app: AppRecord,
     named: Mapping[str, FunctionRecord],
     wanted: Mapping[str, int],
@@ -150,32 +152,34 @@ def _make_current(
         same = record.live and record.latest == wanted[name]
         if not same:
             record.become(wanted[name])
-            renewed |= {(one.id, one.latest) for one in record.family}
+            renewed |= {(one.id, one.latest) for one in record.with_variants}
             t.emit(SaveFunction(record, record.latest))
         elif afresh:
-            for overridden in [one for one in record.family if one.overrides]:
+            for overridden in [one for one in record.with_variants if one.overrides]:
                 overridden.overrides.clear()
                 t.emit(SaveSettings(overridden.id, {}))
-        _take_place(t, record)
+        _activate(t, record)
     return renewed
 
 
-def save(t: Tables, app: AppRecord, *, deployed: bool = False) -> None:
+def save(t: HubState, app: AppRecord, *, deployed: bool = False) -> None:
     """Have an App stored, and its current deployment with it if that is new."""
     kept = app.deployments.get(app.version) if deployed else None
     t.emit(SaveApp(dataclasses.replace(app, tags=dict(app.tags), deployments={}), kept))
 
 
-def _note(t: Tables, app: AppRecord, functions: Mapping[str, int], message: m.Deploy) -> None:
-    said = (message.nbfn, message.by, message.commit, message.tag, dict(functions))
-    app.note(Deployment(app.version + 1, t.wall, *said))
+def _record_deployment(
+    t: HubState, app: AppRecord, functions: Mapping[str, int], message: m.Deploy
+) -> None:
+    details = (message.nbfn, message.by, message.commit, message.tag, dict(functions))
+    app.add_deployment(Deployment(app.version + 1, t.wall, *details))
     app.anchors = {
         name: t.wall if name in message.functions else app.anchors.get(name, t.wall)
         for name in functions
     }
 
 
-def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
+def app_rolled_back(t: HubState, sender: str, message: m.Rollback) -> None:
     """Deploy what an earlier deployment had."""
     app = t.registry.apps.get(message.app_id)
     if app is None or app.final or not app.deployed:
@@ -194,7 +198,7 @@ def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
         t.send(sender, m.Failed(message.request, "not_found", named))
         return
     _make_current(t, app, named, kept.functions, afresh=True)
-    said = m.Deploy(
+    details = m.Deploy(
         message.request,
         app.name,
         kept.functions,
@@ -204,7 +208,7 @@ def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
         commit=kept.commit,
         nbfn=message.nbfn,
     )
-    _note(t, app, kept.functions, said)
+    _record_deployment(t, app, kept.functions, details)
     if message.strategy == "recreate" or message.version < 0:
         _drain(t, app)
     save(t, app, deployed=True)
@@ -212,7 +216,7 @@ def app_rolled_back(t: Tables, sender: str, message: m.Rollback) -> None:
     t.changed()
 
 
-def _drain(t: Tables, app: AppRecord, but: Collection[tuple[str, int]] = ()) -> None:
+def _drain(t: HubState, app: AppRecord, but: Collection[tuple[str, int]] = ()) -> None:
     """Let the workers of an App finish what they run and go; new inputs wait for others.
 
     Pools with the keys ``but`` are passed over: workers that loaded a version before it was deployed are new.
@@ -223,10 +227,10 @@ def _drain(t: Tables, app: AppRecord, but: Collection[tuple[str, int]] = ()) -> 
             worker_shutdown.stop(t, worker)
 
 
-def _retire(t: Tables, record: FunctionRecord) -> None:
-    family = {one.id for one in record.family}
+def _retire(t: HubState, record: FunctionRecord) -> None:
+    ids = {one.id for one in record.with_variants}
     for pool in t.pools.values():
-        if pool.record.id in family:
+        if pool.record.id in ids:
             pool.retired = True
             t.touch(pool)
 
@@ -234,7 +238,7 @@ def _retire(t: Tables, record: FunctionRecord) -> None:
 # --- run and stop --------------------------------------------------------------------------------
 
 
-def app_begun(t: Tables, sender: str, message: m.RunApp) -> None:
+def app_run_requested(t: HubState, sender: str, message: m.RunApp) -> None:
     """Take up an ephemeral App; told again it stays what it is."""
     if problem := _closed(t, message.app_id, message.environment_name):
         t.send(sender, m.Failed(message.request, "not_found", problem))
@@ -254,7 +258,7 @@ def app_begun(t: Tables, sender: str, message: m.RunApp) -> None:
 
 
 def _app_of(
-    t: Tables, sender: str, message: m.StopApp | m.SetTags | m.FollowApp
+    t: HubState, sender: str, message: m.StopApp | m.SetTags | m.FollowApp
 ) -> AppRecord | None:
     """Return the App that a message is about; where there is none, it is refused."""
     app = t.registry.apps.get(message.app_id)
@@ -264,7 +268,7 @@ def _app_of(
     return app
 
 
-def app_stopped(t: Tables, sender: str, message: m.StopApp) -> None:
+def app_stopped(t: HubState, sender: str, message: m.StopApp) -> None:
     """End an App; a second time does nothing."""
     app = _app_of(t, sender, message)
     if app is None:
@@ -277,7 +281,7 @@ def app_stopped(t: Tables, sender: str, message: m.StopApp) -> None:
     worker_shutdown.answer_after_hooks(t, app, answer)
 
 
-def _end_scope(t: Tables, app: AppRecord) -> None:
+def _end_scope(t: HubState, app: AppRecord) -> None:
     """End what waits in the block of an ephemeral App; calls that are on disk still finish."""
     if app.stopped is not None:
         return
@@ -285,19 +289,19 @@ def _end_scope(t: Tables, app: AppRecord) -> None:
     for call in list(t.calls.values()):
         if call.pool.record.app_id == app.id and not call.durable:
             cancellation.cancel(t, call)
-    _let_go(t, app)
+    _mark_stopped(t, app)
     _forget_oldest(t)
     t.changed()
 
 
-def _let_go(t: Tables, app: AppRecord) -> None:
+def _mark_stopped(t: HubState, app: AppRecord) -> None:
     app.stopped = t.wall
     save(t, app)
     for record in t.registry.functions_of(app):
         _retire(t, record)
 
 
-def stop(t: Tables, app: AppRecord) -> None:
+def stop(t: HubState, app: AppRecord) -> None:
     """Cancel an App's calls, let its workers go and free its name."""
     if app.final:
         return
@@ -313,7 +317,7 @@ def stop(t: Tables, app: AppRecord) -> None:
     t.changed()
 
 
-def _forget_oldest(t: Tables) -> None:
+def _forget_oldest(t: HubState) -> None:
     """Bound the Apps that are only remembered; one with calls or workers is not."""
     busy = {call.pool.record.app_id for call in t.calls.values()}
     busy |= {pool.record.app_id for pool in t.pools.values()}
@@ -324,63 +328,63 @@ def _forget_oldest(t: Tables) -> None:
         t.emit(ForgetApp(app.id, functions))
 
 
-def client_joined(t: Tables, event: ClientJoined) -> None:
+def client_joined(t: HubState, event: ClientJoined) -> None:
     """A client is here, perhaps again: what it had left lives on."""
     clients.client_joined(t, event)
     for app in t.registry.apps.values():
         if app.owner == event.client:
-            _revive(t, app)
+            _reactivate(t, app)
 
 
-def _adopt(t: Tables, app: AppRecord, client: str) -> None:
+def _reassign_owner(t: HubState, app: AppRecord, client: str) -> None:
     """Give a process its ephemeral App back where the client that it was made with was closed."""
     mine = t.clients.get(client)
     if app.owner and app.stopped is not None and mine is not None and not mine.worker:
         app.owner = client
         for record in t.registry.functions_of(app):
-            for one in record.family:
+            for one in record.with_variants:
                 one.owner = client
-        _revive(t, app)
+        _reactivate(t, app)
 
 
-def _revive(t: Tables, app: AppRecord) -> None:
+def _reactivate(t: HubState, app: AppRecord) -> None:
     if app.stopped is None or app.final:
         return
     app.stopped = None
     save(t, app)
     for record in t.registry.functions_of(app):
         if record.live:
-            _take_place(t, record)
+            _activate(t, record)
 
 
-def client_lost(t: Tables, event: ClientLost) -> None:
+def client_lost(t: HubState, event: ClientLost) -> None:
     """A client's connection ended; what it owns waits as long as its calls do."""
     clients.client_lost(t, event)
-    t.after(t.limits.client_grace, _owner_gone, event.client)
+    t.after(t.limits.client_grace, _end_if_owner_gone, event.client)
 
 
-def client_left(t: Tables, sender: str, message: m.ClientLeaves) -> None:
+def client_left(t: HubState, sender: str, message: m.ClientLeaves) -> None:
     """A client was closed; calls of its Apps that are on disk still finish."""
     _end_owned(t, sender)
 
 
-def apps_restored(t: Tables, _: AppsRestored) -> None:
+def apps_restored(t: HubState, _: AppsRestored) -> None:
     """Give the owners of ephemeral Apps their time to come back to this hub."""
     for owner in {app.owner for app in t.registry.apps.values() if app.owner and not app.final}:
-        t.after(t.limits.client_grace, _owner_gone, owner)
+        t.after(t.limits.client_grace, _end_if_owner_gone, owner)
 
 
-def _owner_gone(t: Tables, client: str) -> None:
+def _end_if_owner_gone(t: HubState, client: str) -> None:
     """End what an absent client owns; calls of it that are on disk still finish."""
     if client not in t.clients:
         _end_owned(t, client)
 
 
-def _end_owned(t: Tables, client: str) -> None:
+def _end_owned(t: HubState, client: str) -> None:
     for app in list(t.registry.apps.values()):
         if app.owner != client or app.stopped is not None or app.detached:
             continue
-        _let_go(t, app)
+        _mark_stopped(t, app)
     _forget_oldest(t)
     t.changed()
 
@@ -388,11 +392,11 @@ def _end_owned(t: Tables, client: str) -> None:
 # --- what else is asked of Apps -------------------------------------------------------------------
 
 
-def _found(t: Tables, app: AppRecord, request: int, *, changed: bool) -> m.AppFound:
+def _found(t: HubState, app: AppRecord, request: int, *, changed: bool) -> m.AppFound:
     return m.AppFound(request, status.app_row(t, app), changed)
 
 
-def app_wanted(t: Tables, sender: str, message: m.FindApp) -> None:
+def app_requested(t: HubState, sender: str, message: m.FindApp) -> None:
     """Find an App, or make an empty deployed one."""
     found = t.registry.app(message.app, message.environment_name)
     missing = isinstance(found, str)
@@ -406,7 +410,7 @@ def app_wanted(t: Tables, sender: str, message: m.FindApp) -> None:
         t.send(sender, _found(t, found, message.request, changed=missing), after_commit=missing)
 
 
-def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
+def app_tagged(t: HubState, sender: str, message: m.SetTags) -> None:
     """Replace an App's tags."""
     app = _app_of(t, sender, message)
     if app is None:
@@ -416,7 +420,7 @@ def app_tagged(t: Tables, sender: str, message: m.SetTags) -> None:
     t.send(sender, m.Done(message.request), after_commit=True)
 
 
-def app_followed(t: Tables, sender: str, message: m.FollowApp) -> None:
+def app_followed(t: HubState, sender: str, message: m.FollowApp) -> None:
     """Send a client what an App's workers write from now on."""
     app = _app_of(t, sender, message)
     if app is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nbfn.hub.scheduler.effects import LoadGraph
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
@@ -17,12 +17,12 @@ MOST_INPUTS = 5000
 Row = tuple[str, int, str, int, str, str, str]
 
 
-def wanted(t: Tables, sender: str, message: m.GetCallGraph) -> None:
+def requested(t: HubState, sender: str, message: m.GetCallGraph) -> None:
     """Have the store add what it knows; the answer comes when it has."""
-    t.emit(LoadGraph(sender, message.request, message.call, t.family.relatives(message.call)))
+    t.emit(LoadGraph(sender, message.request, message.call, t.call_graph.relatives(message.call)))
 
 
-def rows(t: Tables, calls: Iterable[str], stored: Iterable[Row]) -> list[Row]:
+def rows(t: HubState, calls: Iterable[str], stored: Iterable[Row]) -> list[Row]:
     """Return the inputs of some calls, callers before those they called.
 
     Args:
@@ -34,9 +34,9 @@ def rows(t: Tables, calls: Iterable[str], stored: Iterable[Row]) -> list[Row]:
     names = dict.fromkeys(calls)
     for name in dict.fromkeys(call for call, _ in found):
         if name not in names:
-            names.update(dict.fromkeys(t.family.relatives(name)))
+            names.update(dict.fromkeys(t.call_graph.relatives(name)))
     for name in names:
-        for row in _known(t, name):
+        for row in _rows_in_memory(t, name):
             if len(found) >= MOST_INPUTS:
                 break
             key = (row[0], row[1])
@@ -45,17 +45,17 @@ def rows(t: Tables, calls: Iterable[str], stored: Iterable[Row]) -> list[Row]:
     return _callers_first(list(found.values()))
 
 
-def _known(t: Tables, name: str) -> Iterable[Row]:
-    member = t.family.members.get(name)
-    if member is not None:
-        for index, (status, worker) in member.outcomes.items():
+def _rows_in_memory(t: HubState, name: str) -> Iterable[Row]:
+    node = t.call_graph.nodes.get(name)
+    if node is not None:
+        for index, (status, worker) in node.outcomes.items():
             yield (
                 name,
                 index,
-                member.parent,
+                node.parent,
                 status,
-                member.function,
-                member.module,
+                node.function,
+                node.module,
                 worker,
             )
     call = t.calls.get(name)
@@ -74,13 +74,13 @@ def name_of(call: Call) -> str:
 
 def _callers_first(found: Sequence[Row]) -> list[Row]:
     known = {f"{row[0]}:{row[1]}" for row in found}
-    below: dict[str, list[Row]] = {}
+    children: dict[str, list[Row]] = {}
     for row in sorted(found, key=lambda row: (row[0], row[1])):
-        below.setdefault(row[2] if row[2] in known else "", []).append(row)
+        children.setdefault(row[2] if row[2] in known else "", []).append(row)
     ordered: list[Row] = []
-    waiting = below.pop("", [])[::-1]
+    waiting = children.pop("", [])[::-1]
     while waiting:
         row = waiting.pop()
         ordered.append(row)
-        waiting.extend(below.pop(f"{row[0]}:{row[1]}", [])[::-1])
+        waiting.extend(children.pop(f"{row[0]}:{row[1]}", [])[::-1])
     return ordered

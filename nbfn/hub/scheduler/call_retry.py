@@ -5,12 +5,12 @@ from __future__ import annotations
 from nbfn.hub.scheduler import calls, completion, pool_scaling, spawn_limits
 from nbfn.hub.scheduler.effects import LoadFailures, SaveRetry
 from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call
 from nbfn.protocol import messages as m
 
 
-def retry_wanted(t: Tables, sender: str, message: m.RetryCall) -> None:
+def retry_requested(t: HubState, sender: str, message: m.RetryCall) -> None:
     """Have the store look which inputs failed, unless the call still runs."""
     call = t.calls.get(message.call)
     if call is None:
@@ -25,11 +25,11 @@ def retry_wanted(t: Tables, sender: str, message: m.RetryCall) -> None:
         t.send(sender, m.Failed(message.request, "conflict", text))
 
 
-def failures_loaded(t: Tables, event: FailuresLoaded) -> None:
+def failures_loaded(t: HubState, event: FailuresLoaded) -> None:
     """Begin a call again with its failed inputs, or say why not."""
     found = event.found
     if event.call in t.calls:  # another one was faster
-        retry_wanted(t, event.client, m.RetryCall(event.request, event.call, event.token))
+        retry_requested(t, event.client, m.RetryCall(event.request, event.call, event.token))
         return
     if found is not None and found.retried[0] == event.token:  # told again, and it has ended since
         t.send(event.client, m.CallRetried(event.request, found.retried[1]))
@@ -38,10 +38,10 @@ def failures_loaded(t: Tables, event: FailuresLoaded) -> None:
     if found is None or problem:
         t.send(event.client, m.Failed(event.request, code, problem))
         return
-    _revive(t, event, found)
+    _restart(t, event, found)
 
 
-def _refusal(t: Tables, event: FailuresLoaded) -> tuple[str, str]:
+def _refusal(t: HubState, event: FailuresLoaded) -> tuple[str, str]:
     """Return the code and the sentence of why a call cannot be run again, or nothing."""
     found, name = event.found, event.call
     if found is None:
@@ -61,10 +61,10 @@ def _refusal(t: Tables, event: FailuresLoaded) -> tuple[str, str]:
     assert record is not None
     if problem := calls.no_method(record, record.latest, found.method):
         return "not_found", problem
-    return "resource_exhausted", spawn_limits.full(t, [payload for _, payload in found.inputs])
+    return "resource_exhausted", spawn_limits.refusal(t, [payload for _, payload in found.inputs])
 
 
-def _revive(t: Tables, event: FailuresLoaded, found: CallRestored) -> None:
+def _restart(t: HubState, event: FailuresLoaded, found: CallRestored) -> None:
     record = t.registry.functions[found.function]
     indices = [index for index, _ in found.inputs]
     pool = pool_scaling.pool_of(t, record, record.latest)
@@ -78,16 +78,16 @@ def _revive(t: Tables, event: FailuresLoaded, found: CallRestored) -> None:
     call.watchers.add(event.client)
     t.calls[call.id] = call
     t.ended_spawns.pop(call.id, None)
-    t.begun.difference_update((call.id, index) for index in indices)
+    t.started_inputs.difference_update((call.id, index) for index in indices)
     ended = [entry for entry in t.history if entry[0].id != call.id]
     t.history.clear()
     t.history.extend(ended)
-    t.family.reopen(call.id, indices)
+    t.call_graph.reopen(call.id, indices)
     if call.parent:
-        calls.join_family(t, call)
+        calls.add_to_call_graph(t, call)
     t.emit(SaveRetry(call.id, record.latest, indices, event.token))
     t.send(event.client, m.CallRetried(event.request, len(indices)), after_commit=True)
     calls.put_inputs(t, call, calls.restored_inputs(call, found), closed=True, resent=False)
     call.next_index = max(call.next_index, found.total)
-    completion.tell_progress(t, call)
+    completion.report_progress(t, call)
     t.changed()

@@ -21,10 +21,10 @@ from nbfn.hub.scheduler import (
     worker_failures,
     worker_recovery,
 )
-from nbfn.hub.scheduler.call_graph import Member
+from nbfn.hub.scheduler.call_graph import CallNode
 from nbfn.hub.scheduler.effects import LoadCall, LoadInput, SaveCall, SaveOutcomes
 from nbfn.hub.scheduler.events import CallRestored
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Pool
 from nbfn.hub.scheduler.payloads import weight, weights
 from nbfn.hub.scheduler.registry import FunctionRecord
@@ -33,10 +33,10 @@ from nbfn.types import LOAD_METHOD, InputStatus
 
 #: Seconds after a hub's start during which inputs from before wait for the worker that may still
 #: be at them.
-ADOPTION = 1.5
+ADOPTION_GRACE = 1.5
 
 
-def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
+def call_put(t: HubState, sender: str, message: m.PutCall) -> None:
     """Begin a call; telling of it again changes nothing but repeats what the client may have
     missed.
     """
@@ -47,7 +47,7 @@ def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
     client = t.clients.get(sender)
     if call is not None:
         if _is_from(call, sender):
-            _put_again(t, call, sender, message)
+            _resume(t, call, sender, message)
         else:
             text = f"Another client has made a call with the id {call.id!r}."
             t.send(sender, m.CallRefused(call.id, "invalid", text))
@@ -61,7 +61,7 @@ def call_put(t: Tables, sender: str, message: m.PutCall) -> None:
     _put_new(t, sender, message)
 
 
-def _put_new(t: Tables, sender: str, message: m.PutCall) -> None:
+def _put_new(t: HubState, sender: str, message: m.PutCall) -> None:
     """Begin a call of a Function that is here and has room for it, or refuse it."""
     record = t.registry.functions.get(message.function)
     deployment = message.deployment or _deployment_around(t, sender, record)
@@ -75,7 +75,7 @@ def _put_new(t: Tables, sender: str, message: m.PutCall) -> None:
     if record is None or problem:
         t.send(sender, m.CallRefused(message.call, "not_found", problem))
         return
-    if message.durable and (problem := spawn_limits.full(t, payloads(message.inputs))):
+    if message.durable and (problem := spawn_limits.refusal(t, payloads(message.inputs))):
         t.send(sender, m.CallRefused(message.call, "resource_exhausted", problem))
         if message.kind == "schedule":  # nobody is there to be told
             text = f"The scheduled call of {record.name!r} did not begin: {problem}"
@@ -84,7 +84,7 @@ def _put_new(t: Tables, sender: str, message: m.PutCall) -> None:
     _begin(t, sender, message, pool_scaling.pool_of(t, record, version), deployment)
 
 
-def _begin(t: Tables, sender: str, message: m.PutCall, pool: Pool, deployment: int) -> None:
+def _begin(t: HubState, sender: str, message: m.PutCall, pool: Pool, deployment: int) -> None:
     call = Call(message.call, sender, pool, message.kind, t.now)
     pool.called = t.now
     call.deployment = deployment
@@ -100,21 +100,23 @@ def _begin(t: Tables, sender: str, message: m.PutCall, pool: Pool, deployment: i
         if not call.durable:
             nested_calls.lend(t, client, 1)
     if call.parent:
-        join_family(t, call)
+        add_to_call_graph(t, call)
     if call.durable:
-        spawn_limits.take(t, payloads(message.inputs))
+        spawn_limits.reserve(t, payloads(message.inputs))
         t.emit(saved(call, message.inputs, closed=message.closed))
         t.send(
-            sender, m.Accepted(call.id, _after(message.inputs), message.closed), after_commit=True
+            sender,
+            m.Accepted(call.id, _next_index(message.inputs), message.closed),
+            after_commit=True,
         )
-    new = _made_of(call, message.inputs)
+    new = _new_inputs(call, message.inputs)
     put_inputs(t, call, new, closed=message.closed, resent=message.resent)
     if pool.binding and not pool.ready:
         output.show_loading(t, pool)
     t.changed()
 
 
-def _put_again(t: Tables, call: Call, sender: str, message: m.PutCall) -> None:
+def _resume(t: HubState, call: Call, sender: str, message: m.PutCall) -> None:
     """Take a call that is known from a client that has lost its connection, or this hub's predecessor."""
     if call.given_up:
         t.send(sender, _given_up(call.id))
@@ -151,11 +153,11 @@ def _given_up(call: str) -> m.CallRefused:
     return m.CallRefused(call, "connection", text)
 
 
-def _after(inputs: Sequence[m.NewInput]) -> int:
+def _next_index(inputs: Sequence[m.NewInput]) -> int:
     return inputs[-1].index + 1 if inputs else 0
 
 
-def join_family(t: Tables, call: Call) -> None:
+def add_to_call_graph(t: HubState, call: Call) -> None:
     """Note whose code made a call: it is cancelled with it, and both are in one call graph."""
     above = t.calls.get(call.parent.partition(":")[0])
     if above is not None:
@@ -163,12 +165,14 @@ def join_family(t: Tables, call: Call) -> None:
         if not call.durable:
             above.children = above.children or set()
             above.children.add(call.id)
-        t.family.add(_member(above))
-    t.family.add(_member(call))
+        t.call_graph.add(_node(above))
+    t.call_graph.add(_node(call))
 
 
-def _member(call: Call) -> Member:
-    return Member(call.id, call.parent, call_graph_query.name_of(call), call.pool.definition.module)
+def _node(call: Call) -> CallNode:
+    return CallNode(
+        call.id, call.parent, call_graph_query.name_of(call), call.pool.definition.module
+    )
 
 
 def no_method(record: FunctionRecord, version: int, method: str) -> str:
@@ -185,7 +189,7 @@ def no_method(record: FunctionRecord, version: int, method: str) -> str:
     return f"{record.name!r} is a class; {what} (there are: {names})."
 
 
-def _deployment_around(t: Tables, client: str, record: FunctionRecord | None) -> int:
+def _deployment_around(t: HubState, client: str, record: FunctionRecord | None) -> int:
     """Return the deployment that code calling from inside a worker stays with, for calls within its App."""
     caller = t.clients.get(client)
     worker = t.workers.get(caller.worker) if caller is not None else None
@@ -197,14 +201,14 @@ def _deployment_around(t: Tables, client: str, record: FunctionRecord | None) ->
     )
 
 
-def _ended(t: Tables, sender: str, message: m.PutCall) -> Call | None:
+def _ended(t: HubState, sender: str, message: m.PutCall) -> Call | None:
     client = t.clients.get(sender)
     if client is None or not message.resent:
         return None
     return next((call for call in client.ended if call.id == message.call), None)
 
 
-def inputs_put(t: Tables, sender: str, message: m.PutInputs) -> None:
+def inputs_put(t: HubState, sender: str, message: m.PutInputs) -> None:
     """Add inputs to an open call. Those for a call that is gone are dropped, its client has been told; so are
     those that another client sends.
     """
@@ -223,26 +227,26 @@ def inputs_put(t: Tables, sender: str, message: m.PutInputs) -> None:
 
 
 def _add(
-    t: Tables, call: Call, inputs: Sequence[m.NewInput], *, closed: bool, resent: bool
+    t: HubState, call: Call, inputs: Sequence[m.NewInput], *, closed: bool, resent: bool
 ) -> None:
     """Add inputs to a call that is known; of those that are told again only the unknown ones, and none once it
     is closed: it may have ended.
     """
     if resent:
-        inputs = _unknown(t, call, inputs)
+        inputs = _only_new(t, call, inputs)
     elif inputs and inputs[0].index < call.next_index:
         # Told on a connection that broke, read only after they were told again on the next.
         inputs = [entry for entry in inputs if entry.index >= call.next_index]
     if call.closed or call.released:
         inputs = ()
-    if call.durable and inputs and (problem := spawn_limits.full(t, payloads(inputs))):
+    if call.durable and inputs and (problem := spawn_limits.refusal(t, payloads(inputs))):
         t.send(call.client, m.CallRefused(call.id, "resource_exhausted", problem))
         clients.give_up(t, call)
         return
     if call.durable and (inputs or (closed and not call.closed)):
-        spawn_limits.take(t, payloads(inputs))
+        spawn_limits.reserve(t, payloads(inputs))
         t.emit(saved(call, inputs, closed=closed))
-    put_inputs(t, call, _made_of(call, inputs), closed=closed, resent=resent)
+    put_inputs(t, call, _new_inputs(call, inputs), closed=closed, resent=resent)
 
 
 def saved(call: Call, inputs: Sequence[m.NewInput], *, closed: bool) -> SaveCall:
@@ -257,7 +261,7 @@ def payloads(inputs: Sequence[m.NewInput]) -> list[m.Payload]:
     return [entry.payload for entry in inputs]
 
 
-def _made_of(call: Call, inputs: Sequence[m.NewInput]) -> list[Input]:
+def _new_inputs(call: Call, inputs: Sequence[m.NewInput]) -> list[Input]:
     sizes = weights(payloads(inputs))
     return [
         Input(call, entry.index, entry.payload, size)
@@ -270,7 +274,7 @@ def restored_inputs(call: Call, event: CallRestored) -> list[Input]:
     return [Input(call, index, payload, weight(payload)) for index, payload in event.inputs]
 
 
-def put_inputs(t: Tables, call: Call, new: list[Input], *, closed: bool, resent: bool) -> None:
+def put_inputs(t: HubState, call: Call, new: list[Input], *, closed: bool, resent: bool) -> None:
     """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
     if call.durable:
         payload_cache.admit(t, new)
@@ -279,23 +283,23 @@ def put_inputs(t: Tables, call: Call, new: list[Input], *, closed: bool, resent:
     if new:
         call.next_index = max(call.next_index, new[-1].index + 1)
     call.total += len(new)
-    t.kept += len(new) if call.durable else 0
+    t.durable_inputs += len(new) if call.durable else 0
     call.closed = call.closed or closed
-    if resent and t.born is not None and t.now - t.born < ADOPTION:
+    if resent and t.started_at is not None and t.now - t.started_at < ADOPTION_GRACE:
         if new:
             t.unclaimed.setdefault(call.pool, set()).update(new)
-            t.after(ADOPTION, _queue_unclaimed, new)
+            t.after(ADOPTION_GRACE, _queue_unclaimed, new)
             worker_recovery.settle_claims(t, new)
     elif call.cancelled:
         completion.finish(t, call, [completion.terminated(item) for item in new])
     else:
-        call.turns.extend(call, worker_failures.never_begun(t, call, new))
+        call.pending.extend(call, worker_failures.fail_started_inputs(t, call, new))
         t.touch(call.pool)
     completion.end_if_done(t, call)
-    completion.tell_progress(t, call)
+    completion.report_progress(t, call)
 
 
-def _unknown(t: Tables, call: Call, inputs: Sequence[m.NewInput]) -> list[m.NewInput]:
+def _only_new(t: HubState, call: Call, inputs: Sequence[m.NewInput]) -> list[m.NewInput]:
     """Repeat the outcomes that the client asks about again; return the inputs that never arrived.
 
     Indices are sent in order, so what is new has an index that no input had yet.
@@ -308,19 +312,19 @@ def _unknown(t: Tables, call: Call, inputs: Sequence[m.NewInput]) -> list[m.NewI
     return [entry for entry in inputs if entry.index >= call.next_index]
 
 
-def _queue_unclaimed(t: Tables, items: list[Input]) -> None:
+def _queue_unclaimed(t: HubState, items: list[Input]) -> None:
     for item in items:
         if not worker_recovery.settled(t, item) or item.call.inputs.get(item.index) is not item:
             continue
         if item.call.cancelled:
             completion.finish(t, item.call, [completion.terminated(item)])
         else:
-            for ready in worker_failures.never_begun(t, item.call, [item]):
-                item.call.turns.push(ready)
+            for ready in worker_failures.fail_started_inputs(t, item.call, [item]):
+                item.call.pending.push(ready)
         t.touch(item.call.pool)
 
 
-def call_restored(t: Tables, event: CallRestored) -> None:
+def call_restored(t: HubState, event: CallRestored) -> None:
     """Take up a durable call of the hub before this one; inputs that cannot be read or run fail."""
     record = t.registry.functions.get(event.function)
     if record is None or event.version not in record.versions:
@@ -335,7 +339,7 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
     t.calls[call.id] = call
     if call.parent:
-        join_family(t, call)
+        add_to_call_graph(t, call)
     put_inputs(t, call, restored_inputs(call, event), closed=event.closed, resent=True)
     for index, failures in event.failures.items():
         call.inputs[index].failures = failures
@@ -344,10 +348,10 @@ def call_restored(t: Tables, event: CallRestored) -> None:
     text = f"The arguments of this input of call {call.id} cannot be read from the hub's database."
     completion.finish(t, call, [_data_loss(index, text) for index in lost])
     if not call.closed:
-        t.after(t.limits.client_grace, _untold, call)
+        t.after(t.limits.client_grace, _give_up_if_incomplete, call)
 
 
-def _cannot_run(t: Tables, event: CallRestored) -> None:
+def _cannot_run(t: HubState, event: CallRestored) -> None:
     """End a call whose Function cannot be read from the store."""
     text = (
         f"The function of call {event.call} cannot be read from the hub's database, so its inputs cannot run. "
@@ -365,27 +369,27 @@ def _data_loss(index: int, text: str) -> m.Output:
     return m.Output(index, int(InputStatus.INTERNAL_FAILURE), None, m.Fault("data_loss", text))
 
 
-def _untold(t: Tables, call: Call) -> None:
+def _give_up_if_incomplete(t: HubState, call: Call) -> None:
     """Nobody has come back to tell the rest of a call."""
     if not call.closed and not call.client:
         clients.give_up(t, call)
 
 
-def call_watched(t: Tables, sender: str, message: m.Watch) -> None:
+def call_watched(t: HubState, sender: str, message: m.Watch) -> None:
     """Tell a client of a call from now on; the store adds what was before."""
     call = t.calls.get(message.call)
     if call is not None and message.follow:
         call.watchers.add(sender)
-        completion.tell_progress(t, call)
+        completion.report_progress(t, call)
     t.emit(LoadCall(sender, message.request, message.call, message.start, message.end))
 
 
-def input_wanted(t: Tables, sender: str, message: m.GetInput) -> None:
+def input_requested(t: HubState, sender: str, message: m.GetInput) -> None:
     """Have the store tell what an input was called with."""
     t.emit(LoadInput(sender, message.request, message.call, message.index))
 
 
-def items_wanted(t: Tables, sender: str, message: m.TakeItems) -> None:
+def items_requested(t: HubState, sender: str, message: m.TakeItems) -> None:
     """Pass on that a generator's consumer is ready for more."""
     call = t.calls.get(message.call)
     item = call.inputs.get(message.index) if call is not None else None
@@ -393,7 +397,7 @@ def items_wanted(t: Tables, sender: str, message: m.TakeItems) -> None:
         t.send(item.worker.id, m.ItemsTaken(item.lease, message.upto))
 
 
-def input_fed(t: Tables, sender: str, message: m.FeedInput) -> None:
+def input_fed(t: HubState, sender: str, message: m.FeedInput) -> None:
     """Pass on a piece of what an input reads; only a worker that asked for it can be its reader.
 
     The last, empty one says that who asked is gone: what nobody has begun is not worth beginning.

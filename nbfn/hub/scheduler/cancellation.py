@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from nbfn.hub.scheduler import completion, worker_shutdown
 from nbfn.hub.scheduler.effects import LoadCall, SaveCancelled, StopWorker
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input
 from nbfn.protocol import messages as m
 
 
-def call_cancelled(t: Tables, sender: str, message: m.Cancel) -> None:
+def call_cancelled(t: HubState, sender: str, message: m.Cancel) -> None:
     """Cancel a call or some of its inputs; harmless for what has ended."""
     call = t.calls.get(message.call)
     if call is not None:
@@ -26,7 +26,7 @@ def call_cancelled(t: Tables, sender: str, message: m.Cancel) -> None:
 
 
 def cancel(
-    t: Tables, call: Call, indices: Sequence[int] | None = None, *, terminate: bool = False
+    t: HubState, call: Call, indices: Sequence[int] | None = None, *, terminate: bool = False
 ) -> None:
     """Drop what waits, stop what runs.
 
@@ -43,7 +43,7 @@ def cancel(
         # Otherwise it is closed by who tells it: until then inputs may be on their way.
         call.closed = call.closed or call.released
         items = list(call.inputs.values())
-        call.turns.drop(call)
+        call.pending.drop(call)
     else:
         items = [call.inputs[i] for i in indices if i in call.inputs]
     ended = []
@@ -58,7 +58,7 @@ def cancel(
             if item.crashes and item in call.pool.solo:
                 call.pool.solo.remove(item)
             elif indices is not None:
-                call.turns.remove(item)
+                call.pending.remove(item)
             ended.append(completion.terminated(item))
     _cancel_children(t, call, items)
     completion.finish(t, call, ended)
@@ -67,7 +67,7 @@ def cancel(
     t.changed()
 
 
-def _cancel_children(t: Tables, call: Call, items: Sequence[Input]) -> None:
+def _cancel_children(t: HubState, call: Call, items: Sequence[Input]) -> None:
     """Cancel the calls that the code of these inputs waits for; what it spawned goes on."""
     if not call.children:
         return
@@ -86,7 +86,7 @@ def _has_company(item: Input) -> bool:
     return any(other.batch == item.batch and not other.cancelled for other in beside)
 
 
-def _stop_running(t: Tables, item: Input, *, terminate: bool) -> None:
+def _stop_running(t: HubState, item: Input, *, terminate: bool) -> None:
     worker = item.worker
     if worker is None:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbfn.hub.scheduler import back_pressure, cancellation, completion, provisioning
 from nbfn.hub.scheduler.effects import DiscardClient, SaveCall
 from nbfn.hub.scheduler.events import ClientJoined, ClientLost
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Client
 from nbfn.protocol import messages as m
 
@@ -13,7 +13,7 @@ from nbfn.protocol import messages as m
 BLANKS_LINGER = 60.0
 
 
-def client_joined(t: Tables, event: ClientJoined) -> None:
+def client_joined(t: HubState, event: ClientJoined) -> None:
     """A client is here: ready its Python, so that its first call finds a worker."""
     client = t.clients.get(event.client)
     if client is None:
@@ -27,27 +27,27 @@ def client_joined(t: Tables, event: ClientJoined) -> None:
     t.changed()
 
 
-def client_lost(t: Tables, event: ClientLost) -> None:
+def client_lost(t: HubState, event: ClientLost) -> None:
     """A client's connection ended; its calls wait for it a while."""
     client = t.clients.get(event.client)
     if client is not None and client.connected:
         client.connected = False
-        t.after(t.limits.client_grace, _gone_by_now, client)
+        t.after(t.limits.client_grace, _remove_if_gone, client)
         t.changed()
 
 
-def _gone_by_now(t: Tables, client: Client) -> None:
+def _remove_if_gone(t: HubState, client: Client) -> None:
     if not client.connected and t.clients.get(client.id) is client:
-        _gone(t, client)
+        _remove(t, client)
 
 
-def worker_gone(t: Tables, worker: str) -> None:
+def worker_gone(t: HubState, worker: str) -> None:
     """A worker process ended: what its code waited for, nobody waits for any more."""
     for client in [client for client in t.clients.values() if client.worker == worker]:
-        _gone(t, client)
+        _remove(t, client)
 
 
-def _gone(t: Tables, client: Client) -> None:
+def _remove(t: HubState, client: Client) -> None:
     del t.clients[client.id]
     for call_id in list(client.calls):
         call = t.calls.get(call_id)
@@ -63,13 +63,13 @@ def _gone(t: Tables, client: Client) -> None:
     t.changed()
 
 
-def _detached(t: Tables, call: Call, client: Client | None) -> bool:
+def _detached(t: HubState, call: Call, client: Client | None) -> bool:
     """Return whether a call goes on without its caller: of a detached App, and not of a worker's code."""
     waited_for = call.kind == "web" or (client is not None and client.worker)
     return not waited_for and t.registry.apps[call.pool.record.app_id].detached
 
 
-def give_up(t: Tables, call: Call) -> None:
+def give_up(t: HubState, call: Call) -> None:
     """End a durable call whose client is gone before it has told all inputs: it is cancelled."""
     call.closed = call.given_up = True
     words = (call.parent, call.method, call.origin)
@@ -78,7 +78,7 @@ def give_up(t: Tables, call: Call) -> None:
     completion.end_if_done(t, call)
 
 
-def call_released(t: Tables, sender: str, message: m.Release) -> None:
+def call_released(t: HubState, sender: str, message: m.Release) -> None:
     """The caller, or one who looked on, is done with a call."""
     call = t.calls.get(message.call)
     if call is not None:
@@ -87,7 +87,7 @@ def call_released(t: Tables, sender: str, message: m.Release) -> None:
             _release(t, call, t.clients.get(sender))
 
 
-def _release(t: Tables, call: Call, client: Client | None) -> None:
+def _release(t: HubState, call: Call, client: Client | None) -> None:
     if call.durable:
         return
     call.released = True

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nbfn.hub.scheduler import back_pressure, fair_queue, input_logs, nested_calls, payload_cache
 from nbfn.hub.scheduler.effects import Discard, SaveOutcomes
-from nbfn.hub.scheduler.hub_state import TELL_EVERY, Tables
+from nbfn.hub.scheduler.hub_state import PROGRESS_INTERVAL, HubState
 from nbfn.hub.scheduler.models import Call, Input
 from nbfn.hub.scheduler.output_audience import listeners
 from nbfn.protocol import messages as m
@@ -27,7 +27,7 @@ def terminated(item: Input) -> m.Output:
     )
 
 
-def finish(t: Tables, call: Call, outcomes: Sequence[m.Output]) -> None:
+def finish(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
     """Record outcomes of a call's inputs, once each, and hand them over."""
     if call.durable:
         payload_cache.release(t, call, outcomes)
@@ -38,10 +38,10 @@ def finish(t: Tables, call: Call, outcomes: Sequence[m.Output]) -> None:
     failed = sum(outcome.status != _SUCCESS for outcome in new)
     call.failed += failed
     call.pool.failed += 0 if call.cancelled else failed
-    if call.id in t.family.members:
-        t.family.settle(call.id, [(o.index, o.status, o.worker) for o in new])
+    if call.id in t.call_graph.nodes:
+        t.call_graph.record_outcomes(call.id, [(o.index, o.status, o.worker) for o in new])
     if call.durable:
-        t.kept -= len(new)
+        t.durable_inputs -= len(new)
         t.emit(SaveOutcomes(call.id, new))
     else:
         call.recent.extend(new)
@@ -59,28 +59,30 @@ def finish(t: Tables, call: Call, outcomes: Sequence[m.Output]) -> None:
     if call.released and not call.durable:
         for outcome in new:
             t.emit(Discard(outcome.payload))
-    _widen(t, call)
-    tell_progress(t, call)
+    _widen_window(t, call)
+    report_progress(t, call)
     end_if_done(t, call)
 
 
-def _widen(t: Tables, call: Call) -> None:
+def _widen_window(t: HubState, call: Call) -> None:
     if not call.closed:
         pool = call.pool
-        size = fair_queue.window(pool.mean, len(pool.workers), pool.aim * pool.batch)
+        size = fair_queue.window(
+            pool.mean_duration, len(pool.workers), pool.target_at_once * pool.batch
+        )
         if size >= 2 * call.window:
             call.window = size
             t.send(call.client, m.Window(call.id, size))
 
 
-def end_if_done(t: Tables, call: Call) -> None:
+def end_if_done(t: HubState, call: Call) -> None:
     """Drop a call that has all its outcomes."""
     if not call.ended or t.calls.get(call.id) is not call:
         return
     del t.calls[call.id]
     client = t.clients.get(call.client)
     if call.watchers:  # who follows it by its id counts by this
-        _say(t, call, after_commit=call.durable)
+        _send_progress(t, call, after_commit=call.durable)
     if call.durable:
         t.note_ended(call.id, whole=not call.given_up)
     elif call.parent:
@@ -99,35 +101,35 @@ def end_if_done(t: Tables, call: Call) -> None:
     t.changed()
 
 
-def waits_long(t: Tables, call: Call) -> bool:
+def waits_long(t: HubState, call: Call) -> bool:
     """Whether a call has waited for so long that its caller may want to know for what."""
     return bool(call.pool.waiting_for) and t.now - call.created >= LONG_WAIT
 
 
-def tell_progress(t: Tables, call: Call) -> None:
+def report_progress(t: HubState, call: Call) -> None:
     """Tell the callers of maps and generators where their call stands, at most every
     `TELL_EVERY` seconds; those of single calls only of one that has waited long, and when it begins.
     """
-    if call.tell_due or call.ended:
+    if call.progress_due or call.ended:
         return
-    if call.kind == "remote" and call.told < 0 and not waits_long(t, call):
+    if call.kind == "remote" and call.progress_sent_at < 0 and not waits_long(t, call):
         return
-    if t.now - call.told >= TELL_EVERY:
-        _tell(t, call)
+    if t.now - call.progress_sent_at >= PROGRESS_INTERVAL:
+        _report_due(t, call)
     else:
-        call.tell_due = True
-        t.after(TELL_EVERY, _tell, call)
+        call.progress_due = True
+        t.after(PROGRESS_INTERVAL, _report_due, call)
 
 
-def _tell(t: Tables, call: Call) -> None:
-    call.tell_due = False
+def _report_due(t: HubState, call: Call) -> None:
+    call.progress_due = False
     if t.calls.get(call.id) is not call:
         return
-    call.told = t.now
-    _say(t, call, after_commit=False)
+    call.progress_sent_at = t.now
+    _send_progress(t, call, after_commit=False)
 
 
-def _say(t: Tables, call: Call, *, after_commit: bool) -> None:
+def _send_progress(t: HubState, call: Call, *, after_commit: bool) -> None:
     pool = call.pool
     queued = len(call.inputs) - call.running - call.retrying
     message = m.Progress(
@@ -142,16 +144,16 @@ def _say(t: Tables, call: Call, *, after_commit: bool) -> None:
         call.done,
         call.failed,
         call.total if call.closed else call.expected,
-        *_whereabouts(call),
+        *_position(call),
     )
     for client in listeners(t, call):
         t.send(client, message, after_commit=after_commit)
 
 
-def _whereabouts(call: Call) -> tuple[int, str, int]:
+def _position(call: Call) -> tuple[int, str, int]:
     """Return the place in the queue of a call that only waits, the worker and attempt of a last input."""
     if len(call.inputs) == 1:
         (item,) = call.inputs.values()
         if item.worker is not None:
             return 0, item.worker.id, item.attempt
-    return (call.turns.place(call) if not call.running else 0), "", 0
+    return (call.pending.place(call) if not call.running else 0), "", 0

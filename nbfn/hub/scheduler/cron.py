@@ -11,8 +11,8 @@ import math
 from datetime import UTC, datetime
 
 from nbfn.hub.scheduler import calls, cron_times
-from nbfn.hub.scheduler.hub_state import Tables
-from nbfn.hub.scheduler.models import Appointment
+from nbfn.hub.scheduler.hub_state import HubState
+from nbfn.hub.scheduler.models import ScheduledFunction
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.protocol import messages as m
 
@@ -23,7 +23,7 @@ LATE = 60.0
 SET_BACK, SET_BACK_ONCE = 1.0, 3600.0
 
 
-def review(t: Tables) -> None:
+def review(t: HubState) -> None:
     """See which Functions are to be called by themselves; an App came, changed or went."""
     wanted = {}
     for record in t.registry.functions.values():
@@ -31,42 +31,42 @@ def review(t: Tables) -> None:
             continue
         if (schedule := record.definition.schedule) is None:
             continue
-        known = t.agenda.get(record.id)
+        known = t.schedules.get(record.id)
         if known is None or known.schedule != schedule or known.anchor != anchor:
-            known = Appointment(record, schedule, anchor)
+            known = ScheduledFunction(record, schedule, anchor)
             _plan(t, known)
         wanted[record.id] = known
-    t.agenda = wanted
+    t.schedules = wanted
     _note_next(t)
 
 
-def waits(t: Tables) -> bool:
+def waits(t: HubState) -> bool:
     """Whether there is something to be called by itself, sooner or later."""
-    return any(_anchor(t, one.record) is not None for one in t.agenda.values())
+    return any(_anchor(t, scheduled.record) is not None for scheduled in t.schedules.values())
 
 
-def run(t: Tables) -> None:
+def run(t: HubState) -> None:
     """Call what is due."""
-    if not t.agenda:
+    if not t.schedules:
         return
-    if t.wall < t.wall_before - SET_BACK:
-        for appointment in t.agenda.values():
-            _plan(t, appointment)
+    if t.wall < t.last_wall - SET_BACK:
+        for scheduled in t.schedules.values():
+            _plan(t, scheduled)
         _note_next(t)
-    t.wall_before = t.wall
-    if t.wall < t.next_appointment:
+    t.last_wall = t.wall
+    if t.wall < t.next_schedule_due:
         return
-    for appointment in [one for one in t.agenda.values() if one.due <= t.wall]:
-        if _anchor(t, appointment.record) is None:
-            del t.agenda[appointment.record.id]  # its App went with its owner
+    for scheduled in [scheduled for scheduled in t.schedules.values() if scheduled.due <= t.wall]:
+        if _anchor(t, scheduled.record) is None:
+            del t.schedules[scheduled.record.id]  # its App went with its owner
             continue
-        if t.wall - appointment.due <= LATE:
-            _call(t, appointment)
-        _plan(t, appointment)
+        if t.wall - scheduled.due <= LATE:
+            _call(t, scheduled)
+        _plan(t, scheduled)
     _note_next(t)
 
 
-def _anchor(t: Tables, record: FunctionRecord) -> float | None:
+def _anchor(t: HubState, record: FunctionRecord) -> float | None:
     """Return when a scheduled Function was deployed, or its run began; None when it is not to be called by itself."""
     app = t.registry.apps.get(record.app_id)
     if app is None or app.stopped is not None or record.base or not record.live:
@@ -76,22 +76,24 @@ def _anchor(t: Tables, record: FunctionRecord) -> float | None:
     return None
 
 
-def _plan(t: Tables, appointment: Appointment) -> None:
+def _plan(t: HubState, scheduled: ScheduledFunction) -> None:
     after = t.wall
-    if appointment.schedule.cron and 0 < appointment.called - t.wall <= SET_BACK_ONCE:
-        after = appointment.called
-    anchor = datetime.fromtimestamp(appointment.anchor, UTC)
-    due = cron_times.following(appointment.schedule, anchor, datetime.fromtimestamp(after, UTC))
-    appointment.due = math.inf if due is None else due.timestamp()
+    if scheduled.schedule.cron and 0 < scheduled.called - t.wall <= SET_BACK_ONCE:
+        after = scheduled.called
+    anchor = datetime.fromtimestamp(scheduled.anchor, UTC)
+    due = cron_times.following(scheduled.schedule, anchor, datetime.fromtimestamp(after, UTC))
+    scheduled.due = math.inf if due is None else due.timestamp()
 
 
-def _note_next(t: Tables) -> None:
-    t.next_appointment = min((one.due for one in t.agenda.values()), default=math.inf)
+def _note_next(t: HubState) -> None:
+    t.next_schedule_due = min(
+        (scheduled.due for scheduled in t.schedules.values()), default=math.inf
+    )
 
 
-def _call(t: Tables, appointment: Appointment) -> None:
-    record = appointment.record
-    appointment.called = max(t.wall, appointment.due)
-    nothing = (m.NewInput(0, appointment.schedule.payload),)
+def _call(t: HubState, scheduled: ScheduledFunction) -> None:
+    record = scheduled.record
+    scheduled.called = max(t.wall, scheduled.due)
+    nothing = (m.NewInput(0, scheduled.schedule.payload),)
     named = (t.new_id("fc"), record.id, record.latest, "schedule")
     calls.call_put(t, "", m.PutCall(*named, nothing, durable=True))

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Iterator
 
 from nbfn.hub.scheduler import completion, fair_queue, nested_calls, output
-from nbfn.hub.scheduler.effects import LoadInputs, SaveBegun, StopWorker
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.effects import LoadInputs, SaveStarted, StopWorker
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
 from nbfn.protocol import messages as m
 
@@ -21,84 +21,86 @@ from nbfn.protocol import messages as m
 RECALL_AFTER = 0.05
 
 
-def dispatch_touched(t: Tables) -> None:
+def dispatch_touched(t: HubState) -> None:
     """Give the waiting inputs of pools that were touched to workers with room."""
     while t.to_dispatch:
         pool, _ = t.to_dispatch.popitem()
         _dispatch(t, pool)
 
 
-def _dispatch(t: Tables, pool: Pool) -> None:
-    while pool.solo and (worker := _fresh(pool)):
+def _dispatch(t: HubState, pool: Pool) -> None:
+    while pool.solo and (worker := _unused_worker(pool)):
         worker.solo = True
         _lease(t, worker, [pool.solo.popleft()])
     if t.held:
-        _returned(t, pool)
+        _dispatch_returned(t, pool)
     if pool.batches:
-        _batches(t, pool)
-    if pool.ahead:
-        _ahead(t, pool)
+        _dispatch_batches(t, pool)
+    if pool.prefetches:
+        _prefetch(t, pool)
     else:
-        _at_once(t, pool)
+        _dispatch_at_once(t, pool)
 
 
-def _returned(t: Tables, pool: Pool) -> None:
+def _dispatch_returned(t: HubState, pool: Pool) -> None:
     """Have inputs run again also of calls that are held: they may be what the consumer waits for."""
-    for turns in (pool.turns, *pool.batches.values()):
-        for worker in _with_room(pool) if turns.held else ():
-            if (item := turns.take_returned()) is None:
+    for pending in (pool.pending, *pool.batches.values()):
+        for worker in _with_room(pool) if pending.held else ():
+            if (item := pending.take_returned()) is None:
                 break
             _lease(t, worker, [item])
 
 
-def _fresh(pool: Pool) -> Worker | None:
-    return next((worker for worker in pool.idle.values() if worker.ran == 0), None)
+def _unused_worker(pool: Pool) -> Worker | None:
+    return next((worker for worker in pool.idle.values() if worker.inputs_run == 0), None)
 
 
-def _ahead(t: Tables, pool: Pool) -> None:
-    turns = pool.turns
-    if turns.count and pool.ready:
+def _prefetch(t: HubState, pool: Pool) -> None:
+    pending = pool.pending
+    if pending.count and pool.ready:
         workers = len(pool.workers) + pool.short
-        batch = fair_queue.batch_size(pool.mean, turns.count, workers, pool.result_weight)
+        batch = fair_queue.batch_size(
+            pool.mean_duration, pending.count, workers, pool.result_weight
+        )
         most = pool.settings.max_containers + pool.lent
-        while turns.count and pool.ready and (pool.busy < most or not pool.idle):
+        while pending.count and pool.ready and (pool.busy < most or not pool.idle):
             # Idle ones first, the latest used of them (its caches are warm; the
             # others may be given up).
             worker = next(reversed((pool.idle or pool.ready).values()))
-            room = fair_queue.room(len(worker.leases), pool.mean, batch)
+            room = fair_queue.room(len(worker.leases), pool.mean_duration, batch)
             if room:
-                _lease(t, worker, turns.take(room, fair_queue.LEASE_BYTES))
+                _lease(t, worker, pending.take(room, fair_queue.LEASE_BYTES))
             pool.ready.pop(worker.id, None)
     elif pool.idle and pool.leased > pool.busy and not pool.recall_due:
         pool.recall_due = True
         t.after(RECALL_AFTER, _recall, pool)
 
 
-def _at_once(t: Tables, pool: Pool) -> None:
-    turns = pool.turns
-    fair = math.ceil(turns.count / max(1, len(pool.ready)))
+def _dispatch_at_once(t: HubState, pool: Pool) -> None:
+    pending = pool.pending
+    fair = math.ceil(pending.count / max(1, len(pool.ready)))
     for worker in _with_room(pool):
-        if not turns.count:
+        if not pending.count:
             break
         most_bytes = max(1, fair_queue.BATCH_BYTES - worker.load)
-        _lease(t, worker, turns.take(min(pool.room(worker), fair), most_bytes))
+        _lease(t, worker, pending.take(min(pool.room(worker), fair), most_bytes))
 
 
-def _batches(t: Tables, pool: Pool) -> None:
-    for turns in pool.batches.values():
-        turns.look(t.now)
+def _dispatch_batches(t: HubState, pool: Pool) -> None:
+    for pending in pool.batches.values():
+        pending.note_time(t.now)
         for worker in _with_room(pool):
-            if not turns.due(t.now):
+            if not pending.due(t.now):
                 break
-            _lease(t, worker, turns.batch())
-        if turns.count and not turns.due(t.now) and not turns.look_due:
-            turns.look_due = True
-            t.after(turns.since + turns.wait - t.now, _look_again, (pool, turns))
+            _lease(t, worker, pending.batch())
+        if pending.count and not pending.due(t.now) and not pending.check_due:
+            pending.check_due = True
+            t.after(pending.since + pending.wait - t.now, _check_again, (pool, pending))
 
 
-def _look_again(t: Tables, what: tuple[Pool, fair_queue.Batches[Call, Input]]) -> None:
-    pool, turns = what
-    turns.look_due = False
+def _check_again(t: HubState, what: tuple[Pool, fair_queue.BatchQueue[Call, Input]]) -> None:
+    pool, pending = what
+    pending.check_due = False
     t.touch(pool)
 
 
@@ -121,7 +123,7 @@ def _busy(pool: Pool) -> Worker | None:
     return next((worker for worker in pool.ready.values() if worker.leases), None)
 
 
-def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
+def _lease(t: HubState, worker: Worker, items: list[Input]) -> None:
     """Hand inputs to a worker."""
     pool = items[0].call.pool
     pool.lease(worker, items, t.new_lease, t.now)
@@ -132,19 +134,19 @@ def _lease(t: Tables, worker: Worker, items: list[Input]) -> None:
     nested_calls.note(t, worker)
     last = {item.call: item for item in items}
     for call, item in last.items():
-        call.begun = max(call.begun, item.index + 1)
+        call.first_undispatched = max(call.first_undispatched, item.index + 1)
     if pool.definition.at_most_once:
         for call in last:
-            t.emit(SaveBegun(call.id, [item.index for item in items if item.call is call]))
+            t.emit(SaveStarted(call.id, [item.index for item in items if item.call is call]))
     _run(t, worker, items, last)
     if not worker.watched:
         worker.watched = True
         t.after(_limit(t, pool), _check_overdue, worker)
     for call in last:
-        completion.tell_progress(t, call)
+        completion.report_progress(t, call)
 
 
-def _run(t: Tables, worker: Worker, items: list[Input], calls: Iterable[Call]) -> None:
+def _run(t: HubState, worker: Worker, items: list[Input], calls: Iterable[Call]) -> None:
     """Send leased inputs to their worker; payloads that are on the disk only are read first."""
     levels = {call.id: call.levels for call in calls if call.levels}
     run = m.Run(_leased(items), worker.confirmed, levels=levels)
@@ -166,18 +168,22 @@ def _leased(items: list[Input]) -> tuple[m.LeasedInput, ...]:
     )
 
 
-def _limit(t: Tables, pool: Pool) -> float:
+def _limit(t: HubState, pool: Pool) -> float:
     return pool.definition.timeout + 2 * t.limits.kill_grace
 
 
-def _check_overdue(t: Tables, worker: Worker) -> None:
+def _check_overdue(t: HubState, worker: Worker) -> None:
     """The worker ends inputs that are over their time itself; this is for one that can't (stuck
     in C code).
     """
     worker.watched = False
     if worker.pool is None or not worker.leases or worker.stopping:
         return
-    since = worker.moved if worker.pool.ahead else min(i.began for i in worker.leases.values())
+    since = (
+        worker.last_progress
+        if worker.pool.prefetches
+        else min(i.began for i in worker.leases.values())
+    )
     left = since + _limit(t, worker.pool) - t.now
     if left > 0:
         worker.watched = True
@@ -187,15 +193,19 @@ def _check_overdue(t: Tables, worker: Worker) -> None:
         t.emit(StopWorker(worker.id, t.limits.kill_grace))
 
 
-def _recall(t: Tables, pool: Pool) -> None:
+def _recall(t: HubState, pool: Pool) -> None:
     """Some workers are idle while others sit on inputs: have the stuck ones give back what they
     have not begun.
     """
     pool.recall_due = False
-    if pool.turns.count or not pool.idle:
+    if pool.pending.count or not pool.idle:
         return
     for worker in pool.workers.values():
-        if len(worker.leases) > 1 and not worker.stopping and t.now - worker.moved >= RECALL_AFTER:
+        if (
+            len(worker.leases) > 1
+            and not worker.stopping
+            and t.now - worker.last_progress >= RECALL_AFTER
+        ):
             t.send(worker.id, m.Recall())
     if pool.leased > pool.busy:
         pool.recall_due = True

@@ -189,7 +189,7 @@ class SaveCancelled(StoreEffect):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveBegun(StoreEffect):
+class SaveStarted(StoreEffect):
     """Store that inputs begin, which must not begin again."""
 
     call: str

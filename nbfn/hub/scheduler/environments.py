@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from nbfn.hub.scheduler import apps, secret_store
 from nbfn.hub.scheduler.effects import SaveEnvironments, SaveFunction, SaveSettings
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT
 from nbfn.protocol import messages as m
 
 
-def environment_changed(t: Tables, sender: str, message: m.ChangeEnvironment) -> None:
+def environment_changed(t: HubState, sender: str, message: m.ChangeEnvironment) -> None:
     """Create, rename or delete an environment; what is deployed in it goes with it."""
     environments = t.registry.environments
     if message.name == DEFAULT_ENVIRONMENT:

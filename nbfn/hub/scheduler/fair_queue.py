@@ -32,14 +32,14 @@ PLACES = 1000
 WINDOW_MIN, WINDOW_MAX = 1000, 8192
 
 
-class Asking(Protocol):
+class QueuedCall(Protocol):
     """A call, as far as turns go: it has a queue of its own, and inputs below an index were at workers."""
 
     queue: deque[Any]
-    begun: int
+    first_undispatched: int
 
 
-class Waiting(Protocol):
+class QueuedInput(Protocol):
     """An input, as far as turns go: it belongs to a call, and counts for some bytes."""
 
     call: Any
@@ -47,19 +47,19 @@ class Waiting(Protocol):
     weight: int
 
 
-C = TypeVar("C", bound=Asking)
-I = TypeVar("I", bound=Waiting)  # noqa: E741 - an input
+C = TypeVar("C", bound=QueuedCall)
+I = TypeVar("I", bound=QueuedInput)  # noqa: E741 - an input
 
 
 _weight = operator.attrgetter("weight")
 
 
-def weight_of(items: Iterable[Waiting]) -> int:
+def weight_of(items: Iterable[QueuedInput]) -> int:
     """Return the sum of the weights of inputs."""
     return sum(map(_weight, items))
 
 
-class Turns(Generic[C, I]):
+class FairQueue(Generic[C, I]):
     """The pending inputs of one pool: a queue for each call, taken in turns; retried inputs go
     to the front of theirs. The inputs of a call that is held wait, and do not count.
     """
@@ -155,7 +155,7 @@ class Turns(Generic[C, I]):
     def take_returned(self) -> I | None:
         """Take an input of a call that is held which was at a worker before: its consumer may wait for it."""
         for call in self.held:
-            if call.queue and call.queue[0].index < call.begun:
+            if call.queue and call.queue[0].index < call.first_undispatched:
                 item: I = call.queue.popleft()
                 return item
         return None
@@ -182,7 +182,7 @@ class Turns(Generic[C, I]):
         return True
 
 
-class Batches(Turns[C, I]):
+class BatchQueue(FairQueue[C, I]):
     """Inputs of one batched function, which gather until they are a batch.
 
     Args:
@@ -190,16 +190,16 @@ class Batches(Turns[C, I]):
         wait: Seconds after which one leaves that is not full.
     """
 
-    __slots__ = ("look_due", "since", "size", "wait")
+    __slots__ = ("check_due", "since", "size", "wait")
 
     def __init__(self, size: int, wait: float) -> None:
         super().__init__()
         self.size = size
         self.wait = wait
         self.since = math.inf  # when the oldest that is here came, or an older one
-        self.look_due = False  # a timer looks again
+        self.check_due = False  # a timer looks again
 
-    def look(self, now: float) -> None:
+    def note_time(self, now: float) -> None:
         """Note the time: of inputs that came since the last look, it is when they came."""
         if not self.count:
             self.since = math.inf

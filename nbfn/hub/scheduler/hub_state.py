@@ -14,18 +14,27 @@ from typing import Any
 
 from nbfn.hub.scheduler import autoscaler
 from nbfn.hub.scheduler.app_records import AppRecord
-from nbfn.hub.scheduler.call_graph import Family
+from nbfn.hub.scheduler.call_graph import CallGraph
 from nbfn.hub.scheduler.effects import Effect, OverviewChanged, Send
-from nbfn.hub.scheduler.models import Appointment, Call, Claim, Client, Input, Pool, Worker, at_once
+from nbfn.hub.scheduler.models import (
+    Call,
+    Claim,
+    Client,
+    Input,
+    Pool,
+    ScheduledFunction,
+    Worker,
+    at_once,
+)
 from nbfn.hub.scheduler.registry import Registry, SecretRecord
 from nbfn.protocol.messages import Definition, Message
 
 #: Finished calls kept for the sidebar.
 HISTORY = 50
 #: Ids of ended durable calls that are known, in case the word that one was accepted was lost.
-SPAWNS_KEPT = 10_000
+MAX_ENDED_SPAWNS = 10_000
 #: Seconds between two words to a watcher about the same thing.
-TELL_EVERY = 0.1
+PROGRESS_INTERVAL = 0.1
 
 
 class Limits:
@@ -79,10 +88,10 @@ def threads_of(
     )
 
 
-Callback = Callable[["Tables", Any], None]
+Callback = Callable[["HubState", Any], None]
 
 
-class Tables:
+class HubState:
     """Everything the hub knows, the current time, and the effects of this turn."""
 
     def __init__(self, new_id: Callable[[str], str], epoch: int, limits: Limits) -> None:
@@ -90,7 +99,7 @@ class Tables:
         self.limits = limits
         self.now = 0.0
         self.wall = 0.0  # people's time: never to be counted on, it can jump
-        self.born: float | None = None
+        self.started_at: float | None = None
         self.effects: list[Effect] = []
         self.registry = Registry(new_id)
         self.secrets: dict[tuple[str, str], SecretRecord] = {}  # (environment, name)
@@ -106,7 +115,7 @@ class Tables:
         self.short: dict[tuple[str, int], Pool] = {}  # pools that want workers
         self.lacking: dict[tuple[str, int], Pool] = {}  # pools that wait for memory, say
         #: (call, index) of inputs with at_most_once that began under a hub before this one.
-        self.begun: set[tuple[str, int]] = set()
+        self.started_inputs: set[tuple[str, int]] = set()
         self.start_backoff: dict[
             str, tuple[int, float]
         ] = {}  # executable -> (failures in a row, not before)
@@ -121,24 +130,24 @@ class Tables:
         #: Durable calls that have ended, the latest `SPAWNS_KEPT`: told again, they do not run again.
         #: The value: whether it was told to its end, not given up before.
         self.ended_spawns: dict[str, bool] = {}
-        self.agenda: dict[str, Appointment] = {}  # by Function
-        self.next_appointment = math.inf
-        self.wall_before = -math.inf  # people's time when the agenda was looked at
-        self.family = Family()
+        self.schedules: dict[str, ScheduledFunction] = {}  # by Function
+        self.next_schedule_due = math.inf
+        self.last_wall = -math.inf  # people's time when the agenda was looked at
+        self.call_graph = CallGraph()
         #: Pools that were touched: since waiting inputs were given to their workers, and since they were resized.
         self.to_dispatch: dict[Pool, None] = {}
         self.to_resize: dict[Pool, None] = {}
-        self.kept = 0  # inputs of durable calls that have no outcome
-        self.loaded = 0  # bytes of those that are in memory
+        self.durable_inputs = 0  # inputs of durable calls that have no outcome
+        self.loaded_bytes = 0  # bytes of those that are in memory
         self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
         self.disk_trouble = ""  # why nothing can be written there
         self.unsaved: set[tuple[str, int]] = set()  # versions of Functions that are not on disk
         #: Apps that end, and what is answered when their workers' exit hooks have run.
-        self.ends: list[tuple[AppRecord, Send]] = []
+        self.pending_stops: list[tuple[AppRecord, Send]] = []
         self.closing = False  # the hub ends: no more workers
         self.supply_due = False  # somebody should look whether workers must be started
         self.revision = 0
-        self._changed_told = -1.0
+        self._changed_sent_at = -1.0
         self._changed_due = False
         # Never the same number again, also after a restart within the same second: leases
         # fence across epochs.
@@ -171,7 +180,7 @@ class Tables:
     def note_ended(self, spawn: str, *, whole: bool = True) -> None:
         """Remember that a durable call has ended."""
         self.ended_spawns[spawn] = whole
-        if len(self.ended_spawns) > SPAWNS_KEPT:
+        if len(self.ended_spawns) > MAX_ENDED_SPAWNS:
             del self.ended_spawns[next(iter(self.ended_spawns))]
 
     def after(self, delay: float, callback: Callback, what: Any) -> None:
@@ -196,13 +205,13 @@ class Tables:
         self.revision += 1
         if self._changed_due:
             return
-        if self.now - self._changed_told >= TELL_EVERY:
-            self._tell_changed(None)
+        if self.now - self._changed_sent_at >= PROGRESS_INTERVAL:
+            self._send_changed(None)
         else:
             self._changed_due = True
-            self.after(TELL_EVERY, Tables._tell_changed, None)
+            self.after(PROGRESS_INTERVAL, HubState._send_changed, None)
 
-    def _tell_changed(self, _: None) -> None:
+    def _send_changed(self, _: None) -> None:
         self._changed_due = False
-        self._changed_told = self.now
+        self._changed_sent_at = self.now
         self.emit(OverviewChanged(self.revision))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from nbfn.hub.scheduler.effects import WriteLog
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Input, Pool
 from nbfn.hub.scheduler.output_audience import reaches
 from nbfn.protocol import messages as m
@@ -14,7 +14,7 @@ from nbfn.protocol import messages as m
 _TEXT = frozenset({"stdout", "stderr"})
 
 
-def wrote(t: Tables, item: Input, worker: str, channel: str, data: bytes) -> None:
+def wrote(t: HubState, item: Input, worker: str, channel: str, data: bytes) -> None:
     """Keep what an input wrote; displays are not kept."""
     if channel in _TEXT:
         _write(t, item.call.pool, channel, data, worker, item)
@@ -22,33 +22,33 @@ def wrote(t: Tables, item: Input, worker: str, channel: str, data: bytes) -> Non
         _write(t, item.call.pool, "stderr", data.partition(b"\0")[0], worker, item)
 
 
-def failed(t: Tables, item: Input, worker: str, data: bytes) -> None:
+def failed(t: HubState, item: Input, worker: str, data: bytes) -> None:
     """Keep the traceback of an input whose failure nobody may look at."""
     _write(t, item.call.pool, "stderr", data, worker, item, only_here=True)
 
 
-def worker_wrote(t: Tables, pool: Pool, worker: str, channel: str, data: bytes) -> None:
+def worker_wrote(t: HubState, pool: Pool, worker: str, channel: str, data: bytes) -> None:
     """Keep what a worker wrote outside of any input."""
     if channel in _TEXT:
         _write(t, pool, channel, data, worker, None)
 
 
 def system(
-    t: Tables,
+    t: HubState,
     pool: Pool,
     text: str,
     *,
     worker: str = "",
     item: Input | None = None,
     call: str = "",
-    told: Collection[str] = (),
+    already_sent: Collection[str] = (),
 ) -> None:
     """Keep a sentence about a Function's workers, inputs or schedule; ``told``: clients that have it anyhow."""
-    _write(t, pool, "system", f"{text}\n".encode(), worker, item, call, told=told)
+    _write(t, pool, "system", f"{text}\n".encode(), worker, item, call, already_sent=already_sent)
 
 
 def _write(
-    t: Tables,
+    t: HubState,
     pool: Pool,
     source: str,
     data: bytes,
@@ -57,7 +57,7 @@ def _write(
     call: str = "",
     *,
     only_here: bool = False,
-    told: Collection[str] = (),
+    already_sent: Collection[str] = (),
 ) -> None:
     record = pool.record
     named = item.call.id if item is not None else call
@@ -66,7 +66,7 @@ def _write(
     t.emit(WriteLog(*where, source, data))
     app = t.registry.apps.get(record.app_id)
     for client in app.followers if app is not None else ():
-        if client in told or client not in t.clients or not t.clients[client].connected:
+        if client in already_sent or client not in t.clients or not t.clients[client].connected:
             continue
         if only_here or item is None or source == "system" or not reaches(t, item, client):
             method = f".{item.call.method}" if item is not None and item.call.method else ""

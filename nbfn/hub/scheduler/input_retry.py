@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from nbfn.hub.scheduler import completion
 from nbfn.hub.scheduler.effects import SaveFailures
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Input
 
 
@@ -15,7 +15,7 @@ def attempts(item: Input) -> int:
     return item.call.pool.definition.retries.max_retries + 1
 
 
-def retry(t: Tables, item: Input) -> bool:
+def retry(t: HubState, item: Input) -> bool:
     """Have an input run again that its own code failed, if its Function's policy allows."""
     policy = item.call.pool.definition.retries
     begun = item.call.kind in ("web", "generator")  # its answer may have been handed out in part
@@ -34,13 +34,13 @@ def retry(t: Tables, item: Input) -> bool:
     return True
 
 
-def _try_again(t: Tables, item: Input) -> None:
+def _try_again(t: HubState, item: Input) -> None:
     item.call.retrying -= 1
     if item.call.inputs.get(item.index) is item and item.worker is None:
         requeue(t, item)
 
 
-def requeue(t: Tables, item: Input) -> None:
+def requeue(t: HubState, item: Input) -> None:
     """Put an input that no worker has back into its queue, in front; a cancelled one ends."""
     call = item.call
     if item.cancelled or call.cancelled:
@@ -48,5 +48,5 @@ def requeue(t: Tables, item: Input) -> None:
     elif item.crashes:
         call.pool.solo.append(item)
     else:
-        call.turns.push(item, front=True)
+        call.pending.push(item, front=True)
     t.touch(call.pool)

@@ -83,17 +83,18 @@ class Call:
     """One `remote`, `map`, `spawn` or generator call; holds its unfinished inputs only."""
 
     __slots__ = (
-        "begun",
         "cancelled",
         "children",
         "client",
         "closed",
+        "consumed",
         "created",
         "deployment",
         "done",
         "durable",
         "expected",
         "failed",
+        "first_undispatched",
         "given_up",
         "id",
         "inputs",
@@ -104,18 +105,17 @@ class Call:
         "origin",
         "parent",
         "pool",
+        "progress_due",
+        "progress_sent_at",
         "queue",
         "recent",
         "released",
         "retried",
         "retrying",
         "running",
-        "spare",
-        "tell_due",
-        "told",
         "total",
         "unattended",
-        "untaken",
+        "unconsumed",
         "watchers",
         "window",
     )
@@ -135,7 +135,7 @@ class Call:
         self.durable = False
         self.unattended = False  # nobody looks at its failures
         self.closed = False
-        self.begun = 0  # inputs from this index on were at no worker
+        self.first_undispatched = 0  # inputs from this index on were at no worker
         self.next_index = 0  # inputs come in order: a lower index has been here
         self.cancelled = False
         self.given_up = False  # its client was gone before it had told all inputs
@@ -146,19 +146,19 @@ class Call:
         #: Outcomes a client that lost its connection may not have seen. It never has more
         #: inputs unanswered than its window.
         self.recent: deque[Output] = deque(maxlen=fair_queue.WINDOW_MAX)
-        self.untaken = 0  # bytes of results that its client has not taken
-        self.spare = 0  # bytes of taken results, of which `recent` has forgotten fewer
+        self.unconsumed = 0  # bytes of results that its client has not taken
+        self.consumed = 0  # bytes of taken results, of which `recent` has forgotten fewer
         self.watchers: set[str] = set()
         self.total = self.done = self.failed = self.running = self.retrying = 0
         self.expected: int | None = None  # inputs there will be, if the client knows
         self.window = fair_queue.WINDOW_MIN
-        self.told = -1.0
-        self.tell_due = False
+        self.progress_sent_at = -1.0
+        self.progress_due = False
 
     @property
-    def turns(self) -> fair_queue.Turns[Call, Input]:
+    def pending(self) -> fair_queue.FairQueue[Call, Input]:
         """Where its inputs wait."""
-        return self.pool.batches.get(self.method) or self.pool.turns
+        return self.pool.batches.get(self.method) or self.pool.pending
 
     @property
     def ended(self) -> bool:
@@ -178,21 +178,21 @@ class Worker:
         "durable",
         "executable",
         "gpus",
-        "heard",
         "id",
         "idle_since",
+        "inputs_run",
         "joined",
+        "last_output",
+        "last_progress",
         "leases",
         "lending",
         "lent",
         "load",
         "loaded",
         "lost_since",
-        "moved",
         "overdue",
         "pid",
         "pool",
-        "ran",
         "served",
         "solo",
         "startup",
@@ -213,13 +213,13 @@ class Worker:
         self.unconfirmed = 0  # bytes of results that it was not told to be safe
         self.joined = now
         self.idle_since = now
-        self.moved = now  # when it last began or finished something
+        self.last_progress = now  # when it last began or finished something
         self.lost_since = now  # while it is lost: when its connection ended
         self.bound_at = 0.0  # when it was given a function
         self.loaded = False  # it has said that it can take inputs
-        self.ran = 0
+        self.inputs_run = 0
         self.served = False  # it has answered for an input
-        self.heard = 0  # the number of the last piece of its output that arrived
+        self.last_output = 0  # the number of the last piece of its output that arrived
         self.startup: StartupOutput | None = None  # what it wrote outside of inputs, to be shown
         self.confirmed = 0  # results up to here are safe ...
         self.confirm_due = False  # ... and it will be told with its next inputs, or by a timer ...
@@ -241,14 +241,12 @@ class Pool:
     """The workers of one Function version."""
 
     __slots__ = (
-        "ahead",
-        "aim",
-        "asks",
         "batch",
         "batches",
         "binding",
         "busy",
         "called",
+        "check_due",
         "cold_starts",
         "definition",
         "durations",
@@ -257,14 +255,17 @@ class Pool:
         "failed_at",
         "idle",
         "key",
+        "last_progress",
         "leased",
         "lent",
         "load_failures",
         "load_not_before",
-        "look_due",
-        "mean",
+        "mean_duration",
         "most_at_once",
-        "moved",
+        "needs_resources",
+        "pending",
+        "prefetches",
+        "progress_due",
         "ready",
         "recall_due",
         "record",
@@ -275,8 +276,7 @@ class Pool:
         "shrink_due",
         "solo",
         "start_failures",
-        "tell_due",
-        "turns",
+        "target_at_once",
         "waiting_for",
         "workers",
     )
@@ -295,23 +295,25 @@ class Pool:
         self.busy = 0  # workers with inputs
         self.leased = 0  # inputs that workers have
         self.lent = 0  # workers whose input waits for other calls: their slots are free meanwhile
-        self.moved = 0.0  # when one of its workers last began or finished something
-        self.look_due = False  # a timer looks again whether the inputs at work are slow
-        self.turns: fair_queue.Turns[Call, Input] = fair_queue.Turns()
+        self.last_progress = 0.0  # when one of its workers last began or finished something
+        self.check_due = False  # a timer looks again whether the inputs at work are slow
+        self.pending: fair_queue.FairQueue[Call, Input] = fair_queue.FairQueue()
         #: Batched methods, "" for a Function itself: where their inputs gather.
         self.batches = _batches_of(self.definition)
         needs = self.definition.resources
-        self.asks = bool(needs.cpu or needs.memory or needs.gpus)  # for something to be set aside
+        self.needs_resources = bool(
+            needs.cpu or needs.memory or needs.gpus
+        )  # for something to be set aside
         self.batch = largest_batch(self.definition)
         #: Inputs, or batches, that a worker runs at once, and how many it should on average.
         self.most_at_once = at_once(self.definition)
-        aim = self.definition.concurrency.target_inputs or self.most_at_once
-        self.aim = max(1, min(aim, self.most_at_once))
+        target_at_once = self.definition.concurrency.target_inputs or self.most_at_once
+        self.target_at_once = max(1, min(target_at_once, self.most_at_once))
         #: Whether workers get inputs before they have finished those that they have.
-        careful = self.definition.single_use or self.definition.at_most_once
-        self.ahead = self.most_at_once == 1 and not (careful or self.batches)
+        no_prefetch = self.definition.single_use or self.definition.at_most_once
+        self.prefetches = self.most_at_once == 1 and not (no_prefetch or self.batches)
         self.solo: deque[Input] = deque()
-        self.mean: float | None = None
+        self.mean_duration: float | None = None
         self.result_weight = 0.0  # bytes of a result, the mean of those that came last
         self.durations: deque[float] = deque(maxlen=101)
         self.called: float | None = None  # when the newest call of it began
@@ -327,7 +329,7 @@ class Pool:
             False  # a timer will look whether idle workers have been so for long enough
         )
         self.waiting_for = ""
-        self.tell_due = False  # a timer looks who has waited long
+        self.progress_due = False  # a timer looks who has waited long
 
     @property
     def staged(self) -> bool:
@@ -337,15 +339,15 @@ class Pool:
     @property
     def backlog(self) -> int:
         """Inputs that wait."""
-        waiting = self.turns.count + self.turns.held_back + len(self.solo)
+        waiting = self.pending.count + self.pending.held_back + len(self.solo)
         if self.batches:
-            waiting += sum(turns.count + turns.held_back for turns in self.batches.values())
+            waiting += sum(pending.count + pending.held_back for pending in self.batches.values())
         return waiting
 
     @property
     def waiting(self) -> int:
         """Inputs that wait, those of one batch as one."""
-        waiting = self.turns.count + len(self.solo)
+        waiting = self.pending.count + len(self.solo)
         if self.batches:
             waiting += sum(math.ceil(t.count / t.size) for t in self.batches.values())
         return waiting
@@ -359,7 +361,7 @@ class Pool:
 
     def measured(self, duration: float, weight: float) -> None:
         """Note how long inputs took, in seconds, and what their results weigh, in bytes; each is a mean."""
-        self.mean = fair_queue.smoothed(self.mean, duration)
+        self.mean_duration = fair_queue.smoothed(self.mean_duration, duration)
         self.durations.append(duration)
         self.result_weight = fair_queue.smoothed(self.result_weight, weight)
 
@@ -379,10 +381,10 @@ class Pool:
             now: The hub's time.
         """
         if not worker.leases:
-            worker.moved = now
+            worker.last_progress = now
             self._becomes_busy(worker)
             if self.busy == 1:
-                self.moved = now
+                self.last_progress = now
         batch = 0
         for item in items:
             item.lease = lease = new_lease()
@@ -396,7 +398,7 @@ class Pool:
             worker.leases[lease] = item
         self.leased += len(items)
         worker.load += fair_queue.weight_of(items)
-        worker.ran += len(items)
+        worker.inputs_run += len(items)
         if worker.solo:
             self.ready.pop(worker.id, None)
 
@@ -409,10 +411,10 @@ class Pool:
         item.began = now
         item.call.running += 1
         worker.leases[lease] = item
-        worker.ran += 1
+        worker.inputs_run += 1
         worker.load += item.weight
         self.leased += 1
-        if self.ahead or not self.admits(worker):
+        if self.prefetches or not self.admits(worker):
             self.ready.pop(worker.id, None)
 
     def _becomes_busy(self, worker: Worker) -> None:
@@ -432,9 +434,9 @@ class Pool:
         """Whether a worker may be given inputs: what `ready` holds."""
         if worker.solo or worker.stopping or worker.state not in ("idle", "busy"):
             return False
-        if self.ahead:
+        if self.prefetches:
             return not worker.lent
-        return self.room(worker) > 0 and not (self.definition.single_use and worker.ran)
+        return self.room(worker) > 0 and not (self.definition.single_use and worker.inputs_run)
 
     @property
     def starting(self) -> int:
@@ -453,11 +455,13 @@ def largest_batch(definition: Definition) -> int:
     return max(1, *(batching.max_batch_size or 1 for batching in batchings))
 
 
-def _batches_of(definition: Definition) -> dict[str, fair_queue.Batches[Call, Input]]:
-    said = {"": definition.batching} | {m.name: m.batching for m in definition.methods}
+def _batches_of(definition: Definition) -> dict[str, fair_queue.BatchQueue[Call, Input]]:
+    batchings_by_method = {"": definition.batching} | {
+        m.name: m.batching for m in definition.methods
+    }
     return {
-        name: fair_queue.Batches(max(1, batching.max_batch_size), max(0.0, batching.wait or 0.0))
-        for name, batching in said.items()
+        name: fair_queue.BatchQueue(max(1, batching.max_batch_size), max(0.0, batching.wait or 0.0))
+        for name, batching in batchings_by_method.items()
         if batching.max_batch_size is not None
     }
 
@@ -498,7 +502,7 @@ class Claim:
         self.result: Result | None = None
 
 
-class Appointment:
+class ScheduledFunction:
     """A Function that the hub calls by itself, and when it will."""
 
     __slots__ = ("anchor", "called", "due", "record", "schedule")

@@ -7,7 +7,7 @@ one worker more than its max for each that lends; how far that goes is bounded b
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Client, Pool, Worker
 from nbfn.protocol import messages as m
 
@@ -16,7 +16,7 @@ from nbfn.protocol import messages as m
 MOST_NESTED = 4
 
 
-def lend(t: Tables, client: Client, calls: int) -> None:
+def lend(t: HubState, client: Client, calls: int) -> None:
     """Note that the code of a client that runs in a worker waits for one call more, or one less."""
     worker = t.workers.get(client.worker)
     if worker is None:
@@ -25,7 +25,7 @@ def lend(t: Tables, client: Client, calls: int) -> None:
     note(t, worker)
 
 
-def note(t: Tables, worker: Worker) -> None:
+def note(t: HubState, worker: Worker) -> None:
     """Look whether a worker lends its slot: something that it runs waits, and it has no room for more."""
     pool = worker.pool
     if pool is None or worker.lending == (lends := bool(worker.lent) and _full(pool, worker)):
@@ -36,7 +36,7 @@ def note(t: Tables, worker: Worker) -> None:
         pool.ready[worker.id] = worker
     else:
         pool.ready.pop(worker.id, None)
-    if lends and pool.ahead and len(worker.leases) > 1:
+    if lends and pool.prefetches and len(worker.leases) > 1:
         # What waits behind the one that waits may be what that one waits for.
         t.send(worker.id, m.Recall())
     t.supply_due = True
@@ -47,7 +47,7 @@ def _full(pool: Pool, worker: Worker) -> bool:
     return pool.most_at_once == 1 or pool.room(worker) <= 0
 
 
-def room(t: Tables) -> int:
+def room(t: HubState) -> int:
     """Return how many more workers there may be: those that lend do not count, up to a limit."""
     bound = sum(len(pool.workers) for pool in t.pools.values())
     lent = sum(pool.lent for pool in t.pools.values())

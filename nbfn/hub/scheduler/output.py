@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from nbfn.hub.scheduler import input_logs
 from nbfn.hub.scheduler.events import WorkerExited
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Input, Pool, Worker
 from nbfn.hub.scheduler.output_audience import audience
 from nbfn.hub.scheduler.startup_output import StartupOutput
@@ -18,22 +18,22 @@ from nbfn.protocol import messages as m
 from nbfn.runtime.output_channels import FAILURE, NESTED
 
 
-def emission_arrived(t: Tables, sender: str, message: m.Emitted) -> None:
+def emission_arrived(t: HubState, sender: str, message: m.Emitted) -> None:
     """Pass on what a worker's code wrote, to whoever listens."""
     worker = t.workers.get(sender)
     if worker is not None:
-        worker.heard = max(worker.heard, message.number)
+        worker.last_output = max(worker.last_output, message.number)
         _wrote(t, worker, message.lease, message.channel, message.data)
 
 
-def recovered(t: Tables, worker: Worker, event: WorkerExited) -> None:
+def recovered(t: HubState, worker: Worker, event: WorkerExited) -> None:
     """Pass on what a worker that ended had written and its process could not send any more."""
     for number, lease, channel, data in event.output:
-        if number > worker.heard:
+        if number > worker.last_output:
             _wrote(t, worker, lease, channel, data)
 
 
-def _wrote(t: Tables, worker: Worker, lease: int, channel: str, data: bytes) -> None:
+def _wrote(t: HubState, worker: Worker, lease: int, channel: str, data: bytes) -> None:
     item = worker.leases.get(lease)
     if item is not None:
         _input_wrote(t, worker, item, channel, data)
@@ -48,7 +48,7 @@ def _wrote(t: Tables, worker: Worker, lease: int, channel: str, data: bytes) -> 
             show_startup(t, worker)
 
 
-def _input_wrote(t: Tables, worker: Worker, item: Input, channel: str, data: bytes) -> None:
+def _input_wrote(t: HubState, worker: Worker, item: Input, channel: str, data: bytes) -> None:
     if channel == FAILURE:
         input_logs.failed(t, item, worker.id, data)
         return
@@ -59,32 +59,32 @@ def _input_wrote(t: Tables, worker: Worker, item: Input, channel: str, data: byt
         _show(t, client, whose, plain, data, worker)
 
 
-def show_startup(t: Tables, worker: Worker) -> None:
+def show_startup(t: HubState, worker: Worker) -> None:
     """Show what a worker wrote so far to all calls that wait for one of its pool."""
     if worker.startup is not None and worker.pool is not None:
         for item in waiting(worker.pool):
             _show_new(t, worker, worker.startup, item)
 
 
-def show_loading(t: Tables, pool: Pool) -> None:
+def show_loading(t: HubState, pool: Pool) -> None:
     """Show what a pool's workers wrote that are loading now to calls that have come since."""
     for worker in pool.binding.values():
         show_startup(t, worker)
 
 
-def served(t: Tables, worker: Worker, item: Input) -> None:
+def served(t: HubState, worker: Worker, item: Input) -> None:
     """Show what a worker wrote outside of any input to the call that it now serves, and to nobody else."""
     if worker.startup is not None:
         _show_new(t, worker, worker.startup, item)
         worker.startup = None
 
 
-def _show_new(t: Tables, worker: Worker, startup: StartupOutput, item: Input) -> None:
+def _show_new(t: HubState, worker: Worker, startup: StartupOutput, item: Input) -> None:
     for channel, data in startup.new_for(item.call.id):
         _show_beside(t, item, channel, data, worker)
 
 
-def announce(t: Tables, pool: Pool, text: str, worker: Worker) -> None:
+def announce(t: HubState, pool: Pool, text: str, worker: Worker) -> None:
     """Log a sentence about a worker of a pool that is gone, and show it to the calls that wait, after what it wrote."""
     input_logs.system(t, pool, text, worker=worker.id)
     show_startup(t, worker)
@@ -92,7 +92,7 @@ def announce(t: Tables, pool: Pool, text: str, worker: Worker) -> None:
         _show_beside(t, item, "stderr", f"{text}\n".encode(), worker)
 
 
-def _show_beside(t: Tables, item: Input, channel: str, data: bytes, worker: Worker) -> None:
+def _show_beside(t: HubState, item: Input, channel: str, data: bytes, worker: Worker) -> None:
     """Show what is no input's own to a call, but not to those who follow its App and were sent it with the logs."""
     app = t.registry.apps.get(item.call.pool.record.app_id)
     for client, whose in audience(t, item):
@@ -100,19 +100,19 @@ def _show_beside(t: Tables, item: Input, channel: str, data: bytes, worker: Work
             _show(t, client, whose, channel, data, worker)
 
 
-def _show(t: Tables, client: str, item: Input, channel: str, data: bytes, worker: Worker) -> None:
+def _show(t: HubState, client: str, item: Input, channel: str, data: bytes, worker: Worker) -> None:
     about = (item.call.id, item.index, max(item.attempt, 1))
     t.send(client, m.Emission(*about, channel, data, worker.id))
 
 
 def waiting(pool: Pool) -> Iterator[Input]:
     """Yield the first input of each call that has inputs waiting in a pool."""
-    told = set()
-    for turns in (pool.turns, *pool.batches.values()):
-        for call in turns.calls:
-            told.add(call.id)
+    seen = set()
+    for pending in (pool.pending, *pool.batches.values()):
+        for call in pending.calls:
+            seen.add(call.id)
             yield call.queue[0]
     for item in pool.solo:
-        if item.call.id not in told:
-            told.add(item.call.id)
+        if item.call.id not in seen:
+            seen.add(item.call.id)
             yield item

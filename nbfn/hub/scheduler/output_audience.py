@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input
 
 
-def listeners(t: Tables, call: Call) -> list[str]:
+def listeners(t: HubState, call: Call) -> list[str]:
     """Return the connected clients that want to hear of a call."""
     if not call.watchers and not call.released:
         client = t.clients.get(call.client)
@@ -17,7 +17,7 @@ def listeners(t: Tables, call: Call) -> list[str]:
     return sorted(name for name in names if name in t.clients and t.clients[name].connected)
 
 
-def audience(t: Tables, item: Input) -> list[tuple[str, Input]]:
+def audience(t: HubState, item: Input) -> list[tuple[str, Input]]:
     """Return which clients are sent what an input writes, and as whose output.
 
     Code that waits for a call hands its output on as its own. A call that it spawned may outlive it, so
@@ -34,7 +34,7 @@ def audience(t: Tables, item: Input) -> list[tuple[str, Input]]:
     return list(found.items())
 
 
-def reaches(t: Tables, item: Input, client: str) -> bool:
+def reaches(t: HubState, item: Input, client: str) -> bool:
     """Return whether a client is sent what an input writes anyhow: itself, or by code that hands it on."""
     return any(
         name == client
@@ -47,7 +47,7 @@ def reaches(t: Tables, item: Input, client: str) -> bool:
     )
 
 
-def _maker(t: Tables, call: Call) -> Input | None:
+def _maker(t: HubState, call: Call) -> Input | None:
     """Return the input whose code made a call, if that runs."""
     above, _, index = call.parent.partition(":")
     found = t.calls.get(above)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input
 from nbfn.hub.scheduler.payloads import Stored
 from nbfn.protocol import messages as m
@@ -13,20 +13,20 @@ from nbfn.protocol import messages as m
 MOST = 48 * 2**20
 
 
-def admit(t: Tables, items: Iterable[Input]) -> None:
+def admit(t: HubState, items: Iterable[Input]) -> None:
     """Keep the payloads of inputs that are saved in this turn, or were before, as far as there is room."""
     for item in items:
         if item.stored:
             continue
-        if t.loaded + item.weight > MOST:
+        if t.loaded_bytes + item.weight > MOST:
             item.payload = Stored(item.weight)
         else:
-            t.loaded += item.weight
+            t.loaded_bytes += item.weight
 
 
-def release(t: Tables, call: Call, outcomes: Sequence[m.Output]) -> None:
+def release(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
     """Note that inputs end, before they are forgotten."""
     for outcome in outcomes:
         item = call.inputs.get(outcome.index)
         if item is not None and not item.stored:
-            t.loaded -= item.weight
+            t.loaded_bytes -= item.weight

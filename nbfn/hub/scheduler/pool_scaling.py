@@ -13,14 +13,14 @@ from nbfn.hub.scheduler import (
     startup_failures,
     worker_shutdown,
 )
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Pool
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
 
-def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
+def pool_of(t: HubState, record: FunctionRecord, version: int) -> Pool:
     """Return the pool of a Function version, made if need be."""
     pool = t.pools.get((record.id, version))
     if pool is None:
@@ -31,7 +31,7 @@ def pool_of(t: Tables, record: FunctionRecord, version: int) -> Pool:
     return pool
 
 
-def settings_of(t: Tables, record: FunctionRecord, version: int) -> autoscaler.Settings:
+def settings_of(t: HubState, record: FunctionRecord, version: int) -> autoscaler.Settings:
     """Return a pool's settings: overridden, else the definition's own, else the defaults."""
     definition = record.versions[version]
     own = definition.pool
@@ -56,7 +56,7 @@ def settings_of(t: Tables, record: FunctionRecord, version: int) -> autoscaler.S
     )
 
 
-def renew(t: Tables, record: FunctionRecord) -> None:
+def retire_older_versions(t: HubState, record: FunctionRecord) -> None:
     """Let the pools of a Function's older versions finish and go; warm up the newest if it asks for that."""
     if settings_of(t, record, record.latest).min_containers:
         t.touch(pool_of(t, record, record.latest))
@@ -66,26 +66,26 @@ def renew(t: Tables, record: FunctionRecord) -> None:
             pool.retired = True
             for call in t.calls.values():
                 if call.pool is pool:
-                    completion.tell_progress(
+                    completion.report_progress(
                         t, call
                     )  # whoever waits hears that there is a newer one
             t.touch(pool)
 
 
-def resize(t: Tables, pool: Pool) -> None:
+def resize(t: HubState, pool: Pool) -> None:
     """Bring a pool to its wanted size, as far as workers are to be had."""
     if _has_right_size(t, pool):
         return
     if pool.definition.single_use:
-        for worker in [worker for worker in pool.idle.values() if worker.ran]:
+        for worker in [worker for worker in pool.idle.values() if worker.inputs_run]:
             worker_shutdown.stop(t, worker)
     settings = _settings_now(pool)
     # Those that lend their slots count as not there: as many others may take their place.
     load = autoscaler.Load(
-        pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.aim
+        pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.target_at_once
     )
     want = _wanted(t, pool, load, settings)
-    if pool.asks and pool.backlog and (why := admission.impossible(t, pool)):
+    if pool.needs_resources and pool.backlog and (why := admission.impossible(t, pool)):
         fault = m.Fault("resource_exhausted", why)
         worker_shutdown.fail_waiting(
             t, pool, m.Output(0, int(InputStatus.INIT_FAILURE), None, fault)
@@ -96,21 +96,21 @@ def resize(t: Tables, pool: Pool) -> None:
         have += 1
     missing = max(0, want - have) if startup_failures.may_bind(t, pool) else 0
     _note_short(t, pool, admission.fitting(t, pool, missing))
-    _say_what_it_waits_for(t, pool, load, settings, lacks=have < want)
+    _update_waiting_for(t, pool, load, settings, lacks=have < want)
     if have > want and pool.idle:
         _shrink(t, pool, want, settings)
-    _drop_if_over(t, pool)
+    _drop_if_unused(t, pool)
 
 
-def _has_right_size(t: Tables, pool: Pool) -> bool:
+def _has_right_size(t: HubState, pool: Pool) -> bool:
     """Whether `resize` would change nothing, as far as that is seen at a glance: nothing waits, and a timer looks
     after idle workers. So it is before and after most calls that come one at a time.
     """
     settings = pool.settings
     workers = len(pool.workers) - pool.lent
     if (
-        (pool.turns.count or pool.turns.held or pool.solo or pool.short or pool.waiting_for)
-        or (pool.asks or pool.retired or pool.staged or not pool.ahead)
+        (pool.pending.count or pool.pending.held or pool.solo or pool.short or pool.waiting_for)
+        or (pool.needs_resources or pool.retired or pool.staged or not pool.prefetches)
         or settings.buffer_containers
         or not settings.min_containers <= workers <= settings.max_containers
     ):
@@ -131,7 +131,7 @@ def _settings_now(pool: Pool) -> autoscaler.Settings:
     return settings
 
 
-def _wanted(t: Tables, pool: Pool, load: autoscaler.Load, settings: autoscaler.Settings) -> int:
+def _wanted(t: HubState, pool: Pool, load: autoscaler.Load, settings: autoscaler.Settings) -> int:
     """Return how many workers a pool should have."""
     want = autoscaler.wanted(load, settings, t.limits.cores) + pool.lent
     have = len(pool.workers)
@@ -140,8 +140,8 @@ def _wanted(t: Tables, pool: Pool, load: autoscaler.Load, settings: autoscaler.S
     return _room_for_solo(t, pool, max(want, have), settings) if pool.solo else want
 
 
-def _say_what_it_waits_for(
-    t: Tables,
+def _update_waiting_for(
+    t: HubState,
     pool: Pool,
     load: autoscaler.Load,
     settings: autoscaler.Settings,
@@ -149,18 +149,18 @@ def _say_what_it_waits_for(
     lacks: bool,
 ) -> None:
     """Note why inputs of a pool wait, and tell who waits when that changes."""
-    said, pool.waiting_for = pool.waiting_for, ""
-    if pool.asks:
+    before, pool.waiting_for = pool.waiting_for, ""
+    if pool.needs_resources:
         _note_lack(t, pool, admission.waits_for(t, pool) if lacks else "")
-    _explain(t, pool, load, settings)
-    if pool.waiting_for != said:
-        _tell_those_who_wait(t, pool)
-    if pool.waiting_for and not pool.tell_due:
-        pool.tell_due = True
-        t.after(completion.LONG_WAIT, _tell_again, pool)
+    _explain_waiting(t, pool, load, settings)
+    if pool.waiting_for != before:
+        _report_to_callers(t, pool)
+    if pool.waiting_for and not pool.progress_due:
+        pool.progress_due = True
+        t.after(completion.LONG_WAIT, _report_again, pool)
 
 
-def _drop_if_over(t: Tables, pool: Pool) -> None:
+def _drop_if_unused(t: HubState, pool: Pool) -> None:
     """Forget a pool that nothing needs any more."""
     # One that was dropped before may have a successor with its key, while its last workers end.
     passing = (pool.retired or pool.staged) and t.pools.get(pool.key) is pool
@@ -168,42 +168,42 @@ def _drop_if_over(t: Tables, pool: Pool) -> None:
         t.pools.pop(pool.key, None)
 
 
-def _tell_again(t: Tables, pool: Pool) -> None:
-    pool.tell_due = False
-    _tell_those_who_wait(t, pool)
+def _report_again(t: HubState, pool: Pool) -> None:
+    pool.progress_due = False
+    _report_to_callers(t, pool)
     if pool.backlog:
         t.touch(pool)
 
 
-def _tell_those_who_wait(t: Tables, pool: Pool) -> None:
-    for turns in (pool.turns, *pool.batches.values()):
-        for call in turns.calls:
-            completion.tell_progress(t, call)
+def _report_to_callers(t: HubState, pool: Pool) -> None:
+    for pending in (pool.pending, *pool.batches.values()):
+        for call in pending.calls:
+            completion.report_progress(t, call)
 
 
-def _duration(t: Tables, pool: Pool) -> float | None:
+def _duration(t: HubState, pool: Pool) -> float | None:
     """Return the usual seconds of an input, or batch; those that run now may show that it is longer
     than was measured.
     """
-    mean = None if pool.mean is None else pool.mean * pool.batch
+    mean = None if pool.mean_duration is None else pool.mean_duration * pool.batch
     if not pool.busy:
         return mean
-    silent = t.now - pool.moved
-    if pool.backlog and not pool.look_due:
-        pool.look_due = True
-        t.after(max(autoscaler.WORTH_A_WORKER, silent), _look_again, pool)
+    silent = t.now - pool.last_progress
+    if pool.backlog and not pool.check_due:
+        pool.check_due = True
+        t.after(max(autoscaler.WORTH_A_WORKER, silent), _check_again, pool)
     if silent < autoscaler.WORTH_A_WORKER:
         return mean
     return max(silent, mean or 0.0)
 
 
-def _look_again(t: Tables, pool: Pool) -> None:
-    pool.look_due = False
+def _check_again(t: HubState, pool: Pool) -> None:
+    pool.check_due = False
     if pool.backlog:
         t.touch(pool)
 
 
-def _note_short(t: Tables, pool: Pool, missing: int) -> None:
+def _note_short(t: HubState, pool: Pool, missing: int) -> None:
     if missing != pool.short:
         pool.short = missing
         t.supply_due = True
@@ -213,7 +213,7 @@ def _note_short(t: Tables, pool: Pool, missing: int) -> None:
         t.short.pop(pool.key, None)
 
 
-def _note_lack(t: Tables, pool: Pool, what: str) -> None:
+def _note_lack(t: HubState, pool: Pool, what: str) -> None:
     pool.waiting_for = what
     if what and pool.key not in t.lacking:
         t.supply_due = True
@@ -223,15 +223,15 @@ def _note_lack(t: Tables, pool: Pool, what: str) -> None:
         t.lacking.pop(pool.key, None)
 
 
-def _called(t: Tables, pool: Pool) -> bool:
+def _called(t: HubState, pool: Pool) -> bool:
     return any(call.pool is pool for call in t.calls.values())
 
 
-def _room_for_solo(t: Tables, pool: Pool, want: int, settings: autoscaler.Settings) -> int:
+def _room_for_solo(t: HubState, pool: Pool, want: int, settings: autoscaler.Settings) -> int:
     """An input that crashed a worker waits for a fresh one: give up a used one where the pool is
     full.
     """
-    fresh = pool.binding or any(worker.ran == 0 for worker in pool.idle.values())
+    fresh = pool.binding or any(worker.inputs_run == 0 for worker in pool.idle.values())
     if fresh:
         return want
     most = settings.max_containers + pool.lent
@@ -240,12 +240,14 @@ def _room_for_solo(t: Tables, pool: Pool, want: int, settings: autoscaler.Settin
     return min(len(pool.workers) + 1, most)
 
 
-def _explain(t: Tables, pool: Pool, load: autoscaler.Load, settings: autoscaler.Settings) -> None:
+def _explain_waiting(
+    t: HubState, pool: Pool, load: autoscaler.Load, settings: autoscaler.Settings
+) -> None:
     """Keep the sentence that says why inputs wait."""
     if not load.backlog or pool.waiting_for:
         return
-    if pool.idle and not pool.turns.count and not pool.solo:
-        sizes = sorted({str(turns.size) for turns in pool.batches.values() if turns.count})
+    if pool.idle and not pool.pending.count and not pool.solo:
+        sizes = sorted({str(pending.size) for pending in pool.batches.values() if pending.count})
         pool.waiting_for = f"a batch of {' or '.join(sizes)} gathers"
     elif pool.short and nested_calls.room(t) <= 0:
         pool.waiting_for = f"this machine's limit of {t.limits.max_workers} workers is reached"
@@ -257,7 +259,7 @@ def _explain(t: Tables, pool: Pool, load: autoscaler.Load, settings: autoscaler.
         pool.waiting_for = "its workers end while they start; trying again"
 
 
-def _shrink(t: Tables, pool: Pool, want: int, settings: autoscaler.Settings) -> None:
+def _shrink(t: HubState, pool: Pool, want: int, settings: autoscaler.Settings) -> None:
     """Stop idle workers beyond ``want`` that have been idle for the window, longest idle first.
 
     They became idle in the order in which they stand, so the first one that may stay ends the search.
@@ -275,6 +277,6 @@ def _shrink(t: Tables, pool: Pool, want: int, settings: autoscaler.Settings) -> 
         worker_shutdown.stop(t, worker)
 
 
-def _shrink_again(t: Tables, pool: Pool) -> None:
+def _shrink_again(t: HubState, pool: Pool) -> None:
     pool.shrink_due = False
     t.touch(pool)

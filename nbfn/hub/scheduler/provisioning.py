@@ -17,7 +17,7 @@ from nbfn.hub.scheduler import (
 )
 from nbfn.hub.scheduler.effects import StartWorker, StopWorker
 from nbfn.hub.scheduler.events import WorkerNotStarted
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
@@ -26,7 +26,7 @@ from nbfn.types import InputStatus
 START_TIMEOUT = 60.0
 
 
-def supply(t: Tables) -> None:
+def supply(t: HubState) -> None:
     """Start as many blank workers as pools lack, and as should stand by."""
     t.supply_due = False
     if t.closing:
@@ -47,11 +47,11 @@ def supply(t: Tables) -> None:
         _start(t, executable, needed + spare - have)
 
 
-def _in_use(t: Tables, executable: str) -> bool:
+def _in_use(t: HubState, executable: str) -> bool:
     return any(c.connected and c.executable == executable for c in t.clients.values())
 
 
-def _start(t: Tables, executable: str, count: int) -> None:
+def _start(t: HubState, executable: str, count: int) -> None:
     failures, not_before = t.start_backoff.get(executable, (0, 0.0))
     if count <= 0 or (failures and t.now < not_before):
         return
@@ -63,21 +63,21 @@ def _start(t: Tables, executable: str, count: int) -> None:
         t.after(START_TIMEOUT, _check_started, worker)
 
 
-def _check_started(t: Tables, worker: Worker) -> None:
+def _check_started(t: HubState, worker: Worker) -> None:
     if worker.state == "starting" and worker.id in t.workers:
         t.emit(StopWorker(worker.id, 0.0))
         worker_not_started(t, WorkerNotStarted(worker.id, f"no hello within {START_TIMEOUT:g} s"))
 
 
-def worker_not_started(t: Tables, event: WorkerNotStarted) -> None:
+def worker_not_started(t: HubState, event: WorkerNotStarted) -> None:
     """A worker process could not be started."""
     worker = t.workers.get(event.worker)
     if worker is not None:
-        worker_shutdown.gone(t, worker)
+        worker_shutdown.remove(t, worker)
         startup_failures.blank_failed(t, worker, event.reason)
 
 
-def _reclaim(t: Tables, count: int) -> None:
+def _reclaim(t: HubState, count: int) -> None:
     """Give up idle workers beyond their pools' warm numbers, the least recently used first.
 
     Where that gives none and a pool with work has no worker at all, a warm one goes: a promise to
@@ -94,7 +94,7 @@ def _reclaim(t: Tables, count: int) -> None:
         worker_shutdown.stop(t, worker)
 
 
-def _make_room(t: Tables, pool: Pool) -> None:
+def _make_room(t: HubState, pool: Pool) -> None:
     """Give up an idle worker that holds what a pool lacks, the least recently used of those beyond
     their pools' warm numbers; a warm one where the pool has nobody.
     """
@@ -110,7 +110,7 @@ def _make_room(t: Tables, pool: Pool) -> None:
         _refuse_lacking(t, pool)
 
 
-def _refuse_lacking(t: Tables, pool: Pool) -> None:
+def _refuse_lacking(t: HubState, pool: Pool) -> None:
     """Fail what waits in a pool: all that it lacks is held by workers that wait for other calls."""
     message = (
         f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
@@ -121,7 +121,7 @@ def _refuse_lacking(t: Tables, pool: Pool) -> None:
     t.touch(pool)
 
 
-def _refuse_nesting(t: Tables, starving: list[Pool]) -> None:
+def _refuse_nesting(t: HubState, starving: list[Pool]) -> None:
     """All workers wait for calls that wait for a worker: it has to end somewhere, and with a
     reason.
     """
@@ -143,11 +143,11 @@ def _surplus(pool: Pool) -> int:
     return max(0, len(pool.workers) - pool.settings.min_containers)
 
 
-def _starving(t: Tables) -> list[Pool]:
+def _starving(t: HubState) -> list[Pool]:
     return [pool for pool in t.short.values() if pool.backlog and len(pool.workers) <= pool.lent]
 
 
-def bind_blank(t: Tables, pool: Pool) -> bool:
+def bind_blank(t: HubState, pool: Pool) -> bool:
     """Give a pool a blank worker, if there is one and the machine has room."""
     if pool.definition.secrets and _lacks_a_secret(t, pool):
         return False
@@ -176,7 +176,7 @@ def bind_blank(t: Tables, pool: Pool) -> bool:
     return True
 
 
-def _check_loaded(t: Tables, worker: Worker) -> None:
+def _check_loaded(t: HubState, worker: Worker) -> None:
     """End a worker that takes too long to load; what waits for it fails, unless others serve it."""
     pool = worker.pool
     if pool is None or worker.loaded or worker.stopping or t.workers.get(worker.id) is not worker:
@@ -192,7 +192,7 @@ def _check_loaded(t: Tables, worker: Worker) -> None:
     startup_failures.cannot_load(t, worker, m.Output(0, int(InputStatus.INIT_FAILURE), None, fault))
 
 
-def _lacks_a_secret(t: Tables, pool: Pool) -> bool:
+def _lacks_a_secret(t: HubState, pool: Pool) -> bool:
     """Whether a secret was deleted since the Function was registered; then what waits for it fails."""
     problem = secret_store.missing(t, pool.record.environment_name, pool.definition)
     if problem and pool.backlog:
@@ -203,7 +203,7 @@ def _lacks_a_secret(t: Tables, pool: Pool) -> bool:
     return bool(problem)
 
 
-def release_blanks(t: Tables, executable: str) -> None:
+def release_blanks(t: HubState, executable: str) -> None:
     """Stop the blank workers of a Python that nobody uses any more."""
     if not _in_use(t, executable):
         for worker in list(t.blanks.pop(executable, {}).values()):

@@ -60,19 +60,19 @@ class FunctionRecord:
         return self.latest in self.versions and not self.removed
 
     @property
-    def family(self) -> list[FunctionRecord]:
+    def with_variants(self) -> list[FunctionRecord]:
         """Itself and its variants: what becomes of it becomes of them."""
         return [self, *self.variants.values()]
 
     def become(self, version: int) -> None:
         """Make a version the current one; it begins with the decorator's own settings."""
-        for record in self.family:
+        for record in self.with_variants:
             record.latest, record.removed = version, False
             record.overrides.clear()
 
     def remove(self) -> None:
         """Have its name mean nothing; handles and ids stay good for a deployment that has it again."""
-        for record in self.family:
+        for record in self.with_variants:
             record.removed = True
 
 
@@ -163,7 +163,7 @@ class Registry:
         app.environment_name = environment_name
         self.restore_app(app)
         for function in self.functions_of(app):
-            for record in function.family:
+            for record in function.with_variants:
                 record.environment_name = environment_name
 
     def functions_of(self, app: AppRecord) -> list[FunctionRecord]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from nbfn.hub.scheduler import completion, input_retry, nested_calls
 from nbfn.hub.scheduler.effects import Discard
 from nbfn.hub.scheduler.events import InputsNotSent
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Worker
 from nbfn.hub.scheduler.payloads import weights
 from nbfn.protocol import messages as m
@@ -30,7 +30,7 @@ _PENDING, _SUCCESS = InputStatus.PENDING, int(InputStatus.SUCCESS)
 _RETRIED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
 
 
-def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
+def results_arrived(t: HubState, sender: str, message: m.Results) -> None:
     """Take a worker's results: outcomes for their callers, or another try."""
     worker = t.workers.get(sender)
     if worker is None or worker.pool is None:
@@ -43,19 +43,19 @@ def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
     for result in message.results:
         item = worker.leases.get(result.lease)
         if item is None:
-            _keep_claimed(t, worker, result)
+            _keep_result_of_claim(t, worker, result)
             continue
         if result.status != InputStatus.TERMINATED:
             spent += result.duration
             count += 1
         item.detach()
-        outcome = _judge(t, item, result, worker)
+        outcome = _outcome_of(t, item, result, worker)
         if outcome is not None:
             ended.setdefault(item.call, []).append(outcome)
     size = sum(weights([result.payload for result in message.results]))
     if count:
         pool.measured(spent / count, size / count)
-    worker.moved = pool.moved = t.now
+    worker.last_progress = pool.last_progress = t.now
     worker.served = True
     if pool.load_failures and worker.bound_at > pool.failed_at:
         pool.succeeded()
@@ -65,10 +65,10 @@ def results_arrived(t: Tables, sender: str, message: m.Results) -> None:
         completion.finish(t, call, found)
     if message.seq:
         _confirm(t, worker, message.seq, size, durable=durable)
-    freed(t, worker)
+    update_availability(t, worker)
 
 
-def _keep_claimed(t: Tables, worker: Worker, result: m.Result) -> None:
+def _keep_result_of_claim(t: HubState, worker: Worker, result: m.Result) -> None:
     """Keep a result of the hub before this one until its client has sent the input again."""
     claim = t.claimed.get(result.lease)
     if claim is None or claim.worker is not worker:
@@ -78,7 +78,7 @@ def _keep_claimed(t: Tables, worker: Worker, result: m.Result) -> None:
         claim.result = result
 
 
-def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> m.Output | None:
+def _outcome_of(t: HubState, item: Input, result: m.Result, worker: Worker) -> m.Output | None:
     """Return the outcome of an input that a worker ended, or None when it is to be tried again."""
     call = item.call
     status, payload, duration = result.status, result.payload, result.duration
@@ -107,7 +107,7 @@ def _judge(t: Tables, item: Input, result: m.Result, worker: Worker) -> m.Output
     )
 
 
-def freed(t: Tables, worker: Worker) -> None:
+def update_availability(t: HubState, worker: Worker) -> None:
     """Note that a worker has fewer inputs than before."""
     pool = worker.pool
     if pool is None or worker.state not in ("busy", "idle"):
@@ -127,7 +127,7 @@ def freed(t: Tables, worker: Worker) -> None:
     t.touch(pool)
 
 
-def _confirm(t: Tables, worker: Worker, seq: int, size: int, *, durable: bool) -> None:
+def _confirm(t: HubState, worker: Worker, seq: int, size: int, *, durable: bool) -> None:
     worker.durable = worker.durable or durable
     if worker.durable:
         t.send(worker.id, m.Confirm(seq), after_commit=True)
@@ -136,18 +136,18 @@ def _confirm(t: Tables, worker: Worker, seq: int, size: int, *, durable: bool) -
     worker.confirm_due = True
     worker.unconfirmed += size
     if worker.unconfirmed >= CONFIRM_BYTES:  # it may wait for the word
-        confirm_now(t, worker)
+        send_confirmation(t, worker)
     elif not worker.confirm_timed:  # one timer a worker: the next inputs carry most words before it
         worker.confirm_timed = True
-        t.after(CONFIRM_AFTER, _confirm_late, worker)
+        t.after(CONFIRM_AFTER, _confirm_by_timer, worker)
 
 
-def _confirm_late(t: Tables, worker: Worker) -> None:
+def _confirm_by_timer(t: HubState, worker: Worker) -> None:
     worker.confirm_timed = False
-    confirm_now(t, worker)
+    send_confirmation(t, worker)
 
 
-def confirm_now(t: Tables, worker: Worker) -> None:
+def send_confirmation(t: HubState, worker: Worker) -> None:
     """Tell a worker which results are safe, if that is still to be said."""
     if worker.confirm_due:
         worker.confirm_due = False
@@ -155,15 +155,15 @@ def confirm_now(t: Tables, worker: Worker) -> None:
         t.send(worker.id, m.Confirm(worker.confirmed))
 
 
-def leases_returned(t: Tables, sender: str, message: m.Returned) -> None:
+def leases_returned(t: HubState, sender: str, message: m.Returned) -> None:
     """Take back what a worker never began; that was no attempt."""
     worker = t.workers.get(sender)
     if worker is not None:
         give_back(t, worker, message.leases)
-        freed(t, worker)
+        update_availability(t, worker)
 
 
-def inputs_not_sent(t: Tables, event: InputsNotSent) -> None:
+def inputs_not_sent(t: HubState, event: InputsNotSent) -> None:
     """End inputs that no message can carry."""
     worker = t.workers.get(event.worker)
     if worker is None:
@@ -174,10 +174,10 @@ def inputs_not_sent(t: Tables, event: InputsNotSent) -> None:
         if item is not None:
             item.detach()
             completion.finish(t, item.call, [m.Output(item.index, status, fault=event.fault)])
-    freed(t, worker)
+    update_availability(t, worker)
 
 
-def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
+def give_back(t: HubState, worker: Worker, leases: Sequence[int]) -> None:
     """Requeue inputs that a worker has not begun, in their old order."""
     for lease in reversed(leases):
         item = worker.leases.get(lease)
@@ -187,7 +187,7 @@ def give_back(t: Tables, worker: Worker, leases: Sequence[int]) -> None:
             input_retry.requeue(t, item)
 
 
-def items_arrived(t: Tables, sender: str, message: m.Yielded) -> None:
+def items_arrived(t: HubState, sender: str, message: m.Yielded) -> None:
     """Pass on what a generator yielded."""
     item = _leased(t, sender, message.lease)
     if item is None:
@@ -199,7 +199,7 @@ def items_arrived(t: Tables, sender: str, message: m.Yielded) -> None:
         t.send(call.client, m.Items(call.id, item.index, message.start, message.payloads))
 
 
-def feed_asked(t: Tables, sender: str, message: m.WantFeed) -> None:
+def feed_requested(t: HubState, sender: str, message: m.WantFeed) -> None:
     """Pass on that an input is ready for more of what it reads."""
     item = _leased(t, sender, message.lease)
     if item is not None:
@@ -207,6 +207,6 @@ def feed_asked(t: Tables, sender: str, message: m.WantFeed) -> None:
         t.send(item.call.client, wanted)
 
 
-def _leased(t: Tables, worker_id: str, lease: int) -> Input | None:
+def _leased(t: HubState, worker_id: str, lease: int) -> Input | None:
     worker = t.workers.get(worker_id)
     return worker.leases.get(lease) if worker is not None else None

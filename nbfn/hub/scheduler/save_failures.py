@@ -5,11 +5,11 @@ from __future__ import annotations
 from nbfn.hub.scheduler import cancellation, clients, nested_calls
 from nbfn.hub.scheduler.effects import SaveCall, SaveFunction, SaveRetry, SaveSecret
 from nbfn.hub.scheduler.events import SaveFailed
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call
 
 
-def save_failed(t: Tables, event: SaveFailed) -> None:
+def save_failed(t: HubState, event: SaveFailed) -> None:
     """Take back what was not stored; the client that asked for it is told by others."""
     save = event.save
     match save:
@@ -23,12 +23,12 @@ def save_failed(t: Tables, event: SaveFailed) -> None:
             t.secrets.pop((save.environment_name, save.name), None)
 
 
-def _call_not_stored(t: Tables, call: Call, save: SaveCall | SaveRetry) -> None:
+def _call_not_stored(t: HubState, call: Call, save: SaveCall | SaveRetry) -> None:
     if isinstance(save, SaveCall) and save.inputs and save.inputs[0].index > 0:
         clients.give_up(t, call)  # its first inputs are stored
         return
     # None of it is: it ends as a call that lives in memory only, and nobody hears its outcomes.
-    t.kept -= len(call.inputs)
+    t.durable_inputs -= len(call.inputs)
     call.durable, call.closed, call.released = False, True, True
     if (client := t.clients.get(call.client)) is not None:
         nested_calls.lend(t, client, 1)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import msgspec
 
 from nbfn.hub.scheduler.effects import SaveSecret
-from nbfn.hub.scheduler.hub_state import Tables, threads_of
+from nbfn.hub.scheduler.hub_state import HubState, threads_of
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, SecretRecord
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Definition
 
 
-def secret_put(t: Tables, sender: str, message: m.PutSecret) -> None:
+def secret_put(t: HubState, sender: str, message: m.PutSecret) -> None:
     """Store a secret; one of that name stays unless it is to be overwritten."""
     key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
     if problem := t.registry.no_environment(message.environment_name):
@@ -32,7 +32,7 @@ def secret_put(t: Tables, sender: str, message: m.PutSecret) -> None:
     t.send(sender, m.Done(message.request), after_commit=True)
 
 
-def secret_deleted(t: Tables, sender: str, message: m.DeleteSecret) -> None:
+def secret_deleted(t: HubState, sender: str, message: m.DeleteSecret) -> None:
     """Forget a secret; workers keep what they have of it."""
     key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
     if t.secrets.pop(key, None) is None:
@@ -43,7 +43,7 @@ def secret_deleted(t: Tables, sender: str, message: m.DeleteSecret) -> None:
     t.send(sender, m.Done(message.request), after_commit=True)
 
 
-def secrets_asked(t: Tables, sender: str, message: m.ListSecrets) -> None:
+def secrets_requested(t: HubState, sender: str, message: m.ListSecrets) -> None:
     """Tell which secrets there are; what is told holds the values no longer."""
     wanted = message.environment_name or DEFAULT_ENVIRONMENT
     if problem := t.registry.no_environment(wanted):
@@ -57,7 +57,7 @@ def secrets_asked(t: Tables, sender: str, message: m.ListSecrets) -> None:
     t.send(sender, m.Secrets(message.request, tuple(found)))
 
 
-def move(t: Tables, environment_name: str, new_name: str) -> None:
+def move(t: HubState, environment_name: str, new_name: str) -> None:
     """Take an environment's secrets along when it is renamed, or drop them when it is deleted."""
     for key in [key for key in t.secrets if key[0] == environment_name]:
         record = t.secrets.pop(key)
@@ -68,7 +68,7 @@ def move(t: Tables, environment_name: str, new_name: str) -> None:
             t.emit(SaveSecret(record.name, new_name, dict(record.values), record.created))
 
 
-def missing(t: Tables, environment_name: str, definition: Definition) -> str:
+def missing(t: HubState, environment_name: str, definition: Definition) -> str:
     """Return the sentence that says which secret a definition needs and does not have, or nothing."""
     for secret in definition.secrets:
         if not secret.name:
@@ -86,7 +86,7 @@ def missing(t: Tables, environment_name: str, definition: Definition) -> str:
     return ""
 
 
-def bind(t: Tables, worker: Worker, pool: Pool) -> None:
+def bind(t: HubState, worker: Worker, pool: Pool) -> None:
     """Tell a worker what it becomes, with its variables as they are now."""
     record, definition = pool.record, pool.definition
     variables: dict[str, str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbfn.hub.scheduler.events import DiskMeasured
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.payloads import Payload
 from nbfn.runtime.byte_size import MIB, format_bytes
 
@@ -15,7 +15,7 @@ COPIES = 2
 ROW = 64
 
 
-def disk_measured(t: Tables, event: DiskMeasured) -> None:
+def disk_measured(t: HubState, event: DiskMeasured) -> None:
     """Take how much room there is; all inputs that were accepted before are counted in it."""
     t.disk, t.disk_trouble = (event.path, event.free), event.trouble
 
@@ -25,25 +25,25 @@ def size(payloads: Sequence[Payload]) -> int:
     return sum(len(getattr(payload, "data", b"")) + ROW for payload in payloads)
 
 
-def take(t: Tables, payloads: Sequence[Payload]) -> None:
+def reserve(t: HubState, payloads: Sequence[Payload]) -> None:
     """Count inputs that were accepted until the disk is measured again."""
     path, free = t.disk
     t.disk = path, free - COPIES * size(payloads)
 
 
-def full(t: Tables, payloads: Sequence[Payload]) -> str:
+def refusal(t: HubState, payloads: Sequence[Payload]) -> str:
     """Return why these inputs of a durable call cannot be kept, "" where they can."""
     if problem := _disk_full(t, payloads):
         return problem
-    if t.kept + len(payloads) <= t.limits.max_spawned:
+    if t.durable_inputs + len(payloads) <= t.limits.max_spawned:
         return ""
     return (
-        f"{t.kept:,} inputs of spawned calls wait or run already, and no more than {t.limits.max_spawned:,} "
+        f"{t.durable_inputs:,} inputs of spawned calls wait or run already, and no more than {t.limits.max_spawned:,} "
         "are kept (setting max_spawned). Spawn again when some of them have ended."
     )
 
 
-def _disk_full(t: Tables, payloads: Sequence[Payload]) -> str:
+def _disk_full(t: HubState, payloads: Sequence[Payload]) -> str:
     path, free = t.disk
     needed, reserve = COPIES * size(payloads), t.limits.disk_reserve
     if not t.disk_trouble and free - needed >= reserve:

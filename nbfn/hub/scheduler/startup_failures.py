@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nbfn.hub.scheduler import exit_reasons, output, worker_shutdown
 from nbfn.hub.scheduler.events import WorkerExited
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
@@ -29,7 +29,7 @@ def pause(failures: int) -> float:
 # --- workers without a function ---
 
 
-def blank_failed(t: Tables, worker: Worker, why: str) -> None:
+def blank_failed(t: HubState, worker: Worker, why: str) -> None:
     """A worker ended before it was given a function."""
     old = t.now - worker.joined > BACKOFF_LAST
     failures, not_before = t.start_backoff.get(worker.executable, (0, 0.0))
@@ -47,7 +47,7 @@ def blank_failed(t: Tables, worker: Worker, why: str) -> None:
             t.touch(pool)
 
 
-def _start_again(t: Tables, executable: str) -> None:
+def _start_again(t: HubState, executable: str) -> None:
     t.supply_due = True
     for pool in t.short.values():
         if pool.executable == executable:
@@ -57,14 +57,14 @@ def _start_again(t: Tables, executable: str) -> None:
 # --- workers of a pool ---
 
 
-def may_bind(t: Tables, pool: Pool) -> bool:
+def may_bind(t: HubState, pool: Pool) -> bool:
     """Whether a pool may be given one more worker now, after what became of the last ones."""
     if pool.backlog and not pool.start_failures:
         return True  # a new call need not wait for the failures that others have seen
     return t.now >= pool.load_not_before and not (pool.start_failures and pool.binding)
 
 
-def ended_early(t: Tables, worker: Worker, event: WorkerExited, how: str = "") -> None:
+def ended_early(t: HubState, worker: Worker, event: WorkerExited, how: str = "") -> None:
     """A worker of a pool ended, by its own doing, before it had served an input.
 
     Args:
@@ -94,7 +94,7 @@ def ended_early(t: Tables, worker: Worker, event: WorkerExited, how: str = "") -
     _give_up(t, pool, worker, m.Output(0, _INIT_FAILURE, None, fault, worker=worker.id))
 
 
-def cannot_load(t: Tables, worker: Worker, failed: m.Output) -> None:
+def cannot_load(t: HubState, worker: Worker, failed: m.Output) -> None:
     """A worker said why it cannot load its function. What waits fails, unless other workers serve it."""
     pool = worker.pool
     assert pool is not None
@@ -106,31 +106,31 @@ def cannot_load(t: Tables, worker: Worker, failed: m.Output) -> None:
         _give_up(t, pool, worker, failed)
 
 
-def _count(t: Tables, pool: Pool) -> float:
+def _count(t: HubState, pool: Pool) -> float:
     """Count one more failure in a row; return the seconds until the next worker may start."""
     wait = pause(pool.load_failures)
     pool.load_failures += 1
     pool.start_failures += 1
     pool.failed_at = t.now
     pool.load_not_before = t.now + wait
-    t.after(wait, Tables.touch, pool)
+    t.after(wait, HubState.touch, pool)
     return wait
 
 
-def _give_up(t: Tables, pool: Pool, worker: Worker, failed: m.Output) -> None:
+def _give_up(t: HubState, pool: Pool, worker: Worker, failed: m.Output) -> None:
     """Fail all that waits for a worker of a pool; the next call is tried without a pause."""
     pool.start_failures = 0
     output.show_startup(t, worker)
     worker_shutdown.fail_waiting(t, pool, failed)
 
 
-def stood_by(t: Tables, worker: Worker) -> None:
+def worker_loaded(t: HubState, worker: Worker) -> None:
     """A worker has loaded its function; when it still stands by in a while, the pool's failures are over."""
     if worker.pool is not None and worker.pool.load_failures:
-        t.after(BACKOFF_LAST, _look_if_alive, worker)
+        t.after(BACKOFF_LAST, _reset_if_alive, worker)
 
 
-def _look_if_alive(t: Tables, worker: Worker) -> None:
+def _reset_if_alive(t: HubState, worker: Worker) -> None:
     pool, alive = worker.pool, t.workers.get(worker.id) is worker
     if pool is not None and alive and worker.bound_at > pool.failed_at:
         pool.succeeded()

@@ -40,18 +40,18 @@ from nbfn.hub.scheduler import (
 )
 from nbfn.hub.scheduler.effects import Effect, SaveSettings, SaveVariant
 from nbfn.hub.scheduler.events import Event, Received
-from nbfn.hub.scheduler.hub_state import Limits, Tables
+from nbfn.hub.scheduler.hub_state import HubState, Limits
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Definition
 
 
-def _worker_exited(t: Tables, event: events.WorkerExited) -> None:
+def _worker_exited(t: HubState, event: events.WorkerExited) -> None:
     worker_lifecycle.worker_exited(t, event)
     clients.worker_gone(t, event.worker)
 
 
-_EVENT_HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
+_EVENT_HANDLERS: dict[type[Event], Callable[[HubState, Any], None]] = {
     events.ClientJoined: apps.client_joined,
     events.ClientLost: apps.client_lost,
     events.AppsRestored: apps.apps_restored,
@@ -68,40 +68,40 @@ _EVENT_HANDLERS: dict[type[Event], Callable[[Tables, Any], None]] = {
     events.Tick: lambda t, event: None,
 }
 
-_MESSAGE_HANDLERS: dict[type[m.Message], Callable[[Tables, str, Any], None]] = {
+_MESSAGE_HANDLERS: dict[type[m.Message], Callable[[HubState, str, Any], None]] = {
     m.ClientLeaves: apps.client_left,
     m.Register: apps.function_put,
     m.Deploy: apps.app_deployed,
     m.Rollback: apps.app_rolled_back,
-    m.RunApp: apps.app_begun,
+    m.RunApp: apps.app_run_requested,
     m.StopApp: apps.app_stopped,
-    m.FindApp: apps.app_wanted,
+    m.FindApp: apps.app_requested,
     m.SetTags: apps.app_tagged,
     m.FollowApp: apps.app_followed,
     m.ChangeEnvironment: environments.environment_changed,
-    m.StopWorker: worker_shutdown.worker_unwanted,
+    m.StopWorker: worker_shutdown.worker_stop_requested,
     m.PutCall: calls.call_put,
     m.PutInputs: calls.inputs_put,
     m.Cancel: cancellation.call_cancelled,
     m.Release: clients.call_released,
     m.Watch: calls.call_watched,
-    m.GetCallGraph: call_graph_query.wanted,
-    m.GetInput: calls.input_wanted,
-    m.RetryCall: call_retry.retry_wanted,
-    m.TakeItems: calls.items_wanted,
+    m.GetCallGraph: call_graph_query.requested,
+    m.GetInput: calls.input_requested,
+    m.RetryCall: call_retry.retry_requested,
+    m.TakeItems: calls.items_requested,
     m.ResultsTaken: back_pressure.results_taken,
     m.FeedInput: calls.input_fed,
     m.Results: results.results_arrived,
     m.Returned: results.leases_returned,
     m.Yielded: results.items_arrived,
-    m.WantFeed: results.feed_asked,
+    m.WantFeed: results.feed_requested,
     m.Emitted: output.emission_arrived,
     m.Bound: worker_lifecycle.worker_bound,
     m.BindFailed: worker_lifecycle.bind_failed,
     m.Goodbye: worker_lifecycle.worker_left,
     m.PutSecret: secret_store.secret_put,
     m.DeleteSecret: secret_store.secret_deleted,
-    m.ListSecrets: secret_store.secrets_asked,
+    m.ListSecrets: secret_store.secrets_requested,
 }
 
 
@@ -111,7 +111,7 @@ _PLANNING: frozenset[type[m.Message]] = frozenset({
 })  # fmt: skip
 
 
-class State:
+class StateMachine:
     """All that the hub knows, and the one way to change it.
 
     Args:
@@ -123,7 +123,7 @@ class State:
     def __init__(
         self, new_id: Callable[[str], str], *, epoch: int = 1, limits: Limits | None = None
     ) -> None:
-        self.tables = Tables(new_id, epoch, limits or Limits())
+        self.hub_state = HubState(new_id, epoch, limits or Limits())
         self._message_handlers = _MESSAGE_HANDLERS | {
             m.BindVariant: _variant_put,
             m.SetAutoscaler: _settings_put,
@@ -144,10 +144,10 @@ class State:
         Returns:
             What must be done about it, in order.
         """
-        t = self.tables
+        t = self.hub_state
         t.now, t.wall = now, wall
-        if t.born is None:
-            t.born = now
+        if t.started_at is None:
+            t.started_at = now
         if type(event) is Received:
             kind = type(event.message)
             self._message_handlers[kind](t, event.sender, event.message)
@@ -168,7 +168,7 @@ class State:
         Returns:
             What must be done about it, in order.
         """
-        t = self.tables
+        t = self.hub_state
         while t.to_resize or t.supply_due:
             while t.to_resize:
                 if t.to_dispatch:
@@ -181,23 +181,23 @@ class State:
 
     def next_deadline(self) -> float | None:
         """Return when `Tick` is due next, or None."""
-        return self.tables.next_timer()
+        return self.hub_state.next_timer()
 
-    def next_appointment(self) -> float:
+    def next_schedule_due(self) -> float:
         """Return when `Tick` is due for a schedule's sake, in people's time."""
-        return self.tables.next_appointment
+        return self.hub_state.next_schedule_due
 
     def plan(self, wall: float) -> None:
         """Take up the schedules of what was restored."""
-        self.tables.wall = wall
-        cron.review(self.tables)
+        self.hub_state.wall = wall
+        cron.review(self.hub_state)
 
     def needed(self) -> bool:
         """Whether an embedded hub has a reason to stay: a client, a warm pool, a schedule, a URL, or work.
 
         A client that only looks on (JupyterLab's panel names no Python) is no reason.
         """
-        t = self.tables
+        t = self.hub_state
         return (
             bool(t.calls)
             or cron.waits(t)
@@ -209,7 +209,7 @@ class State:
         )
 
 
-def _variant_put(t: Tables, sender: str, message: m.BindVariant) -> None:
+def _variant_put(t: HubState, sender: str, message: m.BindVariant) -> None:
     """Make a variant of a Function, or find it."""
     base = t.registry.functions.get(message.function)
     if base is None:
@@ -238,7 +238,7 @@ def _variant_put(t: Tables, sender: str, message: m.BindVariant) -> None:
     if created:
         t.emit(SaveVariant(record))
         if record.live:
-            pool_scaling.renew(t, record)
+            pool_scaling.retire_older_versions(t, record)
         t.changed()
     info = function_info.of(record, version, created=created)
     t.send(sender, m.Registered(message.request, info), after_commit=created)
@@ -258,7 +258,7 @@ def _contradiction(definition: Definition) -> str:
     return ""
 
 
-def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
+def _settings_put(t: HubState, sender: str, message: m.SetAutoscaler) -> None:
     """Override pool settings, if they make sense together."""
     record = t.registry.functions.get(message.function)
     if record is None:
@@ -290,7 +290,7 @@ def _settings_put(t: Tables, sender: str, message: m.SetAutoscaler) -> None:
     t.changed()
 
 
-def _problem(t: Tables, record: FunctionRecord, settings: autoscaler.Settings) -> str:
+def _problem(t: HubState, record: FunctionRecord, settings: autoscaler.Settings) -> str:
     """Return why a Function's pool cannot have these settings; "" if it can."""
     least = settings.min_containers
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nbfn.hub.scheduler import cron_times, pool_scaling, web_endpoints
 from nbfn.hub.scheduler.app_records import AppRecord
-from nbfn.hub.scheduler.hub_state import Tables, threads_of
+from nbfn.hub.scheduler.hub_state import HubState, threads_of
 from nbfn.hub.scheduler.models import Call, Pool, at_once, largest_batch
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.protocol.messages import AppRow
@@ -30,7 +30,7 @@ class Counters:
     headroom: int
 
 
-def counters(t: Tables, record: FunctionRecord) -> Counters:
+def counters(t: HubState, record: FunctionRecord) -> Counters:
     """Return the counters of all versions of a Function together."""
     pools = _pools(t, record)
     newest = pool_scaling.settings_of(t, record, record.latest)
@@ -45,7 +45,7 @@ def counters(t: Tables, record: FunctionRecord) -> Counters:
     )
 
 
-def functions(t: Tables) -> list[dict[str, Any]]:
+def functions(t: HubState) -> list[dict[str, Any]]:
     """Return a row for each Function that is deployed, or whose process is there."""
     shown = [
         record
@@ -55,21 +55,21 @@ def functions(t: Tables) -> list[dict[str, Any]]:
     return [_function(t, record) for record in sorted(shown, key=lambda r: (r.app, r.name))]
 
 
-def _there(t: Tables, app: AppRecord) -> bool:
+def _there(t: HubState, app: AppRecord) -> bool:
     if app.stopped is not None:
         return False
     owner = t.clients.get(app.owner)
     return app.deployed or app.detached or (owner is not None and owner.connected)
 
 
-def apps(t: Tables, environment_name: str) -> list[AppRow]:
+def apps(t: HubState, environment_name: str) -> list[AppRow]:
     """Return a row for each App of an environment, the newest first."""
     where = environment_name or DEFAULT_ENVIRONMENT
     found = [app for app in t.registry.apps.values() if app.environment_name == where]
     return [app_row(t, app) for app in sorted(found, key=lambda app: -app.created)]
 
 
-def app_row(t: Tables, app: AppRecord) -> AppRow:
+def app_row(t: HubState, app: AppRecord) -> AppRow:
     """Return an App's row."""
     functions = [f for f in t.registry.functions_of(app) if f.live]
     return AppRow(
@@ -86,7 +86,7 @@ def app_row(t: Tables, app: AppRecord) -> AppRow:
     )
 
 
-def state_of(t: Tables, app: AppRecord) -> str:
+def state_of(t: HubState, app: AppRecord) -> str:
     """Return an App's state as people know it."""
     if app.stopped is not None:
         busy = any(call.pool.record.app_id == app.id for call in t.calls.values())
@@ -96,7 +96,7 @@ def state_of(t: Tables, app: AppRecord) -> str:
     return "ephemeral (detached)" if app.detached else "ephemeral"
 
 
-def environments(t: Tables) -> list[dict[str, Any]]:
+def environments(t: HubState) -> list[dict[str, Any]]:
     """Return a row for each environment."""
     living = [app.environment_name for app in t.registry.apps.values() if app.stopped is None]
     return [
@@ -105,12 +105,12 @@ def environments(t: Tables) -> list[dict[str, Any]]:
     ]
 
 
-def _pools(t: Tables, record: FunctionRecord) -> list[Pool]:
+def _pools(t: HubState, record: FunctionRecord) -> list[Pool]:
     found = (t.pools.get((record.id, version)) for version in record.versions)
     return [pool for pool in found if pool is not None]
 
 
-def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
+def _function(t: HubState, record: FunctionRecord) -> dict[str, Any]:
     definition = record.definition
     settings = pool_scaling.settings_of(t, record, record.latest)
     threads, why = threads_of(definition, settings, t.limits)
@@ -135,7 +135,7 @@ def _function(t: Tables, record: FunctionRecord) -> dict[str, Any]:
     }
 
 
-def _load_columns(t: Tables, record: FunctionRecord) -> dict[str, Any]:
+def _load_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
     """Return the state of a Function's workers and of its queue."""
     now = counters(t, record)
     pool = t.pools.get((record.id, record.latest))
@@ -159,7 +159,7 @@ def _state(*, failing: bool, running: bool, starting: bool) -> str:
     return "starting" if starting else "idle"
 
 
-def _history_columns(t: Tables, record: FunctionRecord) -> dict[str, Any]:
+def _history_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
     """Return how long the latest inputs took, in seconds, and what was counted over all versions."""
     pool = t.pools.get((record.id, record.latest))
     durations = sorted(pool.durations) if pool else []
@@ -174,7 +174,7 @@ def _history_columns(t: Tables, record: FunctionRecord) -> dict[str, Any]:
     }
 
 
-def calls(t: Tables) -> list[dict[str, Any]]:
+def calls(t: HubState) -> list[dict[str, Any]]:
     """Return running calls, oldest first, then ended ones, newest first.
 
     Of more than `MOST_CALLS` that run, those that a worker is at come before those that wait.
@@ -213,7 +213,7 @@ def _call(call: Call, status: str, age: float, since: float) -> dict[str, Any]:
     }
 
 
-def workers(t: Tables) -> list[dict[str, Any]]:
+def workers(t: HubState) -> list[dict[str, Any]]:
     """Return a row for each worker process."""
     return [
         {

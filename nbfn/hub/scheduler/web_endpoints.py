@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nbfn._names import to_ascii
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Definition
@@ -20,7 +20,7 @@ def labels_of(record: FunctionRecord, definition: Definition) -> dict[str, str]:
     return _labels(record.app, record.environment_name, definition, deployed=record.deployed)
 
 
-def find(t: Tables, label: str) -> tuple[FunctionRecord, str] | None:
+def find(t: HubState, label: str) -> tuple[FunctionRecord, str] | None:
     """Return what answers under a label, and its method; of several the latest."""
     return next(
         (
@@ -33,19 +33,19 @@ def find(t: Tables, label: str) -> tuple[FunctionRecord, str] | None:
     )
 
 
-def deployed(t: Tables) -> bool:
+def deployed(t: HubState) -> bool:
     """Return whether a URL was promised that outlives the process that deployed it."""
     return any(record.deployed and _has_endpoint(record.definition) for record in _reachable(t))
 
 
-def labels(t: Tables) -> list[str]:
+def labels(t: HubState) -> list[str]:
     """Return the labels of all endpoints that can be reached, those of deployed Apps first."""
     found = [record for record in _reachable(t) if _has_endpoint(record.definition)]
     records = sorted(found, key=lambda record: not record.deployed)
     return [label for record in records for label in labels_of(record, record.definition).values()]
 
 
-def collision(t: Tables, sender: str, message: m.Register) -> str:
+def collision(t: HubState, sender: str, message: m.Register) -> str:
     """Return why a definition cannot be registered: a label of it is somebody else's.
 
     A process may take over its own labels: a notebook that makes its App anew means the new one.
@@ -69,7 +69,7 @@ def collision(t: Tables, sender: str, message: m.Register) -> str:
     return ""
 
 
-def taken_over(t: Tables, sender: str, message: m.Register) -> list[FunctionRecord]:
+def taken_over(t: HubState, sender: str, message: m.Register) -> list[FunctionRecord]:
     """Return the Functions of the same process that nothing can reach once a definition has their labels."""
     theirs = set(wanted(message))
     return [
@@ -89,7 +89,7 @@ def wanted(message: m.Register) -> list[str]:
     return list(found.values())
 
 
-def _reachable(t: Tables) -> Iterator[FunctionRecord]:
+def _reachable(t: HubState) -> Iterator[FunctionRecord]:
     for record in reversed(t.registry.functions.values()):
         app = t.registry.apps[record.app_id]
         if record.base or not record.live or app.stopped is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from nbfn.hub.scheduler import completion, exit_reasons, input_logs, input_retry
 from nbfn.hub.scheduler.events import WorkerExited
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
 from nbfn.hub.scheduler.output_audience import listeners
 from nbfn.protocol import messages as m
@@ -22,14 +22,14 @@ MAX_LOSSES = 8
 CRASH_BUDGET = 1
 
 
-def lose_all(t: Tables, worker: Worker, why: str, *, count: bool = True) -> None:
+def release_all(t: HubState, worker: Worker, why: str, *, count: bool = True) -> None:
     """Take a worker's inputs away from it, for reasons that are not theirs."""
     for item in reversed(list(worker.leases.values())):
         item.detach()
-        _lost(t, item, why, count=count and not t.closing)
+        _requeue_or_fail(t, item, why, count=count and not t.closing)
 
 
-def left(t: Tables, worker: Worker, signal: int) -> None:
+def worker_ended(t: HubState, worker: Worker, signal: int) -> None:
     """A worker ended in good order, and did not finish all it had begun.
 
     Where a signal that the hub knows nothing of told it to end, that counts for its inputs: it may have been their
@@ -43,23 +43,23 @@ def left(t: Tables, worker: Worker, signal: int) -> None:
                 t, item.call.pool, f"Worker {worker.id} was {why}.", worker=worker.id, item=item
             )
             if item.losses < MAX_LOSSES and not item.call.pool.definition.at_most_once:
-                _tell_loss(t, item, worker, f"its worker was {why}", "follows")
-    lose_all(t, worker, why, count=charged)
+                _report_retry(t, item, worker, f"its worker was {why}", "follows")
+    release_all(t, worker, why, count=charged)
 
 
-def never_begun(t: Tables, call: Call, items: list[Input]) -> list[Input]:
+def fail_started_inputs(t: HubState, call: Call, items: list[Input]) -> list[Input]:
     """Return those of a call's inputs that may be queued; what began under the hub before this one and may
     not begin again is lost.
     """
-    if not t.begun or not call.pool.definition.at_most_once:
+    if not t.started_inputs or not call.pool.definition.at_most_once:
         return items
-    lost = [item for item in items if (call.id, item.index) in t.begun]
+    lost = [item for item in items if (call.id, item.index) in t.started_inputs]
     for item in lost:
         _give_up(t, item, "the hub was restarted")
     return [item for item in items if item not in lost]
 
 
-def _give_up(t: Tables, item: Input, why: str) -> None:
+def _give_up(t: HubState, item: Input, why: str) -> None:
     """End an input that may have run and must not run again."""
     message = (
         f"Input {item.index} of {item.call.pool.record.name!r} had begun when its worker was lost ({why}). "
@@ -70,7 +70,7 @@ def _give_up(t: Tables, item: Input, why: str) -> None:
     completion.finish(t, item.call, [m.Output(item.index, status, fault=fault)])
 
 
-def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
+def _requeue_or_fail(t: HubState, item: Input, why: str, *, count: bool) -> None:
     if item.call.pool.definition.at_most_once:
         _give_up(t, item, why)
         return
@@ -88,7 +88,7 @@ def _lost(t: Tables, item: Input, why: str, *, count: bool) -> None:
     completion.finish(t, item.call, [m.Output(item.index, status, fault=fault)])
 
 
-def crashed(t: Tables, worker: Worker, event: WorkerExited) -> bool:
+def crashed(t: HubState, worker: Worker, event: WorkerExited) -> bool:
     """A worker process died: find the inputs it may have died under; the others go back without penalty.
 
     Returns:
@@ -97,8 +97,8 @@ def crashed(t: Tables, worker: Worker, event: WorkerExited) -> bool:
     suspects = _suspects(worker, event)
     for item in reversed(suspects):
         item.detach()
-        _blame(t, item, worker, event)
-    lose_all(t, worker, exit_reasons.how(event), count=not suspects)
+        _handle_suspect(t, item, worker, event)
+    release_all(t, worker, exit_reasons.how(event), count=not suspects)
     return bool(suspects)
 
 
@@ -122,7 +122,7 @@ def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:
     return [item for item in worker.leases.values() if item.batch == culprit.batch]
 
 
-def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
+def _handle_suspect(t: HubState, item: Input, worker: Worker, event: WorkerExited) -> None:
     limit = item.call.pool.definition.timeout
     if item.cancelled or item.call.cancelled:
         completion.finish(t, item.call, [completion.terminated(item)])
@@ -134,7 +134,7 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
                 input_logs.system(t, item.call.pool, message, worker=worker.id, item=item)
             _end(t, item, worker, InputStatus.TIMEOUT, fault, limit)
     elif worker.stopping or t.closing:
-        _lost(t, item, exit_reasons.how(event), count=not t.closing)
+        _requeue_or_fail(t, item, exit_reasons.how(event), count=not t.closing)
     else:
         name = item.call.pool.record.name
         text = f"Worker {worker.id} died while running {name!r} ({exit_reasons.how(event)})."
@@ -144,7 +144,7 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
             return
         item.crashes += 1
         if item.crashes <= CRASH_BUDGET:
-            _tell_loss(
+            _report_retry(
                 t, item, worker, exit_reasons.how(event) + exit_reasons.peak(event), "runs alone"
             )
             input_retry.requeue(t, item)
@@ -155,7 +155,7 @@ def _blame(t: Tables, item: Input, worker: Worker, event: WorkerExited) -> None:
         _end(t, item, worker, InputStatus.INTERNAL_FAILURE, fault)
 
 
-def _tell_loss(t: Tables, item: Input, worker: Worker, how: str, again: str) -> None:
+def _report_retry(t: HubState, item: Input, worker: Worker, how: str, again: str) -> None:
     """Show those who listen, as output of the input, how it lost its worker and that it runs again."""
     name = item.call.pool.record.name
     which = name if item.call.total == 1 else f"{name}[{item.index}]"
@@ -166,7 +166,7 @@ def _tell_loss(t: Tables, item: Input, worker: Worker, how: str, again: str) -> 
 
 
 def _end(
-    t: Tables, item: Input, worker: Worker, status: InputStatus, fault: m.Fault, took: float = 0.0
+    t: HubState, item: Input, worker: Worker, status: InputStatus, fault: m.Fault, took: float = 0.0
 ) -> None:
     outcome = m.Output(
         *(item.index, int(status), None, fault, took),

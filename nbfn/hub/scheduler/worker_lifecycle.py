@@ -17,7 +17,7 @@ from nbfn.hub.scheduler import (
 )
 from nbfn.hub.scheduler.effects import StopWorker
 from nbfn.hub.scheduler.events import BindNotSent, WorkerExited, WorkerJoined, WorkerLost
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Worker
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
@@ -25,7 +25,7 @@ from nbfn.types import InputStatus
 _INIT_FAILURE = int(InputStatus.INIT_FAILURE)
 
 
-def worker_joined(t: Tables, event: WorkerJoined) -> None:
+def worker_joined(t: HubState, event: WorkerJoined) -> None:
     """A worker said hello: new, back after a broken connection, or left over from the hub
     before.
     """
@@ -34,11 +34,11 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
         t.send(event.worker, m.Refused("conflict", "superseded"))
         return
     if worker is None:
-        worker = _stranger(t, event)
+        worker = _register(t, event)
         if worker is None:
             return
     worker.pid = event.pid
-    worker.heard = max(worker.heard, event.output)
+    worker.last_output = max(worker.last_output, event.output)
     t.supply_due = True
     if worker.state == "starting":
         t.starting.get(worker.executable, {}).pop(worker.id, None)
@@ -47,16 +47,16 @@ def worker_joined(t: Tables, event: WorkerJoined) -> None:
         for pool in t.short.values():
             t.touch(pool)
     elif worker.state == "lost":
-        _back(t, worker, event)
+        _reconnect(t, worker, event)
     elif worker.state == "draining":
         t.send(worker.id, m.Drain())
     elif known is not None:  # on a new connection, before anybody noticed the end of the old one
-        worker_shutdown.out_of_service(t, worker)
-        _back(t, worker, event)
+        worker_shutdown.take_out_of_service(t, worker)
+        _reconnect(t, worker, event)
     t.changed()
 
 
-def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
+def _register(t: HubState, event: WorkerJoined) -> Worker | None:
     worker = Worker(event.worker, event.executable, t.now)
     record = t.registry.functions.get(event.function)
     if event.function and (record is None or event.version not in record.versions):
@@ -67,17 +67,17 @@ def _stranger(t: Tables, event: WorkerJoined) -> Worker | None:
         pool = worker.pool = pool_scaling.pool_of(t, record, event.version)
         worker.loaded = worker.served = True
         worker.state = "idle"
-        worker.ran = 1
+        worker.inputs_run = 1
         free = admission.free_gpus(t)
         worker.gpus = tuple(gpu for gpu in free if gpu in event.gpus)
         pool.workers[worker.id] = worker
         pool.idle[worker.id] = worker
         worker_recovery.adopt(t, worker, event.running)
-        results.freed(t, worker)
+        results.update_availability(t, worker)
     return worker
 
 
-def _back(t: Tables, worker: Worker, event: WorkerJoined) -> None:
+def _reconnect(t: HubState, worker: Worker, event: WorkerJoined) -> None:
     """A lost worker is there again in time: it keeps what it still has; what never reached it
     goes back.
     """
@@ -96,16 +96,16 @@ def _back(t: Tables, worker: Worker, event: WorkerJoined) -> None:
         worker.state = "busy" if worker.leases else "idle"
         worker.pool.busy += bool(worker.leases)
     results.give_back(t, worker, [lease for lease in worker.leases if lease not in has])
-    results.freed(t, worker)
+    results.update_availability(t, worker)
 
 
-def _gone(t: Tables, worker: Worker) -> None:
+def _remove(t: HubState, worker: Worker) -> None:
     """Forget a worker and what it claimed; the caller sees to its inputs."""
-    worker_shutdown.gone(t, worker)
+    worker_shutdown.remove(t, worker)
     worker_recovery.forget_claims(t, worker)
 
 
-def worker_bound(t: Tables, sender: str, message: m.Bound) -> None:
+def worker_bound(t: HubState, sender: str, message: m.Bound) -> None:
     """A worker has its function and takes inputs."""
     worker = t.workers.get(sender)
     if worker is None or worker.pool is None:
@@ -115,7 +115,7 @@ def worker_bound(t: Tables, sender: str, message: m.Bound) -> None:
         return
     pool = worker.pool
     pool.binding.pop(worker.id, None)
-    startup_failures.stood_by(t, worker)
+    startup_failures.worker_loaded(t, worker)
     worker.state = "idle"
     worker.idle_since = t.now
     pool.idle[worker.id] = worker
@@ -124,49 +124,49 @@ def worker_bound(t: Tables, sender: str, message: m.Bound) -> None:
     t.changed()
 
 
-def bind_failed(t: Tables, sender: str, message: m.BindFailed) -> None:
+def bind_failed(t: HubState, sender: str, message: m.BindFailed) -> None:
     """A worker could not load its function."""
     failed = m.Output(0, _INIT_FAILURE, message.payload, worker=sender)
     _cannot_load(t, sender, message.text, failed)
 
 
-def bind_not_sent(t: Tables, event: BindNotSent) -> None:
+def bind_not_sent(t: HubState, event: BindNotSent) -> None:
     """A worker cannot be sent what it is to load."""
     failed = m.Output(0, _INIT_FAILURE, None, event.fault, worker=event.worker)
     _cannot_load(t, event.worker, event.fault.message, failed)
 
 
-def _cannot_load(t: Tables, worker_id: str, text: str, failed: m.Output) -> None:
+def _cannot_load(t: HubState, worker_id: str, text: str, failed: m.Output) -> None:
     """Fail what waits for a function: another try to load it would end in the same way."""
     worker = t.workers.get(worker_id)
     if worker is not None and worker.pool is not None:
         text = f"{worker.pool.record.name!r} could not be loaded:\n{text.rstrip()}"
         raised_for = worker_shutdown.raised_for(t, worker.pool)
-        input_logs.system(t, worker.pool, text, worker=worker.id, told=raised_for)
+        input_logs.system(t, worker.pool, text, worker=worker.id, already_sent=raised_for)
         worker_shutdown.stop(t, worker)
         startup_failures.cannot_load(t, worker, failed)
 
 
-def worker_lost(t: Tables, event: WorkerLost) -> None:
+def worker_lost(t: HubState, event: WorkerLost) -> None:
     """A worker's connection ended: it gets nothing new, and its inputs wait until its lease runs
     out.
     """
     worker = t.workers.get(event.worker)
     if worker is None or worker.state in ("lost", "draining"):
         return  # one that was told to go has a timer of its own
-    worker_shutdown.out_of_service(t, worker)
+    worker_shutdown.take_out_of_service(t, worker)
     worker.state, worker.lost_since = "lost", t.now
-    t.after(t.limits.lease, _lease_over, (worker, t.now))
+    t.after(t.limits.lease, _lease_expired, (worker, t.now))
     t.changed()
 
 
-def _lease_over(t: Tables, what: tuple[Worker, float]) -> None:
+def _lease_expired(t: HubState, what: tuple[Worker, float]) -> None:
     worker, since = what  # it may have been back and lost again meanwhile
     lost = worker.state == "lost" and worker.lost_since == since
     if lost and t.workers.get(worker.id) is worker:
-        _gone(t, worker)
+        _remove(t, worker)
         began = bool(worker.leases)
-        worker_failures.lose_all(t, worker, exit_reasons.UNREACHABLE)
+        worker_failures.release_all(t, worker, exit_reasons.UNREACHABLE)
         t.fenced.append(worker.id)
         t.emit(StopWorker(worker.id, 0.0))
         if not began:
@@ -175,33 +175,33 @@ def _lease_over(t: Tables, what: tuple[Worker, float]) -> None:
             )
 
 
-def worker_left(t: Tables, sender: str, message: m.Goodbye) -> None:
+def worker_left(t: HubState, sender: str, message: m.Goodbye) -> None:
     """A worker said goodbye in good order."""
     worker = t.workers.get(sender)
     if worker is not None:
-        results.confirm_now(t, worker)  # it waits for the word
-        _left(t, worker, message.signal)
+        results.send_confirmation(t, worker)  # it waits for the word
+        _ended_normally(t, worker, message.signal)
 
 
-def _left(t: Tables, worker: Worker, signal: int) -> None:
-    _gone(t, worker)
+def _ended_normally(t: HubState, worker: Worker, signal: int) -> None:
+    _remove(t, worker)
     charged = bool(signal and worker.leases)
-    worker_failures.left(t, worker, signal)
+    worker_failures.worker_ended(t, worker, signal)
     if not charged:
         how = exit_reasons.told_to_end(signal) if signal else "it ended by itself"
         startup_failures.ended_early(t, worker, WorkerExited(worker.id, signal=signal or None), how)
 
 
-def worker_exited(t: Tables, event: WorkerExited) -> None:
+def worker_exited(t: HubState, event: WorkerExited) -> None:
     """A worker process ended; why decides what becomes of its inputs."""
     worker = t.workers.get(event.worker)
     if worker is None:
         return
     output.recovered(t, worker, event)
     if event.finished:  # its goodbye is still on the way, or was lost
-        _left(t, worker, event.ended_by)
+        _ended_normally(t, worker, event.ended_by)
         return
-    _gone(t, worker)
+    _remove(t, worker)
     blamed = worker_failures.crashed(t, worker, event)
     if worker.pool is None and not worker.stopping:
         startup_failures.blank_failed(

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Sequence
 
 from nbfn.hub.scheduler import results, worker_shutdown
 from nbfn.hub.scheduler.effects import Discard
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Claim, Input, Worker
 from nbfn.protocol import messages as m
 
@@ -19,7 +19,7 @@ from nbfn.protocol import messages as m
 CLAIM_KEPT = 60.0
 
 
-def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]]) -> None:
+def adopt(t: HubState, worker: Worker, running: Sequence[tuple[int, str, int, int]]) -> None:
     """Take over what a worker had under the hub before this one, as far as the inputs are known."""
     for lease, call_id, index, attempt in running:
         if lease in worker.leases or lease in t.claimed or (call_id, index) in t.claims:
@@ -35,7 +35,7 @@ def adopt(t: Tables, worker: Worker, running: Sequence[tuple[int, str, int, int]
     t.after(CLAIM_KEPT, forget_claims, worker)
 
 
-def settle_claims(t: Tables, items: Iterable[Input]) -> None:
+def settle_claims(t: HubState, items: Iterable[Input]) -> None:
     """Give inputs that are told again to the workers that are still at them, or their results if
     they are done.
     """
@@ -51,7 +51,7 @@ def settle_claims(t: Tables, items: Iterable[Input]) -> None:
                 results.results_arrived(t, claim.worker.id, m.Results(0, (claim.result,)))
 
 
-def settled(t: Tables, item: Input) -> bool:
+def settled(t: HubState, item: Input) -> bool:
     """Note that an input no longer waits for the worker that may be at it; False when that was known."""
     pool = item.call.pool
     waiting = t.unclaimed.get(pool)
@@ -64,37 +64,37 @@ def settled(t: Tables, item: Input) -> bool:
     return True
 
 
-def _unqueue(t: Tables, item: Input) -> bool:
+def _unqueue(t: HubState, item: Input) -> bool:
     """Take an input out of the queue; False when it is elsewhere: at a worker, or waiting to be retried."""
-    return settled(t, item) or item.call.turns.remove(item)
+    return settled(t, item) or item.call.pending.remove(item)
 
 
-def _take_over(t: Tables, item: Input, worker: Worker, lease: int, attempt: int) -> None:
+def _take_over(t: HubState, item: Input, worker: Worker, lease: int, attempt: int) -> None:
     item.call.pool.adopt(worker, item, lease, attempt, t.now)
     if item.call.cancelled:  # and the hub before this one did not live to see the end of it
         worker_shutdown.interrupt(t, item)
 
 
-def keep_claims(t: Tables, worker: Worker, has: Container[int]) -> None:
+def keep_claims(t: HubState, worker: Worker, has: Container[int]) -> None:
     """Drop the claims of a worker on inputs that it no longer has and has not ended."""
     for claim in _claims_of(t, worker):
         if claim.result is None and claim.lease not in has:
             _drop(t, claim)
 
 
-def forget_claims(t: Tables, worker: Worker) -> None:
+def forget_claims(t: HubState, worker: Worker) -> None:
     """Drop all claims of a worker: it is gone, or no client has sent these inputs for long."""
     for claim in _claims_of(t, worker):
         _drop(t, claim)
     if t.workers.get(worker.id) is worker:
-        results.freed(t, worker)
+        results.update_availability(t, worker)
 
 
-def _claims_of(t: Tables, worker: Worker) -> list[Claim]:
+def _claims_of(t: HubState, worker: Worker) -> list[Claim]:
     return [claim for claim in t.claims.values() if claim.worker is worker]
 
 
-def _drop(t: Tables, claim: Claim) -> None:
+def _drop(t: HubState, claim: Claim) -> None:
     del t.claims[claim.input], t.claimed[claim.lease]
     if claim.result is None:
         claim.worker.claimed -= 1

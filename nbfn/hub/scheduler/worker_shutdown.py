@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbfn.hub.scheduler import completion, input_logs
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.hub.scheduler.effects import Send, StopWorker
-from nbfn.hub.scheduler.hub_state import Tables
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Input, Pool, Worker
 from nbfn.protocol import messages as m
 
@@ -13,7 +13,7 @@ from nbfn.protocol import messages as m
 EXIT_GRACE = 30.0
 
 
-def worker_unwanted(t: Tables, sender: str, message: m.StopWorker) -> None:
+def worker_stop_requested(t: HubState, sender: str, message: m.StopWorker) -> None:
     """End a worker; what it runs is run elsewhere, or, gracefully, finished first."""
     worker = t.workers.get(message.worker)
     if worker is None:
@@ -26,28 +26,28 @@ def worker_unwanted(t: Tables, sender: str, message: m.StopWorker) -> None:
     t.send(sender, m.Done(message.request))
 
 
-def stop(t: Tables, worker: Worker) -> None:
+def stop(t: HubState, worker: Worker) -> None:
     """Have a worker finish and exit; kill it when it does not."""
     if worker.stopping:
         return
     worker.stopping = True
-    out_of_service(t, worker)
+    take_out_of_service(t, worker)
     if worker.pool is not None:
         worker.pool.workers.pop(worker.id, None)
         t.touch(worker.pool)
     worker.state = "draining"
     t.send(worker.id, m.Drain())
     hooks = worker.pool is not None and worker.pool.definition.exit_hooks
-    t.after(EXIT_GRACE if hooks else 2 * t.limits.kill_grace, _stop_harder, worker)
+    t.after(EXIT_GRACE if hooks else 2 * t.limits.kill_grace, _kill_if_running, worker)
     t.changed()
 
 
-def _stop_harder(t: Tables, worker: Worker) -> None:
+def _kill_if_running(t: HubState, worker: Worker) -> None:
     if t.workers.get(worker.id) is worker:
         t.emit(StopWorker(worker.id, t.limits.kill_grace))
 
 
-def out_of_service(t: Tables, worker: Worker) -> None:
+def take_out_of_service(t: HubState, worker: Worker) -> None:
     """Take a worker off all lists from which work is handed out; it keeps what it has."""
     t.blanks.get(worker.executable, {}).pop(worker.id, None)
     t.starting.get(worker.executable, {}).pop(worker.id, None)
@@ -59,9 +59,9 @@ def out_of_service(t: Tables, worker: Worker) -> None:
             table.pop(worker.id, None)
 
 
-def gone(t: Tables, worker: Worker) -> None:
+def remove(t: HubState, worker: Worker) -> None:
     """Forget a worker; the caller sees to its inputs."""
-    out_of_service(t, worker)
+    take_out_of_service(t, worker)
     worker.state = "gone"
     if worker.lending and worker.pool is not None:
         worker.pool.lent -= 1
@@ -74,22 +74,22 @@ def gone(t: Tables, worker: Worker) -> None:
         t.touch(worker.pool)
     for pool in (*t.short.values(), *t.lacking.values()):
         t.touch(pool)
-    for app, answer in tuple(t.ends):
+    for app, answer in tuple(t.pending_stops):
         if not _runs_hooks(t, app):
-            _answer_now(t, answer)
+            _send_answer(t, answer)
     t.changed()
 
 
-def answer_after_hooks(t: Tables, app: AppRecord, answer: Send) -> None:
+def answer_after_hooks(t: HubState, app: AppRecord, answer: Send) -> None:
     """Answer a client that ends an App: when exit hooks have run, if it is shown what they write."""
     if answer.to in app.followers and _runs_hooks(t, app):
-        t.ends.append((app, answer))
-        t.after(EXIT_GRACE + 2 * t.limits.kill_grace, _answer_now, answer)
+        t.pending_stops.append((app, answer))
+        t.after(EXIT_GRACE + 2 * t.limits.kill_grace, _send_answer, answer)
     else:
         t.emit(answer)
 
 
-def _runs_hooks(t: Tables, app: AppRecord) -> bool:
+def _runs_hooks(t: HubState, app: AppRecord) -> bool:
     """Whether a worker of an App is to run exit hooks soon: none that a spawned call goes on in."""
     return any(
         worker.pool.definition.exit_hooks
@@ -99,39 +99,41 @@ def _runs_hooks(t: Tables, app: AppRecord) -> bool:
     )
 
 
-def _answer_now(t: Tables, answer: Send) -> None:
-    if any(one is answer for _, one in t.ends):
-        t.ends = [(app, one) for app, one in t.ends if one is not answer]
+def _send_answer(t: HubState, answer: Send) -> None:
+    if any(one is answer for _, one in t.pending_stops):
+        t.pending_stops = [(app, one) for app, one in t.pending_stops if one is not answer]
         t.emit(answer)
 
 
-def interrupt(t: Tables, item: Input) -> None:
+def interrupt(t: HubState, item: Input) -> None:
     """Have a worker stop an input that was cancelled; end the worker when it does not."""
     if item.worker is not None and not item.cancelled:
         item.cancelled = True
         # Where the lease itself waits for the disk, this does as well.
         waits = item.stored or item.call.pool.definition.at_most_once
         t.send(item.worker.id, m.CancelInput(item.lease), after_commit=waits)
-        t.after(t.limits.kill_grace, _end_if_still, (item, item.lease))
+        t.after(t.limits.kill_grace, _kill_if_still_running, (item, item.lease))
 
 
-def _end_if_still(t: Tables, what: tuple[Input, int]) -> None:
+def _kill_if_still_running(t: HubState, what: tuple[Input, int]) -> None:
     item, lease = what
     if item.lease == lease and item.worker is not None and not item.worker.stopping:
         item.worker.stopping = True
         t.emit(StopWorker(item.worker.id, t.limits.kill_grace))
 
 
-def fail_waiting(t: Tables, pool: Pool, how: m.Output) -> None:
+def fail_waiting(t: HubState, pool: Pool, how: m.Output) -> None:
     """End all that waits for a worker of a pool: there will be none. The Function's logs say why."""
     calls = [call for call in t.calls.values() if call.pool is pool]
     if calls and how.fault is not None:
-        input_logs.system(t, pool, how.fault.message, worker=how.worker, told=raised_for(t, pool))
+        input_logs.system(
+            t, pool, how.fault.message, worker=how.worker, already_sent=raised_for(t, pool)
+        )
     for call in calls:
         if call.unattended:
             text = f"{pool.record.name!r} could not be loaded, so this call failed; the App's logs say why."
             input_logs.system(t, pool, text, call=call.id)
-        call.turns.drop(call)
+        call.pending.drop(call)
         waiting = [item for item in call.inputs.values() if item.worker is None]
         failed = [
             m.Output(item.index, how.status, how.payload, how.fault, 0.0, how.worker, 1)
@@ -141,7 +143,7 @@ def fail_waiting(t: Tables, pool: Pool, how: m.Output) -> None:
     pool.solo.clear()
 
 
-def raised_for(t: Tables, pool: Pool) -> frozenset[str]:
+def raised_for(t: HubState, pool: Pool) -> frozenset[str]:
     """Return the clients for which the error of a pool's worker is raised: they wait for a call."""
     waiting = (call for call in t.calls.values() if call.pool is pool and not call.unattended)
     return frozenset(call.client for call in waiting if call.kind != "web")

@@ -13,7 +13,7 @@ from nbfn.hub.call_store import TO_REPLAY
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.models import Pool
-from nbfn.hub.scheduler.state_machine import State
+from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.protocol import messages as m
 from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of, results_of
 
@@ -150,16 +150,16 @@ class RedeliverySimulator(Simulator):
     def restart(self) -> None:
         """The hub is killed; a new one reads the disk. Nobody has said hello to it yet."""
         self.bursting = False
-        ids = self.state.tables.new_id
-        registry = self.state.tables.registry
+        ids = self.state.hub_state.new_id
+        registry = self.state.hub_state.registry
         self.epoch += 1
         self._write_off_what_only_the_hub_knew()
-        self.state = State(ids, epoch=self.epoch, limits=self.state.tables.limits)
+        self.state = StateMachine(ids, epoch=self.epoch, limits=self.state.hub_state.limits)
         for record in registry.functions.values():
-            self.state.tables.registry.restore(record)
+            self.state.hub_state.registry.restore(record)
         for call, inputs in self.disk.items():
             if not inputs:
-                self.state.tables.note_ended(call)
+                self.state.hub_state.note_ended(call)
         self.to_start.clear()
         self.to_stop.clear()
         self.deaf = True

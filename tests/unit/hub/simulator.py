@@ -15,7 +15,7 @@ from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.hub_state import Limits
 from nbfn.hub.scheduler.models import Pool, Worker
-from nbfn.hub.scheduler.state_machine import State
+from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import (
     Batching,
@@ -111,7 +111,7 @@ class Simulator:
 
     def __init__(self, **limits: Any) -> None:
         ids = itertools.count()
-        self.state = State(
+        self.state = StateMachine(
             lambda prefix: f"{prefix}-{next(ids):022d}",
             limits=Limits(**({"cores": 2, "max_workers": 6} | limits)),
         )
@@ -266,14 +266,14 @@ class Simulator:
                 self.bind(self.to_bind[0])
             elif busy:
                 self.finish(busy[0].name)
-            elif self.state.tables.calls:
+            elif self.state.hub_state.calls:
                 self.wait(5.0)
             else:
                 return
         raise AssertionError(f"still at work: {self._describe()}")
 
     def _describe(self) -> str:
-        tables = self.state.tables
+        hub_state = self.state.hub_state
         pools = [
             (
                 p.key,
@@ -283,9 +283,14 @@ class Simulator:
                 p.short,
                 {w.id: w.state for w in p.workers.values()},
             )
-            for p in tables.pools.values()
+            for p in hub_state.pools.values()
         ]
-        rest = (tables.blanks, tables.starting, tables.start_backoff, list(tables.short))
+        rest = (
+            hub_state.blanks,
+            hub_state.starting,
+            hub_state.start_backoff,
+            list(hub_state.short),
+        )
         return f"{pools} {rest} now {self.now} workers {list(self.workers)} {self.to_bind}"
 
     # --- what tests ask for ---
@@ -330,12 +335,12 @@ class Simulator:
 
     def _check_capacity(self) -> None:
         """No more is set aside than there is, and each GPU for one worker."""
-        tables = self.state.tables
-        needs = [w.pool.definition.resources for w in tables.workers.values() if w.pool]
-        limits = tables.limits
+        hub_state = self.state.hub_state
+        needs = [w.pool.definition.resources for w in hub_state.workers.values() if w.pool]
+        limits = hub_state.limits
         assert sum(need.memory or 0 for need in needs) <= (limits.memory or math.inf)
         assert sum(need.cpu or 0 for need in needs) <= limits.cpu + 1e-9
-        gpus = Counter(gpu for worker in tables.workers.values() for gpu in worker.gpus)
+        gpus = Counter(gpu for worker in hub_state.workers.values() for gpu in worker.gpus)
         assert all(count == 1 for count in gpus.values())
         assert set(gpus) <= set(limits.gpus)
 
@@ -344,8 +349,8 @@ class Simulator:
         pool = worker.pool
         if pool is None:
             return
-        assert not worker.leases or pool.ahead or pool.room(worker) >= 0
-        assert not (pool.definition.single_use and worker.ran > 1)
+        assert not worker.leases or pool.prefetches or pool.room(worker) >= 0
+        assert not (pool.definition.single_use and worker.inputs_run > 1)
         sizes = Counter(item.batch for item in worker.leases.values() if item.batch)
         for batch, size in sizes.items():
             methods = {i.call.method for i in worker.leases.values() if i.batch == batch}
@@ -354,25 +359,27 @@ class Simulator:
 
     def check(self) -> None:
         """Hold the tables against each other and against this simulator's own account."""
-        tables = self.state.tables
+        hub_state = self.state.hub_state
         held: Counter[int] = Counter()
-        for pool in tables.pools.values():
+        for pool in hub_state.pools.values():
             assert len(pool.workers) <= self.most(pool)
-            its = [w for w in tables.workers.values() if w.pool is pool]  # the draining ones, too
+            its = [
+                w for w in hub_state.workers.values() if w.pool is pool
+            ]  # the draining ones, too
             assert pool.leased == sum(len(w.leases) for w in its)
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
         self._check_capacity()
-        durable = [call for call in tables.calls.values() if call.durable]
-        assert tables.kept == sum(len(call.inputs) for call in durable)
-        for worker in tables.workers.values():
+        durable = [call for call in hub_state.calls.values() if call.durable]
+        assert hub_state.durable_inputs == sum(len(call.inputs) for call in durable)
+        for worker in hub_state.workers.values():
             self._check_room(worker)
             for lease, item in worker.leases.items():
                 held[id(item)] += 1
                 assert item.worker is worker
                 assert item.lease == lease
         assert all(count == 1 for count in held.values()), "an input with two workers"
-        for call in tables.calls.values():
+        for call in hub_state.calls.values():
             waiting = [item for item in call.inputs.values() if item.worker is None]
             assert call.running == len(call.inputs) - len(waiting)
             assert call.done + len(call.inputs) == call.total

@@ -20,7 +20,7 @@ def needs(**resources: Any) -> dict[str, Any]:
 
 
 def pool(sim: Simulator, name: str = "f") -> Any:
-    return next(p for p in sim.state.tables.pools.values() if p.record.name == name)
+    return next(p for p in sim.state.hub_state.pools.values() if p.record.name == name)
 
 
 def test_no_more_workers_than_there_is_memory_for() -> None:
@@ -65,7 +65,7 @@ def test_memory_is_set_aside_until_the_process_is_gone() -> None:
 def test_fractions_of_processors_add_up() -> None:
     sim = Simulator(cpu=1.0)
     f = sim.register(max_containers=20, **needs(cpu=0.1))
-    assert admission.fitting(sim.state.tables, pool(sim), 99) == 10
+    assert admission.fitting(sim.state.hub_state, pool(sim), 99) == 10
     assert f
 
 
@@ -84,7 +84,7 @@ def test_gpus_are_each_one_workers() -> None:
     sim.call("fc-1", f, 4)
     sim.up()
     sim.up()
-    bound = {w.id: w.gpus for w in sim.state.tables.workers.values() if w.gpus}
+    bound = {w.id: w.gpus for w in sim.state.hub_state.workers.values() if w.gpus}
     assert sorted(bound.values()) == [("3",), ("5",), ("7",)]
     told = [x.variables["CUDA_VISIBLE_DEVICES"] for x in sent(sim.told, m.Bind)]
     assert sorted(told) == ["3", "5", "7"]
@@ -92,7 +92,7 @@ def test_gpus_are_each_one_workers() -> None:
     sim.exit(gone, signal=9)
     sim.up()
     sim.up()
-    assert sorted(w.gpus for w in sim.state.tables.workers.values() if w.gpus) == [
+    assert sorted(w.gpus for w in sim.state.hub_state.workers.values() if w.gpus) == [
         ("3",),
         ("5",),
         ("7",),
@@ -105,7 +105,10 @@ def test_a_worker_of_the_hub_before_keeps_its_gpus() -> None:
     sim.put(e.WorkerJoined("wk-old", 1, "/usr/bin/python", f, 1, (), ("3",)))
     sim.call("fc-1", f, 2)
     sim.up()
-    assert sorted(w.gpus for w in sim.state.tables.workers.values() if w.gpus) == [("3",), ("5",)]
+    assert sorted(w.gpus for w in sim.state.hub_state.workers.values() if w.gpus) == [
+        ("3",),
+        ("5",),
+    ]
 
 
 def test_a_nested_call_that_needs_what_its_caller_holds_is_told() -> None:
@@ -185,7 +188,7 @@ def test_an_input_begins_only_once_that_is_on_disk() -> None:
     run = sends(sim.told, m.Run)[0]
     assert run.after_commit
     assert len(sent([run], m.Run)[0].inputs) == 1  # none is sent ahead
-    assert fx.SaveBegun("fc-1", [0]) in sim.told
+    assert fx.SaveStarted("fc-1", [0]) in sim.told
 
 
 def test_an_input_that_lost_its_worker_is_lost() -> None:
@@ -229,7 +232,7 @@ def test_what_a_worker_gives_back_has_not_begun() -> None:
 def test_what_had_begun_under_the_hub_before_does_not_begin_again() -> None:
     sim = Simulator()
     f = once(sim)
-    sim.state.tables.begun = {("fc-1", 0)}
+    sim.state.hub_state.started_inputs = {("fc-1", 0)}
     inputs = [(0, "fc-1:0"), (1, "fc-1:1")]
     sim.receive("cl-1", m.PutCall("fc-1", f, 0, "map", inputs_of(inputs), closed=True, resent=True))
     sim.settle()

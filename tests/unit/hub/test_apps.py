@@ -36,7 +36,7 @@ class Apps(Simulator):
             raise LookupError(refusal.message)
         app: AppRecord | None = None
         for answer in sent(effects, m.AppFound):
-            app = self.state.tables.registry.apps[answer.app.id]
+            app = self.state.hub_state.registry.apps[answer.app.id]
         return app  # type: ignore[return-value]
 
     def refused(self, function: str, version: int = 0) -> str:
@@ -49,7 +49,7 @@ class Apps(Simulator):
         return said[0] if said else ""
 
     def state_of(self, app: AppRecord) -> str:
-        return status.state_of(self.state.tables, app)
+        return status.state_of(self.state.hub_state, app)
 
 
 @pytest.fixture
@@ -87,18 +87,18 @@ def test_a_staged_version_that_is_not_deployed_keeps_no_worker(sim: Apps) -> Non
     sim.call("fc-load", sim.functions["f"], 1, version=staged[1])
     sim.settle()
     key = (sim.functions["f"], staged[1])
-    assert len(sim.state.tables.pools[key].workers) == 1
+    assert len(sim.state.hub_state.pools[key].workers) == 1
     sim.wait(autoscaler.DEFAULT_WINDOW)
     sim.settle()
-    assert key not in sim.state.tables.pools
+    assert key not in sim.state.hub_state.pools
 
 
 def test_a_deployment_changes_all_names_at_once(sim: Apps) -> None:
     app = sim.deploy(sim.stage("f"), sim.stage("g"))
     new = sim.stage("f", "2")
-    assert sim.state.tables.registry.functions[sim.functions["f"]].latest == 1
+    assert sim.state.hub_state.registry.functions[sim.functions["f"]].latest == 1
     sim.deploy(new)
-    registry = sim.state.tables.registry
+    registry = sim.state.hub_state.registry
     assert registry.functions[sim.functions["f"]].latest == 2
     assert "'g' is not in app" in str(registry.find("demo", "g"))
     assert "not in app 'demo' any more" in sim.refused(sim.functions["g"])
@@ -131,10 +131,10 @@ def test_a_rollback_brings_back_older_versions_and_their_pool(sim: Apps) -> None
     app = sim.deploy(sim.stage(min_containers=1))
     sim.deploy(sim.stage(digest="2"))
     sim.settle()
-    old = sim.state.tables.pools.get((sim.functions["f"], 1))
+    old = sim.state.hub_state.pools.get((sim.functions["f"], 1))
     assert old is None or old.retired
     sim.answered(e.Received("cl-1", m.Rollback(4, app.id, 0)))
-    pool = sim.state.tables.pools[sim.functions["f"], 1]
+    pool = sim.state.hub_state.pools[sim.functions["f"], 1]
     assert (app.version, pool.retired, pool.settings.min_containers) == (3, False, 1)
     with pytest.raises(LookupError, match="no version 7"):
         sim.answered(e.Received("cl-1", m.Rollback(4, app.id, 7)))
@@ -164,7 +164,7 @@ def test_rolling_lets_running_inputs_finish_on_their_version(sim: Apps) -> None:
 def test_recreating_drains_every_worker_of_the_app_at_once(sim: Apps) -> None:
     app = sim.deploy(sim.stage(min_containers=1), sim.stage("g", min_containers=1))
     sim.up()
-    theirs = {w.id for w in sim.state.tables.workers.values() if w.pool is not None}
+    theirs = {w.id for w in sim.state.hub_state.workers.values() if w.pool is not None}
     assert len(theirs) == 2
     sim.deploy(sim.stage("f", "1", min_containers=1), sim.stage("g", "2"), strategy="recreate")
     assert theirs <= set(sim.to_stop)
@@ -175,18 +175,18 @@ def test_a_full_deployment_drops_what_was_overridden_and_a_partial_one_does_not(
     sim: Apps,
 ) -> None:
     sim.deploy(sim.stage("f"), sim.stage("g"))
-    record = sim.state.tables.registry.functions[sim.functions["f"]]
+    record = sim.state.hub_state.registry.functions[sim.functions["f"]]
     sim.receive("cl-1", m.SetAutoscaler(3, record.id, m.PoolSettings(min_containers=1)))
     sim.deploy(sim.stage("g", "2"), partial=True)
     assert record.overrides == {"min_containers": 1}
     sim.deploy(sim.stage("f"), sim.stage("g", "2"))
     assert record.overrides == {}
-    assert sim.state.tables.pools[record.id, 1].settings.min_containers == 0
+    assert sim.state.hub_state.pools[record.id, 1].settings.min_containers == 0
 
 
 def test_settings_that_do_not_go_together_are_refused_and_change_nothing(sim: Apps) -> None:
     sim.deploy(sim.stage("f"))
-    record = sim.state.tables.registry.functions[sim.functions["f"]]
+    record = sim.state.hub_state.registry.functions[sim.functions["f"]]
     sim.receive("cl-1", m.SetAutoscaler(3, record.id, m.PoolSettings(max_containers=2)))
     for settings, says in (
         (m.PoolSettings(min_containers=3), "min_containers (3) is above max_containers (2)."),
@@ -243,7 +243,7 @@ def test_a_run_ends_with_its_client_after_the_grace(sim: Apps) -> None:
     assert sim.state_of(app) == "ephemeral"
     sim.wait(2.0)
     assert sim.state_of(app) == "stopping"
-    assert list(sim.state.tables.calls) == ["fc-spawned"]
+    assert list(sim.state.hub_state.calls) == ["fc-spawned"]
     sim.settle()
     assert sim.state_of(app) == "stopped"
 
@@ -282,10 +282,10 @@ def test_workers_of_a_pool_that_ends_do_not_take_the_next_pool_of_the_version_al
     sim.receive("cl-1", m.ClientLeaves())
     sim.put(e.ClientJoined("cl-2"))
     sim.receive("cl-2", m.Register(1, "demo", definition(), "ap-run", ""))
-    (pool,) = sim.state.tables.pools.values()
+    (pool,) = sim.state.hub_state.pools.values()
     assert old in sim.to_stop
     sim.stop(old)
-    assert list(sim.state.tables.pools.values()) == [pool]
+    assert list(sim.state.hub_state.pools.values()) == [pool]
 
 
 def test_a_detached_run_goes_on_when_its_client_is_closed(sim: Apps) -> None:
@@ -309,7 +309,7 @@ def test_a_detached_run_outlives_its_client_with_its_calls(sim: Apps) -> None:
     sim.put(e.ClientLost("cl-1"))
     sim.wait(40.0)
     assert sim.state_of(app) == "ephemeral (detached)"
-    assert "fc-1" in sim.state.tables.calls
+    assert "fc-1" in sim.state.hub_state.calls
 
 
 def test_what_a_client_lets_go_of_in_a_detached_run_goes_on_with_the_inputs_that_are_here(
@@ -321,15 +321,15 @@ def test_what_a_client_lets_go_of_in_a_detached_run_goes_on_with_the_inputs_that
         "cl-1", m.PutCall("fc-1", sim.functions["f"], 0, "map", inputs_of(two), closed=False)
     )
     sim.receive("cl-1", m.Release("fc-1"))
-    call = sim.state.tables.calls["fc-1"]
+    call = sim.state.hub_state.calls["fc-1"]
     assert (call.closed, call.cancelled, len(call.inputs)) == (True, False, 2)
     sim.settle()
-    assert "fc-1" not in sim.state.tables.calls
+    assert "fc-1" not in sim.state.hub_state.calls
 
 
 def test_what_a_process_registered_ends_with_it_but_its_spawned_calls_do_not(sim: Apps) -> None:
     function = sim.register()
-    app = sim.state.tables.registry.apps["ap-1"]
+    app = sim.state.hub_state.registry.apps["ap-1"]
     sim.call("fc-1", function, 1, durable=True)
     sim.put(e.ClientLost("cl-1"))
     sim.wait(40.0)
@@ -342,9 +342,9 @@ def test_what_a_process_registered_ends_with_it_but_its_spawned_calls_do_not(sim
 def test_the_apps_of_clients_that_do_not_come_back_after_a_restart_end(sim: Apps) -> None:
     app = run(sim)
     again = Apps()
-    again.state.tables.registry.restore_app(app)
+    again.state.hub_state.registry.restore_app(app)
     again.put(e.AppsRestored())
-    again.state.tables.clients.clear()
+    again.state.hub_state.clients.clear()
     again.wait(31.0)
     assert again.state_of(app) == "stopped"
 
@@ -368,7 +368,7 @@ def test_stopped_apps_are_forgotten_in_the_end(sim: Apps) -> None:
     for number in range(STOPPED_KEPT + 3):
         app = sim.answered(e.Received("cl-1", m.RunApp(1, f"ap-{number:04d}", "", "", False)))
         sim.receive("cl-1", m.StopApp(2, app.id))
-    assert len(sim.state.tables.registry.apps) == STOPPED_KEPT
+    assert len(sim.state.hub_state.registry.apps) == STOPPED_KEPT
     assert sum(isinstance(x, fx.ForgetApp) for x in sim.told) == 3
 
 
@@ -509,4 +509,4 @@ def test_a_run_ends_for_its_client_when_exit_hooks_have_run_that_it_is_shown(
     else:
         sim.wait(EXIT_GRACE + 30.0)
     assert answered()
-    assert not sim.state.tables.ends
+    assert not sim.state.hub_state.pending_stops

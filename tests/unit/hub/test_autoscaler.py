@@ -69,7 +69,7 @@ def test_idle_workers_go_when_their_window_is_over_but_not_the_warm_ones() -> No
         if sim.busy():
             sim.finish(sim.busy()[0].name, duration=5.0)
     sim.settle()
-    pool = next(iter(sim.state.tables.pools.values()))
+    pool = next(iter(sim.state.hub_state.pools.values()))
     assert len(pool.workers) > 1
     sim.wait(59)
     assert len(pool.workers) > 1
@@ -87,7 +87,7 @@ def test_a_full_machine_gives_up_idle_workers_least_recently_used_first() -> Non
         sim.wait(1)
     sim.call("fc-3", third, 1)
     sim.settle()
-    left = [p.record.name for p in sim.state.tables.pools.values() if p.workers]
+    left = [p.record.name for p in sim.state.hub_state.pools.values() if p.workers]
     assert left == ["b", "c"]
 
 

@@ -51,7 +51,7 @@ def test_a_call_is_held_until_its_results_are_taken() -> None:
     sim.call("fc-a", function, 100)
     sim.up()
     run_all(sim, 4 * MiB)
-    call = sim.state.tables.calls["fc-a"]
+    call = sim.state.hub_state.calls["fc-a"]
     assert call.done == back_pressure.MOST // (4 * MiB)
     assert call.pool.backlog == 100 - call.done, "what is held is still to be done"
 
@@ -76,7 +76,7 @@ def test_outcomes_are_forgotten_when_they_are_taken_in_the_order_in_which_they_l
     sim.up()
     for _ in range(5):
         finish(sim, MiB)
-    call = sim.state.tables.calls["fc-a"]
+    call = sim.state.hub_state.calls["fc-a"]
     sim.receive("cl-1", m.ResultsTaken("fc-a", 2 * MiB + 2 * m.OUTPUT_BYTES - 1))
     assert [outcome.index for outcome in call.recent] == [1, 2, 3, 4]
     sim.receive("cl-1", m.ResultsTaken("fc-a", 1))
@@ -89,7 +89,7 @@ def test_an_input_that_runs_again_does_not_wait() -> None:
     sim.up()
     finish(sim, 10, int(InputStatus.FAILURE))  # the first one
     run_all(sim, 8 * MiB)
-    assert sim.state.tables.calls["fc-a"] in sim.state.tables.held
+    assert sim.state.hub_state.calls["fc-a"] in sim.state.hub_state.held
     assert ("fc-a", 0) not in sim.outcomes
     sim.wait(2.0)  # it is tried again
     (worker,) = sim.busy()
@@ -106,8 +106,8 @@ def test_a_held_call_can_be_cancelled_and_its_client_be_lost() -> None:
     assert sim.outcomes["fc-a", 49].status == InputStatus.TERMINATED
     sim.put(e.ClientLost("cl-1"))
     sim.wait(100.0)
-    assert not sim.state.tables.held
-    assert not sim.state.tables.calls
+    assert not sim.state.hub_state.held
+    assert not sim.state.hub_state.calls
 
 
 def test_workers_are_handed_bytes_and_at_least_one_input() -> None:
@@ -136,11 +136,11 @@ def test_batches_are_full_by_bytes() -> None:
 def test_payloads_of_durable_inputs_that_do_not_fit_are_read_when_they_run() -> None:
     sim, function = a_sim()
     put(sim, function, "fc-a", [8 * MiB] * 10, durable=True)
-    tables = sim.state.tables
+    hub_state = sim.state.hub_state
     fits = payload_cache.MOST // (8 * MiB)
-    kept = [item for item in tables.calls["fc-a"].inputs.values() if not item.stored]
+    kept = [item for item in hub_state.calls["fc-a"].inputs.values() if not item.stored]
     assert len(kept) == fits
-    assert tables.loaded == fits * 8 * MiB
+    assert hub_state.loaded_bytes == fits * 8 * MiB
     for index in range(10):
         (worker,) = sim.busy()
         runs = sends(sim.told, m.Run)
@@ -148,7 +148,7 @@ def test_payloads_of_durable_inputs_that_do_not_fit_are_read_when_they_run() -> 
         assert isinstance(last, fx.LoadInputs) == (index >= fits)
         assert isinstance(first(worker).payload, Stored) == (index >= fits)
         finish(sim, 10)
-    assert tables.loaded == 0
+    assert hub_state.loaded_bytes == 0
 
 
 def first(worker: FakeWorker) -> m.LeasedInput:
@@ -171,7 +171,7 @@ def test_a_result_of_any_size_holds_its_call_until_it_is_taken_and_loses_no_inpu
     worker = sim.busy()[0]
     grant = worker.queue.pop(0)
     sim.results(worker, [(grant.lease, SUCCESS, huge, 1.0, False)])
-    call = sim.state.tables.calls["fc-a"]
+    call = sim.state.hub_state.calls["fc-a"]
     assert not sim.busy()
     assert call.pool.backlog == 4
     taken = ResultsTaken("fc-a", sim.outcomes["fc-a", 0].weight)
@@ -191,7 +191,7 @@ def test_a_call_that_has_ended_is_not_held_when_its_client_asks_again() -> None:
     sim.receive("cl-1", msgspec.structs.replace(put, resent=True))
     delivered = sent(sim.told, m.Outputs)
     assert len(delivered) == 2
-    assert not sim.state.tables.held
+    assert not sim.state.hub_state.held
 
 
 def test_a_call_that_has_ended_takes_no_more_inputs() -> None:

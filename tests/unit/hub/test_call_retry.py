@@ -23,7 +23,7 @@ class Shelf(Simulator):
     def ended(self, *failing: int, count: int = 3, name: str = "fc-1") -> None:
         """Have a spawned call of ``count`` inputs come to its end; these fail."""
         self.call(name, self.function, count, kind="spawn", durable=True)
-        while name in self.state.tables.calls:
+        while name in self.state.hub_state.calls:
             self.up()
             (worker,) = self.busy()
             index = worker.queue[0].index
@@ -66,13 +66,13 @@ def test_only_the_failed_inputs_run_again_and_the_numbers_stay_right() -> None:
     assert answered(effects) == [2]
     (save,) = [x for x in effects if isinstance(x, fx.SaveRetry)]
     assert (save.call, save.version, list(save.indices)) == ("fc-1", 1, [0, 2])
-    call = sim.state.tables.calls["fc-1"]
+    call = sim.state.hub_state.calls["fc-1"]
     assert (call.total, call.done, call.failed) == (3, 1, 0)
     sim.check()
     sim.settle()
     assert sim.runs == {("fc-1", 0): 2, ("fc-1", 1): 1, ("fc-1", 2): 2}
     assert [sim.outcomes["fc-1", n].status for n in range(3)] == [1, 1, 1]
-    (row,) = status.calls(sim.state.tables)
+    (row,) = status.calls(sim.state.hub_state)
     assert (row["status"], row["done"], row["failed"], row["total"]) == ("success", 3, 0, 3)
 
 
@@ -101,7 +101,7 @@ def test_it_runs_with_the_newest_version() -> None:
     effects = sim.retry(sim.restored(0))
     (save,) = [x for x in effects if isinstance(x, fx.SaveRetry)]
     assert save.version == 2
-    assert sim.state.tables.calls["fc-1"].pool.key == (sim.function, 2)
+    assert sim.state.hub_state.calls["fc-1"].pool.key == (sim.function, 2)
     sim.settle()
 
 
@@ -116,7 +116,7 @@ def test_told_again_it_begins_nothing_and_is_answered_the_same() -> None:
     sim.settle()
     later = sim.retry(sim.restored(retried=("re-1", 2)))
     assert answered(later) == [2]
-    assert "fc-1" not in sim.state.tables.calls
+    assert "fc-1" not in sim.state.hub_state.calls
 
 
 def test_two_retries_at_once_run_it_once() -> None:
@@ -158,7 +158,7 @@ def test_what_cannot_be_retried_is_refused_in_a_sentence(
     refused = refusal(sim.retry(restored, **more))
     assert refused[0] == code
     assert said in refused[1]
-    assert not sim.state.tables.calls
+    assert not sim.state.hub_state.calls
 
 
 def test_a_function_that_is_gone_is_named() -> None:
@@ -186,7 +186,7 @@ def test_an_input_that_may_not_begin_twice_runs_again_when_it_is_asked_for() -> 
     sim.function = sim.register("once", options={"at_most_once": True}, max_containers=1)
     sim.ended(0, count=1)
     forget_failures(sim)
-    sim.state.tables.begun.add(("fc-1", 0))  # under the hub before this one
+    sim.state.hub_state.started_inputs.add(("fc-1", 0))  # under the hub before this one
     assert answered(sim.retry(sim.restored(0, count=1))) == [1]
     sim.settle()
     assert sim.outcomes["fc-1", 0].status == 1

@@ -57,7 +57,7 @@ def test_a_cancelled_input_takes_along_what_it_waits_for(sim: Simulator) -> None
     sim.receive("cl-1", m.Cancel(next(_numbers), "fc-outer"))
     assert sim.outcomes["fc-outer", 0].status == TERMINATED
     assert sim.outcomes["fc-inner", 0].status == TERMINATED
-    assert not sim.state.tables.calls
+    assert not sim.state.hub_state.calls
 
 
 def test_a_cancelled_input_leaves_what_it_spawned(sim: Simulator) -> None:
@@ -71,8 +71,8 @@ def test_a_cancelled_input_leaves_what_it_spawned(sim: Simulator) -> None:
 def test_what_a_dead_workers_code_waits_for_is_cancelled_at_once(sim: Simulator) -> None:
     upper, _ = nested(sim)
     sim.exit(upper.name, signal=9)
-    assert "fc-inner" not in sim.state.tables.calls
-    assert "cl-2" not in sim.state.tables.clients
+    assert "fc-inner" not in sim.state.hub_state.calls
+    assert "cl-2" not in sim.state.hub_state.clients
     assert put(sim, "fc-late", sim.functions["inner"], client="cl-2") == []
 
 
@@ -116,11 +116,11 @@ def test_a_half_told_call_whose_client_is_gone_is_cancelled(sim: Simulator) -> N
     function = sim.register()
     put(sim, "fc-1", function, 2, durable=True, closed=False)
     sim.put(e.ClientLost("cl-1"))
-    sim.wait(sim.state.tables.limits.client_grace + 1)
+    sim.wait(sim.state.hub_state.limits.client_grace + 1)
     sim.settle()
     saved = [x for x in sim.told if isinstance(x, fx.SaveOutcomes)]
     assert {o.status for x in saved for o in x.outcomes} == {TERMINATED}
-    assert not sim.state.tables.calls
+    assert not sim.state.hub_state.calls
     sim.put(e.ClientJoined("cl-1", executable=PYTHON))  # late, and it goes on to tell
     (effect,) = put(sim, "fc-1", function, 3, durable=True, resent=True)
     (refused,) = sent([effect], m.CallRefused)
@@ -136,9 +136,9 @@ def test_a_half_told_call_of_the_hub_before_waits_for_its_client(
     if back:
         effects = put(sim, "fc-1", function, 1, start=2, durable=True, resent=True)
         assert fx.Send("cl-1", m.Accepted("fc-1", 3, closed=True), after_commit=True) in effects
-    sim.wait(sim.state.tables.limits.client_grace + 1)
+    sim.wait(sim.state.hub_state.limits.client_grace + 1)
     sim.settle()
-    assert not sim.state.tables.calls
+    assert not sim.state.hub_state.calls
     saved = [x for x in sim.told if isinstance(x, fx.SaveOutcomes)]
     found = {o.index: o.status for x in saved for o in x.outcomes}
     assert found == ({1: 1, 2: 1} if back else {1: TERMINATED})

@@ -62,7 +62,7 @@ def test_the_pool_aims_at_target_inputs_while_bursts_go_to_those_there() -> None
     f = sim.register(at_once=(10, 2), max_containers=4)
     sim.call("fc-1", f, 8)
     sim.up(1)
-    pool = next(iter(sim.state.tables.pools.values()))
+    pool = next(iter(sim.state.hub_state.pools.values()))
     assert len(only(sim).queue) == 8
     assert len(pool.workers) + pool.short == 4
 
@@ -79,7 +79,7 @@ def test_a_worker_whose_inputs_wait_for_others_still_takes_more_while_it_has_roo
             "cl-2", m.PutCall(f"fc-in-{number}", f, 0, "remote", inputs_of([(0, "x")]), closed=True)
         )
     assert len(worker.queue) == 3
-    pool = next(iter(sim.state.tables.pools.values()))
+    pool = next(iter(sim.state.hub_state.pools.values()))
     assert pool.lent == 1  # it is full, and one of the three only waits
     sim.call("fc-2", f, 1)
     sim.up()
@@ -277,7 +277,7 @@ def test_inputs_that_gather_say_so() -> None:
     f = sim.register(batches=(4, 60.0), max_containers=1)
     sim.call("fc-1", f, 3)
     sim.up()
-    (pool,) = sim.state.tables.pools.values()
+    (pool,) = sim.state.hub_state.pools.values()
     assert pool.waiting_for == "a batch of 4 gathers"
     sim.call("fc-2", f, 1)
     assert pool.waiting_for == ""
@@ -298,16 +298,16 @@ def test_a_batch_wants_one_worker() -> None:
     f = sim.register(batches=(50, 60.0), max_containers=4)
     sim.call("fc-1", f, 50)
     sim.up()
-    assert len(next(iter(sim.state.tables.pools.values())).workers) == 1
+    assert len(next(iter(sim.state.hub_state.pools.values())).workers) == 1
 
 
 def test_looking_at_a_function_makes_no_pool() -> None:
     sim = Simulator()
     f = sim.register(at_once=(5, 5), batches=(4, 1.0), max_containers=3)
-    tables = sim.state.tables
-    tables.pools.clear()
-    assert status.counters(tables, tables.registry.functions[f]).headroom == 60
-    assert not tables.pools
+    hub_state = sim.state.hub_state
+    hub_state.pools.clear()
+    assert status.counters(hub_state, hub_state.registry.functions[f]).headroom == 60
+    assert not hub_state.pools
 
 
 def test_what_a_worker_runs_since_the_hub_before_takes_its_room() -> None:
@@ -315,15 +315,15 @@ def test_what_a_worker_runs_since_the_hub_before_takes_its_room() -> None:
     f = sim.register(at_once=(3, 3), max_containers=1)
     running = [(lease, "fc-old", index, 1) for index, lease in enumerate((7, 8))]
     sim.put(e.WorkerJoined("wk-old", 1, PYTHON, f, 1, running))
-    tables = sim.state.tables
+    hub_state = sim.state.hub_state
     sim.call("fc-new", f, 5)
-    assert len(tables.workers["wk-old"].leases) == 1
+    assert len(hub_state.workers["wk-old"].leases) == 1
     old = [(0, "fc-old:0"), (1, "fc-old:1")]
     sim.receive("cl-1", m.PutCall("fc-old", f, 0, "map", inputs_of(old), closed=True, resent=True))
-    assert len(tables.workers["wk-old"].leases) == 3
+    assert len(hub_state.workers["wk-old"].leases) == 3
     sim.receive("wk-old", m.Results(1, results_of([(7, 1, "fc-old:0", 0.1, False)])))
     assert sim.outcomes["fc-old", 0].payload == "fc-old:0"
-    assert len(tables.workers["wk-old"].leases) == 3
+    assert len(hub_state.workers["wk-old"].leases) == 3
 
 
 def test_a_claim_that_nobody_tells_of_gives_its_room_back() -> None:
@@ -331,7 +331,7 @@ def test_a_claim_that_nobody_tells_of_gives_its_room_back() -> None:
     f = sim.register(at_once=(2, 2), max_containers=1)
     sim.put(e.WorkerJoined("wk-old", 1, PYTHON, f, 1, [(7, "fc-old", 0, 1), (8, "fc-old", 1, 1)]))
     sim.call("fc-new", f, 5)
-    worker = sim.state.tables.workers["wk-old"]
+    worker = sim.state.hub_state.workers["wk-old"]
     assert not worker.leases
     sim.receive("wk-old", m.Results(1, results_of([(7, 1, "x", 0.1, False)])))
     assert len(worker.leases) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub.console_requests import Consoles
+from nbfn.hub.console_requests import ConsoleRequests
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Message
 
@@ -14,7 +14,9 @@ WORKER = "wk-1"
 class Peers:
     def __init__(self) -> None:
         self.sent: list[tuple[str, Message]] = []
-        self.consoles = Consoles(lambda peer, message: self.sent.append((peer, message)), {WORKER})
+        self.consoles = ConsoleRequests(
+            lambda peer, message: self.sent.append((peer, message)), {WORKER}
+        )
 
     def take(self) -> list[tuple[str, Message]]:
         sent, self.sent[:] = list(self.sent), []
@@ -27,7 +29,7 @@ def peers() -> Peers:
 
 
 def asked(peers: Peers, client: str = "cl-1", request: int = 7) -> int:
-    peers.consoles.ask(client, m.Attach(request, WORKER))
+    peers.consoles.attach(client, m.Attach(request, WORKER))
     [(worker, message)] = peers.take()
     assert worker == WORKER
     assert isinstance(message, m.OpenConsole)
@@ -36,8 +38,8 @@ def asked(peers: Peers, client: str = "cl-1", request: int = 7) -> int:
 
 def test_the_answer_goes_to_who_asked(peers: Peers) -> None:
     first, second = asked(peers), asked(peers, "cl-2", 7)
-    peers.consoles.opened(WORKER, m.ConsoleOpened(second, "/file"))
-    peers.consoles.opened(WORKER, m.ConsoleOpened(first, "", "no room"))
+    peers.consoles.handle_opened(WORKER, m.ConsoleOpened(second, "/file"))
+    peers.consoles.handle_opened(WORKER, m.ConsoleOpened(first, "", "no room"))
     (to, attached), (other, failed) = peers.take()
     assert (to, attached) == ("cl-2", m.Attached(7, "/file"))
     assert isinstance(failed, m.Failed)
@@ -47,7 +49,7 @@ def test_the_answer_goes_to_who_asked(peers: Peers) -> None:
 
 @pytest.mark.parametrize("worker", ["wk-2", "cl-1", ""])
 def test_who_is_no_worker_here_is_refused(peers: Peers, worker: str) -> None:
-    peers.consoles.ask("cl-1", m.Attach(1, worker))
+    peers.consoles.attach("cl-1", m.Attach(1, worker))
     [(_, failed)] = peers.take()
     assert isinstance(failed, m.Failed)
     assert failed.code == "not_found"
@@ -59,18 +61,18 @@ def test_a_worker_that_goes_answers_nothing_and_nobody_waits(peers: Peers) -> No
     [(to, failed)] = peers.take()
     assert to == "cl-1"
     assert isinstance(failed, m.Failed)
-    peers.consoles.opened(WORKER, m.ConsoleOpened(number, "/late"))
+    peers.consoles.handle_opened(WORKER, m.ConsoleOpened(number, "/late"))
     assert peers.take() == []
 
 
 def test_another_worker_cannot_answer(peers: Peers) -> None:
     number = asked(peers)
-    peers.consoles.opened("wk-2", m.ConsoleOpened(number, "/mine"))
+    peers.consoles.handle_opened("wk-2", m.ConsoleOpened(number, "/mine"))
     assert peers.take() == []
 
 
 def test_a_client_that_goes_is_forgotten(peers: Peers) -> None:
     number = asked(peers)
     peers.consoles.lost("cl-1")
-    peers.consoles.opened(WORKER, m.ConsoleOpened(number, "/file"))
+    peers.consoles.handle_opened(WORKER, m.ConsoleOpened(number, "/file"))
     assert peers.take() == []

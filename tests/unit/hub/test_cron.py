@@ -36,7 +36,7 @@ class Clocked(Simulator):
     def until(self, wall: float) -> int:
         """Let time pass as the broker does; return how many calls the hub made by itself."""
         before = len(self.made)
-        while (due := self.state.next_appointment()) <= wall:
+        while (due := self.state.next_schedule_due()) <= wall:
             self.now += max(0.0, due - self.wall)
             self.wall = max(self.wall, due)
             self.put(e.Tick())
@@ -65,7 +65,7 @@ def test_a_call_is_seen_in_the_overview() -> None:
     sim = Clocked()
     sim.schedule(minutes=1)
     sim.until(NINE + 60)
-    assert [call.kind for call in sim.state.tables.calls.values()] == ["schedule"]
+    assert [call.kind for call in sim.state.hub_state.calls.values()] == ["schedule"]
 
 
 def test_the_newest_version_is_called() -> None:
@@ -83,14 +83,14 @@ def test_a_version_without_a_schedule_is_not_called() -> None:
     assert sim.state.needed()
     sim.receive("cl-1", m.Register(1, "app", definition(digest="2"), "", ""))
     assert sim.until(NINE + 600) == 0
-    assert sim.state.next_appointment() > NINE + 1e9
+    assert sim.state.next_schedule_due() > NINE + 1e9
 
 
 def test_one_that_overlaps_is_called_all_the_same() -> None:
     sim = Clocked()
     sim.schedule(seconds=1.0)
     assert sim.until(NINE + 5) == 5
-    assert len(sim.state.tables.calls) == 5
+    assert len(sim.state.hub_state.calls) == 5
 
 
 def test_it_keeps_the_hub() -> None:
@@ -105,10 +105,10 @@ def test_it_keeps_the_hub() -> None:
 def test_a_hub_that_was_down_does_not_make_up_for_it() -> None:
     before = Clocked()
     before.schedule(cron="0 9 * * *")
-    record = next(iter(before.state.tables.registry.functions.values()))
+    record = next(iter(before.state.hub_state.registry.functions.values()))
     sim = Clocked()
     sim.wall = NINE + 10.0
-    sim.state.tables.registry.restore(record)
+    sim.state.hub_state.registry.restore(record)
     sim.state.plan(sim.wall)
     assert sim.until(NINE + 86400 - 1) == 0
     assert sim.until(NINE + 86400) == 1
@@ -196,11 +196,11 @@ def test_a_redeploy_anchors_a_period_anew_and_not_a_line() -> None:
     sim.schedule("hourly", cron="0 * * * *")
     sim.until(NINE + 300)
     sim.receive("cl-1", m.Deploy(1, "app", {"every": 1, "hourly": 1}, "", strategy="rolling"))
-    unchanged = {one.record.name: one.due for one in sim.state.tables.agenda.values()}
+    unchanged = {one.record.name: one.due for one in sim.state.hub_state.schedules.values()}
     assert unchanged == {"every": NINE + 600, "hourly": NINE + 3600}  # it was no deployment
     sim.schedule("every", digest="2", minutes=10)
     sim.schedule("hourly", digest="2", cron="0 * * * *")
-    again = {one.record.name: one.due for one in sim.state.tables.agenda.values()}
+    again = {one.record.name: one.due for one in sim.state.hub_state.schedules.values()}
     assert again == {"every": NINE + 900, "hourly": NINE + 3600}
 
 

@@ -113,7 +113,7 @@ def test_nesting_without_end_is_refused_with_a_reason() -> None:
         sim.up()
         sim.up()
         busy = {worker.name for worker in sim.busy()}
-        lending = {client.worker for client in sim.state.tables.clients.values()}
+        lending = {client.worker for client in sim.state.hub_state.clients.values()}
         if not busy - lending:
             break
         client = f"cl-inner-{depth}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nbfn.hub import log_store
-from nbfn.hub.log_store import Logbook
+from nbfn.hub.log_store import LogStore
 from nbfn.hub.scheduler.effects import WriteLog
 from nbfn.protocol.messages import GetLogs, Logs
 
@@ -21,20 +21,20 @@ class Opened:
 
     def __init__(self, path: Path, most: int = 2**30, retention: float = WEEK) -> None:
         self._woken = threading.Semaphore(0)
-        self.book = Logbook(path, most, retention)
-        self.book.start(self._woken.release)
+        self.store = LogStore(path, most, retention)
+        self.store.start(self._woken.release)
 
     def write(self, text: str | bytes, call: str = "fc-1", source: str = "stdout") -> None:
         data = text if isinstance(text, bytes) else text.encode()
-        self.book.write(WriteLog("ap-1", "fu-1", call, 0, "wk-1", source, data))
+        self.store.write(WriteLog("ap-1", "fu-1", call, 0, "wk-1", source, data))
 
     def ask(self, *, ended: bool = True, **query: object) -> Logs:
-        self.book.ask("cl-1", GetLogs(1, **query), ended=ended)  # type: ignore[arg-type]
+        self.store.ask("cl-1", GetLogs(1, **query), ended=ended)  # type: ignore[arg-type]
         return self.answer()
 
     def answer(self) -> Logs:
         assert self._woken.acquire(timeout=10)
-        ((client, answer),) = self.book.answers()
+        ((client, answer),) = self.store.finished()
         assert client == "cl-1"
         return answer
 
@@ -46,7 +46,7 @@ class Opened:
 def opened(tmp_path: Path) -> Iterator[Opened]:
     made = Opened(tmp_path / "logs.db")
     yield made
-    made.book.close()
+    made.store.close()
 
 
 def test_pieces_become_lines_of_their_stream(opened: Opened) -> None:
@@ -89,7 +89,7 @@ def test_numbers_without_sense_harm_nothing(opened: Opened) -> None:
 
 
 def test_who_waits_is_answered_when_there_is_something(opened: Opened) -> None:
-    opened.book.ask("cl-1", GetLogs(7, wait=60.0, call="fc-1"), ended=False)
+    opened.store.ask("cl-1", GetLogs(7, wait=60.0, call="fc-1"), ended=False)
     opened.write("for others\n", call="fc-2")
     opened.write("at last\n")
     answer = opened.answer()
@@ -110,7 +110,7 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
     kept = sum(len(line) for line in opened.lines())
     assert 0 < kept <= 22_000
     assert opened.lines(tail=1) == [f"{19:>9}\n"]
-    opened.book.close()
+    opened.store.close()
 
 
 def test_of_one_call_not_too_much_is_kept_and_a_line_says_so(
@@ -129,28 +129,28 @@ def test_what_comes_too_fast_is_dropped_and_a_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_store, "MOST_WAITING", 50)
-    book = Logbook(tmp_path / "logs.db", 2**30, WEEK)
+    store = LogStore(tmp_path / "logs.db", 2**30, WEEK)
     opened = Opened.__new__(Opened)
-    opened.book, opened._woken = book, threading.Semaphore(0)
+    opened.store, opened._woken = store, threading.Semaphore(0)
     for _ in range(4):
         opened.write("y" * 19 + "\n")  # nobody reads them yet
-    book.start(opened._woken.release)
+    store.start(opened._woken.release)
     lines = opened.lines()
     assert sum(line.startswith("yyy") for line in lines) == 2
     assert any("40 bytes of logs came too fast" in line for line in lines)
-    book.close()
+    store.close()
 
 
 def test_lines_are_there_after_a_restart_until_they_are_too_old(tmp_path: Path) -> None:
     opened = Opened(tmp_path / "logs.db")
     opened.write("kept")
-    opened.book.close()
+    opened.store.close()
     again = Opened(tmp_path / "logs.db")
     assert again.lines() == ["kept"]
-    again.book.close()
+    again.store.close()
     later = Opened(tmp_path / "logs.db", retention=-1.0)
     assert later.lines() == []
-    later.book.close()
+    later.store.close()
 
 
 def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
@@ -158,5 +158,5 @@ def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
     opened = Opened(tmp_path / "logs.db")
     opened.write("fresh\n")
     assert opened.lines() == ["fresh\n"]
-    opened.book.close()
+    opened.store.close()
     assert (tmp_path / "logs.db").stat().st_mode & 0o077 == 0

@@ -65,10 +65,10 @@ class _FuzzedSimulator(Simulator):
             if isinstance(effect, fx.Send):
                 _assert_readable(effect.message)
         self.check()
-        tables = self.state.tables
-        queued = {id(item) for pool in tables.pools.values() for item in _queued(pool)}
-        waiting = {id(item) for items in tables.unclaimed.values() for item in items}
-        for call in tables.calls.values():
+        hub_state = self.state.hub_state
+        queued = {id(item) for pool in hub_state.pools.values() for item in _queued(pool)}
+        waiting = {id(item) for items in hub_state.unclaimed.values() for item in items}
+        for call in hub_state.calls.values():
             assert call.retrying >= 0
             unseen = [
                 index
@@ -76,23 +76,25 @@ class _FuzzedSimulator(Simulator):
                 if item.worker is None and id(item) not in queued | waiting
             ]
             assert len(unseen) <= call.retrying, f"nobody will ever run {call.id} {unseen}"
-        assert all(tables.calls.get(call.id) is call for call in tables.held)
-        assert all(tables.workers.get(c.worker.id) is c.worker for c in tables.claims.values())
-        for pool in tables.pools.values():
-            for turns in (pool.turns, *pool.batches.values()):
-                assert set(turns.held) <= set(tables.held)
-        claimed = Counter(c.worker.id for c in tables.claims.values() if c.result is None)
-        for worker in tables.workers.values():
+        assert all(hub_state.calls.get(call.id) is call for call in hub_state.held)
+        assert all(
+            hub_state.workers.get(c.worker.id) is c.worker for c in hub_state.claims.values()
+        )
+        for pool in hub_state.pools.values():
+            for turns in (pool.pending, *pool.batches.values()):
+                assert set(turns.held) <= set(hub_state.held)
+        claimed = Counter(c.worker.id for c in hub_state.claims.values() if c.result is None)
+        for worker in hub_state.workers.values():
             assert worker.claimed == claimed[worker.id]
-        assert {claim.lease for claim in tables.claims.values()} == set(tables.claimed)
+        assert {claim.lease for claim in hub_state.claims.values()} == set(hub_state.claimed)
 
     def take_results(self) -> None:
         """Have the client take all results: calls that are held go on."""
-        for call in list(self.state.tables.held):
-            assert self.state.tables.calls[call.id] is call
-            _read(m.ResultsTaken(call.id, call.untaken), codec.TO_HUB)
-            self.take(events.Received(call.client, m.ResultsTaken(call.id, call.untaken)))
-        assert not self.state.tables.held
+        for call in list(self.state.hub_state.held):
+            assert self.state.hub_state.calls[call.id] is call
+            _read(m.ResultsTaken(call.id, call.unconsumed), codec.TO_HUB)
+            self.take(events.Received(call.client, m.ResultsTaken(call.id, call.unconsumed)))
+        assert not self.state.hub_state.held
 
 
 def _read(message: m.Message, decoder: msgspec.msgpack.Decoder[m.Message]) -> m.Message:
@@ -109,7 +111,7 @@ def _assert_readable(message: m.Message) -> None:
 
 def _queued(pool: Pool) -> Iterator[Input]:
     yield from pool.solo
-    for turns in (pool.turns, *pool.batches.values()):
+    for turns in (pool.pending, *pool.batches.values()):
         for call in (*turns.calls, *turns.held):
             yield from call.queue
 
@@ -148,7 +150,7 @@ def test_a_worker_that_was_not_started_here_holds_only_gpus_that_are_free() -> N
     function = sim.register("f")
     for name, claimed in (("wk-a", ["0", "0", "9"]), ("wk-b", ["0", "1"])):
         sim.put(events.WorkerJoined(name, 1, PYTHON, function, 1, gpus=claimed))
-    held = {worker.id: worker.gpus for worker in sim.state.tables.workers.values()}
+    held = {worker.id: worker.gpus for worker in sim.state.hub_state.workers.values()}
     assert (held["wk-a"], held["wk-b"]) == (("0",), ("1",))
 
 

@@ -29,7 +29,7 @@ def test_an_adopted_input_that_is_lost_again_at_once_is_queued_once() -> None:
     sim.hello(worker)
     sim.exit(worker, signal=9)
     sim.wait(2.0)
-    assert sim.state.tables.calls["fc-1"].pool.backlog == 1
+    assert sim.state.hub_state.calls["fc-1"].pool.backlog == 1
     sim.client_back()
     sim.settle()
     assert sim.runs["fc-1", 0] == 1
@@ -113,7 +113,7 @@ def test_nor_that_part_of_it_that_has_its_outcome() -> None:
     sim.client_back()
     sim.settle()
     assert max(sim.runs.values()) == 1
-    assert sim.state.tables.calls == {}
+    assert sim.state.hub_state.calls == {}
 
 
 def test_a_worker_may_say_hello_twice() -> None:

@@ -93,9 +93,9 @@ def test_an_environments_secrets_go_where_it_goes() -> None:
     sim.receive("cl-1", m.ChangeEnvironment(1, "", "staging"))
     put(sim, where="staging", A="1")
     sim.receive("cl-1", m.ChangeEnvironment(1, "staging", "testing"))
-    assert list(sim.state.tables.secrets) == [("testing", "s")]
+    assert list(sim.state.hub_state.secrets) == [("testing", "s")]
     effects = sim.receive("cl-1", m.ChangeEnvironment(1, "testing", ""))
-    assert sim.state.tables.secrets == {}
+    assert sim.state.hub_state.secrets == {}
     assert any(isinstance(one, fx.SaveSecret) and one.values is None for one in effects)
 
 
@@ -106,7 +106,7 @@ def test_nothing_that_is_printed_or_listed_holds_a_value() -> None:
     printed += repr(register(sim, Secret("s"), Secret(values={"B": "hush"}), env={"C": "hush"}))
     sim.call("fc-1", sim.functions["f"], 1)
     sim.start(sim.to_start[0])
-    printed += repr(sim.told) + repr(sim.state.tables.secrets)
+    printed += repr(sim.told) + repr(sim.state.hub_state.secrets)
     assert "Bind(" in printed
     at = printed.find("hush")
     assert at < 0, printed[at - 200 : at + 50]

@@ -24,7 +24,7 @@ def ends(sim: Simulator, worker: str, how: str) -> None:
     """A worker that is loading ends, in one of the ways that the hub hears of."""
     if how == "connection":  # what a process does that runs another program, or stops itself
         sim.put(e.WorkerLost(worker))
-        sim.wait(sim.state.tables.limits.lease)
+        sim.wait(sim.state.hub_state.limits.lease)
     elif how == "goodbye":
         sim.receive(worker, m.Goodbye(signal=15))
     else:
@@ -78,7 +78,7 @@ def test_workers_that_were_bound_together_fail_together() -> None:
     first, second = bound(sim)
     ends(sim, first, "exit 9")
     ends(sim, second, "exit 9")
-    assert next(iter(sim.state.tables.pools.values())).start_failures == 1
+    assert next(iter(sim.state.hub_state.pools.values())).start_failures == 1
     sim.wait(1.1)
     assert len(bound(sim)) == 1, "one at a time, until one has come up"
 

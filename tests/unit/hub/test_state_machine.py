@@ -50,7 +50,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data())
     def tell_of_a_call_again(self, data: st.DataObject) -> None:
         name, _ = data.draw(st.sampled_from(sorted(self.accepted)))
-        call = self.sim.state.tables.calls.get(name)
+        call = self.sim.state.hub_state.calls.get(name)
         if call is not None:
             inputs = [(i, f"{name}:{i}") for n, i in sorted(self.accepted) if n == name]
             put = e.Received(
@@ -61,10 +61,10 @@ class AnyOrder(RuleBasedStateMachine):
             )
             self.sim.put(put)
 
-    @precondition(lambda self: self.sim.state.tables.calls)
+    @precondition(lambda self: self.sim.state.hub_state.calls)
     @rule(data=st.data(), some=st.booleans())
     def cancel(self, data: st.DataObject, some: bool) -> None:
-        name = self._pick(list(self.sim.state.tables.calls), data)
+        name = self._pick(list(self.sim.state.hub_state.calls), data)
         indices = [i for n, i in sorted(self.accepted) if n == name][::2] if some else None
         self.sim.receive("cl-1", m.Cancel(0, name, indices))
 
@@ -129,7 +129,9 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), least=st.integers(0, 3), most=st.integers(1, 4))
     def change_settings(self, which: int, least: int, most: int) -> None:
         # Never under what is there: a pool above a *lowered* max shrinks as its workers become idle.
-        pools = [p for p in self.sim.state.tables.pools.values() if p.record.id == self.fs[which]]
+        pools = [
+            p for p in self.sim.state.hub_state.pools.values() if p.record.id == self.fs[which]
+        ]
         most = max([most, *(len(pool.workers) for pool in pools)])
         self.sim.receive(
             "cl-1",
@@ -160,7 +162,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def nothing_begins_twice_that_must_not(self) -> None:
-        calls = self.sim.state.tables.calls
+        calls = self.sim.state.hub_state.calls
         for (name, index), count in self.sim.begun.items():
             if name in calls and calls[name].pool.definition.at_most_once:
                 assert count == 1, (name, index)

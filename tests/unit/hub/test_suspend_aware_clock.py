@@ -14,7 +14,7 @@ from nbfn.hub import suspend_aware_clock
 def test_what_is_slept_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     real = [100.0]
     monkeypatch.setattr(suspend_aware_clock.time, "monotonic", lambda: real[0])
-    mine = suspend_aware_clock.Clock()
+    mine = suspend_aware_clock.SuspendAwareClock()
     real[0] += 1.0
     assert mine.now() == 101.0
     real[0] += 30.0

@@ -34,7 +34,7 @@ def sim() -> Simulator:
 def bind(sim: Simulator, function: str, variant: Variant, digest: str = "v1") -> FunctionRecord:
     effects = sim.receive("cl-1", m.BindVariant(7, function, variant, digest, "(x=1)"))
     (answer,) = sent(effects, m.Registered)
-    return sim.state.tables.registry.functions[answer.info.id]
+    return sim.state.hub_state.registry.functions[answer.info.id]
 
 
 def refused(sim: Simulator, event: e.Event) -> str:
@@ -88,7 +88,7 @@ def test_a_variant_has_an_id_and_a_pool_of_its_own(sim: Simulator) -> None:
     assert variant.name == "f(x=1)"
     sim.call("fc-1", variant.id, 2)
     sim.call("fc-2", base, 1)
-    pools = sim.state.tables.pools
+    pools = sim.state.hub_state.pools
     assert pools[variant.id, 1].settings.max_containers == 2
     assert pools[base, 1].settings.max_containers == 5
     assert pools[variant.id, 1].backlog + pools[variant.id, 1].leased == 2
@@ -113,11 +113,11 @@ def test_a_new_version_of_the_base_is_one_of_its_variants(sim: Simulator) -> Non
     assert (variant.latest, sorted(variant.versions)) == (2, [1, 2])
     assert variant.versions[2].timeout == 9.0
     assert variant.versions[2].pool.max_containers == 2
-    assert sim.state.tables.pools[variant.id, 1].retired
+    assert sim.state.hub_state.pools[variant.id, 1].retired
     sim.call("fc-2", variant.id, 1)
     sim.settle()
-    assert (variant.id, 1) not in sim.state.tables.pools
-    assert (variant.id, 2) in sim.state.tables.pools
+    assert (variant.id, 1) not in sim.state.hub_state.pools
+    assert (variant.id, 2) in sim.state.hub_state.pools
     assert len(sim.outcomes) == 2
 
 
@@ -125,9 +125,9 @@ def test_what_is_kept_warm_for_a_variant_leaves_its_base_alone(sim: Simulator) -
     base = sim.register("f")
     variant = bind(sim, base, Variant())
     sim.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=2)))
-    tables = sim.state.tables
-    assert tables.pools[variant.id, 1].settings.min_containers == 2
-    assert tables.pools[base, 1].settings.min_containers == 0
+    hub_state = sim.state.hub_state
+    assert hub_state.pools[variant.id, 1].settings.min_containers == 2
+    assert hub_state.pools[base, 1].settings.min_containers == 0
     sim.register("f", "2")
     assert variant.overrides == {}
 
@@ -137,20 +137,20 @@ def test_a_variant_of_a_warm_function_is_warm_from_the_start_and_in_each_version
 ) -> None:
     variant = bind(sim, sim.register("f", min_containers=1), TWO)
     sim.up()
-    assert len(sim.state.tables.pools[variant.id, 1].workers) == 1
+    assert len(sim.state.hub_state.pools[variant.id, 1].workers) == 1
     sim.register("f", "2", min_containers=1)
     sim.wait(200)
     sim.up()
-    assert len(sim.state.tables.pools[variant.id, 2].workers) == 1
+    assert len(sim.state.hub_state.pools[variant.id, 2].workers) == 1
 
 
 def test_a_class_that_takes_arguments_has_no_worker_without(sim: Simulator) -> None:
     base = put_class(sim, takes_arguments=True, pool=PoolSettings(min_containers=1))
-    assert not sim.state.tables.pools[base, 1].workers
+    assert not sim.state.hub_state.pools[base, 1].workers
     variant = bind(sim, base, Variant(arguments=Payload(b"x")))
     sim.up()
-    assert sim.state.tables.pools[variant.id, 1].settings.min_containers == 1
-    assert len(sim.state.tables.pools[variant.id, 1].workers) == 1
+    assert sim.state.hub_state.pools[variant.id, 1].settings.min_containers == 1
+    assert len(sim.state.hub_state.pools[variant.id, 1].workers) == 1
 
 
 def test_variants_go_and_come_back_with_their_owner(sim: Simulator) -> None:
@@ -158,7 +158,7 @@ def test_variants_go_and_come_back_with_their_owner(sim: Simulator) -> None:
     variant = bind(sim, base, Variant())
     sim.receive("cl-1", m.SetAutoscaler(2, variant.id, m.PoolSettings(min_containers=1)))
     sim.up()
-    pools = sim.state.tables.pools
+    pools = sim.state.hub_state.pools
     assert len(pools[variant.id, 1].workers) == 1
     sim.put(e.ClientLost("cl-1"))
     sim.wait(31)
@@ -192,14 +192,14 @@ def test_a_variant_that_makes_no_sense_is_refused_and_not_kept(sim: Simulator) -
     base = sim.register("f", min_containers=3, max_containers=5)
     said = refused(sim, e.Received("cl-1", m.BindVariant(1, base, TWO, "v1")))
     assert "min_containers (3)" in said
-    assert not sim.state.tables.registry.functions[base].variants
-    assert list(sim.state.tables.registry.functions) == [base]
+    assert not sim.state.hub_state.registry.functions[base].variants
+    assert list(sim.state.hub_state.registry.functions) == [base]
 
 
 def test_variants_go_with_their_base(sim: Simulator) -> None:
     base = sim.register("f")
     bind(sim, base, TWO)
-    registry = sim.state.tables.registry
+    registry = sim.state.hub_state.registry
     registry.forget(registry.functions[base])
     assert registry.functions == {}
 

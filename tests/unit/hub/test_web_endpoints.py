@@ -41,7 +41,7 @@ def put(
 
 
 def answering(sim: Simulator, label: str) -> tuple[str, str] | None:
-    found = web_endpoints.find(sim.state.tables, label)
+    found = web_endpoints.find(sim.state.hub_state, label)
     return None if found is None else (found[0].app, found[1] or found[0].name)
 
 
@@ -61,8 +61,8 @@ def test_a_label_is_made_of_app_and_name(
 ) -> None:
     assert put(sim, made, **where) == ""
     assert answering(sim, label) == (where.get("app", "app"), made.name)
-    assert web_endpoints.labels(sim.state.tables) == [label]
-    assert web_endpoints.deployed(sim.state.tables) is ("app_id" in where)
+    assert web_endpoints.labels(sim.state.hub_state) == [label]
+    assert web_endpoints.deployed(sim.state.hub_state) is ("app_id" in where)
 
 
 def test_other_environments_say_so(sim: Simulator) -> None:
@@ -107,7 +107,7 @@ def test_a_process_takes_its_own_labels_over_and_nobody_elses(sim: Simulator) ->
     assert put(sim, web(), app_id="ap-1") == ""
     assert put(sim, web(), app_id="ap-2") == ""
     assert "taken" in put(sim, web(), app_id="ap-3", client="cl-2")
-    found = web_endpoints.find(sim.state.tables, "app-f-dev")
+    found = web_endpoints.find(sim.state.hub_state, "app-f-dev")
     assert found is not None
     assert found[0].app_id == "ap-2"
 
@@ -135,7 +135,7 @@ def test_a_variant_answers_where_its_base_does(sim: Simulator) -> None:
     base = sim.functions["f"]
     changes = Variant(pool=PoolSettings(max_containers=2))
     sim.receive("cl-1", m.BindVariant(7, base, changes, "v1", "(x=1)"))
-    found = web_endpoints.find(sim.state.tables, "app-f")
+    found = web_endpoints.find(sim.state.hub_state, "app-f")
     assert found is not None
     assert found[0].id == base
 

@@ -102,7 +102,7 @@ def test_the_end_of_a_process_may_be_noticed_before_its_goodbye() -> None:
     (worker,) = sim.busy()
     sim.workers.pop(worker.name)
     sim.put(WorkerExited(worker.name, 0, None, 0, finished=True, ended_by=15))
-    (item,) = sim.state.tables.calls["fc-1"].inputs.values()
+    (item,) = sim.state.hub_state.calls["fc-1"].inputs.values()
     assert (item.losses, item.crashes) == (1, 0)
 
 
@@ -116,9 +116,9 @@ def test_ends_that_the_hub_ordered_or_that_make_way_are_not_charged() -> None:
             sim.receive("cl-1", m.StopWorker(1, worker.name, graceful=True))
             sim.to_stop.clear()
         else:  # for an input that it could not stop, and has answered for
-            sim.state.tables.workers[worker.name].served = True
+            sim.state.hub_state.workers[worker.name].served = True
         lost(sim, **({"signal": 15} if order else {}))
-    (item,) = sim.state.tables.calls["fc-1"].inputs.values()
+    (item,) = sim.state.hub_state.calls["fc-1"].inputs.values()
     assert item.losses == 0
 
 
@@ -128,9 +128,9 @@ def test_the_end_of_the_hub_is_not_charged() -> None:
     sim.up()
     sim.exit(sim.busy()[0].name, signal=9)
     sim.up()
-    (item,) = sim.state.tables.calls["fc-1"].inputs.values()
+    (item,) = sim.state.hub_state.calls["fc-1"].inputs.values()
     assert item.crashes == 1
-    sim.state.tables.closing = True
+    sim.state.hub_state.closing = True
     sim.exit(sim.busy()[0].name, signal=9)
     assert not sim.outcomes, "the next hub runs it again"
     assert (item.crashes, item.losses) == (1, 0)

@@ -32,8 +32,8 @@ def test_a_claimed_input_runs_elsewhere_when_its_worker_is_lost_before_the_clien
     sim, function = sim_with_claim()
     sim.put(e.WorkerLost(OLD))
     send_again(sim, function)
-    sim.wait(sim.state.tables.limits.lease + 1)
-    assert OLD not in sim.state.tables.workers
+    sim.wait(sim.state.hub_state.limits.lease + 1)
+    assert OLD not in sim.state.hub_state.workers
     sim.settle()
     assert sim.runs["fc-old", 0] == 1
 
@@ -58,7 +58,7 @@ def test_a_draining_worker_ends_the_input_that_it_claimed_and_gets_no_other() ->
     sim.check()
     assert sim.outcomes["fc-old", 0].payload == "result"
     sim.call("fc-new", function, 1)
-    assert not sim.state.tables.workers[OLD].leases
+    assert not sim.state.hub_state.workers[OLD].leases
     sim.receive(OLD, m.Goodbye())
     sim.settle()
     assert sim.runs["fc-new", 0] == 1
@@ -67,7 +67,7 @@ def test_a_draining_worker_ends_the_input_that_it_claimed_and_gets_no_other() ->
 def test_a_claim_ends_with_its_worker_although_one_with_the_same_id_joins() -> None:
     sim, function = sim_with_claim()
     sim.receive(OLD, m.Goodbye())
-    assert not sim.state.tables.claims
+    assert not sim.state.hub_state.claims
     sim.put(e.WorkerJoined(OLD, 1, PYTHON, function, 1, [(7, "fc-old", 0, 1)]))
     send_again(sim, function)
     sim.receive(OLD, m.Results(1, results_of([(7, SUCCESS, "result", 0.1, False)])))
@@ -78,8 +78,8 @@ def test_only_the_worker_that_claimed_an_input_can_end_it() -> None:
     sim, function = sim_with_claim()
     sim.put(e.WorkerJoined("wk-other", 1, PYTHON, function, 1))
     sim.receive("wk-other", m.Results(1, results_of([(7, SUCCESS, "not mine", 0.1, False)])))
-    tables = sim.state.tables
-    assert (tables.workers[OLD].claimed, tables.workers["wk-other"].claimed) == (1, 0)
+    hub_state = sim.state.hub_state
+    assert (hub_state.workers[OLD].claimed, hub_state.workers["wk-other"].claimed) == (1, 0)
     send_again(sim, function)
     sim.receive(OLD, m.Results(1, results_of([(7, SUCCESS, "mine", 0.1, False)])))
     assert sim.outcomes["fc-old", 0].payload == "mine"
@@ -93,7 +93,7 @@ def test_an_input_that_waits_for_its_retry_is_not_handed_to_a_worker_that_claims
     sim.finish(sim.busy()[0].name, FAILURE)
     sim.put(e.WorkerJoined(OLD, 1, PYTHON, function, 1, [(7, "fc-1", 0, 1)]))
     sim.receive(OLD, m.Results(1, results_of([(7, FAILURE, "error", 0.1, False)])))
-    call = sim.state.tables.calls["fc-1"]
+    call = sim.state.hub_state.calls["fc-1"]
     assert call.retrying == 1
     sim.wait(1.5)
     sim.check()
@@ -109,7 +109,7 @@ def test_a_worker_that_says_it_has_no_function_gives_its_inputs_back() -> None:
     running = [(grant.lease, grant.call, grant.index, grant.attempt) for grant in worker.queue]
     sim.put(e.WorkerJoined(worker.name, 1, PYTHON, "", 0, running))
     sim.check()
-    assert sim.state.tables.calls["fc-1"].running == 0
+    assert sim.state.hub_state.calls["fc-1"].running == 0
     worker.queue.clear()
     sim.bind(worker.name)
     sim.settle()

@@ -16,11 +16,11 @@ LOADS = frozenset({fx.LoadCall, fx.LoadGraph, fx.LoadInput, fx.LoadInputs, fx.Lo
 
 
 @dataclass(slots=True)
-class Unit:
+class Transaction:
     """What one event saves, and what may be told when that is on disk."""
 
     saves: list[Effect]
-    then: list[Effect]
+    on_commit: list[Effect]
     size: int = 0  # bytes of new inputs
     failed: list[SaveFailed] = field(default_factory=list)
 
@@ -35,19 +35,19 @@ def is_new(save: Effect) -> bool:
     return isinstance(save, fx.SaveRetry) or (isinstance(save, fx.SaveCall) and bool(save.inputs))
 
 
-def asked_of(load: Effect) -> set[str]:
+def calls_read(load: Effect) -> set[str]:
     """Return the calls that something is to be read of."""
     if isinstance(load, fx.LoadInputs):
         return {leased.call for leased in load.run.inputs}
     return {getattr(load, "call", "")}
 
 
-def reads(unit: Unit) -> bool:
+def only_reads(unit: Transaction) -> bool:
     """Whether a unit saves nothing."""
     return all(type(save) in LOADS for save in unit.saves)
 
 
-def parts(save: Effect) -> Sequence[Effect]:
+def split(save: Effect) -> Sequence[Effect]:
     """Return a save in parts that can fail alone."""
     if isinstance(save, fx.SaveOutcomes):
         return [fx.SaveOutcomes(save.call, [outcome]) for outcome in save.outcomes]
@@ -61,7 +61,7 @@ def not_stored(error: Exception) -> str:
     )
 
 
-def instead(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
+def with_failures(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
     """Return what is told when some of the saves of its event failed."""
     if not isinstance(effect, fx.Send):
         return effect
@@ -81,7 +81,7 @@ def instead(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
         ]
         return fx.Send(effect.to, m.Outputs(message.call, tuple(outputs)), effect.after_commit)
     others = [fail for fail in failed if not isinstance(fail.save, fx.SaveOutcomes | fx.SaveCall)]
-    if others and answers(effect):
+    if others and is_answer(effect):
         return refusal(effect, others[0].code, others[0].reason)
     return effect
 
@@ -92,7 +92,7 @@ def lost_outcome(save: fx.SaveOutcomes, failed: SaveFailed) -> m.Output:
     return m.Output(save.outcomes[0].index, int(InputStatus.INTERNAL_FAILURE), None, fault)
 
 
-def answers(effect: Effect) -> bool:
+def is_answer(effect: Effect) -> bool:
     """Whether an effect answers a request."""
     return isinstance(effect, fx.Send) and hasattr(effect.message, "request")
 
