@@ -1,4 +1,4 @@
-"""Names of Apps, Functions, classes, environments and secrets: what they may be, and which are the same.
+"""Checks and normalizes names of Apps, Functions, classes, environments and secrets.
 
 A name is normalized as Python does with identifiers (NFKC), so that a `def`, a file name of macOS and
 what somebody typed mean the same Function.

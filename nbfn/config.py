@@ -1,5 +1,5 @@
-"""Settings and places on disk: one table, read from ``NBFN_*`` variables, then ``nbfn.toml`` in
-the home, then the defaults.
+"""Settings, read from ``NBFN_*`` variables, then from ``nbfn.toml`` in the home, then the defaults; and the paths of a
+home.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _converted(value: Any, kind: Any) -> Any:
 
 
 def default_environment() -> str:
-    """Return the environment of who names none; ``MODAL_ENVIRONMENT`` is heard as well."""
+    """Return the default environment; ``MODAL_ENVIRONMENT`` is used if nbfn's own setting is empty."""
     return normalize(Settings.load().environment or os.environ.get("MODAL_ENVIRONMENT", ""))
 
 
@@ -261,12 +261,12 @@ class Places:
 
     @property
     def connection_file(self) -> Path:
-        """What a running hub says of itself: endpoint, pid, epoch, protocol."""
+        """Describes the running hub: endpoint, pid, epoch, protocol."""
         return self.home / "hub.json"
 
     @property
     def lock_file(self) -> Path:
-        """Locked (flock) by the hub as long as it lives."""
+        """Locked (flock) by the hub while it runs."""
         return self.home / "hub.lock"
 
     @property
@@ -296,17 +296,17 @@ class Places:
 
     @property
     def hub_log(self) -> Path:
-        """What an embedded hub says of itself."""
+        """The log of an embedded hub."""
         return self.logs / "hub.log"
 
     @property
     def web_log(self) -> Path:
-        """What the process that answers HTTP says of itself."""
+        """The log of the gateway process."""
         return self.logs / "web.log"
 
 
 def private_directory(path: Path) -> None:
-    """Make a directory that only this user can use, or see that it is one.
+    """Make a directory that only this user can use, or check an existing one.
 
     Raises:
         InvalidError: If it belongs to somebody else, is a link, or cannot be made.

@@ -1,4 +1,4 @@
-"""What user code may ask about where it runs. The worker says which input is current."""
+"""Tells user code where it runs and which input is current; the worker sets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Modal keeps under ``modal.experimental`` and nbfn has as well."""
+"""The parts of ``modal.experimental`` that nbfn has."""
 
 from __future__ import annotations
 

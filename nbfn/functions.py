@@ -1,4 +1,4 @@
-"""`modal.functions`: where Modal's programs of some age import these from."""
+"""`modal.functions`: the module that older Modal programs import these from."""
 
 from __future__ import annotations
 

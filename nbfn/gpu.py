@@ -1,4 +1,4 @@
-"""`modal.gpu`: GPUs as objects, which became strings: ``gpu.A100(count=2, size="80GB")`` is "A100-80GB:2"."""
+"""`modal.gpu`, of older versions of Modal: ``gpu.A100(count=2, size="80GB")`` is "A100-80GB:2"."""
 
 from __future__ import annotations
 

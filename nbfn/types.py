@@ -1,4 +1,4 @@
-"""Small value types that the public API hands out; no behaviour, no I/O."""
+"""Small value types that the public API returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from nbfn.exception import DeprecationError
 
-#: A method of every Function that does nothing, for who wants to know whether a worker can load it.
+#: A method of every Function that does nothing; calling it checks that a worker can load the Function.
 LOAD_METHOD = "<load>"
 
 

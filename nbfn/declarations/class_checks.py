@@ -1,4 +1,4 @@
-"""Whether a class can be an ``@app.cls()`` class, and whether arguments can make an object of it."""
+"""Checks that a class can be an ``@app.cls()`` class, and that arguments fit its constructor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
     name, parts = raw.__name__, decorated_methods(raw)
     if any(part.marks.enter == "snap" for part in parts.values()) and not snapshots:
         raise InvalidError(
-            f"{name!r} has a hook with snap=True: say @app.cls(enable_memory_snapshot=True)."
+            f"{name!r} has a hook with snap=True. Write @app.cls(enable_memory_snapshot=True)."
         )
     for method, part in parts.items():
         if part.marks.concurrency is not None:
@@ -73,7 +73,7 @@ def check_method(name: str, method: str, raw: Any) -> None:
 def check_arguments(
     shape: ConstructorShape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Refuse at once what no object can be made of; values are looked at when one is."""
+    """Refuse arguments that do not fit the constructor; the values of parameters are checked later."""
     __tracebackhide__ = True
     if shape.has_parameters:
         if args:

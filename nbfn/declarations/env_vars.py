@@ -1,4 +1,4 @@
-"""Environment variables of workers: what their names and values may be; values are never shown."""
+"""Checks environment variables of workers; errors never show values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from nbfn.exception import InvalidError
 
-#: Beginnings of names that say where code runs; nobody may set them.
+#: Prefixes of names that only nbfn sets.
 RESERVED = ("MODAL_", "NBFN_")
 #: Characters of all names and values together. A program with more cannot even be started by most systems.
 MOST_CHARACTERS = 1024 * 1024
@@ -18,7 +18,7 @@ def check_variables(what: str, given: Any) -> Mapping[str, str]:
     """Return environment variables that a worker may have.
 
     Args:
-        what: What they were given as, for messages; these show names, never values.
+        what: What the variables were passed as, for errors; these show names, never values.
         given: The mapping.
 
     Raises:
@@ -63,14 +63,14 @@ def _is_text(value: str) -> bool:
 
 
 class EnvVars:
-    """Environment variables for the workers of a Function, at hand or by the name they are stored under.
+    """Environment variables for the workers of a Function: their values, or the name of a stored secret.
 
     Attributes:
-        name: Of what is stored; empty where the values are at hand.
-        environment_name: Where it is stored; empty for the App's own environment.
-        required_keys: Variables that what is stored must have.
-        values: The values at hand.
-        withheld: Whether they stayed where it was made: it came here in a pickle, for which they are not.
+        name: The name of the stored secret; empty if `values` are given.
+        environment_name: The environment it is stored in; empty for the App's own.
+        required_keys: Variables that the stored secret must have.
+        values: The values, by name.
+        withheld: Whether the values are missing, because it was unpickled; secret values are never pickled.
     """
 
     name: str = ""

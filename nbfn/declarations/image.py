@@ -1,7 +1,7 @@
-"""`Image`: what a Modal program says its workers are made of, and what of it holds here.
+"""`Image`: accepts a Modal program's description of its workers' environment, and warns about what has no effect.
 
-Workers run in the Python environment of the process that made the Function. So `Image.env` is honoured,
-packages that are installed are as asked for, and of all other steps one warning names what has no effect.
+Workers run in the Python environment of the process that made the Function. So `Image.env` is
+applied, installed packages meet `pip_install`, and one warning names all other steps, which have no effect.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _begin(name: str) -> Any:
 
 
 class Image:
-    """What workers are made of, step by step; each step returns a new Image, whatever its name.
+    """The environment of workers, described step by step; each method returns a new Image.
 
     Examples:
         >>> image = Image.debian_slim().pip_install("packaging").env({"MODE": "fast"})
@@ -67,14 +67,14 @@ class Image:
 
     @classmethod
     def debian_slim(cls, python_version: str | None = None, force_build: bool = False) -> Image:
-        """Begin with nothing but Python, as everything here does."""
+        """Begin an image that has only Python; has no effect here."""
         ours = ".".join(platform.python_version_tuple()[:2])
         fits = python_version is None or python_version.split(".")[:2] == ours.split(".")
         return cls._make(() if fits else (f"debian_slim({python_version!r}), this is {ours}",))
 
     @classmethod
     def micromamba(cls, python_version: str | None = None, force_build: bool = False) -> Image:
-        """Begin with nothing but Python, as everything here does."""
+        """Begin an image that has only Python; has no effect here."""
         return cls.debian_slim(python_version)
 
     @property
@@ -93,7 +93,7 @@ class Image:
         return self._make(self._steps, {**self.variables, **added})
 
     def pip_install(self, *packages: str | list[str], **options: Any) -> Image:
-        """Ask for packages: they must be installed in this environment."""
+        """Require packages; a warning names those that are not installed in this environment."""
         flat = [p for one in packages for p in (one if isinstance(one, list | tuple) else [one])]
         missing = [package for package in flat if not _is_installed(package)]
         note = f"{_call('pip_install', missing, {})}, not installed here"
@@ -102,12 +102,12 @@ class Image:
     uv_pip_install = pip_install
 
     def add_local_python_source(self, *modules: str, **options: Any) -> Image:
-        """Ask for modules of the program's own: they reach the workers by themselves."""
+        """Add modules of the program; has no effect here, since workers get them anyway."""
         return self
 
     @contextlib.contextmanager
     def imports(self) -> Iterator[None]:
-        """Import what only workers have to have; here a module that is missing is warned of."""
+        """Import modules that only workers need; a missing module causes a warning here."""
         try:
             yield
         except ImportError as error:

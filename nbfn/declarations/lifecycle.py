@@ -1,6 +1,4 @@
-"""What the marks in the body of a class make of its objects: methods that can be called from elsewhere,
-hooks around them. Workers and ``.local()`` follow the same lines.
-"""
+"""Makes objects of ``@app.cls()`` classes, and finds their remote methods and hooks, for workers and ``.local``."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from nbfn.declarations.partial_function import METHODS, PartialFunction
 
 
 def decorated_methods(cls: type) -> dict[str, PartialFunction]:
-    """Return the marked functions of a class and its bases, in order; what overrides one wins."""
+    """Return the decorated functions of a class and its bases, in order; an override replaces one of a base."""
     found: dict[str, PartialFunction] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -26,12 +24,12 @@ def decorated_methods(cls: type) -> dict[str, PartialFunction]:
 
 
 def remote_methods(cls: type) -> dict[str, PartialFunction]:
-    """Return the methods of a class that can be called from elsewhere."""
+    """Return the methods of a class that can be called remotely."""
     return {name: part for name, part in decorated_methods(cls).items() if part.marks.callable}
 
 
 def make_object(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: Any) -> Any:
-    """Make an object: of its parameters' values, if its class has any, else by its own constructor."""
+    """Make an object from the values of its parameters, or with its constructor if ``values`` is None."""
     __tracebackhide__ = True
     if values is None:
         return cls(*args, **kwargs)
@@ -42,12 +40,12 @@ def make_object(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: 
 
 
 def make_from_handle(cls: type, supplied: bytes | None, load: Callable[[], tuple[Any, Any]]) -> Any:
-    """Make the object that a handle stands for, of what the handle was made with.
+    """Make the object of a handle from the arguments of the handle.
 
     Args:
         cls: The user's class.
-        supplied: The values of its parameters on their way, if it has any and some were given.
-        load: Gives the arguments of its own constructor, where it has no parameters.
+        supplied: The encoded values of its parameters; None if none were given.
+        load: Returns the arguments of its constructor, if it has no parameters.
     """
     __tracebackhide__ = True
     if has_parameters(cls):
@@ -68,12 +66,12 @@ def set_method_factory(thing: object, make: Callable[[str], Any]) -> None:
 
 
 def has_parameters(cls: type) -> bool:
-    """Return whether a class's objects are told apart by parameters."""
+    """Return whether a class declares parameters."""
     return bool(declared_parameters(cls))
 
 
 def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
-    """Return what is to be called before an object's first input: build first, then snap, then the rest."""
+    """Return the hooks to call before an object's first input: build, then snap, then the rest."""
     legacy = [way for way in ("__aenter__", "__enter__") if hasattr(type(thing), way)]
     parts = decorated_methods(type(thing)).values()
     ordered = [
@@ -86,7 +84,7 @@ def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
 
 
 def exit_hooks(thing: Any) -> list[Callable[[], Any]]:
-    """Return what is to be called after an object's last input."""
+    """Return the hooks to call after an object's last input."""
     parts = [part for part in decorated_methods(type(thing)).values() if part.marks.exit]
     legacy = [way for way in ("__aexit__", "__exit__") if hasattr(type(thing), way)]
     return [
@@ -96,7 +94,7 @@ def exit_hooks(thing: Any) -> list[Callable[[], Any]]:
 
 
 def has_exit_hooks(cls: type) -> bool:
-    """Return whether a class's workers have something to do before they end."""
+    """Return whether a class has exit hooks."""
     return (
         any(part.marks.exit for part in decorated_methods(cls).values())
         or hasattr(cls, "__exit__")
@@ -114,7 +112,7 @@ def is_async(hook: Callable[[], Any]) -> bool:
 
 
 def call_hook(hook: Callable[[], Any], wait: Callable[[Awaitable[Any]], Any]) -> None:
-    """Call a hook; ``wait`` runs what it returns when that is to be awaited."""
+    """Call a hook; ``wait`` runs the awaitable that an async hook returns."""
     __tracebackhide__ = True
     if inspect.isawaitable(came := hook()):
         wait(came)

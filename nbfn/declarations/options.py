@@ -1,7 +1,6 @@
-"""The options of a Function: read, checked and made plain. No I/O.
+"""Reads and checks the options of a Function.
 
-Modal's names of both generations are understood, without a word; names that only mean something in
-Modal's cloud are accepted and said, once, to have no effect here.
+Modal's current and older names are accepted. An option that only has a meaning in Modal's cloud causes one warning.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from nbfn.declarations.schedule import Cron, Period
 from nbfn.declarations.unsupported_options import CloudOption
 from nbfn.exception import InvalidError
 
-#: Seconds a body may run when nothing is said, and at most (one day).
+#: The default timeout and the longest, in seconds.
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 86400.0
 
 #: Older names to today's.
@@ -66,7 +65,7 @@ _warned: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """Inputs that one worker runs at once: at most, and what the pool's size aims at."""
+    """Inputs that one worker runs at once: the maximum, and the target for the pool's size."""
 
     max_inputs: int
     target_inputs: int | None = None
@@ -74,7 +73,7 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Inputs that are run as one: at most how many, and seconds that a batch waits to be full."""
+    """Inputs that run as one batch: the most per batch, and the seconds that a batch waits for more."""
 
     max_batch_size: int
     wait: float
@@ -95,7 +94,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `App.function` or `App.cls` was told, checked."""
+    """The checked options of `App.function` or `App.cls`."""
 
     name: str | None = None
     timeout: float = DEFAULT_TIMEOUT
@@ -119,7 +118,7 @@ class Options:
     endpoint: Endpoint | None = None
 
     def check_together(self) -> None:
-        """Check that what was given does not contradict itself.
+        """Check that the options do not contradict each other.
 
         Raises:
             InvalidError: If two options exclude each other.
@@ -215,7 +214,7 @@ def _secrets(name: str, value: Any) -> tuple[EnvVars, ...]:
 
 
 def _shown(value: Any) -> str:
-    """Return what a value is that may be a secret's own: its type, never the value."""
+    """Return the type of a value that may be secret, never the value."""
     return f"an object of type {type(value).__name__}"
 
 
@@ -264,7 +263,7 @@ def _unknown(name: str) -> str:
 
 
 def _warn_once(name: str, value: Any, option: CloudOption) -> None:
-    """Check an option of Modal's cloud, and say what happens instead."""
+    """Check an option of Modal's cloud, and warn what happens instead."""
     if value is not None:
         option.check(name, value)
     if not unsupported_options.asks_for_nothing(value):
@@ -272,7 +271,7 @@ def _warn_once(name: str, value: Any, option: CloudOption) -> None:
 
 
 def _say_once(name: str, sentence: str) -> None:
-    """Warn at the line of the program that got here, however far up it is."""
+    """Warn once per name, at the line of the user's program."""
     if name in _warned:
         return
     _warned.add(name)

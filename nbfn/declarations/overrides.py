@@ -1,4 +1,4 @@
-"""What a variant changes about a Function, laid over it. Pure: the hub and the handles share it."""
+"""Applies the changes of a variant to the definition of a Function; used by the hub and by handles."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def apply_overrides(changes: msgspec.Struct, before: S) -> S:
-    """Return a definition, or an earlier variant, with what a variant changes.
+    """Return a definition, or an earlier variant, with the changes of a variant applied.
 
-    What is None stays; a part that is a struct of its own (pool, resources, ...) is merged field by
-    field; anything else is replaced. Batching is that of the batched methods of a class, or of all
-    where none is.
+    Fields that are None in the variant stay; nested structs (pool, resources, ...) are merged field by field; other
+    fields are replaced. Batching applies to the batched methods of a class, or to all methods if none is batched.
 
     Args:
         changes: The variant: all its fields are fields of ``before``, too.
-        before: What it is laid over.
+        before: The definition or the earlier variant.
     """
     given = {name: (getattr(before, name), value) for name, value in _fields_set(changes).items()}
     values = {name: _merge(was, value) for name, (was, value) in given.items()}

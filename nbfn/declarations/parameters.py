@@ -1,8 +1,7 @@
-"""`parameter`: what distinguishes the objects of a class, and so the pools that run them.
+"""`parameter`: declares, checks and encodes the parameters of classes; each set of values has its own pool.
 
-Read from the class's annotations, checked and encoded by who makes an object, decoded by the worker.
-The encoding is the same for the same values, whatever their order and whether a default was given or
-left out, because it is what a pool is found by.
+They are read from the class's annotations, checked and encoded by the caller, and decoded by the worker. Equal values
+have equal encodings, whatever their order and whether a default is passed, since the encoding identifies the pool.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ class Parameter:
 
 
 def declared_parameters(cls: type) -> dict[str, ParameterDescriptor]:
-    """Return what a class and its bases declare, by name, in order."""
+    """Return the parameters that a class and its bases declare, by name, in order."""
     found: dict[str, ParameterDescriptor] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -136,13 +135,13 @@ def parameters_of(cls: type) -> tuple[Parameter, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConstructorShape:
-    """What objects of a class are made of.
+    """The arguments that make objects of a class.
 
     Attributes:
         has_parameters: Whether it has any, constructor arguments or not.
         parameters: Those of the constructor.
         constructor: The signature of its own ``__init__``, if it has one.
-        takes_arguments: Whether its objects may differ.
+        takes_arguments: Whether objects may be made with different arguments.
     """
 
     has_parameters: bool
@@ -152,7 +151,7 @@ class ConstructorShape:
 
 
 def constructor_shape(cls: type) -> ConstructorShape:
-    """Return what objects of a class are made of.
+    """Return the arguments that make objects of a class.
 
     Raises:
         InvalidError: As `parameters_of`.
@@ -206,7 +205,7 @@ def _annotated(cls: type, name: str) -> str:
 
 
 def only_keywords(cls: str) -> str:
-    """Return the sentence about parameters given by position."""
+    """Return the error text for parameters passed by position."""
     return f"The parameters of {cls!r} are keywords: {cls}(name=...)."
 
 
@@ -226,7 +225,7 @@ def check_names(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, A
 def with_defaults(
     cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the value of each parameter, checked, those that were not given by default.
+    """Return the checked value of each parameter, or its default.
 
     Raises:
         InvalidError: If one is unknown or missing.
@@ -246,7 +245,7 @@ def with_defaults(
 
 
 def encode_values(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> bytes:
-    """Return the bytes that name an object: the same ones for the same values.
+    """Return the encoding of an object's parameters; equal values have equal encodings.
 
     Raises:
         InvalidError: If one is unknown or missing, or they are too large.

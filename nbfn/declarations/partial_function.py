@@ -1,7 +1,7 @@
-"""A function or class that decorators of nbfn said something of, and that no App has taken up yet.
+"""`PartialFunction`: a function or class with options from nbfn's decorators, not yet registered with an App.
 
-Such a decorator wraps the function in a `PartialFunction`, which `App.function` and `App.cls` unwrap again. Workers
-know this module too: a class travels with what its methods' decorators said.
+`App.function` and `App.cls` unwrap it again. Workers use this module too: a class is pickled with the options of its
+methods.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
 
 @dataclass(frozen=True, slots=True)
 class DecoratorOptions:
-    """All that was said of one function; later marks add to earlier ones."""
+    """The options that decorators set on one function; later decorators add to earlier ones."""
 
     method: bool = False
     enter: str = ""  # build, snap, plain
@@ -47,16 +47,16 @@ class DecoratorOptions:
 
     @property
     def lifecycle(self) -> bool:
-        """Whether it is run by the worker, not called."""
+        """Whether it is a hook that the worker calls."""
         return bool(self.enter) or self.exit
 
     @property
     def callable(self) -> bool:
-        """Whether it can be called from elsewhere."""
+        """Whether it can be called remotely."""
         return self.method or self.batching is not None or self.endpoint is not None
 
     def applied(self, options: Options) -> Options:
-        """Return options with these marks added.
+        """Return options with these options added.
 
         Raises:
             InvalidError: If they and the marks exclude each other.
@@ -74,12 +74,12 @@ class DecoratorOptions:
 
 
 def unpack_options(packed: bytes) -> DecoratorOptions:
-    """Return the marks that a pickle has."""
+    """Return the options that a pickle contains."""
     return msgspec.msgpack.decode(packed, type=DecoratorOptions)
 
 
 class PartialFunction:
-    """A marked function (or class) that no App has taken up yet; inside a class, a method as any other."""
+    """A decorated function or class that is not registered; in a class body it acts as a method."""
 
     def __init__(self, raw: Any, marks: DecoratorOptions) -> None:
         self.raw = raw
@@ -105,7 +105,7 @@ class PartialFunction:
             return self.raw.__get__(instance, owner)
 
         def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-            """Refuse: it is not registered."""
+            """Raise `InvalidError`, since it is not registered."""
             raise InvalidError(
                 f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
             )
@@ -122,9 +122,9 @@ class PartialFunction:
 
 
 class BoundPartial:
-    """A marked method of a user's own object, as ``self.method`` gives it inside of another.
+    """A decorated method of a user's object, as ``self.method`` returns it in another method.
 
-    Called, or by `local`, it runs right here; all else, such as `remote`, is its Function's.
+    Calling it, or its `local`, runs the method here; other attributes, such as `remote`, are those of its Function.
     """
 
     def __init__(self, name: str, raw: Callable[..., Any], owner: object) -> None:
@@ -157,7 +157,7 @@ class BoundPartial:
 
 
 def unwrap(raw: Any) -> tuple[Any, DecoratorOptions]:
-    """Return a function, or class, without its marks, and the marks."""
+    """Return the undecorated function or class, and its options."""
     if not isinstance(raw, PartialFunction):
         return raw, DecoratorOptions()
     raw.taken = True

@@ -1,4 +1,4 @@
-"""`Registered`: what the decorators of an App make, told apart from functions and classes that they have not seen."""
+"""`Registered`: the common base of objects that the decorators of an App return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker of a Function needs: processors, memory, GPUs; read from Modal's spellings."""
+"""Reads the resources that a worker of a Function needs: ``cpu``, ``memory``, ``gpu``."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Resources:
         )
 
     def unenforced(self) -> Iterator[tuple[str, str]]:
-        """Yield what of it nobody sees to, as the option's name and a sentence."""
+        """Yield what is not enforced, as the option's name and a sentence."""
         if self.cpu_limit is not None:
             yield (
                 "cpu",

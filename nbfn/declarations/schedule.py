@@ -33,7 +33,7 @@ class Cron:
         timezone: The name of the time zone they are in.
 
     Raises:
-        InvalidError: If the line is none, or nobody knows that time zone.
+        InvalidError: If the line is not valid, or the time zone is unknown.
 
     Examples:
         >>> Cron("0 9 * * 1", timezone="Europe/Berlin").timezone
@@ -105,11 +105,11 @@ def time_zone(name: str) -> zoneinfo.ZoneInfo:
     """Return a time zone.
 
     Raises:
-        InvalidError: If nobody knows it.
+        InvalidError: If it is unknown.
     """
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError):
         raise InvalidError(
-            f"Nobody knows the time zone {name!r}. Use a name such as 'Europe/Berlin' or 'UTC'."
+            f"Unknown time zone {name!r}. Use a name such as 'Europe/Berlin' or 'UTC'."
         ) from None

@@ -1,7 +1,7 @@
-"""Things of Modal's cloud that programs name: volumes, queues, sandboxes and the like.
+"""Placeholders for objects of Modal's cloud that programs name: volumes, queues, sandboxes and so on.
 
-They can be made and passed in options; nbfn has none of them, so using one is refused with a sentence
-that says what to do instead. Two can be honoured and are: a `Volume`'s commit, and `forward`.
+They can be made and passed in options. Using one raises an error that says what to do instead. Only `Volume.commit`,
+`Volume.reload` and `forward` work.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nbfn.runtime.sync import blocking
 
 
 class _NoSuchAttribute(UnimplementedError, AttributeError):
-    """An `UnimplementedError` that who only asks whether there is an attribute takes for a no."""
+    """An `UnimplementedError` for which `hasattr` returns False."""
 
 
 class _CloudType(type):
@@ -33,7 +33,7 @@ class _CloudType(type):
 
 
 class CloudObject(metaclass=_CloudType):
-    """Base of what only Modal's cloud has."""
+    """Base of the objects that only Modal's cloud has."""
 
     __module__ = "nbfn"
 
@@ -172,7 +172,7 @@ class Tunnel:
 
 @contextlib.contextmanager
 def forward(port: int, *, unencrypted: bool = False) -> Iterator[Tunnel]:
-    """Tell where a port that this code listens on is reached: on this machine, from this machine."""
+    """Return the address of a port that this code listens on; it can be reached from this machine only."""
     yield Tunnel("127.0.0.1", port)
 
 

@@ -1,4 +1,4 @@
-"""Options of Modal's cloud: their values are checked as Modal checks them; what happens instead is said once."""
+"""Checks options that only have an effect in Modal's cloud, and describes what happens instead."""
 
 from __future__ import annotations
 

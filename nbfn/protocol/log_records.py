@@ -1,4 +1,4 @@
-"""Log records, logging levels and warning filters as bytes: they are the caller's, wherever code runs."""
+"""Encodes log records, logging levels and warning filters, which workers take from the caller."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class WarningFilter(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogLevels(msgspec.Struct, frozen=True, array_like=True):
-    """Which records and warnings a process wants.
+    """The logging levels and warning filters of a process.
 
     Attributes:
         levels: Of loggers that have one of their own, by name; the root's name is "".
-        disabled: What `logging.disable` was told.
+        disabled: The level that `logging.disable` set.
         captured: Whether `logging.captureWarnings` is on.
         filters: Of warnings; None for those that Python begins with.
     """
@@ -42,19 +42,19 @@ class LogLevels(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Named(msgspec.Struct):
-    """What a record cannot do without."""
+    """The required fields of a record."""
 
     name: str
     levelno: int
 
 
-#: What a process wants that has configured nothing.
+#: The levels of a process that has configured nothing.
 DEFAULT = LogLevels({"": logging.WARNING})
 _decoder = msgspec.msgpack.Decoder(LogLevels)
 
 
 def dump_levels(levels: LogLevels) -> bytes:
-    """Return levels as bytes, few and mostly none."""
+    """Return encoded levels, at most `MOST_LEVELS` bytes; b"" for the default levels."""
     if levels == DEFAULT:
         return b""
     data = msgspec.msgpack.encode(levels)

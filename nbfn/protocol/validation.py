@@ -1,4 +1,4 @@
-"""Finds what a message to the hub has that the protocol does not allow, before it is sent."""
+"""Checks a message to the hub against the protocol before it is sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nbfn.protocol.messages import Message
 
 
 def find_problem(message: Message) -> str:
-    """Return in one sentence what a message to the hub has that the protocol does not allow, or "".
+    """Return a sentence about what the protocol does not allow in a message to the hub; "" if it is valid.
 
     Values come from users, and Python does not check their types where a message is made.
     """

@@ -1,6 +1,6 @@
-"""What gateway and worker say to each other about one web request: ASGI's own events, as MessagePack.
+"""Encodes the events of one web request between gateway and worker: ASGI events as MessagePack.
 
-Neither end unpickles what the other says. A request is one input; its payload is a `Request`. What
+Neither end unpickles anything. A request is one input; its payload is a `Request`. What
 follows of a body or a WebSocket is fed piece by piece, each an ASGI ``receive`` event; the answer
 comes back as a generator's items, each a list of ASGI ``send`` events.
 """

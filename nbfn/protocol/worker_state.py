@@ -1,4 +1,4 @@
-"""Memory that a worker shares with the process that started it, and that outlives the worker.
+"""Shared memory of a worker and the process that started it; it can be read after the worker has died.
 
 It holds what the worker runs, how it came to its end, and what it wrote last. Output on its way to the hub is lost
 with the process; from here it can be read after any kind of death. Writing takes no system call.

@@ -18,7 +18,7 @@ class BoundMethod:
     must not be taken for.
 
     Args:
-        function: What it calls, with ``instance`` as the first argument if there is one.
+        function: The function to call, with ``instance`` as the first argument if there is one.
         instance: The object that the method was looked up on.
         owner: The class that the method was looked up on, where that was no instance.
 

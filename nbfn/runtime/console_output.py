@@ -1,4 +1,4 @@
-"""What runs and deployments say of themselves, to who wants to hear it: nothing without `enable_output`."""
+"""Prints the progress of runs and deployments, after `enable_output`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TextIO
 
-#: Before a step that is done.
+#: Printed before a completed step.
 DONE = "✓"
 
 
@@ -49,24 +49,24 @@ _current: ContextVar[Output | None] = ContextVar("nbfn_output", default=None)
 
 
 def enabled() -> bool:
-    """Whether somebody listens."""
+    """Return whether output is enabled."""
     return _current.get() is not None
 
 
 def current() -> Output | None:
-    """Return where progress is written, None where nobody listens."""
+    """Return where progress is written; None if output is not enabled."""
     return _current.get()
 
 
 def write_line(text: str) -> None:
-    """Write a line of progress, if somebody listens."""
+    """Write a line of progress, if output is enabled."""
     if (output := _current.get()) is not None:
         output.line(text)
 
 
 @contextlib.contextmanager
 def redirected_to(output: Output) -> Iterator[None]:
-    """Have progress written there."""
+    """Write progress there while the block runs."""
     token = _current.set(output)
     try:
         yield
@@ -76,7 +76,7 @@ def redirected_to(output: Output) -> Iterator[None]:
 
 @contextlib.contextmanager
 def enable_output(show_progress: bool = True) -> Iterator[None]:
-    """Print how runs and deployments go on, and all that the workers of an App that runs write.
+    """Print the progress of runs and deployments, and everything that the workers of a running App write.
 
     What calls of this process print is shown with and without it; with it also what web requests and
     scheduled calls print, and tracebacks of failures that nobody looks at.

@@ -1,23 +1,23 @@
-"""Several who write to one place: whose text goes out when, so that no line is of two of them."""
+"""Line-buffers concurrent writers so that their lines do not interleave."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
 
-#: Characters of a line after which it goes out unfinished.
+#: The most characters of an unfinished line that are buffered.
 LONGEST = 8 * 1024
 
 
 class LineMultiplexer:
-    """Puts the texts of several writers one after the other.
+    """Writes the output of several writers to one place, line by line.
 
-    Who writes alone is heard at once. Who does not is heard in whole lines; a carriage return ends
-    a line, too, so that bars go on moving.
+    The output of a single writer is written at once, that of several in whole lines. A carriage return ends a line too,
+    so that progress bars move.
 
     Args:
-        write: Takes what goes out. It is called by one thread at a time.
-        lock: Held meanwhile; reentrant, since a signal handler of the user's may print. Its own, if none is given.
+        write: Writes text. It is called by one thread at a time.
+        lock: Held while writing; reentrant, since a signal handler of the user's may print. A new one if not given.
     """
 
     def __init__(self, write: Callable[[str], object], lock: threading.RLock | None = None) -> None:
@@ -27,7 +27,12 @@ class LineMultiplexer:
         self._turn = lock or threading.RLock()
 
     def say(self, who: Hashable, text: str, *, alone: bool) -> None:
-        """Write a text of somebody's."""
+        """Write text of one writer.
+
+        Args:
+            who: The writer.
+            text: The text.
+            alone: Whether there is no other writer."""
         with self._turn:
             if self._held:
                 text = self._held.pop(who, "") + text
@@ -40,17 +45,17 @@ class LineMultiplexer:
             self._put(who, text)
 
     def note_unfinished_line(self, who: Hashable) -> None:
-        """Note that somebody has written the beginning of a line without `say`."""
+        """Note that a writer has written the beginning of a line without `say`."""
         self._begun = who
 
     def flush(self, who: Hashable) -> None:
-        """Write what somebody began."""
+        """Write the unfinished line of a writer."""
         if self._held:
             with self._turn:
                 self._put(who, self._held.pop(who, ""))
 
     def end(self) -> None:
-        """Write what is begun, of all."""
+        """Write the unfinished lines of all writers."""
         for who in tuple(self._held):
             self.flush(who)
 

@@ -1,8 +1,7 @@
-"""`LogFile`: the log of a process that lives long, kept from growing without end.
+"""`LogFile`: limits the size of the log of a long-running process.
 
-Such a process has the file as its standard error, opened by who started it, and so have processes
-that it starts. None of them can be told to open another. So what is there is copied aside and the
-file itself emptied: all of them append, and go on at its new end.
+The file is the standard error of the process and of its child processes, and was opened by its parent, so none of them
+can open another file. Therefore the content is copied to a second file and the log is truncated; all of them append.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-#: Bytes of a log from which on it begins anew; as many of what was before are kept beside it.
+#: The size of a log in bytes at which it is copied aside and truncated.
 LARGEST = 8 * 2**20
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-#: Before the name of a channel: a call that the code made wrote it. It is in the logs as that call's.
+#: Prefix of the channel of output of a nested call, which is in the logs of that call already.
 NESTED = "nested-"
-#: The traceback of an input whose failure nobody may look at: for the logs, and for who follows the App.
+#: The traceback of a failed input whose caller may not exist: for the logs, and for clients that follow the App.
 FAILURE = "failure"
 #: A log record: its text, a zero byte, and its fields as JSON.
 LOG = "log"

@@ -1,4 +1,4 @@
-"""The user's modules that only arguments of a Function bring along: workers import these by name."""
+"""Records the user's modules that reach a Function only through its arguments; workers import these by name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nbfn.serialization.import_graph import content_hash, reachable_sources
 
 @dataclass(slots=True)
 class ArgumentModules:
-    """What was brought to one Function.
+    """The modules of the classes of arguments that one Function was called with.
 
     Attributes:
-        seen: Names of modules, with hashes of what their files said when they were first met.
+        seen: Names of modules, each with a hash of its files when it was first seen.
     """
 
     seen: dict[str, bytes] = field(default_factory=dict)
 
     def add(self, names: Iterable[str], watch: FileWatch) -> None:
-        """Watch, from now on, the files of those of these modules that are the user's."""
+        """Add modules, and watch the files of those that are the user's."""
         for name in names:
             if name not in self.seen:
                 sources = reachable_sources([name])

@@ -1,4 +1,4 @@
-"""The texts of the cells in which functions are written: no other process could read them."""
+"""Reads the text of the notebook cells that functions are written in, since no other process can."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from nbfn.serialization.dependencies import DependencySnapshot
 
-#: Characters of the cell that a function is written in, and of its helpers' cells, that go along with it.
+#: The most characters of cells that are sent with a function: of its own cell, and of its helpers' cells.
 MOST_SOURCE = 256 * 1024
 
 
 def cell_text(raw: Callable[..., Any]) -> str:
-    """Return the text of the whole cell or file, where no other process could read it; of a very
-    long one nothing.
+    """Return the text of the cell that a function is written in; "" for files, which other processes can read, and for
+    texts over `MOST_SOURCE`.
     """
     filename = getattr(getattr(raw, "__code__", None), "co_filename", "")
     text = "" if Path(filename).is_file() else "".join(linecache.getlines(filename))
@@ -23,9 +23,9 @@ def cell_text(raw: Callable[..., Any]) -> str:
 
 
 def helper_texts(snapshot: DependencySnapshot, own: str) -> dict[str, str]:
-    """Return the texts of the cells, by name, in which a function's helpers are written.
+    """Return the texts of the cells that a function's helpers are written in, by file name.
 
-    No worker and no other notebook could read them, and their lines belong into tracebacks.
+    Tracebacks on workers and in other notebooks show their lines.
 
     Args:
         snapshot: Of the function.

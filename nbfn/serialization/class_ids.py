@@ -1,7 +1,7 @@
-"""The id of a class that travels by value: made of what the class is, so that the same cell gives the same bytes.
+"""Gives classes that are pickled by value an id made of their content, so that the same cell gives the same bytes.
 
-cloudpickle names each class object at random when it first meets it. A cell that is run again would
-then be another version for its class alone, and so would the same cell in another process.
+cloudpickle gives each class a random id when it first pickles it. With random ids, a cell that runs again, or in
+another process, would make a new version only because of its classes.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from nbfn.serialization import class_pickling, namespace, parameters
 from nbfn.serialization.user_modules import is_by_value
 from nbfn.serialization.wrappers import wrapped_parts
 
-#: Attributes of a class that say nothing of what it is, but where it is written or what was done with it.
+#: Attributes of a class that are not part of its content: where it is written, and caches.
 _IGNORED = frozenset({
     "__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__slotnames__",
     "__doc__",
     # What pydantic makes of the rest: addresses are in it.
     "__pydantic_core_schema__", "__pydantic_decorators__", "__pydantic_serializer__", "__pydantic_validator__",
 })  # fmt: skip
-#: What was described, by its id; held, so that no other thing gets the same id meanwhile.
+#: Objects already described, by `id`; a reference is kept so that the id is not reused.
 _Described = dict[int, tuple[int, object]]
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
 
 
 class NoDescription(Exception):
-    """Raised where something has no description that would be the same elsewhere."""
+    """Raised for an object that has no description which is the same in every process."""
 
 
 def set_content_id(thing: Any, home: type | None = None) -> None:
-    """Give a class or type parameter without an id one of its content; leave it alone where that cannot be told.
+    """Give a class or type parameter an id made of its content, unless it has an id or has no description.
 
     Args:
-        thing: The class, or what `typing` has beside classes: a ``TypeVar``, a ``NewType``.
-        home: The class of this process that its objects become when they come back; itself if not given.
+        thing: The class, or a construct of `typing` such as a ``TypeVar`` or a ``NewType``.
+        home: The class of this process that unpickled objects get; ``thing`` if not given.
     """
     by_class, by_id = _inner._DYNAMIC_CLASS_TRACKER_BY_CLASS, _inner._DYNAMIC_CLASS_TRACKER_BY_ID
     if thing in by_class:
@@ -59,24 +59,24 @@ def set_content_id(thing: Any, home: type | None = None) -> None:
             by_id[name] = home or thing
 
 
-#: Classes that came here in a pickle: what they are is for others to say.
+#: Classes that were unpickled here; only their pickles set their attributes.
 _unpickled: weakref.WeakSet[type] = weakref.WeakSet()
-#: The ids of classes that a warning was given of.
+#: The ids of classes that a warning was issued for.
 _warned: set[str] = set()
 
 
 def is_module_attribute(kind: type) -> bool:
-    """Return whether a class is what its module has under its name."""
+    """Return whether a class is the attribute of its module that its name says."""
     return namespace.lookup(kind.__module__, kind.__qualname__) is kind
 
 
 def load_class(make: Callable[..., type], given: tuple[Any, ...], name: str = "") -> type:
-    """Make a class of a pickle, or find it; called when one is loaded.
+    """Make the class that is being unpickled, or find it in this process.
 
     Args:
-        make: Makes it.
-        given: What it is made of: what cloudpickle knows it by comes last but one.
-        name: What it was called in `__main__` where it comes from; "" if it was not.
+        make: Makes the class.
+        given: The arguments of ``make``; cloudpickle's id of the class is the last but one.
+        name: Its name in the `__main__` of the process that pickled it; "" if it had none.
     """
     known: type | None = _inner._DYNAMIC_CLASS_TRACKER_BY_ID.get(given[-2])
     kind = known if namespace.is_worker() else _find_class(known, given, name)
@@ -89,7 +89,7 @@ def load_class(make: Callable[..., type], given: tuple[Any, ...], name: str = ""
 
 
 def _find_class(known: type | None, given: tuple[Any, ...], name: str) -> type | None:
-    """Return the class of this process that has the content of one that arrives, else the one known so far."""
+    """Return the class of this process with the same content as the one being unpickled, else ``known``."""
     module, qualname = _qualified_name(given)
     mine = namespace.lookup(module, qualname)
     if not isinstance(mine, type) or mine is known:
@@ -111,14 +111,14 @@ def _find_class(known: type | None, given: tuple[Any, ...], name: str) -> type |
 
 
 def _qualified_name(given: tuple[Any, ...]) -> tuple[str, str]:
-    """Return the module and the qualified name of a class that is made of this."""
+    """Return the module and the qualified name of the class that these arguments make."""
     if isinstance(given[3], dict) and len(given) == 6:
         return str(given[3].get("__module__", "")), str(given[3].get("__qualname__", given[1]))
     return str(given[4]), str(given[2])  # an enum
 
 
 def set_class_state(kind: type, state: Any) -> None:
-    """Put into a class of a pickle what it has; a class of this process stays as it is."""
+    """Set the attributes of a class that was unpickled; a class of this process stays as it is."""
     if kind in _unpickled:
         class_pickling.set_state(kind, state)
 
@@ -234,7 +234,7 @@ def _describe_object(thing: Any, seen: _Described) -> Iterator[bytes]:
 
 
 def _describe_reducible(thing: Any, seen: _Described) -> Iterator[bytes]:
-    """Describe an object that says itself how it is pickled: by its pickle, or else by what it is made of."""
+    """Describe an object with a ``__reduce__``: by its pickle, else by what ``__reduce__`` returns."""
     with contextlib.suppress(NoDescription):
         yield _pickle(thing)
         return

@@ -1,7 +1,7 @@
-"""How a class that travels by value is taken apart and made again, where cloudpickle leaves something out.
+"""Completes cloudpickle's pickling of classes by value.
 
-cloudpickle forgets slots, the names of nested classes, the aliases of an enum and what its members were given,
-and makes an empty class first, which a metaclass or an ``__init_subclass__`` may refuse.
+cloudpickle omits slots, the names of nested classes, the aliases of an enum and the attributes of its members. It
+makes an empty class first, which a metaclass or an ``__init_subclass__`` may refuse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _inner
 
-#: What each member of an enum has by itself.
+#: Attributes that `enum` sets on each member.
 _OF_MEMBERS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -24,12 +24,12 @@ _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 def complete_reduction(
     kind: type, given: tuple[Any, ...], state: tuple[dict[str, Any], dict[str, Any]]
 ) -> tuple[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]]:
-    """Complete what cloudpickle makes a class of and puts into it.
+    """Return the arguments and the state of cloudpickle's reduction of a class, completed.
 
     Args:
         kind: The class.
-        given: What it is made of.
-        state: Its attributes.
+        given: The arguments that cloudpickle makes the class with.
+        state: Its attributes, and cloudpickle's other state.
     """
     attributes, more = state
     attributes.pop("__slotnames__", None)  # notes of `copyreg`, once an object was pickled
@@ -64,7 +64,7 @@ def complete_reduction(
 
 
 def make_skeleton(how: Callable[..., type], given: tuple[Any, ...]) -> type:
-    """Make the empty class; without asking its metaclass and its bases where these cannot make one."""
+    """Make the empty class; bypass its metaclass and the hooks of its bases if they raise."""
     try:
         return how(*given)
     except Exception:
@@ -81,7 +81,7 @@ def _make_without_hooks(
 ) -> type:
     """Make an empty class as `type` does.
 
-    Its metaclass and its bases did their part when it was defined; what came of it is among its attributes.
+    Its metaclass and its bases ran when it was defined, and their results are among its attributes.
     """
     bases = types.resolve_bases(bases)
     hooks = {
@@ -103,7 +103,7 @@ def _make_without_hooks(
 
 
 def set_state(kind: type, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Put into a class what it has."""
+    """Set the attributes of a class that `make_skeleton` made."""
     _inner._class_setstate(kind, state)
     members: dict[str, Any] = getattr(kind, "__members__", {})
     for name, own in state[1].get("members", {}).items():

@@ -1,7 +1,7 @@
-"""What a version of a Function is made of: its code as the user's files have it now, and which files these are.
+"""Builds one version of a Function: its code as the user's files have it now, and the list of these files.
 
-Modules of the user's travel by value, those that a body imports when it runs by name: workers read
-the files of the latter, so what they say is part of the version.
+The user's modules are pickled by value. Modules that a function imports when it runs are imported by the workers, so
+the content of their files is part of the version.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nbfn.serialization.dependencies import DependencySnapshot, is_handle
 from nbfn.serialization.import_graph import content_hash, reachable_sources
 from nbfn.serialization.module_reload import ReloadedModules
 
-#: Modules whose handles have found their counterparts.
+#: Reloaded modules that already use the handles of this process.
 _sharing: weakref.WeakSet[types.ModuleType] = weakref.WeakSet()
 
 
@@ -33,10 +33,10 @@ class LocalDefinition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReloadedDefinition:
-    """What a file has now under the name of a handle of this process.
+    """The definition in a reloaded module that replaces that of a handle of this process.
 
     Attributes:
-        module: Where it is, loaded anew.
+        module: The reloaded module.
         raw: The function or class.
         describe: Makes the definition of ``payload``, its pickle, with a ``serializer`` for that.
     """
@@ -57,7 +57,7 @@ class CodeVersion:
         edition: What stands for some of that.
         watch: The files it is written in.
         by_name: A hash of those files that workers read; empty if there are none.
-        everything: The same hash of all files, for the case that no module can travel by value.
+        everything: The hash of all files, used if no module can be pickled by value.
     """
 
     raw: Callable[..., Any]
@@ -127,7 +127,7 @@ def current_code(
 
 
 def _share_handles(latest: ReloadedModules) -> None:
-    """Have modules that were loaded anew use the handles that this process has, and these know their new code."""
+    """Make reloaded modules use the handles of this process, and give these handles their new definitions."""
     new = [module for module in latest.modules.values() if module not in _sharing]
     known: dict[int, Any] = {}
     for module in new:

@@ -1,4 +1,4 @@
-"""What a function refers to, through helper functions too, and whether a name of it was rebound since."""
+"""Finds the objects that a function refers to, also through helper functions, and tells whether a name was rebound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nbfn.serialization.import_graph import absolute_names, imports_in_code
 from nbfn.serialization.user_modules import is_by_value, is_local
 from nbfn.serialization.wrappers import is_dispatcher
 
-#: Types of what travels as an id; an Instance is an object of a Cls.
+#: Types whose objects are pickled as an id; an Instance is an object of a Cls.
 HANDLES = frozenset({"Function", "Cls", "Instance"})
 
 _MISSING = object()
@@ -27,7 +27,7 @@ _WITH_CODE = (types.FunctionType, types.MethodType, type, Cached)
 
 
 class DependencySnapshot:
-    """What a function referred to at one moment, by identity.
+    """The objects that a function referred to at one moment, compared by identity.
 
     Args:
         function: The function, or a class.
@@ -68,12 +68,12 @@ class DependencySnapshot:
 
     @property
     def files(self) -> set[str]:
-        """Where the code is written: its own, and that of the helpers which travel by value."""
+        """The files of its code, and of the code of helpers that are pickled by value."""
         return {code.co_filename for _, code, _, _ in self._functions}
 
     @property
     def undefined(self) -> list[str]:
-        """Names that its code uses and nobody has defined so far, nor does it itself."""
+        """Global names that its code uses and that are not defined yet, and that the code does not assign."""
         names = dict.fromkeys(name for _, name, value in self._names if value is _MISSING)
         missing = [name for name in names if not hasattr(builtins, name)]
         if not missing:
@@ -82,11 +82,11 @@ class DependencySnapshot:
         return [name for name in missing if name not in own]
 
     def contains(self, thing: Any) -> bool:
-        """Return whether something was found under a name."""
+        """Return whether the function refers to an object."""
         return any(value is thing for _, _, value in self.found)
 
     def current(self) -> bool:
-        """Return whether every name still means the same object."""
+        """Return whether every name still refers to the same object."""
         for names, name, value in self._names:
             if names.get(name, _MISSING) is not value:
                 return False
@@ -177,7 +177,7 @@ class DependencySnapshot:
                 self._note(name, "closure", value, seen)
 
     def _walk_registry(self, registry: Mapping[type, Any], seen: set[int]) -> None:
-        """Walk what a single-dispatch function calls."""
+        """Examine the functions that a single-dispatch function calls."""
         self._registries.append((registry, len(registry)))
         for kind, function in list(registry.items()):
             self._names.append((registry, kind, function))
@@ -185,7 +185,7 @@ class DependencySnapshot:
                 self._walk(function, seen)
 
     def _watch(self, module: types.ModuleType, attributes: list[str], seen: set[int]) -> None:
-        """Watch what a body takes from a module of the user's: reloaded, it is the same object with others in it."""
+        """Note the attribute that code reads from a module of the user's; a reload keeps the module object."""
         value: Any = module
         for attribute in attributes:
             if not isinstance(value, types.ModuleType) or not is_local(value):
@@ -235,7 +235,7 @@ def _is_generated(method: types.FunctionType) -> bool:
 
 
 def _attribute_count(cls: type) -> int:
-    """Return how much is in a class, but for what pickling an object of it notes there."""
+    """Return the number of a class's attributes, without the one that `copyreg` adds."""
     return len(vars(cls)) - ("__slotnames__" in vars(cls))
 
 
@@ -248,7 +248,7 @@ def _cell_content(cell: types.CellType) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Return the global names that a body uses, functions and classes inside it too, and what it takes of them.
+    """Return the global names that a code object uses, with nested code, and the attributes that it reads from them.
 
     Of ``pkg.part.f(x) + x`` that is ``("pkg",)``, ``("pkg", "part")`` and ``("pkg", "part", "f")``.
     """
@@ -270,7 +270,7 @@ def global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
 
 
 def _assigned(code: types.CodeType) -> set[str]:
-    """Return the global names that a body assigns, functions and classes inside it too."""
+    """Return the global names that a code object assigns, with nested code."""
     steps = dis.get_instructions(code)
     names = {str(step.argval) for step in steps if step.opname in {"STORE_GLOBAL", "STORE_NAME"}}
     inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
@@ -300,6 +300,6 @@ def handles_in(module: types.ModuleType) -> list[Any]:
 
 
 def type_name(value: Any) -> str:
-    """Return a value's type as people write it: ``numpy.ndarray``, ``int``."""
+    """Return the name of a value's type, such as ``numpy.ndarray`` or ``int``."""
     kind = type(value)
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

@@ -1,4 +1,4 @@
-"""What the user's files say, read again only when they were written; and whether that changed since."""
+"""Hashes the user's files, and tells whether their content changed; reads a file again only after it was written."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-#: When it was written, how large it is, and which file it is: an editor may put another in its place.
+#: Modification time in nanoseconds, size in bytes, and inode: an editor may replace the file.
 Stamp = tuple[int, int, int]
 
-#: So many files are looked at before each call, about a microsecond each; more of them once in so many seconds.
+#: Up to `FEW` files are checked before each call, about a microsecond each; more of them once in `PAUSE` seconds.
 FEW, PAUSE = 32, 0.01
 
-#: Path -> the stamp at the last look, and a hash of the content.
+#: Path -> the stamp at the last check, and a hash of the content.
 _known: dict[str, tuple[Stamp, bytes]] = {}
 
 
 def digest(path: str) -> bytes:
-    """Return a hash of a file's content; the last known where it is gone, as while it is being saved."""
+    """Return a hash of a file's content; the last known one if the file is missing, as while it is being saved."""
     stamp, known = _stamp(path), _known.get(path)
     if stamp is None or (known is not None and known[0] == stamp):
         return known[1] if known is not None else b""
@@ -32,7 +32,7 @@ def digest(path: str) -> bytes:
 
 
 class FileWatch:
-    """Tells when a file has other content than at the last `settle`.
+    """Tells whether a file's content has changed since it was added, or since the last `settle`.
 
     Args:
         paths: The files.
@@ -47,12 +47,12 @@ class FileWatch:
             self.add(path)
 
     def add(self, path: str) -> None:
-        """Watch this file too, from now on."""
+        """Watch this file too."""
         stamp = _stamp(path)  # before it is read: what is written meanwhile will be seen
         self._seen.setdefault(path, (stamp, digest(path)))
 
     def changed(self) -> bool:
-        """Return whether a file was found changed."""
+        """Return whether the content of a file has changed."""
         if len(self._seen) > FEW:
             if (now := time.monotonic()) < self._next:
                 return False
@@ -68,7 +68,7 @@ class FileWatch:
         return False
 
     def settle(self) -> None:
-        """Take what the files say now for granted."""
+        """Accept the current content of all files."""
         paths = list(self._seen)
         self._seen.clear()
         for path in paths:

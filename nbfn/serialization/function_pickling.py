@@ -1,4 +1,4 @@
-"""What a function takes along: what it is (`report`) and how it becomes bytes (`dump`).
+"""Pickles a function with everything that it captures (`dump`), and lists its captures with their sizes (`report`).
 
 `nbfn.serialization.dependencies` finds what a function refers to, and `nbfn.serialization.user_modules` decides
 which code is pickled by value.
@@ -33,12 +33,12 @@ _VALUES = frozenset({"global", "closure", "default"})
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One thing that a function takes along.
+    """One object that a function captures.
 
     Attributes:
-        name: As the function calls it.
+        name: Its name in the function.
         kind: global, closure, default, function, class, module or Function.
-        size: Bytes it takes in the pickle; 0 for what travels by name or id.
+        size: Its size in the pickle in bytes; 0 if it is pickled by name or id.
         type: Its type's name, such as ``numpy.ndarray``.
     """
 
@@ -60,7 +60,7 @@ def dump(
         name: The Function's name, for messages.
         function: The function itself.
         snapshot: Of that function, taken just now.
-        instead: What stands for some of what it captures; see `nbfn.serialization.module_reload`.
+        instead: Replacements for some of its captures; see `nbfn.serialization.module_reload`.
 
     Returns:
         The pickle, and the modules that went into it by value.
@@ -117,7 +117,7 @@ def _refuse_unloadable(
     if found is not None:
         raise SerializationError(
             f"Function {name!r} uses {found.where}, which can be pickled but not unpickled, so no worker can "
-            f"load it: {type(found.error).__name__}: {found.error}. Mend how it is pickled (__reduce__, "
+            f"load it: {type(found.error).__name__}: {found.error}. Fix how it is pickled (__reduce__, "
             "__setstate__), or make it inside the function."
         ) from found.error
 
@@ -130,11 +130,11 @@ def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:
 
 
 def report(function: Any, snapshot: DependencySnapshot | None = None) -> list[Captured]:
-    """Return what a function takes along, with sizes, in the order of its code.
+    """Return what a function captures, with sizes, in the order of its code.
 
     Args:
         function: The function.
-        snapshot: Of it; taken now if not given.
+        snapshot: Its dependencies; found now if not given.
     """
     return _sized(snapshot or DependencySnapshot(function))
 
@@ -160,7 +160,7 @@ def _size(kind: str, value: Any, modules: Iterable[types.ModuleType]) -> int:
 
 
 def _quick_size(value: Any) -> int:
-    """Return the bytes of what is obviously large, without pickling; 0 where that is not known."""
+    """Return the size of a string or buffer in bytes, without pickling; 0 for other values."""
     if isinstance(value, bytes | bytearray | str):
         return len(value)
     size = getattr(value, "nbytes", 0)

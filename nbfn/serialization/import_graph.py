@@ -1,4 +1,4 @@
-"""Which of the user's modules some code imports, through those modules too: read from texts, nothing is run."""
+"""Finds the user's modules that code imports, directly and indirectly, by parsing files; nothing is executed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SourceFile:
 
     Attributes:
         file: Where it is written.
-        needs: The names it imports, packages of them too; not all need be the user's.
+        needs: The names that it imports, with their packages; also those that are not the user's.
     """
 
     file: str
@@ -33,7 +33,7 @@ class SourceFile:
 
 
 def reachable_sources(names: Iterable[str]) -> dict[str, SourceFile]:
-    """Return those of the user's modules that are among these, or imported by one that is, by name."""
+    """Return the user's modules among these names, and those that they import directly or indirectly, by name."""
     found: dict[str, SourceFile] = {}
     others: set[str] = set()
     left = [one for name in names for one in _with_packages(name)]
@@ -50,7 +50,7 @@ def reachable_sources(names: Iterable[str]) -> dict[str, SourceFile]:
 
 
 def content_hash(sources: Mapping[str, SourceFile]) -> bytes:
-    """Return a hash of what the files of these modules say; b"" for none."""
+    """Return a hash of the files of these modules; b"" for no modules."""
     if not sources:
         return b""
     found = hashlib.sha256()
@@ -69,7 +69,7 @@ def is_imported_from_file(module: types.ModuleType) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def imports_in_code(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
-    """Return what a body imports when it runs, as (level, name, names from it)."""
+    """Return the imports that a code object executes, as (level, name, names from it)."""
     found = []
     steps = list(dis.get_instructions(code))
     for at, step in enumerate(steps):
@@ -83,7 +83,7 @@ def imports_in_code(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ..
 
 
 def absolute_names(level: int, name: str, names: Iterable[str], package: str) -> Iterator[str]:
-    """Yield all that an import statement may mean: a module, and what it takes from it."""
+    """Yield the absolute names of all modules that an import statement may import."""
     try:
         base = importlib.util.resolve_name("." * level + name, package) if level else name
     except ImportError:

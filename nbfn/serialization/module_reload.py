@@ -1,8 +1,8 @@
-"""What the user's files say now, where that is not what this process imported.
+"""Reloads the user's modules whose files changed, beside the modules that this process has imported.
 
-A module whose file changed, and each that imports it, is loaded once more and kept beside the one that
-the process has. Workers get the new one; the notebook keeps its own until it reloads it. Objects of
-its classes go to workers as objects of the new class and come back as objects of its own.
+A module whose file changed, and each module that imports it, is imported a second time. Workers get the new
+module; the notebook keeps its own until it reloads it. Objects of its classes are pickled as objects of the new class,
+and results are unpickled as objects of its own.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Unloadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReloadedModules:
-    """The modules that workers get in the place of those that this process has.
+    """The reloaded modules that workers get instead of those of this process.
 
     Attributes:
-        modules: They, by name.
-        instead: What stands for a module, function or class of this process, by the latter's `id`.
-        held: What must not be freed as long as its id means something here.
+        modules: The reloaded modules, by name.
+        instead: The replacement of each module, function or class of this process, by the `id` of the latter.
+        held: The replaced objects; a reference is kept so that their ids are not reused.
     """
 
     modules: Mapping[str, types.ModuleType] = field(default_factory=dict)
@@ -62,7 +62,7 @@ _replaced: dict[str, dict[int, tuple[str, Any, Any]]] = {}
 
 
 def reload_changed(sources: Mapping[str, SourceFile]) -> ReloadedModules:
-    """Return what stands for those of these modules that are not what their files say.
+    """Reload those of these modules whose files changed, and return their replacements.
 
     Raises:
         Unloadable: If one cannot be imported as it is.
@@ -111,7 +111,7 @@ def _is_imported(module: types.ModuleType, file: str) -> bool:
 
 
 def _has_code_of_file(module: types.ModuleType, file: str) -> bool:
-    """Whether a module's functions are those of its file, as far as can be told after the import."""
+    """Return whether a module's functions have the code of its file."""
     try:
         text = Path(file).read_bytes()
         codes = set(_codes(compile(text, str(module.__file__), "exec", dont_inherit=True)))
@@ -138,7 +138,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Compiles the file; a compiled copy may be of what it was a second ago."""
+    """Compiles the file each time: a ``.pyc`` file may be older than a change within the same second."""
 
     def get_code(self, fullname: str) -> types.CodeType:
         """See `importlib.abc.InspectLoader.get_code`."""
@@ -184,7 +184,7 @@ def _load(sources: Mapping[str, SourceFile], stale: set[str]) -> dict[str, types
 
 
 def _key(sources: Mapping[str, SourceFile], name: str) -> bytes:
-    """Return a hash of what a module's file says, and of all that it imports."""
+    """Return a hash of a module's file and of the files of all modules that it imports."""
     within: dict[str, SourceFile] = {}
     left = [name]
     while left:
@@ -196,11 +196,11 @@ def _key(sources: Mapping[str, SourceFile], name: str) -> bytes:
 
 
 def _import(names: set[str], ready: dict[str, types.ModuleType]) -> dict[str, types.ModuleType]:
-    """Import these modules anew and leave everything else as it was.
+    """Import these modules a second time, and leave `sys.modules` as it was.
 
     Args:
-        names: They.
-        ready: Those of them that were loaded before and hold still.
+        names: Their names.
+        ready: Those that were reloaded before and have not changed since.
     """
     importlib.invalidate_caches()
     with _without_modules(names):
@@ -231,7 +231,9 @@ def _is_own_module(module: Any) -> bool:
 
 @contextlib.contextmanager
 def _without_modules(names: set[str]) -> Iterator[None]:
-    """Have these modules not imported, as long as the block lasts, and forget what it imports of the user's."""
+    """Remove these modules from `sys.modules` while the block runs, then restore them.
+
+    The user's modules that the block imported are removed again."""
     kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     before = set(sys.modules)
     children = [
@@ -271,20 +273,20 @@ def _describe_error(name: str, error: BaseException) -> str:
 
 
 def warn_unloadable(name: str, version: int, why: Unloadable) -> None:
-    """Say that a Function goes on as it was, because a file cannot be imported as it is now."""
-    what = f"goes on as v{version}, as it was before" if version else "takes what was imported"
+    """Warn that a Function keeps its old code, because a changed file cannot be imported."""
+    what = f"keeps running v{version}" if version else "uses the modules that were imported"
     warnings.warn(
-        f"{why}. Function {name!r} {what}; mend the file, and the next call runs it.",
+        f"{why}. Function {name!r} {what}. Fix the file; the next call uses it.",
         UserWarning,
         stacklevel=users_level(),
     )
 
 
-# --- what stands for what ------------------------------------------------------------------------
+# --- replacements ---------------------------------------------------------------------------------
 
 
 def _replacements(mine: types.ModuleType, latest: types.ModuleType) -> Iterator[tuple[Any, Any]]:
-    """Yield what this process has of a module, also from before a reload, each with what it is now.
+    """Yield each object of a module of this process, also from before a reload, with its replacement.
 
     Args:
         mine: The module.
@@ -308,7 +310,7 @@ def _is_code(thing: Any) -> bool:
 
 
 def _share_class_ids(mine: types.ModuleType, latest: types.ModuleType) -> None:
-    """Have objects of new classes that come back be of the classes that this process has."""
+    """Give the classes of a reloaded module the ids of those of this process, so that results have the latter."""
     for name, kind in list(vars(latest).items()):
         home = vars(mine).get(name)
         if not (isinstance(kind, type) and isinstance(home, type)) or kind is home:

@@ -1,8 +1,8 @@
-"""The names of `__main__`: what this process has under them, and how a worker gets those of its Function.
+"""Looks up names of `__main__`, and gives a worker's `__main__` those of its Function.
 
 Plain pickle writes a function or class of a cell as its name in `__main__`, and so do `multiprocessing`,
-`joblib` and queues. A worker's `__main__` therefore holds what its Function takes along. What arguments bring
-is put beside it, the latest of each name; it never replaces what the Function took along.
+`joblib` and queues. A worker's `__main__` therefore has the functions and classes that its Function captures. Those
+of arguments are added, the latest of each name; they never replace what the Function captures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _loading: dict[str, Any] | None = None
 #: The globals of the Function that this process runs, and the names in them when it was loaded.
 _globals: dict[str, Any] | None = None
 _defined: frozenset[str] = frozenset()
-#: What arguments brought.
+#: Names of `__main__` that came with arguments.
 _argument_names: dict[str, Any] = {}
 
 
@@ -62,7 +62,7 @@ def is_main(names: dict[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def loading_into(names: dict[str, Any]) -> Iterator[None]:
-    """Load the definition that this process is to run; the globals of its functions are ``names``."""
+    """Load the definition that this process runs, with ``names`` as the globals of its functions."""
     global _loading, _globals, _defined
     _loading = names
     try:
@@ -73,7 +73,7 @@ def loading_into(names: dict[str, Any]) -> Iterator[None]:
 
 
 def is_worker() -> bool:
-    """Return whether things that arrive here become names of `__main__`: in a worker they do."""
+    """Return whether unpickled objects become names of `__main__`, as in a worker."""
     return _loading is not None or _globals is not None
 
 
@@ -81,7 +81,7 @@ def globals_of_main(given: dict[str, Any]) -> dict[str, Any]:
     """Return the globals of functions that had those of `__main__`; called when a definition is loaded.
 
     Args:
-        given: What there is to know of the module: its name, its file.
+        given: The module's name and file, as globals.
     """
     if _loading is None:  # somebody looks at the definition, who does not run it
         return given
@@ -90,7 +90,7 @@ def globals_of_main(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_main_name(name: str, thing: Any) -> None:
-    """Take what was called so in the `__main__` that it comes from."""
+    """Add an unpickled function or class to `__main__` under the name that it had in the caller's."""
     if _loading is not None:
         _loading.setdefault(name, thing)
     elif _globals is not None and name not in _defined:
@@ -98,13 +98,13 @@ def add_main_name(name: str, thing: Any) -> None:
 
 
 def argument_names() -> dict[str, Any]:
-    """Return what `add_main_name` took from arguments, as this process's `__main__` has it now."""
+    """Return the names that arguments added and that `__main__` still has."""
     names = vars(sys.modules["__main__"])
     return {name: thing for name, thing in _argument_names.items() if names.get(name) is thing}
 
 
 def find_defined(name: str, code: types.CodeType) -> types.FunctionType | None:
-    """Return the function that the Function of this process took along under a name, if it has this code."""
+    """Return the function that this process's Function captures under a name, if it has this code."""
     if _loading is not None or _globals is None or name not in _defined:
         return None
     found = _globals.get(name)
@@ -112,5 +112,5 @@ def find_defined(name: str, code: types.CodeType) -> types.FunctionType | None:
 
 
 def is_defined(function: types.FunctionType) -> bool:
-    """Return whether the Function of this process took a function along, so that it is complete."""
+    """Return whether this process's Function captures a function, so that its state is set already."""
     return _loading is None and function.__globals__ is _globals

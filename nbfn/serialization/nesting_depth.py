@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: What to do about such a value.
+#: The remedy.
 FLATTEN = (
     "Pass flat data instead, such as a list of its parts with the index of the parent of each."
 )
@@ -16,7 +16,7 @@ WIDEST = 2_000_000
 
 
 def describe_depth(value: Any, error: BaseException) -> str:
-    """Return what is said of the type of a value that is nested too deeply; empty if that is not its problem.
+    """Return the words that describe how deeply a value is nested; "" if that is not why it cannot be pickled.
 
     Args:
         value: The value.
@@ -35,7 +35,7 @@ def describe_depth(value: Any, error: BaseException) -> str:
 
 
 def depth(value: Any) -> int:
-    """Return how many values lie within each other, at most `MOST`.
+    """Return the number of levels of a nested value, at most `MOST`.
 
     Examples:
         >>> depth({"a": [1, (2,)]})

@@ -1,4 +1,4 @@
-"""What `typing` has beside classes and travels by value: ``TypeVar``, ``ParamSpec``, ``NewType`` and their like."""
+"""Takes apart and rebuilds constructs of `typing` that are pickled by value, such as ``TypeVar``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def _kinds() -> dict[type, str]:
     return {kind: name for kind, name in found if isinstance(kind, type)}
 
 
-#: The types, and what each of them is called.
+#: The types of these constructs, and the name of each.
 KINDS = _kinds()
 
 
 def update_kinds() -> None:
-    """See which types there are now."""
+    """Add the types of modules that were imported since."""
     KINDS.update(_kinds())
 
 
 def parameter_parts(thing: Any) -> tuple[str, str, tuple[Any, ...], dict[str, Any]]:
-    """Return what a thing is made of: its kind, its name, more arguments and keywords."""
+    """Return the parts of a construct: its kind, its name, further arguments, keyword arguments."""
     kind, name = KINDS[type(thing)], str(thing.__name__)
     if kind == "NewType":
         return kind, name, (thing.__supertype__,), {}
@@ -44,7 +44,7 @@ def parameter_parts(thing: Any) -> tuple[str, str, tuple[Any, ...], dict[str, An
 
 
 def make_parameter(home: str, module: str, qualname: str, made_of: tuple[Any, ...]) -> Any:
-    """Make a thing again.
+    """Rebuild a construct from its parts.
 
     Args:
         home: The module of its type.

@@ -1,8 +1,8 @@
-"""Values to `Payload`s and back. The only place that pickles; the hub never calls it.
+"""Pickles values to `Payload`s and unpickles them. The hub never calls this.
 
-Large parts travel beside the wire: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes
-and more goes to a file in the 0700 shared-memory directory and is mapped at the other end,
-copy-on-write, so that the receiver may change what it got as it may with any copy. Where shared
+Large parts are not in the message: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes
+or more is written to a file in shared memory (a directory of mode 0700) and mapped by the receiver,
+copy-on-write, so that the receiver may change its copy. Where shared
 memory has no room for it, as in a container with 64 MB of it, the file lies in the hub's home. Who
 makes a segment names it after itself, so that it can be swept when its maker is gone, and may fill
 it again (`nbfn.serialization.shared_memory`).
@@ -45,7 +45,7 @@ _PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
 
 
 class Serializer:
-    """Where this process's segments live.
+    """Pickles and unpickles values, and creates and removes this process's segments.
 
     Args:
         places: Of the hub that this process talks to.
@@ -91,13 +91,13 @@ class Serializer:
         return self.wrap(data, [buffer.raw() for buffer in buffers])
 
     def wrap(self, data: bytes, buffers: Sequence[memoryview] = ()) -> Payload:
-        """Return the payload of a pickle stream that was made elsewhere, and of its out-of-band buffers."""
+        """Return the payload of an existing pickle stream and its out-of-band buffers."""
         if len(data) < SEGMENT_MIN:
             return Payload(data, self._write_all(buffers))
         return Payload(b"", self._write_all([memoryview(data), *buffers]), spilled=True)
 
     def dump_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
-        """Pickle the arguments of one input; plain small ones take a short way round
+        """Pickle the arguments of one input; small plain values are pickled without
         cloudpickle.
         """
         if not kwargs and _PLAIN.issuperset(map(type, args)):
@@ -112,8 +112,8 @@ class Serializer:
         return pickle.dumps(((), {}), protocol=5)
 
     def dump_result(self, value: Any) -> Payload:
-        """Pickle what a function returned; plain small values take a short way round
-        cloudpickle, and what is a payload already goes as it is.
+        """Pickle the result of a function; small plain values are pickled without
+        cloudpickle, and a payload is returned as it is.
         """
         if type(value) in _PLAIN:
             data = pickle.dumps(value, protocol=5)
@@ -160,7 +160,7 @@ class Serializer:
 
     @staticmethod
     def brought() -> bytes:
-        """Return a pickle of what arguments brought to this process's `__main__`, for a child of it."""
+        """Return a pickle of the names that arguments added to this process's `__main__`, for a child process."""
         try:
             return pickler.dumps(namespace.argument_names())
         except Exception:  # noqa: BLE001 - what it captured was changed; the child does without
@@ -168,7 +168,7 @@ class Serializer:
 
     @staticmethod
     def load_brought(data: bytes) -> dict[str, Any]:
-        """Rebuild what `brought` pickled."""
+        """Unpickle what `brought` returned."""
         found: dict[str, Any] = pickle.loads(data)
         return found
 
@@ -190,7 +190,7 @@ class Serializer:
         self.discard(Payload(b"", tuple(s for s in payload.segments if s not in kept)))
 
     def tidy(self, now: float) -> float | None:
-        """Free what was kept long enough, by `time.monotonic`.
+        """Free the segments whose time is up; ``now`` is `time.monotonic`'s.
 
         Returns:
             The seconds until there will be more to free; None when nothing is kept.
@@ -198,7 +198,7 @@ class Serializer:
         return self._segments.tidy(now)
 
     def close(self) -> None:
-        """Free what is kept."""
+        """Free all segments that are kept for reuse."""
         self._segments.clear()
 
     def sweep(self, owner: str) -> None:

@@ -1,7 +1,7 @@
-"""Finds captured values that can be pickled but not unpickled, where they are captured and not in a worker.
+"""Finds captured values that can be pickled but not unpickled, before a worker fails to load them.
 
-Only what may fail is tried: objects whose classes say themselves how they are pickled or made, and come
-from the user's code, and exceptions. To unpickle all others is Python's own affair, and takes time.
+Only values that may fail are tried, to save time: exceptions, and objects of the user's classes that define how they
+are pickled or made.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _tried(value: Any, dumps: Callable[[Any], bytes]) -> Exception | None:
 
 
 class _Kind(NamedTuple):
-    """What is to be known of a class."""
+    """The properties of a class that the search uses."""
 
     may_fail: bool  # its objects may not come back
     is_own: bool  # it is the user's, so that the attributes of its objects are looked at

@@ -1,4 +1,4 @@
-"""Where in a value the thing is that cannot be pickled: ``df.attrs['conn'] → sqlite3.Connection``."""
+"""Finds the part of a value that cannot be pickled: ``df.attrs['conn'] → sqlite3.Connection``."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _followed(value: Any, refusal: Exception) -> tuple[str, Any, Exception]:
 
 
 def _raised(refusal: Exception) -> str:
-    """Return what is said of an error that pickle itself does not raise: the type's own code did."""
+    """Return the words about an error that the type's own code raised, not pickle."""
     if isinstance(refusal, _USUAL):
         return ""
     text = f"{type(refusal).__name__}: {refusal}".removesuffix(": ")

@@ -1,4 +1,4 @@
-"""cloudpickle's pickler, with things kept that it lets go: where code was written, which names `__main__` has, caches.
+"""Extends cloudpickle's pickler, which drops the file names of code, the names of `__main__` and caches.
 
 cloudpickle 3.1.3 and later name the file of all code that travels by value ``<dynamic-code>``. Then no
 traceback could show the user's own line. nbfn's names of cells are made of their text, so the pickle
@@ -35,7 +35,7 @@ _NAMELESS = "<dynamic-code>"
 
 
 def never(_thing: Any) -> bool:
-    """Say no of every function: its reader has none of its own."""
+    """Return False: the receiver has no functions of its own."""
     return False
 
 
@@ -53,14 +53,14 @@ _replacing: ContextVar[_Replacing | None] = ContextVar("_standing", default=None
 def replacing(
     instead: Mapping[int, Any], taken: Callable[[Any], bool] = never
 ) -> Iterator[set[str]]:
-    """Pickle other things instead of some, as long as the block lasts.
+    """Pickle replacements of some objects while the block runs.
 
     Args:
-        instead: They, by the `id` of what they stand for.
-        taken: Says of a function whether the reader took it along with its own code.
+        instead: The replacements, by the `id` of the object that each replaces.
+        taken: Returns whether the receiver captures a function with its own code.
 
     Yields:
-        The names of the modules whose classes are met.
+        The names of the modules whose classes are pickled, a set that grows.
     """
     met: set[str] = set()
     token = _replacing.set(_Replacing(instead, met, taken))
@@ -71,7 +71,7 @@ def replacing(
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles code with the name of its file, and classes so that the process they are of keeps its own.
+    """Pickles code with its file name, and classes so that unpickling in their own process returns the original.
 
     Examples:
         >>> import pickle
@@ -120,7 +120,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return _unpickle.class_skeleton, skeleton, state, None, None, _unpickle.set_class_state
 
     def _settle(self, kind: type) -> None:
-        """Give a class that is reached by its name the same id in every process that has it."""
+        """Give a class that is an attribute of its module the same id in every process."""
         home = getattr(kind, "__module__", None)
         by_value = home == "__main__" or home in _inner._PICKLE_BY_VALUE_MODULES
         if by_value and class_ids.is_module_attribute(kind):
@@ -135,7 +135,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 class FunctionPickler(Pickler):
-    """Gives the same bytes for the same function, and takes along what `functools.cache` was put on.
+    """Pickles equal functions to equal bytes, and functions with `functools.cache` by value.
 
     A pickle says of an object that came before that it did, and of equal ones nothing. Which strings
     of code are one object depends on whether it was compiled or read from a ``.pyc`` file, and the
@@ -169,7 +169,7 @@ class FunctionPickler(Pickler):
             class_ids.set_content_id(kind)
 
     def _function_getnewargs(self, function: types.FunctionType) -> Any:
-        """Have functions of `__main__` share the globals of a worker's `__main__`; as cloudpickle's own."""
+        """As cloudpickle's, but functions of `__main__` share the globals of a worker's `__main__`."""
         code, names, *rest = super()._function_getnewargs(function)
         if namespace.is_main(function.__globals__):
             self._main = self._main or _Main(names)
@@ -189,7 +189,7 @@ class FunctionPickler(Pickler):
 
 
 class _Ordered:
-    """Stands for a frozenset, whose values come in one order."""
+    """Pickles as a frozenset whose values have a fixed order."""
 
     def __init__(self, values: list[Any]) -> None:
         self._values = values
@@ -199,7 +199,7 @@ class _Ordered:
 
 
 class _Main:
-    """Stands for the globals of `__main__`."""
+    """Pickles as the globals of the receiver's `__main__`."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         self._names = names
@@ -221,7 +221,7 @@ def _find_or_make_main_function(make: Callable[..., Any], given: tuple[Any, ...]
 
 
 def _set_function_state(function: types.FunctionType, state: Any) -> None:
-    """Put into a function what it has, unless it came with the reader's own code."""
+    """Set the state of a function, unless the receiver captures it with its own code."""
     if not namespace.is_defined(function):
         _inner._function_setstate(function, state)
 

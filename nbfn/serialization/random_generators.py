@@ -1,4 +1,4 @@
-"""Random generators that a Function takes along: each worker begins with the same copy and draws the same numbers."""
+"""Warns about random generators that a Function captures: each worker gets the same copy and draws the same numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), types.Mo
 
 
 def find_generator(name: str, value: Any) -> str:
-    """Return how a random generator is reached that a value is or holds; "" if there is none.
+    """Return the path to a random generator in a value; "" if there is none.
 
     Looks at the value itself, at its attributes or items, and no further.
 
@@ -46,7 +46,7 @@ def find_generator(name: str, value: Any) -> str:
 
 
 def warn(found: Iterable[tuple[str, Any]], sentence: str) -> bool:
-    """Warn if there is a random generator among what travels to workers.
+    """Warn if workers get a copy of a random generator.
 
     Args:
         found: Names and values.

@@ -1,4 +1,4 @@
-"""How things travel that cloudpickle has no way for, or not the right one; by their type."""
+"""Reducers, by type, for objects that cloudpickle cannot pickle or pickles wrongly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nbfn.serialization.wrappers import wrapped_parts
 
 
 def is_importable(thing: Any, name: str) -> bool:
-    """Return whether other processes can import a thing."""
+    """Return whether other processes can import an object by this name."""
     found = _inner._lookup_module_and_qualname(thing, name=name)
     return found is not None and not _inner._is_registered_pickle_by_value(found[0])
 
@@ -38,7 +38,7 @@ def _reduce_type_parameter(thing: Any) -> Any:
 
 
 def make_type_alias(home: str, module: str, name: str, made_of: tuple[Any, ...]) -> Any:
-    """Return the alias that is here under this name, if it means the same, or make it."""
+    """Return this process's type alias of this name if it is equal, or make one."""
     mine = namespace.lookup(module, name)
     if type(mine) in parameters.KINDS and parameters.parameter_parts(mine) == made_of:
         return mine
@@ -46,7 +46,7 @@ def make_type_alias(home: str, module: str, name: str, made_of: tuple[Any, ...])
 
 
 def make_type_parameter(key: str, *given: Any) -> Any:
-    """Return the type parameter of this process that has this id, or make it."""
+    """Return this process's type parameter with this id, or make one."""
     return _inner._lookup_class_or_track(key, parameters.make_parameter(*given))
 
 
@@ -58,14 +58,14 @@ def _reduce_cached_property(thing: functools.cached_property[Any]) -> Any:
 
 
 def make_cached_property(function: Callable[[Any], Any], name: str | None) -> Any:
-    """Make a cached property; on Python 3.11 it has a lock, which does not travel."""
+    """Make a cached property; on Python 3.11 it has a lock, which cannot be pickled."""
     made = functools.cached_property(function)
     made.attrname = name
     return made
 
 
 def reduce_cached_function(thing: Any) -> Any:
-    """Reduce what `functools.lru_cache` made of a function, without what it remembers."""
+    """Reduce a function with `functools.lru_cache`, without the contents of its cache."""
     return _unpickle.cached_function, wrapped_parts(thing)
 
 
@@ -82,7 +82,7 @@ def _reduce_cache(thing: Any) -> Any:
 
 
 def reduce_single_dispatch(function: Any) -> Any:
-    """Reduce what `functools.singledispatch` made: its caches and locks stay here."""
+    """Reduce a function of `functools.singledispatch`, without its caches and locks."""
     return _unpickle.single_dispatch, wrapped_parts(function)
 
 
@@ -144,7 +144,7 @@ _module_count = 0
 
 
 def update_table() -> bool:
-    """Add those of modules that were imported meanwhile; return whether any were."""
+    """Add reducers for types of modules that were imported since the last call; return whether any were imported."""
     global _module_count
     if len(sys.modules) == _module_count:
         return False

@@ -1,4 +1,4 @@
-"""Exceptions across the wire: type, attributes, chain, traceback, the lines of cells; and as text.
+"""Packs exceptions, with type, attributes, chain, traceback and the lines of cells, and rebuilds them.
 
 Nothing here raises: what cannot be carried is replaced by an nbfn error that says so and holds the
 text. Tracebacks come back as real traceback objects, without the variables of their frames.

@@ -1,4 +1,4 @@
-"""The directory of a home's segments in shared memory: a hub holds it, and unused ones are removed.
+"""Locks the directory of a home's segments in shared memory for its hub, and removes unused directories.
 
 A hub holds a lock on the directory of its home as long as it lives. A directory that is not held is
 removed when it is empty; another home's also with what is in it, once nobody has used it for an hour.

@@ -1,4 +1,4 @@
-"""Creates the files that segments are, and says what was missing where one cannot be created."""
+"""Creates the files of segments, and describes why one cannot be created."""
 
 from __future__ import annotations
 

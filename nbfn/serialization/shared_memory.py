@@ -1,4 +1,4 @@
-"""Segments that have served: files in shared memory, kept by their maker to be filled again.
+"""Reuses segments: the process that made a file in shared memory keeps it and writes later values to it.
 
 Writing to memory that is there costs a third of what fresh pages cost. Who maps a segment holds a
 shared lock on it, which the kernel keeps as long as there is a mapping, in forked children too; a
@@ -34,7 +34,7 @@ CHUNK = 4 * 2**20
 
 
 class _Spare:
-    """A segment that was filled once, and its maker's mapping, from the second time on."""
+    """A segment that was written once, and its mapping in this process from the second time on."""
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
@@ -68,7 +68,7 @@ class Segments:
 
     @property
     def mine(self) -> bool:
-        """Whether this process made them; a forked child has the tables, but not what they tell of."""
+        """Whether this process made them; a forked child has a copy of the tables, but does not own the segments."""
         return os.getpid() == self._process
 
     def refill(self, raw: memoryview) -> str | None:

@@ -1,4 +1,4 @@
-"""Signatures of functions and classes, as people read them on cards and in lists."""
+"""Formats signatures of functions and classes for cards and lists."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LONGEST_DEFAULT = 60
 
 
 class _Large:
-    """Stands for a default that is too long to be read in a signature."""
+    """Replaces a default that is too long for a signature."""
 
     def __repr__(self) -> str:
         return "…"
 
 
 def signature_of(raw: Callable[..., Any]) -> str:
-    """Return what it takes and returns; long defaults are left out."""
+    """Return the signature of a function; long defaults are shown as ``…``."""
     try:
         found = inspect.signature(raw)
         shown = [
@@ -35,7 +35,7 @@ def signature_of(raw: Callable[..., Any]) -> str:
 
 
 def class_signature(raw: type, shape: ConstructorShape) -> str:
-    """Return what its constructor takes: that of a class with `nbfn.parameter`s is made of them."""
+    """Return the signature of a class's constructor, or of its `nbfn.parameter`s if it has any."""
     if not shape.has_parameters:
         return signature_of(raw)
     shown = [

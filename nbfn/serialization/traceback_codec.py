@@ -1,4 +1,4 @@
-"""Tracebacks as plain data, and back: real traceback objects, without the variables of their frames."""
+"""Encodes tracebacks as plain data, and decodes them to traceback objects whose frames have no variables."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from types import FrameType, TracebackType
 #: Frames kept of a traceback, half from either end.
 MAX_FRAMES = 200
 
-#: What a rebuilt frame has in the place of its variables.
+#: The only variable of a rebuilt frame.
 NO_VARIABLES = "The variables of this frame stayed on the worker that it ran on."
 
-#: What is told of a frame: file, function, (line, end line, column, end column), module, its file.
+#: The encoding of a frame: file, function, (line, end line, column, end column), module, its file.
 FrameEntry = tuple[str, str, tuple[int | None, ...], str, str]
 
 
 def encode_traceback(tb: TracebackType | None) -> list[FrameEntry]:
-    """Return the frames of a traceback as data; of a long one its two ends."""
+    """Return the frames of a traceback as data; of a long one the first and the last `MAX_FRAMES` // 2."""
     entries: list[FrameEntry] = []
     while tb is not None:
         code, names = tb.tb_frame.f_code, tb.tb_frame.f_globals
@@ -30,7 +30,7 @@ def encode_traceback(tb: TracebackType | None) -> list[FrameEntry]:
 
 
 def decode_traceback(entries: Sequence[FrameEntry]) -> TracebackType | None:
-    """Make real traceback objects: each frame is that of a stub which raises at the told place."""
+    """Make traceback objects: each frame is that of a stub that raises at the encoded position."""
     result: TracebackType | None = None
     for filename, name, position, module, file in reversed(entries):
         code = _STUB.replace(
@@ -53,7 +53,7 @@ def decode_traceback(entries: Sequence[FrameEntry]) -> TracebackType | None:
 
 
 def is_rebuilt(frame: FrameType) -> bool:
-    """Whether a frame is one of ours, without variables."""
+    """Return whether `decode_traceback` made a frame."""
     return frame.f_locals.get("variables") is NO_VARIABLES
 
 
@@ -66,7 +66,7 @@ def _position(tb: TracebackType) -> tuple[int | None, ...]:
 
 
 def _line_table(units: int, position: tuple[int | None, ...]) -> bytes:
-    """Say of every instruction that it stands at this place (CPython's Objects/locations.md)."""
+    """Return a line table that gives every instruction this position (see CPython's Objects/locations.md)."""
     line, end_line, column, end_column = position
     if line is None or end_line is None or column is None or end_column is None or end_line < line:
         kind, rest = 13, b"\0"  # no columns

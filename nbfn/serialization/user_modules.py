@@ -1,4 +1,4 @@
-"""The user's own modules: which they are, and how their code travels by value."""
+"""Recognizes the user's own modules, and has their code pickled by value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nbfn.runtime.traceback_filter import OURS
 
 
 def is_by_value(thing: Any) -> bool:
-    """Return whether a function, class or module of the user's travels by value."""
+    """Return whether a function, class or module is pickled by value."""
     name = (
         thing.__name__
         if isinstance(thing, types.ModuleType)
@@ -37,7 +37,7 @@ def is_local(module: types.ModuleType) -> bool:
 
 
 def local_modules() -> list[types.ModuleType]:
-    """Return the imported modules that travel by value."""
+    """Return the imported modules that are pickled by value."""
     folder = _working_directory()
     return [module for module in list(sys.modules.values()) if _is_under(module, folder)]
 
@@ -78,10 +78,9 @@ _registered: dict[str, int] = {}
 
 @contextlib.contextmanager
 def pickled_by_value(modules: Iterable[types.ModuleType]) -> Iterator[None]:
-    """Have cloudpickle take these modules' functions and classes by value, as long as the block lasts.
+    """Make cloudpickle pickle these modules' functions and classes by value while the block runs.
 
-    Arguments of a call are pickled in the same way as its Function was, so that a class is the same
-    class on both ways.
+    Arguments of a call are pickled like its Function, so that a class in both is the same class.
     """
     held = [module for module in modules if sys.modules.get(module.__name__) is module]
     already = cloudpickle.list_registry_pickle_by_value()

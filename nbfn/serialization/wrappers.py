@@ -1,4 +1,4 @@
-"""What is inside of what `functools` makes of functions; the rest of it, caches and locks, belongs to one process."""
+"""Unwraps functions that `functools` wrapped; their caches and locks are not pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_dispatcher(thing: Any) -> bool:
 
 
 def wrapped_parts(thing: Any) -> tuple[Any, ...] | None:
-    """Return what a thing is made of again by `nbfn.serialization.reducers`; None if `functools` did not make it."""
+    """Return the arguments from which a reducer rebuilds a wrapper of `functools`; None for others."""
     if type(thing) is functools.cached_property:
         return thing.func, thing.attrname
     if type(thing) is functools._lru_cache_wrapper:

@@ -215,7 +215,7 @@ class Model:
 
 
 BROKEN = [
-    ("def step(x) return x\n", r"beside.py, line 1: SyntaxError: .*goes on as v1.*mend the file"),
+    ("def step(x) return x\n", r"beside.py, line 1: SyntaxError: .*keeps running v1.*Fix the file"),
     ("\nimport nowhere_at_all\n", r"beside.py, line 2: ModuleNotFoundError: .*nowhere_at_all"),
     ("def step(x): return x\n1 / 0\n", r"beside.py, line 2: ZeroDivisionError"),
     ("import sys\nsys.exit('not\\nhere')\n", r"beside.py, line 2: SystemExit: not\. Function"),
@@ -244,7 +244,9 @@ def test_a_file_that_was_broken_before_the_first_call_is_told(write: Write) -> N
     write(beside="def step(x): return x + 1\n")
     (f,) = program("import beside\ndef f(x): return beside.step(x)\n", "f")
     write(beside="def step(x) return\n")
-    with pytest.warns(UserWarning, match="line 1: SyntaxError.*takes what was imported"):
+    with pytest.warns(
+        UserWarning, match="line 1: SyntaxError.*uses the modules that were imported"
+    ):
         assert f.remote(1) == 2
 
 

@@ -65,7 +65,7 @@ def test_a_module_that_is_no_python_any_more_is_told_in_a_sentence(
     assert "Overwriting" in broken.text
     assert told.result == "2"
     assert "beside.py, line 1: SyntaxError: " in told.stderr
-    assert "Function 'f' goes on as v1" in told.stderr
+    assert "Function 'f' keeps running v1" in told.stderr
     assert "Traceback" not in told.stderr
     assert re.search(r"^f +broken +1 ", card.result, re.MULTILINE)
     assert mended.result == "6"

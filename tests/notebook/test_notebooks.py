@@ -67,7 +67,7 @@ SHOWS = {
     ],
     "modules": [
         *(r"11,186 m/s from EARTH", r"11\.2 km/s from EARTH; still a Body of here: True\s+here it is 11,186"),
-        *(r"v2 .*\nv1 ", r"orbits\.py, line 1: SyntaxError: .*Function 'escape' goes on as v2", r"'11\.2 km/s'"),
+        *(r"v2 .*\nv1 ", r"orbits\.py, line 1: SyntaxError: .*Function 'escape' keeps running v2", r"'11\.2 km/s'"),
     ],
     "apps": [
         *(r"119\.0", r"290\.0", r"v2 +● .* new tax\nv1 .* as agreed", "price is v1 again, was v2 · app shop v3"),
