@@ -68,7 +68,7 @@ def test_what_cannot_be_run_again_says_why(one_kernel: Run) -> None:
         "get_ipython().run_line_magic('fn', f'retry {call}')",
     )
     assert "'fc-nothing' is not a call" in unknown.stderr + unknown.error
-    assert "no input of it failed" in whole.text
+    assert "no input failed" in whole.text
 
 
 def test_a_detached_map_ends_its_cell_in_a_sentence_and_can_be_attached(run: Run) -> None:
