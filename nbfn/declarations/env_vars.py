@@ -27,24 +27,7 @@ def check_variables(what: str, given: Any) -> Mapping[str, str]:
     if not isinstance(given, Mapping):
         raise InvalidError(f"{what} is a {type(given).__name__}; it must be a dict of strings.")
     for name, value in given.items():
-        if not isinstance(name, str):
-            raise InvalidError(f"{what} has the name {name!r}; names are strings.")
-        if not isinstance(value, str):
-            raise InvalidError(
-                f"{what} has a {type(value).__name__} for {name!r}; values are strings."
-            )
-        if not name or "=" in name or "\0" in name + value:
-            raise InvalidError(
-                f"{what} has {name!r}, which cannot be the name of an environment variable."
-                if not name or "=" in name or "\0" in name
-                else f"{what} has a value with a null character for {name!r}."
-            )
-        if not _is_text(name + value):
-            raise InvalidError(f"{what} has characters for {name!r} that are no text (not UTF-8).")
-        if name.startswith(RESERVED):
-            raise InvalidError(
-                f"{what} sets {name!r}; names that begin with MODAL_ or NBFN_ are reserved. Choose another."
-            )
+        _check_variable(what, name, value)
     size = sum(len(name) + len(value) for name, value in given.items())
     if size > MOST_CHARACTERS:
         raise InvalidError(
@@ -52,6 +35,25 @@ def check_variables(what: str, given: Any) -> Mapping[str, str]:
             "files and pass their paths."
         )
     return MappingProxyType(dict(given))
+
+
+def _check_variable(what: str, name: Any, value: Any) -> None:
+    if not isinstance(name, str):
+        raise InvalidError(f"{what} has the name {name!r}; names are strings.")
+    if not isinstance(value, str):
+        raise InvalidError(f"{what} has a {type(value).__name__} for {name!r}; values are strings.")
+    if not name or "=" in name or "\0" in name:
+        raise InvalidError(
+            f"{what} has {name!r}, which cannot be the name of an environment variable."
+        )
+    if "\0" in value:
+        raise InvalidError(f"{what} has a value with a null character for {name!r}.")
+    if not _is_text(name + value):
+        raise InvalidError(f"{what} has characters for {name!r} that are no text (not UTF-8).")
+    if name.startswith(RESERVED):
+        raise InvalidError(
+            f"{what} sets {name!r}; names that begin with MODAL_ or NBFN_ are reserved. Choose another."
+        )
 
 
 def _is_text(value: str) -> bool:

@@ -152,15 +152,7 @@ class Options:
         Raises:
             InvalidError: As `read`.
         """
-        values: dict[str, Any] = {}
-        for name, value in given.items():
-            ours = _RENAMED.get(name, name)
-            if ours == name and (option := unsupported_options.find(name)) is not None:
-                _warn_once(name, value, option)
-            elif ours not in _OWN:
-                raise InvalidError(_unknown(name))
-            elif value is not None or ours == "timeout":
-                values[ours] = value
+        values = _current_names(given)
         needs = {name: values.pop(name) for name in ("cpu", "memory", "gpu") if name in values}
         values = {name: _CHECKS[name](name, value) for name, value in values.items()}
         if needs:
@@ -174,6 +166,20 @@ class Options:
             values["concurrency"] = Concurrency(count)
         pool_settings.check_pool_bounds(values.get("min_containers"), values.get("max_containers"))
         return values
+
+
+def _current_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that nbfn has, by their current names; warn about those of Modal's cloud."""
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        ours = _RENAMED.get(name, name)
+        if ours == name and (option := unsupported_options.find(name)) is not None:
+            _warn_once(name, value, option)
+        elif ours not in _OWN:
+            raise InvalidError(_unknown(name))
+        elif value is not None or ours == "timeout":
+            values[ours] = value
+    return values
 
 
 def _timeout(name: str, value: Any) -> float:

@@ -7,6 +7,7 @@ import datetime
 import math
 import zoneinfo
 from dataclasses import dataclass
+from typing import Any
 
 from cronsim import CronSim, CronSimError
 
@@ -86,19 +87,24 @@ class Period:
     def __post_init__(self) -> None:
         parts = dataclasses.asdict(self)
         for name, value in parts.items():
-            whole = name != "seconds"
-            kinds = int if whole else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
-                kind = "whole number" if whole else "number"
-                raise InvalidError(f"Period({name}={value!r}): {name} must be a {kind}.")
-            if value < 0:
-                raise InvalidError(f"Period({name}={value!r}): a period cannot be negative.")
+            _check_part(name, value)
         if any(value > MOST_YEARS / _YEARS[name] for name, value in parts.items()):
             raise InvalidError(f"A period is at most {MOST_YEARS} years long.")
         if self.seconds < SHORTEST and not any(v for n, v in parts.items() if n != "seconds"):
             raise InvalidError(
                 f"Period(seconds={self.seconds!r}) is no time at all; give one, such as Period(hours=6)."
             )
+
+
+def _check_part(name: str, value: Any) -> None:
+    """Check the number of one unit of a period."""
+    whole = name != "seconds"
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+        kind = "whole number" if whole else "number"
+        raise InvalidError(f"Period({name}={value!r}): {name} must be a {kind}.")
+    if value < 0:
+        raise InvalidError(f"Period({name}={value!r}): a period cannot be negative.")
 
 
 def time_zone(name: str) -> zoneinfo.ZoneInfo:

@@ -171,6 +171,12 @@ def _describe_content(thing: Any, seen: _Described) -> Iterator[bytes]:
             yield from _describe_all((thing.fget, thing.fset, thing.fdel, thing.__doc__), seen)
         case types.ModuleType():
             yield thing.__name__.encode()
+        case _:
+            yield from _describe_value(thing, seen)
+
+
+def _describe_value(thing: Any, seen: _Described) -> Iterator[bytes]:
+    match thing:
         case tuple() | list():
             yield from _describe_all(thing, seen)
         case dict() | types.MappingProxyType():

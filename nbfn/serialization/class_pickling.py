@@ -34,18 +34,7 @@ def complete_reduction(
     attributes, more = state
     attributes.pop("__slotnames__", None)  # notes of `copyreg`, once an object was pickled
     if issubclass(kind, enum.Enum):
-        members = kind.__members__
-        for name in members:
-            attributes.pop(name, None)
-        values = {name: member.value for name, member in members.items()}
-        given = (*given[:3], values, *given[4:])
-        own = {
-            name: {key: value for key, value in vars(member).items() if key not in _OF_MEMBERS}
-            for name, member in members.items()
-        }
-        if own := {name: held for name, held in own.items() if held}:
-            more = more | {"members": own}
-        return given, (attributes, more)
+        return _complete_enum(kind, given, (attributes, more))
     names = dict(given[3])
     if typing.NamedTuple in given[2]:  # it makes a class of annotations, which come later
         names["__orig_bases__"] = given[2]
@@ -61,6 +50,23 @@ def complete_reduction(
             if not (isinstance(value, _SLOTS) and value.__objclass__ is kind)
         }
     return (*given[:3], names, *given[4:]), (attributes, more)
+
+
+def _complete_enum(
+    kind: type[enum.Enum], given: tuple[Any, ...], state: tuple[dict[str, Any], dict[str, Any]]
+) -> tuple[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]]:
+    attributes, more = state
+    members = kind.__members__
+    for name in members:
+        attributes.pop(name, None)
+    values = {name: member.value for name, member in members.items()}
+    own = {
+        name: {key: value for key, value in vars(member).items() if key not in _OF_MEMBERS}
+        for name, member in members.items()
+    }
+    if own := {name: held for name, held in own.items() if held}:
+        more = more | {"members": own}
+    return (*given[:3], values, *given[4:]), (attributes, more)
 
 
 def make_skeleton(how: Callable[..., type], given: tuple[Any, ...]) -> type:

@@ -88,16 +88,18 @@ def dump(
     if len(data) > REFUSE_ABOVE:
         raise InvalidError(_too_large(name, len(data), snapshot))
     if len(data) > WARN_ABOVE:
-        large = ", ".join(
-            f"{c.name!r} ({format_bytes(c.size)}, {c.type})" for c in _largest(snapshot)
-        )
-        warnings.warn(
-            f"Function {name!r} takes {format_bytes(len(data))} along to each worker: {large or 'its own code'}. "
-            "Pass what is large as an argument instead.",
-            UserWarning,
-            stacklevel=users_level(),
-        )
+        _warn_large(name, len(data), snapshot)
     return data, modules
+
+
+def _warn_large(name: str, size: int, snapshot: DependencySnapshot) -> None:
+    large = ", ".join(f"{c.name!r} ({format_bytes(c.size)}, {c.type})" for c in _largest(snapshot))
+    warnings.warn(
+        f"Function {name!r} takes {format_bytes(size)} along to each worker: {large or 'its own code'}. "
+        "Pass what is large as an argument instead.",
+        UserWarning,
+        stacklevel=users_level(),
+    )
 
 
 def unloadable(snapshot: DependencySnapshot, modules: Iterable[types.ModuleType]) -> str:
