@@ -60,7 +60,7 @@ def test_an_input_whose_worker_was_killed_says_so_and_runs_once_more(
     assert called.result == "7"
     assert re.search(
         r"^die lost: killed by signal 9, SIGKILL, by somebody or by a system out of memory, "
-        r"peak memory \d+ MB; attempt 2 runs alone$",
+        r"peak memory \d+(?:\.\d)? MB; attempt 2 runs alone$",
         called.stderr,
         re.M,
     )
@@ -83,7 +83,7 @@ def test_one_that_kills_its_worker_twice_fails_with_that_text_and_the_rest_goes_
     )
     assert re.search(
         r"The worker process died while running 'die' \(killed by signal 9, SIGKILL, .*, peak "
-        r"memory \d+ MB\); a second try alone on a fresh worker ended the same way",
+        r"memory \d+(?:\.\d)? MB\); a second try alone on a fresh worker ended the same way",
         raised.error,
     )
     assert re.search(r"die ran on wk-\w+…, attempt 2 \(fc-\w{22}\[3\]\)", raised.error)
@@ -269,8 +269,8 @@ def test_a_full_disk_refuses_with_numbers_and_what_is_not_kept_goes_on(
         NBFN_DISK_RESERVE="1000000000",  # as if the disk had less left than is kept
     )
     assert re.search(
-        rf"ResourceExhaustedError: [\d,]+ MB are free on the disk of {home}, where spawned calls are "
-        r"kept, and the last 1,000,000,000 MB are for those that were accepted \(setting disk_reserve\)\. "
+        rf"ResourceExhaustedError: [\d,.]+ [MG]B are free on the disk of {home}, where spawned calls are "
+        r"kept, and the last 976,562\.5 GB are for those that were accepted \(setting disk_reserve\)\. "
         r"Make room there and spawn again\.",
         refused.error,
     )
