@@ -242,7 +242,7 @@ class Places:
         """Make the directories.
 
         Raises:
-            InvalidError: If one exists and belongs to somebody else, is a link, or is open to
+            InvalidError: If one exists and belongs to another user, is a link, or is open to
                 others.
         """
         for path in (self.home, self.runtime, self.shm, self.spill, self.blobs, self.logs):
@@ -309,7 +309,7 @@ def private_directory(path: Path) -> None:
     """Make a directory that only this user can use, or check an existing one.
 
     Raises:
-        InvalidError: If it belongs to somebody else, is a link, or cannot be made.
+        InvalidError: If it belongs to another user, is a link, or cannot be made.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ class InvalidError(Error):
 
 
 class ConflictError(InvalidError):
-    """Raised when something of that name exists and belongs to somebody else."""
+    """Raised when an object of that name exists and has another owner."""
 
     code = "conflict"
 
@@ -310,7 +310,7 @@ class ExecTimeoutError(TimeoutError):
 
 
 class InteractiveTimeoutError(TimeoutError):
-    """Modal's: nobody came to an interactive session."""
+    """Modal's error for an interactive session that timed out; nbfn never raises it."""
 
     code = "interactive_timeout"
 
@@ -340,7 +340,7 @@ PREEMPTION_GRACE = 30.0
 def simulate_preemption(wait_seconds: float, jitter_seconds: float = 0) -> None:
     """Have this process interrupted as if its machine were taken away, to try what happens then.
 
-    A worker is told to go (SIGTERM): its exit hooks run, its input runs again elsewhere, without using
+    A worker is asked to exit (SIGTERM): its exit hooks run, its input runs again elsewhere, without using
     up ``retries``; 30 seconds later what is left is killed. Outside of a worker it is a KeyboardInterrupt.
 
     Args:
@@ -357,7 +357,7 @@ def simulate_preemption(wait_seconds: float, jitter_seconds: float = 0) -> None:
     worker, process = "MODAL_IS_REMOTE" in os.environ, os.getpid()
 
     def interrupt() -> None:
-        # To the main thread: one that waits in the system hears no signal that another thread took.
+        # To the main thread: a system call there is not interrupted by a signal that another thread receives.
         main = threading.main_thread().ident or 0
         signal.pthread_kill(main, signal.SIGTERM if worker else signal.SIGINT)
         if worker:

@@ -21,8 +21,8 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
     """Check that a class can be registered.
 
     Args:
-        raw: What ``@app.cls()`` stands on.
-        snapshots: Whether it said ``enable_memory_snapshot=True``.
+        raw: The object that ``@app.cls()`` decorates.
+        snapshots: Whether it has ``enable_memory_snapshot=True``.
 
     Raises:
         InvalidError: If its marks, parameters and constructor do not go together.

@@ -61,14 +61,14 @@ class DecoratorOptions:
         Raises:
             InvalidError: If they and the marks exclude each other.
         """
-        said: dict[str, Any] = {
+        given: dict[str, Any] = {
             "is_generator": self.is_generator,
             "batching": self.batching,
             "concurrency": self.concurrency,
             "endpoint": self.endpoint,
         }
-        told = {name: value for name, value in said.items() if value is not None}
-        found = dataclasses.replace(options, **told)
+        changes = {name: value for name, value in given.items() if value is not None}
+        found = dataclasses.replace(options, **changes)
         found.check_together()
         return found
 

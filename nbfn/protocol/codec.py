@@ -24,7 +24,7 @@ from nbfn.runtime.byte_size import format_bytes
 
 T = TypeVar("T")
 
-#: Bytes of the largest message; larger values travel as segments (`nbfn.serialization.payload`).
+#: Bytes of the largest message; larger values are sent as segments (`nbfn.serialization.payload`).
 MAX_FRAME = 16 * 1024 * 1024
 #: Most entries of a list in one message, and most bytes of them. An entry is far smaller than a frame:
 #: a payload's data is at most `nbfn.serialization.payload.SEGMENT_MIN` bytes.
@@ -46,7 +46,7 @@ def _decoder(kinds: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Messag
     return msgspec.msgpack.Decoder(Union[kinds])  # noqa: UP007 - built at run time
 
 
-#: One decoder for each direction: what may not be said there does not decode.
+#: One decoder for each direction: other messages do not decode.
 TO_HUB = _decoder(messages.FROM_CLIENT + messages.FROM_WORKER)
 TO_CLIENT = _decoder(messages.TO_CLIENT)
 TO_WORKER = _decoder(messages.TO_WORKER)

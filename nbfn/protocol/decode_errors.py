@@ -1,6 +1,6 @@
 """Explains why a frame is not a message, and finds out which request or call it belongs to.
 
-The sender can then be told that this one request is invalid, and its other requests go on.
+The sender then gets an error for this one request, and its other requests continue.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class BadFrame(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: Why it is none, in one sentence.
-        request: The number of the request that it makes or answers; 0 if that cannot be told.
-        call: The id of the call that it is about; empty if that cannot be told.
+        request: The number of the request that it makes or answers; 0 if that is unknown.
+        call: The id of the call that it is about; empty if that is unknown.
     """
 
     reason: str
@@ -72,11 +72,11 @@ def _sentence(kind: type[Any], found: list[Any], error: str) -> str:
 
     Of a value only its type is shown, or a number: it may be secret.
     """
-    told = _ERROR.match(error)
-    if told is None:
+    match = _ERROR.match(error)
+    if match is None:
         return f"{kind.__name__} is not valid: {error}."
-    name, value = _field(kind, found, _STEP.findall(told["steps"]))
-    what = told["what"]
+    name, value = _field(kind, found, _STEP.findall(match["steps"]))
+    what = match["what"]
     if "matching regex" in what or "length" in what:
         return f"{name} has characters that are not allowed, or is too long."
     if (limits := _RANGE.match(what)) is not None:
@@ -84,7 +84,7 @@ def _sentence(kind: type[Any], found: list[Any], error: str) -> str:
         return f"{name} is {value!r}; it must be {bound} {limits['limit']}."
     wanted = _TYPE.match(what)
     must = _TYPES.get(wanted["type"], wanted["type"]) if wanted else "something else"
-    if "..." in told["steps"] or told["key"]:  # msgspec does not say which
+    if "..." in match["steps"] or match["key"]:  # msgspec does not say which
         return f"{name} has a part of a wrong type; each must be {must}."
     return f"{name} is an object of type {type(value).__name__}; it must be {must}."
 

@@ -49,8 +49,8 @@ class GatewayConfig:
             InvalidError: If the file is there and cannot be understood.
         """
         try:
-            said = dict(json.loads(path.read_text("utf-8")))
-            known = {name: kind(said[name]) for name, kind in _KINDS.items() if name in said}
+            stored = dict(json.loads(path.read_text("utf-8")))
+            known = {name: kind(stored[name]) for name, kind in _KINDS.items() if name in stored}
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, TypeError) as error:
@@ -83,14 +83,14 @@ class GatewayConfig:
     def key(self, label: str, port: int, expiry: str = "") -> str:
         """Return the key of an endpoint's URL, or of a cookie that expires then; only the token's owner can make it.
 
-        It is of no use at another port: whoever listens on a port that the endpoint had before may have seen it.
+        It is not valid at another port: a process that listens on an earlier port of the endpoint may have seen it.
         """
         digest = hmac.digest(self.token.encode(), f"{label}:{port}:{expiry}".encode(), "sha256")
         return base64.urlsafe_b64encode(digest[:18]).decode()  # 144 bits, no padding
 
 
-def _ports(said: Any) -> dict[str, int]:
-    return {str(label): int(port) for label, port in dict(said).items()}
+def _ports(stored: Any) -> dict[str, int]:
+    return {str(label): int(port) for label, port in dict(stored).items()}
 
 
 _KINDS: dict[str, Callable[[Any], Any]] = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-#: Bytes of the levels of a caller's loggers that travel with a call.
+#: The most bytes of encoded levels that are sent with a call.
 MOST_LEVELS = 4096
 #: Characters of a record's message, and of each other text of it.
 LONGEST_TEXT = 256 * 1024
-#: Attributes of a record that do not travel: their texts do.
+#: Attributes of a record that are not sent, since its text is.
 _LEFT_OUT = frozenset({"args", "exc_info", "msg", "message"})
 
 

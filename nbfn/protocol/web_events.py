@@ -14,7 +14,7 @@ import msgspec
 
 from nbfn.protocol.messages import Payload
 
-#: Bytes of a request's body that travel with it. A body that is no longer can be told again, so a
+#: Bytes of a request's body that are sent with it. A body that is no longer can be sent again, so a
 #: request whose worker is lost runs anew.
 FIRST = 1024 * 1024
 #: Bytes of one piece of a body, either way.
@@ -74,7 +74,7 @@ def unpack_piece(data: bytes) -> Event:
 
 
 def pack_events(events: Sequence[Event]) -> Payload:
-    """Return ``send`` events as what a generator yields; it goes on its way as it is."""
+    """Return ``send`` events as the payload of a generator's item."""
     return Payload(_encode(events))
 
 
@@ -85,5 +85,5 @@ def unpack_events(payload: Payload) -> tuple[Event, ...]:
         ValueError: If it is something else.
     """
     if payload.segments:
-        raise ValueError("Events do not travel beside the wire.")
+        raise ValueError("The payload of events cannot have segments.")
     return _events.decode(payload.data)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nbfn.runtime.output_channels import CLEAR, DISPLAY, FAILURE, LOG, NESTED
 
 #: Which number is what: the lease that runs; bytes that the worker and its children may hold, 0 for any number; the
-#: signal that told it to end; 1 when it came to its end in good order; bytes read of its two log files.
+#: signal that ended it; 1 if it exited normally; bytes read of its two log files.
 LEASE, MEMORY_LIMIT, ENDED_BY, FINISHED, READ_OF_STDOUT, READ_OF_STDERR = range(6)
 
 _NUMBERS = 64
@@ -51,7 +51,7 @@ class WorkerState:
     """The worker's end.
 
     Args:
-        memory: `SIZE` bytes; None where nobody else sees them.
+        memory: `SIZE` bytes; None if no other process reads them.
 
     Attributes:
         numbers: See `LEASE` and the others.

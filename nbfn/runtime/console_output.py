@@ -40,7 +40,7 @@ class Output:
         """Write text, at once."""
         if not self.quiet:
             stream = self.stream or sys.stdout
-            with contextlib.suppress(OSError):  # a terminal that was closed: what is done goes on
+            with contextlib.suppress(OSError):  # the terminal was closed; the program continues
                 stream.write(text)
                 stream.flush()
 
@@ -79,7 +79,7 @@ def enable_output(show_progress: bool = True) -> Iterator[None]:
     """Print the progress of runs and deployments, and everything that the workers of a running App write.
 
     What calls of this process print is shown with and without it; with it also what web requests and
-    scheduled calls print, and tracebacks of failures that nobody looks at.
+    scheduled calls print, and tracebacks of failures without a caller.
 
     Args:
         show_progress: Whether to print steps, too.

@@ -2,7 +2,7 @@
 
 An operation is written once, as a coroutine that awaits nothing but `wait(future)`. The blocking
 form steps that coroutine by hand on the caller's own thread, so it needs no event loop, works
-inside a running one and hears Ctrl-C; ``.aio`` steps the same coroutine from the caller's asyncio
+inside a running one and handles Ctrl-C; ``.aio`` steps the same coroutine from the caller's asyncio
 loop. Nothing here knows what is being waited for.
 
 Blocking forms are welcome in a notebook's cell, whose loop waits for it anyway. In a program's own
@@ -104,8 +104,8 @@ def raisable(error: BaseException, source: str) -> BaseException:
     """
     if not isinstance(error, (StopIteration, StopAsyncIteration)):
         return error
-    said = f"{type(error).__name__}: {error}".removesuffix(": ")
-    stand_in = RuntimeError(f"{source} raised {said}")
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    stand_in = RuntimeError(f"{source} raised {text}")
     stand_in.__cause__ = error
     stand_in.__dict__["_stands_in"] = True
     return stand_in
@@ -166,7 +166,7 @@ async def _arrival(waiting: wait[Any]) -> None:
         try:
             loop.call_soon_threadsafe(resolve)
         except RuntimeError:
-            pass  # the loop was closed: nobody waits any more
+            pass  # the loop was closed, so nothing waits for the result
 
     waiting.future.add_done_callback(tell)
     with _hearing(loop):
@@ -182,7 +182,7 @@ _beating: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 @contextlib.contextmanager
 def _hearing(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Have a loop hear an interrupt: ipykernel's handler cancels the cell's task without waking it."""
+    """Wake a loop for an interrupt: ipykernel's handler cancels the cell's task without waking its loop."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are handled elsewhere
         return

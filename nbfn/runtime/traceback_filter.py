@@ -23,7 +23,7 @@ OURS = frozenset({"nbfn", "nbfn_kernel"})
 _WITHIN = frozenset({
     "threading", "concurrent.futures._base", "asyncio.tasks", "asyncio.futures", "cloudpickle.cloudpickle",
 })  # fmt: skip
-#: What is said of an error that came out of nbfn itself and is none of those it raises on purpose.
+#: The note on an error of nbfn's own code that is not one of its exceptions.
 HIDDEN = "nbfn's own frames are hidden; NBFN_TRACEBACK=1 shows them."
 
 
@@ -31,7 +31,7 @@ def hide(error: BaseException, *, on_purpose: tuple[type[Exception], ...] = ()) 
     """Take nbfn's own frames from the beginning of an error's traceback, and of those that led to it.
 
     For the outermost function of nbfn, in ``except BaseException as error: hide(error); raise``: the
-    frames above it, which are the user's, are added as the error goes on its way.
+    frames above it, which are the user's, are added while the error propagates.
 
     Args:
         error: The error.

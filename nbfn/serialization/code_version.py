@@ -95,7 +95,7 @@ def current_code(
 
     Args:
         written: What this process has.
-        brought: What arguments brought along.
+        brought: The modules of classes of its arguments.
         settled: What stands for what; what files say now if not given.
 
     Raises:

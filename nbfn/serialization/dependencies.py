@@ -201,7 +201,7 @@ class DependencySnapshot:
             self._walk(value, seen)
 
     def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
-        if isinstance(value, BoundMethod):  # f.remote travels with f
+        if isinstance(value, BoundMethod):  # f.remote is pickled with f
             value = value.__self__
         if (value is not None and id(value) in seen) or any(
             n == name and v is value for n, _, v in self.found

@@ -142,7 +142,7 @@ def _imports_of(file: str, package: str) -> tuple[str, ...]:
     try:
         tree = ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return ()  # whoever imports it will be told
+        return ()  # an import of it raises the error
     found: dict[str, None] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

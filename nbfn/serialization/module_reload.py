@@ -268,8 +268,8 @@ def _describe_error(name: str, error: BaseException) -> str:
         if is_user_module("", file):
             line = f"{Path(file).name}, line {trace.tb_lineno}: "
         trace = trace.tb_next
-    said = (str(error).splitlines() or [""])[0]
-    return f"{line or f'{name}: '}{type(error).__name__}: {said}"
+    message = (str(error).splitlines() or [""])[0]
+    return f"{line or f'{name}: '}{type(error).__name__}: {message}"
 
 
 def warn_unloadable(name: str, version: int, why: Unloadable) -> None:

@@ -83,7 +83,7 @@ def globals_of_main(given: dict[str, Any]) -> dict[str, Any]:
     Args:
         given: The module's name and file, as globals.
     """
-    if _loading is None:  # somebody looks at the definition, who does not run it
+    if _loading is None:  # a process that reads the definition and does not run it
         return given
     _loading.update(given)
     return _loading

@@ -35,9 +35,8 @@ from nbfn.serialization import (
     shared_memory,
 )
 
-#: Bytes from which on a buffer travels as a file instead of inside the message. Below it four
-#: more copies in cache cost less
-#: than making, mapping and unlinking a file (about 60 microseconds).
+#: Bytes from which on a buffer is sent as a file instead of in the message. Below it, four more copies in cache take
+#: less time than creating, mapping and unlinking a file (about 60 microseconds).
 SEGMENT_MIN = 256 * 1024
 
 #: Types whose instances plain pickle gets right without looking at them.
@@ -173,7 +172,7 @@ class Serializer:
         return found
 
     def discard(self, payload: Payload | None) -> None:
-        """Unlink a payload's segments, but those the hub keeps; mapped ones stay readable to who has them."""
+        """Unlink a payload's segments, except those that the hub keeps; existing mappings stay readable."""
         for segment in payload.segments if payload is not None else ():
             path = self._path(segment)
             if segment.place == "shm":
@@ -202,7 +201,7 @@ class Serializer:
         self._segments.clear()
 
     def sweep(self, owner: str) -> None:
-        """Unlink all segments that a peer left behind, but those the hub keeps."""
+        """Unlink all segments that a process made, except those that the hub keeps."""
         for place in ("shm", "spill"):
             for path in self._directories[place].glob(f"{owner}.*"):
                 path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Extends cloudpickle's pickler, which drops the file names of code, the names of `__main__` and caches.
 
-cloudpickle 3.1.3 and later name the file of all code that travels by value ``<dynamic-code>``. Then no
+cloudpickle 3.1.3 and later set the file name of all code that is pickled by value to ``<dynamic-code>``. Then no
 traceback could show the user's own line. nbfn's names of cells are made of their text, so the pickle
 is the same every time also with the name in it.
 """
@@ -113,7 +113,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         reduced = super().reducer_override(kind)
         if type(reduced) is not tuple or len(reduced) != 6:
             return reduced
-        make, given, state, *_ = reduced  # it travels by value
+        make, given, state, *_ = reduced  # it is pickled by value
         given, state = class_pickling.complete_reduction(kind, given, state)
         name = namespace.main_name(kind)
         skeleton = (make, given, name)
@@ -143,7 +143,7 @@ class FunctionPickler(Pickler):
 
     Args:
         stream: Takes the bytes.
-        by_value: Says whether a function of the user's travels by value.
+        by_value: Returns whether a function is pickled by value.
     """
 
     def __init__(self, stream: io.BytesIO, by_value: Callable[[Any], bool]) -> None:

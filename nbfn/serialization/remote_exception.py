@@ -28,7 +28,7 @@ from nbfn.serialization.traceback_codec import FrameEntry
 MAX_CHAIN = 50
 #: Characters kept of the formatted text, half from either end.
 MAX_TEXT = 100_000
-#: Characters of source text that travel, all cells together.
+#: The most characters of source text that are sent, of all cells together.
 MAX_SOURCES = 2_000_000
 
 #: What is in the messages of libraries that look for CUDA and do not find it.

@@ -1,7 +1,7 @@
 """Locks the directory of a home's segments in shared memory for its hub, and removes unused directories.
 
 A hub holds a lock on the directory of its home as long as it lives. A directory that is not held is
-removed when it is empty; another home's also with what is in it, once nobody has used it for an hour.
+removed when it is empty; that of another home is removed with its files after an hour without use.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def remove_if_unused(directory: Path) -> None:
 
 
 def remove_abandoned(directory: Path) -> None:
-    """Remove directories of this user's other homes that no hub holds and nobody has used for long.
+    """Remove directories of this user's other homes that are not locked and unused for `ABANDONED` seconds.
 
     Args:
         directory: Of this home; the others are beside it.

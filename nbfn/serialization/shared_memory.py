@@ -1,8 +1,8 @@
 """Reuses segments: the process that made a file in shared memory keeps it and writes later values to it.
 
-Writing to memory that is there costs a third of what fresh pages cost. Who maps a segment holds a
+Writing to pages that exist takes a third of the time of writing to new pages. A process that maps a segment holds a
 shared lock on it, which the kernel keeps as long as there is a mapping, in forked children too; a
-segment is filled again only when nobody holds that lock, and under a name that nobody was told.
+segment is reused only if no process holds that lock, and under a new name.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Segments:
                 continue  # another thread's
             try:
                 self._fill(spare, raw)
-            except OSError:  # somebody still has it mapped, above all
+            except OSError:  # mostly because it is still mapped
                 self._drop(spare)
             except BaseException:
                 self._drop(spare)
@@ -145,7 +145,7 @@ class Segments:
     def _fill(self, spare: _Spare, raw: memoryview) -> None:
         descriptor = os.open(self._directory / spare.name, os.O_RDWR | os.O_NOFOLLOW)
         try:
-            # Who opened it by its old name and gets a lock from here on finds that name gone.
+            # A process that opened it by its old name and locks it from here on finds that name removed.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             if spare.memory is None and len(self._out) < MOST:

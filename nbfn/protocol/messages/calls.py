@@ -10,7 +10,7 @@ from nbfn.protocol.messages.fields import Count, Id, Index, LogLevels, Token
 
 #: Bytes that an outcome counts for beside its payload.
 OUTPUT_BYTES = 64
-#: Items of a generator that may be under way, and about their bytes since the worker was told last how far to go.
+#: Items of a generator that may be under way, and their approximate bytes since the last credit of the worker.
 #: A worker begins with as many.
 ITEM_WINDOW, ITEM_BYTES = 64, 8 * 1024 * 1024
 
@@ -34,7 +34,7 @@ class Output(Data):
     duration: float = 0.0
     worker: str = ""
     attempt: int = 1
-    attempts: int = 0  # how many its Function's retries allow; said of failures only
+    attempts: int = 0  # how many its Function's retries allow; set for failures only
 
     @property
     def weight(self) -> int:
@@ -77,7 +77,7 @@ class PutCall(Message):
     total: Count | None = None  # inputs there will be, where the caller knows
     method: str = ""  # which one, when the Function is a class
     deployment: Count = 0  # of the App: what is called from inside stays with it, too
-    unattended: bool = False  # nobody looks at its failures: the logs have their tracebacks
+    unattended: bool = False  # its failures have no reader: the logs have their tracebacks
     levels: LogLevels = b""  # of the caller's loggers
 
 
@@ -270,7 +270,7 @@ class InputTold(Message):
 class RetryCall(Message):
     """Run the inputs of an ended durable call that failed again, with the newest version of its Function.
 
-    ``token`` is new for each retry: told again, it begins nothing.
+    ``token`` is new for each retry: a repeated message starts nothing.
     """
 
     request: Token

@@ -167,7 +167,7 @@ class Definition(Data):
     made: Seconds = 0.0  # when, in seconds since 1970
     files: str = ""  # a hash of the user's files that its workers import; else empty
 
-    def __repr__(self) -> str:  # its variables' values are nobody's business
+    def __repr__(self) -> str:  # without the values of its variables
         return f"<Definition {self.name!r} {self.digest[:8]}>"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbfn.protocol.messages import apps, base, calls, functions, handshake, monitoring, worker
 from nbfn.protocol.messages.base import Message
 
-#: Who may say what to the hub; anything else from that role is refused.
+#: The messages that each role may send to the hub; others are refused.
 FROM_CLIENT: tuple[type[Message], ...] = (
     handshake.ClientHello,
     handshake.ClientLeaves,

@@ -20,7 +20,7 @@ class LeasedInput(Data):
     batch: int = (
         0  # the lease of the first one of its batch: neighbours with the same are run as one
     )
-    unattended: bool = False  # nobody waits for it: what it raises is printed, for the logs
+    unattended: bool = False  # it has no caller: its traceback is written to the logs
 
 
 class Result(Data):
