@@ -183,7 +183,7 @@ def _collect_arguments(
     for name in parameters:
         if len(lists.get(name, ())) != len(arguments):
             raise InvalidError(
-                f"The inputs of one batch of {target.name!r} set different parameters: {name!r} was passed by "
+                f"The inputs of one batch of {target.name!r} have different arguments: {name!r} was passed by "
                 f"{len(lists.get(name, ()))} of {len(arguments)} callers."
             )
     kwargs_only = {name: lists[name] for name in parameters if name not in by_position}
