@@ -153,14 +153,7 @@ class DependencySnapshot:
         package = str(function.__globals__.get("__package__") or "")
         for level, name, names in imports_in_code(code):
             self.imports.update(absolute_names(level, name, names, package))
-        defaults = function.__defaults__ or ()
-        with_default = code.co_varnames[: code.co_argcount][
-            len(code.co_varnames[: code.co_argcount]) - len(defaults) :
-        ]
-        for name, value in (
-            *zip(with_default, defaults, strict=True),
-            *(function.__kwdefaults__ or {}).items(),
-        ):
+        for name, value in _defaults(function):
             self._note(name, "default", value, seen)
         for name, *attributes in global_paths(code):
             value = function.__globals__.get(name, _MISSING)
@@ -226,6 +219,17 @@ def _unwrap(thing: Any) -> Any:
     if isinstance(thing, PartialFunction):
         return thing.raw
     return getattr(thing, "__wrapped__", thing) if isinstance(thing, functools.partial) else thing
+
+
+def _defaults(function: types.FunctionType) -> list[tuple[str, Any]]:
+    """Return the parameters of a function that have a default, with it."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    with_default = positional[len(positional) - len(defaults) :]
+    return [
+        *zip(with_default, defaults, strict=True),
+        *(function.__kwdefaults__ or {}).items(),
+    ]
 
 
 def _is_generated(method: types.FunctionType) -> bool:
