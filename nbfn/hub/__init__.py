@@ -1,3 +1,1 @@
-"""The hub: one process that decides which worker runs what, and remembers. It never opens a
-payload.
-"""
+"""The hub: one process that schedules calls on workers and stores durable state. It never decodes a payload."""

@@ -1,5 +1,5 @@
-"""``python -m nbfn.hub``: one hub for one ``NBFN_HOME``. The lock decides which of two that
-start at once stays.
+"""``python -m nbfn.hub``: run the hub of one ``NBFN_HOME``. If two start at once, the lock file decides
+which one runs.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from nbfn.runtime.log_rotation import LogFile
 from nbfn.serialization import segment_directory
 from nbfn.serialization.payload import Serializer
 
-#: No epoch is as high as this: leases, 2**30 for each, are signed 64-bit numbers.
+#: Highest epoch: leases (2**30 per epoch) must fit into signed 64-bit integers.
 LAST_EPOCH = (1 << 33) - 2
 
-#: What is wrong with a disk, or with the rights to it.
+#: Errors of the disk or of permissions.
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 _log = logging.getLogger("nbfn.hub")
 
 
 def main() -> int:
-    """Run a hub; return 0 also when another one is already there."""
+    """Run a hub; return 0 also when another hub is already running."""
     parser = argparse.ArgumentParser(prog="python -m nbfn.hub", description=__doc__)
     parser.add_argument(
-        "--embedded", action="store_true", help="end when nobody has needed it for a while"
+        "--embedded", action="store_true", help="end after a while without clients and work"
     )
     arguments = parser.parse_args()
     logging.basicConfig(
@@ -60,11 +60,11 @@ def main() -> int:
     )
     try:
         return _serve(embedded=arguments.embedded)
-    except Error as error:  # one sentence that says what to do; it is also what a client is told
+    except Error as error:  # one sentence that says what to do; clients show it, too
         print(error, file=sys.stderr)  # noqa: T201 - a command's answer
     except Exception as error:  # noqa: BLE001 - logged
-        _log.exception("the hub ends by an error")
-        print(f"The hub ended by an error ({type(error).__name__}: {error}).", file=sys.stderr)  # noqa: T201
+        _log.exception("the hub ends because of an error")
+        print(f"The hub failed ({type(error).__name__}: {error}).", file=sys.stderr)  # noqa: T201 - a command's answer
     return 1
 
 
@@ -89,7 +89,7 @@ def _serve_in(places: Places, *, embedded: bool) -> int:
         if not embedded:
             print(f"A hub is already running for {places.home}.", file=sys.stderr)  # noqa: T201 - a command's answer
         return 0
-    places.create()  # the hub before this one may have removed some when it ended
+    places.create()  # the previous hub may have removed some when it ended
     segments_lock = segment_directory.lock_directory(places.shm)
     segment_directory.remove_abandoned(places.shm)
     settings = Settings.load()
@@ -111,17 +111,18 @@ def _serve_in(places: Places, *, embedded: bool) -> int:
         web.close()
         os.close(segments_lock)
         segment_directory.remove_if_unused(places.shm)
-        with contextlib.suppress(OSError):  # where consoles of workers have files, it stays
+        # The directory stays while consoles of workers have files in it.
+        with contextlib.suppress(OSError):
             places.socket.unlink(missing_ok=True)
             places.runtime.rmdir()
     return 0
 
 
 def _thread_ended(args: threading.ExceptHookArgs, broker: Broker) -> None:
-    """End the hub when a thread of it ends by an error: clients start it again."""
+    """End the hub when one of its threads fails; clients start it again."""
     name = args.thread.name if args.thread is not None else "a thread"
     assert args.exc_value is not None
-    _log.critical("thread %s ended by an error, so the hub ends", name, exc_info=args.exc_value)
+    _log.critical("thread %s failed, so the hub ends", name, exc_info=args.exc_value)
     broker.fail(
         f"Thread {name} of the hub ended: {type(args.exc_value).__name__}: {args.exc_value}"
     )
@@ -184,16 +185,16 @@ def _assemble(
     broker.restore(store.load_unfinished())
     state.plan(time.time())
     _publish(places, about)
-    # What exists now lives as long as the hub; the cycle collector need not look at it again.
+    # The current objects live as long as the hub; the cycle collector need not visit them again.
     gc.collect()
     gc.freeze()
     return broker, store, router, processes, web, log_store
 
 
 def _next_epoch(lock: int) -> int:
-    """Return a number above that of each hub before, for a restart within a second and for a clock set back.
+    """Return an epoch above all earlier ones, also after a restart within a second or with a clock set back.
 
-    Leases are counted from it, and a worker would take a number that comes again for one it knows.
+    Lease numbers start from it, and a worker must never receive the same lease number twice.
     """
     before = os.pread(lock, 32, 0).strip()
     last = int(before) if before.isdigit() else 0
@@ -209,7 +210,7 @@ def _launcher(places: Places, settings: Settings) -> base.Launcher:
 
 
 def _publish(places: Places, about: m.HubRow) -> None:
-    """Write the connection file, whole or not at all, readable by its owner only."""
+    """Write the connection file atomically, readable by its owner only."""
     content = {
         "endpoint": places.endpoint,
         "pid": about.pid,

@@ -1,11 +1,10 @@
-"""The hub's loop: sockets, processes and the store on one side, the state machine on the other;
-only carries, never decides.
+"""The hub's event loop: connects sockets, worker processes and the store with the state machine.
+It makes no scheduling decisions.
 
-One turn: wait; hand everything that arrived to `State.process` as events and carry out the effects of
-each at once; then, by `State.scale_pools`, bring all pools that were touched to their size.
-What a turn saves goes to the store's writer thread together with the effects that may only be seen
-once it is on disk; all others are carried out at once, so a call that is not durable never waits
-for a disk.
+Each turn waits for input, passes every event to `StateMachine.process` and carries out the effects
+immediately. Then `StateMachine.scale_pools` resizes the pools that changed. Saves go to the store's
+writer thread, together with the effects that must not be visible before the commit. All other effects
+are carried out at once, so a call that is not durable never waits for the disk.
 """
 
 from __future__ import annotations
@@ -46,25 +45,25 @@ from nbfn.serialization.payload import Serializer
 
 _log = logging.getLogger("nbfn.hub")
 
-#: Frames that make no sense until a peer is no longer listened to.
+#: Invalid messages after which the hub ignores a connection.
 MAX_VIOLATIONS = 3
-#: Seconds between looks whether an embedded hub is still needed.
+#: Seconds between checks whether an embedded hub is still needed.
 IDLE_CHECK = 1.0
-#: Seconds between two looks at the launcher when it says nothing; it has kill timers of its own.
+#: Seconds between two polls of a launcher that reports nothing; it has kill timers of its own.
 LAUNCHER_INTERVAL = 0.5
-#: Seconds between two looks at how full the disk is.
+#: Seconds between two measurements of the free disk space.
 DISK_INTERVAL = 0.1
-#: Seconds between two looks which web endpoints there are.
+#: Seconds between two updates of the sockets of web endpoints.
 WEB_INTERVAL = 1.0
-#: Seconds an embedded hub waits for its first client; who started it may have found another hub, or be gone.
+#: Seconds an embedded hub waits for its first client; the process that started it may use another hub or have ended.
 NO_CLIENT_EXIT = 30.0
-#: Seconds the workers have to end when the hub is stopped.
+#: Seconds that workers have to exit when the hub is stopped.
 STOP_GRACE = 5.0
 
 
 @dataclass(slots=True)
 class Peer:
-    """Who is at the other end of a connection."""
+    """The role and id of the peer of a connection."""
 
     role: str  # client or worker
     id: str
@@ -72,7 +71,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class _OnConnection(Effect):
-    """A message for a worker, and the connection that it had when that was decided."""
+    """A message for a worker, valid only for the connection that the worker had when the message was created."""
 
     send: Send
     connection: bytes | None
@@ -82,16 +81,16 @@ class Broker:
     """One hub process.
 
     Args:
-        state: The state machine, with what was restored already in it.
+        state: The state machine, with the restored state.
         router: The socket.
         store: The database, not started yet.
         processes: The worker processes.
         serializer: Frees shared memory.
-        leftovers: Knows what of it nobody will come for.
-        web: Answers for web endpoints.
-        logbook: Keeps what inputs write, not started yet.
-        about: What the hub says of itself; ``uptime`` is filled in.
-        idle_exit: Seconds without a reason to stay until the hub ends by itself; None for never.
+        shared_memory_gc: Frees segments whose owner is gone.
+        web: The gateway process, which serves web endpoints.
+        log_store: Stores the output of inputs, not started yet.
+        about: The hub's row in the overview; ``uptime`` is filled in.
+        idle_exit: Seconds without clients or work after which the hub ends; None for never.
     """
 
     def __init__(
@@ -129,17 +128,18 @@ class Broker:
         self._disk_checked_at = -DISK_INTERVAL
         self._web_checked_at, self._web_revision = 0.0, -1
         self._watchers: set[str] = set()  # clients that watch the overview
-        #: What each event saves, and what is told once that is on disk.
+        #: The saves of each event, and the effects to carry out after their commit.
         self._unsaved: list[tuple[list[Effect], list[Effect]]] = []
         self.ending = False
         self._failed = ""
-        self._consequences: deque[Event] = deque()  # of messages that were too large to be sent
+        #: Events caused by messages that were too large to be sent.
+        self._consequences: deque[Event] = deque()
         self._actions = self._action_table()
         self._preparations = self._preparation_table()
         self._handlers = self._handler_table()
 
     def restore(self, found: Sequence[events.CallRestored]) -> None:
-        """Take up the Apps and durable calls of the hub before this one."""
+        """Restore the Apps and durable calls of the previous hub."""
         self._handle(events.AppsRestored())
         for call in found:
             self._handle(call)
@@ -159,17 +159,17 @@ class Broker:
         while not self.ending:
             self._turn(self._router.wait(self._timeout()))
         self._web.close()
-        if self._failed:  # workers go on, for the next hub
+        if self._failed:  # workers keep running, for the next hub
             raise ServiceError(self._failed)
         self._stop_workers()
 
     def end(self) -> None:
-        """Have the hub end; safe from signal handlers."""
+        """End the hub; safe in signal handlers."""
         self.ending = True
         self._router.wake()
 
     def fail(self, reason: str) -> None:
-        """Have the hub end with an error; safe from any thread."""
+        """End the hub with an error; safe in any thread."""
         self._failed = reason
         self.end()
 
@@ -185,7 +185,8 @@ class Broker:
             self._disk_checked_at = now
             self._handle(self._store.room())
         lost = self._router.lost()
-        for connection, message in self._router.receive():  # also the last of those that are lost
+        # Including the last messages of lost connections.
+        for connection, message in self._router.receive():
             self._receive(connection, message)
         for connection in lost:
             self._connection_lost(connection)
@@ -206,14 +207,14 @@ class Broker:
             self._check_idle(now, self._idle_exit)
 
     def _handle_launcher_events(self) -> None:
-        """Handle what the launcher saw of worker processes."""
+        """Handle the launcher's events about worker processes."""
         for event in self._processes.events():
             self._handle(event)
             if isinstance(event, events.WorkerExited):
                 self._shared_memory_gc.worker_ended(event.worker)
 
     def _handle_store_result(self, result: StoreResult) -> None:
-        """Handle what the store has read, or go on with what it has written."""
+        """Handle a read of the store, or carry out an effect after its commit."""
         if isinstance(result, events.FailuresLoaded | events.SaveFailed):
             self._handle(result)
         elif isinstance(result, effects.LoadInputs):
@@ -224,7 +225,7 @@ class Broker:
             self._perform(result)
 
     def _tick(self, now: float) -> None:
-        """Handle what is due by now."""
+        """Run the timers and schedules that are due."""
         deadline = self._state.next_deadline()
         if (deadline is not None and deadline <= now) or (
             self._state.next_schedule_due() <= time.time()
@@ -241,12 +242,12 @@ class Broker:
             self._web.listen_for(web_endpoints.labels(hub_state))
 
     def _send_query_result(self, found: StoredCall | StoredGraph | StoredInput) -> None:
-        """Tell a client what it asked the store for."""
+        """Answer a client's query with data from the store."""
         try:
             for answer in self._queries.from_disk(found):
                 self._send(found.client, answer)
-        except Exception:  # noqa: BLE001 - logged: a row of another program, say
-            _log.exception("what is stored cannot be told")
+        except Exception:  # noqa: BLE001 - logged: for example a row that another program wrote
+            _log.exception("stored data cannot be sent to a client")
             text = "What is stored of this call is not valid (see logs/hub.log in NBFN_HOME)."
             self._send(found.client, m.Failed(found.request, "data_loss", text))
 
@@ -257,11 +258,11 @@ class Broker:
         if self._state.needed():
             self._last_needed = now
         elif now - self._last_needed >= limit:
-            _log.info("nobody has needed this hub for %.0f s; ending", limit)
+            _log.info("no client or work for %.0f s; ending", limit)
             self.ending = True
 
     def _handle(self, event: Event) -> None:
-        """Have the state machine process an event, and carry out all of what it asks for.
+        """Process an event in the state machine, and carry out its effects.
 
         Raises:
             Exception: The first of those that effects raised.
@@ -273,17 +274,17 @@ class Broker:
             self._handle(self._consequences.popleft())
 
     def _scale_pools(self) -> None:
-        """Resize the pools that events have touched; what is wrong with that is no message's fault."""
+        """Resize the pools that events have changed; an error here is logged, and fails no message."""
         self._handle_consequences()
         try:
             while todo := self._state.scale_pools():
                 self._perform_all(todo)
                 self._handle_consequences()
         except Exception:  # noqa: BLE001 - logged
-            _log.exception("workers could not be supplied")
+            _log.exception("pools could not be resized")
 
     def _perform_all(self, todo: Sequence[Effect]) -> None:
-        """Carry out effects, or keep them until what they are to follow is on disk.
+        """Carry out effects; defer those that must follow a commit.
 
         Raises:
             Exception: The first of those that effects raised.
@@ -299,7 +300,7 @@ class Broker:
                     on_commit.append(self._pin_connection(effect))
                 else:
                     self._perform(effect)
-            except Exception as error:  # noqa: BLE001 - raised below, when the others are carried out
+            except Exception as error:  # noqa: BLE001 - raised below, after the others were carried out
                 failed = failed or error
         if saves or on_commit:
             self._unsaved.append((saves, on_commit))
@@ -307,22 +308,20 @@ class Broker:
             raise failed
 
     def _stop_workers(self) -> None:
-        """Have the workers end, listening to their last words."""
+        """Stop the workers, and handle the messages that they send before they exit."""
         hub_state = self._state.hub_state
         hub_state.closing = True
         hooks = any(pool.definition.exit_hooks for pool in hub_state.pools.values() if pool.workers)
         grace = EXIT_GRACE if hooks else STOP_GRACE
         self._processes.stop_all(grace)
         until = time.monotonic() + grace + 1.0
-        self._turn(
-            self._router.wait(0.05)
-        )  # clients that ended together with the hub's work are heard
+        # Handles clients that disconnected together with the stop.
+        self._turn(self._router.wait(0.05))
         while self._processes.alive() and time.monotonic() < until:
             self._turn(self._router.wait(0.05))
         clients = self._state.hub_state.clients.values()
-        if (
-            sum(client.connected or bool(client.calls) for client in clients) <= 1
-        ):  # who asked for the end
+        # One is the client that asked for the stop.
+        if sum(client.connected or bool(client.calls) for client in clients) <= 1:
             self._shared_memory_gc.sweep(self._state.hub_state.clients)
 
     # --- what arrives ---
@@ -331,7 +330,7 @@ class Broker:
         self._violations.pop(connection, None)
         peer = self._peers.pop(connection, None)
         if peer is None or self._routes.get(peer.id) != connection:
-            return  # never said hello, or is back on another connection
+            return  # sent no hello, or reconnected
         del self._routes[peer.id]
         self._consoles.lost(peer.id)
         self._watchers.discard(peer.id)
@@ -340,14 +339,14 @@ class Broker:
         )
 
     def _receive(self, connection: bytes, message: Message | BadFrame) -> None:
-        """Take a message; whatever is wrong with it concerns its sender only."""
+        """Handle a message; an error in it affects only its sender."""
         if self._violations and self._violations.get(connection, 0) >= MAX_VIOLATIONS:
             return
         try:
             self._handle_message(connection, message)
         except Exception:  # noqa: BLE001 - logged
             _log.exception("%s could not be handled", type(message).__name__)
-            self._handle(events.Tick())  # what was begun is carried out
+            self._handle(events.Tick())  # carries out the effects that the failed handler emitted
             self._refuse(connection, message_errors.of_failure(message))
 
     def _handle_message(self, connection: bytes, message: Message | BadFrame) -> None:
@@ -373,7 +372,7 @@ class Broker:
             self._report_violation(connection, message)
 
     def _handler_table(self) -> dict[type, Callable[[str, Any], None]]:
-        """Return who handles messages that the state machine does not handle, or not alone."""
+        """Return the handlers of messages that the broker handles, alone or before the state machine."""
         return {
             **dict.fromkeys(self._queries.message_types, self._answer_query),
             m.Attach: self._consoles.attach,
@@ -388,7 +387,7 @@ class Broker:
         }
 
     def _answer_query(self, peer_id: str, message: Message) -> None:
-        self._scale_pools()  # of what came before, the answer is to show all that follows
+        self._scale_pools()  # the answer shows the effects of all earlier messages
         self._send(peer_id, self._queries.answer(message))
 
     def _stop_hub(self, peer_id: str, message: m.StopHub) -> None:
@@ -416,14 +415,14 @@ class Broker:
         self._handle(Received(peer_id, message))
 
     def _report_violation(self, connection: bytes, message: Message | BadFrame) -> None:
-        """Something that this peer may not say: told a few times, then no longer listened to."""
+        """Refuse a message that this peer may not send; after `MAX_VIOLATIONS` ignore the connection."""
         violations = self._violations[connection] = self._violations.get(connection, 0) + 1
         what = (
             message.reason
             if isinstance(message, BadFrame)
-            else f"{type(message).__name__} is not for you to say."
+            else f"{type(message).__name__} is not a message that this peer may send."
         )
-        # A last word on a connection that is already lost is no cause for alarm.
+        # A late message on a connection that is already lost is harmless.
         known = connection in self._peers or isinstance(message, BadFrame)
         _log.log(logging.WARNING if known else logging.DEBUG, "refused a message: %s", what)
         self._router.send(connection, m.Refused("invalid", what))
@@ -431,14 +430,14 @@ class Broker:
             self._ignore(connection)
 
     def _ignore(self, connection: bytes) -> None:
-        """Listen to a peer no longer, and take it for lost."""
+        """Ignore a connection from now on, and treat its peer as lost."""
         peer = self._peers.get(connection)
-        _log.warning("%s is no longer listened to", "a peer" if peer is None else peer.id)
+        _log.warning("further messages of %s are ignored", "a peer" if peer is None else peer.id)
         self._connection_lost(connection)
         self._violations[connection] = MAX_VIOLATIONS
 
     def _refuse(self, connection: bytes, answer: Message | None) -> None:
-        """Fail what a message belongs to; a worker's belongs to all that it runs, which is run elsewhere."""
+        """Fail the request or call of a message. A worker is ignored instead, and its inputs run elsewhere."""
         peer = self._peers.get(connection)
         if peer is None or peer.role == "worker":
             self._router.send(connection, m.Refused("invalid", "The hub cannot read this peer."))
@@ -474,7 +473,7 @@ class Broker:
         if isinstance(hello, m.ClientHello) and hello.environment is not None:
             self._processes.ready(hello.environment.executable)
 
-    # --- what is asked ---
+    # --- queries ---
 
     def _query_logs(self, client: str, message: m.GetLogs) -> None:
         hub_state = self._state.hub_state
@@ -489,17 +488,17 @@ class Broker:
         self._log_store.ask(client, message, ended=ended)
 
     def _open_ports(self, client: str, message: m.Register) -> str:
-        """Open the ports of the endpoints to be registered; return why that failed, or nothing."""
+        """Open the ports of the endpoints of a definition; return why that failed, or ""."""
         if not has_endpoint(message.definition):
             return ""
         labels = web_endpoints.wanted(message)
         refused = self._web.listen_for([*web_endpoints.labels(self._state.hub_state), *labels])
         return next((refused[label] for label in labels if label in refused), "")
 
-    # --- what is done ---
+    # --- effects ---
 
     def _send(self, peer_id: str, message: Message) -> None:
-        """Send a message to a peer, if it is connected; in parts where it is too large for one frame."""
+        """Send a message to a peer, if it is connected; split it if it is too large for one frame."""
         connection = self._routes.get(peer_id)
         if connection is None:
             return
@@ -517,12 +516,12 @@ class Broker:
         if (other := oversized_messages.replacement(message, error)) is not None:
             self._router.send(connection, other)
         if (event := oversized_messages.consequence(peer_id, message, error)) is not None:
-            self._consequences.append(event)  # after all that the event at hand asks for
+            self._consequences.append(event)  # handled after the effects of the current event
 
     def _pin_connection(self, effect: Effect) -> Effect:
-        """Have inputs that wait for the disk reach the connection they were leased on, or nobody.
+        """Bind inputs that wait for the disk to the connection on which they were leased.
 
-        A worker that is back on another one has said that it has none of them, so they were leased anew.
+        A worker that reconnected has reported that it lacks them, so they were leased again.
         """
         if isinstance(effect, Send) and isinstance(effect.message, m.Run):
             return _OnConnection(effect, self._routes.get(effect.to))
@@ -548,7 +547,7 @@ class Broker:
         }
 
     def _preparation_table(self) -> dict[type[Message], Callable[[Any], Iterable[Message]]]:
-        """Return, for some messages, what makes those of it that are sent."""
+        """Return the functions that complete or split messages before they are sent."""
         return {
             m.Outputs: oversized_messages.split_outputs,
             m.Run: oversized_messages.split_run,
@@ -563,12 +562,12 @@ class Broker:
         return (m.Registered(message.request, self._web.complete(message.info)),)
 
     def _with_ports(self, message: m.AppFound) -> Iterable[Message]:
-        """Open the ports of endpoints before a client is told of an App: deployments and rollbacks change them."""
+        """Open the ports of endpoints before a client receives an App: deployments and rollbacks change them."""
         self._web.listen_for(web_endpoints.labels(self._state.hub_state))
         return (message,)
 
     def _send_loaded_inputs(self, result: effects.LoadInputs) -> None:
-        """Hand inputs that were read from the disk to the worker, on the connection they were leased on."""
+        """Send inputs that were read from the disk to the worker, on the connection on which they were leased."""
         self._send_on_connection(_OnConnection(Send(result.worker, result.run), result.connection))
         if result.missing:
             text = "The arguments of this input are not on the hub's disk, or cannot be read."

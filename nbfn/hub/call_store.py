@@ -1,4 +1,4 @@
-"""The durable calls on disk: their inputs, their outcomes, who called whom. Part of the store, on its connection."""
+"""Stores durable calls: their inputs, outcomes and parents. Part of the store; uses its connection."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("nbfn.hub")
 
-#: Seconds that a call is remembered whose outcomes are gone: "expired" can be told from "never known".
+#: Seconds that the row of a call is kept after its outcomes expired, so that "expired" differs from "unknown".
 HISTORY = 30 * 86400.0
-#: Most inputs of one family that are looked up.
+#: Most inputs in one call graph.
 MOST_RELATIVES = 5000
 
 _payload = msgspec.msgpack.Decoder(Payload)
 _encode = msgspec.msgpack.Encoder().encode
 
-#: How an input ends whose arguments are kept: somebody may want to see why.
+#: Statuses of failed inputs whose arguments are kept for a replay.
 TO_REPLAY = frozenset({
     InputStatus.FAILURE, InputStatus.TIMEOUT, InputStatus.INTERNAL_FAILURE, InputStatus.INIT_FAILURE,
 })  # fmt: skip
 
-#: The size of a payload, and itself if that is small: not all that wait at a restart fit into memory.
+#: The size of a payload, and the payload if it is small: all waiting ones may not fit into memory.
 _SMALL = "length(payload), CASE WHEN length(payload) <= 1024 THEN payload END"
-#: Calls that have all their outcomes.
+#: Calls that have ended.
 _ENDED = "closed AND id NOT IN (SELECT call FROM inputs)"
 
 
 class _Outcome(msgspec.Struct, array_like=True):
-    """An `Output` as a row; what a damaged one may hold is checked."""
+    """An `Output` in a row; its fields are validated, since a row may be damaged."""
 
     index: Count
     status: Ended
@@ -74,21 +74,21 @@ class _Outcome(msgspec.Struct, array_like=True):
 
 
 def _loaded(size: int, blob: bytes | None, which: str) -> Payload | Stored | None:
-    """Return an input of a row, or where it is; None if it cannot be read."""
+    """Return the payload in a row, or `Stored` if it was not loaded; None if it cannot be read."""
     return Stored(size) if blob is None else readable(_payload, blob, f"input {which}")
 
 
 _outcome = msgspec.msgpack.Decoder(_Outcome)
-#: A call's row, as `Archive._restored` reads it.
+#: The columns of a call that `CallStore._restored` reads.
 _RestoredRow = tuple[str, int, str, int, str, str, str, int, int, str, int]
 
 
-#: ... and as `Archive.call` does.
+#: The columns of a call that `CallStore.call` reads.
 _CallRow = tuple[str, str, int, int, int, int, int, str, float, int]
 
 
 def _outcome_of(call: str, number: int, blob: bytes) -> Output:
-    """Return the outcome in a row; where the row is damaged, a failure that says so."""
+    """Return the outcome in a row; if the row is damaged, a failure with that reason."""
     row = readable(_outcome, blob, f"outcome {number} of call {call}")
     if row is None or row.index != number:
         text = (
@@ -99,7 +99,7 @@ def _outcome_of(call: str, number: int, blob: bytes) -> Output:
 
 
 def _payloads(blob: bytes) -> list[Payload]:
-    """Return the payload in a row, if it can be read."""
+    """Return the payload in a row as a list; an empty list if it cannot be read."""
     payload = readable(_payload, blob, "an input")
     return [] if payload is None else [payload]
 
@@ -108,7 +108,7 @@ class CallStore:
     """The tables of durable calls.
 
     Args:
-        connection: To the database.
+        connection: The connection to the database.
         retention: Seconds that outcomes are kept.
     """
 
@@ -119,7 +119,7 @@ class CallStore:
     # --- saving ---
 
     def save_call(self, save: SaveCall) -> None:
-        """Save a call, or more of it."""
+        """Save a call, or more inputs of it."""
         self._connection.execute(
             "INSERT INTO calls (id, function, version, kind, created, total, parent, method, origin, closed) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total, "
@@ -139,7 +139,7 @@ class CallStore:
         self._connection.execute("UPDATE calls SET cancelled = 1 WHERE id = ?", (call,))
 
     def save_outcomes(self, save: SaveOutcomes) -> list[Payload]:
-        """Save outcomes in the place of their inputs; return what these leave behind."""
+        """Replace inputs by their outcomes; return payloads that are no longer needed."""
         spent = []
         execute = self._connection.execute
         for outcome in save.outcomes:
@@ -152,7 +152,7 @@ class CallStore:
             elif row is not None:
                 spent.extend(_payloads(row[0]))
             execute("DELETE FROM inputs WHERE call = ? AND number = ?", key)
-            # Not of a call that was refused, and ran before that was known.
+            # Not for a call that was refused after it had already run.
             execute(
                 "INSERT OR IGNORE INTO outcomes SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?)",
                 (*key, _encode(outcome), save.call),
@@ -167,12 +167,12 @@ class CallStore:
         )
 
     def save_started(self, save: SaveStarted) -> None:
-        """Save that inputs begin which may not begin again."""
+        """Save that inputs of a Function with `at_most_once` start."""
         rows = [(save.call, index, time.time()) for index in save.indices]
         self._connection.executemany("INSERT OR IGNORE INTO begun VALUES (?, ?, ?)", rows)
 
     def save_retry(self, save: SaveRetry) -> list[Payload]:
-        """Put inputs that failed among those that wait; return what their outcomes leave behind."""
+        """Move failed inputs back to the waiting ones; return payloads that are no longer needed."""
         spent = []
         execute = self._connection.execute
         for index in save.indices:
@@ -192,7 +192,7 @@ class CallStore:
             )
             for table in ("failed_inputs", "outcomes", "begun"):
                 execute(f"DELETE FROM {table} WHERE call = ? AND number = ?", key)  # noqa: S608
-        # Its results are kept for their time from now on.
+        # The retention of its results starts again.
         execute(
             "UPDATE calls SET version = ?, created = ?, cancelled = 0, retry = ?, retried = ? WHERE id = ?",
             (save.version, time.time(), save.token, len(save.indices), save.call),
@@ -202,11 +202,11 @@ class CallStore:
     # --- loading ---
 
     def started_inputs(self) -> set[tuple[str, int]]:
-        """Return the inputs that began and may not begin again."""
+        """Return the started inputs of Functions with `at_most_once`."""
         return set(self._connection.execute("SELECT call, number FROM begun"))
 
     def unfinished(self) -> list[CallRestored]:
-        """Return the calls that still have inputs to run, or to get."""
+        """Return the calls that have unfinished inputs, or still receive inputs."""
         inputs: dict[str, list[tuple[int, Payload | Stored | None]]] = {
             row[0]: [] for row in self._connection.execute("SELECT id FROM calls WHERE NOT closed")
         }
@@ -230,7 +230,7 @@ class CallStore:
                 msgspec.convert(row, _RestoredRow)
             )
         except UNREADABLE as error:
-            _log.error("call %s cannot be read from the store and is left out (%s)", call, error)
+            _log.error("call %s cannot be read from the store and is skipped (%s)", call, error)
             return None
         done = failed = 0
         for outcome in self._outcomes(call):
@@ -259,7 +259,7 @@ class CallStore:
         )
 
     def failures(self, wanted: LoadFailures) -> FailuresLoaded:
-        """Return a call with those of its inputs that failed and can run again."""
+        """Return a call with its failed inputs that can be retried."""
         names = (wanted.client, wanted.request, wanted.call, wanted.token)
         row = self._connection.execute(
             "SELECT expired FROM calls WHERE id = ?", (wanted.call,)
@@ -275,7 +275,7 @@ class CallStore:
         return FailuresLoaded(*names, self._restored(wanted.call, inputs), bool(row[0]))
 
     def ended(self, most: int) -> list[str]:
-        """Return the latest calls that have all their outcomes, the oldest of them first."""
+        """Return the latest calls that have ended, oldest first."""
         rows = self._connection.execute(
             f"SELECT id FROM calls WHERE {_ENDED} ORDER BY created DESC LIMIT ?",  # noqa: S608 - a constant
             (most,),
@@ -283,7 +283,7 @@ class CallStore:
         return [row[0] for row in rows][::-1]
 
     def call(self, watch: LoadCall) -> StoredCall:
-        """Return a call with those of its outcomes that are asked for."""
+        """Return a call with the requested outcomes."""
         row = self._connection.execute(
             "SELECT function, kind, total, closed, expired, cancelled, version, method, created, "
             "EXISTS (SELECT 1 FROM inputs WHERE call = id) FROM calls WHERE id = ?",
@@ -330,7 +330,7 @@ class CallStore:
             yield _outcome_of(call, number, blob)
 
     def input(self, wanted: LoadInput) -> StoredInput:
-        """Return what an input was called with, as long as it has no outcome, or failed."""
+        """Return the arguments of an input that has no outcome or has failed."""
         row = self._connection.execute(
             "SELECT function, version, method FROM calls WHERE id = ?", (wanted.call,)
         ).fetchone()
@@ -350,7 +350,7 @@ class CallStore:
         return StoredInput(wanted, function, version, method, payload)
 
     def inputs(self, wanted: LoadInputs) -> LoadInputs:
-        """Return leased inputs with the payloads that are only on disk, and which are not there either."""
+        """Load the payloads of leased inputs; the result names the leases whose payload is missing."""
         found, missing = [], []
         for leased in wanted.run.inputs:
             if not isinstance(leased.payload, Stored):
@@ -369,10 +369,10 @@ class CallStore:
         run = msgspec.structs.replace(wanted.run, inputs=tuple(found))
         return dataclasses.replace(wanted, run=run, missing=missing)
 
-    # --- families ---
+    # --- call graphs ---
 
     def graph(self, wanted: LoadGraph) -> StoredGraph:
-        """Return what is on disk of the family of some calls: up to the roots, and down from there."""
+        """Return the stored part of the call graph of some calls: up to the roots, and down from there."""
         found: dict[str, None] = dict.fromkeys(wanted.calls)
         for call in wanted.calls:
             while (call := self._parent(call)) and call not in found:
@@ -415,13 +415,13 @@ class CallStore:
                 call, o.index, parent, o.status, o.worker, function, version, method
             )
 
-    # --- forgetting ---
+    # --- expiry ---
 
     def expire(self, drop: Callable[[Payload | None], None]) -> int:
-        """Drop the outcomes that were kept for their time, and calls that nobody will ask for; return how many.
+        """Delete expired outcomes and the rows of old calls; return the number of calls that expired.
 
         Args:
-            drop: Deletes what a payload has beside the database.
+            drop: Deletes the files of a payload.
         """
         now = time.time()
         execute = self._connection.execute
@@ -448,7 +448,7 @@ class CallStore:
         return len(calls)
 
     def payloads(self) -> Iterable[Payload | None]:
-        """Yield every payload that is needed."""
+        """Yield every payload that a row references."""
         for table in ("inputs", "failed_inputs"):
             for row in self._connection.execute(f"SELECT payload FROM {table}"):  # noqa: S608
                 yield _payload.decode(row[0])

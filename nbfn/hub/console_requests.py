@@ -1,4 +1,4 @@
-"""Requests for consoles on workers: passed on to the worker, and its answer back."""
+"""Forwards requests for consoles to workers, and their answers to clients."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nbfn.protocol.messages import Message
 
 
 class ConsoleRequests:
-    """Remembers who asked for which worker's console.
+    """The pending requests for consoles of workers.
 
     Args:
         send: Sends a message to a peer.
-        connected: The peers that are there.
+        connected: The ids of connected peers.
     """
 
     def __init__(self, send: Callable[[str, Message], None], connected: Container[str]) -> None:
@@ -24,7 +24,7 @@ class ConsoleRequests:
         self._requests: dict[int, tuple[str, int, str]] = {}  # (client, its request, worker)
 
     def attach(self, client: str, message: m.Attach) -> None:
-        """Pass a request on."""
+        """Forward a request to its worker."""
         if not message.worker.startswith("wk-") or message.worker not in self._connected:
             text = f"There is no worker {message.worker!r} here now."
             hint = "'nbfn container list' and %session show those that are."
@@ -35,10 +35,10 @@ class ConsoleRequests:
         self._send(message.worker, m.OpenConsole(number))
 
     def handle_opened(self, worker: str, answer: m.ConsoleOpened) -> None:
-        """Pass an answer back."""
+        """Forward an answer to the client."""
         client, request, expected = self._requests.get(answer.request, ("", 0, ""))
         if not expected or expected != worker:
-            return  # nobody asked for it
+            return  # there is no such request
         del self._requests[answer.request]
         if answer.error:
             text = f"Worker {worker} could not open a console: {answer.error}"
@@ -47,7 +47,7 @@ class ConsoleRequests:
             self._send(client, m.Attached(request, answer.connection_file))
 
     def lost(self, peer: str) -> None:
-        """Answer for a worker that is gone; forget a client that is."""
+        """Fail the requests for a lost worker; drop those of a lost client."""
         for number, (client, request, worker) in list(self._requests.items()):
             if peer in (client, worker):
                 del self._requests[number]

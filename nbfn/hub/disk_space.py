@@ -1,7 +1,7 @@
-"""The file system that the hub keeps its files on: how much of it is free, and a ballast file to give up.
+"""Free space of the file system that holds the hub's files, and a ballast file that reserves some of it.
 
-The ballast takes up a part of what is kept in reserve. It is deleted when the disk is full, so that the
-outcomes of calls that were accepted can still be written.
+The ballast file occupies a part of the reserve. It is deleted when the disk is full, so that the
+outcomes of accepted calls can still be written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-#: Which part of the reserve the ballast is, and its most bytes.
+#: The ballast is this fraction (1/n) of the reserve, and at most so many bytes.
 SHARE, MOST = 4, 16 * 2**20
 #: Bytes that must be free for a hub to start.
 TO_START = 256 * 1024
@@ -23,7 +23,7 @@ class Disk:
 
     Args:
         home: The directory.
-        reserve: Bytes that stay free for calls that were accepted.
+        reserve: Bytes that stay free for accepted calls.
     """
 
     def __init__(self, home: Path, reserve: int) -> None:
@@ -37,12 +37,12 @@ class Disk:
         """Return how many bytes are free."""
         try:
             disk = os.statvfs(self.home)
-        except OSError:  # writing to it will tell what is wrong
+        except OSError:  # a write will raise the error
             return sys.maxsize
         return disk.f_bavail * disk.f_frsize
 
     def keep_ballast(self) -> None:
-        """Create the ballast, where there is room for it and for the reserve."""
+        """Create the ballast, if there is space for it and for the reserve."""
         if self._exists or not self._size or self.free() < self.reserve + 2 * self._size:
             return
         try:
@@ -54,7 +54,7 @@ class Disk:
             finally:
                 os.close(descriptor)
             self._exists = True
-        except OSError:  # a file system that cannot do that, or is full
+        except OSError:  # the file system does not support it, or is full
             self.drop_ballast()
 
     def drop_ballast(self) -> bool:
@@ -65,7 +65,7 @@ class Disk:
         return there
 
     def prepare(self) -> None:
-        """Give up the ballast if a hub could not even start without that."""
+        """Delete the ballast if the hub could not start otherwise."""
         if self.free() < TO_START:
             self.drop_ballast()
 

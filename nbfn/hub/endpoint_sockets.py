@@ -1,7 +1,7 @@
-"""The listening sockets of web endpoints: one port for each label, so that each endpoint is an origin of its own.
+"""The listening sockets of web endpoints: one port for each label, so that each endpoint is a separate origin.
 
-Each socket is a descriptor, so their number is limited, and sockets of stopped endpoints are closed. A label keeps
-the port that ``web.json`` has for it; it gets another one only when that port is taken.
+The number of sockets is limited, and sockets of stopped endpoints are closed. A label keeps the port that
+``web.json`` has for it, unless another process has taken that port.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from nbfn.protocol.gateway_config import GatewayConfig
 
 _log = logging.getLogger("nbfn.hub")
 
-#: What is part of a URL as it is.
+#: Labels that need no quoting in a URL.
 _LABEL = re.compile(r"[a-z0-9-]{1,1000}")
 #: Connections that wait while a gateway starts.
 BACKLOG = 512
-#: Seconds an unused socket stays open: its endpoint may be staged for a deployment, or restarted by ``nbfn serve``.
+#: Seconds an unused socket stays open: its endpoint may be staged for a deployment, or ``nbfn serve`` may restart it.
 LINGER = 5.0
-#: Seconds that a gateway may take to close a port: that of a killed hub, or of an endpoint that was just stopped.
+#: Seconds that a gateway may take to close a port: the gateway of a killed hub, or that of a stopped endpoint.
 PORT_GRACE = 2.0
 
 
@@ -32,23 +32,22 @@ class EndpointSockets:
     """The sockets of one hub, by label.
 
     Args:
-        path: Of ``web.json``.
-        most: How many there may be.
+        path: The path of ``web.json``.
+        most: Most sockets.
     """
 
     def __init__(self, path: Path, most: int) -> None:
         self.sockets: dict[str, socket.socket] = {}
-        #: When each label that no endpoint has any more became unused.
+        #: When each label without an endpoint became unused.
         self.unused: dict[str, float] = {}
         self._path = path
         self._most = most
         self._address: GatewayConfig | None = None
-        self._port_closed_at = (
-            time.monotonic()
-        )  # when a port was last closed, by this hub or the one before
+        #: When a port was last closed, by this hub or the previous one.
+        self._port_closed_at = time.monotonic()
 
     def listen_for(self, wanted: Iterable[str]) -> dict[str, str]:
-        """Listen for these labels, and close others after `LINGER`; return why some have no socket, by label."""
+        """Listen for these labels, and close others after `LINGER`; return errors by label."""
         wanted = dict.fromkeys(wanted)
         now = time.monotonic()
         self.unused = {
@@ -69,13 +68,13 @@ class EndpointSockets:
         return refused
 
     def url(self, label: str) -> str:
-        """Return the URL of a label; empty when nothing listens."""
+        """Return the URL of a label; empty if it has no socket."""
         if label not in self.sockets or self._address is None:
             return ""
         return self._address.url(label)
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Close all sockets."""
         for label in list(self.sockets):
             self._close(label)
 
@@ -88,7 +87,7 @@ class EndpointSockets:
         """Listen for a label.
 
         Raises:
-            Error: If the label cannot be part of a URL, ``web.json`` cannot be understood, or too many listen.
+            Error: If the label cannot be part of a URL, ``web.json`` cannot be parsed, or there are too many sockets.
             OSError: If there is no port, or no descriptor.
         """
         if not _LABEL.fullmatch(label):
@@ -118,9 +117,9 @@ class EndpointSockets:
 
 
 def _listening(port: int, until: float) -> socket.socket:
-    """Listen on this machine only: at the port that was before, or at any when that is taken."""
+    """Listen on localhost: on the earlier port of the label, or on any free port if that one is taken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # Connections of an earlier hub linger; a socket that listens there still forbids it all the same.
+    # Connections of an earlier hub may be in TIME_WAIT; a socket that still listens there is an error all the same.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     while True:
         try:

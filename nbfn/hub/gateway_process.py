@@ -1,8 +1,8 @@
-"""The gateway process (`python -m nbfn.gateway`), which answers HTTP on sockets that the hub owns.
+"""Runs the gateway process (`python -m nbfn.gateway`), which serves HTTP on sockets that the hub owns.
 
-So a URL is known before anything runs behind it, connections wait in the backlog while a gateway
-starts, and a gateway that dies is replaced under the same addresses. The hub passes the sockets over a link; when
-that closes, the hub has ended, and the gateway ends.
+So a URL is known before its gateway runs, connections wait in the backlog while a gateway starts, and a
+gateway that dies is replaced under the same addresses. The hub passes the sockets over a Unix socket; when it
+closes, the hub has ended, and the gateway exits.
 """
 
 from __future__ import annotations
@@ -24,37 +24,41 @@ from nbfn.protocol.messages import Definition, FunctionInfo
 
 _log = logging.getLogger("nbfn.hub")
 
-#: What the extra ``nbfn[web]`` installs.
+#: The packages that the extra ``nbfn[web]`` installs.
 NEEDED = ("uvicorn", "websockets")
-#: Seconds between two looks whether the gateway lives.
+#: Seconds between two checks whether the gateway runs.
 CHECK_INTERVAL = 0.05
-#: Seconds until a gateway that died is replaced; the more often it did in a row, the later.
+#: Seconds until a gateway that died is restarted: doubled for each failure in a row, up to the second.
 RESTART_DELAY, MAX_RESTART_DELAY = 0.05, 10.0
-#: Seconds after which a gateway counts as having started well.
+#: Seconds of running after which earlier failures no longer count.
 STARTED_WELL = 10.0
 
 
 class GatewayProcess:
-    """The gateway process of one hub, and the sockets that it answers on.
+    """The gateway process of one hub, and its listening sockets.
 
     Args:
-        places: Of this hub.
-        most: How many endpoints may listen.
+        places: The directories of this hub.
+        most: Most endpoints that may listen.
     """
 
     def __init__(self, places: Places, most: int) -> None:
         self._places = places
         self._listeners = EndpointSockets(places.web_file, most)
         self._process: subprocess.Popen[bytes] | None = None
-        self._link: socket.socket | None = None  # the gateway ends with it, however the hub ended
-        self._sent_sockets: dict[str, socket.socket] = {}  # what the gateway has, by label
+        self._link: socket.socket | None = (
+            None  # the gateway exits when it closes, however the hub ended
+        )
+        self._sent_sockets: dict[
+            str, socket.socket
+        ] = {}  # the sockets that the gateway has, by label
         self._started_at = 0.0
         self._failures = 0
         self._restart_at = 0.0
         self._checked_at = 0.0
 
     def listen_for(self, labels: Collection[str]) -> dict[str, str]:
-        """Listen for these labels and no others; return why some cannot be reached, by label."""
+        """Listen for exactly these labels; return errors by label."""
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
         if labels and missing:
             text = (
@@ -64,16 +68,16 @@ class GatewayProcess:
             return dict.fromkeys(labels, text)
         refused = self._listeners.listen_for(labels)
         self.check()
-        self._pass_sockets()  # at once: a closed port may be needed again soon
+        self._pass_sockets()  # immediately: a closed port may be needed again soon
         return refused
 
     @property
     def closing(self) -> bool:
-        """Whether sockets of endpoints that are gone wait to be closed."""
+        """Whether sockets of removed endpoints are still open."""
         return bool(self._listeners.unused)
 
     def complete(self, info: FunctionInfo) -> FunctionInfo:
-        """Return what a client learns of a Function, with the URLs of it and its methods."""
+        """Return the info of a Function with the URLs of it and of its methods."""
         if not has_endpoint(info):
             return info
         methods = tuple(
@@ -86,20 +90,20 @@ class GatewayProcess:
         return msgspec.structs.replace(info, web_url=url, methods=methods)
 
     def url(self, label: str) -> str | None:
-        """Return the URL of a label; None when nothing listens."""
+        """Return the URL of a label; None if it has no socket."""
         return self._listeners.url(label) or None
 
     def check(self) -> None:
-        """Start the gateway if it should run and does not; pass it the sockets that it lacks."""
+        """Start the gateway if it should run but does not; pass it the sockets that it lacks."""
         now = time.monotonic()
         if now - self._checked_at < CHECK_INTERVAL:
-            return  # the hub turns thousands of times a second
+            return  # the hub calls this thousands of times a second
         self._checked_at = now
         if self._process is not None and self._process.poll() is not None:
             self._failures = 0 if now - self._started_at > STARTED_WELL else self._failures + 1
             self._restart_at = now + min(RESTART_DELAY * 2**self._failures, MAX_RESTART_DELAY)
             _log.warning(
-                "the web gateway ended (exit %s); another follows", self._process.returncode
+                "the web gateway ended (exit %s) and is restarted", self._process.returncode
             )
             self._forget_process()
         if self._process is None and self._listeners.sockets and now >= self._restart_at:
@@ -107,7 +111,7 @@ class GatewayProcess:
         self._pass_sockets()
 
     def close(self) -> None:
-        """End the gateway and stop listening."""
+        """Stop the gateway and close the sockets."""
         self._listeners.close()
         process = self._process
         self._forget_process()
@@ -158,7 +162,7 @@ class GatewayProcess:
                 socket.send_fds(self._link, [line], [listener.fileno()])
                 self._sent_sockets[label] = listener
         except BlockingIOError:
-            pass  # its buffer is full: the others follow at the next look
+            pass  # the buffer is full: the other sockets follow at the next check
         except OSError as error:
             _log.debug("a socket was not passed to the web gateway: %s", error)
 
@@ -171,5 +175,5 @@ class GatewayProcess:
 
 
 def has_endpoint(what: FunctionInfo | Definition) -> bool:
-    """Return whether it, or one of its methods, answers HTTP."""
+    """Return whether a Function, or one of its methods, serves HTTP."""
     return what.endpoint is not None or any(method.endpoint for method in what.methods)

@@ -1,8 +1,8 @@
-"""The logs: what inputs wrote, line by line, in a database of its own.
+"""Stores the output of inputs as log lines, in a separate SQLite database.
 
-Of its own because nothing may wait for it: it is written without waiting for the disk, in batches,
-by its own thread; when lines come faster than that, or are too many, the oldest go, or those that
-come, and a line says so.
+It is separate so that nothing waits for it: a thread of its own writes it in batches, without fsync.
+When lines arrive too fast, new ones are dropped, and a line reports that; when the logs are too large,
+the oldest lines are deleted.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from nbfn.protocol.messages import GetLogs, LogLine, Logs
 
 _log = logging.getLogger("nbfn.hub")
 
-#: Seconds that lines gather before they are written.
+#: Seconds that lines are collected before they are written.
 GATHER = 0.1
-#: Seconds after which the beginning of a line is written as it is.
+#: Seconds after which an incomplete line is written as it is.
 UNFINISHED = 0.3
-#: Bytes that may wait to be written; what comes on top is dropped.
+#: Bytes that may wait to be written; more are dropped.
 MOST_WAITING = 8 * 1024 * 1024
-#: Bytes of one call that are kept, and calls whose bytes are counted.
+#: Bytes that are kept per call, and calls whose bytes are counted.
 MOST_OF_CALL, CALLS_COUNTED = 4 * 1024 * 1024, 10_000
-#: Characters of the longest line; longer ones are cut in pieces.
+#: Characters of the longest line; longer ones are split.
 LONGEST_LINE = 64 * 1024
 #: Lines and characters in one answer.
 MAX_LINES, MAX_CHARACTERS = 1000, 2 * 1024 * 1024
-#: Seconds that an answer may take while there is nothing to tell, and the largest number that SQLite knows.
+#: Seconds that a query may wait for lines, and the largest integer of SQLite.
 LONGEST_WAIT, LARGEST = 60.0, 2**63 - 1
-#: Seconds that the thread has to write what is left when the hub ends.
+#: Seconds that the thread has to write pending lines when the hub ends.
 LAST_WRITE = 3.0
-#: Seconds between two looks for lines that are too old, and the part that goes when there are too many.
+#: Seconds between two deletions of expired lines, and the fraction to delete when the logs are too large.
 SWEEP_EVERY, SWEPT = 60.0, 0.1
 
 _SCHEMA = """
@@ -63,7 +63,7 @@ class _Entry:
 class _Query:
     client: str
     message: GetLogs
-    ended: bool  # whether nothing more can come
+    ended: bool  # whether no more lines can arrive
     until: float
 
 
@@ -71,9 +71,9 @@ class LogStore:
     """The logs of one hub.
 
     Args:
-        path: The database; one that cannot be read is begun anew.
-        most: Bytes of messages that are kept.
-        retention: Seconds that they are kept.
+        path: The database; one that cannot be read is replaced.
+        most: Bytes of lines that are kept.
+        retention: Seconds that lines are kept.
     """
 
     def __init__(self, path: Path, most: int, retention: float) -> None:
@@ -96,12 +96,12 @@ class LogStore:
     # --- from the broker's thread ---
 
     def start(self, wake: Callable[[], None]) -> None:
-        """Start the writer; ``wake`` is called, from its thread, when `answers` has something."""
+        """Start the thread; it calls ``wake`` when `finished` has answers."""
         self._wake = wake
         self._thread.start()
 
     def write(self, effect: WriteLog) -> None:
-        """Take something that was written; never waits."""
+        """Queue output to be stored; never blocks."""
         size = len(effect.data)
         if self._queued_bytes + size > MOST_WAITING:
             self._dropped += size
@@ -110,19 +110,19 @@ class LogStore:
         self._queue.put(_Entry(time.time(), effect))
 
     def ask(self, client: str, query: GetLogs, *, ended: bool) -> None:
-        """Have a question answered, after all that was written before it."""
+        """Queue a query; its answer includes all output that was queued before it."""
         timeout = query.wait if 0.0 <= query.wait <= LONGEST_WAIT else 0.0
         self._queue.put(_Query(client, query, ended, time.monotonic() + timeout))
 
     def finished(self) -> list[tuple[str, Logs]]:
-        """Return what is to be said, and to whom."""
+        """Return (client, answer) for each query that is finished."""
         ready = []
         while not self._finished.empty():
             ready.append(self._finished.get_nowait())
         return ready
 
     def close(self) -> None:
-        """Write what was taken and end."""
+        """Write all queued output and stop the thread."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join(LAST_WRITE)
@@ -140,10 +140,8 @@ class LogStore:
                 new = self._save(connection)
                 self._sweep(connection)
                 self._answer_queries(connection, queries, new=new)
-            except (
-                sqlite3.Error,
-                OSError,
-            ) as error:  # a full disk, say: logs are lost, calls are not
+            except (sqlite3.Error, OSError) as error:
+                # A full disk, for example: logs are lost, calls are not.
                 _log.warning("%s cannot be written (%s)", self._path, error)
                 if connection is not None and connection.in_transaction:
                     connection.rollback()
@@ -163,10 +161,12 @@ class LogStore:
     def _repaired(self) -> sqlite3.Connection:
         try:
             return self._opened()
-        except sqlite3.OperationalError:  # not its own fault
+        except sqlite3.OperationalError:  # not caused by the file's content
             raise
         except sqlite3.DatabaseError as error:
-            _log.warning("%s cannot be read (%s); logs begin anew", self._path, error)
+            _log.warning(
+                "%s cannot be read (%s) and is replaced by an empty one", self._path, error
+            )
             for suffix in ("", "-wal", "-shm", "-journal"):
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             return self._opened()
@@ -180,7 +180,7 @@ class LogStore:
         return connection
 
     def _collect(self) -> tuple[list[_Query], bool]:
-        """Wait for something, and a little longer for more of it; a question ends the wait."""
+        """Collect output until a batch is due or a query arrives; return the queries, and False at the end."""
         queries: list[_Query] = []
         timeout = UNFINISHED if self._unfinished else SWEEP_EVERY
         if self._waiting_queries:
@@ -203,11 +203,11 @@ class LogStore:
                 until = min(until, item.at - time.time() + time.monotonic() + GATHER)
 
     def _split_lines(self, item: _Entry) -> None:
-        """Cut what was written into lines; the beginning of one waits for the rest."""
+        """Split output into lines; an incomplete last line waits for its rest."""
         effect = item.effect
         self._queued_bytes -= len(effect.data)
         if self._dropped and not self._queued_bytes:
-            text = f"[nbfn: {self._dropped} bytes of logs came too fast and are missing here]\n"
+            text = f"[nbfn: {self._dropped} bytes of logs arrived too fast and were dropped here]\n"
             self._dropped = 0
             self._row(item.at, effect, "system", text)
         if not self._admitted(item):
@@ -248,7 +248,7 @@ class LogStore:
                 item.at,
                 effect,
                 "system",
-                f"[nbfn: of a call {limit} MiB are kept; the rest is not]\n",
+                f"[nbfn: only {limit} MiB of logs are kept for each call; the rest is dropped]\n",
             )
         return self._sizes[effect.call] <= MOST_OF_CALL
 
@@ -303,7 +303,7 @@ class LogStore:
     def _answer_queries(
         self, connection: sqlite3.Connection, queries: list[_Query], *, new: bool
     ) -> None:
-        """Answer what is asked; who would rather wait is answered when there is something, or in time."""
+        """Answer queries; one that may wait is answered when there are lines, or when its time is over."""
         now = time.monotonic()
         waiting, self._waiting_queries = self._waiting_queries, []
         for query in [*waiting, *queries]:
@@ -349,7 +349,7 @@ class LogStore:
 
 
 def _conditions(query: GetLogs) -> tuple[str, list[object]]:
-    """Return the part behind WHERE, and its values."""
+    """Return the WHERE clause of a query, and its values."""
     parts, values = ["1"], list[object]()
     for column in ("app", "function", "call", "worker"):
         if wanted := getattr(query, column):

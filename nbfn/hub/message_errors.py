@@ -1,4 +1,4 @@
-"""What a client is told when its message cannot be taken: the request or the call that it belongs to has failed."""
+"""Answers to messages that cannot be decoded or handled: the request or call has failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nbfn.protocol.messages import Message
 
 
 def of_frame(bad: BadFrame) -> Message | None:
-    """Return the answer to a frame that does not decode; None if it cannot be told whose request it is."""
+    """Return the answer to a frame that cannot be decoded; None if its request is not known."""
     return _answer(bad.request, bad.call, "invalid", bad.reason)
 
 

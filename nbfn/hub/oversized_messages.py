@@ -1,5 +1,5 @@
-"""Messages that are too large for one frame: how their lists are split, and what is sent, and told to the state
-machine, instead of one that turned out larger all the same.
+"""Splits messages that are too large for one frame. For a part that is still too large, it makes the message
+to send instead and the event for the state machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_INPUTS = 1024
 
 
 def split_outputs(message: m.Outputs) -> Iterable[m.Outputs]:
-    """Return the messages that carry the outputs of one."""
+    """Split a message so that each part fits into a frame."""
     outputs = message.outputs
     if len(outputs) == 1 or (
         len(outputs) <= codec.MOST_ENTRIES and m.outputs_weight(outputs) <= codec.MOST_BYTES
@@ -30,7 +30,7 @@ def split_outputs(message: m.Outputs) -> Iterable[m.Outputs]:
 
 
 def split_run(message: m.Run) -> Iterable[m.Run]:
-    """Return the messages that carry the inputs of one."""
+    """Split a message so that each part fits into a frame."""
     inputs = message.inputs
     if len(inputs) == 1 or (len(inputs) <= MOST_INPUTS and _weigh(inputs) <= codec.MOST_BYTES):
         return (message,)
@@ -38,7 +38,7 @@ def split_run(message: m.Run) -> Iterable[m.Run]:
 
 
 def _runs(message: m.Run) -> Iterator[m.Run]:
-    """Yield the parts of inputs that are too large for one message; the last part of a batch ends it."""
+    """Yield the parts of a message; the last part of a batch completes it."""
     inputs = message.inputs
     left = len(inputs)
     for part in codec.split(inputs, _weigh, most=MOST_INPUTS):
@@ -52,8 +52,8 @@ def _weigh(inputs: Sequence[m.LeasedInput]) -> int:
 
 
 def replacement(message: Message, error: FrameTooLargeError) -> Message | None:
-    """Return what its receiver is sent instead; None where that is nothing."""
-    if isinstance(message, m.Run):  # ends a batch that is not whole, and confirms results
+    """Return the message to send instead; None for none."""
+    if isinstance(message, m.Run):  # completes a batch that was sent in part, and confirms results
         return m.Run((), message.confirm)
     if isinstance(message, m.Outputs):
         fault = m.Fault("resource_exhausted", f"The result cannot be sent: {error}")
@@ -67,7 +67,7 @@ def replacement(message: Message, error: FrameTooLargeError) -> Message | None:
 
 
 def consequence(worker: str, message: Message, error: FrameTooLargeError) -> Event | None:
-    """Return what the state machine has to know of a message that a worker did not get."""
+    """Return the event that reports an unsent message of a worker to the state machine."""
     if isinstance(message, m.Run):
         fault = m.Fault("resource_exhausted", f"The input cannot be sent to a worker: {error}")
         return events.InputsNotSent(worker, [entry.lease for entry in message.inputs], fault)

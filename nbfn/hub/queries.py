@@ -1,4 +1,4 @@
-"""Answers that change nothing: read from the tables, or put together of what the disk gave."""
+"""Answers read-only queries from the state machine's state and from results of the store."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _A_THIRD = MOST_OF_ANSWER // 3
 
 
 class Queries:
-    """What the hub says when it is asked.
+    """Answers queries of clients.
 
     Args:
-        tables: Of the state machine; only read.
-        web: Knows the URLs of endpoints.
-        about: What the hub says of itself; ``uptime`` is filled in.
+        hub_state: The state of the state machine; it is only read.
+        web: The gateway process, which has the URLs of endpoints.
+        about: The hub's row in the overview; ``uptime`` is filled in.
         now: The hub's clock.
     """
 
@@ -53,7 +53,7 @@ class Queries:
 
     @property
     def message_types(self) -> Iterable[type[Message]]:
-        """The types of messages that are answered here."""
+        """The types of messages that `answer` takes."""
         return self._handlers
 
     def answer(self, message: Message) -> Message:
@@ -96,7 +96,7 @@ class Queries:
         if record is None:
             return _unknown(message.request, message.function)
         kept = record.versions.get(message.version)
-        definition: Any = kept or record.definition  # its variables are its workers' business only
+        definition: Any = kept or record.definition  # only workers receive its variables
         return m.DefinitionTold(message.request, replace(definition, env={}, secrets=()))
 
     def _endpoint(self, message: m.LookupEndpoint) -> Message:
@@ -142,7 +142,7 @@ class Queries:
         return m.FunctionRow(**row, web_url=self._web.url(label) if label else None)
 
     def from_disk(self, stored: StoredCall | StoredGraph | StoredInput) -> Iterator[Message]:
-        """Return what to say of what was read from the disk."""
+        """Return the messages that answer a query with data from the store."""
         if isinstance(stored, StoredGraph):
             yield self._graph(stored)
         elif isinstance(stored, StoredInput):

@@ -1,4 +1,4 @@
-"""What is read from the disk: for somebody who asked (`queries` answers), or to be taken up again."""
+"""Results of reads of the store, which `queries` turns into answers, and a tolerant decoder of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nbfn.protocol.messages import Output, Payload
 _log = logging.getLogger("nbfn.hub")
 T = TypeVar("T", covariant=True)
 
-#: What decoding a damaged row raises.
+#: Exceptions that decoding a damaged row raises.
 UNREADABLE = (ValueError, TypeError, RecursionError)
 
 
@@ -23,15 +23,15 @@ class Decoder(Protocol[T]):
     """Decodes the rows of one table."""
 
     def decode(self, buf: Any, /) -> T:
-        """Return what is in a row."""
+        """Return the decoded row."""
 
 
 def readable(decoder: Decoder[T], blob: object, what: str) -> T | None:
-    """Return what is in a row; None, and a word in the log, if it cannot be read."""
+    """Decode a row; log an error and return None if it cannot be read."""
     try:
         return decoder.decode(blob)
     except UNREADABLE as error:
-        _log.error("%s cannot be read from the store and is left out (%s)", what, error)
+        _log.error("%s cannot be read from the store and is skipped (%s)", what, error)
         return None
 
 
@@ -47,7 +47,7 @@ class StoredCall:
     closed: bool = True
     ended: bool = False
     expired: bool = False
-    failed: int = 0  # once it has ended
+    failed: int = 0  # set once the call has ended
     cancelled: bool = False
     version: int = 0
     method: str = ""
@@ -56,18 +56,18 @@ class StoredCall:
 
     @property
     def client(self) -> str:
-        """Who asked."""
+        """The client that sent the query."""
         return self.wanted.client
 
     @property
     def request(self) -> int:
-        """The number of the question."""
+        """The number of the request."""
         return self.wanted.request
 
 
 @dataclass(frozen=True, slots=True)
 class StoredInput:
-    """What an input was called with; the answer to a `LoadInput`."""
+    """The arguments of an input; the answer to a `LoadInput`."""
 
     wanted: LoadInput
     function: str = ""
@@ -77,17 +77,17 @@ class StoredInput:
 
     @property
     def client(self) -> str:
-        """Who asked."""
+        """The client that sent the query."""
         return self.wanted.client
 
     @property
     def request(self) -> int:
-        """The number of the question."""
+        """The number of the request."""
         return self.wanted.request
 
 
 class StoredRelative(msgspec.Struct, frozen=True):
-    """One input of a family, as it is on disk."""
+    """One stored input of a call graph."""
 
     call: str
     index: int
@@ -101,17 +101,17 @@ class StoredRelative(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StoredGraph:
-    """What is on disk of a family; the answer to a `LoadGraph`."""
+    """The stored part of a call graph; the answer to a `LoadGraph`."""
 
     wanted: LoadGraph
     relatives: Sequence[StoredRelative]
 
     @property
     def client(self) -> str:
-        """Who asked."""
+        """The client that sent the query."""
         return self.wanted.client
 
     @property
     def request(self) -> int:
-        """The number of the question."""
+        """The number of the request."""
         return self.wanted.request

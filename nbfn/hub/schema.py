@@ -1,4 +1,4 @@
-"""The tables of the hub's database, and the way from each older one to them."""
+"""The schema of the hub's database, and the migrations from older ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nbfn.exception import VersionError
 
-#: Raised with each change of the tables below; `_MIGRATIONS[n]` leads from n to n + 1.
+#: The version of the schema; `_MIGRATIONS[n]` migrates from n to n + 1.
 SCHEMA = 3
-#: Bytes of SQLite's log that are kept when what is in it is in the database.
+#: Bytes to which SQLite's write-ahead log is truncated after a checkpoint.
 LARGEST_LOG = 4 * 2**20
 _MIGRATIONS = (
     """
@@ -58,11 +58,11 @@ _MIGRATIONS = (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open the database, making it or bringing it up to this schema.
+    """Open the database; create it, or migrate it to this schema.
 
     Raises:
         VersionError: If a later nbfn wrote it.
-        sqlite3.DatabaseError: If it is damaged, or none.
+        sqlite3.DatabaseError: If the file is damaged, or is not a database.
     """
     path.touch(mode=0o600)
     connection = sqlite3.connect(path, check_same_thread=False)

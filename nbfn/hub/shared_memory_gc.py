@@ -1,7 +1,8 @@
-"""Whose the shared memory is that workers fill: theirs until the hub has their word of it, the caller's from then on.
+"""Tracks ownership of worker-created shared memory and frees orphans.
 
-What a worker had not told of when it died nobody can ask for, so it is freed then. What was handed over is
-freed by whoever takes it; when nobody is left who could, the hub does that as well.
+A segment belongs to its worker until the hub has received the result that references it; then it belongs
+to the caller, which frees it. When a worker dies, the hub frees the segments of results that it never
+received. When no owner is left, the hub frees all of them.
 """
 
 from __future__ import annotations
@@ -13,31 +14,33 @@ from pathlib import Path
 
 from nbfn.protocol.messages import Payload
 
-#: Seconds from which on a segment of a client that this hub never met is taken for forgotten.
+#: Seconds after which a segment of a client that this hub does not know counts as abandoned.
 ABANDONED_AFTER = 120.0
-#: Names of a worker's segments after which it is looked which of them still exist.
+#: Tracked segments per worker after which the names of freed ones are removed.
 MAX_TRACKED = 1000
 
 
 class SharedMemoryGC:
-    """The account of one hub.
+    """Tracks the segments of one hub.
 
     Args:
-        *directories: Where the segments are; their names begin with their maker's id and a dot.
+        *directories: Where the segments are; their names begin with their owner's id and a dot.
     """
 
     def __init__(self, *directories: Path) -> None:
         self._directories = directories
-        self._received: dict[str, set[str]] = {}  # by worker; what is freed is forgotten at times
-        self._existing: dict[str, int] = {}  # by worker: how many of them were left the last time
+        self._received: dict[
+            str, set[str]
+        ] = {}  # by worker; names of freed segments are removed from time to time
+        self._existing: dict[str, int] = {}  # by worker: how many existed at the last clean-up
 
     def worker_joined(self, worker: str) -> None:
-        """A worker is here; what it made before may have been handed to the hub before this one."""
+        """A worker connected; the previous hub may have received its earlier segments."""
         if worker not in self._received:
             self._received[worker] = {path.name for path in self._of(worker)}
 
     def received(self, worker: str, payloads: Iterable[Payload | None]) -> None:
-        """A worker told of these."""
+        """The hub received these payloads from a worker."""
         for payload in payloads:
             if payload is not None and payload.segments:
                 names = {segment.name for segment in payload.segments}
@@ -48,7 +51,7 @@ class SharedMemoryGC:
                     self._existing[worker] = len(known)
 
     def worker_ended(self, worker: str) -> None:
-        """Free what a worker never told of."""
+        """Free the segments of a worker that the hub never received."""
         known = self._received.pop(worker, None)
         self._existing.pop(worker, None)
         if known is not None:
@@ -57,12 +60,12 @@ class SharedMemoryGC:
                     path.unlink(missing_ok=True)
 
     def client_gone(self, client: str) -> None:
-        """Free what a client made; nobody else needs it."""
+        """Free the segments of a client; no other process uses them."""
         for path in self._of(client):
             path.unlink(missing_ok=True)
 
     def sweep(self, connected: Collection[str]) -> None:
-        """Free all that belongs to workers and clients that are not here: nobody can come for it."""
+        """Free all segments of workers and clients that are not connected."""
         for path in self._all():
             owner = path.name.partition(".")[0]
             if owner not in connected:
@@ -79,6 +82,6 @@ class SharedMemoryGC:
     def _all(self) -> list[Path]:
         found: list[Path] = []
         for directory in self._directories:
-            with contextlib.suppress(FileNotFoundError):  # removed by somebody else
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 found.extend(directory.iterdir())
         return found

@@ -1,9 +1,9 @@
-"""The durable facts, in SQLite: Functions and versions, overrides, spawned calls with their inputs
-and outcomes.
+"""Durable state in SQLite: Apps, Functions and their versions, settings, secrets, and spawned calls with
+their inputs and outcomes.
 
-What the hub before this one stored is loaded first; a row that cannot be read is logged and left out.
-Then a `Writer` owns the connection. The broker hands it what each event saved, together with the words
-that may only be said once that is on disk.
+First, the state of the previous hub is loaded; a row that cannot be read is logged and skipped.
+Then a `Writer` owns the connection. The broker submits the saves of each event, together with the
+effects to carry out after their commit.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from nbfn.protocol.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
 
-#: Seconds that the maker of a kept payload part has to tell of it.
+#: Seconds after which a payload file that no row references is deleted.
 BLOB_GRACE = 3600.0
 
 _definition = msgspec.msgpack.Decoder(Definition)
@@ -66,7 +66,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class _Names(msgspec.Struct):
-    """What a Function's row has of its `FunctionRecord`."""
+    """The fields of a `FunctionRecord` that its row stores."""
 
     id: str
     app: str
@@ -85,13 +85,13 @@ class Store:
 
     Args:
         path: The file.
-        blobs: Directory of payload parts kept beside it.
+        blobs: Directory of large payload parts, which are files.
         retention: Seconds that calls and their outcomes are kept.
-        disk: Where it is; without, nothing is kept in reserve.
+        disk: The file system of the database; without it, no space is reserved.
 
     Raises:
         VersionError: If a later nbfn wrote the file.
-        ServiceError: If it cannot be read.
+        ServiceError: If the file cannot be read.
     """
 
     def __init__(self, path: Path, blobs: Path, retention: float, disk: Disk | None = None) -> None:
@@ -167,7 +167,7 @@ class Store:
         return self._connection.execute(query).fetchall()
 
     def load_environments(self) -> dict[str, float]:
-        """Return the environments that were made, and when."""
+        """Return the environments and when each was created."""
         return dict(self._connection.execute("SELECT name, created FROM environments").fetchall())
 
     def _load_variants(self, bases: dict[str, FunctionRecord]) -> dict[str, FunctionRecord]:
@@ -191,15 +191,15 @@ class Store:
         return found
 
     def load_unfinished(self) -> list[CallRestored]:
-        """Return the durable calls that still have inputs to run, or to get."""
+        """Return the durable calls that have unfinished inputs, or still receive inputs."""
         return self._call_store.unfinished()
 
     def load_started(self) -> set[tuple[str, int]]:
-        """Return the inputs that began and may not begin again."""
+        """Return the started inputs of Functions with `at_most_once`; they must not run again."""
         return self._call_store.started_inputs()
 
     def load_ended(self, most: int) -> list[str]:
-        """Return the latest durable calls that have all their outcomes, the oldest of them first."""
+        """Return the latest durable calls that have ended, oldest first."""
         return self._call_store.ended(most)
 
     def start(self, wake: Callable[[], None]) -> None:
@@ -209,7 +209,7 @@ class Store:
     # --- from the broker's thread ---
 
     def room(self) -> DiskMeasured:
-        """Return how much room there is for more calls: what is submitted counts as written."""
+        """Return the free space for more calls; submitted data counts as written."""
         free = self._disk.free() + self._writer.free_bytes - self._writer.waiting
         return DiskMeasured(str(self._disk.home), free, self._writer.trouble)
 
@@ -222,7 +222,7 @@ class Store:
         return self._writer.finished()
 
     def close(self) -> None:
-        """Save what was submitted and end."""
+        """Save all submitted transactions and stop the thread."""
         if self._writer.close():
             self._connection.close()
 
@@ -334,27 +334,27 @@ class Store:
             self._connection.execute("INSERT INTO secrets VALUES (?, ?, ?, ?)", row)
 
     def _expire(self) -> None:
-        """Drop what was kept for its time, in the database and beside it."""
+        """Delete outcomes that are older than the retention, and files without a row."""
         with self._connection:
             count = self._call_store.expire(self._delete_blobs)
         self._sweep_blobs()
         if count:
-            _log.info("the outcomes of %d calls are over their retention and were dropped", count)
+            _log.info("deleted the outcomes of %d calls that are older than the retention", count)
 
     def _sweep_blobs(self) -> None:
-        """Delete kept payload parts that no row names: their maker was killed before it could say so."""
+        """Delete payload files that no row references: the process that wrote them was killed before it sent them."""
         definitions = self._connection.execute("SELECT definition FROM versions")
         try:
             named = {
                 segment.name
                 for payload in itertools.chain(
                     (_definition.decode(row[0]).payload for row in definitions),
-                    self._call_store.payloads(),  # one at a time: not all fit into memory
+                    self._call_store.payloads(),  # one at a time: all together may not fit into memory
                 )
                 if payload is not None
                 for segment in payload.segments
             }
-        except UNREADABLE as error:  # such a row may name any of them
+        except UNREADABLE as error:  # such a row may reference any of them
             _log.warning("files in %s are kept: a row cannot be read (%s)", self._blobs, error)
             return
         old = time.time() - BLOB_GRACE

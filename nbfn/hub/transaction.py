@@ -1,4 +1,4 @@
-"""What one event saves, and what is told in place of its words when some of that cannot be saved."""
+"""A transaction: the saves of one event, and the effects after its commit or after a failed save."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nbfn.hub.scheduler.events import SaveFailed
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-#: Effects that read and save nothing.
+#: Effects that read from the store.
 LOADS = frozenset({fx.LoadCall, fx.LoadGraph, fx.LoadInput, fx.LoadInputs, fx.LoadFailures})
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What one event saves, and what may be told when that is on disk."""
+    """The saves of one event, and the effects to carry out after the commit."""
 
     saves: list[Effect]
     on_commit: list[Effect]
@@ -26,43 +26,43 @@ class Transaction:
 
     @property
     def calls(self) -> set[str]:
-        """The calls of which something is to be saved."""
+        """The calls that the saves belong to."""
         return {call for save in self.saves if (call := getattr(save, "call", ""))}
 
 
 def is_new(save: Effect) -> bool:
-    """Whether a save adds work to the store that nobody has been promised."""
+    """Whether a save adds new work that was not accepted yet."""
     return isinstance(save, fx.SaveRetry) or (isinstance(save, fx.SaveCall) and bool(save.inputs))
 
 
 def calls_read(load: Effect) -> set[str]:
-    """Return the calls that something is to be read of."""
+    """Return the calls that a load reads."""
     if isinstance(load, fx.LoadInputs):
         return {leased.call for leased in load.run.inputs}
     return {getattr(load, "call", "")}
 
 
 def only_reads(unit: Transaction) -> bool:
-    """Whether a unit saves nothing."""
+    """Whether a transaction only reads."""
     return all(type(save) in LOADS for save in unit.saves)
 
 
 def split(save: Effect) -> Sequence[Effect]:
-    """Return a save in parts that can fail alone."""
+    """Split a save into parts that can fail independently."""
     if isinstance(save, fx.SaveOutcomes):
         return [fx.SaveOutcomes(save.call, [outcome]) for outcome in save.outcomes]
     return [save]
 
 
 def not_stored(error: Exception) -> str:
-    """Return the sentence about a change that cannot be stored."""
+    """Return the error text for a change that cannot be stored."""
     return (
         f"This cannot be stored ({type(error).__name__}: {error}). See logs/hub.log in NBFN_HOME."
     )
 
 
 def with_failures(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
-    """Return what is told when some of the saves of its event failed."""
+    """Return the effect to carry out when some saves of its event failed."""
     if not isinstance(effect, fx.Send):
         return effect
     message = effect.message
@@ -87,7 +87,7 @@ def with_failures(effect: Effect, failed: Sequence[SaveFailed]) -> Effect:
 
 
 def lost_outcome(save: fx.SaveOutcomes, failed: SaveFailed) -> m.Output:
-    """Return what is stored in place of an outcome that cannot be."""
+    """Return the failure to store in place of an outcome that cannot be stored."""
     fault = m.Fault("data_loss", failed.reason)
     return m.Output(save.outcomes[0].index, int(InputStatus.INTERNAL_FAILURE), None, fault)
 
@@ -98,7 +98,7 @@ def is_answer(effect: Effect) -> bool:
 
 
 def refusal(asked: Effect, code: str, text: str) -> fx.Send:
-    """Return what fails the request that an effect answers, or has the store answer."""
+    """Return the message that fails the request which an effect answers."""
     if isinstance(asked, fx.Send):
         client, request = asked.to, getattr(asked.message, "request", 0)
     else:

@@ -1,6 +1,4 @@
-"""Worker processes for the state machine's effects: hands specs to a launcher, and turns its
-reports into events.
-"""
+"""Starts and stops worker processes through a launcher, and converts its reports into events."""
 
 from __future__ import annotations
 
@@ -21,10 +19,10 @@ class WorkerProcesses:
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._refs = {ref.worker: ref for ref in launcher.list()}  # of a hub before this one
+        self._refs = {ref.worker: ref for ref in launcher.list()}  # of a previous hub
 
     def sources(self) -> Sequence[int]:
-        """Return file descriptors to poll; `events` has something when one is readable."""
+        """Return file descriptors to poll; when one is readable, `events` returns events."""
         return self._launcher.sources()
 
     def ready(self, executable: str) -> None:
@@ -37,13 +35,13 @@ class WorkerProcesses:
         self._refs[effect.worker] = self._launcher.submit(spec)
 
     def stop(self, effect: StopWorker) -> None:
-        """End a worker; one that this launcher does not hold is left to its own rule."""
+        """Stop a worker; one that this launcher does not know ends by its own rules."""
         ref = self._refs.get(effect.worker)
         if ref is not None:
             self._launcher.stop(ref, effect.grace)
 
     def events(self) -> list[Event]:
-        """Return what the launcher saw since the last time."""
+        """Return the events since the last call."""
         return [
             event for report in self._launcher.poll() if (event := self._event(report)) is not None
         ]
@@ -77,7 +75,7 @@ class WorkerProcesses:
         return None
 
     def alive(self) -> bool:
-        """Whether any process is left."""
+        """Whether any process is running."""
         return bool(self._refs)
 
     def stop_all(self, grace: float) -> None:
@@ -86,12 +84,12 @@ class WorkerProcesses:
             self._launcher.stop(ref, grace)
 
     def close(self) -> None:
-        """Let go of the launcher."""
+        """Close the launcher."""
         self._launcher.close()
 
 
 def memory_of(pid: int) -> int | None:
-    """Return a process's resident bytes, or None when it cannot be seen from here."""
+    """Return a process's resident bytes, or None if they cannot be read."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except (psutil.Error, ValueError):

@@ -1,8 +1,8 @@
 """The thread that writes to the store's database.
 
-It commits what has gathered in one transaction (one fdatasync for many events). A save that fails for a
-reason of its own is left out, and the others are committed. While the disk takes nothing, it tries again:
-new calls are refused after `REFUSE_AFTER` seconds, and after `PATIENCE` seconds whoever waits is answered.
+It commits the saves of many events in one SQLite transaction (one fdatasync). A save that fails by itself
+is skipped, and the others are committed. While the disk cannot be written, it retries: after `REFUSE_AFTER`
+seconds it refuses new calls, and after `PATIENCE` seconds it answers all pending requests.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ _log = logging.getLogger("nbfn.hub")
 
 #: Most events, and most bytes of new inputs, in one transaction.
 GROUP, GROUP_BYTES = 2000, 8 * 2**20
-#: Seconds without a word after which expired calls are looked for.
+#: Seconds between two deletions of expired calls.
 EXPIRE_EVERY = 3600.0
-#: Seconds of trouble with the disk until new calls are refused, and until all who wait are answered.
+#: Seconds of disk errors until new calls are refused, and until all pending requests are answered.
 REFUSE_AFTER, PATIENCE = 0.5, 5.0
-#: Seconds between two attempts to write: the first, and the longest.
+#: Seconds between two attempts to write: the first delay, and the longest.
 RETRY_DELAY, MAX_RETRY_DELAY = 0.1, 1.0
-#: Seconds that the thread has to write what is left when the hub ends.
+#: Seconds, and attempts, to write the pending transactions when the hub ends.
 LAST_WRITE, LAST_ATTEMPTS = 3.0, 3
 
-#: Results of SQLite that are not the fault of what was to be written.
+#: SQLite errors that do not depend on the data that is written.
 _TROUBLE = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL,
 })  # fmt: skip
 
-#: What was read, and what may be told once the rest is on disk.
+#: A result of the store's thread: data that was read, or an effect to carry out after its commit.
 StoreResult = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded | SaveFailed
 
 
@@ -70,12 +70,12 @@ class Writer:
     """Owns a database connection once it has started.
 
     Args:
-        connection: To the database; used by this thread only from `start` to the end of `close`.
-        disk: Where it is.
-        save: Writes one save, and adds payloads that nobody needs any more to a list.
-        load: Reads what a load effect asks for.
+        connection: To the database; used only by this thread from `start` to the end of `close`.
+        disk: The file system of the database.
+        save: Writes one save, and appends payloads that are no longer needed to a list.
+        load: Reads the data of a load effect.
         delete: Deletes the files of a payload.
-        expire: Drops what was kept for its time.
+        expire: Deletes expired data.
     """
 
     def __init__(
@@ -100,41 +100,39 @@ class Writer:
         self._failing_since: float | None = None
         self._expired_at = 0.0
         self._closing = threading.Event()
-        #: Why the disk takes nothing; empty while it does.
+        #: Why the disk cannot be written; empty while it can.
         self.trouble = ""
-        #: Bytes within the database that are free.
+        #: Free bytes within the database file.
         self.free_bytes = 0
         self._thread = threading.Thread(target=self._run, name="nbfn-store", daemon=True)
 
     # --- from the hub's thread ---
 
     def start(self, wake: Callable[[], None]) -> None:
-        """Start the thread; ``wake`` is called, from there, when `finished` has something."""
+        """Start the thread; it calls ``wake`` when `finished` has results."""
         self._wake = wake
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """Bytes of the disk that what was submitted will take up."""
+        """Bytes of disk space that the pending saves will use."""
         return COPIES * (self._submitted - self._written)
 
     def submit(self, saves: Sequence[Effect], on_commit: Sequence[Effect]) -> None:
-        """Save, and hand back ``then`` by `finished` once it is on disk; all in the order of
-        submission.
-        """
+        """Save; after the commit `finished` returns ``on_commit``. All in the order of submission."""
         size = sum(save.size for save in saves if type(save) is fx.SaveCall)
         self._submitted += size
         self._queue.put(Transaction(list(saves), list(on_commit), size))
 
     def finished(self) -> list[StoreResult]:
-        """Return what may be told now."""
+        """Return the results that are ready."""
         ready = []
         while not self._done.empty():
             ready.append(self._done.get_nowait())
         return ready
 
     def close(self) -> bool:
-        """Write what was submitted and end; return whether the thread has ended."""
+        """Write all submitted transactions and stop; return whether the thread has ended."""
         if self._thread.is_alive():
             self._closing.set()
             self._queue.put(None)
@@ -161,7 +159,7 @@ class Writer:
             _log.error("the hub ended before %d changes could be written", len(self._pending))
 
     def _gather(self) -> bool:
-        """Take what was submitted, and wait if that is nothing; False when this is the end."""
+        """Collect submitted transactions, and wait if there are none; return False when the hub ends."""
         if not self._pending and time.monotonic() - self._expired_at >= EXPIRE_EVERY:
             self._drop_expired()
         timeout = self._pause if self._pending else EXPIRE_EVERY
@@ -174,7 +172,7 @@ class Writer:
                 self._pending.append(transaction)
                 if self._failing_since is None:
                     transaction = self._queue.get_nowait()
-                else:  # nothing can be written before the pause is over
+                else:  # collect more until the next attempt
                     transaction = self._queue.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
             return not self._closing.is_set()
@@ -184,7 +182,7 @@ class Writer:
         try:
             self._expire()
         except Exception:  # noqa: BLE001 - logged; it is tried again later
-            _log.exception("what has expired cannot be deleted")
+            _log.exception("expired data cannot be deleted")
 
     def _next_group(self) -> list[Transaction]:
         size, group = 0, list[Transaction]()
@@ -196,7 +194,7 @@ class Writer:
         return group
 
     def _commit(self) -> bool:
-        """Write a group of what waits; False if the disk takes nothing."""
+        """Write a group of pending transactions; return False if the disk cannot be written."""
         group = self._next_group()
         spent: list[Payload] = []
         try:
@@ -250,7 +248,7 @@ class Writer:
                                 self._try(lost, spent)
 
     def _try(self, save: Effect, spent: list[Payload]) -> Exception | None:
-        """Write one save within a transaction; return why that cannot be.
+        """Write one save in a savepoint; return its error, if any.
 
         Raises:
             sqlite3.Error: If the disk takes nothing.
@@ -285,7 +283,7 @@ class Writer:
     def _read(self, wanted: Effect) -> StoreResult:
         try:
             return self._load(wanted)
-        except Exception:  # noqa: BLE001 - logged, and told to who asked
+        except Exception:  # noqa: BLE001 - logged, and sent to the client
             _log.exception("%s cannot be read", wanted)
             if isinstance(wanted, fx.LoadInputs):
                 lost = [leased.lease for leased in wanted.run.inputs]
@@ -294,7 +292,7 @@ class Writer:
             text = "What is stored of this call cannot be read (see logs/hub.log in NBFN_HOME)."
             return refusal(wanted, "data_loss", text)
 
-    # --- trouble with the disk ---
+    # --- disk errors ---
 
     def _can_write(self) -> None:
         if self._failing_since is not None:
@@ -331,7 +329,7 @@ class Writer:
             self._wake()
 
     def _refuse_new(self) -> None:
-        """Refuse calls that are not on disk yet: what was accepted before needs the room more."""
+        """Refuse calls that are not on disk yet; outcomes of accepted calls need the space."""
         for transaction in self._pending:
             new = [save for save in transaction.saves if is_new(save)]
             if not new:
@@ -375,12 +373,12 @@ class Writer:
                 self._done.put(refusal(effect, "resource_exhausted", text))
             elif isinstance(effect, fx.Send) and isinstance(effect.message, m.Outputs | m.Progress):
                 self._done.put(effect)
-            else:  # a worker must not hear of it before it is on disk
+            else:  # a worker must not receive it before it is on disk
                 kept.append(effect)
         transaction.on_commit = kept
 
     def _with_pending(self, found: StoreResult, wanted: fx.LoadCall) -> StoreResult:
-        """Return a call with those of its outcomes, too, that wait to be written."""
+        """Return a call, including its outcomes that are not written yet."""
         if not isinstance(found, StoredCall):
             return found
         end = math.inf if wanted.end is None else wanted.end
@@ -404,12 +402,12 @@ class Writer:
         )
 
 
-#: Bytes of a page of the database.
+#: Bytes per page of the database.
 PAGE = 4096
 
 
 def _is_trouble(error: Exception) -> bool:
-    """Whether the disk is the reason, not what was to be written."""
+    """Whether an error is caused by the disk, not by the data."""
     if not isinstance(error, sqlite3.OperationalError):
         return False
     code = getattr(error, "sqlite_errorcode", None)

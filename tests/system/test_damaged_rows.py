@@ -146,6 +146,6 @@ def test_what_else_cannot_be_read_is_left_out(
     gate.touch()
     assert [by_id(call).get(timeout=20) for call in stored_calls] == [1, 2, 3]
     assert works()
-    assert "cannot be read from the store and is left out" in Places.of().hub_log.read_text()
+    assert "cannot be read from the store and is skipped" in Places.of().hub_log.read_text()
     with pytest.raises(NotFoundError):
         nbfn.Secret.from_name("mine").hydrate()

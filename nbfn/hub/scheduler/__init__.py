@@ -1,1 +1,1 @@
-"""The state machine of the hub: ``process(event, now) -> effects``. It decides; no clock, socket, thread or disk."""
+"""The hub's state machine: ``process(event, now) -> effects``. It uses no clock, socket, thread or disk."""

@@ -1,7 +1,7 @@
-"""Whether the machine has what a pool's workers ask for: processors, memory, GPUs.
+"""Admission control: whether the machine has the processors, memory and GPUs that a worker requests.
 
-What a Function asks for is set aside for each of its workers from binding until it is gone. One that
-asks for nothing is bound as long as `max_workers` allows.
+The resources of a Function are reserved for each of its workers from binding until the worker is gone.
+A Function without requests gets workers as long as `max_workers` allows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.runtime.byte_size import format_bytes
 
-#: Workers that there is room for where hardly anything is asked for.
+#: Most workers that fit, for tiny requests.
 MOST = 2**31
 
 
 class _Need(NamedTuple):
-    """One thing that a pool asks for: for each worker, in all, and set aside already."""
+    """One requested resource: per worker, in total, and already reserved."""
 
     shown: str
     each: float
@@ -32,12 +32,12 @@ class _Need(NamedTuple):
 
 
 def holders(t: HubState) -> list[Worker]:
-    """Return the workers that something is set aside for, those on their way out as well."""
+    """Return the workers that hold reserved resources, including draining ones."""
     return [w for w in t.workers.values() if w.pool is not None and w.pool.needs_resources]
 
 
 def impossible(t: HubState, pool: Pool) -> str:
-    """Return the sentence that says why a pool can never have a worker here, or nothing."""
+    """Return why a pool can never have a worker on this machine, or ""."""
     for need in _needs(t, pool, []):
         if need.fits < 1:
             return (
@@ -48,20 +48,20 @@ def impossible(t: HubState, pool: Pool) -> str:
 
 
 def fitting(t: HubState, pool: Pool, most: int) -> int:
-    """Return how many more workers there is room for, ``most`` at most."""
+    """Return how many more workers fit, at most ``most``."""
     if most <= 0 or not pool.needs_resources:
         return most
     return max(0, min([most, *(need.fits for need in _needs(t, pool, holders(t)))]))
 
 
 def waits_for(t: HubState, pool: Pool) -> str:
-    """Return what is missing for one more worker, as people read it, or nothing."""
+    """Return which resources one more worker waits for, as text, or ""."""
     missing = [need.shown for need in _needs(t, pool, holders(t)) if need.fits < 1]
     return f"waits for {' and '.join(missing)}" if missing else ""
 
 
 def set_aside(t: HubState, pool: Pool) -> tuple[str, ...]:
-    """Return the GPUs for one more worker of a pool that there is room for."""
+    """Return the GPUs to reserve for one more worker of a pool."""
     wanted = pool.definition.resources.gpus
     if not wanted:
         return ()

@@ -1,16 +1,16 @@
-"""What the hub remembers of Apps: who they belong to, whether they live, what each deployment had."""
+"""Records of Apps: their owner, their state and their deployments."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Deployments of an App that can be told of and rolled back to.
+#: Deployments of an App that are kept for the history and for rollbacks.
 HISTORY_KEPT = 100
 
 
 @dataclass(slots=True)
 class Deployment:
-    """What an App's names meant from one moment on."""
+    """The versions of an App's Functions from one time on."""
 
     version: int
     at: float  # seconds since 1970
@@ -25,8 +25,8 @@ class Deployment:
 class AppRecord:
     """One App.
 
-    A deployed App has a name that finds it. An ephemeral one belongs to the client ``owner``: it lives
-    as long as that process, or, ``scoped``, as long as its ``with app.run()``.
+    A deployed App can be looked up by name. An ephemeral one belongs to the client ``owner`` and ends with that
+    process or, if ``scoped``, with its ``with app.run()``.
     """
 
     id: str
@@ -38,8 +38,9 @@ class AppRecord:
     detached: bool = False
     created: float = 0.0
     stopped: float | None = None
-    followers: set[str] = field(default_factory=set)  # clients that are sent what its workers write
-    final: bool = False  # it was stopped, not only left by its owner, who may come back
+    #: Clients that receive the output of its workers.
+    followers: set[str] = field(default_factory=set)
+    final: bool = False  # it was stopped, and does not restart when its owner reconnects
     version: int = 0
     tags: dict[str, str] = field(default_factory=dict)
     anchors: dict[str, float] = field(default_factory=dict)  # when each Function was last deployed

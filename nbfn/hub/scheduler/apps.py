@@ -1,7 +1,7 @@
-"""An App's life: deployed, deployed again, rolled back, run, stopped, left by its owner.
+"""The life cycle of Apps: deployment, rollback, run, stop, and loss of the owner.
 
-Rule 1: what an App's names mean changes here (`_make_current`) and in `function_put`, nowhere else.
-Rule 2: a rolling deployment changes what new calls mean; those under way keep their version.
+Rule 1: only `_make_current` and `function_put` change the current versions of an App's Functions.
+Rule 2: a rolling deployment affects new calls only; running calls keep their version.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.registry import STOPPED_KEPT, FunctionRecord
 from nbfn.protocol import messages as m
 
-# --- Functions come ------------------------------------------------------------------------------
+# --- registration --------------------------------------------------------------------------------
 
 
 def function_put(t: HubState, sender: str, message: m.Register) -> None:
-    """Register a version; unless it is staged, it takes the place of the older ones' pools."""
+    """Register a version; unless it is staged, it becomes current and older versions' pools are retired."""
     if problem := _closed(t, message.app_id, message.environment_name):
         t.send(sender, m.Failed(message.request, "not_found", problem))
         return
@@ -56,7 +56,7 @@ def function_put(t: HubState, sender: str, message: m.Register) -> None:
         version = record.latest
     app = t.registry.apps[record.app_id]
     _reassign_owner(t, app, sender)
-    if (record.id, version) in t.unsaved:  # once more, as if it were new
+    if (record.id, version) in t.unsaved:  # its save failed before: save it again
         t.unsaved.discard((record.id, version))
         created = True
     if app.id not in known:
@@ -67,7 +67,7 @@ def function_put(t: HubState, sender: str, message: m.Register) -> None:
     if not message.staged:
         t.touch(pool_scaling.pool_of(t, record, version))
         _activate(t, record)
-        if created and app.deployed:  # a captured name was rebound: that is a deployment, too
+        if created and app.deployed:  # a new version of a deployed App is a deployment, too
             made = {record.name: version}
             _record_deployment(
                 t, app, app_functions(t, app), m.Deploy(0, app.name, made, "", partial=True)
@@ -87,12 +87,12 @@ def _closed(t: HubState, app_id: str, environment_name: str) -> str:
 
 
 def app_functions(t: HubState, app: AppRecord) -> dict[str, int]:
-    """Return what an App's names mean now."""
+    """Return the current version of each Function of an App."""
     return {f.name: f.latest for f in t.registry.functions_of(app) if f.live}
 
 
 def _activate(t: HubState, record: FunctionRecord) -> None:
-    """Have a Function's current version be the one with a pool to stay, and the others' go."""
+    """Keep the pool of a Function's current version, and retire the pools of the others."""
     for renewed in record.with_variants:
         pool_scaling.retire_older_versions(t, renewed)
         if (pool := t.pools.get((renewed.id, renewed.latest))) is not None:
@@ -105,7 +105,7 @@ def _activate(t: HubState, record: FunctionRecord) -> None:
 
 
 def app_deployed(t: HubState, sender: str, message: m.Deploy) -> None:
-    """Make versions current; the same ones again change nothing."""
+    """Deploy versions; deploying the current ones again changes nothing."""
     if problem := t.registry.no_environment(message.environment_name):
         t.send(sender, m.Failed(message.request, "not_found", problem))
         return
@@ -138,7 +138,7 @@ def _make_current(
     *,
     afresh: bool,
 ) -> set[tuple[str, int]]:
-    """Let an App's names mean these versions; ``afresh`` also drops what was overridden of unchanged ones.
+    """Make these versions current; ``afresh`` also drops the overrides of unchanged Functions.
 
     Returns the keys of the pools of those that were not current before.
     """
@@ -163,7 +163,7 @@ def _make_current(
 
 
 def save(t: HubState, app: AppRecord, *, deployed: bool = False) -> None:
-    """Have an App stored, and its current deployment with it if that is new."""
+    """Store an App, and its current deployment if that is new."""
     kept = app.deployments.get(app.version) if deployed else None
     t.emit(SaveApp(dataclasses.replace(app, tags=dict(app.tags), deployments={}), kept))
 
@@ -180,7 +180,7 @@ def _record_deployment(
 
 
 def app_rolled_back(t: HubState, sender: str, message: m.Rollback) -> None:
-    """Deploy what an earlier deployment had."""
+    """Deploy the versions of an earlier deployment again."""
     app = t.registry.apps.get(message.app_id)
     if app is None or app.final or not app.deployed:
         text = f"No app with the id {message.app_id!r} is deployed."
@@ -217,9 +217,9 @@ def app_rolled_back(t: HubState, sender: str, message: m.Rollback) -> None:
 
 
 def _drain(t: HubState, app: AppRecord, but: Collection[tuple[str, int]] = ()) -> None:
-    """Let the workers of an App finish what they run and go; new inputs wait for others.
+    """Drain the workers of an App; new inputs wait for new workers.
 
-    Pools with the keys ``but`` are passed over: workers that loaded a version before it was deployed are new.
+    Pools with the keys ``but`` are skipped: their workers loaded the new version before it was deployed.
     """
     for worker in list(t.workers.values()):
         pool = worker.pool
@@ -239,13 +239,13 @@ def _retire(t: HubState, record: FunctionRecord) -> None:
 
 
 def app_run_requested(t: HubState, sender: str, message: m.RunApp) -> None:
-    """Take up an ephemeral App; told again it stays what it is."""
+    """Start an ephemeral App; a repeated request changes nothing."""
     if problem := _closed(t, message.app_id, message.environment_name):
         t.send(sender, m.Failed(message.request, "not_found", problem))
         return
     known = t.registry.apps.get(message.app_id)
     if known is not None and (known.deployed or known.owner != sender):
-        text = f"App {message.app_id} is somebody else's."
+        text = f"App {message.app_id} belongs to another client."
         t.send(sender, m.Failed(message.request, "conflict", text))
         return
     app = t.registry.begin(message.app_id, message.name, message.environment_name, sender)
@@ -260,7 +260,7 @@ def app_run_requested(t: HubState, sender: str, message: m.RunApp) -> None:
 def _app_of(
     t: HubState, sender: str, message: m.StopApp | m.SetTags | m.FollowApp
 ) -> AppRecord | None:
-    """Return the App that a message is about; where there is none, it is refused."""
+    """Return the App of a message; if there is none, refuse the message."""
     app = t.registry.apps.get(message.app_id)
     if app is None:
         text = f"No app has the id {message.app_id!r}."
@@ -269,7 +269,7 @@ def _app_of(
 
 
 def app_stopped(t: HubState, sender: str, message: m.StopApp) -> None:
-    """End an App; a second time does nothing."""
+    """Stop an App; a repeated request changes nothing."""
     app = _app_of(t, sender, message)
     if app is None:
         return
@@ -282,7 +282,7 @@ def app_stopped(t: HubState, sender: str, message: m.StopApp) -> None:
 
 
 def _end_scope(t: HubState, app: AppRecord) -> None:
-    """End what waits in the block of an ephemeral App; calls that are on disk still finish."""
+    """End the run of an ephemeral App: cancel its calls, except durable ones."""
     if app.stopped is not None:
         return
     app.owner = ""
@@ -302,7 +302,7 @@ def _mark_stopped(t: HubState, app: AppRecord) -> None:
 
 
 def stop(t: HubState, app: AppRecord) -> None:
-    """Cancel an App's calls, let its workers go and free its name."""
+    """Stop an App: cancel its calls, retire its pools and release its name."""
     if app.final:
         return
     app.stopped, app.final = t.wall, True
@@ -318,7 +318,7 @@ def stop(t: HubState, app: AppRecord) -> None:
 
 
 def _forget_oldest(t: HubState) -> None:
-    """Bound the Apps that are only remembered; one with calls or workers is not."""
+    """Delete the oldest stopped Apps without calls or pools."""
     busy = {call.pool.record.app_id for call in t.calls.values()}
     busy |= {pool.record.app_id for pool in t.pools.values()}
     old = [a for a in t.registry.apps.values() if a.stopped is not None and a.id not in busy]
@@ -329,7 +329,7 @@ def _forget_oldest(t: HubState) -> None:
 
 
 def client_joined(t: HubState, event: ClientJoined) -> None:
-    """A client is here, perhaps again: what it had left lives on."""
+    """Add a client; if it reconnected, its ephemeral Apps continue."""
     clients.client_joined(t, event)
     for app in t.registry.apps.values():
         if app.owner == event.client:
@@ -337,7 +337,7 @@ def client_joined(t: HubState, event: ClientJoined) -> None:
 
 
 def _reassign_owner(t: HubState, app: AppRecord, client: str) -> None:
-    """Give a process its ephemeral App back where the client that it was made with was closed."""
+    """Assign an ephemeral App to the new client of its process, after the earlier client was closed."""
     mine = t.clients.get(client)
     if app.owner and app.stopped is not None and mine is not None and not mine.worker:
         app.owner = client
@@ -358,24 +358,24 @@ def _reactivate(t: HubState, app: AppRecord) -> None:
 
 
 def client_lost(t: HubState, event: ClientLost) -> None:
-    """A client's connection ended; what it owns waits as long as its calls do."""
+    """Handle a lost connection of a client; its Apps end after the same grace period as its calls."""
     clients.client_lost(t, event)
     t.after(t.limits.client_grace, _end_if_owner_gone, event.client)
 
 
 def client_left(t: HubState, sender: str, message: m.ClientLeaves) -> None:
-    """A client was closed; calls of its Apps that are on disk still finish."""
+    """Handle a closed client: end its Apps, except their durable calls."""
     _end_owned(t, sender)
 
 
 def apps_restored(t: HubState, _: AppsRestored) -> None:
-    """Give the owners of ephemeral Apps their time to come back to this hub."""
+    """Start the grace period in which owners of ephemeral Apps may reconnect."""
     for owner in {app.owner for app in t.registry.apps.values() if app.owner and not app.final}:
         t.after(t.limits.client_grace, _end_if_owner_gone, owner)
 
 
 def _end_if_owner_gone(t: HubState, client: str) -> None:
-    """End what an absent client owns; calls of it that are on disk still finish."""
+    """End the Apps of a client that did not reconnect, except their durable calls."""
     if client not in t.clients:
         _end_owned(t, client)
 
@@ -389,7 +389,7 @@ def _end_owned(t: HubState, client: str) -> None:
     t.changed()
 
 
-# --- what else is asked of Apps -------------------------------------------------------------------
+# --- other requests -------------------------------------------------------------------------------
 
 
 def _found(t: HubState, app: AppRecord, request: int, *, changed: bool) -> m.AppFound:
@@ -397,7 +397,7 @@ def _found(t: HubState, app: AppRecord, request: int, *, changed: bool) -> m.App
 
 
 def app_requested(t: HubState, sender: str, message: m.FindApp) -> None:
-    """Find an App, or make an empty deployed one."""
+    """Look up an App, or create an empty deployed one."""
     found = t.registry.app(message.app, message.environment_name)
     missing = isinstance(found, str)
     if missing and message.create and not t.registry.no_environment(message.environment_name):
@@ -421,7 +421,7 @@ def app_tagged(t: HubState, sender: str, message: m.SetTags) -> None:
 
 
 def app_followed(t: HubState, sender: str, message: m.FollowApp) -> None:
-    """Send a client what an App's workers write from now on."""
+    """Send a client the output of an App's workers from now on."""
     app = _app_of(t, sender, message)
     if app is None:
         return

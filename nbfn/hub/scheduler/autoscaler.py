@@ -1,8 +1,7 @@
-"""How many workers a pool should have. Pure functions of numbers.
+"""How many workers a pool should have, as pure functions.
 
-The rule is the one of a thermostat with a warm floor: a worker for each input that waits, as long
-as the work that waits is worth a worker's start; never under ``min``, never over ``max``; and
-``buffer`` idle ones on top while the pool is in use.
+A pool gets a worker for each waiting input, as long as the waiting work justifies the start of a worker,
+between ``min`` and ``max`` workers, and ``buffer`` additional idle workers while it is in use.
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ from dataclasses import dataclass
 
 from nbfn.protocol.messages import Resources
 
-#: Seconds of waiting work that justify one more worker. A blank one is bound in about 5 ms and a
-#: fresh fork comes up in 30, so
-#: a tenth of a second is earned back even when the estimate is off by two.
+#: Seconds of waiting work that justify one more worker. Binding a blank worker takes about 5 ms and a fork
+#: about 30 ms, so 0.1 s pays off even if the estimate is wrong by a factor of two.
 WORTH_A_WORKER = 0.1
-#: Defaults of a Function that sets nothing; the window is Modal's.
+#: Default of ``scaledown_window``, the same as Modal's.
 DEFAULT_WINDOW = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A pool's settings, all filled in; ``limited`` is whether ``max_containers`` was set, and not what fits."""
+    """The effective settings of a pool; ``limited`` is whether ``max_containers`` was set by the user."""
 
     min_containers: int = 0
     max_containers: int = 1
@@ -33,8 +31,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a pool has to do: inputs waiting, inputs at work, the usual seconds of one (None: not
-    known yet), and how many a worker should have at once. A batch counts as one input.
+    """The load of a pool: waiting inputs, running inputs, the usual seconds of one (None: unknown), and how many
+    a worker should run at once. A batch counts as one input.
     """
 
     backlog: int
@@ -48,28 +46,29 @@ def useful(load: Load, cores: int) -> int:
     """Return how many workers the load can use, before any limit."""
     if load.per_worker == 1:
         waiting = places = load.backlog
-    else:  # those at work may be too many for their workers, and those with room take some that wait
+    else:  # busy workers may have too many inputs, or room for some waiting ones
         waiting = load.backlog + load.running - load.busy_workers * load.per_worker
         places = math.ceil(waiting / load.per_worker)
     if places <= 0:
         more = 0
     elif load.duration is None:
-        more = min(places, cores - load.busy_workers)  # as many as there are cores, then see
+        # At most one per core until a duration is known.
+        more = min(places, cores - load.busy_workers)
     else:
         more = min(places, math.ceil(waiting * load.duration / WORTH_A_WORKER))
     if load.backlog and not load.busy_workers:
-        more = max(more, 1)  # however little it is, somebody has to do it
+        more = max(more, 1)  # any work needs at least one worker
     return load.busy_workers + max(more, 0)
 
 
 def threads(
     resources: Resources, settings: Settings, cores: int, *, at_once: int, fixed: int
 ) -> tuple[int, str]:
-    """Return how many threads numeric libraries use in a worker, and why: its share of the processors.
+    """Return how many threads numeric libraries use in a worker, and the reason: its share of the processors.
 
     Args:
-        resources: What a worker needs: a share that was asked for is what it gets.
-        settings: The pool's limits: other workers get as much.
+        resources: The resources of a worker; a requested share is used as it is.
+        settings: The pool's limits; all its workers get the same share.
         cores: Processors of the machine.
         at_once: Inputs that run in threads of one worker at once, each of which uses as many.
         fixed: The setting ``worker_threads``; 0 when there is none.
@@ -98,7 +97,7 @@ def wanted(load: Load, settings: Settings, cores: int) -> int:
     """Return the number of workers the pool should have now.
 
     Args:
-        load: What there is to do.
+        load: The load of the pool.
         settings: The pool's limits.
         cores: Processors of the machine.
 

@@ -1,7 +1,7 @@
-"""Back-pressure: a call whose results are not taken has no more inputs run until they are.
+"""Back-pressure: no more inputs of a call are dispatched while its results are not consumed.
 
-The client tells of results that its consumer has taken. They are also those, or come after those, that
-arrived there first, so the hub need not keep these for a client that lost its connection.
+The client acknowledges results that its consumer has taken. Results arrive in order, so the hub no longer
+needs to keep acknowledged ones for a redelivery after a lost connection.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call
 from nbfn.protocol import messages as m
 
-#: Bytes of one call's results that may wait to be taken, the more such calls there are the fewer of
-#: each, and the least.
+#: Bytes of unconsumed results per call: the most, divided among the held calls, and the least.
 MOST, LEAST = 48 * 2**20, 4 * 2**20
 
 
 def add(t: HubState, call: Call, weight: int) -> None:
-    """Count results that go to the call's client; a call that has ended has nothing to hold."""
+    """Count results that are sent to the client; hold the call above the limit, unless it has ended."""
     call.unconsumed += weight
     if call.unconsumed >= _limit(t) and call not in t.held and not call.ended:
         t.held[call] = None
@@ -28,7 +27,7 @@ def _limit(t: HubState) -> int:
 
 
 def results_taken(t: HubState, sender: str, message: m.ResultsTaken) -> None:
-    """Count results that the consumer has taken, and go on with the call if there is room."""
+    """Subtract results that the consumer has taken, and resume the call below the limit."""
     call = t.calls.get(message.call) or _ended(t, sender, message)
     if call is None:
         return
@@ -49,13 +48,13 @@ def _ended(t: HubState, sender: str, message: m.ResultsTaken) -> Call | None:
 
 
 def forget(t: HubState, call: Call) -> None:
-    """Begin to count anew: the client is on another connection."""
+    """Reset the count: the client has a new connection."""
     call.unconsumed = 0
     _go_on(t, call)
 
 
 def end(t: HubState, call: Call) -> None:
-    """Note that a call has ended."""
+    """Release the hold of a call that ends."""
     if call in t.held:
         del t.held[call]
         call.pending.free(call)

@@ -1,20 +1,20 @@
-"""Who called whom, of calls made by the code of other calls: bounded, the latest are remembered.
+"""The call graph in memory: which input's code made which call. Bounded; the latest calls are kept.
 
-What is on disk is not repeated here but for the links; `call_graph_query` puts both together.
+`call_graph_query` merges it with the stored part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: Calls, and outcomes of inputs, that are remembered.
+#: Most calls, and most outcomes of inputs, that are kept.
 MEMBERS, OUTCOMES = 10_000, 50_000
-#: Outcomes remembered of one call.
+#: Most outcomes of one call.
 OF_ONE = 5000
 
 
 class CallNode:
-    """One call of a family."""
+    """One call of the graph."""
 
     __slots__ = ("call", "children", "function", "module", "outcomes", "parent")
 
@@ -28,14 +28,14 @@ class CallNode:
 
 
 class CallGraph:
-    """The families of all calls, as one forest."""
+    """The call graphs of all calls, as one forest."""
 
     def __init__(self) -> None:
-        self.nodes: dict[str, CallNode] = {}  # the longest unchanged first
+        self.nodes: dict[str, CallNode] = {}  # least recently changed first
         self._outcomes = 0
 
     def add(self, node: CallNode) -> None:
-        """Remember a call; that of its parent is known already, if at all."""
+        """Add a call, after the call of its parent."""
         if node.call in self.nodes:
             return
         self.nodes[node.call] = node
@@ -46,7 +46,7 @@ class CallGraph:
         self._shrink()
 
     def record_outcomes(self, call: str, outcomes: Iterable[tuple[int, int, str]]) -> None:
-        """Remember outcomes (index, status, worker) of a call, if it is of a family."""
+        """Add outcomes (index, status, worker) of a call, if it is in the graph."""
         node = self.nodes.get(call)
         if node is None:
             return
@@ -58,7 +58,7 @@ class CallGraph:
         self._shrink()
 
     def reopen(self, call: str, indices: Iterable[int]) -> None:
-        """Forget outcomes of a call: these inputs run again."""
+        """Remove outcomes of inputs that run again."""
         node = self.nodes.get(call)
         if node is None:
             return
@@ -74,12 +74,12 @@ class CallGraph:
                 above.children.pop(oldest.call, None)
 
     def relatives(self, call: str) -> list[str]:
-        """Return the calls of the family that a call belongs to, itself included."""
+        """Return all calls in the same tree as a call, including itself."""
         top, seen = call, {call}
         while (node := self.nodes.get(top)) is not None and node.parent:
             top = node.parent.partition(":")[0]
             if top in seen:
-                break  # ids are the clients' own: they may name themselves
+                break  # clients choose the ids, so they may form a cycle
             seen.add(top)
         found = dict.fromkeys([top, *seen])
         children = list(found)

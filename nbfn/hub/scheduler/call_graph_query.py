@@ -1,4 +1,4 @@
-"""The call graph, as `FunctionCall.get_call_graph` shows it: what memory knows and what is on disk, in one list."""
+"""Answers `FunctionCall.get_call_graph`: merges the call graph in memory with the stored part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nbfn.hub.scheduler.models import Call
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-#: Most inputs that are told of one family.
+#: Most inputs in one answer.
 MOST_INPUTS = 5000
 
 #: Call, index, parent (call and index), status, function, module, worker.
@@ -18,16 +18,16 @@ Row = tuple[str, int, str, int, str, str, str]
 
 
 def requested(t: HubState, sender: str, message: m.GetCallGraph) -> None:
-    """Have the store add what it knows; the answer comes when it has."""
+    """Load the stored part of a call graph; the answer follows that."""
     t.emit(LoadGraph(sender, message.request, message.call, t.call_graph.relatives(message.call)))
 
 
 def rows(t: HubState, calls: Iterable[str], stored: Iterable[Row]) -> list[Row]:
-    """Return the inputs of some calls, callers before those they called.
+    """Return the inputs of some calls, callers first.
 
     Args:
-        t: The tables.
-        calls: The calls of the family that memory knows.
+        t: The state of the hub.
+        calls: The calls of the graph that are in memory.
         stored: The inputs that are on disk.
     """
     found: dict[tuple[str, int], Row] = {(row[0], row[1]): row for row in stored}
@@ -67,7 +67,7 @@ def _rows_in_memory(t: HubState, name: str) -> Iterable[Row]:
 
 
 def name_of(call: Call) -> str:
-    """Return the name of what a call calls, as people say it."""
+    """Return the displayed name of the Function or method of a call."""
     name = call.pool.record.name
     return f"{name}.{call.method}" if call.method else name
 

@@ -1,4 +1,4 @@
-"""Durable calls that have ended and are run again: their failed inputs, into the same list of outcomes."""
+"""Retries the failed inputs of durable calls that have ended; their outcomes replace the failures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nbfn.protocol import messages as m
 
 
 def retry_requested(t: HubState, sender: str, message: m.RetryCall) -> None:
-    """Have the store look which inputs failed, unless the call still runs."""
+    """Load the failed inputs from the store, unless the call still runs."""
     call = t.calls.get(message.call)
     if call is None:
         t.emit(LoadFailures(sender, message.request, message.call, message.token))
-    elif call.retried[0] == message.token:  # told again: the answer was lost
+    elif call.retried[0] == message.token:  # a repeated request: the answer was lost
         t.send(sender, m.CallRetried(message.request, call.retried[1]), after_commit=True)
     else:
         text = (
@@ -26,12 +26,13 @@ def retry_requested(t: HubState, sender: str, message: m.RetryCall) -> None:
 
 
 def failures_loaded(t: HubState, event: FailuresLoaded) -> None:
-    """Begin a call again with its failed inputs, or say why not."""
+    """Restart a call with its failed inputs, or refuse that."""
     found = event.found
-    if event.call in t.calls:  # another one was faster
+    if event.call in t.calls:  # another request has restarted it
         retry_requested(t, event.client, m.RetryCall(event.request, event.call, event.token))
         return
-    if found is not None and found.retried[0] == event.token:  # told again, and it has ended since
+    if found is not None and found.retried[0] == event.token:
+        # A repeated request, and the call has ended since.
         t.send(event.client, m.CallRetried(event.request, found.retried[1]))
         return
     code, problem = _refusal(t, event)
@@ -42,7 +43,7 @@ def failures_loaded(t: HubState, event: FailuresLoaded) -> None:
 
 
 def _refusal(t: HubState, event: FailuresLoaded) -> tuple[str, str]:
-    """Return the code and the sentence of why a call cannot be run again, or nothing."""
+    """Return the code and the reason why a call cannot be retried, or ""."""
     found, name = event.found, event.call
     if found is None:
         return "not_found", (

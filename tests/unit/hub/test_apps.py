@@ -359,7 +359,7 @@ def test_a_stopped_run_takes_no_more_functions(sim: Apps) -> None:
 def test_nobody_takes_over_somebody_elses_app(sim: Apps) -> None:
     deployed = sim.deploy(sim.stage())
     for app_id in (deployed.id, run(sim).id):
-        with pytest.raises(LookupError, match="somebody else's"):
+        with pytest.raises(LookupError, match="belongs to another client"):
             sim.answered(e.Received("cl-2", m.RunApp(1, app_id, "", "", False)))
     assert (deployed.scoped, sim.state_of(deployed)) == (False, "deployed")
 

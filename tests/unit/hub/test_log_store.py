@@ -122,7 +122,7 @@ def test_of_one_call_not_too_much_is_kept_and_a_line_says_so(
     opened.write("another\n", call="fc-2")
     lines = opened.lines()
     assert [line.startswith("xxx") for line in lines] == [True, True, True, False, False]
-    assert "the rest is not" in lines[3]
+    assert "the rest is dropped" in lines[3]
 
 
 def test_what_comes_too_fast_is_dropped_and_a_line_says_so(
@@ -137,7 +137,7 @@ def test_what_comes_too_fast_is_dropped_and_a_line_says_so(
     store.start(opened._woken.release)
     lines = opened.lines()
     assert sum(line.startswith("yyy") for line in lines) == 2
-    assert any("40 bytes of logs came too fast" in line for line in lines)
+    assert any("40 bytes of logs arrived too fast" in line for line in lines)
     store.close()
 
 
