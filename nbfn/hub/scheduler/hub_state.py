@@ -112,8 +112,9 @@ class HubState:
         ] = {}  # executable -> blank workers, longest waiting first
         self.starting: dict[str, dict[str, Worker]] = {}  # executable -> not yet joined
         self.fenced: deque[str] = deque(maxlen=1000)  # given up: their word no longer counts
-        self.short: dict[tuple[str, int], Pool] = {}  # pools that want workers
-        self.lacking: dict[tuple[str, int], Pool] = {}  # pools that wait for memory, say
+        # Sets in the order in which pools were added; a pool that was dropped may have a successor with its key.
+        self.short: dict[Pool, None] = {}  # pools that want workers
+        self.lacking: dict[Pool, None] = {}  # pools that wait for memory, say
         #: (call, index) of inputs with at_most_once that began under a hub before this one.
         self.started_inputs: set[tuple[str, int]] = set()
         self.start_backoff: dict[

@@ -208,19 +208,19 @@ def _note_short(t: HubState, pool: Pool, missing: int) -> None:
         pool.short = missing
         t.supply_due = True
     if missing:
-        t.short[pool.key] = pool
+        t.short[pool] = None
     else:
-        t.short.pop(pool.key, None)
+        t.short.pop(pool, None)
 
 
 def _note_lack(t: HubState, pool: Pool, what: str) -> None:
     pool.waiting_for = what
-    if what and pool.key not in t.lacking:
+    if what and pool not in t.lacking:
         t.supply_due = True
     if what:
-        t.lacking[pool.key] = pool
+        t.lacking[pool] = None
     else:
-        t.lacking.pop(pool.key, None)
+        t.lacking.pop(pool, None)
 
 
 def _called(t: HubState, pool: Pool) -> bool:

@@ -31,10 +31,10 @@ def supply(t: HubState) -> None:
     t.supply_due = False
     if t.closing:
         return
-    for pool in [pool for pool in t.lacking.values() if pool.backlog]:
+    for pool in [pool for pool in t.lacking if pool.backlog]:
         _make_room(t, pool)
     short: dict[str, int] = {}
-    for pool in t.short.values():
+    for pool in t.short:
         short[pool.executable] = short.get(pool.executable, 0) + pool.short
     room = nested_calls.room(t)
     missing = sum(short.values())
@@ -144,7 +144,7 @@ def _surplus(pool: Pool) -> int:
 
 
 def _starving(t: HubState) -> list[Pool]:
-    return [pool for pool in t.short.values() if pool.backlog and len(pool.workers) <= pool.lent]
+    return [pool for pool in t.short if pool.backlog and len(pool.workers) <= pool.lent]
 
 
 def bind_blank(t: HubState, pool: Pool) -> bool:

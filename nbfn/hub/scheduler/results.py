@@ -119,7 +119,7 @@ def update_availability(t: HubState, worker: Worker) -> None:
         worker.solo = False
         worker.idle_since = t.now
         pool.idle[worker.id] = worker
-        if t.lacking or len(t.short) > (pool.key in t.short):
+        if t.lacking or len(t.short) > (pool in t.short):
             t.supply_due = True  # another pool may need its room
     nested_calls.note(t, worker)
     if pool.admits(worker):

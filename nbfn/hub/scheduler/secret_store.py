@@ -26,7 +26,7 @@ def secret_put(t: HubState, sender: str, message: m.PutSecret) -> None:
         t.send(sender, m.Failed(message.request, "already_exists", text))
         return
     t.secrets[key] = SecretRecord(message.name, key[0], dict(message.values), t.wall)
-    for pool in t.short.values():  # it may be what they lacked
+    for pool in t.short:  # it may be what they lacked
         t.touch(pool)
     t.emit(SaveSecret(message.name, key[0], dict(message.values), t.wall))
     t.send(sender, m.Done(message.request), after_commit=True)

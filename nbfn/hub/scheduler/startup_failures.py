@@ -41,7 +41,7 @@ def blank_failed(t: HubState, worker: Worker, why: str) -> None:
     t.after(delay, _start_again, worker.executable)
     if failures >= MOST_FAILURES:
         message = f"No worker starts under {worker.executable}: {why}"
-        for pool in [pool for pool in t.short.values() if pool.executable == worker.executable]:
+        for pool in [pool for pool in t.short if pool.executable == worker.executable]:
             fault = m.Fault("internal_failure", message)
             worker_shutdown.fail_waiting(t, pool, m.Output(0, _INIT_FAILURE, None, fault))
             t.touch(pool)
@@ -49,7 +49,7 @@ def blank_failed(t: HubState, worker: Worker, why: str) -> None:
 
 def _start_again(t: HubState, executable: str) -> None:
     t.supply_due = True
-    for pool in t.short.values():
+    for pool in t.short:
         if pool.executable == executable:
             t.touch(pool)
 

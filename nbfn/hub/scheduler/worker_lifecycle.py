@@ -44,7 +44,7 @@ def worker_joined(t: HubState, event: WorkerJoined) -> None:
         t.starting.get(worker.executable, {}).pop(worker.id, None)
         worker.state = "blank"
         t.blanks.setdefault(worker.executable, {})[worker.id] = worker
-        for pool in t.short.values():
+        for pool in t.short:
             t.touch(pool)
     elif worker.state == "lost":
         _reconnect(t, worker, event)

@@ -72,7 +72,7 @@ def remove(t: HubState, worker: Worker) -> None:
     if worker.pool is not None:
         worker.pool.workers.pop(worker.id, None)
         t.touch(worker.pool)
-    for pool in (*t.short.values(), *t.lacking.values()):
+    for pool in (*t.short, *t.lacking):
         t.touch(pool)
     for app, answer in tuple(t.pending_stops):
         if not _runs_hooks(t, app):

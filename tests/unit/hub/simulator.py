@@ -363,6 +363,7 @@ class Simulator:
         held: Counter[int] = Counter()
         for pool in hub_state.pools.values():
             assert len(pool.workers) <= self.most(pool)
+            assert bool(pool.short) == (pool in hub_state.short), "it is told of new workers"
             its = [
                 w for w in hub_state.workers.values() if w.pool is pool
             ]  # the draining ones, too

@@ -11,7 +11,7 @@ from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord
 from nbfn.hub.scheduler.registry import STOPPED_KEPT
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
 from nbfn.protocol import messages as m
-from tests.unit.hub.simulator import SUCCESS, Simulator, definition, inputs_of, sends, sent
+from tests.unit.hub.simulator import PYTHON, SUCCESS, Simulator, definition, inputs_of, sends, sent
 
 
 class Apps(Simulator):
@@ -246,6 +246,27 @@ def test_a_run_ends_with_its_client_after_the_grace(sim: Apps) -> None:
     assert list(sim.state.hub_state.calls) == ["fc-spawned"]
     sim.settle()
     assert sim.state_of(app) == "stopped"
+
+
+def test_an_app_that_runs_again_while_its_last_workers_end_gets_new_ones(sim: Apps) -> None:
+    run(sim)
+    sim.call("fc-1", sim.functions["f"], 1)
+    sim.settle()
+    (idle,) = (worker.name for worker in sim.workers.values() if worker.function)
+    sim.receive("cl-1", m.ClientLeaves())
+    sim.put(e.ClientLost("cl-1"))
+    sim.put(e.ClientJoined("cl-1", executable=PYTHON))
+    for worker in list(sim.workers):
+        if worker != idle:
+            sim.exit(worker, exit_code=0)
+    sim.bursting = True
+    sim.exit(idle, exit_code=0)  # its pool was dropped; the one that is made next has the same key
+    run(sim)
+    sim.call("fc-2", sim.functions["f"], 1)
+    sim.end_burst()
+    sim.check()
+    sim.settle()
+    assert sim.outcomes["fc-2", 0].status == SUCCESS
 
 
 def test_a_run_ends_at_once_when_its_client_is_closed(sim: Apps) -> None:
