@@ -59,7 +59,7 @@ def test_an_input_whose_worker_was_killed_says_so_and_runs_once_more(
     _, called = one_kernel(CELL, f"die.remote(7, 1, {str(tmp_path / 'a')!r})")
     assert called.result == "7"
     assert re.search(
-        r"^die lost: killed by signal 9, SIGKILL, by somebody or by a system out of memory, "
+        r"^die lost: killed by signal 9, SIGKILL, by another process or by a system out of memory, "
         r"peak memory \d+(?:\.\d)? MB; attempt 2 runs alone$",
         called.stderr,
         re.M,

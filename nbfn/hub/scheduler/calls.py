@@ -1,4 +1,4 @@
-"""What clients ask for: calls begun, fed, watched, and taken up again after a restart."""
+"""Handles clients' messages about calls and inputs, and restores durable calls after a restart of the hub."""
 
 from __future__ import annotations
 
@@ -31,15 +31,12 @@ from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.protocol import messages as m
 from nbfn.types import LOAD_METHOD, InputStatus
 
-#: Seconds after a hub's start during which inputs from before wait for the worker that may still
-#: be at them.
+#: Seconds after a hub's start in which resent inputs wait for a worker that may still run them.
 ADOPTION_GRACE = 1.5
 
 
 def call_put(t: HubState, sender: str, message: m.PutCall) -> None:
-    """Begin a call; telling of it again changes nothing but repeats what the client may have
-    missed.
-    """
+    """Start a call; for a resent one only redeliver outcomes that the client may have missed."""
     if not _ascending(message.inputs):
         t.send(sender, _disordered(message.call))
         return
@@ -57,12 +54,12 @@ def call_put(t: HubState, sender: str, message: m.PutCall) -> None:
         t.send(sender, answer, after_commit=whole)
         return
     if client is None and not message.durable:
-        return  # the worker it was made in has ended: nobody waits for it
+        return  # the worker whose code made it has ended, so it has no consumer
     _put_new(t, sender, message)
 
 
 def _put_new(t: HubState, sender: str, message: m.PutCall) -> None:
-    """Begin a call of a Function that is here and has room for it, or refuse it."""
+    """Start a new call, or refuse it."""
     record = t.registry.functions.get(message.function)
     deployment = message.deployment or _deployment_around(t, sender, record)
     version = message.version
@@ -77,7 +74,7 @@ def _put_new(t: HubState, sender: str, message: m.PutCall) -> None:
         return
     if message.durable and (problem := spawn_limits.refusal(t, payloads(message.inputs))):
         t.send(sender, m.CallRefused(message.call, "resource_exhausted", problem))
-        if message.kind == "schedule":  # nobody is there to be told
+        if message.kind == "schedule":  # no client receives the refusal
             text = f"The scheduled call of {record.name!r} did not begin: {problem}"
             input_logs.system(t, pool_scaling.pool_of(t, record, version), text)
         return
@@ -117,27 +114,27 @@ def _begin(t: HubState, sender: str, message: m.PutCall, pool: Pool, deployment:
 
 
 def _resume(t: HubState, call: Call, sender: str, message: m.PutCall) -> None:
-    """Take a call that is known from a client that has lost its connection, or this hub's predecessor."""
+    """Handle a resent call, after the client lost its connection or the hub was restarted."""
     if call.given_up:
         t.send(sender, _given_up(call.id))
         return
-    if call.durable and not call.client:  # of the hub before this one, and not told to its end
+    if call.durable and not call.client:  # restored, and its client has not sent all inputs
         call.client = sender
         if (client := t.clients.get(sender)) is not None:
             client.calls.add(call.id)
-    back_pressure.forget(t, call)  # what arrived there counts no more, what did not is told again
+    back_pressure.forget(t, call)  # outcomes that did not arrive are sent again
     _add(t, call, message.inputs, closed=message.closed, resent=True)
     if message.durable:
         t.send(sender, m.Accepted(call.id, call.next_index, call.closed), after_commit=True)
 
 
 def _is_from(call: Call, client: str) -> bool:
-    """Whether a client made a call; one of the hub before this one is from whoever sends it again."""
+    """Whether a call belongs to a client; a restored call belongs to the client that resends it."""
     return call.client in (client, "")
 
 
 def _ascending(inputs: Sequence[m.NewInput]) -> bool:
-    """Return whether each index is above the one before it, so that none comes twice."""
+    """Return whether the indices are strictly ascending, so that none is repeated."""
     if len(inputs) < 2:
         return True
     indices = [entry.index for entry in inputs]
@@ -158,7 +155,7 @@ def _next_index(inputs: Sequence[m.NewInput]) -> int:
 
 
 def add_to_call_graph(t: HubState, call: Call) -> None:
-    """Note whose code made a call: it is cancelled with it, and both are in one call graph."""
+    """Add a call to the call graph and to the children of the call whose code made it."""
     above = t.calls.get(call.parent.partition(":")[0])
     if above is not None:
         call.origin = call.origin or above.origin
@@ -176,7 +173,7 @@ def _node(call: Call) -> CallNode:
 
 
 def no_method(record: FunctionRecord, version: int, method: str) -> str:
-    """Return what is wrong with the method that is called; a name may have become another kind of thing."""
+    """Return why a method cannot be called, or ""."""
     if method == LOAD_METHOD:
         return ""
     definition = record.versions[version]
@@ -190,7 +187,7 @@ def no_method(record: FunctionRecord, version: int, method: str) -> str:
 
 
 def _deployment_around(t: HubState, client: str, record: FunctionRecord | None) -> int:
-    """Return the deployment that code calling from inside a worker stays with, for calls within its App."""
+    """Return the deployment that a call from inside a worker uses, for calls within the same App."""
     caller = t.clients.get(client)
     worker = t.workers.get(caller.worker) if caller is not None else None
     if worker is None or record is None:
@@ -209,9 +206,7 @@ def _ended(t: HubState, sender: str, message: m.PutCall) -> Call | None:
 
 
 def inputs_put(t: HubState, sender: str, message: m.PutInputs) -> None:
-    """Add inputs to an open call. Those for a call that is gone are dropped, its client has been told; so are
-    those that another client sends.
-    """
+    """Add inputs to an open call. Inputs for a call that has ended, and inputs from another client, are dropped."""
     if not _ascending(message.inputs):
         t.send(sender, _disordered(message.call))
         return
@@ -229,13 +224,11 @@ def inputs_put(t: HubState, sender: str, message: m.PutInputs) -> None:
 def _add(
     t: HubState, call: Call, inputs: Sequence[m.NewInput], *, closed: bool, resent: bool
 ) -> None:
-    """Add inputs to a call that is known; of those that are told again only the unknown ones, and none once it
-    is closed: it may have ended.
-    """
+    """Add inputs to a call: of resent ones only new ones, and none after the call is closed."""
     if resent:
         inputs = _only_new(t, call, inputs)
     elif inputs and inputs[0].index < call.next_index:
-        # Told on a connection that broke, read only after they were told again on the next.
+        # Sent on a connection that broke, but read after they were resent on the next one.
         inputs = [entry for entry in inputs if entry.index >= call.next_index]
     if call.closed or call.released:
         inputs = ()
@@ -250,7 +243,7 @@ def _add(
 
 
 def saved(call: Call, inputs: Sequence[m.NewInput], *, closed: bool) -> SaveCall:
-    """Return what stores a durable call with these inputs of it."""
+    """Return the effect that stores a durable call with these inputs."""
     words = (call.parent, call.method, call.origin)
     size = spawn_limits.size(payloads(inputs))
     return SaveCall(call.id, *call.pool.key, call.kind, inputs, *words, closed=closed, size=size)
@@ -270,12 +263,12 @@ def _new_inputs(call: Call, inputs: Sequence[m.NewInput]) -> list[Input]:
 
 
 def restored_inputs(call: Call, event: CallRestored) -> list[Input]:
-    """Return the inputs of a call that the store has."""
+    """Return the stored inputs of a call."""
     return [Input(call, index, payload, weight(payload)) for index, payload in event.inputs]
 
 
 def put_inputs(t: HubState, call: Call, new: list[Input], *, closed: bool, resent: bool) -> None:
-    """Queue new inputs; after a restart those that are told again wait for who may still be at them."""
+    """Queue new inputs; after a restart, resent ones first wait for a worker that may still run them."""
     if call.durable:
         payload_cache.admit(t, new)
     for item in new:
@@ -300,9 +293,9 @@ def put_inputs(t: HubState, call: Call, new: list[Input], *, closed: bool, resen
 
 
 def _only_new(t: HubState, call: Call, inputs: Sequence[m.NewInput]) -> list[m.NewInput]:
-    """Repeat the outcomes that the client asks about again; return the inputs that never arrived.
+    """Redeliver outcomes of resent inputs; return the inputs that had not arrived.
 
-    Indices are sent in order, so what is new has an index that no input had yet.
+    Inputs are sent in order, so new ones have higher indices.
     """
     asked = {entry.index for entry in inputs}
     again = [outcome for outcome in call.recent if outcome.index in asked]
@@ -325,7 +318,7 @@ def _queue_unclaimed(t: HubState, items: list[Input]) -> None:
 
 
 def call_restored(t: HubState, event: CallRestored) -> None:
-    """Take up a durable call of the hub before this one; inputs that cannot be read or run fail."""
+    """Restore a durable call of the previous hub; inputs that cannot be read or run fail."""
     record = t.registry.functions.get(event.function)
     if record is None or event.version not in record.versions:
         _cannot_run(t, event)
@@ -336,14 +329,14 @@ def call_restored(t: HubState, event: CallRestored) -> None:
     call.done, call.failed = event.done, event.failed
     call.parent, call.method, call.origin = event.parent, event.method, event.origin
     call.retried = event.retried
-    call.total = event.total - len(event.inputs)  # the unfinished ones are added again below
+    call.total = event.total - len(event.inputs)  # the unfinished inputs are added again below
     t.calls[call.id] = call
     if call.parent:
         add_to_call_graph(t, call)
     put_inputs(t, call, restored_inputs(call, event), closed=event.closed, resent=True)
     for index, failures in event.failures.items():
         call.inputs[index].failures = failures
-    call.next_index = max(call.next_index, event.total)  # those with an outcome have been here, too
+    call.next_index = max(call.next_index, event.total)  # inputs with an outcome count, too
     lost = [index for index, payload in event.inputs if payload is None]
     text = f"The arguments of this input of call {call.id} cannot be read from the hub's database."
     completion.finish(t, call, [_data_loss(index, text) for index in lost])
@@ -370,13 +363,13 @@ def _data_loss(index: int, text: str) -> m.Output:
 
 
 def _give_up_if_incomplete(t: HubState, call: Call) -> None:
-    """Nobody has come back to tell the rest of a call."""
+    """Give up a restored call whose client did not send the remaining inputs."""
     if not call.closed and not call.client:
         clients.give_up(t, call)
 
 
 def call_watched(t: HubState, sender: str, message: m.Watch) -> None:
-    """Tell a client of a call from now on; the store adds what was before."""
+    """Subscribe a client to a call; the store adds earlier outcomes."""
     call = t.calls.get(message.call)
     if call is not None and message.follow:
         call.watchers.add(sender)
@@ -385,12 +378,12 @@ def call_watched(t: HubState, sender: str, message: m.Watch) -> None:
 
 
 def input_requested(t: HubState, sender: str, message: m.GetInput) -> None:
-    """Have the store tell what an input was called with."""
+    """Load the arguments of an input from the store."""
     t.emit(LoadInput(sender, message.request, message.call, message.index))
 
 
 def items_requested(t: HubState, sender: str, message: m.TakeItems) -> None:
-    """Pass on that a generator's consumer is ready for more."""
+    """Forward to the worker that the consumer of a generator takes more items."""
     call = t.calls.get(message.call)
     item = call.inputs.get(message.index) if call is not None else None
     if item is not None and item.worker is not None:
@@ -398,9 +391,9 @@ def items_requested(t: HubState, sender: str, message: m.TakeItems) -> None:
 
 
 def input_fed(t: HubState, sender: str, message: m.FeedInput) -> None:
-    """Pass on a piece of what an input reads; only a worker that asked for it can be its reader.
+    """Forward a part of the stream that an input reads to its worker.
 
-    The last, empty one says that who asked is gone: what nobody has begun is not worth beginning.
+    An empty part means that the HTTP client is gone: a waiting input is then cancelled.
     """
     call = t.calls.get(message.call)
     item = call.inputs.get(message.index) if call is not None else None

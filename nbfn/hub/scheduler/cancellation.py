@@ -1,4 +1,4 @@
-"""Cancellation: what waits never starts, what runs is stopped, and so is what it waits for."""
+"""Cancels inputs: waiting ones end, running ones are interrupted, and so are their child calls."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nbfn.protocol import messages as m
 
 
 def call_cancelled(t: HubState, sender: str, message: m.Cancel) -> None:
-    """Cancel a call or some of its inputs; harmless for what has ended."""
+    """Cancel a call or some of its inputs; does nothing if they have ended."""
     call = t.calls.get(message.call)
     if call is not None:
         cancel(t, call, message.indices, terminate=message.terminate)
     if not message.request:
         return
-    if call is None and message.call not in t.ended_spawns:  # ended long ago, or never known
+    if call is None and message.call not in t.ended_spawns:  # ended long ago, or unknown
         t.emit(LoadCall(sender, message.request, message.call, exists=True))
     else:
         durable = call is not None and call.durable
@@ -28,19 +28,19 @@ def call_cancelled(t: HubState, sender: str, message: m.Cancel) -> None:
 def cancel(
     t: HubState, call: Call, indices: Sequence[int] | None = None, *, terminate: bool = False
 ) -> None:
-    """Drop what waits, stop what runs.
+    """End waiting inputs and interrupt running ones.
 
     Args:
-        t: The tables.
+        t: The state of the hub.
         call: The call.
-        indices: Of some of its inputs; None for all, those to come as well.
-        terminate: Whether to end the workers of those that run.
+        indices: The inputs to cancel; None for all, including later ones.
+        terminate: Whether to kill the workers of running inputs.
     """
     if indices is None:
         if call.durable and not call.cancelled:
             t.emit(SaveCancelled(call.id))
         call.cancelled = True
-        # Otherwise it is closed by who tells it: until then inputs may be on their way.
+        # Otherwise its client closes it: until then, more inputs may arrive.
         call.closed = call.closed or call.released
         items = list(call.inputs.values())
         call.pending.drop(call)
@@ -49,7 +49,7 @@ def cancel(
     ended = []
     for item in items:
         if item.worker is not None:
-            if _has_company(item) and not terminate:  # the batch goes on for the others
+            if _has_company(item) and not terminate:  # the other inputs of the batch continue
                 item.detach()
                 ended.append(completion.terminated(item))
             else:
@@ -68,7 +68,7 @@ def cancel(
 
 
 def _cancel_children(t: HubState, call: Call, items: Sequence[Input]) -> None:
-    """Cancel the calls that the code of these inputs waits for; what it spawned goes on."""
+    """Cancel the child calls that these inputs wait for; spawned calls continue."""
     if not call.children:
         return
     parents = {f"{call.id}:{item.index}" for item in items}

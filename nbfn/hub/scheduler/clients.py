@@ -1,4 +1,4 @@
-"""Clients that come and go, and what becomes of their calls."""
+"""Clients that connect, disconnect and leave, and the effect on their calls."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Client
 from nbfn.protocol import messages as m
 
-#: Seconds unused blank workers stay after the last client of their Python left.
+#: Seconds that blank workers stay after the last client of their Python is gone.
 BLANKS_LINGER = 60.0
 
 
 def client_joined(t: HubState, event: ClientJoined) -> None:
-    """A client is here: ready its Python, so that its first call finds a worker."""
+    """Add a client, and start blank workers of its Python for its first call."""
     client = t.clients.get(event.client)
     if client is None:
         client = t.clients[event.client] = Client(
@@ -28,7 +28,7 @@ def client_joined(t: HubState, event: ClientJoined) -> None:
 
 
 def client_lost(t: HubState, event: ClientLost) -> None:
-    """A client's connection ended; its calls wait for it a while."""
+    """Handle a lost connection; the client's calls are kept for a grace period."""
     client = t.clients.get(event.client)
     if client is not None and client.connected:
         client.connected = False
@@ -42,7 +42,7 @@ def _remove_if_gone(t: HubState, client: Client) -> None:
 
 
 def worker_gone(t: HubState, worker: str) -> None:
-    """A worker process ended: what its code waited for, nobody waits for any more."""
+    """Remove the clients that ran in a worker which has ended; their calls have no consumer."""
     for client in [client for client in t.clients.values() if client.worker == worker]:
         _remove(t, client)
 
@@ -64,13 +64,13 @@ def _remove(t: HubState, client: Client) -> None:
 
 
 def _detached(t: HubState, call: Call, client: Client | None) -> bool:
-    """Return whether a call goes on without its caller: of a detached App, and not of a worker's code."""
+    """Return whether a call continues without its client: in a detached App, unless code of a worker made it."""
     waited_for = call.kind == "web" or (client is not None and client.worker)
     return not waited_for and t.registry.apps[call.pool.record.app_id].detached
 
 
 def give_up(t: HubState, call: Call) -> None:
-    """End a durable call whose client is gone before it has told all inputs: it is cancelled."""
+    """Cancel a durable call whose client is gone before it has sent all inputs."""
     call.closed = call.given_up = True
     words = (call.parent, call.method, call.origin)
     t.emit(SaveCall(call.id, *call.pool.key, call.kind, (), *words))
@@ -79,7 +79,7 @@ def give_up(t: HubState, call: Call) -> None:
 
 
 def call_released(t: HubState, sender: str, message: m.Release) -> None:
-    """The caller, or one who looked on, is done with a call."""
+    """Handle a client, or a watcher, that no longer needs a call."""
     call = t.calls.get(message.call)
     if call is not None:
         call.watchers.discard(sender)
@@ -91,9 +91,9 @@ def _release(t: HubState, call: Call, client: Client | None) -> None:
     if call.durable:
         return
     call.released = True
-    back_pressure.forget(t, call)  # nobody takes its results any more
+    back_pressure.forget(t, call)  # its results have no consumer
     goes_on = _detached(t, call, client)
-    call.closed = call.closed or goes_on  # with the inputs that are here
+    call.closed = call.closed or goes_on  # with the inputs that have arrived
     if call.ended:
         completion.end_if_done(t, call)
     elif not goes_on:

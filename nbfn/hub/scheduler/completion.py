@@ -1,4 +1,4 @@
-"""Outcomes: each input gets one, here and nowhere else, and whoever listens is told."""
+"""Records the one outcome of each input, and sends outcomes and progress to subscribed clients."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nbfn.hub.scheduler.output_audience import listeners
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-#: Seconds that a single call waits until its caller is told for what: a word for each that waits a
-#: moment would cost the hub a third of the call.
+#: Seconds that a single call waits before its client receives the reason: a message for every short wait
+#: would cost the hub a third of the time of a call.
 LONG_WAIT = 1.0
 
 _SUCCESS = int(InputStatus.SUCCESS)
@@ -28,7 +28,7 @@ def terminated(item: Input) -> m.Output:
 
 
 def finish(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
-    """Record outcomes of a call's inputs, once each, and hand them over."""
+    """Record outcomes of a call's inputs, once each, and send them."""
     if call.durable:
         payload_cache.release(t, call, outcomes)
     new = [outcome for outcome in outcomes if call.inputs.pop(outcome.index, None) is not None]
@@ -76,12 +76,12 @@ def _widen_window(t: HubState, call: Call) -> None:
 
 
 def end_if_done(t: HubState, call: Call) -> None:
-    """Drop a call that has all its outcomes."""
+    """Remove a call that has all its outcomes."""
     if not call.ended or t.calls.get(call.id) is not call:
         return
     del t.calls[call.id]
     client = t.clients.get(call.client)
-    if call.watchers:  # who follows it by its id counts by this
+    if call.watchers:  # watchers take its counters from this
         _send_progress(t, call, after_commit=call.durable)
     if call.durable:
         t.note_ended(call.id, whole=not call.given_up)
@@ -102,13 +102,13 @@ def end_if_done(t: HubState, call: Call) -> None:
 
 
 def waits_long(t: HubState, call: Call) -> bool:
-    """Whether a call has waited for so long that its caller may want to know for what."""
+    """Whether a call has waited so long that its client should receive the reason."""
     return bool(call.pool.waiting_for) and t.now - call.created >= LONG_WAIT
 
 
 def report_progress(t: HubState, call: Call) -> None:
-    """Tell the callers of maps and generators where their call stands, at most every
-    `TELL_EVERY` seconds; those of single calls only of one that has waited long, and when it begins.
+    """Send progress of a map or generator, at most every `PROGRESS_INTERVAL` seconds; of a single call only
+    when it has waited long, and when it starts.
     """
     if call.progress_due or call.ended:
         return
@@ -151,7 +151,7 @@ def _send_progress(t: HubState, call: Call, *, after_commit: bool) -> None:
 
 
 def _position(call: Call) -> tuple[int, str, int]:
-    """Return the place in the queue of a call that only waits, the worker and attempt of a last input."""
+    """Return a waiting call's place in the queue, or the worker and attempt of its last input."""
     if len(call.inputs) == 1:
         (item,) = call.inputs.values()
         if item.worker is not None:

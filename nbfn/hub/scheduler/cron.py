@@ -1,8 +1,7 @@
-"""What the hub does by itself: calls of scheduled Functions, when people's clocks say so.
+"""Calls scheduled Functions at the times of their schedules.
 
-Rule 1: what was due while nobody was there to do it is not made up for. Rule 2: a clock that is set
-back does not have a crontab line come due twice, one that jumps ahead does not have it come due
-often.
+Rule 1: calls that were due while no hub ran are not made up for. Rule 2: a crontab line is not due twice
+when the clock is set back, and only once when the clock jumps ahead.
 """
 
 from __future__ import annotations
@@ -16,15 +15,14 @@ from nbfn.hub.scheduler.models import ScheduledFunction
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.protocol import messages as m
 
-#: Seconds that a call may be late, a machine having slept; if it is later it is missed.
+#: Seconds that a call may be late, for example after a suspension; later ones are skipped.
 LATE = 60.0
-#: Seconds by which a clock must go back to be known as set back, and up to which crontab lines that came due
-#: meanwhile are not due again.
+#: Seconds that a clock must go back to count as set back, and the most for which crontab lines are not due again.
 SET_BACK, SET_BACK_ONCE = 1.0, 3600.0
 
 
 def review(t: HubState) -> None:
-    """See which Functions are to be called by themselves; an App came, changed or went."""
+    """Update the scheduled Functions after an App was added, changed or removed."""
     wanted = {}
     for record in t.registry.functions.values():
         if (anchor := _anchor(t, record)) is None:
@@ -41,12 +39,12 @@ def review(t: HubState) -> None:
 
 
 def waits(t: HubState) -> bool:
-    """Whether there is something to be called by itself, sooner or later."""
+    """Whether any Function is scheduled."""
     return any(_anchor(t, scheduled.record) is not None for scheduled in t.schedules.values())
 
 
 def run(t: HubState) -> None:
-    """Call what is due."""
+    """Call the Functions that are due."""
     if not t.schedules:
         return
     if t.wall < t.last_wall - SET_BACK:
@@ -58,7 +56,7 @@ def run(t: HubState) -> None:
         return
     for scheduled in [scheduled for scheduled in t.schedules.values() if scheduled.due <= t.wall]:
         if _anchor(t, scheduled.record) is None:
-            del t.schedules[scheduled.record.id]  # its App went with its owner
+            del t.schedules[scheduled.record.id]  # its App ended with its owner
             continue
         if t.wall - scheduled.due <= LATE:
             _call(t, scheduled)
@@ -67,7 +65,7 @@ def run(t: HubState) -> None:
 
 
 def _anchor(t: HubState, record: FunctionRecord) -> float | None:
-    """Return when a scheduled Function was deployed, or its run began; None when it is not to be called by itself."""
+    """Return when a scheduled Function was deployed, or its run started; None if it is not active."""
     app = t.registry.apps.get(record.app_id)
     if app is None or app.stopped is not None or record.base or not record.live:
         return None

@@ -1,4 +1,4 @@
-"""When a schedule is due next. Pure: times come in and go out."""
+"""Computes when a schedule is due next, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nbfn.declarations.schedule import SHORTEST, Cron, Period, time_zone
 from nbfn.exception import InvalidError
 from nbfn.protocol.messages import Schedule
 
-#: About the seconds of a month: where to begin to look for the right one.
+#: Approximate seconds of a month, to estimate where the search starts.
 _MONTH = 30.44 * 86400
 
 
 def problem(schedule: Schedule) -> str:
-    """Return the sentence that says what is wrong with a schedule, or nothing."""
+    """Return why a schedule is invalid, or ""."""
     s = schedule
     try:
         if s.cron:
@@ -37,7 +37,7 @@ def problem(schedule: Schedule) -> str:
 
 
 def text(schedule: Schedule) -> str:
-    """Return when a schedule is due, for people: ``0 9 * * 1 (UTC)``, ``every 6 hours``."""
+    """Return a schedule as text: ``0 9 * * 1 (UTC)``, ``every 6 hours``."""
     if schedule.cron:
         return f"{schedule.cron} ({schedule.timezone})"
     units = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
@@ -50,10 +50,10 @@ def following(schedule: Schedule, anchor: datetime, after: datetime) -> datetime
     """Return the first time after ``after`` at which a schedule is due.
 
     Args:
-        schedule: A crontab line, whose times are those of its time zone: one that the clocks skip is
-            due when they have, one that comes twice is due once. Or a period.
-        anchor: What a period is counted from.
-        after: A time with its zone.
+        schedule: A crontab line in its time zone, or a period. A time that is skipped by a change to summer time
+            is due right after it; a time that is repeated is due once.
+        anchor: The start of the first period.
+        after: A time with a time zone.
 
     Returns:
         The time, in UTC; None for never.
@@ -61,14 +61,14 @@ def following(schedule: Schedule, anchor: datetime, after: datetime) -> datetime
     try:
         return _cron(schedule, after) if schedule.cron else _period(schedule, anchor, after)
     except (CronSimError, InvalidError, ValueError, OverflowError):
-        return None  # nonsense, or further away than there are years
+        return None  # invalid, or beyond the last year
 
 
 def _cron(schedule: Schedule, after: datetime) -> datetime | None:
     zone = time_zone(schedule.timezone)
     for local in CronSim(schedule.cron, after.astimezone(zone)):
         found = local.astimezone(UTC)
-        if found > after:  # within an hour that comes twice, it may be the first that was found
+        if found > after:  # in a repeated hour, the first occurrence may have been found
             return found
     return None
 

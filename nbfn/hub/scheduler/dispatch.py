@@ -1,8 +1,8 @@
-"""Waiting inputs and the workers with room for them: which goes where, how many at once.
+"""Dispatches waiting inputs to workers with room.
 
-Three ways, by the kind of pool: ahead of its worker, where inputs are run one by one (`_ahead`); up to
-as many as a worker runs at once, and no more (`_at_once`); and batches that are full or have waited
-long enough, each as one (`_batches`). An input that crashed a worker goes alone, whatever the pool.
+The way depends on the pool: workers that run inputs one by one prefetch some (`_prefetch`); concurrent
+workers get as many as they run at once (`_dispatch_at_once`); batched Functions get batches that are full or
+have waited long enough (`_dispatch_batches`). An input that crashed a worker runs alone in any pool.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
 from nbfn.protocol import messages as m
 
-#: Seconds without a word from a worker with several inputs, while others are idle, until it is
-#: asked to give some back.
+#: Seconds without progress of a worker with several inputs, while others are idle, until it is asked to return some.
 RECALL_AFTER = 0.05
 
 
 def dispatch_touched(t: HubState) -> None:
-    """Give the waiting inputs of pools that were touched to workers with room."""
+    """Dispatch the waiting inputs of all touched pools."""
     while t.to_dispatch:
         pool, _ = t.to_dispatch.popitem()
         _dispatch(t, pool)
@@ -43,7 +42,7 @@ def _dispatch(t: HubState, pool: Pool) -> None:
 
 
 def _dispatch_returned(t: HubState, pool: Pool) -> None:
-    """Have inputs run again also of calls that are held: they may be what the consumer waits for."""
+    """Dispatch returned inputs of held calls, too: the consumer may be waiting for them."""
     for pending in (pool.pending, *pool.batches.values()):
         for worker in _with_room(pool) if pending.held else ():
             if (item := pending.take_returned()) is None:
@@ -64,8 +63,7 @@ def _prefetch(t: HubState, pool: Pool) -> None:
         )
         most = pool.settings.max_containers + pool.lent
         while pending.count and pool.ready and (pool.busy < most or not pool.idle):
-            # Idle ones first, the latest used of them (its caches are warm; the
-            # others may be given up).
+            # Idle workers first, the most recently used one (its caches are warm; the others may be stopped).
             worker = next(reversed((pool.idle or pool.ready).values()))
             room = fair_queue.room(len(worker.leases), pool.mean_duration, batch)
             if room:
@@ -105,7 +103,7 @@ def _check_again(t: HubState, what: tuple[Pool, fair_queue.BatchQueue[Call, Inpu
 
 
 def _with_room(pool: Pool) -> Iterator[Worker]:
-    """Yield workers that take more, idle ones first; one that still has room after a turn comes last."""
+    """Yield workers with room, idle ones first; one that still has room is yielded again last."""
     while pool.ready:
         most = pool.settings.max_containers + pool.lent
         rested = next((w for w in reversed(pool.idle.values()) if w.id in pool.ready), None)
@@ -124,12 +122,12 @@ def _busy(pool: Pool) -> Worker | None:
 
 
 def _lease(t: HubState, worker: Worker, items: list[Input]) -> None:
-    """Hand inputs to a worker."""
+    """Lease inputs to a worker and send them."""
     pool = items[0].call.pool
     pool.lease(worker, items, t.new_lease, t.now)
     if worker.startup is not None:
         output.served(t, worker, items[0])
-    worker.confirm_due = False  # the message that hands them over says what is safe
+    worker.confirm_due = False  # the message with the inputs confirms results
     worker.unconfirmed = 0
     nested_calls.note(t, worker)
     last = {item.call: item for item in items}
@@ -147,7 +145,7 @@ def _lease(t: HubState, worker: Worker, items: list[Input]) -> None:
 
 
 def _run(t: HubState, worker: Worker, items: list[Input], calls: Iterable[Call]) -> None:
-    """Send leased inputs to their worker; payloads that are on the disk only are read first."""
+    """Send leased inputs to their worker; payloads that are only on disk are read first."""
     levels = {call.id: call.levels for call in calls if call.levels}
     run = m.Run(_leased(items), worker.confirmed, levels=levels)
     if any(call.durable for call in calls) and any(item.stored for item in items):
@@ -173,9 +171,7 @@ def _limit(t: HubState, pool: Pool) -> float:
 
 
 def _check_overdue(t: HubState, worker: Worker) -> None:
-    """The worker ends inputs that are over their time itself; this is for one that can't (stuck
-    in C code).
-    """
+    """Kill a worker that did not end an overdue input itself, for example because it is stuck in C code."""
     worker.watched = False
     if worker.pool is None or not worker.leases or worker.stopping:
         return
@@ -194,9 +190,7 @@ def _check_overdue(t: HubState, worker: Worker) -> None:
 
 
 def _recall(t: HubState, pool: Pool) -> None:
-    """Some workers are idle while others sit on inputs: have the stuck ones give back what they
-    have not begun.
-    """
+    """While some workers are idle, ask workers without progress to return inputs that they have not started."""
     pool.recall_due = False
     if pool.pending.count or not pool.idle:
         return

@@ -1,7 +1,7 @@
-"""What must be done, as plain data, the other end of `events`: messages to send, what is done with worker
-processes, what is stored and loaded.
+"""The effects that the state machine returns, as plain data: messages to send, worker processes to start and
+stop, data to save and load.
 
-An effect whose ``after_commit`` is true must not be seen outside before everything saved in the same turn is on disk.
+An effect with ``after_commit`` is carried out after all saves of the same event are on disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Effect:
 
 
 class StoreEffect(Effect):
-    """Base of what the store does: save something, or load it."""
+    """Base of effects that the store carries out: saves and loads."""
 
     __slots__ = ()
 
@@ -61,10 +61,10 @@ class LoadInputs(StoreEffect):
     """Send a worker leased inputs, after the store has read those that are `Stored`.
 
     Attributes:
-        worker: Whose they are.
-        run: The message, with the inputs that are on the disk.
-        connection: The worker's when this was decided; filled in by who carries it out.
-        missing: The leases of inputs that are not on the disk; filled in by the store.
+        worker: The worker that has the leases.
+        run: The message; payloads that are only on disk are `Stored`.
+        connection: The worker's connection when the effect was emitted; the broker sets it.
+        missing: The leases of inputs that are not on disk; the store sets it.
     """
 
     worker: str
@@ -75,28 +75,28 @@ class LoadInputs(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class Discard(Effect):
-    """Free a payload's shared memory: nobody will read it."""
+    """Free the shared memory of a payload without a consumer."""
 
     payload: Payload
 
 
 @dataclass(frozen=True, slots=True)
 class DiscardClient(Effect):
-    """Free all shared memory that a client left behind."""
+    """Free all shared memory of a client."""
 
     client: str
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewChanged(Effect):
-    """Whoever watches the overview should look again."""
+    """Notify watchers of the overview."""
 
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
 class SaveFunction(StoreEffect):
-    """Store a Function version; ``record`` is the registry's own. ``latest`` is the current one, if not this."""
+    """Store a version of a Function. ``record`` is owned by the registry; ``latest``: the current version, if other."""
 
     record: Any
     version: int
@@ -106,7 +106,7 @@ class SaveFunction(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class SaveApp(StoreEffect):
-    """Store an App, and a deployment of it if that is new; its other deployments stay as they are."""
+    """Store an App, and a new deployment of it, if any; its other deployments are kept."""
 
     record: AppRecord
     deployment: Deployment | None = None
@@ -114,7 +114,7 @@ class SaveApp(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class ForgetApp(StoreEffect):
-    """Drop an App with its Functions."""
+    """Delete an App with its Functions."""
 
     app_id: str
     functions: Sequence[str]
@@ -122,21 +122,21 @@ class ForgetApp(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class SaveEnvironments(StoreEffect):
-    """Store which environments there are, and since when."""
+    """Store the names and creation times of all environments."""
 
     environments: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class SaveVariant(StoreEffect):
-    """Store a variant of a Function; ``record`` is the registry's own."""
+    """Store a variant of a Function; ``record`` belongs to the registry."""
 
     record: Any
 
 
 @dataclass(frozen=True, slots=True)
 class WriteLog(Effect):
-    """Keep what an input wrote, or what is said of a Function."""
+    """Store output of an input, or a system line about a Function."""
 
     app: str
     function: str
@@ -157,7 +157,7 @@ class SaveSettings(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class SaveSecret(StoreEffect):
-    """Store a secret; values None: forget it."""
+    """Store a secret, or delete it if ``values`` is None."""
 
     name: str
     environment_name: str
@@ -183,14 +183,14 @@ class SaveCall(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class SaveCancelled(StoreEffect):
-    """Store that a durable call was cancelled: no hub may run its inputs again."""
+    """Store that a durable call was cancelled, so that no later hub runs its inputs."""
 
     call: str
 
 
 @dataclass(frozen=True, slots=True)
 class SaveStarted(StoreEffect):
-    """Store that inputs begin, which must not begin again."""
+    """Store that inputs with `at_most_once` start; they must not start again."""
 
     call: str
     indices: Sequence[int]
@@ -198,7 +198,7 @@ class SaveStarted(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class SaveFailures(StoreEffect):
-    """Store how often an input of a durable call has failed, so that no hub retries it too often."""
+    """Store how often an input of a durable call has failed, so that its retries are limited across restarts."""
 
     call: str
     index: int
@@ -215,7 +215,7 @@ class SaveOutcomes(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class SaveRetry(StoreEffect):
-    """Store that inputs of a durable call which failed wait again, for another version of the Function."""
+    """Store that failed inputs of a durable call are retried, with another version of the Function."""
 
     call: str
     version: int
@@ -225,7 +225,7 @@ class SaveRetry(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class LoadFailures(StoreEffect):
-    """Have the store tell a call that is to run again; `FailuresLoaded` brings it."""
+    """Load a call to retry; the result is `FailuresLoaded`."""
 
     client: str
     request: int
@@ -235,8 +235,8 @@ class LoadFailures(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class LoadCall(StoreEffect):
-    """Answer a request from the store: a watch, with outcomes from ``start`` to before ``end``; or
-    (``exists``) whether there is such a call.
+    """Answer a request from the store: a call with its outcomes from ``start`` to before ``end``; or, with ``exists``,
+    whether the call exists.
     """
 
     client: str
@@ -249,7 +249,7 @@ class LoadCall(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class LoadInput(StoreEffect):
-    """Answer a request from the store: what an input of a durable call was called with."""
+    """Answer a request from the store: the arguments of an input of a durable call."""
 
     client: str
     request: int
@@ -259,7 +259,7 @@ class LoadInput(StoreEffect):
 
 @dataclass(frozen=True, slots=True)
 class LoadGraph(StoreEffect):
-    """Answer a request for a call graph from the store; ``calls`` are those of the family that memory knows."""
+    """Answer a request for a call graph from the store; ``calls`` are those of the graph in memory."""
 
     client: str
     request: int

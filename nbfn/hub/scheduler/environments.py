@@ -1,4 +1,4 @@
-"""Environments: made, renamed and deleted, with the Apps and secrets that are in them."""
+"""Creates, renames and deletes environments, with the Apps and secrets in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nbfn.protocol import messages as m
 
 
 def environment_changed(t: HubState, sender: str, message: m.ChangeEnvironment) -> None:
-    """Create, rename or delete an environment; what is deployed in it goes with it."""
+    """Create, rename or delete an environment; its Apps move with it or are stopped."""
     environments = t.registry.environments
     if message.name == DEFAULT_ENVIRONMENT:
         code, problem = "invalid", f"The environment {message.name!r} always exists."

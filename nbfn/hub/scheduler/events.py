@@ -1,7 +1,7 @@
-"""What can happen to the hub, as plain data: one flat table, in the order of clients, calls and workers.
+"""The events that the state machine processes, as plain data.
 
-The state machine turns events into effects (`effects`). Sockets, files and processes report the
-ones and carry out the others.
+The state machine turns events into effects (`effects`). The broker creates events from sockets, the store
+and worker processes, and carries out effects.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Tick(Event):
 
 @dataclass(frozen=True, slots=True)
 class DiskMeasured(Event):
-    """So many bytes are free on the disk that durable calls are kept on; ``trouble``: why it takes nothing."""
+    """The free bytes of the disk with the database; ``trouble``: why it cannot be written."""
 
     path: str
     free: int
@@ -46,7 +46,7 @@ class DiskMeasured(Event):
 
 @dataclass(frozen=True, slots=True)
 class SaveFailed(Event):
-    """What was to be saved is not on disk and will not be; who asked is told."""
+    """A save failed for good; the store answers the client that requested it."""
 
     save: Any
     code: str
@@ -55,7 +55,7 @@ class SaveFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ClientJoined(Event):
-    """A client said hello, for the first time or again."""
+    """A client connected, for the first time or again."""
 
     client: str
     name: str = ""
@@ -73,16 +73,16 @@ class ClientLost(Event):
 
 @dataclass(frozen=True, slots=True)
 class AppsRestored(Event):
-    """All Apps of the hub before this one are in the registry."""
+    """All Apps of the previous hub are in the registry."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailuresLoaded(Event):
-    """What the store has of a call whose failed inputs are to run again.
+    """A call to retry was loaded from the store.
 
     Attributes:
-        found: The call, its ``inputs`` being those that failed; None if there is none.
-        expired: Whether what was kept of it is gone.
+        found: The call, with only its failed inputs; None if it does not exist.
+        expired: Whether its arguments and outcomes are deleted.
     """
 
     client: str
@@ -110,7 +110,7 @@ class CallRestored(Event):
     origin: str = ""
     closed: bool = True
     cancelled: bool = False
-    failures: Mapping[int, int] = field(default_factory=dict)  # of inputs that failed before
+    failures: Mapping[int, int] = field(default_factory=dict)  # of inputs with failed attempts
     retried: tuple[str, int] = (
         "",
         0,
@@ -119,8 +119,8 @@ class CallRestored(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerJoined(Event):
-    """A worker said hello. ``running``: (lease, call, index, attempt) of all it has; ``output``: the number of
-    the last piece of output that it sent.
+    """A worker connected. ``running``: (lease, call, index, attempt) of its inputs; ``output``: the number of the
+    last part of output that it sent.
     """
 
     worker: str
@@ -135,7 +135,7 @@ class WorkerJoined(Event):
 
 @dataclass(frozen=True, slots=True)
 class BindNotSent(Event):
-    """What a worker is to load is too large to be sent to it."""
+    """The definition for a worker is too large to be sent."""
 
     worker: str
     fault: Fault
@@ -152,16 +152,14 @@ class InputsNotSent(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost(Event):
-    """A worker's connection ended; it may come back."""
+    """A worker's connection ended; it may reconnect."""
 
     worker: str
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerExited(Event):
-    """A launcher saw a worker process end. ``running``: the lease it was at, 0 for none, None
-    for not known.
-    """
+    """A worker process ended. ``running``: the lease that it ran, 0 for none, None if unknown."""
 
     worker: str
     exit_code: int | None = None
@@ -169,23 +167,23 @@ class WorkerExited(Event):
     running: int | None = None
     memory_peak: int | None = None
     stderr: str = ""
-    memory_limit: int = 0  # what it held more of, where that ended it
-    finished: bool = False  # whether it came to its end in good order ...
-    ended_by: int = 0  # ... and the signal that told it to
-    #: What it had written last: (number, lease, channel, data); some of it may have arrived.
+    memory_limit: int = 0  # the limit that it exceeded, if it was killed for that
+    finished: bool = False  # whether it shut down normally ...
+    ended_by: int = 0  # ... and the signal that requested it
+    #: Its last output: (number, lease, channel, data); parts of it may have arrived already.
     output: Sequence[tuple[int, int, str, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerNotStarted(Event):
-    """A launcher could not start a worker."""
+    """The launcher could not start a worker."""
 
     worker: str
     reason: str
 
 
 def joined(hello: ClientHello | WorkerHello) -> Event:
-    """Return the event of a client or a worker that has connected, for the first time or again."""
+    """Return the event for the hello of a client or a worker."""
     if isinstance(hello, WorkerHello):
         return WorkerJoined(
             *(hello.peer, hello.pid, hello.executable, hello.function, hello.version),

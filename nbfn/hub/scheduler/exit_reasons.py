@@ -1,4 +1,4 @@
-"""Describes how a worker ended, in words and as the attributes of `WorkerCrashed`."""
+"""Describes how a worker ended, as text and as the attributes of `WorkerCrashed`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.models import Pool
 from nbfn.runtime.byte_size import format_bytes
 
-#: How a worker ended whose connection broke and did not come back.
-UNREACHABLE = "its connection ended and did not come back"
+#: The reason for a worker that lost its connection and did not reconnect.
+UNREACHABLE = "its connection ended and it did not reconnect"
 
 
 def how(event: WorkerExited) -> str:
-    """Return in a few words how a process ended."""
+    """Return how a process ended, as a short text."""
     if event.memory_limit:
         return f"out of memory (limit {format_bytes(event.memory_limit)})"
     if event.signal is None:
@@ -21,20 +21,20 @@ def how(event: WorkerExited) -> str:
         return (
             f"exit code {event.exit_code}"
             if known
-            else "nobody saw how: the hub was restarted, or the process ended that starts workers"
+            else "exit status unknown: the hub was restarted, or the process that starts workers ended"
         )
     name = signal_name(event.signal)
-    hint = ", by somebody or by a system out of memory" if name == "SIGKILL" else ""
+    hint = ", by another process or by a system out of memory" if name == "SIGKILL" else ""
     return f"killed by signal {event.signal}, {name}{hint}"
 
 
 def told_to_end(signal: int) -> str:
-    """Return how a worker ended that a signal told to end, in good order."""
+    """Return how a worker ended that shut down normally after a signal."""
     return f"told to end by signal {signal}, {signal_name(signal)}"
 
 
 def signal_name(number: int) -> str:
-    """Return what a signal is called."""
+    """Return the name of a signal."""
     try:
         return signals.Signals(number).name
     except ValueError:
@@ -42,7 +42,7 @@ def signal_name(number: int) -> str:
 
 
 def peak(event: WorkerExited) -> str:
-    """Return how much memory a process held at most, where that is known."""
+    """Return the peak memory of a process as text, if it is known."""
     return f", peak memory {format_bytes(event.memory_peak)}" if event.memory_peak else ""
 
 

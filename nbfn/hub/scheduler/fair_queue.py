@@ -1,9 +1,9 @@
-"""Which input goes next, and how many at once. Pure data structures; every operation is O(1) or
-O(log n) in inputs and workers.
+"""The fair queue of a pool, and the sizes of batches and windows. Pure data structures; every operation is
+O(1) or O(log n) in inputs and workers.
 
-Within a pool the calls take turns, so a million-input map does not starve a single call; within a
-call inputs keep their order. A batch is sized from the measured duration of the function so that it
-is about `BATCH_SECONDS` of work, and never more than its fair share of what is left.
+The calls of a pool are served round-robin, so a map of a million inputs does not starve a single call;
+the inputs of a call keep their order. A batch is about `BATCH_SECONDS` of work by the measured duration of
+the function, and at most a fair share of the waiting inputs.
 """
 
 from __future__ import annotations
@@ -16,31 +16,30 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-#: Seconds of work handed to a worker at once: long against a message (0.2 ms), short against a
-#: human.
+#: Seconds of work dispatched at once: much longer than a message takes (0.2 ms), too short to be noticed.
 BATCH_SECONDS = 0.020
 #: Most inputs in one message, whatever their duration.
 BATCH_MAX = 1024
-#: Most bytes of inputs that a worker is handed at once to be run one by one, and about the most of their
-#: results; and most bytes of the inputs of a batch, and of those that a worker runs at once.
+#: Most bytes of prefetched inputs of a worker, and about the most of their results; most bytes of the inputs
+#: of a batch, and of the inputs that a worker runs at once.
 LEASE_BYTES, BATCH_BYTES = 4 * 2**20, 64 * 2**20
 #: Weight of the newest measurement in the running mean of durations.
 SMOOTHING = 0.3
-#: Turns ahead that are counted.
+#: Most places in the queue that are counted.
 PLACES = 1000
-#: Inputs a client may have under way at least, and at most.
+#: Smallest and largest window: inputs of a call that a client may have sent without an outcome.
 WINDOW_MIN, WINDOW_MAX = 1000, 8192
 
 
 class QueuedCall(Protocol):
-    """A call, as far as turns go: it has a queue of its own, and inputs below an index were at workers."""
+    """The part of a call that the queue uses: its own queue, and the index of its first undispatched input."""
 
     queue: deque[Any]
     first_undispatched: int
 
 
 class QueuedInput(Protocol):
-    """An input, as far as turns go: it belongs to a call, and counts for some bytes."""
+    """The part of an input that the queue uses: its call, its index and its weight in bytes."""
 
     call: Any
     index: int
@@ -60,8 +59,8 @@ def weight_of(items: Iterable[QueuedInput]) -> int:
 
 
 class FairQueue(Generic[C, I]):
-    """The pending inputs of one pool: a queue for each call, taken in turns; retried inputs go
-    to the front of theirs. The inputs of a call that is held wait, and do not count.
+    """The pending inputs of one pool: a queue for each call, served round-robin; retried inputs go to the front.
+    Inputs of held calls wait, and are not counted.
     """
 
     __slots__ = ("_calls", "count", "held")
@@ -73,11 +72,11 @@ class FairQueue(Generic[C, I]):
 
     @property
     def held_back(self) -> int:
-        """Inputs of calls that are held."""
+        """The number of inputs of held calls."""
         return sum(len(call.queue) for call in self.held) if self.held else 0
 
     def hold(self, call: C) -> None:
-        """Hold a call."""
+        """Hold a call: its inputs are not dispatched."""
         if call not in self.held:
             if call.queue:
                 self._calls.remove(call)
@@ -85,7 +84,7 @@ class FairQueue(Generic[C, I]):
             self.held[call] = None
 
     def free(self, call: C) -> None:
-        """Hold a call no more."""
+        """Release a held call."""
         if call in self.held:
             del self.held[call]
             if call.queue:
@@ -94,11 +93,11 @@ class FairQueue(Generic[C, I]):
 
     @property
     def calls(self) -> tuple[C, ...]:
-        """The calls that have inputs here."""
+        """The calls that have pending inputs."""
         return tuple(self._calls)
 
     def place(self, call: C) -> int:
-        """Return which turn from now is a call's, 1 for the next one; 0 if it has nothing here, or is far off."""
+        """Return the place of a call in the queue, 1 for the next one; 0 if it has no inputs or is far back."""
         try:
             return self._calls.index(call, 0, PLACES) + 1
         except ValueError:
@@ -109,8 +108,7 @@ class FairQueue(Generic[C, I]):
         call = item.call
         held = call in self.held
         if not (call.queue or held):
-            # A call that comes back with a returned or retried input waits for its
-            # turn like any other.
+            # A call with a returned or retried input goes to the back of the queue like any other.
             self._calls.append(call)
         if front:
             call.queue.appendleft(item)
@@ -129,7 +127,7 @@ class FairQueue(Generic[C, I]):
         self.count += 0 if held else len(items)
 
     def take(self, most: int, most_bytes: int) -> list[I]:
-        """Take up to ``most`` inputs of up to ``most_bytes``, at least one; the calls share them evenly."""
+        """Take at most ``most`` inputs and ``most_bytes``, but at least one; calls get equal shares."""
         taken: list[I] = []
         while most > 0 and most_bytes > 0 and self._calls:
             share = max(1, most // len(self._calls))
@@ -140,7 +138,7 @@ class FairQueue(Generic[C, I]):
             if size > most_bytes:
                 sums = list(itertools.accumulate(item.weight for item in part))
                 fitting = max(bisect.bisect(sums, most_bytes), 0 if taken else 1)
-                size = most_bytes  # no more fits
+                size = most_bytes  # no more inputs fit
                 del part[fitting:]
             taken += part
             most -= len(part)
@@ -153,7 +151,7 @@ class FairQueue(Generic[C, I]):
         return taken
 
     def take_returned(self) -> I | None:
-        """Take an input of a call that is held which was at a worker before: its consumer may wait for it."""
+        """Take a returned input of a held call: the consumer may be waiting for it."""
         for call in self.held:
             if call.queue and call.queue[0].index < call.first_undispatched:
                 item: I = call.queue.popleft()
@@ -161,7 +159,7 @@ class FairQueue(Generic[C, I]):
         return None
 
     def drop(self, call: C) -> list[I]:
-        """Remove and return all that a call has queued here."""
+        """Remove and return all inputs of a call."""
         dropped = list(call.queue)
         call.queue.clear()
         if dropped and call not in self.held:
@@ -183,11 +181,11 @@ class FairQueue(Generic[C, I]):
 
 
 class BatchQueue(FairQueue[C, I]):
-    """Inputs of one batched function, which gather until they are a batch.
+    """Inputs of one batched function, collected until they fill a batch.
 
     Args:
         size: Inputs in a full batch.
-        wait: Seconds after which one leaves that is not full.
+        wait: Seconds after which an incomplete batch is dispatched.
     """
 
     __slots__ = ("check_due", "since", "size", "wait")
@@ -196,18 +194,18 @@ class BatchQueue(FairQueue[C, I]):
         super().__init__()
         self.size = size
         self.wait = wait
-        self.since = math.inf  # when the oldest that is here came, or an older one
-        self.check_due = False  # a timer looks again
+        self.since = math.inf  # when the oldest input arrived, or earlier
+        self.check_due = False  # a timer is set to check again
 
     def note_time(self, now: float) -> None:
-        """Note the time: of inputs that came since the last look, it is when they came."""
+        """Note when the first input arrived, unless inputs were waiting already."""
         if not self.count:
             self.since = math.inf
         elif self.since == math.inf:
             self.since = now
 
     def due(self, now: float) -> bool:
-        """Whether a batch should leave, if a worker has room for it."""
+        """Whether a batch should be dispatched to a worker with room."""
         return self.count >= self.size or (self.count > 0 and now >= self.since + self.wait)
 
     def batch(self) -> list[I]:
@@ -219,12 +217,12 @@ class BatchQueue(FairQueue[C, I]):
 
 
 def batch_size(duration: float | None, pending: int, workers: int, result: float = 0.0) -> int:
-    """Return how many inputs a worker should be handed at once.
+    """Return how many inputs to dispatch to a worker at once.
 
     Args:
-        duration: Mean seconds of one input, None when nothing has been measured.
+        duration: Mean seconds of one input, None if unknown.
         pending: Inputs waiting in the pool.
-        workers: Workers of the pool, those starting included.
+        workers: Workers of the pool, including starting ones.
         result: Mean bytes of one result.
 
     Examples:
@@ -241,8 +239,8 @@ def batch_size(duration: float | None, pending: int, workers: int, result: float
 def room(leased: int, duration: float | None, batch: int) -> int:
     """Return how many more inputs a worker with ``leased`` ones should get.
 
-    A function slower than a batch is handed out one by one, so that nothing waits behind it; a
-    faster one is kept one batch ahead.
+    Inputs of a function slower than a batch are dispatched one by one, so that none waits behind another; a
+    worker with a faster function prefetches one batch.
     """
     if duration is None or duration > BATCH_SECONDS:
         return max(0, 1 - leased)
@@ -255,7 +253,7 @@ def smoothed(old: float | None, new: float) -> float:
 
 
 def window(duration: float | None, workers: int, at_once: int = 1) -> int:
-    """Return how many inputs of a call may be under way: a few times what the pool can hold.
+    """Return how many inputs of a call a client may send ahead: a few times the capacity of the pool.
 
     Args:
         duration: Mean seconds of one input, None when nothing has been measured.

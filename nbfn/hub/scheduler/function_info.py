@@ -1,4 +1,4 @@
-"""What clients are told of a Function."""
+"""Builds the `FunctionInfo` that clients receive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _replace = msgspec.structs.replace
 
 
 def of(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionInfo:
-    """Return what a client learns of a version of a Function."""
+    """Return the info of a version of a Function."""
     definition = record.versions[version]
     labels = web_endpoints.labels_of(record, definition)
     return m.FunctionInfo(

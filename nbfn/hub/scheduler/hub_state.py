@@ -1,7 +1,6 @@
-"""What the state machine knows: the tables of all its `models`, timers, and the effects of the turn.
+"""The state of the state machine: all clients, calls, pools and workers (`models`), timers, and emitted effects.
 
-The tables hold; they do not decide. `calls`, `results` and `worker_lifecycle` change them, `state_machine` calls those,
-`status` reads.
+It contains no scheduling decisions. The handlers that `state_machine` calls change it; `status` reads it.
 """
 
 from __future__ import annotations
@@ -29,18 +28,16 @@ from nbfn.hub.scheduler.models import (
 from nbfn.hub.scheduler.registry import Registry, SecretRecord
 from nbfn.protocol.messages import Definition, Message
 
-#: Finished calls kept for the sidebar.
+#: Ended calls that the sidebar shows.
 HISTORY = 50
-#: Ids of ended durable calls that are known, in case the word that one was accepted was lost.
+#: Ids of ended durable calls that are kept, in case the `Accepted` message of one was lost.
 MAX_ENDED_SPAWNS = 10_000
-#: Seconds between two words to a watcher about the same thing.
+#: Seconds between two progress messages about the same call, and between two changes of the overview.
 PROGRESS_INTERVAL = 0.1
 
 
 class Limits:
-    """The numbers of `nbfn.config.Settings` that the state machine uses, and the size of the
-    machine.
-    """
+    """The settings that the state machine uses, and the size of the machine."""
 
     def __init__(
         self,
@@ -60,8 +57,8 @@ class Limits:
     ) -> None:
         self.cores = cores
         self.cpu = float(cores) if cpu is None else cpu
-        self.memory = memory  # in bytes; 0: not known, so not counted
-        self.gpus = tuple(gpus)  # what each is called in CUDA_VISIBLE_DEVICES
+        self.memory = memory  # in bytes; 0: unknown, so not limited
+        self.gpus = tuple(gpus)  # the name of each in CUDA_VISIBLE_DEVICES
         self.max_workers = max_workers
         self.blank_workers = blank_workers
         self.client_grace = client_grace
@@ -75,7 +72,7 @@ class Limits:
 def threads_of(
     definition: Definition, settings: autoscaler.Settings, limits: Limits
 ) -> tuple[int, str]:
-    """Return how many threads numeric libraries use in a worker, and why."""
+    """Return how many threads numeric libraries use in a worker, and the reason."""
     coroutines = definition.is_async or (
         bool(definition.methods) and all(method.is_async for method in definition.methods)
     )
@@ -92,13 +89,13 @@ Callback = Callable[["HubState", Any], None]
 
 
 class HubState:
-    """Everything the hub knows, the current time, and the effects of this turn."""
+    """The whole state of the hub, the current time, and the effects of the current event."""
 
     def __init__(self, new_id: Callable[[str], str], epoch: int, limits: Limits) -> None:
         self.new_id = new_id
         self.limits = limits
         self.now = 0.0
-        self.wall = 0.0  # people's time: never to be counted on, it can jump
+        self.wall = 0.0  # the time of day, which may jump
         self.started_at: float | None = None
         self.effects: list[Effect] = []
         self.registry = Registry(new_id)
@@ -107,85 +104,85 @@ class HubState:
         self.calls: dict[str, Call] = {}
         self.pools: dict[tuple[str, int], Pool] = {}
         self.workers: dict[str, Worker] = {}
-        self.blanks: dict[
-            str, dict[str, Worker]
-        ] = {}  # executable -> blank workers, longest waiting first
+        #: executable -> blank workers, longest waiting first
+        self.blanks: dict[str, dict[str, Worker]] = {}
         self.starting: dict[str, dict[str, Worker]] = {}  # executable -> not yet joined
-        self.fenced: deque[str] = deque(maxlen=1000)  # given up: their word no longer counts
-        # Sets in the order in which pools were added; a pool that was dropped may have a successor with its key.
-        self.short: dict[Pool, None] = {}  # pools that want workers
-        self.lacking: dict[Pool, None] = {}  # pools that wait for memory, say
-        #: (call, index) of inputs with at_most_once that began under a hub before this one.
+        #: Workers that were given up: their results are dropped.
+        self.fenced: deque[str] = deque(maxlen=1000)
+        #: Pools that lack workers, and pools that wait for resources, both as sets in the order of addition. They do
+        #: not use `Pool.key`: a removed pool may have a successor with the same key.
+        self.short: dict[Pool, None] = {}
+        self.lacking: dict[Pool, None] = {}
+        #: (call, index) of inputs with at_most_once that started under a previous hub.
         self.started_inputs: set[tuple[str, int]] = set()
-        self.start_backoff: dict[
-            str, tuple[int, float]
-        ] = {}  # executable -> (failures in a row, not before)
+        #: executable -> (failures in a row, not before)
+        self.start_backoff: dict[str, tuple[int, float]] = {}
         self.history: deque[tuple[Call, float]] = deque(maxlen=HISTORY)
-        #: Calls whose results are not taken: they have no more inputs run.
+        #: Calls with too many unconsumed results: their inputs are not dispatched.
         self.held: dict[Call, None] = {}
-        #: (call, index), and lease -> what a worker had under the hub before this one.
+        #: (call, index), and lease -> the claim of a worker on an input of the previous hub.
         self.claims: dict[tuple[str, int], Claim] = {}
         self.claimed: dict[int, Claim] = {}
-        #: Inputs told by a client or the disk that wait for a worker which may still be at them.
+        #: Resent or restored inputs that wait for a worker which may still run them.
         self.unclaimed: dict[Pool, set[Input]] = {}
-        #: Durable calls that have ended, the latest `SPAWNS_KEPT`: told again, they do not run again.
-        #: The value: whether it was told to its end, not given up before.
+        #: The latest durable calls that have ended; they do not run again if they are resent. The value: whether all
+        #: inputs had arrived.
         self.ended_spawns: dict[str, bool] = {}
         self.schedules: dict[str, ScheduledFunction] = {}  # by Function
         self.next_schedule_due = math.inf
-        self.last_wall = -math.inf  # people's time when the agenda was looked at
+        self.last_wall = -math.inf  # the time of day when schedules were last checked
         self.call_graph = CallGraph()
-        #: Pools that were touched: since waiting inputs were given to their workers, and since they were resized.
+        #: Touched pools: since their last dispatch, and since their last resize.
         self.to_dispatch: dict[Pool, None] = {}
         self.to_resize: dict[Pool, None] = {}
-        self.durable_inputs = 0  # inputs of durable calls that have no outcome
-        self.loaded_bytes = 0  # bytes of those that are in memory
-        self.disk: tuple[str, float] = ("", math.inf)  # where these are, and bytes free there
-        self.disk_trouble = ""  # why nothing can be written there
-        self.unsaved: set[tuple[str, int]] = set()  # versions of Functions that are not on disk
-        #: Apps that end, and what is answered when their workers' exit hooks have run.
+        self.durable_inputs = 0  # unfinished inputs of durable calls
+        self.loaded_bytes = 0  # bytes of their payloads in memory
+        #: The path of the database, and free bytes there.
+        self.disk: tuple[str, float] = ("", math.inf)
+        self.disk_trouble = ""  # why it cannot be written
+        self.unsaved: set[tuple[str, int]] = set()  # versions of Functions whose save failed
+        #: Apps that stop, and the answer to send after their workers' exit hooks.
         self.pending_stops: list[tuple[AppRecord, Send]] = []
-        self.closing = False  # the hub ends: no more workers
-        self.supply_due = False  # somebody should look whether workers must be started
+        self.closing = False  # the hub stops: start no workers
+        self.supply_due = False  # check whether workers must be started
         self.revision = 0
         self._changed_sent_at = -1.0
         self._changed_due = False
-        # Never the same number again, also after a restart within the same second: leases
-        # fence across epochs.
+        # Lease numbers are never reused, also not by a hub that restarts within the same second.
         self._last_lease = epoch << 30
         self._timers: list[tuple[float, int, Callback, Any]] = []
         self._timer_count = 0
 
     def emit(self, effect: Effect) -> None:
-        """Add an effect to this turn."""
+        """Emit an effect."""
         self.effects.append(effect)
 
     def send(self, to: str, message: Message, *, after_commit: bool = False) -> None:
-        """Send a message to a client or a worker; ``after_commit``: once what this turn saves is on disk."""
+        """Send a message to a client or a worker; ``after_commit``: after the saves of this event."""
         self.effects.append(Send(to, message, after_commit))
 
     def take_effects(self) -> list[Effect]:
-        """Return the effects since the last time."""
+        """Return and clear the emitted effects."""
         effects, self.effects = self.effects, []
         return effects
 
     def touch(self, pool: Pool) -> None:
-        """Have the pool's queue looked at after this event, and its size before this turn ends."""
+        """Dispatch the pool's inputs after this event, and resize the pool at the end of the turn."""
         self.to_dispatch[pool] = self.to_resize[pool] = None
 
     def new_lease(self) -> int:
-        """Return a lease number that was never used."""
+        """Return an unused lease number."""
         self._last_lease += 1
         return self._last_lease
 
     def note_ended(self, spawn: str, *, whole: bool = True) -> None:
-        """Remember that a durable call has ended."""
+        """Record that a durable call has ended."""
         self.ended_spawns[spawn] = whole
         if len(self.ended_spawns) > MAX_ENDED_SPAWNS:
             del self.ended_spawns[next(iter(self.ended_spawns))]
 
     def after(self, delay: float, callback: Callback, what: Any) -> None:
-        """Call ``callback(tables, what)`` once, ``delay`` seconds from now."""
+        """Call ``callback(self, what)`` once, ``delay`` seconds from now."""
         self._timer_count += 1
         heapq.heappush(self._timers, (self.now + delay, self._timer_count, callback, what))
 
@@ -200,9 +197,7 @@ class HubState:
             callback(self, what)
 
     def changed(self) -> None:
-        """Note that the overview changed; watchers hear of it at most every `TELL_EVERY`
-        seconds.
-        """
+        """Note that the overview changed; watchers are notified at most every `PROGRESS_INTERVAL` seconds."""
         self.revision += 1
         if self._changed_due:
             return

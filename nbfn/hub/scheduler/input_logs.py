@@ -1,4 +1,4 @@
-"""What goes into the logs: lines that inputs wrote, and what the hub itself has to say of a Function."""
+"""Writes logs: output of inputs and workers, and system lines about a Function."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from nbfn.hub.scheduler.models import Input, Pool
 from nbfn.hub.scheduler.output_audience import reaches
 from nbfn.protocol import messages as m
 
-#: Channels of emissions that are text.
+#: Output channels that contain text.
 _TEXT = frozenset({"stdout", "stderr"})
 
 
 def wrote(t: HubState, item: Input, worker: str, channel: str, data: bytes) -> None:
-    """Keep what an input wrote; displays are not kept."""
+    """Log output of an input; displays are not logged."""
     if channel in _TEXT:
         _write(t, item.call.pool, channel, data, worker, item)
-    elif channel == "log":  # a record, whose text is what comes first
+    elif channel == "log":  # a log record, which starts with its text
         _write(t, item.call.pool, "stderr", data.partition(b"\0")[0], worker, item)
 
 
 def failed(t: HubState, item: Input, worker: str, data: bytes) -> None:
-    """Keep the traceback of an input whose failure nobody may look at."""
+    """Log the traceback of an unattended input."""
     _write(t, item.call.pool, "stderr", data, worker, item, only_here=True)
 
 
 def worker_wrote(t: HubState, pool: Pool, worker: str, channel: str, data: bytes) -> None:
-    """Keep what a worker wrote outside of any input."""
+    """Log output of a worker outside of inputs."""
     if channel in _TEXT:
         _write(t, pool, channel, data, worker, None)
 
@@ -43,7 +43,7 @@ def system(
     call: str = "",
     already_sent: Collection[str] = (),
 ) -> None:
-    """Keep a sentence about a Function's workers, inputs or schedule; ``told``: clients that have it anyhow."""
+    """Log a line about a Function's workers, inputs or schedule, except for clients in ``already_sent``."""
     _write(t, pool, "system", f"{text}\n".encode(), worker, item, call, already_sent=already_sent)
 
 

@@ -1,6 +1,4 @@
-"""Runs inputs again: after a failure of their own code, by the policy of their Function, or when they came back
-from a worker unfinished.
-"""
+"""Retries inputs: after a failure, by the Function's retry policy, and after a worker returned them unfinished."""
 
 from __future__ import annotations
 
@@ -11,14 +9,14 @@ from nbfn.hub.scheduler.models import Input
 
 
 def attempts(item: Input) -> int:
-    """Return how often an input's own code may fail."""
+    """Return how many attempts the code of an input has."""
     return item.call.pool.definition.retries.max_retries + 1
 
 
 def retry(t: HubState, item: Input) -> bool:
-    """Have an input run again that its own code failed, if its Function's policy allows."""
+    """Schedule a retry of a failed input, if the policy of its Function allows one."""
     policy = item.call.pool.definition.retries
-    begun = item.call.kind in ("web", "generator")  # its answer may have been handed out in part
+    begun = item.call.kind in ("web", "generator")  # a part of its results may have been delivered
     once = begun or item.call.pool.definition.at_most_once
     if once or item.failures >= policy.max_retries:
         return False
@@ -41,7 +39,7 @@ def _try_again(t: HubState, item: Input) -> None:
 
 
 def requeue(t: HubState, item: Input) -> None:
-    """Put an input that no worker has back into its queue, in front; a cancelled one ends."""
+    """Put an input back at the front of its queue; a cancelled one ends."""
     call = item.call
     if item.cancelled or call.cancelled:
         completion.finish(t, call, [completion.terminated(item)])

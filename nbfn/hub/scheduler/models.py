@@ -1,7 +1,7 @@
-"""What the state machine keeps a row of: inputs and calls, workers and pools, clients, and what is due.
+"""The entities of the state machine: inputs, calls, workers, pools, clients, claims and scheduled Functions.
 
-Rows hold, and answer for themselves; they do not decide. They refer to each other, so they are here
-together. `hub_state` has all of them.
+They keep their own invariants and make no scheduling decisions. They refer to each other, so they share one
+module. `hub_state` holds all of them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from nbfn.hub.scheduler.startup_output import StartupOutput
 from nbfn.protocol.messages import Definition, Output, Result, Schedule
 from nbfn.types import InputStatus
 
-#: Ended calls kept for each client, in case its connection broke before their outcomes arrived.
+#: Ended calls kept for each client, for redelivery after a lost connection.
 ENDED_KEPT = 256
 
 _PENDING, _RUNNING = InputStatus.PENDING, InputStatus.RUNNING
 
 
 class Input:
-    """One set of arguments and what became of it so far. It has a lease exactly while a worker
-    has it.
-    """
+    """One input of a call. It has a lease exactly while a worker has it."""
 
     __slots__ = (
         "attempt",
@@ -53,21 +51,21 @@ class Input:
         self.status = InputStatus.PENDING
         self.lease = 0
         self.worker: Worker | None = None
-        self.batch = 0  # the lease of the first one of the batch that it runs in
-        self.began = 0.0  # when a worker got it
-        self.attempt = 0  # times it was handed to a worker that began it, as the user counts
+        self.batch = 0  # the lease of the first input of its batch
+        self.began = 0.0  # when it was leased
+        self.attempt = 0  # the number of its current or last attempt
         self.failures = 0  # of the user's code: limited by `retries`
-        self.losses = 0  # of workers around it: limited by MAX_LOSSES
-        self.crashes = 0  # of workers under it: limited by CRASH_BUDGET
+        self.losses = 0  # workers that were lost while they had it: limited by MAX_LOSSES
+        self.crashes = 0  # workers that died while running it: limited by CRASH_BUDGET
         self.cancelled = False
 
     @property
     def stored(self) -> bool:
-        """Whether its payload is on the disk only."""
+        """Whether its payload is only on disk."""
         return type(self.payload) is Stored
 
     def detach(self) -> None:
-        """Take it from its worker; the caller says what becomes of it."""
+        """End its lease; the caller requeues or finishes it."""
         worker = self.worker
         if worker is not None:
             worker.leases.pop(self.lease, None)
@@ -80,7 +78,7 @@ class Input:
 
 
 class Call:
-    """One `remote`, `map`, `spawn` or generator call; holds its unfinished inputs only."""
+    """One `remote`, `map`, `spawn` or generator call; holds only its unfinished inputs."""
 
     __slots__ = (
         "cancelled",
@@ -126,43 +124,42 @@ class Call:
         self.pool = pool
         self.kind = kind
         self.created = now
-        self.parent = ""  # the input whose code made it, if one did: call and index
+        self.parent = ""  # call and index of the input whose code made it, if any
         self.children: set[str] | None = None  # calls that its code made and waits for
         self.origin = ""  # the notebook or script that it comes from
         self.method = ""  # of a class
-        self.levels = b""  # of its caller's loggers
-        self.deployment = 0  # of its App, if it is to stay with one
+        self.levels = b""  # log levels of its caller
+        self.deployment = 0  # the deployment of its App that it is pinned to, 0 for none
         self.durable = False
-        self.unattended = False  # nobody looks at its failures
+        self.unattended = False  # no client raises its failures
         self.closed = False
-        self.first_undispatched = 0  # inputs from this index on were at no worker
-        self.next_index = 0  # inputs come in order: a lower index has been here
+        self.first_undispatched = 0  # no input from this index on was dispatched
+        self.next_index = 0  # inputs arrive in order: lower indices have arrived
         self.cancelled = False
-        self.given_up = False  # its client was gone before it had told all inputs
+        self.given_up = False  # its client was gone before it had sent all inputs
         self.released = False
-        self.retried = ("", 0)  # the token of the latest retry, and how many inputs that began
+        self.retried = ("", 0)  # the token of the latest retry, and its number of inputs
         self.inputs: dict[int, Input] = {}
         self.queue: deque[Input] = deque()
-        #: Outcomes a client that lost its connection may not have seen. It never has more
-        #: inputs unanswered than its window.
+        #: Outcomes to redeliver if the client lost its connection; at most a window of inputs is unanswered.
         self.recent: deque[Output] = deque(maxlen=fair_queue.WINDOW_MAX)
-        self.unconsumed = 0  # bytes of results that its client has not taken
-        self.consumed = 0  # bytes of taken results, of which `recent` has forgotten fewer
+        self.unconsumed = 0  # bytes of results that its client has not consumed
+        self.consumed = 0  # bytes of consumed results that are still in `recent`
         self.watchers: set[str] = set()
         self.total = self.done = self.failed = self.running = self.retrying = 0
-        self.expected: int | None = None  # inputs there will be, if the client knows
+        self.expected: int | None = None  # total inputs, if the client knows it
         self.window = fair_queue.WINDOW_MIN
         self.progress_sent_at = -1.0
         self.progress_due = False
 
     @property
     def pending(self) -> fair_queue.FairQueue[Call, Input]:
-        """Where its inputs wait."""
+        """The queue of its waiting inputs."""
         return self.pool.batches.get(self.method) or self.pool.pending
 
     @property
     def ended(self) -> bool:
-        """Whether no outcome is missing and no input can come."""
+        """Whether all inputs have outcomes and no more can arrive."""
         return self.closed and not self.inputs
 
 
@@ -210,30 +207,28 @@ class Worker:
         self.pool: Pool | None = None
         self.leases: dict[int, Input] = {}
         self.load = 0  # bytes of these inputs
-        self.unconfirmed = 0  # bytes of results that it was not told to be safe
+        self.unconfirmed = 0  # bytes of results that are not confirmed to it
         self.joined = now
         self.idle_since = now
-        self.last_progress = now  # when it last began or finished something
+        self.last_progress = now  # when it last started or finished an input
         self.lost_since = now  # while it is lost: when its connection ended
-        self.bound_at = 0.0  # when it was given a function
-        self.loaded = False  # it has said that it can take inputs
+        self.bound_at = 0.0  # when it was bound to a function
+        self.loaded = False  # it has reported that its function is loaded
         self.inputs_run = 0
-        self.served = False  # it has answered for an input
-        self.last_output = 0  # the number of the last piece of its output that arrived
-        self.startup: StartupOutput | None = None  # what it wrote outside of inputs, to be shown
-        self.confirmed = 0  # results up to here are safe ...
-        self.confirm_due = False  # ... and it will be told with its next inputs, or by a timer ...
+        self.served = False  # it has finished an input
+        self.last_output = 0  # the number of the last part of its output that arrived
+        self.startup: StartupOutput | None = None  # its output outside of inputs, to be shown
+        self.confirmed = 0  # results up to this number are safe ...
+        self.confirm_due = False  # ... which is confirmed with its next inputs, or by a timer ...
         self.confirm_timed = False  # ... that runs
         self.durable = False  # had results of durable calls: confirmations wait for commits
-        self.solo = (
-            False  # runs an input that crashed a worker before: nothing else may be beside it
-        )
+        self.solo = False  # runs an input that crashed a worker, so it gets no other input
         self.stopping = False  # the hub ordered its end
         self.overdue = False  # ... because its input ran over the time limit
-        self.lent = 0  # calls that its inputs made and wait for
-        self.lending = False  # it has no room, and some of what it runs only waits
-        self.claimed = 0  # inputs that it runs since the hub before, and nobody has told of yet
-        self.gpus: tuple[str, ...] = ()  # set aside for it
+        self.lent = 0  # calls that its inputs wait for
+        self.lending = False  # its slot is free for others: it has no room, and an input only waits
+        self.claimed = 0  # inputs of the previous hub that it runs and no client has resent
+        self.gpus: tuple[str, ...] = ()  # reserved for it
         self.watched = False  # a time-limit timer is set
 
 
@@ -291,54 +286,53 @@ class Pool:
         self.ready: dict[str, Worker] = {}  # loaded, with room for more inputs
         self.idle: dict[str, Worker] = {}  # loaded, without any input; least recently used first
         self.binding: dict[str, Worker] = {}  # loading the function
-        self.short = 0  # workers wanted and not to be had yet
+        self.short = 0  # workers that it lacks
         self.busy = 0  # workers with inputs
         self.leased = 0  # inputs that workers have
-        self.lent = 0  # workers whose input waits for other calls: their slots are free meanwhile
-        self.last_progress = 0.0  # when one of its workers last began or finished something
-        self.check_due = False  # a timer looks again whether the inputs at work are slow
+        self.lent = 0  # workers that lend their slot while their input waits for other calls
+        self.last_progress = 0.0  # when one of its workers last started or finished an input
+        self.check_due = False  # a timer is set to check whether running inputs are slow
         self.pending: fair_queue.FairQueue[Call, Input] = fair_queue.FairQueue()
-        #: Batched methods, "" for a Function itself: where their inputs gather.
+        #: The queues of batched methods; "" is the Function itself.
         self.batches = _batches_of(self.definition)
         needs = self.definition.resources
-        self.needs_resources = bool(
-            needs.cpu or needs.memory or needs.gpus
-        )  # for something to be set aside
+        #: Whether resources are reserved for its workers.
+        self.needs_resources = bool(needs.cpu or needs.memory or needs.gpus)
         self.batch = largest_batch(self.definition)
         #: Inputs, or batches, that a worker runs at once, and how many it should on average.
         self.most_at_once = at_once(self.definition)
         target_at_once = self.definition.concurrency.target_inputs or self.most_at_once
         self.target_at_once = max(1, min(target_at_once, self.most_at_once))
-        #: Whether workers get inputs before they have finished those that they have.
+        #: Whether workers get more inputs before they have finished the current ones.
         no_prefetch = self.definition.single_use or self.definition.at_most_once
         self.prefetches = self.most_at_once == 1 and not (no_prefetch or self.batches)
         self.solo: deque[Input] = deque()
         self.mean_duration: float | None = None
-        self.result_weight = 0.0  # bytes of a result, the mean of those that came last
+        self.result_weight = 0.0  # running mean of the bytes of a result
         self.durations: deque[float] = deque(maxlen=101)
-        self.called: float | None = None  # when the newest call of it began
-        self.failed = 0  # inputs that ended badly, for good
-        self.cold_starts = 0  # workers that were made while inputs waited
-        #: Workers in a row that ended before they served an input: since something waits, and in all.
+        self.called: float | None = None  # when its latest call started
+        self.failed = 0  # inputs that failed for good
+        self.cold_starts = 0  # workers that were bound while inputs waited
+        #: Workers in a row that ended before they finished an input: since inputs wait, and in total.
         self.start_failures = self.load_failures = 0
         self.failed_at = 0.0  # when the last of them ended
-        self.load_not_before = 0.0  # when the next one is bound
-        self.retired = False  # another version took its place
+        self.load_not_before = 0.0  # when the next worker may be bound
+        self.retired = False  # another version is current
         self.recall_due = False
         self.shrink_due = (
             False  # a timer will look whether idle workers have been so for long enough
         )
         self.waiting_for = ""
-        self.progress_due = False  # a timer looks who has waited long
+        self.progress_due = False  # a timer is set to report long waits
 
     @property
     def staged(self) -> bool:
-        """Whether its version is newer than the current one: a deployment may make it current."""
+        """Whether its version is newer than the current one, and not deployed yet."""
         return self.key[1] > self.record.latest
 
     @property
     def backlog(self) -> int:
-        """Inputs that wait."""
+        """The number of waiting inputs."""
         waiting = self.pending.count + self.pending.held_back + len(self.solo)
         if self.batches:
             waiting += sum(pending.count + pending.held_back for pending in self.batches.values())
@@ -346,7 +340,7 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """Inputs that wait, those of one batch as one."""
+        """The number of waiting inputs; a batch counts as one."""
         waiting = self.pending.count + len(self.solo)
         if self.batches:
             waiting += sum(math.ceil(t.count / t.size) for t in self.batches.values())
@@ -354,30 +348,30 @@ class Pool:
 
     @property
     def running(self) -> int:
-        """Inputs that workers have, those of one batch as one."""
+        """The number of leased inputs; a batch counts as one."""
         if not self.batches:
             return self.leased
         return sum(self.most_at_once - self.room(worker) for worker in self.workers.values())
 
     def measured(self, duration: float, weight: float) -> None:
-        """Note how long inputs took, in seconds, and what their results weigh, in bytes; each is a mean."""
+        """Add a measurement: mean seconds of inputs, and mean bytes of their results."""
         self.mean_duration = fair_queue.smoothed(self.mean_duration, duration)
         self.durations.append(duration)
         self.result_weight = fair_queue.smoothed(self.result_weight, weight)
 
     def succeeded(self) -> None:
-        """Note that a worker works: earlier failures are over."""
+        """Reset the count of failures: a worker works."""
         self.start_failures = self.load_failures = 0
 
     def lease(
         self, worker: Worker, items: Sequence[Input], new_lease: Callable[[], int], now: float
     ) -> None:
-        """Give a worker inputs. The other way is `Input.detach`.
+        """Lease inputs to a worker; `Input.detach` ends a lease.
 
         Args:
-            worker: One of this pool.
-            items: Inputs of this pool that no worker has.
-            new_lease: Returns a number that no lease had.
+            worker: A worker of this pool.
+            items: Inputs of this pool without a lease.
+            new_lease: Returns an unused lease number.
             now: The hub's time.
         """
         if not worker.leases:
@@ -403,8 +397,8 @@ class Pool:
             self.ready.pop(worker.id, None)
 
     def adopt(self, worker: Worker, item: Input, lease: int, attempt: int, now: float) -> None:
-        """Note that a worker has an input since the hub before this one."""
-        if worker.state == "idle":  # one that is lost or draining stays so
+        """Record the lease of a worker from the previous hub."""
+        if worker.state == "idle":  # a lost or draining worker keeps its state
             self._becomes_busy(worker)
         item.worker, item.lease, item.attempt = worker, lease, attempt
         item.status = _RUNNING
@@ -431,7 +425,7 @@ class Pool:
         return self.most_at_once - running - worker.claimed
 
     def admits(self, worker: Worker) -> bool:
-        """Whether a worker may be given inputs: what `ready` holds."""
+        """Whether a worker may get inputs, and so belongs into `ready`."""
         if worker.solo or worker.stopping or worker.state not in ("idle", "busy"):
             return False
         if self.prefetches:
@@ -440,7 +434,7 @@ class Pool:
 
     @property
     def starting(self) -> int:
-        """Workers on their way: loading the function, or not there yet."""
+        """The number of workers that load the function or are not there yet."""
         return len(self.binding) + self.short
 
 
@@ -450,7 +444,7 @@ def at_once(definition: Definition) -> int:
 
 
 def largest_batch(definition: Definition) -> int:
-    """Return how many inputs may be run as one."""
+    """Return the largest batch of a Function."""
     batchings = (definition.batching, *(method.batching for method in definition.methods))
     return max(1, *(batching.max_batch_size or 1 for batching in batchings))
 
@@ -467,7 +461,7 @@ def _batches_of(definition: Definition) -> dict[str, fair_queue.BatchQueue[Call,
 
 
 class Client:
-    """One connected process, or one that may come back."""
+    """One connected process, or one that may reconnect."""
 
     __slots__ = ("calls", "connected", "ended", "executable", "id", "name", "origin", "worker")
 
@@ -480,17 +474,18 @@ class Client:
         origin: str = "",
     ) -> None:
         self.id = id
-        self.worker = worker  # the worker whose user code it is, if it is one's
+        self.worker = worker  # the worker in which it runs, if any
         self.name = name
         self.origin = origin
         self.executable = executable
         self.connected = True
         self.calls: set[str] = set()
-        self.ended: deque[Call] = deque(maxlen=ENDED_KEPT)  # whose last words may have been lost
+        #: Ended calls whose last outcomes may not have arrived.
+        self.ended: deque[Call] = deque(maxlen=ENDED_KEPT)
 
 
 class Claim:
-    """What a worker said it has, of an input that no client has told of since the hub began."""
+    """A lease from the previous hub, for an input that no client has resent yet."""
 
     __slots__ = ("attempt", "input", "lease", "result", "worker")
 
@@ -503,13 +498,13 @@ class Claim:
 
 
 class ScheduledFunction:
-    """A Function that the hub calls by itself, and when it will."""
+    """A scheduled Function, and when it is due."""
 
     __slots__ = ("anchor", "called", "due", "record", "schedule")
 
     def __init__(self, record: FunctionRecord, schedule: Schedule, anchor: float) -> None:
         self.record = record
         self.schedule = schedule
-        self.anchor = anchor  # what a period is counted from
+        self.anchor = anchor  # the start of the first period
         self.due = math.inf
-        self.called = -math.inf  # when it was called last
+        self.called = -math.inf  # when it was last called

@@ -1,8 +1,7 @@
-"""Slots of inputs that wait for other calls: lent to whoever has work, so that nested calls cannot
-block their own pool.
+"""Lends the slots of inputs that wait for other calls, so that nested calls cannot block their own pool.
 
-A worker lends while calls that its user code made, and waits for, are open. A pool may then have
-one worker more than its max for each that lends; how far that goes is bounded by `MOST_NESTED`.
+A worker lends its slot while its user code waits for calls that it made. For each lending worker, a pool may
+have one more worker than its max; `MOST_NESTED` bounds the total.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Client, Pool, Worker
 from nbfn.protocol import messages as m
 
-#: Workers there may be in all, as a multiple of the machine's limit, when most of them only wait
-#: for others.
+#: Most workers in total, including lending ones, as a multiple of the setting ``max_workers``.
 MOST_NESTED = 4
 
 
 def lend(t: HubState, client: Client, calls: int) -> None:
-    """Note that the code of a client that runs in a worker waits for one call more, or one less."""
+    """Add a number of calls, which may be negative, to those that the code of a worker waits for."""
     worker = t.workers.get(client.worker)
     if worker is None:
         return
@@ -26,7 +24,7 @@ def lend(t: HubState, client: Client, calls: int) -> None:
 
 
 def note(t: HubState, worker: Worker) -> None:
-    """Look whether a worker lends its slot: something that it runs waits, and it has no room for more."""
+    """Update whether a worker lends its slot: one of its inputs waits, and it has no room for more."""
     pool = worker.pool
     if pool is None or worker.lending == (lends := bool(worker.lent) and _full(pool, worker)):
         return
@@ -37,7 +35,7 @@ def note(t: HubState, worker: Worker) -> None:
     else:
         pool.ready.pop(worker.id, None)
     if lends and pool.prefetches and len(worker.leases) > 1:
-        # What waits behind the one that waits may be what that one waits for.
+        # An input that waits behind it may be the one that it waits for.
         t.send(worker.id, m.Recall())
     t.supply_due = True
     t.touch(pool)
@@ -48,7 +46,7 @@ def _full(pool: Pool, worker: Worker) -> bool:
 
 
 def room(t: HubState) -> int:
-    """Return how many more workers there may be: those that lend do not count, up to a limit."""
+    """Return how many more workers are allowed; lending ones do not count, up to a limit."""
     bound = sum(len(pool.workers) for pool in t.pools.values())
     lent = sum(pool.lent for pool in t.pools.values())
     limit = t.limits.max_workers

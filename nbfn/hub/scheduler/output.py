@@ -1,7 +1,7 @@
-"""What workers write: who is shown it, and what goes into the logs.
+"""Sends the output of workers to clients and to the logs.
 
-What an input wrote goes to the clients that listen to its call. What a worker writes outside of any input, in
-enter hooks say, goes to the calls that wait while it loads, and otherwise to the first call that it serves.
+Output of an input goes to the clients that are subscribed to its call. Output outside of inputs, for example of
+enter hooks, goes to the calls that wait while the worker loads, otherwise to the first call that it runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nbfn.runtime.output_channels import FAILURE, NESTED
 
 
 def emission_arrived(t: HubState, sender: str, message: m.Emitted) -> None:
-    """Pass on what a worker's code wrote, to whoever listens."""
+    """Route output of a worker to clients and logs."""
     worker = t.workers.get(sender)
     if worker is not None:
         worker.last_output = max(worker.last_output, message.number)
@@ -27,7 +27,7 @@ def emission_arrived(t: HubState, sender: str, message: m.Emitted) -> None:
 
 
 def recovered(t: HubState, worker: Worker, event: WorkerExited) -> None:
-    """Pass on what a worker that ended had written and its process could not send any more."""
+    """Route output of a worker that ended, which its process had not sent."""
     for number, lease, channel, data in event.output:
         if number > worker.last_output:
             _wrote(t, worker, lease, channel, data)
@@ -53,27 +53,27 @@ def _input_wrote(t: HubState, worker: Worker, item: Input, channel: str, data: b
         input_logs.failed(t, item, worker.id, data)
         return
     plain = channel.removeprefix(NESTED)
-    if plain == channel:  # else it is in the logs as that of the call that wrote it
+    if plain == channel:  # otherwise it is already logged for the nested call
         input_logs.wrote(t, item, worker.id, channel, data)
     for client, whose in audience(t, item):
         _show(t, client, whose, plain, data, worker)
 
 
 def show_startup(t: HubState, worker: Worker) -> None:
-    """Show what a worker wrote so far to all calls that wait for one of its pool."""
+    """Send the output of a loading worker to all calls that wait in its pool."""
     if worker.startup is not None and worker.pool is not None:
         for item in waiting(worker.pool):
             _show_new(t, worker, worker.startup, item)
 
 
 def show_loading(t: HubState, pool: Pool) -> None:
-    """Show what a pool's workers wrote that are loading now to calls that have come since."""
+    """Send the output of loading workers to calls that arrived since."""
     for worker in pool.binding.values():
         show_startup(t, worker)
 
 
 def served(t: HubState, worker: Worker, item: Input) -> None:
-    """Show what a worker wrote outside of any input to the call that it now serves, and to nobody else."""
+    """Send the output of a worker outside of inputs to the call that it now runs, and to no other."""
     if worker.startup is not None:
         _show_new(t, worker, worker.startup, item)
         worker.startup = None
@@ -85,7 +85,7 @@ def _show_new(t: HubState, worker: Worker, startup: StartupOutput, item: Input) 
 
 
 def announce(t: HubState, pool: Pool, text: str, worker: Worker) -> None:
-    """Log a sentence about a worker of a pool that is gone, and show it to the calls that wait, after what it wrote."""
+    """Log a line about a worker that ended, and send it, after the worker's output, to the waiting calls."""
     input_logs.system(t, pool, text, worker=worker.id)
     show_startup(t, worker)
     for item in waiting(pool):
@@ -93,7 +93,7 @@ def announce(t: HubState, pool: Pool, text: str, worker: Worker) -> None:
 
 
 def _show_beside(t: HubState, item: Input, channel: str, data: bytes, worker: Worker) -> None:
-    """Show what is no input's own to a call, but not to those who follow its App and were sent it with the logs."""
+    """Send output outside of inputs to the clients of a call, except followers of its App, which got it already."""
     app = t.registry.apps.get(item.call.pool.record.app_id)
     for client, whose in audience(t, item):
         if app is None or client not in app.followers:

@@ -1,4 +1,4 @@
-"""Who is sent what a call's code writes, and its outcomes: clients that made or watch it."""
+"""Determines which clients receive the output and outcomes of a call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from nbfn.hub.scheduler.models import Call, Input
 
 
 def listeners(t: HubState, call: Call) -> list[str]:
-    """Return the connected clients that want to hear of a call."""
+    """Return the connected clients that are subscribed to a call."""
     if not call.watchers and not call.released:
         client = t.clients.get(call.client)
         return [call.client] if client is not None and client.connected else []
@@ -18,10 +18,10 @@ def listeners(t: HubState, call: Call) -> list[str]:
 
 
 def audience(t: HubState, item: Input) -> list[tuple[str, Input]]:
-    """Return which clients are sent what an input writes, and as whose output.
+    """Return the clients that receive the output of an input, and the input to which each attributes it.
 
-    Code that waits for a call hands its output on as its own. A call that it spawned may outlive it, so
-    that is shown to those who are sent what the code writes, as long as it runs. Each client is sent it once.
+    Code that waits for a call forwards its output. Output of a spawned call is sent to the clients of the code
+    that spawned it, as long as that code runs. Each client receives it once.
     """
     found: dict[str, Input] = {}
     source: Input | None = item
@@ -35,7 +35,7 @@ def audience(t: HubState, item: Input) -> list[tuple[str, Input]]:
 
 
 def reaches(t: HubState, item: Input, client: str) -> bool:
-    """Return whether a client is sent what an input writes anyhow: itself, or by code that hands it on."""
+    """Return whether a client receives the output of an input already: directly, or forwarded by calling code."""
     return any(
         name == client
         or (
@@ -48,7 +48,7 @@ def reaches(t: HubState, item: Input, client: str) -> bool:
 
 
 def _maker(t: HubState, call: Call) -> Input | None:
-    """Return the input whose code made a call, if that runs."""
+    """Return the input whose code made a call, if it is running."""
     above, _, index = call.parent.partition(":")
     found = t.calls.get(above)
     item = found.inputs.get(int(index or 0)) if found is not None else None

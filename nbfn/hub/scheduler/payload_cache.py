@@ -1,4 +1,4 @@
-"""Which payloads of durable inputs are in memory: as many as fit; the others are read from the disk when they run."""
+"""Keeps payloads of durable inputs in memory up to a limit; the others are read from disk before they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 48 * 2**20
 
 
 def admit(t: HubState, items: Iterable[Input]) -> None:
-    """Keep the payloads of inputs that are saved in this turn, or were before, as far as there is room."""
+    """Keep the payloads of saved inputs in memory, as far as they fit."""
     for item in items:
         if item.stored:
             continue
@@ -25,7 +25,7 @@ def admit(t: HubState, items: Iterable[Input]) -> None:
 
 
 def release(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
-    """Note that inputs end, before they are forgotten."""
+    """Subtract the payloads of inputs that end."""
     for outcome in outcomes:
         item = call.inputs.get(outcome.index)
         if item is not None and not item.stored:

@@ -1,4 +1,4 @@
-"""Payloads as the state machine sees them: opaque, but for what they count for in limits."""
+"""Payloads in the state machine: opaque, except for their weight."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from nbfn.protocol import messages
 
-#: User bytes; never looked into.
+#: Serialized user data; the hub never decodes it.
 Payload = Any
 
 
 class Stored:
-    """Stands for the payload of a durable input that is on the disk, not in memory."""
+    """A placeholder for the payload of a durable input that is on disk, not in memory."""
 
     __slots__ = ("weight",)
 
@@ -21,7 +21,7 @@ class Stored:
 
 
 def weight(payload: Payload) -> int:
-    """Return what a payload counts for in limits, in bytes."""
+    """Return the bytes that a payload counts for in limits."""
     found: int = getattr(payload, "weight", 0)
     return found
 

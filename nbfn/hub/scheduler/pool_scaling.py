@@ -1,6 +1,4 @@
-"""Pools and how large they should be: made for a Function version, grown and shrunk with their
-load.
-"""
+"""Creates the pool of a Function version and resizes it with its load."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from nbfn.types import InputStatus
 
 
 def pool_of(t: HubState, record: FunctionRecord, version: int) -> Pool:
-    """Return the pool of a Function version, made if need be."""
+    """Return the pool of a Function version, created if necessary."""
     pool = t.pools.get((record.id, version))
     if pool is None:
         pool = Pool(record, version, settings_of(t, record, version))
@@ -42,7 +40,7 @@ def settings_of(t: HubState, record: FunctionRecord, version: int) -> autoscaler
         "scaledown_window": own.scaledown_window,
     } | record.overrides
     if definition.takes_arguments and definition.arguments is None:
-        # Nobody can make an object of this class without arguments, so nothing can be kept warm.
+        # An object of this class needs arguments, so no worker can be kept warm.
         given["min_containers"] = given["buffer_containers"] = 0
     least = int(given["min_containers"] or 0)
     most = given["max_containers"]
@@ -57,7 +55,7 @@ def settings_of(t: HubState, record: FunctionRecord, version: int) -> autoscaler
 
 
 def retire_older_versions(t: HubState, record: FunctionRecord) -> None:
-    """Let the pools of a Function's older versions finish and go; warm up the newest if it asks for that."""
+    """Retire the pools of older versions of a Function; start warm workers of the current one, if configured."""
     if settings_of(t, record, record.latest).min_containers:
         t.touch(pool_of(t, record, record.latest))
     for version in record.versions:
@@ -66,21 +64,20 @@ def retire_older_versions(t: HubState, record: FunctionRecord) -> None:
             pool.retired = True
             for call in t.calls.values():
                 if call.pool is pool:
-                    completion.report_progress(
-                        t, call
-                    )  # whoever waits hears that there is a newer one
+                    # Clients learn that there is a newer version.
+                    completion.report_progress(t, call)
             t.touch(pool)
 
 
 def resize(t: HubState, pool: Pool) -> None:
-    """Bring a pool to its wanted size, as far as workers are to be had."""
+    """Resize a pool to its wanted size, as far as workers are available."""
     if _has_right_size(t, pool):
         return
     if pool.definition.single_use:
         for worker in [worker for worker in pool.idle.values() if worker.inputs_run]:
             worker_shutdown.stop(t, worker)
     settings = _settings_now(pool)
-    # Those that lend their slots count as not there: as many others may take their place.
+    # Lending workers do not count: others may take their place.
     load = autoscaler.Load(
         pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.target_at_once
     )
@@ -103,8 +100,8 @@ def resize(t: HubState, pool: Pool) -> None:
 
 
 def _has_right_size(t: HubState, pool: Pool) -> bool:
-    """Whether `resize` would change nothing, as far as that is seen at a glance: nothing waits, and a timer looks
-    after idle workers. So it is before and after most calls that come one at a time.
+    """Whether a quick check shows that `resize` would change nothing: no inputs wait, and a timer is set for idle
+    workers. This is the case before and after most single calls.
     """
     settings = pool.settings
     workers = len(pool.workers) - pool.lent
@@ -125,7 +122,7 @@ def _settings_now(pool: Pool) -> autoscaler.Settings:
     settings = pool.settings
     if pool.retired:
         return autoscaler.Settings(0, settings.max_containers, 0, 0.0)
-    if pool.staged:  # a worker that loaded an endpoint stays for a while; none is kept warm
+    if pool.staged:  # a worker that loaded an endpoint stays for a while; no worker is kept warm
         window = min(settings.scaledown_window, autoscaler.DEFAULT_WINDOW)
         return autoscaler.Settings(0, settings.max_containers, 0, window)
     return settings
@@ -135,7 +132,7 @@ def _wanted(t: HubState, pool: Pool, load: autoscaler.Load, settings: autoscaler
     """Return how many workers a pool should have."""
     want = autoscaler.wanted(load, settings, t.limits.cores) + pool.lent
     have = len(pool.workers)
-    if pool in t.unclaimed:  # workers of the hub before this one are still to come back
+    if pool in t.unclaimed:  # workers of the previous hub may still reconnect
         want = min(want, have)
     return _room_for_solo(t, pool, max(want, have), settings) if pool.solo else want
 
@@ -148,7 +145,7 @@ def _update_waiting_for(
     *,
     lacks: bool,
 ) -> None:
-    """Note why inputs of a pool wait, and tell who waits when that changes."""
+    """Update why the inputs of a pool wait, and report changes to the waiting clients."""
     before, pool.waiting_for = pool.waiting_for, ""
     if pool.needs_resources:
         _note_lack(t, pool, admission.waits_for(t, pool) if lacks else "")
@@ -161,8 +158,8 @@ def _update_waiting_for(
 
 
 def _drop_if_unused(t: HubState, pool: Pool) -> None:
-    """Forget a pool that nothing needs any more."""
-    # One that was dropped before may have a successor with its key, while its last workers end.
+    """Remove a retired or staged pool that is no longer used."""
+    # A removed pool may have a successor with the same key, while its last workers end.
     passing = (pool.retired or pool.staged) and t.pools.get(pool.key) is pool
     if passing and not pool.workers and not pool.backlog and not _called(t, pool):
         t.pools.pop(pool.key, None)
@@ -182,9 +179,7 @@ def _report_to_callers(t: HubState, pool: Pool) -> None:
 
 
 def _duration(t: HubState, pool: Pool) -> float | None:
-    """Return the usual seconds of an input, or batch; those that run now may show that it is longer
-    than was measured.
-    """
+    """Return the expected seconds of an input or batch: the mean, or longer if running ones take longer."""
     mean = None if pool.mean_duration is None else pool.mean_duration * pool.batch
     if not pool.busy:
         return mean
@@ -228,9 +223,7 @@ def _called(t: HubState, pool: Pool) -> bool:
 
 
 def _room_for_solo(t: HubState, pool: Pool, want: int, settings: autoscaler.Settings) -> int:
-    """An input that crashed a worker waits for a fresh one: give up a used one where the pool is
-    full.
-    """
+    """Make room for a fresh worker, which an input that crashed a worker needs: stop a used one if the pool is full."""
     fresh = pool.binding or any(worker.inputs_run == 0 for worker in pool.idle.values())
     if fresh:
         return want
@@ -243,7 +236,7 @@ def _room_for_solo(t: HubState, pool: Pool, want: int, settings: autoscaler.Sett
 def _explain_waiting(
     t: HubState, pool: Pool, load: autoscaler.Load, settings: autoscaler.Settings
 ) -> None:
-    """Keep the sentence that says why inputs wait."""
+    """Set the text that says why inputs wait."""
     if not load.backlog or pool.waiting_for:
         return
     if pool.idle and not pool.pending.count and not pool.solo:
@@ -262,11 +255,11 @@ def _explain_waiting(
 def _shrink(t: HubState, pool: Pool, want: int, settings: autoscaler.Settings) -> None:
     """Stop idle workers beyond ``want`` that have been idle for the window, longest idle first.
 
-    They became idle in the order in which they stand, so the first one that may stay ends the search.
+    They are ordered by the time at which they became idle, so the search ends at the first one that may stay.
     """
     for _ in range(min(len(pool.workers) - want, len(pool.idle))):
         worker = next(iter(pool.idle.values()))
-        # One that stood in for a worker that waited goes at once.
+        # A worker that replaced a lending one stops immediately.
         over = len(pool.workers) - pool.lent > settings.max_containers
         left = 0.0 if over else worker.idle_since + settings.scaledown_window - t.now
         if left > 0:

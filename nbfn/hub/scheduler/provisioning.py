@@ -1,9 +1,8 @@
-"""Where workers come from: started blank, kept standing by, bound to a pool that lacks one, taken
-back from those that idle.
+"""Provisions workers: starts blank ones, keeps spare ones, binds them to pools, and stops idle ones for others.
 
-A worker starts blank, in one Python; binding makes it one Function version's for the rest of its
-life. Blank ones stand by for each Python that a client uses. When the machine is full, idle workers
-beyond their pool's warm number are given up, the least recently used first.
+A worker starts blank, with one Python executable; it is then bound to one Function version for good. Spare
+blank workers are kept for each executable that a client uses. When the limit is reached, idle workers above
+``min_containers`` of their pool are stopped, least recently used first.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-#: Seconds a started process has to say hello.
+#: Seconds in which a started process must connect.
 START_TIMEOUT = 60.0
 
 
 def supply(t: HubState) -> None:
-    """Start as many blank workers as pools lack, and as should stand by."""
+    """Start the blank workers that pools lack, and spare ones."""
     t.supply_due = False
     if t.closing:
         return
@@ -70,7 +69,7 @@ def _check_started(t: HubState, worker: Worker) -> None:
 
 
 def worker_not_started(t: HubState, event: WorkerNotStarted) -> None:
-    """A worker process could not be started."""
+    """Handle a worker process that could not be started."""
     worker = t.workers.get(event.worker)
     if worker is not None:
         worker_shutdown.remove(t, worker)
@@ -78,10 +77,10 @@ def worker_not_started(t: HubState, event: WorkerNotStarted) -> None:
 
 
 def _reclaim(t: HubState, count: int) -> None:
-    """Give up idle workers beyond their pools' warm numbers, the least recently used first.
+    """Stop idle workers above ``min_containers`` of their pools, least recently used first.
 
-    Where that gives none and a pool with work has no worker at all, a warm one goes: a promise to
-    be quick is worth less than somebody's call.
+    If there are none, and a pool with inputs has no worker at all, stop a warm one: running a call
+    is more important than keeping another pool warm.
     """
     pools = [pool for pool in t.pools.values() if not pool.short]
     spare = [w for pool in pools for w in list(pool.idle.values())[: _surplus(pool)]]
@@ -95,12 +94,12 @@ def _reclaim(t: HubState, count: int) -> None:
 
 
 def _make_room(t: HubState, pool: Pool) -> None:
-    """Give up an idle worker that holds what a pool lacks, the least recently used of those beyond
-    their pools' warm numbers; a warm one where the pool has nobody.
+    """Stop an idle worker that holds resources which a pool lacks: the least recently used one above
+    ``min_containers`` of its pool, or a warm one if the pool has no worker.
     """
     holding = admission.holders(t)
     if any(worker.state == "draining" for worker in holding):
-        return  # it leaves room in a moment
+        return  # it frees its resources soon
     idle = [w for w in holding if w.state == "idle" and w.pool is not pool and w.pool is not None]
     spare = [w for w in idle if w.pool is not None and _surplus(w.pool)]
     nobody = len(pool.workers) <= pool.lent
@@ -111,7 +110,7 @@ def _make_room(t: HubState, pool: Pool) -> None:
 
 
 def _refuse_lacking(t: HubState, pool: Pool) -> None:
-    """Fail what waits in a pool: all that it lacks is held by workers that wait for other calls."""
+    """Fail the inputs of a pool: workers that wait for other calls hold all the resources it lacks."""
     message = (
         f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
         "Nest calls less deeply, or ask for less."
@@ -122,9 +121,7 @@ def _refuse_lacking(t: HubState, pool: Pool) -> None:
 
 
 def _refuse_nesting(t: HubState, starving: list[Pool]) -> None:
-    """All workers wait for calls that wait for a worker: it has to end somewhere, and with a
-    reason.
-    """
+    """Fail nested calls when all workers wait for calls that wait for a worker."""
     workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
     if workers and all(worker.lending for worker in workers):
         message = (
@@ -148,7 +145,7 @@ def _starving(t: HubState) -> list[Pool]:
 
 
 def bind_blank(t: HubState, pool: Pool) -> bool:
-    """Give a pool a blank worker, if there is one and the machine has room."""
+    """Bind a blank worker to a pool, if there is one and the machine has room."""
     if pool.definition.secrets and _lacks_a_secret(t, pool):
         return False
     blanks = t.blanks.get(pool.executable)
@@ -156,7 +153,7 @@ def bind_blank(t: HubState, pool: Pool) -> bool:
     if not startup_failures.may_bind(t, pool):
         return False
     if not pool.backlog:
-        room -= len(_starving(t))  # warming up waits for those who have work and nobody to do it
+        room -= len(_starving(t))  # pools with inputs and without workers come first
     if not blanks or room <= 0:
         return False
     worker = blanks.pop(next(iter(blanks)))
@@ -177,7 +174,7 @@ def bind_blank(t: HubState, pool: Pool) -> bool:
 
 
 def _check_loaded(t: HubState, worker: Worker) -> None:
-    """End a worker that takes too long to load; what waits for it fails, unless others serve it."""
+    """Stop a worker that takes too long to load; waiting inputs fail, unless other workers run them."""
     pool = worker.pool
     if pool is None or worker.loaded or worker.stopping or t.workers.get(worker.id) is not worker:
         return
@@ -193,7 +190,7 @@ def _check_loaded(t: HubState, worker: Worker) -> None:
 
 
 def _lacks_a_secret(t: HubState, pool: Pool) -> bool:
-    """Whether a secret was deleted since the Function was registered; then what waits for it fails."""
+    """Whether a secret of the Function was deleted; if so, its waiting inputs fail."""
     problem = secret_store.missing(t, pool.record.environment_name, pool.definition)
     if problem and pool.backlog:
         fault = m.Fault("not_found", problem)
@@ -204,7 +201,7 @@ def _lacks_a_secret(t: HubState, pool: Pool) -> bool:
 
 
 def release_blanks(t: HubState, executable: str) -> None:
-    """Stop the blank workers of a Python that nobody uses any more."""
+    """Stop the blank workers of a Python that no client uses."""
     if not _in_use(t, executable):
         for worker in list(t.blanks.pop(executable, {}).values()):
             worker_shutdown.stop(t, worker)

@@ -1,11 +1,10 @@
-"""Names to definitions: environments, Apps, Functions, their versions and variants. Pure: no clock, no
-I/O; what must be kept is reported by the caller.
+"""The registry of environments, Apps, Functions, their versions and variants. It has no clock and no I/O; its
+callers emit the effects that store changes.
 
-A deployed App is found by (environment, name); an ephemeral App belongs to one client and is found
-by nobody else. A Function keeps its id as long as its App and name live; other bytes make a new
-version of it. A version is *staged* until a deployment makes it current. A variant (other options,
-other parameters of a class) is a Function of its own with the versions of another, its base, each
-changed in the same way; no name leads to it.
+A deployed App is looked up by (environment, name); an ephemeral App belongs to one client and has no name.
+A Function keeps its id as long as its App and name exist; a changed definition is a new version. A version is
+*staged* until a deployment makes it current. A variant (other options, or other parameters of a class) is a
+Function with all versions of its base, each with the same overrides; it cannot be looked up by name.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from nbfn.declarations.overrides import apply_overrides
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.protocol.messages import Definition, Variant
 
-#: The environment of those who name none.
+#: The default environment.
 DEFAULT_ENVIRONMENT = "main"
-#: Stopped Apps that are remembered.
+#: Stopped Apps that are kept.
 STOPPED_KEPT = 200
-#: Characters of a variant's name after its base's: names go into every overview.
+#: Characters of a variant's name after the name of its base; every overview contains these names.
 LONGEST_SHOWN = 80
 
 
 @dataclass(slots=True)
 class FunctionRecord:
-    """One Function: its names, its versions, its overridden pool settings."""
+    """One Function: its names, versions and overridden pool settings."""
 
     id: str
     app: str
@@ -36,42 +35,42 @@ class FunctionRecord:
     environment_name: str
     deployed: bool
     name: str
-    owner: str = ""  # the client whose process an ephemeral App lives in
+    owner: str = ""  # the client that owns the ephemeral App
     versions: dict[int, Definition] = field(default_factory=dict)
-    latest: int = 0  # the current one; 0 while none was deployed
+    latest: int = 0  # the current version; 0 if none was deployed
     overrides: dict[str, float] = field(default_factory=dict)
-    #: Versions that are in the store and cannot be read from there.
+    #: Versions in the store that cannot be read.
     unreadable: set[int] = field(default_factory=set)
-    removed: bool = False  # the newest deployment of its App is without it
-    base: str = ""  # of a variant: the id of the Function that it is one of
-    variant: Variant | None = None  # of a variant: what it changes
+    removed: bool = False  # the latest deployment of its App does not contain it
+    base: str = ""  # of a variant: the id of its base
+    variant: Variant | None = None  # of a variant: its overrides
     digest: str = ""  # of a variant: its identity
-    shown: str = ""  # of a variant: what follows its base's name
+    shown: str = ""  # of a variant: the suffix of its name
     variants: dict[str, FunctionRecord] = field(default_factory=dict, repr=False)  # by digest
 
     @property
     def definition(self) -> Definition:
-        """The current version's definition; of a Function without one, the newest."""
+        """The definition of the current version, or of the newest if none is current."""
         return self.versions.get(self.latest) or self.versions[max(self.versions)]
 
     @property
     def live(self) -> bool:
-        """Whether its name means something now."""
+        """Whether it can be looked up and called."""
         return self.latest in self.versions and not self.removed
 
     @property
     def with_variants(self) -> list[FunctionRecord]:
-        """Itself and its variants: what becomes of it becomes of them."""
+        """Itself and its variants, which always change together."""
         return [self, *self.variants.values()]
 
     def become(self, version: int) -> None:
-        """Make a version the current one; it begins with the decorator's own settings."""
+        """Make a version the current one, and drop overridden settings."""
         for record in self.with_variants:
             record.latest, record.removed = version, False
             record.overrides.clear()
 
     def remove(self) -> None:
-        """Have its name mean nothing; handles and ids stay good for a deployment that has it again."""
+        """Mark it as removed; its id stays valid for a later deployment that contains it again."""
         for record in self.with_variants:
             record.removed = True
 
@@ -87,11 +86,10 @@ class SecretRecord:
 
 
 class Registry:
-    """All environments, Apps and Functions the hub knows.
+    """All environments, Apps and Functions of the hub.
 
     Args:
-        new_id: Makes ids from a prefix; injected, so that the same events give the same ids in
-            tests.
+        new_id: Creates ids with a prefix; tests inject a deterministic one.
     """
 
     def __init__(self, new_id: Callable[[str], str]) -> None:
@@ -105,7 +103,7 @@ class Registry:
     # --- Apps ---
 
     def begin(self, app_id: str, app: str, environment_name: str, client: str) -> AppRecord:
-        """Return an App, made if it is not known: without an id the deployed one of that name."""
+        """Return an App, created if necessary; without an id, the deployed App of that name."""
         environment_name = environment_name or DEFAULT_ENVIRONMENT
         known = app_id or self._deployed.get((environment_name, app), "")
         if known in self.apps:
@@ -121,13 +119,13 @@ class Registry:
         return record
 
     def restore_app(self, record: AppRecord) -> None:
-        """Take a record as it is, from the store or new."""
+        """Add a record, restored or new."""
         self.apps[record.id] = record
         if record.deployed and not record.final:
             self._deployed[record.environment_name, record.name] = record.id
 
     def app(self, app: str, environment_name: str = "") -> AppRecord | str:
-        """Return an App by its id, or the deployed one of a name; else the sentence that says what there is."""
+        """Return an App by its id or, if deployed, by its name; otherwise an error text."""
         if app in self.apps:
             return self.apps[app]
         if missing := self.no_environment(environment_name):
@@ -143,7 +141,7 @@ class Registry:
         )
 
     def no_environment(self, name: str) -> str:
-        """Return the sentence that an environment does not exist, or "" if it does."""
+        """Return an error text if an environment does not exist, or ""."""
         if not name or name in self.environments:
             return ""
         return (
@@ -152,13 +150,13 @@ class Registry:
         )
 
     def close(self, app: AppRecord) -> None:
-        """Free the name of an App that was stopped."""
+        """Release the name of a stopped App."""
         key = (app.environment_name, app.name)
         if self._deployed.get(key) == app.id:
             del self._deployed[key]
 
     def move(self, app: AppRecord, environment_name: str) -> None:
-        """Take an App along when its environment is renamed."""
+        """Move an App to the new name of its environment."""
         self.close(app)
         app.environment_name = environment_name
         self.restore_app(app)
@@ -167,7 +165,7 @@ class Registry:
                 record.environment_name = environment_name
 
     def functions_of(self, app: AppRecord) -> list[FunctionRecord]:
-        """Return the Functions that an App has, or had."""
+        """Return the Functions of an App, including removed ones."""
         return [record for (app_id, _), record in self._by_name.items() if app_id == app.id]
 
     def forget_app(self, app: AppRecord) -> None:
@@ -187,7 +185,7 @@ class Registry:
         definition: Definition,
         client: str,
     ) -> tuple[FunctionRecord, bool]:
-        """Register a definition as the current one; return its Function and whether anything is new."""
+        """Register a definition as the current one; return its Function and whether anything changed."""
         record, version, _ = self.stage(app, app_id, environment_name, definition, client)
         created = version != record.latest or record.removed
         if created:
@@ -202,7 +200,7 @@ class Registry:
         definition: Definition,
         client: str,
     ) -> tuple[FunctionRecord, int, bool]:
-        """Take a definition without making it current; return its Function, its version and whether it is new."""
+        """Add a definition without making it current; return its Function, version and whether it is new."""
         owner = self.begin(app_id, app, environment_name, client)
         record = self._by_name.get((owner.id, definition.name))
         if record is None:
@@ -230,7 +228,7 @@ class Registry:
     def bind(
         self, base: FunctionRecord, variant: Variant, digest: str, shown: str
     ) -> tuple[FunctionRecord, bool]:
-        """Return a variant of a Function, made if need be, and whether it was."""
+        """Return a variant of a Function, and whether it was created."""
         if (known := base.variants.get(digest)) is not None:
             return known, False
         record = variant_of(base, self._new_id("fu"), variant, digest, shown)
@@ -238,13 +236,13 @@ class Registry:
         return record, True
 
     def restore(self, record: FunctionRecord) -> None:
-        """Take a record as it is, from the store or new; a variant comes after its base."""
+        """Add a record, restored or new; a variant is added after its base."""
         self.functions[record.id] = record
         if record.base:
             self.functions[record.base].variants[record.digest] = record
             return
         self._by_name[record.app_id, record.name] = record
-        if record.app_id not in self.apps:  # of a store from before there were records of Apps
+        if record.app_id not in self.apps:  # from a database without records of Apps
             self.restore_app(
                 AppRecord(
                     id=record.app_id,
@@ -256,7 +254,7 @@ class Registry:
             )
 
     def named(self, app: AppRecord, versions: Mapping[str, int]) -> dict[str, FunctionRecord] | str:
-        """Return the Functions of an App that a deployment names, or the sentence that one is not there."""
+        """Return the Functions that a deployment names, or an error text if one is missing."""
         found = {}
         for name, version in versions.items():
             record = self._by_name.get((app.id, name))
@@ -266,17 +264,17 @@ class Registry:
         return found
 
     def by_id(self, function: str, version: int = 0) -> FunctionRecord | str:
-        """Return a Function by its id (with a version: if it has that one still), or why there is none."""
+        """Return a Function by its id, or why it cannot be called in this version."""
         record = self.functions.get(function)
         if record is None:
             return f"No function has the id {function!r}."
         return self.refusal(record, version) or record
 
     def find(self, app: str, name: str, environment_name: str = "") -> FunctionRecord | str:
-        """Return a deployed Function, or the sentence that says what is there instead.
+        """Return a deployed Function, or an error text with the existing names.
 
-        An App's id serves as its name, also an ephemeral App's: Functions that call each other name
-        each other so, and an id cannot be guessed.
+        The id of an App, also of an ephemeral one, is accepted as its name: Functions of one App refer to each
+        other by it, and ids cannot be guessed.
         """
         owner = self.app(app, environment_name)
         if isinstance(owner, str):
@@ -303,7 +301,7 @@ class Registry:
     def deployed_as(
         self, app: str, name: str, environment_name: str, deployment: int
     ) -> tuple[FunctionRecord, int] | str:
-        """Return a Function, and the version of it that a deployment of its App had; or why there is none."""
+        """Return a Function and its version in a deployment of its App, or an error text."""
         owner = self.app(app, environment_name)
         if isinstance(owner, str):
             return owner
@@ -318,7 +316,7 @@ class Registry:
         return record, version
 
     def pinned(self, record: FunctionRecord, deployment: int) -> int | None:
-        """Return the version of a Function that a deployment of its App had."""
+        """Return the version of a Function in a deployment of its App, or None."""
         kept = self.apps[record.app_id].deployments.get(deployment)
         name = self.functions[record.base].name if record.base else record.name
         return kept.functions.get(name) if kept is not None else None
@@ -326,7 +324,7 @@ class Registry:
     def refusal(self, record: FunctionRecord | None, version: int) -> str:
         """Return why a Function cannot be called, or ""; version 0 is its current one."""
         if record is None:
-            return "The function is not known to this hub (any more). Register it again, or look it up by name."
+            return "This hub does not know the function (any more). Register it again, or look it up by name."
         if self.apps[record.app_id].final:
             return f"App {record.app!r} was stopped, so {record.name!r} cannot be called. Deploy or run it again."
         if (version or record.latest) in record.unreadable:
@@ -348,7 +346,7 @@ def variant_of(
     digest: str,
     shown: str,
 ) -> FunctionRecord:
-    """Return the record of a variant: each version of its base, changed."""
+    """Return the record of a variant, with the overrides applied to each version of its base."""
     return FunctionRecord(
         id=id,
         app=base.app,
