@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
 from nbfn._names import check_name
@@ -19,7 +21,7 @@ from nbfn.declarations.class_checks import check_class
 from nbfn.declarations.lifecycle import remote_methods
 from nbfn.declarations.options import DEFAULT_TIMEOUT, Options
 from nbfn.declarations.parameters import parameter
-from nbfn.declarations.partial_function import unwrap
+from nbfn.declarations.partial_function import DecoratorOptions, unwrap
 from nbfn.declarations.retries import Retries
 from nbfn.exception import InvalidError
 from nbfn.runtime import traceback_filter
@@ -105,6 +107,7 @@ class AppDecorators:
 
     def _add(self, raw: Callable[..., Any], options: Options) -> Function[..., Any]:
         raw, marks = unwrap(raw)
+        _check_for_function(raw, marks)
         options = marks.applied(options)
         options = dataclasses.replace(options, secrets=(*self._secrets, *options.secrets))
         name = name_of(raw, options)
@@ -119,9 +122,8 @@ class AppDecorators:
         before = self._parts.pop(name, None)
         if before is not None and before is not part and not _is_interactive():
             kind = "Class" if isinstance(before, Cls) else "Function"
-            old, new = _full_name(before._raw), _full_name(raw)
             warnings.warn(
-                f"{kind} {name!r} of {self!r} is replaced: it was {old}, now it is {new}.",
+                f"{kind} {name!r} of {self!r} is replaced: {_difference(before._raw, raw)}.",
                 UserWarning,
                 stacklevel=traceback_filter.users_level(),
             )
@@ -250,6 +252,33 @@ def _class_options(forgotten: tuple[Any, ...], given: dict[str, Any]) -> Options
     if wrong := sorted(_OF_FUNCTIONS & given.keys()):
         raise InvalidError(f"@app.cls(...) has no option {wrong[0]!r}; a class has its own name.")
     return Options.read(given)
+
+
+def _check_for_function(raw: Any, marks: DecoratorOptions) -> None:
+    """Check that a decorated function has no decorator that only methods can have.
+
+    Raises:
+        InvalidError: If it has one.
+    """
+    if marks.method or marks.lifecycle:
+        decorator = "method" if marks.method else "exit" if marks.exit else "enter"
+        raise InvalidError(
+            f"@nbfn.{decorator}() decorates methods of a class with @app.cls(); {raw.__name__!r} is a function."
+        )
+
+
+def _difference(before: Any, now: Any) -> str:
+    """Return what was registered under a name before, and what is now, by name or else by place."""
+    old, new = _full_name(before), _full_name(now)
+    if old != new:
+        return f"it was {old}, now it is {new}"
+    places = [_place(raw) for raw in (before, now)]
+    return f"{new} is defined twice" + (f", at {places[0]} and {places[1]}" if all(places) else "")
+
+
+def _place(raw: Any) -> str:
+    code = getattr(inspect.unwrap(raw), "__code__", None)
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else ""
 
 
 def _full_name(raw: Any) -> str:

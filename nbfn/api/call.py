@@ -50,7 +50,7 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
     for call in function_calls:
         if not isinstance(call, FunctionCall):
             raise exception.InvalidError(
-                f"gather takes FunctionCalls, as spawn returns them, not a {type(call).__name__!r}."
+                f"gather takes FunctionCalls, as spawn returns them, not {type(call).__name__!r}."
             )
     if not function_calls:
         return []

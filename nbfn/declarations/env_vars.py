@@ -25,7 +25,7 @@ def check_variables(what: str, given: Any) -> Mapping[str, str]:
         InvalidError: If it is no dict of strings, or a name cannot be set or is reserved.
     """
     if not isinstance(given, Mapping):
-        raise InvalidError(f"{what} is a {type(given).__name__}; it must be a dict of strings.")
+        raise InvalidError(f"{what} must be a dict of strings, not {type(given).__name__}.")
     for name, value in given.items():
         _check_variable(what, name, value)
     size = sum(len(name) + len(value) for name, value in given.items())
@@ -41,7 +41,7 @@ def _check_variable(what: str, name: Any, value: Any) -> None:
     if not isinstance(name, str):
         raise InvalidError(f"{what} has the name {name!r}; names are strings.")
     if not isinstance(value, str):
-        raise InvalidError(f"{what} has a {type(value).__name__} for {name!r}; values are strings.")
+        raise InvalidError(f"{what}[{name!r}] must be a string, not {type(value).__name__}.")
     if not name or "=" in name or "\0" in name:
         raise InvalidError(
             f"{what} has {name!r}, which cannot be the name of an environment variable."

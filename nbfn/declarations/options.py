@@ -185,7 +185,7 @@ def _current_names(given: Mapping[str, Any]) -> dict[str, Any]:
 def _timeout(name: str, value: Any) -> float:
     if not is_number(value) or not 0 < value <= LONGEST_TIMEOUT:
         raise InvalidError(
-            f"{name} is {value!r}; it must be a number of seconds up to {LONGEST_TIMEOUT:.0f} (a day)."
+            f"{name} is {value!r}; it must be a number of seconds above 0 and up to {LONGEST_TIMEOUT:.0f} (a day)."
         )
     return float(value)
 

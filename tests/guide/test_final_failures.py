@@ -112,7 +112,7 @@ def test_an_input_of_a_batch_is_run_again_when_only_its_neighbour_was_wrong(
     patient = batch.with_options(retries=AT_ONCE).with_batching(max_batch_size=2, wait_ms=2000)
     right, wrong = patient.spawn(7), patient.spawn(1, 2)
     assert right.get(timeout=SOON) == 7
-    with pytest.raises(InvalidError, match="takes 1 positional arguments; a caller gave 2"):
+    with pytest.raises(InvalidError, match="takes 1 positional argument; a caller gave 2"):
         wrong.get(timeout=SOON)
 
 

@@ -198,8 +198,9 @@ def _bind_arguments(
     kwargs: dict[str, Any],
 ) -> dict[str, Any]:
     if len(args) > len(by_position):
+        plural = "" if len(by_position) == 1 else "s"
         raise InvalidError(
-            f"The batched function {function!r} takes {len(by_position)} positional arguments; "
+            f"The batched function {function!r} takes {len(by_position)} positional argument{plural}; "
             f"a caller gave {len(args)}."
         )
     found = dict(zip(by_position, args, strict=False))

@@ -198,7 +198,7 @@ def test_a_batched_function_returns_a_list_and_has_no_defaults(app: modal.App) -
         ({"gpu": []}, "empty list"),
         ({"gpu": 3}, "gpu is 3"),
         ({"max_inputs": 2}, "only 1"),
-        ({"env": {"A": 1}}, "values are strings"),
+        ({"env": {"A": 1}}, "must be a string"),
         ({"secrets": ["token"]}, "Secret"),
         (
             {"volumes": dict.fromkeys(("/a", "/b"), modal.Volume.from_name("v"))},
@@ -304,3 +304,31 @@ def test_the_variables_of_an_image_reach_the_worker_and_everything_else_wins_ove
         return [os.environ.get(name) for name in ("FROM_IMAGE", "COLOR", "SHAPE")]
 
     assert seen.remote() == ["1", "secret", "env"]
+
+
+def test_what_decorates_methods_is_refused_on_a_function() -> None:
+    app = modal.App()
+    for name, decorator in {
+        "enter": modal.enter(),
+        "exit": modal.exit(),
+        "method": modal.method(),
+    }.items():
+        with pytest.raises(InvalidError, match=rf"@nbfn.{name}\(\) decorates methods of a class"):
+
+            @app.function()
+            @decorator
+            def plain() -> int:
+                return 1
+
+
+def test_a_function_that_is_defined_twice_is_named_with_both_places() -> None:
+    app = modal.App()
+
+    def define() -> None:
+        @app.function()
+        def same() -> int:
+            return 1
+
+    define()
+    with pytest.warns(UserWarning, match=r"defined twice, at test_decoration.py:\d+ and test_"):
+        define()

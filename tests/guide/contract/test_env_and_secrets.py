@@ -164,7 +164,7 @@ def test_reserved_and_impossible_names_are_refused(values: dict[str, str]) -> No
 
 
 def test_values_are_strings_and_none_leaves_one_out() -> None:
-    with pytest.raises(InvalidError, match="has a int for 'PORT'"):
+    with pytest.raises(InvalidError, match="\\['PORT'\\] must be a string, not int"):
         Secret.from_dict({"PORT": 80})  # type: ignore[dict-item]
     with pytest.raises(InvalidError, match="dict of strings"):
         Secret.from_dict(["PORT"])  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ def test_steps_chain_and_leave_the_image_before_as_it_was() -> None:
 def test_variables_add_up_and_stay_through_later_steps() -> None:
     image = modal.Image.debian_slim().env({"A": "1"}).apt_install("git").env({"B": "2", "A": "3"})
     assert image.variables == {"A": "3", "B": "2"}
-    with pytest.raises(InvalidError, match="Image.env has a int for 'A'"):
+    with pytest.raises(InvalidError, match="Image.env\\['A'\\] must be a string, not int"):
         modal.Image.debian_slim().env({"A": 1})  # type: ignore[dict-item]
 
 

@@ -101,7 +101,7 @@ def test_what_is_wrong_with_one_callers_arguments_is_told_to_all(hub: FakeHub, w
         assert result.payload is not None
         error = load_exception(hub.serializer, result.payload)
         assert isinstance(error, InvalidError)
-        assert "takes 1 positional arguments; a caller gave 2" in str(error)
+        assert "takes 1 positional argument; a caller gave 2" in str(error)
 
 
 def test_a_batch_that_comes_in_several_messages_is_run_as_one(hub: FakeHub, worker: str) -> None:
