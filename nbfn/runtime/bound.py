@@ -1,4 +1,4 @@
-"""`BoundMethod`: a callable that has attributes of its own, such as ``.aio``, and is otherwise like a bound method."""
+"""Provides `BoundMethod`, a callable that behaves like a bound method and can have attributes such as ``.aio``."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-#: Attributes that describe what a callable takes, read from the function that takes it.
+#: Attributes that describe the parameters of a callable. They are read from the wrapped function.
 _DESCRIPTIVE = frozenset({"__annotations__", "__globals__", "__type_params__"})
 
 
 class BoundMethod:
-    """Base of callables that copy, pickle, compare and describe themselves as bound methods do.
+    """Base of callables that are copied, pickled, compared and inspected like bound methods.
 
-    Attributes of the function are not passed on: it may be a coroutine function, which this callable
-    must not be taken for.
+    Other attributes of the function are not visible here: the function may be a coroutine function,
+    and inspection must not take this callable for one.
 
     Args:
         function: The function to call, with ``instance`` as the first argument if there is one.
-        instance: The object that the method was looked up on.
-        owner: The class that the method was looked up on, where that was no instance.
+        instance: The object that the method was looked up on; None for a lookup on the class.
+        owner: The class that the method was looked up on, if it was not looked up on an instance.
 
     Attributes:
-        raw: The function itself, with the instance: for use inside another operation.
+        raw: The function, bound to the instance if there is one. Other operations await it directly.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class BoundMethod:
         self._owner = owner
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the name of the class attribute that it is."""
+        """Use the name of the class attribute that holds this callable."""
         self._owner = owner
         self.__name__ = name
         self.__qualname__ = f"{owner.__qualname__}.{name}"
@@ -53,7 +53,7 @@ class BoundMethod:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _described(self) -> Callable[..., Any] | None:
-        """Return the function whose parameters it passes on as they are; None if it has its own."""
+        """Return the function that receives the parameters unchanged; None if there is no such function."""
         if self.__func__.__annotations__.get("args") == "P.args":
             return getattr(self.__self__, "__wrapped__", None)
         return None
@@ -65,7 +65,7 @@ class BoundMethod:
             skipped = 0 if self.__self__ is None else 1
             return own.replace(parameters=list(own.parameters.values())[skipped:])
         theirs = inspect.signature(described)
-        if own.return_annotation == "R":  # it returns what they return
+        if own.return_annotation == "R":  # the return type of the wrapped function
             return theirs
         return theirs.replace(return_annotation=own.return_annotation)
 

@@ -6,14 +6,20 @@ import re
 
 #: Bytes of a MiB.
 MIB = 2**20
-#: Units, and the number of bytes from which each is used.
+#: For each unit: its size in bytes, its name, and the smallest number of bytes that is shown in it.
 _UNITS = ((2**30, "GB", 2**30), (MIB, "MB", MIB // 10), (2**10, "kB", 2**10))
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([MGT]?)i?B?", re.IGNORECASE)
 _MIB_IN = {"": 1, "M": 1, "G": 1024, "T": 1024**2}
 
 
 def format_bytes(count: float) -> str:
-    """Return a number of bytes with a unit; 1 kB is 1024 bytes.
+    """Format a number of bytes with a unit.
+
+    Args:
+        count: The number of bytes.
+
+    Returns:
+        The number in B, kB, MB or GB, where 1 kB is 1024 bytes.
 
     Examples:
         >>> [format_bytes(count) for count in (28, 1024, 300_000, 8 * 2**30)]
@@ -26,10 +32,16 @@ def format_bytes(count: float) -> str:
 
 
 def parse_mebibytes(text: str) -> int:
-    """Return an amount of memory such as ``8G``, ``512M`` or ``2048`` (MiB) in MiB.
+    """Parse an amount of memory.
+
+    Args:
+        text: An amount such as ``8G``, ``512M`` or ``2048``. The default unit is MiB.
+
+    Returns:
+        The amount in MiB.
 
     Raises:
-        ValueError: If it is not such an amount, or less than 1 MiB; says which amounts are.
+        ValueError: If the text is not an amount of memory, or less than 1 MiB.
 
     Examples:
         >>> parse_mebibytes("1.5G"), parse_mebibytes("512MiB"), parse_mebibytes("2048")

@@ -1,4 +1,4 @@
-"""Prints the progress of runs and deployments, after `enable_output`."""
+"""Prints the progress of runs and deployments while `enable_output` is active."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ DONE = "✓"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where progress is written.
+    """The destination of progress lines.
 
     Attributes:
-        stream: The file; None for whatever ``sys.stdout`` is at the time.
-        quiet: Whether no lines of progress are wanted.
-        timestamps: Whether the time stands before each line of remote output.
+        stream: The file to write to; None for the current value of ``sys.stdout``.
+        quiet: Whether to write no progress lines.
+        timestamps: Whether each line of remote output starts with the time.
     """
 
     stream: TextIO | None = None
@@ -29,7 +29,7 @@ class Output:
 
     @property
     def rewritable(self) -> bool:
-        """Whether a line can be written over, as in a terminal."""
+        """Whether a line can be overwritten, as in a terminal."""
         return (self.stream or sys.stdout).isatty()
 
     def line(self, text: str) -> None:
@@ -37,7 +37,7 @@ class Output:
         self.write(f"{text}\n")
 
     def write(self, text: str) -> None:
-        """Write text, at once."""
+        """Write text and flush the stream."""
         if not self.quiet:
             stream = self.stream or sys.stdout
             with contextlib.suppress(OSError):  # the terminal was closed; the program continues
@@ -54,7 +54,7 @@ def enabled() -> bool:
 
 
 def current() -> Output | None:
-    """Return where progress is written; None if output is not enabled."""
+    """Return the destination of progress lines; None if output is not enabled."""
     return _current.get()
 
 
@@ -66,7 +66,7 @@ def write_line(text: str) -> None:
 
 @contextlib.contextmanager
 def redirected_to(output: Output) -> Iterator[None]:
-    """Write progress there while the block runs."""
+    """Write progress lines to ``output`` while the block runs."""
     token = _current.set(output)
     try:
         yield
@@ -76,13 +76,14 @@ def redirected_to(output: Output) -> Iterator[None]:
 
 @contextlib.contextmanager
 def enable_output(show_progress: bool = True) -> Iterator[None]:
-    """Print the progress of runs and deployments, and everything that the workers of a running App write.
+    """Print the progress of runs and deployments, and all output of the workers of a running App.
 
-    What calls of this process print is shown with and without it; with it also what web requests and
-    scheduled calls print, and tracebacks of failures without a caller.
+    The output of calls that this process makes is always printed. With this context manager, the
+    output of web requests and scheduled calls and the tracebacks of failures without a caller are
+    printed as well.
 
     Args:
-        show_progress: Whether to print steps, too.
+        show_progress: Whether to print the steps of runs and deployments.
 
     Examples:
         >>> with enable_output():  # doctest: +SKIP

@@ -12,18 +12,19 @@ LONGEST = 8 * 1024
 class LineMultiplexer:
     """Writes the output of several writers to one place, line by line.
 
-    The output of a single writer is written at once, that of several in whole lines. A carriage return ends a line too,
-    so that progress bars move.
+    A single writer is not buffered; the output of several writers is written in whole lines. A carriage return ends a
+    line too, so that progress bars are updated.
 
     Args:
-        write: Writes text. It is called by one thread at a time.
-        lock: Held while writing; reentrant, since a signal handler of the user's may print. A new one if not given.
+        write: Function that writes text. It is called by one thread at a time.
+        lock: Held while writing. It is reentrant, because a signal handler of user code may print. A new lock if not
+            given.
     """
 
     def __init__(self, write: Callable[[str], object], lock: threading.RLock | None = None) -> None:
         self._write = write
         self._held: dict[Hashable, str] = {}
-        self._begun: Hashable = None  # whose unfinished line is out
+        self._begun: Hashable = None  # the writer whose unfinished line was written last
         self._turn = lock or threading.RLock()
 
     def say(self, who: Hashable, text: str, *, alone: bool) -> None:
@@ -32,7 +33,8 @@ class LineMultiplexer:
         Args:
             who: The writer.
             text: The text.
-            alone: Whether there is no other writer."""
+            alone: Whether there is no other writer.
+        """
         with self._turn:
             if self._held:
                 text = self._held.pop(who, "") + text
@@ -45,17 +47,17 @@ class LineMultiplexer:
             self._put(who, text)
 
     def note_unfinished_line(self, who: Hashable) -> None:
-        """Note that a writer has written the beginning of a line without `say`."""
+        """Record that a writer has written the beginning of a line without `say`."""
         self._begun = who
 
     def flush(self, who: Hashable) -> None:
-        """Write the unfinished line of a writer."""
+        """Write the buffered, unfinished line of a writer."""
         if self._held:
             with self._turn:
                 self._put(who, self._held.pop(who, ""))
 
     def end(self) -> None:
-        """Write the unfinished lines of all writers."""
+        """Write the buffered, unfinished lines of all writers."""
         for who in tuple(self._held):
             self.flush(who)
 

@@ -1,12 +1,12 @@
-"""Channels on which a worker sends what code writes, besides ``stdout`` and ``stderr``."""
+"""Names the channels, besides ``stdout`` and ``stderr``, on which a worker sends the output of user code."""
 
 from __future__ import annotations
 
-#: Prefix of the channel of output of a nested call, which is in the logs of that call already.
+#: Prefix of the channel for output of a nested call. The logs of that call already contain it.
 NESTED = "nested-"
-#: The traceback of a failed input whose caller may not exist: for the logs, and for clients that follow the App.
+#: The traceback of a failed input that may have no caller. It goes to the logs and to clients that follow the App.
 FAILURE = "failure"
-#: A log record: its text, a zero byte, and its fields as JSON.
+#: A log record: its text, a zero byte, and its fields in JSON.
 LOG = "log"
-#: A display as Jupyter sends it, as JSON; and that what is displayed is to be cleared.
+#: A Jupyter display message in JSON, and a request to clear the displayed output.
 DISPLAY, CLEAR = "display", "clear"

@@ -1,4 +1,4 @@
-"""Reads the largest resident memory of a process, which Linux tells in KiB and macOS in bytes."""
+"""Converts the peak resident memory of a process to bytes: Linux reports KiB, macOS bytes."""
 
 from __future__ import annotations
 
@@ -9,5 +9,9 @@ _UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def peak_memory(usage: resource.struct_rusage) -> int:
-    """Return the bytes of the peak in what `resource.getrusage` or `os.wait4` tells of a process."""
+    """Return the peak resident memory of a process in bytes.
+
+    Args:
+        usage: The result of `resource.getrusage` or `os.wait4`.
+    """
     return usage.ru_maxrss * _UNIT

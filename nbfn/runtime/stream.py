@@ -1,4 +1,7 @@
-"""`Stream`: values that come in batches, for plain and for async loops; as `nbfn.runtime.sync` is for single ones."""
+"""Provides `Stream`, an iterator for both ``for`` and ``async for`` whose values arrive in batches.
+
+`nbfn.runtime.sync` does the same for operations with a single result.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,14 @@ T = TypeVar("T")
 
 
 class Stream(Generic[T]):
-    """Values that come in batches, for ``for``, ``next()`` and ``async for``; single use.
+    """An iterator for ``for``, ``next()`` and ``async for`` whose values arrive in batches.
 
-    A subclass says where a batch comes from (`_more`) and how to give up (`_stop`). Leaving a loop
-    over it early closes it.
+    It can be iterated once. A subclass fetches a batch in `_more` and cancels in `_stop`. Leaving a
+    loop over the stream early closes the stream.
     """
 
-    #: What made it, for the warning that it was forgotten; empty where that does no harm.
+    #: The name of the method that returned this stream, for the warning that it was not consumed. Empty
+    #: for no warning.
     _made_by = ""
     _by_aio = False
     _touched = False
@@ -33,11 +37,18 @@ class Stream(Generic[T]):
     _ended = False
 
     async def _more(self) -> list[T]:
-        """Return the next values, at least one; raise StopAsyncIteration at the end."""
+        """Return the next batch of values.
+
+        Returns:
+            At least one value.
+
+        Raises:
+            StopAsyncIteration: If there are no more values.
+        """
         raise NotImplementedError
 
     def _stop(self) -> None:
-        """Give up: called once, by an early close. Must not block."""
+        """Cancel the work of the stream. Called at most once, by an early close; must not block."""
 
     def __iter__(self) -> Iterator[T]:
         __tracebackhide__ = True
@@ -107,7 +118,7 @@ class Stream(Generic[T]):
                 raise StopAsyncIteration
 
     def close(self) -> None:
-        """End it: nothing more comes out, and what was under way for it is cancelled."""
+        """Close the stream: cancel its remaining work and drop the values that were not consumed."""
         self._touched = True
         if not self._ended:
             self._ended = True
@@ -115,7 +126,7 @@ class Stream(Generic[T]):
         self._batch = iter(())
 
     async def aclose(self) -> None:
-        """End it, as `close`."""
+        """Close the stream, like `close`."""
         self.close()
 
     def __del__(self) -> None:
@@ -131,7 +142,7 @@ class Stream(Generic[T]):
 
 
 class Streaming(BoundMethod, Generic[Q, T]):
-    """A callable whose result can be iterated with ``for`` and with ``async for``; ``aio`` is the same callable."""
+    """A callable that returns a `Stream`; ``aio`` returns one for ``async for``."""
 
     if TYPE_CHECKING:
 
@@ -144,11 +155,11 @@ class Streaming(BoundMethod, Generic[Q, T]):
             self.raw: Callable[Q, T] = function
 
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
-        """Return the lazy result."""
+        """Return a stream of the results; nothing runs before it is iterated."""
         return self.raw(*args, **kwargs)
 
     def aio(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
-        """Return the lazy result, for ``async for``."""
+        """Return a stream of the results for ``async for``; nothing runs before it is iterated."""
         made = self.raw(*args, **kwargs)
         if isinstance(made, Stream):
             made._by_aio = True
@@ -156,7 +167,11 @@ class Streaming(BoundMethod, Generic[Q, T]):
 
 
 class streaming(Generic[S, Q, T]):  # noqa: N801 - a decorator
-    """Give a method that returns a `Stream` an ``.aio`` twin."""
+    """Decorate a method that returns a `Stream`: add its ``.aio`` form.
+
+    Args:
+        method: The method.
+    """
 
     def __init__(self, method: Callable[Concatenate[S, Q], T]) -> None:
         self._method = method

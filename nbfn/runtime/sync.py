@@ -1,12 +1,12 @@
-"""One body for the blocking and the async form of an operation.
+"""Provides a blocking and an asynchronous form of each operation from one coroutine.
 
-An operation is written once, as a coroutine that awaits nothing but `wait(future)`. The blocking
-form steps that coroutine by hand on the caller's own thread, so it needs no event loop, works
-inside a running one and handles Ctrl-C; ``.aio`` steps the same coroutine from the caller's asyncio
-loop. Nothing here knows what is being waited for.
+An operation is a coroutine that awaits only `wait` and `callers_loop`. The blocking form steps the
+coroutine on the thread of the caller, so it needs no event loop, works while a loop runs, and
+handles Ctrl-C. The asynchronous form, ``.aio``, steps the same coroutine from the running asyncio
+loop.
 
-Blocking forms are welcome in a notebook's cell, whose loop waits for it anyway. In a program's own
-coroutine they hold up everything else, so there they warn (`AsyncUsageWarning`).
+Blocking forms are meant for notebook cells: the kernel's event loop waits for the cell anyway. In
+the coroutine of a program they block every other task, so they issue an `AsyncUsageWarning` there.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Q = ParamSpec("Q")
 T = TypeVar("T")
 
 
-#: The exception that a future ended with, or None.
+#: The exception of a future that is done, or None if it has a result.
 Ended = tuple[BaseException | None]
 
-#: Threads that receive what others wait for.
+#: Identifiers of the threads that receive answers from the hub. They must not block on an answer.
 answering: set[int] = set()
 
 
@@ -45,8 +45,15 @@ class wait(Generic[T]):  # noqa: N801 - reads as a verb: ``await wait(future)``
     """Await a `concurrent.futures.Future`.
 
     Args:
-        future: What to wait for. It may have other waiters: none of them cancels it.
-        timeout: Seconds after which the builtin ``TimeoutError`` is raised.
+        future: The future. Other code may wait for it too; a waiter that gives up does not cancel it.
+        timeout: Seconds to wait at most; None for no limit.
+
+    Returns:
+        The result of the future.
+
+    Raises:
+        builtins.TimeoutError: If the future is not done after ``timeout`` seconds.
+        BaseException: The exception of the future, if it has one.
     """
 
     __slots__ = ("future", "timeout")
@@ -64,12 +71,16 @@ class wait(Generic[T]):  # noqa: N801 - reads as a verb: ``await wait(future)``
                 raise builtins.TimeoutError
         error = future.exception() if ended is None else ended[0]
         if error is not None:
-            raise error  # here, so that no frame of concurrent.futures is in the traceback
+            raise error  # not by future.result(), which adds frames of concurrent.futures
         return future.result()
 
 
 class callers_loop:  # noqa: N801 - reads as a noun: ``await callers_loop()``
-    """Await the event loop that the caller leaves free meanwhile; None in a blocking form."""
+    """Await the asyncio event loop that runs the operation.
+
+    Returns:
+        The loop; None in the blocking form, which has no loop.
+    """
 
     __slots__ = ()
 
@@ -78,14 +89,24 @@ class callers_loop:  # noqa: N801 - reads as a noun: ``await callers_loop()``
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on this thread, blocking; an interrupt is raised inside it first."""
+    """Run a coroutine to completion and block this thread meanwhile.
+
+    An exception that interrupts the wait, such as KeyboardInterrupt, is raised inside the coroutine,
+    which may handle it.
+
+    Args:
+        coroutine: A coroutine that awaits only `wait` and `callers_loop`.
+
+    Returns:
+        The result of the coroutine.
+    """
     __tracebackhide__ = True
     try:
         waiting = coroutine.send(None)
         while True:
             try:
                 ended = None if isinstance(waiting, callers_loop) else _block(waiting)
-            except BaseException as interrupt:  # noqa: BLE001 - KeyboardInterrupt above all
+            except BaseException as interrupt:  # noqa: BLE001 - usually KeyboardInterrupt
                 waiting = coroutine.throw(interrupt)
             else:
                 waiting = coroutine.send(ended)
@@ -94,13 +115,17 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def raisable(error: BaseException, source: str) -> BaseException:
-    """Return what a coroutine or generator can raise in place of an error of the user's.
+    """Return an exception that a coroutine or generator can raise in place of an error of user code.
 
-    Python lets neither raise StopIteration or StopAsyncIteration, which would end a loop silently.
+    Python does not let a coroutine or generator raise StopIteration or StopAsyncIteration. Those are
+    wrapped in a RuntimeError; any other error is returned unchanged.
 
     Args:
         error: The error.
-        source: What raised it, as the beginning of a sentence.
+        source: The code that raised it, as the subject of the message.
+
+    Returns:
+        The error, or a RuntimeError whose ``__cause__`` is the error.
     """
     if not isinstance(error, (StopIteration, StopAsyncIteration)):
         return error
@@ -112,7 +137,7 @@ def raisable(error: BaseException, source: str) -> BaseException:
 
 
 def original(error: BaseException) -> BaseException:
-    """Return the error that a `raisable` one stands for."""
+    """Return the error that `raisable` wrapped; an error that it did not wrap is returned unchanged."""
     stands_in = error.__dict__.get("_stands_in", False)
     return error.__cause__ if stands_in and error.__cause__ is not None else error
 
@@ -121,7 +146,8 @@ def _block(waiting: wait[Any]) -> Ended | None:
     """Wait for a future on this thread.
 
     Returns:
-        Its exception, in a tuple; None if it is perhaps not done.
+        A tuple with the exception of the future, or with None if it has a result. None instead of a
+        tuple after a time-out or a cancellation; `wait` then checks whether the future is done.
     """
     __tracebackhide__ = True
     if threading.get_ident() in answering:
@@ -132,11 +158,21 @@ def _block(waiting: wait[Any]) -> Ended | None:
     try:
         return (waiting.future.exception(waiting.timeout),)
     except (builtins.TimeoutError, concurrent.futures.CancelledError):
-        return None  # `wait` looks at the future itself
+        return None  # `wait` checks the future
 
 
 async def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end from an asyncio loop; a cancellation is raised inside it first."""
+    """Run a coroutine to completion from an asyncio event loop.
+
+    An exception that interrupts the wait, such as CancelledError, is raised inside the coroutine,
+    which may handle it.
+
+    Args:
+        coroutine: A coroutine that awaits only `wait` and `callers_loop`.
+
+    Returns:
+        The result of the coroutine.
+    """
     __tracebackhide__ = True
     try:
         waiting = coroutine.send(None)
@@ -146,7 +182,7 @@ async def drive(coroutine: Coroutine[Any, Any, T]) -> T:
                 continue
             try:
                 await _arrival(waiting)
-            except BaseException as interrupt:  # noqa: BLE001 - CancelledError above all
+            except BaseException as interrupt:  # noqa: BLE001 - usually CancelledError
                 waiting = coroutine.throw(interrupt)
             else:
                 waiting = coroutine.send(None)
@@ -173,7 +209,7 @@ async def _arrival(waiting: wait[Any]) -> None:
         await asyncio.wait([arrived], timeout=waiting.timeout)
 
 
-#: Seconds between two looks of a main thread's loop while something of ours is awaited on it.
+#: Seconds between two wake-ups of the main thread's event loop while an operation is awaited on it.
 PULSE = 0.25
 
 _awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
@@ -182,9 +218,12 @@ _beating: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 @contextlib.contextmanager
 def _hearing(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Wake a loop for an interrupt: ipykernel's handler cancels the cell's task without waking its loop."""
+    """Wake the main thread's loop periodically, so that it processes an interrupt.
+
+    The signal handler of ipykernel cancels the task of the cell, but does not wake its loop.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are handled elsewhere
+        yield  # only the main thread handles signals
         return
     _awaiting[loop] = _awaiting.get(loop, 0) + 1
     if loop not in _beating:
@@ -204,9 +243,12 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _tell_of_the_loop(name: str) -> None:
-    """Warn of blocking an event loop; in a notebook's cell, where one always runs, that is what is meant."""
+    """Warn that a blocking form blocks the running event loop, except in a notebook cell.
+
+    A notebook cell always runs inside an event loop, and blocking it there is intended.
+    """
     ipython = sys.modules.get("IPython")
-    # A worker has an IPython shell for its displays, and is no notebook.
+    # A worker also has an IPython shell, for displays, but it is not a notebook.
     if is_local() and ipython is not None and ipython.get_ipython():
         return
     if not Settings.load().async_warnings:
@@ -220,7 +262,7 @@ def _tell_of_the_loop(name: str) -> None:
 
 
 class Blocking(BoundMethod, Generic[Q, T]):
-    """A callable that blocks; its ``aio`` does the same without blocking the running event loop."""
+    """A callable that blocks; its ``aio`` method does the same without blocking the event loop."""
 
     if TYPE_CHECKING:
 
@@ -233,7 +275,7 @@ class Blocking(BoundMethod, Generic[Q, T]):
             self.raw: Callable[Q, Coroutine[Any, Any, T]] = function
 
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
-        """Do it and return when it is done."""
+        """Run the operation, block until it is done, and return its result."""
         __tracebackhide__ = True
         if asyncio._get_running_loop() is not None:
             _tell_of_the_loop(self.__name__)
@@ -246,7 +288,7 @@ class Blocking(BoundMethod, Generic[Q, T]):
             raise
 
     async def aio(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
-        """Do it, awaited."""
+        """Run the operation without blocking the running event loop, and return its result."""
         __tracebackhide__ = True
         try:
             return await drive(self.raw(*args, **kwargs))
@@ -259,7 +301,12 @@ class Blocking(BoundMethod, Generic[Q, T]):
 
 
 class blocking(Generic[S, Q, T]):  # noqa: N801 - a decorator
-    """Make an ``async def`` method a blocking one with an ``.aio`` twin, on instances and on the class.
+    """Decorate an ``async def`` method: calling it blocks, and its ``.aio`` form is awaited.
+
+    Both forms exist on instances and on the class.
+
+    Args:
+        method: A coroutine function that awaits only `wait` and `callers_loop`.
 
     Examples:
         >>> class Clock:

@@ -1,20 +1,23 @@
-"""Environment variables that say how many threads numeric libraries use: the user's, and those a worker sets."""
+"""Sets the environment variables that limit the threads of numeric libraries in a worker.
+
+Variables that the user has set are not changed.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
 
-#: Of libraries that use ``OMP_NUM_THREADS`` where theirs is not set.
+#: Variables of libraries that fall back to ``OMP_NUM_THREADS``.
 _LIKE_OPENMP = (
     "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS",
 )  # fmt: skip
-#: ``LOKY_MAX_CPU_COUNT`` is what joblib and scikit-learn take for the number of processors.
+#: joblib and scikit-learn use ``LOKY_MAX_CPU_COUNT`` as the number of processors.
 VARIABLES = (
     "OMP_NUM_THREADS", *_LIKE_OPENMP, "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS",
     "RAYON_NUM_THREADS", "LOKY_MAX_CPU_COUNT",
 )  # fmt: skip
-#: Names the variables that a worker set itself, in it and in the processes that it starts.
+#: The variable that lists the variables that a worker has set itself. Child processes inherit it.
 _OWN = "NBFN_THREAD_VARIABLES"
 
 
@@ -25,7 +28,11 @@ def chosen() -> dict[str, str]:
 
 
 def limit(count: int) -> None:
-    """Set the variables that the user has not set, for libraries that are loaded from now on."""
+    """Limit the threads of numeric libraries that are loaded later; variables of the user stay unchanged.
+
+    Args:
+        count: The number of threads.
+    """
     given = chosen()
     passed_over = set(given)
     if "OMP_NUM_THREADS" in given:
@@ -38,7 +45,7 @@ def limit(count: int) -> None:
 
 
 def without_limits(environ: MutableMapping[str, str]) -> dict[str, str]:
-    """Return an environment without the variables that its worker has set."""
+    """Return a copy of an environment without the variables that `limit` has set."""
     own = _own(environ)
     return {name: value for name, value in environ.items() if name != _OWN and name not in own}
 

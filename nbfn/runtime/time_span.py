@@ -10,10 +10,16 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def parse_span(text: str) -> timedelta:
-    """Return a span such as ``90s``, ``10m``, ``2h``, ``1d`` or ``1w``.
+    """Parse a time span.
+
+    Args:
+        text: A number and a unit, such as ``90s``, ``10m``, ``2h``, ``1d`` or ``1w``.
+
+    Returns:
+        The span.
 
     Raises:
-        ValueError: If it is not a span; says which are.
+        ValueError: If the text is not a time span.
 
     Examples:
         >>> parse_span("10m")
@@ -26,7 +32,7 @@ def parse_span(text: str) -> timedelta:
 
 
 def format_span(seconds: float) -> str:
-    """Return seconds with a decimal below 10 seconds, and as a clock above.
+    """Format a number of seconds: with one decimal below 10 seconds, otherwise as `format_clock` does.
 
     Examples:
         >>> format_span(4.23), format_span(72), format_span(3723)
@@ -36,7 +42,7 @@ def format_span(seconds: float) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """Return seconds as a clock shows them.
+    """Format a number of seconds as ``minutes:seconds`` or ``hours:minutes:seconds``.
 
     Examples:
         >>> format_clock(4.23), format_clock(3723)

@@ -1,6 +1,6 @@
-"""Which frames of a traceback are the user's business: nbfn's own, at its beginning, are not.
+"""Removes the leading frames of nbfn from the tracebacks that users see.
 
-``NBFN_TRACEBACK=1`` (or Modal's ``MODAL_TRACEBACK=1``) shows them all.
+``NBFN_TRACEBACK=1`` (or Modal's ``MODAL_TRACEBACK=1``) keeps all frames.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from nbfn.exception import Error
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-#: Packages whose code is never the user's.
+#: The packages of nbfn itself.
 OURS = frozenset({"nbfn", "nbfn_kernel"})
-#: Modules in which nbfn waits, where an interrupt comes, or which do its pickling.
+#: Modules that nbfn calls to wait, where an interrupt is raised, or to pickle.
 _WITHIN = frozenset({
     "threading", "concurrent.futures._base", "asyncio.tasks", "asyncio.futures", "cloudpickle.cloudpickle",
 })  # fmt: skip
-#: The note on an error of nbfn's own code that is not one of its exceptions.
+#: The note on an unexpected error, raised in nbfn's own code, that is not one of its exceptions.
 HIDDEN = "nbfn's own frames are hidden; NBFN_TRACEBACK=1 shows them."
 
 
 def hide(error: BaseException, *, on_purpose: tuple[type[Exception], ...] = ()) -> None:
-    """Take nbfn's own frames from the beginning of an error's traceback, and of those that led to it.
+    """Remove the leading frames of nbfn from the traceback of an error, its causes and its contexts.
 
-    For the outermost function of nbfn, in ``except BaseException as error: hide(error); raise``: the
-    frames above it, which are the user's, are added while the error propagates.
+    The outermost function of nbfn calls it: ``except BaseException as error: hide(error); raise``.
+    Python adds the frames of the user's code while the error propagates.
 
     Args:
         error: The error.
-        on_purpose: Kinds of errors that nbfn raises there, besides its own: they are no defects.
+        on_purpose: Types of errors that the caller raises deliberately, besides those of
+            `nbfn.exception`. They get no note that frames are hidden.
     """
     if shown():
         return
@@ -54,7 +55,7 @@ def hide(error: BaseException, *, on_purpose: tuple[type[Exception], ...] = ()) 
 
 
 def trimmed(function: F) -> F:
-    """Make a public function one whose errors show none of nbfn's own frames, as `hide` does."""
+    """Decorate a public function: hide the frames of nbfn in the errors that it raises, as `hide` does."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -62,27 +63,27 @@ def trimmed(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            hide(error, on_purpose=(TypeError,))  # of arguments
+            hide(error, on_purpose=(TypeError,))  # raised for wrong arguments
             raise
 
     return cast("F", call)
 
 
 def trimmed_init(cls: type[T]) -> type[T]:
-    """Do for the constructor of a class what `trimmed` does for a function."""
+    """Decorate a class: hide the frames of nbfn in the errors of its constructor, as `trimmed` does."""
     setattr(cls, "__init__", trimmed(cls.__init__))  # noqa: B010 - mypy refuses the assignment
     return cls
 
 
 def shown() -> bool:
-    """Whether the user wants to see all frames."""
+    """Return whether tracebacks show all frames, as set by ``NBFN_TRACEBACK`` or ``MODAL_TRACEBACK``."""
     return any(
         os.environ.get(name, "") not in ("", "0") for name in ("NBFN_TRACEBACK", "MODAL_TRACEBACK")
     )
 
 
 def after(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback from its first frame on that is not nbfn's own."""
+    """Return a traceback without its leading frames of nbfn; None if it has no others."""
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] not in OURS and module not in _WITHIN:
@@ -98,7 +99,7 @@ def _is_unexpected(error: BaseException) -> bool:
 
 
 def users_level() -> int:
-    """Return the stacklevel that makes a warning of our caller one of the user's own line."""
+    """Return the ``stacklevel`` with which a warning of the caller names the line of the user's code."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and _root(frame) in (*OURS, "IPython"):
         frame, level = frame.f_back, level + 1
