@@ -165,7 +165,7 @@ def test_a_link_of_another_site_opens_it(lab: Lab, page: Page, urls: Any) -> Non
         origin_of(urls[0]),
     )
     page.click("#go")
-    expect(page.get_by_text("A page of another site opened this one.")).to_be_visible()
+    expect(page.get_by_text("A page of another site opened this page.")).to_be_visible()
     page.get_by_text("Continue").click()
     expect(page.locator("#said")).to_have_text("/page None")
 
