@@ -1,5 +1,7 @@
-"""Settings, read from ``NBFN_*`` variables, then from ``nbfn.toml`` in the home, then the defaults; and the paths of a
-home.
+"""Reads the settings of nbfn, and names the files and directories of a hub.
+
+A setting comes from its ``NBFN_*`` environment variable, else from ``nbfn.toml`` in the home directory, else it has
+its default.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from typing import Any, Literal
 from nbfn._names import normalize
 from nbfn.exception import InvalidError
 
-#: Bytes of a directory's path that leave room for a socket's name: together at most 107, on macOS 103.
+#: The most bytes of the path of the directory for sockets. The path of a socket has at most 107 bytes, on macOS 103.
 LONGEST_RUNTIME = 80
-#: Whether a process that has loaded system libraries may fork and go on; on macOS it may not.
+#: Whether a process that has loaded system libraries can fork without an exec; it cannot on macOS.
 FORK_IS_SAFE: bool = sys.platform == "linux"
-#: Ways to start workers; the first needs a safe fork.
+#: The ways to start workers. "forkserver" requires a safe fork.
 LAUNCHERS = FORKSERVER, SUBPROCESS = "forkserver", "subprocess"
 
 
@@ -32,7 +34,7 @@ def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})
 
 
-#: What a setting of each type may be, for errors.
+#: The values that a setting of each type may have, for error messages.
 _ALLOWED = {
     bool: "true or false (also 1, 0, yes, no, on, off)",
     int: "a whole number",
@@ -45,7 +47,7 @@ _WORDS = {"yes": True, "on": True, "no": False, "off": False}
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set, with its default.
+    """All settings of nbfn, with their defaults.
 
     Examples:
         >>> Settings(connect_timeout=5.0).connect_timeout
@@ -111,10 +113,10 @@ class Settings:
 
     @property
     def worker_launcher(self) -> str:
-        """How workers are started here.
+        """How workers are started on this system: one of `LAUNCHERS`.
 
         Raises:
-            InvalidError: If this system cannot do what is set.
+            InvalidError: If this system does not support the configured launcher.
         """
         if not FORK_IS_SAFE:
             if self.launcher == FORKSERVER:
@@ -126,13 +128,16 @@ class Settings:
 
     @classmethod
     def load(cls, **given: Any) -> Settings:
-        """Read the settings.
+        """Read the settings from the environment and from ``nbfn.toml``.
 
         Args:
-            **given: Values that win over the environment and the file.
+            **given: Values that take precedence over the environment and the file.
+
+        Returns:
+            The settings.
 
         Raises:
-            InvalidError: If a key is unknown or a value cannot be read.
+            InvalidError: If a setting is unknown, a value is not valid, or the file is not valid TOML.
         """
         kinds = _kinds()
         values: dict[str, Any] = {}
@@ -155,15 +160,15 @@ def _kinds() -> dict[str, Any]:
 
 
 def _allowed(kind: Any) -> str:
-    """Return what a setting of a type may be."""
+    """Return a description of the values that a setting of a type may have."""
     if typing.get_origin(kind) is Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(kind) if choice)
     return _ALLOWED[kind]
 
 
 def _converted(value: Any, kind: Any) -> Any:
-    """Return a value of the file or the environment as the type of its setting."""
-    import msgspec  # late: `import nbfn` reads no settings
+    """Convert a value of the file or the environment to the type of its setting."""
+    import msgspec  # imported here, because `import nbfn` reads no settings
 
     if isinstance(value, str):
         value = value.strip()
@@ -173,7 +178,7 @@ def _converted(value: Any, kind: Any) -> Any:
 
 
 def default_environment() -> str:
-    """Return the default environment; ``MODAL_ENVIRONMENT`` is used if nbfn's own setting is empty."""
+    """Return the name of the default environment: nbfn's setting, else ``MODAL_ENVIRONMENT``."""
     return normalize(Settings.load().environment or os.environ.get("MODAL_ENVIRONMENT", ""))
 
 
@@ -200,20 +205,28 @@ def _from_environment(kinds: Iterable[str]) -> list[tuple[str, str, Any]]:
 
 
 def home() -> Path:
-    """Return ``NBFN_HOME``: the database, connection file, logs and kept payloads of one hub."""
+    """Return the directory of the database, connection file, logs and stored payloads of one hub.
+
+    It is ``NBFN_HOME``, or the user's data directory for nbfn.
+    """
     if given := os.environ.get("NBFN_HOME"):
         return Path(given).expanduser().absolute()
-    import platformdirs  # only needed when nothing is given
+    import platformdirs  # only needed without NBFN_HOME
 
     return Path(platformdirs.user_data_dir("nbfn", appauthor=False))
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where one hub keeps things. All directories are 0700 and checked.
+    """The files and directories of one hub. All directories have mode 0700, which `create` checks.
 
-    Segments of large values are in shared memory where that is a file system, which it is on Linux. Elsewhere they are
+    Segments of large values are in shared memory if it is a file system, as on Linux. On other systems they are
     files in the temporary directory, which the system caches in memory.
+
+    Attributes:
+        home: Directory of the files that outlive the hub.
+        runtime: Directory of the socket.
+        shm: Directory of the segments of large values.
     """
 
     home: Path
@@ -222,16 +235,20 @@ class Places:
 
     @classmethod
     def of(cls, base: Path | None = None) -> Places:
-        """Return the places that belong to a home, without touching the disk."""
+        """Return the paths that belong to a home directory, without accessing it.
+
+        Args:
+            base: The home directory; by default `home`.
+        """
         base = base or home()
         short = hashlib.sha256(str(base).encode()).hexdigest()[:8]
         given = os.environ.get("XDG_RUNTIME_DIR")
-        memory = Path("/dev/shm")  # noqa: S108 - checked below: owner, mode, no link
+        memory = Path("/dev/shm")  # noqa: S108 - `create` checks owner, mode and that it is no link
         temporary = Path(tempfile.gettempdir())
         mine = f"nbfn-{os.getuid()}-{short}"
         runtime = Path(given) / "nbfn" / short if given else temporary / mine
         if len(os.fsencode(runtime)) > LONGEST_RUNTIME:
-            runtime = Path("/tmp") / mine  # noqa: S108 - checked as the others are
+            runtime = Path("/tmp") / mine  # noqa: S108 - `create` checks it too
         return cls(
             home=base,
             runtime=runtime,
@@ -239,11 +256,10 @@ class Places:
         )
 
     def create(self) -> Places:
-        """Make the directories.
+        """Create the directories.
 
         Raises:
-            InvalidError: If one exists and belongs to another user, is a link, or is open to
-                others.
+            InvalidError: If a directory cannot be created, belongs to another user, or is a link.
         """
         for path in (self.home, self.runtime, self.shm, self.spill, self.blobs, self.logs):
             private_directory(path)
@@ -251,47 +267,47 @@ class Places:
 
     @property
     def endpoint(self) -> str:
-        """The hub's ZeroMQ address on this machine."""
+        """The ZeroMQ address of the hub on this machine."""
         return f"ipc://{self.socket}"
 
     @property
     def socket(self) -> Path:
-        """The hub's socket."""
+        """The Unix socket of the hub."""
         return self.runtime / "hub.sock"
 
     @property
     def connection_file(self) -> Path:
-        """Describes the running hub: endpoint, pid, epoch, protocol."""
+        """The file that describes the running hub: endpoint, process id, epoch and protocol version."""
         return self.home / "hub.json"
 
     @property
     def lock_file(self) -> Path:
-        """Locked (flock) by the hub while it runs."""
+        """The file that the hub locks (flock) while it runs."""
         return self.home / "hub.lock"
 
     @property
     def database(self) -> Path:
-        """The hub's SQLite file."""
+        """The SQLite database of the hub."""
         return self.home / "nbfn.db"
 
     @property
     def blobs(self) -> Path:
-        """Kept payloads too large for the database."""
+        """The directory of stored payloads that are too large for the database."""
         return self.home / "blobs"
 
     @property
     def spill(self) -> Path:
-        """Large values on their way for which shared memory has no room."""
+        """The directory of large values in transit that do not fit into shared memory."""
         return self.home / "spill"
 
     @property
     def web_file(self) -> Path:
-        """The ports of web endpoints, and what opens them."""
+        """The file with the ports and keys of web endpoints."""
         return self.home / "web.json"
 
     @property
     def logs(self) -> Path:
-        """Logs of the hub and stderr of workers."""
+        """The directory of the logs of the hub and the standard error of workers."""
         return self.home / "logs"
 
     @property
@@ -306,10 +322,13 @@ class Places:
 
 
 def private_directory(path: Path) -> None:
-    """Make a directory that only this user can use, or check an existing one.
+    """Create a directory that only this user can access, or restrict an existing one to this user.
+
+    Args:
+        path: The directory.
 
     Raises:
-        InvalidError: If it belongs to another user, is a link, or cannot be made.
+        InvalidError: If it belongs to another user, is a link, or cannot be created.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

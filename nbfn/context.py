@@ -1,4 +1,7 @@
-"""Tells user code where it runs and which input is current; the worker sets it."""
+"""Stores the input that a worker currently runs, and whether this process is a worker.
+
+The worker sets this state; user code and nbfn read it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ _name_input: Callable[[str, int], str] | None = None
 _stop_fetching: Callable[[], None] | None = None
 _latest_input: Callable[[], tuple[str, int] | None] | None = None
 
-#: Called by the worker with (call id, index) before each input, and with None after the last.
+#: The worker calls it with (call id, index) before each input, and with None after the last.
 set_current = _current.set
-#: Returns (call id, index) of the input being run, or None outside an input.
+#: Returns (call id, index) of the current input, or None outside an input.
 current = _current.get
 
 
@@ -23,22 +26,23 @@ def enter_worker(
     stop_fetching: Callable[[], None] | None = None,
     latest_input: Callable[[], tuple[str, int] | None] | None = None,
 ) -> None:
-    """Tell this module that it is in a worker.
+    """Mark this process as a worker.
 
     Args:
-        name_input: Makes the public id of an input from its call's id and its index.
-        stop_fetching: Has the worker end after what it runs.
-        latest_input: Returns the call id and index of the input that began last and runs, if one does.
+        name_input: Function that returns the public id of an input for a call id and an index.
+        stop_fetching: Function that makes the worker exit after the inputs that it runs now.
+        latest_input: Function that returns the call id and index of the running input that began last,
+            or None if no input runs.
     """
     global _name_input, _stop_fetching, _latest_input
     _name_input, _stop_fetching, _latest_input = name_input, stop_fetching, latest_input
 
 
 def stop_fetching() -> None:
-    """Have this worker end after what it runs.
+    """Make this worker exit after the inputs that it runs now.
 
     Raises:
-        ExecutionError: Outside of a worker.
+        ExecutionError: If this process is not a worker.
     """
     if _stop_fetching is None:
         raise ExecutionError("stop_fetching_inputs() is for code that runs in a worker.")
@@ -46,38 +50,42 @@ def stop_fetching() -> None:
 
 
 def is_local() -> bool:
-    """Whether this code runs outside a worker: in the notebook or script itself."""
+    """Return whether this code runs in the notebook or script itself, not in a worker."""
     return _name_input is None
 
 
 def current_input_id() -> str | None:
-    """Return the id (``in-...``) of the input being run, or None outside an input."""
+    """Return the id (``in-...``) of the current input, or None outside an input."""
     current = _current.get()
     return _name_input(*current) if current and _name_input else None
 
 
 def current_input() -> str:
-    """Return what the hub knows the input being run by: its call's id and its index; empty outside an input."""
+    """Return the `input_name` of the current input; empty outside an input."""
     running = _current.get()
     return input_name(running) if running else ""
 
 
 def spawning_input() -> str:
-    """Return what the hub knows the input by whose code spawns a call.
+    """Return the `input_name` of the input whose code spawns a call; empty outside an input.
 
-    Threads that user code starts have no context of an input; what they print is the output of the input that began
-    last, and so is what their spawned calls print.
+    Threads that user code starts have no current input. Their output, and the output of the calls that they spawn,
+    is attributed to the running input that began last.
     """
     running = _current.get() or (_latest_input() if _latest_input is not None else None)
     return input_name(running) if running else ""
 
 
 def input_name(running: tuple[str, int]) -> str:
-    """Return the hub's name of an input: its call's id and its index."""
+    """Return the name that the hub uses for an input: ``<call id>:<index>``.
+
+    Args:
+        running: The call id and the index.
+    """
     return f"{running[0]}:{running[1]}"
 
 
 def current_function_call_id() -> str | None:
-    """Return the id (``fc-...``) of the call that the input being run belongs to, or None."""
+    """Return the id (``fc-...``) of the call of the current input, or None outside an input."""
     current = _current.get()
     return current[0] if current else None

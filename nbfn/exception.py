@@ -1,46 +1,46 @@
-"""Every error nbfn raises on purpose, with the code that names it on the wire.
+"""Defines the exceptions of nbfn, and the code that identifies each of them between processes.
 
 ```
 Exception
  └ Error                           error
-    ├ InvalidError                 invalid             the call is wrong; fix it here
-    │  ├ ConflictError             conflict            it collides with something that exists
-    │  └ LocalFunctionError        local_function      a function that cannot be sent from where it is
+    ├ InvalidError                 invalid             an argument, option or name is not valid
+    │  ├ ConflictError             conflict            an object of that name has another owner
+    │  └ LocalFunctionError        local_function      a function cannot be sent from where it is defined
     ├ NotFoundError                not_found           no such App, Function, Secret or call
-    ├ AlreadyExistsError           already_exists      the name is taken
-    ├ AuthError                    auth                the hub does not know you
-    ├ PermissionDeniedError        permission_denied   it knows you, and says no
-    ├ ExecutionError               execution           it cannot be done from here
+    ├ AlreadyExistsError           already_exists      the name is in use
+    ├ AuthError                    auth                the hub does not accept this user
+    ├ PermissionDeniedError        permission_denied   this user may not do this operation
+    ├ ExecutionError               execution           the operation is not possible in this process
     ├ SerializationError           serialization       a value cannot be pickled
-    ├ DeserializationError         deserialization     a value cannot be rebuilt at the other end
+    ├ DeserializationError         deserialization     a value cannot be unpickled by the receiver
     ├ TimeoutError                 timeout             (not the builtin)
-    │  ├ FunctionTimeoutError      function_timeout    the body ran longer than `timeout`
-    │  └ OutputExpiredError        output_expired      the result was kept long enough
-    ├ RemoteError                  remote              it went wrong at the worker, without a type we have
-    ├ ServiceError                 service             the hub or the way to it
+    │  ├ FunctionTimeoutError      function_timeout    the function ran longer than `timeout`
+    │  └ OutputExpiredError        output_expired      the result was deleted after its retention time
+    ├ RemoteError                  remote              an exception in a worker that has no class here
+    ├ ServiceError                 service             the hub or the connection to it failed
     │  ├ ConnectionError           connection          no hub answers (not the builtin)
-    │  ├ VersionError              version             the two ends do not fit together
+    │  ├ VersionError              version             versions of the protocol or of Python differ
     │  └ InternalError             internal            a defect of nbfn itself
-    ├ ResourceExhaustedError       resource_exhausted  a limit was reached; try again later
-    ├ RequestSizeError             request_size        one request is larger than can be taken
-    ├ DataLossError                data_loss           what was kept can no longer be read
-    ├ UnimplementedError           unimplemented       nbfn has no such thing
-    ├ ClientClosed                 client_closed       this process's connection was closed
+    ├ ResourceExhaustedError       resource_exhausted  a limit was reached; retry later
+    ├ RequestSizeError             request_size        one request is too large
+    ├ DataLossError                data_loss           stored data can no longer be read
+    ├ UnimplementedError           unimplemented       nbfn does not have this feature
+    ├ ClientClosed                 client_closed       the connection of this process was closed
     ├ LogsFetchError               logs_fetch          logs could not be read
-    └ InternalFailure              internal_failure    the worker was lost, not your code's fault
+    └ InternalFailure              internal_failure    the worker was lost for reasons outside the input
        ├ WorkerCrashed             worker_crashed      the worker died while running the input
        └ WorkerLost                worker_lost         an input that may run at most once lost its worker
 UserWarning
- ├ DeprecationError, PendingDeprecationError          an older name; raised for what was removed
- ├ ServerWarning                                       the hub has something to say
+ ├ DeprecationError, PendingDeprecationError          a deprecated name was used, or one that was removed
+ ├ ServerWarning                                       a warning of the hub about a request
  └ AsyncUsageWarning                                   a blocking method was called where a loop runs
 BaseException
  ├ InputCancellation               cancelled           raised inside an input that is cancelled
- └ Detached                        detached            the caller was let go; the call goes on
+ └ Detached                        detached            the call was detached from its caller and continues
 ```
 
-Modal's names for what only its cloud has (images, sandboxes, mounts, volumes) are there too, at the end,
-so that programs which catch them can be imported; nbfn raises none of those.
+The module also defines Modal's exceptions for features that only its cloud has (images, sandboxes, mounts,
+volumes), so that programs that catch them can be imported. nbfn never raises those.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Error(Exception):
 
 
 class InvalidError(Error):
-    """Raised when a call, an option or a name is wrong."""
+    """Raised when an argument, an option or a name is not valid."""
 
     code = "invalid"
 
 
 class ConflictError(InvalidError):
-    """Raised when an object of that name exists and has another owner."""
+    """Raised when an object of that name exists and belongs to another owner."""
 
     code = "conflict"
 
@@ -83,25 +83,25 @@ class NotFoundError(Error):
 
 
 class AlreadyExistsError(Error):
-    """Raised when something is to be made under a name that is taken."""
+    """Raised when an object cannot be created because its name is in use."""
 
     code = "already_exists"
 
 
 class AuthError(Error):
-    """Raised when the hub refuses to talk to this user."""
+    """Raised when the hub does not accept the connection of this user."""
 
     code = "auth"
 
 
 class PermissionDeniedError(Error):
-    """Raised when this user may not do that."""
+    """Raised when this user may not do the operation."""
 
     code = "permission_denied"
 
 
 class ExecutionError(Error):
-    """Raised when an operation cannot be done in this process."""
+    """Raised when an operation is not possible in this process."""
 
     code = "execution"
 
@@ -119,31 +119,31 @@ class DeserializationError(Error):
 
 
 class TimeoutError(Error):  # noqa: A001 - Modal's name; deliberately not the builtin
-    """Base of nbfn's own time-outs; not the builtin ``TimeoutError``."""
+    """Base of the time-out errors of nbfn; not the builtin ``TimeoutError``."""
 
     code = "timeout"
 
 
 class FunctionTimeoutError(TimeoutError):
-    """Raised when a body ran longer than its Function's ``timeout``."""
+    """Raised when a function ran longer than its ``timeout``."""
 
     code = "function_timeout"
 
 
 class OutputExpiredError(TimeoutError):
-    """Raised when a result has been kept for its time and is gone."""
+    """Raised when a result was deleted because its retention time has passed."""
 
     code = "output_expired"
 
 
 class RemoteError(Error):
-    """Raised for what went wrong in a worker and has no type that can be rebuilt here."""
+    """Raised for an exception in a worker whose class cannot be rebuilt in this process."""
 
     code = "remote"
 
 
 class ServiceError(Error):
-    """Base of trouble with the hub or the way to it."""
+    """Base of errors of the hub and of the connection to it."""
 
     code = "service"
 
@@ -155,7 +155,7 @@ class ConnectionError(ServiceError):  # noqa: A001 - Modal's name; deliberately 
 
 
 class VersionError(ServiceError):
-    """Raised when two ends speak different protocols or run different Pythons."""
+    """Raised when two processes use different versions of the protocol or of Python."""
 
     code = "version"
 
@@ -167,31 +167,31 @@ class InternalError(ServiceError):
 
 
 class ResourceExhaustedError(Error):
-    """Raised when a limit is reached; the same call may pass later."""
+    """Raised when a limit is reached; the same call may succeed later."""
 
     code = "resource_exhausted"
 
 
 class RequestSizeError(Error):
-    """Raised when one request is larger than can be taken."""
+    """Raised when a single request is larger than the limit."""
 
     code = "request_size"
 
 
 class DataLossError(Error):
-    """Raised when what was kept can no longer be read."""
+    """Raised when stored data can no longer be read."""
 
     code = "data_loss"
 
 
 class UnimplementedError(Error):
-    """Raised when nbfn has no such thing."""
+    """Raised when nbfn does not have the requested feature."""
 
     code = "unimplemented"
 
 
 class ClientClosed(Error):
-    """Raised when this process's connection to the hub was closed."""
+    """Raised when the connection of this process to the hub was closed."""
 
     code = "client_closed"
 
@@ -209,15 +209,15 @@ class InternalFailure(Error):
 
 
 class WorkerCrashed(InternalFailure):
-    """Raised when the worker process died while running the input, twice.
+    """Raised when worker processes died twice while they ran the input.
 
     Attributes:
-        exit_code: What the process exited with, or None when a signal ended it.
-        signal: The number of the signal that ended it, or None.
-        memory_peak: The largest resident memory seen, in bytes, or None.
-        stderr: The last lines it wrote to stderr.
-        oom: Whether it was ended for holding more memory than its limit.
-        memory_limit: That limit, in bytes, where it is known.
+        exit_code: The exit code of the process; None if a signal ended it.
+        signal: The number of the signal that ended the process, or None.
+        memory_peak: The largest measured resident memory in bytes, or None.
+        stderr: The last lines that the process wrote to standard error.
+        oom: Whether the process was killed because it exceeded its memory limit.
+        memory_limit: The memory limit in bytes; None if it is not known.
     """
 
     code = "worker_crashed"
@@ -230,7 +230,10 @@ class WorkerCrashed(InternalFailure):
 
 
 class WorkerLost(InternalFailure):
-    """Raised when the worker of an input with ``at_most_once`` was lost: it may have run, and does not run again."""
+    """Raised when the worker of an input with ``at_most_once`` was lost.
+
+    The input may have run, and is not retried.
+    """
 
     code = "worker_lost"
 
@@ -241,18 +244,18 @@ class InputCancellation(BaseException):
     code: ClassVar[str] = "cancelled"
 
 
-#: The attribute of errors of code that asked for input in a worker.
+#: The attribute that marks the error of code that requested keyboard input in a worker.
 NEEDS_TERMINAL = "_needs_terminal"
 
 
 class Detached(BaseException):
-    """Raised where somebody waits for a call that was detached: it goes on without them.
+    """Raised in code that waits for a call when the call is detached; the call continues in the background.
 
-    No `Exception`, so that a loop that passes over errors ends as well.
+    It is not an `Exception`, so that a loop that ignores exceptions ends as well.
 
     Args:
-        call_id: The call.
-        name: Its Function's name.
+        call_id: The id of the call.
+        name: The name of the Function.
     """
 
     code: ClassVar[str] = "detached"
@@ -267,44 +270,44 @@ class Detached(BaseException):
 
 
 class DeprecationError(UserWarning):
-    """An older name was used; raised where what it named is gone."""
+    """Warns that a deprecated name was used; raised as an exception if the name was removed."""
 
 
 class PendingDeprecationError(UserWarning):
-    """A name was used that will become an older one."""
+    """Warns that a name was used that will be deprecated."""
 
 
 class ServerWarning(UserWarning):
-    """The hub has something to say about what was asked."""
+    """A warning that the hub sends about a request."""
 
 
 class AsyncUsageWarning(UserWarning):
-    """A blocking method was called where an event loop runs."""
+    """Warns that a blocking method was called where an event loop runs."""
 
 
-# --- what only Modal's cloud has ---
+# --- exceptions for features that only Modal's cloud has ---
 
 
 class ImageBuildError(RemoteError):
-    """Modal's: an image could not be built."""
+    """Modal's error for an image that could not be built; nbfn never raises it."""
 
     code = "image_build"
 
 
 class SandboxTimeoutError(TimeoutError):
-    """Modal's: a sandbox ran too long."""
+    """Modal's error for a sandbox that ran too long; nbfn never raises it."""
 
     code = "sandbox_timeout"
 
 
 class SandboxTerminatedError(Error):
-    """Modal's: a sandbox was ended."""
+    """Modal's error for a sandbox that was terminated; nbfn never raises it."""
 
     code = "sandbox_terminated"
 
 
 class ExecTimeoutError(TimeoutError):
-    """Modal's: a command in a sandbox ran too long."""
+    """Modal's error for a command in a sandbox that ran too long; nbfn never raises it."""
 
     code = "exec_timeout"
 
@@ -316,39 +319,40 @@ class InteractiveTimeoutError(TimeoutError):
 
 
 class MountUploadTimeoutError(TimeoutError):
-    """Modal's: files took too long to upload."""
+    """Modal's error for a file upload that timed out; nbfn never raises it."""
 
     code = "mount_upload_timeout"
 
 
 class VolumeUploadTimeoutError(TimeoutError):
-    """Modal's: files took too long to upload to a volume."""
+    """Modal's error for an upload to a volume that timed out; nbfn never raises it."""
 
     code = "volume_upload_timeout"
 
 
 class WorkspaceManagementError(Error):
-    """Modal's: a workspace could not be changed."""
+    """Modal's error for a workspace that could not be changed; nbfn never raises it."""
 
     code = "workspace_management"
 
 
-#: Seconds between the first word of a simulated preemption and the end of the process.
+#: Seconds between SIGTERM and SIGKILL in a simulated preemption.
 PREEMPTION_GRACE = 30.0
 
 
 def simulate_preemption(wait_seconds: float, jitter_seconds: float = 0) -> None:
-    """Have this process interrupted as if its machine were taken away, to try what happens then.
+    """Interrupt this process after a delay, as if its machine were preempted, to test how code handles it.
 
-    A worker is asked to exit (SIGTERM): its exit hooks run, its input runs again elsewhere, without using
-    up ``retries``; 30 seconds later what is left is killed. Outside of a worker it is a KeyboardInterrupt.
+    A worker receives SIGTERM: its exit hooks run, and its input is redelivered to another worker without
+    using up ``retries``. If the process still runs 30 seconds later, it is killed. Outside of a worker,
+    KeyboardInterrupt is raised in the main thread.
 
     Args:
-        wait_seconds: Until then.
-        jitter_seconds: At most so much later, at random.
+        wait_seconds: Seconds until the interruption.
+        jitter_seconds: The most seconds of a random additional delay.
 
     Raises:
-        InvalidError: If the time is not above 0.
+        InvalidError: If ``wait_seconds`` is not above 0, or ``jitter_seconds`` is negative.
     """
     if wait_seconds <= 0 or jitter_seconds < 0:
         raise InvalidError(
@@ -357,7 +361,7 @@ def simulate_preemption(wait_seconds: float, jitter_seconds: float = 0) -> None:
     worker, process = "MODAL_IS_REMOTE" in os.environ, os.getpid()
 
     def interrupt() -> None:
-        # To the main thread: a system call there is not interrupted by a signal that another thread receives.
+        # Signal the main thread: only a signal that it receives itself interrupts its system call.
         main = threading.main_thread().ident or 0
         signal.pthread_kill(main, signal.SIGTERM if worker else signal.SIGINT)
         if worker:
@@ -373,7 +377,7 @@ def _later(seconds: float, action: Any) -> None:
 
 
 def _by_code(base: type[Error]) -> dict[str, type[Error]]:
-    # A class that only inherits its code, a user's say, must not come back in place of ours.
+    # A subclass that inherits its code, such as one of user code, must not replace the class of nbfn.
     found = {base.code: base} if "code" in vars(base) else {}
     for child in base.__subclasses__():
         found |= _by_code(child)
@@ -381,15 +385,15 @@ def _by_code(base: type[Error]) -> dict[str, type[Error]]:
 
 
 def from_fault(code: str, message: str, details: dict[str, Any] | None = None) -> Error:
-    """Rebuild the error that another process named by code.
+    """Create the error that another process has identified by its code.
 
     Args:
-        code: A code of the tree above; an unknown one gives `RemoteError`, a cancelled input too.
-        message: The sentence for the user.
-        details: Attributes to set on it, such as ``exit_code``.
+        code: The code of one of the exceptions; an unknown code and "cancelled" give `RemoteError`.
+        message: The message for the user.
+        details: Attributes to set on the error, such as ``exit_code``.
 
     Returns:
-        The error, not raised.
+        The error. It is not raised.
     """
     error = _by_code(Error).get(code, RemoteError)(message)
     for name, value in (details or {}).items():

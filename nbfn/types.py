@@ -1,4 +1,4 @@
-"""Small value types that the public API returns."""
+"""Defines the value types that methods of the public API return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOAD_METHOD = "<load>"
 
 
 class InputStatus(enum.IntEnum):
-    """Where one input stands (the numbers are Modal's; RUNNING and INTERNAL_FAILURE are ours)."""
+    """The state of an input. The numbers are Modal's; RUNNING and INTERNAL_FAILURE exist only in nbfn."""
 
     PENDING = 0
     """Accepted and waiting for a worker."""
@@ -25,35 +25,35 @@ class InputStatus(enum.IntEnum):
     FAILURE = 2
     """Its function raised; the payload is the exception."""
     INIT_FAILURE = 3
-    """Its function could not be loaded in a worker, so the body never ran."""
+    """Its function could not be loaded in a worker and never ran."""
     TERMINATED = 4
-    """Cancelled; no result will come."""
+    """Cancelled; it has no result."""
     TIMEOUT = 5
     """Its function ran longer than the Function's ``timeout``."""
     INTERNAL_FAILURE = 6
-    """Its worker died under it, or was lost too often."""
+    """Its worker died, or was lost too often, while the input ran."""
     RUNNING = 7
     """Leased to a worker."""
 
     @property
     def final(self) -> bool:
-        """Whether the input has its one outcome."""
+        """Whether the state is final: the input has its outcome."""
         return self not in (InputStatus.PENDING, InputStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
 class InputInfo:
-    """One input in what `FunctionCall.get_call_graph` returns.
+    """One input in the graph that `FunctionCall.get_call_graph` returns.
 
     Attributes:
-        input_id: Its id (``in-...``).
-        function_call_id: Its call's id (``fc-...``).
-        task_id: The worker that ran or runs it (``wk-...``), empty while there was none.
-        status: Where it stands, in Modal's terms: one that runs is PENDING, one whose worker died
-            is a FAILURE.
-        function_name: The Function's name.
-        module_name: The module it was defined in.
-        children: The inputs that its code called.
+        input_id: The id of the input (``in-...``).
+        function_call_id: The id of its call (``fc-...``).
+        task_id: The id of the worker that ran or runs it (``wk-...``); empty before the first attempt.
+        status: Its state in Modal's terms: a running input is PENDING, an input whose worker died is
+            a FAILURE.
+        function_name: The name of the Function.
+        module_name: The module that defines the Function.
+        children: The inputs of calls that the code of this input made.
     """
 
     __module__ = "nbfn"
@@ -69,13 +69,13 @@ class InputInfo:
 
 @dataclass(frozen=True, slots=True)
 class FunctionStats:
-    """What `Function.get_current_stats` returns.
+    """The counters that `Function.get_current_stats` returns.
 
     Attributes:
-        backlog: Inputs queued and not yet taken by a worker.
-        num_total_runners: Live workers of the Function's pool, warm ones included.
-        num_running_inputs: Inputs that workers have taken.
-        input_headroom: How many more inputs could start at once.
+        backlog: Number of queued inputs that no worker has taken yet.
+        num_total_runners: Number of live workers in the Function's pool, including idle ones.
+        num_running_inputs: Number of inputs that workers have taken.
+        input_headroom: Number of further inputs that could start immediately.
     """
 
     backlog: int
@@ -96,13 +96,13 @@ class FunctionStats:
 
 @dataclass(frozen=True, slots=True)
 class FunctionOrigin:
-    """What `Function.info` returns: where a Function of this process is defined.
+    """The place where a Function of this process is defined, as `Function.info` returns it.
 
     Attributes:
-        raw_f: The object that was decorated.
-        function_name: The Function's name.
+        raw_f: The decorated object.
+        function_name: The name of the Function.
         module_name: The module of the definition.
-        file: The file of the definition, or what stands for one in a notebook.
+        file: The file of the definition; in a notebook, the file name that the kernel gives the cell.
     """
 
     raw_f: Callable[..., Any]
@@ -112,20 +112,25 @@ class FunctionOrigin:
 
     @classmethod
     def of(cls, raw: Callable[..., Any], name: str) -> FunctionOrigin:
-        """Look at a function."""
+        """Return the origin of a function.
+
+        Args:
+            raw: The decorated object.
+            name: The name of the Function.
+        """
         code = getattr(inspect.unwrap(raw), "__code__", None)
         return cls(raw, name, str(getattr(raw, "__module__", "")), getattr(code, "co_filename", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionAutoscalerSettings:
-    """What `Function.update_autoscaler` returns: the settings now in force.
+    """The settings in effect that `Function.update_autoscaler` returns.
 
     Attributes:
-        min_containers: Workers kept when idle.
-        max_containers: Most workers the pool may have.
-        buffer_containers: Extra idle workers while the pool is active.
-        scaledown_window: Seconds an idle worker is kept.
+        min_containers: Number of workers that are kept when idle.
+        max_containers: Maximum number of workers in the pool.
+        buffer_containers: Number of additional idle workers while the pool is active.
+        scaledown_window: Seconds that an idle worker is kept.
     """
 
     min_containers: int
