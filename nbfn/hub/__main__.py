@@ -76,8 +76,8 @@ def _serve(*, embedded: bool) -> int:
         if error.errno not in _DISK:
             raise
         raise ServiceError(
-            f"The hub cannot run in {places.home}: {error}. Make room there, or set NBFN_HOME to a directory "
-            "that can be written."
+            f"The hub cannot run in {places.home}: {error}. Free disk space there, or set NBFN_HOME to a "
+            "writable directory."
         ) from None
 
 

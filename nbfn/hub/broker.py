@@ -440,7 +440,9 @@ class Broker:
         """Fail the request or call of a message. A worker is ignored instead, and its inputs run elsewhere."""
         peer = self._peers.get(connection)
         if peer is None or peer.role == "worker":
-            self._router.send(connection, m.Refused("invalid", "The hub cannot read this peer."))
+            self._router.send(
+                connection, m.Refused("invalid", "The hub could not handle a message of this peer.")
+            )
             self._ignore(connection)
         elif answer is not None:
             if isinstance(answer, m.CallRefused):

@@ -145,7 +145,7 @@ class GatewayProcess:
             self._restart_at = now + MAX_RESTART_DELAY
             return
         self._started_at = now
-        _log.info("web gateway, pid %d", self._process.pid)
+        _log.info("started the web gateway, pid %d", self._process.pid)
 
     def _pass_sockets(self) -> None:
         """Send a line for each change: ``+label`` with a socket, or ``-label``."""

@@ -100,13 +100,13 @@ class Store:
             self._connection = open_database(path)
         except sqlite3.OperationalError as error:
             raise ServiceError(
-                f"{path} cannot be opened ({error}). Make room for it, or set NBFN_HOME to a directory that "
-                "can be written."
+                f"{path} cannot be opened ({error}). Free disk space for it, or set NBFN_HOME to a "
+                "writable directory."
             ) from error
         except sqlite3.DatabaseError as error:
             raise ServiceError(
-                f"{path} cannot be read ({error}). Move it away, with what is named {path.name}-*, and a new one "
-                "is made; what was deployed and spawned is in the old one."
+                f"{path} cannot be read ({error}). Move {path.name} and {path.name}-* aside to start "
+                "with an empty database; deployments and spawned calls stay in the old file."
             ) from error
         self._disk = disk or Disk(path.parent, 0)
         self._call_store = CallStore(self._connection, retention)

@@ -339,18 +339,18 @@ class Writer:
             transaction.saves = [save for save in transaction.saves if not is_new(save)]
             self._written += transaction.size
             transaction.size = 0
-            told = [(effect, with_failures(effect, failed)) for effect in transaction.on_commit]
-            transaction.on_commit = [effect for effect, other in told if other is effect]
+            effects = [(effect, with_failures(effect, failed)) for effect in transaction.on_commit]
+            transaction.on_commit = [effect for effect, other in effects if other is effect]
             for fail in failed:
                 self._done.put(fail)
-            for effect, other in told:
+            for effect, other in effects:
                 if other is not effect:
                     self._done.put(other)
 
     def _read_or_refuse(
         self, transaction: Transaction, written_calls: set[str], *, over: bool
     ) -> None:
-        """Answer what needs no writing; when patience is ``over``, whoever waits."""
+        """Answer reads that do not depend on pending saves; if ``over``, also answer or refuse all other requests."""
         for save in [save for save in transaction.saves if type(save) in LOADS]:
             if not calls_read(save) & written_calls:
                 self._done.put(self._read(save))
@@ -367,7 +367,7 @@ class Writer:
         for effect in transaction.on_commit:
             if is_answer(effect):
                 text = (
-                    "This is in force but not on disk yet, and is lost if the hub ends before there is room. "
+                    "This is in effect but not on disk yet. It is lost if the hub ends before there is disk space. "
                     f"{self._no_room(0)}"
                 )
                 self._done.put(refusal(effect, "resource_exhausted", text))
@@ -398,7 +398,7 @@ class Writer:
         want = f"{format_bytes(needed)} are needed, " if needed >= MIB / 10 else ""
         return (
             f"The hub cannot write to {self._disk.home} ({self.trouble}): {want}{free} are free, and "
-            f"{reserve} should be (setting disk_reserve). Make room there and try again."
+            f"{reserve} should be (setting disk_reserve). Free disk space there and try again."
         )
 
 

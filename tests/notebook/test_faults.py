@@ -270,8 +270,8 @@ def test_a_full_disk_refuses_with_numbers_and_what_is_not_kept_goes_on(
     )
     assert re.search(
         rf"ResourceExhaustedError: [\d,.]+ [MG]B are free on the disk of {home}, where spawned calls are "
-        r"kept, and the last 976,562\.5 GB are for those that were accepted \(setting disk_reserve\)\. "
-        r"Make room there and spawn again\.",
+        r"kept, and the last 976,562\.5 GB are reserved for accepted calls \(setting disk_reserve\)\. "
+        r"Free disk space there and spawn again\.",
         refused.error,
     )
     assert not own_files(refused.error)

@@ -128,7 +128,7 @@ def test_f27_a_burst_is_refused_with_numbers_and_all_that_was_accepted_comes_out
     assert {type(error) for error in refused} == {ResourceExhaustedError}
     said = str(refused[0])
     assert f"MB are free on the disk of {small}" in said
-    assert "the last 8 MB are for those that were accepted" in said
+    assert "the last 8 MB are reserved for accepted calls" in said
     assert "0.1 MB are needed" in said
     assert free() > 4 * MIB, "the reserve was kept"
     gate.touch()

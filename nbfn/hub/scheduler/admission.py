@@ -42,7 +42,7 @@ def impossible(t: HubState, pool: Pool) -> str:
         if need.fits < 1:
             return (
                 f"{pool.record.name!r} asks for {need.shown} for each worker, and this machine has "
-                f"{_amount(need.shown, need.total)}. Ask for less, or run the hub on a larger machine."
+                f"{_amount(need.shown, need.total)}. Request less, or run the hub on a larger machine."
             )
     return ""
 

@@ -51,7 +51,7 @@ def _refusal(t: HubState, event: FailuresLoaded) -> tuple[str, str]:
         )
     if event.expired:
         return "output_expired", (
-            f"The arguments and results of call {name} were kept for their time and are gone (setting retention)."
+            f"The arguments and results of call {name} have expired and were deleted (setting retention)."
         )
     if not found.inputs:
         cancelled = f"; {found.failed:,} were cancelled, and are not run again" * bool(found.failed)

@@ -146,7 +146,10 @@ def _disordered(call: str) -> m.CallRefused:
 
 
 def _given_up(call: str) -> m.CallRefused:
-    text = "This call was cancelled: its client was away too long before all inputs were stored (setting client_grace)."
+    text = (
+        "This call was cancelled: its client was disconnected too long before all inputs were stored "
+        "(setting client_grace)."
+    )
     return m.CallRefused(call, "connection", text)
 
 
@@ -244,9 +247,9 @@ def _add(
 
 def saved(call: Call, inputs: Sequence[m.NewInput], *, closed: bool) -> SaveCall:
     """Return the effect that stores a durable call with these inputs."""
-    words = (call.parent, call.method, call.origin)
+    source = (call.parent, call.method, call.origin)
     size = spawn_limits.size(payloads(inputs))
-    return SaveCall(call.id, *call.pool.key, call.kind, inputs, *words, closed=closed, size=size)
+    return SaveCall(call.id, *call.pool.key, call.kind, inputs, *source, closed=closed, size=size)
 
 
 def payloads(inputs: Sequence[m.NewInput]) -> list[m.Payload]:
@@ -352,8 +355,8 @@ def _cannot_run(t: HubState, event: CallRestored) -> None:
     )
     lost = [_data_loss(index, text) for index, _ in event.inputs]
     if not event.closed:
-        words = (event.parent, event.method, event.origin)
-        t.emit(SaveCall(event.call, event.function, event.version, event.kind, (), *words))
+        source = (event.parent, event.method, event.origin)
+        t.emit(SaveCall(event.call, event.function, event.version, event.kind, (), *source))
     t.emit(SaveOutcomes(event.call, lost))
     t.note_ended(event.call)
 

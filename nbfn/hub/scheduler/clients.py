@@ -72,8 +72,8 @@ def _detached(t: HubState, call: Call, client: Client | None) -> bool:
 def give_up(t: HubState, call: Call) -> None:
     """Cancel a durable call whose client is gone before it has sent all inputs."""
     call.closed = call.given_up = True
-    words = (call.parent, call.method, call.origin)
-    t.emit(SaveCall(call.id, *call.pool.key, call.kind, (), *words))
+    source = (call.parent, call.method, call.origin)
+    t.emit(SaveCall(call.id, *call.pool.key, call.kind, (), *source))
     cancellation.cancel(t, call)
     completion.end_if_done(t, call)
 

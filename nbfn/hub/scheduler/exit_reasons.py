@@ -28,7 +28,7 @@ def how(event: WorkerExited) -> str:
     return f"killed by signal {event.signal}, {name}{hint}"
 
 
-def told_to_end(signal: int) -> str:
+def shut_down_by(signal: int) -> str:
     """Return how a worker ended that shut down normally after a signal."""
     return f"told to end by signal {signal}, {signal_name(signal)}"
 

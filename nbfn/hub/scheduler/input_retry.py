@@ -16,8 +16,11 @@ def attempts(item: Input) -> int:
 def retry(t: HubState, item: Input) -> bool:
     """Schedule a retry of a failed input, if the policy of its Function allows one."""
     policy = item.call.pool.definition.retries
-    begun = item.call.kind in ("web", "generator")  # a part of its results may have been delivered
-    once = begun or item.call.pool.definition.at_most_once
+    delivered = item.call.kind in (
+        "web",
+        "generator",
+    )  # a part of its results may have been delivered
+    once = delivered or item.call.pool.definition.at_most_once
     if once or item.failures >= policy.max_retries:
         return False
     try:

@@ -319,9 +319,7 @@ class Pool:
         self.load_not_before = 0.0  # when the next worker may be bound
         self.retired = False  # another version is current
         self.recall_due = False
-        self.shrink_due = (
-            False  # a timer will look whether idle workers have been so for long enough
-        )
+        self.shrink_due = False  # a timer is set to stop workers that are idle for too long
         self.waiting_for = ""
         self.progress_due = False  # a timer is set to report long waits
 

@@ -247,9 +247,9 @@ def _explain_waiting(
     elif len(pool.workers) - pool.lent >= settings.max_containers and not pool.binding:
         pool.waiting_for = f"max {settings.max_containers} reached"
     elif pool.executable in t.start_backoff:
-        pool.waiting_for = "workers do not start (see the hub's log); trying again"
+        pool.waiting_for = "workers do not start (see the hub's log); retrying"
     elif pool.start_failures and not pool.idle:
-        pool.waiting_for = "its workers end while they start; trying again"
+        pool.waiting_for = "its workers end while they start; retrying"
 
 
 def _shrink(t: HubState, pool: Pool, want: int, settings: autoscaler.Settings) -> None:

@@ -102,18 +102,18 @@ def _make_room(t: HubState, pool: Pool) -> None:
         return  # it frees its resources soon
     idle = [w for w in holding if w.state == "idle" and w.pool is not pool and w.pool is not None]
     spare = [w for w in idle if w.pool is not None and _surplus(w.pool)]
-    nobody = len(pool.workers) <= pool.lent
-    if found := spare or (idle if nobody else []):
+    no_worker = len(pool.workers) <= pool.lent
+    if found := spare or (idle if no_worker else []):
         worker_shutdown.stop(t, min(found, key=lambda worker: worker.idle_since))
-    elif nobody and holding and all(worker.lending for worker in holding):
+    elif no_worker and holding and all(worker.lending for worker in holding):
         _refuse_lacking(t, pool)
 
 
 def _refuse_lacking(t: HubState, pool: Pool) -> None:
     """Fail the inputs of a pool: workers that wait for other calls hold all the resources it lacks."""
     message = (
-        f"{pool.record.name!r} {pool.waiting_for}, and all who have it wait for other calls. "
-        "Nest calls less deeply, or ask for less."
+        f"{pool.record.name!r} {pool.waiting_for}, and all workers that have it wait for other calls. "
+        "Nest calls less deeply, or request less."
     )
     fault = m.Fault("resource_exhausted", message)
     worker_shutdown.fail_waiting(t, pool, m.Output(0, int(InputStatus.FAILURE), None, fault))

@@ -1,10 +1,8 @@
-"""Inputs that come back from workers: finished, to be retried, given back; `dispatch` hands them out.
+"""Handles inputs that workers have finished or returned; `dispatch` sends them out.
 
-Rule 1: an input has a lease exactly while it is in one worker's table; whatever arrives under
-another number is dropped.
-Rule 2: an input gets one outcome; `completion.finish` is the only way to it.
-Rule 3: what a user's code does wrong counts against ``retries``; what its worker does is for
-`worker_failures`.
+Rule 1: an input has a lease exactly while one worker has it; results under another lease are dropped.
+Rule 2: an input gets one outcome; only `completion.finish` sets it.
+Rule 3: failures of user code count against ``retries``; `worker_failures` handles failures of workers.
 """
 
 from __future__ import annotations
@@ -20,10 +18,9 @@ from nbfn.hub.scheduler.payloads import weights
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-#: Seconds until a worker is told that its results are safe, when no inputs go to it that could
-#: carry the word.
+#: Seconds until results are confirmed to a worker, unless a message with inputs confirms them earlier.
 CONFIRM_AFTER = 0.2
-#: Bytes of results after which it is told at once.
+#: Bytes of results that are confirmed immediately.
 CONFIRM_BYTES = 4 * 2**20
 
 _PENDING, _SUCCESS = InputStatus.PENDING, int(InputStatus.SUCCESS)
@@ -31,7 +28,7 @@ _RETRIED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
 
 
 def results_arrived(t: HubState, sender: str, message: m.Results) -> None:
-    """Take a worker's results: outcomes for their callers, or another try."""
+    """Handle a worker's results: finish or retry the inputs."""
     worker = t.workers.get(sender)
     if worker is None or worker.pool is None:
         for result in message.results:
@@ -69,17 +66,17 @@ def results_arrived(t: HubState, sender: str, message: m.Results) -> None:
 
 
 def _keep_result_of_claim(t: HubState, worker: Worker, result: m.Result) -> None:
-    """Keep a result of the hub before this one until its client has sent the input again."""
+    """Keep a result for a claim until its client has resent the input."""
     claim = t.claimed.get(result.lease)
     if claim is None or claim.worker is not worker:
-        t.emit(Discard(result.payload))  # another worker answers for that input
+        t.emit(Discard(result.payload))  # another worker has that input
     else:
         worker.claimed -= claim.result is None
         claim.result = result
 
 
 def _outcome_of(t: HubState, item: Input, result: m.Result, worker: Worker) -> m.Output | None:
-    """Return the outcome of an input that a worker ended, or None when it is to be tried again."""
+    """Return the outcome of an input, or None if it is retried."""
     call = item.call
     status, payload, duration = result.status, result.payload, result.duration
     if status == _SUCCESS:
@@ -87,7 +84,7 @@ def _outcome_of(t: HubState, item: Input, result: m.Result, worker: Worker) -> m
     if item.cancelled or call.cancelled:
         t.emit(Discard(payload))
         return completion.terminated(item)
-    if status == InputStatus.TERMINATED:  # the worker stopped it on its own account: it is drained
+    if status == InputStatus.TERMINATED:  # the worker stopped it because it is draining
         input_retry.requeue(t, item)
         return None
     if status in _RETRIED and not result.final and input_retry.retry(t, item):
@@ -108,7 +105,7 @@ def _outcome_of(t: HubState, item: Input, result: m.Result, worker: Worker) -> m
 
 
 def update_availability(t: HubState, worker: Worker) -> None:
-    """Note that a worker has fewer inputs than before."""
+    """Update the pool after a worker has fewer inputs."""
     pool = worker.pool
     if pool is None or worker.state not in ("busy", "idle"):
         return
@@ -120,7 +117,7 @@ def update_availability(t: HubState, worker: Worker) -> None:
         worker.idle_since = t.now
         pool.idle[worker.id] = worker
         if t.lacking or len(t.short) > (pool in t.short):
-            t.supply_due = True  # another pool may need its room
+            t.supply_due = True  # another pool may need its resources
     nested_calls.note(t, worker)
     if pool.admits(worker):
         pool.ready[worker.id] = worker
@@ -135,9 +132,10 @@ def _confirm(t: HubState, worker: Worker, seq: int, size: int, *, durable: bool)
     worker.confirmed = seq
     worker.confirm_due = True
     worker.unconfirmed += size
-    if worker.unconfirmed >= CONFIRM_BYTES:  # it may wait for the word
+    if worker.unconfirmed >= CONFIRM_BYTES:  # the worker may wait for it
         send_confirmation(t, worker)
-    elif not worker.confirm_timed:  # one timer a worker: the next inputs carry most words before it
+    elif not worker.confirm_timed:
+        # One timer per worker: messages with inputs carry most confirmations.
         worker.confirm_timed = True
         t.after(CONFIRM_AFTER, _confirm_by_timer, worker)
 
@@ -148,7 +146,7 @@ def _confirm_by_timer(t: HubState, worker: Worker) -> None:
 
 
 def send_confirmation(t: HubState, worker: Worker) -> None:
-    """Tell a worker which results are safe, if that is still to be said."""
+    """Send a pending confirmation of results to a worker."""
     if worker.confirm_due:
         worker.confirm_due = False
         worker.unconfirmed = 0
@@ -156,7 +154,7 @@ def send_confirmation(t: HubState, worker: Worker) -> None:
 
 
 def leases_returned(t: HubState, sender: str, message: m.Returned) -> None:
-    """Take back what a worker never began; that was no attempt."""
+    """Requeue inputs that a worker did not start; this is no attempt."""
     worker = t.workers.get(sender)
     if worker is not None:
         give_back(t, worker, message.leases)
@@ -164,7 +162,7 @@ def leases_returned(t: HubState, sender: str, message: m.Returned) -> None:
 
 
 def inputs_not_sent(t: HubState, event: InputsNotSent) -> None:
-    """End inputs that no message can carry."""
+    """Fail inputs that are too large for a message."""
     worker = t.workers.get(event.worker)
     if worker is None:
         return
@@ -178,7 +176,7 @@ def inputs_not_sent(t: HubState, event: InputsNotSent) -> None:
 
 
 def give_back(t: HubState, worker: Worker, leases: Sequence[int]) -> None:
-    """Requeue inputs that a worker has not begun, in their old order."""
+    """Requeue inputs that a worker has not started, in their original order."""
     for lease in reversed(leases):
         item = worker.leases.get(lease)
         if item is not None:
@@ -188,19 +186,19 @@ def give_back(t: HubState, worker: Worker, leases: Sequence[int]) -> None:
 
 
 def items_arrived(t: HubState, sender: str, message: m.Yielded) -> None:
-    """Pass on what a generator yielded."""
+    """Forward the items of a generator to its client."""
     item = _leased(t, sender, message.lease)
     if item is None:
         for payload in message.payloads:
             t.emit(Discard(payload))
     else:
         call = item.call
-        # As many as came in one message.
+        # The items of one message stay together.
         t.send(call.client, m.Items(call.id, item.index, message.start, message.payloads))
 
 
 def feed_requested(t: HubState, sender: str, message: m.WantFeed) -> None:
-    """Pass on that an input is ready for more of what it reads."""
+    """Forward to the client that an input can read more of its stream."""
     item = _leased(t, sender, message.lease)
     if item is not None:
         wanted = m.FeedWanted(item.call.id, item.index, item.attempt, message.upto)

@@ -1,4 +1,4 @@
-"""What could not be stored: memory forgets it, too, so that it is not taken for safe."""
+"""Reverts state in memory whose save failed, so that it does not count as stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nbfn.hub.scheduler.models import Call
 
 
 def save_failed(t: HubState, event: SaveFailed) -> None:
-    """Take back what was not stored; the client that asked for it is told by others."""
+    """Revert a change that was not stored; the store answers the client."""
     save = event.save
     match save:
         case SaveCall() | SaveRetry():
@@ -27,7 +27,7 @@ def _call_not_stored(t: HubState, call: Call, save: SaveCall | SaveRetry) -> Non
     if isinstance(save, SaveCall) and save.inputs and save.inputs[0].index > 0:
         clients.give_up(t, call)  # its first inputs are stored
         return
-    # None of it is: it ends as a call that lives in memory only, and nobody hears its outcomes.
+    # Nothing of it is stored: it ends as a call that is not durable, and its outcomes are not sent.
     t.durable_inputs -= len(call.inputs)
     call.durable, call.closed, call.released = False, True, True
     if (client := t.clients.get(call.client)) is not None:

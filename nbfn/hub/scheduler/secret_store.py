@@ -1,6 +1,6 @@
-"""Stored secrets, and the environment variables that a Function's workers get of them.
+"""Stores secrets, and sends workers the environment variables of their Function.
 
-Values leave the hub in one direction only: into a worker that becomes a Function which names them.
+The hub sends secret values only to workers of a Function that names the secret.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nbfn.protocol.messages import Definition
 
 
 def secret_put(t: HubState, sender: str, message: m.PutSecret) -> None:
-    """Store a secret; one of that name stays unless it is to be overwritten."""
+    """Store a secret; replace one of that name only with ``overwrite``."""
     key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
     if problem := t.registry.no_environment(message.environment_name):
         t.send(sender, m.Failed(message.request, "not_found", problem))
@@ -26,14 +26,14 @@ def secret_put(t: HubState, sender: str, message: m.PutSecret) -> None:
         t.send(sender, m.Failed(message.request, "already_exists", text))
         return
     t.secrets[key] = SecretRecord(message.name, key[0], dict(message.values), t.wall)
-    for pool in t.short:  # it may be what they lacked
+    for pool in t.short:  # they may have lacked this secret
         t.touch(pool)
     t.emit(SaveSecret(message.name, key[0], dict(message.values), t.wall))
     t.send(sender, m.Done(message.request), after_commit=True)
 
 
 def secret_deleted(t: HubState, sender: str, message: m.DeleteSecret) -> None:
-    """Forget a secret; workers keep what they have of it."""
+    """Delete a secret; running workers keep its values."""
     key = (message.environment_name or DEFAULT_ENVIRONMENT, message.name)
     if t.secrets.pop(key, None) is None:
         text = f"No secret {message.name!r} is stored{_where(key[0])}."
@@ -44,7 +44,7 @@ def secret_deleted(t: HubState, sender: str, message: m.DeleteSecret) -> None:
 
 
 def secrets_requested(t: HubState, sender: str, message: m.ListSecrets) -> None:
-    """Tell which secrets there are; what is told holds the values no longer."""
+    """List secrets, without their values."""
     wanted = message.environment_name or DEFAULT_ENVIRONMENT
     if problem := t.registry.no_environment(wanted):
         t.send(sender, m.Failed(message.request, "not_found", problem))
@@ -58,7 +58,7 @@ def secrets_requested(t: HubState, sender: str, message: m.ListSecrets) -> None:
 
 
 def move(t: HubState, environment_name: str, new_name: str) -> None:
-    """Take an environment's secrets along when it is renamed, or drop them when it is deleted."""
+    """Move the secrets of a renamed environment, or delete those of a deleted one."""
     for key in [key for key in t.secrets if key[0] == environment_name]:
         record = t.secrets.pop(key)
         t.emit(SaveSecret(record.name, environment_name, None))
@@ -69,7 +69,7 @@ def move(t: HubState, environment_name: str, new_name: str) -> None:
 
 
 def missing(t: HubState, environment_name: str, definition: Definition) -> str:
-    """Return the sentence that says which secret a definition needs and does not have, or nothing."""
+    """Return which secret of a definition is missing, or ""."""
     for secret in definition.secrets:
         if not secret.name:
             continue
@@ -79,7 +79,7 @@ def missing(t: HubState, environment_name: str, definition: Definition) -> str:
         if record is None:
             return (
                 f"{needs}, which is not stored{_where(environment)}. "
-                f"Make it: nbfn secret create {secret.name} NAME=-"
+                f"Create it: nbfn secret create {secret.name} NAME=-"
             )
         if lacking := [key for key in secret.required_keys if key not in record.values]:
             return f"{needs} with {', '.join(lacking)}, which it does not have."
@@ -87,7 +87,7 @@ def missing(t: HubState, environment_name: str, definition: Definition) -> str:
 
 
 def bind(t: HubState, worker: Worker, pool: Pool) -> None:
-    """Tell a worker what it becomes, with its variables as they are now."""
+    """Send a worker its definition and the current environment variables."""
     record, definition = pool.record, pool.definition
     variables: dict[str, str] = {}
     for secret in definition.secrets:
@@ -98,7 +98,7 @@ def bind(t: HubState, worker: Worker, pool: Pool) -> None:
     if worker.gpus:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(worker.gpus)
     count, _ = threads_of(definition, pool.settings, t.limits)
-    # The worker gets each variable once, resolved; not where it came from.
+    # The worker gets each variable once, resolved, without its source.
     shown = msgspec.structs.replace(definition, env={}, secrets=())
     t.send(worker.id, m.Bind(*pool.key, shown, variables, record.environment_name, count))
 

@@ -1,4 +1,4 @@
-"""Room for the inputs of durable calls: how many are kept, and how many bytes the disk has for them."""
+"""Limits of durable calls: the number of unfinished inputs, and the free disk space."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.payloads import Payload
 from nbfn.runtime.byte_size import MIB, format_bytes
 
-#: Bytes of the disk for each byte of an input: once in SQLite's log, once in the database.
+#: Bytes on disk per byte of an input: one in SQLite's write-ahead log, one in the database.
 COPIES = 2
-#: Bytes that an input takes up besides its data.
+#: Overhead of an input in bytes.
 ROW = 64
 
 
 def disk_measured(t: HubState, event: DiskMeasured) -> None:
-    """Take how much room there is; all inputs that were accepted before are counted in it."""
+    """Record the free disk space; it includes the space of all accepted inputs."""
     t.disk, t.disk_trouble = (event.path, event.free), event.trouble
 
 
 def size(payloads: Sequence[Payload]) -> int:
-    """Return how many bytes inputs have in the database; large parts are in files of their own."""
+    """Return the bytes of inputs in the database; large parts are separate files."""
     return sum(len(getattr(payload, "data", b"")) + ROW for payload in payloads)
 
 
 def reserve(t: HubState, payloads: Sequence[Payload]) -> None:
-    """Count inputs that were accepted until the disk is measured again."""
+    """Reserve space for accepted inputs until the disk is measured again."""
     path, free = t.disk
     t.disk = path, free - COPIES * size(payloads)
 
 
 def refusal(t: HubState, payloads: Sequence[Payload]) -> str:
-    """Return why these inputs of a durable call cannot be kept, "" where they can."""
+    """Return why these inputs of a durable call cannot be accepted, or ""."""
     if problem := _disk_full(t, payloads):
         return problem
     if t.durable_inputs + len(payloads) <= t.limits.max_spawned:
@@ -52,6 +52,6 @@ def _disk_full(t: HubState, payloads: Sequence[Payload]) -> str:
     more = f" {format_bytes(needed)} are needed." if needed >= MIB / 10 else ""
     return (
         f"{format_bytes(max(free, 0))} are free on the disk of {path}, where spawned calls are kept, and the "
-        f"last {format_bytes(reserve)} are for those that were accepted (setting disk_reserve).{more}{now} "
-        "Make room there and spawn again."
+        f"last {format_bytes(reserve)} are reserved for accepted calls (setting disk_reserve).{more}{now} "
+        "Free disk space there and spawn again."
     )

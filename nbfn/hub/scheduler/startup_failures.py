@@ -1,7 +1,7 @@
-"""Workers that end before they serve an input: the next one starts later each time, and after a few of them
-what waits for one fails, with the reason.
+"""Handles workers that end before they finish an input: the next start is delayed with exponential backoff, and
+after several failures the waiting inputs fail with the reason.
 
-It does not matter how they end: by an exit code, a signal, a lost connection, or in good order.
+It does not matter whether they end by an exit code, a signal, a lost connection, or a normal shutdown.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-#: Workers in a row that end before they serve an input until what waits for one fails.
+#: Failures in a row after which the waiting inputs fail.
 MOST_FAILURES = 5
-#: Seconds until the next try after a failure: doubled from the first to the last.
+#: Seconds until the next start after a failure: doubled from the first to the last.
 BACKOFF_FIRST, BACKOFF_LAST = 1.0, 60.0
 
 _INIT_FAILURE = int(InputStatus.INIT_FAILURE)
 
 
 def pause(failures: int) -> float:
-    """Return the seconds to wait after so many earlier failures."""
+    """Return the delay in seconds after a number of earlier failures."""
     return min(BACKOFF_FIRST * 2.0 ** min(failures, 10), BACKOFF_LAST)
 
 
@@ -30,11 +30,11 @@ def pause(failures: int) -> float:
 
 
 def blank_failed(t: HubState, worker: Worker, why: str) -> None:
-    """A worker ended before it was given a function."""
+    """Handle a blank worker that ended."""
     old = t.now - worker.joined > BACKOFF_LAST
     failures, not_before = t.start_backoff.get(worker.executable, (0, 0.0))
     if old or (failures and t.now < not_before):
-        return  # it stood by for long, or was started together with one that has failed: of one cause
+        return  # it ran for long, or was started together with one that failed for the same cause
     failures += 1
     delay = pause(failures - 1)
     t.start_backoff[worker.executable] = (failures, t.now + delay)
@@ -58,20 +58,20 @@ def _start_again(t: HubState, executable: str) -> None:
 
 
 def may_bind(t: HubState, pool: Pool) -> bool:
-    """Whether a pool may be given one more worker now, after what became of the last ones."""
+    """Whether one more worker may be bound to a pool now, after earlier failures."""
     if pool.backlog and not pool.start_failures:
-        return True  # a new call need not wait for the failures that others have seen
+        return True  # a new call does not wait because of failures of earlier calls
     return t.now >= pool.load_not_before and not (pool.start_failures and pool.binding)
 
 
 def ended_early(t: HubState, worker: Worker, event: WorkerExited, how: str = "") -> None:
-    """A worker of a pool ended, by its own doing, before it had served an input.
+    """Handle a worker of a pool that ended by itself before it finished an input.
 
     Args:
-        t: The tables.
-        worker: It is gone already.
-        event: Its end, as far as that is known.
-        how: How it ended, if it was no exit of its process.
+        t: The state of the hub.
+        worker: The worker, already removed.
+        event: How its process ended, as far as known.
+        how: How it ended, if its process did not exit.
     """
     pool = worker.pool
     if pool is None or worker.served or worker.stopping or t.closing:
@@ -79,7 +79,7 @@ def ended_early(t: HubState, worker: Worker, event: WorkerExited, how: str = "")
     how = how or exit_reasons.how(event)
     doing = "starting" if worker.loaded else "loading"
     if pool.start_failures and worker.bound_at <= pool.failed_at:
-        return  # it was bound before another one failed: of one cause
+        return  # it was bound before another one failed for the same cause
     wait = _count(t, pool)
     name = pool.record.name
     if pool.start_failures < MOST_FAILURES or _served_by_others(pool):
@@ -95,7 +95,7 @@ def ended_early(t: HubState, worker: Worker, event: WorkerExited, how: str = "")
 
 
 def cannot_load(t: HubState, worker: Worker, failed: m.Output) -> None:
-    """A worker said why it cannot load its function. What waits fails, unless other workers serve it."""
+    """Handle a worker that cannot load its function; waiting inputs fail, unless other workers run them."""
     pool = worker.pool
     assert pool is not None
     wait = _count(t, pool)
@@ -107,7 +107,7 @@ def cannot_load(t: HubState, worker: Worker, failed: m.Output) -> None:
 
 
 def _count(t: HubState, pool: Pool) -> float:
-    """Count one more failure in a row; return the seconds until the next worker may start."""
+    """Count a failure in a row; return the seconds until the next worker may start."""
     wait = pause(pool.load_failures)
     pool.load_failures += 1
     pool.start_failures += 1
@@ -118,14 +118,14 @@ def _count(t: HubState, pool: Pool) -> float:
 
 
 def _give_up(t: HubState, pool: Pool, worker: Worker, failed: m.Output) -> None:
-    """Fail all that waits for a worker of a pool; the next call is tried without a pause."""
+    """Fail all waiting inputs of a pool; the next call starts a worker without a delay."""
     pool.start_failures = 0
     output.show_startup(t, worker)
     worker_shutdown.fail_waiting(t, pool, failed)
 
 
 def worker_loaded(t: HubState, worker: Worker) -> None:
-    """A worker has loaded its function; when it still stands by in a while, the pool's failures are over."""
+    """A worker has loaded its function; if it still runs after a while, reset the pool's failures."""
     if worker.pool is not None and worker.pool.load_failures:
         t.after(BACKOFF_LAST, _reset_if_alive, worker)
 

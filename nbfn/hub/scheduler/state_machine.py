@@ -1,9 +1,8 @@
 """The hub's state machine: ``process(event, now) -> effects``.
 
-Rule 1: nothing here or below (`calls`, `results`, `worker_lifecycle`, `hub_state`, `registry`,
-`fair_queue`, `autoscaler`) reads a clock, owns a socket or starts a process; time is an argument. Rule 2: payloads are
-opaque. Rule 3: after each event the waiting inputs of every pool that it touched go to workers with
-room; after all events of a turn (`scale_pools`) each of these pools takes the size that its load asks for.
+Rule 1: no module of this package reads a clock, owns a socket or starts a process; time is an argument.
+Rule 2: payloads are opaque. Rule 3: after each event, the waiting inputs of all touched pools are dispatched;
+after all events of a turn, `scale_pools` resizes these pools to their load.
 """
 
 from __future__ import annotations
@@ -105,19 +104,19 @@ _MESSAGE_HANDLERS: dict[type[m.Message], Callable[[HubState, str, Any], None]] =
 }
 
 
-#: After these there may be other Functions that the hub calls by itself.
+#: Messages that may change which Functions are scheduled.
 _PLANNING: frozenset[type[m.Message]] = frozenset({
     *(m.Register, m.Deploy, m.Rollback, m.RunApp, m.StopApp, m.ChangeEnvironment),
 })  # fmt: skip
 
 
 class StateMachine:
-    """All that the hub knows, and the one way to change it.
+    """The state of the hub, and the only way to change it.
 
     Args:
-        new_id: Makes ids from a prefix.
+        new_id: Creates ids with a prefix.
         epoch: A number that is larger for each later hub process (its start, in seconds).
-        limits: The settings that matter here.
+        limits: The settings that the state machine uses.
     """
 
     def __init__(
@@ -130,19 +129,19 @@ class StateMachine:
         }
 
     def handle(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
-        """Process an event that comes alone; arguments and result are those of `process`."""
+        """Process a single event and resize pools; arguments and result are those of `process`."""
         return [*self.process(event, now, wall), *self.scale_pools()]
 
     def process(self, event: Event, now: float, wall: float = 0.0) -> list[Effect]:
-        """Process one event: all that follows from it but the sizes of pools.
+        """Process one event, without resizing pools.
 
         Args:
             event: What happened.
             now: Seconds on a clock that never goes back.
-            wall: Seconds since 1970, as people's clocks have it; for what is said to people, and schedules.
+            wall: Seconds since 1970; used for schedules and for times that users see.
 
         Returns:
-            What must be done about it, in order.
+            The effects to carry out, in order.
         """
         t = self.hub_state
         t.now, t.wall = now, wall
@@ -163,10 +162,10 @@ class StateMachine:
         return t.take_effects()
 
     def scale_pools(self) -> list[Effect]:
-        """Resize the pools that were touched since the last time, and supply them with workers.
+        """Resize the touched pools, and provision workers for them.
 
         Returns:
-            What must be done about it, in order.
+            The effects to carry out, in order.
         """
         t = self.hub_state
         while t.to_resize or t.supply_due:
@@ -180,22 +179,22 @@ class StateMachine:
         return t.take_effects()
 
     def next_deadline(self) -> float | None:
-        """Return when `Tick` is due next, or None."""
+        """Return when the next timer is due, or None."""
         return self.hub_state.next_timer()
 
     def next_schedule_due(self) -> float:
-        """Return when `Tick` is due for a schedule's sake, in people's time."""
+        """Return when the next schedule is due, in seconds since 1970."""
         return self.hub_state.next_schedule_due
 
     def plan(self, wall: float) -> None:
-        """Take up the schedules of what was restored."""
+        """Plan the schedules of restored Functions."""
         self.hub_state.wall = wall
         cron.review(self.hub_state)
 
     def needed(self) -> bool:
-        """Whether an embedded hub has a reason to stay: a client, a warm pool, a schedule, a URL, or work.
+        """Whether an embedded hub must keep running: for a client, a warm pool, a schedule, a URL, or calls.
 
-        A client that only looks on (JupyterLab's panel names no Python) is no reason.
+        A client that only watches (JupyterLab's panel, which names no Python) does not count.
         """
         t = self.hub_state
         return (
@@ -210,7 +209,7 @@ class StateMachine:
 
 
 def _variant_put(t: HubState, sender: str, message: m.BindVariant) -> None:
-    """Make a variant of a Function, or find it."""
+    """Return a variant of a Function; create it if necessary."""
     base = t.registry.functions.get(message.function)
     if base is None:
         text = f"No function has the id {message.function!r}."
@@ -220,11 +219,11 @@ def _variant_put(t: HubState, sender: str, message: m.BindVariant) -> None:
         t.send(sender, m.Failed(message.request, "not_found", t.registry.refusal(base, 0)))
         return
     if base.base:
-        text = f"{base.name!r} is a variant itself; make one of the Function it was made of."
+        text = f"{base.name!r} is already a variant; create variants of its base Function instead."
         t.send(sender, m.Failed(message.request, "invalid", text))
         return
     record, created = t.registry.bind(base, message.variant, message.digest, message.shown)
-    # The newest of a class that is only staged.
+    # For a class that is only staged, its newest version.
     version = record.latest if record.latest in record.versions else max(record.versions)
     settings = pool_scaling.settings_of(t, record, version)
     lacking = secret_store.missing(t, record.environment_name, record.versions[version])
@@ -245,9 +244,7 @@ def _variant_put(t: HubState, sender: str, message: m.BindVariant) -> None:
 
 
 def _contradiction(definition: Definition) -> str:
-    """Return the sentence about what a variant changes against what its Function is; one that is decorated so
-    is refused where that happens.
-    """
+    """Return why the options of a variant contradict each other, or ""; the decorators check the same for Functions."""
     name, retries = definition.name, definition.retries.max_retries > 0
     if retries and definition.at_most_once:
         return f"{name!r} runs an input at most once, so it cannot have retries."
@@ -259,7 +256,7 @@ def _contradiction(definition: Definition) -> str:
 
 
 def _settings_put(t: HubState, sender: str, message: m.SetAutoscaler) -> None:
-    """Override pool settings, if they make sense together."""
+    """Override pool settings, if they are valid together."""
     record = t.registry.functions.get(message.function)
     if record is None:
         text = f"No function has the id {message.function!r}."

@@ -1,6 +1,4 @@
-"""What a sidebar shows, read from the tables: rows of Functions, calls and workers, and one
-Function's counters.
-"""
+"""Builds the rows of the overview: Apps, Functions, calls and workers, and the counters of one Function."""
 
 from __future__ import annotations
 
@@ -16,13 +14,13 @@ from nbfn.hub.scheduler.models import Call, Pool, at_once, largest_batch
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.protocol.messages import AppRow
 
-#: Running calls that are shown.
+#: Most running calls in the overview.
 MOST_CALLS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """A Function's load now."""
+    """The current load of a Function."""
 
     backlog: int
     workers: int
@@ -31,7 +29,7 @@ class Counters:
 
 
 def counters(t: HubState, record: FunctionRecord) -> Counters:
-    """Return the counters of all versions of a Function together."""
+    """Return the counters of a Function, summed over its versions."""
     pools = _pools(t, record)
     newest = pool_scaling.settings_of(t, record, record.latest)
     each = at_once(record.definition) * largest_batch(record.definition)
@@ -46,7 +44,7 @@ def counters(t: HubState, record: FunctionRecord) -> Counters:
 
 
 def functions(t: HubState) -> list[dict[str, Any]]:
-    """Return a row for each Function that is deployed, or whose process is there."""
+    """Return a row for each Function that is deployed, or whose owner is connected."""
     shown = [
         record
         for record in t.registry.functions.values()
@@ -87,7 +85,7 @@ def app_row(t: HubState, app: AppRecord) -> AppRow:
 
 
 def state_of(t: HubState, app: AppRecord) -> str:
-    """Return an App's state as people know it."""
+    """Return an App's state as it is displayed."""
     if app.stopped is not None:
         busy = any(call.pool.record.app_id == app.id for call in t.calls.values())
         return "stopping" if busy else "stopped"
@@ -136,7 +134,7 @@ def _function(t: HubState, record: FunctionRecord) -> dict[str, Any]:
 
 
 def _load_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
-    """Return the state of a Function's workers and of its queue."""
+    """Return the columns about a Function's workers and queue."""
     now = counters(t, record)
     pool = t.pools.get((record.id, record.latest))
     starting = pool.starting if pool else 0
@@ -160,7 +158,7 @@ def _state(*, failing: bool, running: bool, starting: bool) -> str:
 
 
 def _history_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
-    """Return how long the latest inputs took, in seconds, and what was counted over all versions."""
+    """Return the columns with the latest durations, in seconds, and with counts over all versions."""
     pool = t.pools.get((record.id, record.latest))
     durations = sorted(pool.durations) if pool else []
     pools = _pools(t, record)
@@ -177,13 +175,13 @@ def _history_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
 def calls(t: HubState) -> list[dict[str, Any]]:
     """Return running calls, oldest first, then ended ones, newest first.
 
-    Of more than `MOST_CALLS` that run, those that a worker is at come before those that wait.
+    Above `MOST_CALLS`, calls with running inputs come before waiting ones.
     """
     shown = list(t.calls.values())
     if len(shown) > MOST_CALLS:
-        begun = [call for call in shown if call.running][:MOST_CALLS]
+        active = [call for call in shown if call.running][:MOST_CALLS]
         waiting = (call for call in shown if not call.running)
-        shown = begun + list(itertools.islice(waiting, MOST_CALLS - len(begun)))
+        shown = active + list(itertools.islice(waiting, MOST_CALLS - len(active)))
     running = [_call(call, "running", t.now - call.created, t.now - call.created) for call in shown]
     ended = [
         _call(call, _ending(call), ended - call.created, t.now - call.created)

@@ -1,7 +1,6 @@
-"""Labels: the last part of each web endpoint's URL, unique among those that can be reached.
+"""Labels of web endpoints: the last part of their URLs, unique among reachable endpoints.
 
-Nothing is kept: who answers under a label is read from the registry, so it is right after a
-restart, a redeploy or a stop without a word about it.
+They are computed from the registry and not stored, so they are always consistent with it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def labels_of(record: FunctionRecord, definition: Definition) -> dict[str, str]:
 
 
 def find(t: HubState, label: str) -> tuple[FunctionRecord, str] | None:
-    """Return what answers under a label, and its method; of several the latest."""
+    """Return the Function with a label, and its method; of several, the latest."""
     return next(
         (
             (record, method)
@@ -34,21 +33,21 @@ def find(t: HubState, label: str) -> tuple[FunctionRecord, str] | None:
 
 
 def deployed(t: HubState) -> bool:
-    """Return whether a URL was promised that outlives the process that deployed it."""
+    """Return whether a deployed Function has a web endpoint."""
     return any(record.deployed and _has_endpoint(record.definition) for record in _reachable(t))
 
 
 def labels(t: HubState) -> list[str]:
-    """Return the labels of all endpoints that can be reached, those of deployed Apps first."""
+    """Return the labels of all reachable endpoints, those of deployed Apps first."""
     found = [record for record in _reachable(t) if _has_endpoint(record.definition)]
     records = sorted(found, key=lambda record: not record.deployed)
     return [label for record in records for label in labels_of(record, record.definition).values()]
 
 
 def collision(t: HubState, sender: str, message: m.Register) -> str:
-    """Return why a definition cannot be registered: a label of it is somebody else's.
+    """Return why a definition cannot be registered: another Function has one of its labels.
 
-    A process may take over its own labels: a notebook that makes its App anew means the new one.
+    A process may take over its own labels: a notebook that creates its App again means the new one.
     """
     environment = message.environment_name or DEFAULT_ENVIRONMENT
     for label in wanted(message):
@@ -70,7 +69,7 @@ def collision(t: HubState, sender: str, message: m.Register) -> str:
 
 
 def taken_over(t: HubState, sender: str, message: m.Register) -> list[FunctionRecord]:
-    """Return the Functions of the same process that nothing can reach once a definition has their labels."""
+    """Return the Functions of the same process whose labels a definition takes over."""
     theirs = set(wanted(message))
     return [
         record
@@ -83,7 +82,7 @@ def taken_over(t: HubState, sender: str, message: m.Register) -> list[FunctionRe
 
 
 def wanted(message: m.Register) -> list[str]:
-    """Return the labels of what is to be registered."""
+    """Return the labels of the definition in a message."""
     environment = message.environment_name or DEFAULT_ENVIRONMENT
     found = _labels(message.app, environment, message.definition, deployed=not message.app_id)
     return list(found.values())
@@ -93,7 +92,7 @@ def _reachable(t: HubState) -> Iterator[FunctionRecord]:
     for record in reversed(t.registry.functions.values()):
         app = t.registry.apps[record.app_id]
         if record.base or not record.live or app.stopped is not None:
-            continue  # a variant answers where its base does
+            continue  # a variant has no endpoints of its own
         owner = t.clients.get(record.owner)
         if record.deployed or app.detached or (owner is not None and owner.connected):
             yield record

@@ -1,8 +1,7 @@
-"""What becomes of the inputs of a worker that is gone: who is to blame, who runs again, who has run
-out of luck.
+"""Retries or fails the inputs of a worker that is gone.
 
-A worker lost around an input counts against `MAX_LOSSES`, one that died under it against
-`CRASH_BUDGET` (docs/guarantees.md, P4, P5).
+A lost worker counts against `MAX_LOSSES` of its inputs; a worker that died while running an input counts
+against `CRASH_BUDGET` (docs/guarantees.md, P4, P5).
 """
 
 from __future__ import annotations
@@ -15,28 +14,27 @@ from nbfn.hub.scheduler.output_audience import listeners
 from nbfn.protocol import messages as m
 from nbfn.types import InputStatus
 
-#: Times an input is run again because its worker was lost for reasons outside of it (Modal's
-#: number).
+#: Retries of an input whose worker was lost for other reasons (as many as in Modal).
 MAX_LOSSES = 8
-#: Times an input is run again after a worker died under it.
+#: Retries of an input whose worker died while running it.
 CRASH_BUDGET = 1
 
 
 def release_all(t: HubState, worker: Worker, why: str, *, count: bool = True) -> None:
-    """Take a worker's inputs away from it, for reasons that are not theirs."""
+    """Take the inputs of a worker away, which did not cause its end, and retry them."""
     for item in reversed(list(worker.leases.values())):
         item.detach()
         _requeue_or_fail(t, item, why, count=count and not t.closing)
 
 
 def worker_ended(t: HubState, worker: Worker, signal: int) -> None:
-    """A worker ended in good order, and did not finish all it had begun.
+    """Handle a worker that shut down normally with unfinished inputs.
 
-    Where a signal that the hub knows nothing of told it to end, that counts for its inputs: it may have been their
-    own doing. Else it made way, for one that it could not stop say, and they are not charged.
+    A signal that the hub did not send counts against the inputs, because they may have sent it. Otherwise, for
+    example after the hub stopped the worker, it does not count.
     """
     charged = bool(signal) and not worker.stopping and not t.closing
-    why = exit_reasons.told_to_end(signal) if signal else "it ended"
+    why = exit_reasons.shut_down_by(signal) if signal else "it ended"
     if charged:
         for item in worker.leases.values():
             input_logs.system(
@@ -48,9 +46,7 @@ def worker_ended(t: HubState, worker: Worker, signal: int) -> None:
 
 
 def fail_started_inputs(t: HubState, call: Call, items: list[Input]) -> list[Input]:
-    """Return those of a call's inputs that may be queued; what began under the hub before this one and may
-    not begin again is lost.
-    """
+    """Fail inputs with `at_most_once` that started under the previous hub; return the others."""
     if not t.started_inputs or not call.pool.definition.at_most_once:
         return items
     lost = [item for item in items if (call.id, item.index) in t.started_inputs]
@@ -60,7 +56,7 @@ def fail_started_inputs(t: HubState, call: Call, items: list[Input]) -> list[Inp
 
 
 def _give_up(t: HubState, item: Input, why: str) -> None:
-    """End an input that may have run and must not run again."""
+    """Fail an input that may have run and must not run again."""
     message = (
         f"Input {item.index} of {item.call.pool.record.name!r} had begun when its worker was lost ({why}). "
         "It may have run to its end, and it does not run again: at_most_once."
@@ -89,10 +85,10 @@ def _requeue_or_fail(t: HubState, item: Input, why: str, *, count: bool) -> None
 
 
 def crashed(t: HubState, worker: Worker, event: WorkerExited) -> bool:
-    """A worker process died: find the inputs it may have died under; the others go back without penalty.
+    """Handle a worker that died: find the inputs that may have caused it, and requeue the others.
 
     Returns:
-        Whether there are any.
+        Whether any input may have caused it.
     """
     suspects = _suspects(worker, event)
     for item in reversed(suspects):
@@ -103,19 +99,17 @@ def crashed(t: HubState, worker: Worker, event: WorkerExited) -> bool:
 
 
 def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:
-    """Return what a worker may have died of: of several at once nobody can say which, so each is run
-    again alone.
-    """
+    """Return the inputs that may have caused the death of a worker; of several at once, each is retried alone."""
     if worker.pool is None or event.running == 0:
         return []
     if worker.pool.most_at_once > 1:
         return list(worker.leases.values())
     culprit = worker.leases.get(event.running) if event.running else None
     if culprit is None and event.running is None and worker.leases:
-        # A launcher that cannot tell: inputs run in order.
+        # The launcher does not know: inputs run in order.
         culprit = next(iter(worker.leases.values()))
     if culprit is None:
-        # The first one of a batch may have been cancelled.
+        # The first input of the batch may have been cancelled.
         return [item for item in worker.leases.values() if item.batch]
     if not culprit.batch:
         return [culprit]
@@ -156,7 +150,7 @@ def _handle_suspect(t: HubState, item: Input, worker: Worker, event: WorkerExite
 
 
 def _report_retry(t: HubState, item: Input, worker: Worker, how: str, again: str) -> None:
-    """Show those who listen, as output of the input, how it lost its worker and that it runs again."""
+    """Send subscribers a stderr line with the reason of the loss and the next attempt."""
     name = item.call.pool.record.name
     which = name if item.call.total == 1 else f"{name}[{item.index}]"
     text = f"{which} lost: {how}; attempt {item.attempt + 1} {again}\n"

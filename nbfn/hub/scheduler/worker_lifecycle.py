@@ -1,4 +1,4 @@
-"""A worker's life as the hub hears of it: joined, loaded, lost, back, gone."""
+"""The life cycle of workers: joined, loaded, lost, reconnected, gone."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ _INIT_FAILURE = int(InputStatus.INIT_FAILURE)
 
 
 def worker_joined(t: HubState, event: WorkerJoined) -> None:
-    """A worker said hello: new, back after a broken connection, or left over from the hub
-    before.
-    """
+    """Handle a worker that connected: a new one, one that reconnected, or one of the previous hub."""
     worker = known = t.workers.get(event.worker)
     if event.worker in t.fenced:
         t.send(event.worker, m.Refused("conflict", "superseded"))
@@ -50,7 +48,7 @@ def worker_joined(t: HubState, event: WorkerJoined) -> None:
         _reconnect(t, worker, event)
     elif worker.state == "draining":
         t.send(worker.id, m.Drain())
-    elif known is not None:  # on a new connection, before anybody noticed the end of the old one
+    elif known is not None:  # on a new connection, before the end of the old one was noticed
         worker_shutdown.take_out_of_service(t, worker)
         _reconnect(t, worker, event)
     t.changed()
@@ -60,7 +58,7 @@ def _register(t: HubState, event: WorkerJoined) -> Worker | None:
     worker = Worker(event.worker, event.executable, t.now)
     record = t.registry.functions.get(event.function)
     if event.function and (record is None or event.version not in record.versions):
-        t.send(event.worker, m.Refused("conflict", "its function is not known to this hub"))
+        t.send(event.worker, m.Refused("conflict", "this hub does not know its function"))
         return None
     t.workers[worker.id] = worker
     if record is not None:
@@ -78,16 +76,14 @@ def _register(t: HubState, event: WorkerJoined) -> Worker | None:
 
 
 def _reconnect(t: HubState, worker: Worker, event: WorkerJoined) -> None:
-    """A lost worker is there again in time: it keeps what it still has; what never reached it
-    goes back.
-    """
+    """Handle a worker that reconnected: it keeps its inputs; inputs that never reached it are requeued."""
     has = {lease for lease, *_ in event.running} if event.function else set()
     worker_recovery.keep_claims(t, worker, has)
     if worker.pool is None:
         worker.state = "blank"
         t.blanks.setdefault(worker.executable, {})[worker.id] = worker
         return
-    if not event.function:  # the word to bind was lost on the way
+    if not event.function:  # the `Bind` message was lost
         worker.state = "binding"
         worker.pool.binding[worker.id] = worker
         worker.pool.workers[worker.id] = worker
@@ -100,13 +96,13 @@ def _reconnect(t: HubState, worker: Worker, event: WorkerJoined) -> None:
 
 
 def _remove(t: HubState, worker: Worker) -> None:
-    """Forget a worker and what it claimed; the caller sees to its inputs."""
+    """Remove a worker and its claims; the caller handles its inputs."""
     worker_shutdown.remove(t, worker)
     worker_recovery.forget_claims(t, worker)
 
 
 def worker_bound(t: HubState, sender: str, message: m.Bound) -> None:
-    """A worker has its function and takes inputs."""
+    """Handle a worker that has loaded its function."""
     worker = t.workers.get(sender)
     if worker is None or worker.pool is None:
         return
@@ -125,19 +121,19 @@ def worker_bound(t: HubState, sender: str, message: m.Bound) -> None:
 
 
 def bind_failed(t: HubState, sender: str, message: m.BindFailed) -> None:
-    """A worker could not load its function."""
+    """Handle a worker that could not load its function."""
     failed = m.Output(0, _INIT_FAILURE, message.payload, worker=sender)
     _cannot_load(t, sender, message.text, failed)
 
 
 def bind_not_sent(t: HubState, event: BindNotSent) -> None:
-    """A worker cannot be sent what it is to load."""
+    """Handle a definition that is too large to be sent to its worker."""
     failed = m.Output(0, _INIT_FAILURE, None, event.fault, worker=event.worker)
     _cannot_load(t, event.worker, event.fault.message, failed)
 
 
 def _cannot_load(t: HubState, worker_id: str, text: str, failed: m.Output) -> None:
-    """Fail what waits for a function: another try to load it would end in the same way."""
+    """Stop a worker that cannot load its function; waiting inputs may fail."""
     worker = t.workers.get(worker_id)
     if worker is not None and worker.pool is not None:
         text = f"{worker.pool.record.name!r} could not be loaded:\n{text.rstrip()}"
@@ -148,12 +144,10 @@ def _cannot_load(t: HubState, worker_id: str, text: str, failed: m.Output) -> No
 
 
 def worker_lost(t: HubState, event: WorkerLost) -> None:
-    """A worker's connection ended: it gets nothing new, and its inputs wait until its lease runs
-    out.
-    """
+    """Handle a lost connection: the worker gets no inputs, and keeps its own until its lease expires."""
     worker = t.workers.get(event.worker)
     if worker is None or worker.state in ("lost", "draining"):
-        return  # one that was told to go has a timer of its own
+        return  # a draining worker has a timer of its own
     worker_shutdown.take_out_of_service(t, worker)
     worker.state, worker.lost_since = "lost", t.now
     t.after(t.limits.lease, _lease_expired, (worker, t.now))
@@ -161,7 +155,7 @@ def worker_lost(t: HubState, event: WorkerLost) -> None:
 
 
 def _lease_expired(t: HubState, what: tuple[Worker, float]) -> None:
-    worker, since = what  # it may have been back and lost again meanwhile
+    worker, since = what  # it may have reconnected and been lost again
     lost = worker.state == "lost" and worker.lost_since == since
     if lost and t.workers.get(worker.id) is worker:
         _remove(t, worker)
@@ -176,10 +170,10 @@ def _lease_expired(t: HubState, what: tuple[Worker, float]) -> None:
 
 
 def worker_left(t: HubState, sender: str, message: m.Goodbye) -> None:
-    """A worker said goodbye in good order."""
+    """Handle the goodbye of a worker."""
     worker = t.workers.get(sender)
     if worker is not None:
-        results.send_confirmation(t, worker)  # it waits for the word
+        results.send_confirmation(t, worker)  # it waits for the confirmation
         _ended_normally(t, worker, message.signal)
 
 
@@ -188,17 +182,17 @@ def _ended_normally(t: HubState, worker: Worker, signal: int) -> None:
     charged = bool(signal and worker.leases)
     worker_failures.worker_ended(t, worker, signal)
     if not charged:
-        how = exit_reasons.told_to_end(signal) if signal else "it ended by itself"
+        how = exit_reasons.shut_down_by(signal) if signal else "it ended by itself"
         startup_failures.ended_early(t, worker, WorkerExited(worker.id, signal=signal or None), how)
 
 
 def worker_exited(t: HubState, event: WorkerExited) -> None:
-    """A worker process ended; why decides what becomes of its inputs."""
+    """Handle the end of a worker process."""
     worker = t.workers.get(event.worker)
     if worker is None:
         return
     output.recovered(t, worker, event)
-    if event.finished:  # its goodbye is still on the way, or was lost
+    if event.finished:  # its goodbye has not arrived yet, or was lost
         _ended_normally(t, worker, event.ended_by)
         return
     _remove(t, worker)

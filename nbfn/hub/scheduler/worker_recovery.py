@@ -1,8 +1,7 @@
-"""What workers were at when the hub before this one ended: their leases stay good.
+"""Re-adopts running inputs after a hub restart; their leases stay valid.
 
-A worker says at its hello what it has; the client whose input it is may tell of the input only
-later. Until then the worker's claim is kept, and the result as well when that is faster than the
-client.
+A worker reports its leases when it connects; the client may resend the input later. Until then the hub keeps
+the worker's claim, and the result if it arrives before the input.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Claim, Input, Worker
 from nbfn.protocol import messages as m
 
-#: Seconds that a worker's claim on an input waits for the client that will tell of the input again.
+#: Seconds that a worker's claim on an input waits for the client to resend it.
 CLAIM_KEPT = 60.0
 
 
 def adopt(t: HubState, worker: Worker, running: Sequence[tuple[int, str, int, int]]) -> None:
-    """Take over what a worker had under the hub before this one, as far as the inputs are known."""
+    """Adopt the leases of a worker from the previous hub; for unknown inputs keep claims."""
     for lease, call_id, index, attempt in running:
         if lease in worker.leases or lease in t.claimed or (call_id, index) in t.claims:
             continue
@@ -36,9 +35,7 @@ def adopt(t: HubState, worker: Worker, running: Sequence[tuple[int, str, int, in
 
 
 def settle_claims(t: HubState, items: Iterable[Input]) -> None:
-    """Give inputs that are told again to the workers that are still at them, or their results if
-    they are done.
-    """
+    """Match resent inputs with claims of workers, and handle results that have already arrived."""
     for item in items:
         claim = t.claims.pop((item.call.id, item.index), None)
         if claim is None:
@@ -52,7 +49,7 @@ def settle_claims(t: HubState, items: Iterable[Input]) -> None:
 
 
 def settled(t: HubState, item: Input) -> bool:
-    """Note that an input no longer waits for the worker that may be at it; False when that was known."""
+    """Stop an input from waiting for a worker that may run it; return False if it did not wait."""
     pool = item.call.pool
     waiting = t.unclaimed.get(pool)
     if waiting is None or item not in waiting:
@@ -65,25 +62,25 @@ def settled(t: HubState, item: Input) -> bool:
 
 
 def _unqueue(t: HubState, item: Input) -> bool:
-    """Take an input out of the queue; False when it is elsewhere: at a worker, or waiting to be retried."""
+    """Remove an input from the queue; return False if it is leased or waits for a retry."""
     return settled(t, item) or item.call.pending.remove(item)
 
 
 def _take_over(t: HubState, item: Input, worker: Worker, lease: int, attempt: int) -> None:
     item.call.pool.adopt(worker, item, lease, attempt, t.now)
-    if item.call.cancelled:  # and the hub before this one did not live to see the end of it
+    if item.call.cancelled:  # the previous hub ended before it was stopped
         worker_shutdown.interrupt(t, item)
 
 
 def keep_claims(t: HubState, worker: Worker, has: Container[int]) -> None:
-    """Drop the claims of a worker on inputs that it no longer has and has not ended."""
+    """Drop the claims of a worker on inputs that it lost without a result."""
     for claim in _claims_of(t, worker):
         if claim.result is None and claim.lease not in has:
             _drop(t, claim)
 
 
 def forget_claims(t: HubState, worker: Worker) -> None:
-    """Drop all claims of a worker: it is gone, or no client has sent these inputs for long."""
+    """Drop all claims of a worker that is gone, or whose inputs no client has resent in time."""
     for claim in _claims_of(t, worker):
         _drop(t, claim)
     if t.workers.get(worker.id) is worker:

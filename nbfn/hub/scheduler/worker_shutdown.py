@@ -1,4 +1,4 @@
-"""Workers on their way out, told to go or gone, and what waited for one that never came."""
+"""Drains, stops and removes workers, and fails inputs for which no worker can start."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Input, Pool, Worker
 from nbfn.protocol import messages as m
 
-#: Seconds that a worker has for the exit hooks of its class.
+#: Seconds for the exit hooks of a class.
 EXIT_GRACE = 30.0
 
 
 def worker_stop_requested(t: HubState, sender: str, message: m.StopWorker) -> None:
-    """End a worker; what it runs is run elsewhere, or, gracefully, finished first."""
+    """Stop a worker; its inputs run elsewhere or, if graceful, finish first."""
     worker = t.workers.get(message.worker)
     if worker is None:
         text = f"No worker has the id {message.worker!r}."
@@ -27,7 +27,7 @@ def worker_stop_requested(t: HubState, sender: str, message: m.StopWorker) -> No
 
 
 def stop(t: HubState, worker: Worker) -> None:
-    """Have a worker finish and exit; kill it when it does not."""
+    """Drain a worker; kill it if it does not exit in time."""
     if worker.stopping:
         return
     worker.stopping = True
@@ -48,7 +48,7 @@ def _kill_if_running(t: HubState, worker: Worker) -> None:
 
 
 def take_out_of_service(t: HubState, worker: Worker) -> None:
-    """Take a worker off all lists from which work is handed out; it keeps what it has."""
+    """Remove a worker from all lists for dispatch and binding; it keeps its leases."""
     t.blanks.get(worker.executable, {}).pop(worker.id, None)
     t.starting.get(worker.executable, {}).pop(worker.id, None)
     pool = worker.pool
@@ -60,7 +60,7 @@ def take_out_of_service(t: HubState, worker: Worker) -> None:
 
 
 def remove(t: HubState, worker: Worker) -> None:
-    """Forget a worker; the caller sees to its inputs."""
+    """Remove a worker; the caller handles its inputs."""
     take_out_of_service(t, worker)
     worker.state = "gone"
     if worker.lending and worker.pool is not None:
@@ -81,7 +81,7 @@ def remove(t: HubState, worker: Worker) -> None:
 
 
 def answer_after_hooks(t: HubState, app: AppRecord, answer: Send) -> None:
-    """Answer a client that ends an App: when exit hooks have run, if it is shown what they write."""
+    """Answer a client that stops an App; if it follows the App, after the exit hooks have run."""
     if answer.to in app.followers and _runs_hooks(t, app):
         t.pending_stops.append((app, answer))
         t.after(EXIT_GRACE + 2 * t.limits.kill_grace, _send_answer, answer)
@@ -90,7 +90,7 @@ def answer_after_hooks(t: HubState, app: AppRecord, answer: Send) -> None:
 
 
 def _runs_hooks(t: HubState, app: AppRecord) -> bool:
-    """Whether a worker of an App is to run exit hooks soon: none that a spawned call goes on in."""
+    """Whether a worker of an App will run exit hooks soon; not one that still runs spawned calls."""
     return any(
         worker.pool.definition.exit_hooks
         and not any(i.call.durable for i in worker.leases.values())
@@ -106,10 +106,10 @@ def _send_answer(t: HubState, answer: Send) -> None:
 
 
 def interrupt(t: HubState, item: Input) -> None:
-    """Have a worker stop an input that was cancelled; end the worker when it does not."""
+    """Interrupt a cancelled input; kill the worker if that has no effect."""
     if item.worker is not None and not item.cancelled:
         item.cancelled = True
-        # Where the lease itself waits for the disk, this does as well.
+        # If the lease waits for the disk, so must this.
         waits = item.stored or item.call.pool.definition.at_most_once
         t.send(item.worker.id, m.CancelInput(item.lease), after_commit=waits)
         t.after(t.limits.kill_grace, _kill_if_still_running, (item, item.lease))
@@ -123,7 +123,7 @@ def _kill_if_still_running(t: HubState, what: tuple[Input, int]) -> None:
 
 
 def fail_waiting(t: HubState, pool: Pool, how: m.Output) -> None:
-    """End all that waits for a worker of a pool: there will be none. The Function's logs say why."""
+    """Fail all waiting inputs of a pool that can have no worker; the Function's logs contain the reason."""
     calls = [call for call in t.calls.values() if call.pool is pool]
     if calls and how.fault is not None:
         input_logs.system(
@@ -144,6 +144,6 @@ def fail_waiting(t: HubState, pool: Pool, how: m.Output) -> None:
 
 
 def raised_for(t: HubState, pool: Pool) -> frozenset[str]:
-    """Return the clients for which the error of a pool's worker is raised: they wait for a call."""
+    """Return the clients that raise the error of a pool's worker, because they wait for a call."""
     waiting = (call for call in t.calls.values() if call.pool is pool and not call.unattended)
     return frozenset(call.client for call in waiting if call.kind != "web")

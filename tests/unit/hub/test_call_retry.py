@@ -144,7 +144,7 @@ def test_a_call_that_runs_is_not_retried() -> None:
     ("found", "more", "code", "said"),
     [
         (None, {}, "not_found", "No call has the id 'fc-1'"),
-        ({"done": 3}, {"expired": True}, "output_expired", "were kept for their time and are gone"),
+        ({"done": 3}, {"expired": True}, "output_expired", "have expired and were deleted"),
         ({"done": 3}, {}, "invalid", "No input of call fc-1 failed."),
         ({"failed": 2}, {}, "invalid", "No input of call fc-1 failed; 2 were cancelled"),
     ],
