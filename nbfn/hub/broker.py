@@ -324,7 +324,7 @@ class Broker:
         if sum(client.connected or bool(client.calls) for client in clients) <= 1:
             self._shared_memory_gc.sweep(self._state.hub_state.clients)
 
-    # --- what arrives ---
+    # --- received messages ---
 
     def _connection_lost(self, connection: bytes) -> None:
         self._violations.pop(connection, None)

@@ -203,7 +203,7 @@ class Store:
         return self._call_store.ended(most)
 
     def start(self, wake: Callable[[], None]) -> None:
-        """Start the writer; ``wake`` is called, from its thread, when `finished` has something."""
+        """Start the writer; its thread calls ``wake`` when `finished` has results."""
         self._writer.start(wake)
 
     # --- from the broker's thread ---

@@ -1,4 +1,4 @@
-"""The thread that writes to the store's database.
+"""The thread that writes the database of the store.
 
 It commits the saves of many events in one SQLite transaction (one fdatasync). A save that fails by itself
 is skipped, and the others are committed. While the disk cannot be written, it retries: after `REFUSE_AFTER`
@@ -217,7 +217,7 @@ class Writer:
         """Commit a group.
 
         Raises:
-            sqlite3.Error: If the disk takes nothing.
+            sqlite3.Error: If the disk cannot be written.
         """
         saves = [
             save for transaction in group for save in transaction.saves if type(save) not in LOADS
@@ -251,7 +251,7 @@ class Writer:
         """Write one save in a savepoint; return its error, if any.
 
         Raises:
-            sqlite3.Error: If the disk takes nothing.
+            sqlite3.Error: If the disk cannot be written.
         """
         execute = self._connection.execute
         execute("SAVEPOINT one")

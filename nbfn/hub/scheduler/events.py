@@ -111,10 +111,8 @@ class CallRestored(Event):
     closed: bool = True
     cancelled: bool = False
     failures: Mapping[int, int] = field(default_factory=dict)  # of inputs with failed attempts
-    retried: tuple[str, int] = (
-        "",
-        0,
-    )  # the token of the latest retry, and how many inputs that began
+    #: The token of the latest retry, and its number of inputs.
+    retried: tuple[str, int] = ("", 0)
 
 
 @dataclass(frozen=True, slots=True)
