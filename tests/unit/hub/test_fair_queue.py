@@ -1,4 +1,4 @@
-"""Turns, batches and windows."""
+"""Tests of the fair queue, of batches and of windows."""
 
 from __future__ import annotations
 

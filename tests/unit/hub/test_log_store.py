@@ -17,7 +17,7 @@ WEEK = 7 * 86400.0
 
 
 class Opened:
-    """A logbook, started, and a way to wait for its answers."""
+    """A started log store, and a way to wait for its answers."""
 
     def __init__(self, path: Path, most: int = 2**30, retention: float = WEEK) -> None:
         self._woken = threading.Semaphore(0)
