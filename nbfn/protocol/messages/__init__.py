@@ -1,10 +1,10 @@
-"""All that two processes say to each other; `message_table` is the table of who says what to whom.
+"""Defines the messages between client, hub and worker; `message_table` lists who may send which.
 
-Rules: a message is frozen and made of plain data; user bytes are opaque `Payload`s that the hub
-never opens; an input is named by (call, index) between client and hub and by its *lease* (one
-number per grant, never used again) between hub and worker, so a late word about an older grant
-names nothing. Fields are only ever added at the end, with a default, so that the two hellos and
-`Refused` can be read across versions of the protocol.
+Messages are frozen and consist of plain data. Pickled values of users are opaque `Payload`s that
+the hub never unpickles. Client and hub identify an input by (call, index); hub and worker identify
+it by its *lease*, a number that is used for one grant only, so that a late message about an earlier
+grant has no effect. New fields are only appended, with a default, so that different versions of the
+protocol can read the two hello messages and `Refused`.
 """
 
 from nbfn.protocol.messages.apps import *

@@ -1,4 +1,4 @@
-"""A client deploys and runs Apps, and keeps their environments and secrets."""
+"""Messages with which clients deploy, run and list Apps, and manage environments and secrets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from nbfn.protocol.messages.fields import Count, Id, Index, Token, Value, Variab
 
 
 class AppRow(Data):
-    """One App."""
+    """The description of one App."""
 
     id: str
     name: str
     environment_name: str
     state: str  # ephemeral, ephemeral (detached), deployed, stopping, stopped
-    version: int = 0  # of its deployment
+    version: int = 0  # of its deployment; 0 if it is not deployed
     workers: int = 0
     created: float = 0.0  # seconds since 1970
     stopped: float | None = None
@@ -22,11 +22,11 @@ class AppRow(Data):
 
 
 class DeploymentRow(Data):
-    """One deployment of an App."""
+    """The description of one deployment of an App."""
 
     version: int
     at: float  # seconds since 1970
-    client: str  # the nbfn that deployed it
+    client: str  # the version of nbfn that deployed it
     by: str
     commit: str
     tag: str
@@ -34,7 +34,7 @@ class DeploymentRow(Data):
 
 
 class EnvironmentRow(Data):
-    """One environment."""
+    """The description of one environment."""
 
     name: str
     created: float
@@ -42,7 +42,7 @@ class EnvironmentRow(Data):
 
 
 class SecretRow(Data):
-    """One stored secret, without its values."""
+    """The description of one stored secret, without its values."""
 
     name: str
     environment_name: str
@@ -51,9 +51,9 @@ class SecretRow(Data):
 
 
 class Deploy(Message):
-    """Make these versions (by Function name) what the App's names mean from now on.
+    """Deploy an App: publish these versions of its Functions under their names.
 
-    Unless ``partial``, what is not named leaves the App.
+    Functions that the message does not name are removed from the App, unless ``partial``.
     """
 
     request: Token
@@ -70,7 +70,7 @@ class Deploy(Message):
 
 
 class Rollback(Message):
-    """Deploy an App as it was at an earlier version; 0 is the one before the current, -1 the current again."""
+    """Deploy an earlier version of an App again; 0 is the previous version, -1 the current one."""
 
     request: Token
     app_id: Id
@@ -81,7 +81,7 @@ class Rollback(Message):
 
 
 class RunApp(Message):
-    """Begin an ephemeral App that ends with `StopApp`, or with this client unless ``detached``."""
+    """Start an ephemeral App. It ends with `StopApp` or, unless ``detached``, when this client leaves."""
 
     request: Token
     app_id: Id
@@ -92,8 +92,9 @@ class RunApp(Message):
 
 
 class StopApp(Message):
-    """End an App: its calls are cancelled, its workers go, its name is free. At the end of its
-    ``scope``, the block that it was run in, spawned calls still finish.
+    """Stop an App: cancel its calls, end its workers and release its name.
+
+    With ``scope``, the ``with app.run()`` block of the App has ended: its spawned calls still finish.
     """
 
     request: Token
@@ -102,7 +103,7 @@ class StopApp(Message):
 
 
 class FindApp(Message):
-    """Find an App by its id, or a deployed one by name; made, empty, where wanted."""
+    """Find an App by its id, or a deployed App by name; with ``create``, create an empty one if missing."""
 
     request: Token
     app: str
@@ -111,7 +112,10 @@ class FindApp(Message):
 
 
 class AppFound(Message):
-    """Answer to `Deploy`, `Rollback`, `RunApp` and `FindApp`; ``changed`` says whether it is another deployment."""
+    """Answer to `Deploy`, `Rollback`, `RunApp` and `FindApp`.
+
+    ``changed`` is False if a deployment changed nothing.
+    """
 
     request: int
     app: AppRow
@@ -119,9 +123,9 @@ class AppFound(Message):
 
 
 class FollowApp(Message):
-    """Send this client, as `AppOutput`, what an App's workers write, until it or the App ends.
+    """Send the output of an App's workers to this client as `AppOutput`, until the client or the App ends.
 
-    What is written for calls that this client made or watches is not sent twice.
+    The output of calls that this client made or watches is not sent twice.
     """
 
     request: Token
@@ -129,10 +133,10 @@ class FollowApp(Message):
 
 
 class AppOutput(Message):
-    """What a worker of a followed App wrote, or what the hub says of one (channel ``system``)."""
+    """Output of a worker of a followed App, or a message of the hub about a worker (channel ``system``)."""
 
     app_id: str
-    function: str  # the name; of a method with its class's
+    function: str  # the name of the Function; for a method, with the name of its class
     call: str
     index: int
     channel: str  # stdout, stderr, system
@@ -148,7 +152,7 @@ class SetTags(Message):
 
 
 class GetApps(Message):
-    """Ask for all Apps of an environment, the stopped ones that are remembered included."""
+    """Request all Apps of an environment, including stopped Apps that the hub still stores."""
 
     request: Token
     environment_name: str = ""
@@ -162,21 +166,21 @@ class Apps(Message):
 
 
 class GetHistory(Message):
-    """Ask for an App's deployments."""
+    """Request the deployments of an App."""
 
     request: Token
     app_id: Id
 
 
 class History(Message):
-    """Answer to `GetHistory`, the newest first."""
+    """Answer to `GetHistory`: the deployments, newest first."""
 
     request: int
     deployments: tuple[DeploymentRow, ...]
 
 
 class GetEnvironments(Message):
-    """Ask for all environments."""
+    """Request all environments."""
 
     request: Token
 
@@ -189,7 +193,7 @@ class Environments(Message):
 
 
 class ChangeEnvironment(Message):
-    """Create an environment (no ``name``), delete it (no ``new_name``) or rename it."""
+    """Create (empty ``name``), delete (empty ``new_name``) or rename an environment."""
 
     request: Token
     name: str
@@ -197,7 +201,7 @@ class ChangeEnvironment(Message):
 
 
 class PutSecret(Message):
-    """Store environment variables under a name."""
+    """Store a secret: environment variables under a name."""
 
     request: Token
     name: str
@@ -210,7 +214,7 @@ class PutSecret(Message):
 
 
 class DeleteSecret(Message):
-    """Forget what is stored under a name."""
+    """Delete the secret with a name."""
 
     request: Token
     name: str
@@ -218,7 +222,7 @@ class DeleteSecret(Message):
 
 
 class ListSecrets(Message):
-    """Ask which secrets an environment has."""
+    """Request the secrets of an environment, without their values."""
 
     request: Token
     environment_name: str = ""

@@ -1,6 +1,4 @@
-"""What all messages are made of: their two bases, bytes that nobody here opens, and how a request
-ends that has no answer of its own.
-"""
+"""Defines the base classes of messages, payloads and segments, and the generic answers to requests."""
 
 from __future__ import annotations
 
@@ -12,24 +10,26 @@ from msgspec import Struct
 
 from nbfn.protocol.messages.fields import Count, FileName, Place
 
-#: Most bytes of a `Segment` in a message.
+#: The most bytes of an encoded `Segment`.
 SEGMENT_BYTES = 80
-#: Most bytes that the segments of one payload count for: far above every limit, and small enough that the sum for
-#: as many payloads as there can be is still a `Count`.
+#: The most bytes that the segments of one payload count for in limits. It is far above every limit, and small enough
+#: that the sum over all payloads is a valid `Count`.
 MOST_BESIDE = 2**38
 
 
 class Data(Struct, frozen=True, array_like=True, gc=False):
-    """Base of the parts of a message: sent as arrays, never tracked by the cycle collector."""
+    """Base of the parts of a message. They are encoded as arrays; the garbage collector does not track them."""
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False, tag=True):
-    """Base of everything that is sent; the class name is its kind on the wire."""
+    """Base of all messages. The class name identifies the type of an encoded message."""
 
 
 class Segment(Data):
-    """A file of bytes beside the wire: ``place`` is "shm" or "spill" (gone with its call) or "blob"
-    (kept by the store).
+    """A file with bytes that are not part of the message itself.
+
+    ``place`` is "shm" or "spill" for a file that is deleted with its call, or "blob" for a file in the
+    store. ``size`` is in bytes.
     """
 
     place: Place
@@ -40,8 +40,8 @@ class Segment(Data):
 class Payload(Data):
     """One pickled value, opaque to the hub.
 
-    ``data`` is the pickle stream, unless ``spilled``: then the first segment holds the stream.
-    Further segments are its out-of-band buffers, in order.
+    ``data`` is the pickle stream. If ``spilled``, the first segment holds the stream instead. The other
+    segments are its out-of-band buffers, in order.
     """
 
     data: bytes
@@ -50,10 +50,10 @@ class Payload(Data):
 
     @property
     def weight(self) -> int:
-        """What it counts for in limits, in bytes: at least what it takes up in a message.
+        """The number of bytes that the payload counts for in limits; at least its size in a message.
 
-        Its buffers in segments count for a quarter: they are mapped, and in no process's own memory. What a
-        peer says of their sizes may be wrong, so they count for no more than `MOST_BESIDE`.
+        Buffers in segments count for a quarter of their size, because they are mapped and shared by
+        processes. A peer may send wrong sizes, so the segments count for at most `MOST_BESIDE` bytes.
         """
         if not self.segments:
             return len(self.data)
@@ -66,20 +66,24 @@ _data, _segments = attrgetter("data"), attrgetter("segments")
 
 
 def weights(payloads: Sequence[Payload]) -> list[int]:
-    """Return the weight of each payload. Where none has segments, no Python code runs for each."""
+    """Return the weight of each payload in bytes.
+
+    If no payload has segments, the weights are computed without Python code for each payload.
+    """
     if len(payloads) == 1 or any(map(_segments, payloads)):
         return [payload.weight for payload in payloads]
     return list(map(len, map(_data, payloads)))
 
 
 def total_weight(payloads: Sequence[Payload]) -> int:
-    """Return the sum of the weights of payloads."""
+    """Return the sum of the weights of payloads in bytes."""
     return sum(weights(payloads))
 
 
 class Fault(Data):
-    """A failure that the hub itself has to tell: a code of `nbfn.exception`, a sentence,
-    attributes.
+    """A failure that the hub reports itself.
+
+    ``code`` is that of a class in `nbfn.exception`; ``details`` are attributes of the error.
     """
 
     code: str
@@ -88,13 +92,13 @@ class Fault(Data):
 
 
 class Done(Message):
-    """A request was carried out and has no other answer."""
+    """Answer to a request that succeeded and has no other answer."""
 
     request: int
 
 
 class Failed(Message):
-    """A request was refused: a code of `nbfn.exception` and a sentence."""
+    """Answer to a request that failed; ``code`` is that of a class in `nbfn.exception`."""
 
     request: int
     code: str

@@ -1,4 +1,4 @@
-"""A client calls Functions: inputs on their way in, outcomes, items and prints on their way out."""
+"""Messages of calls: inputs that clients send, and outcomes, generator items and output that they receive."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from operator import attrgetter
 from nbfn.protocol.messages.base import Data, Fault, Message, Payload, total_weight
 from nbfn.protocol.messages.fields import Count, Id, Index, LogLevels, Token
 
-#: Bytes that an outcome counts for beside its payload.
+#: Bytes that an outcome counts for in addition to its payload.
 OUTPUT_BYTES = 64
-#: Items of a generator that may be under way, and their approximate bytes since the last credit of the worker.
-#: A worker begins with as many.
+#: The most items of a generator in transit, and their approximate bytes since the last credit of the worker. It is
+#: also the credit with which a worker starts.
 ITEM_WINDOW, ITEM_BYTES = 64, 8 * 1024 * 1024
 
 
 class NewInput(Data):
-    """One set of arguments, on its way in."""
+    """The arguments of one new input of a call."""
 
     index: Count
     payload: Payload
 
 
 class Output(Data):
-    """The one outcome of an input. ``payload`` is the value or the exception; ``fault`` stands
-    in when no worker could make one.
+    """The outcome of an input. An input has only one.
+
+    ``payload`` is the pickled result or exception. If no worker produced a payload, ``fault`` describes
+    the failure. ``duration`` is in seconds.
     """
 
     index: int
@@ -34,12 +36,13 @@ class Output(Data):
     duration: float = 0.0
     worker: str = ""
     attempt: int = 1
-    attempts: int = 0  # how many its Function's retries allow; set for failures only
+    attempts: int = 0  # how many the retries of the Function allow; set for failures only
 
     @property
     def weight(self) -> int:
-        """What it counts for in limits, in bytes; of a failure that the hub tells at least its sentence
-        and attributes that are as long.
+        """The number of bytes that the outcome counts for in limits.
+
+        A `Fault` counts for at least its message and attributes of the same length.
         """
         if self.fault is not None:
             return OUTPUT_BYTES + 4 * 2 * len(self.fault.message)
@@ -51,7 +54,7 @@ _fault = attrgetter("fault")
 
 
 def outputs_weight(outputs: Sequence[Output]) -> int:
-    """Return the sum of the weights of outputs."""
+    """Return the sum of the weights of outputs in bytes."""
     if len(outputs) == 1 or any(map(_fault, outputs)):
         return sum(output.weight for output in outputs)
     payloads = [payload for output in outputs if (payload := output.payload) is not None]
@@ -59,10 +62,10 @@ def outputs_weight(outputs: Sequence[Output]) -> int:
 
 
 class PutCall(Message):
-    """Begin a call, mostly with all its inputs (``closed``). Resending it is harmless.
+    """Start a call. Usually the message has all inputs (``closed``). It may be sent repeatedly.
 
-    A ``durable`` call is stored and answered by `Accepted` after the commit; any other lives as
-    long as its client.
+    A ``durable`` call is stored; the hub answers `Accepted` after the commit. Any other call is
+    cancelled when its client leaves.
     """
 
     call: Id
@@ -73,16 +76,16 @@ class PutCall(Message):
     closed: bool = True
     durable: bool = False
     resent: bool = False
-    parent: Id = ""  # the caller's call and index ("fc-...:3"), when called from inside a worker
-    total: Count | None = None  # inputs there will be, where the caller knows
-    method: str = ""  # which one, when the Function is a class
-    deployment: Count = 0  # of the App: what is called from inside stays with it, too
-    unattended: bool = False  # its failures have no reader: the logs have their tracebacks
-    levels: LogLevels = b""  # of the caller's loggers
+    parent: Id = ""  # call and index of the input that makes the call ("fc-...:3"), in a worker
+    total: Count | None = None  # the number of inputs, if the caller knows it
+    method: str = ""  # the name of the method, if the Function is a class
+    deployment: Count = 0  # of the App; nested calls use the same deployment
+    unattended: bool = False  # no caller receives failures: their tracebacks go to the logs
+    levels: LogLevels = b""  # of the loggers of the caller
 
 
 class PutInputs(Message):
-    """More inputs of an open call; ``closed`` says that these were the last."""
+    """Add inputs to an open call; ``closed`` marks the last ones."""
 
     call: Id
     inputs: tuple[NewInput, ...]
@@ -91,7 +94,7 @@ class PutInputs(Message):
 
 
 class Accepted(Message):
-    """A durable call is on disk: its inputs below ``upto``, or all there will be (``closed``)."""
+    """A durable call is stored: its inputs below ``upto``, or all inputs (``closed``)."""
 
     call: str
     upto: int = 0
@@ -99,7 +102,7 @@ class Accepted(Message):
 
 
 class CallRefused(Message):
-    """A `PutCall` could not be taken; it ends with this error."""
+    """Answer to a `PutCall` that the hub refuses; the call ends with this error."""
 
     call: str
     code: str
@@ -107,22 +110,23 @@ class CallRefused(Message):
 
 
 class Window(Message):
-    """The client may have this many inputs of the call sent and not yet consumed."""
+    """Back-pressure: the client may have sent at most ``size`` inputs of the call that are not consumed yet."""
 
     call: str
     size: int
 
 
 class Outputs(Message):
-    """Outcomes of inputs, each final."""
+    """Outcomes of inputs of a call. Each of them is final."""
 
     call: str
     outputs: tuple[Output, ...]
 
 
 class ResultsTaken(Message):
-    """The consumer of a map has had results of this many bytes more (`Output.weight`); the hub has no
-    more inputs run when too many are not taken.
+    """Back-pressure: the consumer of a map has taken further results, ``weight`` bytes in all (`Output.weight`).
+
+    The hub dispatches no more inputs while too many bytes of results are not taken.
     """
 
     call: str
@@ -130,7 +134,7 @@ class ResultsTaken(Message):
 
 
 class Progress(Message):
-    """Where a call stands, at most ten times a second while it changes."""
+    """The progress of a call. It is sent at most ten times a second, when it changes."""
 
     call: str
     queued: int
@@ -139,18 +143,20 @@ class Progress(Message):
     workers: int
     starting: int
     waiting_for: str = ""
-    newest: int = 0  # version of its Function, where that is another than the one it runs on
+    newest: int = 0  # the newest version of its Function, if the call runs on another one
     done: int = 0
     failed: int = 0
     total: int | None = None
-    place: int = 0  # of a call that only waits: how many calls' turns until its own, 0 for far off
-    worker: str = ""  # of its last input, ...
-    attempt: int = 0  # ... and its attempt
+    place: int = 0  # position in the queue of a call that only waits; 0 if it is far back
+    worker: str = ""  # the worker of its last input
+    attempt: int = 0  # the attempt of its last input
 
 
 class Emission(Message):
-    """What remote code wrote: ``channel`` is stdout, stderr (``data`` is UTF-8) or display,
-    clear, update (``data`` is JSON), or log (see `nbfn.protocol.log_records`).
+    """Output of remote code.
+
+    ``channel`` is stdout or stderr (``data`` is UTF-8), display, clear or update (``data`` is JSON), or
+    log (see `nbfn.protocol.log_records`).
     """
 
     call: str
@@ -162,9 +168,7 @@ class Emission(Message):
 
 
 class TakeItems(Message):
-    """The consumer of a generator input is ready for items up to (not including) number
-    ``upto``.
-    """
+    """Back-pressure: the consumer of a generator accepts items with numbers below ``upto``."""
 
     call: Id
     index: Count
@@ -172,7 +176,7 @@ class TakeItems(Message):
 
 
 class Items(Message):
-    """Values that a generator input yielded, from number ``start`` on."""
+    """Values that a generator yielded; ``start`` is the number of the first."""
 
     call: str
     index: int
@@ -181,9 +185,10 @@ class Items(Message):
 
 
 class FeedInput(Message):
-    """One more piece of what an input reads while it runs (a web request's body, a WebSocket's
-    messages), sent only as far as `FeedWanted` allows. Without ``data``, at any time: who asked is gone;
-    the input is told so, or dropped if it has not begun.
+    """One piece of the data that an input reads while it runs: a request body or a WebSocket message.
+
+    `FeedWanted` limits how many pieces the client may send. A message without ``data`` may be sent at any
+    time: the web client has disconnected, so the input is notified, or dropped if it has not started.
     """
 
     call: Id
@@ -192,7 +197,7 @@ class FeedInput(Message):
 
 
 class FeedWanted(Message):
-    """An input reads: the client may send ``upto`` pieces (`FeedInput`) in all to this attempt."""
+    """Back-pressure: the client may send ``upto`` pieces (`FeedInput`) in total to this attempt of an input."""
 
     call: str
     index: int
@@ -201,7 +206,7 @@ class FeedWanted(Message):
 
 
 class Cancel(Message):
-    """Cancel a call, or some inputs of it; ``terminate`` ends the workers that run them as well."""
+    """Cancel a call, or some of its inputs; ``terminate`` also ends the workers that run them."""
 
     request: Token
     call: Id
@@ -210,16 +215,15 @@ class Cancel(Message):
 
 
 class Release(Message):
-    """I need nothing more of this call: what is queued is cancelled unless the call is durable,
-    outputs are no longer sent to me.
-    """
+    """Stop sending outputs of a call to this client; cancel its queued inputs unless the call is durable."""
 
     call: Id
 
 
 class Watch(Message):
-    """Send me the outputs that this call has with an index from ``start`` to before ``end``, then
-    its state (`CallInfo`), and if I ``follow`` it, all outputs to come.
+    """Request the outputs of a call whose index is at least ``start`` and below ``end``, and its state.
+
+    The hub sends the existing outputs, then `CallInfo` and, with ``follow``, all later outputs.
     """
 
     request: Token
@@ -240,17 +244,17 @@ class CallInfo(Message):
     closed: bool
     name: str = ""
     ended: bool = False  # every input has its outcome
-    expired: bool = False  # ... which was kept long enough and is gone
+    expired: bool = False  # the outcomes were deleted after their retention time
     done: int = 0
     failed: int = 0
     cancelled: bool = False
-    version: int = 0  # of the Function, that it runs on or ran on last
-    created: float = 0.0  # when it began, or was retried last; seconds since 1970
-    kept_until: float = 0.0  # its results, likewise
+    version: int = 0  # the version of the Function that runs the call or ran it last
+    created: float = 0.0  # when it started or was last retried, in seconds since 1970
+    kept_until: float = 0.0  # when its results expire, in seconds since 1970
 
 
 class GetInput(Message):
-    """Tell the arguments of an input of a durable call that failed, or has no outcome yet."""
+    """Request the arguments of an input of a durable call that failed or has no outcome yet."""
 
     request: Token
     call: Id
@@ -258,7 +262,7 @@ class GetInput(Message):
 
 
 class InputTold(Message):
-    """Answer to `GetInput`: which version was called with what; without a payload when that is gone."""
+    """Answer to `GetInput`: the Function version and the arguments; no payload if it was deleted."""
 
     request: int
     function: str
@@ -268,9 +272,9 @@ class InputTold(Message):
 
 
 class RetryCall(Message):
-    """Run the inputs of an ended durable call that failed again, with the newest version of its Function.
+    """Retry the failed inputs of a durable call that has ended, with the newest version of its Function.
 
-    ``token`` is new for each retry: a repeated message starts nothing.
+    ``token`` is unique for each retry, so a message that is sent again has no effect.
     """
 
     request: Token
@@ -279,14 +283,14 @@ class RetryCall(Message):
 
 
 class CallRetried(Message):
-    """Answer to `RetryCall`: how many inputs run again."""
+    """Answer to `RetryCall`: the number of inputs that run again."""
 
     request: int
     count: int
 
 
 class GetCallGraph(Message):
-    """Ask for the whole family of a call: who called it, and whom it called."""
+    """Request the call graph that contains a call: its callers, and all calls that these made."""
 
     request: Token
     call: Id
@@ -305,7 +309,7 @@ class Relative(Data):
 
 
 class CallGraph(Message):
-    """Answer to `GetCallGraph`: the inputs of the family, callers before those they called."""
+    """Answer to `GetCallGraph`: the inputs of the graph; each caller precedes the inputs that it called."""
 
     request: int
     inputs: tuple[Relative, ...]

@@ -1,4 +1,4 @@
-"""What a Function is: all that the hub, its workers and its callers must know of a version."""
+"""Defines the description of a Function version that hub, workers and callers exchange."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from nbfn.protocol.messages.fields import Amount, Count, PathName, Seconds, Valu
 
 
 class Environment(Data):
-    """Where code must run so that its pickles and imports fit."""
+    """The Python environment that code requires so that its pickles can be loaded and its imports work."""
 
     executable: PathName
     sys_path: tuple[PathName, ...]
@@ -17,8 +17,9 @@ class Environment(Data):
 
 
 class RetryPolicy(Data):
-    """Modal's ``Retries`` in seconds: the n-th delay is initial * coefficient**(n-1), at most
-    max_delay.
+    """The retries of a Function. Delays are in seconds.
+
+    The n-th delay is ``initial_delay * backoff_coefficient**(n-1)``, at most ``max_delay``.
     """
 
     max_retries: Workers = 0
@@ -28,8 +29,9 @@ class RetryPolicy(Data):
 
 
 class PoolSettings(Data):
-    """How many workers a Function keeps; None in an update means "as it is", in a definition
-    "the default".
+    """The limits of a Function's worker pool; ``scaledown_window`` is in seconds.
+
+    None means the default in a definition, and "unchanged" in an update.
     """
 
     min_containers: Workers | None = None
@@ -39,34 +41,37 @@ class PoolSettings(Data):
 
 
 class Resources(Data):
-    """What a worker of a Function needs; None and 0 ask for nothing. Memory is in bytes, processors in cores."""
+    """The resources that a worker of a Function requests; None and 0 request nothing.
+
+    Memory is in bytes, ``cpu`` in cores.
+    """
 
     cpu: Amount | None = None
     cpu_limit: Amount | None = None
     memory: Count | None = None
-    memory_limit: Count | None = None  # a worker that holds more is ended
-    gpu: str | None = None  # the kind; "any" for whatever there is
-    gpus: Workers | None = None  # how many
+    memory_limit: Count | None = None  # a worker that exceeds it is killed
+    gpu: str | None = None  # the type; "any" for any type
+    gpus: Workers | None = None  # the number of GPUs
 
 
 class Concurrency(Data):
-    """How many inputs (of batched Functions: batches) one worker runs at once, and how many it should on average."""
+    """The maximum and target number of inputs, or batches, that one worker runs at the same time."""
 
     max_inputs: Workers | None = None
     target_inputs: Workers | None = None
 
 
 class Batching(Data):
-    """Inputs that are gathered and run as one; a batch that is not full leaves after ``wait`` seconds."""
+    """The batches of a batched Function; a batch that is not full is dispatched after ``wait`` seconds."""
 
     max_batch_size: Workers | None = None
     wait: Seconds | None = None
 
 
 class Schedule(Data):
-    """When the hub calls a Function by itself: a cron line, or a period counted from the deploy.
+    """The times at which the hub calls a Function: a cron line, or a period that starts at the deployment.
 
-    ``payload`` is the pickle of no arguments, which the hub cannot make.
+    ``payload`` is the pickle of empty arguments; the hub does not pickle values itself.
     """
 
     payload: Payload
@@ -82,19 +87,19 @@ class Schedule(Data):
 
 
 class Endpoint(Data):
-    """How a Function or method answers HTTP."""
+    """The web endpoint of a Function or method."""
 
     kind: str  # fastapi, asgi, wsgi, server
     method: str = "GET"
     label: str = ""
     docs: bool = False
     requires_proxy_auth: bool = False
-    port: Count = 0  # of a server that the function starts itself
+    port: Count = 0  # of a server that the function itself starts
     startup_timeout: Seconds = 5.0
 
 
 class Method(Data):
-    """One method of a class, as callers need to know it."""
+    """The description of a method of a class for its callers."""
 
     name: str
     is_generator: bool = False
@@ -103,11 +108,11 @@ class Method(Data):
     endpoint: Endpoint | None = None
     signature: str = ""
     doc: str = ""
-    web_url: str = ""  # where its endpoint answers; the hub fills it in
+    web_url: str = ""  # of its endpoint; the hub sets it
 
 
 class Parameter(Data):
-    """One `nbfn.parameter` of a class. ``default`` is its MessagePack, None where one must be given."""
+    """One `nbfn.parameter` of a class. ``default`` is in MessagePack; None if the parameter is required."""
 
     name: str
     type: str  # str, int, bytes, bool
@@ -115,10 +120,10 @@ class Parameter(Data):
 
 
 class Secret(Data):
-    """Environment variables of a Function: at hand (``values``), or stored under ``name`` in an environment."""
+    """Environment variables of a Function: in ``values``, or stored under ``name`` in an environment."""
 
     name: str = ""
-    environment_name: str = ""  # empty: that of the App
+    environment_name: str = ""  # empty for the environment of the App
     required_keys: tuple[str, ...] = ()
     values: dict[Variable, Value] = {}
 
@@ -127,14 +132,14 @@ class Secret(Data):
 
 
 class Definition(Data):
-    """One version of a Function: what it is called, what a worker must load, how it must be run.
+    """One version of a Function: its name, its pickled code and the options with which it runs.
 
-    A class is a Function of kind "cls": its workers hold one object, and a call names one of ``methods``.
+    A class is a Function of kind "cls": each worker has one instance, and a call names one of ``methods``.
     """
 
     name: str
     payload: Payload
-    digest: str  # same digest, same version
+    digest: str  # identifies the version
     environment: Environment
     is_generator: bool = False
     is_async: bool = False
@@ -148,33 +153,34 @@ class Definition(Data):
     kind: str = "function"  # function, cls
     methods: tuple[Method, ...] = ()
     parameters: tuple[Parameter, ...] = ()
-    arguments: Payload | None = None  # of the class's constructor: a variant has them
+    arguments: Payload | None = None  # of the constructor of a class; only variants have them
     resources: Resources = Resources()
     concurrency: Concurrency = Concurrency()
     batching: Batching = Batching()
     env: dict[Variable, Value] = {}
-    secrets: tuple[Secret, ...] = ()  # the later wins over the earlier, ``env`` over all of them
-    single_use: bool = False  # a fresh worker for each input
-    at_most_once: bool = False  # an input that began never runs again
-    startup_timeout: Seconds | None = None  # seconds to load, enter hooks included
+    secrets: tuple[Secret, ...] = ()  # a later one overrides an earlier one, ``env`` all of them
+    single_use: bool = False  # whether each input runs in a new worker
+    at_most_once: bool = False  # whether an input that has started is never retried
+    startup_timeout: Seconds | None = None  # to load the Function, including enter hooks
     schedule: Schedule | None = None
     endpoint: Endpoint | None = None
     module: str = ""
-    takes_arguments: bool = False  # of a class: only its variants, which have them, get workers
-    exit_hooks: bool = False  # of a class: its workers need time to end
-    helpers: dict[str, str] = {}  # texts of the other cells that its code is written in, by name
-    owner: str = ""  # the notebook that it was registered from, as a path; else empty
-    made: Seconds = 0.0  # when, in seconds since 1970
-    files: str = ""  # a hash of the user's files that its workers import; else empty
+    takes_arguments: bool = False  # of a class: only its variants have workers
+    exit_hooks: bool = False  # of a class: whether its workers run exit hooks before they end
+    helpers: dict[str, str] = {}  # sources of other cells that define its code, by file name
+    owner: str = ""  # path of the notebook that registered it; empty if there is none
+    made: Seconds = 0.0  # when it was registered, in seconds since 1970
+    files: str = ""  # a hash of the user's files that its workers import; empty if there are none
 
-    def __repr__(self) -> str:  # without the values of its variables
+    def __repr__(self) -> str:  # does not show the values of environment variables
         return f"<Definition {self.name!r} {self.digest[:8]}>"
 
 
 class Variant(Data):
-    """What sets a variant of a Function apart, with a pool of its own; None is "as the Function has it".
+    """The options in which a variant differs from its Function; None for those of the Function.
 
-    Laid over a `Definition` by `nbfn.declarations.overrides.apply_overrides`.
+    A variant has its own worker pool. `nbfn.declarations.overrides.apply_overrides` applies the
+    options to a `Definition`.
     """
 
     timeout: Seconds | None = None
@@ -187,13 +193,13 @@ class Variant(Data):
     secrets: tuple[Secret, ...] | None = None
     arguments: Payload | None = None
 
-    def __repr__(self) -> str:  # as a definition's
+    def __repr__(self) -> str:  # does not show the values of environment variables
         given = (name for name in self.__struct_fields__ if getattr(self, name) is not None)
         return f"<Variant {', '.join(given)}>"
 
 
 class FunctionInfo(Data):
-    """What a client learns of a registered Function."""
+    """The description of a registered Function for clients; ``timeout`` is in seconds."""
 
     id: str
     app_id: str
@@ -208,16 +214,16 @@ class FunctionInfo(Data):
     environment: Environment
     timeout: float
     pool: PoolSettings
-    created: bool = True  # False: the same bytes were registered before, nothing changed
+    created: bool = True  # False if the same definition was already registered
     kind: str = "function"
     methods: tuple[Method, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     endpoint: Endpoint | None = None
     batching: Batching = Batching()
     environment_name: str = ""
-    web_url: str = ""  # where its endpoint answers
+    web_url: str = ""  # of its endpoint
     takes_arguments: bool = False
-    method: str = ""  # which one a caller's handle is bound to; the hub leaves it empty
-    deployment: int = 0  # of the App, that the lookup asked for
-    owner: str = ""  # the notebook that this version came from, as a path
-    made: float = 0.0  # when, in seconds since 1970
+    method: str = ""  # the method that a caller's handle is bound to; the hub leaves it empty
+    deployment: int = 0  # the deployment of the App that the lookup requested
+    owner: str = ""  # path of the notebook that registered this version
+    made: float = 0.0  # when this version was registered, in seconds since 1970

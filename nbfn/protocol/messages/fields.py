@@ -1,7 +1,7 @@
-"""The types of message fields, with the range of each: a value outside of it does not decode.
+"""Defines the types of message fields, and the range of values that each of them allows.
 
-`msgspec` checks them while it decodes, so a process never handles a number, a name or a path that a
-peer should not have sent.
+`msgspec` checks the values while it decodes a message, so code that handles messages never receives
+a number, a name or a path that is not allowed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from msgspec import Meta
 
 #: The largest integer that SQLite stores.
 LARGEST = 2**63 - 1
-#: The largest integer that is exact in JSON and in a float.
+#: The largest integer that JSON and a float represent exactly.
 LARGEST_COUNT = 2**53
 
-#: A number that only its sender understands, such as that of a request.
+#: A number that has a meaning only for its sender, such as that of a request.
 Token = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
-#: An index that may be negative, which the receiver answers with a sentence of its own.
+#: An index that may be negative; the receiver checks it and answers with an error of its own.
 Index = Annotated[int, Meta(ge=-LARGEST_COUNT, le=LARGEST_COUNT)]
-#: An index, a version, a number of bytes or of things.
+#: An index, a version, or a number of bytes or objects.
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
-#: A number of workers, or of inputs that run at once.
+#: A number of workers, or of inputs that run at the same time.
 Workers = Annotated[int, Meta(ge=0, le=1_000_000)]
-#: Names a grant of an input to a worker.
+#: The number that identifies a grant of an input to a worker.
 Lease = Annotated[int, Meta(ge=0, le=LARGEST)]
 #: A duration in seconds, or a time since 1970; neither NaN nor infinite.
 Seconds = Annotated[float, Meta(ge=0.0, le=1e12)]
@@ -42,7 +42,7 @@ LogLevels = Annotated[bytes, Meta(max_length=4096)]
 PathName = Annotated[str, Meta(pattern=r"\A[^\0]*\Z", max_length=4096)]
 #: The name of a file in a directory that the receiver chooses.
 FileName = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-][0-9A-Za-z_.-]{0,199}\Z")]
-#: Where a segment of a payload is: in shared memory, in a file instead of it, or in the directory of the store.
+#: The location of a segment: shared memory, a file that replaces it, or the directory of the store.
 Place = Literal["shm", "spill", "blob"]
 #: The name of an environment variable, and its value.
 Variable = Annotated[str, Meta(pattern=r"\A[^\0=]+\Z")]

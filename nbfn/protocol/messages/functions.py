@@ -1,4 +1,4 @@
-"""A client makes, finds and sizes Functions."""
+"""Messages with which clients register, look up and scale Functions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from nbfn.protocol.messages.fields import Count, Id, Token
 
 
 class Register(Message):
-    """Make or update a Function of an App. ``app_id`` is the client's own for an ephemeral App,
-    empty for a deployed one.
+    """Create or update a Function of an App.
+
+    ``app_id`` is the id of an ephemeral App of this client; it is empty for a deployed App.
     """
 
     request: Token
@@ -17,21 +18,21 @@ class Register(Message):
     definition: Definition
     app_id: Id = ""
     environment_name: str = ""
-    staged: bool = False  # only stored: a `Deploy` that names this version follows
+    staged: bool = False  # only store the version; a `Deploy` that publishes it follows
 
 
 class BindVariant(Message):
-    """Make a variant of a Function, or find it: the same digest is the same variant."""
+    """Create or find a variant of a Function; the digest identifies the variant."""
 
     request: Token
     function: Id
     variant: Variant
     digest: str
-    shown: str = ""  # for people, after the Function's name: "(name='x')"
+    shown: str = ""  # shown to users after the name of the Function, such as "(name='x')"
 
 
 class Lookup(Message):
-    """Find a deployed Function by App and name, or the version that a deployment of the App had."""
+    """Find a deployed Function by App and name; with ``deployment``, its version in that deployment."""
 
     request: Token
     app: str
@@ -41,7 +42,7 @@ class Lookup(Message):
 
 
 class LookupId(Message):
-    """Find any Function by its id; with a version, whether it has that one still."""
+    """Find any Function by its id; with ``version``, check that this version still exists."""
 
     request: Token
     function: Id
@@ -57,11 +58,11 @@ class Registered(Message):
 
 
 class GetDefinition(Message):
-    """Tell a definition of a Function: a worker runs it itself, by `Function.local`; who looks for an error, too."""
+    """Request the definition of a Function: for `Function.local` in a worker, or to debug it in a client."""
 
     request: Token
     function: Id
-    version: Count = 0  # the newest
+    version: Count = 0  # 0 for the newest
 
 
 class DefinitionTold(Message):
@@ -72,14 +73,14 @@ class DefinitionTold(Message):
 
 
 class LookupEndpoint(Message):
-    """Find what answers under a label; `EndpointFound`."""
+    """Find the web endpoint with a label; the answer is `EndpointFound`."""
 
     request: Token
     label: str
 
 
 class EndpointFound(Message):
-    """Answer to `LookupEndpoint`: the Function, or the class and its ``method``."""
+    """Answer to `LookupEndpoint`: a Function, or a class and the name of its ``method``."""
 
     request: int
     info: FunctionInfo
@@ -87,7 +88,7 @@ class EndpointFound(Message):
 
 
 class SetAutoscaler(Message):
-    """Override a Function's pool settings; what is None stays."""
+    """Override the pool settings of a Function; settings that are None do not change."""
 
     request: Token
     function: Id
@@ -95,14 +96,14 @@ class SetAutoscaler(Message):
 
 
 class AutoscalerSet(Message):
-    """Answer to `SetAutoscaler`: what is in force now."""
+    """Answer to `SetAutoscaler`: the settings now in effect."""
 
     request: int
     settings: PoolSettings
 
 
 class GetStats(Message):
-    """Ask for a Function's counters."""
+    """Request the counters of a Function."""
 
     request: Token
     function: Id

@@ -1,4 +1,4 @@
-"""The first word on every connection, and its answer. These are read across versions of the protocol."""
+"""Messages that open and close a connection. Different versions of the protocol can read them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from nbfn.protocol.messages.base import Message
 from nbfn.protocol.messages.definition import Environment
 from nbfn.protocol.messages.fields import ClientId, Count, Id, Lease, PathName, WorkerId
 
-#: Raised by one whenever two versions could not understand each other.
+#: The version of the protocol. It increases by one with each incompatible change.
 PROTOCOL = 3
 
 
 class ClientHello(Message):
-    """Client to hub. ``peer`` is stable across reconnects of one process."""
+    """First message of a client to the hub. ``peer`` is the same for all connections of one process."""
 
     protocol: Count
     peer: ClientId
@@ -21,23 +21,21 @@ class ClientHello(Message):
     pid: Count
     host: str
     environment: Environment | None = (
-        None  # given by clients that will register functions: a fork server is readied for it
+        None  # set by clients that will register functions: the hub prepares a fork server for it
     )
-    name: str = ""  # the notebook's or script's name, for people
+    name: str = ""  # the name of the notebook or script, shown to users
     worker: Id = (
-        ""  # the worker that runs this client, if one does: it lends its slot while it waits
+        ""  # the worker that runs this client, if any: its slot is lent out while the client waits
     )
-    origin: str = ""  # the notebook's path or the script's name: its calls are known by it later
+    origin: str = ""  # the path of the notebook or the name of the script, stored with its calls
 
 
 class ClientLeaves(Message):
-    """Client to hub: the client is closed and will not be back; the last message of it."""
+    """Last message of a client to the hub: the client is closed and will not reconnect."""
 
 
 class WorkerHello(Message):
-    """Worker to hub. ``running`` and ``holding`` are leases: at work or queued here, and
-    finished but not yet confirmed.
-    """
+    """First message of a worker to the hub. ``running`` are the leases that it runs or has queued."""
 
     protocol: Count
     peer: WorkerId
@@ -47,15 +45,15 @@ class WorkerHello(Message):
     pid: Count
     host: str
     executable: PathName
-    function: Id = ""  # empty: a blank worker
+    function: Id = ""  # empty for a blank worker
     version: Count = 0
     running: tuple[tuple[Lease, Id, Count, Count], ...] = ()  # (lease, call, index, attempt)
-    gpus: tuple[str, ...] = ()  # that were set aside for it when it was bound
-    output: Count = 0  # the number of the last piece of output that it sent; see `Emitted`
+    gpus: tuple[str, ...] = ()  # that were reserved for it when it was bound
+    output: Count = 0  # the number of the last piece of output that it sent, see `Emitted`
 
 
 class Welcome(Message):
-    """Hub to peer: the connection is good. A new ``epoch`` means a new hub process."""
+    """Answer of the hub that accepts a connection. A new ``epoch`` means a new hub process."""
 
     protocol: int
     epoch: int
@@ -64,7 +62,7 @@ class Welcome(Message):
 
 
 class Refused(Message):
-    """Hub to peer: the connection is not good, and why. Nothing else will be read from it."""
+    """Answer of the hub that refuses a connection, with the reason. The hub ignores its other messages."""
 
     code: str
     message: str

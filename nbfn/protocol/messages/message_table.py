@@ -1,11 +1,11 @@
-"""The one table of messages: who says what to whom."""
+"""Lists which messages each role sends and receives."""
 
 from __future__ import annotations
 
 from nbfn.protocol.messages import apps, base, calls, functions, handshake, monitoring, worker
 from nbfn.protocol.messages.base import Message
 
-#: The messages that each role may send to the hub; others are refused.
+#: The messages that each role may send to the hub. The hub refuses others.
 FROM_CLIENT: tuple[type[Message], ...] = (
     handshake.ClientHello,
     handshake.ClientLeaves,

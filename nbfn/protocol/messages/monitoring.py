@@ -1,4 +1,4 @@
-"""A client looks at the hub, reads its logs, and has it end workers or itself."""
+"""Messages with which clients observe the hub, read logs, and stop workers or the hub."""
 
 from __future__ import annotations
 
@@ -30,15 +30,13 @@ class FunctionRow(Struct, frozen=True, gc=False):
     waiting_for: str | None = None
     web_url: str | None = None  # of a web endpoint
     p95: float | None = None
-    failed: int = (
-        0  # inputs, since the hub began; so are cold starts, workers that inputs waited for
-    )
+    failed: int = 0  # failed inputs since the hub started; `cold_starts` counts workers that inputs waited for
     cold_starts: int = 0
-    last_call: float | None = None  # seconds since the newest call began
-    schedule: str = ""  # when the hub calls it by itself, for people
-    has_workers: bool = True  # False: a class whose objects differ; it is they that have workers
-    threads: int = 1  # that numeric libraries use in a worker ...
-    threads_why: str = ""  # ... and why
+    last_call: float | None = None  # seconds since the newest call started
+    schedule: str = ""  # when the hub calls it, as text for users
+    has_workers: bool = True  # False for a class with arguments: only its variants have workers
+    threads: int = 1  # that numeric libraries use in a worker
+    threads_why: str = ""  # the reason for that number
 
 
 class CallRow(Struct, frozen=True, gc=False):
@@ -53,9 +51,9 @@ class CallRow(Struct, frozen=True, gc=False):
     done: int
     failed: int
     running: int
-    age: float  # seconds that it took, or takes
-    origin: str = ""  # the notebook or script that made it, directly or by what it called
-    since: float = 0.0  # seconds since it began
+    age: float  # seconds that it took, or has run so far
+    origin: str = ""  # the notebook or script that made it, directly or through another call
+    since: float = 0.0  # seconds since it started
 
 
 class WorkerRow(Struct, frozen=True, gc=False):
@@ -83,7 +81,7 @@ class HubRow(Struct, frozen=True, gc=False):
 
 
 class GetOverview(Message):
-    """Ask for all that a sidebar shows."""
+    """Request the state of the hub and all its Functions, calls and workers."""
 
     request: Token
 
@@ -100,17 +98,17 @@ class Overview(Message):
 
 
 class WatchOverview(Message):
-    """Tell me (`Changed`) when the overview changes."""
+    """Send `Changed` to this client whenever the overview changes."""
 
 
 class Changed(Message):
-    """The overview changed; ask again if you show it."""
+    """The overview has changed; a client that shows it sends `GetOverview` again."""
 
     revision: int
 
 
 class LogLine(Data):
-    """One line that was written."""
+    """One line of the logs."""
 
     id: int
     at: float  # seconds since 1970
@@ -124,9 +122,10 @@ class LogLine(Data):
 
 
 class GetLogs(Message):
-    """Ask for kept lines, the oldest first, from number ``after`` on; with ``tail`` only the last ones.
+    """Request stored log lines after line ``after``, oldest first; with ``tail``, only the last ones.
 
-    What is empty or 0 asks for nothing. ``wait``: seconds the answer may take while there is no line.
+    A filter that is empty or 0 matches every line. ``wait`` is the number of seconds that the hub may
+    delay the answer while no line matches.
     """
 
     request: Token
@@ -144,7 +143,11 @@ class GetLogs(Message):
 
 
 class Logs(Message):
-    """Answer to `GetLogs`. ``last``: to go on from; ``ended``: nothing more will come; ``more``: ask again."""
+    """Answer to `GetLogs`.
+
+    ``last`` is the line number to continue from (``after`` of the next request). ``ended`` means that no
+    more lines will follow, ``more`` that further lines are available now.
+    """
 
     request: int
     lines: tuple[LogLine, ...]
@@ -154,7 +157,7 @@ class Logs(Message):
 
 
 class StopWorker(Message):
-    """End a worker; its inputs run elsewhere. Not ``graceful``: at once."""
+    """End a worker, immediately unless ``graceful``; its inputs are redelivered to other workers."""
 
     request: Token
     worker: Id
@@ -162,7 +165,7 @@ class StopWorker(Message):
 
 
 class Attach(Message):
-    """Have a worker open a Jupyter console; `Attached`."""
+    """Make a worker open a Jupyter console; the answer is `Attached`."""
 
     request: Token
     worker: Id
@@ -176,6 +179,6 @@ class Attached(Message):
 
 
 class StopHub(Message):
-    """Drain and end the hub."""
+    """Drain the hub and stop it."""
 
     request: Token

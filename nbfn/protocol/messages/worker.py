@@ -1,4 +1,4 @@
-"""The hub has its workers run inputs: one Function for each worker, one lease for each input."""
+"""Messages between hub and worker. A worker runs one Function; each input that it runs has a lease."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from nbfn.protocol.messages.fields import Count, Ended, Id, Lease, Seconds, Toke
 
 
 class LeasedInput(Data):
-    """One input, granted to one worker under one lease number."""
+    """An input that is leased to a worker."""
 
     lease: int
     call: str
     index: int
     attempt: int
     payload: Payload
-    durable: bool = False  # its result goes to disk: it must outlive processes
+    durable: bool = False  # whether the result is stored on disk, to outlive the processes
     method: str = ""  # of a class
     batch: int = (
-        0  # the lease of the first one of its batch: neighbours with the same are run as one
+        0  # the lease of the first input of its batch: consecutive inputs of a batch run together
     )
-    unattended: bool = False  # it has no caller: its traceback is written to the logs
+    unattended: bool = False  # whether it has no caller: its traceback is written to the logs
 
 
 class Result(Data):
-    """What a worker says of a leased input that ended."""
+    """The outcome of a leased input; ``duration`` is in seconds."""
 
     lease: Lease
     status: Ended
     payload: Payload | None
     duration: Seconds
-    final: bool = False  # a failure that every attempt would end in: it is not retried
+    final: bool = False  # whether a retry would fail in the same way, so there is none
 
 
 class Bind(Message):
-    """Become this Function version: load it, then say `Bound`."""
+    """Load this version of a Function and answer `Bound`, or `BindFailed` if that fails."""
 
     function: str
     version: int
     definition: Definition
-    variables: dict[str, str] = {}  # of its secrets and its ``env``, resolved
+    variables: dict[str, str] = {}  # environment variables from its secrets and ``env``
     environment_name: str = ""
-    threads: int = 0  # that numeric libraries use, where its variables say nothing else
+    threads: int = 0  # that numeric libraries use, unless its variables set another number
 
     def __repr__(self) -> str:
         return f"Bind({self.function!r}, {self.version}, {sorted(self.variables)})"
 
 
 class Bound(Message):
-    """The Function is loaded; inputs are welcome."""
+    """Answer to `Bind`: the Function is loaded and the worker accepts inputs."""
 
     function: Id
     version: Count
 
 
 class BindFailed(Message):
-    """The Function could not be loaded; ``payload`` is the exception."""
+    """Answer to `Bind`: the Function could not be loaded; ``payload`` is the exception, ``text`` its text."""
 
     function: Id
     version: Count
@@ -64,9 +64,11 @@ class BindFailed(Message):
 
 
 class Run(Message):
-    """Run these inputs, in order. ``confirm``: results up to that sequence number are safe and
-    may be forgotten. ``goes_on``: the rest of the last batch is in the next message. ``levels``:
-    of the loggers of those who made the calls, where they are not the default ones.
+    """Run these inputs, in order.
+
+    ``confirm`` acknowledges results like `Confirm`. ``goes_on`` means that the next message has the rest
+    of the last batch. ``levels`` are the levels of the callers' loggers, by call, if they are not the
+    default ones.
     """
 
     inputs: tuple[LeasedInput, ...]
@@ -76,8 +78,9 @@ class Run(Message):
 
 
 class Results(Message):
-    """Inputs that ended. Kept by the worker, and sent again after a reconnect, until ``seq`` is
-    confirmed.
+    """Outcomes of leased inputs.
+
+    The worker keeps them, and sends them again after a reconnect, until the hub has acknowledged ``seq``.
     """
 
     seq: Count
@@ -85,13 +88,13 @@ class Results(Message):
 
 
 class Confirm(Message):
-    """Results up to this sequence number are safe and may be forgotten."""
+    """Acknowledge results up to this sequence number; the worker may drop them."""
 
     upto: int
 
 
 class Yielded(Message):
-    """Values that a generator input yielded, from number ``start`` on."""
+    """Values that a generator yielded; ``start`` is the number of the first."""
 
     lease: Lease
     start: Count
@@ -99,30 +102,31 @@ class Yielded(Message):
 
 
 class ItemsTaken(Message):
-    """The consumer wants items of this generator input up to number ``upto``."""
+    """Back-pressure: the consumer accepts items of this generator with numbers below ``upto``."""
 
     lease: int
     upto: int
 
 
 class WantFeed(Message):
-    """This input reads: it takes ``upto`` pieces (`Fed`) in all."""
+    """Back-pressure: this input accepts ``upto`` pieces (`Fed`) in total."""
 
     lease: Lease
     upto: Count
 
 
 class Fed(Message):
-    """One more piece of what this input reads; see `FeedInput`."""
+    """One piece of the data that this input reads, see `FeedInput`."""
 
     lease: int
     data: bytes
 
 
 class Emitted(Message):
-    """What user code wrote while this lease ran, or outside of any (0); see `Emission`.
+    """Output of user code while this lease ran, or outside of any lease (0); see `Emission`.
 
-    Text that is kept in case the process dies is numbered; ``number`` is that of the last piece in here.
+    Output that is also kept in shared memory, in case the process dies, is numbered in pieces; ``number``
+    is that of the last piece in this message.
     """
 
     lease: Lease
@@ -132,7 +136,7 @@ class Emitted(Message):
 
 
 class Sync(Message):
-    """Answer with `Synced` when all that this worker sent before is taken."""
+    """Request `Synced` as soon as the hub has processed all earlier messages of this worker."""
 
     number: Token
 
@@ -144,31 +148,32 @@ class Synced(Message):
 
 
 class CancelInput(Message):
-    """Stop this input if it runs, drop it if it waits; answer with its `Result` (TERMINATED)
-    either way.
+    """Stop this input if it runs, or drop it if it is queued.
+
+    In both cases the worker answers with its `Result` (TERMINATED).
     """
 
     lease: int
 
 
 class Recall(Message):
-    """Give back what you have not begun, as `Returned`."""
+    """Return all leases of inputs that have not started; the answer is `Returned`."""
 
 
 class Returned(Message):
-    """Leases given back, never begun."""
+    """Answer to `Recall`: leases of inputs that the worker has not started."""
 
     leases: tuple[Lease, ...]
 
 
 class OpenConsole(Message):
-    """Open a Jupyter console; `ConsoleOpened`."""
+    """Open a Jupyter console; the answer is `ConsoleOpened`."""
 
-    request: int  # the hub's number, not the client's
+    request: int  # a number of the hub, not that of the client's request
 
 
 class ConsoleOpened(Message):
-    """Answer to `OpenConsole`: the console's connection file, or why there is none."""
+    """Answer to `OpenConsole`: the connection file of the console, or an error."""
 
     request: Token
     connection_file: str
@@ -176,10 +181,10 @@ class ConsoleOpened(Message):
 
 
 class Drain(Message):
-    """Finish what runs, give back the rest, say `Goodbye` and exit."""
+    """Finish the running inputs, return the other leases, send `Goodbye` and exit."""
 
 
 class Goodbye(Message):
-    """The worker exits in good order; ``signal``: because of that one, 0 for none."""
+    """The worker exits normally; ``signal`` is the signal that caused the exit, 0 for none."""
 
     signal: Count = 0
