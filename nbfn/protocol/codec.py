@@ -1,8 +1,8 @@
-"""Encodes and decodes messages: one frame, msgpack, with a limit on its size. Bad bytes are a
-value, not an exception.
+"""Encodes messages to frames of MessagePack with a limited size, and decodes them.
 
-Whoever puts a list into a message builds it with `split` (or `fitting`), which counts bytes, so that
-no frame over the limit is built.
+Decoding a frame that is not valid returns a `BadFrame` and raises nothing. Code that puts a list into
+a message builds the list with `split` or `fitting`, which count bytes, so that no frame exceeds the
+limit.
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ from nbfn.runtime.byte_size import format_bytes
 
 T = TypeVar("T")
 
-#: Bytes of the largest message; larger values are sent as segments (`nbfn.serialization.payload`).
+#: The most bytes of a message; larger values are sent as segments (`nbfn.serialization.payload`).
 MAX_FRAME = 16 * 1024 * 1024
-#: Most entries of a list in one message, and most bytes of them. An entry is far smaller than a frame:
-#: a payload's data is at most `nbfn.serialization.payload.SEGMENT_MIN` bytes.
+#: The most entries of a list in one message, and the most bytes of them. An entry is far smaller than a
+#: frame: the data of a payload has at most `nbfn.serialization.payload.SEGMENT_MIN` bytes.
 MOST_ENTRIES, MOST_BYTES = 512, 2 * 1024 * 1024
-#: Bytes of the rows in an answer that is one message.
+#: The most bytes of the rows in an answer that consists of one message.
 MOST_OF_ANSWER = 12 * 1024 * 1024
 
 _encoder = msgspec.msgpack.Encoder()
 
 
 class FrameTooLargeError(ValueError):
-    """A message that is larger than `MAX_FRAME` and was not sent."""
+    """Raised when a message is larger than `MAX_FRAME`; it is not sent.
+
+    Args:
+        size: The size of the message in bytes.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__(f"{format_bytes(size)} is over the limit of {format_bytes(MAX_FRAME)}.")
@@ -46,7 +50,7 @@ def _decoder(kinds: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Messag
     return msgspec.msgpack.Decoder(Union[kinds])  # noqa: UP007 - built at run time
 
 
-#: One decoder for each direction: other messages do not decode.
+#: The decoder for each direction. It refuses messages of other directions.
 TO_HUB = _decoder(messages.FROM_CLIENT + messages.FROM_WORKER)
 TO_CLIENT = _decoder(messages.TO_CLIENT)
 TO_WORKER = _decoder(messages.TO_WORKER)
@@ -79,16 +83,19 @@ def take(
     most: int = MOST_ENTRIES,
     most_bytes: int = MOST_BYTES,
 ) -> tuple[T, ...]:
-    """Take from a queue what is sent in one message; at least one entry, where there is one.
+    """Remove the entries for one message from a queue.
 
     Args:
-        queue: What is to be sent; other threads may append to it, or clear it, meanwhile.
-        weigh: Returns the bytes of some entries together.
-        most: Entries in one message.
-        most_bytes: Bytes in one message; an entry that is larger goes alone.
+        queue: The entries to send. Other threads may append to the queue or clear it at the same time.
+        weigh: Function that returns the total bytes of some entries.
+        most: The most entries in one message.
+        most_bytes: The most bytes in one message; a larger entry is sent alone.
+
+    Returns:
+        The entries; at least one unless the queue is empty.
     """
     part: list[T] = []
-    with suppress(IndexError):  # another thread has cleared it
+    with suppress(IndexError):  # another thread has cleared the queue
         part.extend(queue.popleft() for _ in range(min(len(queue), most)))
     if weigh(part) > most_bytes:
         sums = list(accumulate(weigh((entry,)) for entry in part))
@@ -105,7 +112,17 @@ def split(
     most: int = MOST_ENTRIES,
     most_bytes: int = MOST_BYTES,
 ) -> Iterator[tuple[T, ...]]:
-    """Yield the parts of a list that are sent as one message each; arguments as of `take`."""
+    """Split a list into parts that are sent as one message each.
+
+    Args:
+        entries: The list.
+        weigh: Function that returns the total bytes of some entries.
+        most: The most entries in one part.
+        most_bytes: The most bytes in one part; a larger entry is a part of its own.
+
+    Yields:
+        The parts, in order.
+    """
     entries = tuple(entries)
     if 0 < len(entries) <= most and weigh(entries) <= most_bytes:
         yield entries
@@ -116,7 +133,12 @@ def split(
 
 
 def fitting(rows: Iterable[T], most_bytes: int = MOST_OF_ANSWER) -> tuple[T, ...]:
-    """Return the first rows of a list, as many as fit into one answer."""
+    """Return the first rows of a list that fit into one answer.
+
+    Args:
+        rows: The rows.
+        most_bytes: The most bytes of encoded rows.
+    """
     found: list[Any] = []
     for row in rows:
         most_bytes -= len(_encoder.encode(row))
@@ -127,8 +149,11 @@ def fitting(rows: Iterable[T], most_bytes: int = MOST_OF_ANSWER) -> tuple[T, ...
 
 
 def decode(frame: bytes, decoder: msgspec.msgpack.Decoder[Message]) -> Message | BadFrame:
-    """Return the message in a frame, or why there is none; never raises for what a peer can
-    send.
+    """Return the message in a frame, or a `BadFrame` with the reason why it is not valid.
+
+    Args:
+        frame: The bytes. No content makes this function raise.
+        decoder: `TO_HUB`, `TO_CLIENT` or `TO_WORKER`.
     """
     if len(frame) > MAX_FRAME:
         return BadFrame(f"A frame of {len(frame)} bytes is over the limit of {MAX_FRAME}.")

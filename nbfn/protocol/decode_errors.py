@@ -1,6 +1,6 @@
-"""Explains why a frame is not a message, and finds out which request or call it belongs to.
+"""Explains why a frame is not a valid message, and finds the request or call that it belongs to.
 
-The sender then gets an error for this one request, and its other requests continue.
+With that, the sender gets an error for this request only, and its other requests continue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from nbfn.protocol.messages.fields import LARGEST
 
-#: What `msgspec` says, and where in the frame the value is.
+#: An error message of `msgspec`, and the position of the value in the frame.
 _ERROR = re.compile(r"(?P<what>.*) - at `(?P<key>key` in `)?\$(?P<steps>[^`]*)`$", re.DOTALL)
 _RANGE = re.compile(r"Expected `(?:int|float)` (?P<sign>[<>])=? (?P<limit>.+)")
 _TYPE = re.compile(r"Expected `(?P<type>\w+)")
@@ -26,12 +26,12 @@ _TYPES = {
 
 
 class BadFrame(msgspec.Struct, frozen=True):
-    """What arrived instead of a message.
+    """A received frame that is not a valid message.
 
     Attributes:
-        reason: Why it is none, in one sentence.
-        request: The number of the request that it makes or answers; 0 if that is unknown.
-        call: The id of the call that it is about; empty if that is unknown.
+        reason: One sentence that explains why it is not valid.
+        request: The number of the request that the frame makes or answers; 0 if it is unknown.
+        call: The id of the call that the frame belongs to; empty if it is unknown.
     """
 
     reason: str
@@ -40,12 +40,12 @@ class BadFrame(msgspec.Struct, frozen=True):
 
 
 def explain(frame: bytes, kinds: dict[str, type[Any]], error: Exception) -> BadFrame:
-    """Return what is wrong with a frame that does not decode.
+    """Return the reason why a frame cannot be decoded.
 
     Args:
         frame: The bytes.
         kinds: The types of messages that may be received, by name.
-        error: What `msgspec` raised.
+        error: The exception that `msgspec` raised.
     """
     found: Any = None
     with contextlib.suppress(ValueError, RecursionError):
@@ -68,9 +68,9 @@ def _text(value: object) -> typing.TypeGuard[str]:
 
 
 def _sentence(kind: type[Any], found: list[Any], error: str) -> str:
-    """Return what is wrong, with the name of the field in place of its position.
+    """Return a sentence about the error that names the field instead of its position.
 
-    Of a value only its type is shown, or a number: it may be secret.
+    The sentence shows numbers, but only the types of other values, because they may be secret.
     """
     match = _ERROR.match(error)
     if match is None:
@@ -84,13 +84,13 @@ def _sentence(kind: type[Any], found: list[Any], error: str) -> str:
         return f"{name} is {value!r}; it must be {bound} {limits['limit']}."
     wanted = _TYPE.match(what)
     must = _TYPES.get(wanted["type"], wanted["type"]) if wanted else "something else"
-    if "..." in match["steps"] or match["key"]:  # msgspec does not say which
+    if "..." in match["steps"] or match["key"]:  # msgspec does not report the position
         return f"{name} has a part of a wrong type; each must be {must}."
     return f"{name} is an object of type {type(value).__name__}; it must be {must}."
 
 
 def _field(kind: Any, value: Any, steps: list[str]) -> tuple[str, Any]:
-    """Return the name of the field, and the value, that a path of positions leads to."""
+    """Return the name and the value of the field at a path of positions."""
     name = kind.__name__
     for step in steps:
         if step == "..." or not isinstance(value, list) or int(step) >= len(value):
@@ -102,7 +102,7 @@ def _field(kind: Any, value: Any, steps: list[str]) -> tuple[str, Any]:
         kind = next((one for one in typing.get_args(kind) if _is(one, msgspec.Struct)), kind)
         if not _is(kind, msgspec.Struct):
             break
-        # A message's kind is the first element of its array.
+        # The first element of a message's array is its type.
         field = msgspec.structs.fields(kind)[int(step) - bool(kind.__struct_config__.tag)]
         name, kind = field.name, field.type
     return name, value

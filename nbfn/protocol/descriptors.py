@@ -1,4 +1,4 @@
-"""File descriptors: whether there are enough, and the sentence for when there are not."""
+"""Checks that enough file descriptors are free, and describes the error if there are not."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import resource
 
 from nbfn.exception import ResourceExhaustedError
 
-#: Descriptors that must be free to open a connection and start a hub. libzmq ends the process when it gets none.
+#: Descriptors that must be free to open a connection and start a hub. libzmq aborts the process if it gets none.
 CONNECTION = 24
 
 
 def check_free(count: int) -> None:
-    """Check that a number of files can be opened now.
+    """Check that this process can open a number of files now.
+
+    Args:
+        count: The number of files.
 
     Raises:
-        ResourceExhaustedError: If not.
+        ResourceExhaustedError: If it cannot open that many.
     """
     opened: list[int] = []
     try:
@@ -30,7 +33,11 @@ def check_free(count: int) -> None:
 
 
 def describe_error(error: OSError) -> str | None:
-    """Return the sentence about an error for want of descriptors; None for any other error."""
+    """Return an error message if no file descriptor was free; None for any other error.
+
+    Args:
+        error: The error of an operation that opens a file.
+    """
     if error.errno == errno.ENFILE:
         return "This machine has as many files open as it may. Close some."
     if error.errno != errno.EMFILE:

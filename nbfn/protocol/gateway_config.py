@@ -1,6 +1,7 @@
-"""``web.json``: the ports of the web endpoints of one home, and the secrets that open them.
+"""Reads and writes ``web.json``, which stores the ports and secrets of the web endpoints of one home.
 
-Made by the first hub that needs it, readable by its owner only, and kept, so that URLs stay the same.
+The first hub that needs the file creates it, readable by its owner only. It is kept, so that the URLs of
+endpoints do not change.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from nbfn.exception import InvalidError
 
-#: Labels whose ports are kept.
+#: The number of labels whose ports are stored.
 PORTS_KEPT = 1000
 
 
@@ -27,13 +28,13 @@ def _token() -> str:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """Where web endpoints listen.
+    """The ports and secrets of web endpoints.
 
     Attributes:
         ports: The port on 127.0.0.1 of each label.
-        token: What the keys of URLs and cookies are made of. Other users of this machine cannot guess it.
-        proxy_key, proxy_secret: What a request's Modal-Key and Modal-Secret must be, where an endpoint has
-            ``requires_proxy_auth=True``.
+        token: The secret from which the keys of URLs and cookies are computed.
+        proxy_key, proxy_secret: The required values of the headers Modal-Key and Modal-Secret, for endpoints
+            with ``requires_proxy_auth=True``.
     """
 
     ports: dict[str, int] = field(default_factory=dict)
@@ -43,10 +44,13 @@ class GatewayConfig:
 
     @classmethod
     def load(cls, path: Path) -> GatewayConfig:
-        """Read it; a new one where there is none.
+        """Read the file; return a new configuration if there is no file.
+
+        Args:
+            path: The file.
 
         Raises:
-            InvalidError: If the file is there and cannot be understood.
+            InvalidError: If the file exists but is not valid.
         """
         try:
             stored = dict(json.loads(path.read_text("utf-8")))
@@ -60,7 +64,11 @@ class GatewayConfig:
         return cls(**known)
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all, readable by its owner only."""
+        """Write the file atomically, readable by its owner only.
+
+        Args:
+            path: The file.
+        """
         temporary = Path(f"{path}.{os.getpid()}")
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
         with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
@@ -68,7 +76,15 @@ class GatewayConfig:
         temporary.replace(path)
 
     def with_port(self, label: str, port: int, *, used: Collection[str]) -> GatewayConfig:
-        """Return the same with the port of a label; of very many, the oldest that is not used is forgotten."""
+        """Return a copy with the port of a label.
+
+        If there are more than `PORTS_KEPT` labels, the oldest labels that are not used are dropped.
+
+        Args:
+            label: The label.
+            port: Its port.
+            used: Labels that must not be dropped.
+        """
         ports = self.ports | {label: port}
         unused = [name for name in ports if name != label and name not in used]
         for name in unused[: max(0, len(ports) - PORTS_KEPT)]:
@@ -81,9 +97,15 @@ class GatewayConfig:
         return f"http://127.0.0.1:{port}/{self.key(label, port)}/{label}"
 
     def key(self, label: str, port: int, expiry: str = "") -> str:
-        """Return the key of an endpoint's URL, or of a cookie that expires then; only the token's owner can make it.
+        """Return the key of the URL of an endpoint, or of a cookie. It can be computed only with the token.
 
-        It is not valid at another port: a process that listens on an earlier port of the endpoint may have seen it.
+        The key is valid for one port only, because another process that listens on an earlier port of the endpoint
+        may have received an earlier key.
+
+        Args:
+            label: The label of the endpoint.
+            port: Its port.
+            expiry: The time at which the cookie expires; empty for the key of a URL.
         """
         digest = hmac.digest(self.token.encode(), f"{label}:{port}:{expiry}".encode(), "sha256")
         return base64.urlsafe_b64encode(digest[:18]).decode()  # 144 bits, no padding

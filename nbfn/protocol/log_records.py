@@ -1,4 +1,4 @@
-"""Encodes log records, logging levels and warning filters, which workers take from the caller."""
+"""Encodes log records of workers, and the logging levels and warning filters that workers take from the caller."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 
 #: The most bytes of encoded levels that are sent with a call.
 MOST_LEVELS = 4096
-#: Characters of a record's message, and of each other text of it.
+#: The most characters of each text of a record, such as its message.
 LONGEST_TEXT = 256 * 1024
-#: Attributes of a record that are not sent, since its text is.
+#: Attributes of a record that are not sent, because its text contains them.
 _LEFT_OUT = frozenset({"args", "exc_info", "msg", "message"})
 
 
 class WarningFilter(msgspec.Struct, frozen=True, array_like=True):
-    """One of `warnings.filters`; ``category`` is a class as "module:name"."""
+    """An entry of `warnings.filters`; ``category`` is the class as "module:name"."""
 
     action: str
     message: str
@@ -29,10 +29,10 @@ class LogLevels(msgspec.Struct, frozen=True, array_like=True):
     """The logging levels and warning filters of a process.
 
     Attributes:
-        levels: Of loggers that have one of their own, by name; the root's name is "".
+        levels: The levels of loggers that set one, by logger name; the name of the root logger is "".
         disabled: The level that `logging.disable` set.
         captured: Whether `logging.captureWarnings` is on.
-        filters: Of warnings; None for those that Python begins with.
+        filters: The warning filters; None for Python's default filters.
     """
 
     levels: dict[str, int]
@@ -48,17 +48,24 @@ class _Named(msgspec.Struct):
     levelno: int
 
 
-#: The levels of a process that has configured nothing.
+#: The levels of a process that has not configured logging.
 DEFAULT = LogLevels({"": logging.WARNING})
 _decoder = msgspec.msgpack.Decoder(LogLevels)
 
 
 def dump_levels(levels: LogLevels) -> bytes:
-    """Return encoded levels, at most `MOST_LEVELS` bytes; b"" for the default levels."""
+    """Encode levels.
+
+    Args:
+        levels: The levels. If they are too large, those of deeply nested loggers are dropped.
+
+    Returns:
+        At most `MOST_LEVELS` bytes; b"" for the default levels.
+    """
     if levels == DEFAULT:
         return b""
     data = msgspec.msgpack.encode(levels)
-    if len(data) > MOST_LEVELS:  # the nearest to the root are those that matter most
+    if len(data) > MOST_LEVELS:  # keep those nearest to the root, which affect most loggers
         names = sorted(levels.levels, key=lambda name: (name.count("."), name))
         few = {name: levels.levels[name] for name in names[: len(names) // 2]}
         first = None if levels.filters is None else levels.filters[: len(levels.filters) // 2]
@@ -67,7 +74,7 @@ def dump_levels(levels: LogLevels) -> bytes:
 
 
 def load_levels(data: bytes) -> LogLevels:
-    """Return the levels that `dump_levels` packed; the default ones where they cannot be read."""
+    """Decode levels from `dump_levels`; return the default levels if they cannot be decoded."""
     try:
         return _decoder.decode(data) if data else DEFAULT
     except msgspec.MsgspecError:
@@ -75,11 +82,11 @@ def load_levels(data: bytes) -> LogLevels:
 
 
 def dump_record(record: logging.LogRecord, text: str) -> bytes:
-    """Return a record as bytes.
+    """Encode a log record.
 
     Args:
         record: The record.
-        text: It as text, for those who only show it; it comes first, see `record_text`.
+        text: The formatted record, for receivers that only show it. It is encoded first, see `record_text`.
     """
     fields: dict[str, Any] = {
         name: value
@@ -93,7 +100,7 @@ def dump_record(record: logging.LogRecord, text: str) -> bytes:
 
 
 def load_record(data: bytes) -> logging.LogRecord | None:
-    """Return the record that `dump_record` packed, None where it cannot be read."""
+    """Decode a record from `dump_record`; return None if it cannot be decoded."""
     try:
         fields = msgspec.json.decode(data.partition(b"\0")[2], type=dict[str, Any])
         msgspec.convert(fields, _Named)
@@ -104,5 +111,5 @@ def load_record(data: bytes) -> logging.LogRecord | None:
 
 
 def record_text(data: bytes) -> bytes:
-    """Return the text of a packed record, as lines of UTF-8."""
+    """Return the text of an encoded record, as lines of UTF-8."""
     return data.partition(b"\0")[0]

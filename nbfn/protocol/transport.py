@@ -1,10 +1,9 @@
-"""ZeroMQ, and its in-memory twin: how messages get from one process to another. Knows nothing of
-what they mean.
+"""Sends and receives messages over ZeroMQ, or in memory for tests.
 
-A peer owns a `Link`; the hub owns a `Router`. `pair()` gives two ends of the same shape without
-sockets, for tests. A link that loses the hub begins anew with a fresh socket, so nothing half-sent
-survives: its owner says hello again and resends what is not confirmed. Heartbeats are ZMTP's own,
-answered by libzmq's I/O thread even while user code holds the GIL.
+A client or worker has a `Link`, the hub has a `Router`; `pair` returns two connected ends in memory.
+A link that loses the hub opens a new socket, so partially sent messages are dropped: its owner sends
+its hello message again, and resends messages that the hub has not acknowledged. ZMTP sends the
+heartbeats: the I/O thread of libzmq answers them even while user code holds the GIL.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from nbfn.protocol.codec import BadFrame
 from nbfn.protocol.messages import Message
 from nbfn.protocol.wakeup import Wakeup
 
-#: Milliseconds between ZMTP heartbeats, and without an answer until the connection is given up
-#: (docs/guarantees.md, F9).
+#: Milliseconds between ZMTP heartbeats, and milliseconds without an answer after which the connection is
+#: closed (docs/guarantees.md, F9).
 HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT = 1000, 3000
-#: Messages taken at once before the owner may do something else.
+#: The most messages that are received at once, so that the owner can do other work in between.
 DRAIN = 512
-#: Descriptors that a socket needs at least, and seconds until it is tried again where there are none.
+#: The least descriptors that a socket needs, and the seconds between two attempts to open it without them.
 SOCKET_DESCRIPTORS, RETRY_OPEN = 8, 0.1
 
-#: Flags of libzmq as plain numbers: pyzmq's enums cost more to combine than a message costs to send.
+#: Flags of libzmq as plain integers: combining enums of pyzmq takes longer than sending a message.
 _NOBLOCK, _SNDMORE, _POLLIN = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.POLLIN)
 
 _log = logging.getLogger("nbfn.hub")
@@ -45,35 +44,43 @@ Decoder = msgspec.msgpack.Decoder[Message]
 
 
 class Change(enum.Enum):
-    """What can happen to a connection."""
+    """A change of the state of a connection."""
 
     UP = "up"
     DOWN = "down"
 
 
 class Connection(Protocol):
-    """One peer's end of the way to the hub. All but `wake` belong to one thread."""
+    """The end of a connection to the hub. Only `wake` may be called from several threads."""
 
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
-        """Return what arrived; an empty list after ``timeout`` seconds, or when woken."""
+        """Wait for messages and changes of the connection.
+
+        Args:
+            timeout: Seconds to wait; None for no limit.
+
+        Returns:
+            The messages and changes, in order; an empty list after the time-out or after `wake`.
+        """
 
     def send(self, message: Message) -> None:
-        """Send without blocking; while the hub is away the message is dropped, the owner resends
-        after `Change.UP`.
+        """Send a message without blocking.
+
+        The message is dropped while there is no connection; the owner resends it after `Change.UP`.
         """
 
     def wake(self) -> None:
         """Make `wait` return soon. Safe from any thread, from signal handlers, and after `close`."""
 
     def close(self, linger: float = 0.0) -> None:
-        """End the connection, giving what was sent ``linger`` seconds to leave."""
+        """Close the connection; ``linger`` is the number of seconds to send pending messages."""
 
 
 class Link:
     """A `Connection` over ZeroMQ.
 
     Args:
-        endpoint: The hub's address.
+        endpoint: The address of the hub.
         decoder: `codec.TO_CLIENT` or `codec.TO_WORKER`.
     """
 
@@ -95,7 +102,7 @@ class Link:
         )
         try:
             self._socket.connect(self._endpoint)
-        except zmq.ZMQError:  # the address itself is wrong: that nobody listens there is no error
+        except zmq.ZMQError:  # the address is not valid; that no hub listens there is not an error
             self.close()
             raise InvalidError(
                 f"{self._endpoint!r} is not the address of a hub. Give one like ipc:///path/to/hub.sock, "
@@ -108,7 +115,7 @@ class Link:
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
         """See `Connection.wait`."""
         if self._socket.closed and not self._open_again():
-            poller = select.poll()  # select() refuses descriptors from 1024 on
+            poller = select.poll()  # select() does not accept descriptors from 1024 on
             poller.register(self._wakeup.fileno(), select.POLLIN)
             limit = RETRY_OPEN if timeout is None else min(timeout, RETRY_OPEN)
             poller.poll(math.ceil(limit * 1000))
@@ -134,7 +141,7 @@ class Link:
         return arrived
 
     def _open_again(self) -> bool:
-        """Open a fresh socket unless the process has no descriptors left; return whether there is one."""
+        """Open a new socket; return False if the process has no file descriptors left."""
         try:
             descriptors.check_free(SOCKET_DESCRIPTORS)
         except ResourceExhaustedError:
@@ -178,11 +185,11 @@ class Link:
 
 
 class Router:
-    """The hub's one socket: receives from all peers, sends to one, notices who is gone.
+    """The socket of the hub: it receives messages of all peers, sends to one peer, and detects lost peers.
 
     Args:
-        endpoint: Address to listen on. The caller holds the hub's lock; a stale socket file is
-            replaced.
+        endpoint: The address to listen on. A stale socket file is replaced, so the caller must hold the
+            lock of the hub.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -195,21 +202,24 @@ class Router:
         self._fd_of: dict[bytes, int] = {}
         self._gone: list[bytes] = []
         self._told: list[bytes] = []  # peers that the last `lost` returned
-        self._quiet = False  # the last wait saw nothing of the monitor
-        self._readable = False  # ... but a message, which was not received yet
-        self._foreign = 0  # messages of peers that speak no ZMTP of today
+        self._quiet = False  # whether the last wait found no event of the monitor
+        self._readable = False  # whether the last wait found a message that is not received yet
+        self._foreign = 0  # messages of peers that use an old version of ZMTP
         self._socket.bind(endpoint)
         self._wakeup = Wakeup()
         self._poller = zmq.Poller()
         self.watch(self._socket, self._monitor, self._wakeup.fileno())
 
     def watch(self, *sources: zmq.Socket[bytes] | int) -> None:
-        """Have `wait` end also when one of these file descriptors is readable."""
+        """Make `wait` return also when one of these sockets or file descriptors is readable."""
         for source in sources:
             self._poller.register(source, zmq.POLLIN)
 
     def wait(self, timeout: float) -> bool:
-        """Return when there is something to receive, a peer is lost, or after ``timeout`` seconds.
+        """Wait until a message can be received or a peer is lost.
+
+        Args:
+            timeout: Seconds to wait at most.
 
         Returns:
             Whether one of the watched descriptors is readable.
@@ -228,7 +238,7 @@ class Router:
     def lost(self) -> list[bytes]:
         """Return the peers whose connections ended since the last call.
 
-        What they sent before can be received until the next call.
+        Messages that they sent before can be received until the next call.
         """
         for peer in self._told:
             self._fd_of.pop(peer, None)
@@ -248,7 +258,11 @@ class Router:
         return gone
 
     def receive(self, most: int = DRAIN) -> Iterator[tuple[bytes, Message | BadFrame]]:
-        """Yield (peer, message) for what has arrived, ``most`` at a time."""
+        """Yield the received messages as (peer, message).
+
+        Args:
+            most: The most messages to receive.
+        """
         for _ in range(most):
             if not (self._readable or _has_message(self._socket)):
                 return
@@ -274,28 +288,31 @@ class Router:
                 self._count_foreign()
 
     def _count_foreign(self) -> None:
-        """Note a message of a peer that speaks an old ZMTP: it has no descriptor, so its end would not be noticed."""
+        """Count a refused message of a peer that uses an old version of ZMTP.
+
+        Such a peer has no descriptor, so the hub could not detect the end of its connection.
+        """
         self._foreign += 1
         if (
             self._foreign & (self._foreign - 1) == 0
-        ):  # 1, 2, 4, 8, ...: a flood must not fill the log
+        ):  # log 1, 2, 4, 8, ..., so that many messages do not fill the log
             _log.warning("refused %d messages of peers that are not nbfn's", self._foreign)
 
     def _remember(self, peer: bytes, frame: zmq.Frame) -> bool:
-        """Note the connection of a peer by its first frame; False if it does not tell."""
+        """Record the descriptor of a peer's connection; return False if its first frame has none."""
         try:
             descriptor = int(frame.get(zmq.SRCFD))
         except zmq.ZMQError:
             return False
         self._gone.extend(
             self._read_monitor()
-        )  # so that an older connection's end is not taken for this one's
+        )  # first, so that the end of an earlier connection is not attributed to this one
         self._peer_of[descriptor] = peer
         self._fd_of[peer] = descriptor
         return True
 
     def send(self, peer: bytes, message: Message) -> bool:
-        """Send to one peer; False when it is gone."""
+        """Send a message to one peer; return False if the peer has disconnected."""
         try:
             frame = codec.encode(message)
             self._socket.send(peer, _SNDMORE | _NOBLOCK)
@@ -309,7 +326,7 @@ class Router:
         return True
 
     def close(self, linger: float = 1.0) -> None:
-        """Stop listening; what was sent has ``linger`` seconds to leave."""
+        """Stop listening; ``linger`` is the number of seconds to send pending messages."""
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(int(linger * 1000))
@@ -317,13 +334,14 @@ class Router:
 
 
 def _has_message(socket: zmq.Socket[bytes]) -> bool:
-    """Return whether a message can be received; a third of the cost of an `zmq.Again` raised and caught."""
+    """Return whether a message can be received. This takes a third of the time of catching `zmq.Again`."""
     return bool(socket.getsockopt(zmq.EVENTS) & _POLLIN)  # type: ignore[operator]
 
 
 def _tuned(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """No high-water mark (credits bound what is sent), ZMTP heartbeats, a limit on what a peer
-    may send.
+    """Set the options of a socket: heartbeats, a limit on message size, and no high-water mark.
+
+    The credits of the protocol already limit the number of messages.
     """
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
@@ -336,7 +354,7 @@ def _tuned(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
 
 
 class Pipe:
-    """One end of an in-memory pair; frames are really encoded and decoded on the way."""
+    """One end of a connection in memory. Messages are encoded and decoded as on a socket."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
@@ -373,7 +391,12 @@ class Pipe:
 
 
 def pair(here: Decoder = codec.TO_CLIENT, there: Decoder = codec.TO_HUB) -> tuple[Pipe, Pipe]:
-    """Return two connected in-memory ends: what one sends, the other's `wait` returns."""
+    """Return the two ends of a connection in memory.
+
+    Args:
+        here: The decoder of the first end.
+        there: The decoder of the second end.
+    """
     left, right = Pipe(here), Pipe(there)
     left._other, right._other = right, left
     for end in (left, right):

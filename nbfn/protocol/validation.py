@@ -1,4 +1,4 @@
-"""Checks a message to the hub against the protocol before it is sent."""
+"""Checks that a message to the hub conforms to the protocol before it is sent."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from nbfn.protocol.messages import Message
 
 
 def find_problem(message: Message) -> str:
-    """Return a sentence about what the protocol does not allow in a message to the hub; "" if it is valid.
+    """Return an error message if a message to the hub does not conform to the protocol; "" if it is valid.
 
-    Values come from users, and Python does not check their types where a message is made.
+    Messages contain values from users, and Python does not check types when a message is created.
     """
     try:
         found = codec.decode(codec.encode(message), codec.TO_HUB)
     except codec.FrameTooLargeError:
-        return ""  # its sender says so
+        return ""  # the sender reports it
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return f"{type(message).__name__} cannot be sent to the hub: {why_not_sent(error)}"
     return found.reason if isinstance(found, BadFrame) else ""
 
 
 def why_not_sent(error: Exception) -> str:
-    """Return the sentence about a value that cannot be encoded."""
+    """Return the end of an error message about a value that cannot be encoded.
+
+    Args:
+        error: The error of the encoder.
+    """
     if isinstance(error, OverflowError):
         return "it has an integer that is too large."
     if isinstance(error, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""A descriptor that any thread can make readable: an eventfd or, where there is none, a pipe."""
+"""Provides a file descriptor that any thread can make readable: an eventfd, or a pipe where there is no eventfd."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import weakref
 
 _ONE = (1).to_bytes(
     8, sys.byteorder
-)  # an eventfd takes numbers of eight bytes; to a pipe they are just bytes
+)  # an eventfd requires integers of eight bytes; a pipe accepts any bytes
 
 
 class Wakeup:
     """Wakes a thread that polls `fileno`.
 
-    The descriptor lives as long as the object. So whoever can wake the thread may do so at any time, without a lock:
-    the number of a descriptor that is closed already may be that of a user's file.
+    The descriptor stays open as long as the object exists, so other threads can call `set` at any time without a lock.
+    If it were closed earlier, they could write to a file of the user that has the same descriptor number.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Wakeup:
         """Make the descriptor readable. Safe from any thread and from signal handlers."""
         try:
             os.write(self._writable, _ONE)
-        except BlockingIOError:  # it is full, so it is readable
+        except BlockingIOError:  # it is full, and therefore readable
             pass
 
     def clear(self) -> None:

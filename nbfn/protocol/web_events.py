@@ -1,8 +1,8 @@
-"""Encodes the events of one web request between gateway and worker: ASGI events as MessagePack.
+"""Encodes web requests and their ASGI events as MessagePack, for gateway and worker.
 
-Neither end unpickles anything. A request is one input; its payload is a `Request`. What
-follows of a body or a WebSocket is fed piece by piece, each an ASGI ``receive`` event; the answer
-comes back as a generator's items, each a list of ASGI ``send`` events.
+A request is one input whose payload is a `Request`. The rest of a body, or the messages of a
+WebSocket, are sent to the input in pieces, each an ASGI ``receive`` event. The response is a sequence
+of generator items, each a list of ASGI ``send`` events. No pickles are used.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import msgspec
 
 from nbfn.protocol.messages import Payload
 
-#: Bytes of a request's body that are sent with it. A body that is no longer can be sent again, so a
-#: request whose worker is lost runs anew.
+#: The most bytes of a body that are part of the `Request`. A request with no further pieces can be redelivered
+#: if its worker is lost.
 FIRST = 1024 * 1024
-#: Bytes of one piece of a body, either way.
+#: The most bytes of one piece of a request or response body.
 PIECE = 256 * 1024
-#: Bytes of a WebSocket's largest message, either way; it cannot be cut.
+#: The most bytes of a WebSocket message in either direction. Messages are not split.
 LARGEST = 4 * 1024 * 1024
-#: Pieces of a body that may be under way to a worker.
+#: The most pieces of a body in transit to a worker.
 WINDOW = 32
 
 Event = dict[str, Any]
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """An HTTP request, or a WebSocket's opening: the ASGI scope and how the body begins."""
+    """An HTTP request or the opening of a WebSocket: the ASGI scope and the first part of the body."""
 
     type: str  # http, websocket
     http_version: str
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     subprotocols: tuple[str, ...] = ()
-    denial: bool = False  # whether a WebSocket can be refused with a whole response
+    denial: bool = False  # whether a WebSocket can be refused with an HTTP response
     body: bytes = b""
     more: bool = False  # whether pieces follow
 
@@ -54,35 +54,35 @@ _event = msgspec.msgpack.Decoder(Event)
 
 
 def pack_request(request: Request) -> bytes:
-    """Return the bytes of a request."""
+    """Encode a request."""
     return _encode(request)
 
 
 def unpack_request(data: bytes) -> Request:
-    """Return the request that was packed."""
+    """Decode a request from `pack_request`."""
     return _requests.decode(data)
 
 
 def pack_piece(event: Event) -> bytes:
-    """Return the bytes of one ``receive`` event."""
+    """Encode one ``receive`` event."""
     return _encode(event)
 
 
 def unpack_piece(data: bytes) -> Event:
-    """Return the ``receive`` event that was packed."""
+    """Decode a ``receive`` event from `pack_piece`."""
     return _event.decode(data)
 
 
 def pack_events(events: Sequence[Event]) -> Payload:
-    """Return ``send`` events as the payload of a generator's item."""
+    """Encode ``send`` events as the payload of a generator item."""
     return Payload(_encode(events))
 
 
 def unpack_events(payload: Payload) -> tuple[Event, ...]:
-    """Return the ``send`` events that were packed.
+    """Decode ``send`` events from `pack_events`.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the payload does not contain events.
     """
     if payload.segments:
         raise ValueError("The payload of events cannot have segments.")

@@ -1,7 +1,7 @@
-"""Shared memory of a worker and the process that started it; it can be read after the worker has died.
+"""Stores the state of a worker in memory that it shares with the process that started it.
 
-It holds what the worker runs, how it came to its end, and what it wrote last. Output on its way to the hub is lost
-with the process; from here it can be read after any kind of death. Writing takes no system call.
+The memory holds the running lease, the cause of the exit and the most recent output. If the worker dies, output in
+transit to the hub is lost; the starting process reads it from this memory instead. Writing needs no system call.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from typing import Any, NamedTuple
 
 from nbfn.runtime.output_channels import CLEAR, DISPLAY, FAILURE, LOG, NESTED
 
-#: Which number is what: the lease that runs; bytes that the worker and its children may hold, 0 for any number; the
-#: signal that ended it; 1 if it exited normally; bytes read of its two log files.
+#: The indices of the numbers: the running lease; the memory limit of the worker and its children in bytes, 0 for no
+#: limit; the signal that ended the worker; 1 if it exited normally; the bytes read from its two log files.
 LEASE, MEMORY_LIMIT, ENDED_BY, FINISHED, READ_OF_STDOUT, READ_OF_STDERR = range(6)
 
 _NUMBERS = 64
-#: Bytes of each half of the journal; the older half is overwritten when the newer one is full.
+#: Bytes of each half of the journal. When the newer half is full, the older half is overwritten.
 HALF = 256 * 1024
-#: Bytes of all of it.
+#: Bytes of the whole memory.
 SIZE = _NUMBERS + 2 * HALF
 
 _HEADER = struct.Struct("=QQIB")  # number, lease, length, kind
-#: Bytes of the largest text that is kept whole; of a larger one the end is.
+#: The most bytes of a text that is stored; only the end of a longer text is stored.
 LARGEST = HALF - _HEADER.size
 _SPAN = struct.Struct("=QQ")  # first byte in a log file, and the byte after the last
 
-#: What is kept; the first two may be log files as well.
+#: The channels whose output is stored. The first two may be log files as well.
 CHANNELS = (
     *("stdout", "stderr", f"{NESTED}stdout", f"{NESTED}stderr", FAILURE),
     *(LOG, DISPLAY, CLEAR),
 )
-#: Those whose pieces are of use only as a whole.
+#: Channels whose pieces cannot be truncated.
 PACKED = frozenset({LOG, DISPLAY, CLEAR})
-_FILE = len(CHANNELS)  # added to the place of a channel, for a part of a log file
+_FILE = len(CHANNELS)  # added to the index of a channel for a span of a log file
 
 
 class Piece(NamedTuple):
-    """A piece of output: text, or a span of the log file that descriptor 1 or 2 of the worker is."""
+    """A piece of output: text, or a span of the log file at descriptor 1 or 2 of the worker."""
 
     number: int
     lease: int
@@ -48,13 +48,14 @@ class Piece(NamedTuple):
 
 
 class WorkerState:
-    """The worker's end.
+    """Writes the state of a worker to shared memory.
 
     Args:
-        memory: `SIZE` bytes; None if no other process reads them.
+        memory: A buffer of `SIZE` bytes; None if no other process reads the state.
 
     Attributes:
-        numbers: See `LEASE` and the others.
+        shared: Whether another process reads the state.
+        numbers: The numbers; `LEASE` and the following constants are the indices.
     """
 
     def __init__(self, memory: Any = None) -> None:
@@ -62,15 +63,15 @@ class WorkerState:
         self.shared = memory is not None
         self.numbers = self._memory[:_NUMBERS].cast("Q")
         self._number = 0
-        self._at = _NUMBERS  # where the next piece goes
+        self._at = _NUMBERS  # the position of the next piece
         self._end = _NUMBERS + HALF
 
     def add_text(self, lease: int, channel: int, text: bytes) -> int:
-        """Keep a text; return its number. Not for several threads at once."""
+        """Store a text and return the number of the piece. Only one thread at a time may call this."""
         return self._add(lease, channel, text)
 
     def add_span(self, lease: int, channel: int, first: int, end: int) -> int:
-        """Keep that the worker has seen a part of a log file; return its number."""
+        """Record that the worker has read a span of a log file, and return the number of the piece."""
         number = self._add(lease, _FILE + channel, _SPAN.pack(first, end))
         self.numbers[READ_OF_STDOUT + channel] = end
         return number
@@ -83,7 +84,7 @@ class WorkerState:
         if at + size > self._end:
             at = _NUMBERS + HALF if self._end == _NUMBERS + HALF else _NUMBERS
             self._end = at + HALF
-        # A signal handler may print between any two of these lines; it finds the place taken.
+        # A signal handler may print between any two of these lines: reserve the space first.
         self._at = at + size
         self._number = number = self._number + 1
         self._memory[at : at + size] = _HEADER.pack(number, lease, len(data), kind) + data
@@ -91,12 +92,15 @@ class WorkerState:
 
 
 def numbers_of(memory: Any) -> memoryview:
-    """Return the numbers of a worker's memory. Release it before the memory is closed."""
+    """Return the numbers in the memory of a worker; release the view before the memory is closed."""
     return memoryview(memory)[:_NUMBERS].cast("Q")
 
 
 def pieces(memory: Any) -> list[Piece]:
-    """Return what a worker that has ended wrote last, in order; what is not whole ends the search."""
+    """Return the most recent output of a worker that has ended, in order.
+
+    Reading a half of the journal stops at the first incomplete piece.
+    """
     first, second = (list(_chain(memory, _NUMBERS + half * HALF)) for half in (0, 1))
     if first and second and second[0].number < first[0].number:
         first, second = second, first
