@@ -283,7 +283,7 @@ def test_a_body_that_returns_something_else_fails_all_callers(returned: str, sai
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [
-        (((1, 2), {}), ((1,), {}), "different parameters: 'ys' was passed by 1 of 2 callers"),
+        (((1, 2), {}), ((1,), {}), "different arguments: 'ys' was passed by 1 of 2 callers"),
         (((1, 2), {}), ((1, 2, 3), {}), "takes 2 positional arguments; a caller gave 3"),
         (((1, 2), {}), ((1, 2), {"zs": 3}), "unexpected keyword argument 'zs'"),
         (((1, 2), {}), ((1, 2), {"xs": 3}), "multiple values for argument 'xs'"),

@@ -205,7 +205,7 @@ def test_values_are_checked_at_once_and_together_at_the_first_use() -> None:
     def warm() -> None: ...
 
     with pytest.raises(
-        InvalidError, match=r"min_containers \(2\) .* over its max_containers \(1\)"
+        InvalidError, match=r"min_containers \(2\) is above max_containers \(1\)"
     ):
         warm.with_options(max_containers=1).remote()
     warm.keep_warm(0)
