@@ -89,6 +89,6 @@ def test_a_call_whose_results_are_gone_says_so(start_kernel: Start) -> None:
             later.shown(shown)[0],
         )
         retried = later.execute(f"%fn retry {call}")
-        assert "are gone (setting retention)" in later.text(retried) + later.traceback(retried)
+        assert "were deleted (setting retention)" in later.text(retried) + later.traceback(retried)
         later.manager.shutdown_kernel(now=True)
         stop_hub(Places.of(home))
