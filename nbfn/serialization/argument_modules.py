@@ -1,4 +1,4 @@
-"""Records the user's modules that reach a Function only through its arguments; workers import these by name."""
+"""Records the user's modules that define the classes of arguments; workers import these modules by name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from nbfn.serialization.import_graph import content_hash, reachable_sources
 
 @dataclass(slots=True)
 class ArgumentModules:
-    """The modules of the classes of arguments that one Function was called with.
+    """The modules that define the classes of the arguments with which one Function was called.
 
     Attributes:
-        seen: Names of modules, each with a hash of its files when it was first seen.
+        seen: For each module name, a hash of its files when the module was added.
     """
 
     seen: dict[str, bytes] = field(default_factory=dict)
 
     def add(self, names: Iterable[str], watch: FileWatch) -> None:
-        """Add modules, and watch the files of those that are the user's."""
+        """Add modules, and watch the files of the user's modules among them.
+
+        Args:
+            names: Names of modules.
+            watch: The watch that the files are added to.
+        """
         for name in names:
             if name not in self.seen:
                 sources = reachable_sources([name])

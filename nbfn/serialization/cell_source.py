@@ -1,4 +1,4 @@
-"""Reads the text of the notebook cells that functions are written in, since no other process can."""
+"""Reads the source of the notebook cells that define functions, because other processes cannot read cells."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Any
 
 from nbfn.serialization.dependencies import DependencySnapshot
 
-#: The most characters of cells that are sent with a function: of its own cell, and of its helpers' cells.
+#: The most characters of source that are sent with a function: of its own cell, and of the cells of its helpers.
 MOST_SOURCE = 256 * 1024
 
 
 def cell_text(raw: Callable[..., Any]) -> str:
-    """Return the text of the cell that a function is written in; "" for files, which other processes can read, and for
-    texts over `MOST_SOURCE`.
+    """Return the source of the cell that defines a function.
+
+    Args:
+        raw: The function.
+
+    Returns:
+        The source; "" for a function in a file, which other processes can read, and for more than `MOST_SOURCE`
+        characters.
     """
     filename = getattr(getattr(raw, "__code__", None), "co_filename", "")
     text = "" if Path(filename).is_file() else "".join(linecache.getlines(filename))
@@ -23,13 +29,14 @@ def cell_text(raw: Callable[..., Any]) -> str:
 
 
 def helper_texts(snapshot: DependencySnapshot, own: str) -> dict[str, str]:
-    """Return the texts of the cells that a function's helpers are written in, by file name.
-
-    Tracebacks on workers and in other notebooks show their lines.
+    """Return the sources of the cells that define a function's helpers, for tracebacks in other processes.
 
     Args:
-        snapshot: Of the function.
-        own: The name of its own cell, whose text is known.
+        snapshot: The dependencies of the function.
+        own: The file name of the function's own cell, which is omitted.
+
+    Returns:
+        The sources by file name, at most `MOST_SOURCE` characters in total.
     """
     texts: dict[str, str] = {}
     left = MOST_SOURCE

@@ -1,7 +1,7 @@
-"""Gives classes that are pickled by value an id made of their content, so that the same cell gives the same bytes.
+"""Assigns ids to classes that are pickled by value: a hash of the content, so that equal classes have equal pickles.
 
-cloudpickle gives each class a random id when it first pickles it. With random ids, a cell that runs again, or in
-another process, would make a new version only because of its classes.
+cloudpickle assigns a random id to each class when it first pickles it. With random ids, running a cell again, or in
+another process, would create a new version of a Function although nothing changed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from nbfn.serialization import class_pickling, namespace, parameters
 from nbfn.serialization.user_modules import is_by_value
 from nbfn.serialization.wrappers import wrapped_parts
 
-#: Attributes of a class that are not part of its content: where it is written, and caches.
+#: Attributes of a class that are not part of its content: its position in the source, and caches.
 _IGNORED = frozenset({
     "__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__slotnames__",
     "__doc__",
-    # What pydantic makes of the rest: addresses are in it.
+    # pydantic computes these from the other attributes; they contain addresses.
     "__pydantic_core_schema__", "__pydantic_decorators__", "__pydantic_serializer__", "__pydantic_validator__",
 })  # fmt: skip
 #: Objects already described, by `id`; a reference is kept so that the id is not reused.
@@ -36,15 +36,17 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(Not
 
 
 class NoDescription(Exception):
-    """Raised for an object that has no description which is the same in every process."""
+    """Raised for an object that cannot be described in the same way in every process."""
 
 
 def set_content_id(thing: Any, home: type | None = None) -> None:
-    """Give a class or type parameter an id made of its content, unless it has an id or has no description.
+    """Set the id of a class or type parameter to a hash of its content.
+
+    Nothing changes if it already has an id, or if its content cannot be described.
 
     Args:
         thing: The class, or a construct of `typing` such as a ``TypeVar`` or a ``NewType``.
-        home: The class of this process that unpickled objects get; ``thing`` if not given.
+        home: The class of this process that unpickled objects have; ``thing`` if not given.
     """
     by_class, by_id = _inner._DYNAMIC_CLASS_TRACKER_BY_CLASS, _inner._DYNAMIC_CLASS_TRACKER_BY_ID
     if thing in by_class:
@@ -55,28 +57,31 @@ def set_content_id(thing: Any, home: type | None = None) -> None:
         name = content_digest(thing)
         with _inner._DYNAMIC_CLASS_TRACKER_LOCK:
             by_class[thing] = name
-            # What comes back is of this class, not of one that the cell made before.
+            # Unpickled objects get this class, not one that an earlier run of the cell defined.
             by_id[name] = home or thing
 
 
-#: Classes that were unpickled here; only their pickles set their attributes.
+#: Classes that were created by unpickling; unpickling sets attributes of these classes only.
 _unpickled: weakref.WeakSet[type] = weakref.WeakSet()
 #: The ids of classes that a warning was issued for.
 _warned: set[str] = set()
 
 
 def is_module_attribute(kind: type) -> bool:
-    """Return whether a class is the attribute of its module that its name says."""
+    """Return whether the module of a class has the class under its qualified name."""
     return namespace.lookup(kind.__module__, kind.__qualname__) is kind
 
 
 def load_class(make: Callable[..., type], given: tuple[Any, ...], name: str = "") -> type:
-    """Make the class that is being unpickled, or find it in this process.
+    """Find the class that is being unpickled in this process, or create it.
 
     Args:
-        make: Makes the class.
-        given: The arguments of ``make``; cloudpickle's id of the class is the last but one.
-        name: Its name in the `__main__` of the process that pickled it; "" if it had none.
+        make: Function that creates the class.
+        given: The arguments of ``make``; the last but one is cloudpickle's id of the class.
+        name: Its name in the `__main__` of the process that pickled it; "" if it has none there.
+
+    Returns:
+        The class.
     """
     known: type | None = _inner._DYNAMIC_CLASS_TRACKER_BY_ID.get(given[-2])
     kind = known if namespace.is_worker() else _find_class(known, given, name)
@@ -89,7 +94,7 @@ def load_class(make: Callable[..., type], given: tuple[Any, ...], name: str = ""
 
 
 def _find_class(known: type | None, given: tuple[Any, ...], name: str) -> type | None:
-    """Return the class of this process with the same content as the one being unpickled, else ``known``."""
+    """Return the class of this process that has the same content as the unpickled one, else ``known``."""
     module, qualname = _qualified_name(given)
     mine = namespace.lookup(module, qualname)
     if not isinstance(mine, type) or mine is known:
@@ -111,23 +116,29 @@ def _find_class(known: type | None, given: tuple[Any, ...], name: str) -> type |
 
 
 def _qualified_name(given: tuple[Any, ...]) -> tuple[str, str]:
-    """Return the module and the qualified name of the class that these arguments make."""
+    """Return the module and the qualified name of the class that is created from these arguments."""
     if isinstance(given[3], dict) and len(given) == 6:
         return str(given[3].get("__module__", "")), str(given[3].get("__qualname__", given[1]))
     return str(given[4]), str(given[2])  # an enum
 
 
 def set_class_state(kind: type, state: Any) -> None:
-    """Set the attributes of a class that was unpickled; a class of this process stays as it is."""
+    """Set the attributes of a class that was created by unpickling; other classes do not change."""
     if kind in _unpickled:
         class_pickling.set_state(kind, state)
 
 
 def content_digest(kind: Any) -> str:
-    """Return 32 characters that are the same for the same class or type parameter in any process.
+    """Return a hash of the content of a class or type parameter that is the same in every process.
+
+    Args:
+        kind: The class or type parameter.
+
+    Returns:
+        32 hexadecimal characters.
 
     Raises:
-        Unknown: If something in it cannot be described.
+        NoDescription: If a part of it cannot be described.
     """
     found = hashlib.sha256()
     for part in _describe(kind, {}):
@@ -215,7 +226,7 @@ def _function_parts(function: types.FunctionType) -> Iterable[Any]:
 def _describe_class(kind: type, seen: _Described) -> Iterator[bytes]:
     yield f"{kind.__module__} {kind.__qualname__}".encode()
     if _inner._should_pickle_by_reference(kind) and not is_by_value(kind):
-        return  # its module says what it is
+        return  # its module and name identify it
     for base in kind.__bases__:
         yield from _describe(base, seen)
     for name, value in sorted(vars(kind).items()):
@@ -240,11 +251,11 @@ def _describe_object(thing: Any, seen: _Described) -> Iterator[bytes]:
 
 
 def _describe_reducible(thing: Any, seen: _Described) -> Iterator[bytes]:
-    """Describe an object with a ``__reduce__``: by its pickle, else by what ``__reduce__`` returns."""
+    """Describe an object with a ``__reduce__`` by its pickle, or else by the result of ``__reduce__``."""
     with contextlib.suppress(NoDescription):
         yield _pickle(thing)
         return
-    try:  # it may hold a function or class that has no name to be pickled by, as those of a method do
+    try:  # it may contain a function or class that has no importable name, such as a local one
         reduced = thing.__reduce_ex__(5)
     except Exception as error:
         raise NoDescription from error

@@ -1,7 +1,7 @@
-"""Completes cloudpickle's pickling of classes by value.
+"""Adds the parts of a class that cloudpickle omits when it pickles the class by value.
 
-cloudpickle omits slots, the names of nested classes, the aliases of an enum and the attributes of its members. It
-makes an empty class first, which a metaclass or an ``__init_subclass__`` may refuse.
+cloudpickle omits slots, the names of nested classes, the aliases of an enum and the attributes of its members. When it
+unpickles a class, it creates an empty class first, for which a metaclass or an ``__init_subclass__`` may raise.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 def complete_reduction(
     kind: type, given: tuple[Any, ...], state: tuple[dict[str, Any], dict[str, Any]]
 ) -> tuple[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]]:
-    """Return the arguments and the state of cloudpickle's reduction of a class, completed.
+    """Return the complete arguments and state for cloudpickle's reduction of a class.
 
     Args:
         kind: The class.
-        given: The arguments that cloudpickle makes the class with.
-        state: Its attributes, and cloudpickle's other state.
+        given: The arguments with which cloudpickle creates the empty class.
+        state: The attributes of the class, and other state of cloudpickle.
     """
     attributes, more = state
-    attributes.pop("__slotnames__", None)  # notes of `copyreg`, once an object was pickled
+    attributes.pop("__slotnames__", None)  # a cache of `copyreg`
     if issubclass(kind, enum.Enum):
         return _complete_enum(kind, given, (attributes, more))
     names = dict(given[3])
-    if typing.NamedTuple in given[2]:  # it makes a class of annotations, which come later
+    if typing.NamedTuple in given[2]:  # it requires annotations, which are set later
         names["__orig_bases__"] = given[2]
         given = (*given[:2], kind.__bases__, *given[3:])
     if kind.__qualname__ != kind.__name__:
@@ -44,7 +44,7 @@ def complete_reduction(
     if "__slots__" in vars(kind):
         names["__slots__"] = vars(kind)["__slots__"]
         attributes.pop("__slots__", None)
-        attributes = {  # names that begin with two underscores were mangled
+        attributes = {  # compare objects: names that begin with two underscores are mangled
             name: value
             for name, value in attributes.items()
             if not (isinstance(value, _SLOTS) and value.__objclass__ is kind)
@@ -70,7 +70,12 @@ def _complete_enum(
 
 
 def make_skeleton(how: Callable[..., type], given: tuple[Any, ...]) -> type:
-    """Make the empty class; bypass its metaclass and the hooks of its bases if they raise."""
+    """Create the empty class; bypass its metaclass and the hooks of its bases if they raise.
+
+    Args:
+        how: Function that creates the class.
+        given: Its arguments.
+    """
     try:
         return how(*given)
     except Exception:
@@ -85,9 +90,9 @@ _hooks_lock = threading.RLock()
 def _make_without_hooks(
     meta: type, name: str, bases: tuple[Any, ...], names: dict[str, Any], key: str, _: Any
 ) -> type:
-    """Make an empty class as `type` does.
+    """Create an empty class as `type` does, without calling its metaclass or the hooks of its bases.
 
-    Its metaclass and its bases ran when it was defined, and their results are among its attributes.
+    They were called when the class was defined, and its attributes contain their results.
     """
     bases = types.resolve_bases(bases)
     hooks = {
@@ -109,7 +114,7 @@ def _make_without_hooks(
 
 
 def set_state(kind: type, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Set the attributes of a class that `make_skeleton` made."""
+    """Set the attributes of a class that `make_skeleton` created."""
     _inner._class_setstate(kind, state)
     members: dict[str, Any] = getattr(kind, "__members__", {})
     for name, own in state[1].get("members", {}).items():

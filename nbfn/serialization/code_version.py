@@ -1,4 +1,4 @@
-"""Builds one version of a Function: its code as the user's files have it now, and the list of these files.
+"""Builds one version of a Function: its current code, and the list of the user's files that contain it.
 
 The user's modules are pickled by value. Modules that a function imports when it runs are imported by the workers, so
 the content of their files is part of the version.
@@ -24,7 +24,13 @@ _sharing: weakref.WeakSet[types.ModuleType] = weakref.WeakSet()
 
 
 class LocalDefinition(Protocol):
-    """What is known of a function or class of this process; `nbfn.client.registration.function_ref.Written`."""
+    """The definition of a function or class in this process.
+
+    Attributes:
+        raw: The function or class.
+        describe: Function that creates its definition.
+        twin: Its definition in a reloaded module, if there is one.
+    """
 
     raw: Callable[..., Any]
     describe: Callable[..., Any]
@@ -38,7 +44,7 @@ class ReloadedDefinition:
     Attributes:
         module: The reloaded module.
         raw: The function or class.
-        describe: Makes the definition of ``payload``, its pickle, with a ``serializer`` for that.
+        describe: Function that creates the definition from ``payload``, the pickle, with a ``serializer``.
     """
 
     module: types.ModuleType
@@ -48,15 +54,15 @@ class ReloadedDefinition:
 
 @dataclass(frozen=True, slots=True)
 class CodeVersion:
-    """The code of one version.
+    """The code of one version of a Function.
 
     Attributes:
         raw: The function or class.
-        describe: Makes its definition.
-        snapshot: What it refers to.
-        edition: What stands for some of that.
-        watch: The files it is written in.
-        by_name: A hash of those files that workers read; empty if there are none.
+        describe: Function that creates its definition.
+        snapshot: The objects that it refers to.
+        edition: The reloaded modules that replace some of these objects.
+        watch: The files that contain the code.
+        by_name: A hash of the files that workers read; empty if there are none.
         everything: The hash of all files, used if no module can be pickled by value.
     """
 
@@ -69,15 +75,18 @@ class CodeVersion:
     everything: str
 
     def dump(self, name: str) -> tuple[bytes, list[types.ModuleType], ReloadedModules, str]:
-        """Pickle it.
+        """Pickle the code.
+
+        Args:
+            name: The name of the Function, for messages.
 
         Returns:
-            The pickle, the modules that may be in it by value, what stands for what in it, and the
-            hash of what workers read.
+            The pickle, the modules that may be in it by value, the reloaded modules whose objects
+            replace others in it, and the hash of the files that workers read.
 
         Raises:
-            InvalidError: As of `nbfn.serialization.function_pickling.dump`.
-            SerializationError: As well.
+            InvalidError: If it captures too much, see `nbfn.serialization.function_pickling.dump`.
+            SerializationError: If a captured object cannot be pickled or unpickled.
         """
         payload, modules = function_pickling.dump(
             name, self.raw, self.snapshot, self.edition.instead
@@ -91,15 +100,15 @@ class CodeVersion:
 def current_code(
     written: LocalDefinition, brought: ArgumentModules, settled: ReloadedModules | None = None
 ) -> CodeVersion:
-    """Return the code of a function or class as it is now.
+    """Return the current code of a function or class.
 
     Args:
-        written: What this process has.
-        brought: The modules of classes of its arguments.
-        settled: What stands for what; what files say now if not given.
+        written: The definition in this process.
+        brought: The modules of the classes of its arguments.
+        settled: The reloaded modules to use; if not given, changed files are reloaded now.
 
     Raises:
-        Unloadable: If a file cannot be imported as it is now.
+        Unloadable: If a changed file cannot be imported.
     """
     snapshot = DependencySnapshot(written.raw)
     by_value, imported = reachable_sources(snapshot.homes), reachable_sources(snapshot.imports)
@@ -127,7 +136,7 @@ def current_code(
 
 
 def _share_handles(latest: ReloadedModules) -> None:
-    """Make reloaded modules use the handles of this process, and give these handles their new definitions."""
+    """Make reloaded modules use the handles of this process, and update the definitions of these handles."""
     new = [module for module in latest.modules.values() if module not in _sharing]
     known: dict[int, Any] = {}
     for module in new:

@@ -1,4 +1,4 @@
-"""Finds the objects that a function refers to, also through helper functions, and tells whether a name was rebound."""
+"""Finds the objects that a function refers to, directly or through helpers, and detects whether a name was rebound."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class DependencySnapshot:
 
     Args:
         function: The function, or a class.
-        instead: Replacements for some of the objects it refers to; see `nbfn.serialization.module_reload`.
-            Each replacement is examined as well, and `found` has what it refers to.
+        instead: Replacements for some of these objects, by `id`; see `nbfn.serialization.module_reload`. The
+            replacements are examined as well, and `found` contains the objects that they refer to.
 
     Attributes:
-        found: (name, kind, value) of everything referred to, each once.
-        homes: The names of the modules where that comes from.
-        imports: Names of modules that its code, or that of its helpers, imports when it runs.
+        found: The objects that the function refers to, as (name, kind, value).
+        homes: The names of the modules that define these objects.
+        imports: Names of modules that its code, or the code of its helpers, imports when it runs.
     """
 
     __slots__ = (
@@ -55,12 +55,12 @@ class DependencySnapshot:
 
     def __init__(self, function: Any, instead: Mapping[int, Any] | None = None) -> None:
         self._names: list[tuple[Mapping[Any, Any], Any, Any]] = []
-        self._classes: list[tuple[type, int]] = []  # and how much is in them
+        self._classes: list[tuple[type, int]] = []  # with the number of attributes
         self._registries: list[tuple[Mapping[Any, Any], int]] = []  # of single-dispatch functions
         self._cells: list[tuple[types.CellType, Any]] = []
         self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
         self._instead = instead or {}
-        self._old = 0  # more than 0 while walking what something else stands for
+        self._old = 0  # more than 0 while examining an object that has a replacement
         self.found: list[tuple[str, str, Any]] = []
         self.homes: set[str] = set()
         self.imports: set[str] = set()
@@ -73,7 +73,7 @@ class DependencySnapshot:
 
     @property
     def undefined(self) -> list[str]:
-        """Global names that its code uses and that are not defined yet, and that the code does not assign."""
+        """Global names that its code uses, but that are neither defined yet nor assigned by the code."""
         names = dict.fromkeys(name for _, name, value in self._names if value is _MISSING)
         missing = [name for name in names if not hasattr(builtins, name)]
         if not missing:
@@ -131,7 +131,7 @@ class DependencySnapshot:
         self.homes.add(cls.__module__)
         for name, value in list(vars(cls).items()):
             if name.startswith("__") and not callable(value):
-                continue  # Python's own notes
+                continue  # an attribute that Python sets
             self._names.append((vars(cls), name, value))
             part = _unwrap(value)
             if isinstance(part, types.FunctionType):
@@ -178,7 +178,7 @@ class DependencySnapshot:
                 self._walk(function, seen)
 
     def _watch(self, module: types.ModuleType, attributes: list[str], seen: set[int]) -> None:
-        """Note the attribute that code reads from a module of the user's; a reload keeps the module object."""
+        """Record an attribute that code reads from a user module: a reload changes it, but not the module object."""
         value: Any = module
         for attribute in attributes:
             if not isinstance(value, types.ModuleType) or not is_local(value):
@@ -194,7 +194,7 @@ class DependencySnapshot:
             self._walk(value, seen)
 
     def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
-        if isinstance(value, BoundMethod):  # f.remote is pickled with f
+        if isinstance(value, BoundMethod):  # f.remote is pickled together with f
             value = value.__self__
         if (value is not None and id(value) in seen) or any(
             n == name and v is value for n, _, v in self.found
@@ -222,7 +222,7 @@ def _unwrap(thing: Any) -> Any:
 
 
 def _defaults(function: types.FunctionType) -> list[tuple[str, Any]]:
-    """Return the parameters of a function that have a default, with it."""
+    """Return the names and values of the default arguments of a function."""
     code, defaults = function.__code__, function.__defaults__ or ()
     positional = code.co_varnames[: code.co_argcount]
     with_default = positional[len(positional) - len(defaults) :]
@@ -233,13 +233,13 @@ def _defaults(function: types.FunctionType) -> list[tuple[str, Any]]:
 
 
 def _is_generated(method: types.FunctionType) -> bool:
-    """Whether a dataclass or a named tuple made it: what it refers to is theirs."""
+    """Return whether `dataclasses` or `collections.namedtuple` generated a method."""
     home = str(method.__globals__.get("__name__", ""))
     return home in ("dataclasses", "reprlib") or home.startswith("namedtuple_")
 
 
 def _attribute_count(cls: type) -> int:
-    """Return the number of a class's attributes, without the one that `copyreg` adds."""
+    """Return the number of attributes of a class, without the attribute that `copyreg` adds."""
     return len(vars(cls)) - ("__slotnames__" in vars(cls))
 
 
@@ -252,9 +252,9 @@ def _cell_content(cell: types.CellType) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Return the global names that a code object uses, with nested code, and the attributes that it reads from them.
+    """Return the global names that code uses, including nested code, and the attributes that it reads from them.
 
-    Of ``pkg.part.f(x) + x`` that is ``("pkg",)``, ``("pkg", "part")`` and ``("pkg", "part", "f")``.
+    For ``pkg.part.f(x) + x`` with a local ``x``: ``("pkg",)``, ``("pkg", "part")`` and ``("pkg", "part", "f")``.
     """
     paths: dict[tuple[str, ...], None] = {}
     path: tuple[str, ...] = ()
@@ -274,7 +274,7 @@ def global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
 
 
 def _assigned(code: types.CodeType) -> set[str]:
-    """Return the global names that a code object assigns, with nested code."""
+    """Return the global names that code assigns, including nested code."""
     steps = dis.get_instructions(code)
     names = {str(step.argval) for step in steps if step.opname in {"STORE_GLOBAL", "STORE_NAME"}}
     inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
@@ -294,16 +294,16 @@ def _kind(value: Any, otherwise: str) -> str:
 
 
 def is_handle(value: Any) -> bool:
-    """Return whether a value is a Function, or a class of an App, or an object of one."""
+    """Return whether a value is a Function, a class of an App, or an instance of such a class."""
     return _kind(value, "") in HANDLES
 
 
 def handles_in(module: types.ModuleType) -> list[Any]:
-    """Return the Functions and classes of Apps that a module has."""
+    """Return the Functions and the classes of Apps that are attributes of a module."""
     return [value for value in list(vars(module).values()) if is_handle(value)]
 
 
 def type_name(value: Any) -> str:
-    """Return the name of a value's type, such as ``numpy.ndarray`` or ``int``."""
+    """Return the name of the type of a value, such as ``numpy.ndarray`` or ``int``."""
     kind = type(value)
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

@@ -1,4 +1,4 @@
-"""Pickles a function with everything that it captures (`dump`), and lists its captures with their sizes (`report`).
+"""Pickles a function with the objects that it captures (`dump`), and lists these objects with their sizes (`report`).
 
 `nbfn.serialization.dependencies` finds what a function refers to, and `nbfn.serialization.user_modules` decides
 which code is pickled by value.
@@ -21,13 +21,13 @@ from nbfn.serialization.dependencies import HANDLES, DependencySnapshot, type_na
 from nbfn.serialization.pickler import FunctionPickler, replacing
 from nbfn.serialization.user_modules import is_by_value, local_modules, pickled_by_value
 
-#: Bytes of a function with all it captures above which there is a warning, and above which it is
-#: refused. The larger one leaves room for the rest of the message in a frame of 16 MiB.
+#: The size in bytes of a pickled function above which there is a warning, and above which the function is
+#: refused. The latter leaves space for the rest of the message in a frame of 16 MiB.
 WARN_ABOVE = 256 * 1024
 REFUSE_ABOVE = 16 * 1024 * 1024 - 256 * 1024
 
 
-#: Kinds of what is captured that are values.
+#: The kinds of captured objects that are values.
 _VALUES = frozenset({"global", "closure", "default"})
 
 
@@ -36,10 +36,10 @@ class Captured:
     """One object that a function captures.
 
     Attributes:
-        name: Its name in the function.
-        kind: global, closure, default, function, class, module or Function.
-        size: Its size in the pickle in bytes; 0 if it is pickled by name or id.
-        type: Its type's name, such as ``numpy.ndarray``.
+        name: The name of the object in the function.
+        kind: One of global, closure, default, function, class, module or Function.
+        size: The size of its pickle in bytes; 0 if it is pickled by name or id.
+        type: The name of its type, such as ``numpy.ndarray``.
     """
 
     name: str
@@ -54,21 +54,20 @@ def dump(
     snapshot: DependencySnapshot,
     instead: Mapping[int, Any] | None = None,
 ) -> tuple[bytes, list[types.ModuleType]]:
-    """Pickle a function with what it captures.
+    """Pickle a function with the objects that it captures.
 
     Args:
-        name: The Function's name, for messages.
-        function: The function itself.
-        snapshot: Of that function, taken just now.
-        instead: Replacements for some of its captures; see `nbfn.serialization.module_reload`.
+        name: The name of the Function, for messages.
+        function: The function.
+        snapshot: The current dependencies of the function.
+        instead: Replacements for some captured objects, by `id`; see `nbfn.serialization.module_reload`.
 
     Returns:
-        The pickle, and the modules that went into it by value.
+        The pickle, and the modules whose code is pickled by value.
 
     Raises:
-        InvalidError: If it captures too much; the message names what is large.
-        SerializationError: If something it captures cannot be pickled, or not be unpickled; the message names
-            that.
+        InvalidError: If the pickle is too large; the message names the large objects.
+        SerializationError: If a captured object cannot be pickled or unpickled; the message names it.
     """
     _refuse_large(name, snapshot)
     modules = local_modules()
@@ -77,11 +76,11 @@ def dump(
             data = _dumps(function, modules)
     except InvalidError:
         raise
-    except Exception as error:  # noqa: BLE001 - user types raise anything when pickled
-        try:  # a local module may hold what cannot be pickled (a lock, say); the worker imports it then
+    except Exception as error:  # noqa: BLE001 - user types may raise anything when pickled
+        try:  # a local module may hold an object that cannot be pickled: the worker imports the module
             data = _dumps(function, [])
             modules = []
-        except Exception:  # noqa: BLE001 - the first error tells more
+        except Exception:  # noqa: BLE001 - the first error is more specific
             raise SerializationError(_unpicklable(name, snapshot, error)) from error
     if not instead:
         _refuse_unloadable(name, snapshot, modules)
@@ -103,7 +102,15 @@ def _warn_large(name: str, size: int, snapshot: DependencySnapshot) -> None:
 
 
 def unloadable(snapshot: DependencySnapshot, modules: Iterable[types.ModuleType]) -> str:
-    """Return which captured value made a worker fail to load a function, and its type; "" if none did."""
+    """Return the path and type of the captured value because of which a worker cannot load a function.
+
+    Args:
+        snapshot: The dependencies of the function.
+        modules: The modules that are pickled by value.
+
+    Returns:
+        The path and type; "" if every captured value can be unpickled.
+    """
     found = pickle_check.find_whole(_values(snapshot), lambda value: _dumps(value, modules))
     return found.where if found is not None else ""
 
@@ -132,11 +139,11 @@ def _dumps(value: Any, modules: Iterable[types.ModuleType]) -> bytes:
 
 
 def report(function: Any, snapshot: DependencySnapshot | None = None) -> list[Captured]:
-    """Return what a function captures, with sizes, in the order of its code.
+    """Return the objects that a function captures, in the order of its code.
 
     Args:
         function: The function.
-        snapshot: Its dependencies; found now if not given.
+        snapshot: Its dependencies; a new snapshot if not given.
     """
     return _sized(snapshot or DependencySnapshot(function))
 
@@ -157,12 +164,12 @@ def _size(kind: str, value: Any, modules: Iterable[types.ModuleType]) -> int:
         return quick
     try:
         return len(_dumps(value, modules))
-    except Exception:  # noqa: BLE001 - it has no size if it cannot be pickled
+    except Exception:  # noqa: BLE001 - an object that cannot be pickled has no size
         return 0
 
 
 def _quick_size(value: Any) -> int:
-    """Return the size of a string or buffer in bytes, without pickling; 0 for other values."""
+    """Return the size of a string or buffer without pickling it; 0 for other values."""
     if isinstance(value, bytes | bytearray | str):
         return len(value)
     size = getattr(value, "nbytes", 0)

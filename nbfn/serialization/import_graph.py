@@ -1,4 +1,4 @@
-"""Finds the user's modules that code imports, directly and indirectly, by parsing files; nothing is executed."""
+"""Finds the user's modules that code imports, directly or indirectly, by parsing files without executing them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from nbfn.serialization.user_modules import is_user_module
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A module of the user's.
+    """The source file of a user module.
 
     Attributes:
-        file: Where it is written.
-        needs: The names that it imports, with their packages; also those that are not the user's.
+        file: The path of the file.
+        needs: The names of all modules that it imports, and of their packages.
     """
 
     file: str
@@ -33,7 +33,14 @@ class SourceFile:
 
 
 def reachable_sources(names: Iterable[str]) -> dict[str, SourceFile]:
-    """Return the user's modules among these names, and those that they import directly or indirectly, by name."""
+    """Return the user's modules among these names, and the user's modules that they import directly or indirectly.
+
+    Args:
+        names: Names of modules.
+
+    Returns:
+        The source files by module name.
+    """
     found: dict[str, SourceFile] = {}
     others: set[str] = set()
     left = [one for name in names for one in _with_packages(name)]
@@ -50,7 +57,7 @@ def reachable_sources(names: Iterable[str]) -> dict[str, SourceFile]:
 
 
 def content_hash(sources: Mapping[str, SourceFile]) -> bytes:
-    """Return a hash of the files of these modules; b"" for no modules."""
+    """Return a hash of the content of the files of modules; b"" for no modules."""
     if not sources:
         return b""
     found = hashlib.sha256()
@@ -60,16 +67,16 @@ def content_hash(sources: Mapping[str, SourceFile]) -> bytes:
 
 
 def is_imported_from_file(module: types.ModuleType) -> bool:
-    """Return whether Python's own import of a file made it.
+    """Return whether Python's file loader imported a module, so that it can be imported again.
 
-    What pytest rewrites, or the program that ``nbfn run`` runs, is not for us to import again.
+    Modules that pytest rewrites, and the program of ``nbfn run``, have other loaders.
     """
     return type(getattr(module.__spec__, "loader", None)) is SourceFileLoader
 
 
 @functools.lru_cache(maxsize=4096)
 def imports_in_code(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
-    """Return the imports that a code object executes, as (level, name, names from it)."""
+    """Return the import statements of a code object as (level, module name, imported names)."""
     found = []
     steps = list(dis.get_instructions(code))
     for at, step in enumerate(steps):
@@ -83,11 +90,18 @@ def imports_in_code(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ..
 
 
 def absolute_names(level: int, name: str, names: Iterable[str], package: str) -> Iterator[str]:
-    """Yield the absolute names of all modules that an import statement may import."""
+    """Yield the absolute names of all modules that an import statement may import.
+
+    Args:
+        level: The number of leading dots.
+        name: The name after the dots.
+        names: The names that a ``from`` statement imports.
+        package: The package that contains the statement.
+    """
     try:
         base = importlib.util.resolve_name("." * level + name, package) if level else name
     except ImportError:
-        return  # beyond the top: Python will say so
+        return  # a relative import beyond the top-level package; Python raises when it runs
     yield from _with_packages(base)
     yield from (f"{base}.{one}" for one in names if one != "*")
 
@@ -125,7 +139,7 @@ def _spec(name: str) -> ModuleSpec | None:
         return None
 
 
-#: File -> a hash of the text that was read, and what it imports.
+#: For each file: a hash of its content, and the modules that it imports.
 _read: dict[str, tuple[bytes, tuple[str, ...]]] = {}
 
 

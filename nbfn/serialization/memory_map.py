@@ -1,8 +1,8 @@
 """Maps the files of segments copy-on-write, without a file descriptor for each mapping.
 
-`mmap.mmap` keeps a duplicate of the descriptor as long as the mapping lives, so a thousand arrays that the
-user keeps would leave the process unable to open anything. Here the file is mapped over an anonymous
-`mmap.mmap`, which owns the addresses and has no descriptor.
+`mmap.mmap` duplicates the descriptor and keeps it as long as the mapping exists, so a process that holds a
+thousand arrays could run out of descriptors. This module maps the file over an anonymous `mmap.mmap`, which
+owns the addresses and has no descriptor.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-#: Bytes from which on a file is mapped. Reading a smaller one costs no more than the faults of its pages.
+#: The least bytes of a file that is mapped. Reading a smaller file takes no longer than its page faults.
 MAP_MIN = 2**20
-#: Mappings alive at a time; Linux lets a process have 65 530 in all, and other libraries need some.
+#: The most mappings at a time. Linux allows 65 530 for each process, and other libraries need some of them.
 MOST_MAPPED = 16_384
-#: Values are read instead of mapped when less than this part of the shared memory is free.
+#: Values are read instead of mapped if less than one part in `LOW` of the shared memory is free.
 LOW = 4
-#: The same on Linux and macOS.
+#: The flag has this value on Linux and on macOS.
 _MAP_FIXED = 0x10
 
 _mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 def load_private(path: Path, size: int, *, shared: bool) -> mmap.mmap | bytearray:
-    """Return the bytes of a segment, mapped copy-on-write or, where that is no gain, read.
+    """Return the bytes of a segment, mapped copy-on-write, or read if mapping has no advantage.
 
     Args:
         path: The file.
-        size: How many bytes of it are wanted.
-        shared: Whether it is in shared memory: its maker leaves it alone while the mapping lives.
+        size: The number of bytes to load.
+        shared: Whether the file is in shared memory. Its creator does not reuse it while it is mapped.
 
     Raises:
-        FileNotFoundError: If its call has ended.
-        OSError: If it cannot be opened or is shorter than ``size``.
+        FileNotFoundError: If the call of the segment has ended.
+        OSError: If the file cannot be opened or is shorter than ``size``.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         if shared:
-            # Without locks in that file system, nothing there is filled again.
+            # If the file system has no locks, no segment in it is reused.
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            path.stat()  # after the lock: what was given up since it was opened has this name no more
+            path.stat()  # after the lock: a segment that was discarded since it was opened has lost its name
         if os.fstat(descriptor).st_size < size:  # reading past the end of a mapped file is a SIGBUS
             raise OSError(errno.EIO, f"{path} is shorter than {size} bytes")
         if size < MAP_MIN or len(_mapped) >= MOST_MAPPED or (shared and _is_low(descriptor)):
             return _read(descriptor, size)
         return _map(descriptor, size)
     finally:
-        os.close(descriptor)  # the kernel keeps the lock as long as there is a mapping
+        os.close(descriptor)  # the kernel keeps the lock as long as the mapping exists
 
 
 def _map(descriptor: int, size: int) -> mmap.mmap:
@@ -76,7 +76,7 @@ def _read(descriptor: int, size: int) -> bytearray:
 
 
 def _is_low(descriptor: int) -> bool:
-    """Whether what is mapped takes so much of the shared memory that others would find no room."""
+    """Return whether so little shared memory is free that other processes may find no space."""
     disk = os.fstatvfs(descriptor)
     return disk.f_bavail * LOW < disk.f_blocks
 
@@ -84,7 +84,7 @@ def _is_low(descriptor: int) -> bool:
 @functools.cache
 def _map_over() -> Callable[[mmap.mmap, int, int], None]:
     """Return a function that maps a file over the pages of an anonymous mapping."""
-    import ctypes  # only needed once there is something large
+    import ctypes  # imported here, because only large values need it
 
     system = ctypes.CDLL(None, use_errno=True).mmap
     system.restype = ctypes.c_void_p

@@ -1,8 +1,8 @@
-"""Reloads the user's modules whose files changed, beside the modules that this process has imported.
+"""Imports changed modules of the user a second time, without replacing the modules that this process uses.
 
-A module whose file changed, and each module that imports it, is imported a second time. Workers get the new
-module; the notebook keeps its own until it reloads it. Objects of its classes are pickled as objects of the new class,
-and results are unpickled as objects of its own.
+A module whose file changed, and each module that imports it, is imported again. Workers get the new module; the
+notebook uses the old one until it reloads it. Objects of its classes are pickled as objects of the new classes, and
+results are unpickled as objects of the old ones.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _Cached = functools._lru_cache_wrapper
 
 
 class Unloadable(Exception):
-    """Raised when a file that changed cannot be imported; the text says which and why."""
+    """Raised when a changed file cannot be imported; the message names the file and the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadedModules:
-    """The reloaded modules that workers get instead of those of this process.
+    """The reloaded modules that workers get instead of the modules of this process.
 
     Attributes:
         modules: The reloaded modules, by name.
-        instead: The replacement of each module, function or class of this process, by the `id` of the latter.
-        held: The replaced objects; a reference is kept so that their ids are not reused.
+        instead: The replacement of each module, function or class of this process, by the `id` of the original.
+        held: The originals. A reference to each is kept, so that its id is not reused.
     """
 
     modules: Mapping[str, types.ModuleType] = field(default_factory=dict)
@@ -52,23 +52,26 @@ UNCHANGED = ReloadedModules()
 
 _lock = threading.RLock()
 _loading = threading.local()
-#: Module name -> its spec when its file was seen to say what was imported (a reload makes a new one), and
-#: a hash of that; b"" where the file had changed before it was first looked at.
+#: For each module name: the spec of the imported module, which a reload replaces, and a hash of the file that was
+#: imported. The hash is b"" if the file had already changed when it was first checked.
 _imported: dict[str, tuple[Any, bytes]] = {}
-#: Module name -> a hash of it with all it imports, and it itself as it was loaded then.
+#: For each module name: a hash of the module and its imports, and the reloaded module.
 _loaded: dict[str, tuple[bytes, types.ModuleType]] = {}
-#: Module name -> what another stood for once, by its id: its name, it itself, and the module's spec then.
+#: For each module name: the originals that were ever replaced, by id, as (name, original, spec of the module then).
 _replaced: dict[str, dict[int, tuple[str, Any, Any]]] = {}
 
 
 def reload_changed(sources: Mapping[str, SourceFile]) -> ReloadedModules:
-    """Reload those of these modules whose files changed, and return their replacements.
+    """Reload the modules whose files changed, and return their replacements.
+
+    Args:
+        sources: The source files by module name.
 
     Raises:
-        Unloadable: If one cannot be imported as it is.
+        Unloadable: If a changed file cannot be imported.
     """
     if getattr(_loading, "now", False):
-        return UNCHANGED  # a module that is being loaded calls a Function
+        return UNCHANGED  # a module calls a Function while it is being reloaded
     with _lock:
         stale = _stale(sources)
         modules = _load(sources, stale) if stale else {}
@@ -88,7 +91,7 @@ def reload_changed(sources: Mapping[str, SourceFile]) -> ReloadedModules:
 
 
 def _stale(sources: Mapping[str, SourceFile]) -> set[str]:
-    """Return the modules whose files changed, and those that import one of them."""
+    """Return the modules whose files changed, and the modules that import one of these."""
     stale = {
         name
         for name, source in sources.items()
@@ -111,7 +114,7 @@ def _is_imported(module: types.ModuleType, file: str) -> bool:
 
 
 def _has_code_of_file(module: types.ModuleType, file: str) -> bool:
-    """Return whether a module's functions have the code of its file."""
+    """Return whether the functions of a module have the same code as its file."""
     try:
         text = Path(file).read_bytes()
         codes = set(_codes(compile(text, str(module.__file__), "exec", dont_inherit=True)))
@@ -119,7 +122,8 @@ def _has_code_of_file(module: types.ModuleType, file: str) -> bool:
         return True
     except (SyntaxError, ValueError):
         return False
-    names = {code.co_qualname for code in codes}  # a reload leaves what the file no longer has
+    # A reload keeps functions that the file no longer has.
+    names = {code.co_qualname for code in codes}
     return all(
         thing.__code__ in codes or thing.__code__.co_qualname not in names
         for thing in list(vars(module).values())
@@ -138,7 +142,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Compiles the file each time: a ``.pyc`` file may be older than a change within the same second."""
+    """Compiles the file each time, because a ``.pyc`` file may not reflect a change within the same second."""
 
     def get_code(self, fullname: str) -> types.CodeType:
         """See `importlib.abc.InspectLoader.get_code`."""
@@ -196,11 +200,11 @@ def _key(sources: Mapping[str, SourceFile], name: str) -> bytes:
 
 
 def _import(names: set[str], ready: dict[str, types.ModuleType]) -> dict[str, types.ModuleType]:
-    """Import these modules a second time, and leave `sys.modules` as it was.
+    """Import modules a second time, without changing `sys.modules`.
 
     Args:
-        names: Their names.
-        ready: Those that were reloaded before and have not changed since.
+        names: The names of the modules.
+        ready: Modules that were reloaded before and have not changed since.
     """
     importlib.invalidate_caches()
     with _without_modules(names):
@@ -231,9 +235,10 @@ def _is_own_module(module: Any) -> bool:
 
 @contextlib.contextmanager
 def _without_modules(names: set[str]) -> Iterator[None]:
-    """Remove these modules from `sys.modules` while the block runs, then restore them.
+    """Remove modules from `sys.modules` while the block runs, then restore them.
 
-    The user's modules that the block imported are removed again."""
+    Modules of the user that the block imports are removed again.
+    """
     kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     before = set(sys.modules)
     children = [
@@ -252,7 +257,11 @@ def _without_modules(names: set[str]) -> Iterator[None]:
             if name in names or _is_own_module(sys.modules[name]):
                 del sys.modules[name]
         sys.modules.update(kept)
-        for name, package, last in children:  # an import makes a module an attribute of its package
+        for (
+            name,
+            package,
+            last,
+        ) in children:  # an import sets the module as attribute of its package
             if package in before and (was := had.get(name)) is not None:
                 setattr(sys.modules[package], last, was)
 
@@ -273,7 +282,13 @@ def _describe_error(name: str, error: BaseException) -> str:
 
 
 def warn_unloadable(name: str, version: int, why: Unloadable) -> None:
-    """Warn that a Function keeps its old code, because a changed file cannot be imported."""
+    """Warn that a Function keeps its old code because a changed file cannot be imported.
+
+    Args:
+        name: The name of the Function.
+        version: The version that it keeps running; 0 if there is none.
+        why: The error.
+    """
     what = f"keeps running v{version}" if version else "uses the modules that were imported"
     warnings.warn(
         f"{why}. Function {name!r} {what}. Fix the file; the next call uses it.",
@@ -286,11 +301,11 @@ def warn_unloadable(name: str, version: int, why: Unloadable) -> None:
 
 
 def _replacements(mine: types.ModuleType, latest: types.ModuleType) -> Iterator[tuple[Any, Any]]:
-    """Yield each object of a module of this process, also from before a reload, with its replacement.
+    """Yield each original of a module of this process, also from before a reload, with its replacement.
 
     Args:
-        mine: The module.
-        latest: The same, if its file changed another.
+        mine: The module of this process.
+        latest: The reloaded module, or ``mine`` if its file has not changed.
     """
     former = _replaced.setdefault(mine.__name__, {})
     if latest is not mine:
@@ -299,7 +314,7 @@ def _replacements(mine: types.ModuleType, latest: types.ModuleType) -> Iterator[
             if getattr(thing, "__module__", None) == mine.__name__ and _is_code(thing):
                 former[id(thing)] = name, thing, mine.__spec__
     for name, thing, spec in list(former.values()):
-        # What is not from before a reload is what it is as long as the file does not change.
+        # An object that is not from before a reload has no replacement while the file does not change.
         now = vars(latest).get(name) if latest is not mine or spec is not mine.__spec__ else thing
         if now is not thing and _is_code(now) and now.__module__ == mine.__name__:
             yield thing, now
@@ -310,7 +325,7 @@ def _is_code(thing: Any) -> bool:
 
 
 def _share_class_ids(mine: types.ModuleType, latest: types.ModuleType) -> None:
-    """Give the classes of a reloaded module the ids of those of this process, so that results have the latter."""
+    """Make objects of the classes of a reloaded module unpickle as objects of this process's classes."""
     for name, kind in list(vars(latest).items()):
         home = vars(mine).get(name)
         if not (isinstance(kind, type) and isinstance(home, type)) or kind is home:

@@ -1,8 +1,8 @@
-"""Looks up names of `__main__`, and gives a worker's `__main__` those of its Function.
+"""Looks up names in `__main__`, and adds the functions and classes of a Function to the `__main__` of its worker.
 
-Plain pickle writes a function or class of a cell as its name in `__main__`, and so do `multiprocessing`,
-`joblib` and queues. A worker's `__main__` therefore has the functions and classes that its Function captures. Those
-of arguments are added, the latest of each name; they never replace what the Function captures.
+Plain pickle, and therefore `multiprocessing` and `joblib`, identifies a function or class of a cell by its name in
+`__main__`. The `__main__` of a worker therefore contains the functions and classes that its Function captures. Those
+of arguments are added too, the latest for each name, but never replace captured ones.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-#: The names that a definition is being loaded into.
+#: The globals for the functions of the definition that is being loaded.
 _loading: dict[str, Any] | None = None
 #: The globals of the Function that this process runs, and the names in them when it was loaded.
 _globals: dict[str, Any] | None = None
 _defined: frozenset[str] = frozenset()
-#: Names of `__main__` that came with arguments.
+#: Names that arguments added to `__main__`.
 _argument_names: dict[str, Any] = {}
 
 
 def lookup(module: str, qualname: str) -> Any:
-    """Return what an imported module has under a name, such as ``Outer.Inner``; None if there is no such thing."""
+    """Return the object with a qualified name, such as ``Outer.Inner``, in an imported module; None if missing."""
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = getattr(found, "__dict__", {}).get(part)
@@ -34,7 +34,7 @@ def lookup(module: str, qualname: str) -> Any:
 
 
 def main_name(thing: Any) -> str:
-    """Return the name under which `__main__` has a function or class; "" if it does not."""
+    """Return the name of a function or class in `__main__`; "" if it is not there."""
     if getattr(thing, "__module__", None) != "__main__":
         return ""
     name: str = thing.__qualname__
@@ -43,9 +43,9 @@ def main_name(thing: Any) -> str:
 
 
 def _is_of_cell(thing: Any, found: Any) -> bool:
-    """Return whether a `%%remote` cell defined a function whose name in `__main__` is its Function.
+    """Return whether ``thing`` is the plain function of the Function ``found`` that a `%%remote` cell defined.
 
-    The functions of the cell call it directly, so in their workers the name is the plain function's.
+    Functions of the cell call each other directly, so in their workers the name refers to the plain function.
     """
     code = getattr(thing, "__code__", None)
     if (
@@ -56,13 +56,17 @@ def _is_of_cell(thing: Any, found: Any) -> bool:
 
 
 def is_main(names: dict[str, Any]) -> bool:
-    """Return whether these are the globals of `__main__`."""
+    """Return whether a dict is the globals of `__main__`."""
     return names is vars(sys.modules["__main__"])
 
 
 @contextlib.contextmanager
 def loading_into(names: dict[str, Any]) -> Iterator[None]:
-    """Load the definition that this process runs, with ``names`` as the globals of its functions."""
+    """Load the definition that this process runs while the block runs.
+
+    Args:
+        names: The dict that becomes the globals of its functions.
+    """
     global _loading, _globals, _defined
     _loading = names
     try:
@@ -73,24 +77,29 @@ def loading_into(names: dict[str, Any]) -> Iterator[None]:
 
 
 def is_worker() -> bool:
-    """Return whether unpickled objects become names of `__main__`, as in a worker."""
+    """Return whether unpickled functions and classes are added to `__main__`, as in a worker."""
     return _loading is not None or _globals is not None
 
 
 def globals_of_main(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the globals of functions that had those of `__main__`; called when a definition is loaded.
+    """Return the globals for unpickled functions of `__main__`; called when a definition is loaded.
 
     Args:
-        given: The module's name and file, as globals.
+        given: The name and file of the module, as globals.
     """
-    if _loading is None:  # a process that reads the definition and does not run it
+    if _loading is None:  # this process reads the definition, but does not run it
         return given
     _loading.update(given)
     return _loading
 
 
 def add_main_name(name: str, thing: Any) -> None:
-    """Add an unpickled function or class to `__main__` under the name that it had in the caller's."""
+    """Add an unpickled function or class to `__main__`, under its name in the `__main__` of the caller.
+
+    Args:
+        name: The name.
+        thing: The function or class.
+    """
     if _loading is not None:
         _loading.setdefault(name, thing)
     elif _globals is not None and name not in _defined:
@@ -98,13 +107,13 @@ def add_main_name(name: str, thing: Any) -> None:
 
 
 def argument_names() -> dict[str, Any]:
-    """Return the names that arguments added and that `__main__` still has."""
+    """Return the names that arguments added to `__main__` and that have not been rebound since."""
     names = vars(sys.modules["__main__"])
     return {name: thing for name, thing in _argument_names.items() if names.get(name) is thing}
 
 
 def find_defined(name: str, code: types.CodeType) -> types.FunctionType | None:
-    """Return the function that this process's Function captures under a name, if it has this code."""
+    """Return the function with this name and code that the Function of this process captures; None if there is none."""
     if _loading is not None or _globals is None or name not in _defined:
         return None
     found = _globals.get(name)
@@ -112,5 +121,5 @@ def find_defined(name: str, code: types.CodeType) -> types.FunctionType | None:
 
 
 def is_defined(function: types.FunctionType) -> bool:
-    """Return whether this process's Function captures a function, so that its state is set already."""
+    """Return whether the Function of this process captures a function, so that its state is already set."""
     return _loading is None and function.__globals__ is _globals

@@ -1,4 +1,4 @@
-"""Tells values that are nested too deeply for pickle from others that cannot be pickled."""
+"""Detects values that cannot be pickled because they are nested too deeply."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import Any
 FLATTEN = (
     "Pass flat data instead, such as a list of its parts with the index of the parent of each."
 )
-#: Levels below which an endless recursion has another reason, and above which they are not counted.
+#: The least number of levels that explains a RecursionError, and the number at which counting stops.
 LEAST, MOST = 50, 1_000_000
-#: Parts that are looked at.
+#: The most parts that are examined.
 WIDEST = 2_000_000
 
 
 def describe_depth(value: Any, error: BaseException) -> str:
-    """Return the words that describe how deeply a value is nested; "" if that is not why it cannot be pickled.
+    """Return a phrase that describes how deeply a value is nested.
 
     Args:
         value: The value.
-        error: What pickling it raised.
+        error: The exception that pickling the value raised.
+
+    Returns:
+        The phrase; "" if the depth is not the reason why it cannot be pickled.
 
     Examples:
-        >>> too_deep([[]], RecursionError())
+        >>> describe_depth([[]], RecursionError())
         ''
     """
     cause: BaseException | None = error

@@ -1,4 +1,4 @@
-"""Takes apart and rebuilds constructs of `typing` that are pickled by value, such as ``TypeVar``."""
+"""Decomposes constructs of `typing` that are pickled by value, such as ``TypeVar``, and rebuilds them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _NAMES = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
 def _kinds() -> dict[type, str]:
-    """Return the types, also those of `typing_extensions` where that is imported."""
+    """Return the types in `typing` and, if it is imported, in `typing_extensions`, with their names."""
     homes = [typing, *filter(None, [sys.modules.get("typing_extensions")])]
     found = ((getattr(home, name, None), name) for home in homes for name in _NAMES)
     return {kind: name for kind, name in found if isinstance(kind, type)}
 
 
-#: The types of these constructs, and the name of each.
+#: The types of these constructs, with their names.
 KINDS = _kinds()
 
 
 def update_kinds() -> None:
-    """Add the types of modules that were imported since."""
+    """Add the types of `typing_extensions` if it has been imported since."""
     KINDS.update(_kinds())
 
 
 def parameter_parts(thing: Any) -> tuple[str, str, tuple[Any, ...], dict[str, Any]]:
-    """Return the parts of a construct: its kind, its name, further arguments, keyword arguments."""
+    """Return the parts of a construct: its kind, its name, further arguments and keyword arguments."""
     kind, name = KINDS[type(thing)], str(thing.__name__)
     if kind == "NewType":
         return kind, name, (thing.__supertype__,), {}
@@ -48,12 +48,12 @@ def make_parameter(home: str, module: str, qualname: str, made_of: tuple[Any, ..
 
     Args:
         home: The module of its type.
-        module: Where it was defined.
-        qualname: How it was reached there.
+        module: The module that defined it.
+        qualname: Its qualified name in that module.
         made_of: Its `parameter_parts`.
     """
     kind, name, more, words = made_of
-    # It takes its module from the frame that makes it.
+    # The construct takes its module from the globals of the frame that creates it.
     names = {"__name__": module, "how": _type(home, kind), "given": (name, *more), "words": words}
     thing = eval("how(*given, **words)", names)  # noqa: S307 - our own text
     if kind == "NewType":

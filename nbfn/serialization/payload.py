@@ -1,11 +1,11 @@
-"""Pickles values to `Payload`s and unpickles them. The hub never calls this.
+"""Pickles values to `Payload`s and unpickles them. The hub never does either.
 
-Large parts are not in the message: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes
-or more is written to a file in shared memory (a directory of mode 0700) and mapped by the receiver,
-copy-on-write, so that the receiver may change its copy. Where shared
-memory has no room for it, as in a container with 64 MB of it, the file lies in the hub's home. Who
-makes a segment names it after itself, so that it can be swept when its maker is gone, and may fill
-it again (`nbfn.serialization.shared_memory`).
+Large parts are not in the message: a buffer, or the pickle stream itself, of `SEGMENT_MIN` bytes or
+more is written to a file in shared memory (a directory of mode 0700). The receiver maps the file
+copy-on-write, so it may change its copy. If shared memory has no space, for example in a container
+with 64 MB of it, the file is in the home directory of the hub. The name of a segment begins with the
+id of the process that created it, so that the hub can delete it when that process has ended. The
+process may also reuse the segment (`nbfn.serialization.shared_memory`).
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from nbfn.serialization import (
     shared_memory,
 )
 
-#: Bytes from which on a buffer is sent as a file instead of in the message. Below it, four more copies in cache take
-#: less time than creating, mapping and unlinking a file (about 60 microseconds).
+#: The least bytes of a buffer that is sent as a file instead of in the message. For a smaller buffer, four more copies
+#: in the cache take less time than creating, mapping and unlinking a file (about 60 microseconds).
 SEGMENT_MIN = 256 * 1024
 
-#: Types whose instances plain pickle gets right without looking at them.
+#: Types whose instances plain pickle always pickles correctly.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
 
 
 class Serializer:
-    """Pickles and unpickles values, and creates and removes this process's segments.
+    """Pickles and unpickles values, and creates and removes the segments of this process.
 
     Args:
-        places: Of the hub that this process talks to.
-        owner: This process's peer id; the prefix of the names of its segments.
+        places: The directories of the hub that this process is connected to.
+        owner: The peer id of this process, which is the prefix of the names of its segments.
     """
 
     def __init__(self, places: Places, owner: str) -> None:
@@ -59,9 +59,9 @@ class Serializer:
 
     @functools.cached_property
     def durable(self) -> Serializer:
-        """The serializer for what must outlive processes: definitions, inputs of durable calls, their results.
+        """The serializer for values that must outlive processes: definitions, and inputs and results of durable calls.
 
-        Its large parts are written to the hub's disk and synced; the hub deletes them, their maker does not.
+        It writes large parts to the disk of the hub and syncs them. The hub deletes them, not this process.
         """
         other = copy.copy(self)
         other._place = "blob"
@@ -70,9 +70,12 @@ class Serializer:
     def dump(self, value: Any) -> Payload:
         """Pickle a value.
 
+        Args:
+            value: The value.
+
         Raises:
-            SerializationError: If it cannot be pickled; the message names the type that refused.
-            ResourceExhaustedError: If there is no room for its large parts.
+            SerializationError: If it cannot be pickled; the message names the type that cannot be pickled.
+            ResourceExhaustedError: If there is no space for its large parts.
         """
         buffers: list[pickle.PickleBuffer] = []
 
@@ -90,14 +93,26 @@ class Serializer:
         return self.wrap(data, [buffer.raw() for buffer in buffers])
 
     def wrap(self, data: bytes, buffers: Sequence[memoryview] = ()) -> Payload:
-        """Return the payload of an existing pickle stream and its out-of-band buffers."""
+        """Return the payload of an existing pickle stream.
+
+        Args:
+            data: The pickle stream.
+            buffers: Its out-of-band buffers.
+        """
         if len(data) < SEGMENT_MIN:
             return Payload(data, self._write_all(buffers))
         return Payload(b"", self._write_all([memoryview(data), *buffers]), spilled=True)
 
     def dump_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
-        """Pickle the arguments of one input; small plain values are pickled without
-        cloudpickle.
+        """Pickle the arguments of one input; small values of builtin types are pickled without cloudpickle.
+
+        Args:
+            args: The positional arguments.
+            kwargs: The keyword arguments.
+
+        Raises:
+            SerializationError: If they cannot be pickled, see `dump`.
+            ResourceExhaustedError: If there is no space for large parts.
         """
         if not kwargs and _PLAIN.issuperset(map(type, args)):
             data = pickle.dumps((args, kwargs), protocol=5)
@@ -107,12 +122,20 @@ class Serializer:
 
     @staticmethod
     def nothing() -> bytes:
-        """Return the pickle of no arguments."""
+        """Return the pickle of empty arguments."""
         return pickle.dumps(((), {}), protocol=5)
 
     def dump_result(self, value: Any) -> Payload:
-        """Pickle the result of a function; small plain values are pickled without
-        cloudpickle, and a payload is returned as it is.
+        """Pickle the result of a function; a payload is returned unchanged.
+
+        Small values of builtin types are pickled without cloudpickle.
+
+        Args:
+            value: The result.
+
+        Raises:
+            SerializationError: If it cannot be pickled, see `dump`.
+            ResourceExhaustedError: If there is no space for large parts.
         """
         if type(value) in _PLAIN:
             data = pickle.dumps(value, protocol=5)
@@ -121,10 +144,13 @@ class Serializer:
         return value if type(value) is Payload else self.dump(value)
 
     def load(self, payload: Payload) -> Any:
-        """Rebuild a value.
+        """Unpickle a value.
+
+        Args:
+            payload: The payload.
 
         Raises:
-            DeserializationError: If it cannot be rebuilt here; says what is missing.
+            DeserializationError: If it cannot be unpickled in this process; the message says what is missing.
         """
         try:
             if not payload.segments:
@@ -141,14 +167,14 @@ class Serializer:
             raise DeserializationError(_why_not_loaded(error)) from error
 
     def load_code(self, payload: Payload, names: dict[str, Any]) -> Any:
-        """Rebuild the function or class that this process is to run.
+        """Unpickle the function or class that this process runs.
 
         Args:
-            payload: Of its definition.
-            names: Take what was in `__main__` where it was defined: the globals of functions from there.
+            payload: The payload of its definition.
+            names: The dict that becomes the globals of its functions of `__main__`.
 
         Raises:
-            DeserializationError: As of `load`.
+            DeserializationError: If it cannot be unpickled, see `load`.
         """
         with namespace.loading_into(names):
             code = self.load(payload)
@@ -159,20 +185,20 @@ class Serializer:
 
     @staticmethod
     def brought() -> bytes:
-        """Return a pickle of the names that arguments added to this process's `__main__`, for a child process."""
+        """Return a pickle of the names that arguments added to `__main__`, for a child process."""
         try:
             return pickler.dumps(namespace.argument_names())
-        except Exception:  # noqa: BLE001 - what it captured was changed; the child does without
+        except Exception:  # noqa: BLE001 - a captured object was changed; the child does not get the names
             return pickle.dumps({}, protocol=5)
 
     @staticmethod
     def load_brought(data: bytes) -> dict[str, Any]:
-        """Unpickle what `brought` returned."""
+        """Unpickle the names from `brought`."""
         found: dict[str, Any] = pickle.loads(data)
         return found
 
     def discard(self, payload: Payload | None) -> None:
-        """Unlink a payload's segments, except those that the hub keeps; existing mappings stay readable."""
+        """Unlink the segments of a payload, except those in the store of the hub; mapped ones stay readable."""
         for segment in payload.segments if payload is not None else ():
             path = self._path(segment)
             if segment.place == "shm":
@@ -181,18 +207,21 @@ class Serializer:
                 path.unlink(missing_ok=True)
 
     def reclaim(self, payload: Payload) -> None:
-        """Discard what this process made, keeping large segments for a while, to be filled again.
+        """Discard a payload that this process created, but keep large segments for reuse for some seconds.
 
-        Whoever calls this sees to it that `tidy` is called from then on.
+        The caller must call `tidy` regularly from then on, to free them.
         """
         kept = [s for s in payload.segments if s.place == "shm" and self._segments.keep(s.name)]
         self.discard(Payload(b"", tuple(s for s in payload.segments if s not in kept)))
 
     def tidy(self, now: float) -> float | None:
-        """Free the segments whose time is up; ``now`` is `time.monotonic`'s.
+        """Free the segments that were kept for reuse and not reused in time.
+
+        Args:
+            now: The current `time.monotonic`.
 
         Returns:
-            The seconds until there will be more to free; None when nothing is kept.
+            The seconds until the next segment must be freed; None if no segment is kept.
         """
         return self._segments.tidy(now)
 
@@ -201,7 +230,11 @@ class Serializer:
         self._segments.clear()
 
     def sweep(self, owner: str) -> None:
-        """Unlink all segments that a process made, except those that the hub keeps."""
+        """Unlink all segments that a process created, except those in the store of the hub.
+
+        Args:
+            owner: The peer id of the process.
+        """
         for place in ("shm", "spill"):
             for path in self._directories[place].glob(f"{owner}.*"):
                 path.unlink(missing_ok=True)
@@ -230,7 +263,7 @@ class Serializer:
             ) from error
 
     def _create(self, name: str, raw: memoryview) -> Place:
-        """Write a buffer to a file where there is room for it; return in which place."""
+        """Write a buffer to a file in the first place that has space for it, and return the place."""
         if self._place == "blob":
             return self._keep(name, raw)
         while True:
@@ -239,13 +272,13 @@ class Serializer:
             except segment_files.NoRoom:
                 if not self._segments.clear():
                     return self._spill(name, raw)
-            except FileNotFoundError:  # the hub has ended, and removed it
+            except FileNotFoundError:  # the hub has ended and removed the directory
                 private_directory(self._directories["shm"])
             else:
                 return "shm"
 
     def _keep(self, name: str, raw: memoryview) -> Place:
-        """Write a buffer to the store's directory; results may use the room that is in reserve."""
+        """Write a buffer to the directory of the store; results may use the reserved disk space."""
         directory = self._directories["blob"]
         result = self._owner.startswith("wk-")
         reserve = 0 if result else Settings.load().disk_reserve * 2**20
@@ -284,7 +317,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _why(value: Any, error: Exception) -> str:
-    from nbfn.serialization import pickle_diagnosis  # these are needed only here
+    from nbfn.serialization import pickle_diagnosis  # imported here, because only errors need it
     from nbfn.serialization.dependencies import type_name
 
     found = pickle_diagnosis.find(value)
@@ -323,6 +356,6 @@ def _why_not_loaded(error: Exception) -> str:
 
 
 def _where(error: Exception) -> str:
-    """Return which code of the user's raised an error, such as ``Model.__setstate__``."""
+    """Return the name of the user's function that raised an error, such as ``Model.__setstate__``."""
     trace = traceback_filter.after(error.__traceback__)
     return f" (in {trace.tb_frame.f_code.co_qualname})" if trace is not None else ""

@@ -1,7 +1,7 @@
-"""Finds captured values that can be pickled but not unpickled, before a worker fails to load them.
+"""Finds captured values that can be pickled but not unpickled, so that the error is raised before a worker starts.
 
-Only values that may fail are tried, to save time: exceptions, and objects of the user's classes that define how they
-are pickled or made.
+To save time, only values that may fail are tested: exceptions, and objects of the user's classes that customize
+pickling or construction.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any, NamedTuple
 from nbfn.serialization.dependencies import type_name
 from nbfn.serialization.user_modules import is_by_value
 
-#: Parts of a captured value that are looked at, and bytes of a pickle that is tried.
+#: The most parts of a captured value that are examined, and the most bytes of a pickle that is tested.
 MOST_PARTS, MOST_BYTES = 200, 1_000_000
-#: Methods by which a class says how its objects are pickled, or which unpickling calls.
+#: Methods that customize pickling, or that unpickling calls.
 _HOOKS = (
     "__reduce__", "__reduce_ex__", "__setstate__", "__getnewargs__", "__getnewargs_ex__", "__new__",
     "__getattr__", "__setattr__",
 )  # fmt: skip
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
-#: Whose copies do something when they are dropped.
+#: Objects with this method are not tested, because deleting the copy has side effects.
 _FINAL = "__del__"
 
 
 class Unloadable(NamedTuple):
     """A value that cannot be unpickled."""
 
-    where: str  # the way to it, and its type
+    where: str  # the path to the value, and its type
     error: Exception
 
 
@@ -40,8 +40,8 @@ def find(captured: Iterable[tuple[str, Any]], dumps: Callable[[Any], bytes]) -> 
     """Return the first captured value that cannot be unpickled; None if there is none.
 
     Args:
-        captured: Names and values.
-        dumps: Pickles a value.
+        captured: The names and values.
+        dumps: Function that pickles a value.
     """
     kinds: dict[type, _Kind] = {}
     for name, value in captured:
@@ -56,7 +56,14 @@ def find(captured: Iterable[tuple[str, Any]], dumps: Callable[[Any], bytes]) -> 
 def find_whole(
     captured: Iterable[tuple[str, Any]], dumps: Callable[[Any], bytes]
 ) -> Unloadable | None:
-    """Return the first captured value that cannot be unpickled, whatever it is; for one that failed already."""
+    """Return the first captured value that cannot be unpickled; values of all types are tested.
+
+    It finds the cause after a worker has failed to load a function.
+
+    Args:
+        captured: The names and values.
+        dumps: Function that pickles a value.
+    """
     for name, value in captured:
         if type(value) not in _PLAIN and (error := _tried(value, dumps)) is not None:
             return Unloadable(f"{name} → {type_name(value)}", error)
@@ -66,13 +73,13 @@ def find_whole(
 def _tried(value: Any, dumps: Callable[[Any], bytes]) -> Exception | None:
     try:
         data = dumps(value)
-    except Exception:  # noqa: BLE001 - inside of a whole it may be pickled otherwise
+    except Exception:  # noqa: BLE001 - it may be picklable as part of the whole value
         return None
     if len(data) > MOST_BYTES:
         return None
     try:
-        pickle.Unpickler(io.BytesIO(data)).load()  # noqa: S301 - our own
-    except Exception as error:  # noqa: BLE001 - user types raise anything
+        pickle.Unpickler(io.BytesIO(data)).load()  # noqa: S301 - this process made the pickle
+    except Exception as error:  # noqa: BLE001 - user types may raise anything
         return error
     return None
 
@@ -80,8 +87,8 @@ def _tried(value: Any, dumps: Callable[[Any], bytes]) -> Exception | None:
 class _Kind(NamedTuple):
     """The properties of a class that the search uses."""
 
-    may_fail: bool  # its objects may not come back
-    is_own: bool  # it is the user's, so that the attributes of its objects are looked at
+    may_fail: bool  # unpickling its objects may fail
+    is_own: bool  # it is a class of the user, so the attributes of its objects are examined
 
 
 def _kind(value: Any, kinds: dict[type, _Kind]) -> _Kind:
@@ -103,7 +110,7 @@ def _may_fail(cls: type, *, own: bool) -> bool:
 
 
 def _parts(name: str, value: Any, kinds: dict[type, _Kind]) -> Iterator[tuple[str, Any]]:
-    """Yield a value and what is in it, in containers and in attributes of the user's own objects."""
+    """Yield a value and its parts: the items of containers and the attributes of objects of the user's classes."""
     pending, seen = [(name, value)], {id(value)}
     for _ in range(MOST_PARTS):
         if not pending:
@@ -122,5 +129,5 @@ def _within(thing: Any, kinds: dict[type, _Kind]) -> Iterator[tuple[str, Any]]:
     elif type(thing) in (list, tuple):
         yield from ((f"[{number}]", part) for number, part in enumerate(thing))
     elif _kind(thing, kinds).is_own:
-        with contextlib.suppress(TypeError):  # one with __slots__ has no such dict
+        with contextlib.suppress(TypeError):  # an object with __slots__ has no __dict__
             yield from [(f".{name}", part) for name, part in vars(thing).items()]

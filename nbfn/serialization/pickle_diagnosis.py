@@ -14,13 +14,13 @@ from nbfn.serialization import nesting_depth, pickler
 from nbfn.serialization.dependencies import type_name
 from nbfn.serialization.user_modules import is_by_value
 
-#: Steps into a value, and parts of one value, that are looked at: an error may take a moment, not a minute.
+#: The most steps into a value, and the most parts of one value, that are examined, to limit the time of an error.
 DEEPEST, WIDEST = 12, 1000
-#: What Python puts into a class for itself.
+#: Attributes that Python adds to a class.
 _PYTHONS = frozenset({"__dict__", "__weakref__", "_abc_impl"})
-#: What pickle itself raises of things that it cannot take.
+#: The exceptions that pickle itself raises for an object that it cannot pickle.
 _USUAL = (TypeError, AttributeError, NotImplementedError, pickle.PicklingError)
-#: What to do about most things that cannot be pickled: connections, files, handles.
+#: The remedy for most objects that cannot be pickled: connections, files and handles.
 OPEN_IT = "Open it inside the function, or pass what is needed to open it."
 
 
@@ -30,9 +30,9 @@ class Unpicklable(NamedTuple):
     Attributes:
         path: The steps from the value to the part; empty for the value itself.
         type: The type of the part.
-        reason: What its pickling raised, or how deeply it is nested; empty for the errors of pickle itself.
-        remedy: What to do instead.
-        makeable: Whether it can be made in the worker, as a connection can.
+        reason: The exception that pickling it raised, or its nesting depth; empty for errors of pickle itself.
+        remedy: A sentence about what to do instead.
+        makeable: Whether the worker can create it, such as a connection.
     """
 
     path: str
@@ -42,12 +42,12 @@ class Unpicklable(NamedTuple):
     makeable: bool = True
 
     def within(self, name: str) -> str:
-        """Return the path from a value of this name to the part, and the type of the part."""
+        """Return the path from a value with this name to the part, and the type of the part."""
         return f"{name}{self.path} → {self.type}{self.reason}"
 
 
 def find(value: Any) -> Unpicklable | None:
-    """Return the innermost part of a value that cannot be pickled; None if the value can be.
+    """Return the innermost part of a value that cannot be pickled; None if the value can be pickled.
 
     Examples:
         >>> import threading
@@ -79,7 +79,7 @@ def _followed(value: Any, refusal: Exception) -> tuple[str, Any, Exception]:
 
 
 def _raised(refusal: Exception) -> str:
-    """Return the words about an error that the type's own code raised, not pickle."""
+    """Return a phrase about an exception that the code of the type raised; "" for an error of pickle itself."""
     if isinstance(refusal, _USUAL):
         return ""
     text = f"{type(refusal).__name__}: {refusal}".removesuffix(": ")
@@ -99,17 +99,17 @@ def _remedy(value: Any, refusal: Exception) -> str:
 
 
 def _refusal(value: Any) -> Exception | None:
-    """Return what pickling a value raises; None if nothing."""
+    """Return the exception that pickling a value raises; None if it can be pickled."""
     try:
         pickler.dumps(value)
-    except Exception as error:  # noqa: BLE001 - user types raise anything when pickled
-        cause = error.__cause__  # cloudpickle raises an error of its own for endless recursion
+    except Exception as error:  # noqa: BLE001 - user types may raise anything when pickled
+        cause = error.__cause__  # cloudpickle raises another error from the RecursionError
         return cause if isinstance(cause, RecursionError) else error
     return None
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the first parts of a value, each with the step to it."""
+    """Yield the first parts of a value, each with the step that leads to it."""
     attributes = ((f".{_public(value, name)}", part) for name, part in _attributes(value))
     parts = itertools.chain(_items(value), _parts_of_code(value), attributes)
     return itertools.islice(parts, WIDEST)
@@ -161,7 +161,7 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _public(value: Any, name: str) -> str:
-    """Return the property that shows an attribute, as ``attrs`` does ``_attrs``; else its own name."""
+    """Return the name of the property for a private attribute, such as ``attrs`` for ``_attrs``, else its own name."""
     shown = name.lstrip("_")
     if shown != name and isinstance(inspect.getattr_static(value, shown, None), property):
         return shown

@@ -1,8 +1,8 @@
-"""Extends cloudpickle's pickler, which drops the file names of code, the names of `__main__` and caches.
+"""Extends cloudpickle's pickler so that it preserves file names of code, names of `__main__`, and cached functions.
 
-cloudpickle 3.1.3 and later set the file name of all code that is pickled by value to ``<dynamic-code>``. Then no
-traceback could show the user's own line. nbfn's names of cells are made of their text, so the pickle
-is the same every time also with the name in it.
+cloudpickle 3.1.3 and later set the file name of all code that is pickled by value to ``<dynamic-code>``, so that
+tracebacks cannot show the line of the user's code. In nbfn, the file name of a cell depends only on its text, so
+pickles that contain it are reproducible.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from nbfn import _unpickle
 from nbfn.serialization import class_ids, class_pickling, namespace, reducers
 from nbfn.serialization.wrappers import is_dispatcher
 
-#: cloudpickle's own version.
+#: The version of cloudpickle.
 VERSION: str = cloudpickle.__version__
 
 _Cached = functools._lru_cache_wrapper
-#: What stands in a reduced code object for the file, where cloudpickle takes that away.
+#: The file name with which cloudpickle replaces the original one in a reduced code object.
 _NAMELESS = "<dynamic-code>"
 
 
 def never(_thing: Any) -> bool:
-    """Return False: the receiver has no functions of its own."""
+    """Return False: the receiver captures no function."""
     return False
 
 
@@ -53,14 +53,14 @@ _replacing: ContextVar[_Replacing | None] = ContextVar("_standing", default=None
 def replacing(
     instead: Mapping[int, Any], taken: Callable[[Any], bool] = never
 ) -> Iterator[set[str]]:
-    """Pickle replacements of some objects while the block runs.
+    """Pickle replacements for some objects while the block runs.
 
     Args:
-        instead: The replacements, by the `id` of the object that each replaces.
-        taken: Returns whether the receiver captures a function with its own code.
+        instead: The replacements, by the `id` of the original object.
+        taken: Function that returns whether the receiver captures a function with its own code.
 
     Yields:
-        The names of the modules whose classes are pickled, a set that grows.
+        A set to which the names of the modules of pickled classes are added.
     """
     met: set[str] = set()
     token = _replacing.set(_Replacing(instead, met, taken))
@@ -71,7 +71,7 @@ def replacing(
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles code with its file name, and classes so that unpickling in their own process returns the original.
+    """Pickles code with its file name, and classes so that unpickling them in the same process returns the original.
 
     Examples:
         >>> import pickle
@@ -120,7 +120,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return _unpickle.class_skeleton, skeleton, state, None, None, _unpickle.set_class_state
 
     def _settle(self, kind: type) -> None:
-        """Give a class that is an attribute of its module the same id in every process."""
+        """Set an id that is the same in every process for a class that is an attribute of its module."""
         home = getattr(kind, "__module__", None)
         by_value = home == "__main__" or home in _inner._PICKLE_BY_VALUE_MODULES
         if by_value and class_ids.is_module_attribute(kind):
@@ -137,13 +137,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 class FunctionPickler(Pickler):
     """Pickles equal functions to equal bytes, and functions with `functools.cache` by value.
 
-    A pickle says of an object that came before that it did, and of equal ones nothing. Which strings
-    of code are one object depends on whether it was compiled or read from a ``.pyc`` file, and the
-    order of a set on the process: so each part of code is written as a copy of its own.
+    A pickle refers back to an object that it already contains, but not to an equal object. Which strings
+    of code are the same object depends on whether it was compiled or read from a ``.pyc`` file, and the
+    order of a set differs between processes. Therefore each part of code is pickled as a copy.
 
     Args:
-        stream: Takes the bytes.
-        by_value: Returns whether a function is pickled by value.
+        stream: The stream for the pickle.
+        by_value: Function that returns whether a function is pickled by value.
     """
 
     def __init__(self, stream: io.BytesIO, by_value: Callable[[Any], bool]) -> None:
@@ -169,7 +169,7 @@ class FunctionPickler(Pickler):
             class_ids.set_content_id(kind)
 
     def _function_getnewargs(self, function: types.FunctionType) -> Any:
-        """As cloudpickle's, but functions of `__main__` share the globals of a worker's `__main__`."""
+        """Extend cloudpickle's method: functions of `__main__` share the globals of the worker's `__main__`."""
         code, names, *rest = super()._function_getnewargs(function)
         if namespace.is_main(function.__globals__):
             self._main = self._main or _Main(names)
@@ -177,7 +177,7 @@ class FunctionPickler(Pickler):
         return code, names, *rest
 
     def _copy(self, part: Any) -> Any:
-        """Return a part of code as an object that is shared with equal parts of code and nothing else."""
+        """Return a copy of a part of code that is shared only with equal parts of code."""
         kind = type(part)
         if kind is str or kind is bytes:
             return self._copies.setdefault(part, part[:1] + part[1:])
@@ -189,7 +189,7 @@ class FunctionPickler(Pickler):
 
 
 class _Ordered:
-    """Pickles as a frozenset whose values have a fixed order."""
+    """Pickled as a frozenset whose values have a fixed order."""
 
     def __init__(self, values: list[Any]) -> None:
         self._values = values
@@ -199,7 +199,7 @@ class _Ordered:
 
 
 class _Main:
-    """Pickles as the globals of the receiver's `__main__`."""
+    """Pickled as the globals of the receiver's `__main__`."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         self._names = names
@@ -209,14 +209,14 @@ class _Main:
 
 
 def _make_main_function(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
-    """Make a function that `__main__` has under this name."""
+    """Create a function and add it to `__main__` under this name."""
     function = make(*given)
     namespace.add_main_name(name, function)
     return function
 
 
 def _find_or_make_main_function(make: Callable[..., Any], given: tuple[Any, ...], name: str) -> Any:
-    """Return the function that the reader has under this name with its own code; make it where it is another."""
+    """Return the function with this name and code that the receiver captures, or create the function."""
     return namespace.find_defined(name, given[0]) or _make_main_function(make, given, name)
 
 
@@ -231,7 +231,12 @@ _cached, _itself = reducers.make_cached_function, _unpickle.same_object
 
 
 def dumps(value: Any, buffer_callback: Callable[[PickleBuffer], Any] | None = None) -> bytes:
-    """Pickle a value, with out-of-band buffers where a callback takes them."""
+    """Pickle a value.
+
+    Args:
+        value: The value.
+        buffer_callback: Function that receives out-of-band buffers, see `pickle.Pickler`.
+    """
     stream = io.BytesIO()
     Pickler(stream, protocol=5, buffer_callback=buffer_callback).dump(value)
     return stream.getvalue()

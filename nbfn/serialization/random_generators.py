@@ -1,4 +1,4 @@
-"""Warns about random generators that a Function captures: each worker gets the same copy and draws the same numbers."""
+"""Warns about captured random generators: each worker gets the same copy and draws the same numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from nbfn.runtime.traceback_filter import users_level
 
-#: Generators, by module and name: only what is imported already can have made one.
+#: The types of generators, as module and name. Only imported modules can have created one.
 _KINDS = (
     ("random", "Random"),
     ("numpy.random", "Generator"),
@@ -20,12 +20,12 @@ _KINDS = (
     ("numpy.random", "BitGenerator"),
     ("torch", "Generator"),
 )
-#: What to do.
+#: The advice that is part of the warning.
 INSTEAD = (
     "Make one in the function, from a seed that is an argument: numpy.random.default_rng(seed), with "
     "numpy.random.SeedSequence(1).spawn(n) as the seeds of n inputs."
 )
-#: Parts of one object that are looked at.
+#: The most parts of one object that are examined.
 WIDEST = 64
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), types.ModuleType)
 
@@ -33,10 +33,14 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), types.Mo
 def find_generator(name: str, value: Any) -> str:
     """Return the path to a random generator in a value; "" if there is none.
 
-    Looks at the value itself, at its attributes or items, and no further.
+    Only the value itself and its attributes or items are examined.
+
+    Args:
+        name: The name of the value, with which the path begins.
+        value: The value.
 
     Examples:
-        >>> generator_in("draw", random.Random(1).gauss)
+        >>> find_generator("draw", random.Random(1).gauss)
         'draw.__self__'
     """
     kinds = _kinds()
@@ -49,11 +53,11 @@ def warn(found: Iterable[tuple[str, Any]], sentence: str) -> bool:
     """Warn if workers get a copy of a random generator.
 
     Args:
-        found: Names and values.
-        sentence: What happens, with ``{}`` for the generator.
+        found: The names and values that workers get.
+        sentence: The text of the warning, with ``{}`` for the path to the generator.
 
     Returns:
-        Whether there was one.
+        Whether a generator was found.
     """
     for name, value in found:
         if where := find_generator(name, value):
@@ -68,12 +72,12 @@ def _kinds() -> tuple[type, ...]:
 
 
 def _is_generator(value: Any, kinds: tuple[type, ...]) -> bool:
-    kind = type(value)  # a proxy may call itself an object of another class
+    kind = type(value)  # not isinstance(value, ...): a proxy may claim another __class__
     return issubclass(kind, kinds) and kind is not random.SystemRandom and not _is_shared(value)
 
 
 def _is_shared(value: Any) -> bool:
-    """Whether it is the one behind a module's functions, which every process seeds for itself."""
+    """Return whether a generator is the global one of its module, which each process seeds separately."""
     mtrand = sys.modules.get("numpy.random.mtrand")
     return value is random._inst or value is getattr(mtrand, "_rand", None)
 

@@ -1,4 +1,4 @@
-"""Reducers, by type, for objects that cloudpickle cannot pickle or pickles wrongly."""
+"""Defines reducers for objects that cloudpickle cannot pickle, or does not pickle correctly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from nbfn.serialization.wrappers import wrapped_parts
 
 
 def is_importable(thing: Any, name: str) -> bool:
-    """Return whether other processes can import an object by this name."""
+    """Return whether other processes can import an object by this name.
+
+    Args:
+        thing: The object.
+        name: Its qualified name.
+    """
     found = _inner._lookup_module_and_qualname(thing, name=name)
     return found is not None and not _inner._is_registered_pickle_by_value(found[0])
 
@@ -31,14 +36,14 @@ def _reduce_type_parameter(thing: Any) -> Any:
         return name
     made_of = parameters.parameter_parts(thing)
     given = (type(thing).__module__, str(thing.__module__), name, made_of)
-    if made_of[0] == "TypeAliasType":  # nothing refers to it weakly, so it is known by its name
+    if made_of[0] == "TypeAliasType":  # it has no weak references, so its name identifies it
         return _unpickle.type_alias, given
     class_ids.set_content_id(thing)
     return _unpickle.type_parameter, (_inner._get_or_create_tracker_id(thing), *given)
 
 
 def make_type_alias(home: str, module: str, name: str, made_of: tuple[Any, ...]) -> Any:
-    """Return this process's type alias of this name if it is equal, or make one."""
+    """Return the type alias with this name in this process if it is equal, or create one."""
     mine = namespace.lookup(module, name)
     if type(mine) in parameters.KINDS and parameters.parameter_parts(mine) == made_of:
         return mine
@@ -46,11 +51,11 @@ def make_type_alias(home: str, module: str, name: str, made_of: tuple[Any, ...])
 
 
 def make_type_parameter(key: str, *given: Any) -> Any:
-    """Return this process's type parameter with this id, or make one."""
+    """Return the type parameter with this id in this process, or create one."""
     return _inner._lookup_class_or_track(key, parameters.make_parameter(*given))
 
 
-# --- what functools makes ------------------------------------------------------------------------
+# --- functools -----------------------------------------------------------------------------------
 
 
 def _reduce_cached_property(thing: functools.cached_property[Any]) -> Any:
@@ -58,7 +63,7 @@ def _reduce_cached_property(thing: functools.cached_property[Any]) -> Any:
 
 
 def make_cached_property(function: Callable[[Any], Any], name: str | None) -> Any:
-    """Make a cached property; on Python 3.11 it has a lock, which cannot be pickled."""
+    """Create a cached property. On Python 3.11 it has a lock, which cannot be pickled."""
     made = functools.cached_property(function)
     made.attrname = name
     return made
@@ -72,7 +77,7 @@ def reduce_cached_function(thing: Any) -> Any:
 def make_cached_function(
     function: Callable[..., Any], maxsize: int | None, typed: bool
 ) -> Callable[..., Any]:
-    """Put an empty cache on a function."""
+    """Wrap a function with an empty cache."""
     return functools.lru_cache(maxsize, typed)(function)
 
 
@@ -89,7 +94,12 @@ def reduce_single_dispatch(function: Any) -> Any:
 def make_single_dispatch(
     function: Callable[..., Any], others: Iterable[tuple[type, Callable[..., Any]]]
 ) -> Any:
-    """Make a single-dispatch function of one for any object, and those for types."""
+    """Create a single-dispatch function.
+
+    Args:
+        function: The implementation for any object.
+        others: The types, with their implementations.
+    """
     made = functools.singledispatch(function)
     for kind, other in others:
         made.register(kind, other)
@@ -101,18 +111,21 @@ def _reduce_single_dispatch_method(thing: functools.singledispatchmethod[Any]) -
 
 
 def make_single_dispatch_method(dispatcher: Any, function: Callable[..., Any]) -> Any:
-    """Make a single-dispatch method; from Python 3.13 on it remembers whose methods it found."""
+    """Create a single-dispatch method. From Python 3.13 on it has a cache, which is not pickled."""
     made = functools.singledispatchmethod(function)
     made.dispatcher = dispatcher
     return made
 
 
-# --- what a module has one of --------------------------------------------------------------------
+# --- the global random generators of modules -----------------------------------------------------
 
 
 def _reduce_random(thing: random.Random) -> Any:
     if thing is random._inst:
-        return getattr, (random, "_inst")  # as `random.random` is: the state of a worker is its own
+        return getattr, (
+            random,
+            "_inst",
+        )  # by name, like `random.random`: each worker has its own state
     return thing.__reduce_ex__(4)
 
 
@@ -130,7 +143,7 @@ def _reduce_weak_dictionary(thing: Any) -> Any:
     return type(thing), (dict(thing),)
 
 
-#: The reducers, by the type of what they reduce.
+#: The reducers, by the type of the objects that they reduce.
 TABLE: dict[type, Callable[[Any], Any]] = {
     functools.cached_property: _reduce_cached_property,
     functools._lru_cache_wrapper: _reduce_cache,
@@ -144,7 +157,11 @@ _module_count = 0
 
 
 def update_table() -> bool:
-    """Add reducers for types of modules that were imported since the last call; return whether any were imported."""
+    """Add reducers for types of modules that were imported since the last call.
+
+    Returns:
+        Whether any module was imported since.
+    """
     global _module_count
     if len(sys.modules) == _module_count:
         return False

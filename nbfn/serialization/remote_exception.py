@@ -1,7 +1,8 @@
-"""Packs exceptions, with type, attributes, chain, traceback and the lines of cells, and rebuilds them.
+"""Serializes exceptions with their attributes, causes, tracebacks and cell sources, and rebuilds them.
 
-Nothing here raises: what cannot be carried is replaced by an nbfn error that says so and holds the
-text. Tracebacks come back as real traceback objects, without the variables of their frames.
+The functions do not raise: an exception that cannot be serialized or rebuilt is replaced by an error of
+nbfn that contains its text. Tracebacks are rebuilt as traceback objects without the variables of their
+frames.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from nbfn.serialization import traceback_codec
 from nbfn.serialization.payload import Serializer
 from nbfn.serialization.traceback_codec import FrameEntry
 
-#: Exceptions kept of a chain, members of groups included.
+#: The most exceptions of a chain that are sent, including members of groups.
 MAX_CHAIN = 50
-#: Characters kept of the formatted text, half from either end.
+#: The most characters of the formatted text; half of them are from the beginning and half from the end.
 MAX_TEXT = 100_000
-#: The most characters of source text that are sent, of all cells together.
+#: The most characters of source text that are sent for all cells together.
 MAX_SOURCES = 2_000_000
 
-#: What is in the messages of libraries that look for CUDA and do not find it.
+#: Parts of the messages of libraries that do not find CUDA.
 _NO_CUDA = (
     "libcuda",
     "No CUDA GPUs",
@@ -40,7 +41,7 @@ _NO_CUDA = (
     "driver version",
 )
 
-#: What Python says of a name that `__main__` does not have.
+#: Python's error messages for a name that `__main__` does not have.
 _NOT_IN_MAIN = re.compile(
     r"(?:Can't get attribute '(\w+).*' on <module '__main__'|module '__main__' has no attribute '(\w+)')"
 )
@@ -51,50 +52,59 @@ _Node = dict[str, Any]
 def dump_exception(
     serializer: Serializer, error: BaseException, *, hide: Collection[str] = ()
 ) -> Payload:
-    """Pack an exception, with all that hangs on it.
+    """Serialize an exception with its causes, contexts, group members and tracebacks.
 
     Args:
-        serializer: Of this process.
-        error: As caught.
-        hide: Names of modules whose frames are dropped from the start of each traceback.
+        serializer: The serializer of this process.
+        error: The exception, as it was caught.
+        hide: Names of modules whose leading frames are removed from each traceback.
 
     Returns:
-        What `load_exception` takes.
+        The payload for `load_exception`.
     """
     text = ""
     try:
         text = format_exception(error, hide=hide)
         return serializer.dump(_Packer(serializer, frozenset(hide)).pack(error, text))
-    except Exception as problem:  # noqa: BLE001 - the failure to tell of a failure must not hide it
+    except Exception as problem:  # noqa: BLE001 - an error here must not hide the original error
         node = {"kind": "remote", "message": f"{_name(error)} (not packed: {_safe(problem)})"}
         return Payload(pickle.dumps({"text": text, "nodes": [node], "sources": {}}, protocol=5))
 
 
 def load_exception(serializer: Serializer, payload: Payload) -> BaseException:
-    """Rebuild what `dump_exception` packed; gives an `ExecutionError` where that cannot be done.
+    """Rebuild an exception from `dump_exception`.
 
     Args:
-        serializer: Of this process.
-        payload: Of a failed input.
+        serializer: The serializer of this process.
+        payload: The payload of a failed input.
 
     Returns:
-        The exception, with its remote traceback, not raised.
+        The exception with its remote traceback, or an `ExecutionError` if it cannot be rebuilt. It is not
+        raised.
     """
     try:
         packed = serializer.load(payload)
         _register(packed["sources"])
         return _Unpacker(serializer, packed).unpack()
-    except Exception as problem:  # noqa: BLE001 - whatever a peer sent
+    except Exception as problem:  # noqa: BLE001 - a peer may send anything
         return ExecutionError(f"The exception of the input could not be read: {_safe(problem)}")
 
 
 def format_exception(error: BaseException, *, hide: Collection[str] = ()) -> str:
-    """Format as Python does, without the leading frames of the modules in ``hide``; never raises."""
+    """Format an exception as Python does. This function never raises.
+
+    Args:
+        error: The exception.
+        hide: Names of modules whose leading frames are omitted.
+
+    Returns:
+        The text, at most about `MAX_TEXT` characters.
+    """
     try:
         report = traceback.TracebackException.from_exception(error, compact=True)
         _strip(report, error, frozenset(hide))
         text = "".join(report.format())
-    except Exception as problem:  # noqa: BLE001 - a __str__ or __notes__ of the user's may do anything
+    except Exception as problem:  # noqa: BLE001 - a __str__ or __notes__ of user code may raise anything
         text = f"{_name(error)} (not formatted: {_safe(problem)})"
     half = MAX_TEXT // 2
     return text if len(text) <= MAX_TEXT else f"{text[:half]}\n... cut ...\n{text[-half:]}"
@@ -103,7 +113,7 @@ def format_exception(error: BaseException, *, hide: Collection[str] = ()) -> str
 def _strip(
     report: traceback.TracebackException, error: BaseException, hide: frozenset[str]
 ) -> None:
-    """Drop leading hidden frames all along the chain, whose shape the report mirrors."""
+    """Remove the leading hidden frames of all exceptions in the chain from the report."""
     pending: list[tuple[traceback.TracebackException | None, BaseException | None]]
     pending = [(report, error)]
     seen: set[int] = set()
@@ -139,7 +149,7 @@ def _safe(value: object) -> str:
         text = (
             f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else repr(value)
         )
-    except Exception:  # noqa: BLE001 - a __repr__ of the user's may do anything
+    except Exception:  # noqa: BLE001 - a __repr__ of user code may raise anything
         text = f"<{type(value).__name__}>"
     return text[:2000]
 
@@ -148,7 +158,7 @@ def _safe(value: object) -> str:
 
 
 class _Packer:
-    """Lays out an exception graph as a flat list of nodes that name each other by number."""
+    """Converts a graph of exceptions to a flat list of nodes that refer to each other by number."""
 
     def __init__(self, serializer: Serializer, hide: frozenset[str]) -> None:
         self._serializer = serializer
@@ -205,16 +215,16 @@ class _Packer:
         if not isinstance(error, Exception):
             return {"kind": "remote", "message": f"The function raised {shown}"}
         try:
-            # Type and args beside the recipe: an __init__ that does not take `args` is common.
+            # The type and args are sent as well, because many an __init__ does not accept `args`.
             reduced = error.__reduce_ex__(4)
             state = _state(error)
             if len(reduced) > 2 and isinstance(
                 reduced[2], dict
-            ):  # what is kept outside of __dict__
+            ):  # attributes that are not in __dict__
                 state |= {k: v for k, v in reduced[2].items() if k != "__notes__"}
             recipe = (type(error), error.args, state, reduced[:2])
             return {"kind": "error", "pickle": self._serializer.dump(recipe), "shown": shown}
-        except Exception as problem:  # noqa: BLE001 - whatever user types raise when pickled
+        except Exception as problem:  # noqa: BLE001 - user types may raise anything when pickled
             return {
                 "kind": "unpicklable",
                 "message": f"Failed to serialize exception {_safe(error)}: {_safe_str(problem)}",
@@ -230,7 +240,7 @@ class _Packer:
         return entries
 
     def _keep_source(self, filename: str) -> None:
-        """Keep a notebook cell's text; a real file is read where the traceback is shown, if there."""
+        """Store the source of a notebook cell. The source of a file is read where the traceback is shown."""
         if filename in self._sources or os.path.exists(filename):  # noqa: PTH110 - not always a path
             return
         text = "".join(linecache.getlines(filename))
@@ -239,7 +249,11 @@ class _Packer:
 
 
 def hints(error: BaseException) -> list[str]:
-    """Return what to do about errors that are about where code runs, which the error itself does not say."""
+    """Return hints for errors that the remote environment causes, such as a missing module or GPU.
+
+    Args:
+        error: The error.
+    """
     text, hint = _safe_str(error), ""
     if isinstance(error, ModuleNotFoundError):
         hint = (
@@ -269,7 +283,7 @@ def _state(error: BaseException) -> dict[str, Any]:
 def _safe_str(error: BaseException) -> str:
     try:
         return str(error)[:2000]
-    except Exception:  # noqa: BLE001 - a __str__ of the user's may do anything
+    except Exception:  # noqa: BLE001 - a __str__ of user code may raise anything
         return "<no text>"
 
 
@@ -277,14 +291,14 @@ def _safe_str(error: BaseException) -> str:
 
 
 def _users(entries: Sequence[FrameEntry]) -> Sequence[FrameEntry]:
-    """Return the frames that are the user's: remote code calls nbfn too, and nbfn it."""
+    """Return the frames of user code, without those of nbfn, unless the user wants to see all frames."""
     if traceback_filter.shown():
         return entries
     return [entry for entry in entries if entry[3].partition(".")[0] not in traceback_filter.OURS]
 
 
 class _Unpacker:
-    """Builds the nodes first, members of groups before their group, then ties them together."""
+    """Rebuilds the exceptions of all nodes, group members before their groups, and then links them."""
 
     def __init__(self, serializer: Serializer, packed: dict[str, Any]) -> None:
         self._serializer = serializer
@@ -331,8 +345,8 @@ class _Unpacker:
         try:
             kind, args, state, recipe = self._serializer.load(node["pickle"])
             return _rebuild(kind, args, state, recipe)
-        except Exception as problem:  # noqa: BLE001 - whatever user types raise when rebuilt
-            # A DeserializationError says itself what is missing, and where.
+        except Exception as problem:  # noqa: BLE001 - user types may raise anything when rebuilt
+            # The message of a DeserializationError already names what is missing, and where.
             why = problem if isinstance(problem, DeserializationError) else _safe(problem)
             return ExecutionError(
                 f"Could not deserialize the remote exception {node['shown']} due to an error here: {why} "
@@ -348,7 +362,7 @@ class _Unpacker:
             group.__dict__.update(state)
             if isinstance(group, BaseExceptionGroup):
                 return group
-        except Exception:  # noqa: BLE001, S110 - a plain group tells the same
+        except Exception:  # noqa: BLE001, S110 - a plain group has the same message and members
             pass
         return BaseExceptionGroup(node["message"], parts)
 
@@ -380,7 +394,7 @@ def _with_text(error: Exception, text: str) -> Exception:
 
 
 def _register(sources: dict[str, str]) -> None:
-    """Give `linecache` the cells it does not have; without mtime, so that it never drops them."""
+    """Add missing cell sources to `linecache`, without a modification time, so that it never drops them."""
     for filename, text in sources.items():
         if not linecache.getlines(filename):
             linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)

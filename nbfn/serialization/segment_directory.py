@@ -1,7 +1,8 @@
-"""Locks the directory of a home's segments in shared memory for its hub, and removes unused directories.
+"""Locks the directory for segments in shared memory while the hub runs, and removes unused directories.
 
-A hub holds a lock on the directory of its home as long as it lives. A directory that is not held is
-removed when it is empty; that of another home is removed with its files after an hour without use.
+Each home has one such directory, and its hub holds a lock on it as long as it runs. A directory without
+a lock is removed when it is empty. The directory of another home is removed with its files after an hour
+without use.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from pathlib import Path
 
 from nbfn.config import private_directory
 
-#: Seconds after which a directory that no hub holds is taken for abandoned by its clients, too.
+#: Seconds without use after which a directory that is not locked counts as abandoned.
 ABANDONED = 3600.0
 
 
 def lock_directory(directory: Path) -> int:
-    """Make the directory, if need be, and keep others from removing it.
+    """Create the directory if it does not exist, and lock it, so that no other process removes it.
 
     Args:
-        directory: Of the home of this process, which is its only hub.
+        directory: The directory of this home. This process must be the hub of the home.
 
     Returns:
-        A descriptor; the directory is held until it is closed.
+        A file descriptor; the lock is held until it is closed.
     """
     while True:
         private_directory(directory)
         try:
             descriptor = _opened(directory)
-        except FileNotFoundError:  # removed meanwhile
+        except FileNotFoundError:  # another process removed it
             continue
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if _is_at(descriptor, directory):
@@ -41,16 +42,16 @@ def lock_directory(directory: Path) -> int:
 
 
 def remove_if_unused(directory: Path) -> None:
-    """Remove the directory if it is empty and no hub holds it."""
+    """Remove the directory if it is empty and not locked."""
     with contextlib.suppress(OSError), _alone_with(directory):
         directory.rmdir()
 
 
 def remove_abandoned(directory: Path) -> None:
-    """Remove directories of this user's other homes that are not locked and unused for `ABANDONED` seconds.
+    """Remove directories of other homes of this user that are not locked and unused for `ABANDONED` seconds.
 
     Args:
-        directory: Of this home; the others are beside it.
+        directory: The directory of this home; the others have the same parent.
     """
     prefix = directory.name.rpartition("-")[0]
     for other in directory.parent.glob(f"{prefix}-*"):
@@ -65,7 +66,7 @@ def remove_abandoned(directory: Path) -> None:
 
 @contextlib.contextmanager
 def _alone_with(directory: Path) -> Iterator[None]:
-    """Keep hubs from holding the directory meanwhile; raise `OSError` if one does, or it is another user's."""
+    """Lock the directory exclusively; raise `OSError` if a hub has locked it or it belongs to another user."""
     descriptor = _opened(directory)
     try:
         if os.fstat(descriptor).st_uid != os.getuid():

@@ -1,4 +1,4 @@
-"""Creates the files of segments, and describes why one cannot be created."""
+"""Creates the files of segments, and the errors for segments that cannot be created."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
 
 
 class NoRoom(Exception):
-    """Raised when a file system has no room for a file."""
+    """Raised when a file system has no space for a file."""
 
 
 def create(path: Path, raw: memoryview, *, reserve: int = 0, sync: bool = False) -> None:
-    """Write a buffer to a new file, or leave none.
+    """Write a buffer to a new file. The file is removed if an error occurs.
 
     Args:
         path: The file.
-        raw: What it is to hold.
+        raw: The buffer.
         reserve: Bytes of the file system that must stay free.
-        sync: Whether it is on the disk when this returns.
+        sync: Whether to sync the file to disk.
 
     Raises:
-        NoRoom: If the file system has no room for it.
-        OSError: If it cannot be created for another reason.
+        NoRoom: If the file system has no space for the file.
+        OSError: If the file cannot be created for another reason.
     """
     try:
         if reserve and free_bytes(path.parent) - reserve < raw.nbytes:
@@ -52,13 +52,19 @@ def create(path: Path, raw: memoryview, *, reserve: int = 0, sync: bool = False)
 
 
 def free_bytes(directory: Path) -> int:
-    """Return how many bytes may still be written to the file system of a directory."""
+    """Return the number of free bytes in the file system of a directory."""
     disk = os.statvfs(directory)
     return disk.f_bavail * disk.f_frsize
 
 
 def no_room(needed: int, directories: Sequence[Path], reserve: int) -> ResourceExhaustedError:
-    """Return the error of a value for which no directory has room."""
+    """Return the error for a value for which no directory has space.
+
+    Args:
+        needed: The size of the value in bytes.
+        directories: The directories that were tried.
+        reserve: Bytes that must stay free.
+    """
     free = " and ".join(f"{format_bytes(free_bytes(where))} in {where}" for where in directories)
     kept = f" ({format_bytes(reserve)} of the disk are kept free for the hub)" if reserve else ""
     return ResourceExhaustedError(

@@ -1,8 +1,8 @@
-"""Reuses segments: the process that made a file in shared memory keeps it and writes later values to it.
+"""Reuses segments: the process that created a file in shared memory writes later values to the same file.
 
-Writing to pages that exist takes a third of the time of writing to new pages. A process that maps a segment holds a
-shared lock on it, which the kernel keeps as long as there is a mapping, in forked children too; a
-segment is reused only if no process holds that lock, and under a new name.
+Writing to existing pages takes a third of the time of writing to new pages. A process that maps a segment holds a
+shared lock on it. The kernel keeps the lock as long as a mapping exists, also in forked children. A segment is reused
+only if no process holds the lock, and it gets a new name.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ import sys
 import time
 from pathlib import Path
 
-#: Bytes of the smallest segment worth keeping, and of all that are kept at a time.
+#: The least bytes of a segment that is kept, and the most bytes of all kept segments.
 SMALLEST, MOST_BYTES = 2**20, 512 * 2**20
-#: Most segments kept at a time; as many under way stay mapped by their maker.
+#: The most segments that are kept, and the most segments in use that stay mapped in this process.
 MOST = 4
-#: The part of the free space that may be kept: others need room for their values and results.
+#: At most one part in `SHARE` of the free space is kept, because other processes need space too.
 SHARE = 4
-#: How many times as large as a value the segment may be that it is written to.
+#: A segment may be at most this many times as large as the value that is written to it.
 FIT = 2
 #: Seconds a segment is kept.
 KEEP = 3.0
-#: Whether a lock on a file lasts as long as a mapping of it, as on Linux; elsewhere it may end with its descriptor.
+#: Whether a mapping keeps the lock on its file, as on Linux. On other systems, closing the descriptor may release it.
 MAPPINGS_KEEP_LOCKS: bool = sys.platform == "linux"
-#: Bytes copied at a time, so that other threads get their turn.
+#: Bytes that are copied at a time, so that other threads can run in between.
 CHUNK = 4 * 2**20
 
 
 class _Spare:
-    """A segment that was written once, and its mapping in this process from the second time on."""
+    """A segment that can be reused; this process maps it from its second use on."""
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.size = size
         self.memory: mmap.mmap | None = None
-        self.until = 0.0  # it is kept, while it has no user
+        self.until = 0.0  # when it is freed if it is not reused
 
 
 class Segments:
-    """The shared-memory segments that one process made.
+    """The shared-memory segments that one process has created.
 
-    Any thread may call. There is no lock, which a fork, a signal or the garbage collector could meet held: a
-    spare segment belongs to whoever pops it from its table, and that is one step.
+    All methods are thread-safe without a lock, because a fork, a signal handler or the garbage collector could run
+    while the lock is held. A thread acquires a spare segment by popping it from its dict, which is atomic.
 
     Args:
-        directory: Where they are.
+        directory: The directory of the segments.
         owner: The prefix of their names.
     """
 
@@ -60,29 +60,36 @@ class Segments:
         self._numbers = itertools.count()
         self._process = os.getpid()
         self._idle: dict[str, _Spare] = {}
-        self._out: dict[str, _Spare] = {}  # those under way that are mapped here
+        self._out: dict[str, _Spare] = {}  # in use, and mapped in this process
 
     def fresh_name(self) -> str:
-        """Return a name that no segment had before."""
+        """Return a name that no segment has had before."""
         return f"{self._owner}.{next(self._numbers)}"
 
     @property
     def mine(self) -> bool:
-        """Whether this process made them; a forked child has a copy of the tables, but does not own the segments."""
+        """Whether this process created the segments; False in a forked child, which has a copy of this object."""
         return os.getpid() == self._process
 
     def refill(self, raw: memoryview) -> str | None:
-        """Write a buffer to a kept segment and return its name; None when none fits."""
+        """Write a buffer to a kept segment.
+
+        Args:
+            raw: The buffer.
+
+        Returns:
+            The name of the segment; None if no kept segment fits.
+        """
         if not self._idle or not self.mine:
             return None
         for spare in sorted(self._idle.values(), key=lambda spare: spare.size):
             if not raw.nbytes <= spare.size <= FIT * raw.nbytes:
                 continue
             if self._idle.pop(spare.name, None) is None:
-                continue  # another thread's
+                continue  # another thread has taken it
             try:
                 self._fill(spare, raw)
-            except OSError:  # mostly because it is still mapped
+            except OSError:  # usually because a process still maps it
                 self._drop(spare)
             except BaseException:
                 self._drop(spare)
@@ -92,7 +99,14 @@ class Segments:
         return None
 
     def keep(self, name: str) -> bool:
-        """Keep a segment whose call has ended, under a new name; False if it is not worth it, or not ours."""
+        """Keep a segment for reuse under a new name, after its call has ended.
+
+        Args:
+            name: The name of the segment.
+
+        Returns:
+            False if the segment is too small, there are too many, or another process created it.
+        """
         path = self._directory / name
         if not MAPPINGS_KEEP_LOCKS or not name.startswith(f"{self._owner}.") or not self.mine:
             return False
@@ -101,7 +115,7 @@ class Segments:
                 return False
             fresh = self.fresh_name()
             path.rename(self._directory / fresh)
-        except OSError:  # discarded twice
+        except OSError:  # it is already discarded
             return False
         spare = self._out.pop(name, None) or _Spare(name, size)
         spare.name, spare.until = fresh, time.monotonic() + KEEP
@@ -109,17 +123,24 @@ class Segments:
         return True
 
     def discard(self, name: str) -> None:
-        """Unlink a segment, whoever made it; mapped ones stay readable to who has them."""
+        """Unlink a segment of any process. Processes that have mapped it can still read it."""
         if not self.mine:
             return
         if (spare := self._out.pop(name, None)) is not None:
             self._drop(spare)
         else:
-            with contextlib.suppress(OSError):  # the directory is gone, say
+            with contextlib.suppress(OSError):  # for example if the directory was removed
                 (self._directory / name).unlink(missing_ok=True)
 
     def tidy(self, now: float) -> float | None:
-        """Free what was kept long enough; return the seconds until there will be more, None if nothing is left."""
+        """Free kept segments that were not reused in time.
+
+        Args:
+            now: The current `time.monotonic`.
+
+        Returns:
+            The seconds until the next segment must be freed; None if no segment is kept.
+        """
         if not self._idle:
             return None
         for spare in list(self._idle.values()):
@@ -129,7 +150,7 @@ class Segments:
         return min(ends, default=None)
 
     def clear(self) -> bool:
-        """Free all that is kept; return whether that was anything."""
+        """Free all kept segments, and return whether there were any."""
         found = bool(self._idle)
         self.tidy(math.inf)
         return found
@@ -145,7 +166,7 @@ class Segments:
     def _fill(self, spare: _Spare, raw: memoryview) -> None:
         descriptor = os.open(self._directory / spare.name, os.O_RDWR | os.O_NOFOLLOW)
         try:
-            # A process that opened it by its old name and locks it from here on finds that name removed.
+            # A process that has opened it under its old name and locks it later finds that the name is gone.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             if spare.memory is None and len(self._out) < MOST:
@@ -170,7 +191,7 @@ class Segments:
             try:
                 path.unlink(missing_ok=True)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A child that this process forked may have the mapping too, and would keep the memory.
+                # A forked child may have inherited the mapping, which would keep the memory in use.
                 os.ftruncate(descriptor, 0)
             finally:
                 os.close(descriptor)
@@ -178,6 +199,11 @@ class Segments:
 
 
 def write(descriptor: int, raw: memoryview) -> None:
-    """Write all of a buffer."""
+    """Write a whole buffer to a file.
+
+    Args:
+        descriptor: The descriptor of the file.
+        raw: The buffer.
+    """
     while raw.nbytes:
         raw = raw[os.write(descriptor, raw) :]

@@ -10,19 +10,19 @@ import msgspec
 
 from nbfn.declarations.parameters import ConstructorShape
 
-#: Characters of a default's text that a signature shows.
+#: The most characters of the text of a default value in a signature.
 LONGEST_DEFAULT = 60
 
 
 class _Large:
-    """Replaces a default that is too long for a signature."""
+    """Replaces a default value that is too long for a signature."""
 
     def __repr__(self) -> str:
         return "…"
 
 
 def signature_of(raw: Callable[..., Any]) -> str:
-    """Return the signature of a function; long defaults are shown as ``…``."""
+    """Return the signature of a function as text; long default values are shown as ``…``."""
     try:
         found = inspect.signature(raw)
         shown = [
@@ -35,7 +35,12 @@ def signature_of(raw: Callable[..., Any]) -> str:
 
 
 def class_signature(raw: type, shape: ConstructorShape) -> str:
-    """Return the signature of a class's constructor, or of its `nbfn.parameter`s if it has any."""
+    """Return the signature of a class as text: that of its `nbfn.parameter`s, or else of its constructor.
+
+    Args:
+        raw: The class.
+        shape: The arguments that create objects of the class.
+    """
     if not shape.has_parameters:
         return signature_of(raw)
     shown = [
@@ -55,6 +60,6 @@ def _is_long(default: Any) -> bool:
         return False
     try:
         text = repr(default)
-    except Exception:  # noqa: BLE001 - a user's own
+    except Exception:  # noqa: BLE001 - a __repr__ of user code may raise anything
         return True
     return len(text) > LONGEST_DEFAULT or "\n" in text

@@ -6,18 +6,18 @@ import itertools
 from collections.abc import Sequence
 from types import FrameType, TracebackType
 
-#: Frames kept of a traceback, half from either end.
+#: The most frames of a traceback; half of them are from the beginning and half from the end.
 MAX_FRAMES = 200
 
 #: The only variable of a rebuilt frame.
 NO_VARIABLES = "The variables of this frame stayed on the worker that it ran on."
 
-#: The encoding of a frame: file, function, (line, end line, column, end column), module, its file.
+#: The encoding of a frame: file, function, (line, end line, column, end column), module, file of the module.
 FrameEntry = tuple[str, str, tuple[int | None, ...], str, str]
 
 
 def encode_traceback(tb: TracebackType | None) -> list[FrameEntry]:
-    """Return the frames of a traceback as data; of a long one the first and the last `MAX_FRAMES` // 2."""
+    """Return the frames of a traceback as data; at most `MAX_FRAMES`, without the middle ones."""
     entries: list[FrameEntry] = []
     while tb is not None:
         code, names = tb.tb_frame.f_code, tb.tb_frame.f_globals
@@ -30,7 +30,14 @@ def encode_traceback(tb: TracebackType | None) -> list[FrameEntry]:
 
 
 def decode_traceback(entries: Sequence[FrameEntry]) -> TracebackType | None:
-    """Make traceback objects: each frame is that of a stub that raises at the encoded position."""
+    """Create traceback objects. Each frame is that of a stub that raises at the encoded position.
+
+    Args:
+        entries: The frames from `encode_traceback`.
+
+    Returns:
+        The traceback; None if there are no frames.
+    """
     result: TracebackType | None = None
     for filename, name, position, module, file in reversed(entries):
         code = _STUB.replace(
@@ -42,7 +49,7 @@ def decode_traceback(entries: Sequence[FrameEntry]) -> TracebackType | None:
         )
         names = {"__name__": module, **({"__file__": file} if file else {})}
         try:
-            exec(code, names, {"variables": NO_VARIABLES})  # noqa: S102 - our own stub
+            exec(code, names, {"variables": NO_VARIABLES})  # noqa: S102 - the stub is constant
         except ZeroDivisionError as raised:
             top = raised.__traceback__
             assert top is not None
@@ -53,7 +60,7 @@ def decode_traceback(entries: Sequence[FrameEntry]) -> TracebackType | None:
 
 
 def is_rebuilt(frame: FrameType) -> bool:
-    """Return whether `decode_traceback` made a frame."""
+    """Return whether `decode_traceback` created a frame."""
     return frame.f_locals.get("variables") is NO_VARIABLES
 
 
@@ -66,7 +73,7 @@ def _position(tb: TracebackType) -> tuple[int | None, ...]:
 
 
 def _line_table(units: int, position: tuple[int | None, ...]) -> bytes:
-    """Return a line table that gives every instruction this position (see CPython's Objects/locations.md)."""
+    """Return a line table with this position for every instruction (see CPython's Objects/locations.md)."""
     line, end_line, column, end_column = position
     if line is None or end_line is None or column is None or end_column is None or end_line < line:
         kind, rest = 13, b"\0"  # no columns

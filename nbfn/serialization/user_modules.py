@@ -1,4 +1,4 @@
-"""Recognizes the user's own modules, and has their code pickled by value."""
+"""Recognizes the user's own modules, and makes cloudpickle pickle their code by value."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def local_modules() -> list[types.ModuleType]:
 
 def _working_directory() -> str:
     try:
-        return os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - before each registration
+        return os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - faster than pathlib
     except OSError:
-        return "\0"  # it is gone: nothing lies there
+        return "\0"  # the directory was removed: no path is in it
 
 
 def _is_under(module: Any, folder: str) -> bool:
@@ -55,7 +55,7 @@ def _is_under(module: Any, folder: str) -> bool:
 
 
 def is_user_module(name: str, file: str) -> bool:
-    """Return whether a module of this name in this file is, or would be, the user's own."""
+    """Return whether a module with this name and file, imported or not, is the user's own."""
     return _is_own(name, file, _working_directory())
 
 
@@ -78,16 +78,17 @@ _registered: dict[str, int] = {}
 
 @contextlib.contextmanager
 def pickled_by_value(modules: Iterable[types.ModuleType]) -> Iterator[None]:
-    """Make cloudpickle pickle these modules' functions and classes by value while the block runs.
+    """Make cloudpickle pickle the functions and classes of modules by value while the block runs.
 
-    Arguments of a call are pickled like its Function, so that a class in both is the same class.
+    The arguments of a call are pickled in the same way as its Function, so that a class that both use is
+    the same class in the worker.
     """
     held = [module for module in modules if sys.modules.get(module.__name__) is module]
     already = cloudpickle.list_registry_pickle_by_value()
     with _registering:
         for module in held:
             if not _registered.get(module.__name__) and module.__name__ in already:
-                continue  # the user registered it; leave that alone
+                continue  # the user has registered it; do not unregister it later
             _registered[module.__name__] = _registered.get(module.__name__, 0) + 1
             cloudpickle.register_pickle_by_value(module)
     try:

@@ -1,4 +1,4 @@
-"""Unwraps functions that `functools` wrapped; their caches and locks are not pickled."""
+"""Decomposes the wrappers of `functools`, so that they are pickled without their caches and locks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import functools
 import types
 from typing import Any
 
-#: What `functools.singledispatch` makes of every function.
+#: The code of the wrapper that `functools.singledispatch` returns.
 _DISPATCHER = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
 
 
 def is_dispatcher(thing: Any) -> bool:
-    """Return whether `functools.singledispatch` made a function."""
+    """Return whether `functools.singledispatch` returned a function."""
     return isinstance(thing, types.FunctionType) and thing.__code__ is _DISPATCHER
 
 
