@@ -25,12 +25,12 @@ from tests.bench.home import home, register
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"nbfn": ROOT / "nbfn", "nbfn_kernel": ROOT / "kernel" / "nbfn_kernel"}
-#: The module whose `send` ends a call's way through the caller's process.
+#: The module whose `send` is the last function that a call passes in the process of the caller.
 SOCKET = "nbfn.protocol.transport"
 
 
 def main() -> int:
-    """Print the table; with ``--cycles`` only check that no import cycle exists."""
+    """Print the table; with ``--cycles``, only check that there is no import cycle."""
     parser = argparse.ArgumentParser(prog="python -m tests.metrics", description=__doc__)
     parser.add_argument("--cycles", action="store_true", help="list import cycles; exit 1 if any")
     graph = import_graph()
@@ -78,7 +78,7 @@ def spread(values: Sequence[int]) -> str:
 
 
 def function_lengths(files: Sequence[Path]) -> Iterator[int]:
-    """Yield the lines of each function, its decorators not counted."""
+    """Yield the number of lines of each function, without its decorators."""
     for path in files:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -86,7 +86,7 @@ def function_lengths(files: Sequence[Path]) -> Iterator[int]:
 
 
 def complexities(files: Sequence[Path]) -> Iterator[tuple[int, str]]:
-    """Yield the cyclomatic complexity of each function, and where it is."""
+    """Yield the cyclomatic complexity and the location of each function."""
     for path in files:
         for block in cc_visit(path.read_text("utf-8")):
             for function in _functions(block):
@@ -95,7 +95,7 @@ def complexities(files: Sequence[Path]) -> Iterator[tuple[int, str]]:
 
 def _functions(block: Any) -> Iterator[Function]:
     if isinstance(block, Class):
-        return  # radon lists its methods as blocks of their own
+        return  # radon lists its methods as separate blocks
     yield block
     for inner in block.closures:
         yield from _functions(inner)
@@ -124,17 +124,17 @@ def single_importer(graph: grimp.ImportGraph) -> list[str]:
     return sorted(m for m in graph.modules if len(graph.find_modules_that_directly_import(m)) == 1)
 
 
-# --- the way of a call ---------------------------------------------------------------------------
+# --- the path of a call --------------------------------------------------------------------------
 
 
 def files_passed() -> list[str]:
-    """Return the modules that run from `Function.remote` until the socket has the call, in order."""
+    """Return the modules that run, in order, from `Function.remote` until the call is sent to the socket."""
     way = _Way()
-    threading.setprofile(way.note)  # for the client's thread, which the first call starts
+    threading.setprofile(way.note)  # for the thread of the client, which the first call starts
     try:
         with home():
             double = register(lambda value: 2 * value, name="double")
-            double.remote(1)  # registered and connected
+            double.remote(1)  # registers the Function and connects to the hub
             sys.setprofile(way.note)
             way.open = True
             double.remote(2)
@@ -145,14 +145,14 @@ def files_passed() -> list[str]:
 
 
 class _Way:
-    """The modules whose functions were called, in any thread, until a message was sent."""
+    """Records the modules whose functions are called, in any thread, until a message is sent."""
 
     def __init__(self) -> None:
         self.open = False
         self.passed: list[str] = []
 
     def note(self, frame: FrameType, event: str, _: object) -> None:
-        """Be a profile function."""
+        """Record the module of a call; this is a profile function for `sys.setprofile`."""
         module = frame.f_globals.get("__name__", "")
         if event != "call" or not self.open or not module.startswith("nbfn"):
             return

@@ -1,1 +1,1 @@
-"""The values that decorators declare: options, parameters, resources, retries, schedules and images. No I/O."""
+"""Options, parameters, resources, retries, schedules and images that decorators declare. The package does no I/O."""

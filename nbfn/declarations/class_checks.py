@@ -1,4 +1,4 @@
-"""Checks that a class can be an ``@app.cls()`` class, and that arguments fit its constructor."""
+"""Checks that ``@app.cls()`` can register a class, and that arguments fit its constructor."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
         snapshots: Whether it has ``enable_memory_snapshot=True``.
 
     Raises:
-        InvalidError: If its marks, parameters and constructor do not go together.
-        TypeError: If it is no class.
+        InvalidError: If its decorators, parameters and constructor contradict each other.
+        TypeError: If it is not a class.
     """
     if not isinstance(raw, type):
         what = getattr(raw, "__name__", raw)
@@ -58,10 +58,15 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
 
 
 def check_method(name: str, method: str, raw: Any) -> None:
-    """Refuse a marked method that cannot take its object.
+    """Check that a decorated method has a parameter for ``self``.
+
+    Args:
+        name: The name of the class.
+        method: The name of the method.
+        raw: The function.
 
     Raises:
-        InvalidError: If it has no parameter for it.
+        InvalidError: If it has no such parameter.
     """
     if not any(
         p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)
@@ -73,7 +78,18 @@ def check_method(name: str, method: str, raw: Any) -> None:
 def check_arguments(
     shape: ConstructorShape, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Refuse arguments that do not fit the constructor; the values of parameters are checked later."""
+    """Check that arguments fit the constructor of a class. The values of parameters are checked later.
+
+    Args:
+        shape: The arguments that the class accepts.
+        name: The name of the class.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+
+    Raises:
+        InvalidError: If the class takes no arguments, or does not have one of these parameters.
+        TypeError: If the arguments do not fit the signature of the constructor.
+    """
     __tracebackhide__ = True
     if shape.has_parameters:
         if args:

@@ -1,4 +1,4 @@
-"""Checks environment variables of workers; errors never show values."""
+"""Checks the environment variables of workers. Error messages never contain values."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from nbfn.exception import InvalidError
 
 #: Prefixes of names that only nbfn sets.
 RESERVED = ("MODAL_", "NBFN_")
-#: Characters of all names and values together. A program with more cannot even be started by most systems.
+#: The most characters of all names and values together. Most systems cannot start a program with more.
 MOST_CHARACTERS = 1024 * 1024
 
 
 def check_variables(what: str, given: Any) -> Mapping[str, str]:
-    """Return environment variables that a worker may have.
+    """Check environment variables for a worker.
 
     Args:
-        what: What the variables were passed as, for errors; these show names, never values.
-        given: The mapping.
+        what: The name of the option or method that received them, for error messages.
+        given: The variables.
+
+    Returns:
+        A read-only copy.
 
     Raises:
-        InvalidError: If it is no dict of strings, or a name cannot be set or is reserved.
+        InvalidError: If it is not a dict of strings, or a name is not valid or reserved.
     """
     if not isinstance(given, Mapping):
         raise InvalidError(f"{what} must be a dict of strings, not {type(given).__name__}.")
@@ -69,10 +72,10 @@ class EnvVars:
 
     Attributes:
         name: The name of the stored secret; empty if `values` are given.
-        environment_name: The environment it is stored in; empty for the App's own.
-        required_keys: Variables that the stored secret must have.
+        environment_name: The environment that stores the secret; empty for the environment of the App.
+        required_keys: Variables that the stored secret must contain.
         values: The values, by name.
-        withheld: Whether the values are missing, because it was unpickled; secret values are never pickled.
+        withheld: Whether the values are missing because the object was unpickled; secret values are never pickled.
     """
 
     name: str = ""

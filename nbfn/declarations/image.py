@@ -1,7 +1,7 @@
-"""`Image`: accepts a Modal program's description of its workers' environment, and warns about what has no effect.
+"""Provides `Image`, which accepts Modal's description of the environment of workers.
 
-Workers run in the Python environment of the process that made the Function. So `Image.env` is
-applied, installed packages meet `pip_install`, and one warning names all other steps, which have no effect.
+Workers run in the Python environment of the process that registers the Function. `Image.env` is applied, and
+installed packages satisfy `pip_install`. One warning names all other steps, which have no effect.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _begin(name: str) -> Any:
 
 
 class Image:
-    """The environment of workers, described step by step; each method returns a new Image.
+    """A description of the environment of workers in steps; each method returns a new Image.
 
     Examples:
         >>> image = Image.debian_slim().pip_install("packaging").env({"MODE": "fast"})
@@ -67,33 +67,47 @@ class Image:
 
     @classmethod
     def debian_slim(cls, python_version: str | None = None, force_build: bool = False) -> Image:
-        """Begin an image that has only Python; has no effect here."""
+        """Begin an image that contains only Python; it has no effect in nbfn.
+
+        Args:
+            python_version: A version such as "3.12". Another version than that of this process is an
+                `unmet` step.
+            force_build: Has no effect.
+        """
         ours = ".".join(platform.python_version_tuple()[:2])
         fits = python_version is None or python_version.split(".")[:2] == ours.split(".")
         return cls._make(() if fits else (f"debian_slim({python_version!r}), this is {ours}",))
 
     @classmethod
     def micromamba(cls, python_version: str | None = None, force_build: bool = False) -> Image:
-        """Begin an image that has only Python; has no effect here."""
+        """Begin an image that contains only Python, like `debian_slim`; it has no effect in nbfn."""
         return cls.debian_slim(python_version)
 
     @property
     def unmet(self) -> tuple[str, ...]:
-        """The steps that have no effect here."""
+        """The steps that have no effect in nbfn."""
         return self._steps
 
     @trimmed
     def env(self, vars: Mapping[str, str]) -> Image:  # noqa: A002 - Modal's name
         """Set environment variables of the workers.
 
+        Args:
+            vars: The variables.
+
         Raises:
-            InvalidError: If something is no string, or a name is reserved.
+            InvalidError: If a name or value is not a string, or a name is not valid or reserved.
         """
         added = check_variables("Image.env", vars)
         return self._make(self._steps, {**self.variables, **added})
 
     def pip_install(self, *packages: str | list[str], **options: Any) -> Image:
-        """Require packages; a warning names those that are not installed in this environment."""
+        """Require packages; a warning names packages that are not installed in this environment.
+
+        Args:
+            *packages: Requirements such as "numpy>=2", or lists of them.
+            **options: Have no effect.
+        """
         flat = [p for one in packages for p in (one if isinstance(one, list | tuple) else [one])]
         missing = [package for package in flat if not _is_installed(package)]
         note = f"{_call('pip_install', missing, {})}, not installed here"
@@ -102,12 +116,12 @@ class Image:
     uv_pip_install = pip_install
 
     def add_local_python_source(self, *modules: str, **options: Any) -> Image:
-        """Add modules of the program; has no effect here, since workers get them anyway."""
+        """Add modules of the program. This has no effect, because workers can import them anyway."""
         return self
 
     @contextlib.contextmanager
     def imports(self) -> Iterator[None]:
-        """Import modules that only workers need; a missing module causes a warning here."""
+        """Import modules that only workers need while the block runs; a missing module causes a warning."""
         try:
             yield
         except ImportError as error:
@@ -137,7 +151,7 @@ def _call(name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
 
 
 def _is_installed(package: str) -> bool:
-    from packaging.requirements import InvalidRequirement, Requirement  # late: few programs need it
+    from packaging.requirements import InvalidRequirement, Requirement  # few programs need it
 
     try:
         wanted = Requirement(package)

@@ -1,4 +1,4 @@
-"""Makes objects of ``@app.cls()`` classes, and finds their remote methods and hooks, for workers and ``.local``."""
+"""Creates objects of ``@app.cls()`` classes and finds their remote methods and hooks, for workers and ``.local``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbfn.declarations.partial_function import METHODS, PartialFunction
 
 
 def decorated_methods(cls: type) -> dict[str, PartialFunction]:
-    """Return the decorated functions of a class and its bases, in order; an override replaces one of a base."""
+    """Return the decorated functions of a class and its bases, in order of definition, without overridden ones."""
     found: dict[str, PartialFunction] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -29,7 +29,14 @@ def remote_methods(cls: type) -> dict[str, PartialFunction]:
 
 
 def make_object(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: Any) -> Any:
-    """Make an object from the values of its parameters, or with its constructor if ``values`` is None."""
+    """Create an object of a class.
+
+    Args:
+        cls: The class.
+        values: The values of its parameters; None to call the constructor.
+        args: The positional arguments of the constructor.
+        kwargs: The keyword arguments of the constructor.
+    """
     __tracebackhide__ = True
     if values is None:
         return cls(*args, **kwargs)
@@ -40,12 +47,12 @@ def make_object(cls: type, values: Mapping[str, Any] | None, args: Any, kwargs: 
 
 
 def make_from_handle(cls: type, supplied: bytes | None, load: Callable[[], tuple[Any, Any]]) -> Any:
-    """Make the object of a handle from the arguments of the handle.
+    """Create the object of a handle from the arguments of the handle.
 
     Args:
-        cls: The user's class.
-        supplied: The encoded values of its parameters; None if none were given.
-        load: Returns the arguments of its constructor, if it has no parameters.
+        cls: The class of the user.
+        supplied: The encoded values of its parameters; None if there are none.
+        load: Function that returns the arguments of the constructor, for a class without parameters.
     """
     __tracebackhide__ = True
     if has_parameters(cls):
@@ -55,13 +62,13 @@ def make_from_handle(cls: type, supplied: bytes | None, load: Callable[[], tuple
 
 
 def set_method_factory(thing: object, make: Callable[[str], Any]) -> None:
-    """Let an object's ``self.method.remote(...)`` find the method's Function.
+    """Enable ``self.method.remote(...)`` in the methods of an object.
 
     Args:
-        thing: The user's object.
-        make: Gives the Function of a method by name.
+        thing: The object of the user.
+        make: Function that returns the Function of a method by name.
     """
-    with contextlib.suppress(AttributeError, TypeError):  # one with __slots__ has no room for it
+    with contextlib.suppress(AttributeError, TypeError):  # an object with __slots__ cannot store it
         object.__setattr__(thing, METHODS, make)
 
 
@@ -71,7 +78,7 @@ def has_parameters(cls: type) -> bool:
 
 
 def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
-    """Return the hooks to call before an object's first input: build, then snap, then the rest."""
+    """Return the hooks to call before the first input of an object: build, then snap, then other enter hooks."""
     legacy = [way for way in ("__aenter__", "__enter__") if hasattr(type(thing), way)]
     parts = decorated_methods(type(thing)).values()
     ordered = [
@@ -84,7 +91,7 @@ def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
 
 
 def exit_hooks(thing: Any) -> list[Callable[[], Any]]:
-    """Return the hooks to call after an object's last input."""
+    """Return the hooks to call after the last input of an object."""
     parts = [part for part in decorated_methods(type(thing)).values() if part.marks.exit]
     legacy = [way for way in ("__aexit__", "__exit__") if hasattr(type(thing), way)]
     return [
@@ -112,7 +119,12 @@ def is_async(hook: Callable[[], Any]) -> bool:
 
 
 def call_hook(hook: Callable[[], Any], wait: Callable[[Awaitable[Any]], Any]) -> None:
-    """Call a hook; ``wait`` runs the awaitable that an async hook returns."""
+    """Call a hook and wait until it is done.
+
+    Args:
+        hook: The hook.
+        wait: Function that runs the awaitable of an async hook to completion.
+    """
     __tracebackhide__ = True
     if inspect.isawaitable(came := hook()):
         wait(came)

@@ -1,6 +1,6 @@
 """Reads and checks the options of a Function.
 
-Modal's current and older names are accepted. An option that only has a meaning in Modal's cloud causes one warning.
+Modal's current and older names are accepted. An option that has an effect only in Modal's cloud causes one warning.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from nbfn.declarations.schedule import Cron, Period
 from nbfn.declarations.unsupported_options import CloudOption
 from nbfn.exception import InvalidError
 
-#: The default timeout and the longest, in seconds.
+#: The default and the longest timeout in seconds.
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 300.0, 86400.0
 
-#: Older names to today's.
+#: The current names of options, by their older names.
 _RENAMED = {
     "keep_warm": "min_containers",
     "concurrency_limit": "max_containers",
@@ -65,7 +65,7 @@ _warned: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """Inputs that one worker runs at once: the maximum, and the target for the pool's size."""
+    """The number of inputs that one worker runs at once: the maximum, and the target for scaling the pool."""
 
     max_inputs: int
     target_inputs: int | None = None
@@ -73,7 +73,7 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Inputs that run as one batch: the most per batch, and the seconds that a batch waits for more."""
+    """The most inputs that run as one batch, and the seconds that a batch waits for more inputs."""
 
     max_batch_size: int
     wait: float
@@ -81,7 +81,7 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How a function answers HTTP; ``kind`` is fastapi, asgi, wsgi or server."""
+    """The options of a web endpoint; ``kind`` is fastapi, asgi, wsgi or server, ``startup_timeout`` in seconds."""
 
     kind: str
     method: str = "GET"
@@ -94,7 +94,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The checked options of `App.function` or `App.cls`."""
+    """The checked options of `App.function` or `App.cls`; times are in seconds."""
 
     name: str | None = None
     timeout: float = DEFAULT_TIMEOUT
@@ -135,22 +135,28 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
-        """Check options given by name.
+        """Check options by name.
 
         Args:
-            given: Names and values, None standing for "not given" where None is the default.
+            given: The names and values; None means that the option is not given if None is its default.
 
         Raises:
-            InvalidError: If a name is unknown (the nearest known one is named) or a value does not fit.
+            InvalidError: If a name is unknown or a value is not valid; the message suggests a similar name.
         """
         return cls(**cls.changes(given))
 
     @classmethod
     def changes(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Check options given by name and return those that were given, as fields of this class.
+        """Check options by name.
+
+        Args:
+            given: The names and values, as for `read`.
+
+        Returns:
+            The options that were given, as fields of this class.
 
         Raises:
-            InvalidError: As `read`.
+            InvalidError: If a name is unknown or a value is not valid.
         """
         values = _current_names(given)
         needs = {name: values.pop(name) for name in ("cpu", "memory", "gpu") if name in values}
@@ -169,7 +175,7 @@ class Options:
 
 
 def _current_names(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that nbfn has, by their current names; warn about those of Modal's cloud."""
+    """Return the options that nbfn supports by their current names; warn about options of Modal's cloud."""
     values: dict[str, Any] = {}
     for name, value in given.items():
         ours = _RENAMED.get(name, name)
@@ -191,7 +197,11 @@ def _timeout(name: str, value: Any) -> float:
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return a value that is True or False.
+    """Check that the value of an option is True or False, and return it.
+
+    Args:
+        name: The name of the option, for the error message.
+        value: The value.
 
     Raises:
         InvalidError: If it is neither.
@@ -220,7 +230,7 @@ def _secrets(name: str, value: Any) -> tuple[EnvVars, ...]:
 
 
 def _shown(value: Any) -> str:
-    """Return the type of a value that may be secret, never the value."""
+    """Return the type of a value for a message; the value itself may be secret."""
     return f"an object of type {type(value).__name__}"
 
 
@@ -269,7 +279,7 @@ def _unknown(name: str) -> str:
 
 
 def _warn_once(name: str, value: Any, option: CloudOption) -> None:
-    """Check an option of Modal's cloud, and warn what happens instead."""
+    """Check an option of Modal's cloud, and warn that it has no effect."""
     if value is not None:
         option.check(name, value)
     if not unsupported_options.asks_for_nothing(value):
@@ -277,7 +287,7 @@ def _warn_once(name: str, value: Any, option: CloudOption) -> None:
 
 
 def _say_once(name: str, sentence: str) -> None:
-    """Warn once per name, at the line of the user's program."""
+    """Issue a warning once for each name, at the line of the user's program."""
     if name in _warned:
         return
     _warned.add(name)

@@ -1,4 +1,4 @@
-"""Applies the changes of a variant to the definition of a Function; used by the hub and by handles."""
+"""Applies the options of a variant to the definition of a Function, in the hub and in handles."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def apply_overrides(changes: msgspec.Struct, before: S) -> S:
-    """Return a definition, or an earlier variant, with the changes of a variant applied.
+    """Return a definition, or an earlier variant, with the options of a variant.
 
-    Fields that are None in the variant stay; nested structs (pool, resources, ...) are merged field by field; other
-    fields are replaced. Batching applies to the batched methods of a class, or to all methods if none is batched.
+    Fields that are None in the variant do not change. Nested structs (pool, resources, ...) are merged field by field;
+    other fields are replaced. Batching applies to the batched methods of a class, or to all methods if none is batched.
 
     Args:
-        changes: The variant: all its fields are fields of ``before``, too.
+        changes: The variant. ``before`` must have all of its fields.
         before: The definition or the earlier variant.
     """
     given = {name: (getattr(before, name), value) for name, value in _fields_set(changes).items()}

@@ -1,7 +1,8 @@
-"""`parameter`: declares, checks and encodes the parameters of classes; each set of values has its own pool.
+"""Declares, checks and encodes the parameters of classes. Each set of values has its own pool of workers.
 
-They are read from the class's annotations, checked and encoded by the caller, and decoded by the worker. Equal values
-have equal encodings, whatever their order and whether a default is passed, since the encoding identifies the pool.
+The types come from the annotations of the class. The caller checks and encodes the values, and the worker decodes
+them. The encoding identifies the pool, so equal values have equal encodings: their order, and whether a default is
+passed explicitly, make no difference.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 from nbfn import _unpickle
 from nbfn.exception import InvalidError
 
-#: Bytes that an object's parameters, or its constructor's arguments, may take.
+#: The most bytes of the encoded parameters, or constructor arguments, of an object.
 LARGEST_ARGUMENTS = 16 * 1024
 
 _TYPES: dict[str, type] = {"str": str, "int": int, "bytes": bytes, "bool": bool}
@@ -25,7 +26,12 @@ _MISSING: Any = object()
 
 
 class ParameterDescriptor:
-    """One parameter in the body of its class; an object without a value of its own has the default."""
+    """The class attribute that declares a parameter; it returns the default for an object without a value.
+
+    Args:
+        default: The default value.
+        init: Whether the constructor accepts the parameter.
+    """
 
     __module__ = "nbfn"
 
@@ -63,13 +69,13 @@ def _make_descriptor(name: str, init: bool, default: Any = _MISSING) -> Paramete
 
 
 def parameter(*, default: Any = _MISSING, init: bool = True) -> Any:
-    """Declare a parameter of an ``@app.cls()`` class, annotated as str, int, bytes or bool.
+    """Declare a parameter of an ``@app.cls()`` class. Its annotation must be str, int, bytes or bool.
 
-    Objects with other values have other workers.
+    Objects with different values have different workers.
 
     Args:
-        default: Its value when none is given; without one it must be given.
-        init: Whether the constructor takes it; if not, it is only an attribute.
+        default: The default value. A parameter without one is required.
+        init: Whether the constructor accepts the parameter; if not, it is only an attribute.
 
     Examples:
         >>> class Model:
@@ -80,24 +86,24 @@ def parameter(*, default: Any = _MISSING, init: bool = True) -> Any:
 
 
 class ParameterLike(Protocol):
-    """A parameter as the hub knows it."""
+    """The attributes of a parameter that `Parameter` and the parameter of a definition have in common."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the parameter."""
 
     @property
     def type(self) -> str:
-        """str, int, bytes or bool."""
+        """The name of its type: str, int, bytes or bool."""
 
     @property
     def default(self) -> bytes | None:
-        """Its encoding; None where a value must be given."""
+        """The encoded default value; None if the parameter is required."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a class's constructor."""
+    """One parameter of the constructor of a class; ``default`` is encoded."""
 
     name: str
     type: str
@@ -105,7 +111,7 @@ class Parameter:
 
 
 def declared_parameters(cls: type) -> dict[str, ParameterDescriptor]:
-    """Return the parameters that a class and its bases declare, by name, in order."""
+    """Return the parameters that a class and its bases declare, by name, in order of definition."""
     found: dict[str, ParameterDescriptor] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -117,10 +123,14 @@ def declared_parameters(cls: type) -> dict[str, ParameterDescriptor]:
 
 
 def parameters_of(cls: type) -> tuple[Parameter, ...]:
-    """Return the parameters of a class's constructor.
+    """Return the parameters of the constructor of a class.
+
+    Args:
+        cls: The class.
 
     Raises:
-        InvalidError: If one has no annotation, an unsupported one, or a default of another type.
+        InvalidError: If a parameter has no annotation or an unsupported one.
+        TypeError: If a default value does not have the annotated type.
     """
     found = []
     for name, one in declared_parameters(cls).items():
@@ -135,13 +145,13 @@ def parameters_of(cls: type) -> tuple[Parameter, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConstructorShape:
-    """The arguments that make objects of a class.
+    """The arguments with which objects of a class are created.
 
     Attributes:
-        has_parameters: Whether it has any, constructor arguments or not.
-        parameters: Those of the constructor.
-        constructor: The signature of its own ``__init__``, if it has one.
-        takes_arguments: Whether objects may be made with different arguments.
+        has_parameters: Whether the class declares parameters, including those that the constructor does not accept.
+        parameters: The parameters of the constructor.
+        constructor: The signature of its ``__init__``; None if it has none.
+        takes_arguments: Whether objects can be created with different arguments.
     """
 
     has_parameters: bool
@@ -151,10 +161,14 @@ class ConstructorShape:
 
 
 def constructor_shape(cls: type) -> ConstructorShape:
-    """Return the arguments that make objects of a class.
+    """Return the arguments with which objects of a class are created.
+
+    Args:
+        cls: The class.
 
     Raises:
-        InvalidError: As `parameters_of`.
+        InvalidError: If a parameter has no annotation or an unsupported one.
+        TypeError: If a default value does not have the annotated type.
     """
     parameters, constructor = parameters_of(cls), _constructor(cls)
     varies = constructor is not None and _varies(cls, constructor)
@@ -168,15 +182,15 @@ def _constructor(cls: type) -> inspect.Signature | None:
         return None
     try:
         signature = inspect.signature(cls.__init__)  # type: ignore[misc]
-    except (ValueError, TypeError):  # one in C that does not say
+    except (ValueError, TypeError):  # a constructor in C without a signature
         return None
     return signature.replace(parameters=[*signature.parameters.values()][1:])
 
 
 def _varies(cls: type, constructor: inspect.Signature) -> bool:
-    """Return whether a constructor takes arguments that matter.
+    """Return whether a constructor takes arguments.
 
-    One that a base from a library brings along and that takes anything does not.
+    An inherited constructor that only has ``*args`` and ``**kwargs`` does not count.
     """
     catching = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     kinds = [one.kind for one in constructor.parameters.values()]
@@ -205,15 +219,20 @@ def _annotated(cls: type, name: str) -> str:
 
 
 def only_keywords(cls: str) -> str:
-    """Return the error text for parameters passed by position."""
+    """Return the error message for parameters that are passed by position; ``cls`` is the name of the class."""
     return f"The parameters of {cls!r} are keywords: {cls}(name=...)."
 
 
 def check_names(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> None:
-    """Refuse a parameter that a class does not have.
+    """Check that a class has all given parameters.
+
+    Args:
+        cls: The name of the class.
+        schema: Its parameters.
+        given: The given values by name.
 
     Raises:
-        InvalidError: Names it, and those there are.
+        InvalidError: If a parameter is unknown; the message lists the known ones.
     """
     known = [one.name for one in schema]
     if unknown := [name for name in given if name not in known]:
@@ -227,9 +246,14 @@ def with_defaults(
 ) -> dict[str, Any]:
     """Return the checked value of each parameter, or its default.
 
+    Args:
+        cls: The name of the class.
+        schema: Its parameters.
+        given: The given values by name.
+
     Raises:
-        InvalidError: If one is unknown or missing.
-        TypeError: If one has another type than it was declared with.
+        InvalidError: If a parameter is unknown or missing.
+        TypeError: If a value does not have the declared type.
     """
     check_names(cls, schema, given)
     values = {}
@@ -245,11 +269,16 @@ def with_defaults(
 
 
 def encode_values(cls: str, schema: Sequence[ParameterLike], given: Mapping[str, Any]) -> bytes:
-    """Return the encoding of an object's parameters; equal values have equal encodings.
+    """Encode the parameters of an object; equal values have equal encodings.
+
+    Args:
+        cls: The name of the class.
+        schema: Its parameters.
+        given: The given values by name.
 
     Raises:
-        InvalidError: If one is unknown or missing, or they are too large.
-        TypeError: If one has another type than it was declared with.
+        InvalidError: If a parameter is unknown or missing, or the values are too large.
+        TypeError: If a value does not have the declared type.
     """
     values = with_defaults(cls, schema, given)
     try:
@@ -261,10 +290,14 @@ def encode_values(cls: str, schema: Sequence[ParameterLike], given: Mapping[str,
 
 
 def check_size(cls: str, size: int) -> None:
-    """Refuse arguments of a constructor that are too large.
+    """Check that the encoded arguments of a constructor are not too large.
+
+    Args:
+        cls: The name of the class.
+        size: The size of the encoded arguments in bytes.
 
     Raises:
-        InvalidError: Says how large.
+        InvalidError: If they have more than `LARGEST_ARGUMENTS` bytes.
     """
     if size > LARGEST_ARGUMENTS:
         raise InvalidError(
@@ -274,7 +307,7 @@ def check_size(cls: str, size: int) -> None:
 
 
 def decode_values(data: bytes) -> dict[str, Any]:
-    """Return the values that `encode_values` took."""
+    """Decode the values from `encode_values`."""
     values: dict[str, Any] = msgspec.msgpack.decode(data)
     return values
 

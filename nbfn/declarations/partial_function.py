@@ -1,7 +1,7 @@
-"""`PartialFunction`: a function or class with options from nbfn's decorators, not yet registered with an App.
+"""Provides `PartialFunction`, a decorated function or class that is not registered with an App yet.
 
-`App.function` and `App.cls` unwrap it again. Workers use this module too: a class is pickled with the options of its
-methods.
+`App.function` and `App.cls` unwrap it. Workers use this module too, because a class is pickled with the options of
+its methods.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from nbfn.runtime.traceback_filter import trimmed
 
 logger = logging.getLogger("nbfn.client")
 
-#: Where an object of a class keeps what makes the Functions of its marked methods.
+#: The attribute of an object for the function that returns the Functions of its decorated methods.
 METHODS = "_nbfn_methods"
-#: Bounds of a batch: inputs, and milliseconds it may wait.
+#: The most inputs of a batch, and the most milliseconds that it may wait for more.
 LARGEST_BATCH, LONGEST_WAIT_MS = 1000, 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class DecoratorOptions:
-    """The options that decorators set on one function; later decorators add to earlier ones."""
+    """The options that the decorators of one function set."""
 
     method: bool = False
     enter: str = ""  # build, snap, plain
@@ -47,19 +47,22 @@ class DecoratorOptions:
 
     @property
     def lifecycle(self) -> bool:
-        """Whether it is a hook that the worker calls."""
+        """Whether the function is a hook that the worker calls."""
         return bool(self.enter) or self.exit
 
     @property
     def callable(self) -> bool:
-        """Whether it can be called remotely."""
+        """Whether the function can be called remotely."""
         return self.method or self.batching is not None or self.endpoint is not None
 
     def applied(self, options: Options) -> Options:
-        """Return options with these options added.
+        """Return a copy of options with these options added.
+
+        Args:
+            options: The options of `App.function` or `App.cls`.
 
         Raises:
-            InvalidError: If they and the marks exclude each other.
+            InvalidError: If the options contradict each other.
         """
         given: dict[str, Any] = {
             "is_generator": self.is_generator,
@@ -74,17 +77,22 @@ class DecoratorOptions:
 
 
 def unpack_options(packed: bytes) -> DecoratorOptions:
-    """Return the options that a pickle contains."""
+    """Decode the options in a pickle."""
     return msgspec.msgpack.decode(packed, type=DecoratorOptions)
 
 
 class PartialFunction:
-    """A decorated function or class that is not registered; in a class body it acts as a method."""
+    """A decorated function or class that is not registered. In a class body it behaves like a method.
+
+    Args:
+        raw: The function or class.
+        marks: The options that its decorators set.
+    """
 
     def __init__(self, raw: Any, marks: DecoratorOptions) -> None:
         self.raw = raw
         self.marks = marks
-        self.taken = False  # by an App, or by a mark on top
+        self.taken = False  # whether an App or another decorator has unwrapped it
         self.__doc__ = raw.__doc__
         self.__name__ = getattr(raw, "__name__", "")
         self.__wrapped__ = raw
@@ -95,7 +103,7 @@ class PartialFunction:
     def __set_name__(self, owner: type, name: str) -> None:
         self.__name__ = name
 
-    if not TYPE_CHECKING:  # see `nbfn.api.method_decorators.Decorated` for what it is to a checker
+    if not TYPE_CHECKING:  # type checkers use `nbfn.api.method_decorators.Decorated`
 
         def __get__(self, instance: object, owner: type | None = None) -> Any:
             if instance is None:
@@ -105,7 +113,7 @@ class PartialFunction:
             return self.raw.__get__(instance, owner)
 
         def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-            """Raise `InvalidError`, since it is not registered."""
+            """Raise `InvalidError`, because the function is not registered."""
             raise InvalidError(
                 f"{self.__name__!r} is marked but belongs to no App yet: put @app.function() or @app.cls() on top."
             )
@@ -122,9 +130,15 @@ class PartialFunction:
 
 
 class BoundPartial:
-    """A decorated method of a user's object, as ``self.method`` returns it in another method.
+    """A decorated method that is bound to an object of the user, such as ``self.method`` in another method.
 
-    Calling it, or its `local`, runs the method here; other attributes, such as `remote`, are those of its Function.
+    Calling it, or its `local`, runs the method in this process. Other attributes, such as `remote`, are those of its
+    Function.
+
+    Args:
+        name: The name of the method.
+        raw: The function.
+        owner: The object.
     """
 
     def __init__(self, name: str, raw: Callable[..., Any], owner: object) -> None:
@@ -136,13 +150,13 @@ class BoundPartial:
 
     @trimmed
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Run it here."""
+        """Run the method in this process and return its result."""
         return self.__wrapped__(*args, **kwargs)
 
     local = __call__
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # Python's own; a copy that has nothing yet asks, too
+        if name.startswith("__"):  # `copy` looks these up before the object has attributes
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         make = getattr(self.__self__, METHODS, None)
         if make is None:
@@ -157,7 +171,7 @@ class BoundPartial:
 
 
 def unwrap(raw: Any) -> tuple[Any, DecoratorOptions]:
-    """Return the undecorated function or class, and its options."""
+    """Return the undecorated function or class, and the options that its decorators set."""
     if not isinstance(raw, PartialFunction):
         return raw, DecoratorOptions()
     raw.taken = True
@@ -165,15 +179,18 @@ def unwrap(raw: Any) -> tuple[Any, DecoratorOptions]:
 
 
 def add_options(what: str, raw: Any, **changes: Any) -> Any:
-    """Add marks to a function.
+    """Add the options of a decorator to a function.
 
     Args:
-        what: The decorator's name, for messages.
-        raw: The function, or what an earlier mark made of it.
+        what: The name of the decorator, for messages.
+        raw: The function, or the `PartialFunction` that another decorator returned.
         **changes: Fields of `DecoratorOptions`.
 
+    Returns:
+        A new `PartialFunction`.
+
     Raises:
-        InvalidError: If the marks contradict each other.
+        InvalidError: If the options contradict each other, or ``raw`` is already registered.
     """
     raw, before = unwrap(raw)
     if isinstance(raw, Registered):
@@ -193,7 +210,15 @@ def add_options(what: str, raw: Any, **changes: Any) -> Any:
 
 
 def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
-    """Check the two numbers of `concurrent`."""
+    """Check the arguments of the decorator `concurrent`.
+
+    Args:
+        max_inputs: The most inputs that a worker runs at once.
+        target_inputs: The number of inputs at which the pool grows.
+
+    Raises:
+        InvalidError: If a number is not valid.
+    """
     if not is_int(max_inputs) or max_inputs < 1:
         raise InvalidError(f"max_inputs is {max_inputs!r}; it must be a whole number, 1 or more.")
     check_at_most("max_inputs", max_inputs, LARGEST_COUNT)
@@ -207,7 +232,15 @@ def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
 
 
 def read_batching(max_batch_size: Any, wait_ms: Any) -> Batching:
-    """Check the two numbers of `batched`."""
+    """Check the arguments of the decorator `batched`.
+
+    Args:
+        max_batch_size: The most inputs of a batch.
+        wait_ms: Milliseconds that a batch waits for more inputs.
+
+    Raises:
+        InvalidError: If a number is not valid.
+    """
     if not is_int(max_batch_size) or not 1 <= max_batch_size <= LARGEST_BATCH:
         raise InvalidError(
             f"max_batch_size is {max_batch_size!r}; it must be a whole number from 1 to {LARGEST_BATCH}."
@@ -220,10 +253,13 @@ def read_batching(max_batch_size: Any, wait_ms: Any) -> Batching:
 
 
 def check_batched(function: Any) -> None:
-    """Refuse a function that cannot be run on batches.
+    """Check that a function can be batched.
+
+    Args:
+        function: The function.
 
     Raises:
-        InvalidError: If it yields, or has default arguments.
+        InvalidError: If it is a generator function, or has default arguments.
     """
     name = getattr(function, "__name__", "it")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

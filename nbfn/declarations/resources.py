@@ -1,4 +1,4 @@
-"""Reads the resources that a worker of a Function needs: ``cpu``, ``memory``, ``gpu``."""
+"""Checks the resources that a worker of a Function requests: ``cpu``, ``memory`` and ``gpu``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from nbfn.declarations.retries import LARGEST_COUNT, check_at_most, is_int, is_n
 from nbfn.exception import InvalidError
 from nbfn.runtime.byte_size import MIB
 
-#: Cores, and MiB, that a worker can ask for at most.
+#: The most cores, and the most MiB, that a worker can request.
 MOST_CORES, MOST_MEBIBYTES = 100_000, 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """A request and its limits; None where nothing is asked for.
+    """The requested resources of a worker and their limits; None for no request.
 
     Attributes:
-        cpu, cpu_limit: Processors, in cores.
-        memory, memory_limit: Bytes.
-        gpu: The kind of GPU; "any" for whatever there is, several kinds separated by "|".
-        gpus: How many.
+        cpu, cpu_limit: Processors in cores.
+        memory, memory_limit: Memory in bytes.
+        gpu: The type of GPU; "any" for any type, several types separated by "|".
+        gpus: The number of GPUs.
     """
 
     cpu: float | None = None
@@ -38,12 +38,12 @@ class Resources:
         """Check the options ``cpu``, ``memory`` and ``gpu``.
 
         Args:
-            cpu: Cores, or (request, limit).
-            memory: MiB, or (request, limit).
-            gpu: ``"A100"``, ``"H100:2"``, ``"any"``, or a list of such, the first choice first.
+            cpu: A number of cores, or (request, limit).
+            memory: A number of MiB, or (request, limit).
+            gpu: A type such as ``"A100"``, ``"H100:2"`` or ``"any"``, or a list of types in order of preference.
 
         Raises:
-            InvalidError: If one cannot be such a request.
+            InvalidError: If an option is not valid.
         """
         cores, cores_limit = _pair("cpu", cpu, is_number, "cores", MOST_CORES)
         mebibytes, limit = _pair("memory", memory, is_int, "MiB", MOST_MEBIBYTES)
@@ -58,7 +58,7 @@ class Resources:
         )
 
     def unenforced(self) -> Iterator[tuple[str, str]]:
-        """Yield what is not enforced, as the option's name and a sentence."""
+        """Yield the name of each option that nbfn does not fully enforce, with a sentence for a warning."""
         if self.cpu_limit is not None:
             yield (
                 "cpu",
@@ -72,7 +72,7 @@ class Resources:
 
 
 def _pair(name: str, value: Any, fits: Any, unit: str, most: int) -> tuple[Any, Any]:
-    """Return request and limit; a single number is a request without a limit, as Modal has it."""
+    """Return the request and the limit. As in Modal, a single number is a request without a limit."""
     if value is None:
         return None, None
     pair = value if isinstance(value, tuple | list) else (value, value)

@@ -1,4 +1,4 @@
-"""`Retries`: how often, and after what delays, a failed input runs again."""
+"""Provides `Retries`, the policy by which failed inputs are retried, and checks of numbers in options."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from typing import Any
 from nbfn.exception import InvalidError
 from nbfn.runtime.traceback_filter import trimmed_init
 
-#: The largest number of workers, inputs at once or retries.
+#: The largest number of workers, of concurrent inputs, or of retries.
 LARGEST_COUNT = 1_000_000
 
 
 def is_int(value: Any) -> bool:
-    """Return whether a value is a whole number; True and False are none."""
+    """Return whether a value is a whole number; True and False do not count."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a real number; True and False are none."""
+    """Return whether a value is a real number; True and False do not count."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def check_at_most(name: str, value: Any, most: int) -> None:
-    """Refuse a number that is too large.
+    """Check that a number is not too large.
+
+    Args:
+        name: The name of the option, for the error message.
+        value: The number.
+        most: The largest valid number.
 
     Raises:
-        InvalidError: If it is.
+        InvalidError: If it is above ``most``.
     """
     if value > most:
         raise InvalidError(f"{name} is {value!r}; it must be at most {most}.")
@@ -36,18 +41,18 @@ def check_at_most(name: str, value: Any, most: int) -> None:
 @trimmed_init
 @dataclass(frozen=True, slots=True, init=False)
 class Retries:
-    """How often and after what delays a failed input runs again.
+    """The retry policy of a Function: the number of retries of a failed input, and the delays before them.
 
-    The n-th delay is ``initial_delay * backoff_coefficient ** (n - 1)`` seconds, at most ``max_delay``.
+    The delay before retry n is ``initial_delay * backoff_coefficient ** (n - 1)`` seconds, at most ``max_delay``.
 
     Args:
-        max_retries: Times a failed input runs again; 2 means up to three attempts.
-        backoff_coefficient: Factor from one delay to the next, 1 to 10.
-        initial_delay: Seconds before the first retry, 0 to 60.
-        max_delay: Most seconds before a retry, 1 to 60.
+        max_retries: The most retries of an input; 2 means up to three attempts.
+        backoff_coefficient: The factor from one delay to the next, from 1 to 10.
+        initial_delay: Seconds before the first retry, from 0 to 60.
+        max_delay: The most seconds before a retry, from 1 to 60.
 
     Raises:
-        InvalidError: If a number is out of its bounds.
+        InvalidError: If a number is out of range.
 
     Examples:
         >>> Retries(max_retries=3, initial_delay=0.5).max_retries
@@ -88,10 +93,14 @@ class Retries:
 
     @classmethod
     def read(cls, name: str, value: Any) -> Retries:
-        """Return a policy given as such or as a number, which is tried again a second apart.
+        """Return the policy for the value of an option.
+
+        Args:
+            name: The name of the option, for the error message.
+            value: A policy, or a number of retries with a constant delay of one second.
 
         Raises:
-            InvalidError: If it is neither.
+            InvalidError: If the value is neither.
         """
         if isinstance(value, Retries):
             return value

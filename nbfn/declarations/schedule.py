@@ -1,4 +1,4 @@
-"""`Cron` and `Period`: when the hub calls a Function by itself."""
+"""Provides `Cron` and `Period`, the schedules on which the hub calls a Function."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cronsim import CronSim, CronSimError
 from nbfn.exception import InvalidError
 from nbfn.runtime.traceback_filter import trimmed_init
 
-#: Seconds of the shortest period, and the years of the longest.
+#: The shortest period in seconds, and the longest in years.
 SHORTEST, MOST_YEARS = 0.001, 100
-#: About the years that one of each unit is.
+#: The approximate length of each unit in years.
 _YEARS = {
     "years": 1.0, "months": 1 / 12, "weeks": 1 / 52, "days": 1 / 365, "hours": 1 / 8760,
     "minutes": 1 / 525_600, "seconds": 1 / 31_536_000,
@@ -27,11 +27,11 @@ _SOME_TIME = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 @trimmed_init
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A crontab line: minute, hour, day of month, month, day of week.
+    """A schedule from a crontab line: minute, hour, day of month, month, day of week.
 
     Args:
-        cron_string: The five fields.
-        timezone: The name of the time zone they are in.
+        cron_string: The five fields, separated by spaces.
+        timezone: The name of the time zone for the fields.
 
     Raises:
         InvalidError: If the line is not valid, or the time zone is unknown.
@@ -64,10 +64,12 @@ class Cron:
 @trimmed_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """A time span between two calls, counted from the deployment; months and years are the calendar's.
+    """A schedule with a fixed time between two calls, starting at the deployment.
+
+    The arguments are added. Months and years are calendar months and years.
 
     Raises:
-        InvalidError: If it is no time at all, or a part of it is negative or no number.
+        InvalidError: If the period is zero or too long, or an argument is negative or not a number.
 
     Examples:
         >>> Period(hours=6).hours
@@ -108,7 +110,10 @@ def _check_part(name: str, value: Any) -> None:
 
 
 def time_zone(name: str) -> zoneinfo.ZoneInfo:
-    """Return a time zone.
+    """Return the time zone with a name.
+
+    Args:
+        name: A name such as 'Europe/Berlin' or 'UTC'.
 
     Raises:
         InvalidError: If it is unknown.

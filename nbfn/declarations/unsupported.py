@@ -1,7 +1,7 @@
-"""Placeholders for objects of Modal's cloud that programs name: volumes, queues, sandboxes and so on.
+"""Provides placeholders for objects of Modal's cloud, such as volumes, queues and sandboxes.
 
-They can be made and passed in options. Using one raises an error that says what to do instead. Only `Volume.commit`,
-`Volume.reload` and `forward` work.
+Programs can create them and pass them in options. Using one raises an error that suggests an alternative. Only
+`Volume.commit`, `Volume.reload` and `forward` work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _NoSuchAttribute(UnimplementedError, AttributeError):
 
 
 class _CloudType(type):
-    """Gives the classes below their constructors (``from_name`` and the like), and refuses the rest."""
+    """Metaclass that adds constructors such as ``from_name``, and raises for all other class attributes."""
 
     _instead: str
 
@@ -33,7 +33,7 @@ class _CloudType(type):
 
 
 class CloudObject(metaclass=_CloudType):
-    """Base of the objects that only Modal's cloud has."""
+    """Base of placeholders for objects that only Modal's cloud has."""
 
     __module__ = "nbfn"
 
@@ -57,7 +57,7 @@ def _refusal(kind: str, name: str, instead: str) -> str:
 
 
 class Volume(CloudObject):
-    """A directory shared by workers: here that is any directory, since workers see this machine's files."""
+    """Placeholder for Modal's shared directory. In nbfn, workers share all directories of this machine."""
 
     __module__ = "nbfn"
 
@@ -65,15 +65,15 @@ class Volume(CloudObject):
 
     @blocking
     async def commit(self) -> None:
-        """Do nothing: what a worker writes is on this machine's disk already."""
+        """Do nothing: workers already write to the disk of this machine."""
 
     @blocking
     async def reload(self) -> None:
-        """Do nothing: workers see this machine's files as they are."""
+        """Do nothing: workers already read the current files of this machine."""
 
 
 class NetworkFileSystem(CloudObject):
-    """Modal's older shared directory."""
+    """Placeholder for Modal's older shared directory."""
 
     __module__ = "nbfn"
 
@@ -81,7 +81,7 @@ class NetworkFileSystem(CloudObject):
 
 
 class CloudBucketMount(CloudObject):
-    """A bucket as a directory."""
+    """Placeholder for a storage bucket that is mounted as a directory."""
 
     __module__ = "nbfn"
 
@@ -89,7 +89,7 @@ class CloudBucketMount(CloudObject):
 
 
 class Mount(CloudObject):
-    """Local files that Modal copies to its workers."""
+    """Placeholder for local files that Modal copies to its workers."""
 
     __module__ = "nbfn"
 
@@ -97,7 +97,7 @@ class Mount(CloudObject):
 
 
 class FilePatternMatcher(CloudObject):
-    """Which local files Modal copies to its workers."""
+    """Placeholder for a selection of local files that Modal copies to its workers."""
 
     __module__ = "nbfn"
 
@@ -105,7 +105,7 @@ class FilePatternMatcher(CloudObject):
 
 
 class Proxy(CloudObject):
-    """A fixed address for outgoing connections."""
+    """Placeholder for a fixed address for outgoing connections."""
 
     __module__ = "nbfn"
 
@@ -113,7 +113,7 @@ class Proxy(CloudObject):
 
 
 class SchedulerPlacement(CloudObject):
-    """Where in Modal's cloud workers run."""
+    """Placeholder for the region of Modal's cloud in which workers run."""
 
     __module__ = "nbfn"
 
@@ -121,7 +121,7 @@ class SchedulerPlacement(CloudObject):
 
 
 class Dict(CloudObject):
-    """A dictionary shared by workers."""
+    """Placeholder for a dictionary that workers share."""
 
     __module__ = "nbfn"
 
@@ -129,7 +129,7 @@ class Dict(CloudObject):
 
 
 class Queue(CloudObject):
-    """A queue shared by workers."""
+    """Placeholder for a queue that workers share."""
 
     __module__ = "nbfn"
 
@@ -137,7 +137,7 @@ class Queue(CloudObject):
 
 
 class Sandbox(CloudObject):
-    """A container for commands."""
+    """Placeholder for a container that runs commands."""
 
     __module__ = "nbfn"
 
@@ -145,7 +145,7 @@ class Sandbox(CloudObject):
 
 
 class SandboxSnapshot(CloudObject):
-    """A stopped container for commands."""
+    """Placeholder for a snapshot of a container that runs commands."""
 
     __module__ = "nbfn"
 
@@ -154,30 +154,35 @@ class SandboxSnapshot(CloudObject):
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """Where a port of a worker is reached: workers run on this machine, so at the port itself."""
+    """The address of a port of a worker. Workers run on this machine, so it is the port itself."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """The address for a browser."""
+        """The URL of the port."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def tcp_socket(self) -> tuple[str, int]:
-        """The address for a socket."""
+        """The address for a socket, as (host, port)."""
         return self.host, self.port
 
 
 @contextlib.contextmanager
 def forward(port: int, *, unencrypted: bool = False) -> Iterator[Tunnel]:
-    """Return the address of a port that this code listens on; it can be reached from this machine only."""
+    """Provide the address of a port that this code listens on; it is reachable from this machine only.
+
+    Args:
+        port: The port.
+        unencrypted: Has no effect.
+    """
     yield Tunnel("127.0.0.1", port)
 
 
 def interact() -> NoReturn:
-    """Refuse: a worker has no terminal.
+    """Raise an error, because a worker has no terminal.
 
     Raises:
         UnimplementedError: Always.

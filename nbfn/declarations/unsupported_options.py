@@ -1,4 +1,4 @@
-"""Checks options that only have an effect in Modal's cloud, and describes what happens instead."""
+"""Checks options that have an effect only in Modal's cloud, and describes how nbfn behaves instead."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from nbfn.declarations.retries import is_int
 from nbfn.declarations.unsupported import CloudBucketMount, Mount, NetworkFileSystem, Proxy, Volume
 from nbfn.exception import InvalidError
 
-#: Raises InvalidError where a value of the named option cannot be one.
+#: A function that raises InvalidError if a value is not valid for the option with this name.
 Check = Callable[[str, Any], None]
 
-#: Directories of a worker that nothing can be mounted at.
+#: Directories of a worker at which nothing can be mounted.
 _TAKEN = frozenset({"/", "/root", "/tmp"})  # noqa: S108 - a name only
 
 
 class CloudOption(NamedTuple):
-    """One such option.
+    """An option that has an effect only in Modal's cloud.
 
     Attributes:
-        instead: What happens here instead.
-        check: Refuses values of other types.
+        instead: A phrase that describes how nbfn behaves instead.
+        check: Raises InvalidError if a value is not valid.
     """
 
     instead: str
@@ -54,7 +54,7 @@ def _mounts(name: str, value: Any) -> None:
 
 
 def _directories(*kinds: type) -> Check:
-    """Return the check of a dict from directories of a worker to what is mounted there."""
+    """Return the check for a dict from directories of a worker to the objects that are mounted there."""
     named = " or ".join(f"nbfn.{kind.__name__}" for kind in kinds)
 
     def check(name: str, value: Any) -> None:
@@ -111,17 +111,17 @@ _OPTIONS: dict[str, CloudOption] = {
     "checkpointing_enabled": CloudOption(_FORKED, _flag),
     "interactive": CloudOption("workers have no terminal", _flag),
 }
-#: Their names, but for those that begin with ``_experimental_``.
+#: The names of these options, without those that begin with ``_experimental_``.
 NAMES = tuple(_OPTIONS)
 
 
 def find(name: str) -> CloudOption | None:
-    """Return the option of a name; None if Modal's cloud has none."""
+    """Return the option of Modal's cloud with a name; None if there is none."""
     if name.startswith("_experimental_"):
         return CloudOption(_NO_MEANING, lambda name, value: None)
     return _OPTIONS.get(name)
 
 
 def asks_for_nothing(value: Any) -> bool:
-    """Return whether a value is one of Modal's own defaults, so that there is nothing to say."""
+    """Return whether a value is a default of Modal, so that no warning is necessary."""
     return value is None or value is False or value in ([], {}, ())
