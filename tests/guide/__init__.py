@@ -1,1 +1,1 @@
-"""How nbfn is used, one idea a test, on real processes."""
+"""Tests that show how nbfn is used, with real processes; each test shows one feature."""

@@ -1,4 +1,4 @@
-"""The guide's tests of one file share a hub."""
+"""Fixtures of the guide: the tests of one file share a hub."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from tests.conftest import a_home
 
 @pytest.fixture(scope="module", autouse=True)
 def hub_home() -> Iterator[Path]:
-    """One home for the file."""
+    """Return the home directory that the tests of a file share."""
     with a_home() as base:
         yield base

@@ -1,4 +1,4 @@
-"""Functions that other notebooks can call by name."""
+"""Tests of deployed Functions that other notebooks call by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`f.remote` and its likes are ordinary callables, to Python and to the libraries that are given them."""
+"""Tests that `f.remote` and similar methods behave like ordinary callables, in Python and in libraries."""
 
 from __future__ import annotations
 

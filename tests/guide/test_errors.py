@@ -1,4 +1,4 @@
-"""What goes wrong, and what is said then."""
+"""Tests of common errors and their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules beside the program are code: what their files say is what the next call runs."""
+"""Tests that a call runs the current code of the modules beside the program."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
                 file.parent.mkdir(exist_ok=True)
                 (file.parent / "__init__.py").touch()
             file.write_text(text)
-            os.utime(file, (now := next(_seconds), now))  # clocks of file systems tick slowly
+            os.utime(file, (now := next(_seconds), now))  # timestamps of file systems are coarse
         importlib.invalidate_caches()
 
     with passing_modules(tmp_path):

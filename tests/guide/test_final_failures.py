@@ -1,4 +1,4 @@
-"""A call that fails in the same way every time is not retried: arguments or a result that do not fit or travel."""
+"""Tests that failures that every attempt would repeat are not retried, such as results that cannot be pickled."""
 
 from __future__ import annotations
 

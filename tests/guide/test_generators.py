@@ -1,4 +1,4 @@
-"""Values one by one, from a generator that runs on a worker."""
+"""Tests of generators that run on a worker and yield values one by one."""
 
 from __future__ import annotations
 

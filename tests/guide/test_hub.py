@@ -1,4 +1,4 @@
-"""The hub comes by itself, goes by itself, and may be killed."""
+"""Tests that the hub starts and stops automatically, and that calls survive when it is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code that asks somebody at a terminal, in a worker where nobody sits, fails with what to do instead."""
+"""Tests that code that reads from a terminal fails in a worker, with a message that says what to do instead."""
 
 from __future__ import annotations
 

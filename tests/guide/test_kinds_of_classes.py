@@ -1,4 +1,4 @@
-"""Classes, type parameters and what functools makes of functions: defined in a program, they go and come back."""
+"""Tests that classes, type parameters and wrappers of functools are pickled, if a program defines them."""
 
 from __future__ import annotations
 

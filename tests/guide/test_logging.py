@@ -1,4 +1,4 @@
-"""What remote code logs is handled by the caller's own loggers, at their levels; so are its warnings."""
+"""Tests that the caller's loggers handle log records and warnings of remote code, at their own levels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain pickle in a worker knows the names of the notebook or program: pools, queues, files."""
+"""Tests that plain pickle in a worker finds the names of the notebook or program: in pools, queues and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a function for many inputs at once; all of it is in docs/function-api.md#maps and `contract/test_map.py`."""
+"""Tests of maps; docs/function-api.md#maps and `contract/test_map.py` have all details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps that go on in the background, that are left to themselves, and whose failures run again."""
+"""Tests of maps that continue in the background, that are abandoned, and whose failed inputs are retried."""
 
 from __future__ import annotations
 

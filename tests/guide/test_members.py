@@ -1,4 +1,4 @@
-"""The page of members: each public name has a row, each row names a test that is there."""
+"""Tests that the page of members has a row for each public name, and that each row names an existing test."""
 
 from __future__ import annotations
 

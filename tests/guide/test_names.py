@@ -1,4 +1,4 @@
-"""Names in any script: Functions, classes, parameters, Apps, environments, secrets, files, URLs."""
+"""Tests of names in any script, for Functions, classes, parameters, Apps, environments, secrets, files and URLs."""
 
 from __future__ import annotations
 

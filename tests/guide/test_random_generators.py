@@ -1,4 +1,4 @@
-"""A random generator that workers get a copy of is told; those of modules draw other numbers in each worker."""
+"""Tests that a captured random generator causes a warning, and that those of modules differ in each worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README says is so: its programs run, and it names every option, command and file rightly."""
+"""Tests that the programs of the README run, and that it names options, commands and files correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a function on a worker."""
+"""Tests of calls that run a function on a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was stored comes back as objects of the classes that are here: the class with the same content is the same."""
+"""Tests that stored results are unpickled as objects of the classes of this process that have the same content."""
 
 from __future__ import annotations
 

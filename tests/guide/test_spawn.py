@@ -1,4 +1,4 @@
-"""Beginning a call now and fetching its result later; all of it is in docs/function-api.md#spawned-calls."""
+"""Tests of spawned calls, whose results are fetched later; see docs/function-api.md#spawned-calls."""
 
 from __future__ import annotations
 

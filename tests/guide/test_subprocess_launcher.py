@@ -1,4 +1,4 @@
-"""What the guide shows holds as well where workers are not forked: a part of it, run with that setting."""
+"""Runs a part of the guide with workers that are not forked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers share the processors: what numeric libraries use in one is its share, unless the user says otherwise."""
+"""Tests that numeric libraries in a worker use its share of the processors, unless the user sets a number."""
 
 from __future__ import annotations
 

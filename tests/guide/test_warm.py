@@ -1,4 +1,4 @@
-"""How many workers a Function keeps."""
+"""Tests of the number of workers that a Function keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two classes that several files use (docs/function-api.md#classes)."""
+"""Defines two classes that several test files use (docs/function-api.md#classes)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints that several files request, and how to request them (docs/function-api.md#web-endpoints)."""
+"""Defines endpoints that several test files use, and helpers to request them (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def greet(name: str = "world") -> dict[str, Any]:
 @nbfn.concurrent(max_inputs=20)
 @nbfn.asgi_app()
 def site() -> Any:
-    """Everything that an app of one's own may do."""
+    """Return an app that uses all features that web apps may use."""
     from contextlib import asynccontextmanager
 
     from starlette.applications import Starlette
@@ -173,7 +173,7 @@ class Model:
         from starlette.responses import PlainTextResponse
         from starlette.routing import Route
 
-        made_of = self.loaded  # enter hooks ran before
+        made_of = self.loaded  # enter hooks have run
 
         async def root(request: Request) -> Any:
             return PlainTextResponse(made_of)

@@ -1,4 +1,4 @@
-"""Small Functions that several files call: a result, several arguments, a failure, a generator."""
+"""Defines small Functions that several test files call: a result, several arguments, a failure, a generator."""
 
 from __future__ import annotations
 

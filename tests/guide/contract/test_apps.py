@@ -1,4 +1,4 @@
-"""Apps that run, are deployed, rolled back and stopped (docs/function-api.md#apps)."""
+"""Tests of Apps: running, deploying, rolling back and stopping them (docs/function-api.md#apps)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`FunctionCall.retry`, nbfn's own: the failed inputs of a spawned call run again, into the same results."""
+"""Tests of `FunctionCall.retry`, which retries the failed inputs of a spawned call."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mended(x: int, journal: Path | None = None) -> str:
 
 
 def ended(call: FunctionCall[Any]) -> FunctionCall[Any]:
-    """Wait for the end of a call, whatever it is."""
+    """Wait until a call has ended, with any outcome."""
     client = nbfn.Client.attach()
     wait_until(
         lambda: (

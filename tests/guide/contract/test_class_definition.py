@@ -1,4 +1,4 @@
-"""What a class says where it is defined (docs/function-api.md#definition-of-classes)."""
+"""Tests of the definition of classes, and of its errors (docs/function-api.md#definition-of-classes)."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_positional_unknown_missing_and_wrong_arguments() -> None:
         Model("a")
     with pytest.raises(InvalidError, match=r"no parameter 'title' \(there are: name, size"):
         Model(title="a")
-    missing = Model()  # at the first remote use
+    missing = Model()  # raises at the first remote use
     with pytest.raises(InvalidError, match="needs its parameter 'name'"):
         missing.what.remote()
     wrong = Model(name=3)

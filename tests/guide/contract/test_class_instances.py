@@ -1,4 +1,4 @@
-"""Objects and their methods, where they are used (docs/function-api.md#instances)."""
+"""Tests of objects and their methods in the process that uses them (docs/function-api.md#instances)."""
 
 from __future__ import annotations
 

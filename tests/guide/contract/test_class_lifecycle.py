@@ -1,4 +1,4 @@
-"""The pools of classes, and the life cycle of their objects (docs/function-api.md#life-cycle)."""
+"""Tests of the pools of classes and the life cycle of their objects (docs/function-api.md#life-cycle)."""
 
 from __future__ import annotations
 

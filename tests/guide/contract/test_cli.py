@@ -1,4 +1,4 @@
-"""The command line (docs/function-api.md#command-line)."""
+"""Tests of the command line (docs/function-api.md#command-line)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def other(*words):
 
 
 class Ran:
-    """What a command answered."""
+    """The result of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err

@@ -1,4 +1,4 @@
-"""Commands that are interrupted or ended, or whose output is not read any more (docs/function-api.md#command-line)."""
+"""Tests of commands that are interrupted, or whose output pipe is closed (docs/function-api.md#command-line)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sleeps_on(folder: str):
 
 
 class Started(subprocess.Popen[str]):
-    """A command in a process group of its own, which writes into files."""
+    """A command in its own process group, whose output goes to files."""
 
     def __init__(self, argv: tuple[str, ...], folder: Path, number: int) -> None:
         self.out_path, self.err_path = folder / f"{number}.out", folder / f"{number}.err"

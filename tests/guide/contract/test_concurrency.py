@@ -1,4 +1,4 @@
-"""`@concurrent` and `@batched` (docs/function-api.md#concurrent-inputs-and-batches)."""
+"""Tests of `@concurrent` and `@batched` (docs/function-api.md#concurrent-inputs-and-batches)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_dot(path: str) -> None:
 @app.function(max_containers=1)
 @nbfn.concurrent(max_inputs=10)
 async def meet(mark: str, count: int) -> tuple[int, bool]:
-    """Returns when as many are in it at once."""
+    """Wait until this many inputs run it at the same time."""
     import asyncio
 
     add_dot(mark)
@@ -164,7 +164,7 @@ def test_cancelling_a_thread_shuts_the_worker_down_and_its_other_inputs_run_else
     stuck.cancel()
     with pytest.raises(nbfn.exception.RemoteError, match="cancelled"):
         stuck.get(10)
-    assert other.get(10)  # its second run is the third mark
+    assert other.get(10)  # its second run writes the third mark
 
 
 @pytest.mark.timeout(60)

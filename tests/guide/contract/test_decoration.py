@@ -1,4 +1,4 @@
-"""What `@app.function` refuses, and warns of, when it decorates (docs/function-api.md#decoration)."""
+"""Tests of the errors and warnings of `@app.function` (docs/function-api.md#decoration)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def app() -> modal.App:
 def noop() -> None: ...
 
 
-# --- how it is written ---------------------------------------------------------------------------
+# --- forms of the decorator ----------------------------------------------------------------------
 
 
 def test_forgotten_parentheses_are_told(app: modal.App) -> None:
@@ -234,7 +234,7 @@ def test_an_unknown_option_names_the_nearest(app: modal.App) -> None:
         app.function(zzz=1)
 
 
-# --- names of the other generation, and of the cloud ---------------------------------------------
+# --- older names, and options of Modal's cloud ---------------------------------------------------
 
 
 def test_names_of_both_generations_are_understood_without_a_word(app: modal.App) -> None:

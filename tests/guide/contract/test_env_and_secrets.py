@@ -1,4 +1,4 @@
-"""`env` and `secrets`: the environment of a worker, and who can see it.
+"""Tests of `env` and `secrets`: the environment of a worker, and the processes that can read it.
 
 See docs/function-api.md#environment-variables-and-secrets.
 """

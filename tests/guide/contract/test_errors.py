@@ -1,4 +1,4 @@
-"""Which error is raised when, and what its traceback shows (docs/function-api.md#errors)."""
+"""Tests of errors and their tracebacks (docs/function-api.md#errors)."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def yields_and_raises(error: BaseException) -> Iterator[int]:
 
 
 class OurStop(StopIteration):
-    """A user's own."""
+    """An exception class of the user."""
 
 
 @pytest.mark.parametrize("error", [StopIteration(5), OurStop(5), StopAsyncIteration(5)])
 class TestErrorsThatEndLoops:
-    """They end no loop of the caller's silently, and arrive as they are where Python allows that."""
+    """They do not end a loop of the caller silently, and are raised unchanged where Python allows it."""
 
     def test_a_blocking_call_raises_it(self, error: Exception) -> None:
         for call in (
@@ -121,7 +121,7 @@ class TestErrorsThatEndLoops:
             lambda: list(raises.spawn_map([error]).iter()),
             lambda: asyncio.run(looped()),
         ]
-        if not isinstance(error, StopAsyncIteration):  # which a coroutine may raise
+        if not isinstance(error, StopAsyncIteration):  # a coroutine may raise it
             ways.append(lambda: asyncio.run(awaited()))
         for way in ways:
             with pytest.raises(RuntimeError) as caught:
@@ -157,7 +157,7 @@ def test_an_iterator_that_raises_stop_async_iteration_does_not_end_its_items_sil
         next(items)
 
 
-# --- when each is seen ---------------------------------------------------------------------------
+# --- when each is raised -------------------------------------------------------------------------
 
 
 class OurError(Exception):
@@ -256,7 +256,7 @@ def test_a_result_whose_class_is_not_here_is_an_execution_error(tmp_path: Path) 
 
 
 class RefusesThere:
-    """Unpickles here only."""
+    """An object that can be unpickled only in the process that made it."""
 
     def __reduce__(self) -> Any:
         return _refuse, (os.getpid(),)
@@ -301,7 +301,7 @@ def gives_nested(levels: int) -> list[Any]:
 
 
 class RefusesError(Exception):
-    """Raised by what refuses to be pickled."""
+    """Raised by an object that cannot be pickled."""
 
 
 class RaisesWhenPickled:
@@ -625,7 +625,7 @@ def test_a_preempted_input_runs_again_without_using_up_retries(tmp_path: Path) -
 
 
 class EndsItsReader:
-    """A value that ends whichever process unpickles it, but the one that it names."""
+    """A value that ends each process that unpickles it, except the process that it names."""
 
     def __init__(self, spared: int) -> None:
         self.spared = spared

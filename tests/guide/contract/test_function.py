@@ -1,4 +1,4 @@
-"""What a Function is and has, before and beside its calls (docs/function-api.md#functions)."""
+"""Tests of the members of a Function other than its calls (docs/function-api.md#functions)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ print(asyncio.run(cell()))
     assert done.stdout == "9\n", done.stderr
 
 
-@pytest.mark.filterwarnings("default")  # an error of the caller's is one in the worker, too
+@pytest.mark.filterwarnings("default")  # an error in the caller is an error in the worker too
 def test_an_async_function_that_blocks_its_workers_loop_is_warned_of(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -1,4 +1,4 @@
-"""`spawn`, `spawn_map` and `FunctionCall` (docs/function-api.md#spawned-calls)."""
+"""Tests of `spawn`, `spawn_map` and `FunctionCall` (docs/function-api.md#spawned-calls)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def wait_for(path: Path) -> str:
 
 @app.function()
 def stay(path: Path) -> None:
-    """Tell that it began, and that it ended."""
+    """Record that the call began and that it ended."""
     try:
         path.joinpath("begun").touch()
         time.sleep(60)
@@ -302,7 +302,7 @@ def test_a_function_that_ran_too_long_is_no_builtin_timeout_error() -> None:
 
 
 def test_unknown_and_malformed_ids() -> None:
-    unknown = FunctionCall.from_id(UNKNOWN)  # asks nobody
+    unknown = FunctionCall.from_id(UNKNOWN)  # sends no request
     for use in (unknown.get, unknown.cancel, unknown.num_inputs, unknown.get_call_graph):
         with pytest.raises(NotFoundError, match=UNKNOWN):
             use()

@@ -1,4 +1,4 @@
-"""What enter and exit hooks write is shown in order and kept, also when they raise or end the process."""
+"""Tests that the output of hooks is shown in order and stored, also if a hook raises or ends the process."""
 
 from __future__ import annotations
 

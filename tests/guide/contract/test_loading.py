@@ -1,4 +1,4 @@
-"""What cannot be loaded in a worker says so where it is registered or deployed (docs/function-api.md#deployments)."""
+"""Tests that deploying or registering code that workers cannot load fails (docs/function-api.md#deployments)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Broken:
 
 
 class OnlyHere:
-    """Comes back in the process that made it, not in a worker."""
+    """An object that can be unpickled in the process that made it, but not in a worker."""
 
     def __init__(self) -> None:
         self.x = 1
@@ -141,7 +141,7 @@ def test_an_endpoint_is_loaded_once_for_its_check_and_its_first_request(tmp_path
         urls = deployed(text)
         assert [httpx.get(url, timeout=30).text for url in urls] == [text, text]
         assert sorted(loads.read_text().split()) == ["one", "two"]
-    assert deployed("second") == urls  # unchanged: the workers that are there are asked
+    assert deployed("second") == urls  # unchanged: existing workers check it
     assert sorted(loads.read_text().split()) == ["one", "two"]
 
 

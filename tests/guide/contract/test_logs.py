@@ -1,4 +1,4 @@
-"""Logs of Functions, Apps and calls, and `nbfn app logs` (docs/function-api.md#logs)."""
+"""Tests of the logs of Functions, Apps and calls, and of `nbfn app logs` (docs/function-api.md#logs)."""
 
 from __future__ import annotations
 
@@ -135,11 +135,11 @@ def test_stream_gives_lines_as_they_come_and_ends_with_the_call(tmp_path: Path) 
     stream = call.logs.stream(timeout=60)
     thread = threading.Thread(target=lambda: streamed.extend(messages(list(stream))))
     thread.start()
-    wait_until(lambda: stream._after)  # it has begun
+    wait_until(lambda: stream._after)  # the stream has started
     (tmp_path / "go").touch()
     thread.join(30)
     assert streamed == ["ended\n"]
-    assert list(call.logs.stream()) == []  # it is over
+    assert list(call.logs.stream()) == []  # the call has ended
 
 
 def test_stream_ends_after_its_timeout() -> None:
@@ -162,7 +162,7 @@ def test_a_call_whose_client_is_gone_has_its_logs() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    # What the call printed may be there as well, when it ran before that process ended.
+    # The output of the call may be there as well, if it ran before that process ended.
     (call_id,) = (word for word in done.stdout.split() if word.startswith("fc-"))
     call = nbfn.FunctionCall.from_id(call_id)
     call.get()
@@ -250,7 +250,7 @@ def test_a_function_that_cannot_be_loaded_is_in_the_logs() -> None:
     def load(text: str) -> object:
         return Unloadable() if nbfn.is_local() else int(text)
 
-    class Unloadable:  # in a worker only: what cannot be loaded here is refused at once
+    class Unloadable:  # only in a worker: code that cannot be loaded here is refused immediately
         def __reduce__(self) -> tuple[object, ...]:
             return (load, ("not a number",))
 

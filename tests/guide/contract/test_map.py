@@ -1,4 +1,4 @@
-"""`map`, `starmap`, `for_each` (docs/function-api.md#maps)."""
+"""Tests of `map`, `starmap` and `for_each` (docs/function-api.md#maps)."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_an_async_iterable_of_map_aio_runs_on_the_callers_loop() -> None:
 
         results = aiter(square.map.aio(from_queue()))
         got = []
-        for value in (3, 4, 5):  # the next one is there only after the result of this one
+        for value in (3, 4, 5):  # the next input is available only after the result of this one
             queue.put_nowait(value)
             got.append(await anext(results))
         queue.put_nowait(-1)
@@ -334,7 +334,7 @@ def test_none_results_are_results() -> None:
 
 
 def test_unordered_results_come_as_they_arrive() -> None:
-    list(sleep_for.map([0.01, 0.01]))  # both workers are there
+    list(sleep_for.map([0.01, 0.01]))  # both workers have started
     assert list(sleep_for.map([0.6, 0.01], order_outputs=False)) == [0.01, 0.6]
 
 
@@ -423,7 +423,7 @@ def test_a_failing_map_starts_no_more_inputs(tmp_path: Path) -> None:
 
 
 class Watched:
-    """An endless input that tells when it was closed."""
+    """An endless iterator of inputs that records when it is closed."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -587,7 +587,7 @@ def test_a_map_has_a_row_of_progress_where_output_is_enabled(
             raise ValueError(x)
         return x
 
-    assert list(rowed.map(range(3))) == [0, 1, 2]  # silent without it
+    assert list(rowed.map(range(3))) == [0, 1, 2]  # prints no progress
     with console_output.redirected_to(console_output.Output(stream)):
         list(rowed.map(range(20), return_exceptions=True))
     *_, last = stream.getvalue().replace("\r", "\n").splitlines()
@@ -606,7 +606,7 @@ def test_the_debug_log_counts_what_a_map_has_done(
             said = [r.getMessage() for r in caplog.records]
             return next((text for text in reversed(said) if "map of 'square'" in text), "")
 
-        # The loop may have the last result before the client's thread has logged that it came.
+        # The loop may get the last result before the thread of the client has logged its arrival.
         wait_until(
             lambda: "5 inputs pulled, 0 of them not sent, 5 received, 0 of them failed" in last()
         )

@@ -1,4 +1,4 @@
-"""What a Function prints and what the calls print that its code makes: each line once, in the order of the code."""
+"""Tests that the output of a Function and of its nested calls is printed once, in the order of the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever runs an App sees all that its workers write, each line once (docs/function-api.md#command-line)."""
+"""Tests that a client that runs an App prints each line of its workers once (docs/function-api.md#command-line)."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def ran(program: Path, entrypoint: str, *argv: str) -> tuple[list[str], list[str]]:
-    """Run an entrypoint and return what was printed, but for the schedule's lines."""
+    """Run an entrypoint and return its output without the lines of the schedule."""
     command = [
         sys.executable,
         "-m",
@@ -166,7 +166,7 @@ def test_lines_of_scheduled_calls(program: Path) -> None:
 
 def test_tracebacks_of_failures_that_nobody_looks_at(program: Path) -> None:
     out, err = ran(program, "failures", "-q")
-    # What was spawned by a Function is shown as its output while that runs, and then as its own.
+    # The output of a spawned call is shown as that of its caller while the caller runs, then as its own.
     said = {line.removeprefix("leaf | ") for line in out}
     assert {"leaf -2", "leaf -3", "leaf 4", "leaf -5", "leaf -1", "[4]", "kept"} <= said
     ends = sorted(line for line in err if "Error: " in line)

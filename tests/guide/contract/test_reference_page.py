@@ -1,4 +1,4 @@
-"""The reference page that nbfn starts from: each of its examples, and each member as it is declared there."""
+"""Tests of the examples and the members on Modal's reference page of Functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def function(x: int = 1) -> int:
 
 with pytest.warns(
     modal.exception.DeprecationError, match="parameters"
-):  # a later word than the page
+):  # a newer rule than that of the page
 
     @app.cls()
     class Model:
@@ -113,7 +113,7 @@ def my_func(a):
 def main():
     print(list(my_func.map(range(3), return_exceptions=True)))
 """
-    assert run(code, tmp_path) == "[0, 1, Exception('ohno')]\n"  # plain, as today's Modal has it
+    assert run(code, tmp_path) == "[0, 1, Exception('ohno')]\n"  # not wrapped, as in today's Modal
 
 
 def test_starmap(tmp_path: Path) -> None:

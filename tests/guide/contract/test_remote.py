@@ -1,4 +1,4 @@
-"""`remote` and `remote_gen` (docs/function-api.md#remote-calls)."""
+"""Tests of `remote` and `remote_gen` (docs/function-api.md#remote-calls)."""
 
 from __future__ import annotations
 

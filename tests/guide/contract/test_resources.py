@@ -1,4 +1,4 @@
-"""cpu, memory and gpu: what is reserved, enforced and reported (docs/function-api.md#resources)."""
+"""Tests of cpu, memory and gpu: reservation, enforcement and reports (docs/function-api.md#resources)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def app() -> nbfn.App:
 
 
 def waits(function: nbfn.Function[..., object, object]) -> str | None:
-    """Return what the panel says a Function's inputs wait for."""
+    """Return the text of the panel about what the inputs of a Function wait for."""
     rows = nbfn.Client.attach().overview().functions
     return next(row.waiting_for for row in rows if row.name == function.tag)
 

@@ -1,4 +1,4 @@
-"""Retries, timeouts, fresh workers, at most once, and how workers start and end (docs/function-api.md#options)."""
+"""Tests of retries, timeouts, fresh workers, at most once, worker starts and exits (docs/function-api.md#options)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_delays_grow_by_the_coefficient_up_to_the_most(journal: Path) -> None:
         fails.remote(str(journal))
     first, second, third = delays(journal)
     assert 0.25 <= first < 1.0 <= second < 5.0
-    assert 1.0 <= third < 5.0  # 4 s without the most
+    assert 1.0 <= third < 5.0  # 4 s without max_delay
 
 
 def test_when_retries_are_used_up_the_last_exception_is_raised(journal: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_timeout_counts_execution_only_and_each_attempt_anew() -> None:
         time.sleep(seconds)
         return seconds
 
-    assert list(sleep.map([0.9] * 3)) == [0.9] * 3  # the last one waited as long
+    assert list(sleep.map([0.9] * 3)) == [0.9] * 3  # the last one also waited for a worker
 
 
 def test_who_is_over_the_time_gets_function_timeout_error_and_the_rest_their_results() -> None:
@@ -335,7 +335,7 @@ def test_startup_time_is_no_execution_time() -> None:
     assert Slow().f.remote() == "fine"
 
 
-# --- what user code may do to its worker ---------------------------------------------------------
+# --- user code that changes its worker -----------------------------------------------------------
 
 
 def test_sync_bodies_run_on_the_main_thread_without_a_loop() -> None:

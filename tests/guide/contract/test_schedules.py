@@ -1,4 +1,4 @@
-"""`Cron` and `Period`, run by the hub while the App is deployed (docs/function-api.md#schedules)."""
+"""Tests of `Cron` and `Period` in deployed Apps (docs/function-api.md#schedules)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def count(folder: Path) -> Callable[[], int]:
 
 
 def stop(app: nbfn.App) -> None:
-    """Deploy it once more, without what it had."""
+    """Deploy the App again without its Functions."""
     plain = nbfn.App(app.name)
     for name in app.registered_functions:
         plain.function(name=name)(lambda: 0)

@@ -1,4 +1,4 @@
-"""What is pickled, how, and which error is raised when it cannot be (docs/function-api.md#serialization)."""
+"""Tests of pickling and its errors (docs/function-api.md#serialization)."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_over_16_mib_it_is_refused_with_what_is_large(monkeypatch: pytest.Monkey
 
 
 def deployed() -> Function[..., Any, Any]:
-    """Deploy a Function and return it as another notebook has it."""
+    """Deploy a Function and return the handle that another notebook gets."""
     deploying = nbfn.App("versions")
     deploying.function(name="doubled")(twice)
     deploying.deploy()

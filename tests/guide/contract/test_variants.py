@@ -1,4 +1,4 @@
-"""Variants of a Function: `with_options` and its kind (docs/function-api.md#variants)."""
+"""Tests of variants of a Function: `with_options` and similar methods (docs/function-api.md#variants)."""
 
 from __future__ import annotations
 
@@ -204,9 +204,7 @@ def test_values_are_checked_at_once_and_together_at_the_first_use() -> None:
     @app.function(min_containers=2)
     def warm() -> None: ...
 
-    with pytest.raises(
-        InvalidError, match=r"min_containers \(2\) is above max_containers \(1\)"
-    ):
+    with pytest.raises(InvalidError, match=r"min_containers \(2\) is above max_containers \(1\)"):
         warm.with_options(max_containers=1).remote()
     warm.keep_warm(0)
 

@@ -1,4 +1,4 @@
-"""ASGI and WSGI apps and servers behind a URL (docs/function-api.md#web-endpoints)."""
+"""Tests of ASGI and WSGI apps and of web servers (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_websocket_talks_both_ways() -> None:
         for message in ("text", b"bytes", "x" * 1_000_000, "", b""):
             socket.send(message)
             assert socket.recv(timeout=10) == message
-        for number in range(200):  # more than may be on their way at once
+        for number in range(200):  # more than may be in transit at once
             socket.send(str(number))
         assert [socket.recv(timeout=10) for _ in range(200)] == [str(n) for n in range(200)]
         socket.send("bye")

@@ -1,4 +1,4 @@
-"""Web endpoints, requested over HTTP as by any client (docs/function-api.md#web-endpoints)."""
+"""Tests of web endpoints with requests over HTTP (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_a_label_belongs_to_one_endpoint() -> None:
 
         if name == "first-shop":
             shop.deploy()
-            shop.deploy()  # again is no collision
+            shop.deploy()  # deploying again is not a collision
         else:
             with pytest.raises(ConflictError, match=r"'the-shop'.*'second-shop'.*'first-shop'"):
                 shop.deploy()
@@ -250,7 +250,7 @@ def test_registered_web_endpoints_names_them() -> None:
     assert some.registered_web_endpoints == ["page"]
 
 
-# --- who is let in -------------------------------------------------------------------------------
+# --- access --------------------------------------------------------------------------------------
 
 
 @app.function()

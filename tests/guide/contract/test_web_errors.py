@@ -1,4 +1,4 @@
-"""How web endpoints fail, and what they refuse (docs/function-api.md#web-endpoints)."""
+"""Tests of errors and refused requests of web endpoints (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_response_that_breaks_off_is_told_by_the_connection() -> None:
         httpx.get(url_of(breaks), timeout=COLD)
 
 
-# --- not called as other Functions are -----------------------------------------------------------
+# --- calls other than by URL ---------------------------------------------------------------------
 
 
 CALLS: list[tuple[str, Callable[[Any], Any]]] = [

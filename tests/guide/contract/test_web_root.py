@@ -1,4 +1,4 @@
-"""An app is at the root of its URL, whichever client requests it (docs/function-api.md#web-endpoints)."""
+"""Tests that a web app is served at the root of its URL for all clients (docs/function-api.md#web-endpoints)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = nbfn.App("rooted")
 @nbfn.concurrent(max_inputs=10)
 @nbfn.asgi_app()
 def shop() -> Any:
-    """Links, redirects, forms and mounts as people write them."""
+    """Return an app with typical links, redirects, forms and mounts."""
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import (
@@ -112,7 +112,7 @@ def test_an_app_is_at_the_root() -> None:
     told = httpx.get(url + "/told/a%2Fb%20c/", timeout=COLD).json()
     assert (told["path"], told["root_path"]) == ("/told/a/b c/", "")
     assert told["raw_path"] == "/told/a%2Fb%20c/"
-    assert told["url"] == origin_of(url) + "/told/a/b c/"  # Starlette's way to put it together
+    assert told["url"] == origin_of(url) + "/told/a/b c/"  # as Starlette builds it
     assert told["named"] == origin_of(url) + "/page"
     inner = httpx.get(url + "/inner/deep").json()
     assert (inner["path"], inner["root_path"]) == ("/inner/deep", "/inner")
@@ -143,7 +143,7 @@ def test_a_redirect_is_followed_by_clients_with_cookies_and_without(how: str) ->
         httpx.get(away, follow_redirects=True, timeout=COLD),
     ):
         assert (answer.status_code, answer.text[:4]) == (200, "page"), str(answer.url)
-    with urllib.request.urlopen(away, timeout=COLD) as said:  # it keeps no cookies
+    with urllib.request.urlopen(away, timeout=COLD) as said:  # this client stores no cookies
         assert said.read().startswith(b"page")
         assert said.url.startswith(url_of(shop) + "/page")
 
@@ -186,7 +186,7 @@ def test_a_header_lets_in_at_the_root() -> None:
     assert key not in str(told)
     also = {"Authorization": f"bearer  {key}"}
     assert key not in httpx.get(origin_of(url) + "/told/", headers=also).text
-    own = {"Authorization": "Bearer of-the-app"}  # not the gateway's business
+    own = {"Authorization": "Bearer of-the-app"}  # the gateway must pass it on
     assert httpx.get(origin_of(url) + "/told/", headers=own).status_code == 404
     assert (
         "authorization: Bearer of-the-app"
@@ -329,7 +329,7 @@ class Recursive:
     @staticmethod
     def rebuilt() -> Any:
         if nbfn.is_local():
-            return Recursive()  # what cannot be loaded here is refused at once
+            return Recursive()  # code that cannot be loaded here is refused immediately
         raise RecursionError("maximum recursion depth exceeded")
 
 
