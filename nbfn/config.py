@@ -113,7 +113,7 @@ class Settings:
 
     @property
     def worker_launcher(self) -> str:
-        """How workers are started on this system: one of `LAUNCHERS`.
+        """The way to start workers on this system, one of `LAUNCHERS`.
 
         Raises:
             InvalidError: If this system does not support the configured launcher.

@@ -35,7 +35,10 @@ class ClientLeaves(Message):
 
 
 class WorkerHello(Message):
-    """First message of a worker to the hub. ``running`` are the leases that it runs or has queued."""
+    """First message of a worker to the hub.
+
+    ``running`` are its leases: running, queued, or finished with results that are not acknowledged yet.
+    """
 
     protocol: Count
     peer: WorkerId
