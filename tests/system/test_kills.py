@@ -272,7 +272,7 @@ def test_an_expired_result_is_told_apart_from_a_call_never_known(
         again.get(timeout=30)
     with pytest.raises(OutputExpiredError):
         list(again.iter())
-    with pytest.raises(OutputExpiredError, match="are gone"):
+    with pytest.raises(OutputExpiredError, match="were deleted"):
         again.retry()
     assert again.num_inputs() == 1
     with pytest.raises(NotFoundError):
