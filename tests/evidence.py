@@ -15,7 +15,15 @@ def tests_in(path: Path) -> frozenset[str]:
     """Return the names of the tests that a file defines, those of its classes as well."""
     tree = ast.parse(path.read_text("utf-8"))
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
+    named = {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+    assigned = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id.startswith("Test")
+    }
+    return frozenset(named | assigned)
 
 
 def rows(page: Path) -> list[list[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,15 @@ def test_make_faults_has_a_row_with_a_test_for_each_guarantee() -> None:
         *(f"P{n}" for n in range(1, 11)),
         "F9",
     ]
+
+
+def test_pytest_finds_the_tests_that_make_faults_runs() -> None:
+    tests = [test for row in faults.guarantees() for test in row.tests]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    found = subprocess.run(
+        [*command, *tests], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
 
 
 def test_nothing_is_cited_that_is_not_in_the_repository() -> None:
