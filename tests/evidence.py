@@ -15,7 +15,7 @@ def tests_in(path: Path) -> frozenset[str]:
     """Return the names of the tests that a file defines, those of its classes as well."""
     tree = ast.parse(path.read_text("utf-8"))
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    named = {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
     assigned = {
         target.id
         for node in tree.body
@@ -23,7 +23,7 @@ def tests_in(path: Path) -> frozenset[str]:
         for target in node.targets
         if isinstance(target, ast.Name) and target.id.startswith("Test")
     }
-    return frozenset(named | assigned)
+    return frozenset(defined | assigned)
 
 
 def rows(page: Path) -> list[list[str]]:
@@ -32,8 +32,12 @@ def rows(page: Path) -> list[list[str]]:
     return [re.split(r" (?<!\\)\| ", line) for line in lines]
 
 
+def named(text: str) -> list[str]:
+    """Return the tests that a text names, as ``path::name`` in backquotes."""
+    return re.findall(r"`([^`]+::[^`]+)`", text)
+
+
 def missing(tests: str, folder: Path = ROOT) -> list[str]:
     """Return which of the tests that a cell names, as ``path::name``, are not there."""
-    named = re.findall(r"`([^`]+::[^`]+)`", tests)
-    parts = [(name, *name.partition("::")[::2]) for name in named]
+    parts = [(name, *name.partition("::")[::2]) for name in named(tests)]
     return [name for name, path, test in parts if test not in tests_in(folder / path)]

@@ -58,7 +58,7 @@ def guarantees(page: Path = PAGE) -> Iterator[Guarantee]:
         name = _ANCHOR.sub("", cells[0]).strip()
         if re.fullmatch(r"[PFS]\d+", name):
             text = " → ".join(_MARKUP.sub("", cell).strip() for cell in cells[1:-1])
-            yield Guarantee(name, text, re.findall(r"`(tests/[^`]+::[^`]+)`", cells[-1]))
+            yield Guarantee(name, text, evidence.named(cells[-1]))
 
 
 def selected(rows: Sequence[Guarantee], names: Sequence[str]) -> list[Guarantee]:
