@@ -71,8 +71,11 @@ def retire_older_versions(t: HubState, record: FunctionRecord) -> None:
 
 def resize(t: HubState, pool: Pool) -> None:
     """Resize a pool to its wanted size, as far as workers are available."""
-    if _has_right_size(t, pool):
-        return
+    if not _has_right_size(t, pool):
+        _resize(t, pool)
+
+
+def _resize(t: HubState, pool: Pool) -> None:
     if pool.definition.single_use:
         for worker in [worker for worker in pool.idle.values() if worker.inputs_run]:
             worker_shutdown.stop(t, worker)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
+from nbfn.hub.scheduler import pool_scaling
 from nbfn.hub.scheduler.hub_state import Limits
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.hub.scheduler.state_machine import StateMachine
@@ -357,6 +358,22 @@ class Simulator:
             assert len(methods) == 1
             assert size <= pool.batches[methods.pop()].size
 
+    def _check_sizes(self) -> None:
+        """Check that resizing changes nothing where it is skipped for that reason."""
+        t = self.state.hub_state
+
+        def seen() -> object:
+            pools = [
+                (p.short, p.waiting_for, list(p.workers), p.shrink_due) for p in t.pools.values()
+            ]
+            return pools, list(t.effects), list(t.to_resize), t.supply_due, list(t._timers)
+
+        for pool in list(t.pools.values()):
+            if pool_scaling._has_right_size(t, pool):
+                before = seen()
+                pool_scaling._resize(t, pool)
+                assert seen() == before
+
     def check(self) -> None:
         """Hold the tables against each other and against this simulator's own account."""
         hub_state = self.state.hub_state
@@ -370,6 +387,7 @@ class Simulator:
             assert pool.leased == sum(len(w.leases) for w in its)
             assert pool.busy == sum(w.state == "busy" for w in pool.workers.values())
             assert set(pool.idle) == {w.id for w in pool.workers.values() if w.state == "idle"}
+        self._check_sizes()
         self._check_capacity()
         durable = [call for call in hub_state.calls.values() if call.durable]
         assert hub_state.durable_inputs == sum(len(call.inputs) for call in durable)
