@@ -81,7 +81,7 @@ def test_the_kernels_are_found_with_their_logos(name: str, shown: str, module: s
 
 
 def test_page_and_server_mean_the_same_event() -> None:
-    source = (ROOT / "labextension/src/events.ts").read_text("utf-8")
+    source = (ROOT / "labextension/src/model/events.ts").read_text("utf-8")
     assert f"'{SCHEMA_ID}'" in source
 
 

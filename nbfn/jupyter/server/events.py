@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jupyter_events import EventLogger
 
-#: Also in labextension/src/events.ts.
+#: Also in labextension/src/model/events.ts.
 SCHEMA_ID = "https://nbfn.dev/events/changed/v1"
 
 SCHEMA: dict[str, Any] = {

@@ -4,19 +4,20 @@ import { VDomRenderer } from '@jupyterlab/ui-components';
 import React from 'react';
 
 import { Banner } from './banner';
-import { duration } from './format';
-import type { IAppGroup, Model } from './model';
+import { duration } from '../model/format';
+import type { IAppGroup } from '../model/hubModel';
+import type { IHubModel } from '../model/tokens';
 import { Stepper } from './stepper';
-import type { FunctionState, IFunctionRow } from './types';
+import type { FunctionState, IFunctionRow } from '../model/types';
 import { moveFocus } from './treeKeyboard';
 
 interface ISectionProps {
-  model: Model;
+  model: IHubModel;
   trans: TranslationBundle;
 }
 
-export class FunctionsSection extends VDomRenderer<Model> {
-  constructor(model: Model, trans: TranslationBundle) {
+export class FunctionsSection extends VDomRenderer<IHubModel> {
+  constructor(model: IHubModel, trans: TranslationBundle) {
     super(model);
     this._trans = trans;
     this.addClass('jp-nbfn-section');

@@ -1,15 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { DEBOUNCE, Model } from '../model';
+import { DEBOUNCE, HubModel } from '../hubModel';
 import { EMBED_CALL, FakeApi, SQUARE } from './fake';
 
 let api: FakeApi;
-let model: Model;
+let model: HubModel;
 
 beforeEach(async () => {
   vi.useFakeTimers();
   api = new FakeApi();
-  model = new Model(api);
+  model = new HubModel(api);
   await model.refresh();
 });
 

@@ -3,7 +3,9 @@
  * confirmed yet.
  */
 import { VDomModel } from '@jupyterlab/ui-components';
+import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import { Debouncer } from '@lumino/polling';
+import { Signal, type ISignal } from '@lumino/signaling';
 
 import type {
   Connection,
@@ -30,7 +32,7 @@ export interface IAppGroup {
 }
 
 /** Emits `stateChanged` when any property may have changed. */
-export class Model extends VDomModel {
+export class HubModel extends VDomModel {
   constructor(api: IApi) {
     super();
     this._api = api;
@@ -109,6 +111,25 @@ export class Model extends VDomModel {
     return this._cancelling.has(callId);
   }
 
+  /** Whether a visible view shows the model; otherwise nothing is fetched. */
+  get isObserved(): boolean {
+    return this._observers > 0;
+  }
+
+  /** Emits when the model is disposed. */
+  get disposed(): ISignal<this, void> {
+    return this._disposed;
+  }
+
+  /** Fetch changes until the result is disposed. A view calls this while it is visible. */
+  observe(): IDisposable {
+    this._observers += 1;
+    void this.refresh();
+    return new DisposableDelegate(() => {
+      this._observers -= 1;
+    });
+  }
+
   /** Fetch the overview; a call during a fetch makes it fetch once more afterwards. */
   refresh(): Promise<void> {
     this._requestedRefreshes += 1;
@@ -160,10 +181,15 @@ export class Model extends VDomModel {
   }
 
   override dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
     for (const sender of this._warmSenders.values()) {
       sender.dispose();
     }
     super.dispose();
+    this._disposed.emit();
+    Signal.clearData(this);
   }
 
   private async _fetchAll(): Promise<void> {
@@ -253,6 +279,8 @@ export class Model extends VDomModel {
   }
 
   private readonly _api: IApi;
+  private readonly _disposed = new Signal<this, void>(this);
+  private _observers = 0;
   private readonly _pending = new Map<string, number>();
   private readonly _warmSenders = new Map<string, Debouncer<void>>();
   private readonly _cancelling = new Set<string>();

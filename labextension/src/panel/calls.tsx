@@ -4,17 +4,17 @@ import { VDomRenderer } from '@jupyterlab/ui-components';
 import React from 'react';
 
 import { Banner } from './banner';
-import { duration } from './format';
-import type { Model } from './model';
-import type { ICallRow } from './types';
+import { duration } from '../model/format';
+import type { IHubModel } from '../model/tokens';
+import type { ICallRow } from '../model/types';
 
 interface ISectionProps {
-  model: Model;
+  model: IHubModel;
   trans: TranslationBundle;
 }
 
-export class CallsSection extends VDomRenderer<Model> {
-  constructor(model: Model, trans: TranslationBundle) {
+export class CallsSection extends VDomRenderer<IHubModel> {
+  constructor(model: IHubModel, trans: TranslationBundle) {
     super(model);
     this._trans = trans;
     this.addClass('jp-nbfn-section');

@@ -1,5 +1,5 @@
 /** A server in memory, with the example that pytest uses too. */
-import golden from '../../../tests/contract/overview.json';
+import golden from '../../../../tests/contract/overview.json';
 
 import type {
   IApi,

@@ -1,7 +1,7 @@
 import { ServerConnection } from '@jupyterlab/services';
 import { describe, expect, it } from 'vitest';
 
-import golden from '../../../tests/contract/overview.json';
+import golden from '../../../../tests/contract/overview.json';
 import { Api } from '../api';
 
 const ID = 'fu-0000000000000000000001';

@@ -2,16 +2,17 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { SidePanel } from '@jupyterlab/ui-components';
 import type { ITranslator } from '@jupyterlab/translation';
+import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 
 import { CallsSection } from './calls';
 import { FunctionsSection } from './functions';
 import { HeaderSection } from './header';
-import { nbfnIcon } from './icons';
-import type { Model } from './model';
+import { nbfnIcon } from '../lab/icons';
+import type { IHubModel } from '../model/tokens';
 
 export class Sidebar extends SidePanel {
-  constructor(model: Model, translator: ITranslator) {
+  constructor(model: IHubModel, translator: ITranslator) {
     super({ translator });
     const trans: TranslationBundle = translator.load('nbfn');
     this._model = model;
@@ -30,7 +31,12 @@ export class Sidebar extends SidePanel {
 
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
-    void this._model.refresh();
+    this._observation ??= this._model.observe();
+  }
+
+  protected override onAfterHide(msg: Message): void {
+    super.onAfterHide(msg);
+    this._stopObserving();
   }
 
   override dispose(): void {
@@ -38,6 +44,7 @@ export class Sidebar extends SidePanel {
       return;
     }
     this._model.stateChanged.disconnect(this._showSections, this);
+    this._stopObserving();
     super.dispose();
   }
 
@@ -46,5 +53,11 @@ export class Sidebar extends SidePanel {
     this.content.setHidden(this._model.overview === null);
   }
 
-  private readonly _model: Model;
+  private _stopObserving(): void {
+    this._observation?.dispose();
+    this._observation = null;
+  }
+
+  private readonly _model: IHubModel;
+  private _observation: IDisposable | null = null;
 }

@@ -12,12 +12,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CallList } from '../calls';
 import { FunctionTree } from '../functions';
 import { Header } from '../header';
-import { DEBOUNCE, Model } from '../model';
-import { EMBED_CALL, FakeApi, SQUARE } from './fake';
+import { DEBOUNCE, HubModel } from '../../model/hubModel';
+import { EMBED_CALL, FakeApi, SQUARE } from '../../model/__tests__/fake';
 
 const trans = nullTranslator.load('nbfn');
 let api: FakeApi;
-let model: Model;
+let model: HubModel;
 
 /** The three sections, drawn again whenever the model changes. */
 function Panel(): React.JSX.Element {
@@ -45,7 +45,7 @@ async function refresh(): Promise<void> {
 beforeEach(async () => {
   vi.useFakeTimers();
   api = new FakeApi();
-  model = new Model(api);
+  model = new HubModel(api);
   await model.refresh();
   render(<Panel />);
 });

@@ -4,17 +4,17 @@ import { VDomRenderer } from '@jupyterlab/ui-components';
 import React from 'react';
 
 import { Banner } from './banner';
-import { clock } from './format';
-import type { Model } from './model';
-import type { Connection, IOverview } from './types';
+import { clock } from '../model/format';
+import type { IHubModel } from '../model/tokens';
+import type { Connection, IOverview } from '../model/types';
 
 interface IHeaderProps {
-  model: Model;
+  model: IHubModel;
   trans: TranslationBundle;
 }
 
-export class HeaderSection extends VDomRenderer<Model> {
-  constructor(model: Model, trans: TranslationBundle) {
+export class HeaderSection extends VDomRenderer<IHubModel> {
+  constructor(model: IHubModel, trans: TranslationBundle) {
     super(model);
     this._trans = trans;
     this.addClass('jp-nbfn-header');

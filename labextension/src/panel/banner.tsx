@@ -2,10 +2,10 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
-import type { Model } from './model';
+import type { IHubModel } from '../model/tokens';
 
 interface IBannerProps {
-  model: Model;
+  model: IHubModel;
   subject: string;
   trans: TranslationBundle;
 }
