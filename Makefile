@@ -6,6 +6,7 @@
 # make soak     run mixed load for half an hour; ARGS="--minutes 5" is shorter
 # make bench    measure performance
 # make metrics  print size, complexity and import structure of the code
+# make types    generate the panel's types from the server's schema
 # make wheel    build the wheel
 # make clean    remove environments, build output and caches
 #
@@ -39,7 +40,7 @@ BUILD := labextension/lib/.nbfn-build
 TYPESCRIPT := $(shell find labextension/src labextension/style -type f -not -path '*/__tests__/*')
 SHARED := $(wildcard kernel/kernelspec*/* labextension/etc/*)
 
-.PHONY: help env lab demo test faults soak bench metrics lint vitest wheel check-wheel chromium constraints clean
+.PHONY: help env lab demo test faults soak bench metrics lint vitest types wheel check-wheel chromium constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -133,6 +134,10 @@ lint: $(INSTALL)
 
 vitest: $(NODE)
 	npm test --silent
+
+# Run it after a change of nbfn/jupyter/server/schema.py.
+types: $(INSTALL)
+	node labextension/types.mjs
 
 # pytest is last, so that its last line is the result. PYTEST_ARGS are passed on.
 test: $(INSTALL) chromium lint vitest check-wheel

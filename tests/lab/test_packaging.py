@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -83,6 +85,15 @@ def test_the_kernels_are_found_with_their_logos(name: str, shown: str, module: s
 def test_page_and_server_mean_the_same_event() -> None:
     source = (ROOT / "labextension/src/model/events.ts").read_text("utf-8")
     assert f"'{SCHEMA_ID}'" in source
+
+
+def test_the_panels_types_are_those_of_the_servers_schema() -> None:
+    command = ["node", str(ROOT / "labextension" / "types.mjs"), "--check"]
+    env = os.environ | {"PYTHON": sys.executable}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=env, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_panels_tests_run_in_a_directory_with_a_percent_sign_in_its_name(

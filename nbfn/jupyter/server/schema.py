@@ -1,0 +1,510 @@
+"""The JSON of the routes and events: a Struct for each body, query, response, row and event.
+
+``labextension/src/model/schema.ts`` is generated from this module (`make types`). Times are in seconds since
+1970 on the hub's clock; with ``now`` of the same response or event, a page computes ages without its own clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType, defstruct
+from msgspec.structs import fields
+
+Connection = Literal["running", "absent", "unreachable"]
+FunctionState = Literal["idle", "busy", "starting", "failing", "stopped"]
+CallState = Literal["queued", "starting", "running", "succeeded", "failed", "cancelled", "detached"]
+InputState = Literal["succeeded", "failed", "cancelled", "running", "waiting", "not run"]
+WorkerState = Literal["starting", "blank", "idle", "busy", "draining", "lost"]
+#: What a Function is for; sessions are those of the kernel "Python 3 (nbfn remote)", scripts are anonymous cells.
+Purpose = Literal["function", "script", "session"]
+
+
+class Json(Struct, kw_only=True):
+    """Base of the data that the extension sends."""
+
+
+class Body(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of the bodies and queries that the extension receives; unknown fields are refused."""
+
+
+# --- rows ------------------------------------------------------------------------------------------
+
+
+class HubRow(Json):
+    """The hub, and how much of the machine its workers have reserved. Memory is in bytes; 0 is unknown."""
+
+    pid: int
+    version: str
+    epoch: int
+    started: float
+    home: str
+    host: str
+    cpus: float
+    cpus_used: float
+    memory: int
+    memory_used: int
+    gpus: int
+    gpus_used: int
+
+
+class FunctionRow(Json):
+    """One Function."""
+
+    id: str
+    app: str
+    app_id: str
+    name: str
+    version: int
+    kind: str  # function, generator, cls
+    purpose: Purpose
+    deployed: bool
+    owner: str  # the path of the notebook that registered it; empty if there is none
+    state: FunctionState
+    backlog: int
+    running: int
+    workers: int
+    starting: int
+    min_containers: int
+    max_containers: int
+    buffer_containers: int
+    scaledown_window: float
+    p50: float | None
+    p95: float | None
+    waiting_for: str | None  # why its inputs wait
+    web_url: str | None
+    failed: int  # inputs that failed since the hub started
+    cold_starts: int
+    called: float | None  # when its newest call started
+    schedule: str  # such as "every 10 minutes"; empty if it has none
+    has_workers: bool  # False for a class with parameters, whose instances have the workers
+    threads: int  # of numeric libraries in a worker
+    threads_why: str
+
+
+class CallRow(Json):
+    """One call. The six counts of inputs add up to ``total``, if that is known."""
+
+    id: str
+    function: str  # for a method, with the name of its class
+    function_id: str
+    app: str
+    version: int
+    kind: str  # remote, map, spawn, generator, web
+    purpose: Purpose
+    state: CallState
+    total: int | None
+    succeeded: int
+    failed: int
+    cancelled: int
+    running: int
+    waiting: int
+    not_run: int
+    origin: str  # the path of the notebook or the name of the script that made it; empty if unknown
+    started: float
+    ended: float | None
+    durable: bool  # whether it is stored, and so can be retried and attached to
+
+
+class WorkerRow(Json):
+    """One worker process."""
+
+    id: str
+    function: str | None
+    function_id: str | None
+    app: str | None
+    app_id: str | None
+    state: WorkerState
+    host: str
+    pid: int
+    joined: float
+    memory: int | None  # in bytes
+    gpus: tuple[str, ...]
+
+
+# --- the overview and its changes --------------------------------------------------------------------
+
+
+class Overview(Json):
+    """The rows as of ``revision`` of ``stream``, which `OverviewChange` continues.
+
+    ``calls`` has unfinished calls and the last ended ones; ``unfinished`` counts also those that are not shown.
+    """
+
+    stream: str
+    revision: int
+    now: float
+    hub: HubRow
+    unfinished: int
+    functions: tuple[FunctionRow, ...]
+    calls: tuple[CallRow, ...]
+    workers: tuple[WorkerRow, ...]
+
+
+class OverviewReply(Json):
+    """Response of ``GET overview``.
+
+    Without a hub, ``overview`` is the last one that the server has seen, and ``message`` says what is wrong.
+    """
+
+    connection: Connection
+    message: str
+    overview: Overview | None
+
+
+def _patch(row: type[Struct]) -> type[Struct]:
+    """Return a Struct with the id of a row and those of its fields that have changed."""
+    optional = [
+        (f.name, f.type if f.name == "id" else f.type | UnsetType, UNSET)
+        if f.name != "id"
+        else (f.name, f.type)
+        for f in fields(row)
+    ]
+    return defstruct(row.__name__.replace("Row", "Patch"), optional, bases=(Json,), module=__name__)
+
+
+FunctionPatch = _patch(FunctionRow)
+CallPatch = _patch(CallRow)
+WorkerPatch = _patch(WorkerRow)
+
+
+class OverviewChange(Json):
+    """Event: what changed between the revisions ``previous`` and ``revision``.
+
+    It is also sent every few seconds without a change, so that a page notices when events do not arrive. A new row
+    is a patch with all fields. Without a hub, ``hub`` is None and the rows keep their last values.
+    """
+
+    stream: str
+    previous: int
+    revision: int
+    now: float
+    connection: Connection
+    message: str
+    hub: HubRow | None
+    unfinished: int
+    functions: tuple[FunctionPatch, ...]  # type: ignore[valid-type]
+    calls: tuple[CallPatch, ...]  # type: ignore[valid-type]
+    workers: tuple[WorkerPatch, ...]  # type: ignore[valid-type]
+    gone: tuple[str, ...]  # ids of rows that are no longer shown
+
+
+# --- Functions ---------------------------------------------------------------------------------------
+
+
+class Field(Json):
+    """A field of a form for one parameter."""
+
+    name: str
+    kind: Literal["int", "float", "str", "bool", "choice", "expression"]
+    role: Literal["positional", "keyword", "args", "kwargs"]
+    default: str | None
+    choices: tuple[str, ...]
+    about: str
+
+
+class MethodDetails(Json):
+    """A method of a class that can be called."""
+
+    name: str
+    signature: str
+    doc: str
+    is_generator: bool
+    fields: tuple[Field, ...]
+
+
+class FunctionDetails(Json):
+    """Response of ``GET functions/ID``. Memory is in bytes, times are in seconds."""
+
+    id: str
+    app: str
+    name: str
+    version: int
+    environment_name: str
+    deployed: bool
+    kind: str
+    is_generator: bool
+    is_async: bool
+    signature: str
+    doc: str
+    source: str
+    filename: str
+    owner: str
+    made: float
+    digest: str
+    python: str
+    executable: str
+    timeout: float
+    max_retries: int
+    cpu: float | None
+    memory: int | None
+    gpu: str | None
+    fields: tuple[Field, ...]
+    methods: tuple[MethodDetails, ...]
+    import_line: str
+    call_line: str
+
+
+class AutoscalerChange(Body, omit_defaults=True):
+    """Body of ``PATCH functions/ID/autoscaler``; settings that it omits do not change."""
+
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+
+
+class Autoscaler(Json):
+    """Response of ``PATCH functions/ID/autoscaler``: all settings."""
+
+    min_containers: int
+    max_containers: int
+    buffer_containers: int
+    scaledown_window: float
+
+
+class VersionRow(Json):
+    """One version of a Function, and its first deployment."""
+
+    version: int
+    is_current: bool
+    deployment: int
+    deployed: float
+    by: str
+    commit: str
+    tag: str
+    nbfn: str
+
+
+class Versions(Json):
+    """Response of ``GET functions/ID/versions``: the versions, newest first."""
+
+    versions: tuple[VersionRow, ...]
+
+
+class RollbackRequest(Body):
+    """Body of ``POST functions/ID/rollback``."""
+
+    version: int
+
+
+class RolledBack(Json):
+    """Response of ``POST functions/ID/rollback``: the version that is current now."""
+
+    version: int
+
+
+class CallRequest(Body):
+    """Body of ``POST functions/ID/call``: JSON values of the arguments by name."""
+
+    arguments: dict[str, Any] = {}
+    method: str = ""
+
+
+class CallStarted(Json):
+    """Response of ``POST functions/ID/call``: the id of the call, which is stored."""
+
+    call: str
+
+
+class Stopped(Json):
+    """Response of ``POST functions/ID/stop``: how many calls were cancelled and workers ended."""
+
+    calls: int
+    workers: int
+
+
+# --- calls -------------------------------------------------------------------------------------------
+
+
+class CallsQuery(Body):
+    """Query of ``GET calls``: ended and unfinished calls, newest first.
+
+    ``since`` is in seconds since 1970, ``before`` is ``next`` of the previous page.
+    """
+
+    state: str = ""
+    since: float = 0.0
+    search: str = ""
+    limit: int = 100
+    before: str = ""
+
+
+class CallsPage(Json):
+    """Response of ``GET calls``; ``next`` is None on the last page."""
+
+    now: float
+    calls: tuple[CallRow, ...]
+    next: str | None
+
+
+class ErrorGroup(Json):
+    """Failures of the same type, with the same text but for numbers, at the same line."""
+
+    count: int
+    type: str
+    message: str
+    where: str
+    indexes: tuple[int, ...]  # of the first inputs
+    traceback: str
+
+
+class CallDetails(Json):
+    """Response of ``GET calls/ID``. ``result`` is the text of the result of a call with one input."""
+
+    now: float
+    call: CallRow
+    result: str | None
+    traceback: str | None
+    errors: tuple[ErrorGroup, ...]
+    retriable: int  # inputs that a retry would run
+    waiting_for: str
+    kept_until: float | None
+    is_expired: bool
+
+
+class CallRetried(Json):
+    """Response of ``POST calls/ID/retry``: how many inputs run again."""
+
+    inputs: int
+
+
+class InputsQuery(Body):
+    """Query of ``GET calls/ID/inputs``, ordered by index."""
+
+    state: str = ""
+    limit: int = 100
+    after: int = -1
+
+
+class InputRow(Json):
+    """One input of a call; ``error`` is the last line of its traceback."""
+
+    index: int
+    state: InputState
+    attempt: int
+    worker: str | None
+    duration: float | None
+    error: str | None
+
+
+class InputsPage(Json):
+    """Response of ``GET calls/ID/inputs``; ``next`` is ``after`` of the next page."""
+
+    inputs: tuple[InputRow, ...]
+    next: int | None
+
+
+# --- workers -----------------------------------------------------------------------------------------
+
+
+class Console(Json):
+    """Response of ``POST workers/ID/console``: a Jupyter kernel of this server, connected to the worker."""
+
+    kernel_id: str
+    connection_file: str
+
+
+# --- logs --------------------------------------------------------------------------------------------
+
+
+class LogsQuery(Body):
+    """Query of ``GET logs``: lines after line ``after``, or the last ``tail`` ones.
+
+    The response is delayed by at most ``wait`` seconds while no line matches.
+    """
+
+    app: str = ""  # ids
+    function: str = ""
+    call: str = ""
+    worker: str = ""
+    since: float = 0.0
+    until: float = 0.0
+    sources: str = ""  # separated by commas: stdout, stderr, system
+    search: str = ""
+    tail: int = 0
+    after: int = 0
+    wait: float = 0.0
+
+
+class LogRow(Json):
+    """One line of the logs."""
+
+    id: int
+    at: float
+    source: str
+    app: str
+    function: str
+    call: str
+    index: int
+    worker: str
+    message: str
+
+
+class LogsPage(Json):
+    """Response of ``GET logs``. ``last`` is ``after`` of the next request; after ``ended``, no line follows."""
+
+    lines: tuple[LogRow, ...]
+    last: int
+    more: bool
+    ended: bool
+
+
+# --- the hub -----------------------------------------------------------------------------------------
+
+
+class LostWorker(Json):
+    """A worker that ended unexpectedly."""
+
+    id: str
+    function: str
+    app: str
+    at: float
+    reason: str
+
+
+class HealthWarning(Json):
+    """Something that does not work, and what to do."""
+
+    subject: str  # the id of a Function, or "hub"
+    message: str
+    remedy: str
+
+
+class Health(Json):
+    """Response of ``GET hub/health``. Sizes are in bytes."""
+
+    version: str
+    server_version: str  # of nbfn in the Jupyter server
+    pid: int
+    python: str
+    host: str
+    home: str
+    now: float
+    started: float
+    database_bytes: int
+    logs_bytes: int
+    free_bytes: int
+    lost_workers: tuple[LostWorker, ...]  # the last ones, newest first
+    warnings: tuple[HealthWarning, ...]
+
+
+class Empty(Json):
+    """Response of ``DELETE functions/ID`` and of ``POST calls/ID/cancel``, ``workers/ID/drain``, ``stop``, ``hub/start``."""
+
+
+class Problem(Json):
+    """Response of a request that failed; ``field`` is the field of the form that is wrong."""
+
+    message: str
+    field: str | None = None
+
+
+#: All Structs that the page knows.
+EXPORTED: tuple[type[Struct], ...] = (
+    *(OverviewReply, OverviewChange, Problem),
+    *(FunctionDetails, AutoscalerChange, Autoscaler, Versions, RollbackRequest, RolledBack),
+    *(CallRequest, CallStarted, Stopped),
+    *(CallsQuery, CallsPage, CallDetails, CallRetried, InputsQuery, InputsPage),
+    *(Console, LogsQuery, LogsPage, Health),
+)
