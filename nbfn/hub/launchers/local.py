@@ -22,7 +22,7 @@ from nbfn.hub.launchers import host_resources, processes, procfs
 from nbfn.hub.launchers.adopted_worker import AdoptedWorker
 from nbfn.hub.launchers.base import Capacity, Exit, Failed, Ref, Report, WorkerSpec
 from nbfn.hub.launchers.server_process import ServerProcess, ServerReport
-from nbfn.protocol.wakeup import Wakeup
+from nbfn.protocol.transport import Wakeup
 
 #: The module that a server runs, by the setting `launcher`, with which the name of its log begins.
 MODULES = {

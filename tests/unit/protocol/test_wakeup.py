@@ -7,7 +7,7 @@ import select
 
 import pytest
 
-from nbfn.protocol.wakeup import Wakeup
+from nbfn.protocol.transport import Wakeup
 
 
 @pytest.fixture(params=["eventfd", "pipe"])
