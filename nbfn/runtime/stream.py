@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from nbfn.runtime import traceback_filter
-from nbfn.runtime.bound import BoundMethod
-from nbfn.runtime.sync import drive, run
+from nbfn.runtime.sync import BoundMethod, drive, run
 
 logger = logging.getLogger("nbfn.client")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nbfn.declarations.partial_function import PartialFunction
 from nbfn.declarations.registered import Registered
-from nbfn.runtime.bound import BoundMethod
+from nbfn.runtime.sync import BoundMethod
 from nbfn.serialization.import_graph import absolute_names, imports_in_code
 from nbfn.serialization.user_modules import is_by_value, is_local
 from nbfn.serialization.wrappers import is_dispatcher
