@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nbfn.serialization.file_watch import FileWatch
+from nbfn.serialization.dependencies import FileWatch
 from nbfn.serialization.import_graph import content_hash, reachable_sources
 
 

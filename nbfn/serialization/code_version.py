@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nbfn.serialization import file_watch, function_pickling, module_reload
+from nbfn.serialization import dependencies, function_pickling, module_reload
 from nbfn.serialization.argument_modules import ArgumentModules
 from nbfn.serialization.dependencies import DependencySnapshot, is_handle
 from nbfn.serialization.import_graph import content_hash, reachable_sources
@@ -70,7 +70,7 @@ class CodeVersion:
     describe: Callable[..., Any]
     snapshot: DependencySnapshot
     edition: ReloadedModules
-    watch: file_watch.FileWatch
+    watch: dependencies.FileWatch
     by_name: str
     everything: str
 
@@ -113,7 +113,7 @@ def current_code(
     snapshot = DependencySnapshot(written.raw)
     by_value, imported = reachable_sources(snapshot.homes), reachable_sources(snapshot.imports)
     others = {name: reachable_sources([name]) for name in brought.seen}
-    watch = file_watch.FileWatch(
+    watch = dependencies.FileWatch(
         source.file for part in (by_value, *others.values()) for source in part.values()
     )
     latest = module_reload.reload_changed(by_value) if settled is None else settled

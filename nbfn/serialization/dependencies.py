@@ -1,18 +1,26 @@
-"""Finds the objects that a function refers to, directly or through helpers, and detects whether a name was rebound."""
+"""Finds the objects that a function refers to, directly or through helpers, and detects whether these have changed.
+
+`DependencySnapshot` detects names that were rebound, `FileWatch` files that were changed. Both are checked before each
+call.
+"""
 
 from __future__ import annotations
 
 import builtins
 import dis
 import functools
+import hashlib
+import importlib.util
+import os
+import time
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from nbfn.declarations.partial_function import PartialFunction
 from nbfn.declarations.registered import Registered
 from nbfn.runtime.sync import BoundMethod
-from nbfn.serialization.import_graph import absolute_names, imports_in_code
 from nbfn.serialization.user_modules import is_by_value, is_local
 from nbfn.serialization.wrappers import is_dispatcher
 
@@ -281,6 +289,44 @@ def _assigned(code: types.CodeType) -> set[str]:
     return names.union(*map(_assigned, inner))
 
 
+@functools.lru_cache(maxsize=4096)
+def imports_in_code(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+    """Return the import statements of a code object as (level, module name, imported names)."""
+    found = []
+    steps = list(dis.get_instructions(code))
+    for at, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME" and at >= 2:
+            level, names = steps[at - 2].argval, steps[at - 1].argval
+            found.append((level if type(level) is int else 0, str(step.argval), names or ()))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found += imports_in_code(constant)
+    return tuple(found)
+
+
+def absolute_names(level: int, name: str, names: Iterable[str], package: str) -> Iterator[str]:
+    """Yield the absolute names of all modules that an import statement may import.
+
+    Args:
+        level: The number of leading dots.
+        name: The name after the dots.
+        names: The names that a ``from`` statement imports.
+        package: The package that contains the statement.
+    """
+    try:
+        base = importlib.util.resolve_name("." * level + name, package) if level else name
+    except ImportError:
+        return  # a relative import beyond the top-level package; Python raises when it runs
+    yield from with_packages(base)
+    yield from (f"{base}.{one}" for one in names if one != "*")
+
+
+def with_packages(name: str) -> Iterator[str]:
+    """Yield the names of the packages of a module, from the outermost on, then its own."""
+    parts = name.split(".")
+    yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
 def _kind(value: Any, otherwise: str) -> str:
     if isinstance(value, types.ModuleType):
         return "module"
@@ -307,3 +353,87 @@ def type_name(value: Any) -> str:
     """Return the name of the type of a value, such as ``numpy.ndarray`` or ``int``."""
     kind = type(value)
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+#: Modification time in nanoseconds, size in bytes, and inode: an editor may replace the file.
+Stamp = tuple[int, int, int]
+
+#: Up to `FEW` files are checked before each call, in about a microsecond each; more files only every `PAUSE` seconds.
+FEW, PAUSE = 32, 0.01
+
+#: Path -> the stamp at the last check, and a hash of the content.
+_known: dict[str, tuple[Stamp, bytes]] = {}
+
+
+def file_digest(path: str) -> bytes:
+    """Return a hash of the content of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The hash. If the file is missing, for example while it is being saved, the last known hash or b"".
+    """
+    stamp, known = _stamp(path), _known.get(path)
+    if stamp is None or (known is not None and known[0] == stamp):
+        return known[1] if known is not None else b""
+    try:
+        found = hashlib.sha256(Path(path).read_bytes()).digest()
+    except OSError:
+        return known[1] if known is not None else b""
+    _known[path] = stamp, found
+    return found
+
+
+class FileWatch:
+    """Detects whether the content of files has changed since they were added, or since the last `settle`.
+
+    Args:
+        paths: The files.
+    """
+
+    __slots__ = ("_next", "_seen")
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._seen: dict[str, tuple[Stamp | None, bytes]] = {}
+        self._next = 0.0
+        for path in paths:
+            self.add(path)
+
+    def add(self, path: str) -> None:
+        """Watch another file."""
+        stamp = _stamp(path)  # before the file is read, so that a later modification is detected
+        self._seen.setdefault(path, (stamp, file_digest(path)))
+
+    def changed(self) -> bool:
+        """Return whether the content of a watched file has changed."""
+        if len(self._seen) > FEW:
+            if (now := time.monotonic()) < self._next:
+                return False
+            self._next = now + PAUSE
+        for path, (stamp, content) in list(self._seen.items()):  # other threads may add files
+            found = _stamp(path)
+            if found == stamp or found is None:
+                continue
+            if file_digest(path) != content:
+                self._next = 0.0
+                return True
+            self._seen[path] = found, content  # only the modification time changed
+        return False
+
+    def settle(self) -> None:
+        """Take the current content of all files as unchanged."""
+        paths = list(self._seen)
+        self._seen.clear()
+        for path in paths:
+            self.add(path)
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - faster than Path.stat; runs for each file before each call
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

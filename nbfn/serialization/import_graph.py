@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ast
-import dis
-import functools
 import hashlib
-import importlib.util
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from nbfn.serialization import file_watch
+from nbfn.serialization import dependencies
+from nbfn.serialization.dependencies import absolute_names, with_packages
 from nbfn.serialization.user_modules import is_user_module
 
 
@@ -43,7 +41,7 @@ def reachable_sources(names: Iterable[str]) -> dict[str, SourceFile]:
     """
     found: dict[str, SourceFile] = {}
     others: set[str] = set()
-    left = [one for name in names for one in _with_packages(name)]
+    left = [one for name in names for one in with_packages(name)]
     while left:
         name = left.pop()
         if name in found or name in others:
@@ -62,7 +60,7 @@ def content_hash(sources: Mapping[str, SourceFile]) -> bytes:
         return b""
     found = hashlib.sha256()
     for name in sorted(sources):
-        found.update(name.encode() + b"\0" + file_watch.digest(sources[name].file))
+        found.update(name.encode() + b"\0" + dependencies.file_digest(sources[name].file))
     return found.digest()
 
 
@@ -72,43 +70,6 @@ def is_imported_from_file(module: types.ModuleType) -> bool:
     Modules that pytest rewrites, and the program of ``nbfn run``, have other loaders.
     """
     return type(getattr(module.__spec__, "loader", None)) is SourceFileLoader
-
-
-@functools.lru_cache(maxsize=4096)
-def imports_in_code(code: types.CodeType) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
-    """Return the import statements of a code object as (level, module name, imported names)."""
-    found = []
-    steps = list(dis.get_instructions(code))
-    for at, step in enumerate(steps):
-        if step.opname == "IMPORT_NAME" and at >= 2:
-            level, names = steps[at - 2].argval, steps[at - 1].argval
-            found.append((level if type(level) is int else 0, str(step.argval), names or ()))
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found += imports_in_code(constant)
-    return tuple(found)
-
-
-def absolute_names(level: int, name: str, names: Iterable[str], package: str) -> Iterator[str]:
-    """Yield the absolute names of all modules that an import statement may import.
-
-    Args:
-        level: The number of leading dots.
-        name: The name after the dots.
-        names: The names that a ``from`` statement imports.
-        package: The package that contains the statement.
-    """
-    try:
-        base = importlib.util.resolve_name("." * level + name, package) if level else name
-    except ImportError:
-        return  # a relative import beyond the top-level package; Python raises when it runs
-    yield from _with_packages(base)
-    yield from (f"{base}.{one}" for one in names if one != "*")
-
-
-def _with_packages(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
 def _file(name: str) -> str:
@@ -144,7 +105,7 @@ _read: dict[str, tuple[bytes, tuple[str, ...]]] = {}
 
 
 def _imports(name: str, file: str) -> tuple[str, ...]:
-    digest = file_watch.digest(file)
+    digest = dependencies.file_digest(file)
     known = _read.get(file)
     if known is None or known[0] != digest:
         package = name if Path(file).stem == "__init__" else name.rpartition(".")[0]
@@ -161,7 +122,7 @@ def _imports_of(file: str, package: str) -> tuple[str, ...]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found |= dict.fromkeys(_with_packages(alias.name))
+                found |= dict.fromkeys(with_packages(alias.name))
         elif isinstance(node, ast.ImportFrom):
             names = [alias.name for alias in node.names]
             found |= dict.fromkeys(absolute_names(node.level, node.module or "", names, package))

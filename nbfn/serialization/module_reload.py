@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nbfn.runtime.traceback_filter import users_level
-from nbfn.serialization import class_ids, file_watch
+from nbfn.serialization import class_ids, dependencies
 from nbfn.serialization.import_graph import SourceFile, content_hash
 from nbfn.serialization.user_modules import is_user_module, local_modules, pickled_by_value
 
@@ -105,7 +105,7 @@ def _stale(sources: Mapping[str, SourceFile]) -> set[str]:
 
 
 def _is_imported(module: types.ModuleType, file: str) -> bool:
-    digest = file_watch.digest(file)
+    digest = dependencies.file_digest(file)
     known = _imported.get(module.__name__)
     if known is None or known[0] is not module.__spec__:
         known = module.__spec__, digest if _has_code_of_file(module, file) else b""

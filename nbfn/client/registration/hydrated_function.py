@@ -20,8 +20,7 @@ from nbfn.protocol.messages import (
 )
 from nbfn.serialization import function_pickling, module_reload, pickle_diagnosis, pickler
 from nbfn.serialization.argument_modules import ArgumentModules
-from nbfn.serialization.dependencies import DependencySnapshot, type_name
-from nbfn.serialization.file_watch import FileWatch
+from nbfn.serialization.dependencies import DependencySnapshot, FileWatch, type_name
 from nbfn.serialization.module_reload import ReloadedModules
 from nbfn.serialization.user_modules import pickled_by_value
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nbfn.serialization import file_watch, import_graph, module_reload
+from nbfn.serialization import dependencies, import_graph, module_reload
 from tests.conftest import passing_modules
 
 
@@ -50,7 +50,7 @@ def latest(*names: str) -> module_reload.ReloadedModules:
 def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     write(file, "1")
-    watch = file_watch.FileWatch([str(file)])
+    watch = dependencies.FileWatch([str(file)])
     file.touch()
     assert not watch.changed()
     write(file, "2")
@@ -63,7 +63,7 @@ def test_a_watch_tells_of_content_not_of_touches(tmp_path: Path) -> None:
 def test_an_editor_may_put_another_file_in_its_place(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     write(file, "1")
-    watch = file_watch.FileWatch([str(file)])
+    watch = dependencies.FileWatch([str(file)])
     file.unlink()
     assert not watch.changed()  # it is being saved
     write(tmp_path / "b.py", "2")
@@ -74,14 +74,14 @@ def test_an_editor_may_put_another_file_in_its_place(tmp_path: Path) -> None:
 def test_many_files_are_looked_at_once_in_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = [tmp_path / f"{number}.py" for number in range(file_watch.FEW + 1)]
+    paths = [tmp_path / f"{number}.py" for number in range(dependencies.FEW + 1)]
     for path in paths:
         write(path, "1")
-    watch = file_watch.FileWatch(map(str, paths))
+    watch = dependencies.FileWatch(map(str, paths))
     clock = iter(
-        [10.0, 10.0 + file_watch.PAUSE / 2, 10.0 + file_watch.PAUSE, 10.0 + file_watch.PAUSE]
+        [10.0, 10.0 + dependencies.PAUSE / 2, 10.0 + dependencies.PAUSE, 10.0 + dependencies.PAUSE]
     )
-    monkeypatch.setattr(file_watch.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(dependencies.time, "monotonic", lambda: next(clock))
     assert not watch.changed()
     write(paths[-1], "2")
     assert not watch.changed()
@@ -110,12 +110,12 @@ def test_a_body_says_what_it_imports() -> None:
         "def f():\n    import a.b\n    from .c import d, e\n    def g():\n        from x import y\n",
         space,
     )
-    found = import_graph.imports_in_code(space["f"].__code__)
+    found = dependencies.imports_in_code(space["f"].__code__)
     assert {(level, name) for level, name, _ in found} == {(0, "a.b"), (1, "c"), (0, "x")}
     every = {
         n
         for level, name, names in found
-        for n in import_graph.absolute_names(level, name, names, "p.q")
+        for n in dependencies.absolute_names(level, name, names, "p.q")
     }
     assert every >= {"a", "a.b", "p.q.c", "p.q.c.d", "p.q.c.e", "x"}
 
