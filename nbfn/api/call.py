@@ -10,11 +10,11 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from nbfn import exception
+from nbfn.client.calls.active_call import settle
+from nbfn.client.calls.durable_call import OutcomeWaiter, all_or_first_failure
 from nbfn.client.calls.interrupt import note_detached
 from nbfn.client.calls.outcome import result_of
-from nbfn.client.calls.outcome_waiter import OutcomeWaiter, all_or_first_failure
 from nbfn.client.client import Client, attached, current
-from nbfn.client.connection import settle
 from nbfn.client.logs import LogsManager
 from nbfn.declarations.retries import is_int, is_number
 from nbfn.protocol import messages

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from nbfn.client.calls.active_call import SingleCall
 from nbfn.client.calls.outcome import result_of
-from nbfn.client.calls.single_call import SingleCall
 from nbfn.client.client import Client
 from nbfn.client.registration.hydrated_function import HydratedFunction
 from nbfn.exception import DeserializationError, Error, ExecutionError

@@ -2,6 +2,10 @@
 
 The notebook registers an observer. Without one, the output of remote code is written to this process's own stdout
 and stderr.
+
+A log record of remote code is handled by this process's loggers, on the client's thread, before the result of the input
+that logged it. Text for this process's stdout or stderr is shown among the remote prints; all other handlers (files,
+sockets, the user's own) get the record itself.
 """
 
 from __future__ import annotations
@@ -9,12 +13,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import sys
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from nbfn.client import console
+from nbfn.context import is_local
+from nbfn.protocol.log_records import load_record
 from nbfn.runtime import console_output
 from nbfn.runtime.time_span import format_span
 
@@ -240,3 +250,88 @@ def begin(call: CallView) -> CallSink:
         return sink
     where = console_output.current()
     return RowSink(call, where) if where is not None and call.kind == "map" else TEXT
+
+
+# --- output and log records of remote code ----------------------------------------------------------
+
+
+def show(sink: CallSink, kind: str, e: Emission) -> None:
+    """Pass output on to the sink; log records go to the loggers of this process, unless it is a worker."""
+    if e.channel != "log" or kind == "web" or not is_local():
+        sink.emission(e)
+        return
+    for channel, text in handle_record(e.data):
+        sink.emission(msgspec.structs.replace(e, channel=channel, data=text.encode()))
+
+
+#: Seconds to wait for a handler that another thread is using; after that it misses records until it is free.
+PATIENCE = 1.0
+#: The names that Python and ipykernel give the streams.
+_CHANNELS = {"<stdout>": "stdout", "stdout": "stdout", "<stderr>": "stderr", "stderr": "stderr"}
+
+#: Handlers that were not free in time.
+_blocked_handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+
+
+def handle_record(data: bytes) -> Iterator[tuple[str, str]]:
+    """Let the loggers of this process handle a record.
+
+    Args:
+        data: The encoded record.
+
+    Yields:
+        (channel, text) to be shown among the prints of remote code.
+    """
+    if (record := load_record(data)) is None:
+        return
+    logger = logging.getLogger(record.name)
+    if logger.disabled or not logger.filter(record):
+        return
+    for handler in _handlers_of(logger):
+        if record.levelno < handler.level:
+            continue
+        channel = _stream_of(handler)
+        if not channel:
+            _pass_on(handler, record)
+        elif handler.filter(record):
+            yield channel, handler.format(record) + getattr(handler, "terminator", "\n")
+
+
+def _handlers_of(logger: logging.Logger) -> Iterator[logging.Handler]:
+    found = False
+    at: logging.Logger | None = logger
+    while at is not None:
+        for handler in tuple(at.handlers):
+            found = True
+            yield handler
+        at = at.parent if at.propagate else None
+    if not found and logging.lastResort is not None:
+        yield logging.lastResort
+
+
+def _stream_of(handler: logging.Handler) -> str:
+    """Return "stdout" or "stderr" if a handler writes to that stream of this process, else ""."""
+    stream = handler.stream if isinstance(handler, logging.StreamHandler) else None
+    if stream is None or isinstance(handler, logging.FileHandler):
+        return ""
+    if stream is sys.stdout:
+        return "stdout"
+    if stream is sys.stderr:
+        return "stderr"
+    name = getattr(stream, "name", "")
+    return _CHANNELS.get(name, "") if isinstance(name, str) else ""
+
+
+def _pass_on(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Pass a record to a handler, unless another thread holds its lock for long: it may wait for this one."""
+    lock: Any = handler.lock
+    if lock is None:
+        handler.handle(record)
+    elif lock.acquire(timeout=0 if handler in _blocked_handlers else PATIENCE):
+        _blocked_handlers.discard(handler)
+        try:
+            handler.handle(record)
+        finally:
+            lock.release()
+    else:
+        _blocked_handlers.add(handler)

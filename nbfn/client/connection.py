@@ -22,13 +22,12 @@ import msgspec
 
 from nbfn import exception
 from nbfn._version import __version__
-from nbfn.client import discovery, log_records
-from nbfn.client.active_call import ActiveCall, guarded
+from nbfn.client import call_observer, discovery
+from nbfn.client.calls.active_call import ActiveCall, guarded, settle
 from nbfn.client.discovery import HubFinder
 from nbfn.client.process_info import own_name, this_environment, this_origin
 from nbfn.client.registration_cache import RegistrationCache
 from nbfn.config import Places, Settings
-from nbfn.context import is_local
 from nbfn.protocol import codec, descriptors, messages, validation
 from nbfn.protocol.codec import BadFrame, FrameTooLargeError
 from nbfn.protocol.messages import Message, new_id
@@ -55,18 +54,6 @@ _ABOUT_CALLS = (
     messages.Emission,
     messages.Progress,
 )
-
-
-def settle(
-    future: Future[Any], value: object = None, *, error: BaseException | None = None
-) -> None:
-    """Resolve a future unless it is resolved."""
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
 
 
 class HubConnection:
@@ -311,7 +298,7 @@ class HubConnection:
             if (call := self._calls.get(arrived.call)) is None:
                 self._discard(arrived)
             elif isinstance(arrived, messages.Emission):
-                guarded(self._show, call, arrived)
+                guarded(call_observer.show, call.sink, call.kind, arrived)
             elif isinstance(arrived, messages.Progress):
                 guarded(call.sink.progress, arrived)
                 call.receive(arrived)
@@ -337,14 +324,6 @@ class HubConnection:
         ):
             for payload in _payloads(arrived):
                 self.serializer.discard(payload)
-
-    def _show(self, call: ActiveCall, e: messages.Emission) -> None:
-        """Pass output on to the sink; log records go to the loggers of this process, unless it is a worker."""
-        if e.channel != "log" or call.kind == "web" or not is_local():
-            call.sink.emission(e)
-            return
-        for channel, text in log_records.handle(e.data):
-            call.sink.emission(msgspec.structs.replace(e, channel=channel, data=text.encode()))
 
     def _receive_other(self, arrived: Message) -> None:
         if isinstance(arrived, messages.Welcome):

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from nbfn import exception
-from nbfn.client.active_call import ActiveCall
+from nbfn.client.calls.active_call import ActiveCall
 from nbfn.protocol import messages
 from nbfn.protocol.messages import FunctionInfo, Message
 

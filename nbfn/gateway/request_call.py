@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from nbfn import exception
-from nbfn.client.active_call import ActiveCall, Connection
-from nbfn.client.calls.item_credit import ItemCredit
+from nbfn.client.calls.active_call import ActiveCall, Connection
+from nbfn.client.calls.generator_call import ItemCredit
 from nbfn.protocol import messages
 from nbfn.protocol.messages import EndpointFound, Message, Output
 from nbfn.protocol.web_events import Event, unpack_events

@@ -357,9 +357,9 @@ def test_warnings_that_the_caller_has_logged_are(kept: Kept) -> None:
 
 def test_a_caller_that_configured_nothing_sends_nothing() -> None:
     program = (
-        "import nbfn.client.client\nfrom nbfn.client.log_records import levels\nimport logging, warnings\n"
-        "print(levels(), end=' ')\nlogging.getLogger('x').setLevel(10)\nprint(len(levels()) > 0, end=' ')\n"
-        "logging.getLogger('x').setLevel(0)\nprint(levels())\n"
+        "import nbfn.client.client\nfrom nbfn.client.calls.active_call import log_levels\nimport logging, warnings\n"
+        "print(log_levels(), end=' ')\nlogging.getLogger('x').setLevel(10)\nprint(len(log_levels()) > 0, end=' ')\n"
+        "logging.getLogger('x').setLevel(0)\nprint(log_levels())\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ran.stdout == "b'' True b''\n", ran.stderr

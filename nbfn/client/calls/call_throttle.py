@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 
-from nbfn.client.connection import settle
+from nbfn.client.calls.active_call import settle
 from nbfn.runtime.sync import wait
 
 #: Bytes of an input from which on a call is counted. Smaller ones cannot fill the limit: each waits in a thread.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nbfn.client.calls import interrupt
+from nbfn.client.calls.active_call import SingleCall
+from nbfn.client.calls.generator_call import GeneratorCall
 from nbfn.client.calls.outcome import result_of
-from nbfn.client.calls.single_call import GeneratorCall, SingleCall
 from nbfn.runtime.stream import Stream
 from nbfn.runtime.sync import blocking, wait
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nbfn.client.active_call import ActiveCall, Connection
+from nbfn.client.calls.active_call import ActiveCall, Connection
 from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.protocol import messages
 from nbfn.protocol.codec import take

@@ -10,12 +10,12 @@ import builtins
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from nbfn.client import call_observer
-from nbfn.client.active_call import ActiveCall
 from nbfn.client.calls import call_hints
 from nbfn.exception import Detached
+from nbfn.protocol.messages import FunctionInfo
 from nbfn.runtime.sync import wait
 
 #: Seconds after the first interrupt in which a second one detaches the call.
@@ -25,10 +25,21 @@ LAST_WORDS = 1.5
 #: Detached calls that are kept.
 MOST = 20
 
-_detached: dict[str, ActiveCall] = {}
+
+class WaitedCall(Protocol):
+    """What is needed here of a call whose caller waits; `nbfn.client.calls.active_call.ActiveCall`."""
+
+    id: str
+    function: FunctionInfo
+
+    def cancel(self) -> None:
+        """Cancel all inputs; their outcomes still arrive."""
 
 
-async def interrupted(call: ActiveCall, over: Future[Any], abandon: Callable[[], None]) -> None:
+_detached: dict[str, WaitedCall] = {}
+
+
+async def interrupted(call: WaitedCall, over: Future[Any], abandon: Callable[[], None]) -> None:
     """Cancel a call whose caller was interrupted, and wait a while for its end.
 
     Args:
@@ -56,14 +67,14 @@ async def interrupted(call: ActiveCall, over: Future[Any], abandon: Callable[[],
     abandon()
 
 
-def keep_detached(call: ActiveCall) -> None:
+def keep_detached(call: WaitedCall) -> None:
     """Keep a detached call, so that `detached_call` finds it."""
     _detached[call.id] = call
     while len(_detached) > MOST:
         del _detached[next(iter(_detached))]
 
 
-def detached_call(call_id: str) -> ActiveCall | None:
+def detached_call(call_id: str) -> WaitedCall | None:
     """Return a detached call of this process, if it is kept."""
     return _detached.get(call_id)
 

@@ -13,12 +13,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from nbfn import exception
-from nbfn.client.active_call import CallableFunction, Connection
 from nbfn.client.calls import recent_failures
+from nbfn.client.calls.active_call import CallableFunction, Connection, settle
 from nbfn.client.calls.failed_inputs import FailedInputs, size_of
 from nbfn.client.calls.input_feeder import MultiInputCall, weight_of
 from nbfn.client.calls.outcome import outcome_name
-from nbfn.client.connection import settle
 from nbfn.protocol import messages
 from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Output, Payload
 from nbfn.runtime.sync import wait

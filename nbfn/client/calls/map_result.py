@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from nbfn import exception
-from nbfn.client.active_call import CallableFunction, guarded
 from nbfn.client.calls import interrupt
+from nbfn.client.calls.active_call import CallableFunction, guarded
 from nbfn.client.calls.failed_inputs import FailedInputs
 from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.client.calls.map_call import MapCall, RetriedInputs

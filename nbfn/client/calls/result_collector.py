@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from nbfn.client.calls.active_call import settle
 from nbfn.client.calls.failed_inputs import size_of
 from nbfn.client.calls.spill_buffer import SpillBuffer
-from nbfn.client.connection import settle
 from nbfn.protocol.messages import Output
 from nbfn.runtime.stream import Stream
 from nbfn.runtime.sync import run, wait

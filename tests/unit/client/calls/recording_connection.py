@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from nbfn.client.active_call import ActiveCall
 from nbfn.client.call_observer import TextSink
+from nbfn.client.calls.active_call import ActiveCall
 from nbfn.config import Places
 from nbfn.protocol import messages as m
 from nbfn.serialization.payload import Serializer

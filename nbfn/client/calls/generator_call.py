@@ -1,4 +1,4 @@
-"""Calls with one input whose caller waits: `remote` and `remote_gen`."""
+"""Calls of generator Functions: `GeneratorCall`, and `GeneratorItems`, which `remote_gen` returns."""
 
 from __future__ import annotations
 
@@ -8,117 +8,37 @@ from concurrent.futures import Future
 from typing import Any
 
 from nbfn import context, exception
-from nbfn.client.active_call import ActiveCall, CallableFunction, Connection
-from nbfn.client.calls import interrupt, recent_failures
-from nbfn.client.calls.item_credit import ItemCredit
-from nbfn.client.calls.outcome import outcome_name, result_of, value_of
-from nbfn.client.connection import settle
+from nbfn.client.calls.active_call import CallableFunction, Connection, SingleCall, settle
+from nbfn.client.calls.outcome import result_of, value_of
 from nbfn.protocol import messages
-from nbfn.protocol.messages import FunctionInfo, Message, Output, Payload
+from nbfn.protocol.messages import ITEM_BYTES, ITEM_WINDOW, FunctionInfo, Message, Payload
 from nbfn.runtime.stream import Stream
 from nbfn.runtime.sync import wait
-from nbfn.types import InputStatus
-
-#: Results of at least this many bytes are acknowledged to the hub.
-ACKNOWLEDGED_BYTES = 64 * 1024
 
 
-class SingleCall(ActiveCall):
-    """A call with one input whose caller waits for the outcome."""
+class ItemCredit:
+    """Counts the items that were consumed, and decides when to send the worker new credit.
 
-    def __init__(
-        self,
-        client: Connection,
-        function: FunctionInfo,
-        kind: str,
-        payload: Payload,
-        version: int,
-        parent: str,
-    ) -> None:
-        self._input = messages.NewInput(0, payload)
-        self._parent = parent
-        self.outcome: Future[Output] = Future()
-        super().__init__(client, function, kind, version=version)
+    The worker stops `ITEM_BYTES` after the last credit, so a new one is sent when half of that was consumed.
 
-    def opening(self, *, resent: bool) -> Iterable[Message]:
-        """See `ActiveCall.opening`."""
-        yield messages.PutCall(
-            self.id,
-            self.function.id,
-            self.version,
-            self.kind,
-            (self._input,),
-            resent=resent,
-            parent=self._parent,
-            method=self.function.method,
-            deployment=self.function.deployment,
-            levels=self.levels,
-        )
+    Attributes:
+        upto: The number of the item before which the worker stops.
+    """
 
-    def receive(self, message: Message) -> None:
-        """See `ActiveCall.receive`."""
-        if isinstance(message, messages.Outputs):
-            output = message.outputs[0]
-            self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
-            if output.status not in {InputStatus.SUCCESS, InputStatus.TERMINATED}:
-                recent_failures.keep(self.id, 0, self.function, self.version, self._input.payload)
-            self.end(outcome_name(output.status), settled=True)
-            settle(self.outcome, output)
-            # Smaller results the hub drops after a while.
-            if (weight := output.weight) >= ACKNOWLEDGED_BYTES:
-                self.client.send(messages.ResultsTaken(self.id, weight))
-            # Last, since freeing 100 MB takes as long as ten calls.
-            self.client.serializer.reclaim(self._input.payload)
+    def __init__(self) -> None:
+        self.upto = ITEM_WINDOW
+        self._taken = 0
+        self._weight = 0  # of items consumed since the last credit
 
-    def fail(self, error: exception.Error) -> None:
-        """See `ActiveCall.fail`."""
-        self.client.serializer.discard(self._input.payload)
-        self.end("failure", error)
-        settle(self.outcome, error=error)
-
-    def abandon(self) -> None:
-        """Cancel the call and forget it."""
-        if self.outcome.done():
-            return
-        self.cancel()
-        self.end("terminated")
-        self.client.serializer.discard(self._input.payload)
-
-    @property
-    def was_not_loaded(self) -> bool:
-        """Whether the worker could not load the Function."""
-        return self.outcome.done() and self.outcome.result().status == InputStatus.INIT_FAILURE
-
-    async def interrupted(self, by: BaseException) -> None:
-        """Cancel the call after an interrupt of its caller; after a second one detach it.
-
-        Raises:
-            Detached: If it is detached.
-        """
-        __tracebackhide__ = True
-        try:
-            await interrupt.interrupted(self, self.outcome, self.abandon)
-        except exception.Detached:
-            interrupt.keep_detached(self)
-            raise
-        ended = self.outcome.done() and self.outcome.result().status == InputStatus.SUCCESS
-        what = "had ended" if ended else "cancelled"
-        by.add_note(f"{what}: {self.function.name} ({self.id})")
-
-    async def result(self) -> Any:
-        """Wait for the outcome and return the value; an interrupt cancels the call."""
-        __tracebackhide__ = True
-        try:
-            output = await wait(self.outcome)
-        except exception.Error:
-            raise
-        except KeyboardInterrupt as error:
-            await self.interrupted(error)
-            raise
-        except BaseException:
-            self.abandon()
-            raise
-        return result_of(self.client.serializer, output, self.function.name, self.id)
+    def take(self, count: int, weight: int) -> bool:
+        """Count consumed items, of ``weight`` bytes together; return whether to send the worker `upto`."""
+        self._taken += count
+        self._weight += weight
+        if self.upto - self._taken >= ITEM_WINDOW // 2 and self._weight < ITEM_BYTES // 2:
+            return False
+        self.upto = self._taken + ITEM_WINDOW
+        self._weight = 0
+        return True
 
 
 class GeneratorCall(SingleCall):
