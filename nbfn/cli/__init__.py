@@ -23,7 +23,6 @@ _COMMANDS = {
     "deploy": "deploy:deploy",
     "app": "app:app",
     "container": "container:container",
-    "session": "session:session",
     "environment": "environment:environment",
     "secret": "secret:secret",
     "hub": "hub:hub",

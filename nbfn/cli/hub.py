@@ -29,14 +29,9 @@ def start(embedded: bool) -> None:
 
 
 @hub.command()
-@click.option(
-    "--end-session",
-    is_flag=True,
-    help="Also if notebooks have sessions; these lose their variables.",
-)
-def stop(end_session: bool) -> int:
+def stop() -> int:
     """Stop the hub."""
-    return _stop(end_session=end_session)
+    return _stop()
 
 
 @hub.command()
@@ -61,12 +56,12 @@ def _running() -> bool:
     return False
 
 
-def _stop(*, end_session: bool) -> int:
+def _stop() -> int:
     from nbfn.client.discovery import is_running
 
     if not _running():
         return 0
-    _request_stop(end_session=end_session)
+    _request_stop()
     deadline = time.monotonic() + STOP_TIMEOUT
     while is_running(Places.of()):
         if time.monotonic() > deadline:
@@ -79,14 +74,14 @@ def _stop(*, end_session: bool) -> int:
     return 0
 
 
-def _request_stop(*, end_session: bool) -> None:
+def _request_stop() -> None:
     from nbfn.client.client import Client
     from nbfn.client.discovery import read_connection_file
     from nbfn.exception import VersionError
 
     client = Client(start=False)
     try:
-        client.stop_hub(end_session=end_session)
+        client.stop_hub()
     except VersionError:
         # The running hub has another protocol version, so it understands only the signal.
         pid = read_connection_file(Places.of()).get("pid")

@@ -26,7 +26,7 @@ from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
 from nbfn.hub.log_store import LogStore
 from nbfn.hub.queries import Queries
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
-from nbfn.hub.scheduler import effects, events, sessions, status, web_endpoints
+from nbfn.hub.scheduler import effects, events, status, web_endpoints
 from nbfn.hub.scheduler.effects import Effect, Send, StoreEffect
 from nbfn.hub.scheduler.events import Event, Received
 from nbfn.hub.scheduler.state_machine import StateMachine
@@ -34,6 +34,7 @@ from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
 from nbfn.hub.shared_memory_gc import SharedMemoryGC
 from nbfn.hub.store import Store
 from nbfn.hub.suspend_aware_clock import SuspendAwareClock
+from nbfn.hub.timeline_queries import TimelineQueries
 from nbfn.hub.worker_processes import WorkerProcesses
 from nbfn.hub.writer import StoreResult
 from nbfn.protocol import codec
@@ -118,6 +119,7 @@ class Broker:
         self._log_store = log_store
         self._now = SuspendAwareClock().now
         self._last_needed = self._idle_checked = self._now()
+        self._timeline = TimelineQueries(state.hub_state, self._now, router.wake)
         self._queries = Queries(state.hub_state, web, about, self._now)
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[str, bytes] = {}  # peer id -> connection
@@ -197,6 +199,8 @@ class Broker:
             self._handle_store_result(result)
         for client, answer in self._log_store.finished():
             self._send(client, answer)
+        for client, found in self._timeline.finished():
+            self._send(client, found)
         self._tick(now)
         self._scale_pools()
         unsaved, self._unsaved = self._unsaved, []
@@ -380,6 +384,7 @@ class Broker:
             m.StopHub: self._stop_hub,
             m.WatchOverview: lambda peer_id, message: self._watchers.add(peer_id),
             m.GetLogs: self._query_logs,
+            m.GetTimeline: self._timeline.ask,
             m.Register: self._register,
             m.Results: self._receive_results,
             m.Yielded: self._receive_yielded,
@@ -391,10 +396,6 @@ class Broker:
         self._send(peer_id, self._queries.answer(message))
 
     def _stop_hub(self, peer_id: str, message: m.StopHub) -> None:
-        problem = sessions.refusal(self._state.hub_state.calls.values())
-        if problem and not message.end_session:
-            self._send(peer_id, m.Failed(message.request, "conflict", problem))
-            return
         self._send(peer_id, m.Done(message.request))
         self.ending = True
 

@@ -321,7 +321,9 @@ class ConcurrentExecutor:
                 sum(answer[1].weight for answer in found if answer[1] is not None)
             )
             for entry, (status, payload, final) in zip(entries, found, strict=True):
-                self._outbox.entries.append(Result(entry.lease, status, payload, seconds, final))
+                self._outbox.entries.append(
+                    Result(entry.lease, status, payload, seconds, final, running.started)
+                )
             self._outbox.send_now()
         self._loop.call_soon_threadsafe(self._batch_ended, running)
 

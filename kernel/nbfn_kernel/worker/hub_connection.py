@@ -209,7 +209,7 @@ class HubConnection:
             items = [Item(lease, start + n, payload) for n, payload in enumerate(payloads)]
             self._send_yielded(lease, items)
         for number, results in self._unconfirmed.items():
-            self._link.send(Results(number, results))
+            self._link.send(Results(number, results, time.monotonic()))
 
     def _welcome(self, _welcome: messages.Welcome) -> None:
         self._deadline = math.inf
@@ -444,7 +444,7 @@ class HubConnection:
         for part in split(results, _total_weight, most=MAX_RESULTS, most_bytes=MAX_BYTES):
             self._number += 1
             self._unconfirmed[self._number] = part
-            self._link.send(Results(self._number, part))
+            self._link.send(Results(self._number, part, time.monotonic()))
 
     def _end_connection(self) -> None:
         if not self._ending:

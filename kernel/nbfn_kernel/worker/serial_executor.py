@@ -392,10 +392,10 @@ class SerialExecutor:
             end_lines(lease)
             if not todo:
                 self.current = shared[0] = 0
-                append(Result(lease, status, answer, clock() - started_at, final))
+                append(Result(lease, status, answer, clock() - started_at, final, started_at))
                 outbox.send_now()
             else:
-                append(Result(lease, status, answer, clock() - started_at, final))
+                append(Result(lease, status, answer, clock() - started_at, final, started_at))
                 if not outbox.send_scheduled:
                     outbox.send_scheduled = True
                     outbox.wake()
@@ -431,7 +431,9 @@ class SerialExecutor:
             seconds = (time.monotonic() - started_at) / len(entries)
             for entry, (status, payload, final) in zip(entries, found, strict=True):
                 self.unconfirmed.total += payload.weight if payload is not None else 0
-                self._outbox.entries.append(Result(entry.lease, status, payload, seconds, final))
+                self._outbox.entries.append(
+                    Result(entry.lease, status, payload, seconds, final, started_at)
+                )
             self._outbox.send_now()
         self.current = self._shared[0] = 0
         set_current(None)

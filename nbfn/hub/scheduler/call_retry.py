@@ -88,7 +88,7 @@ def _restart(t: HubState, event: FailuresLoaded, found: CallRestored) -> None:
         calls.add_to_call_graph(t, call)
     t.emit(SaveRetry(call.id, record.latest, indices, event.token))
     t.send(event.client, m.CallRetried(event.request, len(indices)), after_commit=True)
-    calls.put_inputs(t, call, calls.restored_inputs(call, found), closed=True, resent=False)
+    calls.put_inputs(t, call, calls.restored_inputs(call, found, t.now), closed=True, resent=False)
     call.next_index = max(call.next_index, found.total)
     completion.report_progress(t, call)
     t.changed()

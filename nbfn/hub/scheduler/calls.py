@@ -106,7 +106,7 @@ def _begin(t: HubState, sender: str, message: m.PutCall, pool: Pool, deployment:
             m.Accepted(call.id, _next_index(message.inputs), message.closed),
             after_commit=True,
         )
-    new = _new_inputs(call, message.inputs)
+    new = _new_inputs(call, message.inputs, t.now)
     put_inputs(t, call, new, closed=message.closed, resent=message.resent)
     if pool.binding and not pool.ready:
         output.show_loading(t, pool)
@@ -242,7 +242,7 @@ def _add(
     if call.durable and (inputs or (closed and not call.closed)):
         spawn_limits.reserve(t, payloads(inputs))
         t.emit(saved(call, inputs, closed=closed))
-    put_inputs(t, call, _new_inputs(call, inputs), closed=closed, resent=resent)
+    put_inputs(t, call, _new_inputs(call, inputs, t.now), closed=closed, resent=resent)
 
 
 def saved(call: Call, inputs: Sequence[m.NewInput], *, closed: bool) -> SaveCall:
@@ -257,17 +257,17 @@ def payloads(inputs: Sequence[m.NewInput]) -> list[m.Payload]:
     return [entry.payload for entry in inputs]
 
 
-def _new_inputs(call: Call, inputs: Sequence[m.NewInput]) -> list[Input]:
+def _new_inputs(call: Call, inputs: Sequence[m.NewInput], now: float) -> list[Input]:
     sizes = weights(payloads(inputs))
     return [
-        Input(call, entry.index, entry.payload, size)
+        Input(call, entry.index, entry.payload, size, now)
         for entry, size in zip(inputs, sizes, strict=True)
     ]
 
 
-def restored_inputs(call: Call, event: CallRestored) -> list[Input]:
+def restored_inputs(call: Call, event: CallRestored, now: float) -> list[Input]:
     """Return the stored inputs of a call."""
-    return [Input(call, index, payload, weight(payload)) for index, payload in event.inputs]
+    return [Input(call, index, payload, weight(payload), now) for index, payload in event.inputs]
 
 
 def put_inputs(t: HubState, call: Call, new: list[Input], *, closed: bool, resent: bool) -> None:
@@ -336,7 +336,7 @@ def call_restored(t: HubState, event: CallRestored) -> None:
     t.calls[call.id] = call
     if call.parent:
         add_to_call_graph(t, call)
-    put_inputs(t, call, restored_inputs(call, event), closed=event.closed, resent=True)
+    put_inputs(t, call, restored_inputs(call, event, t.now), closed=event.closed, resent=True)
     for index, failures in event.failures.items():
         call.inputs[index].failures = failures
     call.next_index = max(call.next_index, event.total)  # inputs with an outcome count, too

@@ -129,6 +129,7 @@ class WorkerJoined(Event):
     running: Sequence[tuple[int, str, int, int]] = ()
     gpus: Sequence[str] = ()
     output: int = 0
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def joined(hello: ClientHello | WorkerHello) -> Event:
     if isinstance(hello, WorkerHello):
         return WorkerJoined(
             *(hello.peer, hello.pid, hello.executable, hello.function, hello.version),
-            *(hello.running, hello.gpus, hello.output),
+            *(hello.running, hello.gpus, hello.output, hello.host),
         )
     executable = hello.environment.executable if hello.environment else ""
     return ClientJoined(hello.peer, hello.name, executable, hello.worker, hello.origin)

@@ -26,6 +26,7 @@ from nbfn.hub.scheduler.models import (
     at_once,
 )
 from nbfn.hub.scheduler.registry import Registry, SecretRecord
+from nbfn.hub.scheduler.timeline import Timeline
 from nbfn.protocol.messages import Definition, Message
 
 #: Ended calls that the sidebar shows.
@@ -132,6 +133,7 @@ class HubState:
         self.next_schedule_due = math.inf
         self.last_wall = -math.inf  # the time of day when schedules were last checked
         self.call_graph = CallGraph()
+        self.timeline = Timeline()
         #: Touched pools: since their last dispatch, and since their last resize.
         self.to_dispatch: dict[Pool, None] = {}
         self.to_resize: dict[Pool, None] = {}

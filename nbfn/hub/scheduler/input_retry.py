@@ -44,6 +44,7 @@ def _try_again(t: HubState, item: Input) -> None:
 def requeue(t: HubState, item: Input) -> None:
     """Put an input back at the front of its queue; a cancelled one ends."""
     call = item.call
+    item.queued = t.now
     if item.cancelled or call.cancelled:
         completion.finish(t, call, [completion.terminated(item)])
     elif item.crashes:

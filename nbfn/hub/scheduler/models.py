@@ -38,12 +38,13 @@ class Input:
         "lease",
         "losses",
         "payload",
+        "queued",
         "status",
         "weight",
         "worker",
     )
 
-    def __init__(self, call: Call, index: int, payload: Payload, weight: int) -> None:
+    def __init__(self, call: Call, index: int, payload: Payload, weight: int, now: float) -> None:
         self.call = call
         self.index = index
         self.payload = payload
@@ -52,6 +53,7 @@ class Input:
         self.lease = 0
         self.worker: Worker | None = None
         self.batch = 0  # the lease of the first input of its batch
+        self.queued = now  # when it arrived, or was queued again
         self.began = 0.0  # when it was leased
         self.attempt = 0  # the number of its current or last attempt
         self.failures = 0  # of the user's code: limited by `retries`
@@ -249,7 +251,6 @@ class Pool:
         "failed",
         "failed_at",
         "idle",
-        "is_session",
         "key",
         "last_progress",
         "leased",
@@ -296,8 +297,6 @@ class Pool:
         self.pending: fair_queue.FairQueue[Call, Input] = fair_queue.FairQueue()
         #: The queues of batched methods; "" is the Function itself.
         self.batches = _batches_of(self.definition)
-        #: Whether its workers run sessions of notebooks.
-        self.is_session = self.definition.kind == "session"
         needs = self.definition.resources
         #: Whether resources are reserved for its workers.
         self.needs_resources = bool(needs.cpu or needs.memory or needs.gpus)

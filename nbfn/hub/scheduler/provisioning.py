@@ -57,6 +57,7 @@ def _start(t: HubState, executable: str, count: int) -> None:
     for _ in range(1 if failures else count):
         worker = Worker(t.new_id("wk"), executable, t.now)
         t.workers[worker.id] = worker
+        t.timeline.open_lane(worker.id, t.wall)
         t.starting.setdefault(executable, {})[worker.id] = worker
         t.emit(StartWorker(worker.id, executable))
         t.after(START_TIMEOUT, _check_started, worker)
@@ -122,8 +123,7 @@ def _refuse_lacking(t: HubState, pool: Pool) -> None:
 
 def _refuse_nesting(t: HubState, starving: list[Pool]) -> None:
     """Fail nested calls when all workers wait for calls that wait for a worker."""
-    pools = [pool for pool in t.pools.values() if not pool.is_session]
-    workers = [worker for pool in pools for worker in pool.workers.values()]
+    workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
     if workers and all(worker.lending for worker in workers):
         message = (
             f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "
@@ -166,6 +166,10 @@ def bind_blank(t: HubState, pool: Pool) -> bool:
     pool.workers[worker.id] = worker
     pool.binding[worker.id] = worker
     pool.cold_starts += bool(pool.backlog)
+    if (lane := t.timeline.lanes.get(worker.id)) is not None:
+        record = pool.record
+        lane.bound, lane.cold = t.wall, bool(pool.backlog)
+        lane.function, lane.name, lane.app = record.id, record.name, record.app
     secret_store.bind(t, worker, pool)
     limit = pool.definition.startup_timeout or pool.definition.timeout
     t.after(limit, _check_loaded, worker)

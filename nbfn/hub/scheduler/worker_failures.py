@@ -6,7 +6,7 @@ against `CRASH_BUDGET` (docs/guarantees.md, P4, P5).
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import completion, exit_reasons, input_logs, input_retry
+from nbfn.hub.scheduler import completion, exit_reasons, input_logs, input_retry, spans
 from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
@@ -35,6 +35,7 @@ def worker_ended(t: HubState, worker: Worker, signal: int) -> None:
     """
     charged = bool(signal) and not worker.stopping and not t.closing
     why = exit_reasons.shut_down_by(signal) if signal else "it ended"
+    spans.add_lost(t, worker, spans.running(worker))
     if charged:
         for item in worker.leases.values():
             input_logs.system(
@@ -91,6 +92,7 @@ def crashed(t: HubState, worker: Worker, event: WorkerExited) -> bool:
         Whether any input may have caused it.
     """
     suspects = _suspects(worker, event)
+    spans.add_lost(t, worker, suspects)
     for item in reversed(suspects):
         item.detach()
         _handle_suspect(t, item, worker, event)

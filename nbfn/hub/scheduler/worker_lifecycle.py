@@ -10,6 +10,7 @@ from nbfn.hub.scheduler import (
     pool_scaling,
     results,
     secret_store,
+    spans,
     startup_failures,
     worker_failures,
     worker_recovery,
@@ -36,6 +37,7 @@ def worker_joined(t: HubState, event: WorkerJoined) -> None:
         if worker is None:
             return
     worker.pid = event.pid
+    _note_connection(t, event)
     worker.last_output = max(worker.last_output, event.output)
     t.supply_due = True
     if worker.state == "starting":
@@ -54,6 +56,19 @@ def worker_joined(t: HubState, event: WorkerJoined) -> None:
     t.changed()
 
 
+def _note_connection(t: HubState, event: WorkerJoined) -> None:
+    lane = t.timeline.lanes.get(event.worker)
+    if lane is not None:
+        lane.pid, lane.host = event.pid, event.host
+        lane.connected = lane.connected or t.wall
+
+
+def _note_end(t: HubState, worker: Worker, how: str, *, lost: bool) -> None:
+    lane = t.timeline.lanes.get(worker.id)
+    if lane is not None and not lane.how:
+        lane.how, lane.lost = how, lost
+
+
 def _register(t: HubState, event: WorkerJoined) -> Worker | None:
     worker = Worker(event.worker, event.executable, t.now)
     record = t.registry.functions.get(event.function)
@@ -61,7 +76,10 @@ def _register(t: HubState, event: WorkerJoined) -> Worker | None:
         t.send(event.worker, m.Refused("conflict", "this hub does not know its function"))
         return None
     t.workers[worker.id] = worker
+    lane = t.timeline.open_lane(worker.id, t.wall)
     if record is not None:
+        lane.bound = lane.loaded = t.wall
+        lane.function, lane.name, lane.app = record.id, record.name, record.app
         pool = worker.pool = pool_scaling.pool_of(t, record, event.version)
         worker.loaded = worker.served = True
         worker.state = "idle"
@@ -107,6 +125,8 @@ def worker_bound(t: HubState, sender: str, message: m.Bound) -> None:
     if worker is None or worker.pool is None:
         return
     worker.loaded = True
+    if (lane := t.timeline.lanes.get(sender)) is not None:
+        lane.loaded = lane.loaded or t.wall
     if worker.state != "binding":
         return
     pool = worker.pool
@@ -136,6 +156,7 @@ def _cannot_load(t: HubState, worker_id: str, text: str, failed: m.Output) -> No
     """Stop a worker that cannot load its function; waiting inputs may fail."""
     worker = t.workers.get(worker_id)
     if worker is not None and worker.pool is not None:
+        _note_end(t, worker, "it could not load its function", lost=True)
         text = f"{worker.pool.record.name!r} could not be loaded:\n{text.rstrip()}"
         raised_for = worker_shutdown.raised_for(t, worker.pool)
         input_logs.system(t, worker.pool, text, worker=worker.id, already_sent=raised_for)
@@ -158,6 +179,8 @@ def _lease_expired(t: HubState, what: tuple[Worker, float]) -> None:
     worker, since = what  # it may have reconnected and been lost again
     lost = worker.state == "lost" and worker.lost_since == since
     if lost and t.workers.get(worker.id) is worker:
+        _note_end(t, worker, exit_reasons.UNREACHABLE, lost=True)
+        spans.add_lost(t, worker, spans.running(worker))
         _remove(t, worker)
         began = bool(worker.leases)
         worker_failures.release_all(t, worker, exit_reasons.UNREACHABLE)
@@ -178,6 +201,8 @@ def worker_left(t: HubState, sender: str, message: m.Goodbye) -> None:
 
 
 def _ended_normally(t: HubState, worker: Worker, signal: int) -> None:
+    how = exit_reasons.shut_down_by(signal) if signal else ""
+    _note_end(t, worker, how, lost=bool(signal) and not worker.stopping)
     _remove(t, worker)
     charged = bool(signal and worker.leases)
     worker_failures.worker_ended(t, worker, signal)
@@ -192,9 +217,12 @@ def worker_exited(t: HubState, event: WorkerExited) -> None:
     if worker is None:
         return
     output.recovered(t, worker, event)
+    if (lane := t.timeline.lanes.get(worker.id)) is not None:
+        lane.memory_peak = event.memory_peak or 0
     if event.finished:  # its goodbye has not arrived yet, or was lost
         _ended_normally(t, worker, event.ended_by)
         return
+    _note_end(t, worker, exit_reasons.how(event), lost=not (worker.stopping or t.closing))
     _remove(t, worker)
     blamed = worker_failures.crashed(t, worker, event)
     if worker.pool is None and not worker.stopping:

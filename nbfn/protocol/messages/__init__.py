@@ -16,4 +16,5 @@ from nbfn.protocol.messages.handshake import *
 from nbfn.protocol.messages.ids import *
 from nbfn.protocol.messages.message_table import *
 from nbfn.protocol.messages.monitoring import *
+from nbfn.protocol.messages.timeline import *
 from nbfn.protocol.messages.worker import *

@@ -150,7 +150,7 @@ class Definition(Data):
     doc: str = ""
     source: str = ""
     filename: str = ""
-    kind: str = "function"  # function, cls, session
+    kind: str = "function"  # function, cls
     methods: tuple[Method, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     arguments: Payload | None = None  # of the constructor of a class; only variants have them

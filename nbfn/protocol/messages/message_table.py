@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from nbfn.protocol.messages import apps, base, calls, functions, handshake, monitoring, worker
+from nbfn.protocol.messages import (
+    apps,
+    base,
+    calls,
+    functions,
+    handshake,
+    monitoring,
+    timeline,
+    worker,
+)
 from nbfn.protocol.messages.base import Message
 
 #: The messages that each role may send to the hub. The hub refuses others.
@@ -48,6 +57,7 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     monitoring.StopWorker,
     monitoring.Attach,
     monitoring.GetLogs,
+    timeline.GetTimeline,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     handshake.WorkerHello,
@@ -94,6 +104,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     monitoring.Overview,
     monitoring.Changed,
     monitoring.Logs,
+    timeline.Timeline,
 )
 TO_WORKER: tuple[type[Message], ...] = (
     handshake.Welcome,

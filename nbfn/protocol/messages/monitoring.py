@@ -45,7 +45,7 @@ class CallRow(Struct, frozen=True, gc=False):
     id: str
     function: str
     app: str
-    kind: str  # remote, map, spawn, generator, web, schedule, session
+    kind: str
     status: str  # running, success, failure, terminated
     total: int | None
     done: int
@@ -67,7 +67,6 @@ class WorkerRow(Struct, frozen=True, gc=False):
     age: float
     memory: int | None = None
     app_id: str | None = None
-    session: str = ""  # the id of the call of the session that it runs
 
 
 class HubRow(Struct, frozen=True, gc=False):
@@ -158,15 +157,11 @@ class Logs(Message):
 
 
 class StopWorker(Message):
-    """End a worker, immediately unless ``graceful``; its inputs are redelivered to other workers.
-
-    A worker with a session is refused without ``end_session``.
-    """
+    """End a worker, immediately unless ``graceful``; its inputs are redelivered to other workers."""
 
     request: Token
     worker: Id
     graceful: bool = False
-    end_session: bool = False
 
 
 class Attach(Message):
@@ -184,7 +179,6 @@ class Attached(Message):
 
 
 class StopHub(Message):
-    """Drain the hub and stop it. It is refused without ``end_session`` while notebooks have sessions."""
+    """Drain the hub and stop it."""
 
     request: Token
-    end_session: bool = False

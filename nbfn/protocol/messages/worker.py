@@ -24,13 +24,17 @@ class LeasedInput(Data):
 
 
 class Result(Data):
-    """The outcome of a leased input; ``duration`` is in seconds."""
+    """The outcome of a leased input; ``duration`` is in seconds.
+
+    ``started`` is a time of the worker's monotonic clock, 0 for an input that did not run.
+    """
 
     lease: Lease
     status: Ended
     payload: Payload | None
     duration: Seconds
     final: bool = False  # whether a retry would fail in the same way, so there is none
+    started: Seconds = 0.0
 
 
 class Bind(Message):
@@ -81,10 +85,12 @@ class Results(Message):
     """Outcomes of leased inputs.
 
     The worker keeps them, and sends them again after a reconnect, until the hub has acknowledged ``seq``.
+    ``sent`` is the time of its monotonic clock when it sends the message.
     """
 
     seq: Count
     results: tuple[Result, ...]
+    sent: Seconds = 0.0
 
 
 class Confirm(Message):

@@ -35,6 +35,7 @@ _ASKED = {
     m.GetEnvironments,
     m.GetHistory,
     m.GetLogs,
+    m.GetTimeline,
     m.Attach,
     m.ConsoleOpened,
     m.Sync,
