@@ -38,17 +38,17 @@ def instance(*parts: Any) -> Any:
 
 def reference_by_id(*parts: Any) -> Any:
     """Rebuild the reference to a registered Function from its id."""
-    return _find("nbfn.client.registration.function_ref:by_id")(*parts)
+    return _find("nbfn.client.registration.remote_ref:by_id")(*parts)
 
 
 def reference_by_name(*parts: Any) -> Any:
     """Rebuild the reference to a deployed Function from its name."""
-    return _find("nbfn.client.registration.function_ref:by_name")(*parts)
+    return _find("nbfn.client.registration.remote_ref:by_name")(*parts)
 
 
 def reference_in_app(*parts: Any) -> Any:
     """Rebuild the reference to a Function of a running App from its name."""
-    return _find("nbfn.client.registration.function_ref:by_app")(*parts)
+    return _find("nbfn.client.registration.remote_ref:by_app")(*parts)
 
 
 def variant(*parts: Any) -> Any:
@@ -235,9 +235,9 @@ MOVED: dict[str, dict[str, str]] = {
     },
     "nbfn.registration.home": {"Home": "nbfn.client.registration.app_scope:AppScope"},
     "nbfn.registration.origin": {
-        "_from_home": "nbfn.client.registration.function_ref:by_app",
-        "by_id": "nbfn.client.registration.function_ref:by_id",
-        "by_name": "nbfn.client.registration.function_ref:by_name",
+        "_from_home": "nbfn.client.registration.remote_ref:by_app",
+        "by_id": "nbfn.client.registration.remote_ref:by_id",
+        "by_name": "nbfn.client.registration.remote_ref:by_name",
     },
     "nbfn.secret": {
         "_named": "nbfn.api.secret:_named",

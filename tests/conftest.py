@@ -82,7 +82,7 @@ def stop_hub(places: Places) -> None:
     if discovery.is_running(places):
         stopper = client.Client(start=False)
         try:
-            stopper.stop_hub()
+            stopper.stop_hub(end_session=True)
         finally:
             stopper.close()
         wait_until(lambda: not discovery.is_running(places), GONE_WITHIN)

@@ -29,6 +29,8 @@ from nbfn.runtime import traceback_filter
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+#: The timeout of a session, in seconds: ten years.
+SESSION_TIMEOUT = 10 * 365 * 86400.0
 #: Options of a Function that a class does not have.
 _OF_FUNCTIONS = frozenset({"name", "schedule", "is_generator"})
 
@@ -116,6 +118,17 @@ class AppDecorators:
         function: Function[..., Any] = Function._local(raw, name, options, self._scope)
         self._take(name, function, raw)
         return function
+
+    def _session(self, raw: Callable[..., Any], **given: Any) -> Function[..., Any]:
+        """Return the Function of the sessions of a notebook; no decorator can make one.
+
+        Args:
+            raw: Runs a session until it ends.
+            **given: Options of the decorator.
+        """
+        own = {"name": "session", "single_use_containers": True, "at_most_once": True}
+        options = Options.read({**given, **own})
+        return self._add(raw, dataclasses.replace(options, timeout=SESSION_TIMEOUT, session=True))
 
     def _take(self, name: str, part: Function[..., Any, Any] | Cls, raw: Any) -> None:
         """Add a Function or class under a name, and replace one that has the name already."""

@@ -14,8 +14,7 @@ from nbfn.client.app_output import AppOutputWriter
 from nbfn.client.client import Client, attached
 from nbfn.client.detached_apps import detached
 from nbfn.client.registration.app_scope import AppScope
-from nbfn.client.registration.function_ref import LocalRef
-from nbfn.client.registration.hydrated_function import HydratedFunction
+from nbfn.client.registration.function_ref import HydratedFunction, LocalRef
 from nbfn.exception import InvalidError
 from nbfn.protocol import messages
 from nbfn.protocol.messages import new_id

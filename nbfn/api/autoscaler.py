@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from nbfn.client.client import Client
-from nbfn.client.registration.hydrated_function import HydratedFunction
+from nbfn.client.registration.function_ref import HydratedFunction
 from nbfn.declarations.pool_settings import check_pool_bounds, check_pool_setting
 from nbfn.protocol import messages
 from nbfn.runtime.sync import blocking

@@ -10,7 +10,7 @@ from nbfn.runtime.sync import Blocking
 
 @Blocking
 async def calls(*, all: bool = False, client: Client | None = None) -> list[CallRow]:  # noqa: A002 - as in a shell
-    """Return the recent calls of this notebook, or of the script of this name.
+    """Return the recent calls of this notebook, or of the script of this name, without the session of a notebook.
 
     Running ones come first, then ended ones, the latest first. Each has ``id``, ``function``, ``app``,
     ``kind``, ``status`` (running, success, failure, terminated), ``total``, ``done``, ``failed``,
@@ -23,4 +23,5 @@ async def calls(*, all: bool = False, client: Client | None = None) -> list[Call
     __tracebackhide__ = True
     overview = await (await attached(client)).request(GetOverview)
     origin = this_origin()
-    return [row for row in overview.calls if all or row.origin == origin]
+    found = [row for row in overview.calls if row.kind != "session"]
+    return [row for row in found if all or row.origin == origin]

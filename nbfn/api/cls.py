@@ -21,8 +21,13 @@ from nbfn.api.variants import ConstructorArguments, object_ref, variant_ref
 from nbfn.client.client import Client
 from nbfn.client.registration.app_scope import AppScope
 from nbfn.client.registration.definition import define_class
-from nbfn.client.registration.function_ref import FunctionRef, LocalRef, by_id
-from nbfn.client.registration.hydrated_function import HydratedFunction, not_a_class
+from nbfn.client.registration.function_ref import (
+    FunctionRef,
+    HydratedFunction,
+    LocalRef,
+    not_a_class,
+)
+from nbfn.client.registration.remote_ref import by_id
 from nbfn.declarations.class_checks import check_arguments
 from nbfn.declarations.lifecycle import (
     enter_hooks,

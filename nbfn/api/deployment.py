@@ -18,8 +18,7 @@ from nbfn._version import __version__
 from nbfn.api.load_check import load_endpoints
 from nbfn.client.client import Client, attached
 from nbfn.client.registration.app_scope import AppScope
-from nbfn.client.registration.function_ref import LocalRef
-from nbfn.client.registration.hydrated_function import HydratedFunction
+from nbfn.client.registration.function_ref import HydratedFunction, LocalRef
 from nbfn.exception import InvalidError
 from nbfn.protocol import messages
 from nbfn.runtime import console_output

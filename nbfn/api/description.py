@@ -8,8 +8,7 @@ from typing import Any
 from nbfn.api.cls import Cls
 from nbfn.api.function import Function
 from nbfn.client.registration.app_scope import AppScope
-from nbfn.client.registration.function_ref import LocalRef
-from nbfn.client.registration.hydrated_function import HydratedFunction
+from nbfn.client.registration.function_ref import HydratedFunction, LocalRef
 
 
 @dataclass(frozen=True, slots=True)

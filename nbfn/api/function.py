@@ -22,8 +22,7 @@ from nbfn.client.logs import LogsManager
 from nbfn.client.registration.app_like import AppLike
 from nbfn.client.registration.app_scope import AppScope
 from nbfn.client.registration.definition import define, generates
-from nbfn.client.registration.function_ref import FunctionRef, LocalRef
-from nbfn.client.registration.hydrated_function import HydratedFunction
+from nbfn.client.registration.function_ref import FunctionRef, HydratedFunction, LocalRef
 from nbfn.declarations import partial_function
 from nbfn.declarations.lifecycle import remote_methods
 from nbfn.declarations.options import Options

@@ -10,7 +10,7 @@ import msgspec
 from nbfn.client.calls.active_call import SingleCall
 from nbfn.client.calls.outcome import result_of
 from nbfn.client.client import Client
-from nbfn.client.registration.hydrated_function import HydratedFunction
+from nbfn.client.registration.function_ref import HydratedFunction
 from nbfn.exception import DeserializationError, Error, ExecutionError
 from nbfn.protocol.messages import FunctionInfo, Payload
 from nbfn.runtime import console_output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbfn._names import check_name
-from nbfn.client.registration.function_ref import RemoteRef, by_name
+from nbfn.client.registration.remote_ref import RemoteRef, by_name
 from nbfn.declarations.retries import is_int
 from nbfn.exception import InvalidError
 

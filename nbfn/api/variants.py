@@ -16,8 +16,7 @@ import msgspec
 from nbfn import _unpickle
 from nbfn.api.endpoint_checks import no_variants
 from nbfn.client.client import Client
-from nbfn.client.registration.function_ref import FunctionRef, LocalRef
-from nbfn.client.registration.hydrated_function import HydratedFunction
+from nbfn.client.registration.function_ref import FunctionRef, HydratedFunction, LocalRef
 from nbfn.client.registration.option_encoding import variant_of as encoded_variant
 from nbfn.declarations.options import Concurrency, Options
 from nbfn.declarations.overrides import apply_overrides

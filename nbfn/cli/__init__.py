@@ -23,6 +23,7 @@ _COMMANDS = {
     "deploy": "deploy:deploy",
     "app": "app:app",
     "container": "container:container",
+    "session": "session:session",
     "environment": "environment:environment",
     "secret": "secret:secret",
     "hub": "hub:hub",

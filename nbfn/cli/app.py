@@ -116,7 +116,12 @@ def _function_id(row: AppRow, name: str) -> str:
 @click.argument("app", metavar="APP")
 @env_option
 @yes_option
-def stop(app: str, env: str, yes: bool) -> None:
+@click.option(
+    "--end-session",
+    is_flag=True,
+    help="Also if notebooks have sessions in it; these lose their variables.",
+)
+def stop(app: str, env: str, yes: bool, end_session: bool) -> None:
     """Stop an App, by name or id; cancels its inputs and frees its name."""
     row = find_app(app, env)
     named = f"App {row.name!r} ({row.id})" if row.name else f"App {row.id}"
@@ -125,7 +130,7 @@ def stop(app: str, env: str, yes: bool) -> None:
         return
     if not yes:
         click.confirm(f"{named} has {row.workers} workers. Stop it?", abort=True, err=True)
-    Client.attach().stop_app(row.id)
+    Client.attach().stop_app(row.id, end_session=end_session)
     click.echo(f"{named} was stopped.")
 
 

@@ -49,7 +49,7 @@ def list_(app_id: str, env: str, as_json: bool) -> None:
             "app_id": row.app_id,
             "app": row.app,
             "function": row.function,
-            "state": row.state,
+            "state": "session" if row.session else row.state,
             "pid": row.pid,
             "start_time": datetime.fromtimestamp(now - row.age, UTC),
         }
@@ -71,11 +71,16 @@ def logs(container_id: str, **options: Any) -> None:
 @click.argument("container_id")
 @click.option("--graceful", is_flag=True, help="Let it finish its inputs.")
 @yes_option
-def stop(container_id: str, graceful: bool, yes: bool) -> None:
-    """Stop a worker; its inputs run again on other workers."""
+@click.option(
+    "--end-session",
+    is_flag=True,
+    help="Also if it runs a notebook's session, which loses its variables.",
+)
+def stop(container_id: str, graceful: bool, yes: bool, end_session: bool) -> None:
+    """Stop a worker; its inputs run again on other workers. 'nbfn session stop' ends a session."""
     if not yes:
         click.confirm(f"Stop worker {container_id}?", abort=True, err=True)
-    Client.attach().stop_worker(container_id, graceful=graceful)
+    Client.attach().stop_worker(container_id, graceful=graceful, end_session=end_session)
     click.echo(f"Worker {container_id} is stopping.")
 
 

@@ -29,9 +29,14 @@ def start(embedded: bool) -> None:
 
 
 @hub.command()
-def stop() -> int:
+@click.option(
+    "--end-session",
+    is_flag=True,
+    help="Also if notebooks have sessions; these lose their variables.",
+)
+def stop(end_session: bool) -> int:
     """Stop the hub."""
-    return _stop()
+    return _stop(end_session=end_session)
 
 
 @hub.command()
@@ -56,12 +61,12 @@ def _running() -> bool:
     return False
 
 
-def _stop() -> int:
+def _stop(*, end_session: bool) -> int:
     from nbfn.client.discovery import is_running
 
     if not _running():
         return 0
-    _request_stop()
+    _request_stop(end_session=end_session)
     deadline = time.monotonic() + STOP_TIMEOUT
     while is_running(Places.of()):
         if time.monotonic() > deadline:
@@ -74,14 +79,14 @@ def _stop() -> int:
     return 0
 
 
-def _request_stop() -> None:
+def _request_stop(*, end_session: bool) -> None:
     from nbfn.client.client import Client
     from nbfn.client.discovery import read_connection_file
     from nbfn.exception import VersionError
 
     client = Client(start=False)
     try:
-        client.stop_hub()
+        client.stop_hub(end_session=end_session)
     except VersionError:
         # The running hub has another protocol version, so it understands only the signal.
         pid = read_connection_file(Places.of()).get("pid")

@@ -127,13 +127,18 @@ class Client(HubConnection):
         )
 
     @blocking
-    async def cancel_call(self, call_id: str) -> None:
+    async def cancel_call(self, call_id: str, *, end_session: bool = False) -> None:
         """Cancel all inputs of a call.
+
+        Args:
+            call_id: The call's id.
+            end_session: Whether to cancel it even if it is the session of a notebook, whose variables are then lost.
 
         Raises:
             NotFoundError: If there is no such call.
+            ConflictError: If it is a session, and `end_session` is False.
         """
-        await self.request(lambda number: messages.Cancel(number, call_id))
+        await self.request(lambda number: messages.Cancel(number, call_id, end_session=end_session))
 
     @blocking
     async def apps(self, environment_name: str = "") -> list[messages.AppRow]:
@@ -160,13 +165,18 @@ class Client(HubConnection):
         return answer.app
 
     @blocking
-    async def stop_app(self, app_id: str) -> None:
+    async def stop_app(self, app_id: str, *, end_session: bool = False) -> None:
         """Cancel an App's calls, end its workers and free its name. Does nothing when called again.
+
+        Args:
+            app_id: The App's id.
+            end_session: Whether to stop it even if it has sessions of notebooks, whose variables are then lost.
 
         Raises:
             NotFoundError: If there is no such App.
+            ConflictError: If it has sessions, and `end_session` is False.
         """
-        await self.request(lambda number: messages.StopApp(number, app_id))
+        await self.request(lambda number: messages.StopApp(number, app_id, end_session=end_session))
 
     @blocking
     async def app_history(self, app_id: str) -> list[messages.DeploymentRow]:
@@ -206,13 +216,23 @@ class Client(HubConnection):
         return answer.app
 
     @blocking
-    async def stop_worker(self, worker: str, *, graceful: bool = False) -> None:
+    async def stop_worker(
+        self, worker: str, *, graceful: bool = False, end_session: bool = False
+    ) -> None:
         """End a worker. Its inputs run again elsewhere; with ``graceful`` it finishes them first.
+
+        Args:
+            worker: The worker's id.
+            graceful: Whether it finishes its inputs.
+            end_session: Whether to end it even if it runs the session of a notebook, whose variables are then lost.
 
         Raises:
             NotFoundError: If there is no such worker.
+            ConflictError: If it runs a session, and `end_session` is False.
         """
-        await self.request(lambda number: messages.StopWorker(number, worker, graceful))
+        await self.request(
+            lambda number: messages.StopWorker(number, worker, graceful, end_session)
+        )
 
     @blocking
     async def attach_console(self, worker: str) -> str:
@@ -240,9 +260,16 @@ class Client(HubConnection):
         return answer.connection_file
 
     @blocking
-    async def stop_hub(self) -> None:
-        """Make the hub finish its work and end."""
-        await self.request(messages.StopHub)
+    async def stop_hub(self, *, end_session: bool = False) -> None:
+        """Make the hub finish its work and end.
+
+        Args:
+            end_session: Whether to stop it even if notebooks have sessions, whose variables are then lost.
+
+        Raises:
+            ConflictError: If notebooks have sessions, and `end_session` is False.
+        """
+        await self.request(lambda number: messages.StopHub(number, end_session))
 
 
 # --- the default client of a process ---------------------------------------------------------------

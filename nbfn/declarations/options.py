@@ -116,6 +116,8 @@ class Options:
     concurrency: Concurrency | None = None
     batching: Batching | None = None
     endpoint: Endpoint | None = None
+    #: Whether it runs the session of a notebook, which has a user's variables; no decorator sets it.
+    session: bool = False
 
     def check_together(self) -> None:
         """Check that the options do not contradict each other.

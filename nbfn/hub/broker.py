@@ -26,7 +26,7 @@ from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
 from nbfn.hub.log_store import LogStore
 from nbfn.hub.queries import Queries
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
-from nbfn.hub.scheduler import effects, events, status, web_endpoints
+from nbfn.hub.scheduler import effects, events, sessions, status, web_endpoints
 from nbfn.hub.scheduler.effects import Effect, Send, StoreEffect
 from nbfn.hub.scheduler.events import Event, Received
 from nbfn.hub.scheduler.state_machine import StateMachine
@@ -396,6 +396,10 @@ class Broker:
         self._send(peer_id, self._queries.answer(message))
 
     def _stop_hub(self, peer_id: str, message: m.StopHub) -> None:
+        problem = sessions.refusal(self._state.hub_state.calls.values())
+        if problem and not message.end_session:
+            self._send(peer_id, m.Failed(message.request, "conflict", problem))
+            return
         self._send(peer_id, m.Done(message.request))
         self.ending = True
 

@@ -90,7 +90,7 @@ class Lab:
     def stop_hub(self) -> None:
         """End the hub and its workers; nothing happens when there is none."""
         subprocess.run(
-            [sys.executable, "-m", "nbfn", "hub", "stop"],
+            [sys.executable, "-m", "nbfn", "hub", "stop", "--end-session"],
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -113,11 +113,11 @@ def test_a_function_travels_as_its_id() -> None:
 def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
     import msgspec
 
-    from nbfn.client.registration import function_ref
+    from nbfn.client.registration import remote_ref
 
-    here = function_ref.this_environment()
+    here = remote_ref.this_environment()
     monkeypatch.setattr(
-        function_ref, "this_environment", lambda: msgspec.structs.replace(here, python="3.99")
+        remote_ref, "this_environment", lambda: msgspec.structs.replace(here, python="3.99")
     )
     with pytest.raises(VersionError, match=r"runs under Python 3\.\d+, this is Python 3\.99"):
         nbfn.Function.from_name("demo", "cube").remote(1)

@@ -85,8 +85,8 @@ class FakeClient:
         self._answer("autoscaler", function_id, settings)
         return dataclasses.replace(FunctionAutoscalerSettings(0, 8, 0, 60.0), **settings)
 
-    async def _cancel_call(self, call_id: str) -> None:
-        self._answer("cancel", call_id)
+    async def _cancel_call(self, call_id: str, *, end_session: bool = False) -> None:
+        self._answer("cancel", call_id, *(["end_session"] if end_session else []))
 
     def _answer(self, *asked: Any) -> None:
         if self._hub.refusal is not None:

@@ -125,6 +125,14 @@ async def test_a_call_is_cancelled(ask: Any, hub: FakeHub) -> None:
     assert hub.asked == [("cancel", CALL)]
 
 
+async def test_a_session_is_ended_only_if_the_request_says_so(ask: Any, hub: FakeHub) -> None:
+    assert await ask("POST", f"calls/{CALL}/cancel", {}) == (200, {})
+    assert await ask("POST", f"calls/{CALL}/cancel", {"end_session": True}) == (200, {})
+    status, reply = await ask("POST", f"calls/{CALL}/cancel", {"end_session": "yes"})
+    assert (status, "end_session" in reply["message"]) == (400, True)
+    assert hub.asked == [("cancel", CALL), ("cancel", CALL, "end_session")]
+
+
 @pytest.mark.parametrize("path", ["calls/fc-1/cancel", "functions/fu-%2e%2e%2F/autoscaler"])
 async def test_an_id_of_another_shape_is_not_found(ask: Any, hub: FakeHub, path: str) -> None:
     status, reply = await ask("PATCH" if "auto" in path else "POST", path, {"min_containers": 1})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
+import nbfn
+from nbfn import cli
 from nbfn.client.client import Client
 from nbfn.config import Places
+from nbfn.exception import ConflictError
+from nbfn.protocol import messages
+from nbfn.protocol.messages import CallRow
+from nbfn.runtime import sync
 from tests.conftest import a_home, wait_until
 
 from .kernels import Kernel, kernel
@@ -339,6 +347,13 @@ def test_the_debugger_stops_in_the_session(shared: Kernel) -> None:
     debug("disconnect", restart=False, terminateDebuggee=False)
 
 
+def test_a_session_has_no_time_limit(shared: Kernel) -> None:
+    client = Client.attach(start=False)
+    [row] = [row for row in client.overview().functions if row.kind == "session"]
+    found = sync.run(client.request(lambda number: messages.GetDefinition(number, row.id)))
+    assert found.definition.timeout > 365 * 86400
+
+
 def test_the_session_is_one_call_in_the_notebooks_app(shared: Kernel) -> None:
     rows = shared.run(
         "%%local\nimport nbfn\nfound = nbfn.Client.attach().overview()\n"
@@ -447,14 +462,83 @@ def test_the_end_of_all_others_ends_the_session(
         wait_until(lambda: not is_alive(pid), 15.0)
 
 
-def test_cancelling_its_call_ends_the_session(fresh: Kernel) -> None:
-    """As the panel's Cancel does."""
+def running_session() -> CallRow:
+    rows = Client.attach(start=False).overview().calls
+    [found] = [row for row in rows if row.kind == "session" and row.status == "running"]
+    return found
+
+
+def test_no_other_process_ends_a_session_unless_it_says_so(
+    fresh: Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pid = session_pid(fresh)
+    client, call = Client.attach(start=False), running_session().id
+    [worker] = [row for row in client.overview().workers if row.session == call]
+    for attempt in (
+        lambda: client.cancel_call(call),
+        lambda: nbfn.FunctionCall.from_id(call).cancel(),
+        lambda: nbfn.FunctionCall.from_id(call).cancel(terminate_containers=True),
+        lambda: client.stop_worker(worker.id),
+        lambda: client.stop_worker(worker.id, graceful=True),
+        lambda: client.stop_app(worker.app_id or ""),
+        client.stop_hub,
+    ):
+        with pytest.raises(ConflictError, match="would end the session of .*would be lost"):
+            attempt()
+    for command in (
+        ["container", "stop", "-y", worker.id],
+        ["app", "stop", "-y", worker.app_id],
+        ["hub", "stop"],
+    ):
+        assert cli.main(command) == 1
+        assert "--end-session" in capsys.readouterr().err
+    for side in ("", "%local "):
+        assert "--end-session" in fresh.run(f"{side}%fn cancel {call}").err
+    assert session_pid(fresh) == pid
+
+
+def test_sessions_are_listed_apart_from_calls(
+    fresh: Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh.run("1")
+    call = running_session().id
+    for listing in ("%fn calls", "%fn list --all", "%remote", "import nbfn; nbfn.calls(all=True)"):
+        shown = fresh.run(listing)
+        assert shown.status == "ok"
+        assert call[:9] not in shown.out + shown.result
+        assert "session " not in (shown.out + shown.result).replace("session wk-", "")
+    assert "sessions 1 (%fn sessions)" in fresh.run("%remote").out
+    assert call in fresh.run("%fn sessions").result
+    assert cli.main(["session", "list", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["session_id"], row["pid"]) == (call, worker_pid(call))
+
+
+def worker_pid(call: str) -> int:
+    rows = Client.attach(start=False).overview().workers
+    return next(row.pid for row in rows if row.session == call)
+
+
+def test_the_command_line_asks_before_it_ends_a_session(
+    fresh: Kernel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, call = session_pid(fresh), running_session().id
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert cli.main(["session", "stop", call[:12]]) == 1
+    assert "All its variables will be lost" in capsys.readouterr().err
+    assert session_pid(fresh) == pid
+    assert cli.main(["session", "stop", "fc-none"]) == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert cli.main(["session", "stop", call[:12]]) == 0
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_ending_a_session_ends_its_cell(fresh: Kernel) -> None:
+    """As the panel does after its question."""
     pid = session_pid(fresh)
     request = fresh.begin("import time\nprint('on', flush=True)\ntime.sleep(99)")
     fresh.end(request, lambda m: m["msg_type"] == "stream")
-    client = Client.attach(start=False)
-    [call] = [row for row in client.overview().calls if row.function == "session"]
-    client.cancel_call(call.id)
+    Client.attach(start=False).cancel_call(running_session().id, end_session=True)
     assert "SessionEnded" in fresh.end(request).error
     wait_until(lambda: not is_alive(pid))
     assert "its variables are lost" in fresh.run("1").notes

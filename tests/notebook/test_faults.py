@@ -197,7 +197,7 @@ def test_a_function_that_is_redefined_during_a_map_is_told_and_the_map_stays(
 def test_a_function_of_another_python_is_not_called(one_kernel: Run) -> None:
     _, failed, calls = one_kernel(
         CELL,
-        "import msgspec, nbfn, nbfn.client.registration.function_ref as origin\n"
+        "import msgspec, nbfn, nbfn.client.registration.remote_ref as origin\n"
         "here, kept = origin.this_environment(), origin.this_environment\n"
         "origin.this_environment = lambda: msgspec.structs.replace(here, python='3.99')\n"
         "before = len(nbfn.calls(all=True))\n"

@@ -17,7 +17,7 @@ import pytest
 import nbfn
 from nbfn import _unpickle
 from nbfn.api.variants import ConstructorArguments, VariantRef
-from nbfn.client.registration.function_ref import by_id, by_name
+from nbfn.client.registration.remote_ref import by_id, by_name
 from nbfn.protocol.messages import Payload, Variant
 from nbfn.serialization import pickler
 
@@ -147,7 +147,7 @@ def test_a_module_that_does_not_exist_any_more_has_what_pickles_name(
     monkeypatch.setitem(
         _unpickle.MOVED,
         "nbfn.gone.origin",
-        {"by_id": "nbfn.client.registration.function_ref:by_id"},
+        {"by_id": "nbfn.client.registration.remote_ref:by_id"},
     )
     assert pickle.loads(b"cnbfn.gone.origin\nby_id\n.") is by_id
     with pytest.raises(ModuleNotFoundError):

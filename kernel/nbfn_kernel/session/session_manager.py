@@ -25,8 +25,6 @@ from nbfn_kernel.session.kernel_channels import AskUser, KernelChannels, Message
 
 T = TypeVar("T")
 
-#: The timeout of the call that holds a session, in seconds: ten years.
-SESSION_TIMEOUT = 10 * 365 * 86400.0
 #: Seconds that a session has to end after a shutdown request, before its call is cancelled.
 SHUTDOWN_TIMEOUT = 1.0
 #: Seconds to wait for the cancelled call to end.
@@ -230,17 +228,13 @@ class SessionManager:
 def _function(options: SessionOptions) -> Any:
     """Create the Function whose call runs a session."""
     app = nbfn.App(options.app or _notebook())
-    function: Any = app.function(
-        name="session",
+    return app._session(
+        remote_session.serve,
         cpu=options.cpu,
         memory=(options.memory, options.memory) if options.memory else None,
         gpu=options.gpu,
         env=options.env,
-        single_use_containers=True,
-        at_most_once=True,
-    )(remote_session.serve)
-    function._options = dataclasses.replace(function._options, timeout=SESSION_TIMEOUT)
-    return function
+    )
 
 
 def _reason_of(error: BaseException) -> str:

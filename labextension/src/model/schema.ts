@@ -427,6 +427,14 @@ export interface IInputRow {
   error: string | null;
 }
 /**
+ * Body of ``POST calls/ID/cancel`` and ``workers/ID/drain``, ``stop``; it may be omitted.
+ *
+ * What would end a session, and so lose the variables of a notebook, is refused (409) without ``end_session``.
+ */
+export interface IEndRequest {
+  end_session?: boolean;
+}
+/**
  * Response of ``POST workers/ID/console``: a Jupyter kernel of this server, connected to the worker.
  */
 export interface IConsole {

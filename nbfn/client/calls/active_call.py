@@ -60,7 +60,7 @@ class Connection(Protocol):
 
 
 class CallableFunction(Protocol):
-    """What a call needs of a registered Function; `nbfn.client.registration.hydrated_function.HydratedFunction`."""
+    """What a call needs of a registered Function; `nbfn.client.registration.function_ref.HydratedFunction`."""
 
     @property
     def client(self) -> Connection:

@@ -54,6 +54,7 @@ def define(
         name=name,
         payload=Payload(payload),
         digest="",
+        kind="session" if options.session else "function",
         environment=this_environment(),
         is_generator=generates(raw, options),
         is_async=inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw),

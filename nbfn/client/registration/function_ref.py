@@ -1,41 +1,51 @@
 """`FunctionRef`: what a `Function` or `Cls` refers to, and how it is registered or looked up.
 
-`LocalRef` is a function or class of this process, `RemoteRef` one that was deployed or came in a pickle, and
-`nbfn.api.variants.VariantRef` a variant of either. The methods of an object share one reference. References are pickled
-as an id or a name, never by value.
+`LocalRef` is a function or class of this process, `remote_ref.RemoteRef` one that was deployed or came in a pickle, and
+`nbfn.api.variants.VariantRef` a variant of either. `HydratedFunction` is what is known of it then. The methods of an
+object share one reference. References are pickled as an id or a name, never by value.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
+import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from nbfn import _unpickle, context, exception
+from nbfn import _unpickle, exception
 from nbfn.client.client import Client, attached
-from nbfn.client.process_info import this_environment
 from nbfn.client.registration.app_scope import AppScope
-from nbfn.client.registration.hydrated_function import HydratedFunction
 from nbfn.client.registration.option_encoding import variant_digest
-from nbfn.config import default_environment
-from nbfn.exception import InvalidError
+from nbfn.declarations.lifecycle import remote_methods
+from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.protocol import messages
-from nbfn.protocol.messages import Definition, FunctionInfo, Message, Variant
-from nbfn.runtime.sync import run
-from nbfn.runtime.traceback_filter import users_level
-from nbfn.serialization import code_version, module_reload, random_generators
+from nbfn.protocol.messages import Definition, FunctionInfo, Payload, Variant
+from nbfn.serialization import (
+    code_version,
+    function_pickling,
+    module_reload,
+    pickle_diagnosis,
+    pickler,
+    random_generators,
+)
 from nbfn.serialization.argument_modules import ArgumentModules
 from nbfn.serialization.cell_source import helper_texts
 from nbfn.serialization.code_version import CodeVersion, ReloadedDefinition
-from nbfn.serialization.dependencies import HANDLES, handles_in
-from nbfn.serialization.module_reload import Unloadable
-from nbfn.serialization.user_modules import local_modules
+from nbfn.serialization.dependencies import (
+    HANDLES,
+    DependencySnapshot,
+    FileWatch,
+    handles_in,
+    type_name,
+)
+from nbfn.serialization.module_reload import ReloadedModules, Unloadable
+from nbfn.serialization.user_modules import local_modules, pickled_by_value
 
 #: Most variants whose ids a reference keeps.
 BOUND_KEPT = 32
@@ -44,6 +54,192 @@ _COPIED = (
     "Function {!r} takes the random generator {{!r}} along: every worker begins with a copy of it and draws the "
     "same numbers."
 )
+
+
+#: Types whose values contain no code that would have to be pickled by value.
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+
+
+@dataclass(slots=True)
+class HydratedFunction:
+    """What is known of a Function or class since it was registered or looked up.
+
+    Attributes:
+        version: The version that calls ask for: that of a local definition, 0 (the newest) of one found by name.
+        callable: Whether `remote` can call it: it is no class, no web endpoint and no generator.
+    """
+
+    client: Client
+    epoch: int
+    info: FunctionInfo
+    version: int
+    snapshot: DependencySnapshot | None = None
+    modules: list[ModuleType] = field(default_factory=list)
+    others: list[Any] = field(default_factory=list)  # references to Functions that it calls
+    raw: Callable[..., Any] | None = None
+    watch: FileWatch | None = None  # of the files with its code
+    edition: ReloadedModules = module_reload.UNCHANGED  # the newer modules in its pickle
+    brought: ArgumentModules | None = None  # modules of the classes of arguments
+    views: dict[str, HydratedFunction] = field(default_factory=dict)  # of a class, by method
+
+    callable: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        info = self.info
+        self.callable = info.kind != "cls" and info.endpoint is None and not info.is_generator
+
+    def current(self) -> bool:
+        """Return whether it is still true: the same hub, no captured name rebound, no file of its code changed.
+
+        Every call asks this, so it is written out in one function.
+        """
+        client, snapshot, watch = self.client, self.snapshot, self.watch
+        return (
+            client.epoch == self.epoch
+            and not client.closed
+            and (snapshot is None or snapshot.current())
+            and (watch is None or not watch.changed())
+        )
+
+    def at_hub(self) -> bool:
+        """Return whether the hub is still the same."""
+        return self.client.epoch == self.epoch and not self.client.closed
+
+    def same_names(self) -> bool:
+        """Return whether the hub is the same and no captured name was rebound."""
+        return self.at_hub() and self.snapshot is not None and self.snapshot.current()
+
+    def same_code(self) -> bool:
+        """Return whether its code is in this process and has not changed."""
+        if self.snapshot is None:
+            return False
+        return self.snapshot.current() and not (self.watch is not None and self.watch.changed())
+
+    def unloadable(self) -> str:
+        """Return a sentence that names the captured value which workers cannot unpickle; "" if not known."""
+        where = (
+            ""
+            if self.snapshot is None
+            else function_pickling.unloadable(self.snapshot, self.modules)
+        )
+        if not where:
+            return ""
+        return f"{self.info.name!r} captures {where}, which cannot be unpickled: make it inside the function."
+
+    def of(self, method: str) -> HydratedFunction:
+        """Return what is known of a method of a class; with an empty name, of a function.
+
+        Raises:
+            NotFoundError: If it is not a class or not a function, or has no such method.
+        """
+        info = self.info
+        if not method and info.kind != "cls":
+            return self
+        view = self.views.get(method)
+        if view is None:
+            found = next((one for one in info.methods if one.name == method), None)
+            if found is None:
+                raise NotFoundError(_no_method(info, method))
+            seen = msgspec.structs.replace(
+                info,
+                name=f"{info.name}.{method}",
+                method=method,
+                is_generator=found.is_generator,
+                is_async=found.is_async,
+                signature=found.signature,
+                doc=found.doc,
+                endpoint=found.endpoint,
+                web_url=found.web_url,
+                batching=found.batching,
+            )
+            raw = remote_methods(self.raw)[method].raw if isinstance(self.raw, type) else None
+            bound = raw.__get__(raw) if raw is not None else None  # its signature has no self
+            view = dataclasses.replace(self, info=seen, raw=bound, views={})
+            self.views[method] = view
+        return view
+
+    def pickle(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
+    ) -> Payload:
+        """Pickle the arguments of one input.
+
+        Args:
+            args: The arguments.
+            kwargs: The keyword arguments.
+            durable: Whether large parts are written to disk, since they must outlive this process.
+
+        Raises:
+            SerializationError: If one cannot be pickled; the message names it.
+        """
+        __tracebackhide__ = True
+        serializer = self.client.serializer
+        if durable:
+            serializer = serializer.durable
+        try:
+            if self.watch is None or (not kwargs and _PLAIN.issuperset(map(type, args))):
+                return serializer.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            holds = self.snapshot.contains if self.snapshot is not None else pickler.never
+            instead = pickler.replacing(self.edition.instead, holds)
+            with pickled_by_value(self.modules), instead as met:
+                payload = serializer.dump_arguments(args, kwargs)  # type: ignore[arg-type]
+            if self.brought is not None:
+                self.brought.add(met, self.watch)
+            return payload
+        except SerializationError as error:
+            if isinstance(error.__cause__, InvalidError):
+                raise error.__cause__ from None
+            raise self._explained(args, kwargs, error) from error.__cause__
+
+    def _explained(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: SerializationError
+    ) -> SerializationError:
+        for name, value in _named(self.raw, args, kwargs):
+            try:
+                self.client.serializer.discard(self.client.serializer.dump(value))
+            except SerializationError:
+                what, remedy = type_name(value), pickle_diagnosis.OPEN_IT
+                if found := pickle_diagnosis.find(value):
+                    what = found.within(name if found.path else "").removeprefix(" → ")
+                    remedy = found.remedy
+                return SerializationError(
+                    f"Cannot pickle argument {name!r} of {self.info.name!r} ({what}). {remedy}"
+                )
+        return error
+
+
+def _named(
+    raw: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterable[tuple[str, Any]]:
+    names: list[str] = []
+    if raw is not None:
+        try:
+            names = [
+                p.name
+                for p in inspect.signature(raw).parameters.values()
+                if p.kind not in (p.VAR_KEYWORD,)
+            ]
+        except (ValueError, TypeError):
+            names = []
+    for number, value in enumerate(args):
+        yield (names[number] if number < len(names) else f"number {number + 1}"), value
+    yield from kwargs.items()
+
+
+def not_a_class(info: FunctionInfo) -> str:
+    """Return the error text for a function that was looked up as a class."""
+    return f"Lookup failed for Cls {info.name!r}: it is a function. Use Function.from_name(...)."
+
+
+def _no_method(info: FunctionInfo, method: str) -> str:
+    if info.kind != "cls":
+        return not_a_class(info)
+    names = ", ".join(one.name for one in info.methods) or "none"
+    if not method:
+        return f"{info.name!r} is a class, not a function: use Cls.from_name(...) and a method ({names})."
+    return (
+        f"Class {info.name!r} has no method {method!r} (there are: {names}). Only methods with a mark such as "
+        "@nbfn.method() can be called from elsewhere; attributes of a remote class cannot be read."
+    )
 
 
 class FunctionRef:
@@ -321,159 +517,3 @@ def _unregistered_handles(more: Iterable[ModuleType]) -> list[LocalRef]:
         for found in refs.values()
         if isinstance(found, LocalRef) and found.state is None and not found.registering
     ]
-
-
-class RemoteRef(FunctionRef):
-    """A function or class that was deployed, or came in a pickle.
-
-    Args:
-        name: Its name.
-        shown: The repr of the Function or class.
-        find: Makes the request that looks it up.
-        reduced: The value of its ``__reduce__``.
-        pinned: Whether calls stay with the version that was found.
-
-    Attributes:
-        what: "Function" or "Cls", for messages.
-        from_pickle: Whether it came in a pickle.
-    """
-
-    what = "Function"
-    from_pickle = False
-
-    def __init__(
-        self,
-        name: str,
-        shown: str,
-        find: Callable[[int], Message],
-        reduced: tuple[Any, ...],
-        *,
-        pinned: bool,
-    ) -> None:
-        super().__init__(name, shown)
-        self._find = find
-        self._pinned = pinned
-        self._reduced = reduced
-        self._fetched: Any | None = None
-
-    async def resolve(self) -> HydratedFunction:
-        """See `FunctionRef.resolve`."""
-        __tracebackhide__ = True
-        if self.current() is None:
-            self.state = await self._look_up(await attached(self.client))
-        assert self.state is not None
-        return self.state
-
-    async def resolve_again(self) -> HydratedFunction:
-        """See `FunctionRef.resolve_again`."""
-        __tracebackhide__ = True
-        self.state = None
-        return await self.resolve()
-
-    def definition(self) -> Any | None:
-        """See `FunctionRef.definition`. A worker fetches that of a reference which it got in a pickle."""
-        __tracebackhide__ = True
-        if self._fetched is None and self.from_pickle and not context.is_local():
-            self._fetched = run(self._fetch())
-        return self._fetched
-
-    async def _fetch(self) -> Any:
-        __tracebackhide__ = True
-        hydrated = await self.resolve()
-        answer: messages.DefinitionTold = await hydrated.client.request(
-            lambda number: messages.GetDefinition(number, hydrated.info.id)
-        )
-        return hydrated.client.serializer.load(answer.definition.payload)
-
-    async def _look_up(self, client: Client) -> HydratedFunction:
-        __tracebackhide__ = True
-        try:
-            answer: messages.Registered = await client.request(self._find)
-        except exception.NotFoundError as error:
-            if self.what != "Cls":
-                raise
-            raise exception.NotFoundError(f"Lookup failed for Cls {self.name!r}: {error}") from None
-        info = answer.info
-        _check_versions(info)
-        # If its App was stopped and deployed again, a call looks its Function up once more.
-        client.remember(info.id, self._find(0))
-        return HydratedFunction(client, client.epoch, info, info.version if self._pinned else 0)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._reduced
-
-
-def _check_versions(info: FunctionInfo) -> None:
-    """Check that workers of a Function can unpickle arguments from this process.
-
-    Raises:
-        VersionError: If they run under another version of Python.
-    """
-    theirs, ours = info.environment, this_environment()
-    if theirs.python != ours.python:
-        raise exception.VersionError(
-            f"Function {info.name!r} runs under Python {theirs.python}, "
-            f"this is Python {ours.python}. Call it from a notebook with Python "
-            f"{theirs.python}, or deploy it again from this one."
-        )
-    if theirs.cloudpickle.partition(".")[0] != ours.cloudpickle.partition(".")[0]:
-        warnings.warn(
-            f"Function {info.name!r} runs with cloudpickle {theirs.cloudpickle}, this is {ours.cloudpickle}: "
-            "functions and classes that are defined here may not be unpickled there. "
-            "Install the same one, or deploy it again from here.",
-            UserWarning,
-            stacklevel=users_level(),
-        )
-
-
-def by_name(app: str, name: str, environment: str, deployment: int, what: str) -> RemoteRef:
-    """Return a reference to a deployed Function or class.
-
-    Args:
-        app: The App's name.
-        name: Its name.
-        environment: The environment; the default one when empty.
-        deployment: The version of its App to stay with; 0 for the newest.
-        what: "Function" or "Cls".
-    """
-    named = f", environment_name={environment!r}" if environment else ""
-    named += f", version={deployment}" if deployment else ""
-    made = RemoteRef(
-        name,
-        f"{what}.from_name({app!r}, {name!r}{named})",
-        lambda number: messages.Lookup(
-            number, app, name, environment or default_environment(), deployment
-        ),
-        (_unpickle.reference_by_name, (app, name, environment, deployment, what)),
-        pinned=bool(deployment),
-    )
-    made.what = what
-    return made
-
-
-def by_id(function_id: str, name: str, deployment: int, version: int = 0) -> RemoteRef:
-    """Return a reference to a Function or class whose id was in a pickle.
-
-    Args:
-        function_id: The id.
-        name: Its name.
-        deployment: The version of its App to stay with; 0 for the newest ...
-        version: ... or the version of the Function.
-    """
-    made = RemoteRef(
-        name,
-        f"<Function {name!r} {function_id}>",
-        lambda number: messages.LookupId(number, function_id, version, deployment),
-        (_unpickle.reference_by_id, (function_id, name, deployment, version)),
-        pinned=bool(deployment or version),
-    )
-    made.known_id = function_id
-    made.from_pickle = True
-    return made
-
-
-def by_app(app: str, name: str, environment_name: str) -> RemoteRef:
-    """Return the reference to a Function that was pickled as a name in its App, as part of a cycle."""
-    made = by_name(app, name, environment_name, 0, "Function")
-    made.from_pickle = True
-    return made

@@ -1,7 +1,8 @@
 """Admission control: whether the machine has the processors, memory and GPUs that a worker requests.
 
 The resources of a Function are reserved for each of its workers from binding until the worker is gone.
-A Function without requests gets workers as long as `max_workers` allows.
+A Function without requests gets workers as long as `max_workers` allows. The processors that a session requests must be
+free when it starts, and are not reserved after that: a cell that calls a Function would wait for itself.
 """
 
 from __future__ import annotations
@@ -76,9 +77,10 @@ def free_gpus(t: HubState) -> tuple[str, ...]:
 
 def _needs(t: HubState, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:
     wants, limits = pool.definition.resources, t.limits
-    others = [w.pool.definition.resources for w in held_by if w.pool is not None]
+    pools = [worker.pool for worker in held_by if worker.pool is not None]
+    others = [pool.definition.resources for pool in pools]
     if wants.cpu and wants.cpu > 0:
-        held = sum(other.cpu or 0.0 for other in others)
+        held = sum(p.definition.resources.cpu or 0.0 for p in pools if not p.is_session)
         yield _Need(_cores(wants.cpu), wants.cpu, limits.cpu, held)
     if wants.memory and wants.memory > 0 and limits.memory:
         taken = sum(other.memory or 0 for other in others)

@@ -16,6 +16,7 @@ from nbfn.hub.scheduler import (
     function_info,
     pool_scaling,
     secret_store,
+    sessions,
     status,
     web_endpoints,
     worker_shutdown,
@@ -272,6 +273,9 @@ def app_stopped(t: HubState, sender: str, message: m.StopApp) -> None:
     """Stop an App; a repeated request changes nothing."""
     app = _app_of(t, sender, message)
     if app is None:
+        return
+    inside = [call for call in t.calls.values() if call.pool.record.app_id == app.id]
+    if not message.end_session and sessions.refuses(t, sender, message.request, inside):
         return
     if message.scope:
         _end_scope(t, app)

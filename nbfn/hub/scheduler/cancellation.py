@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.scheduler import completion, worker_shutdown
+from nbfn.hub.scheduler import completion, sessions, worker_shutdown
 from nbfn.hub.scheduler.effects import LoadCall, SaveCancelled, StopWorker
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input
@@ -15,6 +15,8 @@ def call_cancelled(t: HubState, sender: str, message: m.Cancel) -> None:
     """Cancel a call or some of its inputs; does nothing if they have ended."""
     call = t.calls.get(message.call)
     if call is not None:
+        if not message.end_session and sessions.refuses(t, sender, message.request, [call]):
+            return
         cancel(t, call, message.indices, terminate=message.terminate)
     if not message.request:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import apps, secret_store
+from nbfn.hub.scheduler import apps, secret_store, sessions
 from nbfn.hub.scheduler.effects import SaveEnvironments, SaveFunction, SaveSettings
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT
@@ -16,6 +16,8 @@ def environment_changed(t: HubState, sender: str, message: m.ChangeEnvironment) 
         code, problem = "invalid", f"The environment {message.name!r} always exists."
     elif message.name and (problem := t.registry.no_environment(message.name)):
         code = "not_found"
+    elif message.name and not message.new_name and (problem := _sessions(t, message.name)):
+        code = "conflict"
     else:
         taken = message.new_name in environments
         code, problem = (
@@ -42,3 +44,9 @@ def environment_changed(t: HubState, sender: str, message: m.ChangeEnvironment) 
         environments[message.new_name] = created
     t.emit(SaveEnvironments(dict(environments)))
     t.send(sender, m.Done(message.request), after_commit=True)
+
+
+def _sessions(t: HubState, environment_name: str) -> str:
+    """Return why an environment must not be deleted: it has sessions; "" if it has none."""
+    calls = t.calls.values()
+    return sessions.refusal(c for c in calls if c.pool.record.environment_name == environment_name)

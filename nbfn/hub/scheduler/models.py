@@ -251,6 +251,7 @@ class Pool:
         "failed",
         "failed_at",
         "idle",
+        "is_session",
         "key",
         "last_progress",
         "leased",
@@ -297,6 +298,8 @@ class Pool:
         self.pending: fair_queue.FairQueue[Call, Input] = fair_queue.FairQueue()
         #: The queues of batched methods; "" is the Function itself.
         self.batches = _batches_of(self.definition)
+        #: Whether its workers run sessions of notebooks.
+        self.is_session = self.definition.kind == "session"
         needs = self.definition.resources
         #: Whether resources are reserved for its workers.
         self.needs_resources = bool(needs.cpu or needs.memory or needs.gpus)

@@ -46,8 +46,12 @@ def _full(pool: Pool, worker: Worker) -> bool:
 
 
 def room(t: HubState) -> int:
-    """Return how many more workers are allowed; lending ones do not count, up to a limit."""
-    bound = sum(len(pool.workers) for pool in t.pools.values())
-    lent = sum(pool.lent for pool in t.pools.values())
+    """Return how many more workers are allowed; lending ones do not count, up to a limit.
+
+    Workers with sessions do not count either: a session lives as long as its notebook, and its cells call Functions.
+    """
+    pools = [pool for pool in t.pools.values() if not pool.is_session]
+    bound = sum(len(pool.workers) for pool in pools)
+    lent = sum(pool.lent for pool in pools)
     limit = t.limits.max_workers
     return min(limit - (bound - lent), MOST_NESTED * limit - bound)

@@ -123,7 +123,8 @@ def _refuse_lacking(t: HubState, pool: Pool) -> None:
 
 def _refuse_nesting(t: HubState, starving: list[Pool]) -> None:
     """Fail nested calls when all workers wait for calls that wait for a worker."""
-    workers = [worker for pool in t.pools.values() for worker in pool.workers.values()]
+    pools = [pool for pool in t.pools.values() if not pool.is_session]
+    workers = [worker for pool in pools for worker in pool.workers.values()]
     if workers and all(worker.lending for worker in workers):
         message = (
             f"{len(workers)} workers wait for calls that wait for another worker, and there can be no more. "

@@ -10,9 +10,9 @@ from typing import Any
 from nbfn.hub.scheduler import cron_times, pool_scaling, web_endpoints
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.hub.scheduler.hub_state import HubState, threads_of
-from nbfn.hub.scheduler.models import Call, Pool, at_once, largest_batch
+from nbfn.hub.scheduler.models import Call, Pool, Worker, at_once, largest_batch
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
-from nbfn.protocol.messages import AppRow
+from nbfn.protocol.messages import AppRow, Definition
 
 #: Most running calls in the overview.
 MOST_CALLS = 1000
@@ -117,7 +117,7 @@ def _function(t: HubState, record: FunctionRecord) -> dict[str, Any]:
         "app": record.app,
         "name": record.name,
         "version": record.latest,
-        "kind": "generator" if definition.is_generator else definition.kind,
+        "kind": _kind(definition),
         "deployed": record.deployed,
         **_load_columns(t, record),
         "min_containers": settings.min_containers,
@@ -131,6 +131,12 @@ def _function(t: HubState, record: FunctionRecord) -> dict[str, Any]:
         "threads": threads,
         "threads_why": why,
     }
+
+
+def _kind(definition: Definition) -> str:
+    if definition.kind == "function" and definition.is_generator:
+        return "generator"
+    return definition.kind
 
 
 def _load_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
@@ -199,7 +205,7 @@ def _call(call: Call, status: str, age: float, since: float) -> dict[str, Any]:
         "id": call.id,
         "function": call.pool.record.name + (f".{call.method}" if call.method else ""),
         "app": call.pool.record.app,
-        "kind": call.kind,
+        "kind": "session" if call.pool.is_session else call.kind,
         "status": status,
         "total": call.total if call.closed else call.expected,
         "done": call.done,
@@ -209,6 +215,13 @@ def _call(call: Call, status: str, age: float, since: float) -> dict[str, Any]:
         "origin": call.origin,
         "since": round(max(since, 0.0), 3),
     }
+
+
+def _session(worker: Worker) -> str:
+    """Return the id of the call of the session that a worker runs, or ""."""
+    if worker.pool is None or not worker.pool.is_session:
+        return ""
+    return next((item.call.id for item in worker.leases.values()), "")
 
 
 def workers(t: HubState) -> list[dict[str, Any]]:
@@ -222,6 +235,7 @@ def workers(t: HubState) -> list[dict[str, Any]]:
             "state": "starting" if worker.state == "binding" else worker.state,
             "pid": worker.pid,
             "age": round(t.now - worker.joined, 3),
+            "session": _session(worker),
         }
         for worker in t.workers.values()
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import completion, input_logs
+from nbfn.hub.scheduler import completion, input_logs, sessions
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.hub.scheduler.effects import Send, StopWorker
 from nbfn.hub.scheduler.hub_state import HubState
@@ -19,6 +19,9 @@ def worker_stop_requested(t: HubState, sender: str, message: m.StopWorker) -> No
     if worker is None:
         text = f"No worker has the id {message.worker!r}."
         t.send(sender, m.Failed(message.request, "not_found", text))
+        return
+    held = [item.call for item in worker.leases.values()]
+    if not message.end_session and sessions.refuses(t, sender, message.request, held):
         return
     stop(t, worker)
     if not message.graceful:

@@ -39,7 +39,7 @@ _ID = arg("id", metavar="ID", help="a call: its id or name")
 @fn.subcommand("list", arg("--app", metavar="A"), arg("--all", action="store_true"))
 def show_functions(context: MagicContext, given: argparse.Namespace) -> Any:
     """List the Functions of this notebook's App, of another one (--app), or all."""
-    rows = context.overview().functions
+    rows = tuple(row for row in context.overview().functions if row.kind != "session")
     app = normalize(given.app or context.app)
     if not given.all and (given.app or any(row.app == app for row in rows)):
         rows = tuple(row for row in rows if row.app == app)
@@ -202,11 +202,32 @@ def show_calls(context: MagicContext, given: argparse.Namespace) -> Any:
     )
 
 
-@fn.subcommand("cancel", _ID)
+@fn.subcommand("sessions")
+def show_sessions(context: MagicContext, _given: argparse.Namespace) -> Any:
+    """List the sessions of notebooks on the remote kernel; cancel ID --end-session ends one and loses its variables."""
+    return table(
+        [
+            {
+                "id": row.id,
+                "notebook": row.origin or row.app,
+                "began": f"{format_span(row.since)} ago",
+            }
+            for row in context.overview().calls
+            if row.kind == "session" and row.status == "running"
+        ],
+        "No notebook has a session.",
+    )
+
+
+@fn.subcommand(
+    "cancel",
+    _ID,
+    arg("--end-session", action="store_true", help="also if it is the session of a notebook"),
+)
 def cancel(context: MagicContext, given: argparse.Namespace) -> Any:
     """Cancel a call: queued inputs are removed, running ones are interrupted."""
     call = context.call_id(given.id)
-    context.client().cancel_call(call)
+    context.client().cancel_call(call, end_session=given.end_session)
     print(f"{call} cancelled")  # noqa: T201 - the cell's own output
 
 

@@ -76,10 +76,14 @@ def status(context: MagicContext) -> str:
     overview = context.overview()
     hub, workers = overview.hub, overview.workers
     busy = sum(worker.state == "busy" for worker in workers)
-    running = [call for call in overview.calls if call.status == "running"]
+    live = [call for call in overview.calls if call.status == "running"]
+    running = [call for call in live if call.kind != "session"]
+    sessions = len(live) - len(running)
+    functions = sum(row.kind != "session" for row in overview.functions)
     lines = [
         f"nbfn hub {hub.version} · up {format_span(hub.uptime)} · {hub.cpus:g} cores · {hub.home}",
-        f"workers {len(workers)} ({busy} busy) · Functions {len(overview.functions)}",
+        f"workers {len(workers)} ({busy} busy) · Functions {functions}"
+        + (f" · sessions {sessions} (%fn sessions)" if sessions else ""),
         f"this notebook: app {context.app} · defaults {context.defaults}",
     ]
     lines += [

@@ -278,6 +278,7 @@ class MagicContext:
         return next((r for r in self.overview().functions if r.id[3:] == own), None)
 
     def calls_of(self, name: str | None) -> list[CallRow]:
-        """Return the calls in the hub's overview, of one Function or all."""
+        """Return the calls in the hub's overview, of one Function or all, without sessions of notebooks."""
         short = name.rpartition("/")[2] if name else None
-        return [row for row in self.overview().calls if short in (None, row.function)]
+        calls = [row for row in self.overview().calls if row.kind != "session"]
+        return [row for row in calls if short in (None, row.function)]

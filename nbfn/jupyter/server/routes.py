@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from jupyter_server.auth.decorator import authorized
@@ -28,6 +28,9 @@ from nbfn.exception import (
     TimeoutError,
 )
 from nbfn.jupyter.server.hub_client import PATIENCE, HubClient
+from nbfn.jupyter.server.schema import EndRequest
+
+T = TypeVar("T")
 
 #: The format of ids; other ids are not sent to the hub.
 ID = re.compile(r"[a-z]{2}-[0-9A-Za-z]{22}")
@@ -123,9 +126,11 @@ class CancelHandler(Handler):
     @web.authenticated
     @authorized
     async def post(self, call_id: str) -> None:
-        """Cancel queued and running inputs of the call."""
+        """Cancel queued and running inputs of the call; a session only with ``end_session``."""
+        call = _checked(call_id)
+        given = _decoded(self.request.body, EndRequest)
         client = await self.hub_client.client()
-        await client.cancel_call.aio(_checked(call_id))
+        await client.cancel_call.aio(call, end_session=given.end_session)
         await self.finish({})
 
 
@@ -144,6 +149,14 @@ def _checked(identifier: str) -> str:
     if ID.fullmatch(identifier) is None:
         raise NotFoundError(f"{identifier[:40]!r} is not an id of nbfn.")
     return identifier
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    """Return a body as this type; without a body, its defaults."""
+    try:
+        return msgspec.json.decode(body or b"null", type=kind | None) or kind()
+    except msgspec.DecodeError as error:  # also ValidationError
+        raise InvalidError(f"Invalid request: {error}.") from None
 
 
 def _parse(body: bytes) -> dict[str, Any]:

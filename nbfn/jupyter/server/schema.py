@@ -489,8 +489,17 @@ class Health(Json):
     warnings: tuple[HealthWarning, ...]
 
 
+class EndRequest(Body):
+    """Body of ``POST calls/ID/cancel`` and ``workers/ID/drain``, ``stop``; it may be omitted.
+
+    What would end a session, and so lose the variables of a notebook, is refused (409) without ``end_session``.
+    """
+
+    end_session: bool = False
+
+
 class Empty(Json):
-    """Response of ``DELETE functions/ID`` and of ``POST calls/ID/cancel``, ``workers/ID/drain``, ``stop``, ``hub/start``."""
+    """Response of ``DELETE functions/ID``, ``POST calls/ID/cancel``, ``workers/ID/drain``, ``stop``, ``hub/start``."""
 
 
 class Problem(Json):
@@ -506,5 +515,5 @@ EXPORTED: tuple[type[Struct], ...] = (
     *(FunctionDetails, AutoscalerChange, Autoscaler, Versions, RollbackRequest, RolledBack),
     *(CallRequest, CallStarted, Stopped),
     *(CallsQuery, CallsPage, CallDetails, CallRetried, InputsQuery, InputsPage),
-    *(Console, LogsQuery, LogsPage, Health),
+    *(EndRequest, Console, LogsQuery, LogsPage, Health),
 )

@@ -94,12 +94,14 @@ class RunApp(Message):
 class StopApp(Message):
     """Stop an App: cancel its calls, end its workers and release its name.
 
-    With ``scope``, the ``with app.run()`` block of the App has ended: its spawned calls still finish.
+    With ``scope``, the ``with app.run()`` block of the App has ended: its spawned calls still finish. An App with a
+    session is refused without ``end_session``.
     """
 
     request: Token
     app_id: Id
     scope: bool = False
+    end_session: bool = False
 
 
 class FindApp(Message):

@@ -206,12 +206,16 @@ class FeedWanted(Message):
 
 
 class Cancel(Message):
-    """Cancel a call, or some of its inputs; ``terminate`` also ends the workers that run them."""
+    """Cancel a call, or some of its inputs; ``terminate`` also ends the workers that run them.
+
+    The call of a session is refused without ``end_session``, unless its own client cancels it.
+    """
 
     request: Token
     call: Id
     indices: tuple[Count, ...] | None = None
     terminate: bool = False
+    end_session: bool = False
 
 
 class Release(Message):

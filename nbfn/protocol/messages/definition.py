@@ -150,7 +150,7 @@ class Definition(Data):
     doc: str = ""
     source: str = ""
     filename: str = ""
-    kind: str = "function"  # function, cls
+    kind: str = "function"  # function, cls, session
     methods: tuple[Method, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     arguments: Payload | None = None  # of the constructor of a class; only variants have them

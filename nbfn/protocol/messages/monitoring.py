@@ -45,7 +45,7 @@ class CallRow(Struct, frozen=True, gc=False):
     id: str
     function: str
     app: str
-    kind: str
+    kind: str  # remote, map, spawn, generator, web, schedule, session
     status: str  # running, success, failure, terminated
     total: int | None
     done: int
@@ -67,6 +67,7 @@ class WorkerRow(Struct, frozen=True, gc=False):
     age: float
     memory: int | None = None
     app_id: str | None = None
+    session: str = ""  # the id of the call of the session that it runs
 
 
 class HubRow(Struct, frozen=True, gc=False):
@@ -157,11 +158,15 @@ class Logs(Message):
 
 
 class StopWorker(Message):
-    """End a worker, immediately unless ``graceful``; its inputs are redelivered to other workers."""
+    """End a worker, immediately unless ``graceful``; its inputs are redelivered to other workers.
+
+    A worker with a session is refused without ``end_session``.
+    """
 
     request: Token
     worker: Id
     graceful: bool = False
+    end_session: bool = False
 
 
 class Attach(Message):
@@ -179,6 +184,7 @@ class Attached(Message):
 
 
 class StopHub(Message):
-    """Drain the hub and stop it."""
+    """Drain the hub and stop it. It is refused without ``end_session`` while notebooks have sessions."""
 
     request: Token
+    end_session: bool = False

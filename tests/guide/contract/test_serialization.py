@@ -14,7 +14,7 @@ import pytest
 import nbfn
 from nbfn import Function, FunctionCall, exception
 from nbfn.client import process_info
-from nbfn.client.registration import function_ref
+from nbfn.client.registration import remote_ref
 from nbfn.serialization.function_pickling import report
 
 app = nbfn.App("serialized")
@@ -276,7 +276,7 @@ def test_a_function_of_another_python_is_a_version_error_that_names_both(
     far = deployed()
     ours = process_info.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, "3.99", ours.cloudpickle)
-    monkeypatch.setattr(function_ref, "this_environment", lambda: other)
+    monkeypatch.setattr(remote_ref, "this_environment", lambda: other)
     with pytest.raises(exception.VersionError, match=r"under Python 3\.\d+, this is Python 3\.99"):
         far.remote(1)
 
@@ -287,7 +287,7 @@ def test_a_function_of_another_cloudpickle_warns_and_names_both(
     far = deployed()
     ours = process_info.this_environment()
     other = type(ours)(ours.executable, ours.sys_path, ours.cwd, ours.python, "9.0.1")
-    monkeypatch.setattr(function_ref, "this_environment", lambda: other)
+    monkeypatch.setattr(remote_ref, "this_environment", lambda: other)
     with pytest.warns(UserWarning, match=r"cloudpickle 3\.[\d.]+, this is 9\.0\.1"):
         assert far.remote(1) == 2
 
