@@ -41,6 +41,11 @@ class OutputArea:
         self._context.run(self._pin)
 
     @property
+    def parent(self) -> dict[str, Any]:
+        """The message that ran the cell; empty if there is none."""
+        return self._parent or {}
+
+    @property
     def notebook(self) -> bool:
         """Whether the output belongs to a kernel, and not to a terminal."""
         return self._kernel is not None

@@ -15,7 +15,7 @@ from nbfn.jupyter.magics.cell_magic import RemoteMagics
 from nbfn.jupyter.magics.line_magics import LineMagics, one_line_errors
 from nbfn.jupyter.magics.magic_context import MagicContext
 from nbfn.jupyter.observer import NotebookObserver
-from nbfn.jupyter.views import restart_notice
+from nbfn.jupyter.views import display_registry, restart_notice
 from nbfn.jupyter.views.calls import call_sink
 from nbfn.jupyter.views.cards import function_card
 from nbfn.jupyter.views.maps import map_autostart
@@ -49,6 +49,7 @@ def _load(shell: Any) -> None:
     thread_context.install(lambda: current_cell(shell))
     shell._nbfn_observer = observer
     call_hints.magics = True
+    display_registry.registry.install()
     restart_notice.show()
 
 
@@ -69,6 +70,7 @@ def unload_ipython_extension(shell: Any) -> None:
         lambda: call_sink.uninstall(shell),
         lambda: map_autostart.uninstall(shell),
         lambda: function_card.uninstall(shell),
+        display_registry.registry.uninstall,
         lambda: completion.uninstall(shell),
         lambda: traceback_display.uninstall(shell),
         lambda: matplotlib_figures.uninstall(shell),

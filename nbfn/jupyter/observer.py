@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from nbfn.client.call_observer import CallObserver
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls.call_display import CallDisplay
+from nbfn.jupyter.views.calls.call_record import error_text, value_text
 from nbfn.jupyter.views.calls.call_sink import SpawnSink
 from nbfn.jupyter.views.calls.print_sink import PrintSink
+from nbfn.jupyter.views.display_registry import registry
 from nbfn.jupyter.views.maps.map_sink import MapSink
 
 if TYPE_CHECKING:
@@ -174,6 +176,7 @@ class NotebookObserver(CallObserver):
             sink.show_late_errors()
         self.unplaced = [sink for sink in self.unplaced if not sink.place_pending_results()]
         self._republish()
+        registry.cell_ended(cell, lambda: _result_text(result))
         with self._wake:
             self._running = [sink for sink in self._running if not sink.ended.is_set()]
 
@@ -227,3 +230,12 @@ class NotebookObserver(CallObserver):
             if sink.area.widgets:
                 sink.area.run(importlib.import_module, "nbfn.jupyter.views.maps.widget")
         sink.show(now)
+
+
+def _result_text(result: Any) -> str:
+    """Return the value or the error of a cell as text, from IPython's result of the cell."""
+    error = getattr(result, "error_in_exec", None)
+    if error is not None:
+        return error_text(error)
+    value = getattr(result, "result", None)
+    return "" if value is None else value_text(value)

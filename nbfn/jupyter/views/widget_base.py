@@ -13,6 +13,7 @@ import anywidget
 import traitlets
 from ipywidgets import DOMWidget
 
+from nbfn.jupyter.views.display_registry import answer_on_subshell
 from nbfn.jupyter.views.widget_output import Actions
 
 _STATIC = pathlib.Path(__file__).parent / "static"
@@ -46,7 +47,7 @@ class ActionWidget(anywidget.AnyWidget):
         super().__init__(**traits)
         self.actions = actions
         self.on_msg(self.handle_message)
-        handle_on_subshell(self)
+        answer_on_subshell(self.comm)
 
     def handle_message(self, _widget: DOMWidget, content: dict[str, Any], _buffers: object) -> None:
         """Call the action that a message of the front end names.
@@ -57,15 +58,3 @@ class ActionWidget(anywidget.AnyWidget):
         action = self.actions.get(str(content.get("type")))
         if action is not None:
             action(content)
-
-
-def handle_on_subshell(widget: DOMWidget) -> None:
-    """Let messages of a widget be handled while a cell runs.
-
-    ipykernel 7.4 handles them on the event loop that last published on the comm. For a widget that a
-    cell created, this is the main loop, which the cell blocks. The subshell that the front end asked
-    for is free.
-    """
-    comm = widget.comm
-    if hasattr(comm, "_reply_subshell_for"):
-        comm._reply_subshell_for = lambda _data, default: default

@@ -6,10 +6,12 @@ Imports no widget library, so that text output does not wait for one.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbfn.jupyter.cell_output import OutputArea
+from nbfn.jupyter.views.display_registry import CALL_MIME, ShownCall, registry
 
 if TYPE_CHECKING:
     from ipywidgets import DOMWidget
@@ -30,6 +32,7 @@ def publish(
     html: str,
     *,
     update: bool = False,
+    call: ShownCall | None = None,
 ) -> None:
     """Publish a widget with its text and HTML, for front ends and saved notebooks without widgets.
 
@@ -40,10 +43,20 @@ def publish(
         text: The same as plain text.
         html: The same as static HTML.
         update: Whether to replace the output that has this ``display_id``.
+        call: The call that it displays: a page that is opened later finds the call by this.
     """
     bundle = widget._repr_mimebundle_() if widget is not None else None
     data = (dict(bundle[0]) if bundle else {}) | {"text/plain": text, "text/html": html}
     metadata = LIVE if widget is not None else {}
+    if call is not None:
+        data[CALL_MIME] = {
+            "call": call.id,
+            "kind": call.kind,
+            "ended": call.ended,
+            "at": time.time(),
+            "display": display_id,
+        }
+        registry.record(display_id, call, area.parent, data, metadata)
     area.publish(data, metadata=metadata, transient={"display_id": display_id}, update=update)
 
 

@@ -17,6 +17,7 @@ from nbfn.exception import Error
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views import retry_action
 from nbfn.jupyter.views.calls.call_record import CallRecord, error_text, html, line, value_text
+from nbfn.jupyter.views.display_registry import ShownCall
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later, publish
 
 #: Log lines that the widget shows.
@@ -86,7 +87,8 @@ class CallDisplay:
 
     def _publish(self, area: OutputArea, *, update: bool) -> None:
         text, page = line(self._record, self._now()), html(self._record, self._now())
-        publish(area, self._shown, self._widget, text, page, update=update)
+        call = ShownCall(self._record.call, "spawn", ended=self.ended)
+        publish(area, self._shown, self._widget, text, page, update=update, call=call)
 
     @property
     def _retries(self) -> bool:

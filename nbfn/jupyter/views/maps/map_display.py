@@ -8,6 +8,7 @@ import uuid
 from typing import Protocol
 
 from nbfn.jupyter.cell_output import OutputArea
+from nbfn.jupyter.views.display_registry import ShownCall
 from nbfn.jupyter.views.maps import static_render
 from nbfn.jupyter.views.maps.map_stats import MapStats
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later, publish
@@ -46,7 +47,8 @@ class WidgetDisplay:
     def _publish(self, stats: MapStats, now: float, *, update: bool) -> None:
         text = static_render.text(stats, now, logged=stats.ended is not None)
         html = static_render.html(stats, now)
-        publish(self._area, self._shown, self._widget, text, html, update=update)
+        call = ShownCall(stats.call, "map", ended=stats.ended is not None)
+        publish(self._area, self._shown, self._widget, text, html, update=update, call=call)
 
     def show(self, stats: MapStats, now: float) -> None:
         """Send the changed state to the front end."""
