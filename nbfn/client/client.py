@@ -16,6 +16,7 @@ from nbfn.client.connection import HubConnection
 from nbfn.config import default_environment
 from nbfn.protocol import messages
 from nbfn.runtime.sync import Blocking, answering, blocking
+from nbfn.serialization.remote_exception import read_traceback
 from nbfn.types import FunctionAutoscalerSettings
 
 
@@ -95,6 +96,20 @@ class Client(HubConnection):
             lambda number: replace(query, request=number)
         )
         return answer
+
+    @blocking
+    async def failure_text(self, call: str, index: int, attempt: int) -> str | None:
+        """Return the traceback of an attempt that failed; None if the hub no longer has it.
+
+        Nothing of the exception is imported or run.
+
+        Raises:
+            ConnectionError: If no hub answers.
+        """
+        answer: messages.FailureTold = await self.request(
+            lambda number: messages.GetFailure(number, call, index, attempt)
+        )
+        return None if answer.payload is None else read_traceback(answer.payload.data)
 
     @blocking
     async def set_autoscaler(

@@ -49,6 +49,7 @@ class Queries:
             m.GetHistory: self._history,
             m.Sync: lambda asked: m.Synced(asked.number),
             m.GetEnvironments: self._environments,
+            m.GetFailure: self._failure,
         }
 
     @property
@@ -124,6 +125,10 @@ class Queries:
     def _environments(self, message: m.GetEnvironments) -> Message:
         found = fitting(m.EnvironmentRow(**row) for row in status.environments(self._hub_state))
         return m.Environments(message.request, found)
+
+    def _failure(self, message: m.GetFailure) -> m.FailureTold:
+        found = self._hub_state.timeline.failure(message.call, message.index, message.attempt)
+        return m.FailureTold(message.request, None if found is None else m.Payload(found))
 
     def _overview(self, message: m.GetOverview) -> m.Overview:
         hub_state = self._hub_state

@@ -8,6 +8,8 @@ frames.
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import linecache
 import os
 import pickle
@@ -88,6 +90,45 @@ def load_exception(serializer: Serializer, payload: Payload) -> BaseException:
         return _Unpacker(serializer, packed).unpack()
     except Exception as problem:  # noqa: BLE001 - a peer may send anything
         return ExecutionError(f"The exception of the input could not be read: {_safe(problem)}")
+
+
+class _Ignored:
+    """Stands for each object of a pickle except plain data."""
+
+    def __init__(self, *_args: object, **_kwargs: object) -> None: ...
+
+    def __setstate__(self, _state: object) -> None: ...
+
+    def __setitem__(self, _key: object, _value: object) -> None: ...
+
+    def append(self, _item: object) -> None: ...
+
+    def __call__(self, *_args: object, **_kwargs: object) -> _Ignored:
+        return self
+
+
+class _TextReader(pickle.Unpickler):
+    """Reads plain data; it imports and calls nothing that a pickle names."""
+
+    def find_class(self, _module: str, _name: str) -> Any:
+        return _Ignored
+
+    def persistent_load(self, _pid: object) -> Any:
+        return _Ignored()
+
+
+def read_traceback(data: bytes) -> str:
+    """Return the traceback of a pickled exception as text, without loading the exception.
+
+    Args:
+        data: The pickle in the payload of `dump_exception`.
+    """
+    try:
+        packed = _TextReader(io.BytesIO(data), buffers=itertools.repeat(b"")).load()
+        text = packed["text"]
+    except Exception as problem:  # noqa: BLE001 - a peer may send anything
+        return f"The traceback cannot be read: {_safe(problem)}"
+    return text if isinstance(text, str) else "The traceback cannot be read."
 
 
 def format_exception(error: BaseException, *, hide: Collection[str] = ()) -> str:

@@ -518,3 +518,151 @@ export interface IHealthWarning {
   message: string;
   remedy: string;
 }
+/**
+ * Query of ``GET timeline``: spans after number ``after`` that overlap the time from ``since`` to ``until``.
+ *
+ * If ``columns`` is not 0 and there are more than ``most`` spans, the response has that many bins instead.
+ */
+export interface ITimelineQuery {
+  call?: string;
+  function?: string;
+  worker?: string;
+  since?: number;
+  until?: number;
+  after?: number;
+  columns?: number;
+  most?: number;
+  summary?: boolean;
+}
+/**
+ * Response of ``GET timeline``. ``last`` is ``after`` of the next request; ``running`` have not ended.
+ */
+export interface ITimelinePage {
+  now: number;
+  matched: number;
+  last: number;
+  more: boolean;
+  dropped: number;
+  lanes: ITimelineLane[];
+  calls: ITimelineCall[];
+  spans: ITimelineSpans;
+  running: ITimelineSpans;
+  bins: ITimelineBins | null;
+  summary: ITimelineSummary | null;
+}
+/**
+ * One worker; a time that is not known is 0. ``memory_peak`` is in bytes, 0 if unknown.
+ */
+export interface ITimelineLane {
+  number: number;
+  worker: string;
+  host: string;
+  pid: number;
+  function: string;
+  name: string;
+  app: string;
+  asked: number;
+  connected: number;
+  bound: number;
+  loaded: number;
+  ended: number;
+  cold: boolean;
+  lost: boolean;
+  how: string;
+  memory_peak: number;
+}
+/**
+ * The call that spans belong to.
+ */
+export interface ITimelineCall {
+  number: number;
+  id: string;
+  function: string;
+  name: string;
+  app: string;
+  version: number;
+  kind: string;
+}
+/**
+ * Attempts of inputs, as columns of the same length.
+ *
+ * ``inputs`` is over 1 for several quick inputs of which ``index`` is the first. ``lane`` and ``call`` are numbers
+ * of rows; ``outcome`` is 1 succeeded, 2 failed, 4 cancelled, 5 timed out, 6 worker lost, 7 running.
+ */
+export interface ITimelineSpans {
+  queued: number[];
+  started: number[];
+  seconds: number[];
+  busy: number[];
+  index: number[];
+  inputs: number[];
+  lane: number[];
+  call: number[];
+  attempt: number[];
+  outcome: number[];
+}
+/**
+ * What workers did in equal parts of the time from ``start`` on, as columns of the same length.
+ */
+export interface ITimelineBins {
+  start: number;
+  seconds: number;
+  lane: number[];
+  bin: number[];
+  inputs: number[];
+  failed: number[];
+  busy: number[];
+  call: number[];
+}
+/**
+ * Where the time of the workers went, in seconds of all workers together.
+ *
+ * ``running`` are the selected inputs, ``other`` further inputs of the same workers. ``waiting`` is time in which a
+ * loaded worker ran nothing although an input waited; ``idle`` that in which none waited.
+ */
+export interface ITimelineSummary {
+  start: number;
+  end: number;
+  workers: number;
+  running: number;
+  other: number;
+  starting: number;
+  waiting: number;
+  idle: number;
+  inputs: number;
+  failed: number;
+  queued: number;
+  duration_p50: number;
+  duration_p95: number;
+  wait_p50: number;
+  wait_p95: number;
+  slowest: ITimelineSlowInput[];
+  critical_lane: number;
+  tail: number;
+}
+/**
+ * One of the inputs that took longest.
+ */
+export interface ITimelineSlowInput {
+  call: number;
+  index: number;
+  attempt: number;
+  lane: number;
+  started: number;
+  seconds: number;
+  outcome: number;
+}
+/**
+ * Query of ``GET timeline/failure``.
+ */
+export interface IFailureQuery {
+  call: string;
+  index: number;
+  attempt: number;
+}
+/**
+ * Response of ``GET timeline/failure``: the traceback of an attempt, None if it is no longer kept.
+ */
+export interface IFailure {
+  traceback: string | null;
+}

@@ -20,6 +20,7 @@ RUN, QUICK = 16, 0.001
 
 _SUCCEEDED = {int(InputStatus.SUCCESS)}
 _LOST, _RUNNING = int(InputStatus.INTERNAL_FAILURE), int(InputStatus.RUNNING)
+_FAILED = frozenset({int(InputStatus.FAILURE), int(InputStatus.TIMEOUT)})
 #: Seconds, inputs, and whether the inputs are of one call.
 Took = tuple[float, float, bool]
 
@@ -93,6 +94,9 @@ def _add_each(t: HubState, lane: Lane, message: m.Results, items: Sequence[Input
             item.attempt,
             result.status,
         )
+        payload = result.payload
+        if result.status in _FAILED and payload is not None and not payload.segments:
+            t.timeline.keep_failure(item.call.id, item.index, item.attempt, payload.data)
 
 
 def _difference(t: HubState, lane: Lane, message: m.Results) -> float:

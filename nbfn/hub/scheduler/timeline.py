@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from typing import NamedTuple
 MAX_SPANS, MAX_BYTES, MAX_LANES = 200_000, 16 * 2**20, 2_000
 #: Spans that are dropped together.
 CHUNK = 4096
+#: The most exceptions that are kept, the most bytes of all of them, and of one.
+MAX_FAILURES, MAX_FAILURE_BYTES, MAX_ONE_FAILURE = 2_000, 8 * 2**20, 256 * 2**10
 #: Bytes that one call counts for.
 CALL_BYTES = 500
 #: Seconds for which the smallest difference between two clocks is valid.
@@ -156,6 +158,9 @@ class Timeline:
         self._uses: Counter[int] = Counter()  # chunks that have spans of a call
         self._last_call = self._last_lane = 0
         self._ended: deque[str] = deque()
+        #: (call, index, attempt) -> the pickled exception
+        self._failures: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        self._failure_bytes = 0
 
     # --- workers ---
 
@@ -186,7 +191,7 @@ class Timeline:
         return self._open.first + len(self._open.rows) // ROW.size - 1
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """The bytes that spans and calls count for."""
         return self._count * ROW.size + len(self._calls) * CALL_BYTES
 
@@ -239,13 +244,28 @@ class Timeline:
         if len(self._open.rows) >= self._chunk * ROW.size:
             self._begin_chunk()
 
+    def keep_failure(self, call: str, index: int, attempt: int, exception: bytes) -> None:
+        """Keep the pickled exception of an attempt; the oldest ones are dropped."""
+        key = (call, index, attempt)
+        if len(exception) > MAX_ONE_FAILURE or key in self._failures:
+            return
+        self._failures[key] = exception
+        self._failure_bytes += len(exception)
+        while len(self._failures) > MAX_FAILURES or self._failure_bytes > MAX_FAILURE_BYTES:
+            _, dropped = self._failures.popitem(last=False)
+            self._failure_bytes -= len(dropped)
+
+    def failure(self, call: str, index: int, attempt: int) -> bytes | None:
+        """Return the pickled exception of an attempt, if it is kept."""
+        return self._failures.get((call, index, attempt))
+
     def _begin_chunk(self) -> None:
         first = self.last + 1
         self._open.rows = bytes(self._open.rows)
         self._open = _Chunk(first, bytearray(), set())
         self._chunks.append(self._open)
         while len(self._chunks) > 2 and (
-            self._count > self._max_spans or self.bytes > self._max_bytes
+            self._count > self._max_spans or self.size > self._max_bytes
         ):
             self._drop(self._chunks.popleft())
 

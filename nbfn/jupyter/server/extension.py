@@ -11,6 +11,7 @@ from nbfn.jupyter.server import pre_save_hook
 from nbfn.jupyter.server.events import Events
 from nbfn.jupyter.server.hub_client import HubClient
 from nbfn.jupyter.server.routes import ROUTES
+from nbfn.jupyter.server.timeline import TIMELINE_ROUTES
 
 
 class NbfnApp(ExtensionApp):
@@ -32,7 +33,7 @@ class NbfnApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
-        self.handlers.extend(ROUTES)
+        self.handlers.extend([*ROUTES, *TIMELINE_ROUTES])
 
     async def _start_jupyter_server_extension(self, serverapp: object) -> None:
         self.hub_client.start()

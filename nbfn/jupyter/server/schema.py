@@ -450,6 +450,160 @@ class LogsPage(Json):
     ended: bool
 
 
+# --- the timeline ------------------------------------------------------------------------------------
+
+
+class TimelineQuery(Body):
+    """Query of ``GET timeline``: spans after number ``after`` that overlap the time from ``since`` to ``until``.
+
+    If ``columns`` is not 0 and there are more than ``most`` spans, the response has that many bins instead.
+    """
+
+    call: str = ""  # ids
+    function: str = ""
+    worker: str = ""
+    since: float = 0.0
+    until: float = 0.0
+    after: int = 0
+    columns: int = 0
+    most: int = 0
+    summary: bool = False
+
+
+class TimelineLane(Json):
+    """One worker; a time that is not known is 0. ``memory_peak`` is in bytes, 0 if unknown."""
+
+    number: int
+    worker: str
+    host: str
+    pid: int
+    function: str  # its id
+    name: str
+    app: str
+    asked: float  # when it was started
+    connected: float
+    bound: float  # when it began to load the Function
+    loaded: float
+    ended: float
+    cold: bool  # whether inputs waited when it was bound
+    lost: bool  # whether it did not end as it should
+    how: str  # how it ended
+    memory_peak: int
+
+
+class TimelineCall(Json):
+    """The call that spans belong to."""
+
+    number: int
+    id: str
+    function: str  # its id
+    name: str
+    app: str
+    version: int
+    kind: str
+
+
+class TimelineSpans(Json):
+    """Attempts of inputs, as columns of the same length.
+
+    ``inputs`` is over 1 for several quick inputs of which ``index`` is the first. ``lane`` and ``call`` are numbers
+    of rows; ``outcome`` is 1 succeeded, 2 failed, 4 cancelled, 5 timed out, 6 worker lost, 7 running.
+    """
+
+    queued: tuple[float, ...]
+    started: tuple[float, ...]
+    seconds: tuple[float, ...]
+    busy: tuple[float, ...]  # seconds of the code itself
+    index: tuple[int, ...]
+    inputs: tuple[int, ...]
+    lane: tuple[int, ...]
+    call: tuple[int, ...]
+    attempt: tuple[int, ...]
+    outcome: tuple[int, ...]
+
+
+class TimelineBins(Json):
+    """What workers did in equal parts of the time from ``start`` on, as columns of the same length."""
+
+    start: float
+    seconds: float  # of one part
+    lane: tuple[int, ...]
+    bin: tuple[int, ...]
+    inputs: tuple[int, ...]  # that started in it
+    failed: tuple[int, ...]  # attempts that ended in it and did not succeed
+    busy: tuple[float, ...]
+    call: tuple[int, ...]  # which was busiest
+
+
+class TimelineSlowInput(Json):
+    """One of the inputs that took longest."""
+
+    call: int
+    index: int
+    attempt: int
+    lane: int
+    started: float
+    seconds: float
+    outcome: int
+
+
+class TimelineSummary(Json):
+    """Where the time of the workers went, in seconds of all workers together.
+
+    ``running`` are the selected inputs, ``other`` further inputs of the same workers. ``waiting`` is time in which a
+    loaded worker ran nothing although an input waited; ``idle`` that in which none waited.
+    """
+
+    start: float
+    end: float
+    workers: int
+    running: float
+    other: float
+    starting: float
+    waiting: float
+    idle: float
+    inputs: int
+    failed: int
+    queued: int  # inputs that wait now
+    duration_p50: float
+    duration_p95: float
+    wait_p50: float  # from queued to started
+    wait_p95: float
+    slowest: tuple[TimelineSlowInput, ...]
+    critical_lane: int  # the worker that ended last, 0 for none
+    tail: float  # seconds in which only that worker still ran
+
+
+class TimelinePage(Json):
+    """Response of ``GET timeline``. ``last`` is ``after`` of the next request; ``running`` have not ended."""
+
+    now: float
+    matched: int
+    last: int
+    more: bool
+    dropped: int  # older spans that the hub no longer has
+    lanes: tuple[TimelineLane, ...]
+    calls: tuple[TimelineCall, ...]
+    spans: TimelineSpans
+    running: TimelineSpans
+    bins: TimelineBins | None
+    summary: TimelineSummary | None
+
+
+class FailureQuery(Body):
+    """Query of ``GET timeline/failure``."""
+
+    call: str
+    index: int
+    attempt: int
+
+
+class Failure(Json):
+    """Response of ``GET timeline/failure``: the traceback of an attempt, None if it is no longer kept."""
+
+    traceback: str | None
+
+
 # --- the hub -----------------------------------------------------------------------------------------
 
 
@@ -516,4 +670,5 @@ EXPORTED: tuple[type[Struct], ...] = (
     *(CallRequest, CallStarted, Stopped),
     *(CallsQuery, CallsPage, CallDetails, CallRetried, InputsQuery, InputsPage),
     *(EndRequest, Console, LogsQuery, LogsPage, Health),
+    *(TimelineQuery, TimelinePage, FailureQuery, Failure),
 )

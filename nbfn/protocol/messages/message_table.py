@@ -58,6 +58,7 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     monitoring.Attach,
     monitoring.GetLogs,
     timeline.GetTimeline,
+    timeline.GetFailure,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     handshake.WorkerHello,
@@ -105,6 +106,7 @@ TO_CLIENT: tuple[type[Message], ...] = (
     monitoring.Changed,
     monitoring.Logs,
     timeline.Timeline,
+    timeline.FailureTold,
 )
 TO_WORKER: tuple[type[Message], ...] = (
     handshake.Welcome,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbfn.protocol.messages.base import Data, Message
+from nbfn.protocol.messages.base import Data, Message, Payload
 from nbfn.protocol.messages.fields import Count, Id, Seconds, Token
 
 
@@ -148,3 +148,19 @@ class Timeline(Message):
     running: SpanColumns
     bins: BinColumns | None = None
     summary: TimelineSummary | None = None
+
+
+class GetFailure(Message):
+    """Request the exception of an attempt that failed."""
+
+    request: Token
+    call: Id
+    index: Count
+    attempt: Count
+
+
+class FailureTold(Message):
+    """Answer to `GetFailure`. Of attempts whose exception is not kept, ``payload`` is None."""
+
+    request: int
+    payload: Payload | None

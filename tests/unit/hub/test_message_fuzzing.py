@@ -36,6 +36,7 @@ _ASKED = {
     m.GetHistory,
     m.GetLogs,
     m.GetTimeline,
+    m.GetFailure,
     m.Attach,
     m.ConsoleOpened,
     m.Sync,

@@ -10,7 +10,15 @@ from nbfn.hub import timeline_answer, timeline_summary
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler import spans
-from nbfn.hub.scheduler.timeline import CALL_BYTES, ROW, CallLabel, Clock, Timeline
+from nbfn.hub.scheduler.timeline import (
+    CALL_BYTES,
+    MAX_FAILURES,
+    MAX_ONE_FAILURE,
+    ROW,
+    CallLabel,
+    Clock,
+    Timeline,
+)
 from nbfn.hub.timeline_answer import Present
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m
@@ -214,6 +222,27 @@ def test_a_worker_that_its_pool_no_longer_needs_is_not_lost() -> None:
     assert not lane.lost
 
 
+def test_the_exception_of_a_failed_attempt_is_kept() -> None:
+    sim, worker = serving(1)
+    [grant] = worker.queue
+    failed = m.Result(grant.lease, FAILURE, m.Payload(b"pickle"), 0.5, False, 1.0)
+    sim.receive(worker.name, m.Results(1, (failed,), 2.0))
+    record = sim.state.hub_state.timeline
+    assert record.failure("fc-1", 0, 1) == b"pickle"
+    assert record.failure("fc-1", 0, 2) is None
+    assert record.failure("fc-2", 0, 1) is None
+
+
+def test_kept_exceptions_are_limited() -> None:
+    record = Timeline()
+    for index in range(MAX_FAILURES + 10):
+        record.keep_failure("fc-1", index, 1, b"x")
+    record.keep_failure("fc-1", 10**6, 1, b"x" * (MAX_ONE_FAILURE + 1))
+    assert record.failure("fc-1", 9, 1) is None
+    assert record.failure("fc-1", 10, 1) == b"x"
+    assert record.failure("fc-1", 10**6, 1) is None
+
+
 # --- clocks ---
 
 
@@ -257,7 +286,7 @@ def test_calls_count_in_bytes_and_are_forgotten_with_their_spans() -> None:
     record = Timeline(max_spans=10_000, max_bytes=1000 * (ROW.size + CALL_BYTES))
     for number in range(20_000):
         filled(record, 1, f"fc-{number}")
-    assert record.bytes <= 1000 * (ROW.size + CALL_BYTES) + 2 * 1250 * (ROW.size + CALL_BYTES)
+    assert record.size <= 1000 * (ROW.size + CALL_BYTES) + 2 * 1250 * (ROW.size + CALL_BYTES)
     snapshot = record.snapshot()
     assert len(snapshot.calls) == sum(len(part) // ROW.size for part in snapshot.parts)
     assert record.number_of("fc-0") == 0

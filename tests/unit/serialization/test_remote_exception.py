@@ -263,3 +263,39 @@ def test_hints_are_notes_and_come_once(serializer: Serializer, source: str, hint
     assert hint in note
     assert not hasattr(error, "__notes__")  # the user's own object is left alone
     assert there_and_back(serializer, back).__notes__ == [note]  # the next hop does not add another
+
+
+_unpickled: list[str] = []
+
+
+def mark_unpickled() -> str:
+    _unpickled.append("one")
+    return "one"
+
+
+class Loud:
+    """Leaves a mark when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return mark_unpickled, ()
+
+
+def test_the_text_is_read_without_loading_the_exception(serializer: Serializer) -> None:
+    try:
+        error = ValueError("no", Loud(), {"a": Loud()}, [Loud()])
+        error.__dict__["kept"] = Loud()
+        raise error
+    except ValueError as raised:
+        payload = dump_exception(serializer, raised)
+    _unpickled.clear()
+    text = remote_exception.read_traceback(payload.data)
+    assert text.startswith("Traceback (most recent call last):")
+    assert "ValueError: ('no', " in text
+    assert _unpickled == []
+    load_exception(serializer, payload)
+    assert _unpickled  # which would have shown
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", pickle.dumps([1]), pickle.dumps({"text": 7})])
+def test_a_pickle_without_a_text_is_told_of(data: bytes) -> None:
+    assert remote_exception.read_traceback(data).startswith("The traceback cannot be read")
