@@ -13,6 +13,9 @@ from nbfn.protocol import messages
 #: Variables in which VS Code, and papermill if asked, put the path of the notebook.
 _PATHS = ("__vsc_ipynb_file__", "PAPERMILL_INPUT_PATH")
 
+#: Names the worker of a session of the remote kernel, in its processes.
+_SESSION = "NBFN_SESSION_OF"
+
 
 @functools.cache
 def _cloudpickle_version() -> str:
@@ -49,8 +52,10 @@ def _is_inherited(name: str) -> bool:
     import psutil  # only needed in kernels
 
     try:
-        parent = psutil.Process(int(os.environ.get("JPY_PARENT_PID", "none")))
-        return bool(parent.environ().get("JPY_SESSION_NAME") == name)
+        parent = psutil.Process(int(os.environ.get("JPY_PARENT_PID", "none"))).environ()
+        # The parent of a session is a worker, which may have the name from the notebook that started the hub.
+        begins_session = parent.get(_SESSION) != os.environ.get(_SESSION)
+        return bool(parent.get("JPY_SESSION_NAME") == name and not begins_session)
     except (ValueError, OSError, psutil.Error):
         return False
 

@@ -162,14 +162,16 @@ def test_lines_that_run_here_cannot_stand_between_others(shared: Kernel) -> None
     assert "Move it to the beginning or the end" in failed.err
 
 
-def test_functions_are_made_here_and_called_from_both_sides(shared: Kernel) -> None:
-    made = shared.run("%%remote\ndef double(x):\n    print('at', x)\n    return 2 * x")
+def test_functions_of_either_side_are_called_from_both(shared: Kernel) -> None:
+    made = shared.run("%%local\n%%remote\ndef double(x):\n    print('at', x)\n    return 2 * x")
     assert "double" in made.notes
     called = shared.run("%local double.remote(4)")
     assert called.result == "8"
     assert "at 4" in called.out
     assert shared.run("%push double\ndouble.remote(21)").result == "42"
-    assert "double" in shared.run("%fn list").result
+    assert "double" in shared.run("%local %fn list").result
+    shared.run("%%remote\ndef triple(x):\n    return 3 * x")
+    assert shared.run("%pull triple\n%local triple.remote(5)").result == "15"
 
 
 def test_completion_inspection_and_history_are_the_sessions(shared: Kernel) -> None:
@@ -582,7 +584,7 @@ def test_what_no_machine_can_hold_is_said(fresh: Kernel) -> None:
 
 def test_a_session_that_has_to_wait_says_for_what_and_can_be_interrupted(fresh: Kernel) -> None:
     cores = os.cpu_count()
-    fresh.run(f"%%remote --cpu {cores}\ndef block():\n    import time\n    time.sleep(99)")
+    fresh.run(f"%%local\n%%remote --cpu {cores}\ndef block():\n    import time\n    time.sleep(99)")
     fresh.run("%%local\ncall = block.spawn()\nimport time")
     fresh.run("%local while not block.get_current_stats().num_running_inputs: time.sleep(.01)")
     fresh.run(f"%session --cpu {cores}")

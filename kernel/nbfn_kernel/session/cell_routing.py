@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: Cell magics that run in the notebook's kernel; all others run in the session.
-CELL_MAGICS = ("local", "remote", "nbfn")
+#: The cell magic that runs in the notebook's kernel; all others run in the session, also ``%%remote``: the Functions of
+#: its cell are names of the session.
+CELL_MAGICS = ("local",)
 #: Line magics that run in the notebook's kernel.
-LINE_MAGICS = ("local", "push", "pull", "session", "fn", "remote", "nbfn")
+LINE_MAGICS = ("local", "push", "pull", "session")
 
 #: The error for a local magic between lines of the session.
 MIXED_HINT = (
@@ -20,6 +21,8 @@ _CELL = re.compile(rf"%%({'|'.join(CELL_MAGICS)})\b")
 _LINE = re.compile(rf"(?:[A-Za-z_][\w, ]*=\s*)?%({'|'.join(LINE_MAGICS)})\b")
 #: Runs in the notebook's kernel, where nbfn is loaded; notebooks for other kernels begin with it.
 _LOAD = re.compile(r"%(?:re)?load_ext\s+nbfn\s*$")
+#: These choose and check the hub at which a session starts, so they run in the notebook's kernel while there is none.
+_HUB = re.compile(r"%remote\s+(?:connect|disconnect|doctor|help)\b")
 _UNKNOWN = re.compile(r"(?:Line magic function|Cell magic) `(%+\w+)` not found")
 
 
@@ -42,8 +45,12 @@ class MixedCell(Exception):
     """A line of the notebook's kernel is between lines of the session."""
 
 
-def split(code: str) -> RoutedCell:
+def split(code: str, *, has_session: bool = True) -> RoutedCell:
     """Split a cell into its parts.
+
+    Args:
+        code: The cell.
+        has_session: Whether a session runs.
 
     Raises:
         MixedCell: If a local magic is between lines of the session.
@@ -54,7 +61,7 @@ def split(code: str) -> RoutedCell:
         >>> split("%%local\\nprint(a)").there is None
         True
     """
-    if _CELL.match(code.lstrip()):
+    if _CELL.match(code.lstrip()) or (not has_session and _HUB.match(code.lstrip())):
         return RoutedCell(code)
     lines = code.split("\n")
     first, last = 0, len(lines)

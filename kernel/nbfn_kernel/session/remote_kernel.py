@@ -1,7 +1,8 @@
 """The kernel of the kernelspec "Python 3 (nbfn remote)": its cells run in a session on a worker.
 
-Cells, completion, inspection, history, widgets and the debugger are forwarded to the session. ``%%local`` cells and
-the magics of nbfn run in this kernel.
+Cells, completion, inspection, history, widgets and the debugger are forwarded to the session, in which nbfn is loaded:
+``%%remote`` cells and calls of Functions work there as in any notebook. ``%%local`` cells and the magics that copy
+values and control the session run in this kernel.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class RemoteKernel(ProxyKernel):
     async def execute_request(self, stream: Any, ident: Any, parent: Message) -> None:
         """Run each part of a cell in this kernel or in the session."""
         try:
-            cell = cell_routing.split(parent["content"]["code"])
+            has_session = self._manager.opened is not None
+            cell = cell_routing.split(parent["content"]["code"], has_session=has_session)
         except MixedCell as error:
             self._begin_cell(parent)
             self._end_cell(stream, ident, parent, self._failure("UsageError", str(error)))

@@ -7,6 +7,7 @@ the hub with mode 0700.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import ctypes
@@ -14,8 +15,10 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,15 +52,27 @@ _START = (
 )
 #: Environment variables of a worker that are removed from its session.
 _WORKER_VARIABLES = ("MODAL_TASK_ID", "MODAL_IS_REMOTE", "NBFN_WORKER")
+#: Environment variables of a notebook's kernel that say which notebook and front end it has.
+FRONT_END_VARIABLES = (
+    "JPY_SESSION_NAME",
+    "VSCODE_PID",
+    "VSCODE_CWD",
+    "COLAB_RELEASE_TAG",
+    "PAPERMILL_INPUT_PATH",
+    "NBFN_SAVES_STATIC",
+)
+#: Variables of nbfn that are those of the hub, not of the notebook.
+_HUB_VARIABLES = ("NBFN_HOME", "NBFN_HUB", "NBFN_LAUNCHER")
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session has started: its worker, its process and its connection info."""
+    """A session has started: its worker, its process, its host and its connection info."""
 
     worker: str
     pid: int
+    host: str
     connection: dict[str, Any]
 
 
@@ -80,11 +95,24 @@ class Ended:
         return f"{how}, memory peak {format_bytes(self.memory_peak)}"
 
 
-def serve(notebook: str, cpu: float | None = None) -> Iterator[Opened | Ended]:
+def shared_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of a notebook's kernel that its session inherits.
+
+    These are the variables of the front end, so that displays in the session know it, and the settings of nbfn.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in FRONT_END_VARIABLES
+        or (name.startswith("NBFN_") and name not in (*_HUB_VARIABLES, *_WORKER_VARIABLES))
+    }
+
+
+def serve(variables: dict[str, str], cpu: float | None = None) -> Iterator[Opened | Ended]:
     """Run a session until it ends or the call is cancelled.
 
     Args:
-        notebook: The value of ``JPY_SESSION_NAME`` of the notebook, which the session inherits.
+        variables: Environment variables of the notebook's kernel that the session inherits; see `shared_variables`.
         cpu: The cores that the session requested; without it, numeric libraries use all cores, as in other kernels.
 
     Yields:
@@ -95,12 +123,17 @@ def serve(notebook: str, cpu: float | None = None) -> Iterator[Opened | Ended]:
     remove_stale_files(places.runtime)
     session = _SessionProcess(
         places.runtime / f"k{os.getpid()}",
-        notebook,
+        variables,
         dict(os.environ) if cpu else without_limits(os.environ),
     )
     try:
         session.wait_until_open()
-        yield Opened(os.environ["NBFN_WORKER"], session.process.pid, session.connection)
+        yield Opened(
+            os.environ["NBFN_WORKER"],
+            session.process.pid,
+            socket.gethostname(),
+            session.connection,
+        )
         yield session.wait()
     finally:
         session.end()
@@ -111,11 +144,13 @@ class _SessionProcess:
 
     Args:
         base: The common prefix of the paths of its files.
-        notebook: See `serve`.
+        variables: See `serve`.
         environ: The environment variables of the worker.
     """
 
-    def __init__(self, base: Path, notebook: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, base: Path, variables: Mapping[str, str], environ: Mapping[str, str]
+    ) -> None:
         self._base = base
         self.connection: dict[str, Any] = {
             "transport": "ipc",
@@ -127,10 +162,12 @@ class _SessionProcess:
         self._ended: Ended | None = None
         connection_file = _with_ending(base, ".json")
         _write_private(connection_file, json.dumps(self.connection).encode())
-        inherited = {k: v for k, v in environ.items() if k not in _WORKER_VARIABLES}
+        # The hub may have been started by another notebook, whose variables it has.
+        of_others = (*_WORKER_VARIABLES, *FRONT_END_VARIABLES)
+        inherited = {k: v for k, v in environ.items() if k not in of_others}
         environment = inherited | {
+            **variables,
             "JPY_PARENT_PID": str(os.getpid()),
-            "JPY_SESSION_NAME": notebook,
             "NBFN_SESSION_OF": os.environ["NBFN_WORKER"],
             "NBFN_SESSION_PATH": json.dumps(sys.path),
         }
@@ -232,9 +269,19 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)
-    from ipykernel.kernelapp import IPKernelApp
+    from nbfn_kernel.session.local_kernel import LocalKernelApp
 
-    IPKernelApp.launch_instance(argv=sys.argv[1:])
+    signal.signal(signal.SIGTERM, _end)
+    LocalKernelApp.launch_instance(argv=sys.argv[1:])
+
+
+def _end(number: int, _frame: object) -> None:
+    """Handle SIGTERM: disconnect from the hub, which then cancels the calls that the session waits for, and exit."""
+    # On a thread with a time limit, since user code may hold a lock of the client.
+    leaving = threading.Thread(target=atexit._run_exitfuncs, name="nbfn-session-end", daemon=True)
+    leaving.start()
+    leaving.join(TERMINATE_TIMEOUT / 2)
+    os._exit(128 + number)
 
 
 def serializer() -> Serializer:

@@ -165,8 +165,8 @@ class SessionManager:
                 return None
             started = time.monotonic()
             self._function = _function(self.options)
-            notebook = os.environ.get("JPY_SESSION_NAME", "")
-            stream = self._function.remote_gen(notebook, self.options.cpu)
+            variables = remote_session.shared_variables(os.environ)
+            stream = self._function.remote_gen(variables, self.options.cpu)
             try:
                 opened = await anext(stream)
                 channels = KernelChannels(opened.connection, self._publish, self._ask_user)

@@ -20,13 +20,11 @@ from nbfn_kernel.session.cell_routing import (
     "code",
     [
         "%%local\nx = 1",
-        "%%remote --warm 1\ndef f(): pass",
-        "%%nbfn\ndef f(): pass",
         "%local x",
         "%push a\n%pull b",
-        "calls = %fn calls",
+        "%session",
         "%load_ext nbfn",
-        "# a word before\n\n%fn list",
+        "# a word before\n\n%push a",
     ],
 )
 def test_cells_of_this_side(code: str) -> None:
@@ -39,6 +37,12 @@ def test_cells_of_this_side(code: str) -> None:
         "x = 1",
         "",
         "%timeit x",
+        "%%remote --warm 1\ndef f(): pass",
+        "%%nbfn\ndef f(): pass",
+        "calls = %fn calls",
+        "%remote",
+        "%remote connect ipc:///tmp/hub",
+        "%nbfn from app import f\nf.remote(1)",
         "%%time\nx",
         "!ls",
         "%localize",
@@ -61,11 +65,19 @@ def test_lines_of_this_side_may_begin_and_end_a_cell() -> None:
     assert found.after == "%pull b\n"
 
 
+@pytest.mark.parametrize("verb", ["connect ipc:///tmp/hub", "disconnect", "doctor"])
+def test_without_a_session_the_hub_is_chosen_on_this_side(verb: str) -> None:
+    code = f"%remote {verb}"
+    assert split(code, has_session=False) == RoutedCell(code)
+    assert split(code).in_session == code
+    assert split("%remote", has_session=False).in_session == "%remote"
+
+
 def test_a_cell_magic_stands_first_in_the_session() -> None:
     assert split("%push a\n%%time\na").in_session == "%%time\na"
 
 
-@pytest.mark.parametrize("line", ["%push a", "a = %fn list", "%local a", "%session"])
+@pytest.mark.parametrize("line", ["%push a", "a = %local b", "%local a", "%session"])
 def test_lines_of_this_side_between_others_are_refused(line: str) -> None:
     with pytest.raises(MixedCell, match="to the beginning or the end"):
         split(f"x = 1\n{line}\ny = 1")
