@@ -13,7 +13,6 @@ from nbfn.protocol.messages.calls import *
 from nbfn.protocol.messages.definition import *
 from nbfn.protocol.messages.functions import *
 from nbfn.protocol.messages.handshake import *
-from nbfn.protocol.messages.ids import *
 from nbfn.protocol.messages.message_table import *
 from nbfn.protocol.messages.monitoring import *
 from nbfn.protocol.messages.timeline import *
