@@ -28,7 +28,7 @@ from nbfn.client.discovery import HubFinder
 from nbfn.client.process_info import own_name, this_environment, this_origin
 from nbfn.client.registration_cache import RegistrationCache
 from nbfn.config import Places, Settings
-from nbfn.protocol import codec, descriptors, messages, validation
+from nbfn.protocol import codec, descriptors, messages
 from nbfn.protocol.codec import BadFrame, FrameTooLargeError
 from nbfn.protocol.messages import Message, new_id
 from nbfn.protocol.transport import Change, Link
@@ -141,7 +141,7 @@ class HubConnection:
         number = next(self._numbers)
         answer: Future[Message] = Future()
         message = make(number)
-        if wrong := validation.find_problem(message):
+        if wrong := codec.find_problem(message):
             raise exception.InvalidError(wrong)
         self._requests[number] = (message, answer)
         self.send(message)
@@ -484,7 +484,7 @@ class HubConnection:
                 except FrameTooLargeError as error:
                     self._not_sent(message, f"is too large to be sent: {error}")
                 except (ValueError, TypeError, OverflowError, RecursionError) as error:
-                    self._not_sent(message, f"cannot be sent: {validation.why_not_sent(error)}")
+                    self._not_sent(message, f"cannot be sent: {codec.why_not_sent(error)}")
 
     def _not_sent(self, message: Message, why: str) -> None:
         """Fail the call or request of a message that cannot be sent."""

@@ -13,8 +13,8 @@ from nbfn import App, Mount, Secret, Volume
 from nbfn.declarations import options
 from nbfn.declarations.options import Options, Retries
 from nbfn.exception import InvalidError
+from nbfn.protocol.codec import find_problem
 from nbfn.protocol.messages import Definition, Environment, GetOverview, Payload, Register
-from nbfn.protocol.validation import find_problem
 
 
 def test_the_older_names_mean_the_same_without_a_word() -> None:
