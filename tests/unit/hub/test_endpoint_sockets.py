@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nbfn.hub import endpoint_sockets
-from nbfn.hub.endpoint_sockets import EndpointSockets
+from nbfn.hub import gateway_process
+from nbfn.hub.gateway_process import EndpointSockets
 
 
 def ports(of: EndpointSockets) -> dict[str, int]:
@@ -38,7 +38,7 @@ def test_a_socket_that_nobody_uses_is_closed_after_a_while(
     assert (found.sockets.keys(), found.unused.keys()) == ({"a", "b"}, {"a"})
     found.listen_for(["a", "b"])  # it is back
     assert found.unused == {}
-    monkeypatch.setattr(endpoint_sockets, "LINGER", 0.0)
+    monkeypatch.setattr(gateway_process, "LINGER", 0.0)
     found.listen_for(["b"])
     assert (found.sockets.keys(), found.unused.keys()) == ({"b"}, set())
     found.close()
