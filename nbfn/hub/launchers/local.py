@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import threading
 import time
 import uuid
@@ -19,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from nbfn.config import FORKSERVER, SUBPROCESS, Places, Settings
-from nbfn.hub.launchers import host_resources, processes, procfs
+from nbfn.hub.launchers import processes, procfs
 from nbfn.hub.launchers.base import Capacity, Exit, Failed, Ref, Report, WorkerSpec
 from nbfn.hub.launchers.server_process import ServerProcess, ServerReport
 from nbfn.protocol.transport import Wakeup
@@ -191,9 +192,7 @@ class LocalLauncher:
         """See `Launcher.capacity`; cores and memory as cgroups and affinity allow."""
         from loky import cpu_count  # slow to import, and needed once
 
-        return Capacity(
-            cpu=float(cpu_count()), memory=host_resources.memory(), gpus=host_resources.gpus()
-        )
+        return Capacity(cpu=float(cpu_count()), memory=machine_memory(), gpus=machine_gpus())
 
     def sources(self) -> Sequence[int]:
         """See `Launcher.sources`."""
@@ -289,3 +288,33 @@ def _prune(places: Places, ours: set[int], *, at_start: bool = False) -> None:
         ]
         for path in {*ended} - {*telling[:MAX_LOGS]}:
             path.unlink(missing_ok=True)
+
+
+# --- what this machine has -----------------------------------------------------------------------
+
+#: Where control groups say how much memory there may be; version 2, then 1.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that processes here may have together."""
+    total = int(psutil.virtual_memory().total)
+    for path in _MEMORY_LIMITS:
+        try:
+            said = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if said.isdigit():
+            total = min(total, int(said))
+    return total
+
+
+def machine_gpus(devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """Return what each GPU is called in CUDA_VISIBLE_DEVICES; that variable may have hidden some."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        named = [name.strip() for name in visible.split(",")]
+        stop = next((n for n, name in enumerate(named) if name in {"", "-1"}), len(named))
+        return tuple(named[:stop])
+    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*"))
+    return tuple(str(number) for number in sorted(int(match[1]) for match in found if match))

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nbfn.hub.launchers import host_resources, processes, procfs
+from nbfn.hub.launchers import local, processes, procfs
 from nbfn.hub.launchers.memory import MemoryUse
 
 
@@ -30,7 +30,7 @@ def test_gpus_are_those_that_the_variable_shows(
 ) -> None:
     (tmp_path / "nvidia0").touch()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert host_resources.gpus(tmp_path) == found
+    assert local.machine_gpus(tmp_path) == found
 
 
 def test_gpus_are_counted_by_their_device_files(
@@ -39,11 +39,11 @@ def test_gpus_are_counted_by_their_device_files(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for name in ("nvidia10", "nvidia2", "nvidia0", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
-    assert host_resources.gpus(tmp_path) == ("0", "2", "10")
+    assert local.machine_gpus(tmp_path) == ("0", "2", "10")
 
 
 def test_memory_is_what_processes_here_may_have() -> None:
-    assert 0 < host_resources.memory() <= psutil.virtual_memory().total
+    assert 0 < local.machine_memory() <= psutil.virtual_memory().total
 
 
 #: The beginning of each program: it holds as little as a process can.
