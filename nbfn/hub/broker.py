@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from nbfn.exception import ServiceError
-from nbfn.hub import message_errors, oversized_messages
+from nbfn.hub import oversized_messages
 from nbfn.hub.console_requests import ConsoleRequests
 from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
 from nbfn.hub.log_store import LogStore
@@ -351,7 +351,7 @@ class Broker:
         except Exception:  # noqa: BLE001 - logged
             _log.exception("%s could not be handled", type(message).__name__)
             self._handle(events.Tick())  # carries out the effects that the failed handler emitted
-            self._refuse(connection, message_errors.of_failure(message))
+            self._refuse(connection, oversized_messages.of_failure(message))
 
     def _handle_message(self, connection: bytes, message: Message | BadFrame) -> None:
         peer = self._peers.get(connection)
@@ -368,7 +368,7 @@ class Broker:
             isinstance(message, BadFrame)
             and peer is not None
             and peer.role == "client"
-            and (answer := message_errors.of_frame(message))
+            and (answer := oversized_messages.of_frame(message))
         ):
             _log.warning("refused a message of %s: %s", peer.id, message.reason)
             self._refuse(connection, answer)

@@ -11,7 +11,7 @@ from nbfn.hub.scheduler.events import Event
 from nbfn.hub.scheduler.payloads import weights
 from nbfn.protocol import codec
 from nbfn.protocol import messages as m
-from nbfn.protocol.codec import FrameTooLargeError
+from nbfn.protocol.codec import BadFrame, FrameTooLargeError
 from nbfn.protocol.messages import Message
 from nbfn.types import InputStatus
 
@@ -78,3 +78,24 @@ def consequence(worker: str, message: Message, error: FrameTooLargeError) -> Eve
         )
         return events.BindNotSent(worker, m.Fault("resource_exhausted", text))
     return None
+
+
+# --- messages that cannot be handled -------------------------------------------------------------
+
+
+def of_frame(bad: BadFrame) -> Message | None:
+    """Return the answer to a frame that cannot be decoded; None if its request is not known."""
+    return _answer(bad.request, bad.call, "invalid", bad.reason)
+
+
+def of_failure(message: Message | BadFrame) -> Message | None:
+    """Return the answer to a message that the hub failed to handle."""
+    request, call = getattr(message, "request", 0), getattr(message, "call", "")
+    text = f"The hub failed to handle {type(message).__name__} (see logs/hub.log in NBFN_HOME)."
+    return _answer(request, call, "internal", text)
+
+
+def _answer(request: int, call: str, code: str, text: str) -> Message | None:
+    if request:
+        return m.Failed(request, code, text)
+    return m.CallRefused(call, code, text) if call else None
