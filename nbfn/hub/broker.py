@@ -20,11 +20,10 @@ from typing import Any
 import msgspec
 
 from nbfn.exception import ServiceError
-from nbfn.hub import oversized_messages
-from nbfn.hub.console_requests import ConsoleRequests
+from nbfn.hub import message_failures
 from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
 from nbfn.hub.log_store import LogStore
-from nbfn.hub.queries import Queries
+from nbfn.hub.queries import ConsoleRequests, Queries
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import effects, events, sessions, status, web_endpoints
 from nbfn.hub.scheduler.effects import Effect, Send, StoreEffect
@@ -351,7 +350,7 @@ class Broker:
         except Exception:  # noqa: BLE001 - logged
             _log.exception("%s could not be handled", type(message).__name__)
             self._handle(events.Tick())  # carries out the effects that the failed handler emitted
-            self._refuse(connection, oversized_messages.of_failure(message))
+            self._refuse(connection, message_failures.of_failure(message))
 
     def _handle_message(self, connection: bytes, message: Message | BadFrame) -> None:
         peer = self._peers.get(connection)
@@ -368,7 +367,7 @@ class Broker:
             isinstance(message, BadFrame)
             and peer is not None
             and peer.role == "client"
-            and (answer := oversized_messages.of_frame(message))
+            and (answer := message_failures.of_frame(message))
         ):
             _log.warning("refused a message of %s: %s", peer.id, message.reason)
             self._refuse(connection, answer)
@@ -524,9 +523,9 @@ class Broker:
         self, peer_id: str, connection: bytes, message: Message, error: FrameTooLargeError
     ) -> None:
         _log.error("%s for %s was not sent: %s", type(message).__name__, peer_id, error)
-        if (other := oversized_messages.replacement(message, error)) is not None:
+        if (other := message_failures.replacement(message, error)) is not None:
             self._router.send(connection, other)
-        if (event := oversized_messages.consequence(peer_id, message, error)) is not None:
+        if (event := message_failures.consequence(peer_id, message, error)) is not None:
             self._consequences.append(event)  # handled after the effects of the current event
 
     def _pin_connection(self, effect: Effect) -> Effect:
@@ -560,8 +559,8 @@ class Broker:
     def _preparation_table(self) -> dict[type[Message], Callable[[Any], Iterable[Message]]]:
         """Return the functions that complete or split messages before they are sent."""
         return {
-            m.Outputs: oversized_messages.split_outputs,
-            m.Run: oversized_messages.split_run,
+            m.Outputs: message_failures.split_outputs,
+            m.Run: message_failures.split_run,
             m.Registered: self._with_urls,
             m.AppFound: self._with_ports,
             m.Secrets: lambda message: (

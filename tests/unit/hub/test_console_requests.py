@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbfn.hub.console_requests import ConsoleRequests
+from nbfn.hub.queries import ConsoleRequests
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Message
 

@@ -1,5 +1,6 @@
-"""Splits messages that are too large for one frame. For a part that is still too large, it makes the message
-to send instead and the event for the state machine.
+"""Answers messages that cannot be decoded or handled, and splits or replaces messages that are too large for a frame.
+
+For a part that is still too large, it makes the message to send instead and the event for the state machine.
 """
 
 from __future__ import annotations
