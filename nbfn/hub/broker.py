@@ -32,7 +32,6 @@ from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
 from nbfn.hub.shared_memory_gc import SharedMemoryGC
 from nbfn.hub.store import Store
-from nbfn.hub.suspend_aware_clock import SuspendAwareClock
 from nbfn.hub.timeline_queries import TimelineQueries
 from nbfn.hub.worker_processes import WorkerProcesses
 from nbfn.hub.writer import StoreResult
@@ -75,6 +74,27 @@ class _OnConnection(Effect):
 
     send: Send
     connection: bytes | None
+
+
+#: Seconds between two calls that mean a suspension; the hub calls `now` at least once a second.
+ASLEEP = 3.0
+
+
+class SuspendAwareClock:
+    """A monotonic clock that does not advance during a suspension."""
+
+    def __init__(self) -> None:
+        self._slept = 0.0
+        self._last = time.monotonic()
+
+    def now(self) -> float:
+        """Return the seconds without suspensions."""
+        now = time.monotonic() - self._slept
+        if now - self._last > ASLEEP:
+            self._slept += now - self._last
+            return self._last
+        self._last = now
+        return now
 
 
 class Broker:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from nbfn.hub import __main__ as hub
-from nbfn.hub import suspend_aware_clock
+from nbfn.hub import broker
 
 
 def test_what_is_slept_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     real = [100.0]
-    monkeypatch.setattr(suspend_aware_clock.time, "monotonic", lambda: real[0])
-    mine = suspend_aware_clock.SuspendAwareClock()
+    monkeypatch.setattr(broker.time, "monotonic", lambda: real[0])
+    mine = broker.SuspendAwareClock()
     real[0] += 1.0
     assert mine.now() == 101.0
     real[0] += 30.0
