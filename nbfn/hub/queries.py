@@ -1,4 +1,4 @@
-"""Answers read-only queries from the state machine's state and from results of the store."""
+"""Answers queries from the state of the state machine and results of the store; forwards requests for consoles."""
 
 from __future__ import annotations
 
