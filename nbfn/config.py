@@ -107,6 +107,11 @@ class Settings:
     )
     log_size: int = _setting(256, "MiB of what inputs wrote that are kept; the oldest go.")
     progress: bool = _setting(True, "Whether a map shows its progress.")
+    interrupt: Literal["cancel", "detach"] = _setting(
+        "cancel",
+        "What an interrupt of a notebook's cell does with the call it waits for: 'cancel' (a second interrupt within "
+        "a second detaches it) or 'detach' (the call goes on).",
+    )
     async_warnings: bool = _setting(
         True, "Whether a blocking call warns when it holds up an event loop."
     )

@@ -18,7 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from nbfn.protocol.messages import Emission, Output, Progress
 
 logger = logging.getLogger("nbfn.client")
+
+#: What to do when the caller of a call was interrupted: cancel the call at once, or wait for a second interrupt, which
+#: detaches it, and then cancel; or detach it at once.
+OnInterrupt = Literal["cancel", "wait", "detach"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class CallObserver:
         """Return the sink of a call, None for the default one. Called on the thread that makes the call."""
         return None
 
-    def interrupted(self, call_id: str, name: str) -> bool:
+    def interrupted(self, call_id: str, name: str) -> OnInterrupt:
         """Called when the caller of a call was interrupted.
 
         Args:
@@ -124,9 +128,9 @@ class CallObserver:
             name: Its Function's name.
 
         Returns:
-            Whether the user was told that a second interrupt detaches the call.
+            What to do: "wait" if the user was told that a second interrupt detaches the call.
         """
-        return False
+        return "cancel"
 
 
 class TextSink(CallSink):
@@ -227,15 +231,15 @@ def set_observer(new: CallObserver | None) -> None:
     observer = new
 
 
-def interrupted(call_id: str, name: str) -> bool:
+def interrupted(call_id: str, name: str) -> OnInterrupt:
     """Tell the observer that the caller of a call was interrupted; see `CallObserver.interrupted`."""
     if observer is None:
-        return False
+        return "cancel"
     try:
         return observer.interrupted(call_id, name)
     except Exception:
         logger.exception("An observer of nbfn failed")
-        return False
+        return "cancel"
 
 
 def begin(call: CallView) -> CallSink:

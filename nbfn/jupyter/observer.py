@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nbfn.client.call_observer import CallObserver
+from nbfn.config import Settings
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls.call_display import CallDisplay
 from nbfn.jupyter.views.calls.call_record import error_text, value_text
@@ -23,7 +24,7 @@ from nbfn.jupyter.views.display_registry import registry
 from nbfn.jupyter.views.maps.map_sink import MapSink
 
 if TYPE_CHECKING:
-    from nbfn.client.call_observer import CallSink, CallView
+    from nbfn.client.call_observer import CallSink, CallView, OnInterrupt
     from nbfn.client.calls.map_result import MapResult
 
 log = logging.getLogger("nbfn.client")
@@ -110,13 +111,16 @@ class NotebookObserver(CallObserver):
             if room < 0:
                 sink.forget()
 
-    def interrupted(self, call: str, name: str) -> bool:
+    def interrupted(self, call: str, name: str) -> OnInterrupt:
         """Print in the cell what another interrupt does; see `nbfn.client.call_observer.interrupted`."""
         area = OutputArea()
-        if area.notebook:
-            said = f"cancelling {name} ({call[:9]}…); interrupt again at once to let it go on"
-            area.write("stderr", f"■ {said}\n")
-        return area.notebook
+        if not area.notebook:
+            return "cancel"
+        if Settings.load().interrupt == "detach":
+            return "detach"
+        said = f"cancelling {name} ({call[:9]}…); interrupt again at once to let it go on"
+        area.write("stderr", f"■ {said}\n")
+        return "wait"
 
     def now(self) -> float:
         """Return the time of the clock."""

@@ -166,3 +166,23 @@ def test_an_interrupt_ends_an_awaited_call(kernel: Kernel) -> None:
     kernel.until(lambda: kernel.ended(awaited))
     assert time.monotonic() - began < 3
     assert kernel.errors(awaited) == ["CancelledError"]
+
+
+@pytest.mark.parametrize("way", BLOCKING)
+def test_with_the_setting_detach_the_first_interrupt_lets_the_call_go_on(
+    kernel: Kernel, tmp_path: Path, way: str
+) -> None:
+    kernel.execute("import os\nos.environ['NBFN_INTERRUPT'] = 'detach'")
+    kernel.execute(CELL)
+    code = BLOCKING[way].replace("PATH", repr(str(tmp_path / "gate")))
+    cell = kernel.execute(code, wait=False)
+    kernel.until(lambda: "waiting" in kernel.text(cell))
+    kernel.manager.interrupt_kernel()
+    kernel.until(lambda: kernel.ended(cell))
+    assert "cancelling" not in kernel.text(cell)
+    (said,) = re.findall(r"detached: .* %fn attach (fc-\w{22})", kernel.traceback(cell))
+    kernel.execute(f"left = %fn attach {said}")
+    (tmp_path / "gate").touch()
+    got = kernel.execute({"remote": "left.get()", "remote_gen": "list(left)"}.get(way, "left"))
+    assert kernel.errors(got) == []
+    assert not (tmp_path / "gate.stopped").exists()

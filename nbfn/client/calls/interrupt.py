@@ -1,7 +1,7 @@
 """Handles an interrupt of a caller that waits: the first one cancels the call, a second one detaches it.
 
 Only an observer that tells the user so (`nbfn.client.call_observer.interrupted`) makes this wait for a second
-interrupt; without one an interrupt cancels at once.
+interrupt; without one an interrupt cancels at once. An observer may also detach the call at the first one.
 """
 
 from __future__ import annotations
@@ -48,11 +48,14 @@ async def interrupted(call: WaitedCall, over: Future[Any], abandon: Callable[[],
         abandon: Cancels the call and forgets it.
 
     Raises:
-        Detached: If the caller is interrupted again. Within `SECOND_PRESS` the call continues undisturbed, later it
-            has been cancelled already.
+        Detached: If the observer says so, or the caller is interrupted again. Within `SECOND_PRESS` the call continues
+            undisturbed, later it has been cancelled already.
     """
     __tracebackhide__ = True
-    if over.done() or not call_observer.interrupted(call.id, call.function.name):
+    answer = "cancel" if over.done() else call_observer.interrupted(call.id, call.function.name)
+    if answer == "detach":
+        raise Detached(call.id, call.function.name) from None
+    if answer == "cancel":
         abandon()
         return
     try:
