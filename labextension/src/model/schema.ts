@@ -519,6 +519,13 @@ export interface IHealthWarning {
   remedy: string;
 }
 /**
+ * Body and response of ``PUT settings``; with an empty ``hub``, the one that the server was started with.
+ */
+export interface IServerSettings {
+  hub?: string;
+  interrupt?: 'cancel' | 'detach';
+}
+/**
  * Query of ``GET timeline``: spans after number ``after`` that overlap the time from ``since`` to ``until``.
  *
  * If ``columns`` is not 0 and there are more than ``most`` spans, the response has that many bins instead.

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from jupyter_server.extension.application import ExtensionApp
 
-from nbfn.jupyter.server import pre_save_hook
+from nbfn.jupyter.server import console_routes, pre_save_hook, settings_routes
 from nbfn.jupyter.server.events import Events
 from nbfn.jupyter.server.hub_client import HubClient
 from nbfn.jupyter.server.routes import ROUTES
 from nbfn.jupyter.server.timeline import TIMELINE_ROUTES
+from nbfn.jupyter.server.worker_consoles import WorkerConsoles
 
 
 class NbfnApp(ExtensionApp):
@@ -29,15 +30,22 @@ class NbfnApp(ExtensionApp):
         events = Events(server.event_logger)
         self.hub_client = HubClient(on_change=events.changed)
         self.settings["nbfn_hub_client"] = self.hub_client
+        self.worker_consoles = WorkerConsoles(server.kernel_manager)
+        self.settings["nbfn_worker_consoles"] = self.worker_consoles
+        # The page compares it with the paths of notebooks that the hub knows.
+        page_config = self.settings.setdefault("page_config_data", {})
+        page_config["nbfnRootDir"] = server.root_dir
         pre_save_hook.install(server.contents_manager)
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
-        self.handlers.extend([*ROUTES, *TIMELINE_ROUTES])
+        self.handlers += [*ROUTES, *TIMELINE_ROUTES]
+        self.handlers += [*console_routes.ROUTES, *settings_routes.ROUTES]
 
     async def _start_jupyter_server_extension(self, serverapp: object) -> None:
         self.hub_client.start()
 
     async def stop_extension(self) -> None:
         """Disconnect from the hub, which keeps running."""
+        await self.worker_consoles.close()
         await self.hub_client.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -50,6 +51,14 @@ class HubClient:
             await asyncio.wait(tasks)
         if self._client is not None:
             client, self._client = self._client, None
+            await asyncio.to_thread(client.close)
+
+    async def reconnect(self) -> None:
+        """Close the client, so that the next one connects to the hub that ``NBFN_HUB`` names now."""
+        self._tried_file = None
+        if (client := self._client) is not None:
+            self._client = None
+            self._on_change(0, "hub")
             await asyncio.to_thread(client.close)
 
     async def client(self, *, start: bool = False) -> Client:
@@ -108,7 +117,9 @@ class HubClient:
             await asyncio.sleep(POLL_INTERVAL)
 
     def _is_new(self) -> bool:
-        """Whether there is a connection file that was not tried before."""
+        """Whether there is a connection file that was not tried before, or a hub at another address."""
+        if os.environ.get("NBFN_HUB"):
+            return True
         try:
             found = Places.of().connection_file.stat()
         except OSError:

@@ -652,6 +652,13 @@ class EndRequest(Body):
     end_session: bool = False
 
 
+class ServerSettings(Body):
+    """Body and response of ``PUT settings``; with an empty ``hub``, the one that the server was started with."""
+
+    hub: str = ""
+    interrupt: Literal["cancel", "detach"] = "cancel"
+
+
 class Empty(Json):
     """Response of ``DELETE functions/ID``, ``POST calls/ID/cancel``, ``workers/ID/drain``, ``stop``, ``hub/start``."""
 
@@ -669,6 +676,6 @@ EXPORTED: tuple[type[Struct], ...] = (
     *(FunctionDetails, AutoscalerChange, Autoscaler, Versions, RollbackRequest, RolledBack),
     *(CallRequest, CallStarted, Stopped),
     *(CallsQuery, CallsPage, CallDetails, CallRetried, InputsQuery, InputsPage),
-    *(EndRequest, Console, LogsQuery, LogsPage, Health),
+    *(EndRequest, Console, LogsQuery, LogsPage, Health, ServerSettings),
     *(TimelineQuery, TimelinePage, FailureQuery, Failure),
 )
