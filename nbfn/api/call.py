@@ -247,17 +247,17 @@ class FunctionCall(Generic[R]):
 
     @blocking
     async def retry(self) -> int:
-        """Run the inputs that failed again, with the newest version of the Function. Modal has no such method.
+        """Run the inputs without a result again, with the newest version of the Function. Modal has no such method.
 
-        Does not wait. The new results replace the failures under the same id and indices, in every process; they
-        expire later accordingly. Cancelled inputs stay cancelled.
+        These inputs failed, were cancelled, or did not run. Does not wait. The new outcomes have the same id and
+        indices, in every process; they expire later accordingly.
 
         Returns:
             How many inputs run again.
 
         Raises:
             ConflictError: If the call still runs.
-            InvalidError: If no input failed.
+            InvalidError: If all inputs succeeded.
             NotFoundError: If there is no such call, or its Function is gone.
             OutputExpiredError: If its arguments have expired.
         """

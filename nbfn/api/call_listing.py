@@ -13,8 +13,9 @@ async def calls(*, all: bool = False, client: Client | None = None) -> list[Call
     """Return the recent calls of this notebook, or of the script of this name, without the session of a notebook.
 
     Running ones come first, then ended ones, the latest first. Each has ``id``, ``function``, ``app``,
-    ``kind``, ``status`` (running, success, failure, terminated), ``total``, ``done``, ``failed``,
-    ``running``, ``age`` in seconds and ``origin``.
+    ``kind``, ``ended``, ``state`` (queued, starting, running, detached, succeeded, failed, cancelled), ``age`` in
+    seconds and ``origin``. Its ``total`` inputs are ``succeeded``, ``failed``, ``cancelled``, ``running``,
+    ``waiting`` or ``not_run``.
 
     Args:
         all: Whether to return the calls of all processes.

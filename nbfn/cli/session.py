@@ -85,5 +85,5 @@ def stop(session_id: str, yes: bool) -> None:
 def _sessions(client: Client) -> list[_Session]:
     overview = client.overview()
     workers = {row.session: row for row in overview.workers if row.session}
-    running = [row for row in overview.calls if row.kind == "session" and row.status == "running"]
+    running = [row for row in overview.calls if row.kind == "session" and not row.ended]
     return [_Session(row, workers.get(row.id)) for row in running]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from nbfn.hub.scheduler.effects import (
 )
 from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
 from nbfn.hub.scheduler.payloads import Stored
+from nbfn.protocol.call_states import InputCounts, InputState
 from nbfn.protocol.messages import Fault, Output, Payload
 from nbfn.protocol.messages.fields import Count, Ended
 from nbfn.types import InputStatus
@@ -49,9 +51,10 @@ MOST_RELATIVES = 5000
 _payload = msgspec.msgpack.Decoder(Payload)
 _encode = msgspec.msgpack.Encoder().encode
 
-#: Statuses of failed inputs whose arguments are kept for a replay.
+#: Statuses of inputs without a result, whose arguments are kept for a retry or a replay.
 TO_REPLAY = frozenset({
     InputStatus.FAILURE, InputStatus.TIMEOUT, InputStatus.INTERNAL_FAILURE, InputStatus.INIT_FAILURE,
+    InputStatus.TERMINATED,
 })  # fmt: skip
 
 #: The size of a payload, and the payload if it is small: all waiting ones may not fit into memory.
@@ -80,7 +83,7 @@ def _loaded(size: int, blob: bytes | None, which: str) -> Payload | Stored | Non
 
 _outcome = msgspec.msgpack.Decoder(_Outcome)
 #: The columns of a call that `CallStore._restored` reads.
-_RestoredRow = tuple[str, int, str, int, str, str, str, int, int, str, int]
+_RestoredRow = tuple[str, int, str, float, int, str, str, str, int, int, str, int]
 
 
 #: The columns of a call that `CallStore.call` reads.
@@ -96,6 +99,26 @@ def _outcome_of(call: str, number: int, blob: bytes) -> Output:
         )
         return Output(number, int(InputStatus.INTERNAL_FAILURE), None, Fault("data_loss", text))
     return Output(*(getattr(row, name) for name in _Outcome.__struct_fields__))
+
+
+def counts_of(outcomes: Iterable[Output]) -> InputCounts:
+    """Return how many inputs these outcomes leave in each state."""
+    found = Counter(_state_of(outcome) for outcome in outcomes)
+    return InputCounts(
+        total=found.total(),
+        succeeded=found[InputState.SUCCEEDED],
+        failed=found[InputState.FAILED],
+        cancelled=found[InputState.CANCELLED],
+        not_run=found[InputState.NOT_RUN],
+    )
+
+
+def _state_of(outcome: Output) -> InputState:
+    if outcome.status == InputStatus.SUCCESS:
+        return InputState.SUCCEEDED
+    if outcome.status != InputStatus.TERMINATED:
+        return InputState.FAILED
+    return InputState.CANCELLED if outcome.ran else InputState.NOT_RUN
 
 
 def _payloads(blob: bytes) -> list[Payload]:
@@ -220,22 +243,24 @@ class CallStore:
     def _restored(
         self, call: str, waiting: Sequence[tuple[int, Payload | Stored | None]]
     ) -> CallRestored | None:
-        columns = "function, version, kind, total, parent, method, origin, closed, cancelled, retry, retried"
+        columns = (
+            "function, version, kind, created, total, parent, method, origin, closed, cancelled, "
+            "retry, retried"
+        )
         row = self._connection.execute(
             f"SELECT {columns} FROM calls WHERE id = ?",  # noqa: S608 - a constant
             (call,),
         ).fetchone()
         try:
-            function, version, kind, total, parent, method, origin, closed, cancelled, *retried = (
+            function, version, kind, created, total, *source, closed, cancelled, token, retried = (
                 msgspec.convert(row, _RestoredRow)
             )
+            parent, method, origin = source
         except UNREADABLE as error:
             _log.error("call %s cannot be read from the store and is skipped (%s)", call, error)
             return None
-        done = failed = 0
-        for outcome in self._outcomes(call):
-            done += 1
-            failed += outcome.status != InputStatus.SUCCESS
+        runs_again = {index for index, _ in waiting}
+        outcomes = self._outcomes(call)
         return CallRestored(
             call=call,
             function=function,
@@ -243,8 +268,8 @@ class CallStore:
             kind=kind,
             inputs=waiting,
             total=total,
-            done=done,
-            failed=failed,
+            settled=counts_of(outcome for outcome in outcomes if outcome.index not in runs_again),
+            age=max(0.0, time.time() - created),
             parent=parent,
             method=method,
             origin=origin,
@@ -255,7 +280,7 @@ class CallStore:
                     "SELECT number, failures FROM inputs WHERE call = ? AND failures", (call,)
                 )
             ),
-            retried=(retried[0], retried[1]),
+            retried=(token, retried),
         )
 
     def failures(self, wanted: LoadFailures) -> FailuresLoaded:
@@ -304,7 +329,7 @@ class CallStore:
             closed=bool(closed),
             ended=ended,
             expired=bool(expired),
-            failed=self._failed(watch.call) if ended else 0,
+            counts=self._counts(watch.call, total, cancelled=bool(cancelled)) if ended else None,
             cancelled=bool(cancelled),
             version=version,
             method=method,
@@ -312,9 +337,21 @@ class CallStore:
             kept_until=created + self._retention,
         )
 
-    def _failed(self, call: str) -> int:
-        count = "SELECT count(*) FROM failed_inputs WHERE call = ?"
-        return int(self._connection.execute(count, (call,)).fetchone()[0])
+    def _counts(self, call: str, total: int, *, cancelled: bool) -> InputCounts:
+        """Return how many inputs of an ended call are in each state."""
+        if cancelled:  # an older nbfn kept no arguments of cancelled inputs
+            found = counts_of(self._outcomes(call))
+        else:
+            rows = self._connection.execute(
+                "SELECT number, outcome FROM failed_inputs JOIN outcomes USING (call, number) WHERE call = ?",
+                (call,),
+            )
+            found = counts_of(_outcome_of(call, number, blob) for number, blob in rows)
+            kept = self._connection.execute("SELECT count(*) FROM outcomes WHERE call = ?", (call,))
+            found = msgspec.structs.replace(
+                found, succeeded=int(kept.fetchone()[0]) - found.unsuccessful
+            )
+        return msgspec.structs.replace(found, total=total)
 
     def outcomes(self, call: str, start: int = 0, end: int | None = None) -> list[Output]:
         """Return outcomes of a call, by index."""

@@ -10,11 +10,13 @@ from msgspec.structs import replace
 
 from nbfn.hub.gateway_process import GatewayProcess
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
-from nbfn.hub.scheduler import call_graph_query, function_info, status, web_endpoints
+from nbfn.hub.scheduler import call_graph_query, call_state, function_info, status, web_endpoints
 from nbfn.hub.scheduler.app_records import Deployment
 from nbfn.hub.scheduler.hub_state import HubState
+from nbfn.hub.scheduler.models import Call
 from nbfn.hub.worker_processes import memory_of
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.codec import MOST_OF_ANSWER, fitting
 from nbfn.protocol.messages import Message
 
@@ -164,6 +166,7 @@ class Queries:
     def _call_answer(self, stored: StoredCall) -> Iterator[Message]:
         wanted = stored.wanted
         call = self._hub_state.calls.get(wanted.call)
+        state, counts = self._state_of(stored, call)
         if stored.function:
             if stored.outcomes:
                 yield m.Outputs(wanted.call, tuple(stored.outcomes))
@@ -177,9 +180,8 @@ class Queries:
                 self._name_of(stored.function, stored.method),
                 stored.ended,
                 stored.expired,
-                stored.total if call is None else call.done,
-                stored.failed if call is None else call.failed,
-                stored.cancelled,
+                state,
+                counts,
                 stored.version,
                 stored.created,
                 stored.kept_until,
@@ -195,10 +197,21 @@ class Queries:
                 call.total,
                 call.closed,
                 function.name,
+                state=state,
+                counts=counts,
             )
             yield info
         else:
             yield _unknown_call(wanted.request, wanted.call)
+
+    def _state_of(self, stored: StoredCall, call: Call | None) -> tuple[str, InputCounts]:
+        """Return the state of a call, and its numbers of inputs in each state."""
+        if call is not None:
+            running = call_state.running_inputs(self._hub_state, call)
+            state = call_state.state_of(self._hub_state, call, running)
+            return state, call_state.counts_of(call, running, ended=False)
+        counts = stored.counts or InputCounts()
+        return call_state.stored_end_state(counts, cancelled=stored.cancelled), counts
 
     def _graph(self, stored: StoredGraph) -> Message:
         wanted, hub_state = stored.wanted, self._hub_state

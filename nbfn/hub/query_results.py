@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from nbfn.hub.scheduler.effects import LoadCall, LoadGraph, LoadInput
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Output, Payload
 
 _log = logging.getLogger("nbfn.hub")
@@ -47,7 +48,7 @@ class StoredCall:
     closed: bool = True
     ended: bool = False
     expired: bool = False
-    failed: int = 0  # set once the call has ended
+    counts: InputCounts | None = None  # set once the call has ended
     cancelled: bool = False
     version: int = 0
     method: str = ""

@@ -23,6 +23,7 @@ from nbfn.jupyter.views.maps import static_render
 from nbfn.protocol import messages
 from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
+from tests.call_progress import progress
 
 GOOD, BAD, STOPPED = map(int, (InputStatus.SUCCESS, InputStatus.FAILURE, InputStatus.TERMINATED))
 WORKERS = [
@@ -80,8 +81,7 @@ class Map:
 
     def stands(self, queued: int, running: int = 0, **more: Any) -> Map:
         """Take what the hub says of it."""
-        counts = {"retrying": 0, "workers": running, "starting": 0} | more
-        self.sink.progress(messages.Progress(self.call, queued, running, **counts))
+        self.sink.progress(progress(self.call, queued, running, **more))
         return self
 
     def ran(self, count: int, failed: int = 0) -> Map:
@@ -168,7 +168,7 @@ def failing() -> Map:
 LIVE: dict[str, Callable[[], Map]] = {
     "preparing": lambda: Map(None),
     "queued": lambda: Map().stands(1000),
-    "starting workers": lambda: Map().stands(1000, starting=2),
+    "starting": lambda: Map().stands(1000, starting=2),
     "running": lambda: Map().stands(200, 8).ran(612),
     "reading": lambda: Map(None).stands(200, 8).ran(60),
     "failing": failing,
@@ -231,8 +231,7 @@ def handle_of(name: str) -> None:
 
 
 def _told(sink: Any, call: str, queued: int, running: int = 0, **more: Any) -> None:
-    counts = {"retrying": 0, "workers": running, "starting": 0} | more
-    sink.progress(messages.Progress(call, queued, running, **counts))
+    sink.progress(progress(call, queued, running, **more))
 
 
 def _runs(sink: Any, call: str, attempt: int = 1) -> None:

@@ -92,7 +92,7 @@ for thing in (*functions, Model, Greeter, Model().predict):
 #: Of each state what is read there: the mark, and the word beside it.
 WORDS = {
     "maps": [
-        *("○ preparing", "○ queued", "◌ starting workers", "● running", "● running", "● running"),
+        *("○ preparing", "○ queued", "◌ starting", "● running", "● running", "● running"),
         *("○ queued", "● running", "● running", "◇ detached", "↻ reconnecting"),
     ],
     "ends": [
@@ -102,14 +102,14 @@ WORDS = {
         *2 * ["■ embed.map · cancelled · 319 ok, 2 failed, 679 not done"],
     ],
     "saved": [
-        *("○ embed v4 · preparing", "○ embed v4 · queued", "◌ embed v4 · starting workers"),
+        *("○ embed v4 · preparing", "○ embed v4 · queued", "◌ embed v4 · starting"),
         *("● embed v4 · running · 612 / 1,000", "● embed v4 · running · 60 / ?"),
         *("● embed v4 · running · 612 / 1,000 · 7 failed", "○ embed v4 · queued · 0 / 1,000"),
         *("● embed v4 · running · 1,000 / ?", "● embed v4 · running · 10,000 / 40,000"),
     ],
     "handles": [
         "○ train v2 queued 3:12 · fc-",
-        "◌ train v2 starting workers 3:12",
+        "◌ train v2 starting 3:12",
         "● train v2 running 3:12",
         "↻ train v2 reconnecting 3:12",
         "✓ train v2 · done 3:12",

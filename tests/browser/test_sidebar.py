@@ -108,7 +108,7 @@ def test_a_map_is_cancelled_after_a_reload(
     page = open_notebook("cancel.ipynb", LOAD, SLOW, "list(slow.map(range(2000)))")
     run_all()
     [call] = wait_until(
-        lambda: rows(lab, "calls", function="slow", status="running"), "the map is running"
+        lambda: rows(lab, "calls", function="slow", state="running"), "the map is running"
     )
     page.reload()
     page.wait_for_function("() => window.jupyterapp !== undefined")
@@ -120,7 +120,7 @@ def test_a_map_is_cancelled_after_a_reload(
     panel.get_by_role("button", name="Cancel slow.map").click()
     expect(panel.get_by_text("Nothing is running.")).to_be_visible()
     wait_until(
-        lambda: not rows(lab, "calls", id=call["id"], status="running"), "the map is cancelled"
+        lambda: not rows(lab, "calls", id=call["id"], state="running"), "the map is cancelled"
     )
     wait_until(
         lambda: all(

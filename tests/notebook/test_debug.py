@@ -110,7 +110,7 @@ def test_replay_names_an_input_of_many(one_kernel: Run) -> None:
         "%%remote --quiet --app debug\ndef picky(x):\n    return 10 // (x - 5)",
         "call = picky.spawn_map([4, 5, 6])\n"
         "import time\nwhile [c for c in __import__('nbfn').Client.attach().overview().calls "
-        "if c.id == call.object_id and c.status == 'running']: time.sleep(0.01)",
+        "if c.id == call.object_id and c.state == 'running']: time.sleep(0.01)",
         "%fn replay --run call[1]",
         "%fn replay --run call[0]",
     )

@@ -166,9 +166,9 @@ def test_a_restart_leaves_what_was_spawned_and_ends_what_a_cell_waited_for(
     overview = Client.attach(start=False).overview
     wait_until(lambda: len(overview().calls) == 3)
     kernel.restart()
-    states = lambda: sorted((row.kind, row.status) for row in overview().calls)  # noqa: E731
-    wait_until(lambda: ("map", "terminated") in states(), 20)
-    assert states() == [("map", "terminated"), ("spawn", "running"), ("spawn", "running")]
+    states = lambda: sorted((row.kind, row.state) for row in overview().calls)  # noqa: E731
+    wait_until(lambda: ("map", "cancelled") in states(), 20)
+    assert states() == [("map", "cancelled"), ("spawn", "running"), ("spawn", "running")]
     loaded = kernel.execute("%load_ext nbfn")
     said = "2 calls of this notebook are still running"
     kernel.until(lambda: said in kernel.text(loaded))

@@ -69,9 +69,9 @@ def test_one_interrupt_cancels_and_ends_the_cell(kernel: Kernel, tmp_path: Path,
     (call,) = re.findall(r"cancelling \w+ \((fc-\w{6})", kernel.text(cell))
     after = kernel.execute(
         "import nbfn\nrows = nbfn.Client.attach().overview().calls\n"
-        f"[row.status for row in rows if row.id.startswith({call!r})]"
+        f"[row.state for row in rows if row.id.startswith({call!r})]"
     )
-    assert kernel.shown(after) == ["['terminated']"]
+    assert kernel.shown(after) == ["['cancelled']"]
 
 
 def test_a_second_interrupt_lets_a_map_go_on_and_attach_finds_its_results(

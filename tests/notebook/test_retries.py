@@ -39,7 +39,7 @@ def test_failed_inputs_run_again_with_todays_version_into_the_same_results(one_k
     assert results.result == "[-10, 'mended 2', 10]"
     assert shown.shown[-1]["text/plain"].startswith("✓ work v")
     assert "3 / 3" in shown.shown[-1]["text/plain"]
-    assert "No input of call fc-" in again.stderr + again.error
+    assert "All inputs of call fc-" in again.stderr + again.error
 
 
 def test_a_handle_says_how_many_failed_and_how_they_run_again(one_kernel: Run) -> None:

@@ -74,7 +74,7 @@ def unsteady(folder: str, number: int) -> bytes:
 
 def map_now() -> Any:
     """Return the row of the map that runs."""
-    return next(row for row in Client.attach().overview().calls if row.status == "running")
+    return next(row for row in Client.attach().overview().calls if row.state == "running")
 
 
 def settled() -> int:

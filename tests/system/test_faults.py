@@ -268,7 +268,7 @@ def test_f19_a_killed_client_has_its_map_cancelled_and_its_memory_freed(
     )
     assert client.communicate(timeout=60)[0] == "running\n"
     mine = Client.attach()
-    wait_until(lambda: not any(c.status == "running" for c in mine.overview().calls), within=20)
+    wait_until(lambda: not any(not c.ended for c in mine.overview().calls), within=20)
     wait_until(lambda: not list(Places.of().shm.iterdir()), within=10)
 
 

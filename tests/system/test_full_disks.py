@@ -306,7 +306,7 @@ def test_a_call_of_many_inputs_for_which_there_is_no_room_is_refused_whole(
     assert same.remote(1) == 1
     gate.touch()
     assert before.get(timeout=30) == 1
-    wait_until(lambda: not [c for c in Client.attach().overview().calls if c.status == "running"])
+    wait_until(lambda: not [c for c in Client.attach().overview().calls if not c.ended])
     wait_until(_spawns)
 
 

@@ -38,7 +38,7 @@ def test_values_are_shown_nowhere(home: Path) -> None:
     assert lengths.remote() == [len(value) for value in VALUES]  # they are there, where they belong
     lengths.spawn(fail=True)
     client = Client.attach()
-    wait_until(lambda: any(row.status == "failure" for row in client.overview().calls))
+    wait_until(lambda: any(row.state == "failed" for row in client.overview().calls))
 
     overview = msgspec.json.encode(
         client.overview()

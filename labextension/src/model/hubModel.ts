@@ -98,7 +98,9 @@ export class HubModel extends VDomModel {
   /** Unfinished calls, the newest first. */
   get runningCalls(): ICallRow[] {
     return (this._overview?.calls ?? [])
-      .filter(call => call.status === 'running' || call.status === 'pending')
+      .filter(
+        call => !['succeeded', 'failed', 'cancelled'].includes(call.state)
+      )
       .sort((a, b) => a.age - b.age);
   }
 

@@ -52,22 +52,37 @@ export interface IFunctionRow {
   threads_why: string;
 }
 
+export type CallState =
+  | 'queued'
+  | 'starting'
+  | 'running'
+  | 'succeeded'
+  | 'failed'
+  | 'cancelled'
+  | 'detached';
+
 export interface ICallRow {
   id: string;
   function: string;
   app: string;
   kind: string;
-  status: string;
-  total: number | null;
-  done: number;
+  state: CallState;
+  /** The inputs that are known so far: the sum of the following numbers. */
+  total: number;
+  succeeded: number;
   failed: number;
+  cancelled: number;
   running: number;
+  waiting: number;
+  not_run: number;
   /** The duration in seconds, so far or in total. */
   age: number;
   /** The path of the notebook or the name of the script that made the call; empty if unknown. */
   origin: string;
   /** Seconds since its start. */
   since: number;
+  /** Whether more inputs may come, so that the total grows. */
+  more: boolean;
 }
 
 export interface IWorkerRow {

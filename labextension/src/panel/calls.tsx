@@ -102,25 +102,25 @@ function Bar(props: {
   trans: TranslationBundle;
 }): React.JSX.Element {
   const { call, name, trans } = props;
-  const share = call.total ? Math.min(1, call.done / call.total) : 0;
-  const failed = call.total ? Math.min(share, call.failed / call.total) : 0;
+  const share = (count: number): string =>
+    `${call.total ? (100 * count) / call.total : 0}%`;
   return (
     <div
       className="jp-nbfn-bar"
       role="progressbar"
       aria-label={trans.__('Progress of %1', name)}
       aria-valuemin={0}
-      aria-valuemax={call.total ?? undefined}
-      aria-valuenow={call.done}
+      aria-valuemax={call.more ? undefined : call.total}
+      aria-valuenow={settled(call)}
       aria-valuetext={progress(call)}
     >
       <div
         className="jp-nbfn-barDone"
-        style={{ width: `${(share - failed) * 100}%` }}
+        style={{ width: share(call.succeeded) }}
       />
       <div
         className="jp-nbfn-barFailed"
-        style={{ width: `${failed * 100}%` }}
+        style={{ width: share(call.failed) }}
       />
     </div>
   );
@@ -128,5 +128,9 @@ function Bar(props: {
 
 /** The total is unknown while inputs are still read from an iterable. */
 function progress(call: ICallRow): string {
-  return `${call.done} / ${call.total ?? '?'}`;
+  return `${settled(call)} / ${call.more ? '?' : call.total}`;
+}
+
+function settled(call: ICallRow): number {
+  return call.total - call.running - call.waiting;
 }

@@ -12,6 +12,7 @@ from nbfn.client.calls.active_call import Connection, guarded, settle
 from nbfn.client.calls.input_feeder import MultiInputCall, weight_of
 from nbfn.client.calls.outcome import outcome_name, result_of
 from nbfn.protocol import messages
+from nbfn.protocol.call_states import CallState
 from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Output, Payload
 from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
@@ -98,8 +99,9 @@ class DurableCall(MultiInputCall):
         elif isinstance(message, messages.Outputs):
             self._take(message.outputs)
         elif isinstance(message, messages.Progress) and self._watch_only:
-            self.total = self.total if message.total is None else message.total
-            self._report_counts(message.done, message.failed)
+            if not message.more:
+                self.total = message.counts.total
+            self._report_counts(message.counts.settled, message.counts.unsuccessful)
             self._end_if_done()
 
     def _stored(self, accepted: messages.Accepted) -> None:
@@ -231,9 +233,9 @@ class DurableCall(MultiInputCall):
         if info.closed:
             self.total = info.num_inputs
         if self._watch_only:
-            if info.ended and info.cancelled:
+            if info.ended and info.state == CallState.CANCELLED:
                 self._worst = max(self._worst, int(InputStatus.TERMINATED))
-            self._report_counts(info.done, info.failed)
+            self._report_counts(info.counts.settled, info.counts.unsuccessful)
         return info
 
     def release_if_ended(self, info: messages.CallInfo) -> None:

@@ -1,4 +1,4 @@
-"""Retries the failed inputs of durable calls that have ended; their outcomes replace the failures."""
+"""Retries inputs of ended durable calls that failed, were cancelled or did not run; the new outcomes replace theirs."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def _refusal(t: HubState, event: FailuresLoaded) -> tuple[str, str]:
             f"The arguments and results of call {name} have expired and were deleted (setting retention)."
         )
     if not found.inputs:
-        cancelled = f"; {found.failed:,} were cancelled, and are not run again" * bool(found.failed)
-        return "invalid", f"No input of call {name} failed{cancelled}."
+        if left := found.settled.unsuccessful:
+            kept = f"the arguments of its {left:,} inputs without a result were not kept"
+            return "invalid", f"Call {name} cannot be retried: {kept}."
+        return "invalid", f"All inputs of call {name} succeeded."
     record = t.registry.functions.get(found.function)
     if problem := t.registry.refusal(record, 0):
         return "not_found", problem
@@ -74,8 +76,7 @@ def _restart(t: HubState, event: FailuresLoaded, found: CallRestored) -> None:
     call.durable = True
     call.parent, call.method, call.origin = found.parent, found.method, found.origin
     call.retried = (event.token, len(indices))
-    call.done, call.failed = found.done - len(indices), found.failed - len(indices)
-    call.total = found.total - len(indices)  # they are added again below
+    call.count_settled(found.settled)  # the inputs that run again are added below
     call.watchers.add(event.client)
     t.calls[call.id] = call
     t.ended_spawns.pop(call.id, None)

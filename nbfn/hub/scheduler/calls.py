@@ -82,8 +82,9 @@ def _put_new(t: HubState, sender: str, message: m.PutCall) -> None:
 
 
 def _begin(t: HubState, sender: str, message: m.PutCall, pool: Pool, deployment: int) -> None:
-    call = Call(message.call, sender, pool, message.kind, t.now)
+    call = Call(message.call, sender, pool, message.kind, t.now - message.age)
     pool.called = t.now
+    call.count_settled(message.settled)
     call.deployment = deployment
     call.durable = message.durable
     call.unattended = message.durable or message.unattended
@@ -326,13 +327,13 @@ def call_restored(t: HubState, event: CallRestored) -> None:
     if record is None or event.version not in record.versions:
         _cannot_run(t, event)
         return
-    call = Call(event.call, "", pool_scaling.pool_of(t, record, event.version), event.kind, t.now)
+    pool = pool_scaling.pool_of(t, record, event.version)
+    call = Call(event.call, "", pool, event.kind, t.now - event.age)
     call.durable, call.closed, call.cancelled = True, event.closed, event.cancelled
     call.unattended = True
-    call.done, call.failed = event.done, event.failed
+    call.count_settled(event.settled)  # the other inputs are added below
     call.parent, call.method, call.origin = event.parent, event.method, event.origin
     call.retried = event.retried
-    call.total = event.total - len(event.inputs)  # the unfinished inputs are added again below
     t.calls[call.id] = call
     if call.parent:
         add_to_call_graph(t, call)

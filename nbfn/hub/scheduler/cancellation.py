@@ -17,6 +17,7 @@ def call_cancelled(t: HubState, sender: str, message: m.Cancel) -> None:
     if call is not None:
         if not message.end_session and sessions.refuses(t, sender, message.request, [call]):
             return
+        call.failing = call.failing or message.failing
         cancel(t, call, message.indices, terminate=message.terminate)
     if not message.request:
         return
@@ -53,7 +54,7 @@ def cancel(
         if item.worker is not None:
             if _has_company(item) and not terminate:  # the other inputs of the batch continue
                 item.detach()
-                ended.append(completion.terminated(item))
+                ended.append(completion.terminated(item, ran=True))
             else:
                 _stop_running(t, item, terminate=terminate)
         else:

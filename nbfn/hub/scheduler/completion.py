@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.scheduler import back_pressure, fair_queue, input_logs, nested_calls, payload_cache
+from nbfn.hub.scheduler import (
+    back_pressure,
+    call_state,
+    fair_queue,
+    input_logs,
+    nested_calls,
+    payload_cache,
+)
 from nbfn.hub.scheduler.effects import Discard, SaveOutcomes
 from nbfn.hub.scheduler.hub_state import PROGRESS_INTERVAL, HubState
 from nbfn.hub.scheduler.models import Call, Input
@@ -16,15 +23,20 @@ from nbfn.types import InputStatus
 #: would cost the hub a third of the time of a call.
 LONG_WAIT = 1.0
 
-_SUCCESS = int(InputStatus.SUCCESS)
+_SUCCESS, _TERMINATED = int(InputStatus.SUCCESS), int(InputStatus.TERMINATED)
 
 
-def terminated(item: Input) -> m.Output:
-    """Return the outcome of a cancelled input."""
+def terminated(item: Input, *, ran: bool = False) -> m.Output:
+    """Return the outcome of a cancelled input.
+
+    Args:
+        item: The input.
+        ran: Whether its current attempt has started.
+    """
+    ran = ran or bool(item.failures or item.losses or item.crashes)
     fault = m.Fault("remote", f"This call of {item.call.pool.record.name!r} was cancelled.")
-    return m.Output(
-        item.index, int(InputStatus.TERMINATED), fault=fault, attempt=max(item.attempt, 1)
-    )
+    attempt = max(item.attempt, 1) if ran else 0
+    return m.Output(item.index, int(InputStatus.TERMINATED), fault=fault, attempt=attempt)
 
 
 def finish(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
@@ -34,10 +46,7 @@ def finish(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
     new = [outcome for outcome in outcomes if call.inputs.pop(outcome.index, None) is not None]
     if not new:
         return
-    call.done += len(new)
-    failed = sum(outcome.status != _SUCCESS for outcome in new)
-    call.failed += failed
-    call.pool.failed += 0 if call.cancelled else failed
+    _count(call, new)
     if call.id in t.call_graph.nodes:
         t.call_graph.record_outcomes(call.id, [(o.index, o.status, o.worker) for o in new])
     if call.durable:
@@ -45,7 +54,7 @@ def finish(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
         t.emit(SaveOutcomes(call.id, new))
     else:
         call.recent.extend(new)
-    if call.kind == "schedule" and call.failed:
+    if call.kind == "schedule" and call.done > call.succeeded:
         text = (
             f"The scheduled call of {call.pool.record.name!r} failed: "
             f"FunctionCall.from_id({call.id!r}).get() raises its exception."
@@ -62,6 +71,20 @@ def finish(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
     _widen_window(t, call)
     report_progress(t, call)
     end_if_done(t, call)
+
+
+def _count(call: Call, new: Sequence[m.Output]) -> None:
+    """Count outcomes by the state in which they leave their inputs."""
+    others = [outcome for outcome in new if outcome.status != _SUCCESS]
+    call.succeeded += len(new) - len(others)
+    for outcome in others:
+        if outcome.status != _TERMINATED:
+            call.failed += 1
+            call.pool.failed += 1
+        elif outcome.ran:
+            call.cancelled_inputs += 1
+        else:
+            call.not_run += 1
 
 
 def _widen_window(t: HubState, call: Call) -> None:
@@ -131,19 +154,18 @@ def _report_due(t: HubState, call: Call) -> None:
 
 def _send_progress(t: HubState, call: Call, *, after_commit: bool) -> None:
     pool = call.pool
-    queued = len(call.inputs) - call.running - call.retrying
+    running = call_state.running_inputs(t, call)
+    ended = call.ended
     message = m.Progress(
         call.id,
-        queued,
-        call.running,
+        call_state.end_state(call) if ended else call_state.state_of(t, call, running),
+        call_state.counts_of(call, running, ended=ended),
         call.retrying,
         len(pool.workers) - len(pool.binding),
         pool.starting,
         pool.waiting_for,
         0 if pool.key[1] == pool.record.latest else pool.record.latest,
-        call.done,
-        call.failed,
-        call.total if call.closed else call.expected,
+        call_state.is_open(call),
         *_position(call),
     )
     for client in listeners(t, call):
@@ -156,4 +178,4 @@ def _position(call: Call) -> tuple[int, str, int]:
         (item,) = call.inputs.values()
         if item.worker is not None:
             return 0, item.worker.id, item.attempt
-    return (call.pending.place(call) if not call.running else 0), "", 0
+    return (call.pending.place(call) if not call.leased else 0), "", 0

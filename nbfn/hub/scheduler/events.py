@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from nbfn.hub.scheduler.payloads import Payload
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import ClientHello, Fault, Message, WorkerHello
 
 
@@ -102,14 +103,14 @@ class CallRestored(Event):
     version: int
     kind: str
     inputs: Sequence[tuple[int, Payload]]
-    total: int
-    done: int
-    failed: int
+    total: int  # of all inputs that arrived
+    settled: InputCounts  # the inputs with an outcome, without those in ``inputs``
     parent: str = ""
     method: str = ""
     origin: str = ""
     closed: bool = True
     cancelled: bool = False
+    age: float = 0.0  # seconds since the call was made or retried
     failures: Mapping[int, int] = field(default_factory=dict)  # of inputs with failed attempts
     #: The token of the latest retry, and its number of inputs.
     retried: tuple[str, int] = ("", 0)

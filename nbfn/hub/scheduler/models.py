@@ -14,6 +14,7 @@ from nbfn.hub.scheduler import autoscaler, fair_queue
 from nbfn.hub.scheduler.payloads import Payload, Stored
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.hub.scheduler.startup_output import StartupOutput
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Definition, Output, Result, Schedule
 from nbfn.types import InputStatus
 
@@ -73,7 +74,7 @@ class Input:
             worker.leases.pop(self.lease, None)
             worker.load -= self.weight
             self.call.pool.leased -= 1
-            self.call.running -= 1
+            self.call.leased -= 1
         self.worker = None
         self.lease = self.batch = 0
         self.status = _PENDING
@@ -84,24 +85,27 @@ class Call:
 
     __slots__ = (
         "cancelled",
+        "cancelled_inputs",
         "children",
         "client",
         "closed",
         "consumed",
         "created",
         "deployment",
-        "done",
         "durable",
         "expected",
         "failed",
+        "failing",
         "first_undispatched",
         "given_up",
         "id",
         "inputs",
         "kind",
+        "leased",
         "levels",
         "method",
         "next_index",
+        "not_run",
         "origin",
         "parent",
         "pool",
@@ -112,7 +116,7 @@ class Call:
         "released",
         "retried",
         "retrying",
-        "running",
+        "succeeded",
         "total",
         "unattended",
         "unconsumed",
@@ -138,6 +142,7 @@ class Call:
         self.first_undispatched = 0  # no input from this index on was dispatched
         self.next_index = 0  # inputs arrive in order: lower indices have arrived
         self.cancelled = False
+        self.failing = False  # its caller stopped it because of an error
         self.given_up = False  # its client was gone before it had sent all inputs
         self.released = False
         self.retried = ("", 0)  # the token of the latest retry, and its number of inputs
@@ -148,7 +153,9 @@ class Call:
         self.unconsumed = 0  # bytes of results that its client has not consumed
         self.consumed = 0  # bytes of consumed results that are still in `recent`
         self.watchers: set[str] = set()
-        self.total = self.done = self.failed = self.running = self.retrying = 0
+        self.total = self.leased = self.retrying = 0
+        #: The numbers of inputs that have ended in each way.
+        self.succeeded = self.failed = self.cancelled_inputs = self.not_run = 0
         self.expected: int | None = None  # total inputs, if the client knows it
         self.window = fair_queue.WINDOW_MIN
         self.progress_sent_at = -1.0
@@ -158,6 +165,17 @@ class Call:
     def pending(self) -> fair_queue.FairQueue[Call, Input]:
         """The queue of its waiting inputs."""
         return self.pool.batches.get(self.method) or self.pool.pending
+
+    def count_settled(self, counts: InputCounts) -> None:
+        """Set the numbers of inputs that ended before this hub had the call."""
+        self.succeeded, self.failed = counts.succeeded, counts.failed
+        self.cancelled_inputs, self.not_run = counts.cancelled, counts.not_run
+        self.total = counts.settled
+
+    @property
+    def done(self) -> int:
+        """The number of inputs that have ended."""
+        return self.succeeded + self.failed + self.cancelled_inputs + self.not_run
 
     @property
     def ended(self) -> bool:
@@ -391,7 +409,7 @@ class Pool:
             item.status = _RUNNING
             item.attempt += 1
             item.began = now
-            item.call.running += 1
+            item.call.leased += 1
             worker.leases[lease] = item
         self.leased += len(items)
         worker.load += fair_queue.weight_of(items)
@@ -406,7 +424,7 @@ class Pool:
         item.worker, item.lease, item.attempt = worker, lease, attempt
         item.status = _RUNNING
         item.began = now
-        item.call.running += 1
+        item.call.leased += 1
         worker.leases[lease] = item
         worker.inputs_run += 1
         worker.load += item.weight

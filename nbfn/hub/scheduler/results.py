@@ -87,7 +87,8 @@ def _outcome_of(t: HubState, item: Input, result: m.Result, worker: Worker) -> m
         return m.Output(item.index, status, payload, None, duration, worker.id, item.attempt)
     if item.cancelled or call.cancelled:
         t.emit(Discard(payload))
-        return completion.terminated(item)
+        # A worker reports no duration of an input that it had not started.
+        return completion.terminated(item, ran=duration > 0)
     if status == InputStatus.TERMINATED:  # the worker stopped it because it is draining
         input_retry.requeue(t, item)
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
+from nbfn.hub.scheduler import call_state
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Worker
 from nbfn.hub.scheduler.timeline import CallLabel, Lane, Span
@@ -138,14 +138,6 @@ def _ending(worker: Worker, item: Input) -> int:
     return int(InputStatus.TIMEOUT) if worker.overdue else _LOST
 
 
-def running(worker: Worker) -> list[Input]:
-    """Return the inputs that a worker runs; one that runs them in order has others that wait."""
-    pool = worker.pool
-    if pool is None or not pool.prefetches:
-        return list(worker.leases.values())
-    return list(itertools.islice(worker.leases.values(), 1))
-
-
 def _began(worker: Worker, item: Input) -> float:
     """Return when an input began: in a worker that runs them in order, at its last progress at the earliest."""
     pool = worker.pool
@@ -158,7 +150,7 @@ def running_now(t: HubState) -> list[tuple[Span, CallLabel]]:
     found = []
     for worker in t.workers.values():
         lane = t.timeline.lanes.get(worker.id)
-        for item in running(worker) if lane is not None and worker.leases else ():
+        for item in call_state.running_at(worker) if lane is not None and worker.leases else ():
             assert lane is not None
             start = t.wall - t.now + _began(worker, item)
             took = max(t.wall - start, 0.0)
@@ -173,8 +165,9 @@ def running_now(t: HubState) -> list[tuple[Span, CallLabel]]:
 def waiting_now(t: HubState) -> list[tuple[float, int, CallLabel]]:
     """Return for each call with waiting inputs when the first of them was queued, and their number."""
     found = []
+    running = call_state.running_by_call(t.workers.values())
     for call in t.calls.values():
-        waits = len(call.inputs) - call.running
+        waits = len(call.inputs) - running[call]
         if waits > 0:
             first = next((i for i in call.inputs.values() if i.worker is None), None)
             queued = first.queued if first is not None else call.created

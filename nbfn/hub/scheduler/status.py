@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from nbfn.hub.scheduler import cron_times, pool_scaling, web_endpoints
+import msgspec
+
+from nbfn.hub.scheduler import call_state, cron_times, pool_scaling, web_endpoints
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.hub.scheduler.hub_state import HubState, threads_of
 from nbfn.hub.scheduler.models import Call, Pool, Worker, at_once, largest_batch
 from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
+from nbfn.protocol.call_states import CallState
 from nbfn.protocol.messages import AppRow, Definition
 
 #: Most running calls in the overview.
@@ -50,7 +54,14 @@ def functions(t: HubState) -> list[dict[str, Any]]:
         for record in t.registry.functions.values()
         if record.live and _there(t, t.registry.apps[record.app_id])
     ]
-    return [_function(t, record) for record in sorted(shown, key=lambda r: (r.app, r.name))]
+    running = Counter(
+        worker.pool.record.id
+        for worker in t.workers.values()
+        if worker.pool is not None
+        for _ in call_state.running_at(worker)
+    )
+    shown.sort(key=lambda record: (record.app, record.name))
+    return [_function(t, record, running[record.id]) for record in shown]
 
 
 def _there(t: HubState, app: AppRecord) -> bool:
@@ -108,7 +119,7 @@ def _pools(t: HubState, record: FunctionRecord) -> list[Pool]:
     return [pool for pool in found if pool is not None]
 
 
-def _function(t: HubState, record: FunctionRecord) -> dict[str, Any]:
+def _function(t: HubState, record: FunctionRecord, running: int) -> dict[str, Any]:
     definition = record.definition
     settings = pool_scaling.settings_of(t, record, record.latest)
     threads, why = threads_of(definition, settings, t.limits)
@@ -119,7 +130,7 @@ def _function(t: HubState, record: FunctionRecord) -> dict[str, Any]:
         "version": record.latest,
         "kind": _kind(definition),
         "deployed": record.deployed,
-        **_load_columns(t, record),
+        **_load_columns(t, record, running),
         "min_containers": settings.min_containers,
         "max_containers": settings.max_containers,
         "buffer_containers": settings.buffer_containers,
@@ -139,16 +150,16 @@ def _kind(definition: Definition) -> str:
     return definition.kind
 
 
-def _load_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
-    """Return the columns about a Function's workers and queue."""
+def _load_columns(t: HubState, record: FunctionRecord, running: int) -> dict[str, Any]:
+    """Return the columns about a Function's workers and queue; inputs that workers have in advance wait."""
     now = counters(t, record)
     pool = t.pools.get((record.id, record.latest))
     starting = pool.starting if pool else 0
     failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
     return {
-        "state": _state(failing=failing, running=bool(now.running), starting=bool(starting)),
-        "backlog": now.backlog,
-        "running": now.running,
+        "state": _state(failing=failing, running=bool(running), starting=bool(starting)),
+        "backlog": now.backlog + now.running - running,
+        "running": running,
         "workers": now.workers,
         "starting": starting,
         "waiting_for": (pool.waiting_for or None) if pool else None,
@@ -179,41 +190,38 @@ def _history_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
 
 
 def calls(t: HubState) -> list[dict[str, Any]]:
-    """Return running calls, oldest first, then ended ones, newest first.
+    """Return calls that have not ended, oldest first, then ended ones, newest first.
 
-    Above `MOST_CALLS`, calls with running inputs come before waiting ones.
+    Above `MOST_CALLS`, calls with inputs at workers come before waiting ones.
     """
     shown = list(t.calls.values())
     if len(shown) > MOST_CALLS:
-        active = [call for call in shown if call.running][:MOST_CALLS]
-        waiting = (call for call in shown if not call.running)
+        active = [call for call in shown if call.leased][:MOST_CALLS]
+        waiting = (call for call in shown if not call.leased)
         shown = active + list(itertools.islice(waiting, MOST_CALLS - len(active)))
-    running = [_call(call, "running", t.now - call.created, t.now - call.created) for call in shown]
+    running = call_state.running_by_call(t.workers.values())
     ended = [
-        _call(call, _ending(call), ended - call.created, t.now - call.created)
-        for call, ended in reversed(t.history)
+        _call(t, call, call_state.end_state(call), 0, ended) for call, ended in reversed(t.history)
     ]
-    return running + ended
+    return [_call(t, call, None, running[call], t.now) for call in shown] + ended
 
 
-def _ending(call: Call) -> str:
-    return "terminated" if call.cancelled else "failure" if call.failed else "success"
-
-
-def _call(call: Call, status: str, age: float, since: float) -> dict[str, Any]:
+def _call(
+    t: HubState, call: Call, end: CallState | None, running: int, until: float
+) -> dict[str, Any]:
+    """Return the row of a call; ``end`` is its state if it has ended."""
+    counts = call_state.counts_of(call, running, ended=end is not None)
     return {
         "id": call.id,
         "function": call.pool.record.name + (f".{call.method}" if call.method else ""),
         "app": call.pool.record.app,
         "kind": "session" if call.pool.is_session else call.kind,
-        "status": status,
-        "total": call.total if call.closed else call.expected,
-        "done": call.done,
-        "failed": call.failed,
-        "running": call.running,
-        "age": round(max(age, 0.0), 3),
+        "state": end or call_state.state_of(t, call, running),
+        **msgspec.structs.asdict(counts),
+        "age": round(max(until - call.created, 0.0), 3),
         "origin": call.origin,
-        "since": round(max(since, 0.0), 3),
+        "since": round(max(t.now - call.created, 0.0), 3),
+        "more": end is None and call_state.is_open(call),
     }
 
 

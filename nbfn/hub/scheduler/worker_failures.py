@@ -6,7 +6,7 @@ against `CRASH_BUDGET` (docs/guarantees.md, P4, P5).
 
 from __future__ import annotations
 
-from nbfn.hub.scheduler import completion, exit_reasons, input_logs, input_retry, spans
+from nbfn.hub.scheduler import call_state, completion, exit_reasons, input_logs, input_retry, spans
 from nbfn.hub.scheduler.events import WorkerExited
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Pool, Worker
@@ -35,7 +35,7 @@ def worker_ended(t: HubState, worker: Worker, signal: int) -> None:
     """
     charged = bool(signal) and not worker.stopping and not t.closing
     why = exit_reasons.shut_down_by(signal) if signal else "it ended"
-    spans.add_lost(t, worker, spans.running(worker))
+    spans.add_lost(t, worker, call_state.running_at(worker))
     if charged:
         for item in worker.leases.values():
             input_logs.system(
@@ -121,7 +121,7 @@ def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:
 def _handle_suspect(t: HubState, item: Input, worker: Worker, event: WorkerExited) -> None:
     limit = item.call.pool.definition.timeout
     if item.cancelled or item.call.cancelled:
-        completion.finish(t, item.call, [completion.terminated(item)])
+        completion.finish(t, item.call, [completion.terminated(item, ran=True)])
     elif worker.overdue and t.now >= item.began + limit:
         if not input_retry.retry(t, item):
             message = f"{item.call.pool.record.name!r} ran longer than its timeout of {limit:g} s and had to be killed."

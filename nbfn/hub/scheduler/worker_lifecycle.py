@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbfn.hub.scheduler import (
     admission,
+    call_state,
     exit_reasons,
     input_logs,
     output,
@@ -180,7 +181,7 @@ def _lease_expired(t: HubState, what: tuple[Worker, float]) -> None:
     lost = worker.state == "lost" and worker.lost_since == since
     if lost and t.workers.get(worker.id) is worker:
         _note_end(t, worker, exit_reasons.UNREACHABLE, lost=True)
-        spans.add_lost(t, worker, spans.running(worker))
+        spans.add_lost(t, worker, call_state.running_at(worker))
         _remove(t, worker)
         began = bool(worker.leases)
         worker_failures.release_all(t, worker, exit_reasons.UNREACHABLE)

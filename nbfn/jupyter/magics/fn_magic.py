@@ -24,6 +24,7 @@ from nbfn.jupyter.magics.magic_context import MagicContext
 from nbfn.jupyter.magics.subcommands import Subcommands, arg
 from nbfn.jupyter.magics.table_view import table
 from nbfn.jupyter.views import retry_action
+from nbfn.protocol.call_states import CallState
 from nbfn.protocol.messages import FunctionRow
 from nbfn.runtime import sync
 from nbfn.runtime.time_span import format_span
@@ -176,12 +177,15 @@ def scale(context: MagicContext, given: argparse.Namespace) -> Any:
 )
 def show_calls(context: MagicContext, given: argparse.Namespace) -> Any:
     """List calls, running ones first, of all Functions or one; --state failed for those that failed."""
-    state = {"failed": "failure"}.get(given.state, given.state)
+    if given.state not in (None, *CallState):
+        raise UsageError(
+            f"--state {given.state}: there is no such state; use {', '.join(CallState)}."
+        )
     span = parse_since(given.since).total_seconds() if given.since else math.inf
     rows = [
         row
         for row in context.calls_of(given.f)
-        if state in (None, row.status) and row.since <= span
+        if given.state in (None, row.state) and row.since <= span
     ]
     return table(
         [
@@ -189,10 +193,9 @@ def show_calls(context: MagicContext, given: argparse.Namespace) -> Any:
                 "id": row.id,
                 "function": row.function,
                 "kind": row.kind,
-                "state": row.status,
-                "done": row.done,
+                "state": row.state,
                 "total": row.total,
-                "failed": row.failed,
+                **{str(state): count for state, count in row.counts.items()},
                 "took": format_span(row.age),
                 "began": f"{format_span(row.since)} ago",
             }
@@ -213,7 +216,7 @@ def show_sessions(context: MagicContext, _given: argparse.Namespace) -> Any:
                 "began": f"{format_span(row.since)} ago",
             }
             for row in context.overview().calls
-            if row.kind == "session" and row.status == "running"
+            if row.kind == "session" and not row.ended
         ],
         "No notebook has a session.",
     )

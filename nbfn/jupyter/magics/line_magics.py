@@ -19,6 +19,8 @@ from nbfn.jupyter.magics import doctor
 from nbfn.jupyter.magics.fn_magic import fn
 from nbfn.jupyter.magics.magic_context import MagicContext, deployed
 from nbfn.jupyter.magics.subcommands import Subcommands, arg
+from nbfn.jupyter.views.status_style import mark_of
+from nbfn.protocol.call_states import counts_text
 from nbfn.runtime.time_span import format_span
 
 remote = Subcommands("%remote")
@@ -76,7 +78,7 @@ def status(context: MagicContext) -> str:
     overview = context.overview()
     hub, workers = overview.hub, overview.workers
     busy = sum(worker.state == "busy" for worker in workers)
-    live = [call for call in overview.calls if call.status == "running"]
+    live = [call for call in overview.calls if not call.ended]
     running = [call for call in live if call.kind != "session"]
     sessions = len(live) - len(running)
     functions = sum(row.kind != "session" for row in overview.functions)
@@ -87,7 +89,8 @@ def status(context: MagicContext) -> str:
         f"this notebook: app {context.app} · defaults {context.defaults}",
     ]
     lines += [
-        f"  ● {call.function} {call.kind} · {call.done}/{call.total or '?'} · {format_span(call.age)} · {call.id[:9]}"
+        f"  {mark_of(call.state)} {call.function} {call.kind} · {call.state} · {counts_text(call.counts)} · "
+        f"{format_span(call.age)} · {call.id[:9]}"
         for call in running[:10]
     ]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import Error
 from nbfn.jupyter.cell_output import OutputArea
+from nbfn.protocol.call_states import counts_text
 from nbfn.protocol.messages import CallRow
 from nbfn.runtime.time_span import format_span
 
@@ -49,7 +50,8 @@ def _running(origin: str) -> list[CallRow]:
         row
         for row in rows
         if row.origin == origin
-        and (row.status, row.kind) == ("running", "spawn")
+        and not row.ended
+        and row.kind == "spawn"
         and (mine is None or mine.tracked(row.id) is None)
     ]
 
@@ -58,7 +60,7 @@ def notice_text(rows: list[CallRow]) -> str:
     """Return the sentence about calls that still run.
 
     Examples:
-        >>> print(notice_text([CallRow("fc-9qa2AAAA", "train", "a", "spawn", "running", 1, 0, 0, 1, 192.0)]))
+        >>> print(notice_text([CallRow("fc-9qa2AAAA", "train", "a", "spawn", "running", 1, 0, 0, 0, 1, 0, 0, 192.0)]))
         1 call of this notebook is still running; %fn attach ID returns its handle:
           fc-9qa2AAAA · train · 3:12
     """
@@ -66,7 +68,7 @@ def notice_text(rows: list[CallRow]) -> str:
     head = f"{len(rows)} call{'' if one else 's'} of this notebook {'is' if one else 'are'} still running"
     lines = [f"{head}; %fn attach ID returns {'its' if one else 'a'} handle:"]
     for row in rows[:NAMED]:
-        total = f" · {row.done:,} / {row.total or '?'}" if row.total != 1 else ""
+        total = f" · {counts_text(row.counts)}" if row.total != 1 else ""
         lines.append(f"  {row.id} · {row.function}{total} · {format_span(row.age)}")
     if len(rows) > NAMED:
         lines.append(f"  … and {len(rows) - NAMED:,} more: %fn calls")

@@ -12,10 +12,11 @@ from html import escape
 MARKS = {
     "preparing": "○",
     "queued": "○",
-    "starting workers": "◌",
+    "starting": "◌",
     "running": "●",
     "detached": "◇",
     "reconnecting": "↻",
+    "succeeded": "✓",
     "done": "✓",
     "failed": "✗",
     "cancelled": "■",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import attrgetter
 
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages.base import Data, Fault, Message, Payload, total_weight
-from nbfn.protocol.messages.fields import Count, Id, Index, LogLevels, Token
+from nbfn.protocol.messages.fields import Count, Id, Index, LogLevels, Seconds, Token
 
 #: Bytes that an outcome counts for in addition to its payload.
 OUTPUT_BYTES = 64
@@ -35,8 +36,13 @@ class Output(Data):
     fault: Fault | None = None
     duration: float = 0.0
     worker: str = ""
-    attempt: int = 1
+    attempt: int = 1  # 0 if the input was cancelled before it started
     attempts: int = 0  # how many the retries of the Function allow; set for failures only
+
+    @property
+    def ran(self) -> bool:
+        """Whether the input had started."""
+        return self.attempt > 0
 
     @property
     def weight(self) -> int:
@@ -81,6 +87,8 @@ class PutCall(Message):
     method: str = ""  # the name of the method, if the Function is a class
     deployment: Count = 0  # of the App; nested calls use the same deployment
     unattended: bool = False  # no caller receives failures: their tracebacks go to the logs
+    settled: InputCounts = InputCounts()  # inputs whose outcomes its client has received
+    age: Seconds = 0.0  # how long ago the client began the call
     levels: LogLevels = b""  # of the loggers of the caller
 
 
@@ -137,16 +145,14 @@ class Progress(Message):
     """The progress of a call. It is sent at most ten times a second, when it changes."""
 
     call: str
-    queued: int
-    running: int
-    retrying: int
+    state: str  # a `CallState`
+    counts: InputCounts
+    retrying: int  # waiting inputs that failed and wait for the time of their next attempt
     workers: int
     starting: int
     waiting_for: str = ""
     newest: int = 0  # the newest version of its Function, if the call runs on another one
-    done: int = 0
-    failed: int = 0
-    total: int | None = None
+    more: bool = False  # whether more inputs may come, so that their total grows
     place: int = 0  # position in the queue of a call that only waits; 0 if it is far back
     worker: str = ""  # the worker of its last input
     attempt: int = 0  # the attempt of its last input
@@ -216,6 +222,7 @@ class Cancel(Message):
     indices: tuple[Count, ...] | None = None
     terminate: bool = False
     end_session: bool = False
+    failing: bool = False  # the caller stops the call because of an error
 
 
 class Release(Message):
@@ -249,9 +256,8 @@ class CallInfo(Message):
     name: str = ""
     ended: bool = False  # every input has its outcome
     expired: bool = False  # the outcomes were deleted after their retention time
-    done: int = 0
-    failed: int = 0
-    cancelled: bool = False
+    state: str = ""  # a `CallState`
+    counts: InputCounts = InputCounts()
     version: int = 0  # the version of the Function that runs the call or ran it last
     created: float = 0.0  # when it started or was last retried, in seconds since 1970
     kept_until: float = 0.0  # when its results expire, in seconds since 1970
@@ -276,7 +282,7 @@ class InputTold(Message):
 
 
 class RetryCall(Message):
-    """Retry the failed inputs of a durable call that has ended, with the newest version of its Function.
+    """Retry the inputs of a durable call that has ended without a result, with the newest version of its Function.
 
     ``token`` is unique for each retry, so a message that is sent again has no effect.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from nbfn.protocol.call_states import CallState, InputCounts
 from nbfn.protocol.messages.base import Data, Message
 from nbfn.protocol.messages.fields import Count, Id, Seconds, Token
 
@@ -40,20 +41,34 @@ class FunctionRow(Struct, frozen=True, gc=False):
 
 
 class CallRow(Struct, frozen=True, gc=False):
-    """One call in an `Overview`."""
+    """One call in an `Overview`. The numbers of inputs in each state add up to ``total``."""
 
     id: str
     function: str
     app: str
     kind: str  # remote, map, spawn, generator, web, schedule, session
-    status: str  # running, success, failure, terminated
-    total: int | None
-    done: int
+    state: str  # a `CallState`
+    total: int  # inputs that are known so far
+    succeeded: int
     failed: int
+    cancelled: int
     running: int
+    waiting: int
+    not_run: int
     age: float  # seconds that it took, or has run so far
     origin: str = ""  # the notebook or script that made it, directly or through another call
     since: float = 0.0  # seconds since it started
+    more: bool = False  # whether more inputs may come, so that ``total`` grows
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call has ended."""
+        return CallState(self.state).ended
+
+    @property
+    def counts(self) -> InputCounts:
+        """The numbers of inputs in each state."""
+        return InputCounts(*(getattr(self, name) for name in InputCounts.__struct_fields__))
 
 
 class WorkerRow(Struct, frozen=True, gc=False):

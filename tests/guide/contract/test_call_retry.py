@@ -42,10 +42,7 @@ def ended(call: FunctionCall[Any]) -> FunctionCall[Any]:
     client = nbfn.Client.attach()
     wait_until(
         lambda: (
-            not any(
-                row.id == call.object_id and row.status == "running"
-                for row in client.overview().calls
-            )
+            not any(row.id == call.object_id and not row.ended for row in client.overview().calls)
         )
     )
     return call
@@ -133,7 +130,7 @@ def test_it_is_refused_in_a_sentence(tmp_path: Path) -> None:
         call.retry()
     (tmp_path / "go").touch()
     call.get(timeout=30)
-    with pytest.raises(InvalidError, match="No input of call fc-.* failed"):
+    with pytest.raises(InvalidError, match="All inputs of call fc-.* succeeded"):
         call.retry()
     with pytest.raises(NotFoundError, match="only spawned calls are kept"):
         FunctionCall.from_id("fc-" + "0" * 22).retry()

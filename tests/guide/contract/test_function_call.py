@@ -695,10 +695,10 @@ def test_calls_lists_what_runs_and_ran_of_this_script(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     call = wait_for.spawn(gate)
     (row,) = [row for row in nbfn.calls() if row.id == call.object_id]
-    assert (row.function, row.kind, row.status) == ("wait_for", "spawn", "running")
+    assert (row.function, row.kind, row.state) == ("wait_for", "spawn", "running")
     gate.write_text("now")
     assert call.get() == "now"
-    wait_until(lambda: [r.status for r in nbfn.calls() if r.id == row.id] == ["success"])
+    wait_until(lambda: [r.state for r in nbfn.calls() if r.id == row.id] == ["succeeded"])
     assert {found.origin for found in nbfn.calls()} == {row.origin}
     assert len(nbfn.calls(all=True)) >= len(nbfn.calls())
 

@@ -118,12 +118,12 @@ def test_it_runs_while_the_app_is_deployed_and_not_before(tmp_path: Path) -> Non
     assert scheduled() == []
     app.deploy()
     wait_until(lambda: count(tmp_path)() >= 2)
-    wait_until(lambda: any(call.status == "success" for call in scheduled()))
-    done = next(call for call in scheduled() if call.status == "success")
+    wait_until(lambda: any(call.state == "succeeded" for call in scheduled()))
+    done = next(call for call in scheduled() if call.state == "succeeded")
     assert FunctionCall.from_id(done.id).get() == "ignored"
     assert app.registered_functions["tick"].remote() == "ignored"
     stop(app)
-    wait_until(lambda: all(call.status == "success" for call in scheduled()))
+    wait_until(lambda: all(call.state == "succeeded" for call in scheduled()))
     ended = len(scheduled())
     wait_until(lambda: nbfn.Function.from_name("app-of-tick", "tick").remote() == 0)
     assert len(scheduled()) == ended

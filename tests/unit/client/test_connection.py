@@ -22,6 +22,7 @@ from nbfn.protocol import messages as m
 from nbfn.protocol.transport import Router
 from nbfn.serialization.payload import SEGMENT_MIN, Serializer
 from nbfn.types import InputStatus
+from tests.call_progress import progress
 from tests.conftest import wait_until
 
 
@@ -186,7 +187,7 @@ def test_a_map_goes_on_where_it_was(hub: FakeHub, double: Function[[int], int]) 
         closed = more.closed
     assert seen == {0, 1, 2}
     hub.answer(put.call, "one", start=1)
-    hub.say(m.Progress(put.call, 0, 0, 0, 0, 0))
+    hub.say(progress(put.call, 1))
     wait_until(lambda: Client.attach().tracked(put.call).done == 1)
     hub.close()
     second = FakeHub(hub.endpoint, epoch=2)
@@ -359,7 +360,7 @@ def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int
             heard.append(e.data)
 
         def progress(self, p: m.Progress) -> None:
-            heard.append(p.running)
+            heard.append(p.counts.running)
 
         def outputs(self, done: int, failed: int, total: int | None, new: Any = ()) -> None:
             heard.append((done, failed, total))
@@ -377,7 +378,7 @@ def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int
     try:
         calling = Background(double.remote, 3)
         put = hub.expect(m.PutCall)
-        hub.say(m.Progress(put.call, 0, 1, 0, 1, 0))
+        hub.say(progress(put.call, 0, 1))
         hub.say(m.Emission(put.call, 0, 1, "stdout", b"hello"))
         hub.answer(put.call, 6)
         calling.join()

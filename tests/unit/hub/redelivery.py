@@ -15,6 +15,7 @@ from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler.models import Pool
 from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of, results_of
 
 
@@ -176,8 +177,7 @@ class RedeliverySimulator(Simulator):
                         save.kind,
                         sorted(inputs.items()),
                         total,
-                        done,
-                        0,
+                        InputCounts(succeeded=done),
                         failures={
                             index: failures
                             for index, failures in self.failures.get(call, {}).items()
@@ -212,7 +212,8 @@ class RedeliverySimulator(Simulator):
             for (name, index), outcome in sorted(self.outcomes.items())
             if name == call and outcome.status in TO_REPLAY
         ]
-        words = (call, save.function, save.version, save.kind, inputs, total, done, len(inputs))
+        settled = InputCounts(succeeded=done - len(inputs))
+        words = (call, save.function, save.version, save.kind, inputs, total, settled)
         self.put(e.FailuresLoaded("cl-1", 7, call, token, e.CallRestored(*words)))
 
     def most(self, pool: Pool) -> float:

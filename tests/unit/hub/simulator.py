@@ -400,5 +400,5 @@ class Simulator:
         assert all(count == 1 for count in held.values()), "an input with two workers"
         for call in hub_state.calls.values():
             waiting = [item for item in call.inputs.values() if item.worker is None]
-            assert call.running == len(call.inputs) - len(waiting)
+            assert call.leased == len(call.inputs) - len(waiting)
             assert call.done + len(call.inputs) == call.total

@@ -301,4 +301,4 @@ def test_a_single_call_that_waits_hears_so_and_that_it_began_and_others_nothing(
     told = sent(sim.told, m.Progress)
     assert {x.call for x in told} == {"fc-2"}
     assert "max 1 reached" in [x.waiting_for for x in told]
-    assert told[-1].running
+    assert told[-1].counts.running

@@ -10,6 +10,7 @@ from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.hub.scheduler import status
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from tests.unit.hub.simulator import FAILURE, Simulator, definition, sends, sent
 
 
@@ -33,7 +34,7 @@ class Shelf(Simulator):
         """Return the call as the disk has it."""
         inputs = [(index, f"fc-1:{index}") for index in failed]
         words = {"call": "fc-1", "function": self.function, "version": 1, "kind": "spawn"}
-        numbers = {"total": count, "done": count, "failed": len(failed)}
+        numbers = {"total": count, "settled": InputCounts(succeeded=count - len(failed))}
         return e.CallRestored(**(words | numbers | {"inputs": inputs} | more))
 
     def retry(self, found: e.CallRestored | None, token: str = "re-1", **more: Any) -> list[Any]:
@@ -73,7 +74,7 @@ def test_only_the_failed_inputs_run_again_and_the_numbers_stay_right() -> None:
     assert sim.runs == {("fc-1", 0): 2, ("fc-1", 1): 1, ("fc-1", 2): 2}
     assert [sim.outcomes["fc-1", n].status for n in range(3)] == [1, 1, 1]
     (row,) = status.calls(sim.state.hub_state)
-    assert (row["status"], row["done"], row["failed"], row["total"]) == ("success", 3, 0, 3)
+    assert (row["state"], row["succeeded"], row["failed"], row["total"]) == ("succeeded", 3, 0, 3)
 
 
 def test_the_answer_and_the_end_wait_for_the_disk_and_who_asked_hears_of_it() -> None:
@@ -84,10 +85,17 @@ def test_the_answer_and_the_end_wait_for_the_disk_and_who_asked_hears_of_it() ->
     (answer,) = sends(effects, m.CallRetried)
     assert answer.after_commit
     told = [(x.to, x.message) for x in sends(effects, m.Progress)]
-    assert [(to, x.done, x.failed, x.total) for to, x in told[:1]] == [("cl-1", 2, 0, 3)]
+    assert [(to, x.counts.succeeded, x.counts.failed, x.counts.total) for to, x in told[:1]] == [
+        ("cl-1", 2, 0, 3)
+    ]
     sim.settle()
     last, after = sent(sim.told, m.Progress)[-1], sends(sim.told, m.Progress)[-1]
-    assert (after.to, last.done, last.total, after.after_commit) == ("cl-1", 3, 3, True)
+    assert (after.to, last.counts.succeeded, last.counts.total, after.after_commit) == (
+        "cl-1",
+        3,
+        3,
+        True,
+    )
     delivered = sent(sim.told, m.Outputs)[-1]
     assert sends(sim.told, m.Outputs)[-1].to == "cl-1"
     assert [o.index for o in delivered.outputs] == [1]
@@ -144,9 +152,12 @@ def test_a_call_that_runs_is_not_retried() -> None:
     ("found", "more", "code", "said"),
     [
         (None, {}, "not_found", "No call has the id 'fc-1'"),
-        ({"done": 3}, {"expired": True}, "output_expired", "have expired and were deleted"),
-        ({"done": 3}, {}, "invalid", "No input of call fc-1 failed."),
-        ({"failed": 2}, {}, "invalid", "No input of call fc-1 failed; 2 were cancelled"),
+        ({}, {"expired": True}, "output_expired", "have expired and were deleted"),
+        ({}, {}, "invalid", "All inputs of call fc-1 succeeded."),
+        (
+            *({"settled": InputCounts(succeeded=1, cancelled=1, not_run=1)}, {}, "invalid"),
+            "the arguments of its 2 inputs without a result were not kept",
+        ),
     ],
 )
 def test_what_cannot_be_retried_is_refused_in_a_sentence(

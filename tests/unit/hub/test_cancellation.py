@@ -9,6 +9,7 @@ import pytest
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Payload
 from nbfn.types import InputStatus
 from tests.unit.hub.simulator import PYTHON, FakeWorker, Simulator, inputs_of, sent
@@ -127,12 +128,15 @@ def test_a_half_told_call_whose_client_is_gone_is_cancelled(sim: Simulator) -> N
     assert "client_grace" in refused.message
 
 
+ONE_DONE = InputCounts(succeeded=1)
+
+
 @pytest.mark.parametrize("back", [True, False])
 def test_a_half_told_call_of_the_hub_before_waits_for_its_client(
     sim: Simulator, back: bool
 ) -> None:
     function = sim.register()
-    sim.put(e.CallRestored("fc-1", function, 1, "spawn", [(1, "x")], 2, 1, 0, closed=False))
+    sim.put(e.CallRestored("fc-1", function, 1, "spawn", [(1, "x")], 2, ONE_DONE, closed=False))
     if back:
         effects = put(sim, "fc-1", function, 1, start=2, durable=True, resent=True)
         assert fx.Send("cl-1", m.Accepted("fc-1", 3, closed=True), after_commit=True) in effects
@@ -146,7 +150,9 @@ def test_a_half_told_call_of_the_hub_before_waits_for_its_client(
 
 def test_a_cancelled_call_of_the_hub_before_does_not_run_again(sim: Simulator) -> None:
     function = sim.register()
-    sim.put(e.CallRestored("fc-1", function, 1, "spawn", [(0, "x")], 1, 0, 0, cancelled=True))
+    sim.put(
+        e.CallRestored("fc-1", function, 1, "spawn", [(0, "x")], 1, InputCounts(), cancelled=True)
+    )
     sim.settle()
     assert not sim.runs
     (saved,) = [x for x in sim.told if isinstance(x, fx.SaveOutcomes)]

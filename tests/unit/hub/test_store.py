@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sqlite3
 import threading
@@ -21,6 +22,7 @@ from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.scheduler.registry import Registry, SecretRecord
 from nbfn.hub.store import Store
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Payload, Segment, Variant
 from nbfn.types import InputStatus
 from tests.conftest import wait_until
@@ -121,7 +123,11 @@ def test_a_call_comes_back_with_what_it_still_has_to_do(tmp_path: Path) -> None:
     opened.store.close()
     again = Opened(tmp_path)
     (found,) = again.unfinished
-    assert found == e.CallRestored("fc-1", "fu-1", 1, "spawn", [(0, Payload(b"in 0"))], 3, 2, 1)
+    assert 0 <= found.age < 60
+    settled = InputCounts(2, succeeded=1, failed=1)
+    assert dataclasses.replace(found, age=0.0) == e.CallRestored(
+        "fc-1", "fu-1", 1, "spawn", [(0, Payload(b"in 0"))], 3, settled
+    )
     stored = watch(again)
     assert [o.index for o in stored.outcomes] == [1, 2]
     assert stored.outcomes[0] == outcome(1)
@@ -140,7 +146,7 @@ def test_what_a_call_comes_from_and_the_arguments_of_its_failures_are_kept(tmp_p
     loads = [fx.LoadInput("cl-1", n, "fc-1", n) for n in range(4)]
     found = again.save(*loads, fx.LoadInput("cl-1", 9, "fc-2", 0))
     assert [stored.payload for stored in found] == [  # type: ignore[attr-defined]
-        Payload(b"in 0"), None, Payload(b"in 2"), None, None,
+        Payload(b"in 0"), None, Payload(b"in 2"), Payload(b"in 3"), None,
     ]  # fmt: skip
     assert [stored.function for stored in found] == [*["fu-1"] * 4, ""]  # type: ignore[attr-defined]
     again.store.close()
@@ -156,16 +162,16 @@ def test_failed_inputs_wait_again_after_a_retry_and_their_outcomes_are_gone(
     (found,) = opened.save(wanted)
     assert isinstance(found, e.FailuresLoaded)
     assert found.found is not None
-    assert (found.found.inputs, found.found.done) == ([(1, Payload(b"in 1"))], 3)
-    assert (found.found.failed, found.expired) == (2, False)
-    opened.save(fx.SaveRetry("fc-1", 4, [1], "re-1"))
+    assert found.found.inputs == [(1, Payload(b"in 1")), (2, Payload(b"in 2"))]
+    assert (found.found.settled, found.expired) == (InputCounts(1, succeeded=1), False)
+    opened.save(fx.SaveRetry("fc-1", 4, [1, 2], "re-1"))
     opened.store.close()
     again = Opened(tmp_path)
     (restored,) = again.unfinished
-    assert (restored.version, restored.inputs) == (4, [(1, Payload(b"in 1"))])
-    assert (restored.cancelled, restored.retried) == (False, ("re-1", 1))
-    assert [o.index for o in watch(again).outcomes] == [0, 2]
-    again.save(fx.SaveOutcomes("fc-1", [outcome(1)]))
+    assert (restored.version, restored.inputs) == (4, found.found.inputs)
+    assert (restored.cancelled, restored.retried) == (False, ("re-1", 2))
+    assert [o.index for o in watch(again).outcomes] == [0]
+    again.save(fx.SaveOutcomes("fc-1", [outcome(1), outcome(2)]))
     stored = watch(again)
     assert ([o.index for o in stored.outcomes], stored.ended) == ([0, 1, 2], True)
     (nothing,) = again.save(wanted)

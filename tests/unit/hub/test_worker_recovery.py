@@ -97,7 +97,7 @@ def test_an_input_that_waits_for_its_retry_is_not_handed_to_a_worker_that_claims
     assert call.retrying == 1
     sim.wait(1.5)
     sim.check()
-    assert call.running + call.pool.backlog == 1
+    assert call.leased + call.pool.backlog == 1
 
 
 def test_a_worker_that_says_it_has_no_function_gives_its_inputs_back() -> None:
@@ -109,7 +109,7 @@ def test_a_worker_that_says_it_has_no_function_gives_its_inputs_back() -> None:
     running = [(grant.lease, grant.call, grant.index, grant.attempt) for grant in worker.queue]
     sim.put(e.WorkerJoined(worker.name, 1, PYTHON, "", 0, running))
     sim.check()
-    assert sim.state.hub_state.calls["fc-1"].running == 0
+    assert sim.state.hub_state.calls["fc-1"].leased == 0
     worker.queue.clear()
     sim.bind(worker.name)
     sim.settle()

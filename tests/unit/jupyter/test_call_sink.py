@@ -8,7 +8,8 @@ from nbfn.client.call_observer import CallView
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls import call_sink
 from nbfn.jupyter.views.calls.call_sink import SpawnSink
-from nbfn.protocol.messages import Emission, Progress
+from nbfn.protocol.messages import Emission
+from tests.call_progress import progress
 from tests.conftest import wait_until
 
 
@@ -21,9 +22,9 @@ def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
     sink = sink_of("fc-1")
     seen = []
     for queued, running, starting in ((3, 0, 0), (1, 0, 1), (0, 1, 0)):
-        sink.progress(Progress("fc-1", queued, running, 0, running, starting, place=queued))
+        sink.progress(progress("fc-1", queued, running, starting=starting, place=queued))
         seen.append((sink.record.state, sink.record.place))
-    assert seen == [("queued", 3), ("starting workers", 1), ("running", 0)]
+    assert seen == [("queued", 3), ("starting", 1), ("running", 0)]
     sink.connected(False)
     assert sink.record.state == "reconnecting"
     sink.finished("success", None)
@@ -33,7 +34,7 @@ def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
 def test_nothing_that_comes_later_changes_the_end() -> None:
     sink = sink_of("fc-2")
     sink.finished("terminated", None)
-    sink.progress(Progress("fc-2", 0, 0, 0, 0, 0))
+    sink.progress(progress("fc-2", not_run=1, state="cancelled"))
     sink.emission(Emission("fc-2", 0, 2, "stdout", b"late\n", "wk-1"))
     sink.connected(True)
     sink.finished("success", None)
@@ -44,9 +45,9 @@ def test_a_call_that_runs_again_has_another_end() -> None:
     sink = sink_of("fc-3")
     sink.outputs(1, 1, 1)
     sink.finished("failure", None)
-    sink.progress(Progress("fc-3", 0, 0, 0, 1, 0, done=1, failed=1, total=1))
+    sink.progress(progress("fc-3", failed=1, state="failed"))
     assert sink.record.state == "failed"
-    sink.progress(Progress("fc-3", 1, 0, 0, 1, 0, done=0, failed=0, total=1))
+    sink.progress(progress("fc-3", 1, workers=1))
     assert (sink.record.state, sink.record.ended, sink.record.failed) == ("queued", None, 0)
     sink.finished("success", None)
     assert sink.record.state == "done"

@@ -109,7 +109,7 @@ def test_the_states_before_the_first_output() -> None:
     assert stats.state == "queued"
     assert "max 8 reached" in static_render.line(stats, 101.0)
     stats.update_queue(queued=10, running=0, retrying=0, workers=0, starting=3, why="")
-    assert stats.state == "starting workers"
+    assert stats.state == "starting"
 
 
 def test_the_end_of_a_map() -> None:

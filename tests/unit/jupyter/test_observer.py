@@ -18,9 +18,10 @@ from nbfn.jupyter import observer
 from nbfn.jupyter.views.calls import print_sink
 from nbfn.jupyter.views.maps.map_sink import SHOWN_DISPLAYS, MapSink
 from nbfn.jupyter.views.maps.result_patching import put_into_lists
-from nbfn.protocol.messages import Emission, Output, Payload, Progress
+from nbfn.protocol.messages import Emission, Output, Payload
 from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
+from tests.call_progress import progress
 
 
 class RecordingArea:
@@ -95,7 +96,7 @@ def test_a_single_call_that_waits_long_says_for_what_and_each_reason_once() -> N
     sink = print_sink.PrintSink(call("remote", 1), cast("Any", area), notebook)
 
     def waits(why: str, running: int = 0) -> None:
-        sink.progress(Progress("fc-7f3k", 1 - running, running, 0, 0, 0, why))
+        sink.progress(progress("fc-7f3k", 1 - running, running, waiting_for=why))
 
     waits("max 1 reached")
     clock.now += print_sink.PATIENCE - 1
@@ -116,7 +117,7 @@ def test_the_wait_of_a_single_call_counts_from_its_beginning() -> None:
     notebook = cast("Any", SimpleNamespace(now=clock, keep_updating=lambda _: None))
     sink = print_sink.PrintSink(call("remote", 1), cast("Any", area), notebook)
     clock.now += print_sink.PATIENCE  # the hub tells only of what waits long
-    sink.progress(Progress("fc-7f3k", 1, 0, 0, 0, 0, "max 1 reached"))
+    sink.progress(progress("fc-7f3k", 1, waiting_for="max 1 reached"))
     sink.show(clock.now)
     assert area.text == "○ embed: max 1 reached\n"
 
@@ -242,8 +243,8 @@ def test_results_go_where_the_very_exceptions_stand() -> None:
 
 def test_why_nothing_moves(area: RecordingArea) -> None:
     sink = started(call())
-    sink.progress(Progress("fc-7f3k", 100, 0, 0, 0, 2, "max 8 reached"))
-    assert (sink.stats.state, sink.stats.waiting_for) == ("starting workers", "max 8 reached")
+    sink.progress(progress("fc-7f3k", 100, starting=2, waiting_for="max 8 reached"))
+    assert (sink.stats.state, sink.stats.waiting_for) == ("starting", "max 8 reached")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ class CallRecord:
     """The state of a spawned call, as known to this notebook.
 
     Attributes:
-        state: queued, starting workers, running, reconnecting, done, failed, cancelled, expired.
+        state: queued, starting, running, reconnecting, done, failed, cancelled, expired.
         began: When it was made or last retried, on the observer's clock.
         took: Its duration in seconds, if it has ended and the duration is known.
         place: Its position in the queue of its Function.
@@ -111,7 +111,7 @@ def summary_parts(record: CallRecord, now: float) -> list[str]:
 
 
 def _before(record: CallRecord) -> list[str]:
-    waits = record.state in ("queued", "starting workers")
+    waits = record.state in ("queued", "starting")
     found = [f"place {record.place:,} in the queue"] if waits and record.place else []
     if record.waiting_for and (waits or record.total != 1):
         found.append(record.waiting_for)

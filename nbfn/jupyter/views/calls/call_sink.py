@@ -18,6 +18,7 @@ from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls.call_display import CallDisplay, fetch_preview
 from nbfn.jupyter.views.calls.call_output import CallOutput
 from nbfn.jupyter.views.calls.call_record import CallRecord
+from nbfn.protocol.call_states import CallState
 
 if TYPE_CHECKING:
     from nbfn.client.call_observer import CallView
@@ -64,14 +65,13 @@ class SpawnSink(CallSink):
 
     def progress(self, p: Progress) -> None:
         """Update the state; progress of a call that has ended means that it was retried."""
-        if p.total is not None and p.done >= p.total:
-            return  # ended; `finished` handles that
+        if CallState(p.state).ended:
+            return  # `finished` handles that
         if self.record.ended is not None:
-            if p.total is None:
+            if p.more:
                 return
             self.resume()
-        state = "running" if p.running else "starting workers" if p.starting else "queued"
-        self.record.update(state=state, place=p.place, waiting_for=p.waiting_for)
+        self.record.update(state=p.state, place=p.place, waiting_for=p.waiting_for)
         if p.worker:
             self.record.update(worker=p.worker, attempt=max(p.attempt, 1))
 
@@ -168,8 +168,10 @@ class SpawnSink(CallSink):
             self.over.wait(END_WAIT)
             if retried:  # by another client
                 record.restart(self._now())
-                record.update(done=info.done, failed=info.failed)
-                record.finish("failure" if info.failed else "success", self._now())
+                record.update(done=info.counts.settled, failed=info.counts.unsuccessful)
+                record.finish(
+                    "success" if info.state == CallState.SUCCEEDED else "failure", self._now()
+                )
             if retried or not known:
                 record.update(took=None)
         else:

@@ -52,9 +52,9 @@ class PrintSink(CallSink):
 
     def progress(self, p: Progress) -> None:
         """Update whether the call waits, and for what."""
-        if p.running:
+        if p.counts.running:
             self._made = None
-        self._wait_for("" if p.running else p.waiting_for, self._made)
+        self._wait_for("" if p.counts.running else p.waiting_for, self._made)
 
     def connected(self, up: bool) -> None:
         """Called when the hub connection drops or recovers."""

@@ -98,8 +98,8 @@ class MapSink(CallSink):
         """Update the state of the inputs that have not ended."""
         with self.lock:
             self.stats.update_queue(
-                queued=p.queued,
-                running=p.running,
+                queued=p.counts.waiting - p.retrying,
+                running=p.counts.running,
                 retrying=p.retrying,
                 workers=p.workers,
                 starting=p.starting,

@@ -278,7 +278,7 @@ class MapStats:
         elif self.running or self.done:
             self.state = "running"
         elif self.starting:
-            self.state = "starting workers"
+            self.state = "starting"
         elif self.queued:
             self.state = "queued"
 

@@ -13,8 +13,10 @@ from nbfn import exception
 from nbfn.client.calls.durable_call import UNACCEPTED, DurableCall
 from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from nbfn.runtime.sync import run
 from nbfn.types import InputStatus
+from tests.call_progress import progress
 from tests.conftest import wait_until
 from tests.unit.client.calls.recording_connection import (
     RecordingConnection,
@@ -328,8 +330,8 @@ def test_a_call_that_is_known_by_its_id_is_watched_and_never_told(
     call = followed(connection)
     assert call.accepted.done()
     assert not call.waiting
-    connection.answers.append(info(done=1, failed=1, num_inputs=3))
-    assert run(call.watch(0, None)).done == 1
+    connection.answers.append(info(counts=InputCounts(3, failed=1, waiting=2), num_inputs=3))
+    assert run(call.watch(0, None)).counts.failed == 1
     assert connection.flush() == [m.Watch(1, "fc-1", 0, None)]
     assert (call.done, call.failed, call.total) == (1, 1, 3)
     assert connection.reconnect() == [m.Watch(0, "fc-1", 0, 0)]
@@ -346,10 +348,10 @@ def test_a_call_that_nobody_knows_is_let_go(connection: RecordingConnection) -> 
 
 def test_the_numbers_of_a_watched_call_never_go_back(connection: RecordingConnection) -> None:
     call = followed(connection)
-    call.receive(m.Progress("fc-1", 0, 1, 0, 1, 0, done=2, failed=1, total=5))
+    call.receive(progress("fc-1", 2, 1, succeeded=1, failed=1))
     call.receive(outputs(call, 0))  # one of the two that the hub has counted
     assert (call.done, call.failed, call.total) == (2, 1, 5)
-    call.receive(m.Progress("fc-1", 0, 0, 0, 1, 0, done=5, failed=1, total=5))
+    call.receive(progress("fc-1", succeeded=4, failed=1, state="failed"))
     assert call.sink.ends == ["failure"]  # type: ignore[attr-defined]
 
 
@@ -359,7 +361,7 @@ def test_progress_of_a_call_of_ones_own_is_counted_by_its_outcomes(
     call = begin(connection, range(2))
     all_told(connection)
     stored(call)
-    call.receive(m.Progress(call.id, 0, 0, 0, 1, 0, done=2, total=2))
+    call.receive(progress(call.id, succeeded=2, state="succeeded"))
     assert call.done == 0
     assert call.sink.ends == []  # type: ignore[attr-defined]
 
@@ -369,7 +371,7 @@ def test_a_watched_call_that_has_ended_is_let_go_when_nobody_waits(
 ) -> None:
     call = followed(connection)
     awaited = call.expect(1)
-    ended = info(ended=True, done=3, cancelled=True)
+    ended = info(ended=True, state="cancelled", counts=InputCounts(3, succeeded=1, cancelled=2))
     connection.answers.append(ended)
     run(call.watch(1, 2))
     connection.flush()

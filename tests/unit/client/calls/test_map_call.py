@@ -22,6 +22,7 @@ from nbfn.client.calls.map_call import (
 from nbfn.protocol import messages as m
 from nbfn.runtime.sync import run
 from nbfn.types import InputStatus
+from tests.call_progress import progress
 from tests.conftest import wait_until
 from tests.unit.client.calls.recording_connection import (
     RecordingConnection,
@@ -111,7 +112,7 @@ def test_each_worker_has_inputs_enough_however_small_the_window(
     begun = threading.Event()
     call = begin(connection, (n for n in range(10_000) if begun.wait(10)))
     call.receive(m.Window(call.id, 1))
-    call.receive(m.Progress(call.id, 0, 0, 0, workers=3, starting=0))
+    call.receive(progress(call.id, workers=3))
     begun.set()
     assert len(indices(told(connection, 8))) == 8  # two for each worker, and two more
     assert not call.has_room()
