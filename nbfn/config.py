@@ -105,6 +105,12 @@ class Settings:
     web_redirect: float = _setting(
         150.0, "Seconds a web request waits for its answer until it is redirected to wait on."
     )
+    callback_hosts: str = _setting(
+        "", "Host names, by commas, that callback_url may name; empty allows every host."
+    )
+    notify: bool = _setting(
+        False, "Whether JupyterLab shows a notification when a call that took over a minute ends."
+    )
     log_size: int = _setting(256, "MiB of what inputs wrote that are kept; the oldest go.")
     progress: bool = _setting(True, "Whether a map shows its progress.")
     interrupt: Literal["cancel", "detach"] = _setting(

@@ -16,6 +16,7 @@ from typing import Any
 
 from nbfn._names import check_name
 from nbfn.declarations import pool_settings, unsupported_options
+from nbfn.declarations.callback_url import check_callback_url
 from nbfn.declarations.env_vars import EnvVars, check_variables
 from nbfn.declarations.image import Image
 from nbfn.declarations.resources import Resources
@@ -58,6 +59,7 @@ _OWN = (
     "at_most_once",
     "allow_concurrent_inputs",
     "image",
+    "callback_url",
 )
 
 _warned: set[str] = set()
@@ -118,6 +120,7 @@ class Options:
     endpoint: Endpoint | None = None
     #: Whether it runs the session of a notebook, which has a user's variables; no decorator sets it.
     session: bool = False
+    callback_url: str = ""
 
     def check_together(self) -> None:
         """Check that the options do not contradict each other.
@@ -270,6 +273,7 @@ _CHECKS: dict[str, Any] = {
     "at_most_once": check_flag,
     "allow_concurrent_inputs": functools.partial(pool_settings.check_count, least=1),
     "image": _image,
+    "callback_url": check_callback_url,
 }
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from nbfn.config import Places, Settings
 from nbfn.exception import Error, ServiceError
 from nbfn.hub.broker import Broker
+from nbfn.hub.callback_sender import CallbackSender
 from nbfn.hub.disk_space import Disk
 from nbfn.hub.gateway_process import GatewayProcess
 from nbfn.hub.launchers import base
@@ -179,6 +180,7 @@ def _assemble(
         SharedMemoryGC(places.shm, places.spill),
         web,
         log_store,
+        CallbackSender(_names(settings.callback_hosts)),
         about,
         settings.idle_exit if embedded else None,
     )
@@ -189,6 +191,11 @@ def _assemble(
     gc.collect()
     gc.freeze()
     return broker, store, router, processes, web, log_store
+
+
+def _names(text: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _next_epoch(lock: int) -> int:

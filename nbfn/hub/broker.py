@@ -21,6 +21,7 @@ import msgspec
 
 from nbfn.exception import ServiceError
 from nbfn.hub import message_failures
+from nbfn.hub.callback_sender import CallbackSender
 from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
 from nbfn.hub.log_store import LogStore
 from nbfn.hub.queries import ConsoleRequests, Queries
@@ -109,6 +110,7 @@ class Broker:
         shared_memory_gc: Frees segments whose owner is gone.
         web: The gateway process, which serves web endpoints.
         log_store: Stores the output of inputs, not started yet.
+        callbacks: Posts to the callback URLs of calls that end.
         about: The hub's row in the overview; ``uptime`` is filled in.
         idle_exit: Seconds without clients or work after which the hub ends; None for never.
     """
@@ -123,6 +125,7 @@ class Broker:
         shared_memory_gc: SharedMemoryGC,
         web: GatewayProcess,
         log_store: LogStore,
+        callbacks: CallbackSender,
         about: m.HubRow,
         idle_exit: float | None,
     ) -> None:
@@ -132,6 +135,7 @@ class Broker:
         self._processes = processes
         self._serializer = serializer
         self._about = about
+        self._callbacks = callbacks
         self._idle_exit = idle_exit
         self._shared_memory_gc = shared_memory_gc
         self._web = web
@@ -183,6 +187,7 @@ class Broker:
         if self._failed:  # workers keep running, for the next hub
             raise ServiceError(self._failed)
         self._stop_workers()
+        self._callbacks.close()
 
     def end(self) -> None:
         """End the hub; safe in signal handlers."""
@@ -278,7 +283,7 @@ class Broker:
         self._idle_checked = now
         if not self._had_client:
             limit = min(limit, NO_CLIENT_EXIT)
-        if self._state.needed():
+        if self._state.needed() or self._callbacks.waiting:
             self._last_needed = now
         elif now - self._last_needed >= limit:
             _log.info("no client or work for %.0f s; ending", limit)
@@ -572,6 +577,7 @@ class Broker:
             effects.StopWorker: self._processes.stop,
             effects.Discard: lambda effect: self._serializer.discard(effect.payload),
             effects.DiscardClient: self._forget_client,
+            effects.PostCallback: self._callbacks.submit,
             effects.OverviewChanged: self._notify_watchers,
             effects.WriteLog: self._write_log,
         }

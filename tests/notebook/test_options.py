@@ -18,7 +18,7 @@ def told(f):
     client = f._ref.state.client
     from nbfn.runtime.sync import run
     d = run(client.request(lambda n: _m.GetDefinition(n, f.object_id))).definition
-    return d.timeout, d.retries.max_retries, d.pool, d.resources, d.concurrency.max_inputs
+    return d.callback_url, d.timeout, d.retries.max_retries, d.pool, d.resources, d.concurrency.max_inputs
 """
 
 
@@ -26,17 +26,20 @@ def test_each_option_is_a_keyword_of_app_function_and_arrives_at_the_hub(one_ker
     *_, same, said = one_kernel(
         TOLD,
         "%%remote --app options --quiet --cpu 0.5 --memory 1G --warm 0 --max 3 --buffer 1 --idle 30"
-        " --concurrency 4 --timeout 50 --retries 2\ndef by_line(x): return x",
+        " --concurrency 4 --timeout 50 --retries 2 --callback-url http://127.0.0.1:9/x\ndef by_line(x): return x",
         "import nbfn\napp = nbfn.App('options-too')\n"
         "@app.function(cpu=0.5, memory=1024, min_containers=0, max_containers=3, buffer_containers=1,\n"
-        "    scaledown_window=30, allow_concurrent_inputs=4, timeout=50, retries=2)\n"
+        "    scaledown_window=30, allow_concurrent_inputs=4, timeout=50, retries=2,\n"
+        "    callback_url='http://127.0.0.1:9/x')\n"
         "def by_keyword(x): return x",
         "told(by_line) == told(by_keyword)",
         "told(by_line)",
     )
     assert same.result == "True"
     words = " ".join(said.result.split())
-    assert words.startswith("(50.0, 2, PoolSettings(min_containers=0, max_containers=3, buffer_")
+    assert words.startswith(
+        "('http://127.0.0.1:9/x', 50.0, 2, PoolSettings(min_containers=0, max_containers=3, buffer_"
+    )
     assert "buffer_containers=1, scaledown_window=30.0), Resources(cpu=0.5, " in words
     assert f"memory={1024**3}, " in words
     assert words.endswith("), 4)")

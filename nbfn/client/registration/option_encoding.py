@@ -66,6 +66,7 @@ def encoded_options(options: Options) -> dict[str, Any]:
         "single_use": options.single_use,
         "at_most_once": options.at_most_once,
         "startup_timeout": options.startup_timeout,
+        "callback_url": options.callback_url,
         "endpoint": None if options.endpoint is None else like(Endpoint, options.endpoint),
     }
 

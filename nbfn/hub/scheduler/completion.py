@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nbfn.hub.scheduler import (
     back_pressure,
@@ -12,7 +13,7 @@ from nbfn.hub.scheduler import (
     nested_calls,
     payload_cache,
 )
-from nbfn.hub.scheduler.effects import Discard, SaveOutcomes
+from nbfn.hub.scheduler.effects import Discard, PostCallback, SaveOutcomes
 from nbfn.hub.scheduler.hub_state import PROGRESS_INTERVAL, HubState
 from nbfn.hub.scheduler.models import Call, Input
 from nbfn.hub.scheduler.output_audience import listeners
@@ -119,9 +120,28 @@ def end_if_done(t: HubState, call: Call) -> None:
         if not call.durable and not call.released:
             client.ended.append(call)
     back_pressure.end(t, call)
+    if url := call.pool.definition.callback_url:
+        t.emit(PostCallback(url, _callback_body(t, call), after_commit=call.durable))
     t.history.append((call, t.now))
     t.touch(call.pool)
     t.changed()
+
+
+def _callback_body(t: HubState, call: Call) -> dict[str, Any]:
+    """Return what the ``callback_url`` of a Function receives about a call that has ended."""
+    record = call.pool.record
+    counts = call_state.counts_of(call, 0, ended=True)
+    return {
+        "id": call.id,
+        "state": str(call_state.end_state(call)),
+        "app": record.app,
+        "function": record.name + (f".{call.method}" if call.method else ""),
+        "version": call.pool.key[1],
+        "kind": call.kind,
+        "total": counts.total,
+        **{str(state).replace(" ", "_"): count for state, count in counts.items()},
+        "seconds": round(t.now - call.created, 3),
+    }
 
 
 def waits_long(t: HubState, call: Call) -> bool:

@@ -88,6 +88,15 @@ class DiscardClient(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class PostCallback(Effect):
+    """Post a description of a call that has ended to the ``callback_url`` of its Function."""
+
+    url: str
+    call: Mapping[str, Any]
+    after_commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OverviewChanged(Effect):
     """Notify watchers of the overview."""
 

@@ -45,6 +45,7 @@ _OPTIONS = {
     "gpu": "gpu",
     "concurrency": "allow_concurrent_inputs",
     "variables": "env",
+    "callback_url": "callback_url",
 }
 
 

@@ -67,6 +67,7 @@ class RemoteMagics(Magics):
     @argument("--memory", metavar="8G", help="Memory reserved for each worker.")
     @argument("--gpu", metavar="N", help="GPUs each worker needs: a number, or a kind like A100:2.")
     @argument("--concurrency", type=int, metavar="N", help="Inputs each worker runs at once.")
+    @argument("--callback-url", metavar="URL", help="Address to post to when a call ends.")
     @argument("--env", metavar="ENV", help="Environment to deploy in; default: main.")
     @argument(
         "--set-env",

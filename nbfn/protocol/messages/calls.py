@@ -90,6 +90,7 @@ class PutCall(Message):
     settled: InputCounts = InputCounts()  # inputs whose outcomes its client has received
     age: Seconds = 0.0  # how long ago the client began the call
     levels: LogLevels = b""  # of the loggers of the caller
+    notify: bool = False  # whether pages of the user show a notification when it ends
 
 
 class PutInputs(Message):

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from nbfn.protocol.messages.base import Data, Payload
-from nbfn.protocol.messages.fields import Amount, Count, PathName, Seconds, Value, Variable, Workers
+from nbfn.protocol.messages.fields import (
+    Amount,
+    CallbackUrl,
+    Count,
+    PathName,
+    Seconds,
+    Value,
+    Variable,
+    Workers,
+)
 
 
 class Environment(Data):
@@ -171,6 +180,7 @@ class Definition(Data):
     owner: str = ""  # path of the notebook that registered it; empty if there is none
     made: Seconds = 0.0  # when it was registered, in seconds since 1970
     files: str = ""  # a hash of the user's files that its workers import; empty if there are none
+    callback_url: CallbackUrl = ""  # the hub posts to it when a call ends; empty for none
 
     def __repr__(self) -> str:  # does not show the values of environment variables
         return f"<Definition {self.name!r} {self.digest[:8]}>"

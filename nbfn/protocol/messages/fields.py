@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from nbfn.declarations import callback_url
+
 #: The largest integer that SQLite stores.
 LARGEST = 2**63 - 1
 #: The largest integer that JSON and a float represent exactly.
@@ -44,6 +46,10 @@ PathName = Annotated[str, Meta(pattern=r"\A[^\0]*\Z", max_length=4096)]
 FileName = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-][0-9A-Za-z_.-]{0,199}\Z")]
 #: The location of a segment: shared memory, a file that replaces it, or the directory of the store.
 Place = Literal["shm", "spill", "blob"]
+#: The URL that is posted to when a call ends, or ""; without user, password and spaces.
+CallbackUrl = Annotated[
+    str, Meta(pattern=rf"\A({callback_url.PATTERN})?\Z", max_length=callback_url.LONGEST)
+]
 #: The name of an environment variable, and its value.
 Variable = Annotated[str, Meta(pattern=r"\A[^\0=]+\Z")]
 Value = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
