@@ -127,32 +127,32 @@ def same_object(thing: Any) -> Any:
 
 def cached_function(*parts: Any) -> Any:
     """Rebuild what `functools.lru_cache` made, with an empty cache."""
-    return _find("nbfn.serialization.reducers:make_cached_function")(*parts)
+    return _find("nbfn.serialization.pickler:make_cached_function")(*parts)
 
 
 def cached_property(*parts: Any) -> Any:
     """Rebuild a `functools.cached_property`."""
-    return _find("nbfn.serialization.reducers:make_cached_property")(*parts)
+    return _find("nbfn.serialization.pickler:make_cached_property")(*parts)
 
 
 def single_dispatch(*parts: Any) -> Any:
     """Rebuild what `functools.singledispatch` made."""
-    return _find("nbfn.serialization.reducers:make_single_dispatch")(*parts)
+    return _find("nbfn.serialization.pickler:make_single_dispatch")(*parts)
 
 
 def single_dispatch_method(*parts: Any) -> Any:
     """Rebuild a `functools.singledispatchmethod`."""
-    return _find("nbfn.serialization.reducers:make_single_dispatch_method")(*parts)
+    return _find("nbfn.serialization.pickler:make_single_dispatch_method")(*parts)
 
 
 def type_alias(*parts: Any) -> Any:
     """Rebuild a type alias."""
-    return _find("nbfn.serialization.reducers:make_type_alias")(*parts)
+    return _find("nbfn.serialization.pickler:make_type_alias")(*parts)
 
 
 def type_parameter(*parts: Any) -> Any:
     """Rebuild a type parameter."""
-    return _find("nbfn.serialization.reducers:make_type_parameter")(*parts)
+    return _find("nbfn.serialization.pickler:make_type_parameter")(*parts)
 
 
 # --- processes that a worker starts --------------------------------------------------------------
@@ -190,7 +190,7 @@ MOVED: dict[str, dict[str, str]] = {
         "fill": "nbfn.serialization.class_ids:set_class_state",
     },
     "nbfn.code.pickler": {
-        "_cached": "nbfn.serialization.reducers:make_cached_function",
+        "_cached": "nbfn.serialization.pickler:make_cached_function",
         "_itself": "nbfn._unpickle:same_object",
     },
     "nbfn.context": {

@@ -26,14 +26,7 @@ from nbfn.protocol import descriptors
 from nbfn.protocol.messages import Payload, Segment
 from nbfn.protocol.messages.fields import Place
 from nbfn.runtime import traceback_filter
-from nbfn.serialization import (
-    memory_map,
-    namespace,
-    nesting_depth,
-    pickler,
-    segment_files,
-    shared_memory,
-)
+from nbfn.serialization import namespace, nesting_depth, pickler, shared_memory
 
 #: The least bytes of a buffer that is sent as a file instead of in the message. For a smaller buffer, four more copies
 #: in the cache take less time than creating, mapping and unlinking a file (about 60 microseconds).
@@ -156,7 +149,7 @@ class Serializer:
             if not payload.segments:
                 return pickle.loads(payload.data)
             buffers: list[Any] = [
-                memory_map.load_private(
+                shared_memory.load_private(
                     self._path(segment), segment.size, shared=segment.place == "shm"
                 )
                 for segment in payload.segments
@@ -268,8 +261,8 @@ class Serializer:
             return self._keep(name, raw)
         while True:
             try:
-                segment_files.create(self._directories["shm"] / name, raw)
-            except segment_files.NoRoom:
+                shared_memory.create(self._directories["shm"] / name, raw)
+            except shared_memory.NoRoom:
                 if not self._segments.clear():
                     return self._spill(name, raw)
             except FileNotFoundError:  # the hub has ended and removed the directory
@@ -283,9 +276,9 @@ class Serializer:
         result = self._owner.startswith("wk-")
         reserve = 0 if result else Settings.load().disk_reserve * 2**20
         try:
-            segment_files.create(directory / name, raw, reserve=reserve, sync=True)
-        except segment_files.NoRoom:
-            raise segment_files.no_room(raw.nbytes, [directory], reserve) from None
+            shared_memory.create(directory / name, raw, reserve=reserve, sync=True)
+        except shared_memory.NoRoom:
+            raise shared_memory.no_room(raw.nbytes, [directory], reserve) from None
         _sync_directory(directory)
         return "blob"
 
@@ -293,9 +286,9 @@ class Serializer:
         reserve = Settings.load().disk_reserve * 2**20
         directories = [self._directories["shm"], self._directories["spill"]]
         try:
-            segment_files.create(directories[1] / name, raw, reserve=reserve)
-        except segment_files.NoRoom:
-            raise segment_files.no_room(raw.nbytes, directories, reserve) from None
+            shared_memory.create(directories[1] / name, raw, reserve=reserve)
+        except shared_memory.NoRoom:
+            raise shared_memory.no_room(raw.nbytes, directories, reserve) from None
         return "spill"
 
     def _path(self, segment: Segment) -> Path:

@@ -8,14 +8,21 @@ only if no process holds the lock, and it gets a new name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import functools
 import itertools
 import math
 import mmap
 import os
 import sys
 import time
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from nbfn.exception import ResourceExhaustedError
+from nbfn.runtime.byte_size import format_bytes
 
 #: The least bytes of a segment that is kept, and the most bytes of all kept segments.
 SMALLEST, MOST_BYTES = 2**20, 512 * 2**20
@@ -207,3 +214,159 @@ def write(descriptor: int, raw: memoryview) -> None:
     """
     while raw.nbytes:
         raw = raw[os.write(descriptor, raw) :]
+
+
+# --- mapping -------------------------------------------------------------------------------------
+
+#: The least bytes of a file that is mapped. Reading a smaller file takes no longer than its page faults.
+MAP_MIN = 2**20
+#: The most mappings at a time. Linux allows 65 530 for each process, and other libraries need some of them.
+MOST_MAPPED = 16_384
+#: Values are read instead of mapped if less than one part in `LOW` of the shared memory is free.
+LOW = 4
+#: The flag has this value on Linux and on macOS.
+_MAP_FIXED = 0x10
+
+_mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+
+
+def load_private(path: Path, size: int, *, shared: bool) -> mmap.mmap | bytearray:
+    """Return the bytes of a segment, mapped copy-on-write, or read if mapping has no advantage.
+
+    Args:
+        path: The file.
+        size: The number of bytes to load.
+        shared: Whether the file is in shared memory. Its creator does not reuse it while it is mapped.
+
+    Raises:
+        FileNotFoundError: If the call of the segment has ended.
+        OSError: If the file cannot be opened or is shorter than ``size``.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if shared:
+            # If the file system has no locks, no segment in it is reused.
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            path.stat()  # after the lock: a segment that was discarded since it was opened has lost its name
+        if os.fstat(descriptor).st_size < size:  # reading past the end of a mapped file is a SIGBUS
+            raise OSError(errno.EIO, f"{path} is shorter than {size} bytes")
+        if size < MAP_MIN or len(_mapped) >= MOST_MAPPED or (shared and _is_low(descriptor)):
+            return _read(descriptor, size)
+        return _map(descriptor, size)
+    finally:
+        os.close(descriptor)  # the kernel keeps the lock as long as the mapping exists
+
+
+def _map(descriptor: int, size: int) -> mmap.mmap:
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    _map_over()(memory, size, descriptor)
+    _mapped.add(memory)
+    return memory
+
+
+def _read(descriptor: int, size: int) -> bytearray:
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest.nbytes:
+        count = os.readv(descriptor, [rest])
+        if not count:
+            raise OSError(errno.EIO, f"A segment ended {rest.nbytes} bytes early")
+        rest = rest[count:]
+    return data
+
+
+def _is_low(descriptor: int) -> bool:
+    """Return whether so little shared memory is free that other processes may find no space."""
+    disk = os.fstatvfs(descriptor)
+    return disk.f_bavail * LOW < disk.f_blocks
+
+
+@functools.cache
+def _map_over() -> Callable[[mmap.mmap, int, int], None]:
+    """Return a function that maps a file over the pages of an anonymous mapping."""
+    import ctypes  # imported here, because only large values need it
+
+    system = ctypes.CDLL(None, use_errno=True).mmap
+    system.restype = ctypes.c_void_p
+    system.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    ]
+    access = mmap.PROT_READ | mmap.PROT_WRITE
+
+    def map_over(memory: mmap.mmap, size: int, descriptor: int) -> None:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        if system(address, size, access, mmap.MAP_PRIVATE | _MAP_FIXED, descriptor, 0) != address:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return map_over
+
+
+# --- segment files -------------------------------------------------------------------------------
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
+
+
+class NoRoom(Exception):
+    """Raised when a file system has no space for a file."""
+
+
+def create(path: Path, raw: memoryview, *, reserve: int = 0, sync: bool = False) -> None:
+    """Write a buffer to a new file. The file is removed if an error occurs.
+
+    Args:
+        path: The file.
+        raw: The buffer.
+        reserve: Bytes of the file system that must stay free.
+        sync: Whether to sync the file to disk.
+
+    Raises:
+        NoRoom: If the file system has no space for the file.
+        OSError: If the file cannot be created for another reason.
+    """
+    try:
+        if reserve and free_bytes(path.parent) - reserve < raw.nbytes:
+            raise NoRoom
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise NoRoom if error.errno in _NO_ROOM else error from None
+    try:
+        try:
+            write(descriptor, raw)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise NoRoom from None
+        raise
+
+
+def free_bytes(directory: Path) -> int:
+    """Return the number of free bytes in the file system of a directory."""
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize
+
+
+def no_room(needed: int, directories: Sequence[Path], reserve: int) -> ResourceExhaustedError:
+    """Return the error for a value for which no directory has space.
+
+    Args:
+        needed: The size of the value in bytes.
+        directories: The directories that were tried.
+        reserve: Bytes that must stay free.
+    """
+    free = " and ".join(f"{format_bytes(free_bytes(where))} in {where}" for where in directories)
+    kept = f" ({format_bytes(reserve)} of the disk are kept free for the hub)" if reserve else ""
+    return ResourceExhaustedError(
+        f"No room for a value of {format_bytes(needed)}: free are {free}{kept}. "
+        "Free some space there, or set NBFN_HOME to a larger disk."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nbfn.serialization.memory_map import MOST_MAPPED
+from nbfn.serialization.shared_memory import MOST_MAPPED
 from tests.system.programs import run_program
 
 #: Functions that take and give arrays of more than 1 MiB.

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nbfn.serialization import memory_map
-from nbfn.serialization.memory_map import MAP_MIN, load_private
+from nbfn.serialization import shared_memory
+from nbfn.serialization.shared_memory import MAP_MIN, load_private
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_is_small_is_read(file: Path) -> None:
 def test_no_more_than_a_number_are_mapped_at_a_time(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_map, "MOST_MAPPED", len(memory_map._mapped) + 2)
+    monkeypatch.setattr(shared_memory, "MOST_MAPPED", len(shared_memory._mapped) + 2)
     loaded = [load_private(file, MAP_MIN, shared=False) for _ in range(4)]
     assert [type(one) for one in loaded] == [mmap.mmap, mmap.mmap, bytearray, bytearray]
     assert len({bytes(one[:]) for one in loaded}) == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nbfn.serialization import pickle_check, pickler
+from nbfn.serialization import function_pickling, pickler
 
 
 class Broken:
@@ -67,8 +67,8 @@ class Point:
     x: int
 
 
-def find(**captured: Any) -> pickle_check.Unloadable | None:
-    return pickle_check.find(captured.items(), pickler.dumps)
+def find(**captured: Any) -> function_pickling.Unloadable | None:
+    return function_pickling.find(captured.items(), pickler.dumps)
 
 
 @pytest.mark.parametrize(
