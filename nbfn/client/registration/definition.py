@@ -14,7 +14,7 @@ from nbfn.client.process_info import this_environment, this_notebook
 from nbfn.client.registration.option_encoding import encoded_options, like, schedule_of
 from nbfn.declarations.lifecycle import decorated_methods, has_exit_hooks, remote_methods
 from nbfn.declarations.options import Options
-from nbfn.declarations.parameters import constructor_shape
+from nbfn.declarations.parameters import ConstructorShape, constructor_shape
 from nbfn.declarations.partial_function import PartialFunction
 from nbfn.protocol.messages import (
     Batching,
@@ -26,7 +26,6 @@ from nbfn.protocol.messages import (
 )
 from nbfn.serialization.cell_source import cell_text
 from nbfn.serialization.payload import Serializer
-from nbfn.serialization.signature import class_signature, signature_of
 
 #: Most characters of a docstring that are registered.
 MOST_DOC = 16 * 1024
@@ -132,3 +131,60 @@ def generates(raw: Callable[..., Any] | None, options: Options) -> bool:
     if options.is_generator is not None:
         return options.is_generator
     return inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
+
+
+# --- signatures ----------------------------------------------------------------------------------
+
+#: The most characters of the text of a default value in a signature.
+LONGEST_DEFAULT = 60
+
+
+class _Large:
+    """Replaces a default value that is too long for a signature."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def signature_of(raw: Callable[..., Any]) -> str:
+    """Return the signature of a function as text; long default values are shown as ``…``."""
+    try:
+        found = inspect.signature(raw)
+        shown = [
+            p.replace(default=_Large()) if _is_long(p.default) else p
+            for p in found.parameters.values()
+        ]
+        return str(found.replace(parameters=shown))
+    except (ValueError, TypeError):
+        return "(...)"
+
+
+def class_signature(raw: type, shape: ConstructorShape) -> str:
+    """Return the signature of a class as text: that of its `nbfn.parameter`s, or else of its constructor.
+
+    Args:
+        raw: The class.
+        shape: The arguments that create objects of the class.
+    """
+    if not shape.has_parameters:
+        return signature_of(raw)
+    shown = [
+        f"{one.name}: {one.type}" + ("" if one.default is None else f" = {_default(one.default)}")
+        for one in shape.parameters
+    ]
+    return f"(*, {', '.join(shown)})" if shown else "()"
+
+
+def _default(encoded: bytes) -> str:
+    value = msgspec.msgpack.decode(encoded)
+    return "…" if _is_long(value) else repr(value)
+
+
+def _is_long(default: Any) -> bool:
+    if default is inspect.Parameter.empty:
+        return False
+    try:
+        text = repr(default)
+    except Exception:  # noqa: BLE001 - a __repr__ of user code may raise anything
+        return True
+    return len(text) > LONGEST_DEFAULT or "\n" in text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import nbfn
+from nbfn.client.registration.definition import class_signature, signature_of
 from nbfn.declarations.parameters import constructor_shape
-from nbfn.serialization.signature import class_signature, signature_of
 
 TABLE = list(range(1000))
 
