@@ -14,7 +14,7 @@ import pytest
 
 import nbfn
 from nbfn.declarations import options
-from nbfn.declarations.resources import Resources
+from nbfn.declarations.options import Resources
 from nbfn.exception import InvalidError, ResourceExhaustedError, WorkerCrashed
 from tests.conftest import a_home, wait_until
 
