@@ -18,8 +18,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from nbfn import exception, experimental, functions, gpu
     from nbfn.api.app import App
-    from nbfn.api.call import FunctionCall
-    from nbfn.api.call_listing import calls
+    from nbfn.api.call import FunctionCall, calls
     from nbfn.api.cls import Cls
     from nbfn.api.function import Function
     from nbfn.api.method_decorators import batched, build, concurrent, enter, exit, method

@@ -222,7 +222,7 @@ MOVED: dict[str, dict[str, str]] = {
         "method": "nbfn.api.method_decorators:method",
     },
     "nbfn.meter": {"progress": "nbfn.api.progress:progress"},
-    "nbfn.mine": {"calls": "nbfn.api.call_listing:calls"},
+    "nbfn.mine": {"calls": "nbfn.api.call:calls"},
     "nbfn.options": {
         "Batching": "nbfn.declarations.options:Batching",
         "Concurrency": "nbfn.declarations.options:Concurrency",
