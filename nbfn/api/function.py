@@ -11,8 +11,7 @@ from nbfn.api import autoscaler, endpoint_checks, variants
 from nbfn.api.call import FunctionCall
 from nbfn.api.lookup import deployed_ref
 from nbfn.api.variants import has_options, local_ref
-from nbfn.client.calls.active_call import SingleCall
-from nbfn.client.calls.call_throttle import COUNTED, throttle
+from nbfn.client.calls.active_call import COUNTED, SingleCall, throttle
 from nbfn.client.calls.durable_call import DurableCall
 from nbfn.client.calls.generator_call import GeneratorItems
 from nbfn.client.calls.input_iterator import InputIterator

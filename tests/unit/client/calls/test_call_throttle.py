@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from nbfn.client.calls.call_throttle import CallThrottle
+from nbfn.client.calls.active_call import CallThrottle
 from nbfn.runtime.sync import blocking
 
 
