@@ -146,7 +146,7 @@ _HOMES = {
     "asgi_app": "api.web_decorators",
     "batched": "api.method_decorators",
     "build": "api.method_decorators",
-    "calls": "api.call_listing",
+    "calls": "api.call",
     "concurrent": "api.method_decorators",
     "current_function_call_id": "context",
     "current_input_id": "context",

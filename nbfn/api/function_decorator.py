@@ -13,8 +13,6 @@ from nbfn.client.registration.definition import generates
 from nbfn.declarations.options import Options
 from nbfn.exception import InvalidError
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Original = TypeVar("Original")
 
 

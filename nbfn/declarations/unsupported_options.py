@@ -85,7 +85,6 @@ def _check_directory(name: str, path: str) -> None:
 
 _flag = _one_of((bool,), "True or False")
 _text = _one_of((str,), "a string")
-_HERE = "workers run in this notebook's own Python environment"
 _FILES = "workers see this machine's files"
 _NETWORK = "workers use this machine's network"
 _MACHINE = "workers run on this machine"

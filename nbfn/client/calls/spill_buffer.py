@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from nbfn.serialization import pickler
 
-T = TypeVar("T")
 
 #: About the bytes of a small value besides its pickle.
 OVERHEAD = 100
