@@ -10,19 +10,20 @@ import functools
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath, PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbfn._names import check_name
-from nbfn.declarations import pool_settings, unsupported_options
+from nbfn.declarations import pool_settings
 from nbfn.declarations.callback_url import check_callback_url
 from nbfn.declarations.env_vars import EnvVars, check_variables
 from nbfn.declarations.image import Image
 from nbfn.declarations.retries import LARGEST_COUNT, Retries, check_at_most, is_int, is_number
 from nbfn.declarations.schedule import Cron, Period
-from nbfn.declarations.unsupported_options import CloudOption
+from nbfn.declarations.unsupported import CloudBucketMount, Mount, NetworkFileSystem, Proxy, Volume
 from nbfn.exception import InvalidError
 from nbfn.runtime.byte_size import MIB
 
@@ -278,7 +279,7 @@ def _current_names(given: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in given.items():
         ours = _RENAMED.get(name, name)
-        if ours == name and (option := unsupported_options.find(name)) is not None:
+        if ours == name and (option := find(name)) is not None:
             _warn_once(name, value, option)
         elif ours not in _OWN:
             raise InvalidError(_unknown(name))
@@ -372,7 +373,7 @@ _CHECKS: dict[str, Any] = {
 
 
 def _unknown(name: str) -> str:
-    known = [*_OWN, *_RENAMED, *unsupported_options.NAMES]
+    known = [*_OWN, *_RENAMED, *NAMES]
     near = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean {near[0]!r}?" if near else f" Options are: {', '.join(_OWN)}."
     return f"Unknown option {name!r} of a Function.{hint}"
@@ -382,7 +383,7 @@ def _warn_once(name: str, value: Any, option: CloudOption) -> None:
     """Check an option of Modal's cloud, and warn that it has no effect."""
     if value is not None:
         option.check(name, value)
-    if not unsupported_options.asks_for_nothing(value):
+    if not asks_for_nothing(value):
         _say_once(name, f"Option {name!r} has no effect in nbfn: {option.instead}.")
 
 
@@ -395,3 +396,121 @@ def _say_once(name: str, sentence: str) -> None:
     while (before := frame.f_back) and frame.f_globals.get("__name__", "").startswith("nbfn."):
         level, frame = level + 1, before
     warnings.warn(sentence, UserWarning, stacklevel=level)
+
+
+# --- options that are not supported --------------------------------------------------------------
+
+#: A function that raises InvalidError if a value is not valid for the option with this name.
+Check = Callable[[str, Any], None]
+
+#: Directories of a worker at which nothing can be mounted.
+_TAKEN = frozenset({"/", "/root", "/tmp"})  # noqa: S108 - a name only
+
+
+class CloudOption(NamedTuple):
+    """An option that has an effect only in Modal's cloud.
+
+    Attributes:
+        instead: A phrase that describes how nbfn behaves instead.
+        check: Raises InvalidError if a value is not valid.
+    """
+
+    instead: str
+    check: Check
+
+
+def _one_of(kinds: tuple[type, ...], described: str) -> Check:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, kinds):
+            raise InvalidError(f"{name} is {value!r}; it must be {described}.")
+
+    return check
+
+
+def _word_or_words(name: str, value: Any) -> None:
+    words = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(word, str) for word in words):
+        raise InvalidError(f"{name} is {value!r}; it must be a string or a list of strings.")
+
+
+def _mebibytes(name: str, value: Any) -> None:
+    if not is_int(value) or value <= 0:
+        raise InvalidError(f"{name} is {value!r}; it must be a whole number of MiB.")
+
+
+def _mounts(name: str, value: Any) -> None:
+    if not isinstance(value, list | tuple) or not all(isinstance(one, Mount) for one in value):
+        raise InvalidError(f"{name} is {value!r}; it must be a list of nbfn.Mount.")
+
+
+def _directories(*kinds: type) -> Check:
+    """Return the check for a dict from directories of a worker to the objects that are mounted there."""
+    named = " or ".join(f"nbfn.{kind.__name__}" for kind in kinds)
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, Mapping) or not all(
+            isinstance(path, str | PurePath) and isinstance(what, kinds)
+            for path, what in value.items()
+        ):
+            raise InvalidError(f"{name} is {value!r}; it must be a dict from paths to {named}.")
+        for path in value:
+            _check_directory(name, str(path))
+        if len({id(what) for what in value.values()}) < len(value):
+            raise InvalidError(
+                f"{name} has the same {kinds[0].__name__} at two paths; give each path its own."
+            )
+
+    return check
+
+
+def _check_directory(name: str, path: str) -> None:
+    pure = PurePosixPath(path)
+    if not pure.is_absolute() or ".." in pure.parts:
+        raise InvalidError(f"{name} has the path {path!r}; it must be absolute, such as '/data'.")
+    if str(pure) in _TAKEN:
+        raise InvalidError(
+            f"{name} has the path {path!r}, which is taken; use one such as '/data'."
+        )
+
+
+_flag = _one_of((bool,), "True or False")
+_text = _one_of((str,), "a string")
+_FILES = "workers see this machine's files"
+_NETWORK = "workers use this machine's network"
+_MACHINE = "workers run on this machine"
+_FORKED = "workers are forked from a warm process anyway"
+_NO_MEANING = "it has no meaning here"
+
+_OPTIONS: dict[str, CloudOption] = {
+    "include_source": CloudOption(_HERE, _flag),
+    "mounts": CloudOption(_HERE, _mounts),
+    "ephemeral_disk": CloudOption(_FILES, _mebibytes),
+    "volumes": CloudOption(_FILES, _directories(Volume, CloudBucketMount)),
+    "network_file_systems": CloudOption(_FILES, _directories(NetworkFileSystem, CloudBucketMount)),
+    "proxy": CloudOption(_NETWORK, _one_of((Proxy,), "nbfn.Proxy.from_name(...)")),
+    "block_network": CloudOption(_NETWORK, _flag),
+    "i6pn": CloudOption(_NETWORK, _flag),
+    "cloud": CloudOption(_MACHINE, _text),
+    "region": CloudOption(_MACHINE, _word_or_words),
+    "routing_region": CloudOption(_MACHINE, _text),
+    "nonpreemptible": CloudOption("workers are never preempted here", _flag),
+    "enable_memory_snapshot": CloudOption(_FORKED, _flag),
+    "restrict_modal_access": CloudOption("workers may call other Functions", _flag),
+    "experimental_options": CloudOption(_NO_MEANING, _one_of((Mapping,), "a dict")),
+    "checkpointing_enabled": CloudOption(_FORKED, _flag),
+    "interactive": CloudOption("workers have no terminal", _flag),
+}
+#: The names of these options, without those that begin with ``_experimental_``.
+NAMES = tuple(_OPTIONS)
+
+
+def find(name: str) -> CloudOption | None:
+    """Return the option of Modal's cloud with a name; None if there is none."""
+    if name.startswith("_experimental_"):
+        return CloudOption(_NO_MEANING, lambda name, value: None)
+    return _OPTIONS.get(name)
+
+
+def asks_for_nothing(value: Any) -> bool:
+    """Return whether a value is a default of Modal, so that no warning is necessary."""
+    return value is None or value is False or value in ([], {}, ())

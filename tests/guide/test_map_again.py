@@ -11,7 +11,7 @@ import pytest
 
 import nbfn
 from nbfn.client import call_observer
-from nbfn.client.calls import spill_buffer
+from nbfn.client.calls import result_collector
 from nbfn.client.calls.map_result import MapResult
 from nbfn.exception import Detached
 from tests.conftest import wait_until
@@ -59,8 +59,8 @@ def test_collected_results_can_be_read_any_number_of_times() -> None:
 
 
 def test_a_map_waits_while_its_results_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spill_buffer, "MEMORY", spill_buffer.MemoryBudget(0))
-    monkeypatch.setattr(spill_buffer, "SPARE", 1 << 60)
+    monkeypatch.setattr(result_collector, "MEMORY", result_collector.MemoryBudget(0))
+    monkeypatch.setattr(result_collector, "SPARE", 1 << 60)
     pulled: list[int] = []
     results = results_of(square.map(pulled.append(x) or x for x in range(20_000)))  # type: ignore[func-returns-value]
     results.collect()
@@ -69,7 +69,7 @@ def test_a_map_waits_while_its_results_cannot_be_kept(monkeypatch: pytest.Monkey
     wait_until(lambda: call.held.startswith("no room on the disk"))
     assert next(results) == 0  # what is there can be read
     assert len(pulled) < 20_000
-    monkeypatch.setattr(spill_buffer, "SPARE", 0)
+    monkeypatch.setattr(result_collector, "SPARE", 0)
     assert list(results) == [x * x for x in range(20_000)]
     assert call.held == ""
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nbfn.client.calls import spill_buffer
-from nbfn.client.calls.spill_buffer import (
+from nbfn.client.calls import result_collector
+from nbfn.client.calls.result_collector import (
     OVERHEAD,
     PAGE_BYTES,
     PAGE_VALUES,
@@ -101,11 +101,11 @@ def test_a_full_disk_takes_nothing_until_it_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values: SpillBuffer[int] = SpillBuffer(tmp_path, MemoryBudget(0))
-    monkeypatch.setattr(spill_buffer, "SPARE", 1 << 60)
+    monkeypatch.setattr(result_collector, "SPARE", 1 << 60)
     values.append(list(range(PAGE_VALUES)), 0)
     assert not values.settle()
     assert read(values) == list(range(PAGE_VALUES))
-    monkeypatch.setattr(spill_buffer, "SPARE", 0)
+    monkeypatch.setattr(result_collector, "SPARE", 0)
     assert values.settle()
     assert read(values) == list(range(PAGE_VALUES))
     assert values._last == []
