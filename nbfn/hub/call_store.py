@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nbfn.hub.query_results import (
-    UNREADABLE,
-    StoredCall,
-    StoredGraph,
-    StoredInput,
-    StoredRelative,
-    readable,
-)
+from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput, StoredRelative
+from nbfn.hub.rows import UNREADABLE, decode_row, encode_row, readable
 from nbfn.hub.scheduler.effects import (
     LoadCall,
     LoadFailures,
@@ -49,7 +43,6 @@ HISTORY = 30 * 86400.0
 MOST_RELATIVES = 5000
 
 _payload = msgspec.msgpack.Decoder(Payload)
-_encode = msgspec.msgpack.Encoder().encode
 
 #: Statuses of inputs without a result, whose arguments are kept for a retry or a replay.
 TO_REPLAY = frozenset({
@@ -152,7 +145,7 @@ class CallStore:
                 *(len(save.inputs), save.parent, save.method, save.origin, save.closed),
             ),
         )
-        rows = [(save.call, entry.index, _encode(entry.payload)) for entry in save.inputs]
+        rows = [(save.call, entry.index, encode_row(entry.payload)) for entry in save.inputs]
         self._connection.executemany(
             "INSERT OR IGNORE INTO inputs (call, number, payload) VALUES (?, ?, ?)", rows
         )
@@ -178,7 +171,7 @@ class CallStore:
             # Not for a call that was refused after it had already run.
             execute(
                 "INSERT OR IGNORE INTO outcomes SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?)",
-                (*key, _encode(outcome), save.call),
+                (*key, encode_row(outcome), save.call),
             )
         return spent
 
@@ -488,6 +481,6 @@ class CallStore:
         """Yield every payload that a row references."""
         for table in ("inputs", "failed_inputs"):
             for row in self._connection.execute(f"SELECT payload FROM {table}"):  # noqa: S608
-                yield _payload.decode(row[0])
+                yield decode_row(_payload, row[0])
         for row in self._connection.execute("SELECT outcome FROM outcomes"):
-            yield _outcome.decode(row[0]).payload
+            yield decode_row(_outcome, row[0]).payload

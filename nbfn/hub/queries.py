@@ -90,14 +90,14 @@ class Queries:
     def _stats(self, message: m.GetStats) -> Message:
         hub_state = self._hub_state
         record = hub_state.registry.functions.get(message.function)
-        if record is None:
+        if record is None or not record.versions:
             return _unknown(message.request, message.function)
         now = status.counters(hub_state, record)
         return m.Stats(message.request, now.backlog, now.workers, now.running, now.headroom)
 
     def _definition_of(self, message: m.GetDefinition) -> Message:
         record = self._hub_state.registry.functions.get(message.function)
-        if record is None:
+        if record is None or not record.versions:
             return _unknown(message.request, message.function)
         kept = record.versions.get(message.version)
         definition: Any = kept or record.definition  # only workers receive its variables

@@ -1,39 +1,15 @@
-"""Results of reads of the store, which `queries` turns into answers, and a tolerant decoder of rows."""
+"""Results of reads of the store, which `queries` turns into answers."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from nbfn.hub.scheduler.effects import LoadCall, LoadGraph, LoadInput
 from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Output, Payload
-
-_log = logging.getLogger("nbfn.hub")
-T = TypeVar("T", covariant=True)
-
-#: Exceptions that decoding a damaged row raises.
-UNREADABLE = (ValueError, TypeError, RecursionError)
-
-
-class Decoder(Protocol[T]):
-    """Decodes the rows of one table."""
-
-    def decode(self, buf: Any, /) -> T:
-        """Return the decoded row."""
-
-
-def readable(decoder: Decoder[T], blob: object, what: str) -> T | None:
-    """Decode a row; log an error and return None if it cannot be read."""
-    try:
-        return decoder.decode(blob)
-    except UNREADABLE as error:
-        _log.error("%s cannot be read from the store and is skipped (%s)", what, error)
-        return None
 
 
 @dataclass(frozen=True, slots=True)

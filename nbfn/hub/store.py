@@ -22,7 +22,7 @@ import msgspec
 from nbfn.exception import ServiceError, VersionError
 from nbfn.hub.call_store import CallStore
 from nbfn.hub.disk_space import Disk
-from nbfn.hub.query_results import UNREADABLE, readable
+from nbfn.hub.rows import UNREADABLE, decode_row, encode_row, readable
 from nbfn.hub.scheduler.app_records import HISTORY_KEPT, AppRecord, Deployment
 from nbfn.hub.scheduler.effects import (
     Effect,
@@ -48,6 +48,7 @@ from nbfn.hub.scheduler.effects import (
 from nbfn.hub.scheduler.events import CallRestored, DiskMeasured
 from nbfn.hub.scheduler.registry import FunctionRecord, SecretRecord, variant_of
 from nbfn.hub.writer import StoreResult, Writer
+from nbfn.protocol.blob_checksum import is_intact
 from nbfn.protocol.messages import Definition, Payload, Variant
 
 _log = logging.getLogger("nbfn.hub")
@@ -61,7 +62,6 @@ _app = msgspec.msgpack.Decoder(AppRecord)
 _deployment = msgspec.msgpack.Decoder(Deployment)
 _settings = msgspec.msgpack.Decoder(dict[str, int | float])
 _variables = msgspec.msgpack.Decoder(dict[str, str])
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class _Names(msgspec.Struct):
@@ -137,7 +137,7 @@ class Store:
             found = readable(_definition, blob, f"version {version} of function {function}")
             if (record := records.get(function)) is None:
                 continue
-            if found is None:
+            if found is None or not self._is_intact(found):
                 record.unreadable.add(version)
             else:
                 record.versions[version] = found
@@ -146,7 +146,7 @@ class Store:
             settings = readable(_settings, blob, f"the settings of function {function}")
             if settings is not None and function in records:
                 records[function].overrides = settings
-        return [record for record in records.values() if record.versions]
+        return [record for record in records.values() if record.versions or record.unreadable]
 
     def load_apps(self) -> list[AppRecord]:
         """Return all Apps with their deployments."""
@@ -248,7 +248,7 @@ class Store:
                 made: FunctionRecord = save.record
                 execute(
                     "INSERT OR REPLACE INTO variants VALUES (?, ?, ?, ?, ?)",
-                    (made.id, made.base, _encode(made.variant), made.digest, made.shown),
+                    (made.id, made.base, encode_row(made.variant), made.digest, made.shown),
                 )
             case SaveApp():
                 self._save_app(save)
@@ -261,7 +261,7 @@ class Store:
             case SaveSettings():
                 execute(
                     "INSERT OR REPLACE INTO overrides VALUES (?, ?)",
-                    (save.function, _encode(save.settings)),
+                    (save.function, encode_row(save.settings)),
                 )
             case SaveSecret():
                 self._save_secret(save)
@@ -281,7 +281,7 @@ class Store:
     def _save_function(self, save: SaveFunction) -> None:
         record: FunctionRecord = save.record
         names = ("id", "app", "app_id", "environment_name", "deployed", "name", "owner")
-        row = _encode({name: getattr(record, name) for name in names})
+        row = encode_row({name: getattr(record, name) for name in names})
         execute = self._connection.execute
         latest = save.version if save.latest is None else save.latest
         execute(
@@ -290,7 +290,7 @@ class Store:
         )
         execute(
             "INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?)",
-            (record.id, save.version, _encode(record.versions[save.version]), time.time()),
+            (record.id, save.version, encode_row(record.versions[save.version]), time.time()),
         )
         if latest == save.version:
             execute(
@@ -301,9 +301,9 @@ class Store:
 
     def _save_app(self, save: SaveApp) -> None:
         app, execute = save.record, self._connection.execute
-        execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (app.id, _encode(app)))
+        execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (app.id, encode_row(app)))
         if (made := save.deployment) is not None:
-            row = (app.id, made.version, _encode(made))
+            row = (app.id, made.version, encode_row(made))
             execute("INSERT OR REPLACE INTO deployments VALUES (?, ?, ?)", row)
             oldest = made.version - HISTORY_KEPT
             execute("DELETE FROM deployments WHERE app = ? AND version <= ?", (app.id, oldest))
@@ -329,7 +329,7 @@ class Store:
         key = (save.environment_name, save.name)
         self._connection.execute("DELETE FROM secrets WHERE environment = ? AND name = ?", key)
         if save.values is not None:
-            row = (*key, _encode(dict(save.values)), save.created)
+            row = (*key, encode_row(dict(save.values)), save.created)
             self._connection.execute("INSERT INTO secrets VALUES (?, ?, ?, ?)", row)
 
     def _expire(self) -> None:
@@ -340,6 +340,17 @@ class Store:
         if count:
             _log.info("deleted the outcomes of %d calls that are older than the retention", count)
 
+    def _is_intact(self, definition: Definition) -> bool:
+        """Return whether the files with the code of a Function are as they were written; log those that are not."""
+        damaged = [
+            path
+            for segment in definition.payload.segments
+            if not is_intact(path := self._blobs / Path(segment.name).name, segment.size)
+        ]
+        for path in damaged:
+            _log.error("%s, part of the code of %s, is missing or damaged", path, definition.name)
+        return not damaged
+
     def _sweep_blobs(self) -> None:
         """Delete payload files that no row references: the process that wrote them was killed before it sent them."""
         definitions = self._connection.execute("SELECT definition FROM versions")
@@ -347,7 +358,7 @@ class Store:
             named = {
                 segment.name
                 for payload in itertools.chain(
-                    (_definition.decode(row[0]).payload for row in definitions),
+                    (decode_row(_definition, row[0]).payload for row in definitions),
                     self._call_store.payloads(),  # one at a time: all together may not fit into memory
                 )
                 if payload is not None
@@ -369,7 +380,7 @@ class Store:
 
 
 #: The version of the schema; `_MIGRATIONS[n]` migrates from n to n + 1.
-SCHEMA = 3
+SCHEMA = 4
 #: Bytes to which SQLite's write-ahead log is truncated after a checkpoint.
 LARGEST_LOG = 4 * 2**20
 _MIGRATIONS = (
@@ -415,6 +426,7 @@ _MIGRATIONS = (
     ALTER TABLE calls ADD COLUMN retry TEXT NOT NULL DEFAULT '';
     ALTER TABLE calls ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;
     """,
+    "-- From now on rows begin with a checksum, see `nbfn.hub.rows`.\n",
 )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import mmap
 import os
 import pickle
 import re
@@ -21,8 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from nbfn.config import Places, Settings, private_directory
-from nbfn.exception import DeserializationError, ResourceExhaustedError, SerializationError
-from nbfn.protocol import descriptors
+from nbfn.exception import (
+    DataLossError,
+    DeserializationError,
+    ResourceExhaustedError,
+    SerializationError,
+)
+from nbfn.protocol import blob_checksum, descriptors
 from nbfn.protocol.messages import Payload, Segment
 from nbfn.protocol.messages.fields import Place
 from nbfn.runtime import traceback_filter
@@ -144,20 +150,39 @@ class Serializer:
 
         Raises:
             DeserializationError: If it cannot be unpickled in this process; the message says what is missing.
+            DataLossError: If a stored part of it is missing or was changed on the disk.
         """
         try:
             if not payload.segments:
                 return pickle.loads(payload.data)
-            buffers: list[Any] = [
-                shared_memory.load_private(
-                    self._path(segment), segment.size, shared=segment.place == "shm"
-                )
-                for segment in payload.segments
-            ]
+            buffers: list[Any] = [self._read_segment(segment) for segment in payload.segments]
             stream = buffers.pop(0) if payload.spilled else payload.data
             return pickle.loads(stream, buffers=buffers)
+        except DataLossError:
+            raise
         except Exception as error:
             raise DeserializationError(_why_not_loaded(error)) from error
+
+    def _read_segment(self, segment: Segment) -> mmap.mmap | bytearray:
+        """Return the bytes of a segment; those of the store are compared with the checksum in their name."""
+        path, shared = self._path(segment), segment.place == "shm"
+        if segment.place != "blob":
+            return shared_memory.load_private(path, segment.size, shared=shared)
+        try:
+            data = shared_memory.load_private(path, segment.size, shared=shared)
+        except FileNotFoundError:
+            raise DataLossError(
+                f"The file {path} with a part of a stored value is missing."
+            ) from None
+        except OSError as error:
+            raise DataLossError(
+                f"The file {path} with a part of a stored value is damaged: {error}."
+            ) from None
+        if not blob_checksum.matches(path.name, data):
+            raise DataLossError(
+                f"The file {path} with a part of a stored value is damaged: its checksum does not match."
+            )
+        return data
 
     def load_code(self, payload: Payload, names: dict[str, Any]) -> Any:
         """Unpickle the function or class that this process runs.
@@ -246,6 +271,8 @@ class Serializer:
         if self._place == "shm" and (kept := self._segments.refill(raw)) is not None:
             return Segment("shm", kept, raw.nbytes)
         name = self._segments.fresh_name()
+        if self._place == "blob":
+            name = blob_checksum.checked_name(name, raw)
         try:
             return Segment(self._create(name, raw), name, raw.nbytes)
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -75,6 +76,26 @@ def test_an_outcome_that_cannot_be_read(
         by_id(done).get(timeout=20)
     assert by_id(done).get_call_graph()
     assert [by_id(call).get(timeout=20) for call in (one, other)] == [2, 3]
+    assert works()
+
+
+def test_a_changed_bit_of_a_result_is_noticed(
+    calls: tuple[list[nbfn.FunctionCall[int]], Path],
+) -> None:
+    (done, *_), gate = calls
+    with database() as stored:
+        where = (done.object_id,)
+        (row,) = stored.execute("SELECT outcome FROM outcomes WHERE call = ?", where).fetchone()
+        one = row.index(
+            pickle.dumps(1, protocol=5)[2:]
+        )  # the result, without the header of the pickle
+        changed = bytearray(row)
+        changed[one + 1] ^= 0x40
+        assert pickle.loads(b"\x80\x05" + changed[one : one + 3]) == 0x41
+        stored.execute("UPDATE outcomes SET outcome = ? WHERE call = ?", (bytes(changed), *where))
+    gate.touch()
+    with pytest.raises(DataLossError, match=f"outcome of input 0 of call {done.object_id} cannot"):
+        by_id(done).get(timeout=20)
     assert works()
 
 

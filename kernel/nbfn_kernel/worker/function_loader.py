@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nbfn.exception import DeserializationError, InvalidError
+from nbfn.exception import DataLossError, DeserializationError, InvalidError
 from nbfn.protocol.messages import Bind, Definition, Environment
 from nbfn.serialization.payload import Serializer
 
@@ -56,6 +56,7 @@ def load(
 
     Raises:
         DeserializationError: If the code cannot be unpickled, or is not callable.
+        DataLossError: If a stored part of the code is missing or damaged.
     """
     enter_environment(definition.environment)
     _cache_source(definition)
@@ -63,6 +64,10 @@ def load(
         function = serializer.load_code(definition.payload, names)
     except DeserializationError as error:
         raise version_mismatch(definition, error) from error.__cause__
+    except DataLossError as error:
+        raise DataLossError(
+            f"The code of {definition.name!r} is lost. Stop the hub (nbfn hub stop) and deploy it again. {error}"
+        ) from error.__cause__
     if not callable(function):
         raise DeserializationError(
             f"{definition.name!r} is an object of type {type(function).__name__}, not a function."

@@ -10,6 +10,7 @@ from types import CodeType, FunctionType, TracebackType
 from typing import Any, NoReturn
 
 from nbfn.exception import (
+    DataLossError,
     DeserializationError,
     FunctionTimeoutError,
     InvalidError,
@@ -33,7 +34,7 @@ HIDDEN = frozenset({
     "nbfn_kernel.worker.serial_executor", "threading",
 })  # fmt: skip
 #: Types of errors that may be final; see `_is_final`.
-_FINAL = (TypeError, InvalidError, SerializationError, DeserializationError)
+_FINAL = (TypeError, InvalidError, SerializationError, DeserializationError, DataLossError)
 #: The exit code of a worker whose user code raised KeyboardInterrupt, as of a program that Ctrl-C ends.
 INTERRUPTED = 130
 
@@ -130,6 +131,8 @@ def _with_function_name(name: str, error: BaseException) -> BaseException:
         named = DeserializationError(f"An argument of {name!r} cannot be unpickled. {error}")
         named.__cause__ = error.__cause__
         return named
+    if isinstance(error, DataLossError):
+        return DataLossError(f"An argument of {name!r} is lost. {error}")
     return error
 
 

@@ -282,6 +282,8 @@ class Registry:
         record = self._by_name.get((owner.id, name))
         if record is not None and record.live:
             return record
+        if record is not None and record.latest in record.unreadable and not record.removed:
+            return _unreadable(record, record.latest)
         names = sorted(f.name for f in self.functions_of(owner) if f.live)
         return (
             f"Function {name!r} is not in app {owner.name!r}{_where(owner.environment_name)}"
@@ -328,10 +330,7 @@ class Registry:
         if self.apps[record.app_id].final:
             return f"App {record.app!r} was stopped, so {record.name!r} cannot be called. Deploy or run it again."
         if (version or record.latest) in record.unreadable:
-            return (
-                f"Version {version or record.latest} of {record.name!r} (app {record.app!r}) cannot be read from "
-                "the hub's database. Deploy it, or run its cell, again."
-            )
+            return _unreadable(record, version or record.latest)
         if not version and not record.live:
             return f"Function {record.name!r} is not in app {record.app!r} any more: it was deployed without it."
         if version and version not in record.versions:
@@ -362,6 +361,13 @@ def variant_of(
         variant=variant,
         digest=digest,
         shown=shown[:LONGEST_SHOWN],
+    )
+
+
+def _unreadable(record: FunctionRecord, version: int) -> str:
+    return (
+        f"Version {version} of {record.name!r} (app {record.app!r}) cannot be read from the hub's database. "
+        "Deploy it, or run its cell, again."
     )
 
 
