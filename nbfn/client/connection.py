@@ -94,7 +94,7 @@ class HubConnection:
         self._awaiting_hub: list[Future[None]] = []
         self._outbox: deque[Message | Callable[[], Iterable[Message]]] = deque()
         self._tasks: deque[Callable[[], object]] = deque()
-        self._watchers: list[Callable[[int], None]] = []
+        self._watchers: list[Callable[[messages.OverviewChanges], None]] = []
         self._followed: dict[str, Callable[[messages.AppOutput], object]] = {}
         self._lost: list[Callable[[], None]] = []
         self.closed = False
@@ -201,8 +201,8 @@ class HubConnection:
         if not self.closed:
             self._link.wake()
 
-    def watch(self, callback: Callable[[int], None]) -> None:
-        """Call ``callback(revision)`` on the client's thread whenever the overview has changed."""
+    def watch(self, callback: Callable[[messages.OverviewChanges], None]) -> None:
+        """Call ``callback(changes)`` on the client's thread, with all rows first and with those that change later."""
         self._watchers.append(callback)
         self.send(messages.WatchOverview())
 
@@ -337,9 +337,9 @@ class HubConnection:
         elif isinstance(arrived, messages.AppOutput):
             if (take := self._followed.get(arrived.app_id)) is not None:
                 guarded(take, arrived)
-        elif isinstance(arrived, messages.Changed):
+        elif isinstance(arrived, messages.OverviewChanges):
             for callback in self._watchers:
-                guarded(callback, arrived.revision)
+                guarded(callback, arrived)
         elif (number := getattr(arrived, "request", 0)) in self._requests:
             answer = self._requests[number][1]
             if isinstance(arrived, messages.Failed):

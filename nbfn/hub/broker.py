@@ -24,6 +24,8 @@ from nbfn.hub import message_failures
 from nbfn.hub.callback_sender import CallbackSender
 from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
 from nbfn.hub.log_store import LogStore
+from nbfn.hub.overview_feed import OverviewFeed
+from nbfn.hub.overview_rows import OverviewRows
 from nbfn.hub.queries import ConsoleRequests, Queries
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import effects, events, sessions, status, web_endpoints
@@ -143,7 +145,10 @@ class Broker:
         self._now = SuspendAwareClock().now
         self._last_needed = self._idle_checked = self._now()
         self._timeline = TimelineQueries(state.hub_state, self._now, router.wake)
-        self._queries = Queries(state.hub_state, web, about, self._now)
+        started = self._now()
+        state.hub_state.wall_offset = time.time() - started
+        rows = OverviewRows(state.hub_state, web, about, started)
+        self._queries = Queries(state.hub_state, web, self._now, rows)
         self._peers: dict[bytes, Peer] = {}
         self._routes: dict[str, bytes] = {}  # peer id -> connection
         self._consoles = ConsoleRequests(self._send, self._routes)
@@ -152,7 +157,7 @@ class Broker:
         self._launcher_polled_at = 0.0
         self._disk_checked_at = -DISK_INTERVAL
         self._web_checked_at, self._web_revision = 0.0, -1
-        self._watchers: set[str] = set()  # clients that watch the overview
+        self._feed = OverviewFeed(state.hub_state, rows, self._send)
         #: The saves of each event, and the effects to carry out after their commit.
         self._unsaved: list[tuple[list[Effect], list[Effect]]] = []
         self.ending = False
@@ -203,6 +208,8 @@ class Broker:
         deadline = self._state.next_deadline()
         left = IDLE_CHECK if deadline is None else deadline - self._now()
         left = min(left, self._state.next_schedule_due() - time.time())
+        if (due := self._feed.due_in(self._now())) is not None:
+            left = min(left, due)
         return min(max(left, 0.0), IDLE_CHECK)
 
     def _turn(self, launcher_ready: bool) -> None:
@@ -230,6 +237,7 @@ class Broker:
         unsaved, self._unsaved = self._unsaved, []
         for saves, on_commit in unsaved:
             self._store.submit(saves, on_commit)
+        self._feed.update(now)
         self._maintain_gateway(now)
         if self._idle_exit is not None and now - self._idle_checked >= IDLE_CHECK:
             self._check_idle(now, self._idle_exit)
@@ -361,7 +369,7 @@ class Broker:
             return  # sent no hello, or reconnected
         del self._routes[peer.id]
         self._consoles.lost(peer.id)
-        self._watchers.discard(peer.id)
+        self._feed.remove(peer.id)
         self._handle(
             events.ClientLost(peer.id) if peer.role == "client" else events.WorkerLost(peer.id)
         )
@@ -406,7 +414,7 @@ class Broker:
             m.Attach: self._consoles.attach,
             m.ConsoleOpened: self._consoles.handle_opened,
             m.StopHub: self._stop_hub,
-            m.WatchOverview: lambda peer_id, message: self._watchers.add(peer_id),
+            m.WatchOverview: self._watch_overview,
             m.GetLogs: self._query_logs,
             m.GetTimeline: self._timeline.ask,
             m.Register: self._register,
@@ -418,6 +426,10 @@ class Broker:
     def _answer_query(self, peer_id: str, message: Message) -> None:
         self._scale_pools()  # the answer shows the effects of all earlier messages
         self._send(peer_id, self._queries.answer(message))
+
+    def _watch_overview(self, peer_id: str, _: m.WatchOverview) -> None:
+        self._scale_pools()
+        self._feed.add(peer_id, self._now())
 
     def _stop_hub(self, peer_id: str, message: m.StopHub) -> None:
         problem = sessions.refusal(self._state.hub_state.calls.values())
@@ -578,7 +590,6 @@ class Broker:
             effects.Discard: lambda effect: self._serializer.discard(effect.payload),
             effects.DiscardClient: self._forget_client,
             effects.PostCallback: self._callbacks.submit,
-            effects.OverviewChanged: self._notify_watchers,
             effects.WriteLog: self._write_log,
         }
 
@@ -624,10 +635,6 @@ class Broker:
         hub_state = self._state.hub_state
         if not hub_state.clients:
             self._shared_memory_gc.sweep(hub_state.workers)
-
-    def _notify_watchers(self, effect: effects.OverviewChanged) -> None:
-        for client in list(self._watchers):
-            self._send(client, m.Changed(effect.revision))
 
 
 _HELLOS = frozenset({m.ClientHello, m.WorkerHello})

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from nbfn.hub.gateway_process import GatewayProcess
+from nbfn.hub.overview_rows import OverviewRows
 from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
 from nbfn.hub.scheduler import call_graph_query, call_state, function_info, status, web_endpoints
 from nbfn.hub.scheduler.app_records import Deployment
@@ -29,18 +30,21 @@ class Queries:
     Args:
         hub_state: The state of the state machine; it is only read.
         web: The gateway process, which has the URLs of endpoints.
-        about: The hub's row in the overview; ``uptime`` is filled in.
         now: The hub's clock.
+        rows: Builds the rows of the overview.
     """
 
     def __init__(
-        self, hub_state: HubState, web: GatewayProcess, about: m.HubRow, now: Callable[[], float]
+        self,
+        hub_state: HubState,
+        web: GatewayProcess,
+        now: Callable[[], float],
+        rows: OverviewRows,
     ) -> None:
         self._hub_state = hub_state
         self._web = web
-        self._about = about
         self._now = now
-        self._started = now()
+        self._rows = rows
         self._handlers: dict[type[Message], Callable[[Any], Message]] = {
             m.GetOverview: self._overview,
             m.GetStats: self._stats,
@@ -134,20 +138,22 @@ class Queries:
         return m.FailureTold(message.request, None if found is None else m.Payload(found))
 
     def _overview(self, message: m.GetOverview) -> m.Overview:
-        hub_state = self._hub_state
-        hub_state.now = self._now()
-        rows = status.workers(hub_state)
+        t, rows = self._hub_state, self._rows
+        t.now = self._now()
+        by_call, by_function = status.running_inputs(t)
+        functions = sorted(status.shown_functions(t), key=lambda record: (record.app, record.name))
+        calls = [
+            *(rows.call(call, by_call[call]) for call in status.shown_calls(t)),
+            *(rows.ended_call(call, ended) for call, ended in reversed(t.history)),
+        ]
         return m.Overview(
             message.request,
-            hub_state.revision,
-            replace(self._about, uptime=round(hub_state.now - self._started, 1)),
-            fitting((self._function_row(**r) for r in status.functions(hub_state)), _A_THIRD),
-            fitting((m.CallRow(**row) for row in status.calls(hub_state)), _A_THIRD),
-            fitting((m.WorkerRow(**r, memory=memory_of(r["pid"])) for r in rows), _A_THIRD),
+            t.revision,
+            replace(rows.hub(), uptime=rows.uptime()),
+            fitting((rows.function(f, by_function[f.id]) for f in functions), _A_THIRD),
+            fitting(calls, _A_THIRD),
+            fitting((rows.worker(w, memory_of(w.pid)) for w in t.workers.values()), _A_THIRD),
         )
-
-    def _function_row(self, *, label: str | None, **row: Any) -> m.FunctionRow:
-        return m.FunctionRow(**row, web_url=self._web.url(label) if label else None)
 
     def from_disk(self, stored: StoredCall | StoredGraph | StoredInput) -> Iterator[Message]:
         """Return the messages that answer a query with data from the store."""

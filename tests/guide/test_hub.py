@@ -306,19 +306,19 @@ def test_a_hub_removes_what_killed_hubs_of_other_homes_left_but_nothing_that_is_
 
 
 def test_watching(home: Path) -> None:
-    revisions: list[int] = []
+    changes: list[messages.OverviewChanges] = []
     lost = threading.Event()
     watcher = Client()
-    watcher.watch(revisions.append)
+    watcher.watch(changes.append)
     watcher.on_lost(lost.set)
     assert watcher.overview().functions == ()
     assert square.remote(3) == 9
-    wait_until(lambda: revisions)
+    wait_until(lambda: any(row.name == "square" for each in changes for row in each.functions))
     kill_hub()
     assert lost.wait(5)
-    before = len(revisions)
+    before = len(changes)
     assert square.remote(4) == 16
-    wait_until(lambda: len(revisions) > before)
+    wait_until(lambda: any(each.complete for each in changes[before:]))
     watcher.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -17,25 +18,37 @@ import pytest
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 
 from nbfn.exception import ConnectionError
-from nbfn.protocol.messages import CallRow, FunctionRow, HubRow, Overview, WorkerRow
+from nbfn.protocol.messages import CallRow, FunctionRow, HubRow, OverviewChanges, WorkerRow
 from nbfn.types import FunctionAutoscalerSettings
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "contract" / "overview.json").read_text("utf-8"))
 
 
 class Rows(msgspec.Struct):
-    """The golden overview as the hub's own types; a field that differs fails to convert."""
+    """The golden overview as the hub's own types, without the ages."""
 
     hub: HubRow
-    revision: int
+    unfinished: int
+    now: float
     functions: tuple[FunctionRow, ...]
     calls: tuple[CallRow, ...]
     workers: tuple[WorkerRow, ...]
 
 
-def golden_overview() -> Overview:
-    rows = msgspec.convert(GOLDEN["overview"], Rows)
-    return Overview(1, rows.revision, rows.hub, rows.functions, rows.calls, rows.workers)
+def golden_changes() -> OverviewChanges:
+    overview = copy.deepcopy(GOLDEN["overview"])
+    overview["hub"]["uptime"] = 0.0
+    for row in (*overview["calls"], *overview["workers"]):
+        row["age"] = 0.0
+    rows = msgspec.convert(overview, Rows)
+    shown = (rows.functions, rows.calls, rows.workers)
+    return OverviewChanges(17, rows.now, rows.hub, rows.unfinished, *shown, complete=True)
+
+
+def as_golden(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply with the stream, the revision and the time of the golden one."""
+    given = {name: GOLDEN["overview"][name] for name in ("stream", "revision", "now")}
+    return reply | {"overview": reply["overview"] | given}
 
 
 class FakeHub:
@@ -43,9 +56,11 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.is_running = True
+        self.is_frozen = False
         self.starts = 0
         self.asked: list[tuple[Any, ...]] = []
-        self.refusal: Exception | None = None
+        self.refusal: Exception | None = None  # of requests
+        self.rejection: Exception | None = None  # of connections
         self.clients: list[FakeClient] = []
         self.tries = 0
         self.delay: asyncio.Event | None = None
@@ -59,6 +74,8 @@ class FakeHub:
             self.starts += 1
         if not self.is_running:
             raise ConnectionError("nbfn is not running.")
+        if self.rejection is not None:
+            raise self.rejection
         self.clients.append(FakeClient(self))
         return self.clients[-1]
 
@@ -69,15 +86,10 @@ class FakeClient:
     def __init__(self, hub: FakeHub) -> None:
         self._hub = hub
         self.is_closed = False
-        self.tell: Callable[[int], None] = lambda revision: None
+        self.tell: Callable[[OverviewChanges], None] = lambda changes: None
         self.lose: Callable[[], None] = lambda: None
-        self.overview = SimpleNamespace(aio=self._overview)
         self.set_autoscaler = SimpleNamespace(aio=self._set_autoscaler)
         self.cancel_call = SimpleNamespace(aio=self._cancel_call)
-
-    async def _overview(self) -> Overview:
-        self._answer()
-        return golden_overview()
 
     async def _set_autoscaler(
         self, function_id: str, **settings: Any
@@ -94,8 +106,10 @@ class FakeClient:
         if asked:
             self._hub.asked.append(asked)
 
-    def watch(self, callback: Callable[[int], None]) -> None:
+    def watch(self, callback: Callable[[OverviewChanges], None]) -> None:
         self.tell = callback
+        if not self._hub.is_frozen:
+            callback(golden_changes())
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         self.lose = callback

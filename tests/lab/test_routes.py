@@ -11,7 +11,7 @@ from tornado.httpclient import HTTPClientError
 
 from nbfn.exception import ConflictError, InvalidError, NotFoundError, ServiceError
 
-from .conftest import GOLDEN, FakeHub
+from .conftest import GOLDEN, FakeHub, as_golden
 
 FUNCTION = "fu-0000000000000000000001"
 CALL = "fc-0000000000000000000001"
@@ -50,7 +50,8 @@ async def test_every_route_wants_a_token(ask: Any, hub: FakeHub, method: str, pa
 
 
 async def test_the_overview_is_the_golden_one(ask: Any) -> None:
-    assert await ask("GET", "overview") == (200, GOLDEN)
+    status, reply = await ask("GET", "overview")
+    assert (status, as_golden(reply)) == (200, GOLDEN)
 
 
 async def test_looking_starts_no_hub(ask: Any, hub: FakeHub) -> None:
@@ -65,11 +66,12 @@ async def test_start_starts_it(ask: Any, hub: FakeHub) -> None:
     hub.is_running = False
     assert await ask("POST", "hub/start") == (200, {})
     assert hub.starts == 1
-    assert await ask("GET", "overview") == (200, GOLDEN)
+    status, reply = await ask("GET", "overview")
+    assert (status, as_golden(reply)) == (200, GOLDEN)
 
 
 async def test_a_hub_that_answers_with_an_error_is_unreachable(ask: Any, hub: FakeHub) -> None:
-    hub.refusal = ServiceError("Protocol 2 from this notebook, 3 at the hub.")
+    hub.rejection = ServiceError("Protocol 2 from this notebook, 3 at the hub.")
     status, reply = await ask("GET", "overview")
     assert (status, reply["connection"]) == (200, "unreachable")
     assert reply["message"] == "Protocol 2 from this notebook, 3 at the hub."
@@ -78,15 +80,16 @@ async def test_a_hub_that_answers_with_an_error_is_unreachable(ask: Any, hub: Fa
 async def test_a_hub_that_does_not_answer_is_unreachable(
     ask: Any, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nbfn.jupyter.server.routes.PATIENCE", 0.05)
+    monkeypatch.setattr("nbfn.jupyter.server.hub_client.PATIENCE", 0.05)
     hub.delay = asyncio.Event()
     status, reply = await ask("GET", "overview")
     assert (status, reply["connection"]) == (200, "unreachable")
-    assert "has not answered" in reply["message"]
+    assert "does not answer" in reply["message"]
     await ask("GET", "overview")
     assert hub.tries == 1
     hub.delay.set()
-    assert await ask("GET", "overview") == (200, GOLDEN)
+    status, reply = await ask("GET", "overview")
+    assert (status, as_golden(reply)) == (200, GOLDEN)
 
 
 async def test_the_autoscaler_is_set(ask: Any, hub: FakeHub) -> None:

@@ -128,7 +128,7 @@ export class CallView extends Widget {
     const shown = counts
       .filter(([count]) => count > 0)
       .map(([count, word]) => `${count.toLocaleString('en-US')} ${word}`);
-    const total = row.total === null ? '?' : row.total.toLocaleString('en-US');
+    const total = row.more ? '?' : row.total.toLocaleString('en-US');
     return this._trans.__('%1 of %2', shown.join(', ') || '0', total);
   }
 

@@ -2,16 +2,18 @@
 import type { Event } from '@jupyterlab/services';
 import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 
-export const CHANGED = 'https://nbfn.dev/events/changed/v1';
+import type { IOverviewChange } from './schema';
 
-/** Call `callback` at each change of the overview, until the result is disposed. */
-export function onChanged(
+export const OVERVIEW = 'https://nbfn.dev/events/overview/v1';
+
+/** Call `callback` with each change of the overview, until the result is disposed. */
+export function onChange(
   stream: Event.Stream,
-  callback: () => void
+  callback: (change: IOverviewChange) => void
 ): IDisposable {
   const slot = (_: Event.IManager, emission: Event.Emission): void => {
-    if (emission.schema_id === CHANGED) {
-      callback();
+    if (emission.schema_id === OVERVIEW) {
+      callback(emission as unknown as IOverviewChange);
     }
   };
   stream.connect(slot);

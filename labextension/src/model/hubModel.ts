@@ -1,23 +1,31 @@
 /**
- * The model of the panel: the last overview, its time, and changes by the user that the hub has not
- * confirmed yet.
+ * What is known of the hub: the overview, which events keep current, and changes by the user that the hub has not
+ * confirmed yet. The overview is fetched only where events do not suffice: at first, after a gap between two events,
+ * and when no event arrives; never while no view shows it or the page is hidden.
  */
 import { VDomModel } from '@jupyterlab/ui-components';
 import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import { Debouncer } from '@lumino/polling';
 import { Signal, type ISignal } from '@lumino/signaling';
 
+import type { IApi } from './api';
+import { applyChange } from './applyChange';
 import type {
   Connection,
-  IApi,
   IAutoscaler,
   ICallRow,
   IFunctionRow,
-  IOverview
-} from './types';
+  IOverview,
+  IOverviewChange,
+  IOverviewReply
+} from './schema';
 
 /** Milliseconds after the last click until the number of warm workers is sent. */
 export const DEBOUNCE = 350;
+/** Milliseconds without an event after which the overview is fetched; the server sends one every four seconds. */
+export const SILENCE = 10_000;
+
+const ENDED = new Set(['succeeded', 'failed', 'cancelled']);
 
 /** An error; `subject` is the id of a row, or 'hub'. */
 export interface IProblem {
@@ -53,12 +61,21 @@ export class HubModel extends VDomModel {
     return this._overview;
   }
 
-  /** When the overview was fetched. */
+  /** The time of the overview: now, while the connection lasts. */
   get fetchedAt(): Date | null {
-    return this._fetchedAt;
+    return this._overview && new Date(this._overview.now * 1000);
   }
 
-  /** Whether the overview was fetched before the connection was lost. */
+  /** The time on the hub's clock, in seconds since 1970; the time of the overview if that is stale. */
+  get now(): number {
+    if (!this._overview) {
+      return Date.now() / 1000;
+    }
+    const since = (performance.now() - this._heardAt) / 1000;
+    return this._overview.now + (this.isStale ? 0 : since);
+  }
+
+  /** Whether the overview is from before the connection was lost. */
   get isStale(): boolean {
     return this._overview !== null && this._connection !== 'running';
   }
@@ -101,7 +118,7 @@ export class HubModel extends VDomModel {
       .filter(
         call => !['succeeded', 'failed', 'cancelled'].includes(call.state)
       )
-      .sort((a, b) => a.age - b.age);
+      .sort((a, b) => b.started - a.started);
   }
 
   /** The number of warm workers to show: the user's until the hub has responded. */
@@ -118,18 +135,46 @@ export class HubModel extends VDomModel {
     return this._observers > 0;
   }
 
+  /** Whether the page is hidden; then nothing is fetched. */
+  get isPaused(): boolean {
+    return this._paused;
+  }
+
+  set isPaused(value: boolean) {
+    this._paused = value;
+    this.catchUp();
+  }
+
   /** Emits when the model is disposed. */
   get disposed(): ISignal<this, void> {
     return this._disposed;
   }
 
-  /** Fetch changes until the result is disposed. A view calls this while it is visible. */
+  /** Keep the overview current until the result is disposed. A view calls this while it is visible. */
   observe(): IDisposable {
     this._observers += 1;
-    void this.refresh();
+    this.catchUp();
     return new DisposableDelegate(() => {
       this._observers -= 1;
     });
+  }
+
+  /** Fetch the overview if a view shows it and events do not keep it current. */
+  catchUp(): void {
+    const silent = performance.now() - this._heardAt > SILENCE;
+    if (this.isObserved && !this._paused && (this._isBehind || silent)) {
+      void this.refresh();
+    }
+  }
+
+  /** Take an event of the server. */
+  receive(change: IOverviewChange): void {
+    if (this._fetching) {
+      this._early.push(change);
+    } else {
+      this._take(change);
+      this.catchUp();
+    }
   }
 
   /** Fetch the overview; a call during a fetch makes it fetch once more afterwards. */
@@ -148,6 +193,19 @@ export class HubModel extends VDomModel {
     void this._warmSender(functionId).invoke();
   }
 
+  /** Copy the settings of the hub to the row of the overview; an event may bring them later. */
+  applyAutoscaler(functionId: string, settings: IAutoscaler): void {
+    if (this._overview) {
+      this._overview = {
+        ...this._overview,
+        functions: this._overview.functions.map(row =>
+          row.id === functionId ? { ...row, ...settings } : row
+        )
+      };
+      this._changed();
+    }
+  }
+
   async cancel(callId: string): Promise<void> {
     this._cancelling.add(callId);
     this._changed();
@@ -158,7 +216,6 @@ export class HubModel extends VDomModel {
       this._cancelling.delete(callId);
       this._report(callId, reason);
     }
-    await this.refresh();
   }
 
   async startHub(): Promise<void> {
@@ -203,25 +260,73 @@ export class HubModel extends VDomModel {
   }
 
   private async _fetch(): Promise<void> {
+    this._early = [];
     try {
-      const reply = await this._api.overview();
-      this._connection = reply.connection;
-      this._message = reply.message;
-      if (reply.connection === 'running' && reply.overview) {
-        this._overview = reply.overview;
-        this._fetchedAt = new Date();
-        this._dropFinished(reply.overview);
-      }
+      this._adopt(await this._api.overview());
     } catch (reason) {
       this._connection = 'unreachable';
       this._message = messageOf(reason);
+      this._isBehind = true;
+    }
+    for (const change of this._early.splice(0)) {
+      this._take(change);
     }
     this._changed();
   }
 
+  private _adopt(reply: IOverviewReply): void {
+    this._connection = reply.connection;
+    this._message = reply.message;
+    this._isBehind = false;
+    this._heardAt = performance.now();
+    if (reply.overview) {
+      this._overview = reply.overview;
+      this._dropFinished(reply.overview);
+    }
+  }
+
+  /** Apply a change, unless it does not continue the overview: then the overview must be fetched. */
+  private _take(change: IOverviewChange): void {
+    const known = this._overview;
+    if (!known && change.connection !== 'running') {
+      this._heard(change);
+      this._changed();
+      return;
+    }
+    const isOurs = known?.stream === change.stream;
+    if (isOurs && change.revision < known.revision) {
+      return; // the overview was fetched later
+    }
+    if (!known || !isOurs || change.previous > known.revision) {
+      this._isBehind = true;
+      return;
+    }
+    const isNews =
+      change.revision > known.revision ||
+      this._connection !== change.connection;
+    this._heard(change);
+    if (change.connection === 'running' || isNews) {
+      this._overview = applyChange(known, change);
+    }
+    if (isNews) {
+      this._dropFinished(this._overview ?? known);
+      this._changed();
+    }
+  }
+
+  private _heard(change: IOverviewChange): void {
+    this._heardAt = performance.now();
+    this._connection = change.connection;
+    this._message = change.message;
+  }
+
   /** Drop the state of finished calls. */
   private _dropFinished(overview: IOverview): void {
-    const ids = new Set(overview.calls.map(call => call.id));
+    if (this._cancelling.size === 0) {
+      return;
+    }
+    const calls = overview.calls.filter(call => !ENDED.has(call.state));
+    const ids = new Set(calls.map(call => call.id));
     for (const id of this._cancelling) {
       if (!ids.has(id)) {
         this._cancelling.delete(id);
@@ -246,7 +351,11 @@ export class HubModel extends VDomModel {
       return;
     }
     try {
-      this._apply(functionId, await this._api.setWarm(functionId, pending));
+      const change = { min_containers: pending };
+      this.applyAutoscaler(
+        functionId,
+        await this._api.setAutoscaler(functionId, change)
+      );
       this.dismiss(functionId);
     } catch (reason) {
       this._report(functionId, reason);
@@ -256,14 +365,6 @@ export class HubModel extends VDomModel {
       this._pending.delete(functionId);
     }
     this._changed();
-  }
-
-  /** Copy the settings of the hub to the row of the overview. */
-  private _apply(functionId: string, settings: IAutoscaler): void {
-    const row = this._overview?.functions.find(each => each.id === functionId);
-    if (row) {
-      Object.assign(row, settings);
-    }
   }
 
   private _report(subject: string, reason: unknown): void {
@@ -289,7 +390,10 @@ export class HubModel extends VDomModel {
   private _connection: Connection | null = null;
   private _message = '';
   private _overview: IOverview | null = null;
-  private _fetchedAt: Date | null = null;
+  private _heardAt = -Infinity;
+  private _isBehind = true;
+  private _paused = false;
+  private _early: IOverviewChange[] = [];
   private _problems: IProblem[] = [];
   private _starting = false;
   private _fetching: Promise<void> | null = null;

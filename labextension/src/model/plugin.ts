@@ -1,4 +1,4 @@
-/** The plugin that provides the model and keeps it fresh while a view shows it. */
+/** The plugin that provides the model and passes events on to it. */
 import type {
   JupyterFrontEnd,
   JupyterFrontEndPlugin
@@ -6,12 +6,12 @@ import type {
 import { Poll } from '@lumino/polling';
 
 import { Api } from './api';
-import { onChanged } from './events';
+import { onChange } from './events';
 import { HubModel } from './hubModel';
 import { IHubModel } from './tokens';
 
-/** Milliseconds between polls, in case no event arrives, for example while the server restarts. */
-const POLL_INTERVAL = 5000;
+/** Milliseconds between two checks whether events still arrive. */
+const CHECK_INTERVAL = 5000;
 
 export const modelPlugin: JupyterFrontEndPlugin<IHubModel> = {
   id: 'nbfn:model',
@@ -21,20 +21,26 @@ export const modelPlugin: JupyterFrontEndPlugin<IHubModel> = {
   activate: (app: JupyterFrontEnd) => {
     const { events, serverSettings } = app.serviceManager;
     const model = new HubModel(new Api(serverSettings));
-    const changed = onChanged(events.stream, () => {
-      if (model.isObserved) {
-        void model.refresh();
-      }
-    });
-    const poll = new Poll({
-      name: 'nbfn:overview',
-      factory: () => model.refresh(),
-      frequency: { interval: POLL_INTERVAL, backoff: false },
+    const changes = onChange(events.stream, change => model.receive(change));
+    // Sends a request only if no event has arrived for a while.
+    const check = new Poll({
+      name: 'nbfn:silence',
+      factory: () => {
+        model.catchUp();
+        return Promise.resolve();
+      },
+      frequency: { interval: CHECK_INTERVAL, backoff: false },
       standby: () => (model.isObserved ? 'when-hidden' : true)
     });
+    const pause = (): void => {
+      model.isPaused = document.hidden;
+    };
+    pause();
+    document.addEventListener('visibilitychange', pause);
     model.disposed.connect(() => {
-      poll.dispose();
-      changed.dispose();
+      document.removeEventListener('visibilitychange', pause);
+      check.dispose();
+      changes.dispose();
     });
     return model;
   }

@@ -6,7 +6,9 @@ import { ServerConnection } from '@jupyterlab/services';
 export class RequestError extends Error {
   constructor(
     message: string,
-    readonly status: number | null
+    readonly status: number | null,
+    /** The field of the form that is wrong; null if the request had no form. */
+    readonly field: string | null = null
   ) {
     super(message);
     this.name = 'RequestError';
@@ -29,7 +31,8 @@ export async function request(
   const text = await response.text();
   const data = parse(text);
   if (!response.ok) {
-    throw new RequestError(explain(response.status, data), response.status);
+    const { status } = response;
+    throw new RequestError(explain(status, data), status, fieldOf(data));
   }
   return data;
 }
@@ -40,6 +43,13 @@ function parse(text: string): unknown {
   } catch {
     return null;
   }
+}
+
+function fieldOf(data: unknown): string | null {
+  if (typeof data === 'object' && data !== null && 'field' in data) {
+    return typeof data.field === 'string' ? data.field : null;
+  }
+  return null;
 }
 
 function explain(status: number, data: unknown): string {

@@ -94,7 +94,7 @@ export interface IFunctionRow {
   threads_why: string;
 }
 /**
- * One call. The six counts of inputs add up to ``total``, if that is known.
+ * One call. The six counts of inputs add up to ``total``.
  */
 export interface ICallRow {
   id: string;
@@ -105,13 +105,14 @@ export interface ICallRow {
   kind: string;
   purpose: Purpose;
   state: CallState;
-  total: number | null;
+  total: number;
   succeeded: number;
   failed: number;
   cancelled: number;
   running: number;
   waiting: number;
   not_run: number;
+  more: boolean;
   origin: string;
   started: number;
   ended: number | null;
@@ -132,6 +133,7 @@ export interface IWorkerRow {
   joined: number;
   memory: number | null;
   gpus: string[];
+  session: string;
 }
 /**
  * Event: what changed between the revisions ``previous`` and ``revision``.
@@ -193,13 +195,14 @@ export interface ICallPatch {
   kind?: string;
   purpose?: Purpose;
   state?: CallState;
-  total?: number | null;
+  total?: number;
   succeeded?: number;
   failed?: number;
   cancelled?: number;
   running?: number;
   waiting?: number;
   not_run?: number;
+  more?: boolean;
   origin?: string;
   started?: number;
   ended?: number | null;
@@ -217,6 +220,7 @@ export interface IWorkerPatch {
   joined?: number;
   memory?: number | null;
   gpus?: string[];
+  session?: string;
 }
 /**
  * Response of a request that failed; ``field`` is the field of the form that is wrong.

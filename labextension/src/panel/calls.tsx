@@ -6,7 +6,7 @@ import React from 'react';
 import { Banner } from './banner';
 import { duration } from '../model/format';
 import type { IHubModel } from '../model/tokens';
-import type { ICallRow } from '../model/types';
+import type { ICallRow } from '../model/schema';
 
 interface ISectionProps {
   model: IHubModel;
@@ -68,7 +68,9 @@ function CallItem({ call, model, trans }: ICallItemProps): React.JSX.Element {
           {name}
         </span>
         <span className="jp-nbfn-spacer" />
-        <span className="jp-nbfn-age">{duration(call.age)}</span>
+        <span className="jp-nbfn-age">
+          {duration(Math.max(0, model.now - call.started))}
+        </span>
         <button
           className="jp-nbfn-button"
           aria-label={trans.__('Cancel %1', name)}

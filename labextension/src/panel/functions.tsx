@@ -8,7 +8,7 @@ import { duration } from '../model/format';
 import type { IAppGroup } from '../model/hubModel';
 import type { IHubModel } from '../model/tokens';
 import { Stepper } from './stepper';
-import type { FunctionState, IFunctionRow } from '../model/types';
+import type { FunctionState, IFunctionRow } from '../model/schema';
 import { moveFocus } from './treeKeyboard';
 
 interface ISectionProps {
@@ -216,6 +216,7 @@ function Pool({ row, model, trans }: IFunctionItemProps): React.JSX.Element {
 /** States differ in shape as well as in colour. */
 const STATE_ICONS: Readonly<Record<FunctionState, string>> = {
   idle: '○',
+  stopped: '■',
   busy: '●',
   starting: '◌',
   failing: '▲'
@@ -224,6 +225,7 @@ const STATE_ICONS: Readonly<Record<FunctionState, string>> = {
 function stateWord(state: FunctionState, trans: TranslationBundle): string {
   return {
     idle: trans.__('idle'),
+    stopped: trans.__('stopped'),
     busy: trans.__('busy'),
     starting: trans.__('starting'),
     failing: trans.__('failing')

@@ -6,7 +6,7 @@ import React from 'react';
 import { Banner } from './banner';
 import { clock } from '../model/format';
 import type { IHubModel } from '../model/tokens';
-import type { Connection, IOverview } from '../model/types';
+import type { Connection, IOverview } from '../model/schema';
 
 interface IHeaderProps {
   model: IHubModel;

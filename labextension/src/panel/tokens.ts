@@ -2,7 +2,7 @@
 import { Token } from '@lumino/coreutils';
 import type { ISignal } from '@lumino/signaling';
 
-import type { IFunctionRow } from '../model/types';
+import type { IFunctionRow } from '../model/schema';
 
 /** The open notebooks. Optional: without it the panel shows no badges and inserts no cells. */
 export interface INotebooks {

@@ -47,7 +47,7 @@ def function_put(t: HubState, sender: str, message: m.Register) -> None:
         t.send(sender, m.Failed(message.request, "not_found", lacking))
         return
     for record in web_endpoints.taken_over(t, sender, message):
-        _retire(t, record)
+        retire(t, record)
     known = set(t.registry.apps)
     given = (message.app, message.app_id, message.environment_name, message.definition, sender)
     if message.staged:
@@ -70,7 +70,7 @@ def function_put(t: HubState, sender: str, message: m.Register) -> None:
         _activate(t, record)
         if created and app.deployed:  # a new version of a deployed App is a deployment, too
             made = {record.name: version}
-            _record_deployment(
+            record_deployment(
                 t, app, app_functions(t, app), m.Deploy(0, app.name, made, "", partial=True)
             )
     if created or app.id not in known:
@@ -123,7 +123,7 @@ def app_deployed(t: HubState, sender: str, message: m.Deploy) -> None:
     changed = wanted != before or not app.version
     renewed = _make_current(t, app, named, wanted, afresh=not message.partial)
     if changed:
-        _record_deployment(t, app, wanted, message)
+        record_deployment(t, app, wanted, message)
         if message.strategy == "recreate":
             _drain(t, app, but=renewed)
     save(t, app, deployed=changed)
@@ -147,7 +147,7 @@ def _make_current(
     for record in t.registry.functions_of(app):
         if record.name not in named and record.live:
             record.remove()
-            _retire(t, record)
+            retire(t, record)
             t.emit(SaveFunction(record, record.latest, removed=True))
     for name, record in named.items():
         same = record.live and record.latest == wanted[name]
@@ -169,9 +169,10 @@ def save(t: HubState, app: AppRecord, *, deployed: bool = False) -> None:
     t.emit(SaveApp(dataclasses.replace(app, tags=dict(app.tags), deployments={}), kept))
 
 
-def _record_deployment(
+def record_deployment(
     t: HubState, app: AppRecord, functions: Mapping[str, int], message: m.Deploy
 ) -> None:
+    """Add a deployment of these versions to an App's history."""
     details = (message.nbfn, message.by, message.commit, message.tag, dict(functions))
     app.add_deployment(Deployment(app.version + 1, t.wall, *details))
     app.anchors = {
@@ -209,7 +210,7 @@ def app_rolled_back(t: HubState, sender: str, message: m.Rollback) -> None:
         commit=kept.commit,
         nbfn=message.nbfn,
     )
-    _record_deployment(t, app, kept.functions, details)
+    record_deployment(t, app, kept.functions, details)
     if message.strategy == "recreate" or message.version < 0:
         _drain(t, app)
     save(t, app, deployed=True)
@@ -228,7 +229,8 @@ def _drain(t: HubState, app: AppRecord, but: Collection[tuple[str, int]] = ()) -
             worker_shutdown.stop(t, worker)
 
 
-def _retire(t: HubState, record: FunctionRecord) -> None:
+def retire(t: HubState, record: FunctionRecord) -> None:
+    """Retire the pools of a Function and its variants: their workers end when no input waits."""
     ids = {one.id for one in record.with_variants}
     for pool in t.pools.values():
         if pool.record.id in ids:
@@ -302,7 +304,7 @@ def _mark_stopped(t: HubState, app: AppRecord) -> None:
     app.stopped = t.wall
     save(t, app)
     for record in t.registry.functions_of(app):
-        _retire(t, record)
+        retire(t, record)
 
 
 def stop(t: HubState, app: AppRecord) -> None:
@@ -315,7 +317,7 @@ def stop(t: HubState, app: AppRecord) -> None:
         if call.pool.record.app_id == app.id:
             cancellation.cancel(t, call)
     for record in t.registry.functions_of(app):
-        _retire(t, record)
+        retire(t, record)
     save(t, app)
     _forget_oldest(t)
     t.changed()

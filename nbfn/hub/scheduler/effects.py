@@ -97,13 +97,6 @@ class PostCallback(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class OverviewChanged(Effect):
-    """Notify watchers of the overview."""
-
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
 class SaveFunction(StoreEffect):
     """Store a version of a Function. ``record`` is owned by the registry; ``latest``: the current version, if other."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from nbfn.hub.scheduler import autoscaler
 from nbfn.hub.scheduler.app_records import AppRecord
 from nbfn.hub.scheduler.call_graph import CallGraph
-from nbfn.hub.scheduler.effects import Effect, OverviewChanged, Send
+from nbfn.hub.scheduler.effects import Effect, Send
 from nbfn.hub.scheduler.models import (
     Call,
     Claim,
@@ -33,7 +33,7 @@ from nbfn.protocol.messages import Definition, Message
 HISTORY = 50
 #: Ids of ended durable calls that are kept, in case the `Accepted` message of one was lost.
 MAX_ENDED_SPAWNS = 10_000
-#: Seconds between two progress messages about the same call, and between two changes of the overview.
+#: Seconds between two progress messages about the same call.
 PROGRESS_INTERVAL = 0.1
 
 
@@ -97,6 +97,7 @@ class HubState:
         self.limits = limits
         self.now = 0.0
         self.wall = 0.0  # the time of day, which may jump
+        self.wall_offset = 0.0  # the difference of the two when the hub started
         self.started_at: float | None = None
         self.effects: list[Effect] = []
         self.registry = Registry(new_id)
@@ -148,12 +149,16 @@ class HubState:
         self.closing = False  # the hub stops: start no workers
         self.supply_due = False  # check whether workers must be started
         self.revision = 0
-        self._changed_sent_at = -1.0
-        self._changed_due = False
+        #: Whether rows of the overview may have changed since they were last sent.
+        self.overview_changed = False
         # Lease numbers are never reused, also not by a hub that restarts within the same second.
         self._last_lease = epoch << 30
         self._timers: list[tuple[float, int, Callback, Any]] = []
         self._timer_count = 0
+
+    def wall_of(self, at: float) -> float:
+        """Return a time of the hub's clock in seconds since 1970, the same each time."""
+        return round(self.wall_offset + at, 3)
 
     def emit(self, effect: Effect) -> None:
         """Emit an effect."""
@@ -199,17 +204,5 @@ class HubState:
             callback(self, what)
 
     def changed(self) -> None:
-        """Note that the overview changed; watchers are notified at most every `PROGRESS_INTERVAL` seconds."""
+        """Note that the overview changed."""
         self.revision += 1
-        if self._changed_due:
-            return
-        if self.now - self._changed_sent_at >= PROGRESS_INTERVAL:
-            self._send_changed(None)
-        else:
-            self._changed_due = True
-            self.after(PROGRESS_INTERVAL, HubState._send_changed, None)
-
-    def _send_changed(self, _: None) -> None:
-        self._changed_due = False
-        self._changed_sent_at = self.now
-        self.emit(OverviewChanged(self.revision))

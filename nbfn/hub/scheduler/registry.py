@@ -42,6 +42,7 @@ class FunctionRecord:
     #: Versions in the store that cannot be read.
     unreadable: set[int] = field(default_factory=set)
     removed: bool = False  # the latest deployment of its App does not contain it
+    stopped_at: float | None = None  # when its calls and workers were stopped
     base: str = ""  # of a variant: the id of its base
     variant: Variant | None = None  # of a variant: its overrides
     digest: str = ""  # of a variant: its identity
@@ -66,7 +67,7 @@ class FunctionRecord:
     def become(self, version: int) -> None:
         """Make a version the current one, and drop overridden settings."""
         for record in self.with_variants:
-            record.latest, record.removed = version, False
+            record.latest, record.removed, record.stopped_at = version, False, None
             record.overrides.clear()
 
     def remove(self) -> None:

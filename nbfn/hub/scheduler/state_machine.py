@@ -26,6 +26,7 @@ from nbfn.hub.scheduler import (
     environments,
     events,
     function_info,
+    function_shutdown,
     output,
     pool_scaling,
     provisioning,
@@ -77,6 +78,8 @@ _MESSAGE_HANDLERS: dict[type[m.Message], Callable[[HubState, str, Any], None]] =
     m.FindApp: apps.app_requested,
     m.SetTags: apps.app_tagged,
     m.FollowApp: apps.app_followed,
+    m.StopFunction: function_shutdown.function_stopped,
+    m.RemoveFunction: function_shutdown.function_removed,
     m.ChangeEnvironment: environments.environment_changed,
     m.StopWorker: worker_shutdown.worker_stop_requested,
     m.PutCall: calls.call_put,
@@ -106,7 +109,7 @@ _MESSAGE_HANDLERS: dict[type[m.Message], Callable[[HubState, str, Any], None]] =
 
 #: Messages that may change which Functions are scheduled.
 _PLANNING: frozenset[type[m.Message]] = frozenset({
-    *(m.Register, m.Deploy, m.Rollback, m.RunApp, m.StopApp, m.ChangeEnvironment),
+    *(m.Register, m.Deploy, m.Rollback, m.RunApp, m.StopApp, m.RemoveFunction, m.ChangeEnvironment),
 })  # fmt: skip
 
 
@@ -153,6 +156,8 @@ class StateMachine:
         else:
             kind = None
             _EVENT_HANDLERS[type(event)](t, event)
+        if type(event) is not events.DiskMeasured:  # that comes ten times a second
+            t.overview_changed = True
         t.run_timers()
         if kind in _PLANNING:
             cron.review(t)
@@ -169,6 +174,7 @@ class StateMachine:
         """
         t = self.hub_state
         while t.to_resize or t.supply_due:
+            t.overview_changed = True
             while t.to_resize:
                 if t.to_dispatch:
                     dispatch.dispatch_touched(t)

@@ -18,8 +18,10 @@ from nbfn.hub.scheduler.registry import DEFAULT_ENVIRONMENT, FunctionRecord
 from nbfn.protocol.call_states import CallState
 from nbfn.protocol.messages import AppRow, Definition
 
-#: Most running calls in the overview.
-MOST_CALLS = 1000
+#: Most calls in the overview that have not ended.
+MOST_CALLS = 5000
+#: The name of the Function of a script cell without a name; also in nbfn/jupyter/cells/script_runner.py.
+SCRIPT = "cell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +49,19 @@ def counters(t: HubState, record: FunctionRecord) -> Counters:
     )
 
 
-def functions(t: HubState) -> list[dict[str, Any]]:
-    """Return a row for each Function that is deployed, or whose owner is connected."""
-    shown = [
-        record
-        for record in t.registry.functions.values()
-        if record.live and _there(t, t.registry.apps[record.app_id])
-    ]
-    running = Counter(
-        worker.pool.record.id
-        for worker in t.workers.values()
-        if worker.pool is not None
-        for _ in call_state.running_at(worker)
-    )
-    shown.sort(key=lambda record: (record.app, record.name))
-    return [_function(t, record, running[record.id]) for record in shown]
+def shown_functions(t: HubState) -> list[FunctionRecord]:
+    """Return the Functions that are deployed, or whose owner is connected."""
+    apps = {app.id for app in t.registry.apps.values() if _there(t, app)}
+    return [f for f in t.registry.functions.values() if f.app_id in apps and f.live]
+
+
+def running_inputs(t: HubState) -> tuple[Counter[Call], Counter[str]]:
+    """Return how many inputs run, by call and by Function."""
+    by_call = call_state.running_by_call(t.workers.values())
+    by_function: Counter[str] = Counter()
+    for call, count in by_call.items():
+        by_function[call.pool.record.id] += count
+    return by_call, by_function
 
 
 def _there(t: HubState, app: AppRecord) -> bool:
@@ -119,7 +119,8 @@ def _pools(t: HubState, record: FunctionRecord) -> list[Pool]:
     return [pool for pool in found if pool is not None]
 
 
-def _function(t: HubState, record: FunctionRecord, running: int) -> dict[str, Any]:
+def function_row(t: HubState, record: FunctionRecord, running: int) -> dict[str, Any]:
+    """Return the row of a Function, of which this many inputs run."""
     definition = record.definition
     settings = pool_scaling.settings_of(t, record, record.latest)
     threads, why = threads_of(definition, settings, t.limits)
@@ -141,7 +142,17 @@ def _function(t: HubState, record: FunctionRecord, running: int) -> dict[str, An
         "label": web_endpoints.labels_of(record, definition).get(""),
         "threads": threads,
         "threads_why": why,
+        "app_id": record.app_id,
+        "purpose": _purpose(record),
+        "owner": definition.owner,
     }
+
+
+def _purpose(record: FunctionRecord) -> str:
+    """Return what a Function is for. A cell that is a script is a Function of an ephemeral App."""
+    if record.definition.kind == "session":
+        return "session"
+    return "script" if record.name == SCRIPT and not record.deployed else "function"
 
 
 def _kind(definition: Definition) -> str:
@@ -156,14 +167,27 @@ def _load_columns(t: HubState, record: FunctionRecord, running: int) -> dict[str
     pool = t.pools.get((record.id, record.latest))
     starting = pool.starting if pool else 0
     failing = bool(pool and (pool.start_failures or pool.executable in t.start_backoff))
+    if _is_stopped(t, record, now):
+        state = "stopped"
+    else:
+        state = _state(failing=failing, running=bool(running), starting=bool(starting))
     return {
-        "state": _state(failing=failing, running=bool(running), starting=bool(starting)),
+        "state": state,
         "backlog": now.backlog + now.running - running,
         "running": running,
         "workers": now.workers,
         "starting": starting,
         "waiting_for": (pool.waiting_for or None) if pool else None,
     }
+
+
+def _is_stopped(t: HubState, record: FunctionRecord, now: Counters) -> bool:
+    """Whether a Function was stopped, and neither called nor given warm workers since then."""
+    if record.stopped_at is None or now.backlog or now.workers:
+        return False
+    if pool_scaling.settings_of(t, record, record.latest).min_containers:
+        return False
+    return all((pool.called or 0.0) <= record.stopped_at for pool in _pools(t, record))
 
 
 def _state(*, failing: bool, running: bool, starting: bool) -> str:
@@ -186,11 +210,12 @@ def _history_columns(t: HubState, record: FunctionRecord) -> dict[str, Any]:
         "failed": sum(pool.failed for pool in pools),
         "cold_starts": sum(pool.cold_starts for pool in pools),
         "last_call": round(t.now - max(called), 3) if called else None,
+        "called": t.wall_of(max(called)) if called else None,
     }
 
 
-def calls(t: HubState) -> list[dict[str, Any]]:
-    """Return calls that have not ended, oldest first, then ended ones, newest first.
+def shown_calls(t: HubState) -> list[Call]:
+    """Return calls that have not ended, oldest first.
 
     Above `MOST_CALLS`, calls with inputs at workers come before waiting ones.
     """
@@ -199,17 +224,26 @@ def calls(t: HubState) -> list[dict[str, Any]]:
         active = [call for call in shown if call.leased][:MOST_CALLS]
         waiting = (call for call in shown if not call.leased)
         shown = active + list(itertools.islice(waiting, MOST_CALLS - len(active)))
-    running = call_state.running_by_call(t.workers.values())
-    ended = [
-        _call(t, call, call_state.end_state(call), 0, ended) for call, ended in reversed(t.history)
-    ]
-    return [_call(t, call, None, running[call], t.now) for call in shown] + ended
+    return shown
 
 
-def _call(
-    t: HubState, call: Call, end: CallState | None, running: int, until: float
+def ended_call_row(t: HubState, call: Call, ended: float) -> dict[str, Any]:
+    """Return the row of a call that ended at this time."""
+    return call_row(t, call, 0, end=call_state.end_state(call), until=ended)
+
+
+def call_row(
+    t: HubState, call: Call, running: int, *, end: CallState | None = None, until: float = 0.0
 ) -> dict[str, Any]:
-    """Return the row of a call; ``end`` is its state if it has ended."""
+    """Return the row of a call.
+
+    Args:
+        t: The state of the hub.
+        call: The call.
+        running: How many of its inputs run.
+        end: Its state, if it has ended.
+        until: When it ended.
+    """
     counts = call_state.counts_of(call, running, ended=end is not None)
     return {
         "id": call.id,
@@ -218,10 +252,16 @@ def _call(
         "kind": "session" if call.pool.is_session else call.kind,
         "state": end or call_state.state_of(t, call, running),
         **msgspec.structs.asdict(counts),
-        "age": round(max(until - call.created, 0.0), 3),
+        "age": round(max((until if end else t.now) - call.created, 0.0), 3),
         "origin": call.origin,
         "since": round(max(t.now - call.created, 0.0), 3),
         "more": end is None and call_state.is_open(call),
+        "function_id": call.pool.record.id,
+        "version": call.pool.key[1],
+        "purpose": _purpose(call.pool.record),
+        "started": t.wall_of(call.created),
+        "ended": t.wall_of(until) if end else None,
+        "durable": call.durable,
     }
 
 
@@ -232,18 +272,21 @@ def _session(worker: Worker) -> str:
     return next((item.call.id for item in worker.leases.values()), "")
 
 
-def workers(t: HubState) -> list[dict[str, Any]]:
-    """Return a row for each worker process."""
-    return [
-        {
-            "id": worker.id,
-            "function": worker.pool.record.name if worker.pool else None,
-            "app": worker.pool.record.app if worker.pool else None,
-            "app_id": worker.pool.record.app_id if worker.pool else None,
-            "state": "starting" if worker.state == "binding" else worker.state,
-            "pid": worker.pid,
-            "age": round(t.now - worker.joined, 3),
-            "session": _session(worker),
-        }
-        for worker in t.workers.values()
-    ]
+def worker_row(t: HubState, worker: Worker) -> dict[str, Any]:
+    """Return the row of a worker process."""
+    record = worker.pool.record if worker.pool is not None else None
+    lane = t.timeline.lanes.get(worker.id)
+    return {
+        "id": worker.id,
+        "function": record.name if record else None,
+        "function_id": record.id if record else None,
+        "app": record.app if record else None,
+        "app_id": record.app_id if record else None,
+        "state": "starting" if worker.state == "binding" else worker.state,
+        "pid": worker.pid,
+        "host": lane.host if lane else "",
+        "age": round(t.now - worker.joined, 3),
+        "joined": t.wall_of(worker.joined),
+        "gpus": worker.gpus,
+        "session": _session(worker),
+    }

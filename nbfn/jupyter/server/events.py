@@ -1,39 +1,28 @@
-"""Emits an event on Jupyter Server's event bus when the overview changes.
-
-The event does not contain the change: the panel fetches the overview, so a lost event does no harm.
-"""
+"""The event of Jupyter Server's event bus that tells the pages what has changed in the overview."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
 from jupyter_events import EventLogger
 
-#: Also in labextension/src/model/events.ts.
-SCHEMA_ID = "https://nbfn.dev/events/changed/v1"
+from nbfn.jupyter.server.schema import OverviewChange
 
+#: Also in labextension/src/model/events.ts.
+SCHEMA_ID = "https://nbfn.dev/events/overview/v1"
+
+#: Checks the outline of an event only: the server creates it from `OverviewChange`.
 SCHEMA: dict[str, Any] = {
     "$id": SCHEMA_ID,
     "version": "1",
-    "title": "Something that the nbfn sidebar shows has changed",
-    "personal-data": False,
+    "title": "Changes of the Functions, calls and workers that nbfn shows",
+    "personal-data": True,
     "type": "object",
-    "required": ["revision", "what"],
-    "properties": {
-        "revision": {
-            "type": "integer",
-            "description": "The hub's revision of the overview; 0 when there is no hub.",
-        },
-        "what": {
-            "type": "string",
-            "enum": ["overview", "hub"],
-            "description": "The rows of the overview, or whether there is a hub at all.",
-        },
-    },
+    "required": [field.name for field in msgspec.structs.fields(OverviewChange)],
+    "properties": {field.name: {} for field in msgspec.structs.fields(OverviewChange)},
     "additionalProperties": False,
 }
-
-What = Literal["overview", "hub"]
 
 
 class Events:
@@ -48,11 +37,6 @@ class Events:
         if SCHEMA_ID not in logger.schemas:
             logger.register_event_schema(SCHEMA)
 
-    def changed(self, revision: int, what: What) -> None:
-        """Send the event to every client. Must be called on the server's event loop.
-
-        Args:
-            revision: The hub's revision of the overview; 0 when there is no hub.
-            what: What changed.
-        """
-        self._logger.emit(schema_id=SCHEMA_ID, data={"revision": revision, "what": what})
+    def changed(self, change: OverviewChange) -> None:
+        """Send an event to every client. Must be called on the server's event loop."""
+        self._logger.emit(schema_id=SCHEMA_ID, data=msgspec.to_builtins(change))

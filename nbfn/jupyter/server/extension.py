@@ -10,6 +10,7 @@ from jupyter_server.extension.application import ExtensionApp
 from nbfn.jupyter.server import console_routes, pre_save_hook, settings_routes
 from nbfn.jupyter.server.events import Events
 from nbfn.jupyter.server.hub_client import HubClient
+from nbfn.jupyter.server.overview_mirror import OverviewMirror
 from nbfn.jupyter.server.routes import ROUTES
 from nbfn.jupyter.server.timeline import TIMELINE_ROUTES
 from nbfn.jupyter.server.worker_consoles import WorkerConsoles
@@ -28,7 +29,7 @@ class NbfnApp(ExtensionApp):
         assert server is not None
         assert server.event_logger is not None
         events = Events(server.event_logger)
-        self.hub_client = HubClient(on_change=events.changed)
+        self.hub_client = HubClient(OverviewMirror(events.changed))
         self.settings["nbfn_hub_client"] = self.hub_client
         self.worker_consoles = WorkerConsoles(server.kernel_manager)
         self.settings["nbfn_worker_consoles"] = self.worker_consoles

@@ -5,8 +5,6 @@ Every error is ``{"message": one sentence}``. Jupyter Server checks tokens, XSRF
 
 from __future__ import annotations
 
-import asyncio
-import builtins
 import dataclasses
 import json
 import re
@@ -27,7 +25,7 @@ from nbfn.exception import (
     NotFoundError,
     TimeoutError,
 )
-from nbfn.jupyter.server.hub_client import PATIENCE, HubClient
+from nbfn.jupyter.server.hub_client import HubClient
 from nbfn.jupyter.server.schema import EndRequest
 
 T = TypeVar("T")
@@ -90,21 +88,9 @@ class OverviewHandler(Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with the state of the connection, a message, and the overview if there is one."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                client = await self.hub_client.client()
-                overview = await client.overview.aio()
-        except ConnectionError as error:
-            await self.finish({"connection": "absent", "message": str(error), "overview": None})
-            return
-        except (Error, builtins.TimeoutError) as error:
-            message = str(error) or f"The nbfn hub has not answered for {PATIENCE:.0f} s."
-            await self.finish({"connection": "unreachable", "message": message, "overview": None})
-            return
-        parts = ("hub", "revision", "functions", "calls", "workers")
-        shown = {part: msgspec.to_builtins(getattr(overview, part)) for part in parts}
-        await self.finish({"connection": "running", "message": "", "overview": shown})
+        """Answer with the state of the connection, and the last overview if there is one."""
+        await self.hub_client.overview()
+        await self.finish(msgspec.json.encode(self.hub_client.mirror.reply()))
 
 
 class AutoscalerHandler(Handler):

@@ -83,23 +83,24 @@ class FunctionRow(Json):
 
 
 class CallRow(Json):
-    """One call. The six counts of inputs add up to ``total``, if that is known."""
+    """One call. The six counts of inputs add up to ``total``."""
 
     id: str
     function: str  # for a method, with the name of its class
     function_id: str
     app: str
     version: int
-    kind: str  # remote, map, spawn, generator, web
+    kind: str  # remote, map, spawn, generator, web, schedule, session
     purpose: Purpose
     state: CallState
-    total: int | None
+    total: int  # inputs that are known so far
     succeeded: int
     failed: int
     cancelled: int
     running: int
     waiting: int
     not_run: int
+    more: bool  # whether more inputs may come, so that ``total`` grows
     origin: str  # the path of the notebook or the name of the script that made it; empty if unknown
     started: float
     ended: float | None
@@ -120,6 +121,7 @@ class WorkerRow(Json):
     joined: float
     memory: int | None  # in bytes
     gpus: tuple[str, ...]
+    session: str  # the id of the call of the session that it runs; empty if it runs none
 
 
 # --- the overview and its changes --------------------------------------------------------------------
@@ -155,9 +157,7 @@ class OverviewReply(Json):
 def _patch(row: type[Struct]) -> type[Struct]:
     """Return a Struct with the id of a row and those of its fields that have changed."""
     optional = [
-        (f.name, f.type if f.name == "id" else f.type | UnsetType, UNSET)
-        if f.name != "id"
-        else (f.name, f.type)
+        (f.name, f.type) if f.name == "id" else (f.name, f.type | UnsetType, UNSET)
         for f in fields(row)
     ]
     return defstruct(row.__name__.replace("Row", "Patch"), optional, bases=(Json,), module=__name__)

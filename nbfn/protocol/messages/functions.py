@@ -117,3 +117,30 @@ class Stats(Message):
     workers: int
     running: int
     headroom: int
+
+
+class StopFunction(Message):
+    """Cancel the calls of a Function and end its workers; it keeps none warm until its settings change.
+
+    A Function with sessions is refused without ``end_session``.
+    """
+
+    request: Token
+    function: Id
+    end_session: bool = False
+
+
+class FunctionStopped(Message):
+    """Answer to `StopFunction`: how many calls and workers the hub ends."""
+
+    request: int
+    calls: int
+    workers: int
+
+
+class RemoveFunction(Message):
+    """Stop a Function and remove it from its App, as a deployment without it would; see `StopFunction`."""
+
+    request: Token
+    function: Id
+    end_session: bool = False

@@ -7,7 +7,7 @@ from nbfn.protocol.messages.definition import Environment
 from nbfn.protocol.messages.fields import ClientId, Count, Id, Lease, PathName, WorkerId
 
 #: The version of the protocol. It increases by one with each incompatible change.
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 class ClientHello(Message):

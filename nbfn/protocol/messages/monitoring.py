@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from nbfn.protocol.call_states import CallState, InputCounts
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages.base import Data, Message
 from nbfn.protocol.messages.fields import Count, Id, Seconds, Token
 
@@ -38,6 +38,10 @@ class FunctionRow(Struct, frozen=True, gc=False):
     has_workers: bool = True  # False for a class with arguments: only its variants have workers
     threads: int = 1  # that numeric libraries use in a worker
     threads_why: str = ""  # the reason for that number
+    app_id: str = ""
+    purpose: str = "function"  # function, script (an anonymous cell), session (of a remote kernel)
+    owner: str = ""  # the path of the notebook that registered it
+    called: float | None = None  # when its newest call started, in seconds since 1970
 
 
 class CallRow(Struct, frozen=True, gc=False):
@@ -59,11 +63,12 @@ class CallRow(Struct, frozen=True, gc=False):
     origin: str = ""  # the notebook or script that made it, directly or through another call
     since: float = 0.0  # seconds since it started
     more: bool = False  # whether more inputs may come, so that ``total`` grows
-
-    @property
-    def ended(self) -> bool:
-        """Whether the call has ended."""
-        return CallState(self.state).ended
+    function_id: str = ""
+    version: int = 0
+    purpose: str = "function"
+    started: float = 0.0  # seconds since 1970
+    ended: float | None = None  # None until it has ended
+    durable: bool = False  # whether it is stored
 
     @property
     def counts(self) -> InputCounts:
@@ -83,6 +88,10 @@ class WorkerRow(Struct, frozen=True, gc=False):
     memory: int | None = None
     app_id: str | None = None
     session: str = ""  # the id of the call of the session that it runs
+    function_id: str | None = None
+    host: str = ""
+    joined: float = 0.0  # seconds since 1970
+    gpus: tuple[str, ...] = ()
 
 
 class HubRow(Struct, frozen=True, gc=False):
@@ -94,6 +103,13 @@ class HubRow(Struct, frozen=True, gc=False):
     uptime: float
     home: str
     cpus: float
+    host: str = ""
+    started: float = 0.0  # seconds since 1970
+    cpus_used: float = 0.0  # reserved for workers
+    memory: int = 0  # in bytes; 0 if it is unknown
+    memory_used: int = 0
+    gpus: int = 0
+    gpus_used: int = 0
 
 
 class GetOverview(Message):
@@ -114,13 +130,25 @@ class Overview(Message):
 
 
 class WatchOverview(Message):
-    """Send `Changed` to this client whenever the overview changes."""
+    """Send `OverviewChanges` to this client: all rows now, and at most four times a second those that change."""
 
 
-class Changed(Message):
-    """The overview has changed; a client that shows it sends `GetOverview` again."""
+class OverviewChanges(Message):
+    """What changed in the overview since the previous message; if ``complete``, all of it.
+
+    The ages in its rows are as of ``now``, which is in seconds since 1970. ``unfinished`` counts all calls that
+    have not ended, also those that the overview does not contain.
+    """
 
     revision: int
+    now: float
+    hub: HubRow
+    unfinished: int
+    functions: tuple[FunctionRow, ...]
+    calls: tuple[CallRow, ...]
+    workers: tuple[WorkerRow, ...]
+    gone: tuple[str, ...] = ()  # ids of rows that are not in the overview any more
+    complete: bool = False
 
 
 class LogLine(Data):

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
-from nbfn.hub.scheduler import pool_scaling
-from nbfn.hub.scheduler.hub_state import Limits
+from nbfn.hub.scheduler import pool_scaling, status
+from nbfn.hub.scheduler.hub_state import HubState, Limits
 from nbfn.hub.scheduler.models import Pool, Worker
 from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.protocol import messages as m
@@ -402,3 +402,23 @@ class Simulator:
             waiting = [item for item in call.inputs.values() if item.worker is None]
             assert call.leased == len(call.inputs) - len(waiting)
             assert call.done + len(call.inputs) == call.total
+
+
+def function_rows(t: HubState) -> list[dict[str, Any]]:
+    """Return the rows of Functions in the overview."""
+    _, running = status.running_inputs(t)
+    return [status.function_row(t, f, running[f.id]) for f in status.shown_functions(t)]
+
+
+def call_rows(t: HubState) -> list[dict[str, Any]]:
+    """Return the rows of calls in the overview."""
+    running, _ = status.running_inputs(t)
+    return [
+        *(status.call_row(t, call, running[call]) for call in status.shown_calls(t)),
+        *(status.ended_call_row(t, call, ended) for call, ended in reversed(t.history)),
+    ]
+
+
+def worker_rows(t: HubState) -> list[dict[str, Any]]:
+    """Return the rows of workers in the overview."""
+    return [status.worker_row(t, worker) for worker in t.workers.values()]

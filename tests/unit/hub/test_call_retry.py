@@ -8,10 +8,9 @@ import pytest
 
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
-from nbfn.hub.scheduler import status
 from nbfn.protocol import messages as m
 from nbfn.protocol.call_states import InputCounts
-from tests.unit.hub.simulator import FAILURE, Simulator, definition, sends, sent
+from tests.unit.hub.simulator import FAILURE, Simulator, call_rows, definition, sends, sent
 
 
 class Shelf(Simulator):
@@ -73,7 +72,7 @@ def test_only_the_failed_inputs_run_again_and_the_numbers_stay_right() -> None:
     sim.settle()
     assert sim.runs == {("fc-1", 0): 2, ("fc-1", 1): 1, ("fc-1", 2): 2}
     assert [sim.outcomes["fc-1", n].status for n in range(3)] == [1, 1, 1]
-    (row,) = status.calls(sim.state.hub_state)
+    (row,) = call_rows(sim.state.hub_state)
     assert (row["state"], row["succeeded"], row["failed"], row["total"]) == ("succeeded", 3, 0, 3)
 
 

@@ -8,10 +8,18 @@ import pytest
 
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler import events as e
-from nbfn.hub.scheduler import status
 from nbfn.protocol import messages as m
 from nbfn.protocol.messages import Resources
-from tests.unit.hub.simulator import PYTHON, Simulator, definition, inputs_of, sent
+from tests.unit.hub.simulator import (
+    PYTHON,
+    Simulator,
+    call_rows,
+    definition,
+    function_rows,
+    inputs_of,
+    sent,
+    worker_rows,
+)
 
 
 class Notebooks(Simulator):
@@ -46,7 +54,7 @@ class Notebooks(Simulator):
         )
 
     def worker_of(self, call: str) -> str:
-        (worker,) = [row for row in status.workers(self.state.hub_state) if row["session"] == call]
+        (worker,) = [row for row in worker_rows(self.state.hub_state) if row["session"] == call]
         return str(worker["id"])
 
     def is_open(self, call: str) -> bool:
@@ -106,12 +114,12 @@ def test_sessions_are_listed_as_such() -> None:
     sim.call("fc-1", f, 1)
     sim.up()
     t = sim.state.hub_state
-    assert {row["id"]: row["kind"] for row in status.calls(t)} == {call: "session", "fc-1": "map"}
-    assert {row["name"]: row["kind"] for row in status.functions(t)} == {
+    assert {row["id"]: row["kind"] for row in call_rows(t)} == {call: "session", "fc-1": "map"}
+    assert {row["name"]: row["kind"] for row in function_rows(t)} == {
         "session": "session",
         "f": "function",
     }
-    assert sorted(row["session"] for row in status.workers(t) if row["function"]) == ["", call]
+    assert sorted(row["session"] for row in worker_rows(t) if row["function"]) == ["", call]
 
 
 def test_sessions_take_no_worker_from_functions() -> None:
@@ -145,7 +153,7 @@ def test_the_processors_of_a_session_must_be_free_and_then_serve_functions() -> 
     sim.call("fc-1", f, 1)
     sim.up()
     call = sim.open_session(cpu=1.0)
-    assert [row["id"] for row in status.workers(sim.state.hub_state) if row["session"]] == []
+    assert [row["id"] for row in worker_rows(sim.state.hub_state) if row["session"]] == []
     sim.finish(sim.busy()[0].name)
     sim.up()
     while sim.to_stop:

@@ -1,13 +1,15 @@
 /** A server in memory, with the example that pytest uses too. */
 import golden from '../../../../tests/contract/overview.json';
 
+import type { IApi } from '../api';
 import type {
-  IApi,
   IAutoscaler,
+  IAutoscalerChange,
   IFunctionRow,
   IOverview,
+  IOverviewChange,
   IOverviewReply
-} from '../types';
+} from '../schema';
 
 export const SQUARE = 'fu-0000000000000000000001';
 export const EMBED_CALL = 'fc-0000000000000000000001';
@@ -44,7 +46,24 @@ export class FakeApi implements IApi {
       : Promise.resolve(structuredClone(this.reply));
   }
 
-  async setWarm(functionId: string, warm: number): Promise<IAutoscaler> {
+  /** The event that continues the overview of `reply`. */
+  change(given: Partial<IOverviewChange> = {}): IOverviewChange {
+    const { stream, revision, now, hub, unfinished } = this.overviewOf;
+    const rows = { functions: [], calls: [], workers: [], gone: [] };
+    const { connection, message } = this.reply;
+    const step = { previous: revision, revision: revision + 1 };
+    return {
+      ...{ stream, ...step, now, connection, message, hub, unfinished },
+      ...rows,
+      ...given
+    };
+  }
+
+  async setAutoscaler(
+    functionId: string,
+    change: IAutoscalerChange
+  ): Promise<IAutoscaler> {
+    const warm = change.min_containers ?? this.square.min_containers;
     this.warm.push([functionId, warm]);
     await this._change(() => {
       this.square.min_containers = warm;

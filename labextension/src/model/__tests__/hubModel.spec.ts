@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { DEBOUNCE, HubModel } from '../hubModel';
+import { DEBOUNCE, HubModel, SILENCE } from '../hubModel';
 import { EMBED_CALL, FakeApi, SQUARE } from './fake';
 
 let api: FakeApi;
@@ -44,13 +44,15 @@ describe('the overview', () => {
 
   it('stays, stale and with its time, when the server is gone', async () => {
     const fetchedAt = model.fetchedAt;
+    const { now } = model;
     api.isDown = true;
     vi.advanceTimersByTime(5000);
     await model.refresh();
+    expect(model.now).toBe(now);
     expect(model.connection).toBe('unreachable');
     expect(model.message).toBe('The Jupyter server does not respond.');
     expect(model.isStale).toBe(true);
-    expect(model.fetchedAt).toBe(fetchedAt);
+    expect(model.fetchedAt).toEqual(fetchedAt);
     expect(model.apps).toHaveLength(2);
   });
 
@@ -58,6 +60,114 @@ describe('the overview', () => {
     api.fetches = 0;
     await Promise.all([model.refresh(), model.refresh(), model.refresh()]);
     expect(api.fetches).toBe(2);
+  });
+});
+
+describe('events', () => {
+  beforeEach(() => {
+    api.fetches = 0;
+  });
+
+  it('change only the rows that they name, without a request', () => {
+    const before = model.overview;
+    const id = EMBED_CALL;
+    const calls = [{ id, succeeded: 700, waiting: 285, failed: 7 }];
+    model.receive(api.change({ calls, unfinished: 3 }));
+    const [embed, square] = model.overview?.calls ?? [];
+    expect(embed).toMatchObject({ function: 'embed', succeeded: 700 });
+    expect(square).toBe(before?.calls[1]);
+    expect(model.overview?.functions).toBe(before?.functions);
+    expect(model.overview?.unfinished).toBe(3);
+    expect(api.fetches).toBe(0);
+  });
+
+  it('add rows and remove them', () => {
+    const { workers } = api.overviewOf;
+    const made = { ...workers[0], id: 'wk-0000000000000000000009' };
+    model.receive(api.change({ workers: [made], gone: [workers[1].id] }));
+    expect(model.overview?.workers).toEqual([workers[0], made]);
+  });
+
+  it('are ignored if the overview was fetched after them', () => {
+    const before = model.overview;
+    const revision = api.overviewOf.revision - 1;
+    const gone = [EMBED_CALL];
+    model.receive(api.change({ previous: revision - 1, revision, gone }));
+    expect(model.overview).toBe(before);
+  });
+
+  it('after a lost one make the model fetch once', async () => {
+    const watching = model.observe();
+    const { revision } = api.overviewOf;
+    for (const step of [2, 3, 4]) {
+      const at = { previous: revision + step - 1, revision: revision + step };
+      model.receive(api.change(at));
+    }
+    await vi.advanceTimersByTimeAsync(0);
+    expect(api.fetches).toBe(1);
+    watching.dispose();
+  });
+
+  it('that arrive during a fetch are applied to what it brings', async () => {
+    const fetching = model.refresh();
+    model.receive(api.change({ gone: [EMBED_CALL] }));
+    await fetching;
+    expect(model.runningCalls).toEqual([]);
+    expect(model.overview?.revision).toBe(api.overviewOf.revision + 1);
+  });
+
+  it('of another server, or after its restart, make the model fetch', async () => {
+    const watching = model.observe();
+    const change = api.change({ stream: 'of another process', revision: 1 });
+    model.receive(change);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(api.fetches).toBe(1);
+    watching.dispose();
+  });
+
+  it('keep the time going, and a silence makes the model fetch', async () => {
+    const watching = model.observe();
+    const { revision, now } = api.overviewOf;
+    const beat = { previous: revision, revision };
+    vi.advanceTimersByTime(SILENCE);
+    model.receive(api.change({ ...beat, now: now + 10 }));
+    vi.advanceTimersByTime(SILENCE - 1000);
+    model.catchUp();
+    expect(api.fetches).toBe(0);
+    expect(model.now).toBeCloseTo(now + 19, 3);
+    vi.advanceTimersByTime(1001);
+    model.catchUp();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(api.fetches).toBe(1);
+    watching.dispose();
+  });
+
+  it('cause no request while nothing is shown, or the page is hidden', async () => {
+    const { revision } = api.overviewOf;
+    const gap = api.change({ previous: revision + 5, revision: revision + 6 });
+    model.receive(gap);
+    model.isPaused = true;
+    const watching = model.observe();
+    model.receive(gap);
+    vi.advanceTimersByTime(10 * SILENCE);
+    model.catchUp();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(api.fetches).toBe(0);
+    model.isPaused = false;
+    await vi.advanceTimersByTimeAsync(0);
+    expect(api.fetches).toBe(1);
+    watching.dispose();
+  });
+
+  it('say that the hub is gone; the rows stay, with their time', () => {
+    const { now } = api.overviewOf;
+    const message = 'nbfn is not running.';
+    model.receive(api.change({ connection: 'absent', message, hub: null }));
+    expect(model.isStale).toBe(true);
+    expect(model.apps).toHaveLength(2);
+    vi.advanceTimersByTime(5000);
+    expect(model.now).toBe(now);
+    expect(model.fetchedAt).toEqual(new Date(now * 1000));
   });
 });
 
@@ -108,6 +218,9 @@ describe('a call', () => {
     expect(model.isCancelling(EMBED_CALL)).toBe(true);
     await cancelling;
     expect(api.cancelled).toEqual([EMBED_CALL]);
+    expect(model.isCancelling(EMBED_CALL)).toBe(true); // until the hub says that it has ended
+    const calls = [{ id: EMBED_CALL, state: 'cancelled' as const }];
+    model.receive(api.change({ calls }));
     expect(model.runningCalls).toEqual([]);
     expect(model.isCancelling(EMBED_CALL)).toBe(false);
   });

@@ -35,7 +35,7 @@ describe('the api', () => {
       scaledown_window: 60
     };
     const api = new Api(answering(200, JSON.stringify(now), asked));
-    expect(await api.setWarm(ID, 2)).toEqual(now);
+    expect(await api.setAutoscaler(ID, { min_containers: 2 })).toEqual(now);
     expect(asked[0].method).toBe('PATCH');
     expect(asked[0].url).toContain(`/nbfn/api/functions/${ID}/autoscaler`);
     expect(await asked[0].json()).toEqual({ min_containers: 2 });
@@ -49,8 +49,24 @@ describe('the api', () => {
     [500, '', /status 500/]
   ])('makes a sentence of %i %s', async (status, body, sentence) => {
     await expect(
-      new Api(answering(status, body)).setWarm(ID, 1)
+      new Api(answering(status, body)).setAutoscaler(ID, {})
     ).rejects.toThrow(sentence);
+  });
+
+  it('names the field that the server names', async () => {
+    const body = '{"message": "x is missing.", "field": "x"}';
+    const refused = new Api(answering(400, body)).call(ID, {});
+    await expect(refused).rejects.toMatchObject({ field: 'x', status: 400 });
+  });
+
+  it('sends a query with all its values', async () => {
+    const asked: Request[] = [];
+    const api = new Api(answering(200, '{}', asked));
+    await api.calls({ state: 'failed', search: '<b>&', limit: 20 });
+    const url = new URL(asked[0].url);
+    expect(url.pathname).toBe('/base/nbfn/api/calls');
+    expect(url.searchParams.get('search')).toBe('<b>&');
+    expect(url.searchParams.get('limit')).toBe('20');
   });
 
   it('refuses an overview that it does not know', async () => {

@@ -179,6 +179,8 @@ describe('a call', () => {
       await Promise.resolve();
     });
     expect(api.cancelled).toEqual([EMBED_CALL]);
+    const calls = [{ id: EMBED_CALL, state: 'cancelled' as const }];
+    act(() => model.receive(api.change({ calls })));
     expect(screen.getByText('Nothing is running.')).not.toBeNull();
   });
 });
