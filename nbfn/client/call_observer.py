@@ -73,9 +73,11 @@ class CallSink:
     Attributes:
         detachable: Whether the loop over the results of a map may end while the map goes on, so that the results
             which the loop has had must be kept.
+        notify: Whether pages of the user show a notification when the call ends.
     """
 
     detachable = False
+    notify = False
 
     def emission(self, e: Emission) -> None:
         """Called with output of remote code, before the result of the input that wrote it."""

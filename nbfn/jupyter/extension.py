@@ -35,7 +35,8 @@ def load_ipython_extension(shell: Any) -> None:
 
 def _load(shell: Any) -> None:
     unload_ipython_extension(shell)
-    observer = NotebookObserver(progress=Settings.load().progress)
+    settings = Settings.load()
+    observer = NotebookObserver(progress=settings.progress, notify=settings.notify)
     call_observer.set_observer(observer)
     cells = RemoteMagics(shell, observer)
     shell.register_magics(cells, LineMagics(shell, MagicContext(shell, cells.defaults, observer)))

@@ -50,12 +50,21 @@ class NotebookObserver(CallObserver):
 
     Args:
         progress: Whether maps show their progress; ``quiet`` turns it off for single Functions.
+        notify: Whether pages show a notification when a long call ends.
         now: The clock.
     """
 
-    def __init__(self, *, progress: bool = True, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        progress: bool = True,
+        notify: bool = False,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.progress = progress
         self.quiet: set[tuple[str, str]] = set()
+        #: Whether pages show a notification when a long call ends, and the Functions for which they do so anyway.
+        self.notify, self.notified = notify, set[tuple[str, str]]()
         #: The sinks of spawned calls, by the call's id; the latest ones.
         self.handles: dict[str, SpawnSink] = {}
         self._displays: list[CallDisplay | PrintSink] = []
@@ -80,6 +89,12 @@ class NotebookObserver(CallObserver):
         Returns:
             The sink; None if it could not be created.
         """
+        sink = self._created_sink(call)
+        if sink is not None:
+            sink.notify = self.notify or (call.app, call.function) in self.notified
+        return sink
+
+    def _created_sink(self, call: CallView) -> CallSink | None:
         try:
             area = OutputArea()
             if call.kind == "spawn":

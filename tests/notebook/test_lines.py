@@ -80,6 +80,30 @@ def test_a_hub_is_chosen_and_left(with_function: Run, tmp_path: Path) -> None:
     assert again.result == "(6, None)"
 
 
+def test_calls_that_notify_are_marked_at_the_hub(one_kernel: Run) -> None:
+    found = one_kernel(
+        "%%remote --app noted --notify --quiet\ndef told(x): return x",
+        "%%remote --app noted --quiet\ndef silent(x): return x",
+        "told.remote(1), silent.remote(1), list(told.map([1])), silent.spawn(1).get()",
+        "%%remote --notify\nimport os\nos.getpid() > 0",
+        "%%remote\nimport os\nos.getpid() > 1",
+        "import nbfn\nsorted((c.function, c.kind) for c in nbfn.calls() if c.notify)",
+        "%remote notify on",
+        "%%remote\nimport os\nos.getpid() > 2",
+        "silent.remote(1)",
+        "%remote notify",
+        "%remote notify off",
+        "silent.remote(2)",
+        "sorted((c.function, c.kind) for c in nbfn.calls() if c.notify)",
+    )
+    marked = [("cell", "remote"), ("told", "map"), ("told", "remote")]
+    assert found[5].result == repr(marked)
+    assert found[9].text == "notifications of this notebook's calls: on\n"
+    assert found[10].text == "notifications of this notebook's calls: off\n"
+    more = [("cell", "remote"), ("silent", "remote")]
+    assert found[12].result.replace("\n", "") == repr(sorted(marked + more))
+
+
 def test_the_doctor_finds_nothing_wrong(with_function: Run) -> None:
     (said,) = with_function("%remote doctor")
     assert all(line.startswith("✓ ") for line in said.text.splitlines())

@@ -117,6 +117,7 @@ export interface ICallRow {
   started: number;
   ended: number | null;
   durable: boolean;
+  notify: boolean;
 }
 /**
  * One worker process.
@@ -207,6 +208,7 @@ export interface ICallPatch {
   started?: number;
   ended?: number | null;
   durable?: boolean;
+  notify?: boolean;
 }
 export interface IWorkerPatch {
   id: string;

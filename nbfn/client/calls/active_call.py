@@ -212,6 +212,7 @@ class SingleCall(ActiveCall):
             method=self.function.method,
             deployment=self.function.deployment,
             levels=self.levels,
+            notify=self.sink.notify,
         )
 
     def receive(self, message: Message) -> None:

@@ -216,6 +216,7 @@ class MultiInputCall(ActiveCall):
             deployment=self.function.deployment,
             unattended=self.unattended,
             levels=self.levels,
+            notify=self.sink.notify,
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:

@@ -106,6 +106,7 @@ class Call:
         "method",
         "next_index",
         "not_run",
+        "notify",
         "origin",
         "parent",
         "pool",
@@ -135,6 +136,7 @@ class Call:
         self.origin = ""  # the notebook or script that it comes from
         self.method = ""  # of a class
         self.levels = b""  # log levels of its caller
+        self.notify = False  # pages show a notification when it ends
         self.deployment = 0  # the deployment of its App that it is pinned to, 0 for none
         self.durable = False
         self.unattended = False  # no client raises its failures

@@ -262,6 +262,7 @@ def call_row(
         "started": t.wall_of(call.created),
         "ended": t.wall_of(until) if end else None,
         "durable": call.durable,
+        "notify": call.notify,
     }
 
 

@@ -97,6 +97,7 @@ class RemoteMagics(Magics):
     @argument("--local", action="store_true", help="Run or define it in the notebook instead.")
     @argument("--take-over", action="store_true", help="Replace what another notebook registered.")
     @argument("--quiet", action="store_true", help="No summary, and no progress of maps.")
+    @argument("--notify", action="store_true", help="Show a notification when a long call ends.")
     @argument("--dry-run", action="store_true", help="Only list what would be registered.")
     @no_var_expand
     @output_can_be_silenced
@@ -141,7 +142,7 @@ class RemoteMagics(Magics):
                 self._show(self.registrar.dry_run(cell, where, cell_options))
                 return False
             made = self.registrar.register(cell, where, cell_options)
-        self._hush(made, quiet=options.quiet)
+        self._remember(made, options)
         return True
 
     def _perform(
@@ -164,7 +165,9 @@ class RemoteMagics(Magics):
                 return False
             function = None if options.local else script.register()
         if function is not None and cell_options.rename:
-            self._hush([self.registrar.summary(function)], quiet=options.quiet)
+            self._remember([self.registrar.summary(function)], options)
+        else:
+            self._choose({("", script.name)}, options)
         if options.bg and function is not None:
             shell: Any = self.shell
             shell.displayhook(script.begin(function))  # `_` and Out[n] are the handle
@@ -172,13 +175,19 @@ class RemoteMagics(Magics):
             script.run(function)
         return True
 
-    def _hush(self, made: list[registration_summary.Summary], *, quiet: bool) -> None:
-        """Display the summaries, or add the Functions to the observer's ``quiet``."""
-        for one in made:
-            key = (one.app, one.name)
-            (self._observer.quiet.add if quiet else self._observer.quiet.discard)(key)
-        if not quiet:
+    def _remember(
+        self, made: list[registration_summary.Summary], options: argparse.Namespace
+    ) -> None:
+        """Tell the observer which Functions are quiet and which notify, and display their summaries."""
+        self._choose({(one.app, one.name) for one in made}, options)
+        if not options.quiet:
             self._show(made)
+
+    def _choose(self, functions: set[tuple[str, str]], options: argparse.Namespace) -> None:
+        """Tell the observer whether Functions, given by App and name, are quiet, and whether they notify."""
+        chosen = ((self._observer.quiet, options.quiet), (self._observer.notified, options.notify))
+        for names, on in chosen:
+            (names.update if on else names.difference_update)(functions)
 
     @staticmethod
     def _show(cards: list[registration_summary.Summary]) -> None:

@@ -67,6 +67,16 @@ def run_doctor(_context: MagicContext, _given: Any) -> None:
     doctor.report(sys.stdout.write)
 
 
+@remote.subcommand("notify", arg("state", choices=("on", "off"), nargs="?"))
+def notify(context: MagicContext, given: Any) -> None:
+    """Let JupyterLab show a notification when a call that took over a minute ends: on or off."""
+    observer = context.observer
+    if given.state:
+        observer.notify = given.state == "on"
+    state = "on" if observer.notify else "off"
+    print(f"notifications of this notebook's calls: {state}")  # noqa: T201 - the cell's own output
+
+
 @remote.subcommand("help")
 def show_help(_context: MagicContext, _given: Any) -> None:
     """Describe the subcommands."""

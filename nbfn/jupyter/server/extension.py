@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from jupyter_server.extension.application import ExtensionApp
 
-from nbfn.jupyter.server import console_routes, pre_save_hook, settings_routes
+from nbfn.jupyter.server import console_routes, settings_routes
 from nbfn.jupyter.server.events import Events
 from nbfn.jupyter.server.hub_client import HubClient
 from nbfn.jupyter.server.overview_mirror import OverviewMirror
+from nbfn.jupyter.server.pre_save_hook import PreSaveHook
 from nbfn.jupyter.server.routes import ROUTES
 from nbfn.jupyter.server.timeline import TIMELINE_ROUTES
 from nbfn.jupyter.server.worker_consoles import WorkerConsoles
@@ -36,7 +37,7 @@ class NbfnApp(ExtensionApp):
         # The page compares it with the paths of notebooks that the hub knows.
         page_config = self.settings.setdefault("page_config_data", {})
         page_config["nbfnRootDir"] = server.root_dir
-        pre_save_hook.install(server.contents_manager)
+        PreSaveHook(self.hub_client.mirror.reply).install(server.contents_manager)
 
     def initialize_handlers(self) -> None:
         """Add the routes."""

@@ -105,6 +105,7 @@ class CallRow(Json):
     started: float
     ended: float | None
     durable: bool  # whether it is stored, and so can be retried and attached to
+    notify: bool  # whether pages show a notification when it ends
 
 
 class WorkerRow(Json):

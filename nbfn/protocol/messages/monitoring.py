@@ -69,6 +69,7 @@ class CallRow(Struct, frozen=True, gc=False):
     started: float = 0.0  # seconds since 1970
     ended: float | None = None  # None until it has ended
     durable: bool = False  # whether it is stored
+    notify: bool = False  # whether pages show a notification when it ends
 
     @property
     def counts(self) -> InputCounts:

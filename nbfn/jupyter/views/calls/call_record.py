@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from nbfn.jupyter.views.maps.static_render import short_id, snapshot_note
+from nbfn.jupyter.views.maps.static_render import short_id
+from nbfn.jupyter.views.saved_text import snapshot_note
 from nbfn.jupyter.views.status_style import box_html, code_html, mark_html, mark_of
 from nbfn.runtime.time_span import format_span
 

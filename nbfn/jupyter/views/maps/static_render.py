@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from html import escape
 
 from nbfn.jupyter.views.maps.map_stats import MIN_DONE, ErrorGroup, MapStats
+from nbfn.jupyter.views.saved_text import snapshot_note
 from nbfn.jupyter.views.status_style import CODE, COLOURS, MUTED, box_html, mark_html, mark_of
 from nbfn.runtime.time_span import format_clock, format_span
 
@@ -129,11 +129,6 @@ def html(stats: MapStats, now: float) -> str:
         log = escape(head + "\n".join(kept))
         body.append(f'<details><summary>{label}</summary><pre style="{_PRE}">{log}</pre></details>')
     return box_html(*body)
-
-
-def snapshot_note(call: str) -> str:
-    """Return the note that a notebook saved during a call has beside its state."""
-    return f"as of {time.strftime('%H:%M')}; %fn attach {call} shows it"
 
 
 def _group(group: ErrorGroup) -> str:
