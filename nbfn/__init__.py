@@ -21,16 +21,21 @@ if TYPE_CHECKING:
     from nbfn.api.call import FunctionCall, calls
     from nbfn.api.cls import Cls
     from nbfn.api.function import Function
-    from nbfn.api.method_decorators import batched, build, concurrent, enter, exit, method
-    from nbfn.api.progress import progress
-    from nbfn.api.secret import Secret
-    from nbfn.api.web_decorators import (
+    from nbfn.api.method_decorators import (
         asgi_app,
+        batched,
+        build,
+        concurrent,
+        enter,
+        exit,
         fastapi_endpoint,
+        method,
         web_endpoint,
         web_server,
         wsgi_app,
     )
+    from nbfn.api.progress import progress
+    from nbfn.api.secret import Secret
     from nbfn.client.client import Client
     from nbfn.context import current_function_call_id, current_input_id, is_local
     from nbfn.declarations.image import Image
@@ -143,7 +148,7 @@ _HOMES = {
     "Secret": "api.secret",
     "Tunnel": "declarations.unsupported",
     "Volume": "declarations.unsupported",
-    "asgi_app": "api.web_decorators",
+    "asgi_app": "api.method_decorators",
     "batched": "api.method_decorators",
     "build": "api.method_decorators",
     "calls": "api.call",
@@ -153,16 +158,16 @@ _HOMES = {
     "enable_output": "runtime.console_output",
     "enter": "api.method_decorators",
     "exit": "api.method_decorators",
-    "fastapi_endpoint": "api.web_decorators",
+    "fastapi_endpoint": "api.method_decorators",
     "forward": "declarations.unsupported",
     "interact": "declarations.unsupported",
     "is_local": "context",
     "method": "api.method_decorators",
     "parameter": "declarations.parameters",
     "progress": "api.progress",
-    "web_endpoint": "api.web_decorators",
-    "web_server": "api.web_decorators",
-    "wsgi_app": "api.web_decorators",
+    "web_endpoint": "api.method_decorators",
+    "web_server": "api.method_decorators",
+    "wsgi_app": "api.method_decorators",
 }
 
 

@@ -199,11 +199,11 @@ MOVED: dict[str, dict[str, str]] = {
         "is_local": "nbfn.context:is_local",
     },
     "nbfn.endpoint": {
-        "asgi_app": "nbfn.api.web_decorators:asgi_app",
-        "fastapi_endpoint": "nbfn.api.web_decorators:fastapi_endpoint",
-        "web_endpoint": "nbfn.api.web_decorators:web_endpoint",
-        "web_server": "nbfn.api.web_decorators:web_server",
-        "wsgi_app": "nbfn.api.web_decorators:wsgi_app",
+        "asgi_app": "nbfn.api.method_decorators:asgi_app",
+        "fastapi_endpoint": "nbfn.api.method_decorators:fastapi_endpoint",
+        "web_endpoint": "nbfn.api.method_decorators:web_endpoint",
+        "web_server": "nbfn.api.method_decorators:web_server",
+        "wsgi_app": "nbfn.api.method_decorators:wsgi_app",
     },
     "nbfn.function": {"_travelled": "nbfn.api.function:_unpickled"},
     "nbfn.handles.varied": {

@@ -17,7 +17,7 @@ from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
 
-from nbfn_kernel.session import cell_routing, completion
+from nbfn_kernel.session import cell_routing
 from nbfn_kernel.session.kernel_channels import Message, SessionEnded
 from nbfn_kernel.session.session_manager import SessionManager
 
@@ -57,8 +57,8 @@ class ProxyKernel(IPythonKernel):
         content = {"code": code[start:], "cursor_pos": cursor - start}
 
         def finish(found: dict[str, Any]) -> None:
-            completion.add_magics(found, content["code"], content["cursor_pos"])
-            completion.shift(found, start)
+            add_magics(found, content["code"], content["cursor_pos"])
+            shift(found, start)
 
         is_local = cell_routing.is_local_position(code, cursor)
         if is_local or not await self._forward(
@@ -245,3 +245,37 @@ class ProxyKernel(IPythonKernel):
         elif self._interrupts:
             self._interrupts[-1]()
         # Otherwise ignored: an exception would prevent the reply to the request.
+
+
+# --- completion ----------------------------------------------------------------------------------
+
+
+def shift(found: dict[str, Any], cut: int) -> None:
+    """Add ``cut`` to the positions of a completion."""
+    for place in (found, *found.get("metadata", {}).get("_jupyter_types_experimental", [])):
+        for name in ("cursor_start", "cursor_end", "start", "end"):
+            if name in place:
+                place[name] += cut
+
+
+def add_magics(content: dict[str, Any], code: str, cursor: int) -> None:
+    """Add the magics of the notebook's kernel to the completions of the session."""
+    start = code.rfind("\n", 0, cursor) + 1
+    typed = code[start:cursor]
+    if not typed.startswith("%") or " " in typed:
+        return
+    known = [f"%%{name}" for name in cell_routing.CELL_MAGICS] if start == 0 else []
+    known += [f"%{name}" for name in cell_routing.LINE_MAGICS]
+    found = [name for name in known if name.startswith(typed)]
+    if not found:
+        return
+    # The session's completer also completes `%%loc` to `locals`.
+    magics = [name for name in content["matches"] if name.startswith("%") and name not in found]
+    content["matches"], content["cursor_start"], content["cursor_end"] = (
+        magics + found,
+        start,
+        cursor,
+    )
+    place = {"start": start, "end": cursor, "type": "magic", "signature": ""}
+    types = [place | {"text": name} for name in content["matches"]]
+    content["metadata"] = {"_jupyter_types_experimental": types}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.unix_events
 import contextlib
 import importlib.metadata
 import logging
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from nbfn.client.call_observer import set_observer
@@ -21,7 +23,7 @@ from nbfn.protocol.transport import Link
 from nbfn.protocol.worker_state import FINISHED, WorkerState
 from nbfn.serialization.payload import Serializer
 from nbfn_kernel.console.console_server import ConsoleServer
-from nbfn_kernel.worker import display_shell, fork_handlers, log_forwarding, output_capture, stdin
+from nbfn_kernel.worker import display_shell, log_forwarding, output_capture, stdin
 from nbfn_kernel.worker.hub_connection import HubConnection
 from nbfn_kernel.worker.log_files import LogFiles
 from nbfn_kernel.worker.nested_output import NestedCallObserver
@@ -75,7 +77,7 @@ def main(memory: Any = None) -> None:
     thread = threading.Thread(target=connection.run, name="nbfn-link", daemon=True)
     _install_hooks(executor, outbox, connection)
     executor.install_signal_handlers()
-    fork_handlers.install(executor.reset_after_fork, executor.owns_handler)
+    install(executor.reset_after_fork, executor.owns_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
     thread.start()  # it inherits the mask, so signals interrupt the system calls of this thread
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
@@ -113,3 +115,53 @@ def _install_hooks(executor: SerialExecutor, outbox: Outbox, connection: HubConn
     stdin.install(executor.function_name)
     log_forwarding.install(outbox, executor.current_lease)
     set_observer(NestedCallObserver(executor.current_lease, outbox))
+
+
+# --- after a fork --------------------------------------------------------------------------------
+
+#: The signals that a worker handles.
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+_forking = threading.local()  # ``mask``: the signal mask of the forking thread before the fork
+#: What `loop.add_signal_handler` installs: it only writes to the loop's wakeup descriptor.
+_LOOP_HANDLER = getattr(asyncio.unix_events, "_sighandler_noop", None)
+
+
+def install(reset_worker: Callable[[], None], owns_handler: Callable[[object], bool]) -> None:
+    """Reset the worker's state and signal handlers in each process that user code forks from now on.
+
+    Args:
+        reset_worker: Drops the worker's state; called in the child.
+        owns_handler: Returns whether a signal handler is the worker's. The child keeps handlers of user code.
+    """
+
+    def in_child() -> None:
+        reset_worker()
+        signal.set_wakeup_fd(
+            -1
+        )  # otherwise a signal of the child would wake the worker's event loop
+        inherited = {number: signal.getsignal(number) for number in HANDLED}
+        reset = [
+            n
+            for n, handler in inherited.items()
+            if handler is _LOOP_HANDLER or owns_handler(handler)
+        ]
+        for number in reset:
+            signal.signal(number, signal.SIG_DFL)
+        _unblock()
+        if signal.SIGINT in reset:
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            except KeyboardInterrupt:  # an exception raised here would be ignored
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=in_child)
+
+
+def _block() -> None:
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)

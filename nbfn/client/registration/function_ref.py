@@ -27,7 +27,6 @@ from nbfn.exception import InvalidError, NotFoundError, SerializationError
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, FunctionInfo, Payload, Variant
 from nbfn.serialization import (
-    code_version,
     function_pickling,
     module_reload,
     pickle_diagnosis,
@@ -36,7 +35,6 @@ from nbfn.serialization import (
 )
 from nbfn.serialization.argument_modules import ArgumentModules
 from nbfn.serialization.cell_source import helper_texts
-from nbfn.serialization.code_version import CodeVersion, ReloadedDefinition
 from nbfn.serialization.dependencies import (
     HANDLES,
     DependencySnapshot,
@@ -44,6 +42,7 @@ from nbfn.serialization.dependencies import (
     handles_in,
     type_name,
 )
+from nbfn.serialization.function_pickling import CodeVersion, ReloadedDefinition
 from nbfn.serialization.module_reload import ReloadedModules, Unloadable
 from nbfn.serialization.user_modules import local_modules, pickled_by_value
 
@@ -432,7 +431,7 @@ class LocalRef(FunctionRef):
         """Register the current version; keep the previous one if a file of it cannot be imported now."""
         __tracebackhide__ = True
         try:
-            code = code_version.current_code(self, self._brought)
+            code = function_pickling.current_code(self, self._brought)
         except Unloadable as why:
             state = self.state
             module_reload.warn_unloadable(self.name, 0 if state is None else state.version, why)
@@ -440,7 +439,7 @@ class LocalRef(FunctionRef):
                 state.watch.settle()
                 return state
             settled = module_reload.UNCHANGED if state is None else state.edition
-            code = code_version.current_code(self, self._brought, settled)
+            code = function_pickling.current_code(self, self._brought, settled)
         return await self._register(client, code)
 
     async def _register(self, client: Client, code: CodeVersion) -> HydratedFunction:
