@@ -64,13 +64,12 @@ def find_app(identifier: str, env: str) -> AppRow:
     except NotFoundError:
         rows = client.apps(env)
         live = [row for row in rows if row.name == identifier and row.state not in _ENDED]
-        if len(live) > 1:
-            raise InvalidError(
-                f"{len(live)} Apps run as {identifier!r}. Pass the id of one: {', '.join(r.id for r in live)}."
-            ) from None
         if not live:
             raise
-        return live[0]
+    if len(live) > 1:
+        ids = ", ".join(row.id for row in live)
+        raise InvalidError(f"{len(live)} Apps run as {identifier!r}. Pass the id of one: {ids}.")
+    return live[0]
 
 
 @app.command("list")

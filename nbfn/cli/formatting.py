@@ -30,7 +30,7 @@ def print_table(
         return
     texts = [[_to_text(row[key]) for key in columns] for row in rows]
     lines = [list(columns.values()), *texts]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         click.echo("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip())
 

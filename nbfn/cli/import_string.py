@@ -11,7 +11,7 @@ import json
 import linecache
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -63,15 +63,9 @@ class Reference:
         Raises:
             NotFoundError: If there is no App, or there are several.
         """
-        if self.path:
-            named = getattr(self.module, self.path[0], None)
-            if isinstance(named, App):
-                return named
         apps = _apps(self.module)
-        if self.path:
-            for app in apps.values():
-                if {self.path[0], ".".join(self.path)} & _runnables(app).keys():
-                    return app
+        if self.path and (found := self._app_of_path(apps.values())) is not None:
+            return found
         if len(apps) == 1:
             return next(iter(apps.values()))
         if isinstance(one := apps.get("app"), App):
@@ -82,6 +76,24 @@ class Reference:
             if choices
             else f"{self.text} has no App. Create one: app = nbfn.App('name')."
         )
+
+    def _named(self, app: App, path: tuple[str, ...], known: Mapping[str, Any]) -> Any:
+        """Return the runnable of an App that a path names."""
+        name = ".".join(path)
+        if name in known:
+            return known[name]
+        named = getattr(self.module, path[0], None)  # the name of a variable
+        if len(path) == 1 and isinstance(named, Function | LocalEntrypoint):
+            return named
+        raise NotFoundError(f"{self.text}: {app!r} has no {name!r} ({_list_names(known)}).")
+
+    def _app_of_path(self, apps: Iterable[App]) -> App | None:
+        """Return the App that the path names, or that has what it names."""
+        named = getattr(self.module, self.path[0], None)
+        if isinstance(named, App):
+            return named
+        names = {self.path[0], ".".join(self.path)}
+        return next((app for app in apps if names & _runnables(app).keys()), None)
 
     def target(self) -> tuple[App, Any]:
         """Return the App and the object to run.
@@ -97,18 +109,11 @@ class Reference:
             path = path[1:]
         known = _runnables(app)
         if path:
-            name = ".".join(path)
-            if name in known:
-                return app, known[name]
-            named = getattr(self.module, path[0], None)  # the name of a variable
-            if len(path) == 1 and isinstance(named, Function | LocalEntrypoint):
-                return app, named
-            raise NotFoundError(f"{self.text}: {app!r} has no {name!r} ({_list_names(known)}).")
+            return app, self._named(app, path, known)
         entrypoints = list(app.registered_entrypoints.values())
-        if len(entrypoints) == 1:
-            return app, entrypoints[0]
-        if not entrypoints and len(known) == 1:
-            return app, next(iter(known.values()))
+        choices = entrypoints or list(known.values())
+        if len(choices) == 1:
+            return app, choices[0]
         if not known:
             raise NotFoundError(f"{self.text}: {app!r} has nothing to run.")
         raise NotFoundError(
@@ -116,7 +121,7 @@ class Reference:
         )
 
 
-def _list_names(known: dict[str, Any]) -> str:
+def _list_names(known: Mapping[str, Any]) -> str:
     return f"there are: {', '.join(known)}" if known else "there are none"
 
 
@@ -158,15 +163,19 @@ def load(text: str, *, as_module: bool = False) -> Reference:
             raise NotFoundError(f"There is no module {location}.")
         return Reference(text, _import(importlib.import_module, location), path)
     file = Path(location)
+    _check_file(file, location, text)
+    _prepend_to_path(file.resolve().parent)
+    if file.suffix == ".ipynb":
+        return Reference(text, _import(run, file, read(file)), path)
+    return Reference(text, _import(_import_file, file.resolve()), path)
+
+
+def _check_file(file: Path, location: str, text: str) -> None:
     if file.suffix not in (".py", ".ipynb"):
         hint = f" For a module: -m {text}." if not file.exists() else ""
         raise InvalidError(f"{location} is neither a .py nor an .ipynb file.{hint}")
     if not file.is_file():
         raise NotFoundError(f"There is no file {location}.")
-    _prepend_to_path(file.resolve().parent)
-    if file.suffix == ".ipynb":
-        return Reference(text, _import(run, file, read(file)), path)
-    return Reference(text, _import(_import_file, file.resolve()), path)
 
 
 def _import(importer: Callable[..., ModuleType], *arguments: Any) -> ModuleType:

@@ -79,15 +79,12 @@ def print_logs(
     found: Iterable[LogEntry] = (
         following(resolve, **filters) if follow else kept(resolve, **filters)
     )
-    fields = [
-        field
-        for wanted, field in (
-            (show_function_id, "object_id"),
-            (show_function_call_id, "function_call_id"),
-            (show_container_id, "container_id"),
-        )
-        if wanted
-    ]
+    shown = {
+        "object_id": show_function_id,
+        "function_call_id": show_function_call_id,
+        "container_id": show_container_id,
+    }
+    fields = [field for field, wanted in shown.items() if wanted]
     with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
         _print(found, fields, timestamps=timestamps)
 

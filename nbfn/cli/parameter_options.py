@@ -330,13 +330,15 @@ def _from_collection(collection: type, args: tuple[Any, ...], default: Any) -> V
         if None in parts:
             return None
         return ValueType(click.Tuple(parts), nargs=len(parts), collect=tuple)
-    if args and args[0] is not Any:
-        element = _scalar(_unwrap(args[0]))
-    else:
-        elements = default if isinstance(default, collections.abc.Collection) else ()
-        kinds = {_kind(value) for value in elements}
-        element = _scalar(kinds.pop()) if len(kinds) == 1 else str
+    element = _scalar(_unwrap(args[0])) if args and args[0] is not Any else _kind_of_all(default)
     return None if element is None else ValueType(element, multiple=True, collect=collection)
+
+
+def _kind_of_all(default: Any) -> Any:
+    """Return the type of the elements of a default value; str if they have several or it has none."""
+    elements = default if isinstance(default, collections.abc.Collection) else ()
+    kinds = {_kind(value) for value in elements}
+    return _scalar(kinds.pop()) if len(kinds) == 1 else str
 
 
 def _kind(value: Any) -> type:
@@ -372,12 +374,12 @@ def _is_union(hint: Any) -> bool:
 
 def _scalar(hint: Any) -> Any:
     """Return the click type of a single value; None if the type is not supported."""
+    values = [value for value in typing.get_args(hint) if value not in (None, type(None))]
     if _is_union(hint):
-        parts = [_scalar(part) for part in typing.get_args(hint) if part is not type(None)]
+        parts = [_scalar(part) for part in values]
         return None if None in parts or bool in parts else _UnionType(parts)
     if typing.get_origin(hint) is Literal:
-        values = typing.get_args(hint)
-        return _ChoiceType({str(value): value for value in values if value is not None})
+        return _ChoiceType({str(value): value for value in values})
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return _ChoiceType(_members(hint))
     return _SCALARS.get(hint)

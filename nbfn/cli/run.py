@@ -86,15 +86,20 @@ def run(
         try:
             result = call()
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-            if isinstance(error, BrokenPipeError) and signals.is_pipe_broken():
-                return signals.BROKEN_PIPE
-            user_traceback.show(error)
-            return 1
+            return _exit_code_of(error)
     if result is _INTERRUPTED:  # by Ctrl-C, which ends the App
         return INTERRUPTED
     if write_result is not None:
         _write(write_result, result)
     return 0
+
+
+def _exit_code_of(error: Exception) -> int:
+    """Show an error of the user's code and return the exit code."""
+    if isinstance(error, BrokenPipeError) and signals.is_pipe_broken():
+        return signals.BROKEN_PIPE
+    user_traceback.show(error)
+    return 1
 
 
 def prepare(target: Any, command_line: str, words: tuple[str, ...]) -> Callable[[], Any] | None:

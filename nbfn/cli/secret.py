@@ -52,11 +52,7 @@ def create(
     values: dict[str, str] = {}
     if from_dotenv is not None:
         values |= Secret.from_dotenv(from_dotenv.parent, filename=from_dotenv.name).values
-    for pair in variables:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"{pair!r} is not KEY=VALUE.")
-        values[key] = _read_value(key) if value == "-" else value
+    values |= map(_variable, variables)
     if not values:
         raise click.UsageError("Pass at least one KEY=VALUE, or --from-dotenv.")
     environment_name = env or default_environment()
@@ -70,6 +66,13 @@ def create(
             f"A secret {name!r} already exists. Replace it with --force."
         ) from None
     click.echo(f"Secret {name!r} was stored, with the variables {', '.join(sorted(values))}.")
+
+
+def _variable(pair: str) -> tuple[str, str]:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise click.UsageError(f"{pair!r} is not KEY=VALUE.")
+    return key, _read_value(key) if value == "-" else value
 
 
 def _read_value(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from nbfn.declarations.lifecycle import decorated_methods
@@ -13,6 +14,7 @@ from nbfn.declarations.parameters import (
     constructor_shape,
     only_keywords,
 )
+from nbfn.declarations.partial_function import PartialFunction
 from nbfn.exception import DeprecationError, InvalidError
 from nbfn.runtime.traceback_filter import users_level
 
@@ -31,17 +33,8 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
     if not isinstance(raw, type):
         what = getattr(raw, "__name__", raw)
         raise TypeError(f"@app.cls() cannot decorate {what!r}; use @app.function() for functions.")
-    name, parts = raw.__name__, decorated_methods(raw)
-    if any(part.marks.enter == "snap" for part in parts.values()) and not snapshots:
-        raise InvalidError(
-            f"{name!r} has a hook with snap=True. Write @app.cls(enable_memory_snapshot=True)."
-        )
-    for method, part in parts.items():
-        if part.marks.concurrency is not None:
-            raise InvalidError(
-                f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
-            )
-        check_method(name, method, part.raw)
+    name = raw.__name__
+    _check_methods(name, decorated_methods(raw), snapshots=snapshots)
     shape = constructor_shape(raw)
     if shape.has_parameters and raw.__init__ is not object.__init__:  # type: ignore[misc]
         raise InvalidError(
@@ -55,6 +48,19 @@ def check_class(raw: Any, *, snapshots: bool) -> None:
             DeprecationError,
             stacklevel=users_level(),
         )
+
+
+def _check_methods(name: str, parts: Mapping[str, PartialFunction], *, snapshots: bool) -> None:
+    if any(part.marks.enter == "snap" for part in parts.values()) and not snapshots:
+        raise InvalidError(
+            f"{name!r} has a hook with snap=True. Write @app.cls(enable_memory_snapshot=True)."
+        )
+    for method, part in parts.items():
+        if part.marks.concurrency is not None:
+            raise InvalidError(
+                f"@nbfn.concurrent(...) cannot be on method {method!r}: put it on class {name!r}."
+            )
+        check_method(name, method, part.raw)
 
 
 def check_method(name: str, method: str, raw: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -45,7 +46,7 @@ def _check_variable(what: str, name: Any, value: Any) -> None:
         raise InvalidError(f"{what} has the name {name!r}; names are strings.")
     if not isinstance(value, str):
         raise InvalidError(f"{what}[{name!r}] must be a string, not {type(value).__name__}.")
-    if not name or "=" in name or "\0" in name:
+    if not re.fullmatch(r"[^=\0]+", name):
         raise InvalidError(
             f"{what} has {name!r}, which cannot be the name of an environment variable."
         )

@@ -79,25 +79,27 @@ def has_parameters(cls: type) -> bool:
 
 def enter_hooks(thing: Any) -> list[Callable[[], Any]]:
     """Return the hooks to call before the first input of an object: build, then snap, then other enter hooks."""
-    legacy = [way for way in ("__aenter__", "__enter__") if hasattr(type(thing), way)]
-    parts = decorated_methods(type(thing)).values()
-    ordered = [
-        part for kind in ("build", "snap", "plain") for part in parts if part.marks.enter == kind
-    ]
+    order = ("build", "snap", "plain")
+    parts = [part for part in decorated_methods(type(thing)).values() if part.marks.enter in order]
+    parts.sort(key=lambda part: order.index(part.marks.enter))
     return [
-        *(getattr(thing, way) for way in legacy[:1]),
-        *(part.raw.__get__(thing) for part in ordered),
+        *_context_methods(thing, "__aenter__", "__enter__"),
+        *(part.raw.__get__(thing) for part in parts),
     ]
 
 
 def exit_hooks(thing: Any) -> list[Callable[[], Any]]:
     """Return the hooks to call after the last input of an object."""
     parts = [part for part in decorated_methods(type(thing)).values() if part.marks.exit]
-    legacy = [way for way in ("__aexit__", "__exit__") if hasattr(type(thing), way)]
     return [
         *(part.raw.__get__(thing) for part in parts),
-        *(_call_exit(getattr(thing, way)) for way in legacy[:1]),
+        *map(_call_exit, _context_methods(thing, "__aexit__", "__exit__")),
     ]
+
+
+def _context_methods(thing: object, *names: str) -> list[Callable[..., Any]]:
+    """Return the first of these methods that an object has; hooks of a class without decorators."""
+    return [getattr(thing, name) for name in names if hasattr(type(thing), name)][:1]
 
 
 def has_exit_hooks(cls: type) -> bool:

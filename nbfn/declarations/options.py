@@ -160,16 +160,18 @@ def _pair(name: str, value: Any, fits: Any, unit: str, most: int) -> tuple[Any, 
     """Return the request and the limit. As in Modal, a single number is a request without a limit."""
     if value is None:
         return None, None
-    pair = value if isinstance(value, tuple | list) else (value, value)
+    has_limit = isinstance(value, tuple | list)
+    pair = value if has_limit else (value, value)
     if len(pair) != 2 or not all(fits(part) and part > 0 for part in pair):
         whole = "whole " if fits is is_int else ""
         raise InvalidError(
             f"{name} is {value!r}; it must be a {whole}number of {unit}, or (request, limit) of such."
         )
-    if pair[1] < pair[0]:
+    request, limit = pair
+    if limit < request:
         raise InvalidError(f"{name} is {value!r}; its limit is below its request.")
-    check_at_most(name, pair[1], most)
-    return pair[0], (pair[1] if pair is value else None)
+    check_at_most(name, limit, most)
+    return request, (limit if has_limit else None)
 
 
 def _gpu(value: Any) -> tuple[str | None, int | None]:
@@ -178,15 +180,18 @@ def _gpu(value: Any) -> tuple[str | None, int | None]:
     choices = value if isinstance(value, list | tuple) else [value]
     if not choices:
         raise InvalidError("gpu is an empty list; name a kind, such as 'A100' or 'any'.")
-    kinds, counts = [], []
-    for choice in choices:
-        found = re.fullmatch(r"([A-Za-z][\w.+-]*)(?::(\d+))?", str(choice))
-        if not isinstance(choice, str) or found is None or found[2] == "0":
-            raise InvalidError(f"gpu is {value!r}; it must be like 'any:2', 'A100' or 'H100:2'.")
-        kinds.append(found[1])
-        check_at_most("The number of GPUs", int(found[2] or 1), LARGEST_COUNT)
-        counts.append(int(found[2] or 1))
+    kinds, counts = zip(*(_gpu_choice(choice, value) for choice in choices), strict=True)
     return "|".join(kinds), counts[0]
+
+
+def _gpu_choice(choice: Any, value: Any) -> tuple[str, int]:
+    """Return the kind and the number of GPUs of one choice; ``value`` is the whole option."""
+    found = isinstance(choice, str) and re.fullmatch(r"([A-Za-z][\w.+-]*)(?::(\d+))?", choice)
+    if not found or found[2] == "0":
+        raise InvalidError(f"gpu is {value!r}; it must be like 'any:2', 'A100' or 'H100:2'.")
+    count = int(found[2] or 1)
+    check_at_most("The number of GPUs", count, LARGEST_COUNT)
+    return found[1], count
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,16 +267,20 @@ class Options:
         needs = {name: values.pop(name) for name in ("cpu", "memory", "gpu") if name in values}
         values = {name: _CHECKS[name](name, value) for name, value in values.items()}
         if needs:
-            values["resources"] = resources = Resources.read(**needs)
-            for name, sentence in resources.unenforced():
-                _say_once(name, sentence)
-        for name in ("single_use_containers", "max_inputs"):
-            if name in values:
-                values["single_use"] = values.pop(name) or values.get("single_use", False)
+            values["resources"] = _read_resources(needs)
+        for name in {"single_use_containers", "max_inputs"} & values.keys():
+            values["single_use"] = values.pop(name) or values.get("single_use", False)
         if (count := values.pop("allow_concurrent_inputs", None)) is not None:
             values["concurrency"] = Concurrency(count)
         pool_settings.check_pool_bounds(values.get("min_containers"), values.get("max_containers"))
         return values
+
+
+def _read_resources(needs: Mapping[Any, Any]) -> Resources:
+    resources = Resources.read(**needs)
+    for name, sentence in resources.unenforced():
+        _say_once(name, sentence)
+    return resources
 
 
 def _current_names(given: Mapping[str, Any]) -> dict[str, Any]:

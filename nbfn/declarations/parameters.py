@@ -198,20 +198,19 @@ def _varies(cls: type, constructor: inspect.Signature) -> bool:
 
 
 def _annotated(cls: type, name: str) -> str:
-    for base in cls.__mro__:
-        annotations = inspect.get_annotations(base)
-        if name in annotations:
-            kind = annotations[name]
-            if isinstance(kind, str):
-                names = vars(sys.modules.get(base.__module__, sys))
-                kind = _TYPES.get(kind) or names.get(kind, kind)
-            if isinstance(kind, type) and _TYPES.get(kind.__name__) is kind:
-                return kind.__name__
-            shown = getattr(kind, "__name__", kind)
-            raise InvalidError(
-                f"Parameter {name!r} of {cls.__name__!r} is annotated {shown!r}, which is not a supported "
-                "parameter type: use str, int, bytes or bool."
-            )
+    base = next((base for base in cls.__mro__ if name in inspect.get_annotations(base)), None)
+    if base is not None:
+        kind = inspect.get_annotations(base)[name]
+        if isinstance(kind, str):
+            names = vars(sys.modules.get(base.__module__, sys))
+            kind = _TYPES.get(kind) or names.get(kind, kind)
+        if isinstance(kind, type) and _TYPES.get(kind.__name__) is kind:
+            return kind.__name__
+        shown = getattr(kind, "__name__", kind)
+        raise InvalidError(
+            f"Parameter {name!r} of {cls.__name__!r} is annotated {shown!r}, which is not a supported "
+            "parameter type: use str, int, bytes or bool."
+        )
     raise InvalidError(
         f"Parameter {name!r} of {cls.__name__!r} has no type annotation: write "
         f"{name}: str = nbfn.parameter() (or int, bytes, bool)."

@@ -222,9 +222,11 @@ def read_concurrency(max_inputs: Any, target_inputs: Any = None) -> Concurrency:
     if not is_int(max_inputs) or max_inputs < 1:
         raise InvalidError(f"max_inputs is {max_inputs!r}; it must be a whole number, 1 or more.")
     check_at_most("max_inputs", max_inputs, LARGEST_COUNT)
-    if target_inputs is not None and (not is_int(target_inputs) or target_inputs < 1):
+    if target_inputs is None:
+        return Concurrency(int(max_inputs), None)
+    if not is_int(target_inputs) or target_inputs < 1:
         raise InvalidError(f"target_inputs is {target_inputs!r}; it must be 1 or more.")
-    if target_inputs is not None and target_inputs > max_inputs:
+    if target_inputs > max_inputs:
         raise InvalidError(
             f"target_inputs ({target_inputs}) is above max_inputs ({max_inputs}); it must not be."
         )

@@ -92,7 +92,7 @@ class Period:
             _check_part(name, value)
         if any(value > MOST_YEARS / _YEARS[name] for name, value in parts.items()):
             raise InvalidError(f"A period is at most {MOST_YEARS} years long.")
-        if self.seconds < SHORTEST and not any(v for n, v in parts.items() if n != "seconds"):
+        if parts.pop("seconds") < SHORTEST and not any(parts.values()):
             raise InvalidError(
                 f"Period(seconds={self.seconds!r}) is no time at all; give one, such as Period(hours=6)."
             )
